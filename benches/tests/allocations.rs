@@ -1,0 +1,89 @@
+//! How often the machines allocate on the common paths, pinned: a change here is a change of cost.
+
+use allocation_counter::measure;
+use tenure_benches::{
+    NOW, Rig, acquire, attribute, delta, from, holding, lock, process, session, store, unlock,
+    value, write,
+};
+use tenure_protocol::process::Input;
+use tenure_protocol::{Process, ToStore};
+
+/// Allocations of one step, after as many steps as bring every buffer to its size. Inputs are made before.
+fn of_steps(process: &mut Process, inputs: impl Fn() -> Vec<Input>) -> u64 {
+    let mut out = Vec::with_capacity(8);
+    let mut count = 0;
+    for _ in 0..4 {
+        let inputs = inputs();
+        let info = measure(|| {
+            for input in inputs {
+                process.step(NOW, input, &mut out);
+            }
+            out.clear();
+        });
+        count = info.count_total;
+    }
+    count
+}
+
+#[test]
+fn local_use_of_a_kept_session() {
+    let mut process = holding(&mut store(10), 0, 10);
+    let (session, name, value) = (session(5), attribute(0), value());
+    let used = of_steps(&mut process, || {
+        vec![lock(&session, &name), unlock(&session, &name)]
+    });
+    let written = of_steps(&mut process, || {
+        vec![
+            lock(&session, &name),
+            write(&session, &name, &value),
+            unlock(&session, &name),
+        ]
+    });
+    println!("lock and unlock: {used}; lock, write and unlock: {written}");
+    assert_eq!((used, written), (0, 0));
+}
+
+#[test]
+fn a_request_at_the_store() {
+    let mut store = store(1_000);
+    let me = process(0);
+    let mut out = Vec::with_capacity(8);
+    let (mut granted, mut released) = (0, 0);
+    for at in 0..4 {
+        let id = session(at);
+        let input = from(&me, acquire(&id, 1));
+        granted = measure(|| store.step(NOW, input, &mut out)).count_total;
+        out.clear();
+        let head = &store.session(&id).expect("resident").record().head;
+        let release = ToStore::Release {
+            session: id.clone(),
+            token: head.holder.as_ref().expect("held").token,
+            base: head.version,
+            delta: delta(),
+            requeue: None,
+            idle_ms: 0,
+        };
+        let input = from(&me, release);
+        released = measure(|| store.step(NOW, input, &mut out)).count_total;
+        out.clear();
+    }
+    println!("acquire and grant: {granted}; release with a change: {released}");
+    assert!(granted <= 8 && released <= 8, "{granted}, {released}");
+}
+
+#[test]
+fn a_hand_off() {
+    let mut rig = Rig::new(10);
+    let (session, name, value) = (session(5), attribute(0), value());
+    let (mut count, mut sent) = (0, 0);
+    for at in [0, 1, 0, 1, 0, 1] {
+        let info = measure(|| {
+            sent = rig.thread(at, lock(&session, &name));
+            rig.thread(at, write(&session, &name, &value));
+            rig.thread(at, unlock(&session, &name));
+        });
+        count = info.count_total;
+    }
+    println!("hand-off: {count} allocations, {sent} messages");
+    assert!(count <= 60, "{count}");
+}

@@ -1,0 +1,33 @@
+//! The book under `src/`: every Rust block in it, and in the README, runs as a doctest of this crate.
+//!
+//! `tests/links.rs` checks that the book hangs together, `tests/imports.rs` that the folders are the architecture.
+
+macro_rules! chapters {
+    ($($name:ident = $path:literal;)+) => {
+        $(
+            #[cfg(doctest)]
+            #[doc = include_str!($path)]
+            mod $name {}
+        )+
+    };
+}
+
+chapters! {
+    readme = "../README.md";
+    introduction = "src/introduction.md";
+    architecture = "src/architecture.md";
+    glossary = "src/glossary.md";
+    check = "src/check.md";
+    properties = "src/properties.md";
+    universes = "src/universes.md";
+    defects = "src/defects.md";
+    assumptions = "src/assumptions.md";
+    decisions = "src/decisions/index.md";
+    decision_0001 = "src/decisions/0001-one-machine.md";
+    decision_0002 = "src/decisions/0002-stamps.md";
+    decision_0003 = "src/decisions/0003-own-explorer.md";
+    decision_0004 = "src/decisions/0004-finite-faults.md";
+    decision_0005 = "src/decisions/0005-arbitrary-clocks.md";
+    decision_0006 = "src/decisions/0006-no-grace-period.md";
+    decision_0007 = "src/decisions/0007-write-back.md";
+}

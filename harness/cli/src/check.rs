@@ -1,0 +1,362 @@
+//! `tenure check`: universes explored whole, defects hunted.
+
+use crate::progress::{Line, thousands};
+use crate::{memory, names, report};
+use anyhow::{Result, bail};
+use clap::Args;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Instant;
+use tenure_checker::check::{Outcome, Settings, check};
+use tenure_checker::hunt::{Catch, NOT_HUNTED, hunt, hunt_in, hunted};
+use tenure_checker::universe::{UNIVERSES, Universe};
+use tenure_protocol::Defect;
+
+/// The arguments of `tenure check`.
+#[derive(Args)]
+pub(crate) struct Check {
+    /// The universes to check; without any, the quick ones.
+    universes: Vec<String>,
+    /// Check all universes.
+    #[arg(long, conflicts_with = "universes")]
+    all: bool,
+    /// List universes, properties and defects, and check nothing.
+    #[arg(long)]
+    list: bool,
+    /// Make this mistake on purpose, and show how it is caught.
+    #[arg(long, value_name = "NAME", conflicts_with = "defects")]
+    defect: Option<String>,
+    /// Make every known mistake on purpose, one after the other: each must be caught.
+    #[arg(long)]
+    defects: bool,
+    /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// One JSON object a line, for machines.
+    #[arg(long)]
+    json: bool,
+    /// Threads that explore; as many as there are cores unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+impl Check {
+    pub(crate) fn run(self) -> Result<bool> {
+        if let Some(path) = &self.chart {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if !matches!(ending, Some("svg" | "mmd" | "json")) {
+                bail!("'{}': a chart ends in .svg, .mmd or .json", path.display());
+            }
+        }
+        if self.list {
+            return list(self.json).map(|()| true);
+        }
+        let universes = self.selection()?;
+        if self.defects {
+            let only = (!self.universes.is_empty()).then_some(&universes[..]);
+            return hunt_all(only, self.threads(), self.json);
+        }
+        if let Some(name) = &self.defect {
+            return self.hunt_one(names::defect(name)?, &universes);
+        }
+        self.check_universes(&universes)
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.map_or_else(cores, usize::from)
+    }
+
+    fn selection(&self) -> Result<Vec<&'static Universe>> {
+        if self.universes.is_empty() {
+            return Ok(UNIVERSES
+                .iter()
+                .filter(|universe| self.all || universe.is_quick)
+                .collect());
+        }
+        self.universes
+            .iter()
+            .map(|name| names::universe(name))
+            .collect()
+    }
+
+    fn check_universes(&self, universes: &[&'static Universe]) -> Result<bool> {
+        let started = Instant::now();
+        let mut all_hold = true;
+        let mut states = 0;
+        for universe in universes {
+            let (outcome, peak) = explore(universe, self.threads());
+            all_hold &= outcome.holds();
+            states += outcome.unique_states;
+            self.show(&outcome, peak)?;
+        }
+        if !self.json {
+            let mut out = std::io::stdout().lock();
+            let verdict = if all_hold {
+                "everything holds"
+            } else {
+                "SOMETHING DOES NOT HOLD"
+            };
+            let (count, seconds) = (universes.len(), started.elapsed().as_secs_f64());
+            let plural = if count == 1 { "universe" } else { "universes" };
+            writeln!(
+                out,
+                "{count} {plural}, {} unique states, {seconds:.1} s: {verdict}",
+                thousands(states)
+            )?;
+        }
+        Ok(all_hold)
+    }
+
+    fn show(&self, outcome: &Outcome, peak: Option<u64>) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", report::outcome_json(outcome, peak))?;
+        } else {
+            report::write_outcome(&mut out, outcome, peak)?;
+            if let Some(example) = outcome.counterexamples.first() {
+                report::write_counterexample(&mut out, example)?;
+            }
+            writeln!(out)?;
+        }
+        if let (Some(path), Some(example)) = (&self.chart, outcome.counterexamples.first()) {
+            report::save_counterexample(path, example)?;
+        }
+        Ok(())
+    }
+
+    /// One defect: in the named universes, or wherever it shows. Exit 1 says that something does not hold, as it should.
+    fn hunt_one(&self, defect: Defect, universes: &[&'static Universe]) -> Result<bool> {
+        let line = Line::new(defect.name());
+        let show = |live: &_| line.show(live);
+        let settings = Settings {
+            threads: self.threads(),
+            on_progress: Some(&show),
+            ..Settings::default()
+        };
+        let catch = if self.universes.is_empty() {
+            hunt(defect, &settings)
+        } else {
+            universes
+                .iter()
+                .find_map(|universe| hunt_in(defect, universe, &settings))
+        };
+        drop(line);
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", report::catch_json(defect, catch.as_ref()))?;
+        } else {
+            writeln!(
+                out,
+                "{defect} (rule {}): {}",
+                defect.rule(),
+                defect.summary()
+            )?;
+            match &catch {
+                None => writeln!(out, "NOT CAUGHT")?,
+                Some(catch) => write_catch(&mut out, catch)?,
+            }
+        }
+        if let (Some(path), Some(example)) = (
+            &self.chart,
+            catch
+                .as_ref()
+                .and_then(|catch| catch.counterexample.as_ref()),
+        ) {
+            report::save_counterexample(path, example)?;
+        }
+        Ok(catch.is_none())
+    }
+}
+
+fn write_catch(out: &mut impl Write, catch: &Catch) -> Result<()> {
+    let (universe, property) = (catch.universe.name, catch.property);
+    match &catch.counterexample {
+        Some(example) => {
+            writeln!(
+                out,
+                "caught in '{universe}' by '{property}' in {} steps",
+                catch.steps
+            )?;
+            report::write_counterexample(out, example)
+        }
+        None => {
+            writeln!(
+                out,
+                "caught in '{universe}': of all its states, none shows '{property}'"
+            )?;
+            Ok(())
+        }
+    }
+}
+
+/// Explores one universe, with live progress.
+pub(crate) fn explore(universe: &'static Universe, threads: usize) -> (Outcome, Option<u64>) {
+    memory::forget_peak();
+    let line = Line::new(universe.name);
+    let show = |live: &_| line.show(live);
+    let settings = Settings {
+        threads,
+        is_hunt: false,
+        on_progress: Some(&show),
+    };
+    let outcome = check(universe, &settings);
+    (outcome, memory::peak())
+}
+
+/// Every defect, several at a time: a hunt is short and does not gain from more threads of its own.
+pub(crate) fn hunt_all(
+    only: Option<&[&'static Universe]>,
+    threads: usize,
+    is_json: bool,
+) -> Result<bool> {
+    let started = Instant::now();
+    let catches = hunt_each(only, threads, |defect, catch| {
+        let mut out = std::io::stdout().lock();
+        if is_json {
+            return writeln!(out, "{}", report::catch_json(defect, catch));
+        }
+        match catch {
+            Some(catch) => {
+                let place = format!("{} / {}", catch.universe.name, catch.property);
+                writeln!(
+                    out,
+                    "caught      {:<28} rule {:<2}  {:>2} steps  {place}",
+                    defect.name(),
+                    defect.rule(),
+                    catch.steps
+                )
+            }
+            None => writeln!(
+                out,
+                "NOT CAUGHT  {:<28} rule {:<2}  {}",
+                defect.name(),
+                defect.rule(),
+                defect.summary()
+            ),
+        }
+    })?;
+    let caught = catches.iter().filter(|catch| catch.is_some()).count();
+    if !is_json {
+        println!(
+            "{caught} of {} defects caught, {:.1} s",
+            catches.len(),
+            started.elapsed().as_secs_f64()
+        );
+    }
+    if !is_json {
+        let names: Vec<&str> = NOT_HUNTED.iter().map(|defect| defect.name()).collect();
+        println!(
+            "not hunted, since no universe catches them yet: {}",
+            names.join(", ")
+        );
+    }
+    Ok(caught == catches.len())
+}
+
+/// Hunts all defects and tells each result, in the order of the catalogue.
+pub(crate) fn hunt_each(
+    only: Option<&[&'static Universe]>,
+    threads: usize,
+    mut tell: impl FnMut(Defect, Option<&Catch>) -> std::io::Result<()>,
+) -> Result<Vec<Option<Catch>>> {
+    let line = Line::new("defects");
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let defects = hunted();
+    let mut found: Vec<Option<Option<Catch>>> = vec![None; defects.len()];
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next, defects) = (sender.clone(), &next, &defects);
+            scope.spawn(move || {
+                let settings = Settings {
+                    threads: 1,
+                    ..Settings::default()
+                };
+                while let Some(defect) =
+                    defects.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    let catch = match only {
+                        Some(universes) => universes
+                            .iter()
+                            .find_map(|universe| hunt_in(*defect, universe, &settings)),
+                        None => hunt(*defect, &settings),
+                    };
+                    if sender.send((*defect, catch)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut told = 0;
+        for (defect, catch) in receiver {
+            let place = defects
+                .iter()
+                .position(|known| *known == defect)
+                .expect("of the catalogue");
+            found[place] = Some(catch);
+            while let Some(Some(catch)) = found.get(told) {
+                tell(defects[told], catch.as_ref())?;
+                told += 1;
+            }
+            line.say(format!("{told} of {}", defects.len()));
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    Ok(found
+        .into_iter()
+        .map(|catch| catch.expect("every defect was hunted"))
+        .collect())
+}
+
+/// As many threads as there are cores.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn list(is_json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for universe in UNIVERSES {
+        if is_json {
+            let line = serde_json::json!({
+                "universe": universe.name,
+                "summary": universe.summary,
+                "bounds": universe.bounds,
+                "faults": universe.faults,
+                "without": universe.without,
+                "unique_states": universe.unique_states,
+                "quick": universe.is_quick,
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            let quick = if universe.is_quick { "quick" } else { "" };
+            let states = thousands(universe.unique_states);
+            writeln!(
+                out,
+                "{:<9} {states:>11} states  {quick:<5}  {}",
+                universe.name, universe.summary
+            )?;
+            writeln!(out, "{:37}{}", "", universe.bounds)?;
+            writeln!(
+                out,
+                "{:37}faults: {}; not combined with: {}",
+                "", universe.faults, universe.without
+            )?;
+        }
+    }
+    for defect in Defect::ALL {
+        if is_json {
+            let line = serde_json::json!({ "defect": defect.name(), "rule": defect.rule(), "summary": defect.summary() });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(
+                out,
+                "defect {:<30} rule {:<2}  {}",
+                defect.name(),
+                defect.rule(),
+                defect.summary()
+            )?;
+        }
+    }
+    Ok(())
+}

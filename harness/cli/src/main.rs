@@ -1,0 +1,60 @@
+//! The binary `tenure`: one door for each of its users.
+//!
+//! `check`, `explore` and `replay` are for who runs the model checker; `verify` shows everything that works, on one
+//! machine, in one command. Exit codes are the same everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
+
+mod check;
+mod explore;
+mod memory;
+mod names;
+mod progress;
+mod replay;
+mod report;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Two-level session locking: the model checker, and in time the store and the conformance suite.
+#[derive(Parser)]
+#[command(name = "tenure", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the protocol: explore universes whole and judge every property.
+    Check(check::Check),
+    /// Explore a universe by hand, in a browser.
+    Explore(explore::Explore),
+    /// Run a saved counterexample through the machines.
+    Replay(replay::Replay),
+    /// Check everything that there is, on this machine, in a few minutes.
+    Verify(verify::Verify),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Check(check) => check.run(),
+        Command::Explore(explore) => explore.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Verify(verify) => verify.run(),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tenure: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The reader of our output has heard enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

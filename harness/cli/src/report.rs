@@ -1,0 +1,156 @@
+//! Outcomes as tables for people and as JSON for machines.
+
+use crate::progress::thousands;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+use tenure_checker::check::{Counterexample, Outcome};
+use tenure_checker::hunt::Catch;
+use tenure_checker::{chart, story};
+use tenure_protocol::Defect;
+
+/// How wide counterexamples are.
+const COLUMNS: usize = 100;
+
+/// Whether to colour: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn is_colored() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// One universe as a JSON object.
+pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
+    let properties = outcome.judgements.iter().map(|judgement| {
+        json!({
+            "name": judgement.name,
+            "rule": judgement.rule,
+            "kind": judgement.kind.name(),
+            "holds": judgement.holds && judgement.is_judged,
+        })
+    });
+    json!({
+        "universe": outcome.universe.name,
+        "states": outcome.states,
+        "unique_states": outcome.unique_states,
+        "depth": outcome.depth,
+        "seconds": outcome.seconds,
+        "progress_seconds": outcome.progress.map(|(seconds, _)| seconds),
+        "peak_bytes": peak,
+        "missed_state_probability": outcome.missed,
+        "complete": outcome.is_complete,
+        "pinned": outcome.is_pinned,
+        "properties": properties.collect::<Vec<Value>>(),
+        "holds": outcome.holds(),
+    })
+}
+
+/// One defect as a JSON object.
+pub(crate) fn catch_json(defect: Defect, catch: Option<&Catch>) -> Value {
+    json!({
+        "defect": defect.name(),
+        "caught": catch.is_some(),
+        "universe": catch.map(|catch| catch.universe.name),
+        "property": catch.map(|catch| catch.property),
+        "steps": catch.map(|catch| catch.steps),
+    })
+}
+
+/// One universe, whole.
+pub(crate) fn write_outcome(
+    out: &mut impl Write,
+    outcome: &Outcome,
+    peak: Option<u64>,
+) -> std::io::Result<()> {
+    let verdict = if outcome.holds() {
+        "holds"
+    } else {
+        "DOES NOT HOLD"
+    };
+    writeln!(
+        out,
+        "{}: {verdict}. {}",
+        outcome.universe.name, outcome.universe.summary
+    )?;
+    writeln!(
+        out,
+        "  {}; faults: {}",
+        outcome.universe.bounds, outcome.universe.faults
+    )?;
+    write!(
+        out,
+        "  states {}, unique {}, depth {}, {:.1} s ({}/s)",
+        thousands(outcome.states),
+        thousands(outcome.unique_states),
+        outcome.depth,
+        outcome.seconds,
+        thousands((outcome.unique_states as f64 / outcome.seconds.max(1e-9)) as u64),
+    )?;
+    if let Some(peak) = peak {
+        write!(out, ", peak memory {} MiB", thousands(peak >> 20))?;
+    }
+    writeln!(out, ", chance of a missed state {:.0e}", outcome.missed)?;
+    if let Some((seconds, bytes)) = outcome.progress {
+        writeln!(
+            out,
+            "  progress pass: {seconds:.2} s, {} MiB",
+            thousands((bytes as u64) >> 20)
+        )?;
+    }
+    if !outcome.is_complete {
+        writeln!(
+            out,
+            "  CUT SHORT: not every state was reached, so nothing is said to hold"
+        )?;
+    }
+    if outcome.is_pinned == Some(false) {
+        let pinned = thousands(outcome.universe.unique_states);
+        writeln!(
+            out,
+            "  NOT THE PINNED NUMBER of unique states, {pinned}: the machines or the universe have changed"
+        )?;
+    }
+    for judgement in &outcome.judgements {
+        let mark = match (judgement.is_judged, judgement.holds) {
+            (false, _) => "NOT JUDGED",
+            (true, true) => "holds",
+            (true, false) => "FAILS",
+        };
+        writeln!(
+            out,
+            "  {mark:<10} {:<9} rule {:<2}  {}",
+            judgement.kind.name(),
+            judgement.rule,
+            judgement.name
+        )?;
+    }
+    Ok(())
+}
+
+/// A counterexample as a chart in plain text.
+pub(crate) fn write_counterexample(
+    out: &mut impl Write,
+    example: &Counterexample,
+) -> anyhow::Result<()> {
+    let chart = story::chart_of(example)?;
+    writeln!(out)?;
+    writeln!(out, "{}", chart::text(&chart, COLUMNS, is_colored()))?;
+    Ok(())
+}
+
+/// Writes a counterexample to a file: a picture by the file's ending, or what `tenure replay` reads.
+pub(crate) fn save_counterexample(
+    path: &std::path::Path,
+    example: &Counterexample,
+) -> anyhow::Result<()> {
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    let text = match ending {
+        "svg" => chart::svg(&story::chart_of(example)?),
+        "mmd" => chart::mermaid(&story::chart_of(example)?),
+        "json" => tenure_checker::replay::save(example),
+        _ => anyhow::bail!("'{}': a chart ends in .svg, .mmd or .json", path.display()),
+    };
+    std::fs::write(path, text)
+        .map_err(|error| anyhow::anyhow!("cannot write '{}': {error}", path.display()))
+}

@@ -1,0 +1,273 @@
+//! Checks a universe whole: explores it, judges every property, and looks for whoever waits for ever.
+//!
+//! A run that was cut short, or a property that was never evaluated, is a failure: [`Outcome::holds`] is true only when
+//! every state was reached, every `always` was judged in each of them, every `sometimes` was seen, the progress pass ran
+//! over the complete graph, and the number of states is the pinned one.
+
+use crate::explore::{Exploration, Live, Options, explore};
+use crate::progress::{self, Lasso};
+use crate::property::{self, Kind, PROGRESS};
+use crate::system::{Action, Model};
+use crate::universe::Universe;
+use tenure_protocol::{Defect, Hook, Seeded, Sound};
+
+/// How to check.
+#[derive(Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// Threads that expand states; 0 counts as 1.
+    pub threads: usize,
+    /// Whether to look for violations only, and stop at the first: what a hunt for a seeded defect needs.
+    pub is_hunt: bool,
+    /// Is told how far the exploration is.
+    pub on_progress: Option<&'a (dyn Fn(&Live) + Sync)>,
+}
+
+/// One property's verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The property's name.
+    pub name: &'static str,
+    /// The rule that it follows.
+    pub rule: u8,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it says.
+    pub text: &'static str,
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether it was judged at all, over everything that it speaks of.
+    pub is_judged: bool,
+}
+
+/// A way to a violation: actions from the initial state, and for a progress property a cycle that repeats for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterexample {
+    /// The universe.
+    pub universe: &'static str,
+    /// The defect that was seeded, if any.
+    pub defect: Option<Defect>,
+    /// The property that is violated, or for a `sometimes` shown.
+    pub property: &'static str,
+    /// Whether the property is violated, not shown.
+    pub is_violation: bool,
+    /// The steps to the violation, or to the cycle.
+    pub stem: Vec<Action>,
+    /// The steps that repeat for ever; empty where nothing moves any more.
+    pub cycle: Vec<Action>,
+    /// Who waits for ever.
+    pub waiting: Option<String>,
+}
+
+impl Counterexample {
+    /// How many steps it has.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.stem.len() + self.cycle.len()
+    }
+}
+
+/// What came of a check.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The universe.
+    pub universe: &'static Universe,
+    /// States generated, repetitions included.
+    pub states: u64,
+    /// Different states.
+    pub unique_states: u64,
+    /// Steps to the farthest state.
+    pub depth: usize,
+    /// Seconds of the exploration.
+    pub seconds: f64,
+    /// Seconds and bytes of the progress pass.
+    pub progress: Option<(f64, usize)>,
+    /// Bytes that exploration and graph took at most, as counted by the explorer.
+    pub bytes: usize,
+    /// The chance that a state was missed because two share a fingerprint.
+    pub missed: f64,
+    /// Whether every state was reached.
+    pub is_complete: bool,
+    /// Whether the number of states is the pinned one; `None` where none is pinned.
+    pub is_pinned: Option<bool>,
+    /// The verdicts.
+    pub judgements: Vec<Judgement>,
+    /// A shortest counterexample for each violated property, safety first.
+    pub counterexamples: Vec<Counterexample>,
+}
+
+impl Outcome {
+    /// Whether everything holds and everything was checked.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.is_complete
+            && self.is_pinned != Some(false)
+            && self
+                .judgements
+                .iter()
+                .all(|judgement| judgement.holds && judgement.is_judged)
+    }
+}
+
+/// Checks a universe as it is.
+#[must_use]
+pub fn check(universe: &'static Universe, settings: &Settings<'_>) -> Outcome {
+    let model = Model::new(universe, Sound);
+    run(&model, None, settings)
+}
+
+/// Checks a universe whose machines make a mistake.
+#[must_use]
+pub fn check_defect(
+    universe: &'static Universe,
+    defect: Defect,
+    settings: &Settings<'_>,
+) -> Outcome {
+    let model = Model::new(universe, Seeded(defect));
+    run(&model, Some(defect), settings)
+}
+
+fn run<H: Hook>(model: &Model<H>, defect: Option<Defect>, settings: &Settings<'_>) -> Outcome {
+    let judges_progress = model.universe.judges_progress;
+    let options = Options {
+        threads: settings.threads.max(1),
+        edges: judges_progress,
+        states_max: None,
+        on_progress: settings.on_progress,
+        stop_at_violation: settings.is_hunt,
+    };
+    let exploration =
+        explore(model, &options).expect("every universe has properties and an initial state");
+    let mut counterexamples = safety(model, defect, &exploration);
+    let mut judgements = judge(model, &exploration);
+    let mut progress = None;
+    if judges_progress {
+        let report = exploration
+            .graph
+            .as_ref()
+            .map(|graph| progress::check(graph, |state| exploration.depth_of(state)));
+        for (place, (name, rule, text)) in PROGRESS.into_iter().enumerate() {
+            let lassos = report.iter().flat_map(|report| &report.lassos);
+            let own: Vec<&Lasso> = lassos
+                .filter(|lasso| property::obligation(lasso.obligation).0 == place)
+                .collect();
+            let shortest = own
+                .iter()
+                .min_by_key(|lasso| lasso.cycle.len() + exploration.depth_of(lasso.start) as usize);
+            if let Some(lasso) = shortest {
+                counterexamples.push(lasso_example(model, defect, &exploration, lasso, name));
+            }
+            let is_judged = report.is_some();
+            let holds = is_judged && own.is_empty();
+            judgements.push(Judgement {
+                name,
+                rule,
+                kind: Kind::Progress,
+                text,
+                holds,
+                is_judged,
+            });
+        }
+        progress = report.map(|report| (report.seconds, report.bytes));
+    }
+    let pinned = model.universe.unique_states;
+    let is_plain = defect.is_none();
+    Outcome {
+        universe: model.universe,
+        states: exploration.states,
+        unique_states: exploration.unique_states,
+        depth: exploration.depth,
+        seconds: exploration.seconds,
+        progress,
+        bytes: exploration.peak_bytes,
+        missed: exploration.missed_state_probability(),
+        is_complete: exploration.complete,
+        is_pinned: is_plain.then_some(exploration.unique_states == pinned),
+        judgements,
+        counterexamples,
+    }
+}
+
+fn judge<H: Hook>(model: &Model<H>, exploration: &Exploration) -> Vec<Judgement> {
+    let judged = property::of::<H>(model.universe).map(|checked| {
+        let verdict = exploration
+            .verdict(checked.name)
+            .expect("the explorer judged what the model listed");
+        let is_judged = verdict.witness.is_some() || verdict.evaluated == exploration.unique_states;
+        let (name, rule, kind, text) = (checked.name, checked.rule, checked.kind, checked.text);
+        Judgement {
+            name,
+            rule,
+            kind,
+            text,
+            holds: verdict.holds(),
+            is_judged,
+        }
+    });
+    judged.collect()
+}
+
+/// The shortest violation of each `always`.
+fn safety<H: Hook>(
+    model: &Model<H>,
+    defect: Option<Defect>,
+    exploration: &Exploration,
+) -> Vec<Counterexample> {
+    let always = property::of::<H>(model.universe).filter(|checked| checked.kind == Kind::Always);
+    let witnesses = always
+        .filter_map(|checked| Some((checked.name, exploration.verdict(checked.name)?.witness?)));
+    let mut found: Vec<Counterexample> = witnesses
+        .map(|(property, witness)| Counterexample {
+            universe: model.universe.name,
+            defect,
+            property,
+            is_violation: true,
+            stem: exploration
+                .path(model, witness)
+                .steps
+                .iter()
+                .map(|step| step.action)
+                .collect(),
+            cycle: Vec::new(),
+            waiting: None,
+        })
+        .collect();
+    found.sort_by_key(Counterexample::steps);
+    found
+}
+
+/// A lasso as actions, replayed through the machines on the way.
+fn lasso_example<H: Hook>(
+    model: &Model<H>,
+    defect: Option<Defect>,
+    exploration: &Exploration,
+    lasso: &Lasso,
+    property: &'static str,
+) -> Counterexample {
+    let path = exploration.path(model, lasso.start);
+    let mut state = path.last().clone();
+    let mut cycle = Vec::new();
+    for (at, edge) in &lasso.cycle {
+        assert_eq!(
+            exploration.id(&state),
+            Some(*at),
+            "the cycle is one of the machines"
+        );
+        let successor = exploration.successors(model, &state).swap_remove(*edge);
+        cycle.push(successor.action);
+        state = successor.state;
+    }
+    assert_eq!(
+        exploration.id(&state),
+        Some(lasso.start),
+        "the cycle closes"
+    );
+    Counterexample {
+        universe: model.universe.name,
+        defect,
+        property,
+        is_violation: true,
+        stem: path.steps.iter().map(|step| step.action).collect(),
+        cycle,
+        waiting: Some(property::obligation(lasso.obligation).1),
+    }
+}

@@ -1,0 +1,223 @@
+//! The serial half of the search: numbers the new states, in breadth-first order.
+//!
+//! States are merged in the order of their numbers and their successors in the order of the model's actions. All that
+//! is counted or kept is decided here, from that order alone: how chunks were cut and which worker took them cannot show.
+
+use std::hash::Hash;
+use std::mem;
+
+use stateright::Expectation;
+
+use super::Verdict;
+use super::expand::{Edge, Expanded, Row, UNKNOWN};
+use super::visited::{Visited, fingerprint};
+use crate::graph::{Class, Graph};
+
+/// States in a chunk: large enough to hide the cost of handing it over, small enough to share out a narrow level.
+pub(super) const CHUNK: usize = 256;
+
+/// The parent of an initial state.
+const NO_PARENT: u32 = u32::MAX;
+
+/// How each state was first reached: 6 bytes a state.
+#[derive(Default)]
+pub(super) struct Origins {
+    pub(super) parents: Vec<u32>,
+    /// Index of the action among those that the model lists in the parent.
+    pub(super) actions: Vec<u16>,
+    /// So many states, the first ones, are initial.
+    pub(super) roots: u32,
+}
+
+pub(super) struct Merger<S> {
+    pub(super) origins: Origins,
+    /// Transitions and initial states.
+    pub(super) generated: u64,
+    /// States whose properties are evaluated: the number of the next state to be merged.
+    pub(super) evaluated: u32,
+    /// States whose successors are known: lags behind only once halted.
+    pub(super) expanded: u32,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) graph: Option<Graph>,
+    /// The next level, in chunks.
+    pub(super) next: Vec<Vec<S>>,
+    pub(super) states_max: u32,
+    pub(super) stop_at_violation: bool,
+    /// No further state is expanded: one did not fit, or an `always` property fell where the search was to stop.
+    pub(super) halted: bool,
+    row: Vec<(u32, Class)>,
+}
+
+impl<S: Hash> Merger<S> {
+    pub(super) fn new(
+        verdicts: Vec<Verdict>,
+        edges: bool,
+        states_max: u32,
+        stop_at_violation: bool,
+    ) -> Self {
+        Self {
+            origins: Origins::default(),
+            generated: 0,
+            evaluated: 0,
+            expanded: 0,
+            verdicts,
+            graph: edges.then(Graph::default),
+            next: Vec::new(),
+            states_max,
+            stop_at_violation,
+            halted: false,
+            row: Vec::new(),
+        }
+    }
+
+    pub(super) fn unique(&self) -> usize {
+        self.origins.parents.len()
+    }
+
+    /// In step with the visited set, and not by doubling.
+    pub(super) fn reserve(&mut self, len: usize) {
+        let more = len.saturating_sub(self.unique());
+        self.origins.parents.reserve_exact(more);
+        self.origins.actions.reserve_exact(more);
+    }
+
+    pub(super) fn seed(&mut self, visited: &Visited, initial: Vec<S>) {
+        for state in initial {
+            self.generated += 1;
+            if self
+                .admit(visited, fingerprint(&state), state, (NO_PARENT, 0))
+                .is_none()
+            {
+                self.halt();
+                break;
+            }
+        }
+        self.origins.roots = self.unique() as u32;
+    }
+
+    /// Takes in the next chunk: room for all its fresh states was reserved.
+    pub(super) fn merge(&mut self, visited: &Visited, mut expanded: Expanded<S>) {
+        let violation = self.judge(&expanded);
+        let unknown = expanded.edges.iter().filter(|edge| edge.target == UNKNOWN);
+        visited.warm(unknown.map(|edge| edge.fingerprint));
+        let mut edges = mem::take(&mut expanded.edges).into_iter();
+        let mut fresh = mem::take(&mut expanded.fresh).into_iter();
+        for (index, row) in expanded.rows.iter().enumerate() {
+            if violation == Some(index) && self.stop_at_violation {
+                self.halt();
+            }
+            if self.halted {
+                break;
+            }
+            if self
+                .merge_row(visited, row, &mut edges, &mut fresh)
+                .is_none()
+            {
+                self.halt();
+            }
+            self.expanded += 1;
+        }
+        self.evaluated += expanded.rows.len() as u32;
+    }
+
+    fn halt(&mut self) {
+        self.halted = true;
+        // Its rows are not complete: nobody may take it for the reachable graph.
+        self.graph = None;
+    }
+
+    /// `None` if something did not fit.
+    fn merge_row(
+        &mut self,
+        visited: &Visited,
+        row: &Row,
+        edges: &mut impl Iterator<Item = Edge>,
+        fresh: &mut impl Iterator<Item = S>,
+    ) -> Option<()> {
+        self.generated += u64::from(row.edges);
+        self.row.clear();
+        for edge in edges.take(row.edges as usize) {
+            let target = if edge.target == UNKNOWN {
+                let state = fresh.next().expect("one state for each unknown target");
+                self.admit(
+                    visited,
+                    edge.fingerprint,
+                    state,
+                    (self.expanded, edge.action),
+                )?
+            } else {
+                edge.target
+            };
+            if self.graph.is_some() {
+                self.row.push((target, edge.class));
+            }
+        }
+        if let Some(graph) = &mut self.graph {
+            u32::try_from(graph.edge_count() + self.row.len()).ok()?;
+            graph.push(row.pending, self.row.drain(..));
+        }
+        Some(())
+    }
+
+    /// The number of a state, a new one if it is new; `None` if it is new and there may be no more.
+    fn admit(
+        &mut self,
+        visited: &Visited,
+        fingerprint: u64,
+        state: S,
+        origin: (u32, u16),
+    ) -> Option<u32> {
+        let id = self.unique() as u32;
+        if id == self.states_max {
+            return visited.find(fingerprint);
+        }
+        let known = visited.insert(fingerprint, id);
+        if known.is_some() {
+            return known;
+        }
+        self.origins.parents.push(origin.0);
+        self.origins.actions.push(origin.1);
+        match self.next.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(state),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(state);
+                self.next.push(chunk);
+            }
+        }
+        Some(id)
+    }
+
+    /// Enters what the chunk says of the properties; answers where in it an `always` property first fell.
+    fn judge(&mut self, expanded: &Expanded<S>) -> Option<usize> {
+        let mut violation: Option<usize> = None;
+        for (verdict, hit) in self.verdicts.iter_mut().zip(&expanded.hits) {
+            let always = verdict.expectation == Expectation::Always;
+            if always {
+                violation = violation.into_iter().chain(*hit).min();
+            }
+            if always || verdict.witness.is_none() {
+                // Workers may run ahead of the first example; those evaluations are not counted, lest counts vary.
+                let last = hit
+                    .filter(|_| !always)
+                    .map_or(expanded.rows.len(), |hit| hit + 1);
+                verdict.evaluated += last as u64;
+                let base = self.evaluated;
+                verdict.witness = verdict.witness.or_else(|| hit.map(|hit| base + hit as u32));
+            }
+        }
+        violation
+    }
+
+    pub(super) fn violated(&self) -> bool {
+        self.verdicts
+            .iter()
+            .any(|verdict| verdict.expectation == Expectation::Always && verdict.witness.is_some())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.origins.parents.capacity() * 4
+            + self.origins.actions.capacity() * 2
+            + self.graph.as_ref().map_or(0, Graph::bytes)
+    }
+}

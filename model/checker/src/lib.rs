@@ -1,0 +1,31 @@
+//! Exhaustive bounded model checking of the Tenure protocol.
+//!
+//! The machines of `tenure_protocol` are put into small worlds, [`universe`]s, and each world is explored whole: every
+//! message order, every crash, every moment at which a lease may end. [`property`] says what must hold in every state and
+//! which races must be reached; [`progress`] says, over the complete graph, that whoever waits is answered. Seeded defects
+//! show that each of these can fail.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`system`] | the world: machines, application, network, disk, clocks |
+//! | [`universe`] | the named worlds with their bounds and faults |
+//! | [`property`] | what is checked |
+//! | [`check`] | a universe checked whole, with verdicts and counterexamples |
+//! | [`hunt`] | seeded defects, each to be caught |
+//! | [`explore`] | breadth-first exploration over Stateright's `Model` |
+//! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
+//! | [`story`], [`chart`] | counterexamples, in words and pictures |
+//!
+//! Deliberately absent: protocol rules. There is one copy, and it is not here.
+
+pub mod chart;
+pub mod check;
+pub mod explore;
+pub mod graph;
+pub mod hunt;
+pub mod progress;
+pub mod property;
+pub mod replay;
+pub mod story;
+pub mod system;
+pub mod universe;

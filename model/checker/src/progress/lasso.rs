@@ -1,0 +1,94 @@
+//! A run that never ends, and the check that it is fair.
+//!
+//! The check reads the definition of fairness again, from the lasso alone: it shares no code with the search that finds
+//! lassos, so that an error in one does not hide in the other. Deliberately absent: the stem, which the explorer builds
+//! and replays through the model itself.
+
+use crate::graph::{Class, Graph};
+
+/// A way for an obligation to stay pending for ever: reach `start`, then repeat `cycle`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasso {
+    /// The obligation that stays pending.
+    pub obligation: u8,
+    /// Each state of the cycle with the index, within [`Graph::edges`], of the edge taken from it. The last edge leads
+    /// back to `start`. Empty if the run rests at `start`.
+    pub cycle: Vec<(u32, usize)>,
+    /// The first state of the cycle, or the state at which the run rests.
+    pub start: u32,
+}
+
+/// Whether `lasso` is a fair run of `graph` on which its obligation stays pending; if not, why not.
+///
+/// # Errors
+/// The first thing that is wrong, in words.
+pub fn is_fair_lasso(graph: &Graph, lasso: &Lasso) -> Result<(), String> {
+    if lasso.obligation >= 64 {
+        return Err(format!("there is no obligation {}", lasso.obligation));
+    }
+    expect_pending(graph, lasso.start, lasso.obligation)?;
+    if lasso.cycle.is_empty() {
+        return expect_rest(graph, lasso.start);
+    }
+    let mut met = [false; 64];
+    let mut at = lasso.start;
+    for &(state, edge) in &lasso.cycle {
+        if state != at {
+            return Err(format!("the cycle is at {at} but goes on from {state}"));
+        }
+        expect_pending(graph, state, lasso.obligation)?;
+        let mut disabled = [true; 64];
+        for (_, class) in graph.edges(state) {
+            if let Class::Fair(class) = class {
+                disabled[usize::from(class)] = false;
+            }
+        }
+        for (met, disabled) in met.iter_mut().zip(disabled) {
+            *met |= disabled;
+        }
+        let Some((target, class)) = graph.edges(state).nth(edge) else {
+            return Err(format!("state {state} has no edge {edge}"));
+        };
+        match class {
+            Class::Fair(class) => met[usize::from(class)] = true,
+            Class::Free => {}
+            Class::Fault => return Err(format!("edge {edge} of state {state} is a fault")),
+        }
+        at = target;
+    }
+    if at != lasso.start {
+        return Err(format!(
+            "the cycle ends at {at}, not at its start {}",
+            lasso.start
+        ));
+    }
+    match met.iter().position(|&met| !met) {
+        Some(class) => Err(format!(
+            "fair class {class} is always enabled and never taken"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn expect_pending(graph: &Graph, state: u32, obligation: u8) -> Result<(), String> {
+    if state as usize >= graph.len() {
+        return Err(format!("there is no state {state}"));
+    }
+    if graph.pending(state) >> obligation & 1 == 0 {
+        return Err(format!(
+            "obligation {obligation} is not pending in state {state}"
+        ));
+    }
+    Ok(())
+}
+
+fn expect_rest(graph: &Graph, state: u32) -> Result<(), String> {
+    for (edge, (_, class)) in graph.edges(state).enumerate() {
+        if let Class::Fair(class) = class {
+            return Err(format!(
+                "the run cannot rest at {state}: its edge {edge} is of fair class {class}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Counterexamples and steps, told: a [`Chart`] of what happened, and what a step changed, in words.
+//!
+//! The explorer works on canonical states, in which numbers change their names from step to step. A story replays the
+//! actions on the states as the machines leave them, so that grant `#2.3` is `#2.3` to the end. Actions name places, so
+//! they lead the same way; where a defect makes numbers come back, that is noticed and the canonical states are told.
+//!
+//! `teller` makes rows of what happens in a step (`opening` the first of them, `letters` knows what is under way), `words`
+//! says messages and calls, `facts` says states.
+
+mod facts;
+mod letters;
+mod opening;
+mod teller;
+mod words;
+
+pub use facts::{Fact, differences, facts};
+
+use crate::chart::Chart;
+use crate::check::Counterexample;
+use crate::property::{self, Kind};
+use crate::replay::{ReplayError, find_property, run, universe_of};
+use crate::system::deed::Told;
+use crate::system::{Action, Model, PROCESSES, SESSIONS, System, THREADS_MAX};
+use stateright::Model as _;
+use teller::Teller;
+use tenure_protocol::process::Phase;
+use tenure_protocol::{Hook, Seeded, Sound};
+
+/// The story of a counterexample, with or without a defect as it says.
+///
+/// # Errors
+/// If its actions are not possible, or it names what is not there.
+pub fn chart_of(example: &Counterexample) -> Result<Chart, ReplayError> {
+    let universe = universe_of(example)?;
+    match example.defect {
+        None => chart(&Model::new(universe, Sound), example),
+        Some(defect) => chart(&Model::new(universe, Seeded(defect)), example),
+    }
+}
+
+/// The story of a counterexample in a model, which is that of its universe and has its defect.
+///
+/// # Errors
+/// As [`chart_of`].
+pub fn chart<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Chart, ReplayError> {
+    let steps = told(model, example)?;
+    let mut teller = Teller::new(model, title(example));
+    for (place, step) in steps.iter().enumerate() {
+        if place == example.stem.len() {
+            teller.begin_cycle();
+        }
+        teller.tell(step);
+    }
+    if example.waiting.is_some() && example.cycle.is_empty() {
+        teller.begin_cycle();
+    }
+    let last = steps.last();
+    let end = match last {
+        Some(step) => step.told.next.clone(),
+        None => model.init_states().swap_remove(0),
+    };
+    let mut chart = teller.finish();
+    chart.verdict = verdict(model, example, &end)?;
+    if let (Some(step), true) = (last, example.cycle.is_empty()) {
+        chart.changes = differences(model, &step.before, &step.told.next);
+    }
+    Ok(chart)
+}
+
+/// A step of a story.
+struct Step<H> {
+    before: System<H>,
+    action: Action,
+    told: Told<H>,
+}
+
+/// The steps, told on raw states if these go the same way as the canonical ones.
+fn told<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Vec<Step<H>>, ReplayError> {
+    let states = run(model, example)?;
+    let actions = || example.stem.iter().chain(&example.cycle).copied();
+    let mut steps: Vec<Step<H>> = Vec::with_capacity(states.len());
+    for (action, expected) in actions().zip(&states[1..]) {
+        let before = steps
+            .last()
+            .map_or(&states[0], |step| &step.told.next)
+            .clone();
+        let told = model.tell(&before, action);
+        if model.canonical(told.next.clone()) != *expected {
+            let canonical = actions().zip(&states).map(|(action, before)| Step {
+                before: before.clone(),
+                action,
+                told: model.tell(before, action),
+            });
+            return Ok(canonical.collect());
+        }
+        steps.push(Step {
+            before,
+            action,
+            told,
+        });
+    }
+    Ok(steps)
+}
+
+fn title(example: &Counterexample) -> String {
+    let Counterexample {
+        universe,
+        property,
+        stem,
+        cycle,
+        ..
+    } = example;
+    let defect = example
+        .defect
+        .map_or_else(String::new, |defect| format!(", defect {}", defect.name()));
+    let end = match (example.is_violation, &example.waiting) {
+        (false, _) => format!("\"{property}\" reached in {}", count(stem.len())),
+        (true, None) => format!("\"{property}\" violated in {}", count(stem.len())),
+        (true, Some(_)) if cycle.is_empty() => {
+            format!("\"{property}\" violated, stuck after {}", count(stem.len()))
+        }
+        (true, Some(_)) => format!(
+            "\"{property}\" violated, {} and {} for ever",
+            count(stem.len()),
+            cycle.len()
+        ),
+    };
+    format!("{universe}{defect}: {end}")
+}
+
+fn count(steps: usize) -> String {
+    if steps == 1 {
+        "1 step".to_owned()
+    } else {
+        format!("{steps} steps")
+    }
+}
+
+fn verdict<H: Hook>(
+    model: &Model<H>,
+    example: &Counterexample,
+    end: &System<H>,
+) -> Result<Vec<String>, ReplayError> {
+    let (name, rule, kind, text) = find_property(model.universe, example.property)?;
+    let head = match kind {
+        Kind::Always | Kind::Progress => "violated",
+        Kind::Sometimes => "reached",
+    };
+    let mut lines = vec![format!(
+        "{head}: {name} (rule {rule}, {}): {text}",
+        kind.name()
+    )];
+    if let Some(waiting) = &example.waiting {
+        lines.push(waits(model, waiting, end));
+    }
+    lines.extend(situation(model, end));
+    if let Some(defect) = example.defect {
+        lines.push(format!(
+            "the defect: {} (rule {}): {}",
+            defect.name(),
+            defect.rule(),
+            defect.summary()
+        ));
+    }
+    lines.push(words::SIGNS.to_owned());
+    Ok(lines)
+}
+
+/// Who has what in the end, a line for each session.
+fn situation<H: Hook>(model: &Model<H>, end: &System<H>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for id in &SESSIONS[..usize::from(model.universe.sessions)] {
+        let session = end.store.machine.session(id);
+        let holder = session.and_then(|session| session.record().head.holder.as_ref());
+        let held = holder.map_or_else(
+            || "free".to_owned(),
+            |holder| format!("held by {} as #{}", holder.process, holder.token),
+        );
+        let queue = session
+            .into_iter()
+            .flat_map(|session| session.lock().waiters());
+        let queue: Vec<String> = queue.map(|place| place.process.to_string()).collect();
+        let queue = if queue.is_empty() {
+            String::new()
+        } else {
+            format!(", queue {}", queue.join(", "))
+        };
+        let mut parts = vec![format!("at the store, {held}{queue}")];
+        for (index, machine) in end.each_machine() {
+            let Some(client) = machine.session(id) else {
+                continue;
+            };
+            let phase = match client.phase() {
+                Phase::Held(grant) => format!("held as #{}", grant.token),
+                Phase::Wanted { .. } => "wanted".to_owned(),
+                Phase::Cancelling { .. } => "no longer wanted".to_owned(),
+                Phase::Releasing { token, requeue, .. } => {
+                    format!(
+                        "#{token} released{}",
+                        if requeue.is_some() {
+                            ", wanted again"
+                        } else {
+                            ""
+                        }
+                    )
+                }
+                Phase::Absent => continue,
+            };
+            let inside: Vec<String> = client
+                .lock()
+                .holders()
+                .iter()
+                .map(|claim| format!("t{}", claim.thread))
+                .collect();
+            let inside = if inside.is_empty() {
+                String::new()
+            } else {
+                format!(", {} inside", inside.join(" and "))
+            };
+            parts.push(format!("at {}, {phase}{inside}", PROCESSES[index]));
+        }
+        lines.push(format!("{id} in the end: {}", parts.join("; ")));
+    }
+    lines
+}
+
+/// Who waits for ever, and for what.
+fn waits<H: Hook>(model: &Model<H>, waiting: &str, end: &System<H>) -> String {
+    for (index, side) in end.each_process() {
+        for thread in 0..model.threads(index) {
+            if let (Some(machine), true) = (&side.machine, waiting == thread_name(index, thread)) {
+                let doing = facts::doing(side, thread, model.program(index, thread), machine);
+                return format!("waits for ever: {waiting} ({doing})");
+            }
+        }
+    }
+    format!("open for ever: {waiting}")
+}
+
+/// As `property::obligation` has it.
+fn thread_name(process: usize, thread: usize) -> String {
+    property::obligation((process * THREADS_MAX + thread) as u8).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::universe::UNIVERSES;
+    use std::collections::BTreeSet;
+
+    /// Raw states go the same way as canonical ones, in every universe; and no two facts of a state have one name.
+    #[test]
+    fn raw_states_go_the_same_way() {
+        for universe in UNIVERSES {
+            let model = Model::new(universe, Sound);
+            let mut state = model.init_states().swap_remove(0);
+            let mut raw = state.clone();
+            let mut random = 1_u64;
+            for step in 0..400 {
+                let mut actions = Vec::new();
+                model.actions(&state, &mut actions);
+                let mut raw_actions = Vec::new();
+                model.actions(&raw, &mut raw_actions);
+                assert_eq!(actions, raw_actions, "{}, step {step}", universe.name);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let Some(action) = actions
+                    .get((random >> 33) as usize % actions.len().max(1))
+                    .copied()
+                else {
+                    break;
+                };
+                state = model.next_state(&state, action).expect("it is possible");
+                raw = model.raw_successor(&raw, action);
+                assert_eq!(
+                    model.canonical(raw.clone()),
+                    state,
+                    "{}, step {step}: {action}",
+                    universe.name
+                );
+                let facts = facts(&model, &raw);
+                let names: BTreeSet<_> =
+                    facts.iter().map(|fact| (&fact.place, fact.what)).collect();
+                assert_eq!(names.len(), facts.len(), "{facts:?}");
+                assert!(differences(&model, &raw, &raw).is_empty());
+            }
+        }
+    }
+}

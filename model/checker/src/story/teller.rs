@@ -1,0 +1,395 @@
+//! Makes the rows of a chart: first what the action is, then what happened, then what would otherwise not be seen.
+
+use super::Step;
+use super::letters::{Letter, Letters};
+use super::words::Words;
+use crate::chart::{Chart, Event};
+use crate::system::deed::{Deed, Told};
+use crate::system::{Action, Model, PROCESSES, SESSIONS, System};
+use tenure_protocol::attributes::Holder;
+use tenure_protocol::store::Output;
+use tenure_protocol::{Hook, ThreadId, Update};
+
+/// A lane, before it is known which are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Actor {
+    Thread(usize, usize),
+    Process(usize),
+    Store,
+}
+
+/// See the [module](self).
+pub(super) struct Teller<'a, H> {
+    pub(super) model: &'a Model<H>,
+    words: Words,
+    chart: Chart,
+    actors: Vec<Actor>,
+    letters: Letters,
+    step: usize,
+}
+
+impl<'a, H: Hook> Teller<'a, H> {
+    pub(super) fn new(model: &'a Model<H>, title: String) -> Self {
+        let processes = model.universe.programs.len();
+        let mut actors = Vec::new();
+        for process in 0..processes {
+            let threads = (0..model.threads(process)).map(|thread| Actor::Thread(process, thread));
+            // The first stands to the left of the store with its threads outside; the others to the right.
+            if process == 0 {
+                actors.extend(threads);
+                actors.extend([Actor::Process(process), Actor::Store]);
+            } else {
+                actors.push(Actor::Process(process));
+                actors.extend(threads);
+            }
+        }
+        let names = actors.iter().map(|actor| match actor {
+            Actor::Thread(process, thread) => format!("{}.t{}", PROCESSES[*process], thread + 1),
+            Actor::Process(process) => PROCESSES[*process].to_string(),
+            Actor::Store => "store".to_owned(),
+        });
+        Self {
+            model,
+            words: Words {
+                names_sessions: model.universe.sessions > 1,
+            },
+            chart: Chart::new(title, names.collect::<Vec<_>>()),
+            letters: Letters::new(processes),
+            actors,
+            step: 0,
+        }
+    }
+
+    /// What comes now is repeated for ever.
+    pub(super) fn begin_cycle(&mut self) {
+        self.chart.cycle_from = Some(self.chart.rows.len());
+    }
+
+    /// The chart, without the lanes at which nothing happens.
+    pub(super) fn finish(mut self) -> Chart {
+        let store = self.lane(Actor::Store);
+        let mut is_used = vec![false; self.actors.len()];
+        is_used[store] = true;
+        for row in &mut self.chart.rows {
+            lanes_of(&mut row.event)
+                .into_iter()
+                .for_each(|lane| is_used[*lane] = true);
+        }
+        for row in &mut self.chart.rows {
+            for lane in lanes_of(&mut row.event) {
+                *lane = is_used[..*lane].iter().filter(|is_used| **is_used).count();
+            }
+        }
+        let mut used = is_used.into_iter();
+        self.chart.lanes.retain(|_| used.next() == Some(true));
+        self.chart
+    }
+
+    /// One step.
+    pub(super) fn tell(&mut self, step: &Step<H>) {
+        self.step += 1;
+        let rows = self.chart.rows.len();
+        self.open(step);
+        for deed in &step.told.deeds {
+            self.deed(deed);
+        }
+        self.close(step);
+        if self.chart.rows.len() == rows {
+            self.note(Actor::Store, step.action.to_string());
+        }
+    }
+
+    fn lane(&self, actor: Actor) -> usize {
+        self.actors
+            .iter()
+            .position(|other| *other == actor)
+            .unwrap_or(0)
+    }
+
+    fn thread(&self, process: usize, thread: ThreadId) -> usize {
+        self.lane(Actor::Thread(process, (thread.0 - 1) as usize))
+    }
+
+    pub(super) fn session(&self, index: u8) -> String {
+        self.words.session(&SESSIONS[usize::from(index)])
+    }
+
+    fn push(&mut self, event: Event) {
+        self.chart.push(self.step, event);
+    }
+
+    pub(super) fn note(&mut self, actor: Actor, text: impl Into<String>) {
+        let (lane, text) = (self.lane(actor), text.into());
+        self.push(Event::Note { lane, text });
+    }
+
+    pub(super) fn fault(&mut self, actor: Actor, text: impl Into<String>) {
+        let (lane, text) = (Some(self.lane(actor)), text.into());
+        self.push(Event::Fault { lane, text });
+    }
+
+    fn deed(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Called {
+                process,
+                thread,
+                session,
+                call,
+            } => {
+                let text = self.words.call(session, call);
+                self.call(
+                    self.thread(*process, *thread),
+                    self.lane(Actor::Process(*process)),
+                    text,
+                );
+            }
+            Deed::Answered {
+                process,
+                thread,
+                session,
+                answer,
+            } => {
+                let text = self.words.answer(session, answer);
+                self.call(
+                    self.lane(Actor::Process(*process)),
+                    self.thread(*process, *thread),
+                    text,
+                );
+            }
+            Deed::Durable(update) => {
+                self.note(
+                    Actor::Store,
+                    format!("on disk: {}", self.words.update(update)),
+                );
+            }
+            _ => self.travel(deed),
+        }
+    }
+
+    /// What a deed does to what is under way.
+    fn travel(&mut self, deed: &Deed) {
+        match deed {
+            Deed::SentUp {
+                process,
+                message,
+                is_under_way,
+            } => {
+                let text = self.words.to_store(message);
+                self.send(*process, true, text, *is_under_way);
+            }
+            Deed::SentDown {
+                process,
+                message,
+                is_under_way,
+            } => {
+                let text = self.words.to_process(message);
+                self.send(*process, false, text, *is_under_way);
+            }
+            Deed::Ended { process } => self.letters.push(*process, true, None),
+            Deed::Arrived {
+                process,
+                is_up,
+                place,
+                stays,
+            } => {
+                let letter = self.letters.read(*process, *is_up, *place);
+                if !stays {
+                    self.letters.take(*process, *is_up, *place);
+                }
+                self.arrive(*process, *is_up, letter);
+            }
+            Deed::Lost {
+                process,
+                is_up,
+                place,
+            } => {
+                let (from, to) = self.ends(*process, *is_up);
+                if let Some((message, text)) = self.letters.take(*process, *is_up, *place) {
+                    self.push(Event::Lose {
+                        from,
+                        to,
+                        message,
+                        text,
+                    });
+                }
+            }
+            Deed::Called { .. } | Deed::Answered { .. } | Deed::Durable(_) => {}
+        }
+    }
+
+    /// What arrives; nothing is the end of a connection.
+    fn arrive(&mut self, process: usize, is_up: bool, letter: Option<Letter>) {
+        let (from, to) = self.ends(process, is_up);
+        match letter {
+            Some((message, text)) => self.push(Event::Receive {
+                from,
+                to,
+                message,
+                text,
+            }),
+            None => self.note(
+                Actor::Store,
+                format!("sees that the connection of {} is gone", PROCESSES[process]),
+            ),
+        }
+    }
+
+    /// A call or its answer. What a thread says in one go stands on one row.
+    fn call(&mut self, from: usize, to: usize, text: String) {
+        let step = self.step;
+        let last = self.chart.rows.last_mut().filter(|last| last.step == step);
+        if let Some(Event::Call {
+            from: caller,
+            to: called,
+            text: said,
+        }) = last.map(|last| &mut last.event)
+            && (*caller, *called) == (from, to)
+        {
+            let both_write = said.contains("write ") && text.starts_with("write ");
+            let text = if both_write {
+                text.trim_start_matches("write ")
+            } else {
+                &text
+            };
+            said.push_str(&format!(", {text}"));
+        } else {
+            self.push(Event::Call { from, to, text });
+        }
+    }
+
+    fn ends(&self, process: usize, is_up: bool) -> (usize, usize) {
+        let (own, store) = (self.lane(Actor::Process(process)), self.lane(Actor::Store));
+        if is_up { (own, store) } else { (store, own) }
+    }
+
+    fn send(&mut self, process: usize, is_up: bool, text: String, is_under_way: bool) {
+        let (from, to) = self.ends(process, is_up);
+        let message = self.letters.number();
+        self.push(Event::Send {
+            from,
+            to,
+            message,
+            text: text.clone(),
+        });
+        if is_under_way {
+            self.letters.push(process, is_up, Some((message, text)));
+        } else {
+            self.push(Event::Lose {
+                from,
+                to,
+                message,
+                text,
+            });
+        }
+    }
+
+    /// What changed that nothing under way speaks of, and that nothing did.
+    fn close(&mut self, step: &Step<H>) {
+        let Step {
+            before,
+            action,
+            told,
+        } = step;
+        self.holders(before, told);
+        let outbox = &told.next.store.outbox;
+        let known = match action {
+            Action::Restart => 0,
+            Action::Flush => before.store.outbox.len().saturating_sub(1),
+            _ => before.store.outbox.len(),
+        };
+        let waiting = outbox
+            .iter()
+            .rev()
+            .take(outbox.len().saturating_sub(known))
+            .rev();
+        for output in waiting {
+            match output {
+                Output::Persist(update) => self.note(
+                    Actor::Store,
+                    format!("not yet on disk: {}", self.words.update(update)),
+                ),
+                Output::Send {
+                    process, message, ..
+                } => {
+                    let text = self.words.to_process(message);
+                    self.note(Actor::Store, format!("after that, to {process}: {text}"));
+                }
+                Output::Disconnect { .. } => {}
+            }
+        }
+        let is_silent = told.deeds.len() == 1 && matches!(told.deeds[0], Deed::Arrived { .. });
+        let is_message = self
+            .chart
+            .rows
+            .last()
+            .is_some_and(|row| matches!(row.event, Event::Receive { .. }));
+        match action {
+            Action::ToStore { .. }
+                if is_silent && is_message && before.store == told.next.store =>
+            {
+                self.note(Actor::Store, "ignores it");
+            }
+            Action::ToProcess { process, .. } if is_silent => {
+                let index = usize::from(*process);
+                if before.processes[index] == told.next.processes[index] {
+                    self.note(Actor::Process(index), "ignores it");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A grant begins or ends at the store, and no message under way says so.
+    fn holders(&mut self, before: &System<H>, told: &Told<H>) {
+        let has_sent = |process: &tenure_protocol::ProcessId| {
+            told.deeds.iter().any(|deed| matches!(deed, Deed::SentDown { process: index, is_under_way: true, .. } if PROCESSES[*index] == *process))
+        };
+        for id in &SESSIONS[..usize::from(self.model.universe.sessions)] {
+            let holder = |state: &System<H>| {
+                let session = state.store.machine.session(id)?;
+                session.record().head.holder.clone()
+            };
+            let (old, new) = (holder(before), holder(&told.next));
+            if old == new {
+                continue;
+            }
+            if let Some(old) = old.filter(|old| !has_sent(&old.process)) {
+                self.note(
+                    Actor::Store,
+                    format!(
+                        "{} is taken from {}: #{} is void",
+                        self.words.session(id),
+                        old.process,
+                        old.token
+                    ),
+                );
+            }
+            let is_written = |new: &Holder| {
+                let outbox = told.next.store.outbox.iter();
+                outbox.into_iter().any(|output| matches!(output, Output::Persist(Update::Put { head, .. }) if head.holder.as_ref() == Some(new)))
+            };
+            if let Some(new) = new.filter(|new| !has_sent(&new.process) && !is_written(new)) {
+                self.note(
+                    Actor::Store,
+                    format!(
+                        "{} goes to {} as #{}",
+                        self.words.session(id),
+                        new.process,
+                        new.token
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn lanes_of(event: &mut Event) -> Vec<&mut usize> {
+    match event {
+        Event::Note { lane, .. } => vec![lane],
+        Event::Call { from, to, .. }
+        | Event::Send { from, to, .. }
+        | Event::Receive { from, to, .. }
+        | Event::Lose { from, to, .. } => vec![from, to],
+        Event::Fault { lane, .. } => lane.iter_mut().collect(),
+    }
+}

@@ -1,0 +1,447 @@
+//! Short words for what is said: messages, calls, answers.
+//!
+//! `#` is a fencing token, `v` a version, `r` a request. The name of a session is left out where there is only one.
+
+use tenure_protocol::attributes::{Change, State};
+use tenure_protocol::message::{
+    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+};
+use tenure_protocol::process::{Answer, Call, Names, Poison};
+use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
+
+/// What the signs in texts mean, for whoever has not read this.
+pub(super) const SIGNS: &str = "signs: # fencing token, v version, r request, {} attributes";
+
+/// How things are called in a universe.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// Whether there is more than one session.
+    pub(super) names_sessions: bool,
+}
+
+impl Words {
+    /// The session, with a space before it, if there are several.
+    fn of(self, session: &SessionId) -> String {
+        if self.names_sessions {
+            format!(" {session}")
+        } else {
+            String::new()
+        }
+    }
+
+    /// The session in a sentence.
+    pub(super) fn session(self, session: &SessionId) -> String {
+        if self.names_sessions {
+            session.to_string()
+        } else {
+            "the session".to_owned()
+        }
+    }
+
+    pub(super) fn to_store(self, message: &ToStore) -> String {
+        match message {
+            ToStore::Hello {
+                incarnation,
+                holds,
+                waits,
+                ..
+            } => self.hello(incarnation.0, holds, waits),
+            ToStore::KeepAlive { .. } => "KeepAlive".to_owned(),
+            ToStore::Acquire(wish) => format!("Acquire{}", self.wish(wish)),
+            ToStore::Cancel { session, request } => {
+                format!("Cancel{} r{request}", self.of(session))
+            }
+            ToStore::Commit {
+                session,
+                token,
+                base,
+                delta,
+            } => {
+                format!(
+                    "Commit{} #{token} {} onto v{base}",
+                    self.of(session),
+                    changes(delta)
+                )
+            }
+            ToStore::Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue,
+                ..
+            } => {
+                let changed = match delta.is_empty() {
+                    true => ", nothing changed".to_owned(),
+                    false => format!(" {} onto v{base}", changes(delta)),
+                };
+                let again = requeue.map(|request| format!(", asks again as r{request}"));
+                format!(
+                    "Release{} #{token}{changed}{}",
+                    self.of(session),
+                    again.unwrap_or_default()
+                )
+            }
+            ToStore::Busy {
+                session,
+                token,
+                inside,
+                blocked_on,
+            } => {
+                let blocked = match blocked_on.is_empty() {
+                    true => String::new(),
+                    false => format!(", blocked on {}", list(blocked_on)),
+                };
+                format!(
+                    "Busy{} #{token}, {inside} inside{blocked}",
+                    self.of(session)
+                )
+            }
+            ToStore::Destroy { session, token } => format!("Destroy{} #{token}", self.of(session)),
+            ToStore::Rename { session, token, to } => format!("Rename {session} #{token} to {to}"),
+            ToStore::Goodbye => "Goodbye".to_owned(),
+        }
+    }
+
+    fn hello(self, incarnation: u64, holds: &[Hold], waits: &[Wish]) -> String {
+        let mut text = String::from("Hello");
+        if incarnation > 1 {
+            text.push_str(&format!(" (incarnation {incarnation})"));
+        }
+        if !holds.is_empty() {
+            text.push_str(&format!(", holds {}", self.holds(holds)));
+        }
+        let waits: Vec<String> = waits.iter().map(|wish| self.wish(wish)).collect();
+        if !waits.is_empty() {
+            text.push_str(&format!(", wants{}", waits.join(" and")));
+        }
+        text
+    }
+
+    /// Begins with a space.
+    fn wish(self, wish: &Wish) -> String {
+        let mut text = format!("{} r{}", self.of(&wish.session), wish.request);
+        if wish.patience == Patience::Try {
+            text.push_str(", only tries");
+        }
+        if let Some(ticket) = wish.ticket {
+            text.push_str(&format!(", ticket {ticket}"));
+        }
+        if let Some(known) = wish.known {
+            text.push_str(&format!(", has v{known}"));
+        }
+        text
+    }
+
+    fn hold(self, hold: &Hold) -> String {
+        format!("{} #{}", self.of(&hold.session), hold.token)
+            .trim_start()
+            .to_owned()
+    }
+
+    fn holds(self, holds: &[Hold]) -> String {
+        holds
+            .iter()
+            .map(|hold| self.hold(hold))
+            .collect::<Vec<_>>()
+            .join(" and ")
+    }
+
+    pub(super) fn to_process(self, message: &ToProcess) -> String {
+        match message {
+            ToProcess::Welcome {
+                holds, lease_ms, ..
+            } => {
+                let holds = if holds.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    self.holds(holds)
+                };
+                format!("Welcome, you hold {holds}{}", lease(*lease_ms))
+            }
+            ToProcess::Alive {
+                recalls, lease_ms, ..
+            } => {
+                let recall = |(hold, notice): &(Hold, Notice)| {
+                    format!(", Recall {} ({})", self.hold(hold), why(notice))
+                };
+                format!(
+                    "Alive{}{}",
+                    lease(*lease_ms),
+                    recalls.iter().map(recall).collect::<String>()
+                )
+            }
+            ToProcess::LeaseEnded => "LeaseEnded".to_owned(),
+            ToProcess::Superseded => "Superseded".to_owned(),
+            ToProcess::Full => "Full".to_owned(),
+            ToProcess::Granted { .. } => self.granted(message),
+            ToProcess::Queued {
+                session,
+                request,
+                ticket,
+            } => {
+                format!("Queued{} r{request}, ticket {ticket}", self.of(session))
+            }
+            ToProcess::Recall { hold, notice } => {
+                format!("Recall {} ({})", self.hold(hold), why(notice))
+            }
+            ToProcess::Refused {
+                session,
+                request,
+                why,
+            } => {
+                format!("Refused{} r{request}: {}", self.of(session), refusal(why))
+            }
+            ToProcess::Committed { .. }
+            | ToProcess::Released { .. }
+            | ToProcess::Revoked { .. }
+            | ToProcess::NotRenamed { .. }
+            | ToProcess::Gone { .. } => self.answer_to_holder(message),
+        }
+    }
+
+    /// What is said of a grant that a process has or had.
+    fn answer_to_holder(self, message: &ToProcess) -> String {
+        let (name, session, token, so) = match message {
+            ToProcess::Committed {
+                session,
+                token,
+                version,
+                ..
+            } => ("Committed", session, token, format!("v{version}")),
+            ToProcess::Released {
+                session,
+                token,
+                version: Some(version),
+            } => ("Released", session, token, format!("v{version}")),
+            ToProcess::Released {
+                session,
+                token,
+                version: None,
+            } => ("Released", session, token, "it had ended before".to_owned()),
+            ToProcess::Revoked {
+                session,
+                token,
+                why,
+            } => (
+                "Revoked",
+                session,
+                token,
+                match why {
+                    Revocation::RecallDeadline => "the recall's deadline passed".to_owned(),
+                    Revocation::Fenced => "the token is old".to_owned(),
+                },
+            ),
+            ToProcess::NotRenamed {
+                session,
+                token,
+                why,
+            } => ("NotRenamed", session, token, refusal(why)),
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: Some(to),
+            } => ("Gone", session, token, format!("now {to}")),
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: None,
+            } => ("Gone", session, token, "it was destroyed".to_owned()),
+            _ => return String::new(),
+        };
+        format!("{name}{} #{token}, {so}", self.of(session))
+    }
+
+    fn granted(self, message: &ToProcess) -> String {
+        let ToProcess::Granted {
+            session,
+            request,
+            token,
+            version,
+            state,
+            recall,
+            give_back,
+        } = message
+        else {
+            return String::new();
+        };
+        let mut text = format!(
+            "Granted{} #{token} for r{request}, v{version}",
+            self.of(session)
+        );
+        text.push_str(&match state {
+            State::Unchanged => " as you have it".to_owned(),
+            State::Delta(delta) => format!(" with changes {}", changes(delta)),
+            State::Full(delta) => format!(" {}", changes(delta)),
+        });
+        if let Some(notice) = recall {
+            text.push_str(", and recalled");
+            if notice.reason != Reason::Wait {
+                text.push_str(&format!(" ({})", why(notice)));
+            }
+        }
+        if *give_back {
+            text.push_str(", for one use");
+        }
+        text
+    }
+
+    pub(super) fn call(self, session: &SessionId, call: &Call) -> String {
+        let of = if self.names_sessions {
+            format!(" of {session}")
+        } else {
+            String::new()
+        };
+        match call {
+            Call::Lock {
+                names: which,
+                patience: Patience::Wait,
+                ..
+            } => format!("lock {}{of}", names(which)),
+            Call::Lock {
+                names: which,
+                patience: Patience::Try,
+                ..
+            } => format!("try to lock {}{of}", names(which)),
+            Call::Abandon => format!("give up waiting{}", of.replace(" of", " for")),
+            Call::Write { name, value } => format!("write {name}={}{of}", shown(value.as_ref())),
+            Call::Unlock(which) => format!("unlock {}{of}", names(which)),
+            Call::Discard(which) => format!("unlock {}{of} and discard its writes", names(which)),
+            Call::Commit => format!("commit{}", self.of(session)),
+            Call::Destroy => format!("destroy {}", self.session(session)),
+            Call::Rename(to) => format!("rename {} to {to}", self.session(session)),
+        }
+    }
+
+    pub(super) fn answer(self, session: &SessionId, answer: &Answer) -> String {
+        match answer {
+            Answer::Locked(token) => format!("locked{} under #{token}", self.of(session)),
+            Answer::Refused(why) => format!("refused{}: {}", self.of(session), refusal(why)),
+            Answer::Committed(version) => format!("committed{}, v{version}", self.of(session)),
+            Answer::Destroyed => format!("destroyed{}", self.of(session)),
+            Answer::Renamed(to) => format!("renamed to {to}"),
+            Answer::Poisoned(why) => format!("poisoned{}: {}", self.of(session), poison(*why)),
+        }
+    }
+
+    pub(super) fn update(self, update: &Update) -> String {
+        match update {
+            Update::Put {
+                session,
+                head,
+                delta,
+            } => {
+                let mut text = match &head.holder {
+                    Some(holder) => format!(
+                        "{} held by {} as #{}",
+                        self.of(session),
+                        holder.process,
+                        holder.token
+                    ),
+                    None => format!("{} free", self.of(session)),
+                };
+                if !delta.is_empty() {
+                    text.push_str(&format!(", v{} {}", head.version, changes(delta)));
+                }
+                text.trim_start().to_owned()
+            }
+            Update::Remove { session } => format!("{} is no more", self.session(session)),
+            Update::Rename { from, to } => format!("{from} is now {to}"),
+        }
+    }
+}
+
+/// Where clocks do not matter it lasts for nothing.
+fn lease(lease_ms: u64) -> String {
+    if lease_ms == 0 {
+        String::new()
+    } else {
+        format!(", lease {lease_ms} from when you asked")
+    }
+}
+
+fn why(notice: &Notice) -> &'static str {
+    reason(notice.reason)
+}
+
+pub(super) fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Expiry => "its time may have ended",
+        Reason::Try => "another tries",
+        Reason::Wait => "another waits",
+        Reason::Operator => "the operator asks",
+    }
+}
+
+pub(super) fn poison(why: Poison) -> &'static str {
+    match why {
+        Poison::LeaseLost => "the lease has ended",
+        Poison::Revoked => "the store took the grant",
+        Poison::Late => "too late after a recall",
+        Poison::Superseded => "a newer incarnation is here",
+    }
+}
+
+pub(super) fn refusal(why: &Refusal) -> String {
+    let limited = |limited: &Limited| match limited {
+        Limited::Processes => "processes",
+        Limited::Grants => "grants",
+        Limited::Waiters => "waiters",
+        Limited::Attributes => "attributes",
+        Limited::AttributeBytes => "bytes of an attribute",
+        Limited::SessionBytes => "bytes of a session",
+        Limited::Threads => "waiting threads",
+    };
+    match why {
+        Refusal::WouldBlock => "would have to wait".to_owned(),
+        Refusal::Cancelled => "cancelled".to_owned(),
+        Refusal::Deadline => "waited too long".to_owned(),
+        Refusal::Deadlock { cycle } => format!("deadlock over {}", list(cycle)),
+        Refusal::Limit(which) => format!("limit of {}", limited(which)),
+        Refusal::Gone => "the session has gone".to_owned(),
+        Refusal::AlreadyLocked => "has it or waits for it already".to_owned(),
+        Refusal::NotHeld => "does not hold it".to_owned(),
+        Refusal::IdTaken => "the id is taken".to_owned(),
+        Refusal::ShuttingDown => "shutting down".to_owned(),
+    }
+}
+
+fn names(which: &Names) -> String {
+    match which {
+        Names::All => "all".to_owned(),
+        Names::One(name) => name.to_string(),
+        Names::Many(names) => list(names).replace(", ", "+"),
+    }
+}
+
+/// The changes of a delta: `{a=1, b removed}`.
+pub(super) fn changes(delta: &Delta) -> String {
+    let change = |change: &Change| match &change.value {
+        None => format!("{} removed", change.name),
+        value => format!("{}={}", change.name, shown(value.as_ref())),
+    };
+    format!(
+        "{{{}}}",
+        delta
+            .changes()
+            .iter()
+            .map(change)
+            .collect::<Vec<_>>()
+            .join(", ")
+    )
+}
+
+pub(super) fn shown(value: Option<&Value>) -> String {
+    value.map_or_else(
+        || "none".to_owned(),
+        |value| String::from_utf8_lossy(value).into_owned(),
+    )
+}
+
+pub(super) fn list<T: ToString>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

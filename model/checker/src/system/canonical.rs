@@ -1,0 +1,388 @@
+//! The canonical form of a state: the smallest numbers in the same order.
+//!
+//! Threads that ask for locks for ever make tokens, versions, tickets, requests, incarnations and connections grow for
+//! ever. The machines only compare them, and draw new ones above all others, so replacing each by its rank among those
+//! of its kind that occur anywhere in the state changes nothing that can be observed: the canonical states form the same
+//! graph, finite. This is sound for safety and for progress, since no process, thread or session changes its name.
+//!
+//! Counters (the last number drawn) become the largest number that still occurs: a number that nobody remembers may be
+//! drawn again. Times are constant where timers may fire at any time; in the universe with clocks they are kept relative
+//! to their clock, which stands still while everything else is moved back.
+
+use crate::universe::Universe;
+use smallvec::SmallVec;
+use tenure_protocol::renumber::Numbers;
+use tenure_protocol::{Incarnation, Link, ProcessId, Request, Stamp, Time};
+
+/// Something whose numbers can be shown.
+pub trait Numbered {
+    /// Shows every number.
+    fn visit(&mut self, numbers: &mut impl Numbers);
+
+    /// A bit for each property of the part alone that does not hold.
+    fn broken(&self, _: &'static Universe) -> u32 {
+        0
+    }
+}
+
+/// A number and its kind in one word: kind, whose it is, the higher part, the lower part. Of one kind, the order is that
+/// of the numbers. Canonical numbers are small, and one step draws a few, so the parts have room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Number(u64);
+
+const STAMP: u64 = 0;
+const INCARNATION: u64 = 1 << 60;
+const LINK: u64 = 2 << 60;
+const REQUEST: u64 = 3 << 60;
+const KIND: u64 = 0xf << 60;
+/// Kind and owner.
+const ROW: u64 = 0xff << 56;
+
+impl Number {
+    fn new(row: u64, high: u64, low: u64) -> Self {
+        assert!(
+            high < 1 << 24 && low < 1 << 32,
+            "canonical numbers are small"
+        );
+        Self(row | high << 32 | low)
+    }
+
+    fn kind(self) -> u64 {
+        self.0 & KIND
+    }
+
+    fn row(self) -> u64 {
+        self.0 & ROW
+    }
+
+    fn high(self) -> u64 {
+        self.0 >> 32 & 0xff_ffff
+    }
+
+    /// Kind, owner and higher part.
+    fn run(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn low(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+}
+
+fn owner(process: &ProcessId) -> u64 {
+    u64::from(index(process)) << 56
+}
+
+/// What is never due.
+pub(super) const NEVER: Time = Time(u64::MAX);
+
+/// The index of a process of the model: its name ends in a digit from 1.
+pub(super) fn index(process: &ProcessId) -> u32 {
+    let digit = process.as_bytes()[process.as_bytes().len() - 1];
+    u32::from(digit - b'1')
+}
+
+/// What becomes of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    /// All are one: timers fire at any time.
+    Constant,
+    /// They are kept, those long past as one.
+    NotBefore(u64),
+}
+
+/// Lists the numbers of one part of a state and normalises its times.
+#[derive(Clone, Debug)]
+pub(super) struct Lister {
+    pub(super) universe: &'static Universe,
+    times: Times,
+    listed: SmallVec<[Number; 16]>,
+    /// The counters of the part: they take the largest number below them.
+    counters: SmallVec<[Number; 2]>,
+}
+
+impl Lister {
+    pub(super) fn new(universe: &'static Universe) -> Self {
+        let times = match universe.clocks {
+            Some(clocks) => Times::NotBefore(super::draft::NOW.0 - clocks.past),
+            None => Times::Constant,
+        };
+        Self {
+            universe,
+            times,
+            listed: SmallVec::new(),
+            counters: SmallVec::new(),
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.listed.sort_unstable();
+        self.listed.dedup();
+    }
+
+    fn normal(&self, time: &mut Time) {
+        match self.times {
+            Times::Constant => *time = Time::ZERO,
+            Times::NotBefore(least) => time.0 = time.0.max(least),
+        }
+    }
+}
+
+impl Numbers for Lister {
+    fn stamp(&mut self, stamp: &mut Stamp) {
+        if *stamp != Stamp::default() {
+            self.listed
+                .push(Number::new(STAMP, stamp.epoch, stamp.sequence));
+        }
+    }
+
+    fn store_counter(&mut self, epoch: &mut u64, sequence: &mut u64) {
+        self.counters.push(Number::new(STAMP, *epoch, *sequence));
+    }
+
+    fn incarnation(&mut self, process: &ProcessId, incarnation: &mut Incarnation) {
+        self.listed
+            .push(Number::new(INCARNATION | owner(process), incarnation.0, 0));
+    }
+
+    fn link(&mut self, process: &ProcessId, link: &mut Link) {
+        self.listed.push(Number::new(
+            LINK | owner(process),
+            link.incarnation.0,
+            link.number,
+        ));
+        self.listed.push(Number::new(
+            INCARNATION | owner(process),
+            link.incarnation.0,
+            0,
+        ));
+    }
+
+    fn request(&mut self, process: &ProcessId, request: &mut Request) {
+        if request.0 != 0 {
+            self.listed
+                .push(Number::new(REQUEST | owner(process), 0, request.0));
+        }
+    }
+
+    fn request_counter(&mut self, process: &ProcessId, last: &mut u64) {
+        self.counters
+            .push(Number::new(REQUEST | owner(process), 0, *last));
+    }
+
+    fn link_counter(&mut self, process: &ProcessId, incarnation: Incarnation, last: &mut u64) {
+        self.counters
+            .push(Number::new(LINK | owner(process), incarnation.0, *last));
+    }
+
+    fn time(&mut self, time: &mut Time) {
+        self.normal(time);
+    }
+
+    fn process_mark(&mut self, _: &ProcessId, time: &mut Time) {
+        *time = Time::ZERO; // No universe counts from it.
+    }
+
+    fn process_time(&mut self, _: &ProcessId, time: &mut Time) {
+        self.normal(time);
+    }
+}
+
+/// What the numbers of a part become, in the order of its list, counters last.
+pub(super) type Image = SmallVec<[Number; 16]>;
+
+/// The numbers of a whole state, and what each becomes.
+#[derive(Debug, Default)]
+pub(super) struct Ranks {
+    old: SmallVec<[Number; 64]>,
+    new: SmallVec<[Number; 64]>,
+    epochs: SmallVec<[u64; 8]>,
+}
+
+impl Ranks {
+    /// Ranks the numbers of all parts.
+    pub(super) fn of<'a>(parts: impl Iterator<Item = &'a Lister>) -> Self {
+        let mut ranks = Self::default();
+        for part in parts {
+            ranks.old.extend_from_slice(&part.listed);
+            let stamps = part
+                .counters
+                .iter()
+                .filter(|counter| counter.kind() == STAMP);
+            ranks.epochs.extend(stamps.map(|counter| counter.high()));
+        }
+        ranks.old.sort_unstable();
+        ranks.old.dedup();
+        let stamps = ranks.old.iter().take_while(|number| number.kind() == STAMP);
+        ranks.epochs.extend(stamps.map(|stamp| stamp.high()));
+        ranks.epochs.sort_unstable();
+        ranks.epochs.dedup();
+        let (mut last, mut rank) = (None, 0);
+        for number in &ranks.old {
+            // Incarnations of one process are one sequence; others begin anew with each epoch or incarnation.
+            let sequence = if number.kind() == INCARNATION {
+                number.row()
+            } else {
+                number.run()
+            };
+            rank = if last == Some((number.kind(), sequence)) {
+                rank + 1
+            } else {
+                1
+            };
+            last = Some((number.kind(), sequence));
+            ranks.new.push(match number.kind() {
+                STAMP => Number::new(STAMP, ranks.epoch(number.high()), rank),
+                INCARNATION => Number::new(number.row(), rank, 0),
+                LINK => Number::new(number.row(), number.high(), rank), // The incarnation is ranked by itself.
+                _ => Number::new(number.row(), 0, rank),
+            });
+        }
+        ranks
+    }
+
+    fn epoch(&self, epoch: u64) -> u64 {
+        self.epochs.partition_point(|other| *other < epoch) as u64 + 1
+    }
+
+    fn find(&self, number: Number) -> Number {
+        let place = self.old.binary_search(&number);
+        self.new[place.expect("every number was listed: `visit` shows the same numbers each time")]
+    }
+
+    /// What a counter becomes: the rank of the largest number that is not above it.
+    fn counter(&self, counter: Number) -> Number {
+        let place = self.old.partition_point(|number| *number <= counter);
+        let below = place
+            .checked_sub(1)
+            .filter(|place| self.old[*place].run() == counter.run());
+        let low = below.map_or(0, |place| self.new[place].low());
+        let high = if counter.kind() == STAMP {
+            self.epoch(counter.high())
+        } else {
+            counter.high()
+        };
+        Number::new(counter.row(), high, low)
+    }
+
+    /// What the numbers of a part become; `None` when all stay.
+    pub(super) fn image(&self, part: &Lister) -> Option<Image> {
+        let mut place = 0;
+        let listed = part.listed.iter().map(|number| {
+            // Both are sorted, so the search goes on where it was.
+            while self.old[place] != *number {
+                place += 1;
+            }
+            self.new[place]
+        });
+        let image: Image = listed
+            .chain(part.counters.iter().map(|counter| self.counter(*counter)))
+            .collect();
+        let is_same = image.iter().eq(part.listed.iter().chain(&part.counters));
+        (!is_same).then_some(image)
+    }
+
+    pub(super) fn writer(&self) -> Writer<'_> {
+        Writer(self)
+    }
+}
+
+/// Replaces numbers by their ranks.
+pub(super) struct Writer<'a>(&'a Ranks);
+
+impl Numbers for Writer<'_> {
+    fn stamp(&mut self, stamp: &mut Stamp) {
+        if *stamp != Stamp::default() {
+            let rank = self.0.find(Number::new(STAMP, stamp.epoch, stamp.sequence));
+            *stamp = Stamp {
+                epoch: rank.high(),
+                sequence: rank.low(),
+            };
+        }
+    }
+
+    fn store_counter(&mut self, epoch: &mut u64, sequence: &mut u64) {
+        let rank = self.0.counter(Number::new(STAMP, *epoch, *sequence));
+        (*epoch, *sequence) = (rank.high(), rank.low());
+    }
+
+    fn incarnation(&mut self, process: &ProcessId, incarnation: &mut Incarnation) {
+        let number = Number::new(INCARNATION | owner(process), incarnation.0, 0);
+        incarnation.0 = self.0.find(number).high();
+    }
+
+    fn link(&mut self, process: &ProcessId, link: &mut Link) {
+        let number = Number::new(LINK | owner(process), link.incarnation.0, link.number);
+        link.number = self.0.find(number).low();
+        self.incarnation(process, &mut link.incarnation);
+    }
+
+    fn request(&mut self, process: &ProcessId, request: &mut Request) {
+        if request.0 != 0 {
+            request.0 = self
+                .0
+                .find(Number::new(REQUEST | owner(process), 0, request.0))
+                .low();
+        }
+    }
+
+    fn request_counter(&mut self, process: &ProcessId, last: &mut u64) {
+        *last = self
+            .0
+            .counter(Number::new(REQUEST | owner(process), 0, *last))
+            .low();
+    }
+
+    fn link_counter(&mut self, process: &ProcessId, incarnation: Incarnation, last: &mut u64) {
+        *last = self
+            .0
+            .counter(Number::new(LINK | owner(process), incarnation.0, *last))
+            .low();
+    }
+
+    fn time(&mut self, _: &mut Time) {}
+
+    fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
+    fn process_time(&mut self, _: &ProcessId, _: &mut Time) {}
+}
+
+/// Moves all times back, since the clocks stand still: the store's by one, each process's by its own.
+pub(super) struct Shift {
+    store: u64,
+    processes: [u64; super::PROCESSES_MAX],
+}
+
+impl Shift {
+    pub(super) fn new(processes: [u8; super::PROCESSES_MAX]) -> Self {
+        Self {
+            store: 1,
+            processes: processes.map(u64::from),
+        }
+    }
+}
+
+impl Numbers for Shift {
+    fn stamp(&mut self, _: &mut Stamp) {}
+    fn store_counter(&mut self, _: &mut u64, _: &mut u64) {}
+    fn incarnation(&mut self, _: &ProcessId, _: &mut Incarnation) {}
+    fn link(&mut self, _: &ProcessId, _: &mut Link) {}
+    fn request(&mut self, _: &ProcessId, _: &mut Request) {}
+    fn request_counter(&mut self, _: &ProcessId, _: &mut u64) {}
+    fn link_counter(&mut self, _: &ProcessId, _: Incarnation, _: &mut u64) {}
+
+    fn time(&mut self, time: &mut Time) {
+        shift(time, self.store);
+    }
+
+    fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
+
+    fn process_time(&mut self, process: &ProcessId, time: &mut Time) {
+        shift(time, self.processes[index(process) as usize]);
+    }
+}
+
+fn shift(time: &mut Time, by: u64) {
+    if *time != NEVER {
+        *time = time.before(by);
+    }
+}

@@ -1,0 +1,285 @@
+//! The whole system as one state: the store, the processes with their threads, and the network between them.
+//!
+//! The machines are exactly those that run: `tenure_protocol::Store` and `Process`. What is written here is their world:
+//! an application of small programs, channels that may lose, repeat, reorder or break, processes and stores that die, a
+//! disk that lags behind, clocks that drift. One [`Action`] is one transition.
+//!
+//! Deliberately absent: any rule of the protocol. The checks that need the step itself (who was passed over, which write
+//! was accepted) compare the state before and after it, in `watch`.
+
+mod actions;
+pub mod app;
+mod canonical;
+pub(crate) mod deed;
+mod draft;
+mod memo;
+mod player;
+mod shared;
+mod stage;
+mod watch;
+
+pub use actions::{Action, ProcessTimer, StoreTimer};
+pub use canonical::Numbered;
+pub use shared::Shared;
+pub use watch::Flaw;
+
+use crate::explore::FairModel;
+use crate::graph::Class;
+use crate::property;
+use crate::universe::Universe;
+use app::{Do, Thread};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use tenure_protocol::renumber::Numbers;
+use tenure_protocol::store::Output as StoreOutput;
+use tenure_protocol::{
+    AttributeName, Hook, Link, Process, ProcessId, Records, SessionId, Settings, Stamp, Store,
+    ThreadId, ToProcess, ToStore,
+};
+
+/// The most processes of a universe.
+pub const PROCESSES_MAX: usize = 3;
+/// The most threads of a process.
+pub const THREADS_MAX: usize = 3;
+
+/// The names of the processes.
+pub static PROCESSES: [ProcessId; PROCESSES_MAX] = [
+    ProcessId::from_static("p1"),
+    ProcessId::from_static("p2"),
+    ProcessId::from_static("p3"),
+];
+/// The names of the sessions.
+pub static SESSIONS: [SessionId; 2] = [SessionId::from_static("s1"), SessionId::from_static("s2")];
+/// The names of the attributes.
+pub static ATTRIBUTES: [AttributeName; 2] = [
+    AttributeName::from_static("a"),
+    AttributeName::from_static("b"),
+];
+/// What threads write, one after the other.
+pub(crate) static VALUES: [&[u8]; 3] = [b"0", b"1", b"2"];
+
+/// The thread at `index` of a process.
+#[must_use]
+pub fn thread_id(index: usize) -> ThreadId {
+    ThreadId(index as u64 + 1)
+}
+
+/// The index of a session by its name.
+#[must_use]
+pub fn session_index(id: &SessionId) -> usize {
+    SESSIONS
+        .iter()
+        .position(|session| session == id)
+        .expect("a session of the model")
+}
+
+/// The store and its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StoreSide<H> {
+    /// The machine.
+    pub machine: Store<H>,
+    /// What is durable; empty where no universe can lose the store.
+    pub durable: Records,
+    /// Outputs that wait for an update, the first, to become durable.
+    pub outbox: Vec<StoreOutput>,
+}
+
+/// A process and its application.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessSide<H> {
+    /// Which process.
+    pub index: u8,
+    /// The machine; `None` while the process is dead.
+    pub machine: Option<Process<H>>,
+    /// The incarnation of the last start.
+    pub incarnation: u64,
+    /// Its threads.
+    pub threads: [Thread; THREADS_MAX],
+    /// How far its clock is ahead of the store's.
+    pub skew: u8,
+}
+
+/// What is under way between a process and the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wire {
+    /// Whose.
+    pub index: u8,
+    /// Whether what is sent now arrives: the connection has not been cut.
+    pub is_open: bool,
+    /// To the store, the first sent first. `None`: the store learns here that the connection was cut.
+    pub up: Vec<(Link, Option<ToStore>)>,
+    /// To the process.
+    pub down: Vec<(Link, ToProcess)>,
+}
+
+/// A state of the whole system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct System<H> {
+    /// The store.
+    pub store: Shared<StoreSide<H>>,
+    /// The processes.
+    pub processes: [Option<Shared<ProcessSide<H>>>; PROCESSES_MAX],
+    /// The connections.
+    pub wires: [Option<Shared<Wire>>; PROCESSES_MAX],
+    /// When a session was last destroyed: nothing of an older grant may be written to it. Only in `expiry`.
+    pub destroyed: [Stamp; 2],
+    /// What the last step did against the rules.
+    pub flaw: Option<Flaw>,
+}
+
+impl<H> System<H> {
+    /// The processes with their index.
+    pub fn each_process(&self) -> impl Iterator<Item = (usize, &ProcessSide<H>)> {
+        self.processes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, process)| Some((index, &**process.as_ref()?)))
+    }
+
+    /// The processes that live, with their index.
+    pub fn each_machine(&self) -> impl Iterator<Item = (usize, &Process<H>)> {
+        self.each_process()
+            .filter_map(|(index, process)| Some((index, process.machine.as_ref()?)))
+    }
+
+    /// The connections with their index.
+    pub fn each_wire(&self) -> impl Iterator<Item = (usize, &Wire)> {
+        self.wires
+            .iter()
+            .enumerate()
+            .filter_map(|(index, wire)| Some((index, &**wire.as_ref()?)))
+    }
+}
+
+impl<H: Hook> Numbered for StoreSide<H> {
+    fn visit(&mut self, numbers: &mut impl Numbers) {
+        self.machine.visit(numbers);
+        self.durable.visit(numbers);
+        for output in &mut self.outbox {
+            output.visit(numbers);
+        }
+    }
+
+    fn broken(&self, _: &'static Universe) -> u32 {
+        property::broken_in_store(&self.machine)
+    }
+}
+
+impl<H: Hook> Numbered for ProcessSide<H> {
+    fn visit(&mut self, numbers: &mut impl Numbers) {
+        let name = &PROCESSES[usize::from(self.index)];
+        let mut incarnation = tenure_protocol::Incarnation(self.incarnation);
+        if let Some(machine) = &mut self.machine {
+            machine.visit(name, numbers);
+        }
+        numbers.incarnation(name, &mut incarnation);
+        self.incarnation = incarnation.0;
+    }
+
+    fn broken(&self, universe: &'static Universe) -> u32 {
+        property::broken_in_process(self, universe)
+    }
+}
+
+impl Numbered for Wire {
+    fn visit(&mut self, numbers: &mut impl Numbers) {
+        let name = &PROCESSES[usize::from(self.index)];
+        for (link, message) in &mut self.up {
+            numbers.link(name, link);
+            if let Some(message) = message {
+                message.visit(name, numbers);
+            }
+        }
+        for (link, message) in &mut self.down {
+            numbers.link(name, link);
+            message.visit(name, numbers);
+        }
+    }
+}
+
+/// A universe to be explored, with a hook for the machines.
+#[derive(Clone)]
+pub struct Model<H> {
+    /// The universe.
+    pub universe: &'static Universe,
+    /// The hook.
+    pub hook: H,
+    pub(crate) store_settings: Settings<tenure_protocol::StoreSettings>,
+    pub(crate) process_settings: Settings<tenure_protocol::ProcessSettings>,
+    memos: Arc<draft::Memos<H>>,
+}
+
+impl<H: Debug> Debug for Model<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({}, {:?})", self.universe.name, self.hook)
+    }
+}
+
+impl<H: Hook> Model<H> {
+    /// The model of a universe.
+    #[must_use]
+    pub fn new(universe: &'static Universe, hook: H) -> Self {
+        Self {
+            universe,
+            hook,
+            store_settings: Settings::new((universe.store)()),
+            process_settings: Settings::new((universe.process)()),
+            memos: Arc::default(),
+        }
+    }
+
+    /// The program of a thread.
+    #[must_use]
+    pub fn program(&self, process: usize, thread: usize) -> &'static [Do] {
+        self.universe.programs[process][thread]
+    }
+
+    pub(crate) fn threads(&self, process: usize) -> usize {
+        self.universe.programs[process].len()
+    }
+}
+
+impl<H: Hook> stateright::Model for Model<H> {
+    type State = System<H>;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<System<H>> {
+        vec![self.initial()]
+    }
+
+    fn actions(&self, state: &System<H>, actions: &mut Vec<Action>) {
+        if state.flaw.is_none() {
+            self.list_actions(state, actions);
+        }
+    }
+
+    fn next_state(&self, state: &System<H>, action: Action) -> Option<System<H>> {
+        Some(self.successor(state, action))
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        property::of(self.universe)
+            .map(property::Checked::property)
+            .collect()
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        action.to_string()
+    }
+
+    fn format_step(&self, state: &System<H>, action: Action) -> Option<String> {
+        let next = self.raw_successor(state, action);
+        Some(crate::story::differences(self, state, &next).join("\n"))
+    }
+}
+
+impl<H: Hook> FairModel for Model<H> {
+    fn class(&self, state: &System<H>, action: &Action) -> Class {
+        self.class_of(state, *action)
+    }
+
+    fn obligations(&self, state: &System<H>) -> u64 {
+        property::pending(state)
+    }
+}

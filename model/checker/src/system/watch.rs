@@ -1,0 +1,374 @@
+//! Checks that need a step, not a state: they compare the machine before and after it.
+
+use super::SESSIONS;
+use super::app::Thread;
+use tenure_protocol::attributes::Holder;
+use tenure_protocol::lock::Claim;
+use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
+use tenure_protocol::store::{Input, Place, Session};
+use tenure_protocol::{
+    Hook, Process, ProcessId, SessionId, Stamp, Store, ThreadId, ToStore, Token, Value, Version,
+};
+
+/// What a step did against the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// A grant went to another than the first in the queue. Rule 5.
+    PassedOver,
+    /// A write was accepted that did not carry the token of the current grant. Rule 9.
+    Unfenced,
+    /// A write was accepted that was made to an older version. Rule 7.
+    Misapplied,
+    /// A session came back that had been destroyed after the writer's grant. Rule 16.
+    Resurrected,
+    /// A session was destroyed under a holder that did not ask for it. Rule 16.
+    EndedUnderHolder,
+    /// A thread was admitted after the recall that was not inside. Rule 12.
+    AdmittedLate,
+    /// A thread was admitted before one that had come earlier. Rule 12.
+    Overtook,
+    /// A request was answered that had been answered, or not been made. Rule 14.
+    EndedTwice,
+    /// What a thread wrote that had not unlocked left the process. Rule 11.
+    LeakedWrite,
+    /// What a thread wrote and unlocked is not in the client state, or what it discarded is. Rule 11.
+    LostWrite,
+    /// A thread inside lost its attribute without being told. Rules 11 and 12.
+    Evicted,
+    /// A machine thinks that the other has broken the protocol.
+    Misbehaved,
+}
+
+/// What went wrong in a step of the store.
+pub(super) fn store_step<H: Hook>(
+    before: &Store<H>,
+    after: &Store<H>,
+    input: &Input,
+) -> Option<Flaw> {
+    SESSIONS.iter().find_map(|id| {
+        let (old, new) = (Glimpse::of(before, id), Glimpse::of(after, id));
+        let own = match input {
+            Input::Message {
+                process, message, ..
+            } if concerns(message, id) => Some((process, message)),
+            _ => None,
+        };
+        old.passed_over(&new, input)
+            .or_else(|| old.write_flaw(&new, own))
+    })
+}
+
+/// Remembers when a session ended.
+pub(super) fn note_ends<H: Hook>(before: &Store<H>, after: &Store<H>, destroyed: &mut [Stamp; 2]) {
+    for (id, destroyed) in SESSIONS.iter().zip(destroyed) {
+        let (old, new) = (Glimpse::of(before, id), Glimpse::of(after, id));
+        if old.version != Version::NONE && new.version == Version::NONE {
+            *destroyed = after.stamps().last();
+        }
+    }
+}
+
+/// A session is back that had ended after the grant under which it was written.
+pub(super) fn resurrection<H: Hook>(
+    before: &Store<H>,
+    after: &Store<H>,
+    input: &Input,
+    destroyed: &[Stamp; 2],
+) -> Option<Flaw> {
+    if matches!(
+        input,
+        Input::Message {
+            message: ToStore::Rename { .. },
+            ..
+        }
+    ) {
+        return None;
+    }
+    SESSIONS.iter().zip(destroyed).find_map(|(id, destroyed)| {
+        let (old, new) = (Glimpse::of(before, id), Glimpse::of(after, id));
+        let is_back = old.version == Version::NONE && new.version != Version::NONE;
+        let writer = old
+            .holder
+            .map_or_else(Stamp::default, |holder| holder.token.0);
+        let is_late = writer <= *destroyed && *destroyed != Stamp::default();
+        (is_back && is_late).then_some(Flaw::Resurrected)
+    })
+}
+
+/// What matters of one session of the store.
+struct Glimpse<'a> {
+    version: Version,
+    holder: Option<&'a Holder>,
+    session: Option<&'a Session>,
+}
+
+fn concerns(message: &ToStore, id: &SessionId) -> bool {
+    match message {
+        ToStore::Commit { session, .. }
+        | ToStore::Release { session, .. }
+        | ToStore::Destroy { session, .. } => session == id,
+        ToStore::Rename { session, to, .. } => session == id || to == id,
+        _ => false,
+    }
+}
+
+impl<'a> Glimpse<'a> {
+    fn of<H: Hook>(store: &'a Store<H>, id: &SessionId) -> Self {
+        let session = store.session(id);
+        let head = session.map(|session| &session.record().head);
+        let version = head.map_or(Version::NONE, |head| head.version);
+        Self {
+            version,
+            holder: head.and_then(|head| head.holder.as_ref()),
+            session,
+        }
+    }
+
+    fn queue(&self) -> impl Iterator<Item = &Place> {
+        self.session
+            .into_iter()
+            .flat_map(|session| session.lock().waiters())
+    }
+
+    /// A new holder came from the queue, or past it, while somebody had waited longer and still does.
+    fn passed_over(&self, after: &Self, input: &Input) -> Option<Flaw> {
+        let holder = after.holder?;
+        if self.holder.is_some_and(|old| old.token == holder.token) {
+            return None;
+        }
+        // After a restart a grant that was not told is told under a new token: it is the same grant.
+        let is_hello = matches!(
+            input,
+            Input::Message {
+                message: ToStore::Hello { .. },
+                ..
+            }
+        );
+        if is_hello && self.holder.is_some_and(|old| old.process == holder.process) {
+            return None;
+        }
+        let ticket = self
+            .queue()
+            .find(|place| place.process == holder.process)
+            .map(|place| place.ticket);
+        let is_passed = |other: &&Place| {
+            other.process != holder.process
+                && ticket.is_none_or(|ticket| other.ticket < ticket)
+                && after.queue().any(|left| left.process == other.process)
+        };
+        self.queue().find(is_passed).map(|_| Flaw::PassedOver)
+    }
+
+    fn write_flaw(&self, after: &Self, own: Option<(&ProcessId, &ToStore)>) -> Option<Flaw> {
+        if self.version == after.version {
+            return None;
+        }
+        let is_held_by = |process: &ProcessId, token: &Token| {
+            self.holder
+                .is_some_and(|holder| holder.process == *process && holder.token == *token)
+        };
+        match own {
+            Some((process, ToStore::Commit { token, base, .. })) if is_held_by(process, token) => {
+                (*base != self.version).then_some(Flaw::Misapplied)
+            }
+            Some((process, ToStore::Release { token, .. } | ToStore::Destroy { token, .. }))
+                if is_held_by(process, token) =>
+            {
+                None
+            }
+            Some((_, ToStore::Rename { .. })) => None, // The store checks the token of the old id; `exclusive` sees the rest.
+            // The time to live has ended.
+            None if after.version == Version::NONE => self.holder.map(|_| Flaw::EndedUnderHolder),
+            _ => Some(Flaw::Unfenced),
+        }
+    }
+}
+
+/// What went wrong in a step of a process.
+pub(super) fn process_step<H: Hook>(
+    before: &Process<H>,
+    after: &Process<H>,
+    input: &ProcessInput,
+    out: &[Output],
+    threads: &[Thread],
+) -> Option<Flaw> {
+    let caller = match input {
+        ProcessInput::Thread { thread, call, .. } => Some((*thread, call)),
+        _ => None,
+    };
+    let admitted = out.iter().find_map(|output| match output {
+        Output::Answer {
+            thread,
+            session,
+            answer: Answer::Locked(token),
+        } => admission_flaw(before, after, (*thread, *token), session, out, threads),
+        _ => None,
+    });
+    admitted
+        .or_else(|| leaked(before, caller, out))
+        .or_else(|| lost(before, after, input))
+        .or_else(|| evicted(before, after, caller.map(|(thread, _)| thread), out))
+}
+
+/// A thread was let in that the gate or the queue should have kept out.
+fn admission_flaw<H: Hook>(
+    before: &Process<H>,
+    after: &Process<H>,
+    (thread, token): (ThreadId, Token),
+    id: &SessionId,
+    out: &[Output],
+    threads: &[Thread],
+) -> Option<Flaw> {
+    let is_inside = before
+        .session(id)
+        .is_some_and(|session| session.is_inside(thread));
+    if is_inside {
+        return None;
+    }
+    let was_closed = before
+        .session(id)
+        .and_then(|session| session.grant())
+        .is_some_and(|grant| grant.token == token && grant.is_closed);
+    if was_closed {
+        return Some(Flaw::AdmittedLate);
+    }
+    let session = after.session(id)?;
+    let own = session
+        .lock()
+        .holders()
+        .iter()
+        .filter(|claim| claim.thread == thread);
+    let arrival = |thread: ThreadId| threads[(thread.0 - 1) as usize].arrival;
+    let own_arrival = arrival(thread);
+    let is_overtaken = |waiting: &&ThreadClaim| {
+        let is_admitted = out.iter().any(|output| {
+            matches!(output, Output::Answer { thread, answer: Answer::Locked(_), .. } if *thread == waiting.thread)
+        });
+        let came_before = arrival(waiting.thread) != 0 && arrival(waiting.thread) < own_arrival;
+        came_before && !is_admitted && own.clone().any(|claim| claim.conflicts(waiting))
+    };
+    session
+        .lock()
+        .waiters()
+        .find(is_overtaken)
+        .map(|_| Flaw::Overtook)
+}
+
+/// A delta carries what a thread has written and not unlocked.
+fn leaked<H: Hook>(
+    before: &Process<H>,
+    caller: Option<(ThreadId, &Call)>,
+    out: &[Output],
+) -> Option<Flaw> {
+    let settles = |thread: ThreadId| {
+        caller.is_some_and(|(own, call)| {
+            own == thread && matches!(call, Call::Unlock(_) | Call::Commit)
+        })
+    };
+    for output in out {
+        let Output::Send {
+            message:
+                ToStore::Commit { session, delta, .. } | ToStore::Release { session, delta, .. },
+            ..
+        } = output
+        else {
+            continue;
+        };
+        let Some(client) = before.session(session) else {
+            continue;
+        };
+        for (place, slot) in client.slots().iter().enumerate() {
+            let Some(written) = &slot.written else {
+                continue;
+            };
+            let mut owners = client
+                .lock()
+                .holders()
+                .iter()
+                .filter(|claim| claim.wanted.has(place as u32));
+            let is_open = owners.any(|claim| !settles(claim.thread));
+            let carries = |value: &Option<Value>| value == written && *value != slot.value;
+            if is_open
+                && delta
+                    .changes()
+                    .iter()
+                    .any(|change| change.name == slot.name && carries(&change.value))
+            {
+                return Some(Flaw::LeakedWrite);
+            }
+        }
+    }
+    None
+}
+
+/// An unlock lost what was written, or a discard kept it.
+fn lost<H: Hook>(before: &Process<H>, after: &Process<H>, input: &ProcessInput) -> Option<Flaw> {
+    let ProcessInput::Thread {
+        thread,
+        session,
+        call,
+    } = input
+    else {
+        return None;
+    };
+    let keeps = match call {
+        Call::Unlock(_) => true,
+        Call::Discard(_) => false,
+        _ => return None,
+    };
+    let client = before.session(session)?;
+    let then = after.session(session)?;
+    let owned = client.slots().iter().enumerate().filter(|(place, slot)| {
+        let is_own =
+            |claim: &ThreadClaim| claim.thread == *thread && claim.wanted.has(*place as u32);
+        slot.written.is_some() && client.lock().holders().iter().any(is_own)
+    });
+    for (_, slot) in owned {
+        let expected = if keeps {
+            slot.written.as_ref()?
+        } else {
+            &slot.value
+        };
+        let now = then
+            .slots()
+            .iter()
+            .find(|other| other.name == slot.name)
+            .and_then(|other| other.value.as_ref());
+        // A release in the same step may have dropped the copy; then it is in the delta, and agreement is checked there.
+        let is_gone = now.is_none() && then.version().is_none();
+        if now != expected.as_ref() && !is_gone {
+            return Some(Flaw::LostWrite);
+        }
+    }
+    None
+}
+
+/// A thread was inside and no longer is, without having left, ended the session, or been told.
+fn evicted<H: Hook>(
+    before: &Process<H>,
+    after: &Process<H>,
+    caller: Option<ThreadId>,
+    out: &[Output],
+) -> Option<Flaw> {
+    for (id, client) in before.sessions() {
+        for claim in client.lock().holders() {
+            let is_there = after
+                .session(id)
+                .is_some_and(|session| session.is_inside(claim.thread));
+            let is_told = out.iter().any(|output| {
+                matches!(output, Output::Answer { thread, answer: Answer::Poisoned(_) | Answer::Destroyed | Answer::Renamed(_), .. }
+                    if *thread == claim.thread)
+            });
+            if !is_there && !is_told && caller != Some(claim.thread) {
+                return Some(Flaw::Evicted);
+            }
+            let gave_up = after
+                .session(id)
+                .is_some_and(|session| matches!(session.phase(), Phase::Releasing { .. }));
+            if is_there && gave_up {
+                return Some(Flaw::Evicted);
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,396 @@
+//! The universes: small worlds, each explored whole.
+//!
+//! One table says what each contains, which faults it knows, what it does not combine, and how many states it has. The
+//! command line and the book show the same table. A universe stays only while a seeded defect is caught by it alone, or
+//! its summary says why it stays.
+
+use crate::system::app::Do;
+use crate::system::{ProcessTimer, StoreTimer};
+use tenure_protocol::{Limits, ProcessSettings, StoreSettings};
+
+/// Clocks of a universe that has some.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The most that a process's clock is ahead of the store's.
+    pub skew_max: u8,
+    /// Times longer ago than this are one.
+    pub past: u64,
+}
+
+/// A named world with its bounds and faults.
+#[derive(Clone, Debug)]
+pub struct Universe {
+    /// Its name on the command line and in the book.
+    pub name: &'static str,
+    /// What it is for.
+    pub summary: &'static str,
+    /// Processes, threads, sessions, attributes.
+    pub bounds: &'static str,
+    /// What may go wrong.
+    pub faults: &'static str,
+    /// What is not combined with that.
+    pub without: &'static str,
+    /// How many different states it has, canonical. Pinned: changed only by someone who can say why.
+    pub unique_states: u64,
+    /// Whether `verify` and the quick check explore it.
+    pub is_quick: bool,
+    /// For each process, for each thread, what it does for ever.
+    pub programs: &'static [&'static [&'static [Do]]],
+    /// Whether progress is judged as well as safety.
+    pub judges_progress: bool,
+    /// Number of sessions.
+    pub sessions: u8,
+    /// Number of attributes of each session.
+    pub attributes: u8,
+    /// How many values the threads write in turn.
+    pub values: u8,
+    /// Settings of the store.
+    pub store: fn() -> StoreSettings,
+    /// Settings of the processes.
+    pub process: fn() -> ProcessSettings,
+    /// The first so many processes are those that the faults hit, whose clocks drift, whose threads give up.
+    pub faulty: u8,
+    /// Connections are cut, and a suffix in both directions is lost.
+    pub cuts: bool,
+    /// Processes die and start again.
+    pub crashes: bool,
+    /// Processes shut down and start again.
+    pub stops: bool,
+    /// The store dies and starts again.
+    pub restarts: bool,
+    /// Messages are lost, repeated and reordered; so many are under way at most between a process and the store: what is
+    /// sent beyond is lost.
+    pub channel_max: Option<usize>,
+    /// Waiting threads give up.
+    pub abandons: bool,
+    /// Processes give idle sessions back unasked.
+    pub gives_back: bool,
+    /// The leases of living processes end at any time, at either end.
+    pub ends_leases: bool,
+    /// Threads may stay inside for ever.
+    pub lingers: bool,
+    /// Timers fire by clocks, not at any time.
+    pub clocks: Option<Clocks>,
+    /// Which of the store's timers fire.
+    pub store_timers: fn(StoreTimer) -> bool,
+    /// Which of a process's timers fire.
+    pub process_timers: fn(ProcessTimer) -> bool,
+    /// Whether sessions end, and must not come back.
+    pub watches_destroyed: bool,
+}
+
+/// A world without faults.
+const QUIET: Universe = Universe {
+    name: "",
+    summary: "",
+    bounds: "",
+    faults: "none",
+    without: "all faults",
+    unique_states: 0,
+    is_quick: true,
+    programs: &[],
+    judges_progress: true,
+    sessions: 1,
+    attributes: 1,
+    values: 2,
+    store: store_settings,
+    process: process_settings,
+    faulty: 2,
+    cuts: false,
+    crashes: false,
+    stops: false,
+    restarts: false,
+    channel_max: None,
+    abandons: false,
+    gives_back: false,
+    ends_leases: false,
+    lingers: false,
+    clocks: None,
+    store_timers: |_| false,
+    process_timers: |_| false,
+    watches_destroyed: false,
+};
+
+/// Timers fire at any time, so all spans are nothing.
+fn store_settings() -> StoreSettings {
+    StoreSettings {
+        lease_ms: 0,
+        remind_ms: 0,
+        recall_ms: 0,
+        wait_ms: 0,
+        time_to_live_ms: None,
+        turns: 0,
+        limits: Limits::default(),
+    }
+}
+
+fn process_settings() -> ProcessSettings {
+    ProcessSettings {
+        margin_ms: 0,
+        keep_alive_ms: 0,
+        resend_ms: 0,
+        recall_margin_ms: 0,
+        keeps_base: true,
+        limits: Limits::default(),
+    }
+}
+
+const A: &[u8] = &[0];
+const B: &[u8] = &[1];
+const AB: &[u8] = &[0, 1];
+const ALL: &[u8] = &[];
+
+/// Locks one attribute, writes it.
+const USE_A: &[Do] = &[Do::Lock(0, A), Do::WriteAndUnlock(A)];
+const USE_B: &[Do] = &[Do::Lock(0, B), Do::WriteAndUnlock(B)];
+const USE_AB: &[Do] = &[Do::Lock(0, AB), Do::WriteAndUnlock(AB)];
+const USE_ALL: &[Do] = &[Do::Lock(0, ALL), Do::WriteAndUnlock(A)];
+/// Takes a second attribute while it is inside.
+const NEST: &[Do] = &[
+    Do::Lock(0, A),
+    Do::Lock(0, B),
+    Do::WriteAndUnlock(B),
+    Do::WriteAndUnlock(A),
+];
+/// Tries, and waits the next time.
+const TRY_THEN_LOCK: &[Do] = &[
+    Do::Try(0, A),
+    Do::Unlock,
+    Do::Lock(0, A),
+    Do::WriteAndUnlock(A),
+];
+/// Reads.
+const READ_A: &[Do] = &[Do::Lock(0, A), Do::Unlock];
+/// Locks two attributes one after the other, in the other order.
+const NEST_BACK: &[Do] = &[
+    Do::Lock(0, B),
+    Do::Lock(0, A),
+    Do::WriteAndUnlock(A),
+    Do::WriteAndUnlock(B),
+];
+/// Makes its write durable before it leaves.
+const COMMIT_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Commit(0), Do::Unlock];
+/// Writes, and is seen inside with a write set.
+const LINGER_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Unlock];
+const DISCARD_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Discard];
+
+/// All universes.
+pub static UNIVERSES: &[Universe] = &[
+    Universe {
+        name: "calm",
+        summary: "keeping, recalling, the gate, several attributes, commits",
+        bounds: "2 processes x 2 threads x 1 session x 2 attributes",
+        attributes: 2,
+        unique_states: 760_425,
+        programs: &[&[USE_B, NEST], &[COMMIT_A, USE_AB]],
+        ..QUIET
+    },
+    Universe {
+        name: "crowd",
+        summary: "order and bounded bypass at the store",
+        bounds: "3 processes x 1 thread x 1 session x 1 attribute",
+        unique_states: 355_664,
+        programs: &[&[USE_A], &[USE_A], &[USE_A]],
+        ..QUIET
+    },
+    Universe {
+        name: "threads",
+        summary: "order at an attribute, several attributes at once, panics",
+        bounds: "2 processes x 3 and 1 threads x 1 session x 2 attributes",
+        attributes: 2,
+        unique_states: 253_234,
+        programs: &[&[DISCARD_A, USE_AB, USE_B], &[USE_ALL]],
+        ..QUIET
+    },
+    Universe {
+        name: "nested",
+        summary: "threads take further attributes in opposite order: the local deadlock is found and broken",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 2 attributes",
+        attributes: 2,
+        unique_states: 54_618,
+        programs: &[&[NEST, NEST_BACK], &[USE_A]],
+        ..QUIET
+    },
+    Universe {
+        name: "limits",
+        summary: "a full queue refuses, and nothing is lost",
+        bounds: "3 processes x 1 thread x 1 session x 1 attribute, a queue of 1",
+        unique_states: 70_928,
+        programs: &[&[USE_A], &[READ_A], &[READ_A]],
+        store: || StoreSettings {
+            limits: Limits {
+                waiters_max: 1,
+                ..Limits::default()
+            },
+            ..store_settings()
+        },
+        ..QUIET
+    },
+    Universe {
+        name: "tcp",
+        summary: "ordered channels; a cut loses any suffix both ways; hello settles the rest",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "cuts",
+        without: "crashes, restarts, leases",
+        unique_states: 645_569,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        cuts: true,
+        ..QUIET
+    },
+    Universe {
+        name: "crash",
+        summary: "a process dies anywhere and returns as a new incarnation",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "process crashes, lease ends of the dead",
+        without: "cuts, restarts, lease ends of the living",
+        unique_states: 590_109,
+        programs: &[&[USE_A], &[USE_A]],
+        crashes: true,
+        store_timers: |timer| matches!(timer, StoreTimer::Lease { .. }),
+        ..QUIET
+    },
+    Universe {
+        name: "goodbye",
+        summary: "a process stops, says goodbye, and may start again; idle sessions are given back",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
+        without: "all faults",
+        unique_states: 576_297,
+        programs: &[&[USE_A, USE_A], &[USE_A]],
+        stops: true,
+        gives_back: true,
+        ..QUIET
+    },
+    Universe {
+        name: "restart",
+        summary: "the store dies anywhere and returns from what was durable",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "store crashes, a disk that lags behind",
+        without: "cuts without a crash, process crashes, leases",
+        unique_states: 570_077,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        restarts: true,
+        ..QUIET
+    },
+    Universe {
+        name: "lease",
+        summary: "leases and recalls end at any time, at either end: safety does not depend on clocks",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "lease ends of p1, revocations, threads that stay inside",
+        without: "cuts, crashes, restarts; lease ends of p2",
+        faulty: 1,
+        unique_states: 374_745,
+        programs: &[&[LINGER_A], &[USE_A]],
+        ends_leases: true,
+        lingers: true,
+        store_timers: |timer| matches!(timer, StoreTimer::Lease { .. } | StoreTimer::Revoke { .. }),
+        process_timers: |timer| matches!(timer, ProcessTimer::Lease | ProcessTimer::Late { .. }),
+        ..QUIET
+    },
+    Universe {
+        name: "drift",
+        summary: "clocks drift apart within bounds: no thread believes in a dead lease",
+        bounds: "1 process x 2 threads x 1 session x 1 attribute",
+        faults: "drift of the process's clock, messages that take any time",
+        without: "cuts, crashes, restarts, revocations, a second process; progress, which a network slower than the lease prevents",
+        faulty: 1,
+        judges_progress: false,
+        unique_states: 24_826,
+        programs: &[&[USE_A, USE_A]],
+        clocks: Some(Clocks {
+            skew_max: 1,
+            past: 4,
+        }),
+        store: || StoreSettings {
+            lease_ms: 4,
+            remind_ms: u64::MAX,
+            recall_ms: u64::MAX,
+            wait_ms: u64::MAX,
+            ..store_settings()
+        },
+        process: || ProcessSettings {
+            margin_ms: 2,
+            keep_alive_ms: 1,
+            resend_ms: u64::MAX,
+            ..process_settings()
+        },
+        store_timers: |timer| matches!(timer, StoreTimer::Lease { .. }),
+        process_timers: |timer| matches!(timer, ProcessTimer::Lease | ProcessTimer::KeepAlive),
+        ..QUIET
+    },
+    Universe {
+        name: "crossing",
+        summary: "two sessions locked in opposite order: the deadlock is found and broken",
+        bounds: "2 processes x 1 thread x 2 sessions x 1 attribute",
+        unique_states: 77_170,
+        programs: &[
+            &[&[
+                Do::Lock(0, A),
+                Do::Lock(1, A),
+                Do::WriteAndUnlock(A),
+                Do::WriteAndUnlock(A),
+            ]],
+            &[&[
+                Do::Lock(1, A),
+                Do::Lock(0, A),
+                Do::WriteAndUnlock(A),
+                Do::WriteAndUnlock(A),
+            ]],
+        ],
+        sessions: 2,
+        ..QUIET
+    },
+    Universe {
+        name: "try",
+        summary: "tries, cancels and deadlines against kept grants",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "waits of p1 that end at any time, at either end",
+        without: "all other faults",
+        faulty: 1,
+        unique_states: 42_073,
+        programs: &[&[TRY_THEN_LOCK], &[USE_A]],
+        abandons: true,
+        store_timers: |timer| matches!(timer, StoreTimer::Wait { .. }),
+        ..QUIET
+    },
+    Universe {
+        name: "expiry",
+        summary: "time to live while kept; destroy; no resurrection",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
+        faults: "the time to live ends at any time",
+        without: "all other faults",
+        attributes: 2,
+        unique_states: 309_074,
+        programs: &[&[USE_A, &[Do::Lock(0, ALL), Do::Destroy(0)]], &[USE_A]],
+        store: || StoreSettings {
+            time_to_live_ms: Some(0),
+            ..store_settings()
+        },
+        store_timers: |timer| matches!(timer, StoreTimer::Expire { .. }),
+        watches_destroyed: true,
+        ..QUIET
+    },
+    Universe {
+        name: "rush",
+        summary: "three processes, one with two threads: order and the gate at once",
+        bounds: "3 processes x 2, 1 and 1 threads x 1 session x 2 attributes",
+        is_quick: false,
+        attributes: 2,
+        unique_states: 11_761_132,
+        programs: &[&[USE_A, USE_AB], &[USE_A], &[COMMIT_A]],
+        ..QUIET
+    },
+];
+
+impl Universe {
+    /// Whether any timer fires.
+    #[must_use]
+    pub fn has_timers(&self) -> bool {
+        self.faults != "none"
+    }
+}
+
+/// A universe by its name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Universe> {
+    UNIVERSES.iter().find(|universe| universe.name == name)
+}

@@ -1,0 +1,368 @@
+//! Saved counterexamples: what is written is read back and runs again, and nothing else is taken for one.
+
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use stateright::Expectation;
+use tenure_checker::check::{self, Counterexample, Settings};
+use tenure_checker::explore::{Options, Verdict, explore};
+use tenure_checker::property::Kind;
+use tenure_checker::replay::{self, BYTES_MAX, ReplayError, STEPS_MAX, load, load_from, save};
+use tenure_checker::system::{Action, Model};
+use tenure_checker::{chart, story, universe};
+use tenure_protocol::{Defect, Sound};
+
+fn check(universe: &str, defect: Defect, is_hunt: bool) -> Vec<Counterexample> {
+    let universe = universe::find(universe).expect("a universe");
+    check::check_defect(
+        universe,
+        defect,
+        &Settings {
+            threads: 1,
+            is_hunt,
+            ..Settings::default()
+        },
+    )
+    .counterexamples
+}
+
+/// A violation, a run that gets stuck, and one that goes round for ever.
+fn examples() -> &'static [Counterexample; 3] {
+    static EXAMPLES: OnceLock<[Counterexample; 3]> = OnceLock::new();
+    EXAMPLES.get_or_init(|| {
+        let safety = check("tcp", Defect::FreesOnDisconnect, true).swap_remove(0);
+        let mut stuck = check("crowd", Defect::ForgetsRecall, false);
+        stuck.retain(|example| example.waiting.is_some() && example.cycle.is_empty());
+        let mut lassos = check("threads", Defect::GrantWithoutUse, true);
+        lassos.retain(|example| !example.cycle.is_empty());
+        [safety, stuck.swap_remove(0), lassos.swap_remove(0)]
+    })
+}
+
+fn error(text: &str) -> ReplayError {
+    load(text).expect_err("it is no counterexample")
+}
+
+#[test]
+fn what_is_saved_is_read_back() {
+    for example in examples() {
+        let text = save(example);
+        assert_eq!(load(&text).expect("it was just saved"), *example);
+        assert_eq!(
+            load_from(text.as_bytes()).expect("it was just saved"),
+            *example
+        );
+        let replayed = replay::replay(example).expect("it was just found");
+        assert_eq!(
+            (replayed.steps, replayed.cycle),
+            (example.steps(), example.cycle.len())
+        );
+        assert_eq!(replayed.universe.name, example.universe);
+        assert_eq!(replayed.kind == Kind::Progress, example.waiting.is_some());
+        assert!(text.contains(&format!(
+            "\"fingerprint\": \"{:016x}\"",
+            replayed.fingerprint
+        )));
+    }
+}
+
+/// A race that must be reached is shown by steps too, and these are saved in the same way.
+#[test]
+fn what_is_shown_is_read_back() {
+    let universe = universe::find("crowd").expect("a universe");
+    let model = Model::new(universe, Sound);
+    let options = Options {
+        states_max: Some(3_000),
+        ..Options::default()
+    };
+    let found = explore(&model, &options).expect("there is something to check");
+    let is_shown = |verdict: &&Verdict| {
+        verdict.expectation == Expectation::Sometimes && verdict.witness.is_some()
+    };
+    let shown = found
+        .verdicts
+        .iter()
+        .find(is_shown)
+        .expect("a race is reached");
+    let path = found.path(&model, shown.witness.expect("it is shown"));
+    let mut example = Counterexample {
+        universe: universe.name,
+        defect: None,
+        property: shown.name,
+        is_violation: false,
+        stem: path.steps.iter().map(|step| step.action).collect(),
+        cycle: Vec::new(),
+        waiting: None,
+    };
+    assert_eq!(load(&save(&example)).expect("it was just saved"), example);
+    let chart = story::chart_of(&example).expect("it can be told");
+    assert!(
+        chart.title.contains("reached") && chart.verdict[0].starts_with("reached"),
+        "{chart:?}"
+    );
+    example.stem.clear();
+    assert!(matches!(
+        replay::replay(&example),
+        Err(ReplayError::NotShown { steps: 0, .. })
+    ));
+}
+
+#[test]
+fn the_chart_in_a_file_is_a_chart() {
+    let document: serde_json::Value = serde_json::from_str(&save(&examples()[2])).expect("JSON");
+    let chart = chart::from_json(&document["chart"].to_string()).expect("a chart");
+    assert!(chart.cycle_from.is_some());
+}
+
+/// Members that this program does not know are passed over; a chart is not needed.
+#[test]
+fn only_what_is_known_is_read() {
+    let mut document: serde_json::Value =
+        serde_json::from_str(&save(&examples()[0])).expect("JSON");
+    document["chart"] = "no chart".into();
+    document["found by"] = "chance".into();
+    assert_eq!(
+        load(&document.to_string()).expect("it is all there"),
+        examples()[0]
+    );
+}
+
+#[test]
+fn a_truncated_file_says_where_it_ends() {
+    let text = save(&examples()[1]);
+    let text = text.trim_end();
+    assert!(text.is_ascii());
+    for end in (0..text.len()).step_by(50) {
+        match error(&text[..end]) {
+            ReplayError::Empty => assert_eq!(end, 0),
+            ReplayError::Truncated { line, .. } => {
+                assert_eq!(line, text[..end].matches('\n').count() + 1, "cut at {end}");
+            }
+            other => panic!("cut at {end}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_something_else_is_named() {
+    let saved = save(&examples()[0]);
+    for (text, expected) in [
+        ("", "it is empty"),
+        (
+            "{\"format\": ",
+            "it ends too early, at line 1, column 11: the rest was cut off",
+        ),
+        ("hello", "it is not JSON: expected value at line 1 column 1"),
+        (
+            "[1, 2]",
+            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+        ),
+        (
+            "{}",
+            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+        ),
+        (
+            "{\"format\": \"tenure-chart\"}",
+            "its format is \"tenure-chart\", not \"tenure-counterexample\"",
+        ),
+    ] {
+        assert_eq!(error(text).to_string(), expected);
+    }
+    for (from, to, expected) in [
+        (
+            "\"version\": 1",
+            "\"version\": 2",
+            "it is of version 2 of tenure-counterexample; this program reads version 1",
+        ),
+        (
+            "\"tcp\"",
+            "\"tcpp\"",
+            "there is no universe \"tcpp\"; did you mean \"tcp\"?",
+        ),
+        (
+            "\"tcp\"",
+            "\"a world of my own\"",
+            "there is no universe \"a world of my own\"",
+        ),
+        (
+            "\"frees-on-disconnect\"",
+            "\"free-on-disconect\"",
+            "there is no defect \"free-on-disconect\"; did you mean \"frees-on-disconnect\"?",
+        ),
+        (
+            "\"exclusive\"",
+            "\"exclusiv\"",
+            "there is no property \"exclusiv\"; did you mean \"exclusive\"?",
+        ),
+    ] {
+        assert!(saved.contains(from), "{saved}");
+        assert_eq!(error(&saved.replacen(from, to, 1)).to_string(), expected);
+    }
+    let missing = error(&saved.replacen("\"stem\"", "\"steps\"", 1)).to_string();
+    assert!(missing.contains("missing field `stem`"), "{missing}");
+    let strange = error(&saved.replacen("\"Thread\"", "\"Fibre\"", 1)).to_string();
+    assert!(strange.contains("unknown variant `Fibre`"), "{strange}");
+    assert!(matches!(
+        load_from(&b"\xff\xfe"[..]),
+        Err(ReplayError::NotText(0))
+    ));
+}
+
+/// Long names and control characters of a file do not get into a terminal.
+#[test]
+fn errors_quote_carefully() {
+    let name = format!("\\u001b[31m{}", "x".repeat(10_000));
+    let text = save(&examples()[0]).replacen("\"tcp\"", &format!("\"{name}\""), 1);
+    let said = error(&text).to_string();
+    assert!(said.len() < 200 && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn steps_must_be_possible() {
+    let [safety, ..] = examples();
+    let with = |stem: Vec<Action>| {
+        replay::replay(&Counterexample {
+            stem,
+            ..safety.clone()
+        })
+        .expect_err("it is none")
+    };
+    let mut stem = safety.stem.clone();
+    stem.insert(1, Action::Start { process: 255 });
+    match with(stem) {
+        ReplayError::Impossible {
+            step,
+            action,
+            universe,
+        } => {
+            assert_eq!(
+                (step, action.as_str(), universe),
+                (2, "{\"Start\":{\"process\":255}}", "tcp")
+            );
+        }
+        other => panic!("{other}"),
+    }
+    let mut stem = safety.stem.clone();
+    stem.pop();
+    assert!(matches!(
+        with(stem),
+        ReplayError::Holds {
+            property: "exclusive",
+            ..
+        }
+    ));
+    assert!(matches!(
+        with(vec![Action::Restart; STEPS_MAX + 1]),
+        ReplayError::TooManySteps(_)
+    ));
+}
+
+/// The machines without the defect do not do it.
+#[test]
+fn without_its_defect_it_is_none() {
+    let sound = Counterexample {
+        defect: None,
+        ..examples()[0].clone()
+    };
+    let error = replay::replay(&sound).expect_err("the machines are sound");
+    assert!(
+        matches!(
+            error,
+            ReplayError::Holds { .. } | ReplayError::Impossible { .. }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_cycle_must_close_and_be_fair() {
+    let [_, stuck, lasso] = examples();
+    let reason = |example: Counterexample| match replay::replay(&example).expect_err("it is none") {
+        ReplayError::NoLasso { reason, .. } => reason,
+        other => panic!("{other}"),
+    };
+    let mut open = lasso.clone();
+    open.cycle.pop();
+    assert_eq!(
+        reason(open),
+        "the cycle does not lead back to where it begins"
+    );
+    let mut early = stuck.clone();
+    early.stem.pop();
+    assert!(reason(early).starts_with("it is not fair: the run cannot rest"));
+    let whoever = |waiting: Option<&str>| Counterexample {
+        waiting: waiting.map(str::to_owned),
+        ..lasso.clone()
+    };
+    assert_eq!(reason(whoever(None)), "it does not say who waits");
+    assert_eq!(
+        reason(whoever(Some("Godot"))),
+        "there is no \"Godot\" that could wait"
+    );
+    let idle = reason(whoever(Some("thread t3 of process p2")));
+    assert!(
+        idle.ends_with("thread t3 of process p2 waits no longer"),
+        "{idle}"
+    );
+}
+
+#[test]
+fn another_end_is_noticed() {
+    let text = save(&examples()[0]);
+    let fingerprint = replay::replay(&examples()[0])
+        .expect("it was just found")
+        .fingerprint;
+    let changed = text.replacen(&format!("{fingerprint:016x}"), "0123456789abcdef", 1);
+    assert!(
+        matches!(error(&changed), ReplayError::OtherState { reached, .. } if reached == fingerprint)
+    );
+}
+
+#[test]
+fn a_huge_file_is_not_read() {
+    let endless = std::io::repeat(b' ');
+    assert!(matches!(load_from(endless), Err(ReplayError::TooLarge)));
+    assert!(matches!(
+        load(&" ".repeat(BYTES_MAX + 1)),
+        Err(ReplayError::TooLarge)
+    ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn garbage_is_no_counterexample(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+        prop_assert!(load(&text).is_err());
+        prop_assert!(load_from(&bytes[..]).is_err());
+    }
+
+    /// Whatever happens to a file, it is either still the same counterexample or an error.
+    #[test]
+    fn damage_is_noticed(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0_usize..2) {
+        let example = &examples()[which];
+        let mut bytes = save(example).into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(loaded) = load_from(&bytes[..]) {
+            prop_assert_eq!((loaded.property, loaded.steps()), (example.property, example.steps()));
+        }
+    }
+
+    /// Any actions at all: an error, or taken.
+    #[test]
+    fn any_actions_do_no_harm(numbers in prop::collection::vec(any::<[u8; 3]>(), 0..6), kind in 0_usize..6) {
+        let action = |[process, thread, place]: [u8; 3]| match kind {
+            0 => Action::Thread { process: process % 4, thread },
+            1 => Action::ToStore { process, place, stays: place % 2 == 0 },
+            2 => Action::Cut { process, arrive: place },
+            3 => Action::GiveBack { process, session: thread },
+            4 => Action::Crash { process: process % 3, arrive: place % 2 },
+            _ => Action::Tick { clocks: [process, thread, place] },
+        };
+        let stem = numbers.into_iter().map(action).collect();
+        let example = Counterexample { stem, ..examples()[0].clone() };
+        prop_assert!(replay::replay(&example).is_err());
+        prop_assert!(load(&save(&example)).is_err());
+    }
+}

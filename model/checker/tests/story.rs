@@ -1,0 +1,246 @@
+//! Stories of real counterexamples: what stands in a chart, and that it can be read.
+
+use std::collections::BTreeMap;
+
+use tenure_checker::chart::{self, Chart, Event};
+use tenure_checker::check::{self, Counterexample, Settings};
+use tenure_checker::system::Model;
+use tenure_checker::{story, universe};
+use tenure_protocol::{Defect, Sound};
+
+/// What a hunt for a defect finds in a universe.
+fn hunt(universe: &str, defect: Defect) -> Vec<Counterexample> {
+    let universe = universe::find(universe).expect("a universe");
+    let settings = Settings {
+        threads: 1,
+        is_hunt: true,
+        ..Settings::default()
+    };
+    let found = check::check_defect(universe, defect, &settings).counterexamples;
+    assert!(
+        !found.is_empty(),
+        "{defect} is not caught in {}",
+        universe.name
+    );
+    found
+}
+
+/// The first of them, told.
+fn told(universe: &str, defect: Defect) -> Chart {
+    story::chart_of(&hunt(universe, defect)[0]).expect("it can be told")
+}
+
+fn text(chart: &Chart) -> String {
+    chart::text(chart, 100, false)
+}
+
+const SMALL: [(&str, Defect); 12] = [
+    ("crowd", Defect::LifoAtStore),
+    ("crowd", Defect::ForgetsRecall),
+    ("tcp", Defect::FreesOnDisconnect),
+    ("crash", Defect::KeepsRecallOfDead),
+    ("crash", Defect::KeepsOldIncarnation),
+    ("restart", Defect::GrantsBeforeDurable),
+    ("restart", Defect::ForgetsHolderOnRestart),
+    ("crossing", Defect::OverlooksDeadlock),
+    ("crossing", Defect::ReleasesWhileInside),
+    ("lease", Defect::QueuesTwice),
+    ("lease", Defect::AppliesLateWrites),
+    ("threads", Defect::Barges),
+];
+
+#[test]
+fn charts_are_whole() {
+    for (universe, defect) in SMALL {
+        for example in hunt(universe, defect) {
+            let chart = story::chart_of(&example).expect("it can be told");
+            let context = format!("{universe}, {defect}:\n{}", text(&chart));
+            // Every step is seen, in order.
+            let mut steps: Vec<usize> = chart.rows.iter().map(|row| row.step).collect();
+            assert!(steps.is_sorted(), "{context}");
+            steps.dedup();
+            assert_eq!(
+                steps,
+                (1..=example.steps()).collect::<Vec<_>>(),
+                "{context}"
+            );
+            // Every lane has something, and the store is there.
+            assert!(
+                chart.lanes.iter().any(|lane| lane.name == "store"),
+                "{context}"
+            );
+            for lane in 0..chart.lanes.len() {
+                let is_used = chart.rows.iter().any(|row| touches(&row.event, lane));
+                assert!(is_used || chart.lanes[lane].name == "store", "{context}");
+            }
+            assert_eq!(
+                chart.cycle_from.is_some(),
+                example.waiting.is_some(),
+                "{context}"
+            );
+            assert!(chart.verdict[0].contains(example.property), "{context}");
+            assert!(
+                chart
+                    .verdict
+                    .iter()
+                    .any(|line| line.contains(defect.summary())),
+                "{context}"
+            );
+            assert!(!chart.changes.is_empty(), "{context}");
+            assert!(
+                text(&chart).lines().all(|line| line.chars().count() <= 100),
+                "{context}"
+            );
+        }
+    }
+}
+
+fn touches(event: &Event, own: usize) -> bool {
+    match event {
+        Event::Note { lane, .. } => *lane == own,
+        Event::Fault { lane, .. } => *lane == Some(own),
+        Event::Call { from, to, .. }
+        | Event::Send { from, to, .. }
+        | Event::Receive { from, to, .. }
+        | Event::Lose { from, to, .. } => *from == own || *to == own,
+    }
+}
+
+/// A message is sent once before it arrives or is lost, and says the same at both ends.
+#[test]
+fn messages_have_both_ends() {
+    for (universe, defect) in SMALL {
+        let chart = told(universe, defect);
+        let mut sent = BTreeMap::new();
+        for row in &chart.rows {
+            match &row.event {
+                Event::Send {
+                    from,
+                    to,
+                    message,
+                    text,
+                } => {
+                    assert!(
+                        sent.insert(*message, (*from, *to, text.clone())).is_none(),
+                        "two are numbered {message}"
+                    );
+                }
+                Event::Receive {
+                    from,
+                    to,
+                    message,
+                    text,
+                }
+                | Event::Lose {
+                    from,
+                    to,
+                    message,
+                    text,
+                } => {
+                    assert_eq!(
+                        sent.get(message),
+                        Some(&(*from, *to, text.clone())),
+                        "{universe}, {defect}"
+                    );
+                }
+                Event::Note { .. } | Event::Call { .. } | Event::Fault { .. } => {}
+            }
+        }
+    }
+}
+
+/// A grant has one token from the granting to the end, whatever the explorer calls it on the way.
+#[test]
+fn tokens_stay() {
+    let chart = told("lease", Defect::AppliesLateWrites);
+    let granted = chart.rows.iter().find_map(|row| match &row.event {
+        Event::Receive { text, .. } => text
+            .strip_prefix("Granted #")?
+            .split(' ')
+            .next()
+            .map(str::to_owned),
+        _ => None,
+    });
+    let token = granted.expect("a grant arrives");
+    let last = chart.rows.iter().rev().find_map(|row| match &row.event {
+        Event::Send { text, .. } => text
+            .strip_prefix("Release #")?
+            .split(' ')
+            .next()
+            .map(str::to_owned),
+        _ => None,
+    });
+    assert_eq!(last, Some(token), "{}", text(&chart));
+}
+
+/// A broken connection shows what it loses, and the store sees it later.
+#[test]
+fn a_cut_is_a_fault() {
+    let chart = told("tcp", Defect::FreesOnDisconnect);
+    let is_cut = |event: &Event| matches!(event, Event::Fault { text, .. } if text == "its connection is cut");
+    let cut = chart
+        .rows
+        .iter()
+        .position(|row| is_cut(&row.event))
+        .expect("a cut");
+    let is_seen = |event: &Event| matches!(event, Event::Note { text, .. } if text.starts_with("sees that the connection"));
+    assert!(
+        chart.rows[cut..].iter().any(|row| is_seen(&row.event)),
+        "{}",
+        text(&chart)
+    );
+}
+
+/// What cannot be told is an error.
+#[test]
+fn an_impossible_step_is_an_error() {
+    let mut example = hunt("tcp", Defect::FreesOnDisconnect).swap_remove(0);
+    example.stem.swap(0, 2);
+    let error = story::chart_of(&example).expect_err("the steps are in the wrong order");
+    assert!(error.to_string().starts_with("step 1, "), "{error}");
+}
+
+#[test]
+fn a_step_is_told_by_its_differences() {
+    use stateright::Model as _;
+    use tenure_checker::system::Action;
+    let model = Model::new(universe::find("crowd").expect("a universe"), Sound);
+    let before = model.init_states().swap_remove(0);
+    let after = model.raw_successor(
+        &before,
+        Action::Thread {
+            process: 1,
+            thread: 0,
+        },
+    );
+    let lines = story::differences(&model, &before, &after);
+    assert_eq!(
+        lines,
+        [
+            "p2 / s1: none -> Wanted r1",
+            "p2 / s1: queue none -> t1 a",
+            "p2.t1: idle -> waits for a of s1",
+            "wire of p2: to the store none -> Acquire"
+        ]
+    );
+    assert_eq!(
+        model.format_step(
+            &before,
+            Action::Thread {
+                process: 1,
+                thread: 0
+            }
+        ),
+        Some(lines.join("\n"))
+    );
+}
+
+#[test]
+fn frees_on_disconnect() {
+    insta::assert_snapshot!(text(&told("tcp", Defect::FreesOnDisconnect)));
+}
+
+#[test]
+fn overlooks_deadlock() {
+    insta::assert_snapshot!(text(&told("crossing", Defect::OverlooksDeadlock)));
+}

@@ -1,0 +1,211 @@
+//! Mistakes that can be made on purpose, so that every check can be seen to fail.
+//!
+//! A machine asks its hook at the places where a known mistake could be made. There are two hooks. [`Sound`] has no size
+//! and always answers no: the compiler removes the question. It is the default parameter of [`Store`](crate::Store) and
+//! [`Process`](crate::Process), so a driver that names them plainly cannot be given a mistake: it is another type.
+//! [`Seeded`] makes one mistake of the catalogue; only the checker and tests name it.
+//!
+//! ```compile_fail
+//! use tenure_protocol::{Seeded, Store};
+//! fn serve(_: Store) {}            // what a driver accepts
+//! fn with_mistake(store: Store<Seeded>) {
+//!     serve(store);                // does not compile: a seeded store is another type
+//! }
+//! ```
+
+use core::fmt::Debug;
+use core::hash::Hash;
+
+/// Decides whether a machine makes a mistake.
+pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
+    /// Whether to make this mistake.
+    fn makes(self, defect: Defect) -> bool;
+}
+
+/// Makes no mistake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sound;
+
+impl Hook for Sound {
+    #[inline(always)]
+    fn makes(self, _: Defect) -> bool {
+        false
+    }
+}
+
+/// Makes one mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seeded(pub Defect);
+
+impl Hook for Seeded {
+    fn makes(self, defect: Defect) -> bool {
+        self.0 == defect
+    }
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal;)+) => {
+        /// The catalogue of mistakes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Defect {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Defect {
+            /// All of them, store first.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name on the command line and in the book.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Which machine makes it.
+            #[must_use]
+            pub const fn level(self) -> Level {
+                match self { $(Self::$variant => Level::$level),+ }
+            }
+
+            /// The rule of the design that it breaks.
+            #[must_use]
+            pub const fn rule(self) -> u8 {
+                match self { $(Self::$variant => $rule),+ }
+            }
+
+            /// What is done wrong, in one sentence.
+            #[must_use]
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+/// Which machine makes a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Level one.
+    Store,
+    /// Level two.
+    Process,
+}
+
+catalogue! {
+    /// The store grants a session that another process holds.
+    GrantsToTwo = "grants-to-two", Store, 1;
+    /// A waiter does not make the store recall.
+    ForgetsRecall = "forgets-recall", Store, 3;
+    /// The recall stays when its holder's grant is voided, so the next holder is never recalled.
+    KeepsRecallOfDead = "keeps-recall-of-dead", Store, 10;
+    /// The grant is sent before its record is durable.
+    GrantsBeforeDurable = "grants-before-durable", Store, 8;
+    /// A commit is acknowledged before it is durable.
+    AcknowledgesBeforeDurable = "acknowledges-before-durable", Store, 8;
+    /// A commit with an old token is accepted.
+    AcceptsOldToken = "accepts-old-token", Store, 9;
+    /// A release is accepted from a process that does not hold the session.
+    ReleaseByStranger = "release-by-stranger", Store, 9;
+    /// A repeated release with an old token gives back the same process's next grant.
+    DuplicateReleaseFrees = "duplicate-release-frees", Store, 14;
+    /// The last to arrive is granted first, at the store.
+    LifoAtStore = "lifo-at-store", Store, 5;
+    /// A grant skips the head of the queue when there are others.
+    SkipsHead = "skips-head", Store, 5;
+    /// A releaser that asks again goes to the head of the queue.
+    RequeuesAtHead = "requeues-at-head", Store, 12;
+    /// What a process says it waits for in its hello is ignored.
+    LosesWaitersOnRestart = "loses-waiters-on-restart", Store, 5;
+    /// The ticket that a waiter presents again is ignored.
+    IgnoresTicket = "ignores-ticket", Store, 5;
+    /// The next holder is granted before the releaser's changes are applied.
+    FreesBeforeWriting = "frees-before-writing", Store, 7;
+    /// A try does not recall a kept grant.
+    TryNeverRecalls = "try-never-recalls", Store, 13;
+    /// A try waits for the threads inside the holder.
+    TryWaitsForThread = "try-waits-for-thread", Store, 13;
+    /// A late write with an old token brings a destroyed session back.
+    ResurrectsDestroyed = "resurrects-destroyed", Store, 16;
+    /// Those who wait for a session that is destroyed are forgotten.
+    DestroyForgetsWaiters = "destroy-forgets-waiters", Store, 14;
+    /// A session that was destroyed and created again is sent as a delta on its old life.
+    DeltaAcrossLives = "delta-across-lives", Store, 16;
+    /// The time to live ends a session that is held.
+    ExpiresWhileHeld = "expires-while-held", Store, 16;
+    /// A cut connection frees what the process holds.
+    FreesOnDisconnect = "frees-on-disconnect", Store, 10;
+    /// The lease outlives the goodbye.
+    LeaseOutlivesGoodbye = "lease-outlives-goodbye", Store, 10;
+    /// The lease's end does not remove the dead process from the queues.
+    KeepsOrphanedWaiter = "keeps-orphaned-waiter", Store, 10;
+    /// The lease's end voids grants of the next process in line too late: it only forgets the process.
+    ForgetsGrantsOfDead = "forgets-grants-of-dead", Store, 10;
+    /// A new incarnation does not fence the old one.
+    KeepsOldIncarnation = "keeps-old-incarnation", Store, 10;
+    /// Tokens start again when the store restarts.
+    ReusesTokens = "reuses-tokens", Store, 9;
+    /// The restarted store does not know its holders.
+    ForgetsHolderOnRestart = "forgets-holder-on-restart", Store, 8;
+    /// A commit is applied whatever version it was made to.
+    CommitsOnWrongVersion = "commits-on-wrong-version", Store, 7;
+    /// The store says that the state is unchanged to whoever has any version of it.
+    SendsNoState = "sends-no-state", Store, 7;
+    /// A request that is repeated by the holder draws a new token and fences out the writer.
+    ReadBumpsToken = "read-bumps-token", Store, 14;
+    /// A repeated request queues twice.
+    QueuesTwice = "queues-twice", Store, 14;
+    /// A cancel frees the grant that it crossed.
+    CancelDropsGrant = "cancel-drops-grant", Store, 14;
+    /// A holder that says it is busy is never revoked.
+    BusyStopsRevoke = "busy-stops-revoke", Store, 11;
+    /// Cycles across sessions are not looked for.
+    OverlooksDeadlock = "overlooks-deadlock", Store, 17;
+    /// The longest queue is not limited.
+    QueueWithoutLimit = "queue-without-limit", Store, 18;
+    /// The last to arrive is admitted first, at an attribute.
+    LifoAtAttribute = "lifo-at-attribute", Process, 12;
+    /// A thread takes a free attribute although another, that wants several, waits for it.
+    Barges = "barges", Process, 12;
+    /// New threads are admitted after the recall.
+    AdmitsAfterRecall = "admits-after-recall", Process, 12;
+    /// The gate is closed to threads that are already inside.
+    RefusesInsiders = "refuses-insiders", Process, 12;
+    /// A grant that was recalled before it came is given back unused.
+    GrantWithoutUse = "grant-without-use", Process, 12;
+    /// A recall that comes before its grant is forgotten.
+    ForgetsEarlyRecall = "forgets-early-recall", Process, 14;
+    /// The process gives a grant back while threads are inside.
+    ReleasesWhileInside = "releases-while-inside", Process, 3;
+    /// The write set of a late thread is released with the others.
+    AppliesLateWrites = "applies-late-writes", Process, 11;
+    /// A thread that panicked has its write set applied.
+    DiscardKeepsWrites = "discard-keeps-writes", Process, 11;
+    /// A thread that does not hold an attribute frees it.
+    UnlockByStranger = "unlock-by-stranger", Process, 12;
+    /// A thread whose wait timed out stays in the queue.
+    AbandonLeavesWaiter = "abandon-leaves-waiter", Process, 14;
+    /// A release leaves out what an unanswered commit carried.
+    ReleaseForgetsCommit = "release-forgets-commit", Process, 7;
+    /// A release is not repeated after a reconnect.
+    ReleaseNotRepeated = "release-not-repeated", Process, 14;
+    /// After a grant was lost with changes in it, the changed copy is kept as a base.
+    KeepsDirtyBase = "keeps-dirty-base", Process, 7;
+    /// A grant of an earlier request is accepted.
+    AcceptsOldGrant = "accepts-old-grant", Process, 14;
+    /// Threads inside are not told that the lease has ended.
+    KeepsGuardsPastLease = "keeps-guards-past-lease", Process, 10;
+    /// The lease is counted from when the answer came.
+    LeaseFromReceipt = "lease-from-receipt", Process, 10;
+    /// The lease has no margin for drift.
+    LeaseWithoutMargin = "lease-without-margin", Process, 10;
+    /// Every grant is given back after use.
+    NeverKeeps = "never-keeps", Process, 2;
+    /// A local cycle of threads is not looked for.
+    OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17;
+}
+
+impl core::fmt::Display for Defect {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,286 @@
+//! What is true of each machine after every step. One name, one function, used everywhere: asserted after each step of a
+//! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
+
+use crate::defect::Hook;
+use crate::id::Version;
+use crate::message::Patience;
+use crate::process::{Phase, Process, Session as Client};
+use crate::store::{Session, Store};
+
+/// A named property of one machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Invariant<M> {
+    /// Its name.
+    pub name: &'static str,
+    /// The rule that it follows.
+    pub rule: u8,
+    /// Whether it holds.
+    pub holds: fn(&M) -> bool,
+}
+
+/// The names and rules of the invariants of a store, in the order of [`of_store`].
+pub const STORE: [(&str, u8); 8] = [
+    ("one holder", 1),
+    ("queue in order", 5),
+    ("waiters recall", 3),
+    ("free means at once", 6),
+    ("recall belongs to a grant", 10),
+    ("leases cover grants", 10),
+    ("waits once", 14),
+    ("queues within their limit", 18),
+];
+
+/// The names and rules of the invariants of a process, in the order of [`of_process`].
+pub const PROCESS: [(&str, u8); 6] = [
+    ("threads inside have a grant", 1),
+    ("one thread per attribute", 12),
+    ("grants need a lease", 10),
+    ("waiters have asked", 14),
+    ("nobody waits in vain", 12),
+    ("write sets have owners", 11),
+];
+
+fn named<M, const N: usize>(
+    names: [(&'static str, u8); N],
+    holds: [fn(&M) -> bool; N],
+) -> [Invariant<M>; N] {
+    core::array::from_fn(|place| {
+        let (name, rule) = names[place];
+        Invariant {
+            name,
+            rule,
+            holds: holds[place],
+        }
+    })
+}
+
+/// The invariants of a store.
+#[must_use]
+pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 8] {
+    named(
+        STORE,
+        [
+            one_holder,
+            queue_in_order,
+            waiters_recall,
+            free_means_no_waiter,
+            recall_has_holder,
+            leases_cover_sessions,
+            waits_once,
+            queues_within_limit,
+        ],
+    )
+}
+
+/// The invariants of a process.
+#[must_use]
+pub fn of_process<H: Hook>() -> [Invariant<Process<H>>; 6] {
+    named(
+        PROCESS,
+        [
+            insiders_have_grant,
+            one_thread_per_attribute,
+            grants_need_lease,
+            waiters_have_asked,
+            nobody_waits_in_vain,
+            write_sets_have_owners,
+        ],
+    )
+}
+
+/// Asserts all of [`of_store`].
+///
+/// # Panics
+/// When one does not hold.
+pub fn assert_store<H: Hook>(store: &Store<H>) {
+    for invariant in of_store() {
+        assert!(
+            (invariant.holds)(store),
+            "invariant '{}' (rule {}): {store:#?}",
+            invariant.name,
+            invariant.rule
+        );
+    }
+}
+
+/// Asserts all of [`of_process`].
+///
+/// # Panics
+/// When one does not hold.
+pub fn assert_process<H: Hook>(process: &Process<H>) {
+    for invariant in of_process() {
+        assert!(
+            (invariant.holds)(process),
+            "invariant '{}' (rule {}): {process:#?}",
+            invariant.name,
+            invariant.rule
+        );
+    }
+}
+
+fn each_session<H: Hook>(store: &Store<H>, holds: impl Fn(&Session) -> bool) -> bool {
+    store.sessions().all(|(_, session)| holds(session))
+}
+
+fn each_client<H: Hook>(process: &Process<H>, holds: impl Fn(&Client) -> bool) -> bool {
+    process.sessions().all(|(_, session)| holds(session))
+}
+
+/// At most one process holds a session, and the record names it. Rule 1.
+pub fn one_holder<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        match (session.lock().holders(), &session.record().head.holder) {
+            ([], None) => true,
+            ([place], Some(holder)) => place.process == holder.process,
+            _ => false,
+        }
+    })
+}
+
+/// Waiters stand in the order of their tickets. Rule 5.
+pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        session
+            .lock()
+            .waiters()
+            .map(|place| place.ticket)
+            .is_sorted_by(|one, two| one < two)
+    })
+}
+
+/// Whoever waits has made the store recall. Rule 3.
+pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        let is_waited_for = session
+            .lock()
+            .waiters()
+            .any(|place| place.patience == Patience::Wait);
+        !is_waited_for
+            || session
+                .recall()
+                .is_some_and(|recall| recall.reason.insists())
+    })
+}
+
+/// Nobody waits for a session that nobody holds. Rule 6.
+pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        session.holder().is_some() || session.lock().waiting() == 0
+    })
+}
+
+/// A recall is of a current grant. Rule 10.
+pub fn recall_has_holder<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        session.holder().is_some() || (session.recall().is_none() && session.busy().is_none())
+    })
+}
+
+/// Every holder and waiter is a process with a lease, of the incarnation that has it. Rule 10.
+pub fn leases_cover_sessions<H: Hook>(store: &Store<H>) -> bool {
+    store.sessions().all(|(id, session)| {
+        let is_listed = |process| {
+            store
+                .peer(process)
+                .is_some_and(|peer| peer.sessions().contains(id))
+        };
+        let holder = session.record().head.holder.as_ref();
+        let is_current = holder.is_none_or(|holder| {
+            is_listed(&holder.process)
+                && store
+                    .peer(&holder.process)
+                    .is_some_and(|peer| peer.incarnation() == holder.incarnation)
+        });
+        is_current
+            && session
+                .lock()
+                .waiters()
+                .all(|place| is_listed(&place.process))
+    })
+}
+
+/// No process stands in a queue twice, or waits for what it holds. Rule 14.
+pub fn waits_once<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        let mut places = session.lock().waiters().enumerate();
+        places.all(|(at, place)| {
+            session.holder() != Some(&place.process)
+                && !session
+                    .lock()
+                    .waiters()
+                    .take(at)
+                    .any(|other| other.process == place.process)
+        })
+    })
+}
+
+/// No queue is longer than its limit. Rule 18.
+pub fn queues_within_limit<H: Hook>(store: &Store<H>) -> bool {
+    each_session(store, |session| {
+        session.lock().waiting() <= store.settings.limits.waiters_max
+    })
+}
+
+/// A thread holds an attribute only while its process has the grant. Rule 1.
+pub fn insiders_have_grant<H: Hook>(process: &Process<H>) -> bool {
+    each_client(process, |session| {
+        session.lock().holders().is_empty() || session.grant().is_some()
+    })
+}
+
+/// No two threads hold one attribute. Rule 12.
+pub fn one_thread_per_attribute<H: Hook>(process: &Process<H>) -> bool {
+    use crate::lock::Claim;
+    each_client(process, |session| {
+        let holders = session.lock().holders();
+        holders
+            .iter()
+            .enumerate()
+            .all(|(at, claim)| !holders[..at].iter().any(|other| other.conflicts(claim)))
+    })
+}
+
+/// Without a lease there is no grant. Rule 10.
+pub fn grants_need_lease<H: Hook>(process: &Process<H>) -> bool {
+    process.lease().is_some() || each_client(process, |session| session.grant().is_none())
+}
+
+/// Whoever waits outside has made the process ask the store. Rule 14.
+pub fn waiters_have_asked<H: Hook>(process: &Process<H>) -> bool {
+    each_client(process, |session| {
+        session.lock().waiting() == 0 || *session.phase() != Phase::Absent
+    })
+}
+
+/// A grant that is not recalled and that nobody uses is not waited for. Rule 12.
+pub fn nobody_waits_in_vain<H: Hook>(process: &Process<H>) -> bool {
+    each_client(process, |session| {
+        session.grant().is_none()
+            || !session.lock().holders().is_empty()
+            || session.lock().waiting() == 0
+    })
+}
+
+/// What is written and not unlocked was written by a thread inside; without a client state there is no value. Rule 11.
+pub fn write_sets_have_owners<H: Hook>(process: &Process<H>) -> bool {
+    each_client(process, |session| {
+        session.slots().iter().enumerate().all(|(place, slot)| {
+            let place = u32::try_from(place).expect("fewer than 2^32 slots");
+            slot.written.is_none()
+                || session
+                    .lock()
+                    .holders()
+                    .iter()
+                    .any(|claim| claim.wanted.has(place))
+        })
+    })
+}
+
+/// The version of a client state, when it is a faithful copy of a version of the primary state: nothing changed since.
+#[must_use]
+pub fn clean_version(session: &Client) -> Option<Version> {
+    let is_changed = session.slots().iter().any(|slot| slot.is_dirty) || session.commit().is_some();
+    session
+        .version()
+        .filter(|_| !is_changed && !matches!(session.phase(), Phase::Releasing { .. }))
+}

@@ -1,0 +1,193 @@
+//! Making changes durable while the grant is kept, and ending or renaming a session. Rules 7, 9 and 16.
+
+use super::Answer;
+use super::desk::Desk;
+use super::session::{Ending, Outgoing, Phase, Session, ThreadClaim, Wanted};
+use crate::attributes::{Change, Delta};
+use crate::defect::Hook;
+use crate::id::{SessionId, ThreadId, Token, Version};
+use crate::message::{Refusal, ToStore};
+use alloc::vec::Vec;
+
+impl Session {
+    /// A thread wants its writes durable.
+    pub(crate) fn commit_of<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        thread: ThreadId,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if let Some((_, why)) = self
+            .poisoned
+            .iter()
+            .find(|(poisoned, _)| *poisoned == thread)
+        {
+            let why = *why;
+            return desk.answer(thread, id, Answer::Poisoned(why));
+        }
+        let own: Vec<Wanted> = self
+            .claims_of(thread)
+            .map(|claim| claim.wanted.clone())
+            .collect();
+        if own.is_empty() {
+            return desk.refuse(thread, id, Refusal::NotHeld);
+        }
+        own.iter().for_each(|wanted| self.merge(wanted, true));
+        if self.commit.is_none() && !self.slots.iter().any(|slot| slot.is_dirty) {
+            let version = self.version.unwrap_or(Version::NONE);
+            return desk.answer(thread, id, Answer::Committed(version));
+        }
+        self.next_commit.push(thread);
+        self.send_commit(id, desk);
+    }
+
+    fn claims_of(&self, thread: ThreadId) -> impl Iterator<Item = &ThreadClaim> {
+        self.lock
+            .holders()
+            .iter()
+            .filter(move |claim| claim.thread == thread)
+    }
+
+    /// Sends what has changed, unless a commit is out already: then its answer sends the next.
+    pub(crate) fn send_commit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let Phase::Held(grant) = &self.phase else {
+            return;
+        };
+        if self.commit.is_some() || !self.slots.iter().any(|slot| slot.is_dirty) {
+            return;
+        }
+        let token = grant.token;
+        let base = self.version.unwrap_or(Version::NONE);
+        let delta = self.take_dirty();
+        let threads = core::mem::take(&mut self.next_commit);
+        self.sent = desk.now;
+        desk.send(ToStore::Commit {
+            session: id.clone(),
+            token,
+            base,
+            delta: delta.clone(),
+        });
+        self.commit = Some(Outgoing {
+            base,
+            delta,
+            threads,
+        });
+    }
+
+    /// The changes since they were last sent.
+    pub(crate) fn take_dirty(&mut self) -> Delta {
+        let dirty = self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.is_dirty)
+            .map(|slot| {
+                slot.is_dirty = false;
+                Change {
+                    name: slot.name.clone(),
+                    value: slot.value.clone(),
+                }
+            });
+        dirty.collect()
+    }
+
+    pub(crate) fn on_committed<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        (base, version): (Version, Version),
+        desk: &mut Desk<'_, H>,
+    ) {
+        if self.grant().is_none_or(|grant| grant.token != token) {
+            return;
+        }
+        let Some(commit) = self.commit.take_if(|commit| commit.base == base) else {
+            return;
+        };
+        self.version = Some(version);
+        for thread in commit.threads {
+            desk.answer(thread, id, Answer::Committed(version));
+        }
+        if !self.next_commit.is_empty() {
+            self.send_commit(id, desk);
+            // Their writes were in the commit that has just been answered.
+            if self.commit.is_none() {
+                for thread in core::mem::take(&mut self.next_commit) {
+                    desk.answer(thread, id, Answer::Committed(version));
+                }
+            }
+        }
+        self.settle(id, desk);
+    }
+
+    /// A thread that has locked everything ends the session, or gives it a new id.
+    pub(crate) fn end_session<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        thread: ThreadId,
+        ending: Ending,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if let Some((_, why)) = self
+            .poisoned
+            .iter()
+            .find(|(poisoned, _)| *poisoned == thread)
+        {
+            let why = *why;
+            return desk.answer(thread, id, Answer::Poisoned(why));
+        }
+        let has_all = self
+            .claims_of(thread)
+            .any(|claim| claim.wanted == Wanted::All);
+        let Phase::Held(grant) = &mut self.phase else {
+            return desk.refuse(thread, id, Refusal::NotHeld);
+        };
+        if !has_all || grant.ending.is_some() {
+            return desk.refuse(thread, id, Refusal::NotHeld);
+        }
+        grant.ending = Some((thread, ending));
+        self.resend(id, desk);
+    }
+
+    pub(crate) fn on_not_renamed<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        why: Refusal,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let Phase::Held(grant) = &mut self.phase else {
+            return;
+        };
+        if grant.token == token
+            && let Some((thread, _)) = grant.ending.take()
+        {
+            desk.refuse(thread, id, why);
+        }
+    }
+
+    /// The session has ended at this process's own wish.
+    pub(crate) fn on_destroyed<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let Phase::Held(grant) = &mut self.phase else {
+            return;
+        };
+        if grant.token != token {
+            return;
+        }
+        let ending = grant.ending.take();
+        self.merge(&Wanted::All, false);
+        self.lock.remove_holders();
+        self.commit = None;
+        self.next_commit.clear();
+        if let Some((thread, _)) = ending {
+            desk.answer(thread, id, Answer::Destroyed);
+        }
+        self.refuse_waiters(id, &Refusal::Gone, |_| true, desk);
+        self.phase = Phase::Absent;
+        self.drop_base();
+    }
+}

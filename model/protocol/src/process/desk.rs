@@ -1,0 +1,75 @@
+//! What every step of a session shares: the time, the settings, the connection, the request counter, and the outputs.
+
+use super::Answer;
+use crate::config::ProcessSettings;
+use crate::defect::{Defect, Hook};
+use crate::id::{Link, Request, SessionId, ThreadId, Time};
+use crate::message::{Refusal, ToStore};
+use alloc::vec::Vec;
+
+/// What a process wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Send this on the connection `link`. It is dropped when the connection has gone.
+    Send {
+        /// On which connection.
+        link: Link,
+        /// What.
+        message: ToStore,
+    },
+    /// Tell a thread.
+    Answer {
+        /// Which thread.
+        thread: ThreadId,
+        /// Of which session.
+        session: SessionId,
+        /// What.
+        answer: Answer,
+    },
+    /// Close this connection, and open a new one unless the process has left.
+    Disconnect {
+        /// Which.
+        link: Link,
+    },
+}
+
+/// See the [module](self).
+pub(crate) struct Desk<'a, H> {
+    pub(crate) now: Time,
+    pub(crate) hook: H,
+    pub(crate) settings: &'a ProcessSettings,
+    pub(crate) link: Option<Link>,
+    pub(crate) requests: &'a mut u64,
+    pub(crate) is_closing: bool,
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+impl<H: Hook> Desk<'_, H> {
+    pub(crate) fn makes(&self, defect: Defect) -> bool {
+        self.hook.makes(defect)
+    }
+
+    /// Sends, if there is a connection. If not, the hello will say it (rule 15).
+    pub(crate) fn send(&mut self, message: ToStore) {
+        if let Some(link) = self.link {
+            self.out.push(Output::Send { link, message });
+        }
+    }
+
+    pub(crate) fn answer(&mut self, thread: ThreadId, session: &SessionId, answer: Answer) {
+        self.out.push(Output::Answer {
+            thread,
+            session: session.clone(),
+            answer,
+        });
+    }
+
+    pub(crate) fn refuse(&mut self, thread: ThreadId, session: &SessionId, why: Refusal) {
+        self.answer(thread, session, Answer::Refused(why));
+    }
+
+    pub(crate) fn draw_request(&mut self) -> Request {
+        *self.requests += 1;
+        Request(*self.requests)
+    }
+}

@@ -1,0 +1,342 @@
+//! The connection and the lease: hello, welcome, keep-alive, goodbye. Rules 10 and 15.
+
+use super::grant::Granted;
+use super::{Connection, Output, Poison, Process, Session};
+use crate::defect::{Defect, Hook};
+use crate::id::{Link, Request, SessionId, Time};
+use crate::message::{Hold, Refusal, ToProcess, ToStore};
+use alloc::vec::Vec;
+
+impl<H: Hook> Process<H> {
+    /// Says who the process is, what it holds and what it waits for.
+    pub(crate) fn on_connected(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.has_left {
+            return;
+        }
+        self.links += 1;
+        let link = Link {
+            incarnation: self.incarnation,
+            number: self.links,
+        };
+        self.connection = Connection::Greeting(link);
+        self.keep_alive = now;
+        self.requests_said = self.requests;
+        let holds = self
+            .sessions
+            .iter()
+            .filter_map(|(id, session)| session.hold(id))
+            .collect();
+        let waits = self
+            .sessions
+            .iter()
+            .filter_map(|(id, session)| session.wish(id))
+            .collect();
+        let message = ToStore::Hello {
+            incarnation: self.incarnation,
+            sent: now,
+            holds,
+            waits,
+        };
+        out.push(Output::Send { link, message });
+    }
+
+    pub(crate) fn on_message(
+        &mut self,
+        now: Time,
+        link: Link,
+        message: ToProcess,
+        out: &mut Vec<Output>,
+    ) {
+        match (self.connection, message) {
+            (
+                Connection::Greeting(own),
+                ToProcess::Welcome {
+                    sent,
+                    lease_ms,
+                    holds,
+                },
+            ) if own == link => {
+                self.on_welcome(now, (sent, lease_ms), &holds, link, out);
+            }
+            (
+                Connection::Up(own) | Connection::Greeting(own),
+                ToProcess::LeaseEnded | ToProcess::Full,
+            ) if own == link => {
+                self.on_lease_lost(now, Poison::LeaseLost, out);
+            }
+            (Connection::Greeting(own), ToProcess::Superseded) if own == link => {
+                self.is_closing = true; // Nobody may wait for what will never come.
+                self.on_lease_lost(now, Poison::Superseded, out);
+                self.refuse_everyone(now, out);
+                self.has_left = true;
+            }
+            (Connection::Up(own), message) if own == link => self.on_answer(now, message, out),
+            _ => {} // Late, of an old connection. Rule 15.
+        }
+    }
+
+    fn on_welcome(
+        &mut self,
+        now: Time,
+        (sent, lease_ms): (Time, u64),
+        holds: &[Hold],
+        link: Link,
+        out: &mut Vec<Output>,
+    ) {
+        self.connection = Connection::Up(link);
+        self.extend_lease(now, sent, lease_ms);
+        if self.has_outlived_lease(now) {
+            return self.on_lease_lost(now, Poison::LeaseLost, out); // The answer took longer than the lease.
+        }
+        let said = Request(core::mem::take(&mut self.requests_said));
+        for id in self.session_ids() {
+            let own = self.sessions.get(&id).and_then(|session| session.hold(&id));
+            let is_known = own.is_some_and(|own| holds.contains(&own));
+            self.in_session(now, &id, out, |session, id, desk| {
+                session.on_welcome(id, is_known, said, desk)
+            });
+        }
+    }
+
+    /// The lease runs from when the question was sent, less the margin. Rule 10.
+    fn extend_lease(&mut self, now: Time, sent: Time, lease_ms: u64) {
+        let from = if self.hook.makes(Defect::LeaseFromReceipt) {
+            now
+        } else {
+            sent
+        };
+        let margin = if self.hook.makes(Defect::LeaseWithoutMargin) {
+            0
+        } else {
+            self.settings.margin_ms
+        };
+        let end = from.after(lease_ms).before(margin);
+        self.lease = Some(self.lease.map_or(end, |lease| lease.max(end)));
+        self.keep_alive = from.after(self.settings.keep_alive_ms);
+    }
+
+    /// Whether the lease has ended, by the clock.
+    pub(crate) fn has_outlived_lease(&self, now: Time) -> bool {
+        self.lease.is_some_and(|lease| lease < now)
+    }
+
+    fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.keys().cloned().collect()
+    }
+
+    /// Everything that concerns one session, and `Alive`.
+    fn on_answer(&mut self, now: Time, message: ToProcess, out: &mut Vec<Output>) {
+        match message {
+            ToProcess::Alive {
+                sent,
+                lease_ms,
+                recalls,
+            } => {
+                self.extend_lease(now, sent, lease_ms);
+                for (Hold { session, token }, notice) in recalls {
+                    self.in_session(now, &session, out, |session, id, desk| {
+                        session.on_recall(id, token, notice, desk)
+                    });
+                }
+            }
+            ToProcess::Granted {
+                session,
+                request,
+                token,
+                version,
+                state,
+                recall,
+                give_back,
+            } => {
+                let granted = Granted {
+                    request,
+                    token,
+                    version,
+                    state,
+                    recall,
+                    give_back,
+                };
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_granted(id, granted, desk)
+                });
+            }
+            ToProcess::Queued {
+                session,
+                request,
+                ticket,
+            } => {
+                self.in_session(now, &session, out, |session, _, _| {
+                    session.on_queued(request, ticket)
+                });
+            }
+            ToProcess::Recall {
+                hold: Hold { session, token },
+                notice,
+            } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_recall(id, token, notice, desk)
+                });
+            }
+            ToProcess::Committed {
+                session,
+                token,
+                base,
+                version,
+            } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_committed(id, token, (base, version), desk);
+                });
+            }
+            ToProcess::Released {
+                session,
+                token,
+                version,
+            } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_released(id, token, version, desk)
+                });
+            }
+            ToProcess::Revoked { session, token, .. } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_revoked(id, token, desk)
+                });
+            }
+            ToProcess::Refused {
+                session,
+                request,
+                why,
+            } => {
+                let victims = self.victims_of(&why);
+                let is_victim = |thread| victims.is_empty() || victims.contains(&thread);
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_refused(id, request, &why, is_victim, desk);
+                });
+            }
+            ToProcess::NotRenamed {
+                session,
+                token,
+                why,
+            } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_not_renamed(id, token, why, desk)
+                });
+            }
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: None,
+            } => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.on_destroyed(id, token, desk)
+                });
+            }
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: Some(to),
+            } => self.on_renamed(now, &session, token, &to, out),
+            ToProcess::Welcome { .. }
+            | ToProcess::LeaseEnded
+            | ToProcess::Superseded
+            | ToProcess::Full => {}
+        }
+    }
+
+    /// The session has a new id: the grant, the client state and the locks go with it.
+    fn on_renamed(
+        &mut self,
+        now: Time,
+        from: &SessionId,
+        token: crate::Token,
+        to: &SessionId,
+        out: &mut Vec<Output>,
+    ) {
+        if !self
+            .sessions
+            .get(from)
+            .is_some_and(|session| session.is_renaming(token))
+        {
+            return;
+        }
+        self.in_session(now, from, out, |session, id, desk| {
+            session.refuse_waiters(id, &Refusal::Gone, |_| true, desk)
+        });
+        let Some(mut moved) = self.sessions.remove(from) else {
+            return;
+        };
+        self.busy.remove(from);
+        let waiting = self.sessions.remove(to);
+        let thread = moved.end_renaming();
+        self.sessions.insert(to.clone(), moved);
+        if let Some(waiting) = waiting {
+            self.in_session(now, to, out, |session, id, desk| {
+                session.adopt(id, &waiting, desk)
+            });
+        }
+        if let Some(thread) = thread {
+            let answer = super::Answer::Renamed(to.clone());
+            out.push(Output::Answer {
+                thread,
+                session: from.clone(),
+                answer,
+            });
+        }
+        self.in_session(now, to, out, Session::settle);
+    }
+
+    pub(crate) fn on_keep_alive(&mut self, now: Time, out: &mut Vec<Output>) {
+        // The next is due when this one is answered; without an answer, this one again.
+        self.keep_alive = now.after(self.settings.resend_ms);
+        if let Connection::Up(link) = self.connection {
+            out.push(Output::Send {
+                link,
+                message: ToStore::KeepAlive { sent: now },
+            });
+        }
+    }
+
+    /// The lease has ended, by the process's own clock or the store's word: every guard is poisoned. Rule 10.
+    pub(crate) fn on_lease_lost(&mut self, now: Time, why: Poison, out: &mut Vec<Output>) {
+        if let Connection::Greeting(link) | Connection::Up(link) = self.connection {
+            out.push(Output::Disconnect { link });
+        }
+        self.connection = Connection::Down;
+        self.lease = None;
+        for id in self.session_ids() {
+            self.in_session(now, &id, out, |session, id, desk| {
+                session.on_lease_lost(id, why, desk)
+            });
+        }
+    }
+
+    pub(crate) fn on_shutdown(&mut self, now: Time, out: &mut Vec<Output>) {
+        self.is_closing = true;
+        self.refuse_everyone(now, out);
+    }
+
+    /// Refuses whoever waits and is not inside, and gives back what is idle.
+    fn refuse_everyone(&mut self, now: Time, out: &mut Vec<Output>) {
+        for id in self.session_ids() {
+            self.in_session(now, &id, out, Session::close);
+        }
+    }
+
+    pub(crate) fn say_goodbye_when_done(&mut self, out: &mut Vec<Output>) {
+        if !self.is_closing || self.has_left {
+            return;
+        }
+        let Connection::Up(link) = self.connection else {
+            return;
+        };
+        if self.sessions.values().all(|session| session.is_settled()) {
+            out.push(Output::Send {
+                link,
+                message: ToStore::Goodbye,
+            });
+            out.push(Output::Disconnect { link });
+            self.has_left = true;
+            self.connection = Connection::Down;
+            self.lease = None;
+        }
+    }
+}

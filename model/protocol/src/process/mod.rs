@@ -1,0 +1,496 @@
+//! Level two: a process serves its threads from the grants that it keeps.
+//!
+//! Per session there is one [`Session`]: what the process has asked the store for, the client state, which threads hold and
+//! wait for which attributes. It takes its own steps, so that a concurrent driver can put each session behind its own
+//! lock. Around them, [`Process`] keeps what belongs to the whole process: the connection, the lease, and which thread
+//! waits where.
+//!
+//! Threads write into write sets, which become part of the client state when they unlock, durable when they commit or
+//! when the grant is released. A thread whose grant was lost is *poisoned*: its write set is discarded and it is told.
+//!
+//! Deliberately absent: OS threads, wakers, sockets; when to give an idle grant back (the driver's choice, rule 4).
+
+mod commit;
+mod desk;
+mod grant;
+mod link;
+mod session;
+mod threads;
+mod waits;
+
+pub use desk::Output;
+pub use session::{Ending, Grant, Outgoing, Phase, Session, Slot, ThreadClaim, Wanted};
+
+use crate::attributes::Value;
+use crate::config::{ProcessSettings, Settings};
+use crate::defect::{Hook, Sound};
+use crate::id::{
+    AttributeName, Incarnation, Link, ProcessId, SessionId, ThreadId, Time, Token, Version,
+};
+use crate::message::{Patience, Refusal, ToProcess};
+use crate::renumber::Numbers;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use desk::Desk;
+
+/// What happens to a process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// There is a connection to the store; the process says hello on it.
+    Connected,
+    /// The connection was lost. Frees nothing (rule 10).
+    Disconnected,
+    /// A message arrived from the store, on the connection `link`.
+    Message {
+        /// On which connection.
+        link: Link,
+        /// What it says.
+        message: ToProcess,
+    },
+    /// A thread wants something of a session.
+    Thread {
+        /// Which thread.
+        thread: ThreadId,
+        /// Which session.
+        session: SessionId,
+        /// What.
+        call: Call,
+    },
+    /// Give the session's grant back if no thread is inside. Rule 4.
+    Release(SessionId),
+    /// Drop what is kept of a session that is not held.
+    Forget(SessionId),
+    /// A timer may be due; one that is not, is ignored.
+    Timer(Timer),
+    /// Stop: admit no one, release everything, say goodbye.
+    Shutdown,
+}
+
+/// Which attributes of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Names {
+    /// All, present and future.
+    All,
+    /// One.
+    One(AttributeName),
+    /// Several: all of them or none.
+    Many(Vec<AttributeName>),
+}
+
+/// What a thread wants of a session. Every `Lock` is answered exactly once (rule 14).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Lock attributes; answered by `Locked` or `Refused`.
+    Lock {
+        /// Which.
+        names: Names,
+        /// Whether to wait for threads.
+        patience: Patience,
+        /// When the wait ends. Rule 17: every wait has a deadline.
+        until: Time,
+    },
+    /// Stop waiting; answered by `Refused`.
+    Abandon,
+    /// Write an attribute that the thread has locked, into its write set; `None` removes it. Answered only when refused.
+    Write {
+        /// Which.
+        name: AttributeName,
+        /// What.
+        value: Option<Value>,
+    },
+    /// Make the thread's write set part of the client state and free these attributes, locked together. Answered only
+    /// when refused.
+    Unlock(Names),
+    /// Discard the thread's writes to these attributes and free them. Answered only when refused.
+    Discard(Names),
+    /// Make the thread's writes durable and keep the attributes; answered by `Committed`, `Refused` or `Poisoned`.
+    Commit,
+    /// End the session, of which the thread has locked all. Answered by `Destroyed`, `Refused` or `Poisoned`.
+    Destroy,
+    /// Give the session, of which the thread has locked all, a new id. Answered by `Renamed`, `Refused` or `Poisoned`.
+    Rename(SessionId),
+}
+
+/// What a thread is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The attributes are locked, under this grant.
+    Locked(Token),
+    /// The request ends without effect.
+    Refused(Refusal),
+    /// The writes are durable, at this version or an earlier one.
+    Committed(Version),
+    /// The session has ended, and with it the thread's locks.
+    Destroyed,
+    /// The session has this id from now on, and the thread's locks with it.
+    Renamed(SessionId),
+    /// The grant was lost while the thread was inside: its writes are discarded, and what it reads is stale. It leaves by
+    /// `Unlock` or `Discard`. A commit without an answer may or may not have become durable.
+    Poisoned(Poison),
+}
+
+/// How a grant was lost while a thread was inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Poison {
+    /// The lease ended. Rule 10.
+    LeaseLost,
+    /// The store took the grant. Rule 11.
+    Revoked,
+    /// The thread was late when the grant was recalled. Rule 11.
+    Late,
+    /// A newer incarnation of the process is here. Rule 10.
+    Superseded,
+}
+
+/// What a process waits for, see [`Process::timers`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The end of the lease, less the margin. Rule 10.
+    Lease,
+    /// A keep-alive is to be sent. Rule 10.
+    KeepAlive,
+    /// The hello, or what a session waits for, is to be sent again. Rule 14.
+    Resend(Option<SessionId>),
+    /// A recalled grant is to be given up although threads are inside. Rule 11.
+    Late(SessionId),
+    /// The end of a thread's wait. Rule 17.
+    Wait(SessionId, ThreadId),
+}
+
+/// The connection, as the process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connection {
+    /// There is none.
+    Down,
+    /// Hello was said, the store has not answered.
+    Greeting(Link),
+    /// The store has welcomed the process.
+    Up(Link),
+}
+
+/// A process. See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process<H = Sound> {
+    pub(crate) hook: H,
+    pub(crate) settings: Settings<ProcessSettings>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) connection: Connection,
+    pub(crate) links: u64,
+    pub(crate) requests: u64,
+    /// The last request drawn before the hello that was not answered yet: later ones are not in it.
+    pub(crate) requests_said: u64,
+    /// When the lease ends, on the process's clock, less the margin; `None` when there is none.
+    pub(crate) lease: Option<Time>,
+    pub(crate) keep_alive: Time,
+    pub(crate) is_closing: bool,
+    pub(crate) has_left: bool,
+    pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
+    /// Which thread waits for which session.
+    pub(crate) waits: BTreeMap<ThreadId, SessionId>,
+    /// Recalled sessions with threads inside, and the sessions that were last said to block them.
+    pub(crate) busy: BTreeMap<SessionId, Vec<SessionId>>,
+}
+
+impl Process {
+    /// A process that starts. `incarnation` is larger than that of any earlier start under the same name (rule 10).
+    #[must_use]
+    pub fn new(settings: Settings<ProcessSettings>, incarnation: Incarnation) -> Self {
+        Self::with_hook(Sound, settings, incarnation)
+    }
+}
+
+impl<H: Hook> Process<H> {
+    /// As [`Process::new`], with a hook.
+    #[must_use]
+    pub fn with_hook(
+        hook: H,
+        settings: Settings<ProcessSettings>,
+        incarnation: Incarnation,
+    ) -> Self {
+        Self {
+            hook,
+            settings,
+            incarnation,
+            connection: Connection::Down,
+            links: 0,
+            requests: 0,
+            requests_said: 0,
+            lease: None,
+            keep_alive: Time::ZERO,
+            is_closing: false,
+            has_left: false,
+            sessions: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            busy: BTreeMap::new(),
+        }
+    }
+
+    /// One step. `now` never goes back.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        // A timer may be late, a thread must not be: whatever happens after the lease's end finds it ended.
+        if self.has_outlived_lease(now) {
+            self.on_lease_lost(now, Poison::LeaseLost, out);
+        }
+        match input {
+            Input::Connected => self.on_connected(now, out),
+            Input::Disconnected => self.connection = Connection::Down,
+            Input::Message { link, message } => self.on_message(now, link, message, out),
+            // By reference: moving it costs more than the step itself.
+            Input::Thread {
+                thread,
+                ref session,
+                ref call,
+            } => self.on_call(now, thread, session, call, out),
+            Input::Release(session) => {
+                self.in_session(now, &session, out, Session::release_if_idle)
+            }
+            Input::Forget(session) => self.on_forget(&session),
+            Input::Timer(timer) => self.on_timer(now, timer, out),
+            Input::Shutdown => self.on_shutdown(now, out),
+        }
+        self.say_goodbye_when_done(out);
+        #[cfg(debug_assertions)]
+        if size_of::<H>() == 0 {
+            crate::invariant::assert_process(self);
+        }
+    }
+
+    fn on_call(
+        &mut self,
+        now: Time,
+        thread: ThreadId,
+        id: &SessionId,
+        call: &Call,
+        out: &mut Vec<Output>,
+    ) {
+        let is_lock = matches!(call, Call::Lock { .. });
+        let is_known = self.in_session_or_new(now, id, is_lock, out, |session, id, desk| {
+            session.call(id, thread, call, desk)
+        });
+        if is_lock {
+            self.break_local_deadlock(now, thread, out);
+        } else if !is_known {
+            let answer = Answer::Refused(Refusal::NotHeld);
+            out.push(Output::Answer {
+                thread,
+                session: id.clone(),
+                answer,
+            });
+        }
+    }
+
+    /// Lets a session take a step, and keeps what the process knows of it right.
+    pub(crate) fn in_session(
+        &mut self,
+        now: Time,
+        id: &SessionId,
+        out: &mut Vec<Output>,
+        step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
+    ) {
+        self.in_session_or_new(now, id, true, out, step);
+    }
+
+    /// As [`Process::in_session`]; answers whether there is such a session, which is made only when `makes_new`.
+    fn in_session_or_new(
+        &mut self,
+        now: Time,
+        id: &SessionId,
+        makes_new: bool,
+        out: &mut Vec<Output>,
+        step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
+    ) -> bool {
+        let before = out.len();
+        let link = self.link();
+        let Self {
+            hook,
+            settings,
+            requests,
+            is_closing,
+            sessions,
+            ..
+        } = self;
+        let mut desk = Desk {
+            now,
+            hook: *hook,
+            settings,
+            link,
+            requests,
+            is_closing: *is_closing,
+            out,
+        };
+        // Looked up by reference: a session that is cached, the common case, costs no clone of its id.
+        let session = match sessions.get_mut(id) {
+            Some(session) => session,
+            None if makes_new => sessions.entry(id.clone()).or_default(),
+            None => return false,
+        };
+        step(session, id, &mut desk);
+        // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
+        let is_local = session.lock.waiting() == 0 && !session.owes_busy && !session.is_blank();
+        if is_local && self.waits.is_empty() && self.busy.is_empty() {
+            return true;
+        }
+        self.note_waits(id, before, out);
+        if self.note_busy(id, out) {
+            self.break_gate_deadlocks(now, id, out);
+        }
+        if self
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.is_blank())
+        {
+            self.sessions.remove(id);
+        }
+        true
+    }
+
+    fn on_forget(&mut self, id: &SessionId) {
+        if self
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.phase == Phase::Absent && session.lock.is_free())
+        {
+            self.sessions.remove(id);
+        }
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, out: &mut Vec<Output>) {
+        if self.due(&timer).is_none_or(|due| due > now) {
+            return;
+        }
+        match timer {
+            Timer::Lease => self.on_lease_lost(now, Poison::LeaseLost, out),
+            Timer::KeepAlive => self.on_keep_alive(now, out),
+            Timer::Resend(None) => self.on_connected(now, out),
+            Timer::Resend(Some(session)) => self.in_session(now, &session, out, Session::resend),
+            Timer::Late(session) => self.in_session(now, &session, out, Session::give_up),
+            Timer::Wait(session, thread) => {
+                self.in_session(now, &session, out, |session, id, desk| {
+                    session.end_wait(id, thread, Refusal::Deadline, desk);
+                })
+            }
+        }
+    }
+
+    /// When `timer` is due; `None` when nothing waits for it any more.
+    #[must_use]
+    pub fn due(&self, timer: &Timer) -> Option<Time> {
+        match timer {
+            Timer::Lease => self.lease,
+            Timer::KeepAlive => {
+                matches!(self.connection, Connection::Up(_)).then_some(self.keep_alive)
+            }
+            Timer::Resend(None) => matches!(self.connection, Connection::Greeting(_))
+                .then(|| self.keep_alive.after(self.settings.resend_ms)),
+            Timer::Resend(Some(session)) => {
+                self.link()?;
+                let session = self.sessions.get(session)?;
+                session
+                    .is_waiting_for_store()
+                    .then(|| session.sent.after(self.settings.resend_ms))
+            }
+            Timer::Late(session) => self.sessions.get(session)?.late_due(),
+            Timer::Wait(session, thread) => {
+                let mut waiters = self.sessions.get(session)?.lock.waiters();
+                waiters
+                    .find(|claim| claim.thread == *thread)
+                    .map(|claim| claim.until)
+            }
+        }
+    }
+
+    /// Everything that the process waits for, with the time when it is due.
+    pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
+        let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
+        let sessions = self.sessions.iter().flat_map(|(id, session)| {
+            let waits = session
+                .lock
+                .waiters()
+                .map(|claim| Timer::Wait(id.clone(), claim.thread));
+            [Timer::Resend(Some(id.clone())), Timer::Late(id.clone())]
+                .into_iter()
+                .chain(waits)
+        });
+        own.chain(sessions)
+            .filter_map(|timer| Some((self.due(&timer)?, timer)))
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers().map(|(due, _)| due).min()
+    }
+
+    /// The sessions that the process knows of.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter().map(|(id, session)| (id, &**session))
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id).map(|session| &**session)
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// Which start of the process this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// When the lease ends on the process's clock, less the margin; `None` when there is none.
+    #[must_use]
+    pub fn lease(&self) -> Option<Time> {
+        self.lease
+    }
+
+    /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.has_left
+    }
+
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Which thread waits for which session.
+    #[must_use]
+    pub fn waits(&self) -> &BTreeMap<ThreadId, SessionId> {
+        &self.waits
+    }
+
+    fn link(&self) -> Option<Link> {
+        match self.connection {
+            Connection::Up(link) => Some(link),
+            Connection::Down | Connection::Greeting(_) => None,
+        }
+    }
+
+    /// Shows every number in the process, whose name is `process`.
+    pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
+        numbers.link_counter(process, self.incarnation, &mut self.links);
+        numbers.request_counter(process, &mut self.requests);
+        numbers.request_counter(process, &mut self.requests_said);
+        numbers.incarnation(process, &mut self.incarnation);
+        if let Connection::Greeting(link) | Connection::Up(link) = &mut self.connection {
+            numbers.link(process, link);
+        }
+        if let Some(lease) = &mut self.lease {
+            numbers.process_time(process, lease);
+        }
+        numbers.process_time(process, &mut self.keep_alive);
+        for session in self.sessions.values_mut() {
+            session.visit(process, numbers);
+        }
+    }
+}

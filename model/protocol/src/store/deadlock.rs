@@ -1,0 +1,80 @@
+//! Cycles across sessions: holders that cannot give back before they get what another one holds. Rule 17.
+//!
+//! A session *needs* another when its holder was recalled, said that threads inside cannot leave without the other, and
+//! waits for it here. All threads inside must leave before a grant comes back, so every cycle of needs is a deadlock.
+
+use super::{Output, Session, Store};
+use crate::defect::{Defect, Hook};
+use crate::id::{SessionId, Time};
+use crate::message::Refusal;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+
+impl<H: Hook> Store<H> {
+    /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is one.
+    pub(crate) fn break_deadlock(&mut self, now: Time, start: &SessionId, out: &mut Vec<Output>) {
+        if self.hook.makes(Defect::OverlooksDeadlock) {
+            return;
+        }
+        let Some(cycle) = self.cycle_through(start) else {
+            return;
+        };
+        let victim = self
+            .sessions
+            .get(&cycle[0])
+            .and_then(|session| session.holder())
+            .cloned();
+        let wanted = cycle[1 % cycle.len()].clone();
+        let (mut desk, sessions) = self.open(now, out);
+        if let (Some(process), Some(session)) = (victim, sessions.get_mut(&wanted)) {
+            session.refuse_waiter(&wanted, &process, Refusal::Deadlock { cycle }, &mut desk);
+        }
+    }
+
+    /// A cycle of needs that starts and ends at `start`. Every session is visited at most once.
+    fn cycle_through(&self, start: &SessionId) -> Option<Vec<SessionId>> {
+        let needs = self.needs(start);
+        if needs.is_empty() {
+            return None; // By far the most.
+        }
+        let mut seen = BTreeSet::from([start]);
+        // The path, and for each session on it what it needs that was not followed yet.
+        let mut path = vec![(start, needs)];
+        while let Some((_, needs)) = path.last_mut() {
+            match needs.pop() {
+                Some(next) if next == start => {
+                    return Some(path.into_iter().map(|(id, _)| id.clone()).collect());
+                }
+                Some(next) if seen.insert(next) => path.push((next, self.needs(next))),
+                Some(_) => {}
+                None => drop(path.pop()),
+            }
+        }
+        None
+    }
+
+    /// The sessions that this one's holder waits for and cannot give it back without.
+    fn needs(&self, id: &SessionId) -> Vec<&SessionId> {
+        let session = self.sessions.get(id);
+        let Some((process, busy)) =
+            session.and_then(|session| Some((session.holder()?, session.busy.as_ref()?)))
+        else {
+            return Vec::new();
+        };
+        let waits = |session: &Session| {
+            session
+                .lock
+                .waiters()
+                .any(|place| place.process == *process)
+        };
+        let needed = busy
+            .blocked_on
+            .iter()
+            .filter_map(|other| self.sessions.get_key_value(other));
+        needed
+            .filter(|(_, session)| waits(session))
+            .map(|(id, _)| id)
+            .collect()
+    }
+}

@@ -1,0 +1,453 @@
+//! Requests and grants: who is next, and what it is told. Rules 1, 2, 5, 6, 8, 13 and 14.
+
+use super::desk::Desk;
+use super::recalls::Recall;
+use super::{Output, Place, Session, Store};
+use crate::attributes::{Delta, Holder, State};
+use crate::defect::{Defect, Hook};
+use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
+use crate::message::{Limited, Patience, Reason, Refusal, ToProcess, Wish};
+use alloc::vec::Vec;
+
+impl<H: Hook> Store<H> {
+    pub(crate) fn on_acquire(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        wish: Wish,
+        out: &mut Vec<Output>,
+    ) {
+        let id = wish.session.clone();
+        let (mut desk, sessions) = self.open(now, out);
+        let session = match sessions.get_mut(&id) {
+            Some(session) => session,
+            None => sessions.entry(id.clone()).or_default(),
+        };
+        if session.holder() == Some(process) {
+            session.grant_again(&id, &wish, &mut desk);
+        } else if desk.makes(Defect::GrantsToTwo) && session.holder().is_some() {
+            let place = session.place(process, &wish, &mut desk);
+            session.end_grant(&id, &mut desk);
+            session.lock.enqueue_before(place, |_| true);
+            desk.relink(process, &id, session);
+            session.pass_on(&id, Delta::default(), None, &mut desk);
+        } else if session.refresh_waiter(&id, process, &wish, &mut desk) {
+            // It was a repetition, and has its answer.
+        } else if let Some(why) = session.refusal_of(process, &wish, &desk) {
+            desk.send(
+                process,
+                ToProcess::Refused {
+                    session: id.clone(),
+                    request: wish.request,
+                    why,
+                },
+            );
+        } else if session.lock.is_free() {
+            // Nobody waits, so the queue, which would have to be allocated, is not needed. Rule 6.
+            let place = session.place(process, &wish, &mut desk);
+            session.lock.hold(place);
+            session.start_grant(&mut desk);
+            desk.relink(process, &id, session);
+            session.publish(&id, Delta::default(), None, true, &mut desk);
+            return;
+        } else {
+            session.queue(&id, process, &wish, &mut desk);
+        }
+        self.break_deadlock(now, &id, out);
+        self.tidy(&id);
+    }
+
+    pub(crate) fn on_cancel(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let (mut desk, sessions) = self.open(now, out);
+        let session = sessions.entry(id.clone()).or_default();
+        if session.holder() == Some(process) && session.lock.holders()[0].request == request {
+            if desk.makes(Defect::CancelDropsGrant) {
+                session.void(id, &mut desk);
+            } else {
+                // The grant crossed the cancel, and ends the request.
+                session.send_grant(id, None, &mut desk);
+            }
+        } else {
+            if session
+                .lock
+                .waiters()
+                .any(|place| place.process == *process && place.request <= request)
+            {
+                session.remove_waiter(id, process, &mut desk);
+            }
+            let why = Refusal::Cancelled;
+            desk.send(
+                process,
+                ToProcess::Refused {
+                    session: id.clone(),
+                    request,
+                    why,
+                },
+            );
+        }
+        self.tidy(id);
+    }
+
+    pub(crate) fn on_wait_end(
+        &mut self,
+        now: Time,
+        id: &SessionId,
+        process: &ProcessId,
+        out: &mut Vec<Output>,
+    ) {
+        let (mut desk, sessions) = self.open(now, out);
+        let Some(session) = sessions.get_mut(id) else {
+            return;
+        };
+        session.refuse_waiter(id, process, Refusal::Deadline, &mut desk);
+        self.tidy(id);
+    }
+}
+
+impl Session {
+    /// The process that has the grant.
+    #[must_use]
+    pub fn holder(&self) -> Option<&ProcessId> {
+        self.record
+            .head
+            .holder
+            .as_ref()
+            .map(|holder| &holder.process)
+    }
+
+    /// Whether `process` has the grant, and this is its token. Rule 9.
+    #[must_use]
+    pub fn is_held(&self, process: &ProcessId, token: Token) -> bool {
+        self.record
+            .head
+            .holder
+            .as_ref()
+            .is_some_and(|holder| holder.process == *process && holder.token == token)
+    }
+
+    /// Whether `process` holds the session or waits for it.
+    pub(crate) fn concerns(&self, process: &ProcessId) -> bool {
+        self.holder() == Some(process) || self.lock.waiters().any(|place| place.process == *process)
+    }
+
+    /// The claim that a wish makes; its ticket is the one it has, or a new one. Rule 5.
+    pub(crate) fn place<H: Hook>(
+        &self,
+        process: &ProcessId,
+        wish: &Wish,
+        desk: &mut Desk<'_, H>,
+    ) -> Place {
+        let last = desk.stamps.last();
+        let is_taken = |ticket: &Ticket| self.lock.waiters().any(|place| place.ticket == *ticket);
+        let presented = wish
+            .ticket
+            .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
+        let presented = presented.filter(|_| !desk.makes(Defect::IgnoresTicket));
+        Place {
+            process: process.clone(),
+            request: wish.request,
+            ticket: presented.unwrap_or_else(|| Ticket(desk.stamps.draw())),
+            known: wish.known,
+            patience: wish.patience,
+            until: desk.now.after(desk.settings.wait_ms),
+        }
+    }
+
+    /// Why a new wish cannot even wait.
+    fn refusal_of<H: Hook>(
+        &self,
+        process: &ProcessId,
+        wish: &Wish,
+        desk: &Desk<'_, H>,
+    ) -> Option<Refusal> {
+        let limits = &desk.settings.limits;
+        let is_full = self.lock.waiting() >= limits.waiters_max && self.holder().is_some();
+        if is_full && !desk.makes(Defect::QueueWithoutLimit) {
+            return Some(Refusal::Limit(Limited::Waiters));
+        }
+        if desk
+            .peers
+            .get(process)
+            .is_some_and(|peer| peer.sessions.len() >= limits.grants_max)
+        {
+            return Some(Refusal::Limit(Limited::Grants));
+        }
+        let holder = self.holder()?;
+        let is_busy = self.busy.is_some() && !desk.makes(Defect::TryWaitsForThread);
+        let would_wait = self.lock.waiting() > 0 || is_busy || !desk.is_connected(holder);
+        (wish.patience == Patience::Try && would_wait).then_some(Refusal::WouldBlock)
+    }
+
+    /// Puts a wish into the queue and asks the holder. Rules 3 and 5.
+    pub(crate) fn queue<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        wish: &Wish,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let place = self.place(process, wish, desk);
+        let ticket = place.ticket;
+        if desk.makes(Defect::LifoAtStore) {
+            self.lock.enqueue_before(place, |_| true);
+        } else if desk.makes(Defect::IgnoresTicket) {
+            self.lock.enqueue(place);
+        } else {
+            self.lock
+                .enqueue_before(place, |other| other.ticket > ticket);
+        }
+        desk.relink(process, id, self);
+        desk.send(
+            process,
+            ToProcess::Queued {
+                session: id.clone(),
+                request: wish.request,
+                ticket,
+            },
+        );
+        match wish.patience {
+            Patience::Try if desk.makes(Defect::TryNeverRecalls) => {}
+            Patience::Try => self.ensure_recall(id, Reason::Try, desk),
+            Patience::Wait => self.ensure_recall(id, Reason::Wait, desk),
+        }
+    }
+
+    /// Answers the repetition of a wish that waits already. Rule 14.
+    fn refresh_waiter<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        wish: &Wish,
+        desk: &mut Desk<'_, H>,
+    ) -> bool {
+        if desk.makes(Defect::QueuesTwice) {
+            return false;
+        }
+        let Some(place) = self
+            .lock
+            .waiters_mut()
+            .find(|place| place.process == *process)
+        else {
+            return false;
+        };
+        if wish.request < place.request {
+            return true; // It came late.
+        }
+        let is_patient = place.patience == Patience::Wait || wish.patience == Patience::Wait;
+        place.patience = if is_patient {
+            Patience::Wait
+        } else {
+            Patience::Try
+        };
+        place.request = wish.request;
+        place.known = wish.known;
+        let ticket = place.ticket;
+        desk.send(
+            process,
+            ToProcess::Queued {
+                session: id.clone(),
+                request: wish.request,
+                ticket,
+            },
+        );
+        if is_patient {
+            self.ensure_recall(id, Reason::Wait, desk);
+        }
+        true
+    }
+
+    /// Answers a wish of the process that has the grant: it was not told, or asks again. Links keep order, and a process
+    /// asks only when it has no grant and no release without an answer, so the grant in question is unused.
+    fn grant_again<H: Hook>(&mut self, id: &SessionId, wish: &Wish, desk: &mut Desk<'_, H>) {
+        let place = self
+            .lock
+            .holders_mut()
+            .next()
+            .expect("a held session has a holder");
+        if wish.request < place.request {
+            return; // It came late.
+        }
+        place.request = wish.request;
+        place.known = wish.known;
+        if desk.makes(Defect::ReadBumpsToken) {
+            let token = Token(desk.stamps.draw());
+            self.record.head.holder.as_mut().expect("held").token = token;
+            desk.persist(id, self, Delta::default());
+        }
+        self.send_grant(id, None, desk);
+    }
+
+    pub(crate) fn remove_waiter<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        desk: &mut Desk<'_, H>,
+    ) -> Option<Place> {
+        let place = self.lock.remove_waiter(|place| place.process == *process)?;
+        // A recall that it caused stays until the holder answers, else cancelled requests could send any number of them.
+        desk.relink(process, id, self);
+        Some(place)
+    }
+
+    pub(crate) fn refuse_waiter<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        why: Refusal,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if let Some(place) = self.remove_waiter(id, process, desk) {
+            desk.send(
+                process,
+                ToProcess::Refused {
+                    session: id.clone(),
+                    request: place.request,
+                    why,
+                },
+            );
+        }
+    }
+
+    /// Ends the current grant; whoever calls this passes the session on.
+    pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        self.recall = None;
+        self.busy = None;
+        self.lock.remove_holders();
+        if let Some(holder) = self.record.head.holder.take() {
+            desk.relink(&holder.process, id, self);
+        }
+    }
+
+    /// Gives a free session to the head of its queue, if any, and makes durable what changed: `delta` was already applied.
+    /// The `reply` to whoever caused it goes out first. Rules 5, 6 and 8.
+    pub(crate) fn pass_on<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        delta: Delta,
+        reply: Option<(&ProcessId, ToProcess)>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let is_granted = self.admit_next(desk);
+        self.publish(id, delta, reply, is_granted, desk);
+    }
+
+    /// Makes durable what changed, and tells the holder when it is a new one. Rule 8.
+    fn publish<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        delta: Delta,
+        reply: Option<(&ProcessId, ToProcess)>,
+        is_granted: bool,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if is_granted && desk.makes(Defect::GrantsBeforeDurable) {
+            self.send_grant(id, None, desk);
+            desk.persist(id, self, delta);
+        } else {
+            desk.persist(id, self, delta);
+        }
+        if let Some((process, message)) = reply {
+            desk.send(process, message);
+        }
+        if is_granted && !desk.makes(Defect::GrantsBeforeDurable) {
+            self.send_grant(id, None, desk);
+        }
+    }
+
+    /// Makes the head of the queue the holder, in memory.
+    pub(crate) fn admit_next<H: Hook>(&mut self, desk: &mut Desk<'_, H>) -> bool {
+        let Some(head) = self.lock.next(|_| Some(0)) else {
+            return false;
+        };
+        let head = if desk.makes(Defect::SkipsHead) && self.lock.waiting() > 1 {
+            head + 1
+        } else {
+            head
+        };
+        self.lock.admit(head);
+        self.start_grant(desk);
+        true
+    }
+
+    /// Makes whoever holds the lock the holder of the record.
+    fn start_grant<H: Hook>(&mut self, desk: &mut Desk<'_, H>) {
+        let place = self.lock.holders_mut().next().expect("just admitted");
+        (place.ticket, place.until) = (Ticket::default(), Time::ZERO); // They were for the wait.
+        let process = place.process.clone();
+        // It had a lease when it queued, and the end of the lease would have taken it out.
+        let incarnation = desk
+            .peers
+            .get(&process)
+            .map(|peer| peer.incarnation)
+            .unwrap_or_default();
+        self.record.head.holder = Some(Holder {
+            process: process.clone(),
+            incarnation,
+            token: Token(desk.stamps.draw()),
+        });
+        if desk.settings.turns > 0 {
+            let is_turn = self
+                .last_holder
+                .as_ref()
+                .is_some_and(|last| *last != process);
+            self.turns = if is_turn {
+                self.turns.saturating_add(1).min(desk.settings.turns)
+            } else {
+                0
+            };
+            self.last_holder = Some(process);
+        }
+    }
+
+    /// Tells the holder its grant. `state` overrides what is sent, for a mistake only. Others who try are refused, others
+    /// who wait recall it at once (rule 2).
+    pub(crate) fn send_grant<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        state: Option<State>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if !desk.makes(Defect::TryWaitsForThread) {
+            self.refuse_tries(id, desk);
+        }
+        let is_stale = desk.makes(Defect::KeepsRecallOfDead) && self.recall.is_some();
+        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters())
+            && !desk.makes(Defect::ForgetsRecall)
+        {
+            self.recall = Some(Recall::new(reason, desk.now, desk.settings));
+        }
+        let holder = self
+            .record
+            .head
+            .holder
+            .as_ref()
+            .expect("a grant has a holder");
+        let place = &self.lock.holders()[0];
+        let sent = if desk.makes(Defect::SendsNoState) && place.known.is_some() {
+            State::Unchanged
+        } else {
+            state.unwrap_or_else(|| self.record.state_since(place.known))
+        };
+        let message = ToProcess::Granted {
+            session: id.clone(),
+            request: place.request,
+            token: holder.token,
+            version: self.record.head.version,
+            state: sent,
+            recall: self
+                .recall
+                .as_ref()
+                .filter(|_| !is_stale)
+                .map(|recall| recall.notice(desk.now)),
+            give_back: desk.settings.turns > 0 && self.turns >= desk.settings.turns,
+        };
+        desk.send(&holder.process, message);
+    }
+}

@@ -1,0 +1,504 @@
+//! Level one: the store decides which process may access a session.
+//!
+//! Per session there are facts that do not depend on each other, and one field for each: the durable record (state,
+//! version, holder), the queue, the recall, what the holder said it is busy with. *Grant* and *recall* are never one
+//! state. Per process there is one lease, not one per grant.
+//!
+//! # Outputs
+//! Outputs are carried out in order, and that order is the durability contract: a [`Output::Send`] that follows a
+//! [`Output::Persist`] must not leave before that update is durable (rule 8). A driver may run ahead and commit in
+//! groups, as long as, for each session, what its outputs waited for is durable before they leave.
+//!
+//! Deliberately absent: clocks, sockets, disks; eviction of idle sessions from memory (the driver's); any knowledge of
+//! threads beyond what `Busy` says.
+
+mod deadlock;
+mod desk;
+mod grants;
+mod peers;
+mod recalls;
+mod writes;
+
+pub use desk::{Output, Stamps};
+pub use peers::Peer;
+pub use recalls::Recall;
+
+use crate::attributes::{Record, Records};
+use crate::config::{Settings, StoreSettings};
+use crate::defect::{Defect, Hook, Sound};
+use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
+use crate::lock::{Claim, Lock};
+use crate::message::{Patience, Reason, ToStore};
+use crate::renumber::Numbers;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use desk::{Desk, Peers};
+
+/// What happens to a store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A message arrived from a process, on the connection `link`.
+    Message {
+        /// Who sent it.
+        process: ProcessId,
+        /// On which of its connections.
+        link: Link,
+        /// What it says.
+        message: ToStore,
+    },
+    /// A connection was lost. Frees nothing (rule 10).
+    Disconnected {
+        /// Whose.
+        process: ProcessId,
+        /// Which.
+        link: Link,
+    },
+    /// A timer may be due; one that is not, is ignored.
+    Timer(Timer),
+    /// The operator wants the session given back.
+    Recall(SessionId),
+}
+
+/// What a store waits for, see [`Store::timers`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// The end of a process's lease. Rule 10.
+    Lease(ProcessId),
+    /// A recall is to be repeated. Rule 11.
+    Remind(SessionId),
+    /// A recall's deadline. Rule 11.
+    Revoke(SessionId),
+    /// The end of a process's wait for a session. Rule 17.
+    Wait(SessionId, ProcessId),
+    /// The end of an unused session. Rule 16.
+    Expire(SessionId),
+}
+
+/// A process in a session's queue, or at its end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Which process.
+    pub process: ProcessId,
+    /// Its number for the request.
+    pub request: Request,
+    /// Its place in the order of arrival.
+    pub ticket: Ticket,
+    /// The version that it has.
+    pub known: Option<Version>,
+    /// Whether it waits for threads.
+    pub patience: Patience,
+    /// When its wait ends.
+    pub until: Time,
+}
+
+impl Claim for Place {
+    fn conflicts(&self, _: &Self) -> bool {
+        true // Exclusive. Rule 1.
+    }
+}
+
+/// What a holder said when it was recalled and threads were inside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Busy {
+    /// How many threads.
+    pub inside: u32,
+    /// The sessions that they cannot leave without.
+    pub blocked_on: Vec<SessionId>,
+}
+
+/// One session, as the store has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Session {
+    pub(crate) record: Record,
+    pub(crate) lock: Lock<Place>,
+    pub(crate) recall: Option<Recall>,
+    pub(crate) busy: Option<Busy>,
+    /// How many grants in a row went to another process than the one before, and which had the last. Rule 2.
+    pub(crate) turns: u8,
+    pub(crate) last_holder: Option<ProcessId>,
+}
+
+impl Session {
+    /// The durable record, as last given to [`Output::Persist`].
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The holder and the queue.
+    #[must_use]
+    pub fn lock(&self) -> &Lock<Place> {
+        &self.lock
+    }
+
+    /// The recall of the grant, if any.
+    #[must_use]
+    pub fn recall(&self) -> Option<&Recall> {
+        self.recall.as_ref()
+    }
+
+    /// What the holder said it is busy with.
+    #[must_use]
+    pub fn busy(&self) -> Option<&Busy> {
+        self.busy.as_ref()
+    }
+}
+
+/// The store. See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Store<H = Sound> {
+    pub(crate) hook: H,
+    pub(crate) settings: Settings<StoreSettings>,
+    pub(crate) stamps: Stamps,
+    pub(crate) peers: Peers,
+    pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
+}
+
+impl Store {
+    /// A store that starts, at `now`, from what is durable. `epoch` is larger than any with which a store was started
+    /// on these records before, and is durable itself (rule 9). Every holder in the records gets a whole lease (rule 8).
+    #[must_use]
+    pub fn recover(
+        settings: Settings<StoreSettings>,
+        epoch: u64,
+        records: &Records,
+        now: Time,
+    ) -> Self {
+        Self::with_hook(Sound, settings, epoch, records, now)
+    }
+}
+
+impl<H: Hook> Store<H> {
+    /// As [`Store::recover`], with a hook.
+    #[must_use]
+    pub fn with_hook(
+        hook: H,
+        settings: Settings<StoreSettings>,
+        epoch: u64,
+        records: &Records,
+        now: Time,
+    ) -> Self {
+        let epoch = if hook.makes(Defect::ReusesTokens) {
+            1
+        } else {
+            epoch
+        };
+        let mut store = Self {
+            hook,
+            settings,
+            stamps: Stamps::new(epoch),
+            peers: Peers::default(),
+            sessions: BTreeMap::new(),
+        };
+        for (id, record) in records.iter() {
+            store.take_over(id, record, now);
+        }
+        store
+    }
+
+    /// Takes in one durable record at the start.
+    fn take_over(&mut self, id: &SessionId, record: &Record, now: Time) {
+        let mut session = Session {
+            record: record.clone(),
+            ..Session::default()
+        };
+        if self.hook.makes(Defect::ForgetsHolderOnRestart) {
+            session.record.head.holder = None;
+        }
+        if let Some(holder) = &session.record.head.holder {
+            let lease = now.after(self.settings.lease_ms);
+            self.peers
+                .recover(&holder.process, holder.incarnation, lease, id);
+            session.last_holder = (self.settings.turns > 0).then(|| holder.process.clone());
+            session.lock.hold(Place {
+                process: holder.process.clone(),
+                // Not durable: whatever the holder asks for is answered with this grant.
+                request: Request(0),
+                ticket: Ticket::default(),
+                known: None,
+                patience: Patience::Wait,
+                until: now,
+            });
+        }
+        self.sessions.insert(id.clone(), Box::new(session));
+    }
+
+    /// One step. `now` never goes back.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Message {
+                process,
+                link,
+                message,
+            } => self.on_message(now, process, link, message, out),
+            Input::Disconnected { process, link } => self.on_disconnected(now, &process, link, out),
+            Input::Timer(timer) => self.on_timer(now, timer, out),
+            Input::Recall(session) => self.on_operator_recall(now, &session, out),
+        }
+        #[cfg(debug_assertions)]
+        if size_of::<H>() == 0 {
+            crate::invariant::assert_store(self);
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        link: Link,
+        message: ToStore,
+        out: &mut Vec<Output>,
+    ) {
+        if let ToStore::Hello {
+            incarnation,
+            sent,
+            holds,
+            waits,
+        } = message
+        {
+            return self.on_hello(
+                now,
+                &process,
+                peers::Hello {
+                    link,
+                    incarnation,
+                    sent,
+                    holds,
+                    waits,
+                },
+                out,
+            );
+        }
+        if !self.knows(&process, link, &message, out) {
+            return;
+        }
+        match message {
+            ToStore::Hello { .. } => unreachable!("handled above"),
+            ToStore::KeepAlive { sent } => self.on_keep_alive(now, &process, sent, out),
+            ToStore::Acquire(wish) => self.on_acquire(now, &process, wish, out),
+            ToStore::Cancel { session, request } => {
+                self.on_cancel(now, &process, &session, request, out)
+            }
+            ToStore::Commit {
+                session,
+                token,
+                base,
+                delta,
+            } => {
+                self.on_commit(
+                    now,
+                    &process,
+                    &session,
+                    writes::Write { token, base, delta },
+                    out,
+                );
+            }
+            ToStore::Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue,
+                idle_ms,
+            } => {
+                let write = writes::Write { token, base, delta };
+                self.on_release(
+                    now,
+                    &process,
+                    &session,
+                    write,
+                    writes::After { requeue, idle_ms },
+                    out,
+                );
+            }
+            ToStore::Busy {
+                session,
+                token,
+                inside,
+                blocked_on,
+            } => {
+                self.on_busy(
+                    now,
+                    &process,
+                    &session,
+                    token,
+                    Busy { inside, blocked_on },
+                    out,
+                );
+            }
+            ToStore::Destroy { session, token } => {
+                self.on_destroy(now, &process, &session, token, out)
+            }
+            ToStore::Rename { session, token, to } => {
+                self.on_rename(now, &process, &session, token, to, out)
+            }
+            ToStore::Goodbye => self.on_goodbye(now, &process, out),
+        }
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, out: &mut Vec<Output>) {
+        if self.due(&timer).is_none_or(|due| due > now) {
+            return;
+        }
+        match timer {
+            Timer::Lease(process) => self.on_lease_end(now, &process, out),
+            Timer::Remind(session) => self.on_remind(now, &session, out),
+            Timer::Revoke(session) => self.on_revoke(now, &session, out),
+            Timer::Wait(session, process) => self.on_wait_end(now, &session, &process, out),
+            Timer::Expire(session) => self.on_expire(now, &session, out),
+        }
+    }
+
+    /// When `timer` is due; `None` when nothing waits for it any more.
+    #[must_use]
+    pub fn due(&self, timer: &Timer) -> Option<Time> {
+        match timer {
+            Timer::Lease(process) => self.peers.get(process).map(|peer| peer.lease),
+            Timer::Remind(session) => self
+                .sessions
+                .get(session)?
+                .recall
+                .as_ref()
+                .map(|recall| recall.remind),
+            Timer::Revoke(session) => self.revoke_due(self.sessions.get(session)?),
+            Timer::Wait(session, process) => {
+                let mut waiters = self.sessions.get(session)?.lock.waiters();
+                waiters
+                    .find(|place| place.process == *process)
+                    .map(|place| place.until)
+            }
+            Timer::Expire(session) => self.sessions.get(session)?.expire_due(),
+        }
+    }
+
+    /// Everything that the store waits for, with the time when it is due.
+    pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
+        let leases = self
+            .peers
+            .iter()
+            .map(|(process, _)| Timer::Lease(process.clone()));
+        let sessions = self.sessions.iter().flat_map(|(id, session)| {
+            let waits = session
+                .lock
+                .waiters()
+                .map(|place| Timer::Wait(id.clone(), place.process.clone()));
+            [
+                Timer::Remind(id.clone()),
+                Timer::Revoke(id.clone()),
+                Timer::Expire(id.clone()),
+            ]
+            .into_iter()
+            .chain(waits)
+        });
+        leases
+            .chain(sessions)
+            .filter_map(|timer| Some((self.due(&timer)?, timer)))
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers().map(|(due, _)| due).min()
+    }
+
+    /// The sessions that the store has in memory.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter().map(|(id, session)| (id, &**session))
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id).map(|session| &**session)
+    }
+
+    /// One process, if it has a lease.
+    #[must_use]
+    pub fn peer(&self, process: &ProcessId) -> Option<&Peer> {
+        self.peers.get(process)
+    }
+
+    /// The processes that have a lease.
+    pub fn peers(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// The numbers that the store draws.
+    #[must_use]
+    pub fn stamps(&self) -> Stamps {
+        self.stamps
+    }
+
+    fn on_operator_recall(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
+        let (mut desk, sessions) = self.open(now, out);
+        if let Some(session) = sessions.get_mut(id) {
+            session.ensure_recall(id, Reason::Operator, &mut desk);
+        }
+    }
+
+    /// Splits the store into what every session's step shares and the sessions.
+    pub(crate) fn open<'a>(
+        &'a mut self,
+        now: Time,
+        out: &'a mut Vec<Output>,
+    ) -> (Desk<'a, H>, &'a mut BTreeMap<SessionId, Box<Session>>) {
+        let Self {
+            hook,
+            settings,
+            stamps,
+            peers,
+            sessions,
+        } = self;
+        (
+            Desk {
+                now,
+                hook: *hook,
+                settings,
+                stamps,
+                peers,
+                out,
+            },
+            sessions,
+        )
+    }
+
+    /// Forgets a session of which nothing is left to know.
+    pub(crate) fn tidy(&mut self, id: &SessionId) {
+        if self
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.lock.is_free() && !session.record.exists())
+        {
+            self.sessions.remove(id);
+        }
+    }
+
+    /// Shows every number in the store.
+    pub fn visit(&mut self, numbers: &mut impl Numbers) {
+        numbers.store_counter(&mut self.stamps.epoch, &mut self.stamps.sequence);
+        self.peers.visit(numbers);
+        for session in self.sessions.values_mut() {
+            session.visit(numbers);
+        }
+    }
+}
+
+impl Session {
+    fn visit(&mut self, numbers: &mut impl Numbers) {
+        self.record.visit(numbers);
+        let (holders, waiters) = self.lock.parts_mut();
+        for place in holders.iter_mut().chain(waiters) {
+            numbers.request(&place.process, &mut place.request);
+            numbers.stamp(&mut place.ticket.0);
+            if let Some(known) = &mut place.known {
+                numbers.stamp(&mut known.0);
+            }
+            numbers.time(&mut place.until);
+        }
+        if let Some(recall) = &mut self.recall {
+            numbers.time(&mut recall.remind);
+            numbers.time(&mut recall.deadline);
+        }
+    }
+}

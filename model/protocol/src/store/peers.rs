@@ -1,0 +1,411 @@
+//! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
+
+use super::desk::Desk;
+use super::{Output, Session, Store};
+use crate::defect::{Defect, Hook};
+use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time};
+use crate::message::{Hold, Notice, Patience, Reason, ToProcess, ToStore, Wish};
+use crate::renumber::Numbers;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// A process that has a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) link: Option<Link>,
+    /// The newest connection of this incarnation: a `Hello` of an older one came late.
+    pub(crate) last_link: u64,
+    pub(crate) lease: Time,
+    /// The sessions that it holds or waits for.
+    pub(crate) sessions: BTreeSet<SessionId>,
+}
+
+impl Peer {
+    /// Which start of the process this is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Its connection, while it has one.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        self.link
+    }
+
+    /// When its lease ends, on the store's clock.
+    #[must_use]
+    pub fn lease(&self) -> Time {
+        self.lease
+    }
+
+    /// The sessions that it holds or waits for.
+    #[must_use]
+    pub fn sessions(&self) -> &BTreeSet<SessionId> {
+        &self.sessions
+    }
+
+    pub(crate) fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
+        let mut last = Link {
+            incarnation: self.incarnation,
+            number: self.last_link,
+        };
+        numbers.incarnation(process, &mut self.incarnation);
+        numbers.link(process, &mut last);
+        self.last_link = last.number;
+        if let Some(link) = &mut self.link {
+            numbers.link(process, link);
+        }
+        numbers.time(&mut self.lease);
+    }
+}
+
+/// A `Hello` and where it came from.
+pub(crate) struct Hello {
+    pub(crate) link: Link,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) sent: Time,
+    pub(crate) holds: Vec<Hold>,
+    pub(crate) waits: Vec<Wish>,
+}
+
+impl<H: Hook> Store<H> {
+    /// Whether the message comes from a process with a lease, on its newest connection.
+    pub(crate) fn knows(
+        &mut self,
+        process: &ProcessId,
+        link: Link,
+        message: &ToStore,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        match self.peers.get(process) {
+            Some(peer) => peer.link == Some(link),
+            None => {
+                if *message != ToStore::Goodbye {
+                    let message = ToProcess::LeaseEnded;
+                    out.push(Output::Send {
+                        process: process.clone(),
+                        link,
+                        message,
+                    });
+                }
+                false
+            }
+        }
+    }
+
+    pub(crate) fn on_hello(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        hello: Hello,
+        out: &mut Vec<Output>,
+    ) {
+        let Hello {
+            link,
+            incarnation,
+            sent,
+            holds,
+            waits,
+        } = hello;
+        if let Some(peer) = self.peers.get(process) {
+            if incarnation < peer.incarnation {
+                out.push(Output::Send {
+                    process: process.clone(),
+                    link,
+                    message: ToProcess::Superseded,
+                });
+                out.push(Output::Disconnect {
+                    process: process.clone(),
+                    link,
+                });
+                return;
+            }
+            if incarnation == peer.incarnation && link.number <= peer.last_link {
+                return; // It came late: a newer connection has said hello already.
+            }
+            if incarnation > peer.incarnation && !self.hook.makes(Defect::KeepsOldIncarnation) {
+                self.void_all(now, process, out);
+            }
+        } else if self.peers.len() >= self.settings.limits.processes_max {
+            out.push(Output::Send {
+                process: process.clone(),
+                link,
+                message: ToProcess::Full,
+            });
+            out.push(Output::Disconnect {
+                process: process.clone(),
+                link,
+            });
+            return;
+        }
+        let lease = now.after(self.settings.lease_ms);
+        let sessions = self
+            .peers
+            .remove(process)
+            .map_or_else(BTreeSet::new, |peer| peer.sessions);
+        let peer = Peer {
+            incarnation,
+            link: Some(link),
+            last_link: link.number,
+            lease,
+            sessions,
+        };
+        self.peers.insert(process, peer);
+        self.reconcile(now, process, sent, holds, waits, out);
+    }
+
+    /// Settles, rule by rule, what the process says against what the store thinks. Rule 15.
+    fn reconcile(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        sent: Time,
+        mut holds: Vec<Hold>,
+        waits: Vec<Wish>,
+        out: &mut Vec<Output>,
+    ) {
+        holds.retain(|hold| {
+            self.sessions
+                .get(&hold.session)
+                .is_some_and(|session| session.is_held(process, hold.token))
+        });
+        let (mut desk, _) = self.open(now, out);
+        let lease_ms = desk.settings.lease_ms;
+        desk.send(
+            process,
+            ToProcess::Welcome {
+                sent,
+                lease_ms,
+                holds: holds.clone(),
+            },
+        );
+
+        // What the process has given back and asks for again is settled by that release.
+        let waits: Vec<Wish> = waits
+            .into_iter()
+            .filter(|wish| !holds.iter().any(|hold| hold.session == wish.session))
+            .collect();
+        let known: Vec<SessionId> = self
+            .peers
+            .get(process)
+            .map(|peer| peer.sessions.iter().cloned().collect())
+            .unwrap_or_default();
+        for id in known {
+            let is_held = holds.iter().any(|hold| hold.session == id);
+            let wish = waits.iter().find(|wish| wish.session == id);
+            let is_wanted = wish.is_some();
+            let (mut desk, sessions) = self.open(now, out);
+            let Some(session) = sessions.get_mut(&id) else {
+                continue;
+            };
+            if !is_wanted {
+                session.remove_waiter(&id, process, &mut desk);
+            }
+            if is_held {
+                session.repeat_recall(&id, &mut desk);
+            } else if session.holder() == Some(process) && !desk.makes(Defect::KeepsOldIncarnation)
+            {
+                // Asked for with the request that it answers, the grant was not told. Otherwise it was, and has ended at
+                // the process: its threads know its token, which so must not be granted again. Rule 9.
+                let granted_for = session.lock.holders()[0].request;
+                match wish {
+                    Some(wish) if wish.request == granted_for => {}
+                    Some(_) if granted_for == Request::default() => {
+                        // The store has restarted, and cannot know: the same grant, under a new token.
+                        let token = crate::Token(desk.stamps.draw());
+                        if let Some(holder) = &mut session.record.head.holder {
+                            holder.token = token;
+                        }
+                        desk.persist(&id, session, crate::Delta::default());
+                    }
+                    _ => session.void(&id, &mut desk),
+                }
+            }
+            self.tidy(&id);
+        }
+        if self.hook.makes(Defect::LosesWaitersOnRestart) {
+            return;
+        }
+        for wish in waits {
+            self.on_acquire(now, process, wish, out);
+        }
+    }
+
+    pub(crate) fn on_keep_alive(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        sent: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let lease_ms = self.settings.lease_ms;
+        let Some(peer) = self.peers.get_mut(process) else {
+            return;
+        };
+        peer.lease = now.after(lease_ms);
+        let held = peer
+            .sessions
+            .iter()
+            .filter_map(|id| Some((id, self.sessions.get(id)?)));
+        let recalls = held
+            .filter_map(|(id, session)| session.recall_of(id, process, now))
+            .collect();
+        let (mut desk, _) = self.open(now, out);
+        desk.send(
+            process,
+            ToProcess::Alive {
+                sent,
+                lease_ms,
+                recalls,
+            },
+        );
+    }
+
+    pub(crate) fn on_disconnected(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        link: Link,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(peer) = self.peers.get_mut(process) else {
+            return;
+        };
+        if peer.link != Some(link) {
+            return;
+        }
+        peer.link = None;
+        if self.hook.makes(Defect::FreesOnDisconnect) {
+            self.void_all(now, process, out);
+            return;
+        }
+        // A try does not wait for a process that cannot answer. Rule 13.
+        let sessions: Vec<SessionId> = peer.sessions.iter().cloned().collect();
+        for id in sessions {
+            let (mut desk, sessions) = self.open(now, out);
+            let Some(session) = sessions.get_mut(&id) else {
+                continue;
+            };
+            if session.holder() == Some(process) {
+                session.refuse_tries(&id, &mut desk);
+            }
+        }
+    }
+
+    pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
+        self.void_all(now, process, out);
+        if !self.hook.makes(Defect::LeaseOutlivesGoodbye) {
+            self.peers.remove(process);
+        }
+    }
+
+    /// The lease has ended: its grants are void, its waits dropped, its recalls cleared. Rule 10.
+    pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
+        if !self.hook.makes(Defect::ForgetsGrantsOfDead) {
+            self.void_all(now, process, out);
+        }
+        let (mut desk, _) = self.open(now, out);
+        desk.send(process, ToProcess::LeaseEnded);
+        self.peers.remove(process);
+    }
+
+    /// Ends everything that the process holds and waits for.
+    fn void_all(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
+        let Some(peer) = self.peers.get_mut(process) else {
+            return;
+        };
+        // First, so that nothing is granted to the process while its grants are passed on.
+        let sessions: Vec<SessionId> = core::mem::take(&mut peer.sessions).into_iter().collect();
+        if !self.hook.makes(Defect::KeepsOrphanedWaiter) {
+            for id in &sessions {
+                let (mut desk, sessions) = self.open(now, out);
+                if let Some(session) = sessions.get_mut(id) {
+                    session.remove_waiter(id, process, &mut desk);
+                }
+            }
+        }
+        for id in &sessions {
+            let (mut desk, sessions) = self.open(now, out);
+            if let Some(session) = sessions.get_mut(id)
+                && session.holder() == Some(process)
+            {
+                session.void(id, &mut desk);
+            }
+            self.tidy(id);
+        }
+    }
+}
+
+impl Session {
+    /// Takes a grant away without the holder's consent and passes it on.
+    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let recall = if desk.makes(Defect::KeepsRecallOfDead) {
+            self.recall.take()
+        } else {
+            None
+        };
+        self.end_grant(id, desk);
+        self.recall = recall;
+        self.pass_on(id, crate::Delta::default(), None, desk);
+    }
+
+    /// The recall that `process` owes an answer to.
+    fn recall_of(&self, id: &SessionId, process: &ProcessId, now: Time) -> Option<(Hold, Notice)> {
+        let holder = self
+            .record
+            .head
+            .holder
+            .as_ref()
+            .filter(|holder| holder.process == *process)?;
+        let recall = self.recall.as_ref()?;
+        Some((
+            Hold {
+                session: id.clone(),
+                token: holder.token,
+            },
+            recall.notice(now),
+        ))
+    }
+
+    /// Refuses all who only try. Rule 13.
+    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        while let Some(place) = self
+            .lock
+            .remove_waiter(|place| place.patience == Patience::Try)
+        {
+            desk.relink(&place.process, id, self);
+            let why = crate::message::Refusal::WouldBlock;
+            desk.send(
+                &place.process,
+                ToProcess::Refused {
+                    session: id.clone(),
+                    request: place.request,
+                    why,
+                },
+            );
+        }
+        self.forget_mild_recall();
+    }
+
+    /// Forgets a recall that asked politely, once nobody needs it any more.
+    pub(crate) fn forget_mild_recall(&mut self) {
+        let is_mild = self
+            .recall
+            .as_ref()
+            .is_some_and(|recall| !recall.reason.insists());
+        if is_mild && self.lock.waiting() == 0 {
+            self.recall = None;
+        }
+    }
+
+    pub(crate) fn reason_of_waiters(&self) -> Option<Reason> {
+        let patience = self.lock.waiters().map(|place| place.patience).max()?;
+        Some(if patience == Patience::Wait {
+            Reason::Wait
+        } else {
+            Reason::Try
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Recalls: asking a holder for its grant, reminding it, and taking the grant in the end. Rules 3, 11 and 13.
+
+use super::desk::Desk;
+use super::{Busy, Output, Session, Store};
+use crate::attributes::Delta;
+use crate::defect::{Defect, Hook};
+use crate::id::{ProcessId, SessionId, Time, Token};
+use crate::message::{Hold, Notice, Reason, Revocation, ToProcess};
+use alloc::vec::Vec;
+
+/// A recall of the current grant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recall {
+    /// Why.
+    pub reason: Reason,
+    /// When it is repeated.
+    pub remind: Time,
+    /// When the grant is revoked. Set when the reason first insists; `Busy` does not move it (rule 3).
+    pub deadline: Time,
+}
+
+impl Recall {
+    pub(crate) fn new(reason: Reason, now: Time, settings: &crate::StoreSettings) -> Self {
+        Self {
+            reason,
+            remind: now.after(settings.remind_ms),
+            deadline: now.after(settings.recall_ms),
+        }
+    }
+
+    pub(crate) fn notice(&self, now: Time) -> Notice {
+        Notice {
+            reason: self.reason,
+            deadline_ms: self.deadline.since(now),
+        }
+    }
+}
+
+impl Session {
+    /// Makes sure that the holder was asked, for a reason that counts at least as much. Once per grant (rule 3).
+    pub(crate) fn ensure_recall<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        reason: Reason,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if desk.makes(Defect::ForgetsRecall)
+            || self.holder().is_none()
+            || self
+                .recall
+                .as_ref()
+                .is_some_and(|recall| recall.reason >= reason)
+        {
+            return;
+        }
+        let insists = self.recall.take().filter(|recall| recall.reason.insists());
+        let mut recall = Recall::new(reason, desk.now, desk.settings);
+        if let Some(earlier) = insists {
+            recall.deadline = earlier.deadline;
+        }
+        self.recall = Some(recall);
+        self.repeat_recall(id, desk);
+    }
+
+    /// Says the recall again, if there is one.
+    pub(crate) fn repeat_recall<H: Hook>(&self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let (Some(recall), Some(holder)) = (&self.recall, &self.record.head.holder) else {
+            return;
+        };
+        let hold = Hold {
+            session: id.clone(),
+            token: holder.token,
+        };
+        desk.send(
+            &holder.process,
+            ToProcess::Recall {
+                hold,
+                notice: recall.notice(desk.now),
+            },
+        );
+    }
+}
+
+impl<H: Hook> Store<H> {
+    pub(crate) fn revoke_due(&self, session: &Session) -> Option<Time> {
+        if session.busy.is_some() && self.hook.makes(Defect::BusyStopsRevoke) {
+            return None;
+        }
+        session
+            .recall
+            .as_ref()
+            .filter(|recall| recall.reason.insists())
+            .map(|recall| recall.deadline)
+    }
+
+    pub(crate) fn on_busy(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        token: Token,
+        busy: Busy,
+        out: &mut Vec<Output>,
+    ) {
+        let (mut desk, sessions) = self.open(now, out);
+        let Some(session) = sessions
+            .get_mut(id)
+            .filter(|session| session.is_held(process, token))
+        else {
+            return;
+        };
+        if session.recall.is_none() {
+            return; // The recall it answers was mild, and is forgotten.
+        }
+        session.busy = Some(busy);
+        session.touch(&desk);
+        if !desk.makes(Defect::TryWaitsForThread) {
+            session.refuse_tries(id, &mut desk);
+        }
+        if session.recall.is_none() {
+            session.busy = None;
+        }
+        self.break_deadlock(now, id, out);
+    }
+
+    pub(crate) fn on_remind(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
+        let (mut desk, sessions) = self.open(now, out);
+        let Some(session) = sessions.get_mut(id) else {
+            return;
+        };
+        if let Some(recall) = &mut session.recall {
+            recall.remind = now.after(desk.settings.remind_ms);
+        }
+        session.repeat_recall(id, &mut desk);
+    }
+
+    /// The recall's deadline has passed: this one grant is taken. Rule 11.
+    pub(crate) fn on_revoke(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
+        let (mut desk, sessions) = self.open(now, out);
+        let Some(session) = sessions.get_mut(id) else {
+            return;
+        };
+        let Some(holder) = session.record.head.holder.clone() else {
+            return;
+        };
+        session.end_grant(id, &mut desk);
+        let why = Revocation::RecallDeadline;
+        let revoked = ToProcess::Revoked {
+            session: id.clone(),
+            token: holder.token,
+            why,
+        };
+        session.pass_on(
+            id,
+            Delta::default(),
+            Some((&holder.process, revoked)),
+            &mut desk,
+        );
+        self.tidy(id);
+    }
+}

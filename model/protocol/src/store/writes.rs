@@ -1,0 +1,407 @@
+//! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
+
+use super::desk::Desk;
+use super::{Output, Session, Store};
+use crate::attributes::{Delta, Update};
+use crate::defect::{Defect, Hook};
+use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
+use crate::message::{Patience, Reason, Refusal, Revocation, ToProcess, Wish};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// What a commit and a release have in common.
+pub(crate) struct Write {
+    pub(crate) token: Token,
+    pub(crate) base: Version,
+    pub(crate) delta: Delta,
+}
+
+/// What follows a release.
+pub(crate) struct After {
+    pub(crate) requeue: Option<Request>,
+    pub(crate) idle_ms: u64,
+}
+
+impl<H: Hook> Store<H> {
+    pub(crate) fn on_commit(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        write: Write,
+        out: &mut Vec<Output>,
+    ) {
+        if self.resurrects(id, &write) {
+            self.sessions.entry(id.clone()).or_default();
+        }
+        let (mut desk, sessions) = self.open(now, out);
+        let session = sessions.get_mut(id);
+        let is_fenced = !session
+            .as_ref()
+            .is_some_and(|session| session.is_held(process, write.token));
+        let Some(session) = session.filter(|_| !is_fenced || desk.makes(Defect::AcceptsOldToken))
+        else {
+            let why = Revocation::Fenced;
+            desk.send(
+                process,
+                ToProcess::Revoked {
+                    session: id.clone(),
+                    token: write.token,
+                    why,
+                },
+            );
+            return;
+        };
+        if !session.is_within_limits(process, &write.delta, &mut desk) {
+            return;
+        }
+        let Write { token, base, delta } = write;
+        if base == session.record.head.version || desk.makes(Defect::CommitsOnWrongVersion) {
+            let version = session.write(&delta, &mut desk);
+            session.touch(&desk);
+            let committed = ToProcess::Committed {
+                session: id.clone(),
+                token,
+                base,
+                version,
+            };
+            if desk.makes(Defect::AcknowledgesBeforeDurable) {
+                desk.send(process, committed);
+                desk.persist(id, session, delta);
+            } else {
+                desk.persist(id, session, delta);
+                desk.send(process, committed);
+            }
+        } else {
+            // The holder commits to one version after the other, so this one was accepted before: its answer was lost, or
+            // it came twice. Nothing else can have changed the version under its token.
+            let version = session.record.head.version;
+            desk.send(
+                process,
+                ToProcess::Committed {
+                    session: id.clone(),
+                    token,
+                    base,
+                    version,
+                },
+            );
+        }
+    }
+
+    pub(crate) fn on_release(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        write: Write,
+        after: After,
+        out: &mut Vec<Output>,
+    ) {
+        if self.resurrects(id, &write) {
+            let (mut desk, sessions) = self.open(now, out);
+            let session = sessions.entry(id.clone()).or_default();
+            session.write(&write.delta, &mut desk);
+            desk.persist(id, session, write.delta.clone());
+        }
+        let (mut desk, sessions) = self.open(now, out);
+        let session = sessions.get_mut(id);
+        let is_current = session.as_ref().is_some_and(|session| {
+            session.is_held(process, write.token)
+                || (desk.makes(Defect::ReleaseByStranger) && session.holder().is_some())
+                || (desk.makes(Defect::DuplicateReleaseFrees) && session.holder() == Some(process))
+        });
+        let Some(session) = session.filter(|_| is_current) else {
+            desk.send(
+                process,
+                ToProcess::Released {
+                    session: id.clone(),
+                    token: write.token,
+                    version: None,
+                },
+            );
+            if let Some(request) = after.requeue {
+                self.on_acquire(now, process, requeued(id, request, None), out);
+            }
+            return;
+        };
+        if session.is_within_limits(process, &write.delta, &mut desk) {
+            session.release(id, process, write, after, &mut desk);
+        }
+        self.tidy(id);
+    }
+
+    /// Whether a mistake is made that brings a destroyed session back.
+    fn resurrects(&self, id: &SessionId, write: &Write) -> bool {
+        let exists = self
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.record.exists() || session.holder().is_some());
+        self.hook.makes(Defect::ResurrectsDestroyed) && !exists && !write.delta.is_empty()
+    }
+
+    /// Destroyed stays destroyed. Rule 16.
+    pub(crate) fn on_destroy(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        token: Token,
+        out: &mut Vec<Output>,
+    ) {
+        let (mut desk, sessions) = self.open(now, out);
+        let session = sessions.get_mut(id);
+        let gone = ToProcess::Gone {
+            session: id.clone(),
+            token,
+            renamed: None,
+        };
+        match session {
+            Some(session) if session.is_held(process, token) => {
+                session.destroy(id, Some((process, gone)), &mut desk);
+                self.sessions.remove(id);
+            }
+            Some(session) if session.record.exists() || session.holder().is_some() => {
+                let why = Revocation::Fenced;
+                desk.send(
+                    process,
+                    ToProcess::Revoked {
+                        session: id.clone(),
+                        token,
+                        why,
+                    },
+                );
+            }
+            _ => desk.send(process, gone),
+        }
+    }
+
+    pub(crate) fn on_rename(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        id: &SessionId,
+        token: Token,
+        to: SessionId,
+        out: &mut Vec<Output>,
+    ) {
+        let (mut desk, sessions) = self.open(now, out);
+        let is_held = |session: Option<&Box<Session>>| {
+            session.is_some_and(|session| session.is_held(process, token))
+        };
+        let gone = ToProcess::Gone {
+            session: id.clone(),
+            token,
+            renamed: Some(to.clone()),
+        };
+        if to != *id && is_held(sessions.get(&to)) {
+            desk.send(process, gone); // It is a repetition.
+        } else if !is_held(sessions.get(id)) {
+            let why = Revocation::Fenced;
+            desk.send(
+                process,
+                ToProcess::Revoked {
+                    session: id.clone(),
+                    token,
+                    why,
+                },
+            );
+        } else if sessions.contains_key(&to) {
+            let why = Refusal::IdTaken;
+            desk.send(
+                process,
+                ToProcess::NotRenamed {
+                    session: id.clone(),
+                    token,
+                    why,
+                },
+            );
+        } else {
+            let mut session = sessions.remove(id).expect("it is held");
+            desk.out.push(Output::Persist(Update::Rename {
+                from: id.clone(),
+                to: to.clone(),
+            }));
+            session.end_waits(id, &mut desk);
+            session.recall = None;
+            session.busy = None;
+            if let Some(peer) = desk.peers.get_mut(process) {
+                peer.sessions.remove(id);
+                peer.sessions.insert(to.clone());
+            }
+            desk.send(process, gone);
+            sessions.insert(to, session);
+        }
+    }
+
+    /// The time to live may have ended. Rule 16.
+    pub(crate) fn on_expire(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
+        let (mut desk, sessions) = self.open(now, out);
+        let Some(session) = sessions.get_mut(id) else {
+            return;
+        };
+        if session.holder().is_some() && !desk.makes(Defect::ExpiresWhileHeld) {
+            session.ensure_recall(id, Reason::Expiry, &mut desk);
+            return;
+        }
+        session.end_grant(id, &mut desk);
+        session.destroy(id, None, &mut desk);
+        self.sessions.remove(id);
+    }
+}
+
+/// The wish that a release with `requeue` carries. Rule 12.
+fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Wish {
+    Wish {
+        session: id.clone(),
+        request,
+        known,
+        patience: Patience::Wait,
+        ticket: None,
+    }
+}
+
+impl Session {
+    /// Applies a delta and answers the version that results.
+    fn write<H: Hook>(&mut self, delta: &Delta, desk: &mut Desk<'_, H>) -> Version {
+        if !delta.is_empty() {
+            let floor = self.record.head.floor;
+            self.record.apply(delta, Version(desk.stamps.draw()));
+            if desk.makes(Defect::DeltaAcrossLives) {
+                self.record.head.floor = floor;
+            }
+            if self.record.head.expires.is_none() {
+                self.touch(desk);
+            }
+        }
+        self.record.head.version
+    }
+
+    /// The session was used now. Rule 16.
+    pub(crate) fn touch<H: Hook>(&mut self, desk: &Desk<'_, H>) {
+        self.record.head.expires = desk
+            .settings
+            .time_to_live_ms
+            .map(|live| desk.now.after(live));
+    }
+
+    /// When the time to live of a session ends; while it is recalled anyway, nothing waits for that.
+    pub(crate) fn expire_due(&self) -> Option<Time> {
+        self.record
+            .head
+            .expires
+            .filter(|_| self.record.exists() && self.recall.is_none())
+    }
+
+    /// A process checks the limits before it sends, so one that goes past them has broken the protocol. Rule 18.
+    fn is_within_limits<H: Hook>(
+        &self,
+        process: &ProcessId,
+        delta: &Delta,
+        desk: &mut Desk<'_, H>,
+    ) -> bool {
+        let limits = &desk.settings.limits;
+        let (bytes, count) = self.record.size_with(delta);
+        let values = delta
+            .changes()
+            .iter()
+            .filter_map(|change| change.value.as_ref());
+        let largest = values.map(bytes::Bytes::len).max().unwrap_or(0);
+        let is_within = bytes <= limits.session_bytes_max
+            && count <= limits.attributes_max
+            && largest <= limits.attribute_bytes_max;
+        if !is_within && let Some(link) = desk.peers.get(process).and_then(|peer| peer.link) {
+            desk.out.push(Output::Disconnect {
+                process: process.clone(),
+                link,
+            });
+        }
+        is_within
+    }
+
+    fn release<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        write: Write,
+        after: After,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let Write { token, delta, .. } = write;
+        self.end_grant(id, desk);
+        if desk.makes(Defect::FreesBeforeWriting) && self.lock.waiting() > 0 {
+            // The next holder is told the state before the changes.
+            let is_granted = self.admit_next(desk);
+            let place = &self.lock.holders()[0];
+            let state = self.record.state_since(place.known);
+            let version = self.write(&delta, desk);
+            desk.persist(id, self, delta);
+            desk.send(
+                process,
+                ToProcess::Released {
+                    session: id.clone(),
+                    token,
+                    version: Some(version),
+                },
+            );
+            if is_granted {
+                self.send_grant(id, Some(state), desk);
+            }
+            return;
+        }
+        let version = self.write(&delta, desk);
+        if let (Some(live), true) = (desk.settings.time_to_live_ms, self.record.exists()) {
+            self.record.head.expires = Some(desk.now.before(after.idle_ms).after(live));
+        }
+        if let Some(request) = after.requeue {
+            let place = self.place(process, &requeued(id, request, Some(version)), desk);
+            if desk.makes(Defect::RequeuesAtHead) {
+                self.lock.enqueue_before(place, |_| true);
+            } else {
+                self.lock.enqueue(place);
+            }
+            desk.relink(process, id, self);
+        }
+        let released = ToProcess::Released {
+            session: id.clone(),
+            token,
+            version: Some(version),
+        };
+        self.pass_on(id, delta, Some((process, released)), desk);
+    }
+
+    /// Ends the session: its record, its grant, and every wait for it.
+    fn destroy<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        reply: Option<(&ProcessId, ToProcess)>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        self.end_grant(id, desk);
+        self.record = crate::Record::default();
+        desk.out.push(Output::Persist(Update::Remove {
+            session: id.clone(),
+        }));
+        self.end_waits(id, desk);
+        if let Some((process, message)) = reply {
+            desk.send(process, message);
+        }
+    }
+
+    fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let is_silent = desk.makes(Defect::DestroyForgetsWaiters);
+        for place in self.lock.remove_waiters() {
+            desk.relink(&place.process, id, self);
+            if !is_silent {
+                let why = Refusal::Gone;
+                desk.send(
+                    &place.process,
+                    ToProcess::Refused {
+                        session: id.clone(),
+                        request: place.request,
+                        why,
+                    },
+                );
+            }
+        }
+    }
+}

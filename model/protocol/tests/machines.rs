@@ -1,0 +1,1120 @@
+//! Random schedules of the machines and of their parts, against what must be true whatever happens.
+//!
+//! A failing schedule is shrunk and printed as a script that `transcripts.rs` can play; its seed goes to
+//! `machines.regressions`, from where it is tried first the next time.
+//!
+//! Deliberately absent: all interleavings of a small system, which is the checker's part.
+
+mod support;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use std::collections::{BTreeMap, BTreeSet};
+use support::script::{Fate, Op, WAIT_MS};
+use support::{Packet, Seen, Setup, World, words};
+use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, Update, Value};
+use tenure_protocol::invariant;
+use tenure_protocol::lock::{Claim, Lock};
+use tenure_protocol::message::{
+    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+};
+use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
+use tenure_protocol::store::{self, Output};
+use tenure_protocol::{
+    AttributeName, Delta, Incarnation, Link, Process, ProcessId, ProcessSettings, Request,
+    SessionId, Settings, Stamp, Store, StoreSettings, ThreadId, Ticket, Time, ToProcess, ToStore,
+    Token, Version,
+};
+
+fn config(cases: u32) -> ProptestConfig {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machines.regressions");
+    // More on request: PROPTEST_CASES=100000.
+    let asked = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(cases),
+        max_shrink_iters: 20_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
+        ..ProptestConfig::default()
+    }
+}
+
+// ---- the lock ------------------------------------------------------------------------------------------------------
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Bits {
+    id: usize,
+    mask: u8,
+    rank: Option<u8>,
+}
+
+impl Claim for Bits {
+    fn conflicts(&self, other: &Self) -> bool {
+        self.mask & other.mask != 0
+    }
+}
+
+#[derive(Clone, Debug)]
+enum LockOp {
+    Ask(u8, Option<u8>),
+    Leave(prop::sample::Index),
+    GiveUp(prop::sample::Index),
+    Rerank(prop::sample::Index, Option<u8>),
+}
+
+fn rank() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![3 => Just(Some(1)), 2 => Just(Some(0)), 1 => Just(None)]
+}
+
+fn lock_op() -> impl Strategy<Value = LockOp> {
+    prop_oneof![
+        4 => (1_u8..16, rank()).prop_map(|(mask, rank)| LockOp::Ask(mask, rank)),
+        3 => any::<prop::sample::Index>().prop_map(LockOp::Leave),
+        1 => any::<prop::sample::Index>().prop_map(LockOp::GiveUp),
+        1 => (any::<prop::sample::Index>(), rank()).prop_map(|(at, rank)| LockOp::Rerank(at, rank)),
+    ]
+}
+
+/// The waiters that stand before `claim` and exclude it, by the definition.
+fn stands_before(waiters: &[Bits], claim: &Bits) -> bool {
+    waiters.iter().any(|other| {
+        other.rank.is_some()
+            && (other.rank, other.id) < (claim.rank, claim.id)
+            && other.conflicts(claim)
+    })
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// No two that conflict hold at once; among those that conflict, the better rank and then the earlier goes first;
+    /// nobody who may go is left waiting.
+    #[test]
+    fn lock_is_exclusive_in_order_and_leaves_nobody(ops in vec(lock_op(), 1..60)) {
+        let mut lock = Lock::<Bits>::default();
+        for (id, op) in ops.into_iter().enumerate() {
+            match op {
+                LockOp::Ask(mask, rank) => lock.enqueue(Bits { id, mask, rank }),
+                LockOp::Leave(at) if !lock.holders().is_empty() => {
+                    let id = lock.holders()[at.index(lock.holders().len())].id;
+                    prop_assert!(lock.remove_holder(|claim| claim.id == id).is_some());
+                }
+                LockOp::GiveUp(at) if lock.waiting() > 0 => {
+                    let at = at.index(lock.waiting());
+                    let id = lock.waiters().nth(at).expect("in range").id;
+                    prop_assert!(lock.remove_waiter(|claim| claim.id == id).is_some());
+                }
+                LockOp::Rerank(at, rank) if lock.waiting() > 0 => {
+                    let at = at.index(lock.waiting());
+                    lock.waiters_mut().nth(at).expect("in range").rank = rank;
+                }
+                _ => {}
+            }
+            while let Some(place) = lock.next(|claim| claim.rank) {
+                let waiters: Vec<Bits> = lock.waiters().cloned().collect();
+                let claim = lock.admit(place).clone();
+                prop_assert!(claim.rank.is_some());
+                prop_assert!(!stands_before(&waiters, &claim), "{claim:?} overtakes in {waiters:?}");
+            }
+            let holders = lock.holders();
+            for (at, one) in holders.iter().enumerate() {
+                prop_assert!(holders[..at].iter().all(|two| !one.conflicts(two)), "{lock:?}");
+            }
+            let waiters: Vec<Bits> = lock.waiters().cloned().collect();
+            prop_assert!(waiters.is_sorted_by_key(|claim| claim.id));
+            for claim in waiters.iter().filter(|claim| claim.rank.is_some()) {
+                let excluded = holders.iter().any(|holder| holder.conflicts(claim));
+                prop_assert!(excluded || stands_before(&waiters, claim), "{claim:?} could go: {lock:?}");
+            }
+        }
+    }
+}
+
+// ---- attributes ----------------------------------------------------------------------------------------------------
+
+type Values = BTreeMap<AttributeName, Value>;
+
+fn apply(values: &mut Values, delta: &Delta) {
+    for Change { name, value } in delta.changes() {
+        match value {
+            Some(value) => drop(values.insert(name.clone(), value.clone())),
+            None => drop(values.remove(name)),
+        }
+    }
+}
+
+fn values_of(record: &Record) -> Values {
+    let values = record.attributes().iter();
+    values
+        .filter_map(|own| Some((own.name.clone(), own.value.clone()?)))
+        .collect()
+}
+
+fn delta(names: usize) -> impl Strategy<Value = Delta> {
+    let value = prop_oneof![
+        2 => Just(None),
+        3 => vec(any::<u8>(), 0..4).prop_map(|bytes| Some(Value::from(bytes))),
+    ];
+    let change = (0..names, value).prop_map(|(name, value)| Change {
+        name: words::attribute(&format!("n{name}")),
+        value,
+    });
+    vec(change, 1..8).prop_map(|changes| changes.into_iter().collect())
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    /// Whatever version a process has, what `state_since` sends brings it to the record's state.
+    #[test]
+    fn state_brings_any_version_up_to_date(deltas in vec(delta(40), 1..25)) {
+        let mut record = Record::default();
+        let mut history = vec![(Version::NONE, Values::new())];
+        for (at, delta) in deltas.iter().enumerate() {
+            let mut values = history.last().expect("never empty").1.clone();
+            apply(&mut values, delta);
+            let bytes = values.iter().map(|(name, value)| name.as_bytes().len() + value.len()).sum::<usize>();
+            prop_assert_eq!(record.size_with(delta), (bytes, values.len()));
+
+            let version = Version(Stamp { epoch: 1, sequence: 1 + at as u64 });
+            record.apply(delta, version);
+            history.push((version, values.clone()));
+            prop_assert_eq!(values_of(&record), values.clone());
+            let removed = record.attributes().iter().filter(|own| own.value.is_none()).count();
+            prop_assert!(removed <= REMOVED_MAX);
+
+            for (known, old) in &history {
+                let mut copy = old.clone();
+                match record.state_since(Some(*known)) {
+                    State::Unchanged => prop_assert_eq!(*known, record.head.version),
+                    State::Delta(delta) => apply(&mut copy, &delta),
+                    State::Full(delta) => {
+                        copy.clear();
+                        apply(&mut copy, &delta);
+                    }
+                }
+                prop_assert_eq!(&copy, &values, "from {:?}", known);
+            }
+            prop_assert!(matches!(record.state_since(None), State::Full(_)));
+        }
+    }
+
+    /// The last change of an attribute counts, and a delta is sorted.
+    #[test]
+    fn delta_keeps_the_last_change(changes in vec((0_usize..6, any::<Option<u8>>()), 0..20)) {
+        let mut model = BTreeMap::new();
+        let mut delta = Delta::default();
+        for (name, value) in changes {
+            let (name, value) = (words::attribute(&format!("n{name}")), value.map(|byte| Value::from(vec![byte])));
+            model.insert(name.clone(), value.clone());
+            delta.set(name, value);
+        }
+        let model: Vec<Change> = model.into_iter().map(|(name, value)| Change { name, value }).collect();
+        prop_assert_eq!(delta.changes(), &model[..]);
+    }
+}
+
+// ---- the store and two processes -----------------------------------------------------------------------------------
+
+const SESSIONS: [&str; 2] = ["s", "r"];
+const NODES: [&str; 2] = ["p", "q"];
+
+fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(words).prop_map(str::to_owned)
+}
+
+fn a_session() -> impl Strategy<Value = SessionId> {
+    prop::sample::select(&SESSIONS[..]).prop_map(words::session)
+}
+
+fn a_name() -> impl Strategy<Value = AttributeName> {
+    prop::sample::select(&["a", "b"][..]).prop_map(words::attribute)
+}
+
+fn some_names() -> impl Strategy<Value = Names> {
+    let both = vec![words::attribute("b"), words::attribute("a")];
+    prop_oneof![
+        5 => a_name().prop_map(Names::One),
+        2 => Just(Names::Many(both)),
+        2 => Just(Names::All),
+    ]
+}
+
+fn a_call() -> impl Strategy<Value = Call> {
+    let patience = prop_oneof![4 => Just(Patience::Wait), 1 => Just(Patience::Try)];
+    // Whatever is written is replaced by a number that is larger than all before.
+    let value = prop_oneof![6 => Just(Some(Value::new())), 1 => Just(None)];
+    prop_oneof![
+        10 => (some_names(), patience).prop_map(|(names, patience)| Call::Lock {
+            names,
+            patience,
+            until: Time(WAIT_MS),
+        }),
+        1 => Just(Call::Abandon),
+        6 => (a_name(), value).prop_map(|(name, value)| Call::Write { name, value }),
+        8 => some_names().prop_map(Call::Unlock),
+        1 => some_names().prop_map(Call::Discard),
+        2 => Just(Call::Commit),
+        1 => Just(Call::Destroy),
+        1 => a_session().prop_map(Call::Rename),
+    ]
+}
+
+fn an_op() -> impl Strategy<Value = Op> {
+    let fate = || {
+        prop_oneof![
+            16 => Just(Fate::Arrives), 1 => Just(Fate::Lost), 1 => Just(Fate::Twice), 1 => Just(Fate::Late),
+        ]
+    };
+    let node = || one_of(&NODES);
+    prop_oneof![
+        24 => (node(), 1_u64..3, a_session(), a_call())
+            .prop_map(|(node, thread, session, call)| Op::Thread(node, thread, session, call)),
+        20 => (node(), fate()).prop_map(|(node, fate)| Op::Send(node, fate)),
+        20 => (node(), fate()).prop_map(|(node, fate)| Op::Get(node, fate)),
+        1 => node().prop_map(Op::Cut),
+        3 => node().prop_map(Op::Connect),
+        1 => node().prop_map(Op::Crash),
+        1 => Just(Op::StoreCrash),
+        1 => (node(), a_session()).prop_map(|(node, session)| Op::Release(node, session)),
+        1 => (node(), a_session()).prop_map(|(node, session)| Op::Forget(node, session)),
+        1 => a_session().prop_map(Op::StoreRecall),
+        4 => prop_oneof![Just(100_u64), Just(1_000), Just(2_000), Just(3_500)].prop_map(Op::Wait),
+        3 => node().prop_map(Op::Tick),
+        2 => Just(Op::StoreTick),
+    ]
+}
+
+/// A world and what must be remembered of it to judge it.
+struct Judge {
+    world: World,
+    /// The next value that is written.
+    next: u64,
+    /// Threads that wait for the answer to a lock, and where.
+    pending: BTreeMap<(String, u64), SessionId>,
+    /// Threads that wait for the answer to something else.
+    blocked: BTreeSet<(String, u64)>,
+    /// The values of every version that was ever durable.
+    history: BTreeMap<Version, Values>,
+    /// What a process gave back under a token.
+    given_back: BTreeMap<Token, Values>,
+    /// The last durable value of each attribute, removed or not.
+    last: BTreeMap<SessionId, Values>,
+    script: Vec<Op>,
+}
+
+impl Judge {
+    fn new(setup: Setup) -> Self {
+        let world = World::connected(setup, &NODES);
+        let history = BTreeMap::from([(Version::NONE, Values::new())]);
+        Self {
+            world,
+            next: 0,
+            pending: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            history,
+            given_back: BTreeMap::new(),
+            last: BTreeMap::new(),
+            script: Vec::new(),
+        }
+    }
+
+    /// Plays one operation, unless a waiting thread would have to do it.
+    fn play(&mut self, mut op: Op) -> Result<(), TestCaseError> {
+        let releases = self.release_in(&op);
+        match &mut op {
+            Op::Thread(node, thread, session, call) => {
+                let key = (node.clone(), *thread);
+                let waits = self.pending.get(&key);
+                match call {
+                    Call::Abandon if waits == Some(session) => {}
+                    _ if waits.is_some() || self.blocked.contains(&key) => return Ok(()),
+                    Call::Abandon => return Ok(()),
+                    Call::Write {
+                        value: Some(value), ..
+                    } => {
+                        self.next += 1;
+                        *value = Value::from(format!("{:06}", self.next));
+                    }
+                    Call::Lock { .. } => {
+                        self.pending.insert(key, session.clone());
+                    }
+                    Call::Commit | Call::Destroy | Call::Rename(_) => {
+                        self.blocked.insert(key);
+                    }
+                    _ => {}
+                }
+            }
+            Op::Crash(node) => {
+                self.pending.retain(|(own, _), _| own != node);
+                self.blocked.retain(|(own, _)| own != node);
+            }
+            Op::Connect(node) if self.world.node(node).process.has_left() => return Ok(()),
+            _ => {}
+        }
+        self.script.push(op.clone());
+        self.world.play(&op);
+        self.judge(releases)
+    }
+
+    /// The session and token of a release that is about to be accepted.
+    fn release_in(&self, op: &Op) -> Option<(SessionId, Token)> {
+        let Op::Send(node, Fate::Arrives | Fate::Twice) = op else {
+            return None;
+        };
+        let node = self.world.node(node);
+        let Some(Packet::Message(link, ToStore::Release { session, token, .. })) =
+            node.to_store.front()
+        else {
+            return None;
+        };
+        let is_current = self.world.store.peer(&node.name)?.link() == Some(*link)
+            && self
+                .world
+                .store
+                .session(session)?
+                .is_held(&node.name, *token);
+        is_current.then(|| (session.clone(), *token))
+    }
+
+    fn judge(&mut self, released: Option<(SessionId, Token)>) -> Result<(), TestCaseError> {
+        for invariant in invariant::of_store() {
+            prop_assert!((invariant.holds)(&self.world.store), "{}", invariant.name);
+        }
+        for node in &self.world.nodes {
+            for invariant in invariant::of_process() {
+                prop_assert!((invariant.holds)(&node.process), "{}", invariant.name);
+            }
+        }
+        for seen in std::mem::take(&mut self.world.seen) {
+            match seen {
+                Seen::Process(at, _, out) => self.judge_answers(at, &out)?,
+                Seen::Store(_, out) => self.judge_updates(&out)?,
+            }
+        }
+        self.judge_records()?;
+        self.judge_copies()?;
+        if let Some((session, token)) = released {
+            let durable = self
+                .world
+                .records
+                .get(&session)
+                .map(values_of)
+                .unwrap_or_default();
+            if let Some(given) = self.given_back.get(&token) {
+                prop_assert_eq!(
+                    &durable,
+                    given,
+                    "what was given back under {} is durable",
+                    token
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Each lock is answered exactly once.
+    fn judge_answers(&mut self, at: usize, out: &[process::Output]) -> Result<(), TestCaseError> {
+        for output in out {
+            let process::Output::Answer {
+                thread,
+                session,
+                answer,
+            } = output
+            else {
+                continue;
+            };
+            let key = (self.world.nodes[at].label.clone(), thread.0);
+            if !matches!(answer, Answer::Locked(_)) {
+                self.blocked.remove(&key);
+            }
+            match answer {
+                Answer::Locked(_) => {
+                    let asked = self.pending.remove(&key);
+                    prop_assert_eq!(asked.as_ref(), Some(session), "{:?} has not asked", key);
+                }
+                // A thread that is poisoned while it waits for a further attribute does not wait any more.
+                Answer::Refused(_) | Answer::Poisoned(_)
+                    if self.pending.get(&key) == Some(session) =>
+                {
+                    self.pending.remove(&key);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A durable value never gives way to an older one: no write of a fenced grant is accepted, none comes twice.
+    fn judge_updates(&mut self, out: &[Output]) -> Result<(), TestCaseError> {
+        for output in out {
+            match output {
+                Output::Persist(Update::Put { session, delta, .. }) => {
+                    let last = self.last.entry(session.clone()).or_default();
+                    for Change { name, value } in delta.changes() {
+                        let Some(value) = value else { continue };
+                        let old = last.insert(name.clone(), value.clone());
+                        // Numbers of one length, that grow with every write of any thread.
+                        prop_assert!(
+                            old.is_none_or(|old| old <= value),
+                            "{} of {} goes back",
+                            name,
+                            session
+                        );
+                    }
+                }
+                Output::Persist(Update::Remove { session }) => drop(self.last.remove(session)),
+                Output::Persist(Update::Rename { from, to }) => {
+                    let last = self.last.remove(from).unwrap_or_default();
+                    self.last.insert(to.clone(), last);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The store's memory is what is durable, and a version has one content.
+    fn judge_records(&mut self) -> Result<(), TestCaseError> {
+        let durable: BTreeMap<_, _> = self.world.records.iter().collect();
+        let memory: BTreeMap<_, _> = self
+            .world
+            .store
+            .sessions()
+            .map(|(id, session)| (id, session.record()))
+            .collect();
+        prop_assert_eq!(durable.len(), memory.len());
+        for (id, record) in durable {
+            let own = memory[id];
+            prop_assert_eq!(record.attributes(), own.attributes());
+            prop_assert_eq!(record.head.version, own.head.version);
+            prop_assert_eq!(&record.head.holder, &own.head.holder);
+            let values = values_of(record);
+            let known = self
+                .history
+                .entry(record.head.version)
+                .or_insert_with(|| values.clone());
+            prop_assert_eq!(
+                &*known,
+                &values,
+                "version {} has two contents",
+                record.head.version
+            );
+        }
+        Ok(())
+    }
+
+    /// A clean copy is what was durable at its version.
+    fn judge_copies(&mut self) -> Result<(), TestCaseError> {
+        for node in &self.world.nodes {
+            for (id, session) in node.process.sessions() {
+                let slots = session.slots().iter();
+                let copy: Values = slots
+                    .filter_map(|slot| Some((slot.name.clone(), slot.value.clone()?)))
+                    .collect();
+                if let Phase::Releasing { token, .. } = session.phase() {
+                    self.given_back
+                        .entry(*token)
+                        .or_insert_with(|| copy.clone());
+                }
+                if let Some(version) = invariant::clean_version(session) {
+                    let durable = self.history.get(&version);
+                    prop_assert_eq!(
+                        Some(&copy),
+                        durable,
+                        "{} has {} of {}",
+                        node.label,
+                        version,
+                        id
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No more faults: everything arrives, threads that are inside and do not wait leave, timers fire in time. Then
+    /// nobody may wait any more.
+    fn heal(&mut self) -> Result<(), TestCaseError> {
+        for node in NODES {
+            if self.world.node(node).process.connection() == Connection::Down {
+                self.play(Op::Connect(node.to_owned()))?;
+            }
+        }
+        for _ in 0..24 {
+            self.deliver()?;
+            self.leave()?;
+            self.deliver()?;
+            self.play(Op::Wait(500))?;
+            for node in NODES {
+                self.play(Op::Tick(node.to_owned()))?;
+                if self.world.node(node).process.connection() == Connection::Down {
+                    self.play(Op::Connect(node.to_owned()))?;
+                }
+            }
+            self.play(Op::StoreTick)?;
+        }
+        self.deliver()?;
+        prop_assert!(self.pending.is_empty(), "still waiting: {:?}", self.pending);
+        prop_assert!(
+            self.blocked.is_empty(),
+            "still without an answer: {:?}",
+            self.blocked
+        );
+        for (id, session) in self.world.store.sessions() {
+            prop_assert_eq!(session.lock().waiting(), 0, "{}", id);
+            prop_assert!(session.recall().is_none(), "{} is still recalled", id);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..3_000 {
+            let is_quiet =
+                |node: &support::Node| node.to_store.is_empty() && node.to_process.is_empty();
+            if self.world.nodes.iter().all(is_quiet) {
+                return Ok(());
+            }
+            for node in NODES {
+                self.play(Op::Send(node.to_owned(), Fate::Arrives))?;
+                self.play(Op::Get(node.to_owned(), Fate::Arrives))?;
+            }
+        }
+        Err(TestCaseError::fail("the machines do not come to rest"))
+    }
+
+    fn leave(&mut self) -> Result<(), TestCaseError> {
+        let mut calls = Vec::new();
+        for node in &self.world.nodes {
+            for (id, session) in node.process.sessions() {
+                let waits = |thread: ThreadId| {
+                    let key = (node.label.clone(), thread.0);
+                    self.pending.contains_key(&key) || self.blocked.contains(&key)
+                };
+                for claim in session
+                    .lock()
+                    .holders()
+                    .iter()
+                    .filter(|claim| !waits(claim.thread))
+                {
+                    let name = |place: &u32| session.slots()[*place as usize].name.clone();
+                    let names = match &claim.wanted {
+                        Wanted::All => Names::All,
+                        Wanted::One(place) => Names::One(name(place)),
+                        Wanted::Many(places) => Names::Many(places.iter().map(name).collect()),
+                    };
+                    calls.push(Op::Thread(
+                        node.label.clone(),
+                        claim.thread.0,
+                        id.clone(),
+                        Call::Unlock(names),
+                    ));
+                }
+                for (thread, _) in session.poisoned() {
+                    let call = Call::Unlock(Names::One(words::attribute("zz")));
+                    calls.push(Op::Thread(node.label.clone(), thread.0, id.clone(), call));
+                }
+            }
+        }
+        calls.into_iter().try_for_each(|op| self.play(op))
+    }
+}
+
+fn small(turns: u8, keeps_base: bool) -> Setup {
+    let mut setup = Setup::default();
+    setup.store.recall_ms = 4_000;
+    setup.store.turns = turns;
+    setup.process.keeps_base = keeps_base;
+    setup
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    /// Any schedule of calls, messages, faults and timers keeps every promise, and after the faults nobody waits.
+    #[test]
+    fn schedules_keep_every_promise(
+        ops in vec(an_op(), 1..160),
+        turns in prop_oneof![Just(0_u8), Just(2)],
+        keeps_base in any::<bool>(),
+    ) {
+        let mut judge = Judge::new(small(turns, keeps_base));
+        let verdict = ops.into_iter().try_for_each(|op| judge.play(op)).and_then(|()| judge.heal());
+        if let Err(why) = verdict {
+            let script: Vec<String> = judge.script.iter().map(ToString::to_string).collect();
+            return Err(TestCaseError::fail(format!("{why}\nafter the script\n{}\n", script.join("\n"))));
+        }
+    }
+}
+
+// ---- untrusted bytes -----------------------------------------------------------------------------------------------
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    prop_oneof![
+        12 => (0_u64..3, 0_u64..14).prop_map(|(epoch, sequence)| Stamp { epoch, sequence }),
+        1 => Just(Stamp { epoch: u64::MAX, sequence: u64::MAX }),
+    ]
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![12 => 0_u64..6, 1 => Just(u64::MAX)]
+}
+
+fn any_session() -> impl Strategy<Value = SessionId> {
+    prop::sample::select(&["s", "r", "t"][..]).prop_map(words::session)
+}
+
+fn any_hold() -> impl Strategy<Value = Hold> {
+    (any_session(), stamp()).prop_map(|(session, token)| Hold {
+        session,
+        token: Token(token),
+    })
+}
+
+fn any_patience() -> impl Strategy<Value = Patience> {
+    prop_oneof![Just(Patience::Wait), Just(Patience::Try)]
+}
+
+fn any_wish() -> impl Strategy<Value = Wish> {
+    (
+        any_session(),
+        number(),
+        prop::option::of(stamp()),
+        any_patience(),
+        prop::option::of(stamp()),
+    )
+        .prop_map(|(session, request, known, patience, ticket)| Wish {
+            session,
+            request: Request(request),
+            known: known.map(Version),
+            patience,
+            ticket: ticket.map(Ticket),
+        })
+}
+
+fn any_write() -> impl Strategy<Value = (SessionId, Token, Version, Delta)> {
+    (
+        any_session(),
+        stamp(),
+        stamp(),
+        prop_oneof![Just(Delta::default()), delta(4)],
+    )
+        .prop_map(|(session, token, base, delta)| (session, Token(token), Version(base), delta))
+}
+
+fn any_to_store() -> impl Strategy<Value = ToStore> {
+    let hello = (
+        number(),
+        number(),
+        vec(any_hold(), 0..4),
+        vec(any_wish(), 0..4),
+    )
+        .prop_map(|(incarnation, sent, holds, waits)| ToStore::Hello {
+            incarnation: Incarnation(incarnation),
+            sent: Time(sent),
+            holds,
+            waits,
+        });
+    let release = (any_write(), prop::option::of(number()), number()).prop_map(
+        |((session, token, base, delta), requeue, idle_ms)| ToStore::Release {
+            session,
+            token,
+            base,
+            delta,
+            requeue: requeue.map(Request),
+            idle_ms,
+        },
+    );
+    let busy =
+        (any_hold(), 0_u32..3, vec(any_session(), 0..4)).prop_map(|(hold, inside, blocked_on)| {
+            ToStore::Busy {
+                session: hold.session,
+                token: hold.token,
+                inside,
+                blocked_on,
+            }
+        });
+    prop_oneof![
+        2 => hello,
+        1 => number().prop_map(|sent| ToStore::KeepAlive { sent: Time(sent) }),
+        6 => any_wish().prop_map(ToStore::Acquire),
+        2 => (any_session(), number())
+            .prop_map(|(session, request)| ToStore::Cancel { session, request: Request(request) }),
+        3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit { session, token, base, delta }),
+        3 => release,
+        2 => busy,
+        1 => any_hold().prop_map(|Hold { session, token }| ToStore::Destroy { session, token }),
+        1 => (any_hold(), any_session())
+            .prop_map(|(Hold { session, token }, to)| ToStore::Rename { session, token, to }),
+        1 => Just(ToStore::Goodbye),
+    ]
+}
+
+/// What happens to a store: a message of anybody, with or without the right token, or the clock.
+#[derive(Clone, Debug)]
+enum ToTheStore {
+    Message(u8, Option<Link>, ToStore),
+    /// As `Message`, with the token and the base that are current, so that something happens.
+    Right(u8, ToStore),
+    Disconnected(u8, Link),
+    Recall(SessionId),
+    Wait(u64),
+    Restart,
+}
+
+fn any_link() -> impl Strategy<Value = Link> {
+    (number(), number()).prop_map(|(incarnation, number)| Link {
+        incarnation: Incarnation(incarnation),
+        number,
+    })
+}
+
+fn to_the_store() -> impl Strategy<Value = ToTheStore> {
+    prop_oneof![
+        10 => (0_u8..3, prop::option::weighted(0.2, any_link()), any_to_store())
+            .prop_map(|(who, link, message)| ToTheStore::Message(who, link, message)),
+        8 => (0_u8..3, any_to_store()).prop_map(|(who, message)| ToTheStore::Right(who, message)),
+        1 => (0_u8..3, any_link()).prop_map(|(who, link)| ToTheStore::Disconnected(who, link)),
+        1 => any_session().prop_map(ToTheStore::Recall),
+        3 => prop_oneof![Just(10_u64), Just(1_000), Just(12_000)].prop_map(ToTheStore::Wait),
+        1 => Just(ToTheStore::Restart),
+    ]
+}
+
+/// The token and version of the session, if it is held.
+fn current(store: &Store, id: &SessionId) -> Option<(Token, Version)> {
+    let head = &store.session(id)?.record().head;
+    Some((head.holder.as_ref()?.token, head.version))
+}
+
+/// `message` with the token and base that are current.
+fn put_right(store: &Store, mut message: ToStore) -> ToStore {
+    match &mut message {
+        ToStore::Commit {
+            session,
+            token,
+            base,
+            ..
+        }
+        | ToStore::Release {
+            session,
+            token,
+            base,
+            ..
+        } => {
+            if let Some(current) = current(store, session) {
+                (*token, *base) = current;
+            }
+        }
+        ToStore::Busy { session, token, .. }
+        | ToStore::Destroy { session, token }
+        | ToStore::Rename { session, token, .. } => {
+            if let Some((own, _)) = current(store, session) {
+                *token = own;
+            }
+        }
+        ToStore::Hello { holds, .. } => {
+            for hold in holds {
+                if let Some((own, _)) = current(store, &hold.session) {
+                    hold.token = own;
+                }
+            }
+        }
+        _ => {}
+    }
+    message
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// Nothing that a process may send makes the store panic or break an invariant; what is durable is what it has.
+    #[test]
+    fn store_survives_garbage(inputs in vec(to_the_store(), 1..80)) {
+        let mut settings = StoreSettings { turns: 1, time_to_live_ms: Some(20_000), ..StoreSettings::default() };
+        settings.limits.waiters_max = 1;
+        settings.limits.processes_max = 2;
+        settings.limits.attributes_max = 3;
+        settings.limits.grants_max = 2;
+        let settings = Settings::new(settings);
+        let names = ["p", "q", "x"].map(ProcessId::from_static);
+        let (mut records, mut epoch, mut now) = (Records::default(), 1, Time::ZERO);
+        let mut store = Store::recover(settings.clone(), epoch, &records, now);
+        for input in inputs {
+            let link_of = |who: u8| store.peer(&names[who as usize]).and_then(|peer| peer.link());
+            let process = |who: u8| names[who as usize].clone();
+            let mut out = Vec::new();
+            let inputs = match input {
+                ToTheStore::Message(who, link, message) => {
+                    let link = link.or_else(|| link_of(who)).unwrap_or_default();
+                    vec![store::Input::Message { process: process(who), link, message }]
+                }
+                ToTheStore::Right(who, message) => {
+                    let link = link_of(who).unwrap_or_default();
+                    let message = put_right(&store, message);
+                    vec![store::Input::Message { process: process(who), link, message }]
+                }
+                ToTheStore::Disconnected(who, link) => {
+                    vec![store::Input::Disconnected { process: process(who), link }]
+                }
+                ToTheStore::Recall(session) => vec![store::Input::Recall(session)],
+                ToTheStore::Wait(ms) => {
+                    now = now.after(ms);
+                    let due = store.timers().filter(|(due, _)| *due <= now);
+                    due.map(|(_, timer)| store::Input::Timer(timer)).collect()
+                }
+                ToTheStore::Restart => {
+                    epoch += 1;
+                    store = Store::recover(settings.clone(), epoch, &records, now);
+                    invariant::assert_store(&store);
+                    vec![]
+                }
+            };
+            for input in inputs {
+                store.step(now, input, &mut out);
+                invariant::assert_store(&store);
+            }
+            for output in &out {
+                if let Output::Persist(update) = output {
+                    records.apply(update);
+                }
+            }
+            let durable: Vec<_> = records.iter().map(|(id, record)| (id, record.attributes(), &record.head.holder)).collect();
+            let own = store.sessions().map(|(id, session)| (id, session.record().attributes(), &session.record().head.holder));
+            prop_assert_eq!(durable, own.collect::<Vec<_>>());
+        }
+    }
+}
+
+fn any_refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        Just(Refusal::WouldBlock),
+        Just(Refusal::Cancelled),
+        Just(Refusal::Deadline),
+        vec(any_session(), 0..3).prop_map(|cycle| Refusal::Deadlock { cycle }),
+        Just(Refusal::Limit(Limited::Waiters)),
+        Just(Refusal::Gone),
+        Just(Refusal::NotHeld),
+    ]
+}
+
+fn any_notice() -> impl Strategy<Value = Notice> {
+    let reason =
+        prop::sample::select(&[Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator][..]);
+    (reason, number()).prop_map(|(reason, deadline_ms)| Notice {
+        reason,
+        deadline_ms,
+    })
+}
+
+fn any_granted() -> impl Strategy<Value = ToProcess> {
+    let state = prop_oneof![
+        1 => Just(State::Unchanged),
+        1 => delta(4).prop_map(State::Delta),
+        2 => delta(4).prop_map(State::Full),
+    ];
+    (
+        any_hold(),
+        number(),
+        stamp(),
+        state,
+        prop::option::of(any_notice()),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(hold, request, version, state, recall, give_back)| ToProcess::Granted {
+                session: hold.session,
+                request: Request(request),
+                token: hold.token,
+                version: Version(version),
+                state,
+                recall,
+                give_back,
+            },
+        )
+}
+
+fn any_to_process() -> impl Strategy<Value = ToProcess> {
+    let welcome =
+        (number(), number(), vec(any_hold(), 0..4)).prop_map(|(sent, lease_ms, holds)| {
+            ToProcess::Welcome {
+                sent: Time(sent),
+                lease_ms,
+                holds,
+            }
+        });
+    let alive = (number(), number(), vec((any_hold(), any_notice()), 0..3)).prop_map(
+        |(sent, lease_ms, recalls)| ToProcess::Alive {
+            sent: Time(sent),
+            lease_ms,
+            recalls,
+        },
+    );
+    prop_oneof![
+        3 => welcome,
+        1 => alive,
+        6 => any_granted(),
+        1 => (any_session(), number(), stamp()).prop_map(|(session, request, ticket)| ToProcess::Queued {
+            session, request: Request(request), ticket: Ticket(ticket) }),
+        3 => (any_hold(), any_notice()).prop_map(|(hold, notice)| ToProcess::Recall { hold, notice }),
+        2 => (any_hold(), stamp(), stamp()).prop_map(|(hold, base, version)| ToProcess::Committed {
+            session: hold.session, token: hold.token, base: Version(base), version: Version(version) }),
+        2 => (any_hold(), prop::option::of(stamp())).prop_map(|(hold, version)| ToProcess::Released {
+            session: hold.session, token: hold.token, version: version.map(Version) }),
+        1 => any_hold().prop_map(|hold| ToProcess::Revoked {
+            session: hold.session, token: hold.token, why: Revocation::Fenced }),
+        2 => (any_session(), number(), any_refusal()).prop_map(|(session, request, why)| ToProcess::Refused {
+            session, request: Request(request), why }),
+        1 => any_hold().prop_map(|hold| ToProcess::NotRenamed {
+            session: hold.session, token: hold.token, why: Refusal::IdTaken }),
+        1 => (any_hold(), prop::option::of(any_session())).prop_map(|(hold, renamed)| ToProcess::Gone {
+            session: hold.session, token: hold.token, renamed }),
+        1 => prop::sample::select(&[ToProcess::LeaseEnded, ToProcess::Superseded, ToProcess::Full][..]),
+    ]
+}
+
+/// What happens to a process.
+#[derive(Clone, Debug)]
+enum ToTheProcess {
+    Connected,
+    Message(Option<Link>, ToProcess),
+    /// As `Message`, with the request or the token that is current.
+    Right(ToProcess),
+    Call(u64, SessionId, Call),
+    Release(SessionId),
+    Forget(SessionId),
+    Wait(u64),
+    Shutdown,
+}
+
+fn to_the_process() -> impl Strategy<Value = ToTheProcess> {
+    prop_oneof![
+        2 => Just(ToTheProcess::Connected),
+        6 => (prop::option::weighted(0.1, any_link()), any_to_process())
+            .prop_map(|(link, message)| ToTheProcess::Message(link, message)),
+        10 => any_to_process().prop_map(ToTheProcess::Right),
+        10 => (1_u64..4, any_session(), a_call())
+            .prop_map(|(thread, session, call)| ToTheProcess::Call(thread, session, call)),
+        1 => any_session().prop_map(ToTheProcess::Release),
+        1 => any_session().prop_map(ToTheProcess::Forget),
+        2 => prop_oneof![Just(10_u64), Just(3_000)].prop_map(ToTheProcess::Wait),
+        1 => prop_oneof![9 => Just(ToTheProcess::Wait(0)), 1 => Just(ToTheProcess::Shutdown)],
+    ]
+}
+
+/// `message` with the request or token that the process waits for an answer to.
+fn answered(process: &Process, mut message: ToProcess) -> ToProcess {
+    let phase = |id: &SessionId| process.session(id).map(process::Session::phase);
+    let fit = |id: &SessionId, own: &mut Token| match phase(id) {
+        Some(Phase::Held(grant)) => *own = grant.token,
+        Some(Phase::Releasing { token, .. }) => *own = *token,
+        _ => {}
+    };
+    match &mut message {
+        ToProcess::Granted {
+            session, request, ..
+        }
+        | ToProcess::Queued {
+            session, request, ..
+        }
+        | ToProcess::Refused {
+            session, request, ..
+        } => match phase(session) {
+            Some(Phase::Wanted { request: own, .. } | Phase::Cancelling { request: own }) => {
+                *request = *own
+            }
+            Some(Phase::Releasing {
+                requeue: Some(own), ..
+            }) => *request = *own,
+            _ => {}
+        },
+        ToProcess::Recall { hold, .. } => fit(&hold.session, &mut hold.token),
+        ToProcess::Committed {
+            session,
+            token,
+            base,
+            ..
+        } => {
+            fit(session, token);
+            if let Some(commit) = process.session(session).and_then(process::Session::commit) {
+                *base = commit.base;
+            }
+        }
+        ToProcess::Released { session, token, .. }
+        | ToProcess::Revoked { session, token, .. }
+        | ToProcess::NotRenamed { session, token, .. }
+        | ToProcess::Gone { session, token, .. } => fit(session, token),
+        ToProcess::Welcome {
+            holds, lease_ms, ..
+        } => {
+            *lease_ms = 10_000;
+            holds
+                .iter_mut()
+                .for_each(|hold| fit(&hold.session, &mut hold.token));
+        }
+        _ => {}
+    }
+    message
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// Nothing that a store may send, and nothing that threads may call, makes a process panic or break an invariant.
+    #[test]
+    fn process_survives_garbage(inputs in vec(to_the_process(), 1..80)) {
+        let mut settings = ProcessSettings::default();
+        settings.limits.threads_max = 2;
+        settings.limits.attributes_max = 1;
+        let mut process = Process::new(Settings::new(settings), Incarnation(1));
+        let mut now = Time::ZERO;
+        let mut out = Vec::new();
+        for input in [ToTheProcess::Connected].into_iter().chain(inputs) {
+            let link = match process.connection() {
+                Connection::Greeting(link) | Connection::Up(link) => link,
+                Connection::Down => Link::default(),
+            };
+            let inputs = match input {
+                ToTheProcess::Connected => vec![process::Input::Connected],
+                ToTheProcess::Message(other, message) => {
+                    vec![process::Input::Message { link: other.unwrap_or(link), message }]
+                }
+                ToTheProcess::Right(message) => {
+                    vec![process::Input::Message { link, message: answered(&process, message) }]
+                }
+                ToTheProcess::Call(thread, session, mut call) => {
+                    if let Call::Lock { until, .. } = &mut call {
+                        *until = now.after(5_000);
+                    }
+                    vec![process::Input::Thread { thread: ThreadId(thread), session, call }]
+                }
+                ToTheProcess::Release(session) => vec![process::Input::Release(session)],
+                ToTheProcess::Forget(session) => vec![process::Input::Forget(session)],
+                ToTheProcess::Shutdown => vec![process::Input::Shutdown],
+                ToTheProcess::Wait(ms) => {
+                    now = now.after(ms);
+                    let due = process.timers().filter(|(due, _)| *due <= now);
+                    due.map(|(_, timer)| process::Input::Timer(timer)).collect()
+                }
+            };
+            for input in inputs {
+                process.step(now, input, &mut out);
+                invariant::assert_process(&process);
+            }
+            out.clear();
+        }
+    }
+}
+
+/// The names of invariants are unique: a verdict names one thing.
+#[test]
+fn invariants_have_names_of_their_own() {
+    let names = invariant::STORE
+        .iter()
+        .chain(&invariant::PROCESS)
+        .map(|(name, _)| *name);
+    let all: Vec<_> = names.collect();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+}
