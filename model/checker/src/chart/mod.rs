@@ -9,7 +9,7 @@
 //! - [`mermaid`]: for an issue or a pull request, where the host renders it.
 //! - [`json`]: for every other tool; [`from_json`] reads it back.
 //!
-//! All but JSON see a chart through [`lines`], where a message that arrives at once has become one arrow. Absent on
+//! All but JSON see a chart through `lines`, where a message that arrives at once has become one arrow. Absent on
 //! purpose: colours or shapes chosen by the caller, and any limit on the number of lanes or rows. A chart is data, so
 //! a nonsensical one (a lane that does not exist, an arrival before its sending) is drawn as well as it can be, and
 //! nothing here panics.

@@ -20,7 +20,7 @@ struct Inner<T> {
     value: T,
 }
 
-/// See the [module](self).
+/// See the top of this file.
 pub struct Shared<T>(Arc<Inner<T>>);
 
 impl<T: Numbered + Hash> Shared<T> {

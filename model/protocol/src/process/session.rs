@@ -163,7 +163,7 @@ pub(crate) struct Returning {
     pub(crate) is_answered: bool,
 }
 
-/// One session inside a process. See the [module](self).
+/// One session inside a process: what the top of this file describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Session {
     pub(crate) phase: Phase,
