@@ -9,6 +9,7 @@
 //! drawn again. Times are constant where timers may fire at any time; in the universe with clocks they are kept relative
 //! to their clock, which stands still while everything else is moved back.
 
+use super::bitset::BitSet;
 use crate::universe::Universe;
 use smallvec::SmallVec;
 use tenure_protocol::renumber::Numbers;
@@ -38,6 +39,16 @@ const KIND: u64 = 0xf << 60;
 /// Kind and owner.
 const ROW: u64 = 0xff << 56;
 
+/// What a number counts. Numbers are ranked within their run: stamps of an epoch, incarnations of a process, connections of an
+/// incarnation, requests of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    Stamp,
+    Incarnation,
+    Link,
+    Request,
+}
+
 impl Number {
     fn new(row: u64, high: u64, low: u64) -> Self {
         assert!(
@@ -47,15 +58,25 @@ impl Number {
         Self(row | high << 32 | low)
     }
 
-    fn kind(self) -> u64 {
-        self.0 & KIND
+    pub(super) fn kind(self) -> Run {
+        match self.0 & KIND {
+            STAMP => Run::Stamp,
+            INCARNATION => Run::Incarnation,
+            LINK => Run::Link,
+            _ => Run::Request,
+        }
+    }
+
+    /// The index of the process whose number it is.
+    pub(super) fn owner(self) -> usize {
+        (self.0 >> 56 & 0xf) as usize
     }
 
     fn row(self) -> u64 {
         self.0 & ROW
     }
 
-    fn high(self) -> u64 {
+    pub(super) fn high(self) -> u64 {
         self.0 >> 32 & 0xff_ffff
     }
 
@@ -64,7 +85,7 @@ impl Number {
         self.0 >> 32
     }
 
-    fn low(self) -> u64 {
+    pub(super) fn low(self) -> u64 {
         self.0 & 0xffff_ffff
     }
 }
@@ -99,6 +120,7 @@ pub(super) struct Lister {
     listed: SmallVec<[Number; 16]>,
     /// The counters of the part: they take the largest number below them.
     counters: SmallVec<[Number; 2]>,
+    bits: BitSet,
 }
 
 impl Lister {
@@ -112,12 +134,19 @@ impl Lister {
             times,
             listed: SmallVec::new(),
             counters: SmallVec::new(),
+            bits: BitSet::default(),
         }
     }
 
     pub(super) fn finish(&mut self) {
         self.listed.sort_unstable();
         self.listed.dedup();
+        self.listed
+            .iter()
+            .for_each(|number| self.bits.insert(*number));
+        self.counters
+            .iter()
+            .for_each(|counter| self.bits.insert_epoch(*counter));
     }
 
     fn normal(&self, time: &mut Time) {
@@ -188,6 +217,16 @@ impl Numbers for Lister {
     }
 }
 
+/// Whether a state of these parts is in canonical form.
+pub(super) fn is_canonical<'a>(parts: impl Iterator<Item = &'a Lister> + Clone) -> bool {
+    let mut bits = BitSet::default();
+    parts.clone().for_each(|part| bits.unite(&part.bits));
+    bits.is_canonical()
+        && parts
+            .flat_map(|part| &part.counters)
+            .all(|counter| bits.has_counter(*counter))
+}
+
 /// What the numbers of a part become, in the order of its list, counters last.
 pub(super) type Image = SmallVec<[Number; 16]>;
 
@@ -208,19 +247,22 @@ impl Ranks {
             let stamps = part
                 .counters
                 .iter()
-                .filter(|counter| counter.kind() == STAMP);
+                .filter(|counter| counter.kind() == Run::Stamp);
             ranks.epochs.extend(stamps.map(|counter| counter.high()));
         }
         ranks.old.sort_unstable();
         ranks.old.dedup();
-        let stamps = ranks.old.iter().take_while(|number| number.kind() == STAMP);
+        let stamps = ranks
+            .old
+            .iter()
+            .take_while(|number| number.kind() == Run::Stamp);
         ranks.epochs.extend(stamps.map(|stamp| stamp.high()));
         ranks.epochs.sort_unstable();
         ranks.epochs.dedup();
         let (mut last, mut rank) = (None, 0);
         for number in &ranks.old {
             // Incarnations of one process are one sequence; others begin anew with each epoch or incarnation.
-            let sequence = if number.kind() == INCARNATION {
+            let sequence = if number.kind() == Run::Incarnation {
                 number.row()
             } else {
                 number.run()
@@ -232,10 +274,10 @@ impl Ranks {
             };
             last = Some((number.kind(), sequence));
             ranks.new.push(match number.kind() {
-                STAMP => Number::new(STAMP, ranks.epoch(number.high()), rank),
-                INCARNATION => Number::new(number.row(), rank, 0),
-                LINK => Number::new(number.row(), number.high(), rank), // The incarnation is ranked by itself.
-                _ => Number::new(number.row(), 0, rank),
+                Run::Stamp => Number::new(STAMP, ranks.epoch(number.high()), rank),
+                Run::Incarnation => Number::new(number.row(), rank, 0),
+                Run::Link => Number::new(number.row(), number.high(), rank), // The incarnation is ranked by itself.
+                Run::Request => Number::new(number.row(), 0, rank),
             });
         }
         ranks
@@ -257,7 +299,7 @@ impl Ranks {
             .checked_sub(1)
             .filter(|place| self.old[*place].run() == counter.run());
         let low = below.map_or(0, |place| self.new[place].low());
-        let high = if counter.kind() == STAMP {
+        let high = if counter.kind() == Run::Stamp {
             self.epoch(counter.high())
         } else {
             counter.high()

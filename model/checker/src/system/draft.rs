@@ -1,6 +1,6 @@
 //! A successor in the making: who steps, what that puts on the wires, and the canonical form of the result.
 
-use super::canonical::{Image, Lister, Numbered, Ranks, Shift};
+use super::canonical::{Image, Lister, Numbered, Ranks, Shift, is_canonical};
 use super::deed::{Deed, Told};
 use super::memo::Memo;
 use super::player::{Cue, Played, Player, value};
@@ -11,6 +11,7 @@ use super::{
     System, Wire,
 };
 use std::hash::Hash;
+use std::iter;
 use std::sync::Arc;
 use tenure_protocol::attributes::{Change, Head};
 use tenure_protocol::process::Connection;
@@ -518,20 +519,26 @@ impl<'a, H: Hook> Draft<'a, H> {
 fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
     let memos = &model.memos;
     let is_destroyed = state.destroyed != [Stamp::default(); 2];
-    let ranks = {
-        let mut destroyed = model.lister();
+    let destroyed = is_destroyed.then(|| {
+        let mut numbers = model.lister();
         state
             .destroyed
             .iter_mut()
-            .for_each(|stamp| destroyed.stamp(stamp));
+            .for_each(|stamp| numbers.stamp(stamp));
+        numbers.finish();
+        numbers
+    });
+    let ranks = {
         let processes = state.processes.iter().flatten().map(Shared::numbers);
         let wires = state.wires.iter().flatten().map(Shared::numbers);
-        Ranks::of(
-            [state.store.numbers(), &destroyed]
-                .into_iter()
-                .chain(processes)
-                .chain(wires),
-        )
+        let parts = iter::once(state.store.numbers())
+            .chain(&destroyed)
+            .chain(processes)
+            .chain(wires);
+        if is_canonical(parts.clone()) {
+            return state;
+        }
+        Ranks::of(parts)
     };
     renumber(&mut state.store, &ranks, &memos.stores);
     state

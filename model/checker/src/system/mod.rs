@@ -9,6 +9,7 @@
 
 mod actions;
 pub mod app;
+mod bitset;
 mod canonical;
 pub(crate) mod deed;
 mod draft;
