@@ -1,60 +1,18 @@
 //! A successor in the making: who steps, what that puts on the wires, and the canonical form of the result.
 
-use super::canonical::{Image, Lister, Numbered, Ranks, Shift, is_canonical};
+use super::canonical::{Numbered, Shift};
 use super::deed::{Deed, Told};
-use super::memo::Memo;
-use super::player::{Cue, Played, Player, value};
+use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
 use super::watch::Flaw;
-use super::{
-    ATTRIBUTES, Action, Model, PROCESSES, PROCESSES_MAX, ProcessSide, SESSIONS, Shared, StoreSide,
-    System, Wire,
-};
-use std::hash::Hash;
-use std::iter;
-use std::sync::Arc;
-use tenure_protocol::attributes::{Change, Head};
-use tenure_protocol::process::Connection;
-use tenure_protocol::renumber::Numbers;
+use super::{Action, Model, PROCESSES, PROCESSES_MAX, Shared, System, Wire};
 use tenure_protocol::store::{Input as StoreInput, Output};
-use tenure_protocol::{
-    Delta, Hook, Incarnation, Link, Process, Records, Stamp, Store, Time, ToProcess, ToStore,
-    Update, Version,
-};
+use tenure_protocol::{Hook, Link, Time, ToProcess, ToStore};
 
 /// Where the clocks stand in a universe that has some: far enough from 0 to have a past.
 pub(super) const NOW: Time = Time(100);
 
-type Actor<H> = Shared<ProcessSide<H>>;
-type Scene<H> = Shared<StoreSide<H>>;
-/// What a process is after its step, and what that caused.
-type Outcome<H> = Arc<(Actor<H>, Played)>;
-/// What the store is after its step, and what that caused.
-type Aftermath<H> = Arc<(Scene<H>, Staged)>;
-
-/// What every step that was ever taken led to.
-#[derive(Debug)]
-pub(super) struct Memos<H> {
-    played: Memo<(Actor<H>, Cue), Outcome<H>>,
-    staged: Memo<(Scene<H>, [Stamp; 2], Event), Aftermath<H>>,
-    processes: Memo<(Actor<H>, Image), Actor<H>>,
-    stores: Memo<(Scene<H>, Image), Scene<H>>,
-    wires: Memo<(Shared<Wire>, Image), Shared<Wire>>,
-}
-
-impl<H: Hook> Default for Memos<H> {
-    fn default() -> Self {
-        Self {
-            played: Memo::default(),
-            staged: Memo::default(),
-            processes: Memo::default(),
-            stores: Memo::default(),
-            wires: Memo::default(),
-        }
-    }
-}
-
-struct Draft<'a, H> {
+pub(super) struct Draft<'a, H> {
     model: &'a Model<H>,
     next: System<H>,
     /// The wires that change, taken out of the state.
@@ -82,119 +40,6 @@ impl<H: Hook> Model<H> {
             .unwrap_or(usize::MAX)
     }
 
-    fn lister(&self) -> Lister {
-        Lister::new(self.universe)
-    }
-
-    /// All processes connected, every session with all its attributes and nobody in it.
-    pub(super) fn initial(&self) -> System<H> {
-        let mut durable = Records::default();
-        let delta: Delta = ATTRIBUTES
-            .iter()
-            .take(usize::from(self.universe.attributes))
-            .map(|name| Change {
-                name: name.clone(),
-                value: Some(value(0)),
-            })
-            .collect();
-        for (index, session) in SESSIONS
-            .iter()
-            .take(usize::from(self.universe.sessions))
-            .enumerate()
-        {
-            let version = Version(Stamp {
-                epoch: 1,
-                sequence: index as u64 + 1,
-            });
-            let expires = self
-                .store_settings
-                .time_to_live_ms
-                .map(|live| self.now().0.after(live));
-            let head = Head {
-                version,
-                floor: version,
-                holder: None,
-                expires,
-            };
-            durable.apply(&Update::Put {
-                session: session.clone(),
-                head,
-                delta: delta.clone(),
-            });
-        }
-        let machine = Store::with_hook(
-            self.hook,
-            self.store_settings.clone(),
-            2,
-            &durable,
-            self.now().0,
-        );
-        if !self.universe.restarts {
-            durable = Records::default();
-        }
-        let store = Shared::new(
-            StoreSide {
-                machine,
-                durable,
-                outbox: Vec::new(),
-            },
-            self.lister(),
-        );
-        let mut state = System {
-            store,
-            processes: [const { None }; PROCESSES_MAX],
-            wires: [const { None }; PROCESSES_MAX],
-            destroyed: [Stamp::default(); 2],
-            flaw: None,
-        };
-        for index in 0..self.universe.programs.len() {
-            let machine =
-                Process::with_hook(self.hook, self.process_settings.clone(), Incarnation(1));
-            let process = index as u8;
-            let (machine, threads) = (Some(machine), Default::default());
-            let side = ProcessSide {
-                index: process,
-                machine,
-                incarnation: 1,
-                threads,
-                skew: 0,
-            };
-            let wire = Wire {
-                index: process,
-                is_open: true,
-                up: Vec::new(),
-                down: Vec::new(),
-            };
-            state.processes[index] = Some(Shared::new(side, self.lister()));
-            state.wires[index] = Some(Shared::new(wire, self.lister()));
-            state = self.successor(&state, Action::Connect { process });
-            state = self.successor(
-                &state,
-                Action::ToStore {
-                    process,
-                    place: 0,
-                    stays: false,
-                },
-            );
-            state = self.successor(
-                &state,
-                Action::ToProcess {
-                    process,
-                    place: 0,
-                    stays: false,
-                },
-            );
-        }
-        state
-    }
-
-    /// The state after a transition, in canonical form.
-    pub(super) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
-        let mut draft = Draft::new(self, state);
-        draft.take(action);
-        canonical(draft.finish(), self)
-    }
-
     /// The state after a transition, not in canonical form, and what happened.
     pub(crate) fn tell(&self, state: &System<H>, action: Action) -> Told<H> {
         let mut draft = Draft::new(self, state);
@@ -206,38 +51,10 @@ impl<H: Hook> Model<H> {
             deeds,
         }
     }
-
-    /// The same state in canonical form.
-    pub(crate) fn canonical(&self, state: System<H>) -> System<H> {
-        canonical(state, self)
-    }
-
-    fn play(&self, actor: &Actor<H>, cue: Cue) -> Arc<(Actor<H>, Played)> {
-        self.memos.played.get((actor.clone(), cue), |(actor, cue)| {
-            let Player { side, played, .. } = Player::play(self, (**actor).clone(), cue.clone());
-            Arc::new((Shared::new(side, self.lister()), played))
-        })
-    }
-
-    fn stage(
-        &self,
-        scene: &Scene<H>,
-        destroyed: [Stamp; 2],
-        event: Event,
-    ) -> Arc<(Scene<H>, Staged)> {
-        self.memos.staged.get(
-            (scene.clone(), destroyed, event),
-            |(scene, destroyed, event)| {
-                let mut side = (**scene).clone();
-                let staged = stage(self, &mut side, *destroyed, event);
-                Arc::new((Shared::new(side, self.lister()), staged))
-            },
-        )
-    }
 }
 
 impl<'a, H: Hook> Draft<'a, H> {
-    fn new(model: &'a Model<H>, state: &System<H>) -> Self {
+    pub(super) fn new(model: &'a Model<H>, state: &System<H>) -> Self {
         let mut next = state.clone();
         next.flaw = None;
         Self {
@@ -254,15 +71,14 @@ impl<'a, H: Hook> Draft<'a, H> {
         }
     }
 
-    fn take(&mut self, action: Action) {
+    pub(super) fn take(&mut self, action: Action) {
         match action {
             Action::Thread { process, thread } => self.cue(process, Cue::Run(thread)),
             Action::Abandon { process, thread } => self.cue(process, Cue::Abandon(thread)),
-            Action::ToStore {
-                process,
-                place,
-                stays,
-            } => self.store_hears(process, place.into(), stays),
+            Action::ToStore { .. } | Action::Flush | Action::StoreTimer(_) => {
+                let event = self.event_of(action).expect("the store moves");
+                self.event(event);
+            }
             Action::ToProcess {
                 process,
                 place,
@@ -301,14 +117,12 @@ impl<'a, H: Hook> Draft<'a, H> {
             Action::Shutdown { process } => self.cue(process, Cue::Shutdown),
             Action::GiveBack { process, session } => self.cue(process, Cue::GiveBack(session)),
             Action::Restart => self.restart(),
-            Action::Flush => self.event(Event::Flush),
-            Action::StoreTimer(timer) => self.event(Event::Step(StoreInput::Timer(timer.timer()))),
             Action::ProcessTimer { process, timer } => self.cue(process, Cue::Timer(timer)),
             Action::Tick { clocks } => self.tick(clocks),
         }
     }
 
-    fn finish(mut self) -> System<H> {
+    pub(super) fn finish(mut self) -> System<H> {
         for (index, wire) in self.wires.into_iter().enumerate() {
             if let Some(wire) = wire {
                 self.next.wires[index] = Some(Shared::new(wire, self.model.lister()));
@@ -334,9 +148,8 @@ impl<'a, H: Hook> Draft<'a, H> {
         if let Some(deeds) = &mut self.deeds {
             deeds.extend(Player::overhear(self.model, (**actor).clone(), cue.clone()));
         }
-        let result = self.model.play(actor, cue);
-        let (actor, played) = &*result;
-        self.next.processes[index] = Some(actor.clone());
+        let Player { side, played, .. } = Player::play(self.model, (**actor).clone(), cue);
+        self.next.processes[index] = Some(Shared::new(side, self.model.lister()));
         self.blame(played.flaw);
         for (link, message) in &played.sent {
             self.send_up(index, *link, message);
@@ -353,15 +166,20 @@ impl<'a, H: Hook> Draft<'a, H> {
             let update = update.clone();
             self.tell(|| Deed::Durable(update));
         }
-        let result = self
-            .model
-            .stage(&self.next.store, self.next.destroyed, event);
-        let (scene, staged) = &*result;
-        self.next.store = scene.clone();
+        let mut side = (*self.next.store).clone();
+        let staged = stage(self.model, &mut side, self.next.destroyed, &event);
+        self.next.store = Shared::new(side, self.model.lister());
         self.next.destroyed = staged.destroyed;
         self.blame(staged.flaw);
+        self.deliver(&staged, None);
+    }
+
+    /// What the store says is under way: to this process, or to all.
+    pub(super) fn deliver(&mut self, staged: &Staged, to: Option<usize>) {
         for (index, link, message) in &staged.sent {
-            self.send_down(*index, *link, message);
+            if to.is_none_or(|to| to == *index) {
+                self.send_down(*index, *link, message);
+            }
         }
     }
 
@@ -384,7 +202,21 @@ impl<'a, H: Hook> Draft<'a, H> {
 
     // The network.
 
-    fn store_hears(&mut self, process: u8, place: usize, stays: bool) {
+    /// What an action is to the store; what it hears is taken from the channel.
+    pub(super) fn event_of(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::ToStore {
+                process,
+                place,
+                stays,
+            } => Some(self.store_hears(process, place.into(), stays)),
+            Action::Flush => Some(Event::Flush),
+            Action::StoreTimer(timer) => Some(Event::Step(StoreInput::Timer(timer.timer()))),
+            _ => None,
+        }
+    }
+
+    fn store_hears(&mut self, process: u8, place: usize, stays: bool) -> Event {
         self.tell(|| Deed::Arrived {
             process: process.into(),
             is_up: true,
@@ -398,14 +230,14 @@ impl<'a, H: Hook> Draft<'a, H> {
             wire.up.remove(place)
         };
         let process = PROCESSES[usize::from(process)].clone();
-        self.event(Event::Step(match message {
+        Event::Step(match message {
             Some(message) => StoreInput::Message {
                 process,
                 link,
                 message,
             },
             None => StoreInput::Disconnected { process, link },
-        }));
+        })
     }
 
     fn process_hears(&mut self, process: u8, place: usize, stays: bool) {
@@ -426,7 +258,7 @@ impl<'a, H: Hook> Draft<'a, H> {
 
     /// The connection breaks: what is under way to the process is lost, and all but `arrive` messages to the store.
     fn close(&mut self, index: usize, arrive: usize) {
-        let link = self.link(index);
+        let link = self.next.link(index);
         self.lose(index, false, 0);
         self.lose(index, true, arrive);
         let wire = self.wire(index);
@@ -488,7 +320,7 @@ impl<'a, H: Hook> Draft<'a, H> {
     /// What is sent on a connection that was replaced or cut goes nowhere.
     fn send_down(&mut self, index: usize, link: Link, message: &ToProcess) {
         let max = self.model.channel_max(index);
-        let current = self.link(index);
+        let current = self.next.link(index);
         let wire = self.wire(index);
         let is_under_way =
             wire.is_open && current == Some(link) && wire.up.len() + wire.down.len() < max;
@@ -500,72 +332,5 @@ impl<'a, H: Hook> Draft<'a, H> {
             message: message.clone(),
             is_under_way,
         });
-    }
-
-    fn link(&self, index: usize) -> Option<Link> {
-        match self.next.processes[index]
-            .as_ref()?
-            .machine
-            .as_ref()?
-            .connection()
-        {
-            Connection::Greeting(link) | Connection::Up(link) => Some(link),
-            Connection::Down => None,
-        }
-    }
-}
-
-/// The same state with the smallest numbers. See `canonical`.
-fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
-    let memos = &model.memos;
-    let is_destroyed = state.destroyed != [Stamp::default(); 2];
-    let destroyed = is_destroyed.then(|| {
-        let mut numbers = model.lister();
-        state
-            .destroyed
-            .iter_mut()
-            .for_each(|stamp| numbers.stamp(stamp));
-        numbers.finish();
-        numbers
-    });
-    let ranks = {
-        let processes = state.processes.iter().flatten().map(Shared::numbers);
-        let wires = state.wires.iter().flatten().map(Shared::numbers);
-        let parts = iter::once(state.store.numbers())
-            .chain(&destroyed)
-            .chain(processes)
-            .chain(wires);
-        if is_canonical(parts.clone()) {
-            return state;
-        }
-        Ranks::of(parts)
-    };
-    renumber(&mut state.store, &ranks, &memos.stores);
-    state
-        .processes
-        .iter_mut()
-        .flatten()
-        .for_each(|part| renumber(part, &ranks, &memos.processes));
-    state
-        .wires
-        .iter_mut()
-        .flatten()
-        .for_each(|part| renumber(part, &ranks, &memos.wires));
-    if is_destroyed {
-        state
-            .destroyed
-            .iter_mut()
-            .for_each(|stamp| ranks.writer().stamp(stamp));
-    }
-    state
-}
-
-fn renumber<T: Numbered + Clone + Hash + Eq>(
-    part: &mut Shared<T>,
-    ranks: &Ranks,
-    memo: &Memo<(Shared<T>, Image), Shared<T>>,
-) {
-    if let Some(image) = ranks.image(part.numbers()) {
-        *part = memo.get((part.clone(), image), |(part, _)| part.renumbered(ranks));
     }
 }

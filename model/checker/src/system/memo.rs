@@ -16,7 +16,8 @@ const ENTRIES_MAX: usize = 1 << 15;
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Memo<K, V> {
-    shards: Vec<Mutex<HashMap<K, V, FixedState>>>,
+    /// By hash. Of two keys with the same hash the later is remembered.
+    shards: Vec<Mutex<HashMap<u64, (K, V), FixedState>>>,
 }
 
 impl<K, V> Default for Memo<K, V> {
@@ -29,20 +30,31 @@ impl<K, V> Default for Memo<K, V> {
     }
 }
 
-impl<K: Hash + Eq, V: Clone> Memo<K, V> {
-    /// What `key` becomes: remembered, or made now.
-    pub(super) fn get(&self, key: K, make: impl FnOnce(&K) -> V) -> V {
-        let hash = FixedState::with_seed(7).hash_one(&key);
+impl<K, V: Clone> Memo<K, V> {
+    /// What a key becomes: remembered, or made now. The key is told by what hashes like it, and is only made to be kept.
+    pub(super) fn get(
+        &self,
+        hashed: impl Hash,
+        is_it: impl Fn(&K) -> bool,
+        make: impl FnOnce() -> (K, V),
+    ) -> V {
+        let hash = FixedState::with_seed(7).hash_one(hashed);
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        if let Some(value) = shard.lock().expect("no panic while it is locked").get(&key) {
+        if let Some((key, value)) = shard
+            .lock()
+            .expect("no panic while it is locked")
+            .get(&hash)
+            && is_it(key)
+        {
             return value.clone();
         }
-        let value = make(&key);
+        let made = make();
+        let value = made.1.clone();
         let mut shard = shard.lock().expect("no panic while it is locked");
         if shard.len() >= ENTRIES_MAX {
             shard.clear();
         }
-        shard.insert(key, value.clone());
+        shard.insert(hash, made);
         value
     }
 }

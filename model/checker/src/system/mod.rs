@@ -17,6 +17,8 @@ mod memo;
 mod player;
 mod shared;
 mod stage;
+mod start;
+mod successor;
 mod watch;
 
 pub use actions::{Action, ProcessTimer, StoreTimer};
@@ -32,6 +34,7 @@ use app::{Do, Thread};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use tenure_protocol::process::Connection;
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::Output as StoreOutput;
 use tenure_protocol::{
@@ -153,6 +156,17 @@ impl<H> System<H> {
     }
 }
 
+impl<H: Hook> System<H> {
+    /// The connection of a process, as it believes.
+    pub(crate) fn link(&self, index: usize) -> Option<Link> {
+        let machine = self.processes[index].as_ref()?.machine.as_ref()?;
+        match machine.connection() {
+            Connection::Greeting(link) | Connection::Up(link) => Some(link),
+            Connection::Down => None,
+        }
+    }
+}
+
 impl<H: Hook> Numbered for StoreSide<H> {
     fn visit(&mut self, numbers: &mut impl Numbers) {
         self.machine.visit(numbers);
@@ -208,7 +222,7 @@ pub struct Model<H> {
     pub hook: H,
     pub(crate) store_settings: Settings<tenure_protocol::StoreSettings>,
     pub(crate) process_settings: Settings<tenure_protocol::ProcessSettings>,
-    memos: Arc<draft::Memos<H>>,
+    memos: Arc<successor::Memos<H>>,
 }
 
 impl<H: Debug> Debug for Model<H> {

@@ -1,0 +1,81 @@
+//! The numbers of a part of a state as bits: whether a state is in canonical form already is then a question of a few
+//! machine words. Most successors are.
+
+use super::canonical::{Number, Run};
+
+/// Epochs, incarnations of a process, and processes for which there is room. Canonical states stay far below.
+const EPOCHS: usize = 4;
+const INCARNATIONS: usize = 3;
+const PROCESSES: usize = super::PROCESSES_MAX;
+
+const OF_PROCESS: usize = EPOCHS;
+const OF_LINK: usize = OF_PROCESS + PROCESSES;
+const OF_REQUEST: usize = OF_LINK + PROCESSES * INCARNATIONS;
+const ROWS: usize = OF_REQUEST + PROCESSES;
+
+/// A row for each run of numbers (those of an epoch, the connections of an incarnation, ...), a bit for each number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BitSet {
+    rows: [u32; ROWS],
+    /// A bit for each epoch that occurs.
+    epochs: u32,
+    /// Some number has no place here.
+    is_partial: bool,
+}
+
+/// Where a number is.
+fn place(number: Number) -> Option<(usize, u32)> {
+    let within = |nth: u64, max: usize| {
+        usize::try_from(nth.checked_sub(1)?)
+            .ok()
+            .filter(|nth| *nth < max)
+    };
+    let owner = number.owner();
+    let (row, nth) = match number.kind() {
+        Run::Stamp => (within(number.high(), EPOCHS)?, number.low()),
+        Run::Incarnation => (OF_PROCESS + owner, number.high()),
+        Run::Link => (
+            OF_LINK + owner * INCARNATIONS + within(number.high(), INCARNATIONS)?,
+            number.low(),
+        ),
+        Run::Request => (OF_REQUEST + owner, number.low()),
+    };
+    (nth < u64::from(u32::BITS)).then_some((row, nth as u32))
+}
+
+impl BitSet {
+    pub(super) fn insert(&mut self, number: Number) {
+        match place(number) {
+            Some((row, nth)) => self.rows[row] |= 1 << nth,
+            None => self.is_partial = true,
+        }
+        self.insert_epoch(number);
+    }
+
+    /// Of a counter only the epoch counts.
+    pub(super) fn insert_epoch(&mut self, number: Number) {
+        if number.kind() == Run::Stamp {
+            self.epochs |= 1_u32.checked_shl(number.high() as u32).unwrap_or(0);
+        }
+    }
+
+    pub(super) fn unite(&mut self, other: &Self) {
+        for (row, other) in self.rows.iter_mut().zip(&other.rows) {
+            *row |= other;
+        }
+        self.epochs |= other.epochs;
+        self.is_partial |= other.is_partial;
+    }
+
+    /// Whether the numbers of each run are 1, 2, 3 and so on.
+    pub(super) fn is_canonical(&self) -> bool {
+        let is_whole = |row: &u32| row & row.wrapping_add(2) == 0 && row & 1 == 0;
+        !self.is_partial && is_whole(&self.epochs) && self.rows.iter().all(is_whole)
+    }
+
+    /// Whether a counter stands at a number that occurs, or at 0.
+    pub(super) fn has_counter(&self, counter: Number) -> bool {
+        counter.low() == 0
+            || place(counter).is_some_and(|(row, nth)| self.rows[row] & 1 << nth != 0)
+    }
+}

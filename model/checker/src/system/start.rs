@@ -1,0 +1,113 @@
+//! The state in which a universe begins.
+
+use super::player::value;
+use super::{
+    ATTRIBUTES, Action, Model, PROCESSES_MAX, ProcessSide, SESSIONS, Shared, StoreSide, System,
+    Wire,
+};
+use tenure_protocol::attributes::{Change, Head};
+use tenure_protocol::{Delta, Hook, Incarnation, Process, Records, Stamp, Store, Update, Version};
+
+impl<H: Hook> Model<H> {
+    /// All processes connected, every session with all its attributes and nobody in it.
+    pub(super) fn initial(&self) -> System<H> {
+        let mut durable = Records::default();
+        let delta: Delta = ATTRIBUTES
+            .iter()
+            .take(usize::from(self.universe.attributes))
+            .map(|name| Change {
+                name: name.clone(),
+                value: Some(value(0)),
+            })
+            .collect();
+        for (index, session) in SESSIONS
+            .iter()
+            .take(usize::from(self.universe.sessions))
+            .enumerate()
+        {
+            let version = Version(Stamp {
+                epoch: 1,
+                sequence: index as u64 + 1,
+            });
+            let expires = self
+                .store_settings
+                .time_to_live_ms
+                .map(|live| self.now().0.after(live));
+            let head = Head {
+                version,
+                floor: version,
+                holder: None,
+                expires,
+            };
+            durable.apply(&Update::Put {
+                session: session.clone(),
+                head,
+                delta: delta.clone(),
+            });
+        }
+        let machine = Store::with_hook(
+            self.hook,
+            self.store_settings.clone(),
+            2,
+            &durable,
+            self.now().0,
+        );
+        if !self.universe.restarts {
+            durable = Records::default();
+        }
+        let store = Shared::new(
+            StoreSide {
+                machine,
+                durable,
+                outbox: Vec::new(),
+            },
+            self.lister(),
+        );
+        let mut state = System {
+            store,
+            processes: [const { None }; PROCESSES_MAX],
+            wires: [const { None }; PROCESSES_MAX],
+            destroyed: [Stamp::default(); 2],
+            flaw: None,
+        };
+        for index in 0..self.universe.programs.len() {
+            let machine =
+                Process::with_hook(self.hook, self.process_settings.clone(), Incarnation(1));
+            let process = index as u8;
+            let (machine, threads) = (Some(machine), Default::default());
+            let side = ProcessSide {
+                index: process,
+                machine,
+                incarnation: 1,
+                threads,
+                skew: 0,
+            };
+            let wire = Wire {
+                index: process,
+                is_open: true,
+                up: Vec::new(),
+                down: Vec::new(),
+            };
+            state.processes[index] = Some(Shared::new(side, self.lister()));
+            state.wires[index] = Some(Shared::new(wire, self.lister()));
+            state = self.successor(&state, Action::Connect { process });
+            state = self.successor(
+                &state,
+                Action::ToStore {
+                    process,
+                    place: 0,
+                    stays: false,
+                },
+            );
+            state = self.successor(
+                &state,
+                Action::ToProcess {
+                    process,
+                    place: 0,
+                    stays: false,
+                },
+            );
+        }
+        state
+    }
+}

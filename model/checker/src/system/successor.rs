@@ -1,0 +1,254 @@
+//! The successor of a state, remembered where it can be.
+//!
+//! A transition of a process depends on that process and its connection alone, one of the store on the store and the
+//! message. There are some thousand of each in a universe of millions of states, so nearly every transition is put
+//! together from what was seen before; what was not is drafted.
+
+use super::canonical::{Image, Lister, Numbered, Ranks, is_canonical};
+use super::draft::Draft;
+use super::memo::Memo;
+use super::stage::{Staged, stage};
+use super::watch::Flaw;
+use super::{Action, Model, PROCESSES_MAX, ProcessSide, Shared, StoreSide, System, Wire};
+use std::hash::Hash;
+use std::iter;
+use std::sync::Arc;
+use tenure_protocol::renumber::Numbers;
+use tenure_protocol::{Hook, Link, Stamp};
+
+pub(super) type Actor<H> = Shared<ProcessSide<H>>;
+pub(super) type Scene<H> = Shared<StoreSide<H>>;
+type OpenWire = Option<Shared<Wire>>;
+
+/// What a transition of a process leads to: its own part of the state.
+#[derive(Clone, Debug)]
+struct Outcome<H> {
+    actor: Option<Actor<H>>,
+    wire: OpenWire,
+    flaw: Option<Flaw>,
+}
+
+/// What a transition of the store leads to, before what it says is under way.
+#[derive(Debug)]
+struct Aftermath<H> {
+    scene: Scene<H>,
+    /// The wire that the store heard something from.
+    wire: OpenWire,
+    staged: Staged,
+}
+
+/// What every step that was ever taken led to.
+#[derive(Debug)]
+pub(super) struct Memos<H> {
+    outcomes: Memo<(Option<Actor<H>>, OpenWire, Action), Outcome<H>>,
+    aftermaths: Memo<(Scene<H>, [Stamp; 2], OpenWire, Action), Arc<Aftermath<H>>>,
+    /// The wires of those who are sent something.
+    deliveries: Memo<(OpenWire, Option<Link>, Arc<Aftermath<H>>), OpenWire>,
+    processes: Memo<(Actor<H>, Image), Actor<H>>,
+    stores: Memo<(Scene<H>, Image), Scene<H>>,
+    wires: Memo<(Shared<Wire>, Image), Shared<Wire>>,
+}
+
+impl<H: Hook> Default for Memos<H> {
+    fn default() -> Self {
+        Self {
+            outcomes: Memo::default(),
+            aftermaths: Memo::default(),
+            deliveries: Memo::default(),
+            processes: Memo::default(),
+            stores: Memo::default(),
+            wires: Memo::default(),
+        }
+    }
+}
+
+/// What a transition depends on.
+enum Scope {
+    /// One process and its connection.
+    Process(u8),
+    /// The store, and the connection that it hears something from.
+    Store(Option<u8>),
+    /// More than that.
+    World,
+}
+
+fn scope(action: Action) -> Scope {
+    match action {
+        Action::Thread { process, .. }
+        | Action::Abandon { process, .. }
+        | Action::ToProcess { process, .. }
+        | Action::LoseUp { process, .. }
+        | Action::LoseDown { process, .. }
+        | Action::Cut { process, .. }
+        | Action::Connect { process }
+        | Action::Crash { process, .. }
+        | Action::Start { process }
+        | Action::Shutdown { process }
+        | Action::GiveBack { process, .. }
+        | Action::ProcessTimer { process, .. } => Scope::Process(process),
+        Action::ToStore { process, .. } => Scope::Store(Some(process)),
+        Action::StoreTimer(_) | Action::Flush => Scope::Store(None),
+        Action::Restart | Action::Tick { .. } => Scope::World,
+    }
+}
+
+impl<H: Hook> Model<H> {
+    pub(super) fn lister(&self) -> Lister {
+        Lister::new(self.universe)
+    }
+
+    /// The state after a transition, in canonical form.
+    pub(super) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
+        canonical(
+            match scope(action) {
+                Scope::Process(process) => self.process_moves(state, process.into(), action),
+                Scope::Store(from) => self.store_moves(state, from.map(usize::from), action),
+                Scope::World => self.draft(state, action),
+            },
+            self,
+        )
+    }
+
+    fn draft(&self, state: &System<H>, action: Action) -> System<H> {
+        let mut draft = Draft::new(self, state);
+        draft.take(action);
+        draft.finish()
+    }
+
+    fn process_moves(&self, state: &System<H>, index: usize, action: Action) -> System<H> {
+        let (actor, wire) = (&state.processes[index], &state.wires[index]);
+        let outcome = self.memos.outcomes.get(
+            (actor, wire, action),
+            |key| (&key.0, &key.1, key.2) == (actor, wire, action),
+            || {
+                let next = self.draft(state, action);
+                let outcome = Outcome {
+                    actor: next.processes[index].clone(),
+                    wire: next.wires[index].clone(),
+                    flaw: next.flaw,
+                };
+                ((actor.clone(), wire.clone(), action), outcome)
+            },
+        );
+        let mut next = state.clone();
+        next.processes[index] = outcome.actor;
+        next.wires[index] = outcome.wire;
+        next.flaw = outcome.flaw;
+        next
+    }
+
+    fn store_moves(&self, state: &System<H>, from: Option<usize>, action: Action) -> System<H> {
+        let none = None;
+        let wire = from.map_or(&none, |index| &state.wires[index]);
+        let (scene, destroyed) = (&state.store, state.destroyed);
+        let aftermath = self.memos.aftermaths.get(
+            (scene, destroyed, wire, action),
+            |key| (&key.0, key.1, &key.2, key.3) == (scene, destroyed, wire, action),
+            || {
+                let key = (scene.clone(), destroyed, wire.clone(), action);
+                (key, Arc::new(self.aftermath(state, from, action)))
+            },
+        );
+        let mut next = state.clone();
+        next.store = aftermath.scene.clone();
+        next.destroyed = aftermath.staged.destroyed;
+        next.flaw = aftermath.staged.flaw;
+        if let Some(index) = from {
+            next.wires[index] = aftermath.wire.clone();
+        }
+        let told = |index| aftermath.staged.sent.iter().any(|sent| sent.0 == index);
+        for index in (0..PROCESSES_MAX).filter(|index| told(*index)) {
+            let (wire, link) = (&next.wires[index], next.link(index));
+            let pointer = Arc::as_ptr(&aftermath) as usize;
+            let delivered = self.memos.deliveries.get(
+                (wire, link, pointer),
+                |key| (&key.0, key.1) == (wire, link) && Arc::ptr_eq(&key.2, &aftermath),
+                || {
+                    let mut draft = Draft::new(self, &next);
+                    draft.deliver(&aftermath.staged, Some(index));
+                    let key = (wire.clone(), link, aftermath.clone());
+                    (key, draft.finish().wires[index].clone())
+                },
+            );
+            next.wires[index] = delivered;
+        }
+        next
+    }
+
+    fn aftermath(&self, state: &System<H>, from: Option<usize>, action: Action) -> Aftermath<H> {
+        let mut draft = Draft::new(self, state);
+        let event = draft.event_of(action).expect("the store moves");
+        let mut side = (*state.store).clone();
+        let staged = stage(self, &mut side, state.destroyed, &event);
+        Aftermath {
+            scene: Shared::new(side, self.lister()),
+            wire: from.and_then(|index| draft.finish().wires[index].clone()),
+            staged,
+        }
+    }
+
+    /// The same state in canonical form.
+    pub(crate) fn canonical(&self, state: System<H>) -> System<H> {
+        canonical(state, self)
+    }
+}
+
+/// The same state with the smallest numbers. See `canonical`.
+fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
+    let memos = &model.memos;
+    let is_destroyed = state.destroyed != [Stamp::default(); 2];
+    let destroyed = is_destroyed.then(|| {
+        let mut numbers = model.lister();
+        state
+            .destroyed
+            .iter_mut()
+            .for_each(|stamp| numbers.stamp(stamp));
+        numbers.finish();
+        numbers
+    });
+    let ranks = {
+        let processes = state.processes.iter().flatten().map(Shared::numbers);
+        let wires = state.wires.iter().flatten().map(Shared::numbers);
+        let parts = iter::once(state.store.numbers())
+            .chain(&destroyed)
+            .chain(processes)
+            .chain(wires);
+        if is_canonical(parts.clone()) {
+            return state;
+        }
+        Ranks::of(parts)
+    };
+    renumber(&mut state.store, &ranks, &memos.stores);
+    state
+        .processes
+        .iter_mut()
+        .flatten()
+        .for_each(|part| renumber(part, &ranks, &memos.processes));
+    state
+        .wires
+        .iter_mut()
+        .flatten()
+        .for_each(|part| renumber(part, &ranks, &memos.wires));
+    if is_destroyed {
+        state
+            .destroyed
+            .iter_mut()
+            .for_each(|stamp| ranks.writer().stamp(stamp));
+    }
+    state
+}
+
+fn renumber<T: Numbered + Clone + Hash + Eq>(
+    part: &mut Shared<T>,
+    ranks: &Ranks,
+    memo: &Memo<(Shared<T>, Image), Shared<T>>,
+) {
+    if let Some(image) = ranks.image(part.numbers()) {
+        let renumbered = memo.get(
+            (&*part, &image),
+            |key| (&key.0, &key.1) == (&*part, &image),
+            || ((part.clone(), image.clone()), part.renumbered(ranks)),
+        );
+        *part = renumbered;
+    }
+}
