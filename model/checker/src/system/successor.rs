@@ -18,13 +18,13 @@ use tenure_protocol::{Hook, Link, Stamp};
 
 pub(super) type Actor<H> = Shared<ProcessSide<H>>;
 pub(super) type Scene<H> = Shared<StoreSide<H>>;
-type OpenWire = Option<Shared<Wire>>;
+type WireOf = Option<Shared<Wire>>;
 
 /// What a transition of a process leads to: its own part of the state.
 #[derive(Clone, Debug)]
 struct Outcome<H> {
     actor: Option<Actor<H>>,
-    wire: OpenWire,
+    wire: WireOf,
     flaw: Option<Flaw>,
 }
 
@@ -33,20 +33,60 @@ struct Outcome<H> {
 struct Aftermath<H> {
     scene: Scene<H>,
     /// The wire that the store heard something from.
-    wire: OpenWire,
+    wire: WireOf,
     staged: Staged,
 }
 
 /// What every step that was ever taken led to.
 #[derive(Debug)]
 pub(super) struct Memos<H> {
-    outcomes: Memo<(Option<Actor<H>>, OpenWire, Action), Outcome<H>>,
-    aftermaths: Memo<(Scene<H>, [Stamp; 2], OpenWire, Action), Arc<Aftermath<H>>>,
+    outcomes: Memo<(Option<Actor<H>>, WireOf, Action), Outcome<H>>,
+    aftermaths: Memo<(Scene<H>, [Stamp; 2], WireOf, Action), Arc<Aftermath<H>>>,
     /// The wires of those who are sent something.
-    deliveries: Memo<(OpenWire, Option<Link>, Arc<Aftermath<H>>), OpenWire>,
-    processes: Memo<(Actor<H>, Image), Actor<H>>,
-    stores: Memo<(Scene<H>, Image), Scene<H>>,
-    wires: Memo<(Shared<Wire>, Image), Shared<Wire>>,
+    deliveries: Memo<(WireOf, Option<Link>, Arc<Aftermath<H>>), WireOf>,
+    processes: Parts<ProcessSide<H>>,
+    stores: Parts<StoreSide<H>>,
+    wires: Parts<Wire>,
+}
+
+/// The parts of one kind.
+#[derive(Debug)]
+struct Parts<T> {
+    /// Equal parts are one, so that comparing them is comparing pointers.
+    known: Memo<Shared<T>, Shared<T>>,
+    renumbered: Memo<(Shared<T>, Image), Shared<T>>,
+}
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self {
+            known: Memo::default(),
+            renumbered: Memo::default(),
+        }
+    }
+}
+
+impl<T: Numbered + Clone + Hash + Eq> Parts<T> {
+    /// The part that is equal to this one.
+    fn known(&self, part: &Shared<T>) -> Shared<T> {
+        self.known
+            .get(part, |known| known == part, || (part.clone(), part.clone()))
+    }
+
+    fn renumber(&self, part: &mut Shared<T>, ranks: &Ranks) {
+        let Some(image) = ranks.image(part.numbers()) else {
+            return;
+        };
+        let renumbered = self.renumbered.get(
+            (&*part, &image),
+            |key| (&key.0, &key.1) == (&*part, &image),
+            || {
+                let renumbered = self.known(&part.renumbered(ranks));
+                ((part.clone(), image.clone()), renumbered)
+            },
+        );
+        *part = renumbered;
+    }
 }
 
 impl<H: Hook> Default for Memos<H> {
@@ -55,9 +95,9 @@ impl<H: Hook> Default for Memos<H> {
             outcomes: Memo::default(),
             aftermaths: Memo::default(),
             deliveries: Memo::default(),
-            processes: Memo::default(),
-            stores: Memo::default(),
-            wires: Memo::default(),
+            processes: Parts::default(),
+            stores: Parts::default(),
+            wires: Parts::default(),
         }
     }
 }
@@ -115,6 +155,14 @@ impl<H: Hook> Model<H> {
         draft.finish()
     }
 
+    fn known_actor(&self, actor: &Option<Actor<H>>) -> Option<Actor<H>> {
+        Some(self.memos.processes.known(actor.as_ref()?))
+    }
+
+    fn known_wire(&self, wire: &WireOf) -> WireOf {
+        Some(self.memos.wires.known(wire.as_ref()?))
+    }
+
     fn process_moves(&self, state: &System<H>, index: usize, action: Action) -> System<H> {
         let (actor, wire) = (&state.processes[index], &state.wires[index]);
         let outcome = self.memos.outcomes.get(
@@ -123,8 +171,8 @@ impl<H: Hook> Model<H> {
             || {
                 let next = self.draft(state, action);
                 let outcome = Outcome {
-                    actor: next.processes[index].clone(),
-                    wire: next.wires[index].clone(),
+                    actor: self.known_actor(&next.processes[index]),
+                    wire: self.known_wire(&next.wires[index]),
                     flaw: next.flaw,
                 };
                 ((actor.clone(), wire.clone(), action), outcome)
@@ -167,7 +215,7 @@ impl<H: Hook> Model<H> {
                     let mut draft = Draft::new(self, &next);
                     draft.deliver(&aftermath.staged, Some(index));
                     let key = (wire.clone(), link, aftermath.clone());
-                    (key, draft.finish().wires[index].clone())
+                    (key, self.known_wire(&draft.finish().wires[index]))
                 },
             );
             next.wires[index] = delivered;
@@ -181,8 +229,8 @@ impl<H: Hook> Model<H> {
         let mut side = (*state.store).clone();
         let staged = stage(self, &mut side, state.destroyed, &event);
         Aftermath {
-            scene: Shared::new(side, self.lister()),
-            wire: from.and_then(|index| draft.finish().wires[index].clone()),
+            scene: self.memos.stores.known(&Shared::new(side, self.lister())),
+            wire: from.and_then(|index| self.known_wire(&draft.finish().wires[index])),
             staged,
         }
     }
@@ -218,17 +266,13 @@ fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
         }
         Ranks::of(parts)
     };
-    renumber(&mut state.store, &ranks, &memos.stores);
-    state
-        .processes
-        .iter_mut()
-        .flatten()
-        .for_each(|part| renumber(part, &ranks, &memos.processes));
-    state
-        .wires
-        .iter_mut()
-        .flatten()
-        .for_each(|part| renumber(part, &ranks, &memos.wires));
+    memos.stores.renumber(&mut state.store, &ranks);
+    for part in state.processes.iter_mut().flatten() {
+        memos.processes.renumber(part, &ranks);
+    }
+    for part in state.wires.iter_mut().flatten() {
+        memos.wires.renumber(part, &ranks);
+    }
     if is_destroyed {
         state
             .destroyed
@@ -236,19 +280,4 @@ fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
             .for_each(|stamp| ranks.writer().stamp(stamp));
     }
     state
-}
-
-fn renumber<T: Numbered + Clone + Hash + Eq>(
-    part: &mut Shared<T>,
-    ranks: &Ranks,
-    memo: &Memo<(Shared<T>, Image), Shared<T>>,
-) {
-    if let Some(image) = ranks.image(part.numbers()) {
-        let renumbered = memo.get(
-            (&*part, &image),
-            |key| (&key.0, &key.1) == (&*part, &image),
-            || ((part.clone(), image.clone()), part.renumbered(ranks)),
-        );
-        *part = renumbered;
-    }
 }
