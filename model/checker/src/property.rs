@@ -435,7 +435,7 @@ pub fn all<H: Hook>() -> Vec<Checked<H>> {
             "difference sent",
             7,
             "a grant travels with a difference",
-            several_processes,
+            keeps_bases,
             |_, state| granted(state, |message| {
                 matches!(
                     message,
@@ -714,6 +714,10 @@ fn queues(universe: &Universe) -> bool {
 
 fn several_processes(universe: &Universe) -> bool {
     universe.programs.len() > 1
+}
+
+fn keeps_bases(universe: &Universe) -> bool {
+    several_processes(universe) && (universe.process)().keeps_base
 }
 
 fn restarts(universe: &Universe) -> bool {

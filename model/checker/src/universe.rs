@@ -370,6 +370,26 @@ pub static UNIVERSES: &[Universe] = &[
         ..QUIET
     },
     Universe {
+        name: "wild",
+        summary: "messages between p1 and the store are lost, repeated and reordered",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
+        faults: "loss, repetition, reordering",
+        without: "cuts, crashes, restarts, leases; the connection of p2 is in order",
+        faulty: 1,
+        unique_states: 1,
+        programs: &[&[USE_A], &[READ_A]],
+        channel_max: Some(2),
+        process: || ProcessSettings {
+            keeps_base: false,
+            ..process_settings()
+        },
+        store_timers: |timer| matches!(timer, StoreTimer::Remind { .. }),
+        process_timers: |timer| {
+            matches!(timer, ProcessTimer::Resend { .. } | ProcessTimer::ResendHello)
+        },
+        ..QUIET
+    },
+    Universe {
         name: "rush",
         summary: "three processes, one with two threads: order and the gate at once",
         bounds: "3 processes x 2, 1 and 1 threads x 1 session x 2 attributes",

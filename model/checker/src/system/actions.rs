@@ -317,6 +317,10 @@ impl<H: Hook> Model<H> {
             let is_spared = match timer {
                 StoreTimer::Lease { process } => self.is_spared(state, process),
                 StoreTimer::Wait { process, .. } => !self.is_faulty(process),
+                // Where nothing is lost a reminder adds nothing, and without end.
+                StoreTimer::Remind { session } => {
+                    !holder(state, session).is_some_and(|process| self.is_faulty(process))
+                }
                 _ => false,
             };
             if due <= store_now && (self.universe.store_timers)(timer) && !is_spared {
@@ -452,7 +456,14 @@ impl<H: Hook> Model<H> {
                     Class::Fair(20 + process)
                 }
             }
-            StoreTimer::Remind { session } => Class::Fair(23 + session),
+            StoreTimer::Remind { session } => {
+                let holder = holder(state, session);
+                if holder.is_some_and(|process| is_on_its_way(state, process, false)) {
+                    Class::Fault
+                } else {
+                    Class::Fair(23 + session)
+                }
+            }
             StoreTimer::Revoke { session } if self.universe.lingers => Class::Fair(25 + session),
             StoreTimer::Revoke { .. } | StoreTimer::Wait { .. } => Class::Fault,
             StoreTimer::Expire { .. } => Class::Free,
@@ -475,6 +486,11 @@ impl<H: Hook> Model<H> {
                     Class::Fair(27 + process)
                 }
             }
+            ProcessTimer::ResendHello | ProcessTimer::Resend { .. }
+                if is_on_its_way(state, process, true) =>
+            {
+                Class::Fault
+            }
             ProcessTimer::KeepAlive => Class::Fair(30 + process),
             ProcessTimer::ResendHello => Class::Fair(33 + process),
             ProcessTimer::Resend { session } => Class::Fair(36 + process * 2 + session),
@@ -485,6 +501,25 @@ impl<H: Hook> Model<H> {
             ProcessTimer::Wait { .. } => Class::Free,
         }
     }
+}
+
+/// Whether something is under way to a process, or from it. Whoever repeats what he said while it is has been too quick for
+/// the network; that happens finitely often, like other faults of the network.
+fn is_on_its_way<H>(state: &System<H>, process: u8, is_up: bool) -> bool {
+    let wire = state.wires[usize::from(process)].as_ref();
+    wire.is_some_and(|wire| match is_up {
+        true => !wire.up.is_empty(),
+        false => !wire.down.is_empty(),
+    })
+}
+
+/// The process that holds a session.
+fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
+    let session = state
+        .store
+        .machine
+        .session(&SESSIONS[usize::from(session)])?;
+    Some(super::canonical::index(session.holder()?) as u8)
 }
 
 /// Whether a process runs and has not said goodbye.
