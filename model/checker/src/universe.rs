@@ -111,6 +111,20 @@ const QUIET: Universe = Universe {
     watches_destroyed: false,
 };
 
+/// A world whose first process has a network that does anything, so that both sides repeat what they said.
+const WILD: Universe = Universe {
+    faulty: 1,
+    channel_max: Some(2),
+    store_timers: |timer| matches!(timer, StoreTimer::Remind { .. }),
+    process_timers: |timer| {
+        matches!(
+            timer,
+            ProcessTimer::Resend { .. } | ProcessTimer::ResendHello
+        )
+    },
+    ..QUIET
+};
+
 /// Timers fire at any time, so all spans are nothing.
 fn store_settings() -> StoreSettings {
     StoreSettings {
@@ -374,20 +388,26 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "messages between p1 and the store are lost, repeated and reordered",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
         faults: "loss, repetition, reordering",
-        without: "cuts, crashes, restarts, leases; the connection of p2 is in order",
-        faulty: 1,
-        unique_states: 1,
-        programs: &[&[USE_A], &[READ_A]],
-        channel_max: Some(2),
+        without: "cuts, crashes, restarts, leases; the connection of p2 is in order; commits, see storm",
+        unique_states: 820_332,
+        programs: &[&[USE_A], &[USE_A]],
         process: || ProcessSettings {
             keeps_base: false,
             ..process_settings()
         },
-        store_timers: |timer| matches!(timer, StoreTimer::Remind { .. }),
-        process_timers: |timer| {
-            matches!(timer, ProcessTimer::Resend { .. } | ProcessTimer::ResendHello)
-        },
-        ..QUIET
+        ..WILD
+    },
+    Universe {
+        name: "storm",
+        summary: "commits and differences through the network of wild",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
+        faults: "loss, repetition, reordering",
+        without: "cuts, crashes, restarts, leases; progress: commits for ever keep 2 places full",
+        is_quick: false,
+        judges_progress: false,
+        unique_states: 2_771_794,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        ..WILD
     },
     Universe {
         name: "rush",

@@ -7,7 +7,7 @@ use super::{
 use crate::graph::Class;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tenure_protocol::Hook;
+use tenure_protocol::{Hook, ToProcess, ToStore};
 use tenure_protocol::process::{Connection, Timer as OfProcess};
 use tenure_protocol::store::Timer as OfStore;
 
@@ -458,7 +458,7 @@ impl<H: Hook> Model<H> {
             }
             StoreTimer::Remind { session } => {
                 let holder = holder(state, session);
-                if holder.is_some_and(|process| is_on_its_way(state, process, false)) {
+                if holder.is_some_and(|process| store_is_hasty(state, process)) {
                     Class::Fault
                 } else {
                     Class::Fair(23 + session)
@@ -487,7 +487,7 @@ impl<H: Hook> Model<H> {
                 }
             }
             ProcessTimer::ResendHello | ProcessTimer::Resend { .. }
-                if is_on_its_way(state, process, true) =>
+                if process_is_hasty(state, process) =>
             {
                 Class::Fault
             }
@@ -503,14 +503,26 @@ impl<H: Hook> Model<H> {
     }
 }
 
-/// Whether something is under way to a process, or from it. Whoever repeats what he said while it is has been too quick for
-/// the network; that happens finitely often, like other faults of the network.
-fn is_on_its_way<H>(state: &System<H>, process: u8, is_up: bool) -> bool {
+/// Whether the store would repeat a recall while that or its answer is under way. Whoever repeats himself so soon has been
+/// too quick for the network, which happens finitely often, like the network's other faults.
+fn store_is_hasty<H>(state: &System<H>, process: u8) -> bool {
     let wire = state.wires[usize::from(process)].as_ref();
-    wire.is_some_and(|wire| match is_up {
-        true => !wire.up.is_empty(),
-        false => !wire.down.is_empty(),
+    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { .. });
+    wire.is_some_and(|wire| {
+        wire.down.iter().any(|(_, message)| is_recall(message))
+            || wire.up.iter().any(|(_, message)| is_answer(message))
     })
+}
+
+/// Whether a process would repeat itself while what it said is under way.
+fn process_is_hasty<H>(state: &System<H>, process: u8) -> bool {
+    let wire = state.wires[usize::from(process)].as_ref();
+    wire.is_some_and(|wire| !wire.up.iter().all(|(_, message)| is_answer(message)))
+}
+
+/// Whether a message answers a recall and is not repeated by itself.
+fn is_answer(message: &Option<ToStore>) -> bool {
+    matches!(message, Some(ToStore::Busy { .. }))
 }
 
 /// The process that holds a session.
