@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 use tenure_checker::check::{Outcome, Settings, check};
-use tenure_checker::hunt::{Catch, NOT_HUNTED, hunt, hunt_in, hunted};
+use tenure_checker::hunt::{Catch, hunt, hunt_in};
 use tenure_checker::universe::{UNIVERSES, Universe};
 use tenure_protocol::Defect;
 
@@ -243,13 +243,6 @@ pub(crate) fn hunt_all(
             started.elapsed().as_secs_f64()
         );
     }
-    if !is_json {
-        let names: Vec<&str> = NOT_HUNTED.iter().map(|defect| defect.name()).collect();
-        println!(
-            "not hunted, since no universe catches them yet: {}",
-            names.join(", ")
-        );
-    }
     Ok(caught == catches.len())
 }
 
@@ -262,7 +255,7 @@ pub(crate) fn hunt_each(
     let line = Line::new("defects");
     let next = std::sync::atomic::AtomicUsize::new(0);
     let (sender, receiver) = std::sync::mpsc::channel();
-    let defects = hunted();
+    let defects = Defect::ALL;
     let mut found: Vec<Option<Option<Catch>>> = vec![None; defects.len()];
     std::thread::scope(|scope| {
         for _ in 0..threads {

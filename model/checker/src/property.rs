@@ -367,6 +367,12 @@ pub fn all<H: Hook>() -> Vec<Checked<H>> {
         ),
         of_process!(3, "whoever waits in a process has made it ask the store"),
         flaw!(
+            "recalls remembered",
+            14,
+            "a recall that came before its grant is known when the grant comes",
+            ForgotRecall
+        ),
+        flaw!(
             "peers behave",
             15,
             "neither machine thinks that the other has broken the protocol",

@@ -184,6 +184,8 @@ const NEST_BACK: &[Do] = &[
 ];
 /// Makes its write durable before it leaves.
 const COMMIT_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Commit(0), Do::Unlock];
+/// Makes durable what others wrote.
+const JUST_COMMIT: &[Do] = &[Do::Lock(0, A), Do::Commit(0), Do::Unlock];
 /// Writes, and is seen inside with a write set.
 const LINGER_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Unlock];
 const DISCARD_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Discard];
@@ -396,6 +398,19 @@ pub static UNIVERSES: &[Universe] = &[
             ..process_settings()
         },
         ..WILD
+    },
+    Universe {
+        name: "late",
+        summary: "recalls end while threads are inside, commits are cut off: what others wrote survives",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
+        faults: "cuts of p1, recall deadlines of p1",
+        without: "crashes, restarts, leases",
+        faulty: 1,
+        unique_states: 688_246,
+        programs: &[&[USE_A, JUST_COMMIT], &[READ_A]],
+        cuts: true,
+        process_timers: |timer| matches!(timer, ProcessTimer::Late { .. }),
+        ..QUIET
     },
     Universe {
         name: "storm",

@@ -186,7 +186,7 @@ catalogue! {
     AbandonLeavesWaiter = "abandon-leaves-waiter", Process, 14;
     /// A release leaves out what an unanswered commit carried.
     ReleaseForgetsCommit = "release-forgets-commit", Process, 7;
-    /// A release is not repeated after a reconnect.
+    /// A release that is not answered is not repeated.
     ReleaseNotRepeated = "release-not-repeated", Process, 14;
     /// After a grant was lost with changes in it, the changed copy is kept as a base.
     KeepsDirtyBase = "keeps-dirty-base", Process, 7;

@@ -7,9 +7,9 @@ use super::{
 use crate::graph::Class;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tenure_protocol::{Hook, ToProcess, ToStore};
 use tenure_protocol::process::{Connection, Timer as OfProcess};
 use tenure_protocol::store::Timer as OfStore;
+use tenure_protocol::{Hook, ToProcess, ToStore};
 
 /// One transition. Processes, threads, sessions are numbered from 0 here, and from 1 in text.
 #[allow(missing_docs)] // The fields are what they are called, numbered from 0.

@@ -33,6 +33,8 @@ pub enum Flaw {
     LeakedWrite,
     /// What a thread wrote and unlocked is not in the client state, or what it discarded is. Rule 11.
     LostWrite,
+    /// A recall that came before its grant was forgotten when the grant came. Rule 14.
+    ForgotRecall,
     /// A thread inside lost its attribute without being told. Rules 11 and 12.
     Evicted,
     /// A machine thinks that the other has broken the protocol.
@@ -207,7 +209,21 @@ pub(super) fn process_step<H: Hook>(
     admitted
         .or_else(|| leaked(before, caller, out))
         .or_else(|| lost(before, after, input))
+        .or_else(|| forgot_recall(before, after))
         .or_else(|| evicted(before, after, caller.map(|(thread, _)| thread), out))
+}
+
+/// The process has just been granted what it knew to be recalled, and knows of no recall.
+fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Flaw> {
+    let mut recalled = before.sessions().filter_map(|(id, client)| {
+        let (token, _) = client.early_recall()?;
+        Some((id, token))
+    });
+    let is_forgotten = recalled.any(|(id, recalled)| {
+        let grant = after.session(id).and_then(|client| client.grant());
+        grant.is_some_and(|grant| grant.token == recalled && grant.recall.is_none())
+    });
+    is_forgotten.then_some(Flaw::ForgotRecall)
 }
 
 /// A thread was let in that the gate or the queue should have kept out.

@@ -83,6 +83,14 @@ impl Session {
 
     /// Says again what the store has not answered. Rule 14.
     pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let is_release = matches!(self.phase, Phase::Releasing { .. });
+        if !(is_release && desk.makes(Defect::ReleaseNotRepeated)) {
+            self.say(id, desk);
+        }
+    }
+
+    /// Says what the store is to answer.
+    fn say<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         self.sent = desk.now;
         let session = || id.clone();
         match &self.phase {
@@ -385,7 +393,7 @@ impl Session {
             requeue,
             idle_ms,
         };
-        self.resend(id, desk);
+        self.say(id, desk);
     }
 
     pub(crate) fn on_released<H: Hook>(
@@ -533,11 +541,7 @@ impl Session {
                 self.lose_grant(id, Poison::Revoked, desk);
                 self.acquire(id, desk);
             }
-            Phase::Releasing { .. } if is_known => {
-                if !desk.makes(Defect::ReleaseNotRepeated) {
-                    self.resend(id, desk);
-                }
-            }
+            Phase::Releasing { .. } if is_known => self.resend(id, desk),
             Phase::Releasing { requeue, .. } => {
                 let asks = requeue.is_some_and(|request| request > said);
                 self.lose_release(id, asks, desk);
