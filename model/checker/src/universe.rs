@@ -413,6 +413,20 @@ pub static UNIVERSES: &[Universe] = &[
         ..QUIET
     },
     Universe {
+        name: "ordeal",
+        summary: "cuts and crashes together, of both processes, with commits",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "cuts, process crashes, lease ends of the dead",
+        without: "restarts of the store, lease ends of the living",
+        is_quick: false,
+        unique_states: 9_605_293,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        cuts: true,
+        crashes: true,
+        store_timers: |timer| matches!(timer, StoreTimer::Lease { .. }),
+        ..QUIET
+    },
+    Universe {
         name: "storm",
         summary: "commits and differences through the network of wild",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
