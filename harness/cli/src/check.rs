@@ -29,6 +29,10 @@ pub(crate) struct Check {
     /// Make every known mistake on purpose, one after the other: each must be caught.
     #[arg(long)]
     defects: bool,
+    /// Explore one of the states that differ only in which of several like processes is which. Judges safety only, and
+    /// changes nothing where no processes are alike.
+    #[arg(long, conflicts_with_all = ["defect", "defects"])]
+    symmetry: bool,
     /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
@@ -84,7 +88,7 @@ impl Check {
         let mut all_hold = true;
         let mut states = 0;
         for universe in universes {
-            let (outcome, peak) = explore(universe, self.threads());
+            let (outcome, peak) = explore(universe, self.threads(), self.symmetry);
             all_hold &= outcome.holds();
             states += outcome.unique_states;
             self.show(&outcome, peak)?;
@@ -190,14 +194,19 @@ fn write_catch(out: &mut impl Write, catch: &Catch) -> Result<()> {
 }
 
 /// Explores one universe, with live progress.
-pub(crate) fn explore(universe: &'static Universe, threads: usize) -> (Outcome, Option<u64>) {
+pub(crate) fn explore(
+    universe: &'static Universe,
+    threads: usize,
+    by_symmetry: bool,
+) -> (Outcome, Option<u64>) {
     memory::forget_peak();
     let line = Line::new(universe.name);
     let show = |live: &_| line.show(live);
     let settings = Settings {
         threads,
-        is_hunt: false,
+        by_symmetry,
         on_progress: Some(&show),
+        ..Settings::default()
     };
     let outcome = check(universe, &settings);
     (outcome, memory::peak())

@@ -38,6 +38,7 @@ pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
         "missed_state_probability": outcome.missed,
         "complete": outcome.is_complete,
         "pinned": outcome.is_pinned,
+        "reduced": outcome.is_reduced,
         "properties": properties.collect::<Vec<Value>>(),
         "holds": outcome.holds(),
     })
@@ -88,6 +89,12 @@ pub(crate) fn write_outcome(
         write!(out, ", peak memory {} MiB", thousands(peak >> 20))?;
     }
     writeln!(out, ", chance of a missed state {:.0e}", outcome.missed)?;
+    if outcome.is_reduced {
+        writeln!(
+            out,
+            "  like processes count as one: safety only, the number of states is not pinned"
+        )?;
+    }
     if let Some((seconds, bytes)) = outcome.progress {
         writeln!(
             out,

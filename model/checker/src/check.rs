@@ -18,6 +18,9 @@ pub struct Settings<'a> {
     pub threads: usize,
     /// Whether to look for violations only, and stop at the first: what a hunt for a seeded defect needs.
     pub is_hunt: bool,
+    /// Whether to explore one of the states that differ only in which of several like processes is which, where that is
+    /// sound, see [`Model::reduced`]. Progress is not judged then, nor is the number of states pinned.
+    pub by_symmetry: bool,
     /// Is told how far the exploration is.
     pub on_progress: Option<&'a (dyn Fn(&Live) + Sync)>,
 }
@@ -87,6 +90,8 @@ pub struct Outcome {
     pub missed: f64,
     /// Whether every state was reached.
     pub is_complete: bool,
+    /// Whether like processes were exchanged at will, so that only safety was judged.
+    pub is_reduced: bool,
     /// Whether the number of states is the pinned one; `None` where none is pinned.
     pub is_pinned: Option<bool>,
     /// The verdicts.
@@ -127,7 +132,24 @@ pub fn check_defect(
 }
 
 fn run<H: Hook>(model: &Model<H>, defect: Option<Defect>, settings: &Settings<'_>) -> Outcome {
-    let judges_progress = model.universe.judges_progress;
+    let Some(reduced) = model.clone().reduced().filter(|_| settings.by_symmetry) else {
+        return explore_and_judge(model, defect, settings, false);
+    };
+    let outcome = explore_and_judge(&reduced, defect, settings, true);
+    if outcome.counterexamples.is_empty() {
+        return outcome;
+    }
+    // A path on which the names change teaches nothing.
+    explore_and_judge(model, defect, settings, false)
+}
+
+fn explore_and_judge<H: Hook>(
+    model: &Model<H>,
+    defect: Option<Defect>,
+    settings: &Settings<'_>,
+    is_reduced: bool,
+) -> Outcome {
+    let judges_progress = model.universe.judges_progress && !is_reduced;
     let options = Options {
         threads: settings.threads.max(1),
         edges: judges_progress,
@@ -170,7 +192,7 @@ fn run<H: Hook>(model: &Model<H>, defect: Option<Defect>, settings: &Settings<'_
         progress = report.map(|report| (report.seconds, report.bytes));
     }
     let pinned = model.universe.unique_states;
-    let is_plain = defect.is_none();
+    let is_plain = defect.is_none() && !is_reduced;
     Outcome {
         universe: model.universe,
         states: exploration.states,
@@ -181,6 +203,7 @@ fn run<H: Hook>(model: &Model<H>, defect: Option<Defect>, settings: &Settings<'_
         bytes: exploration.peak_bytes,
         missed: exploration.missed_state_probability(),
         is_complete: exploration.complete,
+        is_reduced,
         is_pinned: is_plain.then_some(exploration.unique_states == pinned),
         judgements,
         counterexamples,

@@ -95,7 +95,7 @@ const QUIET: Universe = Universe {
     values: 2,
     store: store_settings,
     process: process_settings,
-    faulty: 2,
+    faulty: 3,
     cuts: false,
     crashes: false,
     stops: false,

@@ -2,10 +2,13 @@
 
 use stateright::Checker;
 use stateright::Model as _;
-use tenure_checker::check::{Settings, check};
+use tenure_checker::check::{Outcome, Settings, check};
+use tenure_checker::explore::{Options, explore};
+use tenure_checker::property::Kind;
 use tenure_checker::system::Model;
-use tenure_checker::universe::{UNIVERSES, Universe};
-use tenure_protocol::Sound;
+use tenure_checker::universe::{UNIVERSES, Universe, find};
+use tenure_protocol::defect::Level;
+use tenure_protocol::{Defect, Seeded, Sound};
 
 /// Those that a test can afford, with the invariants of the machines asserted at each step.
 fn small() -> impl Iterator<Item = &'static Universe> {
@@ -61,5 +64,76 @@ fn names_are_unique_and_every_universe_tells_what_it_leaves_out() {
         ] {
             assert!(!text.is_empty(), "{} leaves a column out", universe.name);
         }
+    }
+}
+
+/// A verdict for each property of safety.
+fn verdicts(outcome: &Outcome) -> Vec<(&'static str, bool)> {
+    let safety = outcome
+        .judgements
+        .iter()
+        .filter(|judgement| judgement.kind != Kind::Progress);
+    safety
+        .map(|judgement| (judgement.name, judgement.holds && judgement.is_judged))
+        .collect()
+}
+
+/// The verdicts of a universe by symmetry, and as it is; and how many states each has.
+fn both(name: &str) -> [(Vec<(&'static str, bool)>, u64); 2] {
+    let universe = find(name).expect("a universe");
+    [true, false].map(|by_symmetry| {
+        let settings = Settings {
+            threads: 2,
+            by_symmetry,
+            ..Settings::default()
+        };
+        let outcome = check(universe, &settings);
+        assert_eq!(outcome.is_reduced, by_symmetry, "{name} has like processes");
+        (verdicts(&outcome), outcome.unique_states)
+    })
+}
+
+#[test]
+fn symmetry_changes_no_verdict() {
+    for (name, most) in [("limits", 2), ("crowd", 6)] {
+        let [(reduced, few), (whole, many)] = both(name);
+        assert_eq!(reduced, whole, "{name}");
+        assert!(few < many && many <= few * most, "{name}: {few} of {many}");
+    }
+}
+
+#[test]
+fn symmetry_hides_no_defect() {
+    let mut caught = 0;
+    let of_store = Defect::ALL
+        .iter()
+        .filter(|defect| defect.level() == Level::Store);
+    for defect in of_store {
+        let universe = find("limits").expect("a universe");
+        let model = Model::new(universe, Seeded(*defect));
+        let reduced = model.clone().reduced().expect("p2 and p3 are alike");
+        let [whole, reduced] = [&model, &reduced].map(|model| {
+            let options = Options {
+                threads: 2,
+                edges: false,
+                ..Options::default()
+            };
+            let exploration = explore(model, &options).expect("it can be explored");
+            let verdicts = exploration.verdicts.iter();
+            verdicts
+                .map(|verdict| (verdict.name, verdict.holds()))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(reduced, whole, "{}", defect.name());
+        caught += usize::from(whole.iter().any(|(_, holds)| !holds));
+    }
+    assert!(caught >= 5, "the comparison needs violations: {caught}");
+}
+
+#[test]
+fn nothing_is_reduced_where_no_processes_are_alike() {
+    for name in ["calm", "crossing", "restart", "drift", "wild"] {
+        let universe = find(name).expect("a universe");
+        assert!(Model::new(universe, Sound).reduced().is_none(), "{name}");
     }
 }

@@ -42,7 +42,6 @@ fn told<'a>(log: &'a str, who: &str) -> Vec<&'a str> {
 }
 
 #[test]
-#[ignore = "Session::poison drops the unanswered commit when a thread is late"]
 fn a_late_thread_does_not_take_an_unanswered_commit_with_it() {
     let (world, log) = play(
         soon(),
@@ -64,7 +63,6 @@ fn a_late_thread_does_not_take_an_unanswered_commit_with_it() {
 }
 
 #[test]
-#[ignore = "no one looks for the cycle that a closing gate makes"]
 fn a_cycle_that_a_recall_closes_is_broken() {
     let (world, log) = play(
         Setup::default(),
@@ -86,7 +84,6 @@ fn a_cycle_that_a_recall_closes_is_broken() {
 }
 
 #[test]
-#[ignore = "the limits count what another thread has only written, not unlocked"]
 fn a_write_within_the_limits_can_be_released() {
     let mut setup = Setup::default();
     setup.store.limits.session_bytes_max = 10;
@@ -110,7 +107,6 @@ fn a_write_within_the_limits_can_be_released() {
 }
 
 #[test]
-#[ignore = "a poisoned thread that waits for a further attribute stays in the queue"]
 fn a_lock_is_answered_once_also_to_a_poisoned_thread() {
     let (_, log) = play(
         Setup::default(),
@@ -128,7 +124,6 @@ fn a_lock_is_answered_once_also_to_a_poisoned_thread() {
 }
 
 #[test]
-#[ignore = "Store::grant_again grants the old token to a process whose lease has ended"]
 fn a_token_is_never_granted_to_two_generations_of_threads() {
     let (_, log) = play(
         Setup::default(),
@@ -151,7 +146,6 @@ fn a_token_is_never_granted_to_two_generations_of_threads() {
 }
 
 #[test]
-#[ignore = "a release with a requeue that crosses a revocation leads to a second request"]
 fn a_revocation_that_crosses_a_release_costs_no_turn() {
     let (world, log) = play(
         soon(),
@@ -191,7 +185,6 @@ fn a_try_does_not_wait_for_a_thread_that_is_known_to_be_inside() {
 }
 
 #[test]
-#[ignore = "next_commit outlives the grant"]
 fn a_commit_is_not_answered_before_its_writes_are_durable() {
     let (mut world, mut log) = play(
         Setup::default(),
@@ -263,7 +256,6 @@ fn a_thread_inside_a_session_that_is_renamed_can_leave() {
 }
 
 #[test]
-#[ignore = "a process that was superseded lets new threads wait"]
 fn a_process_that_has_left_lets_nobody_wait() {
     let (world, log) = play(
         Setup::default(),
@@ -297,7 +289,6 @@ fn an_old_incarnation_is_told_at_once() {
 }
 
 #[test]
-#[ignore = "a later reason of a recall sets the deadline anew"]
 fn an_operator_does_not_move_the_deadline_of_a_recall() {
     let (world, log) = play(
         Setup::default(),
@@ -341,7 +332,6 @@ fn a_wait_is_not_ended_before_its_deadline() {
 }
 
 #[test]
-#[ignore = "a session that is renamed to its own id forgets its recall"]
 fn a_rename_to_the_same_id_forgets_no_recall() {
     let (world, log) = play(
         Setup::default(),

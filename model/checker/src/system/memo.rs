@@ -13,11 +13,13 @@ const SHARDS: usize = 32;
 /// Beyond so many entries a shard starts anew, so that memory stays bounded.
 const ENTRIES_MAX: usize = 1 << 15;
 
+/// By hash. Of two keys with the same hash the later is remembered.
+type Shard<K, V> = HashMap<u64, (K, V), FixedState>;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Memo<K, V> {
-    /// By hash. Of two keys with the same hash the later is remembered.
-    shards: Vec<Mutex<HashMap<u64, (K, V), FixedState>>>,
+    shards: Vec<Mutex<Shard<K, V>>>,
 }
 
 impl<K, V> Default for Memo<K, V> {

@@ -19,6 +19,7 @@ mod shared;
 mod stage;
 mod start;
 mod successor;
+mod symmetry;
 mod watch;
 
 pub use actions::{Action, ProcessTimer, StoreTimer};
@@ -223,6 +224,8 @@ pub struct Model<H> {
     pub(crate) store_settings: Settings<tenure_protocol::StoreSettings>,
     pub(crate) process_settings: Settings<tenure_protocol::ProcessSettings>,
     memos: Arc<successor::Memos<H>>,
+    /// The exchanges of like processes that lead to a state which counts as the same.
+    permutations: Vec<symmetry::Permutation>,
 }
 
 impl<H: Debug> Debug for Model<H> {
@@ -241,7 +244,16 @@ impl<H: Hook> Model<H> {
             store_settings: Settings::new((universe.store)()),
             process_settings: Settings::new((universe.process)()),
             memos: Arc::default(),
+            permutations: Vec::new(),
         }
+    }
+
+    /// The same model with like processes exchanged at will: fewer states, good for safety only, and its paths change
+    /// names on the way. `None` where no two processes are alike, or where it would not be sound.
+    #[must_use]
+    pub fn reduced(mut self) -> Option<Self> {
+        self.permutations = symmetry::permutations(self.universe);
+        (!self.permutations.is_empty()).then_some(self)
     }
 
     /// The program of a thread.

@@ -45,9 +45,18 @@ impl<T: Numbered + Hash> Shared<T> {
     where
         T: Clone,
     {
-        let mut value = self.0.value.clone();
-        value.visit(&mut ranks.writer());
-        Self::new(value, Lister::new(self.0.numbers.universe))
+        self.remade(|mut value| {
+            value.visit(&mut ranks.writer());
+            value
+        })
+    }
+
+    pub(super) fn remade(&self, change: impl FnOnce(T) -> T) -> Self
+    where
+        T: Clone,
+    {
+        let lister = Lister::new(self.0.numbers.universe);
+        Self::new(change(self.0.value.clone()), lister)
     }
 }
 

@@ -90,8 +90,8 @@ impl<H: Hook> Model<H> {
             };
             state.processes[index] = Some(Shared::new(side, self.lister()));
             state.wires[index] = Some(Shared::new(wire, self.lister()));
-            state = self.successor(&state, Action::Connect { process });
-            state = self.successor(
+            state = self.moved(&state, Action::Connect { process });
+            state = self.moved(
                 &state,
                 Action::ToStore {
                     process,
@@ -99,7 +99,7 @@ impl<H: Hook> Model<H> {
                     stays: false,
                 },
             );
-            state = self.successor(
+            state = self.moved(
                 &state,
                 Action::ToProcess {
                     process,

@@ -8,6 +8,7 @@ use super::canonical::{Image, Lister, Numbered, Ranks, is_canonical};
 use super::draft::Draft;
 use super::memo::Memo;
 use super::stage::{Staged, stage};
+use super::symmetry::{Named, Permutation};
 use super::watch::Flaw;
 use super::{Action, Model, PROCESSES_MAX, ProcessSide, Shared, StoreSide, System, Wire};
 use std::hash::Hash;
@@ -37,24 +38,32 @@ struct Aftermath<H> {
     staged: Staged,
 }
 
+/// A process moves: what that depends on.
+type Move<H> = (Option<Actor<H>>, WireOf, Action);
+/// The store moves: what that depends on.
+type StoreMove<H> = (Scene<H>, [Stamp; 2], WireOf, Action);
+/// What the store says is put on a wire: what that depends on.
+type Delivery<H> = (WireOf, Option<Link>, Arc<Aftermath<H>>);
+
 /// What every step that was ever taken led to.
 #[derive(Debug)]
 pub(super) struct Memos<H> {
-    outcomes: Memo<(Option<Actor<H>>, WireOf, Action), Outcome<H>>,
-    aftermaths: Memo<(Scene<H>, [Stamp; 2], WireOf, Action), Arc<Aftermath<H>>>,
+    outcomes: Memo<Move<H>, Outcome<H>>,
+    aftermaths: Memo<StoreMove<H>, Arc<Aftermath<H>>>,
     /// The wires of those who are sent something.
-    deliveries: Memo<(WireOf, Option<Link>, Arc<Aftermath<H>>), WireOf>,
-    processes: Parts<ProcessSide<H>>,
-    stores: Parts<StoreSide<H>>,
-    wires: Parts<Wire>,
+    deliveries: Memo<Delivery<H>, WireOf>,
+    pub(super) processes: Parts<ProcessSide<H>>,
+    pub(super) stores: Parts<StoreSide<H>>,
+    pub(super) wires: Parts<Wire>,
 }
 
 /// The parts of one kind.
 #[derive(Debug)]
-struct Parts<T> {
+pub(super) struct Parts<T> {
     /// Equal parts are one, so that comparing them is comparing pointers.
     known: Memo<Shared<T>, Shared<T>>,
     renumbered: Memo<(Shared<T>, Image), Shared<T>>,
+    renamed: Memo<(Shared<T>, Permutation), Shared<T>>,
 }
 
 impl<T> Default for Parts<T> {
@@ -62,6 +71,7 @@ impl<T> Default for Parts<T> {
         Self {
             known: Memo::default(),
             renumbered: Memo::default(),
+            renamed: Memo::default(),
         }
     }
 }
@@ -71,6 +81,21 @@ impl<T: Numbered + Clone + Hash + Eq> Parts<T> {
     fn known(&self, part: &Shared<T>) -> Shared<T> {
         self.known
             .get(part, |known| known == part, || (part.clone(), part.clone()))
+    }
+
+    /// The part with its processes' names exchanged.
+    pub(super) fn renamed(&self, part: &Shared<T>, permutation: &Permutation) -> Shared<T>
+    where
+        T: Named,
+    {
+        self.renamed.get(
+            (part, permutation),
+            |key| (&key.0, &key.1) == (part, permutation),
+            || {
+                let renamed = self.known(&part.remade(|value| value.renamed(permutation)));
+                ((part.clone(), *permutation), renamed)
+            },
+        )
     }
 
     fn renumber(&self, part: &mut Shared<T>, ranks: &Ranks) {
@@ -139,14 +164,17 @@ impl<H: Hook> Model<H> {
 
     /// The state after a transition, in canonical form.
     pub(super) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
-        canonical(
-            match scope(action) {
-                Scope::Process(process) => self.process_moves(state, process.into(), action),
-                Scope::Store(from) => self.store_moves(state, from.map(usize::from), action),
-                Scope::World => self.draft(state, action),
-            },
-            self,
-        )
+        self.representative(self.moved(state, action))
+    }
+
+    /// The same with every process as it was called.
+    pub(super) fn moved(&self, state: &System<H>, action: Action) -> System<H> {
+        let next = match scope(action) {
+            Scope::Process(process) => self.process_moves(state, process.into(), action),
+            Scope::Store(from) => self.store_moves(state, from.map(usize::from), action),
+            Scope::World => self.draft(state, action),
+        };
+        canonical(next, self)
     }
 
     fn draft(&self, state: &System<H>, action: Action) -> System<H> {

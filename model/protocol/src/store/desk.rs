@@ -113,6 +113,14 @@ impl Peers {
         self.peers.remove(process)
     }
 
+    pub(crate) fn rename(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
+        let old = core::mem::take(&mut self.peers);
+        self.peers = old
+            .into_iter()
+            .map(|(process, peer)| (name(&process), peer))
+            .collect();
+    }
+
     /// A holder that the records name: it gets a lease, and `Hello` will bring its connection.
     pub(crate) fn recover(
         &mut self,

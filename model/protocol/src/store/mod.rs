@@ -482,9 +482,30 @@ impl<H: Hook> Store<H> {
             session.visit(numbers);
         }
     }
+
+    /// Gives the processes other names, no two the same one: for the checker, which explores one of the states that differ
+    /// only in which of several like processes is which.
+    pub fn rename_processes(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
+        self.peers.rename(&name);
+        for session in self.sessions.values_mut() {
+            session.rename_processes(&name);
+        }
+    }
 }
 
 impl Session {
+    fn rename_processes(&mut self, name: &impl Fn(&ProcessId) -> ProcessId) {
+        let holder = self.record.head.holder.as_mut();
+        let (holders, waiters) = self.lock.parts_mut();
+        let places = holders.iter_mut().chain(waiters);
+        holder
+            .map(|holder| &mut holder.process)
+            .into_iter()
+            .chain(places.map(|place| &mut place.process))
+            .chain(&mut self.last_holder)
+            .for_each(|process| *process = name(process));
+    }
+
     fn visit(&mut self, numbers: &mut impl Numbers) {
         self.record.visit(numbers);
         let (holders, waiters) = self.lock.parts_mut();
