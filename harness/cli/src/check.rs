@@ -1,14 +1,14 @@
 //! `tenure check`: universes explored whole, defects hunted.
 
 use crate::progress::{Line, thousands};
-use crate::{memory, names, report};
+use crate::{hunt, memory, names, report};
 use anyhow::{Result, bail};
 use clap::Args;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 use tenure_checker::check::{Outcome, Settings, check};
-use tenure_checker::hunt::{Catch, hunt, hunt_in};
+use tenure_checker::hunt::{Catch, hunt as hunt_everywhere, hunt_in};
 use tenure_checker::universe::{UNIVERSES, Universe};
 use tenure_protocol::Defect;
 
@@ -29,6 +29,10 @@ pub(crate) struct Check {
     /// Make every known mistake on purpose, one after the other: each must be caught.
     #[arg(long)]
     defects: bool,
+    /// Hunt every known mistake in each of these universes, the quick ones unless named, and print who catches what: a JSON
+    /// object a line, from which the book makes its table. Takes half an hour.
+    #[arg(long, conflicts_with_all = ["defect", "defects", "symmetry"])]
+    matrix: bool,
     /// Explore one of the states that differ only in which of several like processes is which. Judges safety only, and
     /// changes nothing where no processes are alike.
     #[arg(long, conflicts_with_all = ["defect", "defects"])]
@@ -51,14 +55,18 @@ impl Check {
             if !matches!(ending, Some("svg" | "mmd" | "json")) {
                 bail!("'{}': a chart ends in .svg, .mmd or .json", path.display());
             }
+            report::assert_writable(path)?;
         }
         if self.list {
             return list(self.json).map(|()| true);
         }
         let universes = self.selection()?;
+        if self.matrix {
+            return hunt::matrix(&universes, self.threads()).map(|()| true);
+        }
         if self.defects {
             let only = (!self.universes.is_empty()).then_some(&universes[..]);
-            return hunt_all(only, self.threads(), self.json);
+            return hunt::all(only, self.threads(), self.json);
         }
         if let Some(name) = &self.defect {
             return self.hunt_one(names::defect(name)?, &universes);
@@ -138,7 +146,7 @@ impl Check {
             ..Settings::default()
         };
         let catch = if self.universes.is_empty() {
-            hunt(defect, &settings)
+            hunt_everywhere(defect, &settings)
         } else {
             universes
                 .iter()
@@ -210,105 +218,6 @@ pub(crate) fn explore(
     };
     let outcome = check(universe, &settings);
     (outcome, memory::peak())
-}
-
-/// Every defect, several at a time: a hunt is short and does not gain from more threads of its own.
-pub(crate) fn hunt_all(
-    only: Option<&[&'static Universe]>,
-    threads: usize,
-    is_json: bool,
-) -> Result<bool> {
-    let started = Instant::now();
-    let catches = hunt_each(only, threads, |defect, catch| {
-        let mut out = std::io::stdout().lock();
-        if is_json {
-            return writeln!(out, "{}", report::catch_json(defect, catch));
-        }
-        match catch {
-            Some(catch) => {
-                let place = format!("{} / {}", catch.universe.name, catch.property);
-                writeln!(
-                    out,
-                    "caught      {:<28} rule {:<2}  {:>2} steps  {place}",
-                    defect.name(),
-                    defect.rule(),
-                    catch.steps
-                )
-            }
-            None => writeln!(
-                out,
-                "NOT CAUGHT  {:<28} rule {:<2}  {}",
-                defect.name(),
-                defect.rule(),
-                defect.summary()
-            ),
-        }
-    })?;
-    let caught = catches.iter().filter(|catch| catch.is_some()).count();
-    if !is_json {
-        println!(
-            "{caught} of {} defects caught, {:.1} s",
-            catches.len(),
-            started.elapsed().as_secs_f64()
-        );
-    }
-    Ok(caught == catches.len())
-}
-
-/// Hunts all defects and tells each result, in the order of the catalogue.
-pub(crate) fn hunt_each(
-    only: Option<&[&'static Universe]>,
-    threads: usize,
-    mut tell: impl FnMut(Defect, Option<&Catch>) -> std::io::Result<()>,
-) -> Result<Vec<Option<Catch>>> {
-    let line = Line::new("defects");
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let defects = Defect::ALL;
-    let mut found: Vec<Option<Option<Catch>>> = vec![None; defects.len()];
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next, defects) = (sender.clone(), &next, &defects);
-            scope.spawn(move || {
-                let settings = Settings {
-                    threads: 1,
-                    ..Settings::default()
-                };
-                while let Some(defect) =
-                    defects.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                {
-                    let catch = match only {
-                        Some(universes) => universes
-                            .iter()
-                            .find_map(|universe| hunt_in(*defect, universe, &settings)),
-                        None => hunt(*defect, &settings),
-                    };
-                    if sender.send((*defect, catch)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut told = 0;
-        for (defect, catch) in receiver {
-            let place = defects
-                .iter()
-                .position(|known| *known == defect)
-                .expect("of the catalogue");
-            found[place] = Some(catch);
-            while let Some(Some(catch)) = found.get(told) {
-                tell(defects[told], catch.as_ref())?;
-                told += 1;
-            }
-            line.say(format!("{told} of {}", defects.len()));
-        }
-        Ok::<(), anyhow::Error>(())
-    })?;
-    Ok(found
-        .into_iter()
-        .map(|catch| catch.expect("every defect was hunted"))
-        .collect())
 }
 
 /// As many threads as there are cores.

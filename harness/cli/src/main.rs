@@ -5,6 +5,7 @@
 
 mod check;
 mod explore;
+mod hunt;
 mod memory;
 mod names;
 mod progress;

@@ -2,6 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+pub(crate) use tenure_checker::book::thousands;
 use tenure_checker::explore::Live;
 
 /// A line that changes while something runs.
@@ -47,19 +48,6 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
-}
-
-/// A number with its thousands apart.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! `tenure replay`: a saved counterexample, run through the machines again.
 
 use crate::report;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use tenure_checker::replay;
-
-/// Larger files are no counterexample.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// The arguments of `tenure replay`.
 #[derive(Args)]
@@ -25,14 +22,7 @@ impl Replay {
         let shown = self.file.display();
         let file =
             std::fs::File::open(&self.file).with_context(|| format!("cannot read '{shown}'"))?;
-        let mut text = String::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_string(&mut text)
-            .with_context(|| format!("cannot read '{shown}'"))?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            bail!("'{shown}' is larger than {FILE_BYTES_MAX} bytes: not a counterexample");
-        }
-        let example = replay::load(&text).with_context(|| format!("'{shown}'"))?;
+        let example = replay::load_from(file).with_context(|| format!("'{shown}'"))?;
         replay::replay(&example).with_context(|| format!("'{shown}'"))?;
         let mut out = std::io::stdout().lock();
         report::write_counterexample(&mut out, &example)?;

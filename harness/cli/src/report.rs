@@ -143,6 +143,20 @@ pub(crate) fn write_counterexample(
     Ok(())
 }
 
+/// Finds out that a file cannot be written before minutes of work depend on it. Leaves the file as it is.
+pub(crate) fn assert_writable(path: &std::path::Path) -> anyhow::Result<()> {
+    let is_new = !path.exists();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| anyhow::anyhow!("cannot write '{}': {error}", path.display()))?;
+    if is_new {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// Writes a counterexample to a file: a picture by the file's ending, or what `tenure replay` reads.
 pub(crate) fn save_counterexample(
     path: &std::path::Path,

@@ -48,7 +48,7 @@ impl Verify {
             )?;
         }
         let mut missed = Vec::new();
-        let catches = check::hunt_each(None, threads, |defect, catch| {
+        let catches = crate::hunt::each(None, threads, |defect, catch| {
             if catch.is_none() {
                 missed.push(defect.name());
             }

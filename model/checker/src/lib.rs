@@ -14,10 +14,12 @@
 //! | [`hunt`] | seeded defects, each to be caught |
 //! | [`explore`] | breadth-first exploration over Stateright's `Model` |
 //! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
+//! | [`book`] | the tables of the book |
 //! | [`story`], [`chart`] | counterexamples, in words and pictures |
 //!
 //! Deliberately absent: protocol rules. There is one copy, and it is not here.
 
+pub mod book;
 pub mod chart;
 pub mod check;
 pub mod explore;

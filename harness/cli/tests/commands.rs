@@ -1,0 +1,202 @@
+//! The binary as its users meet it: exit codes, what is printed where, and what it says to bad input.
+
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn tenure(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// A file of this test run.
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// The command was wrong: exit code 2, nothing on standard output, and standard error says all of this.
+fn assert_refused(arguments: &[&str], says: &[&str]) {
+    let output = tenure(arguments);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    assert_eq!(stdout(&output), "", "{arguments:?}");
+    for part in says {
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    stdout(output)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .collect()
+}
+
+#[test]
+fn unknown_names_suggest_the_nearest() {
+    assert_refused(&["check", "nestde"], &["no universe 'nestde'", "'nested'"]);
+    assert_refused(
+        &["check", "nested", "--defect", "lifo-at-stoer"],
+        &["no defect 'lifo-at-stoer'", "'lifo-at-store'"],
+    );
+    assert_refused(&["explore", "calmm"], &["no universe", "'calm'"]);
+    assert_refused(
+        &["explore", "calm", "--defect", "bargs"],
+        &["no defect", "'barges'"],
+    );
+}
+
+#[test]
+fn wrong_flags_are_usage() {
+    assert_refused(&["check", "--no-such-flag"], &["--no-such-flag"]);
+    assert_refused(&["check", "nested", "--threads", "0"], &["--threads"]);
+    assert_refused(&["check", "nested", "--threads", "many"], &["--threads"]);
+    assert_refused(&["check", "nested", "--all"], &["--all"]);
+    assert_refused(&["no-such-command"], &["no-such-command"]);
+    assert_refused(&["replay"], &["FILE"]);
+}
+
+#[test]
+fn a_chart_that_cannot_be_written_is_refused_at_once() {
+    assert_refused(
+        &["check", "rush", "--chart", "picture.bmp"],
+        &["picture.bmp", ".svg"],
+    );
+    let nowhere = scratch("no-such-folder").join("picture.svg");
+    let nowhere = nowhere.to_str().expect("a path");
+    assert_refused(&["check", "rush", "--chart", nowhere], &[nowhere]);
+}
+
+#[test]
+fn a_universe_that_holds_is_success() {
+    let output = tenure(&["check", "nested"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("nested: holds."), "{text}");
+    assert!(text.contains("everything holds"), "{text}");
+    assert!(!text.contains('\u{1b}'), "no escape codes in a pipe");
+    assert_eq!(stderr(&output), "", "no progress in a pipe");
+}
+
+#[test]
+fn json_is_an_object_a_line() {
+    let output = tenure(&["check", "nested", "drift", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let lines = lines(&output);
+    let names: Vec<&Value> = lines.iter().map(|line| &line["universe"]).collect();
+    assert_eq!(names, ["nested", "drift"]);
+    for line in &lines {
+        for key in ["states", "unique_states", "depth"] {
+            assert!(line[key].as_u64().is_some_and(|number| number > 0), "{key}");
+        }
+        assert!(line["seconds"].as_f64().is_some());
+        assert_eq!(line["holds"], true);
+        let properties = line["properties"].as_array().expect("a list");
+        assert!(properties.len() > 10);
+        for property in properties {
+            assert!(property["name"].is_string() && property["rule"].is_u64());
+            assert!(
+                ["always", "sometimes", "progress"]
+                    .contains(&property["kind"].as_str().expect("a kind"))
+            );
+            assert_eq!(property["holds"], true);
+        }
+    }
+}
+
+#[test]
+fn a_defect_is_caught_saved_and_replayed() {
+    let file = scratch("grants-to-two.json");
+    let path = file.to_str().expect("a path");
+    let defect = ["check", "nested", "--defect", "grants-to-two"];
+    let output = tenure(&[&defect[..], &["--chart", path]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("violated: exclusive"), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+
+    let replayed = tenure(&["replay", path]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", stderr(&replayed));
+    assert!(stdout(&replayed).contains("it ends where it did"));
+
+    let json = lines(&tenure(&[&defect[..], &["--json"]].concat()));
+    assert_eq!(json.len(), 1);
+    assert_eq!(json[0]["defect"], "grants-to-two");
+    assert_eq!(json[0]["caught"], true);
+    assert_eq!(json[0]["universe"], "nested");
+    assert_eq!(json[0]["property"], "exclusive");
+    assert!(
+        json[0]["steps"]
+            .as_u64()
+            .is_some_and(|steps| (1..=40).contains(&steps))
+    );
+
+    bad_replays(&fs::read_to_string(&file).expect("what was saved"));
+}
+
+/// What is no counterexample, or no longer one, is refused and says why.
+fn bad_replays(saved: &str) {
+    let missing = scratch("missing.json");
+    let missing = missing.to_str().expect("a path");
+    assert_refused(&["replay", missing], &[missing, "cannot read"]);
+    let halved = saved[..saved.len() / 2].to_owned();
+    let newer = saved.replacen("\"version\": 1", "\"version\": 2", 1);
+    assert_ne!(newer, saved);
+    let elsewhere = saved.replacen("\"nested\"", "\"nestled\"", 1);
+    for (name, text, says) in [
+        ("halved", halved, "cut off"),
+        ("newer", newer, "version 2"),
+        ("elsewhere", elsewhere, "nestled"),
+        ("empty", String::new(), "empty"),
+        ("prose", "not a replay\n".into(), "not JSON"),
+        ("other", "{\"a\": 1}".into(), "not a saved counterexample"),
+    ] {
+        let file = scratch(&format!("{name}.json"));
+        fs::write(&file, text).expect("the scratch folder");
+        let path = file.to_str().expect("a path");
+        assert_refused(&["replay", path], &[path, says]);
+    }
+    let file = scratch("bytes.json");
+    fs::write(&file, [0xff, 0xfe, 0x00]).expect("the scratch folder");
+    assert_refused(&["replay", file.to_str().expect("a path")], &["UTF-8"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["check", "--list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(stderr(&output), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_list_has_every_universe_and_defect() {
+    let output = tenure(&["check", "--list", "--json"]);
+    let lines = lines(&output);
+    let universes = lines.iter().filter(|line| line["universe"].is_string());
+    let defects = lines.iter().filter(|line| line["defect"].is_string());
+    assert_eq!(universes.count(), tenure_checker::universe::UNIVERSES.len());
+    assert_eq!(defects.count(), tenure_protocol::Defect::ALL.len());
+}

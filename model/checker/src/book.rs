@@ -1,0 +1,206 @@
+//! The tables of the book, from the same tables that the checker works by.
+
+use crate::property::{self, PROGRESS};
+use crate::universe::{UNIVERSES, Universe, find};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use tenure_protocol::{Defect, Sound, defect::Level};
+
+/// Which universes catch a defect: a line of `tenure check --matrix`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The defect's name.
+    pub defect: String,
+    /// In the order of the universes.
+    pub caught: Vec<Cell>,
+}
+
+/// How a universe catches a defect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The universe's name.
+    pub universe: String,
+    /// The property that does not hold.
+    pub property: String,
+    /// The steps of a shortest counterexample; 0 where a race is never reached.
+    pub steps: usize,
+}
+
+/// Why a universe stays that is the only one to catch nothing, or in which no defect is hunted.
+const STAYS: &[(&str, &str)] = &[
+    (
+        "calm",
+        "it is the plain case with everything in it: what holds here without a fault is where to begin reading",
+    ),
+    (
+        "nested",
+        "it alone takes attributes one after the other in opposite order, and shows that with the shortest paths",
+    ),
+    (
+        "goodbye",
+        "it alone has processes that stop in order and sessions that are given back unasked",
+    ),
+    (
+        "rush",
+        "it is `crowd` and `calm` at once, at a size that no defect is hunted in",
+    ),
+    (
+        "storm",
+        "it is `wild` with commits and differences, at a size that no defect is hunted in",
+    ),
+    (
+        "ordeal",
+        "it is `tcp` and `crash` at once, at a size that no defect is hunted in",
+    ),
+];
+
+/// A number with its thousands apart.
+#[must_use]
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The table of universes.
+#[must_use]
+pub fn universes() -> String {
+    let mut out = String::from(
+        "| universe | what it is for | bounds | faults | not combined with | unique states | quick |\n|---|---|---|---|---|--:|---|\n",
+    );
+    for universe in UNIVERSES {
+        let quick = if universe.is_quick { "yes" } else { "" };
+        let Universe {
+            name,
+            summary,
+            bounds,
+            faults,
+            without,
+            ..
+        } = universe;
+        let states = thousands(universe.unique_states);
+        let _ = writeln!(
+            out,
+            "| `{name}` | {summary} | {bounds} | {faults} | {without} | {states} | {quick} |"
+        );
+    }
+    let total: u64 = UNIVERSES
+        .iter()
+        .map(|universe| universe.unique_states)
+        .sum();
+    let _ = writeln!(out, "\n{} unique states in all.", thousands(total));
+    out
+}
+
+/// The table of properties.
+#[must_use]
+pub fn properties() -> String {
+    let mut out = String::from("| property | rule | kind | what it says |\n|---|--:|---|---|\n");
+    for checked in property::all::<Sound>() {
+        let (name, rule, kind, text) = (
+            checked.name,
+            checked.rule,
+            checked.kind.name(),
+            checked.text,
+        );
+        let _ = writeln!(out, "| {name} | {rule} | {kind} | {text} |");
+    }
+    for (name, rule, text) in PROGRESS {
+        let _ = writeln!(out, "| {name} | {rule} | progress | {text} |");
+    }
+    out
+}
+
+/// The table of defects, and what each universe is good for.
+#[must_use]
+pub fn defects(rows: &[Row]) -> String {
+    let mut out = String::from(
+        "| defect | machine | rule | what is done wrong | caught by: universe (property, steps) |\n|---|---|--:|---|---|\n",
+    );
+    for defect in Defect::ALL {
+        let machine = match defect.level() {
+            Level::Store => "store",
+            Level::Process => "process",
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | {machine} | {} | {} | {} |",
+            defect.name(),
+            defect.rule(),
+            defect.summary(),
+            catchers(rows, *defect)
+        );
+    }
+    out.push_str("\nWhat each universe is good for:\n\n");
+    for universe in UNIVERSES {
+        let _ = writeln!(out, "- `{}` {}.", universe.name, worth(rows, universe));
+    }
+    out
+}
+
+fn catchers(rows: &[Row], defect: Defect) -> String {
+    let row = rows.iter().find(|row| row.defect == defect.name());
+    let cells = row.into_iter().flat_map(|row| &row.caught);
+    let texts: Vec<String> = cells
+        .map(|cell| match cell.steps {
+            0 => format!("`{}` ({}, never reached)", cell.universe, cell.property),
+            steps => format!("`{}` ({}, {steps})", cell.universe, cell.property),
+        })
+        .collect();
+    texts.join(", ")
+}
+
+/// The defects that only this universe catches, or why it stays.
+fn worth(rows: &[Row], universe: &Universe) -> String {
+    let alone: Vec<String> = rows
+        .iter()
+        .filter(|row| row.caught.len() == 1 && row.caught[0].universe == universe.name)
+        .map(|row| format!("`{}`", row.defect))
+        .collect();
+    if !alone.is_empty() {
+        return format!("alone catches {}", alone.join(", "));
+    }
+    let reason = STAYS.iter().find(|(name, _)| *name == universe.name);
+    reason.map_or_else(
+        || String::from("catches nothing that no other does, and nobody has said why it stays"),
+        |(_, reason)| format!("stays: {reason}"),
+    )
+}
+
+/// What is wrong with a matrix: a defect that is missing, unknown or caught by none, or a universe that is unknown or has
+/// no reason to be there.
+#[must_use]
+pub fn faults(rows: &[Row]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for defect in Defect::ALL {
+        match rows.iter().find(|row| row.defect == defect.name()) {
+            None => faults.push(format!("{} is not in the matrix", defect.name())),
+            Some(row) if row.caught.is_empty() => {
+                faults.push(format!("{} is caught by none", defect.name()));
+            }
+            Some(_) => {}
+        }
+    }
+    for row in rows {
+        if !Defect::ALL.iter().any(|defect| defect.name() == row.defect) {
+            faults.push(format!("there is no defect {}", row.defect));
+        }
+        for cell in &row.caught {
+            if find(&cell.universe).is_none() {
+                faults.push(format!("there is no universe {}", cell.universe));
+            }
+        }
+    }
+    for universe in UNIVERSES {
+        if worth(rows, universe).ends_with("why it stays") {
+            faults.push(format!("nobody has said why {} stays", universe.name));
+        }
+    }
+    faults
+}
