@@ -135,6 +135,7 @@ pub fn connected() -> Process {
         sent: NOW,
         lease_ms: 10_000,
         holds: vec![],
+        gone: vec![],
     };
     process.step(NOW, to(welcome), &mut out);
     process

@@ -252,10 +252,10 @@ pub fn waiters_have_asked<H: Hook>(process: &Process<H>) -> bool {
     })
 }
 
-/// A grant that is not recalled and that nobody uses is not waited for. Rule 12.
+/// A grant that nobody uses, and whose session nobody ends, is not waited for. Rule 12.
 pub fn nobody_waits_in_vain<H: Hook>(process: &Process<H>) -> bool {
     each_client(process, |session| {
-        session.grant().is_none()
+        session.grant().is_none_or(|grant| grant.ending.is_some())
             || !session.lock().holders().is_empty()
             || session.lock().waiting() == 0
     })

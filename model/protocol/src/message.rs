@@ -216,7 +216,7 @@ pub enum Revocation {
 /// From the store to a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToProcess {
-    /// Answers `Hello`. Grants that it does not list are lost. Rule 15.
+    /// Answers `Hello`: each grant in it is known, gone or, when it is listed in neither, lost. Rule 15.
     Welcome {
         /// When the `Hello` was sent.
         sent: Time,
@@ -224,6 +224,8 @@ pub enum ToProcess {
         lease_ms: u64,
         /// The grants that the store knows of, among those in `Hello`.
         holds: Vec<Hold>,
+        /// Those whose session is no more, or, with its new id, was renamed under this token: what a lost `Gone` said.
+        gone: Vec<(Hold, Option<SessionId>)>,
     },
     /// Answers `KeepAlive`.
     Alive {
@@ -393,10 +395,13 @@ impl ToProcess {
     /// Shows every number in a message to `process`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {
-            Self::Welcome { sent, holds, .. } => {
+            Self::Welcome {
+                sent, holds, gone, ..
+            } => {
                 numbers.process_time(process, sent);
                 holds
                     .iter_mut()
+                    .chain(gone.iter_mut().map(|(hold, _)| hold))
                     .for_each(|hold| numbers.stamp(&mut hold.token.0));
             }
             Self::Alive { sent, recalls, .. } => {

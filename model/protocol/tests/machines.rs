@@ -937,13 +937,17 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
 }
 
 fn any_to_process() -> impl Strategy<Value = ToProcess> {
-    let welcome =
-        (number(), number(), vec(any_hold(), 0..4)).prop_map(|(sent, lease_ms, holds)| {
-            ToProcess::Welcome {
-                sent: Time(sent),
-                lease_ms,
-                holds,
-            }
+    let welcome = (
+        number(),
+        number(),
+        vec(any_hold(), 0..4),
+        vec((any_hold(), prop::option::of(any_session())), 0..2),
+    )
+        .prop_map(|(sent, lease_ms, holds, gone)| ToProcess::Welcome {
+            sent: Time(sent),
+            lease_ms,
+            holds,
+            gone,
         });
     let alive = (number(), number(), vec((any_hold(), any_notice()), 0..3)).prop_map(
         |(sent, lease_ms, recalls)| ToProcess::Alive {
@@ -1047,11 +1051,15 @@ fn answered(process: &Process, mut message: ToProcess) -> ToProcess {
         | ToProcess::NotRenamed { session, token, .. }
         | ToProcess::Gone { session, token, .. } => fit(session, token),
         ToProcess::Welcome {
-            holds, lease_ms, ..
+            holds,
+            gone,
+            lease_ms,
+            ..
         } => {
             *lease_ms = 10_000;
             holds
                 .iter_mut()
+                .chain(gone.iter_mut().map(|(hold, _)| hold))
                 .for_each(|hold| fit(&hold.session, &mut hold.token));
         }
         _ => {}

@@ -590,9 +590,26 @@ fn new_incarnation() {
          p.1 unlock s a
          p release s
          settle
-         p.1 lock s a
-         wait 9500
-         p tick
+         p.2 lock s a",
+    );
+}
+
+#[test]
+fn old_incarnation() {
+    check(
+        "old-incarnation",
+        "The old self of a process that was started again has no connection, and comes back: it learns that it is late. Rule 10.",
+        plain(),
+        "p",
+        "p.1 lock s a
+         settle
+         p.1 write s a old
+         p cut
+         p next z
+         z connect
+         z.1 lock s a
+         settle
+         p.2 lock s b
          p connect
          settle
          p.2 lock s a",

@@ -150,14 +150,24 @@ impl Words {
     pub(super) fn to_process(self, message: &ToProcess) -> String {
         match message {
             ToProcess::Welcome {
-                holds, lease_ms, ..
+                holds,
+                gone,
+                lease_ms,
+                ..
             } => {
                 let holds = if holds.is_empty() {
                     "nothing".to_owned()
                 } else {
                     self.holds(holds)
                 };
-                format!("Welcome, you hold {holds}{}", lease(*lease_ms))
+                let gone: String = gone
+                    .iter()
+                    .map(|(hold, renamed)| match renamed {
+                        None => format!(", {} has gone", self.hold(hold)),
+                        Some(to) => format!(", {} is {to} now", self.hold(hold)),
+                    })
+                    .collect();
+                format!("Welcome, you hold {holds}{gone}{}", lease(*lease_ms))
             }
             ToProcess::Alive {
                 recalls, lease_ms, ..

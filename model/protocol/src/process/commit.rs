@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::desk::Desk;
-use super::session::{Ending, Outgoing, Phase, Session, ThreadClaim, Wanted};
+use super::session::{Ending, Grant, Outgoing, Phase, Session, ThreadClaim, Wanted};
 use crate::attributes::{Change, Delta};
 use crate::defect::Hook;
 use crate::id::{SessionId, ThreadId, Token, Version};
@@ -162,6 +162,7 @@ impl Session {
             && let Some((thread, _)) = grant.ending.take()
         {
             desk.refuse(thread, id, why);
+            self.settle(id, desk);
         }
     }
 
@@ -172,13 +173,15 @@ impl Session {
         token: Token,
         desk: &mut Desk<'_, H>,
     ) {
-        let Phase::Held(grant) = &mut self.phase else {
-            return;
-        };
-        if grant.token != token {
+        if self
+            .ending(token)
+            .is_none_or(|ending| !ending.is_done_by(None))
+        {
             return;
         }
-        let ending = grant.ending.take();
+        let Phase::Held(Grant { ending, .. }) = core::mem::take(&mut self.phase) else {
+            return;
+        };
         self.merge(&Wanted::All, false);
         self.lock.remove_holders();
         self.commit = None;
@@ -187,7 +190,6 @@ impl Session {
             desk.answer(thread, id, Answer::Destroyed);
         }
         self.refuse_waiters(id, &Refusal::Gone, |_| true, desk);
-        self.phase = Phase::Absent;
         self.drop_base();
     }
 }

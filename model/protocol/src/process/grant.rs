@@ -305,7 +305,8 @@ impl Session {
             | Phase::Releasing {
                 requeue: Some(_), ..
             } if self.has_turned_down() < Some(token) => {
-                if self.early_recall.is_none_or(|(early, _)| early <= token) {
+                let rank = |(token, notice): (Token, Notice)| (token, notice.reason);
+                if self.early_recall.map(rank) <= Some((token, notice.reason)) {
                     self.early_recall = Some((token, notice));
                 }
             }
@@ -317,10 +318,11 @@ impl Session {
 
     /// Obeys a recall of the grant that the process has. Rules 3 and 12.
     fn take_recall<H: Hook>(&mut self, id: &SessionId, notice: Notice, desk: &mut Desk<'_, H>) {
-        let is_busy = !self.lock.holders().is_empty();
+        let has_threads = !self.lock.holders().is_empty();
         let Phase::Held(grant) = &mut self.phase else {
             return;
         };
+        let is_busy = has_threads || grant.ending.is_some();
         if !notice.reason.insists() {
             if is_busy {
                 let (token, inside) = (grant.token, self.inside());
@@ -345,7 +347,7 @@ impl Session {
         }
         grant.is_closed = true;
         // Busy is said by the process, which knows what blocks the threads.
-        self.owes_busy = is_busy;
+        self.owes_busy = has_threads;
         self.settle(id, desk);
     }
 
@@ -363,7 +365,7 @@ impl Session {
 
     /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
     pub(crate) fn release_if_idle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if self.grant().is_some() && self.lock.is_free() {
+        if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.lock.is_free() {
             self.release(id, desk);
         }
     }
@@ -571,7 +573,8 @@ impl Session {
         }
         match why {
             Refusal::WouldBlock => self.refuse_tries(id, desk),
-            Refusal::Cancelled => {}
+            // A thread's wait ends at the thread's own deadline; until then it asks again.
+            Refusal::Cancelled | Refusal::Deadline => {}
             Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, desk),
             _ => self.refuse_waiters(id, why, |_| true, desk),
         }

@@ -3,7 +3,7 @@
 use super::grant::Granted;
 use super::{Connection, Output, Poison, Process, Session};
 use crate::defect::{Defect, Hook};
-use crate::id::{Link, Request, SessionId, Time};
+use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
 use alloc::vec::Vec;
 
@@ -54,9 +54,16 @@ impl<H: Hook> Process<H> {
                     sent,
                     lease_ms,
                     holds,
+                    gone,
                 },
             ) if own == link => {
-                self.on_welcome(now, (sent, lease_ms), &holds, link, out);
+                self.connection = Connection::Up(link);
+                self.extend_lease(now, sent, lease_ms);
+                if self.has_outlived_lease(now) {
+                    // The answer took longer than the lease.
+                    return self.on_lease_lost(now, Poison::LeaseLost, out);
+                }
+                self.on_welcome(now, holds, gone, out);
             }
             (
                 Connection::Up(own) | Connection::Greeting(own),
@@ -64,7 +71,9 @@ impl<H: Hook> Process<H> {
             ) if own == link => {
                 self.on_lease_lost(now, Poison::LeaseLost, out);
             }
-            (Connection::Greeting(own), ToProcess::Superseded) if own == link => {
+            (Connection::Up(own) | Connection::Greeting(own), ToProcess::Superseded)
+                if own == link =>
+            {
                 self.is_closing = true; // Nobody may wait for what will never come.
                 self.on_lease_lost(now, Poison::Superseded, out);
                 self.refuse_everyone(now, out);
@@ -78,15 +87,20 @@ impl<H: Hook> Process<H> {
     fn on_welcome(
         &mut self,
         now: Time,
-        (sent, lease_ms): (Time, u64),
-        holds: &[Hold],
-        link: Link,
+        mut holds: Vec<Hold>,
+        gone: Vec<(Hold, Option<SessionId>)>,
         out: &mut Vec<Output>,
     ) {
-        self.connection = Connection::Up(link);
-        self.extend_lease(now, sent, lease_ms);
-        if self.has_outlived_lease(now) {
-            return self.on_lease_lost(now, Poison::LeaseLost, out); // The answer took longer than the lease.
+        // First: a thread that has asked for this is to hear it, not that the grant is lost.
+        for (Hold { session, token }, renamed) in gone {
+            let asked = self
+                .sessions
+                .get(&session)
+                .and_then(|own| own.ending(token));
+            if asked.is_some_and(|ending| ending.is_done_by(renamed.as_ref())) {
+                self.on_gone(now, &session, token, renamed.as_ref(), out);
+                holds.extend(renamed.map(|session| Hold { session, token }));
+            }
         }
         let said = Request(core::mem::take(&mut self.requests_said));
         for id in self.session_ids() {
@@ -103,7 +117,7 @@ impl<H: Hook> Process<H> {
         let from = if self.hook.makes(Defect::LeaseFromReceipt) {
             now
         } else {
-            sent
+            sent.min(now) // It is what comes back, so it may be anything.
         };
         let margin = if self.hook.makes(Defect::LeaseWithoutMargin) {
             0
@@ -224,21 +238,29 @@ impl<H: Hook> Process<H> {
             ToProcess::Gone {
                 session,
                 token,
-                renamed: None,
-            } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_destroyed(id, token, desk)
-                });
-            }
-            ToProcess::Gone {
-                session,
-                token,
-                renamed: Some(to),
-            } => self.on_renamed(now, &session, token, &to, out),
+                renamed,
+            } => self.on_gone(now, &session, token, renamed.as_ref(), out),
             ToProcess::Welcome { .. }
             | ToProcess::LeaseEnded
             | ToProcess::Superseded
             | ToProcess::Full => {}
+        }
+    }
+
+    /// The session has ended, or has a new id.
+    fn on_gone(
+        &mut self,
+        now: Time,
+        id: &SessionId,
+        token: Token,
+        renamed: Option<&SessionId>,
+        out: &mut Vec<Output>,
+    ) {
+        match renamed {
+            None => self.in_session(now, id, out, |session, id, desk| {
+                session.on_destroyed(id, token, desk)
+            }),
+            Some(to) => self.on_renamed(now, id, token, to, out),
         }
     }
 
@@ -247,15 +269,12 @@ impl<H: Hook> Process<H> {
         &mut self,
         now: Time,
         from: &SessionId,
-        token: crate::Token,
+        token: Token,
         to: &SessionId,
         out: &mut Vec<Output>,
     ) {
-        if !self
-            .sessions
-            .get(from)
-            .is_some_and(|session| session.is_renaming(token))
-        {
+        let ending = self.sessions.get(from).and_then(|own| own.ending(token));
+        if ending.is_none_or(|ending| !ending.is_done_by(Some(to))) {
             return;
         }
         self.in_session(now, from, out, |session, id, desk| {
@@ -267,6 +286,11 @@ impl<H: Hook> Process<H> {
         self.busy.remove(from);
         let waiting = self.sessions.remove(to);
         let thread = moved.end_renaming();
+        if !moved.poisoned.is_empty() {
+            // They know the session by its old id, and leave it by that.
+            let left = self.sessions.entry(from.clone()).or_default();
+            left.poisoned = core::mem::take(&mut moved.poisoned);
+        }
         self.sessions.insert(to.clone(), moved);
         if let Some(waiting) = waiting {
             self.in_session(now, to, out, |session, id, desk| {

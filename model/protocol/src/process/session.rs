@@ -59,8 +59,16 @@ pub struct Grant {
     pub is_closed: bool,
     /// Whether it is to be given back when it is idle. Rule 2.
     pub give_back: bool,
-    /// A thread that ends or renames the session, without an answer yet.
+    /// A thread that ends or renames the session, without an answer yet. Until it comes no thread enters, also when
+    /// this one has left, and the grant is not given back.
     pub ending: Option<(ThreadId, Ending)>,
+}
+
+impl Grant {
+    /// Whether a thread that is not inside may enter under this grant. Rules 12 and 16.
+    pub(crate) fn lets_in(&self) -> bool {
+        !self.is_closed && self.ending.is_none()
+    }
 }
 
 /// What a thread does to the whole session.
@@ -70,6 +78,16 @@ pub enum Ending {
     Destroy,
     /// It gives it a new id.
     Rename(SessionId),
+}
+
+impl Ending {
+    /// Whether `Gone` answers it; `renamed` is the new id that it gives.
+    pub(crate) fn is_done_by(&self, renamed: Option<&SessionId>) -> bool {
+        match self {
+            Self::Destroy => renamed.is_none(),
+            Self::Rename(to) => renamed == Some(to),
+        }
+    }
 }
 
 /// One attribute of the client state.

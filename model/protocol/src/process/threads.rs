@@ -4,7 +4,7 @@
 //! behind one outside could never leave, and with the gate closed neither could get on (rule 12).
 
 use super::desk::Desk;
-use super::session::{Ending, Phase, Session, Slot, ThreadClaim, Wanted};
+use super::session::{Ending, Grant, Phase, Session, Slot, ThreadClaim, Wanted};
 use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
 use crate::defect::{Defect, Hook};
@@ -118,11 +118,11 @@ impl Session {
 
     /// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
     fn rank<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> Option<u8> {
-        let is_closed = matches!(&self.phase, Phase::Held(grant) if grant.is_closed);
+        let lets_in = self.grant().is_none_or(Grant::lets_in);
         if self.is_inside(claim.thread) {
-            return (!(is_closed && desk.makes(Defect::RefusesInsiders))).then_some(0);
+            return (lets_in || !desk.makes(Defect::RefusesInsiders)).then_some(0);
         }
-        (!is_closed || desk.makes(Defect::AdmitsAfterRecall)).then_some(1)
+        (lets_in || desk.makes(Defect::AdmitsAfterRecall)).then_some(1)
     }
 
     /// Whether a thread that asks now may go in at once.
@@ -347,6 +347,9 @@ impl Session {
         let Phase::Held(grant) = &self.phase else {
             return;
         };
+        if grant.ending.is_some() {
+            return; // Its answer says what becomes of the grant.
+        }
         let is_recalled = grant
             .recall
             .is_some_and(|(notice, _)| notice.reason.insists());
@@ -390,6 +393,12 @@ impl Session {
             self.commit = None; // Of a late thread's session it is released with what the others finished. Rule 11.
         }
         self.next_commit.clear();
+        if let Phase::Held(grant) = &mut self.phase
+            && let Some((thread, _)) = grant.ending.take()
+            && !self.is_inside(thread)
+        {
+            desk.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
+        }
         for claim in self.lock.remove_holders() {
             if !self
                 .poisoned

@@ -186,7 +186,7 @@ impl Session {
     /// Whether `thread`, which waits here, waits for the store as well: there is no grant, or none that it may use.
     fn is_remote_for(&self, thread: ThreadId) -> bool {
         match &self.phase {
-            Phase::Held(grant) => grant.is_closed && !self.is_inside(thread),
+            Phase::Held(grant) => !grant.lets_in() && !self.is_inside(thread),
             _ => true,
         }
     }
@@ -222,10 +222,10 @@ impl Session {
             .collect()
     }
 
-    pub(crate) fn is_renaming(&self, token: Token) -> bool {
-        self.grant().is_some_and(|grant| {
-            grant.token == token && matches!(grant.ending, Some((_, Ending::Rename(_))))
-        })
+    /// What a thread does to the whole session under this token, without an answer yet.
+    pub(crate) fn ending(&self, token: Token) -> Option<&Ending> {
+        let grant = self.grant().filter(|grant| grant.token == token)?;
+        grant.ending.as_ref().map(|(_, ending)| ending)
     }
 
     pub(crate) fn end_renaming(&mut self) -> Option<ThreadId> {

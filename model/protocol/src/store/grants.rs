@@ -125,11 +125,15 @@ impl Session {
     /// Whether `process` has the grant, and this is its token. Rule 9.
     #[must_use]
     pub fn is_held(&self, process: &ProcessId, token: Token) -> bool {
-        self.record
-            .head
-            .holder
-            .as_ref()
-            .is_some_and(|holder| holder.process == *process && holder.token == token)
+        self.token_of(process) == Some(token)
+    }
+
+    /// The token of the grant that `process` has.
+    pub(crate) fn token_of(&self, process: &ProcessId) -> Option<Token> {
+        let holder = self.record.head.holder.as_ref();
+        holder
+            .filter(|holder| holder.process == *process)
+            .map(|holder| holder.token)
     }
 
     /// Whether `process` holds the session or waits for it.

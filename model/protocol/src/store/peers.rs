@@ -3,10 +3,10 @@
 use super::desk::Desk;
 use super::{Output, Session, Store};
 use crate::defect::{Defect, Hook};
-use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time};
+use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{Hold, Notice, Patience, Reason, ToProcess, ToStore, Wish};
 use crate::renumber::Numbers;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// A process that has a lease.
@@ -70,6 +70,19 @@ pub(crate) struct Hello {
     pub(crate) waits: Vec<Wish>,
 }
 
+/// Says why a connection is not wanted, and closes it.
+fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Output>) {
+    out.push(Output::Send {
+        process: process.clone(),
+        link,
+        message: why,
+    });
+    out.push(Output::Disconnect {
+        process: process.clone(),
+        link,
+    });
+}
+
 impl<H: Hook> Store<H> {
     /// Whether the message comes from a process with a lease, on its newest connection.
     pub(crate) fn knows(
@@ -111,34 +124,19 @@ impl<H: Hook> Store<H> {
         } = hello;
         if let Some(peer) = self.peers.get(process) {
             if incarnation < peer.incarnation {
-                out.push(Output::Send {
-                    process: process.clone(),
-                    link,
-                    message: ToProcess::Superseded,
-                });
-                out.push(Output::Disconnect {
-                    process: process.clone(),
-                    link,
-                });
-                return;
+                return turn_away(process, link, ToProcess::Superseded, out);
             }
             if incarnation == peer.incarnation && link.number <= peer.last_link {
                 return; // It came late: a newer connection has said hello already.
             }
             if incarnation > peer.incarnation && !self.hook.makes(Defect::KeepsOldIncarnation) {
+                if let Some(old) = peer.link {
+                    turn_away(process, old, ToProcess::Superseded, out);
+                }
                 self.void_all(now, process, out);
             }
         } else if self.peers.len() >= self.settings.limits.processes_max {
-            out.push(Output::Send {
-                process: process.clone(),
-                link,
-                message: ToProcess::Full,
-            });
-            out.push(Output::Disconnect {
-                process: process.clone(),
-                link,
-            });
-            return;
+            return turn_away(process, link, ToProcess::Full, out);
         }
         let lease = now.after(self.settings.lease_ms);
         let sessions = self
@@ -156,21 +154,51 @@ impl<H: Hook> Store<H> {
         self.reconcile(now, process, sent, holds, waits, out);
     }
 
+    fn is_held(&self, process: &ProcessId, hold: &Hold) -> bool {
+        let session = self.sessions.get(&hold.session);
+        session.is_some_and(|session| session.is_held(process, hold.token))
+    }
+
+    /// What lost `Gone`s said of these grants, as far as there can have been one: the session is no more, or has a new id.
+    fn ends_of(
+        &self,
+        process: &ProcessId,
+        lost: impl Iterator<Item = Hold>,
+    ) -> Vec<(Hold, Option<SessionId>)> {
+        let mut lost = lost.peekable();
+        if lost.peek().is_none() {
+            return Vec::new();
+        }
+        let own = self.peers.get(process).into_iter();
+        let held: BTreeMap<Token, &SessionId> = own
+            .flat_map(|peer| &peer.sessions)
+            .filter_map(|id| Some((self.sessions.get(id)?.token_of(process)?, id)))
+            .collect();
+        let end = |hold: Hold| match held.get(&hold.token) {
+            Some(&renamed) => Some((hold, Some(renamed.clone()))),
+            None => {
+                let left = self.sessions.get(&hold.session);
+                let exists = |left: &Session| left.record.exists() || left.holder().is_some();
+                (!left.is_some_and(|left| exists(left))).then_some((hold, None))
+            }
+        };
+        lost.filter_map(end).collect()
+    }
+
     /// Settles, rule by rule, what the process says against what the store thinks. Rule 15.
     fn reconcile(
         &mut self,
         now: Time,
         process: &ProcessId,
         sent: Time,
-        mut holds: Vec<Hold>,
+        holds: Vec<Hold>,
         waits: Vec<Wish>,
         out: &mut Vec<Output>,
     ) {
-        holds.retain(|hold| {
-            self.sessions
-                .get(&hold.session)
-                .is_some_and(|session| session.is_held(process, hold.token))
-        });
+        let (mut holds, lost): (Vec<Hold>, Vec<Hold>) = holds
+            .into_iter()
+            .partition(|hold| self.is_held(process, hold));
+        let gone = self.ends_of(process, lost.into_iter());
         let (mut desk, _) = self.open(now, out);
         let lease_ms = desk.settings.lease_ms;
         desk.send(
@@ -179,8 +207,15 @@ impl<H: Hook> Store<H> {
                 sent,
                 lease_ms,
                 holds: holds.clone(),
+                gone: gone.clone(),
             },
         );
+        // A session that was renamed is held under its new id.
+        let renamed = gone.into_iter().filter_map(|(Hold { token, .. }, to)| {
+            let session = to?;
+            Some(Hold { session, token })
+        });
+        holds.extend(renamed);
 
         // What the process has given back and asks for again is settled by that release.
         let waits: Vec<Wish> = waits
@@ -214,7 +249,7 @@ impl<H: Hook> Store<H> {
                     Some(wish) if wish.request == granted_for => {}
                     Some(_) if granted_for == Request::default() => {
                         // The store has restarted, and cannot know: the same grant, under a new token.
-                        let token = crate::Token(desk.stamps.draw());
+                        let token = Token(desk.stamps.draw());
                         if let Some(holder) = &mut session.record.head.holder {
                             holder.token = token;
                         }
@@ -353,17 +388,12 @@ impl Session {
 
     /// The recall that `process` owes an answer to.
     fn recall_of(&self, id: &SessionId, process: &ProcessId, now: Time) -> Option<(Hold, Notice)> {
-        let holder = self
-            .record
-            .head
-            .holder
-            .as_ref()
-            .filter(|holder| holder.process == *process)?;
+        let token = self.token_of(process)?;
         let recall = self.recall.as_ref()?;
         Some((
             Hold {
                 session: id.clone(),
-                token: holder.token,
+                token,
             },
             recall.notice(now),
         ))

@@ -260,9 +260,20 @@ fn granted(message: &ToProcess) -> Option<String> {
 pub(crate) fn to_process(message: &ToProcess) -> String {
     match message {
         ToProcess::Welcome {
-            lease_ms, holds, ..
+            lease_ms,
+            holds,
+            gone,
+            ..
         } => {
-            format!("welcome lease {lease_ms} holds {}", list(holds, hold))
+            let mut words = format!("welcome lease {lease_ms} holds {}", list(holds, hold));
+            if !gone.is_empty() {
+                let end = |(own, renamed): &(Hold, Option<SessionId>)| match renamed {
+                    None => hold(own),
+                    Some(to) => format!("{} renamed to {to}", hold(own)),
+                };
+                let _ = write!(words, " gone {}", list(gone, end));
+            }
+            words
         }
         ToProcess::Alive { sent, recalls, .. } => {
             let recalls = list(recalls, |(own, why)| {
