@@ -3,11 +3,12 @@
 //! Properties of one machine are the invariants of `tenure_protocol::invariant`, by the same functions. Here stand those
 //! that need more than one machine, and those that `watch` found in a step. Each names the rule that it follows.
 
+use crate::system::app::Do;
 use crate::system::{Flaw, Model, PROCESSES, ProcessSide, SESSIONS, System, thread_id};
 use crate::universe::Universe;
 use stateright::Property;
 use tenure_protocol::message::{Patience, ToProcess, ToStore};
-use tenure_protocol::process::{Grant, Phase, Session as Client, ThreadClaim};
+use tenure_protocol::process::{Connection, Grant, Phase, Session as Client, ThreadClaim};
 use tenure_protocol::store::Session;
 use tenure_protocol::{
     AttributeName, Hook, Process, SessionId, Stamp, Store, Value, Version, invariant,
@@ -537,7 +538,7 @@ pub fn all<H: Hook>() -> Vec<Checked<H>> {
             |universe| universe.cuts,
             |_, state| {
                 state.each_machine().any(|(_, machine)| {
-                    machine.connection() == tenure_protocol::process::Connection::Down
+                    machine.connection() == Connection::Down
                         && machine
                             .sessions()
                             .any(|(_, client)| matches!(client.phase(), Phase::Releasing { .. }))
@@ -667,7 +668,7 @@ pub fn all<H: Hook>() -> Vec<Checked<H>> {
             "recalled to end",
             16,
             "a kept session is recalled because its time may have ended",
-            |universe| universe.watches_destroyed,
+            |universe| (universe.store)().time_to_live_ms.is_some(),
             |_, state| {
                 sessions(state).any(|(_, session)| {
                     session.recall().is_some_and(|recall| {
@@ -685,6 +686,30 @@ pub fn all<H: Hook>() -> Vec<Checked<H>> {
                 state.destroyed[0] != Stamp::default()
                     && sessions(state).any(|(_, session)| session.record().exists())
             }
+        ),
+        sometimes!(
+            "renamed",
+            9,
+            "a session gets the id of one that was destroyed",
+            renames,
+            |_, state| granted(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Gone {
+                        renamed: Some(_),
+                        ..
+                    }
+                ) && state.destroyed[1] != Stamp::default()
+            })
+        ),
+        sometimes!(
+            "end told again",
+            15,
+            "the answer to a destroy or a rename is lost, and told by the welcome",
+            renames,
+            |_, state| granted(state, |message| {
+                matches!(message, ToProcess::Welcome { gone, .. } if !gone.is_empty())
+            })
         ),
         sometimes!(
             "deadlock found",
@@ -738,7 +763,7 @@ fn crosses(universe: &Universe) -> bool {
     universe.gives_back
 }
 
-fn steps(universe: &Universe) -> impl Iterator<Item = crate::system::app::Do> {
+fn steps(universe: &Universe) -> impl Iterator<Item = Do> {
     universe
         .programs
         .iter()
@@ -747,11 +772,11 @@ fn steps(universe: &Universe) -> impl Iterator<Item = crate::system::app::Do> {
 }
 
 fn commits(universe: &Universe) -> bool {
-    steps(universe).any(|step| matches!(step, crate::system::app::Do::Commit(_)))
+    steps(universe).any(|step| matches!(step, Do::Commit(_)))
 }
 
 fn tries(universe: &Universe) -> bool {
-    steps(universe).any(|step| matches!(step, crate::system::app::Do::Try(..)))
+    steps(universe).any(|step| matches!(step, Do::Try(..)))
 }
 
 fn several_threads(universe: &Universe) -> bool {
@@ -767,7 +792,18 @@ fn two_attributes(universe: &Universe) -> bool {
 }
 
 fn crossing(universe: &Universe) -> bool {
-    universe.sessions > 1
+    universe.name == "crossing"
+}
+
+fn renames(universe: &Universe) -> bool {
+    let mut steps = universe
+        .programs
+        .iter()
+        .copied()
+        .flatten()
+        .copied()
+        .flatten();
+    steps.any(|step| matches!(step, Do::Rename(..)))
 }
 
 fn sessions<H: Hook>(state: &System<H>) -> impl Iterator<Item = (&SessionId, &Session)> {
@@ -805,35 +841,51 @@ fn exclusive<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// The session was ended or renamed by a thread of the process itself, which has not heard the answer.
+/// The session was ended or renamed by a thread of the process itself, which has not heard the answer: it is under way,
+/// or was lost with its connection.
 fn is_ending<H: Hook>(state: &System<H>, index: usize, grant: &Grant) -> bool {
-    grant.ending.is_some()
-        && state.each_wire().any(|(own, wire)| {
-            own == index
-                && wire.down.iter().any(|(_, message)| {
-                    matches!(message, ToProcess::Gone { token, .. } if *token == grant.token)
-                })
+    let answers = |message: &ToProcess| matches!(message, ToProcess::Gone { token, .. } if *token == grant.token);
+    let is_under_way = || {
+        state.each_wire().any(|(own, wire)| {
+            own == index && wire.down.iter().any(|(_, message)| answers(message))
         })
+    };
+    let peer = state.store.machine.peer(&PROCESSES[index]);
+    let machine = state.processes[index]
+        .as_ref()
+        .and_then(|side| side.machine.as_ref());
+    let is_cut = || {
+        let known = peer.and_then(|peer| peer.link()).map(Connection::Up);
+        machine.is_some_and(|machine| Some(machine.connection()) != known)
+    };
+    grant.ending.is_some() && (is_under_way() || is_cut())
 }
 
 fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    clients(state).all(|(index, id, client)| {
-        let Some(grant) = client.grant() else {
-            return true;
-        };
-        let holder = state
-            .store
-            .machine
-            .session(id)
-            .and_then(|session| session.record().head.holder.as_ref());
-        holder.is_none_or(|holder| {
-            if holder.process == PROCESSES[index] {
-                grant.token <= holder.token
-            } else {
-                grant.token < holder.token
-            }
+    let is_new = |(id, session): (&SessionId, &Session)| {
+        let ended = SESSIONS.iter().position(|own| own == id);
+        let ended = ended.map_or_else(Stamp::default, |own| state.destroyed[own]);
+        let holder = session.record().head.holder.as_ref();
+        holder.is_none_or(|holder| holder.token.0 > ended)
+    };
+    sessions(state).all(is_new)
+        && clients(state).all(|(index, id, client)| {
+            let Some(grant) = client.grant() else {
+                return true;
+            };
+            let holder = state
+                .store
+                .machine
+                .session(id)
+                .and_then(|session| session.record().head.holder.as_ref());
+            holder.is_none_or(|holder| {
+                if holder.process == PROCESSES[index] {
+                    grant.token <= holder.token
+                } else {
+                    grant.token < holder.token
+                }
+            })
         })
-    })
 }
 
 /// What the threads of the model think they have, and what they have.
@@ -975,12 +1027,10 @@ fn rest_is_quiet<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
         && state.each_process().all(|(_, side)| {
             side.threads.iter().all(crate::system::app::Thread::is_idle)
                 && side.machine.as_ref().is_some_and(|machine| {
-                    matches!(
-                        machine.connection(),
-                        tenure_protocol::process::Connection::Up(_)
-                    ) && machine
-                        .sessions()
-                        .all(|(_, client)| client.returning().is_none())
+                    matches!(machine.connection(), Connection::Up(_))
+                        && machine
+                            .sessions()
+                            .all(|(_, client)| client.returning().is_none())
                 })
         });
     !is_at_rest

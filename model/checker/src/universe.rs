@@ -190,6 +190,22 @@ const JUST_COMMIT: &[Do] = &[Do::Lock(0, A), Do::Commit(0), Do::Unlock];
 const LINGER_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Unlock];
 const DISCARD_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Discard];
 
+/// Ends one session and gives the other its id, as at a log-in.
+const REPLACE: &[Do] = &[
+    Do::Lock(0, ALL),
+    Do::Lock(1, ALL),
+    Do::Destroy(1),
+    Do::Rename(0, 1),
+    Do::Unlock,
+];
+/// Writes one session, then the other.
+const USE_BOTH: &[Do] = &[
+    Do::Lock(0, A),
+    Do::WriteAndUnlock(A),
+    Do::Lock(1, A),
+    Do::WriteAndUnlock(A),
+];
+
 /// All universes.
 pub static UNIVERSES: &[Universe] = &[
     Universe {
@@ -362,7 +378,7 @@ pub static UNIVERSES: &[Universe] = &[
         faults: "waits of p1 that end at any time, at either end",
         without: "all other faults",
         faulty: 1,
-        unique_states: 42_073,
+        unique_states: 57_101,
         programs: &[&[TRY_THEN_LOCK], &[USE_A]],
         abandons: true,
         store_timers: |timer| matches!(timer, StoreTimer::Wait { .. }),
@@ -375,13 +391,27 @@ pub static UNIVERSES: &[Universe] = &[
         faults: "the time to live ends at any time",
         without: "all other faults",
         attributes: 2,
-        unique_states: 309_074,
+        unique_states: 305_466,
         programs: &[&[USE_A, &[Do::Lock(0, ALL), Do::Destroy(0)]], &[USE_A]],
         store: || StoreSettings {
             time_to_live_ms: Some(0),
             ..store_settings()
         },
         store_timers: |timer| matches!(timer, StoreTimer::Expire { .. }),
+        watches_destroyed: true,
+        ..QUIET
+    },
+    Universe {
+        name: "parting",
+        summary: "sessions are renamed and destroyed, and the answers cut off",
+        bounds: "2 processes x 1 thread x 2 sessions x 1 attribute",
+        faults: "cuts of p1",
+        without: "all other faults",
+        unique_states: 2_212_361,
+        programs: &[&[REPLACE], &[USE_BOTH]],
+        sessions: 2,
+        faulty: 1,
+        cuts: true,
         watches_destroyed: true,
         ..QUIET
     },

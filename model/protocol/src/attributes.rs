@@ -85,6 +85,8 @@ pub struct Holder {
     pub incarnation: Incarnation,
     /// The fencing token of the grant.
     pub token: Token,
+    /// The token that it had under the session's former id: the holder may not have heard of the rename.
+    pub renamed: Option<Token>,
 }
 
 /// How many removed attributes a record remembers; older removals make processes with an older copy load the whole state.
@@ -96,7 +98,7 @@ pub struct Head {
     /// The version of the attributes; [`Version::NONE`] while the session does not exist.
     pub version: Version,
     /// What a process has from before this version cannot be brought up to date by a delta: the session's first version,
-    /// or a later one when removed attributes were forgotten.
+    /// or a later one when removed attributes were forgotten or the session got its id.
     pub floor: Version,
     /// Who has the grant.
     pub holder: Option<Holder>,
@@ -263,6 +265,9 @@ impl Head {
         numbers.stamp(&mut self.floor.0);
         if let Some(holder) = &mut self.holder {
             numbers.stamp(&mut holder.token.0);
+            if let Some(renamed) = &mut holder.renamed {
+                numbers.stamp(&mut renamed.0);
+            }
             numbers.incarnation(&holder.process, &mut holder.incarnation);
         }
         if let Some(expires) = &mut self.expires {
@@ -288,12 +293,14 @@ pub enum Update {
         /// Which session.
         session: SessionId,
     },
-    /// The record of `from` is that of `to` from now on.
+    /// The record of `from` is that of `to` from now on, with this head.
     Rename {
         /// Which session; it has no record afterwards.
         from: SessionId,
         /// Its new id; it had no record.
         to: SessionId,
+        /// The head after the change.
+        head: Head,
     },
 }
 
@@ -322,8 +329,9 @@ impl Records {
             Update::Remove { session } => {
                 self.records.remove(session);
             }
-            Update::Rename { from, to } => {
-                if let Some(record) = self.records.remove(from) {
+            Update::Rename { from, to, head } => {
+                if let Some(mut record) = self.records.remove(from) {
+                    record.head = head.clone();
                     self.records.insert(to.clone(), record);
                 }
             }

@@ -130,6 +130,10 @@ catalogue! {
     DestroyForgetsWaiters = "destroy-forgets-waiters", Store, 14;
     /// A session that was destroyed and created again is sent as a delta on its old life.
     DeltaAcrossLives = "delta-across-lives", Store, 16;
+    /// A renamed session is sent as a delta to who had the session of its new id before.
+    RenameKeepsFloor = "rename-keeps-floor", Store, 16;
+    /// A renamed session keeps its token, which may be older than the last that its new id had.
+    RenameKeepsToken = "rename-keeps-token", Store, 9;
     /// The time to live ends a session that is held.
     ExpiresWhileHeld = "expires-while-held", Store, 16;
     /// A cut connection frees what the process holds.

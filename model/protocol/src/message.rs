@@ -224,8 +224,8 @@ pub enum ToProcess {
         lease_ms: u64,
         /// The grants that the store knows of, among those in `Hello`.
         holds: Vec<Hold>,
-        /// Those whose session is no more, or, with its new id, was renamed under this token: what a lost `Gone` said.
-        gone: Vec<(Hold, Option<SessionId>)>,
+        /// Those whose session is no more, or was renamed, with what the grant is since then: what a lost `Gone` said.
+        gone: Vec<(Hold, Option<Hold>)>,
     },
     /// Answers `KeepAlive`.
     Alive {
@@ -322,8 +322,9 @@ pub enum ToProcess {
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// Its new id when it was renamed.
-        renamed: Option<SessionId>,
+        /// Its new id when it was renamed, and the token of the grant since then: who had the new id before may have had a
+        /// later token than the grant (rule 9).
+        renamed: Option<Hold>,
     },
     /// Your lease has ended: you hold nothing; say hello again. Rule 10.
     LeaseEnded,
@@ -401,7 +402,10 @@ impl ToProcess {
                 numbers.process_time(process, sent);
                 holds
                     .iter_mut()
-                    .chain(gone.iter_mut().map(|(hold, _)| hold))
+                    .chain(
+                        gone.iter_mut()
+                            .flat_map(|(hold, renamed)| [hold].into_iter().chain(renamed)),
+                    )
                     .for_each(|hold| numbers.stamp(&mut hold.token.0));
             }
             Self::Alive { sent, recalls, .. } => {
@@ -443,10 +447,14 @@ impl ToProcess {
                     numbers.stamp(&mut version.0);
                 }
             }
-            Self::Revoked { token, .. }
-            | Self::NotRenamed { token, .. }
-            | Self::Gone { token, .. } => {
+            Self::Revoked { token, .. } | Self::NotRenamed { token, .. } => {
                 numbers.stamp(&mut token.0);
+            }
+            Self::Gone { token, renamed, .. } => {
+                numbers.stamp(&mut token.0);
+                if let Some(renamed) = renamed {
+                    numbers.stamp(&mut renamed.token.0);
+                }
             }
             Self::Refused { request, .. } => numbers.request(process, request),
             Self::LeaseEnded | Self::Superseded | Self::Full => {}

@@ -246,7 +246,7 @@ fn a_thread_inside_a_session_that_is_renamed_can_leave() {
          settle
          p.2 unlock s a",
     );
-    assert!(told(&log, "p.1").contains(&"s renamed to r"), "{log}");
+    assert!(told(&log, "p.1").contains(&"s renamed to r t1.3"), "{log}");
     let renamed = world.node("p").process.session(&words::session("r"));
     let lock = renamed.expect("kept").lock();
     assert!(lock.is_free(), "r is locked for ever: {log}");

@@ -466,7 +466,7 @@ impl Judge {
                     }
                 }
                 Output::Persist(Update::Remove { session }) => drop(self.last.remove(session)),
-                Output::Persist(Update::Rename { from, to }) => {
+                Output::Persist(Update::Rename { from, to, .. }) => {
                     let last = self.last.remove(from).unwrap_or_default();
                     self.last.insert(to.clone(), last);
                 }
@@ -941,7 +941,7 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
         number(),
         number(),
         vec(any_hold(), 0..4),
-        vec((any_hold(), prop::option::of(any_session())), 0..2),
+        vec((any_hold(), prop::option::of(any_hold())), 0..2),
     )
         .prop_map(|(sent, lease_ms, holds, gone)| ToProcess::Welcome {
             sent: Time(sent),
@@ -973,7 +973,7 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
             session, request: Request(request), why }),
         1 => any_hold().prop_map(|hold| ToProcess::NotRenamed {
             session: hold.session, token: hold.token, why: Refusal::IdTaken }),
-        1 => (any_hold(), prop::option::of(any_session())).prop_map(|(hold, renamed)| ToProcess::Gone {
+        1 => (any_hold(), prop::option::of(any_hold())).prop_map(|(hold, renamed)| ToProcess::Gone {
             session: hold.session, token: hold.token, renamed }),
         1 => prop::sample::select(&[ToProcess::LeaseEnded, ToProcess::Superseded, ToProcess::Full][..]),
     ]

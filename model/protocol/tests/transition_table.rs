@@ -222,6 +222,10 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
         renamed,
     };
     let old = Token(OLD);
+    let renamed = Hold {
+        session: words::session("r"),
+        token: Token(NEW),
+    };
     [
         ("granted", granted(request, NEW, None)),
         (
@@ -287,7 +291,7 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
         ),
         ("gone", gone(token, None)),
         ("gone, old token", gone(old, None)),
-        ("gone, renamed", gone(token, Some(words::session("r")))),
+        ("gone, renamed", gone(token, Some(renamed))),
         ("lease ended", ToProcess::LeaseEnded),
     ]
     .into_iter()

@@ -164,7 +164,7 @@ impl Words {
                     .iter()
                     .map(|(hold, renamed)| match renamed {
                         None => format!(", {} has gone", self.hold(hold)),
-                        Some(to) => format!(", {} is {to} now", self.hold(hold)),
+                        Some(to) => format!(", {} is {} now", self.hold(hold), self.hold(to)),
                     })
                     .collect();
                 format!("Welcome, you hold {holds}{gone}{}", lease(*lease_ms))
@@ -251,7 +251,7 @@ impl Words {
                 session,
                 token,
                 renamed: Some(to),
-            } => ("Gone", session, token, format!("now {to}")),
+            } => ("Gone", session, token, format!("now {}", self.hold(to))),
             ToProcess::Gone {
                 session,
                 token,
@@ -329,7 +329,7 @@ impl Words {
             Answer::Refused(why) => format!("refused{}: {}", self.of(session), refusal(why)),
             Answer::Committed(version) => format!("committed{}, v{version}", self.of(session)),
             Answer::Destroyed => format!("destroyed{}", self.of(session)),
-            Answer::Renamed(to) => format!("renamed to {to}"),
+            Answer::Renamed(to) => format!("renamed to {}", self.hold(to)),
             Answer::Poisoned(why) => format!("poisoned{}: {}", self.of(session), poison(*why)),
         }
     }
@@ -356,7 +356,7 @@ impl Words {
                 text.trim_start().to_owned()
             }
             Update::Remove { session } => format!("{} is no more", self.session(session)),
-            Update::Rename { from, to } => format!("{from} is now {to}"),
+            Update::Rename { from, to, .. } => format!("{from} is now {to}"),
         }
     }
 }

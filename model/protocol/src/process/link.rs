@@ -88,7 +88,7 @@ impl<H: Hook> Process<H> {
         &mut self,
         now: Time,
         mut holds: Vec<Hold>,
-        gone: Vec<(Hold, Option<SessionId>)>,
+        gone: Vec<(Hold, Option<Hold>)>,
         out: &mut Vec<Output>,
     ) {
         // First: a thread that has asked for this is to hear it, not that the grant is lost.
@@ -99,7 +99,7 @@ impl<H: Hook> Process<H> {
                 .and_then(|own| own.ending(token));
             if asked.is_some_and(|ending| ending.is_done_by(renamed.as_ref())) {
                 self.on_gone(now, &session, token, renamed.as_ref(), out);
-                holds.extend(renamed.map(|session| Hold { session, token }));
+                holds.extend(renamed);
             }
         }
         let said = Request(core::mem::take(&mut self.requests_said));
@@ -253,7 +253,7 @@ impl<H: Hook> Process<H> {
         now: Time,
         id: &SessionId,
         token: Token,
-        renamed: Option<&SessionId>,
+        renamed: Option<&Hold>,
         out: &mut Vec<Output>,
     ) {
         match renamed {
@@ -270,12 +270,21 @@ impl<H: Hook> Process<H> {
         now: Time,
         from: &SessionId,
         token: Token,
-        to: &SessionId,
+        renamed: &Hold,
         out: &mut Vec<Output>,
     ) {
         let ending = self.sessions.get(from).and_then(|own| own.ending(token));
-        if ending.is_none_or(|ending| !ending.is_done_by(Some(to))) {
+        if ending.is_none_or(|ending| !ending.is_done_by(Some(renamed))) {
             return;
+        }
+        let to = &renamed.session;
+        let has_grant = |session: &Session| session.grant().is_some();
+        if self.sessions.get(to).is_some_and(|own| has_grant(own)) {
+            // The grant was told under its new id first, and threads have gone in there.
+            return self.in_session(now, from, out, |session, id, desk| {
+                session.lose_grant(id, Poison::Revoked, desk);
+                session.acquire(id, desk);
+            });
         }
         self.in_session(now, from, out, |session, id, desk| {
             session.refuse_waiters(id, &Refusal::Gone, |_| true, desk)
@@ -285,7 +294,7 @@ impl<H: Hook> Process<H> {
         };
         self.busy.remove(from);
         let waiting = self.sessions.remove(to);
-        let thread = moved.end_renaming();
+        let thread = moved.end_renaming(renamed.token);
         if !moved.poisoned.is_empty() {
             // They know the session by its old id, and leave it by that.
             let left = self.sessions.entry(from.clone()).or_default();
@@ -298,7 +307,7 @@ impl<H: Hook> Process<H> {
             });
         }
         if let Some(thread) = thread {
-            let answer = super::Answer::Renamed(to.clone());
+            let answer = super::Answer::Renamed(renamed.clone());
             out.push(Output::Answer {
                 thread,
                 session: from.clone(),

@@ -27,7 +27,7 @@ use crate::defect::{Hook, Sound};
 use crate::id::{
     AttributeName, Incarnation, Link, ProcessId, SessionId, ThreadId, Time, Token, Version,
 };
-use crate::message::{Patience, Refusal, ToProcess};
+use crate::message::{Hold, Patience, Refusal, ToProcess};
 use crate::renumber::Numbers;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -104,7 +104,8 @@ pub enum Call {
     Unlock(Names),
     /// Discard the thread's writes to these attributes and free them. Answered only when refused.
     Discard(Names),
-    /// Make the thread's writes durable and keep the attributes; answered by `Committed`, `Refused` or `Poisoned`.
+    /// Make the thread's writes durable and keep the attributes; answered by `Committed`, `Refused` or `Poisoned`. A thread
+    /// that leaves before that may get no answer: its writes then become durable with the release.
     Commit,
     /// End the session, of which the thread has locked all. Answered by `Destroyed`, `Refused` or `Poisoned`.
     Destroy,
@@ -123,8 +124,8 @@ pub enum Answer {
     Committed(Version),
     /// The session has ended, and with it the thread's locks.
     Destroyed,
-    /// The session has this id from now on, and the thread's locks with it.
-    Renamed(SessionId),
+    /// The session has this id from now on, and the thread's locks with it; its grant has this token.
+    Renamed(Hold),
     /// The grant was lost while the thread was inside: its writes are discarded, and what it reads is stale. It leaves by
     /// `Unlock` or `Discard`. A commit without an answer may or may not have become durable.
     Poisoned(Poison),

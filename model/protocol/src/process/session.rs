@@ -7,7 +7,7 @@ use crate::id::{
     AttributeName, ProcessId, Request, SessionId, ThreadId, Ticket, Time, Token, Version,
 };
 use crate::lock::{Claim, Lock};
-use crate::message::{Notice, Patience};
+use crate::message::{Hold, Notice, Patience};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
 
@@ -81,11 +81,12 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether `Gone` answers it; `renamed` is the new id that it gives.
-    pub(crate) fn is_done_by(&self, renamed: Option<&SessionId>) -> bool {
-        match self {
-            Self::Destroy => renamed.is_none(),
-            Self::Rename(to) => renamed == Some(to),
+    /// Whether `Gone` answers it.
+    pub(crate) fn is_done_by(&self, renamed: Option<&Hold>) -> bool {
+        match (self, renamed) {
+            (Self::Destroy, None) => true,
+            (Self::Rename(to), Some(renamed)) => renamed.session == *to,
+            _ => false,
         }
     }
 }

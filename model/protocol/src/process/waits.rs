@@ -228,10 +228,12 @@ impl Session {
         grant.ending.as_ref().map(|(_, ending)| ending)
     }
 
-    pub(crate) fn end_renaming(&mut self) -> Option<ThreadId> {
+    /// The session has a new id, and the grant this token; answers who asked for that.
+    pub(crate) fn end_renaming(&mut self, token: Token) -> Option<ThreadId> {
         let Phase::Held(grant) = &mut self.phase else {
             return None;
         };
+        grant.token = token;
         // Those who waited for the old id were told that it has gone.
         grant.recall = None;
         grant.is_closed = false;

@@ -40,7 +40,9 @@ impl Output {
     /// Shows every number in the output.
     pub fn visit(&mut self, numbers: &mut impl Numbers) {
         match self {
-            Self::Persist(Update::Put { head, .. }) => head.visit(numbers),
+            Self::Persist(Update::Put { head, .. } | Update::Rename { head, .. }) => {
+                head.visit(numbers)
+            }
             Self::Persist(_) => {}
             Self::Send {
                 process,

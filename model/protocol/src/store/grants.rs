@@ -136,6 +136,14 @@ impl Session {
             .map(|holder| holder.token)
     }
 
+    /// The token of the grant that `process` has, if it was `former` before the session was renamed.
+    pub(crate) fn token_renamed(&self, process: &ProcessId, former: Token) -> Option<Token> {
+        let holder = self.record.head.holder.as_ref();
+        holder
+            .filter(|holder| holder.process == *process && holder.renamed == Some(former))
+            .map(|holder| holder.token)
+    }
+
     /// Whether `process` holds the session or waits for it.
     pub(crate) fn concerns(&self, process: &ProcessId) -> bool {
         self.holder() == Some(process) || self.lock.waiters().any(|place| place.process == *process)
@@ -395,6 +403,7 @@ impl Session {
             process: process.clone(),
             incarnation,
             token: Token(desk.stamps.draw()),
+            renamed: None,
         });
         if desk.settings.turns > 0 {
             let is_turn = self

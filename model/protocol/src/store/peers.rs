@@ -159,30 +159,30 @@ impl<H: Hook> Store<H> {
         session.is_some_and(|session| session.is_held(process, hold.token))
     }
 
-    /// What lost `Gone`s said of these grants, as far as there can have been one: the session is no more, or has a new id.
-    fn ends_of(
-        &self,
-        process: &ProcessId,
-        lost: impl Iterator<Item = Hold>,
-    ) -> Vec<(Hold, Option<SessionId>)> {
-        let mut lost = lost.peekable();
-        if lost.peek().is_none() {
+    /// What lost `Gone`s said of these grants, as far as there can have been one: the session is no more, or renamed.
+    fn ends_of(&self, process: &ProcessId, lost: Vec<Hold>) -> Vec<(Hold, Option<Hold>)> {
+        if lost.is_empty() {
             return Vec::new();
         }
         let own = self.peers.get(process).into_iter();
-        let held: BTreeMap<Token, &SessionId> = own
+        let renamed: BTreeMap<Token, Hold> = own
             .flat_map(|peer| &peer.sessions)
-            .filter_map(|id| Some((self.sessions.get(id)?.token_of(process)?, id)))
+            .filter_map(|id| {
+                let holder = self.sessions.get(id)?.record.head.holder.as_ref();
+                let holder = holder.filter(|holder| holder.process == *process)?;
+                let (session, token) = (id.clone(), holder.token);
+                Some((holder.renamed?, Hold { session, token }))
+            })
             .collect();
-        let end = |hold: Hold| match held.get(&hold.token) {
-            Some(&renamed) => Some((hold, Some(renamed.clone()))),
+        let exists = |session: &Session| session.record.exists() || session.holder().is_some();
+        let end = |hold: Hold| match renamed.get(&hold.token) {
+            Some(renamed) => Some((hold, Some(renamed.clone()))),
             None => {
                 let left = self.sessions.get(&hold.session);
-                let exists = |left: &Session| left.record.exists() || left.holder().is_some();
                 (!left.is_some_and(|left| exists(left))).then_some((hold, None))
             }
         };
-        lost.filter_map(end).collect()
+        lost.into_iter().filter_map(end).collect()
     }
 
     /// Settles, rule by rule, what the process says against what the store thinks. Rule 15.
@@ -198,7 +198,7 @@ impl<H: Hook> Store<H> {
         let (mut holds, lost): (Vec<Hold>, Vec<Hold>) = holds
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
-        let gone = self.ends_of(process, lost.into_iter());
+        let gone = self.ends_of(process, lost);
         let (mut desk, _) = self.open(now, out);
         let lease_ms = desk.settings.lease_ms;
         desk.send(
@@ -211,11 +211,7 @@ impl<H: Hook> Store<H> {
             },
         );
         // A session that was renamed is held under its new id.
-        let renamed = gone.into_iter().filter_map(|(Hold { token, .. }, to)| {
-            let session = to?;
-            Some(Hold { session, token })
-        });
-        holds.extend(renamed);
+        holds.extend(gone.into_iter().filter_map(|(_, renamed)| renamed));
 
         // What the process has given back and asks for again is settled by that release.
         let waits: Vec<Wish> = waits

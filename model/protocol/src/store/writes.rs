@@ -5,8 +5,7 @@ use super::{Output, Session, Store};
 use crate::attributes::{Delta, Update};
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
-use crate::message::{Patience, Reason, Refusal, Revocation, ToProcess, Wish};
-use alloc::boxed::Box;
+use crate::message::{Hold, Patience, Reason, Refusal, Revocation, ToProcess, Wish};
 use alloc::vec::Vec;
 
 /// What a commit and a release have in common.
@@ -52,7 +51,7 @@ impl<H: Hook> Store<H> {
             );
             return;
         };
-        if !session.is_within_limits(process, &write.delta, &mut desk) {
+        if !session.is_possible(process, &write, &mut desk) {
             return;
         }
         let Write { token, base, delta } = write;
@@ -124,7 +123,7 @@ impl<H: Hook> Store<H> {
             }
             return;
         };
-        if session.is_within_limits(process, &write.delta, &mut desk) {
+        if session.is_possible(process, &write, &mut desk) {
             session.release(id, process, write, after, &mut desk);
         }
         self.tidy(id);
@@ -185,51 +184,49 @@ impl<H: Hook> Store<H> {
         out: &mut Vec<Output>,
     ) {
         let (mut desk, sessions) = self.open(now, out);
-        let is_held = |session: Option<&Box<Session>>| {
-            session.is_some_and(|session| session.is_held(process, token))
-        };
-        let gone = ToProcess::Gone {
-            session: id.clone(),
-            token,
-            renamed: Some(to.clone()),
-        };
-        if to != *id && is_held(sessions.get(&to)) {
-            desk.send(process, gone); // It is a repetition.
-        } else if !is_held(sessions.get(id)) {
+        let session = id.clone();
+        let is_held = sessions
+            .get(id)
+            .is_some_and(|own| own.is_held(process, token));
+        let taken = sessions.get(&to);
+        if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
+            // It is a repetition.
+            let renamed = Some(Hold {
+                session: to,
+                token: renamed,
+            });
+            desk.send(
+                process,
+                ToProcess::Gone {
+                    session,
+                    token,
+                    renamed,
+                },
+            );
+        } else if !is_held {
             let why = Revocation::Fenced;
             desk.send(
                 process,
                 ToProcess::Revoked {
-                    session: id.clone(),
+                    session,
                     token,
                     why,
                 },
             );
-        } else if sessions.contains_key(&to) {
+        } else if taken.is_some() {
             let why = Refusal::IdTaken;
             desk.send(
                 process,
                 ToProcess::NotRenamed {
-                    session: id.clone(),
+                    session,
                     token,
                     why,
                 },
             );
         } else {
-            let mut session = sessions.remove(id).expect("it is held");
-            desk.out.push(Output::Persist(Update::Rename {
-                from: id.clone(),
-                to: to.clone(),
-            }));
-            session.end_waits(id, &mut desk);
-            session.recall = None;
-            session.busy = None;
-            if let Some(peer) = desk.peers.get_mut(process) {
-                peer.sessions.remove(id);
-                peer.sessions.insert(to.clone());
-            }
-            desk.send(process, gone);
-            sessions.insert(to, session);
+            let mut moved = sessions.remove(id).expect("it is held");
+            moved.rename(id, &to, &mut desk);
+            sessions.insert(to, moved);
         }
     }
 
@@ -292,16 +289,18 @@ impl Session {
             .filter(|_| self.record.exists() && self.recall.is_none())
     }
 
-    /// A process checks the limits before it sends, so one that goes past them has broken the protocol. Rule 18.
-    fn is_within_limits<H: Hook>(
+    /// A process knows no version that the store has not, and checks the limits before it sends. One that does not has
+    /// broken the protocol: nothing is written, and its connection closed. Rules 7 and 18.
+    fn is_possible<H: Hook>(
         &self,
         process: &ProcessId,
-        delta: &Delta,
+        write: &Write,
         desk: &mut Desk<'_, H>,
     ) -> bool {
         let limits = &desk.settings.limits;
-        let (bytes, count) = self.record.size_with(delta);
-        let values = delta
+        let (bytes, count) = self.record.size_with(&write.delta);
+        let values = write
+            .delta
             .changes()
             .iter()
             .filter_map(|change| change.value.as_ref());
@@ -309,13 +308,14 @@ impl Session {
         let is_within = bytes <= limits.session_bytes_max
             && count <= limits.attributes_max
             && largest <= limits.attribute_bytes_max;
-        if !is_within && let Some(link) = desk.peers.get(process).and_then(|peer| peer.link) {
+        let is_possible = is_within && write.base <= self.record.head.version;
+        if !is_possible && let Some(link) = desk.peers.get(process).and_then(|peer| peer.link) {
             desk.out.push(Output::Disconnect {
                 process: process.clone(),
                 link,
             });
         }
-        is_within
+        is_possible
     }
 
     fn release<H: Hook>(
@@ -385,6 +385,45 @@ impl Session {
         if let Some((process, message)) = reply {
             desk.send(process, message);
         }
+    }
+
+    /// Goes to a new id, with the holder. The waits end; the token and what others may know of the new id are as of now.
+    fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, desk: &mut Desk<'_, H>) {
+        self.recall = None;
+        self.busy = None;
+        let stamp = desk.stamps.draw();
+        let head = &mut self.record.head;
+        let holder = head.holder.as_mut().expect("it is held");
+        let token = holder.token;
+        holder.renamed = Some(token);
+        if !desk.makes(Defect::RenameKeepsToken) {
+            holder.token = Token(stamp);
+        }
+        if !desk.makes(Defect::RenameKeepsFloor) {
+            head.floor = Version(stamp);
+        }
+        let holder = holder.clone();
+        let process = &holder.process;
+        desk.out.push(Output::Persist(Update::Rename {
+            from: from.clone(),
+            to: to.clone(),
+            head: head.clone(),
+        }));
+        self.end_waits(from, desk);
+        if let Some(peer) = desk.peers.get_mut(process) {
+            peer.sessions.remove(from);
+            peer.sessions.insert(to.clone());
+        }
+        let renamed = Hold {
+            session: to.clone(),
+            token: holder.token,
+        };
+        let gone = ToProcess::Gone {
+            session: from.clone(),
+            token,
+            renamed: Some(renamed),
+        };
+        desk.send(process, gone);
     }
 
     fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {

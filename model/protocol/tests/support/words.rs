@@ -12,7 +12,7 @@
 //! | `-a` | an attribute that was removed |
 
 use std::fmt::Write as _;
-use tenure_protocol::attributes::{Change, Delta, State, Update, Value};
+use tenure_protocol::attributes::{Change, Delta, Head, Holder, State, Update, Value};
 use tenure_protocol::id::{AttributeName, Stamp, ThreadId, Token, Version};
 use tenure_protocol::message::{
     Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
@@ -146,7 +146,7 @@ pub(crate) fn answer(answer: &Answer) -> String {
         Answer::Refused(why) => format!("refused: {}", refusal(why)),
         Answer::Committed(at) => format!("committed at {}", version(*at)),
         Answer::Destroyed => "destroyed".to_owned(),
-        Answer::Renamed(to) => format!("renamed to {to}"),
+        Answer::Renamed(to) => format!("renamed to {}", hold(to)),
         Answer::Poisoned(why) => format!("poisoned: {}", poison(*why)),
     }
 }
@@ -267,9 +267,9 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
         } => {
             let mut words = format!("welcome lease {lease_ms} holds {}", list(holds, hold));
             if !gone.is_empty() {
-                let end = |(own, renamed): &(Hold, Option<SessionId>)| match renamed {
+                let end = |(own, renamed): &(Hold, Option<Hold>)| match renamed {
                     None => hold(own),
-                    Some(to) => format!("{} renamed to {to}", hold(own)),
+                    Some(to) => format!("{} renamed to {}", hold(own), hold(to)),
                 };
                 let _ = write!(words, " gone {}", list(gone, end));
             }
@@ -356,7 +356,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
             token: own,
             renamed: Some(to),
         } => {
-            format!("gone {session} {} renamed to {to}", token(*own))
+            format!("gone {session} {} renamed to {}", token(*own), hold(to))
         }
         ToProcess::Gone {
             session,
@@ -371,6 +371,25 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
     }
 }
 
+/// Version and holder, and when it expires.
+fn of_head(head: &Head) -> (String, String) {
+    let holder = head.holder.as_ref().map_or_else(
+        || "free".to_owned(),
+        |holder| {
+            let Holder {
+                process,
+                incarnation,
+                token: own,
+                ..
+            } = holder;
+            format!("{process} i{incarnation} {}", token(*own))
+        },
+    );
+    let expires = head.expires.map(|at| format!(" expires {at}"));
+    let words = format!("{} {holder}", version(head.version));
+    (words, expires.unwrap_or_default())
+}
+
 pub(crate) fn update(update: &Update) -> String {
     match update {
         Update::Put {
@@ -378,33 +397,19 @@ pub(crate) fn update(update: &Update) -> String {
             head,
             delta: changes,
         } => {
-            let holder = head.holder.as_ref().map_or_else(
-                || "free".to_owned(),
-                |holder| {
-                    format!(
-                        "{} i{} {}",
-                        holder.process,
-                        holder.incarnation,
-                        token(holder.token)
-                    )
-                },
-            );
-            let expires = head
-                .expires
-                .map(|at| format!(" expires {at}"))
-                .unwrap_or_default();
             let changes = if changes.is_empty() {
                 String::new()
             } else {
                 format!(" {}", delta(changes))
             };
-            format!(
-                "{session} {} {holder}{changes}{expires}",
-                version(head.version)
-            )
+            let (holder, expires) = of_head(head);
+            format!("{session} {holder}{changes}{expires}")
         }
         Update::Remove { session } => format!("{session} removed"),
-        Update::Rename { from, to } => format!("{from} renamed to {to}"),
+        Update::Rename { from, to, head } => {
+            let (holder, expires) = of_head(head);
+            format!("{from} renamed to {to} {holder}{expires}")
+        }
     }
 }
 
