@@ -393,6 +393,30 @@ impl Wish {
 }
 
 impl ToProcess {
+    /// The one session that the message is about; `None` when it is about the process.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Granted { session, .. }
+            | Self::Queued { session, .. }
+            | Self::Recall {
+                hold: Hold { session, .. },
+                ..
+            }
+            | Self::Committed { session, .. }
+            | Self::Released { session, .. }
+            | Self::Revoked { session, .. }
+            | Self::Refused { session, .. }
+            | Self::NotRenamed { session, .. }
+            | Self::Gone { session, .. } => Some(session),
+            Self::Welcome { .. }
+            | Self::Alive { .. }
+            | Self::LeaseEnded
+            | Self::Superseded
+            | Self::Full => None,
+        }
+    }
+
     /// Shows every number in a message to `process`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {

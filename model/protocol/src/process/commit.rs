@@ -17,12 +17,7 @@ impl Session {
         thread: ThreadId,
         desk: &mut Desk<'_, H>,
     ) {
-        if let Some((_, why)) = self
-            .poisoned
-            .iter()
-            .find(|(poisoned, _)| *poisoned == thread)
-        {
-            let why = *why;
+        if let Some(why) = self.poison_of(thread) {
             return desk.answer(thread, id, Answer::Poisoned(why));
         }
         let own: Vec<Wanted> = self
@@ -127,12 +122,7 @@ impl Session {
         ending: Ending,
         desk: &mut Desk<'_, H>,
     ) {
-        if let Some((_, why)) = self
-            .poisoned
-            .iter()
-            .find(|(poisoned, _)| *poisoned == thread)
-        {
-            let why = *why;
+        if let Some(why) = self.poison_of(thread) {
             return desk.answer(thread, id, Answer::Poisoned(why));
         }
         let has_all = self

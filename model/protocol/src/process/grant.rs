@@ -1,213 +1,78 @@
-//! What the store says of a session, and what the process asks it. Rules 2 to 4, 7, 11, 13 and 14.
+//! A grant begins, and is recalled. Rules 2, 3, 7, 12 and 14.
 
-use super::Poison;
 use super::desk::Desk;
-use super::session::{Ending, Grant, Phase, Returning, Session};
+use super::session::{Grant, Phase, Session};
 use crate::attributes::{Delta, State};
 use crate::defect::{Defect, Hook};
-use crate::id::{Request, SessionId, ThreadId, Ticket, Time, Token, Version};
-use crate::message::{Hold, Notice, Patience, Refusal, ToStore, Wish};
+use crate::id::{Request, SessionId, Token, Version};
+use crate::message::{Notice, ToProcess, ToStore};
 use alloc::vec::Vec;
 
 /// A `Granted` message, less the session.
-pub(crate) struct Granted {
-    pub(crate) request: Request,
-    pub(crate) token: Token,
-    pub(crate) version: Version,
-    pub(crate) state: State,
-    pub(crate) recall: Option<Notice>,
-    pub(crate) give_back: bool,
+struct Granted {
+    request: Request,
+    token: Token,
+    version: Version,
+    state: State,
+    recall: Option<Notice>,
+    give_back: bool,
 }
 
 impl Session {
-    /// Asks the store for the session, with a new request.
-    pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let Some(patience) = self.lock.waiters().map(|claim| claim.patience).max() else {
-            return;
-        };
-        self.phase = Phase::Wanted {
-            request: desk.draw_request(),
-            ticket: None,
-            patience,
-        };
-        self.resend(id, desk);
-    }
-
-    /// What the process waits for, as `Hello` says it. Rule 15.
-    pub(crate) fn wish(&self, id: &SessionId) -> Option<Wish> {
-        let (request, ticket, patience, known) = match self.phase {
-            Phase::Wanted {
-                request,
-                ticket,
-                patience,
-            } => (request, ticket, patience, self.version),
-            // Whether the release was accepted is not known, so neither is the version.
-            Phase::Releasing {
-                requeue: Some(request),
-                ..
-            } => (request, None, Patience::Wait, None),
-            _ => return None,
-        };
-        Some(Wish {
-            session: id.clone(),
-            request,
-            known,
-            patience,
-            ticket,
-        })
-    }
-
-    /// What the process holds, or has given back without an answer, as `Hello` says it. Rule 15.
-    pub(crate) fn hold(&self, id: &SessionId) -> Option<Hold> {
-        match self.phase {
-            Phase::Held(Grant { token, .. }) | Phase::Releasing { token, .. } => Some(Hold {
-                session: id.clone(),
-                token,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Whether something was sent that the store has not answered.
-    pub(crate) fn is_waiting_for_store(&self) -> bool {
-        let is_waiting = match &self.phase {
-            Phase::Absent => false,
-            Phase::Held(grant) => self.commit.is_some() || grant.ending.is_some(),
-            Phase::Wanted { .. } | Phase::Cancelling { .. } | Phase::Releasing { .. } => true,
-        };
-        is_waiting
-            || self
-                .returning
-                .is_some_and(|returning| !returning.is_answered)
-    }
-
-    /// Says again what the store has not answered. Rule 14.
-    pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let is_release = matches!(self.phase, Phase::Releasing { .. });
-        if !(is_release && desk.makes(Defect::ReleaseNotRepeated)) {
-            self.say(id, desk);
-        }
-    }
-
-    /// Says what the store is to answer.
-    fn say<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.sent = desk.now;
-        let session = || id.clone();
-        match &self.phase {
-            Phase::Absent => {}
-            Phase::Wanted { .. } => {
-                if let Some(wish) = self.wish(id) {
-                    desk.send(ToStore::Acquire(wish));
-                }
-            }
-            Phase::Cancelling { request } => desk.send(ToStore::Cancel {
-                session: session(),
-                request: *request,
-            }),
-            Phase::Held(grant) => {
-                if let Some(commit) = &self.commit {
-                    let (base, delta) = (commit.base, commit.delta.clone());
-                    desk.send(ToStore::Commit {
-                        session: session(),
-                        token: grant.token,
-                        base,
-                        delta,
-                    });
-                }
-                match &grant.ending {
-                    Some((_, Ending::Destroy)) => {
-                        desk.send(ToStore::Destroy {
-                            session: session(),
-                            token: grant.token,
-                        });
-                    }
-                    Some((_, Ending::Rename(to))) => {
-                        desk.send(ToStore::Rename {
-                            session: session(),
-                            token: grant.token,
-                            to: to.clone(),
-                        });
-                    }
-                    None => {}
-                }
-            }
-            Phase::Releasing {
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            } => desk.send(ToStore::Release {
-                session: session(),
-                token: *token,
-                base: *base,
-                delta: delta.clone(),
-                requeue: *requeue,
-                idle_ms: *idle_ms,
-            }),
-        }
-        if let Some(Returning {
-            token,
-            is_answered: false,
-        }) = self.returning
-        {
-            self.send_back(id, token, desk);
-        }
-    }
-
-    /// Gives back, unused, a grant that the process does not want, and remembers it: its message may come again.
-    fn turn_down<H: Hook>(&mut self, id: &SessionId, token: Token, desk: &mut Desk<'_, H>) {
-        if self.has_turned_down().is_none_or(|last| last < token) {
-            self.returning = Some(Returning {
-                token,
-                is_answered: false,
-            });
-        }
-        self.sent = desk.now;
-        self.send_back(id, token, desk);
-    }
-
-    /// The newest grant that was given back unused.
-    fn has_turned_down(&self) -> Option<Token> {
-        self.returning.map(|returning| returning.token)
-    }
-
-    /// Forgets the grant that was given back unused once no request could be mistaken for its.
-    fn forget_turned_down(&mut self) {
-        if self.phase == Phase::Absent {
-            self.returning = self.returning.filter(|returning| !returning.is_answered);
-        }
-    }
-
-    fn send_back<H: Hook>(&self, id: &SessionId, token: Token, desk: &mut Desk<'_, H>) {
-        let base = self.version.unwrap_or(Version::NONE);
-        let delta = Delta::default();
-        desk.send(ToStore::Release {
-            session: id.clone(),
-            token,
-            base,
-            delta,
-            requeue: None,
-            idle_ms: 0,
-        });
-    }
-
-    pub(crate) fn on_queued(&mut self, queued: Request, place: Ticket) {
-        if let Phase::Wanted {
-            request, ticket, ..
-        } = &mut self.phase
-            && *request == queued
-        {
-            *ticket = Some(place);
-        }
-    }
-
-    pub(crate) fn on_granted<H: Hook>(
+    /// What concerns this session alone.
+    pub(crate) fn on_message<H: Hook>(
         &mut self,
         id: &SessionId,
-        granted: Granted,
+        message: ToProcess,
         desk: &mut Desk<'_, H>,
     ) {
+        match message {
+            ToProcess::Granted {
+                request,
+                token,
+                version,
+                state,
+                recall,
+                give_back,
+                ..
+            } => {
+                let granted = Granted {
+                    request,
+                    token,
+                    version,
+                    state,
+                    recall,
+                    give_back,
+                };
+                self.on_granted(id, granted, desk);
+            }
+            ToProcess::Queued {
+                request, ticket, ..
+            } => self.on_queued(request, ticket),
+            ToProcess::Recall { hold, notice } => self.on_recall(id, hold.token, notice, desk),
+            ToProcess::Committed {
+                token,
+                base,
+                version,
+                ..
+            } => self.on_committed(id, token, (base, version), desk),
+            ToProcess::Released { token, version, .. } => {
+                self.on_released(id, token, version, desk)
+            }
+            ToProcess::Revoked { token, .. } => self.on_revoked(id, token, desk),
+            ToProcess::NotRenamed { token, why, .. } => self.on_not_renamed(id, token, why, desk),
+            // They concern more than this session.
+            ToProcess::Refused { .. }
+            | ToProcess::Gone { .. }
+            | ToProcess::Welcome { .. }
+            | ToProcess::Alive { .. }
+            | ToProcess::LeaseEnded
+            | ToProcess::Superseded
+            | ToProcess::Full => {}
+        }
+    }
+
+    fn on_granted<H: Hook>(&mut self, id: &SessionId, granted: Granted, desk: &mut Desk<'_, H>) {
         let token = granted.token;
         let is_asked = match &self.phase {
             Phase::Held(grant) if grant.token >= token => return, // A repetition, or late.
@@ -349,241 +214,6 @@ impl Session {
         // Busy is said by the process, which knows what blocks the threads.
         self.owes_busy = has_threads;
         self.settle(id, desk);
-    }
-
-    /// The recall's deadline is near: the finished threads' changes are saved, the late ones' are not. Rule 11.
-    pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.poison(id, Poison::Late, desk);
-        self.settle(id, desk);
-    }
-
-    /// When the grant is given up although threads are inside.
-    pub(crate) fn late_due(&self) -> Option<Time> {
-        let (_, late) = self.grant()?.recall?;
-        (!self.lock.holders().is_empty()).then_some(late)
-    }
-
-    /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
-    pub(crate) fn release_if_idle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.lock.is_free() {
-            self.release(id, desk);
-        }
-    }
-
-    /// Gives the grant back, with all changes that the store has not answered. Rules 3, 7 and 12.
-    pub(crate) fn release<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let Phase::Held(grant) = &self.phase else {
-            return;
-        };
-        let token = grant.token;
-        let unanswered = self
-            .commit
-            .take()
-            .filter(|_| !desk.makes(Defect::ReleaseForgetsCommit));
-        let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
-        for change in self.take_dirty().changes() {
-            delta.set(change.name.clone(), change.value.clone());
-        }
-        self.next_commit.clear(); // Of threads that have left.
-        let requeue = (self.lock.waiting() > 0).then(|| desk.draw_request());
-        let base = self.version.unwrap_or(Version::NONE);
-        let idle_ms = desk.now.since(self.used);
-        self.phase = Phase::Releasing {
-            token,
-            base,
-            delta,
-            requeue,
-            idle_ms,
-        };
-        self.say(id, desk);
-    }
-
-    pub(crate) fn on_released<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        released: Token,
-        version: Option<Version>,
-        desk: &mut Desk<'_, H>,
-    ) {
-        if let Some(returning) = &mut self.returning {
-            returning.is_answered |= returning.token == released;
-        }
-        self.forget_turned_down();
-        if !matches!(self.phase, Phase::Releasing { token, .. } if token == released) {
-            return;
-        }
-        if version.is_none() {
-            return self.lose_release(id, false, desk); // The store has queued the requeue.
-        }
-        let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
-            return;
-        };
-        self.version = version;
-        // What was released with a new request is what the store takes the process to have.
-        if !desk.settings.keeps_base && requeue.is_none() {
-            self.drop_base();
-        }
-        self.tidy();
-        match requeue {
-            Some(request) => {
-                self.phase = Phase::Wanted {
-                    request,
-                    ticket: None,
-                    patience: Patience::Wait,
-                }
-            }
-            None => self.acquire(id, desk),
-        }
-        self.cancel_if_unwanted(id, desk);
-    }
-
-    /// Nobody may want the session any more that a release asked for again.
-    pub(crate) fn cancel_if_unwanted<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.lock.waiting()) {
-            self.phase = Phase::Cancelling { request: *request };
-            self.resend(id, desk);
-        }
-    }
-
-    /// The grant had ended before its release arrived, or its acceptance was not heard: the client state is worth nothing.
-    /// `asks` is whether the store has to be asked again for what the release asked for.
-    pub(crate) fn lose_release<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        asks: bool,
-        desk: &mut Desk<'_, H>,
-    ) {
-        let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
-            return;
-        };
-        if !desk.makes(Defect::KeepsDirtyBase) {
-            self.drop_base();
-        }
-        match requeue {
-            Some(request) if !asks => {
-                self.phase = Phase::Wanted {
-                    request,
-                    ticket: None,
-                    patience: Patience::Wait,
-                };
-                self.cancel_if_unwanted(id, desk);
-            }
-            _ => self.acquire(id, desk),
-        }
-    }
-
-    pub(crate) fn on_revoked<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        revoked: Token,
-        desk: &mut Desk<'_, H>,
-    ) {
-        match self.phase {
-            Phase::Held(Grant { token, .. }) if token == revoked => {
-                self.lose_grant(id, Poison::Revoked, desk);
-                self.acquire(id, desk);
-            }
-            // The release is under way, and will queue what it asks for.
-            Phase::Releasing { token, .. } if token == revoked => {
-                self.lose_release(id, false, desk)
-            }
-            _ => {}
-        }
-    }
-
-    /// The grant has gone without a release; what was not committed is lost with it.
-    pub(crate) fn lose_grant<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        why: Poison,
-        desk: &mut Desk<'_, H>,
-    ) {
-        self.poison(id, why, desk);
-        self.phase = Phase::Absent;
-        if !desk.makes(Defect::KeepsDirtyBase) {
-            self.drop_base();
-        }
-    }
-
-    /// The lease has ended: the grant is lost, a wait goes on with its ticket. Rule 10.
-    pub(crate) fn on_lease_lost<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        why: Poison,
-        desk: &mut Desk<'_, H>,
-    ) {
-        match self.phase {
-            Phase::Held(_) if desk.makes(Defect::KeepsGuardsPastLease) => return,
-            Phase::Held(_) => self.lose_grant(id, why, desk),
-            Phase::Releasing { .. } => return self.lose_release(id, true, desk),
-            Phase::Cancelling { .. } => self.phase = Phase::Absent,
-            Phase::Wanted { .. } | Phase::Absent => {}
-        }
-        self.early_recall = None;
-        self.returning = None;
-        if self.phase == Phase::Absent {
-            self.acquire(id, desk);
-        }
-    }
-
-    /// The store has welcomed the process on a new connection; `is_known` says whether it knows the grant, and `said` is
-    /// the last request that can have been in the hello. Rule 15.
-    pub(crate) fn on_welcome<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        is_known: bool,
-        said: Request,
-        desk: &mut Desk<'_, H>,
-    ) {
-        self.early_recall = None; // It will be said again.
-        self.returning = None; // What the hello did not list is void.
-        match &self.phase {
-            Phase::Held(_) if is_known => self.resend(id, desk),
-            Phase::Held(_) => {
-                self.lose_grant(id, Poison::Revoked, desk);
-                self.acquire(id, desk);
-            }
-            Phase::Releasing { .. } if is_known => self.resend(id, desk),
-            Phase::Releasing { requeue, .. } => {
-                let asks = requeue.is_some_and(|request| request > said);
-                self.lose_release(id, asks, desk);
-            }
-            Phase::Wanted { request, .. } if *request > said => self.resend(id, desk),
-            Phase::Cancelling { .. } => self.resend(id, desk),
-            Phase::Wanted { .. } | Phase::Absent => {}
-        }
-    }
-
-    /// A request has ended without a grant. `is_victim` says which threads are in a deadlock.
-    pub(crate) fn on_refused<H: Hook>(
-        &mut self,
-        id: &SessionId,
-        refused: Request,
-        why: &Refusal,
-        is_victim: impl Fn(ThreadId) -> bool,
-        desk: &mut Desk<'_, H>,
-    ) {
-        match self.phase {
-            Phase::Wanted { request, .. } if request == refused => self.phase = Phase::Absent,
-            Phase::Cancelling { request } if request == refused => {
-                self.phase = Phase::Absent;
-                return self.acquire(id, desk);
-            }
-            _ => return,
-        }
-        match why {
-            Refusal::WouldBlock => self.refuse_tries(id, desk),
-            // A thread's wait ends at the thread's own deadline; until then it asks again.
-            Refusal::Cancelled | Refusal::Deadline => {}
-            Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, desk),
-            _ => self.refuse_waiters(id, why, |_| true, desk),
-        }
-        if *why == Refusal::Gone {
-            self.drop_base();
-        }
-        self.acquire(id, desk);
-        self.forget_turned_down();
-        self.tidy();
     }
 }
 

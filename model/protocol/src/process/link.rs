@@ -1,6 +1,5 @@
 //! The connection and the lease: hello, welcome, keep-alive, goodbye. Rules 10 and 15.
 
-use super::grant::Granted;
 use super::{Connection, Output, Poison, Process, Session};
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
@@ -138,7 +137,6 @@ impl<H: Hook> Process<H> {
         self.sessions.keys().cloned().collect()
     }
 
-    /// Everything that concerns one session, and `Alive`.
     fn on_answer(&mut self, now: Time, message: ToProcess, out: &mut Vec<Output>) {
         match message {
             ToProcess::Alive {
@@ -153,68 +151,11 @@ impl<H: Hook> Process<H> {
                     });
                 }
             }
-            ToProcess::Granted {
-                session,
-                request,
-                token,
-                version,
-                state,
-                recall,
-                give_back,
-            } => {
-                let granted = Granted {
-                    request,
-                    token,
-                    version,
-                    state,
-                    recall,
-                    give_back,
-                };
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_granted(id, granted, desk)
-                });
-            }
-            ToProcess::Queued {
-                session,
-                request,
-                ticket,
-            } => {
-                self.in_session(now, &session, out, |session, _, _| {
-                    session.on_queued(request, ticket)
-                });
-            }
-            ToProcess::Recall {
-                hold: Hold { session, token },
-                notice,
-            } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_recall(id, token, notice, desk)
-                });
-            }
-            ToProcess::Committed {
+            ToProcess::Gone {
                 session,
                 token,
-                base,
-                version,
-            } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_committed(id, token, (base, version), desk);
-                });
-            }
-            ToProcess::Released {
-                session,
-                token,
-                version,
-            } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_released(id, token, version, desk)
-                });
-            }
-            ToProcess::Revoked { session, token, .. } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_revoked(id, token, desk)
-                });
-            }
+                renamed,
+            } => self.on_gone(now, &session, token, renamed.as_ref(), out),
             ToProcess::Refused {
                 session,
                 request,
@@ -226,24 +167,13 @@ impl<H: Hook> Process<H> {
                     session.on_refused(id, request, &why, is_victim, desk);
                 });
             }
-            ToProcess::NotRenamed {
-                session,
-                token,
-                why,
-            } => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_not_renamed(id, token, why, desk)
-                });
+            message => {
+                if let Some(id) = message.session().cloned() {
+                    self.in_session(now, &id, out, |session, id, desk| {
+                        session.on_message(id, message, desk)
+                    });
+                }
             }
-            ToProcess::Gone {
-                session,
-                token,
-                renamed,
-            } => self.on_gone(now, &session, token, renamed.as_ref(), out),
-            ToProcess::Welcome { .. }
-            | ToProcess::LeaseEnded
-            | ToProcess::Superseded
-            | ToProcess::Full => {}
         }
     }
 

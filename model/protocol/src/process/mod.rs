@@ -14,6 +14,8 @@ mod commit;
 mod desk;
 mod grant;
 mod link;
+mod release;
+mod request;
 mod session;
 mod threads;
 mod waits;

@@ -240,6 +240,14 @@ impl Session {
         &self.poisoned
     }
 
+    /// How `thread`, which has not left since, lost the grant.
+    #[must_use]
+    pub fn poison_of(&self, thread: ThreadId) -> Option<Poison> {
+        let mut poisoned = self.poisoned.iter();
+        let (_, why) = poisoned.find(|(poisoned, _)| *poisoned == thread)?;
+        Some(*why)
+    }
+
     /// The commit without an answer.
     #[must_use]
     pub fn commit(&self) -> Option<&Outgoing> {

@@ -82,12 +82,8 @@ impl Session {
         names: &Names,
         desk: &Desk<'_, H>,
     ) -> Option<Answer> {
-        if let Some((_, why)) = self
-            .poisoned
-            .iter()
-            .find(|(poisoned, _)| *poisoned == thread)
-        {
-            return Some(Answer::Poisoned(*why));
+        if let Some(why) = self.poison_of(thread) {
+            return Some(Answer::Poisoned(why));
         }
         let is_named = |claim: &&ThreadClaim| match names {
             Names::All => true,
@@ -230,11 +226,7 @@ impl Session {
         value: Option<&Value>,
         desk: &mut Desk<'_, H>,
     ) {
-        if self
-            .poisoned
-            .iter()
-            .any(|(poisoned, _)| *poisoned == thread)
-        {
+        if self.poison_of(thread).is_some() {
             return; // It was told; what it writes is discarded.
         }
         if !self
@@ -400,11 +392,7 @@ impl Session {
             desk.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
         }
         for claim in self.lock.remove_holders() {
-            if !self
-                .poisoned
-                .iter()
-                .any(|(poisoned, _)| *poisoned == claim.thread)
-            {
+            if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
                 // The wait for a further attribute, if any, ends with this answer. Rule 14.
                 self.lock

@@ -4,8 +4,8 @@ use super::peers::Peer;
 use crate::attributes::{Delta, Update};
 use crate::config::StoreSettings;
 use crate::defect::{Defect, Hook};
-use crate::id::{Incarnation, Link, ProcessId, SessionId, Stamp, Time};
-use crate::message::ToProcess;
+use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Stamp, Time, Token};
+use crate::message::{Refusal, Revocation, ToProcess};
 use crate::renumber::Numbers;
 use crate::store::Session;
 use alloc::boxed::Box;
@@ -175,6 +175,38 @@ impl<H: Hook> Desk<'_, H> {
                 message,
             });
         }
+    }
+
+    /// Ends a request without a grant.
+    pub(crate) fn refuse(
+        &mut self,
+        process: &ProcessId,
+        session: &SessionId,
+        request: Request,
+        why: Refusal,
+    ) {
+        let session = session.clone();
+        self.send(
+            process,
+            ToProcess::Refused {
+                session,
+                request,
+                why,
+            },
+        );
+    }
+
+    /// Answers a write whose token is not that of the grant. Rule 9.
+    pub(crate) fn fence(&mut self, process: &ProcessId, session: &SessionId, token: Token) {
+        let (session, why) = (session.clone(), Revocation::Fenced);
+        self.send(
+            process,
+            ToProcess::Revoked {
+                session,
+                token,
+                why,
+            },
+        );
     }
 
     pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {

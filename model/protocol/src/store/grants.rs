@@ -34,14 +34,7 @@ impl<H: Hook> Store<H> {
         } else if session.refresh_waiter(&id, process, &wish, &mut desk) {
             // It was a repetition, and has its answer.
         } else if let Some(why) = session.refusal_of(process, &wish, &desk) {
-            desk.send(
-                process,
-                ToProcess::Refused {
-                    session: id.clone(),
-                    request: wish.request,
-                    why,
-                },
-            );
+            desk.refuse(process, &id, wish.request, why);
         } else if session.lock.is_free() {
             // Nobody waits, so the queue, which would have to be allocated, is not needed. Rule 6.
             let place = session.place(process, &wish, &mut desk);
@@ -82,15 +75,7 @@ impl<H: Hook> Store<H> {
             {
                 session.remove_waiter(id, process, &mut desk);
             }
-            let why = Refusal::Cancelled;
-            desk.send(
-                process,
-                ToProcess::Refused {
-                    session: id.clone(),
-                    request,
-                    why,
-                },
-            );
+            desk.refuse(process, id, request, Refusal::Cancelled);
         }
         self.tidy(id);
     }
@@ -216,14 +201,7 @@ impl Session {
                 .enqueue_before(place, |other| other.ticket > ticket);
         }
         desk.relink(process, id, self);
-        desk.send(
-            process,
-            ToProcess::Queued {
-                session: id.clone(),
-                request: wish.request,
-                ticket,
-            },
-        );
+        desk.send(process, queued(wish, ticket));
         match wish.patience {
             Patience::Try if desk.makes(Defect::TryNeverRecalls) => {}
             Patience::Try => self.ensure_recall(id, Reason::Try, desk),
@@ -261,14 +239,7 @@ impl Session {
         place.request = wish.request;
         place.known = wish.known;
         let ticket = place.ticket;
-        desk.send(
-            process,
-            ToProcess::Queued {
-                session: id.clone(),
-                request: wish.request,
-                ticket,
-            },
-        );
+        desk.send(process, queued(wish, ticket));
         if is_patient {
             self.ensure_recall(id, Reason::Wait, desk);
         }
@@ -316,14 +287,7 @@ impl Session {
         desk: &mut Desk<'_, H>,
     ) {
         if let Some(place) = self.remove_waiter(id, process, desk) {
-            desk.send(
-                process,
-                ToProcess::Refused {
-                    session: id.clone(),
-                    request: place.request,
-                    why,
-                },
-            );
+            desk.refuse(process, id, place.request, why);
         }
     }
 
@@ -462,5 +426,13 @@ impl Session {
             give_back: desk.settings.turns > 0 && self.turns >= desk.settings.turns,
         };
         desk.send(&holder.process, message);
+    }
+}
+
+fn queued(wish: &Wish, ticket: Ticket) -> ToProcess {
+    ToProcess::Queued {
+        session: wish.session.clone(),
+        request: wish.request,
+        ticket,
     }
 }

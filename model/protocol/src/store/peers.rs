@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::{Output, Session, Store};
 use crate::defect::{Defect, Hook};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
-use crate::message::{Hold, Notice, Patience, Reason, ToProcess, ToStore, Wish};
+use crate::message::{Hold, Notice, Patience, Reason, Refusal, ToProcess, ToStore, Wish};
 use crate::renumber::Numbers;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -402,15 +402,7 @@ impl Session {
             .remove_waiter(|place| place.patience == Patience::Try)
         {
             desk.relink(&place.process, id, self);
-            let why = crate::message::Refusal::WouldBlock;
-            desk.send(
-                &place.process,
-                ToProcess::Refused {
-                    session: id.clone(),
-                    request: place.request,
-                    why,
-                },
-            );
+            desk.refuse(&place.process, id, place.request, Refusal::WouldBlock);
         }
         self.forget_mild_recall();
     }

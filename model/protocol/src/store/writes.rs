@@ -5,7 +5,7 @@ use super::{Output, Session, Store};
 use crate::attributes::{Delta, Update};
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
-use crate::message::{Hold, Patience, Reason, Refusal, Revocation, ToProcess, Wish};
+use crate::message::{Hold, Patience, Reason, Refusal, ToProcess, Wish};
 use alloc::vec::Vec;
 
 /// What a commit and a release have in common.
@@ -40,15 +40,7 @@ impl<H: Hook> Store<H> {
             .is_some_and(|session| session.is_held(process, write.token));
         let Some(session) = session.filter(|_| !is_fenced || desk.makes(Defect::AcceptsOldToken))
         else {
-            let why = Revocation::Fenced;
-            desk.send(
-                process,
-                ToProcess::Revoked {
-                    session: id.clone(),
-                    token: write.token,
-                    why,
-                },
-            );
+            desk.fence(process, id, write.token);
             return;
         };
         if !session.is_possible(process, &write, &mut desk) {
@@ -160,15 +152,7 @@ impl<H: Hook> Store<H> {
                 self.sessions.remove(id);
             }
             Some(session) if session.record.exists() || session.holder().is_some() => {
-                let why = Revocation::Fenced;
-                desk.send(
-                    process,
-                    ToProcess::Revoked {
-                        session: id.clone(),
-                        token,
-                        why,
-                    },
-                );
+                desk.fence(process, id, token);
             }
             _ => desk.send(process, gone),
         }
@@ -204,15 +188,7 @@ impl<H: Hook> Store<H> {
                 },
             );
         } else if !is_held {
-            let why = Revocation::Fenced;
-            desk.send(
-                process,
-                ToProcess::Revoked {
-                    session,
-                    token,
-                    why,
-                },
-            );
+            desk.fence(process, id, token);
         } else if taken.is_some() {
             let why = Refusal::IdTaken;
             desk.send(
@@ -431,15 +407,7 @@ impl Session {
         for place in self.lock.remove_waiters() {
             desk.relink(&place.process, id, self);
             if !is_silent {
-                let why = Refusal::Gone;
-                desk.send(
-                    &place.process,
-                    ToProcess::Refused {
-                        session: id.clone(),
-                        request: place.request,
-                        why,
-                    },
-                );
+                desk.refuse(&place.process, id, place.request, Refusal::Gone);
             }
         }
     }

@@ -1,0 +1,248 @@
+//! How a grant ends: given back, given up, turned down, taken or lost. Rules 3, 4, 10, 11 and 15.
+
+use super::Poison;
+use super::desk::Desk;
+use super::session::{Grant, Phase, Returning, Session};
+use crate::attributes::Delta;
+use crate::defect::{Defect, Hook};
+use crate::id::{Request, SessionId, Time, Token, Version};
+use crate::message::{Patience, ToStore};
+
+impl Session {
+    /// Gives back, unused, a grant that the process does not want, and remembers it: its message may come again.
+    pub(super) fn turn_down<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if self.has_turned_down().is_none_or(|last| last < token) {
+            self.returning = Some(Returning {
+                token,
+                is_answered: false,
+            });
+        }
+        self.sent = desk.now;
+        self.send_back(id, token, desk);
+    }
+
+    /// The newest grant that was given back unused.
+    pub(super) fn has_turned_down(&self) -> Option<Token> {
+        self.returning.map(|returning| returning.token)
+    }
+
+    /// Forgets the grant that was given back unused once no request could be mistaken for its.
+    pub(super) fn forget_turned_down(&mut self) {
+        if self.phase == Phase::Absent {
+            self.returning = self.returning.filter(|returning| !returning.is_answered);
+        }
+    }
+
+    pub(super) fn send_back<H: Hook>(&self, id: &SessionId, token: Token, desk: &mut Desk<'_, H>) {
+        let base = self.version.unwrap_or(Version::NONE);
+        let delta = Delta::default();
+        desk.send(ToStore::Release {
+            session: id.clone(),
+            token,
+            base,
+            delta,
+            requeue: None,
+            idle_ms: 0,
+        });
+    }
+
+    /// The recall's deadline is near: the finished threads' changes are saved, the late ones' are not. Rule 11.
+    pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        self.poison(id, Poison::Late, desk);
+        self.settle(id, desk);
+    }
+
+    /// When the grant is given up although threads are inside.
+    pub(crate) fn late_due(&self) -> Option<Time> {
+        let (_, late) = self.grant()?.recall?;
+        (!self.lock.holders().is_empty()).then_some(late)
+    }
+
+    /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
+    pub(crate) fn release_if_idle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.lock.is_free() {
+            self.release(id, desk);
+        }
+    }
+
+    /// Gives the grant back, with all changes that the store has not answered. Rules 3, 7 and 12.
+    pub(crate) fn release<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let Phase::Held(grant) = &self.phase else {
+            return;
+        };
+        let token = grant.token;
+        let unanswered = self
+            .commit
+            .take()
+            .filter(|_| !desk.makes(Defect::ReleaseForgetsCommit));
+        let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
+        for change in self.take_dirty().changes() {
+            delta.set(change.name.clone(), change.value.clone());
+        }
+        self.next_commit.clear(); // Of threads that have left.
+        let requeue = (self.lock.waiting() > 0).then(|| desk.draw_request());
+        let base = self.version.unwrap_or(Version::NONE);
+        let idle_ms = desk.now.since(self.used);
+        self.phase = Phase::Releasing {
+            token,
+            base,
+            delta,
+            requeue,
+            idle_ms,
+        };
+        self.say(id, desk);
+    }
+
+    pub(super) fn on_released<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        released: Token,
+        version: Option<Version>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if let Some(returning) = &mut self.returning {
+            returning.is_answered |= returning.token == released;
+        }
+        self.forget_turned_down();
+        if !matches!(self.phase, Phase::Releasing { token, .. } if token == released) {
+            return;
+        }
+        if version.is_none() {
+            return self.lose_release(id, false, desk); // The store has queued the requeue.
+        }
+        let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
+            return;
+        };
+        self.version = version;
+        // What was released with a new request is what the store takes the process to have.
+        if !desk.settings.keeps_base && requeue.is_none() {
+            self.drop_base();
+        }
+        self.tidy();
+        match requeue {
+            Some(request) => {
+                self.phase = Phase::Wanted {
+                    request,
+                    ticket: None,
+                    patience: Patience::Wait,
+                }
+            }
+            None => self.acquire(id, desk),
+        }
+        self.cancel_if_unwanted(id, desk);
+    }
+
+    /// The grant had ended before its release arrived, or its acceptance was not heard: the client state is worth nothing.
+    /// `asks` is whether the store has to be asked again for what the release asked for.
+    pub(crate) fn lose_release<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        asks: bool,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
+            return;
+        };
+        if !desk.makes(Defect::KeepsDirtyBase) {
+            self.drop_base();
+        }
+        match requeue {
+            Some(request) if !asks => {
+                self.phase = Phase::Wanted {
+                    request,
+                    ticket: None,
+                    patience: Patience::Wait,
+                };
+                self.cancel_if_unwanted(id, desk);
+            }
+            _ => self.acquire(id, desk),
+        }
+    }
+
+    pub(super) fn on_revoked<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        revoked: Token,
+        desk: &mut Desk<'_, H>,
+    ) {
+        match self.phase {
+            Phase::Held(Grant { token, .. }) if token == revoked => {
+                self.lose_grant(id, Poison::Revoked, desk);
+                self.acquire(id, desk);
+            }
+            // The release is under way, and will queue what it asks for.
+            Phase::Releasing { token, .. } if token == revoked => {
+                self.lose_release(id, false, desk)
+            }
+            _ => {}
+        }
+    }
+
+    /// The grant has gone without a release; what was not committed is lost with it.
+    pub(crate) fn lose_grant<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        why: Poison,
+        desk: &mut Desk<'_, H>,
+    ) {
+        self.poison(id, why, desk);
+        self.phase = Phase::Absent;
+        if !desk.makes(Defect::KeepsDirtyBase) {
+            self.drop_base();
+        }
+    }
+
+    /// The lease has ended: the grant is lost, a wait goes on with its ticket. Rule 10.
+    pub(crate) fn on_lease_lost<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        why: Poison,
+        desk: &mut Desk<'_, H>,
+    ) {
+        match self.phase {
+            Phase::Held(_) if desk.makes(Defect::KeepsGuardsPastLease) => return,
+            Phase::Held(_) => self.lose_grant(id, why, desk),
+            Phase::Releasing { .. } => return self.lose_release(id, true, desk),
+            Phase::Cancelling { .. } => self.phase = Phase::Absent,
+            Phase::Wanted { .. } | Phase::Absent => {}
+        }
+        self.early_recall = None;
+        self.returning = None;
+        if self.phase == Phase::Absent {
+            self.acquire(id, desk);
+        }
+    }
+
+    /// The store has welcomed the process on a new connection; `is_known` says whether it knows the grant, and `said` is
+    /// the last request that can have been in the hello. Rule 15.
+    pub(crate) fn on_welcome<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        is_known: bool,
+        said: Request,
+        desk: &mut Desk<'_, H>,
+    ) {
+        self.early_recall = None; // It will be said again.
+        self.returning = None; // What the hello did not list is void.
+        match &self.phase {
+            Phase::Held(_) if is_known => self.resend(id, desk),
+            Phase::Held(_) => {
+                self.lose_grant(id, Poison::Revoked, desk);
+                self.acquire(id, desk);
+            }
+            Phase::Releasing { .. } if is_known => self.resend(id, desk),
+            Phase::Releasing { requeue, .. } => {
+                let asks = requeue.is_some_and(|request| request > said);
+                self.lose_release(id, asks, desk);
+            }
+            Phase::Wanted { request, .. } if *request > said => self.resend(id, desk),
+            Phase::Cancelling { .. } => self.resend(id, desk),
+            Phase::Wanted { .. } | Phase::Absent => {}
+        }
+    }
+}

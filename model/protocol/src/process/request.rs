@@ -1,0 +1,194 @@
+//! What a session asks the store for, and says again until it is answered. Rules 13 to 15 and 17.
+
+use super::desk::Desk;
+use super::session::{Ending, Grant, Phase, Returning, Session};
+use crate::defect::{Defect, Hook};
+use crate::id::{Request, SessionId, ThreadId, Ticket};
+use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
+
+impl Session {
+    /// Asks the store for the session, with a new request.
+    pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let Some(patience) = self.lock.waiters().map(|claim| claim.patience).max() else {
+            return;
+        };
+        self.phase = Phase::Wanted {
+            request: desk.draw_request(),
+            ticket: None,
+            patience,
+        };
+        self.resend(id, desk);
+    }
+
+    /// What the process waits for, as `Hello` says it. Rule 15.
+    pub(crate) fn wish(&self, id: &SessionId) -> Option<Wish> {
+        let (request, ticket, patience, known) = match self.phase {
+            Phase::Wanted {
+                request,
+                ticket,
+                patience,
+            } => (request, ticket, patience, self.version),
+            // Whether the release was accepted is not known, so neither is the version.
+            Phase::Releasing {
+                requeue: Some(request),
+                ..
+            } => (request, None, Patience::Wait, None),
+            _ => return None,
+        };
+        Some(Wish {
+            session: id.clone(),
+            request,
+            known,
+            patience,
+            ticket,
+        })
+    }
+
+    /// What the process holds, or has given back without an answer, as `Hello` says it. Rule 15.
+    pub(crate) fn hold(&self, id: &SessionId) -> Option<Hold> {
+        match self.phase {
+            Phase::Held(Grant { token, .. }) | Phase::Releasing { token, .. } => Some(Hold {
+                session: id.clone(),
+                token,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether something was sent that the store has not answered.
+    pub(crate) fn is_waiting_for_store(&self) -> bool {
+        let is_waiting = match &self.phase {
+            Phase::Absent => false,
+            Phase::Held(grant) => self.commit.is_some() || grant.ending.is_some(),
+            Phase::Wanted { .. } | Phase::Cancelling { .. } | Phase::Releasing { .. } => true,
+        };
+        is_waiting
+            || self
+                .returning
+                .is_some_and(|returning| !returning.is_answered)
+    }
+
+    /// Says again what the store has not answered. Rule 14.
+    pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let is_release = matches!(self.phase, Phase::Releasing { .. });
+        if !(is_release && desk.makes(Defect::ReleaseNotRepeated)) {
+            self.say(id, desk);
+        }
+    }
+
+    /// Says what the store is to answer.
+    pub(super) fn say<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        self.sent = desk.now;
+        let session = || id.clone();
+        match &self.phase {
+            Phase::Absent => {}
+            Phase::Wanted { .. } => {
+                if let Some(wish) = self.wish(id) {
+                    desk.send(ToStore::Acquire(wish));
+                }
+            }
+            Phase::Cancelling { request } => desk.send(ToStore::Cancel {
+                session: session(),
+                request: *request,
+            }),
+            Phase::Held(grant) => {
+                if let Some(commit) = &self.commit {
+                    let (base, delta) = (commit.base, commit.delta.clone());
+                    desk.send(ToStore::Commit {
+                        session: session(),
+                        token: grant.token,
+                        base,
+                        delta,
+                    });
+                }
+                match &grant.ending {
+                    Some((_, Ending::Destroy)) => {
+                        desk.send(ToStore::Destroy {
+                            session: session(),
+                            token: grant.token,
+                        });
+                    }
+                    Some((_, Ending::Rename(to))) => {
+                        desk.send(ToStore::Rename {
+                            session: session(),
+                            token: grant.token,
+                            to: to.clone(),
+                        });
+                    }
+                    None => {}
+                }
+            }
+            Phase::Releasing {
+                token,
+                base,
+                delta,
+                requeue,
+                idle_ms,
+            } => desk.send(ToStore::Release {
+                session: session(),
+                token: *token,
+                base: *base,
+                delta: delta.clone(),
+                requeue: *requeue,
+                idle_ms: *idle_ms,
+            }),
+        }
+        if let Some(Returning {
+            token,
+            is_answered: false,
+        }) = self.returning
+        {
+            self.send_back(id, token, desk);
+        }
+    }
+
+    pub(super) fn on_queued(&mut self, queued: Request, place: Ticket) {
+        if let Phase::Wanted {
+            request, ticket, ..
+        } = &mut self.phase
+            && *request == queued
+        {
+            *ticket = Some(place);
+        }
+    }
+
+    /// Nobody may want the session any more that a release asked for again.
+    pub(crate) fn cancel_if_unwanted<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.lock.waiting()) {
+            self.phase = Phase::Cancelling { request: *request };
+            self.resend(id, desk);
+        }
+    }
+
+    /// A request has ended without a grant. `is_victim` says which threads are in a deadlock.
+    pub(crate) fn on_refused<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        refused: Request,
+        why: &Refusal,
+        is_victim: impl Fn(ThreadId) -> bool,
+        desk: &mut Desk<'_, H>,
+    ) {
+        match self.phase {
+            Phase::Wanted { request, .. } if request == refused => self.phase = Phase::Absent,
+            Phase::Cancelling { request } if request == refused => {
+                self.phase = Phase::Absent;
+                return self.acquire(id, desk);
+            }
+            _ => return,
+        }
+        match why {
+            Refusal::WouldBlock => self.refuse_tries(id, desk),
+            // A thread's wait ends at the thread's own deadline; until then it asks again.
+            Refusal::Cancelled | Refusal::Deadline => {}
+            Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, desk),
+            _ => self.refuse_waiters(id, why, |_| true, desk),
+        }
+        if *why == Refusal::Gone {
+            self.drop_base();
+        }
+        self.acquire(id, desk);
+        self.forget_turned_down();
+        self.tidy();
+    }
+}
