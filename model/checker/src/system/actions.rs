@@ -1,15 +1,10 @@
-//! Everything that can happen in a state, and what fairness promises of it.
+//! Everything that can happen in a state.
 
-use super::{
-    Model, PROCESSES, PROCESSES_MAX, SESSIONS, System, THREADS_MAX, app::Do, session_index,
-    thread_id,
-};
-use crate::graph::Class;
+use super::{Model, PROCESSES, PROCESSES_MAX, SESSIONS, System, session_index, thread_id};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use tenure_protocol::Hook;
 use tenure_protocol::process::{Connection, Timer as OfProcess};
 use tenure_protocol::store::Timer as OfStore;
-use tenure_protocol::{Hook, ToProcess, ToStore};
 
 /// One transition. Processes, threads, sessions are numbered from 0 here, and from 1 in text.
 #[allow(missing_docs)] // The fields are what they are called, numbered from 0.
@@ -262,40 +257,20 @@ impl<H: Hook> Model<H> {
 
     fn list_deliveries(&self, process: u8, wire: &super::Wire, actions: &mut Vec<Action>) {
         let is_wild = self.universe.channel_max.is_some() && self.is_faulty(process);
-        for place in 0..wire.up.len() as u8 {
-            if place == 0 || is_wild {
-                actions.push(Action::ToStore {
-                    process,
-                    place,
-                    stays: false,
-                });
-            }
-            if is_wild {
-                actions.push(Action::ToStore {
-                    process,
-                    place,
-                    stays: true,
-                });
-                actions.push(Action::LoseUp { process, place });
-            }
-        }
-        for place in 0..wire.down.len() as u8 {
-            if place == 0 || is_wild {
-                actions.push(Action::ToProcess {
-                    process,
-                    place,
-                    stays: false,
-                });
-            }
-            if is_wild {
-                actions.push(Action::ToProcess {
-                    process,
-                    place,
-                    stays: true,
-                });
-                actions.push(Action::LoseDown { process, place });
-            }
-        }
+        let up = |place, stays| Action::ToStore {
+            process,
+            place,
+            stays,
+        };
+        let down = |place, stays| Action::ToProcess {
+            process,
+            place,
+            stays,
+        };
+        let lose_up = |place| Action::LoseUp { process, place };
+        let lose_down = |place| Action::LoseDown { process, place };
+        list_arrivals(wire.up.len(), is_wild, up, lose_up, actions);
+        list_arrivals(wire.down.len(), is_wild, down, lose_down, actions);
     }
 
     fn list_store(&self, state: &System<H>, actions: &mut Vec<Action>) {
@@ -389,144 +364,10 @@ impl<H: Hook> Model<H> {
         }
         actions.extend(choices.into_iter().map(|clocks| Action::Tick { clocks }));
     }
-
-    /// What fairness promises. A class for each thread, each direction of each channel, each connection, each timer.
-    pub(super) fn class_of(&self, state: &System<H>, action: Action) -> Class {
-        let by_process = |base: u8, process: u8| Class::Fair(base + process);
-        match action {
-            Action::Thread { process, thread } => self.class_of_thread(state, process, thread),
-            Action::ToStore {
-                place: 0,
-                stays: false,
-                process,
-            } => by_process(9, process),
-            Action::ToProcess {
-                place: 0,
-                stays: false,
-                process,
-            } => by_process(12, process),
-            Action::Connect { process } => by_process(15, process),
-            Action::Flush => Class::Fair(18),
-            Action::Tick { .. } => Class::Fair(19),
-            Action::Abandon { .. }
-            | Action::Start { .. }
-            | Action::Shutdown { .. }
-            | Action::GiveBack { .. } => Class::Free,
-            Action::StoreTimer(timer) => self.class_of_store_timer(state, timer),
-            Action::ProcessTimer { process, timer } => {
-                self.class_of_process_timer(state, process, timer)
-            }
-            Action::ToStore { .. }
-            | Action::ToProcess { .. }
-            | Action::LoseUp { .. }
-            | Action::LoseDown { .. }
-            | Action::Cut { .. }
-            | Action::Crash { .. }
-            | Action::Restart => Class::Fault,
-        }
-    }
-
-    fn class_of_thread(&self, state: &System<H>, process: u8, thread: u8) -> Class {
-        let class = Class::Fair(process * THREADS_MAX as u8 + thread);
-        let Some(side) = &state.processes[usize::from(process)] else {
-            return Class::Free;
-        };
-        let own = side.threads[usize::from(thread)];
-        let is_first = own.is_idle();
-        // In a universe where threads linger, one that is inside may stay for ever; a refused or poisoned one leaves.
-        let step = self.program(usize::from(process), usize::from(thread))[usize::from(own.at)];
-        let lingers = self.universe.lingers
-            && !own.is_leaving
-            && matches!(step, Do::Unlock | Do::WriteAndUnlock(_));
-        if is_first || lingers {
-            Class::Free
-        } else {
-            class
-        }
-    }
-
-    /// A lease ends fairly when nobody keeps it alive; that of a process that lives ends by a fault of the clocks.
-    fn class_of_store_timer(&self, state: &System<H>, timer: StoreTimer) -> Class {
-        match timer {
-            StoreTimer::Lease { process } => {
-                let is_fault = lives(state, process) && self.universe.clocks.is_none();
-                if is_fault {
-                    Class::Fault
-                } else {
-                    Class::Fair(20 + process)
-                }
-            }
-            StoreTimer::Remind { session } => {
-                let holder = holder(state, session);
-                if holder.is_some_and(|process| store_is_hasty(state, process)) {
-                    Class::Fault
-                } else {
-                    Class::Fair(23 + session)
-                }
-            }
-            StoreTimer::Revoke { session } if self.universe.lingers => Class::Fair(25 + session),
-            StoreTimer::Revoke { .. } | StoreTimer::Wait { .. } => Class::Fault,
-            StoreTimer::Expire { .. } => Class::Free,
-        }
-    }
-
-    fn class_of_process_timer(&self, state: &System<H>, process: u8, timer: ProcessTimer) -> Class {
-        match timer {
-            // It ends fairly when the store has ended it; before, by a fault of the clocks.
-            ProcessTimer::Lease => {
-                let has_lease = state
-                    .store
-                    .machine
-                    .peer(&PROCESSES[usize::from(process)])
-                    .is_some();
-                let is_fault = has_lease && self.universe.clocks.is_none();
-                if is_fault {
-                    Class::Fault
-                } else {
-                    Class::Fair(27 + process)
-                }
-            }
-            ProcessTimer::ResendHello | ProcessTimer::Resend { .. }
-                if process_is_hasty(state, process) =>
-            {
-                Class::Fault
-            }
-            ProcessTimer::KeepAlive => Class::Fair(30 + process),
-            ProcessTimer::ResendHello => Class::Fair(33 + process),
-            ProcessTimer::Resend { session } => Class::Fair(36 + process * 2 + session),
-            ProcessTimer::Late { session } if self.universe.lingers => {
-                Class::Fair(42 + process * 2 + session)
-            }
-            ProcessTimer::Late { .. } => Class::Fault,
-            ProcessTimer::Wait { .. } => Class::Free,
-        }
-    }
-}
-
-/// Whether the store would repeat a recall while that or its answer is under way. Whoever repeats himself so soon has been
-/// too quick for the network, which happens finitely often, like the network's other faults.
-fn store_is_hasty<H>(state: &System<H>, process: u8) -> bool {
-    let wire = state.wires[usize::from(process)].as_ref();
-    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { .. });
-    wire.is_some_and(|wire| {
-        wire.down.iter().any(|(_, message)| is_recall(message))
-            || wire.up.iter().any(|(_, message)| is_answer(message))
-    })
-}
-
-/// Whether a process would repeat itself while what it said is under way.
-fn process_is_hasty<H>(state: &System<H>, process: u8) -> bool {
-    let wire = state.wires[usize::from(process)].as_ref();
-    wire.is_some_and(|wire| !wire.up.iter().all(|(_, message)| is_answer(message)))
-}
-
-/// Whether a message answers a recall and is not repeated by itself.
-fn is_answer(message: &Option<ToStore>) -> bool {
-    matches!(message, Some(ToStore::Busy { .. }))
 }
 
 /// The process that holds a session.
-fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
+pub(super) fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
     let session = state
         .store
         .machine
@@ -535,129 +376,28 @@ fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
 }
 
 /// Whether a process runs and has not said goodbye.
-fn lives<H: Hook>(state: &System<H>, process: u8) -> bool {
+pub(super) fn lives<H: Hook>(state: &System<H>, process: u8) -> bool {
     let side = state.processes[usize::from(process)].as_ref();
     side.and_then(|side| side.machine.as_ref())
         .is_some_and(|machine| !machine.has_left())
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nth = |place: &u8| {
-            if *place == 0 {
-                String::new()
-            } else {
-                format!(" (out of order: {})", place + 1)
-            }
-        };
-        let again = |stays: &bool| {
-            if *stays {
-                ", and will arrive again"
-            } else {
-                ""
-            }
-        };
-        match self {
-            Self::Thread { process, thread } => {
-                write!(f, "p{}.t{} goes on", process + 1, thread + 1)
-            }
-            Self::Abandon { process, thread } => {
-                write!(f, "p{}.t{} gives up waiting", process + 1, thread + 1)
-            }
-            Self::ToStore {
-                process,
-                place,
-                stays,
-            } => {
-                write!(
-                    f,
-                    "store hears p{}{}{}",
-                    process + 1,
-                    nth(place),
-                    again(stays)
-                )
-            }
-            Self::ToProcess {
-                process,
-                place,
-                stays,
-            } => {
-                write!(
-                    f,
-                    "p{} hears the store{}{}",
-                    process + 1,
-                    nth(place),
-                    again(stays)
-                )
-            }
-            Self::LoseUp { process, place } => {
-                write!(f, "message {} of p{} is lost", place + 1, process + 1)
-            }
-            Self::LoseDown { process, place } => {
-                write!(f, "message {} to p{} is lost", place + 1, process + 1)
-            }
-            Self::Cut { process, arrive } => {
-                write!(
-                    f,
-                    "connection of p{} is cut, {arrive} of its messages still arrive",
-                    process + 1
-                )
-            }
-            Self::Connect { process } => write!(f, "p{} connects", process + 1),
-            Self::Crash { process, arrive } => {
-                write!(
-                    f,
-                    "p{} dies, {arrive} of its messages still arrive",
-                    process + 1
-                )
-            }
-            Self::Start { process } => write!(f, "p{} starts again", process + 1),
-            Self::Shutdown { process } => write!(f, "p{} shuts down", process + 1),
-            Self::GiveBack { process, session } => {
-                write!(f, "p{} gives s{} back unasked", process + 1, session + 1)
-            }
-            Self::Restart => write!(f, "store dies and starts again"),
-            Self::Flush => write!(f, "an update becomes durable"),
-            Self::StoreTimer(timer) => write!(f, "{timer}"),
-            Self::ProcessTimer { process, timer } => write!(f, "p{}: {timer}", process + 1),
-            Self::Tick { clocks } => write!(f, "time passes (clocks of the processes: {clocks:?})"),
+/// What may come of the messages of a channel: the first arrives; where anything goes, each of them may arrive, arrive and
+/// stay, or be lost.
+fn list_arrivals(
+    messages: usize,
+    is_wild: bool,
+    arrives: impl Fn(u8, bool) -> Action,
+    is_lost: impl Fn(u8) -> Action,
+    actions: &mut Vec<Action>,
+) {
+    for place in 0..messages as u8 {
+        if place == 0 || is_wild {
+            actions.push(arrives(place, false));
         }
-    }
-}
-
-impl fmt::Display for StoreTimer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lease { process } => write!(f, "store ends the lease of p{}", process + 1),
-            Self::Remind { session } => write!(f, "store repeats the recall of s{}", session + 1),
-            Self::Revoke { session } => write!(f, "recall deadline of s{} passes", session + 1),
-            Self::Wait { session, process } => write!(
-                f,
-                "p{} has waited too long for s{}",
-                process + 1,
-                session + 1
-            ),
-            Self::Expire { session } => write!(f, "time to live of s{} ends", session + 1),
-        }
-    }
-}
-
-impl fmt::Display for ProcessTimer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lease => write!(f, "lease ends"),
-            Self::KeepAlive => write!(f, "keep-alive is due"),
-            Self::ResendHello => write!(f, "hello is sent again"),
-            Self::Resend { session } => write!(f, "request for s{} is sent again", session + 1),
-            Self::Late { session } => {
-                write!(f, "gives up s{} although threads are inside", session + 1)
-            }
-            Self::Wait { session, thread } => write!(
-                f,
-                "t{} has waited too long for s{}",
-                thread + 1,
-                session + 1
-            ),
+        if is_wild {
+            actions.push(arrives(place, true));
+            actions.push(is_lost(place));
         }
     }
 }

@@ -13,6 +13,8 @@ mod bitset;
 mod canonical;
 pub(crate) mod deed;
 mod draft;
+mod fairness;
+mod label;
 mod memo;
 mod player;
 mod shared;

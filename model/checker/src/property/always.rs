@@ -1,0 +1,455 @@
+//! Safety: what holds in every state.
+
+use super::scope::*;
+use super::{Checked, Kind};
+use crate::system::{Flaw, Model, PROCESSES, ProcessSide, SESSIONS, System, thread_id};
+use crate::universe::Universe;
+use tenure_protocol::message::{Patience, ToProcess};
+use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
+use tenure_protocol::store::Session;
+use tenure_protocol::{
+    AttributeName, Hook, Process, SessionId, Stamp, Store, Value, Version, invariant,
+};
+
+macro_rules! always {
+    ($name:literal, $rule:literal, $text:literal, $applies:expr, $condition:expr) => {
+        Checked {
+            name: $name,
+            rule: $rule,
+            kind: Kind::Always,
+            text: $text,
+            condition: $condition,
+            applies: $applies,
+        }
+    };
+}
+
+macro_rules! flaw {
+    ($name:literal, $rule:literal, $text:literal, $($flaw:ident)|+) => {
+        always!($name, $rule, $text, everywhere, |_, state| !matches!(state.flaw, Some($(Flaw::$flaw)|+)))
+    };
+}
+
+/// An invariant of the store, by its place among those of `tenure_protocol::invariant`.
+macro_rules! of_store {
+    ($place:literal, $text:literal) => {
+        Checked {
+            name: invariant::STORE[$place].0,
+            rule: invariant::STORE[$place].1,
+            kind: Kind::Always,
+            text: $text,
+            condition: |_, state| state.store.broken() & (1 << $place) == 0,
+            applies: everywhere,
+        }
+    };
+}
+
+/// An invariant of a process, by its place among those of `tenure_protocol::invariant`.
+macro_rules! of_process {
+    ($place:literal, $text:literal) => {
+        Checked {
+            name: invariant::PROCESS[$place].0,
+            rule: invariant::PROCESS[$place].1,
+            kind: Kind::Always,
+            text: $text,
+            condition: |_, state| {
+                state
+                    .processes
+                    .iter()
+                    .flatten()
+                    .all(|process| process.broken() & (1 << $place) == 0)
+            },
+            applies: everywhere,
+        }
+    };
+}
+
+/// All of them.
+#[allow(clippy::too_many_lines)] // A table.
+pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
+    vec![
+        always!(
+            "exclusive",
+            1,
+            "at most one living process has the grant of a session",
+            is_gentle,
+            exclusive
+        ),
+        always!(
+            "fenced",
+            9,
+            "a process that believes in a grant it no longer has holds an older token than the holder's",
+            everywhere,
+            fenced
+        ),
+        of_store!(
+            0,
+            "the record of a session names at most one holder, and it is the one in memory"
+        ),
+        of_process!(
+            0,
+            "a thread holds an attribute only while its process has the grant"
+        ),
+        of_process!(1, "no two threads hold one attribute"),
+        always!(
+            "told",
+            11,
+            "a thread that has locked something has it, or was told that it was lost",
+            everywhere,
+            |_, state| {
+                state
+                    .processes
+                    .iter()
+                    .flatten()
+                    .all(|process| process.broken() & (1 << invariant::PROCESS.len()) == 0)
+            }
+        ),
+        of_store!(2, "whoever waits at the store has made it recall"),
+        of_store!(3, "nobody waits for a session that nobody holds"),
+        of_store!(1, "waiters stand in the order of their tickets"),
+        always!(
+            "tickets kept",
+            5,
+            "a waiter stands at the store under the ticket that it was given",
+            never_gives_up,
+            tickets_kept
+        ),
+        flaw!(
+            "first come, first served",
+            5,
+            "a grant goes to the one that has waited longest",
+            PassedOver
+        ),
+        of_store!(
+            6,
+            "no process stands in a queue twice, or waits for what it holds"
+        ),
+        of_store!(7, "no queue is longer than its limit"),
+        always!(
+            "agreement",
+            7,
+            "client state of the store's version, less what changed since, is the primary state",
+            everywhere,
+            agreement
+        ),
+        always!(
+            "durable before visible",
+            8,
+            "every grant and version that a process knows of is durable",
+            restarts,
+            durable_first
+        ),
+        flaw!(
+            "serial writes",
+            9,
+            "the primary state changes only by the current grant's token, from the version it has",
+            Unfenced | Misapplied
+        ),
+        of_store!(
+            5,
+            "every holder and waiter has a lease, under its current incarnation"
+        ),
+        of_store!(4, "a recall is of a current grant"),
+        of_process!(2, "a process without a lease has no grant"),
+        always!(
+            "goodbye is final",
+            10,
+            "after a goodbye the process has no lease",
+            everywhere,
+            goodbye_is_final
+        ),
+        flaw!(
+            "late writes are lost",
+            11,
+            "only what a thread has unlocked or committed leaves the process, and all of that",
+            LeakedWrite | LostWrite
+        ),
+        of_process!(5, "a write set belongs to a thread inside"),
+        flaw!(
+            "nobody is evicted unheard",
+            11,
+            "a thread inside loses its attributes only when it is told",
+            Evicted
+        ),
+        flaw!(
+            "the gate",
+            12,
+            "after the recall no thread enters that was not inside",
+            AdmittedLate
+        ),
+        flaw!(
+            "order at an attribute",
+            12,
+            "threads are admitted in the order in which they came, those inside first",
+            Overtook
+        ),
+        of_process!(4, "a grant that nobody uses is not waited for"),
+        always!(
+            "a try waits for no thread",
+            13,
+            "no try stands behind a holder that has said it is busy",
+            everywhere,
+            tries_do_not_wait
+        ),
+        flaw!(
+            "ends once",
+            14,
+            "a request is answered exactly once",
+            EndedTwice
+        ),
+        of_process!(3, "whoever waits in a process has made it ask the store"),
+        flaw!(
+            "recalls remembered",
+            14,
+            "a recall that came before its grant is known when the grant comes",
+            ForgotRecall
+        ),
+        flaw!(
+            "peers behave",
+            15,
+            "neither machine thinks that the other has broken the protocol",
+            Misbehaved
+        ),
+        flaw!(
+            "destroyed stays destroyed",
+            16,
+            "no late write brings a session back, and none ends under its holder",
+            Resurrected | EndedUnderHolder
+        ),
+        always!(
+            "rest is quiet",
+            14,
+            "when nothing moves, nobody waits and nothing is recalled",
+            loses_nothing,
+            rest_is_quiet
+        ),
+    ]
+}
+
+/// A bit for each invariant of the store that does not hold.
+pub(crate) fn broken_in_store<H: Hook>(store: &Store<H>) -> u32 {
+    let invariants = invariant::of_store();
+    invariants
+        .iter()
+        .enumerate()
+        .map(|(place, invariant)| u32::from(!(invariant.holds)(store)) << place)
+        .sum()
+}
+
+/// A bit for each invariant of a process that does not hold, and one when its threads do not know what they have.
+pub(crate) fn broken_in_process<H: Hook>(side: &ProcessSide<H>, universe: &Universe) -> u32 {
+    let Some(machine) = &side.machine else {
+        return 0;
+    };
+    let invariants = invariant::of_process();
+    let broken = invariants
+        .iter()
+        .enumerate()
+        .map(|(place, invariant)| u32::from(!(invariant.holds)(machine)) << place);
+    broken.sum::<u32>() | u32::from(!told(side, machine, universe)) << invariants.len()
+}
+
+fn exclusive<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    clients(state).all(|(index, id, client)| {
+        client.grant().is_none_or(|grant| {
+            is_current(state, index, id, grant) || is_ending(state, index, grant)
+        })
+    })
+}
+
+/// The session was ended or renamed by a thread of the process itself, which has not heard the answer: it is under way,
+/// or was lost with its connection.
+fn is_ending<H: Hook>(state: &System<H>, index: usize, grant: &Grant) -> bool {
+    let answers = |message: &ToProcess| matches!(message, ToProcess::Gone { token, .. } if *token == grant.token);
+    let is_under_way = || {
+        state.each_wire().any(|(own, wire)| {
+            own == index && wire.down.iter().any(|(_, message)| answers(message))
+        })
+    };
+    let peer = state.store.machine.peer(&PROCESSES[index]);
+    let machine = state.processes[index]
+        .as_ref()
+        .and_then(|side| side.machine.as_ref());
+    let is_cut = || {
+        let known = peer.and_then(|peer| peer.link()).map(Connection::Up);
+        machine.is_some_and(|machine| Some(machine.connection()) != known)
+    };
+    grant.ending.is_some() && (is_under_way() || is_cut())
+}
+
+fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    let is_new = |(id, session): (&SessionId, &Session)| {
+        let ended = SESSIONS.iter().position(|own| own == id);
+        let ended = ended.map_or_else(Stamp::default, |own| state.destroyed[own]);
+        let holder = session.record().head.holder.as_ref();
+        holder.is_none_or(|holder| holder.token.0 > ended)
+    };
+    sessions(state).all(is_new)
+        && clients(state).all(|(index, id, client)| {
+            let Some(grant) = client.grant() else {
+                return true;
+            };
+            let holder = state
+                .store
+                .machine
+                .session(id)
+                .and_then(|session| session.record().head.holder.as_ref());
+            holder.is_none_or(|holder| {
+                if holder.process == PROCESSES[index] {
+                    grant.token <= holder.token
+                } else {
+                    grant.token < holder.token
+                }
+            })
+        })
+}
+
+/// What the threads of the model think they have, and what they have.
+fn told<H: Hook>(side: &ProcessSide<H>, machine: &Process<H>, universe: &Universe) -> bool {
+    let programs = universe.programs[usize::from(side.index)];
+    programs.iter().enumerate().all(|(thread, program)| {
+        let id = thread_id(thread);
+        let is_own = |claim: &&ThreadClaim| claim.thread == id;
+        let clients = || machine.sessions().map(|(_, client)| client);
+        let held: usize = clients()
+            .map(|client| client.lock().holders().iter().filter(is_own).count())
+            .sum();
+        let is_poisoned = clients().any(|client| {
+            client
+                .poisoned()
+                .iter()
+                .any(|(poisoned, _)| *poisoned == id)
+        });
+        let believed = side.threads[thread].locks(program).len();
+        held == believed || (held < believed && is_poisoned)
+    })
+}
+
+fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    clients(state).all(|(index, id, client)| {
+        let Phase::Wanted {
+            ticket: Some(ticket),
+            request,
+            ..
+        } = client.phase()
+        else {
+            return true;
+        };
+        let Some(session) = state.store.machine.session(id) else {
+            return true;
+        };
+        let mut places = session
+            .lock()
+            .waiters()
+            .filter(|place| place.process == PROCESSES[index] && place.request == *request);
+        places.all(|place| place.ticket == *ticket)
+    })
+}
+
+/// A client state and the primary state of the same version are the same, less what changed since.
+fn agreement<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    clients(state).all(|(index, id, client)| {
+        let Some(session) = state.store.machine.session(id) else {
+            return true;
+        };
+        let record = session.record();
+        let is_held = client
+            .grant()
+            .is_some_and(|grant| is_current(state, index, id, grant));
+        let arrived = client
+            .commit()
+            .filter(|commit| commit.base != record.head.version);
+        if is_held && arrived.is_none() && client.version() != Some(record.head.version) {
+            return false; // The holder has another version than the store.
+        }
+        if arrived.is_none() && client.version() != Some(record.head.version) {
+            return true; // An old copy.
+        }
+        if !is_held && invariant::clean_version(client) != Some(record.head.version) {
+            return true;
+        }
+        let expected = |name: &AttributeName, value: &Option<Value>, is_dirty: bool| {
+            let sent = client.commit().and_then(|commit| {
+                commit
+                    .delta
+                    .changes()
+                    .iter()
+                    .find(|change| change.name == *name)
+            });
+            match (sent, arrived.is_some()) {
+                (Some(change), true) => Some(change.value.clone()),
+                (Some(_), false) => None,
+                (None, _) => (!is_dirty).then(|| value.clone()),
+            }
+        };
+        let is_same = client.slots().iter().all(|slot| {
+            expected(&slot.name, &slot.value, slot.is_dirty)
+                .is_none_or(|value| value.as_ref() == record.value(&slot.name))
+        });
+        let is_whole = record
+            .attributes()
+            .iter()
+            .filter(|attribute| attribute.value.is_some())
+            .all(|attribute| {
+                client
+                    .slots()
+                    .iter()
+                    .any(|slot| slot.name == attribute.name)
+            });
+        is_same && is_whole
+    })
+}
+
+fn durable_first<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    clients(state).all(|(_, id, client)| {
+        let record = state.store.durable.get(id);
+        let version = record.map_or(Version::NONE, |record| record.head.version);
+        let token = record
+            .and_then(|record| record.head.holder.as_ref())
+            .map(|holder| holder.token);
+        let is_known = client.version().is_none_or(|known| known <= version);
+        is_known
+            && client
+                .grant()
+                .is_none_or(|grant| token.is_some_and(|token| grant.token <= token))
+    })
+}
+
+fn goodbye_is_final<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    state.each_machine().all(|(index, machine)| {
+        let is_quiet = state
+            .each_wire()
+            .all(|(own, wire)| own != index || wire.up.is_empty());
+        !machine.has_left() || !is_quiet || state.store.machine.peer(&PROCESSES[index]).is_none()
+    })
+}
+
+fn tries_do_not_wait<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    sessions(state).all(|(_, session)| {
+        session.busy().is_none()
+            || session
+                .lock()
+                .waiters()
+                .all(|place| place.patience == Patience::Wait)
+    })
+}
+
+/// Nothing under way, every thread at its beginning.
+fn rest_is_quiet<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    let is_at_rest = state.store.outbox.is_empty()
+        && state
+            .each_wire()
+            .all(|(_, wire)| wire.is_open && wire.up.is_empty() && wire.down.is_empty())
+        && state.each_process().all(|(_, side)| {
+            side.threads.iter().all(crate::system::app::Thread::is_idle)
+                && side.machine.as_ref().is_some_and(|machine| {
+                    matches!(machine.connection(), Connection::Up(_))
+                        && machine
+                            .sessions()
+                            .all(|(_, client)| client.returning().is_none())
+                })
+        });
+    !is_at_rest
+        || sessions(state)
+            .all(|(_, session)| session.recall().is_none() && session.lock().waiting() == 0)
+}

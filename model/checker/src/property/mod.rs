@@ -1,0 +1,143 @@
+//! What is checked in every state: safety as `always`, and beside it `sometimes`, that the races are reached.
+//!
+//! Properties of one machine are the invariants of `tenure_protocol::invariant`, by the same functions. Here stand those
+//! that need more than one machine, and those that `watch` found in a step. Each names the rule that it follows.
+
+mod always;
+mod scope;
+mod sometimes;
+
+pub(crate) use always::{broken_in_process, broken_in_store};
+
+use crate::system::{Model, PROCESSES, SESSIONS, System};
+use crate::universe::Universe;
+use stateright::Property;
+use tenure_protocol::Hook;
+
+/// The kind of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It holds in every state.
+    Always,
+    /// It holds in some state: the race is reached.
+    Sometimes,
+    /// Whoever waits is answered in the end: over the whole graph, under weak fairness.
+    Progress,
+}
+
+impl Kind {
+    /// Its name in tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Sometimes => "sometimes",
+            Self::Progress => "progress",
+        }
+    }
+}
+
+/// A property, and where it is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<H: Hook> {
+    /// Its name.
+    pub name: &'static str,
+    /// The rule of the protocol that it follows.
+    pub rule: u8,
+    /// Always or sometimes.
+    pub kind: Kind,
+    /// What it says, for a reader of a counterexample.
+    pub text: &'static str,
+    condition: fn(&Model<H>, &System<H>) -> bool,
+    applies: fn(&Universe) -> bool,
+}
+
+impl<H: Hook> Checked<H> {
+    /// As Stateright takes it.
+    #[must_use]
+    pub fn property(self) -> Property<Model<H>> {
+        match self.kind {
+            Kind::Always => Property::always(self.name, self.condition),
+            Kind::Sometimes => Property::sometimes(self.name, self.condition),
+            Kind::Progress => unreachable!("progress is checked by the pass over the graph"),
+        }
+    }
+
+    /// Whether it holds in a state.
+    #[must_use]
+    pub fn holds(&self, model: &Model<H>, state: &System<H>) -> bool {
+        (self.condition)(model, state)
+    }
+}
+
+/// The two progress properties: name, rule, text.
+pub const PROGRESS: [(&str, u8, &str); 2] = [
+    (
+        "waiting ends",
+        14,
+        "a thread that waits is granted, refused or told that the session has gone",
+    ),
+    ("recalled leads to free", 3, "a recalled grant comes back"),
+];
+
+/// The obligation of a thread, and of a recalled holder, as bits. See [`pending`].
+const RECALLS_FROM: usize = 9;
+
+/// The obligations that are pending: a bit for each waiting thread, and one for each recalled holder.
+pub(crate) fn pending<H: Hook>(state: &System<H>) -> u64 {
+    let mut bits = 0;
+    for (index, process) in state.each_process() {
+        for (thread, own) in process.threads.iter().enumerate() {
+            bits |= u64::from(own.is_waiting) << (index * 3 + thread);
+        }
+    }
+    for (at, id) in SESSIONS.iter().enumerate() {
+        let Some(session) = state.store.machine.session(id) else {
+            continue;
+        };
+        let is_recalled = session
+            .recall()
+            .is_some_and(|recall| recall.reason.insists());
+        if let (Some(holder), true) = (session.holder(), is_recalled) {
+            let index = PROCESSES
+                .iter()
+                .position(|process| process == holder)
+                .expect("a process of the model");
+            bits |= 1 << (RECALLS_FROM + at * 3 + index);
+        }
+    }
+    bits
+}
+
+/// The progress property of an obligation, and who waits.
+#[must_use]
+pub fn obligation(bit: u8) -> (usize, String) {
+    let bit = usize::from(bit);
+    if bit < RECALLS_FROM {
+        (
+            0,
+            format!("thread t{} of process p{}", bit % 3 + 1, bit / 3 + 1),
+        )
+    } else {
+        let (session, process) = ((bit - RECALLS_FROM) / 3, (bit - RECALLS_FROM) % 3);
+        (
+            1,
+            format!("the recall of s{} from p{}", session + 1, process + 1),
+        )
+    }
+}
+
+/// The properties of a universe, in the order in which they are shown.
+pub fn of<H: Hook>(universe: &Universe) -> impl Iterator<Item = Checked<H>> {
+    all()
+        .into_iter()
+        .filter(|checked| (checked.applies)(universe))
+}
+
+/// All properties.
+#[must_use]
+pub fn all<H: Hook>() -> Vec<Checked<H>> {
+    let mut all = always::all();
+    all.extend(sometimes::all());
+    all
+}

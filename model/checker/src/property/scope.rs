@@ -1,0 +1,122 @@
+//! Where a property applies, and what of a state it looks at.
+
+use crate::system::app::Do;
+use crate::system::{PROCESSES, System};
+use crate::universe::Universe;
+use tenure_protocol::process::{Grant, Session as Client};
+use tenure_protocol::store::Session;
+use tenure_protocol::{Hook, SessionId, ToProcess};
+
+pub(super) fn everywhere(_: &Universe) -> bool {
+    true
+}
+
+/// Nothing takes a grant from a process that lives: believing and having it are one.
+pub(super) fn is_gentle(universe: &Universe) -> bool {
+    !universe.lingers
+}
+
+/// Where messages are lost on a connection that stands, a timer is under way instead.
+pub(super) fn loses_nothing(universe: &Universe) -> bool {
+    universe.channel_max.is_none()
+}
+
+/// A request that ended and a repetition of it may pass each other where waits end.
+pub(super) fn never_gives_up(universe: &Universe) -> bool {
+    !universe.abandons
+}
+
+pub(super) fn queues(universe: &Universe) -> bool {
+    universe.programs.len() > 2 && (universe.store)().limits.waiters_max > 1
+}
+
+pub(super) fn several_processes(universe: &Universe) -> bool {
+    universe.programs.len() > 1
+}
+
+pub(super) fn keeps_bases(universe: &Universe) -> bool {
+    several_processes(universe) && (universe.process)().keeps_base
+}
+
+pub(super) fn restarts(universe: &Universe) -> bool {
+    universe.restarts
+}
+
+pub(super) fn keeps_base(universe: &Universe) -> bool {
+    universe.gives_back || universe.abandons
+}
+
+pub(super) fn crosses(universe: &Universe) -> bool {
+    universe.gives_back
+}
+
+pub(super) fn steps(universe: &Universe) -> impl Iterator<Item = Do> {
+    universe
+        .programs
+        .iter()
+        .flat_map(|threads| threads.iter())
+        .flat_map(|program| program.iter().copied())
+}
+
+pub(super) fn commits(universe: &Universe) -> bool {
+    steps(universe).any(|step| matches!(step, Do::Commit(_)))
+}
+
+pub(super) fn tries(universe: &Universe) -> bool {
+    steps(universe).any(|step| matches!(step, Do::Try(..)))
+}
+
+pub(super) fn several_threads(universe: &Universe) -> bool {
+    several_processes(universe) && universe.programs.iter().any(|threads| threads.len() > 1)
+}
+
+pub(super) fn nests(universe: &Universe) -> bool {
+    universe.name == "calm"
+}
+
+pub(super) fn two_attributes(universe: &Universe) -> bool {
+    matches!(universe.name, "calm" | "threads")
+}
+
+pub(super) fn crossing(universe: &Universe) -> bool {
+    universe.name == "crossing"
+}
+
+pub(super) fn renames(universe: &Universe) -> bool {
+    steps(universe).any(|step| matches!(step, Do::Rename(..)))
+}
+
+pub(super) fn sessions<H: Hook>(state: &System<H>) -> impl Iterator<Item = (&SessionId, &Session)> {
+    state.store.machine.sessions()
+}
+
+pub(super) fn clients<H: Hook>(
+    state: &System<H>,
+) -> impl Iterator<Item = (usize, &SessionId, &Client)> {
+    state.each_machine().flat_map(|(index, machine)| {
+        machine
+            .sessions()
+            .map(move |(id, client)| (index, id, client))
+    })
+}
+
+/// Whether such a message is under way to a process.
+pub(super) fn is_under_way<H: Hook>(state: &System<H>, is_it: impl Fn(&ToProcess) -> bool) -> bool {
+    state
+        .each_wire()
+        .any(|(_, wire)| wire.down.iter().any(|(_, message)| is_it(message)))
+}
+
+/// Whether the store agrees that the process at `index` has this grant.
+pub(super) fn is_current<H: Hook>(
+    state: &System<H>,
+    index: usize,
+    id: &SessionId,
+    grant: &Grant,
+) -> bool {
+    state
+        .store
+        .machine
+        .session(id)
+        .is_some_and(|session| session.is_held(&PROCESSES[index], grant.token))
+}

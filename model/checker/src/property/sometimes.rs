@@ -1,0 +1,406 @@
+//! That the races are reached: what some state shows, or a model in which nothing happens would pass.
+
+use super::scope::*;
+use super::{Checked, Kind};
+use crate::system::{Model, PROCESSES, System};
+use tenure_protocol::message::{Patience, ToProcess, ToStore};
+use tenure_protocol::process::{Connection, Phase};
+use tenure_protocol::{Hook, Stamp};
+
+macro_rules! sometimes {
+    ($name:literal, $rule:literal, $text:literal, $applies:expr, $condition:expr) => {
+        Checked {
+            name: $name,
+            rule: $rule,
+            kind: Kind::Sometimes,
+            text: $text,
+            condition: $condition,
+            applies: $applies,
+        }
+    };
+}
+
+/// All of them.
+#[allow(clippy::too_many_lines)] // A table.
+pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
+    vec![
+        sometimes!(
+            "reused without a message",
+            2,
+            "a thread uses what another has changed under the same grant",
+            everywhere,
+            reused
+        ),
+        sometimes!(
+            "recalled while inside",
+            3,
+            "a recall finds a thread inside",
+            several_processes,
+            |_, state| clients(state).any(|(_, _, client)| {
+                client.grant().is_some_and(|grant| grant.is_closed)
+                    && !client.lock().holders().is_empty()
+            })
+        ),
+        sometimes!(
+            "recall crosses release",
+            3,
+            "a recall and the release of the same grant pass each other",
+            crosses,
+            recall_crosses_release
+        ),
+        sometimes!(
+            "a queue of two",
+            5,
+            "two processes wait for a third",
+            queues,
+            |_, state| { sessions(state).any(|(_, session)| session.lock().waiters().len() > 1) }
+        ),
+        sometimes!(
+            "nothing to send",
+            7,
+            "a grant travels without its state",
+            keeps_base,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Granted {
+                        state: tenure_protocol::attributes::State::Unchanged,
+                        ..
+                    }
+                )
+            })
+        ),
+        sometimes!(
+            "difference sent",
+            7,
+            "a grant travels with a difference",
+            keeps_bases,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Granted {
+                        state: tenure_protocol::attributes::State::Delta(_),
+                        ..
+                    }
+                )
+            })
+        ),
+        sometimes!(
+            "whole state sent",
+            7,
+            "a grant travels with the whole state",
+            everywhere,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Granted {
+                        state: tenure_protocol::attributes::State::Full(_),
+                        ..
+                    }
+                )
+            })
+        ),
+        sometimes!(
+            "committed under a recall",
+            11,
+            "a commit is under way while the grant is recalled",
+            commits,
+            |_, state| {
+                clients(state).any(|(_, _, client)| {
+                    client.commit().is_some() && client.grant().is_some_and(|grant| grant.is_closed)
+                })
+            }
+        ),
+        sometimes!(
+            "insider takes more",
+            12,
+            "behind a closed gate a thread inside takes a further attribute",
+            nests,
+            |_, state| {
+                clients(state).any(|(_, _, client)| {
+                    client.grant().is_some_and(|grant| grant.is_closed)
+                        && client.lock().holders().len() > client.inside() as usize
+                })
+            }
+        ),
+        sometimes!(
+            "outsider waits at the gate",
+            12,
+            "a thread waits behind a closed gate",
+            several_threads,
+            |_, state| {
+                clients(state).any(|(_, _, client)| {
+                    client.grant().is_some_and(|grant| grant.is_closed)
+                        && client.lock().waiting() > 0
+                })
+            }
+        ),
+        sometimes!(
+            "two inside",
+            12,
+            "two threads are inside with different attributes",
+            two_attributes,
+            |_, state| { clients(state).any(|(_, _, client)| client.inside() > 1) }
+        ),
+        sometimes!(
+            "recall before its grant",
+            14,
+            "a recall comes before the grant that it recalls",
+            |universe| universe.channel_max.is_some(),
+            |_, state| clients(state).any(|(_, _, client)| client.early_recall().is_some())
+        ),
+        sometimes!(
+            "request crosses its grant",
+            14,
+            "a request is repeated while its grant is under way",
+            |universe| universe.channel_max.is_some(),
+            request_crosses_grant
+        ),
+        sometimes!(
+            "grant crosses cancel",
+            14,
+            "a request is cancelled while its grant is under way",
+            |universe| universe.abandons,
+            grant_crosses_cancel
+        ),
+        sometimes!(
+            "release after reconnect",
+            15,
+            "a release without an answer survives a cut",
+            |universe| universe.cuts,
+            |_, state| {
+                state.each_machine().any(|(_, machine)| {
+                    machine.connection() == Connection::Down
+                        && machine
+                            .sessions()
+                            .any(|(_, client)| matches!(client.phase(), Phase::Releasing { .. }))
+                })
+            }
+        ),
+        sometimes!(
+            "holder is dead",
+            10,
+            "the store waits for a process that has died",
+            |universe| universe.crashes,
+            |_, state| {
+                sessions(state).any(|(_, session)| {
+                    session.recall().is_some()
+                        && session.holder().is_some_and(|holder| {
+                            state.each_process().any(|(index, side)| {
+                                PROCESSES[index] == *holder && side.machine.is_none()
+                            })
+                        })
+                })
+            }
+        ),
+        sometimes!(
+            "takeover after restart",
+            8,
+            "a process keeps its grant over a restart of the store",
+            restarts,
+            |_, state| {
+                let epoch = state.store.machine.stamps().last().epoch;
+                clients(state).any(|(_, _, client)| {
+                    client
+                        .grant()
+                        .is_some_and(|grant| grant.token.0.epoch < epoch)
+                        && sessions(state).any(|(_, session)| {
+                            session
+                                .record()
+                                .head
+                                .holder
+                                .as_ref()
+                                .map(|holder| holder.token)
+                                == client.grant().map(|grant| grant.token)
+                        })
+                })
+            }
+        ),
+        sometimes!(
+            "revoked while inside",
+            11,
+            "the store takes a grant while a thread is inside and does not know",
+            |universe| universe.lingers,
+            |_, state| {
+                clients(state).any(|(index, id, client)| {
+                    client.inside() > 0
+                        && client
+                            .grant()
+                            .is_some_and(|grant| !is_current(state, index, id, grant))
+                })
+            }
+        ),
+        sometimes!(
+            "poisoned",
+            10,
+            "a thread was told that its grant was lost",
+            |universe| universe.lingers,
+            |_, state| { clients(state).any(|(_, _, client)| !client.poisoned().is_empty()) }
+        ),
+        sometimes!(
+            "lease renewed",
+            10,
+            "a lease is renewed while a thread is inside",
+            |universe| universe.clocks.is_some(),
+            |_, state| {
+                state.each_wire().any(|(index, wire)| {
+                    wire.down
+                        .iter()
+                        .any(|(_, message)| matches!(message, ToProcess::Alive { .. }))
+                        && clients(state)
+                            .any(|(own, _, client)| own == index && client.inside() > 0)
+                })
+            }
+        ),
+        sometimes!(
+            "lease lost",
+            10,
+            "a lease ends while its process has a grant",
+            |universe| universe.clocks.is_some(),
+            |_, state| {
+                clients(state).any(|(index, _, client)| {
+                    client.grant().is_some()
+                        && state.store.machine.peer(&PROCESSES[index]).is_none()
+                }) || state
+                    .each_machine()
+                    .any(|(_, machine)| machine.lease().is_none())
+            }
+        ),
+        sometimes!(
+            "try gets a kept grant",
+            13,
+            "a try gets what another process only kept",
+            tries,
+            |_, state| {
+                sessions(state).any(|(_, session)| {
+                    session
+                        .lock()
+                        .holders()
+                        .iter()
+                        .any(|place| place.patience == Patience::Try)
+                })
+            }
+        ),
+        sometimes!(
+            "try refused",
+            13,
+            "a try is refused because a thread is inside elsewhere",
+            tries,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Refused {
+                        why: tenure_protocol::message::Refusal::WouldBlock,
+                        ..
+                    }
+                )
+            })
+        ),
+        sometimes!(
+            "recalled to end",
+            16,
+            "a kept session is recalled because its time may have ended",
+            |universe| (universe.store)().time_to_live_ms.is_some(),
+            |_, state| {
+                sessions(state).any(|(_, session)| {
+                    session.recall().is_some_and(|recall| {
+                        recall.reason == tenure_protocol::message::Reason::Expiry
+                    })
+                })
+            }
+        ),
+        sometimes!(
+            "ended and back",
+            16,
+            "a session that was destroyed exists again, by a new grant",
+            |universe| universe.watches_destroyed,
+            |_, state| {
+                state.destroyed[0] != Stamp::default()
+                    && sessions(state).any(|(_, session)| session.record().exists())
+            }
+        ),
+        sometimes!(
+            "renamed",
+            9,
+            "a session gets the id of one that was destroyed",
+            renames,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Gone {
+                        renamed: Some(_),
+                        ..
+                    }
+                ) && state.destroyed[1] != Stamp::default()
+            })
+        ),
+        sometimes!(
+            "end told again",
+            15,
+            "the answer to a destroy or a rename is lost, and told by the welcome",
+            renames,
+            |_, state| is_under_way(state, |message| {
+                matches!(message, ToProcess::Welcome { gone, .. } if !gone.is_empty())
+            })
+        ),
+        sometimes!(
+            "deadlock found",
+            17,
+            "a cycle across sessions is refused",
+            crossing,
+            |_, state| is_under_way(state, |message| {
+                matches!(
+                    message,
+                    ToProcess::Refused {
+                        why: tenure_protocol::message::Refusal::Deadlock { .. },
+                        ..
+                    }
+                )
+            })
+        ),
+    ]
+}
+
+fn reused<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    clients(state).any(|(index, _, client)| {
+        let is_silent = state
+            .each_wire()
+            .all(|(own, wire)| own != index || (wire.up.is_empty() && wire.down.is_empty()));
+        let is_changed = client.slots().iter().any(|slot| slot.is_dirty);
+        is_silent
+            && is_changed
+            && client.grant().is_some_and(|grant| grant.recall.is_none())
+            && client.inside() > 0
+    })
+}
+
+fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    state.each_wire().any(|(_, wire)| {
+        wire.down.iter().any(|(_, down)| {
+            let ToProcess::Recall { hold, .. } = down else { return false };
+            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release { token, .. }) if *token == hold.token))
+        })
+    })
+}
+
+fn request_crosses_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    state.each_wire().any(|(_, wire)| {
+        wire.down.iter().any(|(_, down)| {
+            let ToProcess::Granted { request, .. } = down else {
+                return false;
+            };
+            wire.up.iter().any(
+                |(_, up)| matches!(up, Some(ToStore::Acquire(wish)) if wish.request == *request),
+            )
+        })
+    })
+}
+
+fn grant_crosses_cancel<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    state.each_wire().any(|(_, wire)| {
+        wire.down.iter().any(|(_, down)| {
+            let ToProcess::Granted { request, .. } = down else { return false };
+            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Cancel { request: other, .. }) if other == request))
+        })
+    })
+}
