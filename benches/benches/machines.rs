@@ -7,9 +7,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tenure_benches::{
-    NOW, Rig, acquire, attribute, delta, from, holding, lock, process, session, store, unlock,
-    value, write,
+    NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, store,
+    unlock, value, write,
 };
+use tenure_protocol::process::Call;
 use tenure_protocol::{Process, SessionId, Store, ToStore, Token, Version};
 
 /// Sessions in an order that no cache foresees.
@@ -32,34 +33,23 @@ fn local(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("process");
     for kept in [1, 10_000] {
         let mut process = holding(&mut store(kept), 0, kept);
-        let (session, name, value) = (session(kept / 2), attribute(0), value());
+        let (session, name) = (session(kept / 2), attribute(0));
+        let (lock, write, unlock) = (lock(&name), write(&name, &value()), unlock(&name));
         let mut out = Vec::new();
+        let mut use_by = |calls: &[&Call]| {
+            for call in calls {
+                process.call(NOW, THREAD, &session, call, &mut out);
+            }
+            black_box(&out);
+            out.clear();
+        };
         group.bench_function(BenchmarkId::new("lock and unlock", kept), |bencher| {
-            bencher.iter(|| {
-                process.step(NOW, lock(&session, &name), &mut out);
-                process.step(NOW, unlock(&session, &name), &mut out);
-                black_box(&out);
-                out.clear();
-            });
+            bencher.iter(|| use_by(&[&lock, &unlock]));
         });
         group.bench_function(
             BenchmarkId::new("lock, write and unlock", kept),
-            |bencher| {
-                bencher.iter(|| {
-                    process.step(NOW, lock(&session, &name), &mut out);
-                    process.step(NOW, write(&session, &name, &value), &mut out);
-                    process.step(NOW, unlock(&session, &name), &mut out);
-                    black_box(&out);
-                    out.clear();
-                });
-            },
+            |bencher| bencher.iter(|| use_by(&[&lock, &write, &unlock])),
         );
-        group.bench_function(BenchmarkId::new("inputs alone", kept), |bencher| {
-            bencher.iter(|| {
-                black_box(lock(&session, &name));
-                black_box(unlock(&session, &name));
-            });
-        });
     }
     group.finish();
 }
@@ -164,9 +154,9 @@ fn hand_off(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("hand-off", count), |bencher| {
             bencher.iter(|| {
                 at = 1 - at;
-                let sent = rig.thread(at, lock(&session, &name));
-                rig.thread(at, write(&session, &name, &value));
-                rig.thread(at, unlock(&session, &name));
+                let sent = rig.thread(at, &session, &lock(&name));
+                rig.thread(at, &session, &write(&name, &value));
+                rig.thread(at, &session, &unlock(&name));
                 sent
             });
         });

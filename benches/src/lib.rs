@@ -150,46 +150,32 @@ pub fn to(message: ToProcess) -> process::Input {
     }
 }
 
-/// What a thread wants.
-#[must_use]
-pub fn call(session: &SessionId, call: Call) -> process::Input {
-    process::Input::Thread {
-        thread: ThreadId(1),
-        session: session.clone(),
-        call,
-    }
-}
+/// The thread of every call.
+pub const THREAD: ThreadId = ThreadId(1);
 
 /// A lock of one attribute.
 #[must_use]
-pub fn lock(session: &SessionId, name: &AttributeName) -> process::Input {
-    let names = Names::One(name.clone());
-    call(
-        session,
-        Call::Lock {
-            names,
-            patience: Patience::Wait,
-            until: Time(60_000),
-        },
-    )
+pub fn lock(name: &AttributeName) -> Call {
+    Call::Lock {
+        names: Names::One(name.clone()),
+        patience: Patience::Wait,
+        until: Time(60_000),
+    }
 }
 
 /// A write of one attribute.
 #[must_use]
-pub fn write(session: &SessionId, name: &AttributeName, value: &Value) -> process::Input {
-    call(
-        session,
-        Call::Write {
-            name: name.clone(),
-            value: Some(value.clone()),
-        },
-    )
+pub fn write(name: &AttributeName, value: &Value) -> Call {
+    Call::Write {
+        name: name.clone(),
+        value: Some(value.clone()),
+    }
 }
 
 /// The unlock of one attribute.
 #[must_use]
-pub fn unlock(session: &SessionId, name: &AttributeName) -> process::Input {
-    call(session, Call::Unlock(Names::One(name.clone())))
+pub fn unlock(name: &AttributeName) -> Call {
+    Call::Unlock(Names::One(name.clone()))
 }
 
 /// A process, the `at`th, that holds the first `count` sessions of `store` and has used them once.
@@ -203,8 +189,8 @@ pub fn holding(store: &mut Store, at: usize, count: usize) -> Process {
     };
     let name = attribute(0);
     for session in (0..count).map(session) {
-        rig.thread(0, lock(&session, &name));
-        rig.thread(0, unlock(&session, &name));
+        rig.thread(0, &session, &lock(&name));
+        rig.thread(0, &session, &unlock(&name));
     }
     *store = rig.store;
     rig.processes.remove(0).1
@@ -236,9 +222,9 @@ impl Rig {
     }
 
     /// A thread calls, and everything that follows from it happens. Answers how many messages were sent.
-    pub fn thread(&mut self, at: usize, input: process::Input) -> usize {
+    pub fn thread(&mut self, at: usize, session: &SessionId, call: &Call) -> usize {
         let (name, process) = &mut self.processes[at];
-        process.step(NOW, input, &mut self.to_store);
+        process.call(NOW, THREAD, session, call, &mut self.to_store);
         let mut waiting = vec![];
         Self::take(&mut self.to_store, name, &mut waiting);
         let mut sent = 0;

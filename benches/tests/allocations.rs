@@ -2,21 +2,20 @@
 
 use allocation_counter::measure;
 use tenure_benches::{
-    NOW, Rig, acquire, attribute, delta, from, holding, lock, process, session, store, unlock,
-    value, write,
+    NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, store,
+    unlock, value, write,
 };
-use tenure_protocol::process::Input;
-use tenure_protocol::{Process, ToStore};
+use tenure_protocol::process::Call;
+use tenure_protocol::{Process, SessionId, ToStore};
 
-/// Allocations of one step, after as many steps as bring every buffer to its size. Inputs are made before.
-fn of_steps(process: &mut Process, inputs: impl Fn() -> Vec<Input>) -> u64 {
+/// Allocations of these calls, after as many as bring every buffer to its size.
+fn of_calls(process: &mut Process, session: &SessionId, calls: &[Call]) -> u64 {
     let mut out = Vec::with_capacity(8);
     let mut count = 0;
     for _ in 0..4 {
-        let inputs = inputs();
         let info = measure(|| {
-            for input in inputs {
-                process.step(NOW, input, &mut out);
+            for call in calls {
+                process.call(NOW, THREAD, session, call, &mut out);
             }
             out.clear();
         });
@@ -28,17 +27,10 @@ fn of_steps(process: &mut Process, inputs: impl Fn() -> Vec<Input>) -> u64 {
 #[test]
 fn local_use_of_a_kept_session() {
     let mut process = holding(&mut store(10), 0, 10);
-    let (session, name, value) = (session(5), attribute(0), value());
-    let used = of_steps(&mut process, || {
-        vec![lock(&session, &name), unlock(&session, &name)]
-    });
-    let written = of_steps(&mut process, || {
-        vec![
-            lock(&session, &name),
-            write(&session, &name, &value),
-            unlock(&session, &name),
-        ]
-    });
+    let (session, name) = (session(5), attribute(0));
+    let (lock, write, unlock) = (lock(&name), write(&name, &value()), unlock(&name));
+    let used = of_calls(&mut process, &session, &[lock.clone(), unlock.clone()]);
+    let written = of_calls(&mut process, &session, &[lock, write, unlock]);
     println!("lock and unlock: {used}; lock, write and unlock: {written}");
     assert_eq!((used, written), (0, 0));
 }
@@ -78,9 +70,9 @@ fn a_hand_off() {
     let (mut count, mut sent) = (0, 0);
     for at in [0, 1, 0, 1, 0, 1] {
         let info = measure(|| {
-            sent = rig.thread(at, lock(&session, &name));
-            rig.thread(at, write(&session, &name, &value));
-            rig.thread(at, unlock(&session, &name));
+            sent = rig.thread(at, &session, &lock(&name));
+            rig.thread(at, &session, &write(&name, &value));
+            rig.thread(at, &session, &unlock(&name));
         });
         count = info.count_total;
     }

@@ -231,15 +231,11 @@ impl<H: Hook> Process<H> {
 
     /// One step. `now` never goes back.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
-        // A timer may be late, a thread must not be: whatever happens after the lease's end finds it ended.
-        if self.has_outlived_lease(now) {
-            self.on_lease_lost(now, Poison::LeaseLost, out);
-        }
+        self.notice_time(now, out);
         match input {
             Input::Connected => self.on_connected(now, out),
             Input::Disconnected => self.connection = Connection::Down,
             Input::Message { link, message } => self.on_message(now, link, message, out),
-            // By reference: moving it costs more than the step itself.
             Input::Thread {
                 thread,
                 ref session,
@@ -252,6 +248,31 @@ impl<H: Hook> Process<H> {
             Input::Timer(timer) => self.on_timer(now, timer, out),
             Input::Shutdown => self.on_shutdown(now, out),
         }
+        self.end_step(out);
+    }
+
+    /// The step of [`Input::Thread`], for drivers that keep names and calls: nothing is cloned and dropped for it.
+    pub fn call(
+        &mut self,
+        now: Time,
+        thread: ThreadId,
+        session: &SessionId,
+        call: &Call,
+        out: &mut Vec<Output>,
+    ) {
+        self.notice_time(now, out);
+        self.on_call(now, thread, session, call, out);
+        self.end_step(out);
+    }
+
+    /// A timer may be late, a thread must not be: whatever happens after the lease's end finds it ended.
+    fn notice_time(&mut self, now: Time, out: &mut Vec<Output>) {
+        if self.has_outlived_lease(now) {
+            self.on_lease_lost(now, Poison::LeaseLost, out);
+        }
+    }
+
+    fn end_step(&mut self, out: &mut Vec<Output>) {
         self.say_goodbye_when_done(out);
         #[cfg(debug_assertions)]
         if size_of::<H>() == 0 {

@@ -321,25 +321,30 @@ impl Session {
         let place = match self.slots.binary_search_by(|slot| slot.name.cmp(name)) {
             Ok(place) => place,
             Err(place) => {
-                self.slots.insert(
-                    place,
-                    Slot {
-                        name: name.clone(),
-                        value: None,
-                        written: None,
-                        is_dirty: false,
-                    },
-                );
-                let at = u32::try_from(place).expect("fewer than 2^32 slots");
-                let (holders, waiters) = self.lock.parts_mut();
-                holders
-                    .iter_mut()
-                    .chain(waiters)
-                    .for_each(|claim| claim.wanted.make_room(at));
+                self.make_slot(place, name);
                 place
             }
         };
         u32::try_from(place).expect("fewer than 2^32 slots")
+    }
+
+    #[cold]
+    fn make_slot(&mut self, place: usize, name: &AttributeName) {
+        self.slots.insert(
+            place,
+            Slot {
+                name: name.clone(),
+                value: None,
+                written: None,
+                is_dirty: false,
+            },
+        );
+        let at = u32::try_from(place).expect("fewer than 2^32 slots");
+        let (holders, waiters) = self.lock.parts_mut();
+        holders
+            .iter_mut()
+            .chain(waiters)
+            .for_each(|claim| claim.wanted.make_room(at));
     }
 
     /// The attributes of `names`, by place.
