@@ -236,7 +236,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "nested",
-        summary: "threads take further attributes in opposite order: the local deadlock is found and broken",
+        summary: "further attributes in opposite order: the local deadlock is broken",
         bounds: "2 processes x 2 and 1 threads x 1 session x 2 attributes",
         attributes: 2,
         unique_states: 54_618,
@@ -260,7 +260,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "tcp",
-        summary: "ordered channels; a cut loses any suffix both ways; hello settles the rest",
+        summary: "ordered channels; a cut loses any suffix both ways; hello settles it",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts",
         without: "crashes, restarts, leases",
@@ -283,7 +283,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "goodbye",
-        summary: "a process stops, says goodbye, and may start again; idle sessions are given back",
+        summary: "a process says goodbye and starts again; idle sessions are given back",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         without: "all faults",
         unique_states: 576_297,
@@ -305,7 +305,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "lease",
-        summary: "leases and recalls end at any time, at either end: safety does not depend on clocks",
+        summary: "leases and recalls end at any time: safety depends on no clock",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "lease ends of p1, revocations, threads that stay inside",
         without: "cuts, crashes, restarts; lease ends of p2",
@@ -320,7 +320,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "drift",
-        summary: "clocks drift apart within bounds: no thread believes in a dead lease",
+        summary: "clocks drift within bounds: no thread believes in a dead lease",
         bounds: "1 process x 2 threads x 1 session x 1 attribute",
         faults: "drift of the process's clock, messages that take any time",
         without: "cuts, crashes, restarts, revocations, a second process; progress, which a network slower than the lease prevents",
@@ -417,7 +417,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "wild",
-        summary: "messages between p1 and the store are lost, repeated and reordered",
+        summary: "messages are lost, repeated and reordered",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
         faults: "loss, repetition, reordering",
         without: "cuts, crashes, restarts, leases; the connection of p2 is in order; commits, see storm",
@@ -431,7 +431,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "late",
-        summary: "recalls end while threads are inside, commits are cut off: what others wrote survives",
+        summary: "recalls end with threads inside, commits are cut off: others' writes survive",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "cuts of p1, recall deadlines of p1",
         without: "crashes, restarts, leases",

@@ -78,7 +78,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "fenced",
             9,
-            "a process that believes in a grant it no longer has holds an older token than the holder's",
+            "who believes in a grant that it no longer has holds an older token than the holder, who holds a newer one than anybody in an earlier life of the session",
             everywhere,
             fenced
         ),

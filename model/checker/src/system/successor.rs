@@ -263,8 +263,9 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// The same state in canonical form.
-    pub(crate) fn canonical(&self, state: System<H>) -> System<H> {
+    /// The same state in canonical form: with the smallest numbers in the same order.
+    #[must_use]
+    pub fn canonical(&self, state: System<H>) -> System<H> {
         canonical(state, self)
     }
 }
