@@ -6,7 +6,7 @@
 
 use crate::system::app::Do;
 use crate::system::{ProcessTimer, StoreTimer};
-use tenure_protocol::{Limits, ProcessSettings, StoreSettings};
+use tenure_protocol::{Limits, ProcessSettings, StoreSettings, Time};
 
 /// Clocks of a universe that has some.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,9 @@ pub struct Clocks {
     /// Times longer ago than this are one.
     pub past: u64,
 }
+
+/// Where the clocks stand in a universe that has some: far enough from 0 to have a past.
+pub(crate) const NOW: Time = Time(100);
 
 /// A named world with its bounds and faults.
 #[derive(Clone, Debug)]
@@ -481,6 +484,16 @@ pub static UNIVERSES: &[Universe] = &[
 ];
 
 impl Universe {
+    /// The points in time that the store and the processes are told.
+    pub(crate) fn now(&self) -> (Time, Time) {
+        let now = if self.clocks.is_some() {
+            NOW
+        } else {
+            Time::ZERO
+        };
+        (now, now)
+    }
+
     /// Whether any timer fires.
     #[must_use]
     pub fn has_timers(&self) -> bool {

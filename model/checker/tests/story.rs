@@ -200,6 +200,20 @@ fn an_impossible_step_is_an_error() {
     assert!(error.to_string().starts_with("step 1, "), "{error}");
 }
 
+/// What Stateright's Explorer shows.
+#[test]
+fn a_state_is_shown_fact_by_fact() {
+    use stateright::Model as _;
+    let model = Model::new(universe::find("lease").expect("a universe"), Sound);
+    let mut state = model.init_states().swap_remove(0);
+    for _ in 0..9 {
+        let mut actions = Vec::new();
+        model.actions(&state, &mut actions);
+        state = model.next_state(&state, actions[0]).expect("a successor");
+    }
+    insta::assert_snapshot!(format!("{state:#?}"));
+}
+
 #[test]
 fn a_step_is_told_by_its_differences() {
     use stateright::Model as _;
@@ -213,7 +227,7 @@ fn a_step_is_told_by_its_differences() {
             thread: 0,
         },
     );
-    let lines = story::differences(&model, &before, &after);
+    let lines = story::differences(&before, &after);
     assert_eq!(
         lines,
         [

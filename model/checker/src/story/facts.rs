@@ -5,8 +5,12 @@
 
 use super::words::{self, changes, list, shown};
 use crate::system::app::Do;
-use crate::system::{ATTRIBUTES, Model, PROCESSES, ProcessSide, SESSIONS, System, Wire, thread_id};
+use crate::system::{
+    ATTRIBUTES, InUniverse, PROCESSES, ProcessSide, SESSIONS, System, Wire, thread_id,
+};
+use crate::universe::Universe;
 use std::collections::BTreeMap;
+use std::fmt;
 use tenure_protocol::attributes::{Record, Value};
 use tenure_protocol::message::Patience;
 use tenure_protocol::process::{
@@ -28,14 +32,15 @@ pub struct Fact {
 
 /// A state in words. Two facts never have both the same place and are about the same.
 #[must_use]
-pub fn facts<H: Hook>(model: &Model<H>, state: &System<H>) -> Vec<Fact> {
+pub fn facts<H: Hook>(state: &System<H>) -> Vec<Fact> {
+    let InUniverse(universe) = state.store.universe;
     let mut facts = Facts::default();
     facts.store(&state.store.machine);
-    if model.universe.restarts {
+    if universe.restarts {
         facts.disk(state);
     }
     for (index, side) in state.each_process() {
-        facts.process(model, index, side);
+        facts.process(universe, index, side);
     }
     for (index, wire) in state.each_wire() {
         facts.wire(index, wire);
@@ -48,12 +53,8 @@ pub fn facts<H: Hook>(model: &Model<H>, state: &System<H>) -> Vec<Fact> {
 /// To see what a step changed, compare with [`Model::raw_successor`]: a canonical successor gives other numbers to what
 /// stays the same.
 #[must_use]
-pub fn differences<H: Hook>(
-    model: &Model<H>,
-    before: &System<H>,
-    after: &System<H>,
-) -> Vec<String> {
-    let (old, new) = (facts(model, before), facts(model, after));
+pub fn differences<H: Hook>(before: &System<H>, after: &System<H>) -> Vec<String> {
+    let (old, new) = (facts(before), facts(after));
     let by_key = |facts: &[Fact]| -> BTreeMap<(String, &'static str), String> {
         facts
             .iter()
@@ -101,6 +102,27 @@ pub fn differences<H: Hook>(
         })
     };
     changed.into_iter().filter_map(line).collect()
+}
+
+/// Writes a state: each place with its facts below it.
+pub(crate) fn show<H: Hook>(state: &System<H>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut last = None;
+    for Fact { place, what, value } in facts(state) {
+        if last.as_ref() != Some(&place) {
+            let space = if last.is_none() { "" } else { "\n" };
+            write!(f, "{space}{place}")?;
+        }
+        if what.is_empty() {
+            write!(f, ": {value}")?;
+        } else {
+            write!(f, "\n    {what}: {value}")?;
+        }
+        last = Some(place);
+    }
+    match state.flaw {
+        Some(flaw) => write!(f, "\nflaw of the last step: {flaw:?}"),
+        None => Ok(()),
+    }
 }
 
 const DEAD: &str = "dead";
@@ -229,7 +251,7 @@ impl Facts {
         );
     }
 
-    fn process<H: Hook>(&mut self, model: &Model<H>, index: usize, side: &ProcessSide<H>) {
+    fn process<H: Hook>(&mut self, universe: &Universe, index: usize, side: &ProcessSide<H>) {
         let place = PROCESSES[index].to_string();
         let Some(machine) = &side.machine else {
             return self.add(&place, "", DEAD);
@@ -241,8 +263,8 @@ impl Facts {
             Connection::Up(link) => link.to_string(),
         };
         self.add(&place, "connection", connection);
-        let lease = machine.lease().map(|lease| match model.universe.clocks {
-            Some(_) => format!("for {} more", lease.since(model.now().1)),
+        let lease = machine.lease().map(|lease| match universe.clocks {
+            Some(_) => format!("for {} more", lease.since(universe.now().1)),
             None => "yes".to_owned(),
         });
         self.add_some(&place, "lease", lease);
@@ -270,8 +292,8 @@ impl Facts {
             self.copy(&place, client);
             self.claims(&place, client);
         }
-        for thread in 0..model.threads(index) {
-            let value = doing(side, thread, model.program(index, thread), machine);
+        for (thread, program) in universe.programs[index].iter().enumerate() {
+            let value = doing(side, thread, program, machine);
             self.add(&format!("{place}.t{}", thread + 1), "", value);
         }
     }

@@ -13,6 +13,7 @@ mod opening;
 mod teller;
 mod words;
 
+pub(crate) use facts::show;
 pub use facts::{Fact, differences, facts};
 
 use crate::chart::Chart;
@@ -62,7 +63,7 @@ pub fn chart<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Char
     let mut chart = teller.finish();
     chart.verdict = verdict(model, example, &end)?;
     if let (Some(step), true) = (last, example.cycle.is_empty()) {
-        chart.changes = differences(model, &step.before, &step.told.next);
+        chart.changes = differences(&step.before, &step.told.next);
     }
     Ok(chart)
 }
@@ -248,42 +249,23 @@ mod tests {
     use crate::universe::UNIVERSES;
     use std::collections::BTreeSet;
 
-    /// Raw states go the same way as canonical ones, in every universe; and no two facts of a state have one name.
     #[test]
-    fn raw_states_go_the_same_way() {
+    fn no_two_facts_of_a_state_have_one_name() {
         for universe in UNIVERSES {
             let model = Model::new(universe, Sound);
             let mut state = model.init_states().swap_remove(0);
-            let mut raw = state.clone();
-            let mut random = 1_u64;
             for step in 0..400 {
                 let mut actions = Vec::new();
                 model.actions(&state, &mut actions);
-                let mut raw_actions = Vec::new();
-                model.actions(&raw, &mut raw_actions);
-                assert_eq!(actions, raw_actions, "{}, step {step}", universe.name);
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                let Some(action) = actions
-                    .get((random >> 33) as usize % actions.len().max(1))
-                    .copied()
-                else {
+                let Some(action) = actions.get(step * 7 % actions.len().max(1)) else {
                     break;
                 };
-                state = model.next_state(&state, action).expect("it is possible");
-                raw = model.raw_successor(&raw, action);
-                assert_eq!(
-                    model.canonical(raw.clone()),
-                    state,
-                    "{}, step {step}: {action}",
-                    universe.name
-                );
-                let facts = facts(&model, &raw);
+                state = model.raw_successor(&state, *action);
+                let facts = facts(&state);
                 let names: BTreeSet<_> =
                     facts.iter().map(|fact| (&fact.place, fact.what)).collect();
                 assert_eq!(names.len(), facts.len(), "{facts:?}");
-                assert!(differences(&model, &raw, &raw).is_empty());
+                assert!(differences(&state, &state).is_empty());
             }
         }
     }

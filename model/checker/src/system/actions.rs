@@ -286,7 +286,7 @@ impl<H: Hook> Model<H> {
         if !self.universe.has_timers() {
             return;
         }
-        let (store_now, process_now) = self.now();
+        let (store_now, process_now) = self.universe.now();
         for (due, timer) in state.store.machine.timers() {
             let timer = StoreTimer::of(&timer);
             let is_spared = match timer {
@@ -334,7 +334,7 @@ impl<H: Hook> Model<H> {
         clocks: crate::universe::Clocks,
         actions: &mut Vec<Action>,
     ) {
-        let (_, now) = self.now();
+        let (_, now) = self.universe.now();
         let is_due = |timer: OfProcess| matches!(timer, OfProcess::Lease | OfProcess::KeepAlive);
         if state.each_machine().any(|(_, machine)| {
             machine

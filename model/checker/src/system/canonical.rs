@@ -126,7 +126,7 @@ pub(super) struct Lister {
 impl Lister {
     pub(super) fn new(universe: &'static Universe) -> Self {
         let times = match universe.clocks {
-            Some(clocks) => Times::NotBefore(super::draft::NOW.0 - clocks.past),
+            Some(clocks) => Times::NotBefore(crate::universe::NOW.0 - clocks.past),
             None => Times::Constant,
         };
         Self {

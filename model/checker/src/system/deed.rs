@@ -56,7 +56,7 @@ pub(crate) enum Deed {
 }
 
 /// A step with what happened in it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Told<H> {
     /// The state after it, with the numbers that the machines drew.
     pub(crate) next: System<H>,

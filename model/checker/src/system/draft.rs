@@ -7,10 +7,7 @@ use super::stage::{Event, Staged, stage};
 use super::watch::Flaw;
 use super::{Action, Model, PROCESSES, PROCESSES_MAX, Shared, System, Wire};
 use tenure_protocol::store::{Input as StoreInput, Output};
-use tenure_protocol::{Hook, Link, Time, ToProcess, ToStore};
-
-/// Where the clocks stand in a universe that has some: far enough from 0 to have a past.
-pub(super) const NOW: Time = Time(100);
+use tenure_protocol::{Hook, Link, ToProcess, ToStore};
 
 pub(super) struct Draft<'a, H> {
     model: &'a Model<H>,
@@ -22,15 +19,6 @@ pub(super) struct Draft<'a, H> {
 }
 
 impl<H: Hook> Model<H> {
-    /// The points in time that the store and the processes are told.
-    pub(crate) fn now(&self) -> (Time, Time) {
-        if self.universe.clocks.is_some() {
-            (NOW, NOW)
-        } else {
-            (Time::ZERO, Time::ZERO)
-        }
-    }
-
     /// How many messages may be under way between a process and the store.
     fn channel_max(&self, index: usize) -> usize {
         let is_faulty = self.is_faulty(index as u8);

@@ -35,7 +35,7 @@ use crate::property;
 use crate::universe::Universe;
 use app::{Do, Thread};
 use std::fmt::Debug;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tenure_protocol::process::Connection;
 use tenure_protocol::renumber::Numbers;
@@ -81,6 +81,28 @@ pub fn session_index(id: &SessionId) -> usize {
         .expect("a session of the model")
 }
 
+/// The universe of a state, for whoever shows it. All states of a run have the same, so it takes no part in comparisons.
+#[derive(Clone, Copy)]
+pub struct InUniverse(pub &'static Universe);
+
+impl PartialEq for InUniverse {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for InUniverse {}
+
+impl Hash for InUniverse {
+    fn hash<S: Hasher>(&self, _: &mut S) {}
+}
+
+impl Debug for InUniverse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
 /// The store and its disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreSide<H> {
@@ -90,6 +112,8 @@ pub struct StoreSide<H> {
     pub durable: Records,
     /// Outputs that wait for an update, the first, to become durable.
     pub outbox: Vec<StoreOutput>,
+    /// Where all this is.
+    pub universe: InUniverse,
 }
 
 /// A process and its application.
@@ -120,8 +144,8 @@ pub struct Wire {
     pub down: Vec<(Link, ToProcess)>,
 }
 
-/// A state of the whole system.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A state of the whole system. In the debugger and in Stateright's Explorer it is shown fact by fact.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct System<H> {
     /// The store.
     pub store: Shared<StoreSide<H>>,
@@ -156,6 +180,12 @@ impl<H> System<H> {
             .iter()
             .enumerate()
             .filter_map(|(index, wire)| Some((index, &**wire.as_ref()?)))
+    }
+}
+
+impl<H: Hook> Debug for System<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        crate::story::show(self, f)
     }
 }
 
@@ -299,7 +329,7 @@ impl<H: Hook> stateright::Model for Model<H> {
 
     fn format_step(&self, state: &System<H>, action: Action) -> Option<String> {
         let next = self.raw_successor(state, action);
-        Some(crate::story::differences(self, state, &next).join("\n"))
+        Some(crate::story::differences(state, &next).join("\n"))
     }
 }
 

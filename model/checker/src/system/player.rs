@@ -157,7 +157,7 @@ impl<'a, H: Hook> Player<'a, H> {
             Connection::Greeting(link) | Connection::Up(link) => Some(link),
             Connection::Down => None,
         };
-        machine.step(self.model.now().1, input.clone(), &mut out);
+        machine.step(self.model.universe.now().1, input.clone(), &mut out);
         if let Some(before) = before {
             let flaw = watch::process_step(&before, machine, &input, &out, &self.side.threads);
             self.played.flaw = self.played.flaw.or(flaw);
@@ -297,7 +297,7 @@ impl<'a, H: Hook> Player<'a, H> {
         let until = if self.model.universe.clocks.is_some() {
             NEVER
         } else {
-            self.model.now().1
+            self.model.universe.now().1
         };
         self.ask(
             thread,

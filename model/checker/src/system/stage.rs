@@ -42,7 +42,8 @@ pub(super) fn stage<H: Hook>(
         Event::Step(input) => {
             let mut out = Vec::new();
             let before = side.machine.clone();
-            side.machine.step(model.now().0, input.clone(), &mut out);
+            side.machine
+                .step(model.universe.now().0, input.clone(), &mut out);
             staged.flaw = watch::store_step(&before, &side.machine, input);
             if model.universe.watches_destroyed {
                 watch::note_ends(&before, &side.machine, &mut staged.destroyed);
@@ -64,8 +65,13 @@ pub(super) fn stage<H: Hook>(
             let epoch = side.machine.stamps().last().epoch + 1;
             side.outbox.clear();
             let settings = model.store_settings.clone();
-            side.machine =
-                Store::with_hook(model.hook, settings, epoch, &side.durable, model.now().0);
+            side.machine = Store::with_hook(
+                model.hook,
+                settings,
+                epoch,
+                &side.durable,
+                model.universe.now().0,
+            );
         }
         Event::Tick => side.visit(&mut Shift::new([0; PROCESSES_MAX])),
     }

@@ -2,8 +2,8 @@
 
 use super::player::value;
 use super::{
-    ATTRIBUTES, Action, Model, PROCESSES_MAX, ProcessSide, SESSIONS, Shared, StoreSide, System,
-    Wire,
+    ATTRIBUTES, Action, InUniverse, Model, PROCESSES_MAX, ProcessSide, SESSIONS, Shared, StoreSide,
+    System, Wire,
 };
 use tenure_protocol::attributes::{Change, Head};
 use tenure_protocol::{Delta, Hook, Incarnation, Process, Records, Stamp, Store, Update, Version};
@@ -32,7 +32,7 @@ impl<H: Hook> Model<H> {
             let expires = self
                 .store_settings
                 .time_to_live_ms
-                .map(|live| self.now().0.after(live));
+                .map(|live| self.universe.now().0.after(live));
             let head = Head {
                 version,
                 floor: version,
@@ -50,7 +50,7 @@ impl<H: Hook> Model<H> {
             self.store_settings.clone(),
             2,
             &durable,
-            self.now().0,
+            self.universe.now().0,
         );
         if !self.universe.restarts {
             durable = Records::default();
@@ -60,6 +60,7 @@ impl<H: Hook> Model<H> {
                 machine,
                 durable,
                 outbox: Vec::new(),
+                universe: InUniverse(self.universe),
             },
             self.lister(),
         );
