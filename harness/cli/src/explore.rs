@@ -17,7 +17,7 @@ pub(crate) struct Explore {
     /// Make this mistake on purpose.
     #[arg(long, value_name = "NAME")]
     defect: Option<String>,
-    /// The port on loopback.
+    /// The port on loopback; 0: any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
 }
@@ -28,10 +28,10 @@ impl Explore {
         let defect = self.defect.as_deref().map(names::defect).transpose()?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
         // Stateright panics when it cannot listen, so find out first.
-        drop(
-            TcpListener::bind(address)
-                .with_context(|| format!("cannot listen on {address}; choose another --port"))?,
-        );
+        let listener = TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address}; choose another --port"))?;
+        let address = listener.local_addr()?;
+        drop(listener);
         println!(
             "Exploring '{}' at http://{address}/ (Ctrl-C ends it)",
             universe.name

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn tenure(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tenure"))
@@ -199,4 +202,50 @@ fn the_list_has_every_universe_and_defect() {
     let defects = lines.iter().filter(|line| line["defect"].is_string());
     assert_eq!(universes.count(), tenure_checker::universe::UNIVERSES.len());
     assert_eq!(defects.count(), tenure_protocol::Defect::ALL.len());
+}
+
+/// A child that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks over HTTP, again until somebody listens: the Explorer says where it is before it is there.
+fn get(address: &str, path: &str) -> String {
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut stream = loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < until, "{address}: {error}"),
+        }
+        std::thread::yield_now();
+    };
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it can be asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[test]
+fn the_explorer_says_where_it_is_and_shows_states_in_words() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["explore", "try", "--port", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+    let _running = Running(child);
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let (address, _) = rest.split_once('/').expect("an address");
+    let start = get(address, "/.states/");
+    assert!(start.contains("p1.t1: idle"), "{start}");
+    let next = get(address, "/.states/0");
+    assert!(next.contains("p1.t1 goes on"), "{next}");
+    assert!(next.contains("waits for a of s1"), "{next}");
 }
