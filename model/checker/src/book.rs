@@ -33,12 +33,8 @@ const STAYS: &[(&str, &str)] = &[
         "it is the plain case with everything in it: what holds here without a fault is where to begin reading",
     ),
     (
-        "nested",
-        "it alone takes attributes one after the other in opposite order, and shows that with the shortest paths",
-    ),
-    (
-        "goodbye",
-        "it alone has processes that stop in order and sessions that are given back unasked",
+        "tcp",
+        "it cuts the connections of both processes with a commit under way, in a world small enough to read",
     ),
     (
         "rush",
