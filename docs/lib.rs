@@ -30,4 +30,6 @@ chapters! {
     decision_0005 = "src/decisions/0005-arbitrary-clocks.md";
     decision_0006 = "src/decisions/0006-no-grace-period.md";
     decision_0007 = "src/decisions/0007-write-back.md";
+    decision_0008 = "src/decisions/0008-endings.md";
+    decision_0009 = "src/decisions/0009-deadlines.md";
 }

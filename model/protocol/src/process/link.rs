@@ -4,6 +4,7 @@ use super::{Connection, Output, Poison, Process, Session};
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl<H: Hook> Process<H> {
@@ -36,6 +37,7 @@ impl<H: Hook> Process<H> {
             holds,
             waits,
         };
+        let message = Box::new(message);
         out.push(Output::Send { link, message });
     }
 
@@ -237,7 +239,7 @@ impl<H: Hook> Process<H> {
             });
         }
         if let Some(thread) = thread {
-            let answer = super::Answer::Renamed(renamed.clone());
+            let answer = super::Answer::Renamed(Box::new(renamed.clone()));
             out.push(Output::Answer {
                 thread,
                 session: from.clone(),
@@ -253,7 +255,7 @@ impl<H: Hook> Process<H> {
         if let Connection::Up(link) = self.connection {
             out.push(Output::Send {
                 link,
-                message: ToStore::KeepAlive { sent: now },
+                message: Box::new(ToStore::KeepAlive { sent: now }),
             });
         }
     }
@@ -294,7 +296,7 @@ impl<H: Hook> Process<H> {
         if self.sessions.values().all(|session| session.is_settled()) {
             out.push(Output::Send {
                 link,
-                message: ToStore::Goodbye,
+                message: Box::new(ToStore::Goodbye),
             });
             out.push(Output::Disconnect { link });
             self.has_left = true;
