@@ -5,6 +5,7 @@ use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 impl<H: Hook> Process<H> {
@@ -88,10 +89,12 @@ impl<H: Hook> Process<H> {
     fn on_welcome(
         &mut self,
         now: Time,
-        mut holds: Vec<Hold>,
+        holds: Vec<Hold>,
         gone: Vec<(Hold, Option<Hold>)>,
         out: &mut Vec<Output>,
     ) {
+        let by_session = |hold: Hold| (hold.session, hold.token);
+        let mut known: BTreeMap<SessionId, Token> = holds.into_iter().map(by_session).collect();
         // First: a thread that has asked for this is to hear it, not that the grant is lost.
         for (Hold { session, token }, renamed) in gone {
             let asked = self
@@ -100,13 +103,13 @@ impl<H: Hook> Process<H> {
                 .and_then(|own| own.ending(token));
             if asked.is_some_and(|ending| ending.is_done_by(renamed.as_ref())) {
                 self.on_gone(now, &session, token, renamed.as_ref(), out);
-                holds.extend(renamed);
+                known.extend(renamed.map(by_session));
             }
         }
         let said = Request(core::mem::take(&mut self.requests_said));
         for id in self.session_ids() {
             let own = self.sessions.get(&id).and_then(|session| session.hold(&id));
-            let is_known = own.is_some_and(|own| holds.contains(&own));
+            let is_known = own.is_some_and(|own| known.get(&id) == Some(&own.token));
             self.in_session(now, &id, out, |session, id, desk| {
                 session.on_welcome(id, is_known, said, desk)
             });

@@ -195,7 +195,7 @@ impl<H: Hook> Store<H> {
         waits: Vec<Wish>,
         out: &mut Vec<Output>,
     ) {
-        let (mut holds, lost): (Vec<Hold>, Vec<Hold>) = holds
+        let (holds, lost): (Vec<Hold>, Vec<Hold>) = holds
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
         let gone = self.ends_of(process, lost);
@@ -211,12 +211,18 @@ impl<H: Hook> Store<H> {
             },
         );
         // A session that was renamed is held under its new id.
-        holds.extend(gone.into_iter().filter_map(|(_, renamed)| renamed));
+        let renamed = gone.into_iter().filter_map(|(_, renamed)| renamed);
+        let held = holds.into_iter().chain(renamed).map(|hold| hold.session);
+        let held: BTreeSet<SessionId> = held.collect();
 
         // What the process has given back and asks for again is settled by that release.
         let waits: Vec<Wish> = waits
             .into_iter()
-            .filter(|wish| !holds.iter().any(|hold| hold.session == wish.session))
+            .filter(|wish| !held.contains(&wish.session))
+            .collect();
+        let wanted: BTreeMap<&SessionId, Request> = waits
+            .iter()
+            .map(|wish| (&wish.session, wish.request))
             .collect();
         let known: Vec<SessionId> = self
             .peers
@@ -224,14 +230,13 @@ impl<H: Hook> Store<H> {
             .map(|peer| peer.sessions.iter().cloned().collect())
             .unwrap_or_default();
         for id in known {
-            let is_held = holds.iter().any(|hold| hold.session == id);
-            let wish = waits.iter().find(|wish| wish.session == id);
-            let is_wanted = wish.is_some();
+            let is_held = held.contains(&id);
+            let wanted = wanted.get(&id).copied();
             let (mut desk, sessions) = self.open(now, out);
             let Some(session) = sessions.get_mut(&id) else {
                 continue;
             };
-            if !is_wanted {
+            if wanted.is_none() {
                 session.remove_waiter(&id, process, &mut desk);
             }
             if is_held {
@@ -241,8 +246,8 @@ impl<H: Hook> Store<H> {
                 // Asked for with the request that it answers, the grant was not told. Otherwise it was, and has ended at
                 // the process: its threads know its token, which so must not be granted again. Rule 9.
                 let granted_for = session.lock.holders()[0].request;
-                match wish {
-                    Some(wish) if wish.request == granted_for => {}
+                match wanted {
+                    Some(request) if request == granted_for => {}
                     Some(_) if granted_for == Request::default() => {
                         // The store has restarted, and cannot know: the same grant, under a new token.
                         let token = Token(desk.stamps.draw());
