@@ -2,9 +2,10 @@
 
 use stateright::Checker;
 use stateright::Model as _;
+use std::collections::BTreeSet;
 use tenure_checker::check::{Outcome, Settings, check};
 use tenure_checker::explore::{Options, explore};
-use tenure_checker::property::Kind;
+use tenure_checker::property::{self, Kind};
 use tenure_checker::system::Model;
 use tenure_checker::universe::{UNIVERSES, Universe, find};
 use tenure_protocol::defect::Level;
@@ -65,6 +66,21 @@ fn names_are_unique_and_every_universe_tells_what_it_leaves_out() {
             assert!(!text.is_empty(), "{} leaves a column out", universe.name);
         }
     }
+}
+
+/// Or a model in which nothing happens would pass.
+#[test]
+fn every_rule_with_an_always_has_a_sometimes() {
+    let all = property::all::<Sound>();
+    let of = |kind| {
+        let own = all.iter().filter(move |checked| checked.kind == kind);
+        own.map(|checked| checked.rule).collect::<BTreeSet<u8>>()
+    };
+    let alone = &of(Kind::Always) - &of(Kind::Sometimes);
+    assert!(
+        alone.is_empty(),
+        "nothing shows that these are reached: {alone:?}"
+    );
 }
 
 /// A verdict for each property of safety.

@@ -30,6 +30,10 @@ pub(super) fn queues(universe: &Universe) -> bool {
     universe.programs.len() > 2 && (universe.store)().limits.waiters_max > 1
 }
 
+pub(super) fn fills_queue(universe: &Universe) -> bool {
+    (universe.store)().limits.waiters_max + 1 < universe.programs.len()
+}
+
 pub(super) fn several_processes(universe: &Universe) -> bool {
     universe.programs.len() > 1
 }

@@ -3,7 +3,7 @@
 use super::scope::*;
 use super::{Checked, Kind};
 use crate::system::{Model, PROCESSES, System};
-use tenure_protocol::message::{Patience, ToProcess, ToStore};
+use tenure_protocol::message::{Limited, Patience, Refusal, ToProcess, ToStore};
 use tenure_protocol::process::{Connection, Phase};
 use tenure_protocol::{Hook, Stamp};
 
@@ -24,6 +24,16 @@ macro_rules! sometimes {
 #[allow(clippy::too_many_lines)] // A table.
 pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     vec![
+        sometimes!(
+            "wanted by two",
+            1,
+            "a thread is inside while another process waits for the session",
+            several_processes,
+            |_, state| clients(state).any(|(_, id, client)| {
+                let session = state.store.machine.session(id);
+                client.inside() > 0 && session.is_some_and(|session| session.lock().waiting() > 0)
+            })
+        ),
         sometimes!(
             "reused without a message",
             2,
@@ -54,6 +64,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "two processes wait for a third",
             queues,
             |_, state| { sessions(state).any(|(_, session)| session.lock().waiters().len() > 1) }
+        ),
+        sometimes!(
+            "granted at once",
+            6,
+            "a grant answers a request that was never queued",
+            everywhere,
+            granted_at_once
         ),
         sometimes!(
             "nothing to send",
@@ -290,7 +307,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 matches!(
                     message,
                     ToProcess::Refused {
-                        why: tenure_protocol::message::Refusal::WouldBlock,
+                        why: Refusal::WouldBlock,
                         ..
                     }
                 )
@@ -344,6 +361,16 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             })
         ),
         sometimes!(
+            "queue is full",
+            18,
+            "a process is refused because as many wait as may",
+            fills_queue,
+            |_, state| is_under_way(state, |message| {
+                let why = Refusal::Limit(Limited::Waiters);
+                matches!(message, ToProcess::Refused { why: said, .. } if *said == why)
+            })
+        ),
+        sometimes!(
             "deadlock found",
             17,
             "a cycle across sessions is refused",
@@ -352,13 +379,35 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 matches!(
                     message,
                     ToProcess::Refused {
-                        why: tenure_protocol::message::Refusal::Deadlock { .. },
+                        why: Refusal::Deadlock { .. },
                         ..
                     }
                 )
             })
         ),
     ]
+}
+
+fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    state.each_wire().any(|(index, wire)| {
+        wire.down.iter().any(|(_, message)| {
+            let ToProcess::Granted {
+                session, request, ..
+            } = message
+            else {
+                return false;
+            };
+            let side = state.processes[index].as_ref();
+            let machine = side.and_then(|side| side.machine.as_ref());
+            let client = machine.and_then(|machine| machine.session(session));
+            let is_queued = |(_, other): &(_, ToProcess)| {
+                matches!(other, ToProcess::Queued { request: queued, .. } if queued == request)
+            };
+            client.is_some_and(|client| {
+                matches!(client.phase(), Phase::Wanted { request: own, ticket: None, .. } if own == request)
+            }) && !wire.down.iter().any(is_queued)
+        })
+    })
 }
 
 fn reused<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
