@@ -50,8 +50,8 @@ pub fn facts<H: Hook>(state: &System<H>) -> Vec<Fact> {
 
 /// What is different between two states, a line each: `store / s1: holder p1 #2.1 -> p2 #2.2`.
 ///
-/// To see what a step changed, compare with [`raw_successor`](crate::system::Model::raw_successor): a canonical successor gives other numbers to what
-/// stays the same.
+/// To see what a step changed, compare with [`raw_successor`](crate::system::Model::raw_successor): a canonical
+/// successor gives other numbers to what stays the same.
 #[must_use]
 pub fn differences<H: Hook>(before: &System<H>, after: &System<H>) -> Vec<String> {
     let (old, new) = (facts(before), facts(after));
