@@ -25,16 +25,6 @@ macro_rules! sometimes {
 pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     vec![
         sometimes!(
-            "wanted by two",
-            1,
-            "a thread is inside while another process waits for the session",
-            several_processes,
-            |_, state| clients(state).any(|(_, id, client)| {
-                let session = state.store.machine.session(id);
-                client.inside() > 0 && session.is_some_and(|session| session.lock().waiting() > 0)
-            })
-        ),
-        sometimes!(
             "reused without a message",
             2,
             "a thread uses what another has changed under the same grant",
@@ -64,13 +54,6 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "two processes wait for a third",
             queues,
             |_, state| { sessions(state).any(|(_, session)| session.lock().waiters().len() > 1) }
-        ),
-        sometimes!(
-            "granted at once",
-            6,
-            "a grant answers a request that was never queued",
-            everywhere,
-            granted_at_once
         ),
         sometimes!(
             "nothing to send",
@@ -361,16 +344,6 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             })
         ),
         sometimes!(
-            "queue is full",
-            18,
-            "a process is refused because as many wait as may",
-            fills_queue,
-            |_, state| is_under_way(state, |message| {
-                let why = Refusal::Limit(Limited::Waiters);
-                matches!(message, ToProcess::Refused { why: said, .. } if *said == why)
-            })
-        ),
-        sometimes!(
             "deadlock found",
             17,
             "a cycle across sessions is refused",
@@ -383,6 +356,33 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                         ..
                     }
                 )
+            })
+        ),
+        sometimes!(
+            "wanted by two",
+            1,
+            "a thread is inside while another process waits for the session",
+            several_processes,
+            |_, state| clients(state).any(|(_, id, client)| {
+                let session = state.store.machine.session(id);
+                client.inside() > 0 && session.is_some_and(|session| session.lock().waiting() > 0)
+            })
+        ),
+        sometimes!(
+            "granted at once",
+            6,
+            "a grant answers a request that was never queued",
+            everywhere,
+            granted_at_once
+        ),
+        sometimes!(
+            "queue is full",
+            18,
+            "a process is refused because as many wait as may",
+            fills_queue,
+            |_, state| is_under_way(state, |message| {
+                let why = Refusal::Limit(Limited::Waiters);
+                matches!(message, ToProcess::Refused { why: said, .. } if *said == why)
             })
         ),
     ]
