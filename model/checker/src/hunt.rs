@@ -78,6 +78,8 @@ const SHOWS: &[(Defect, &str)] = &[
     (Defect::ReadBumpsToken, "wild"),
     (Defect::ReleaseNotRepeated, "tcp"),
     (Defect::ReleaseForgetsCommit, "late"),
+    (Defect::RenameKeepsFloor, "parting"),
+    (Defect::RenameKeepsToken, "parting"),
 ];
 
 /// Looks for a defect until a universe catches it.
@@ -142,4 +144,19 @@ fn caught(universe: &'static Universe, outcome: Outcome) -> Option<Catch> {
         steps: 0,
         counterexample: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defect_is_known_to_show_somewhere() {
+        for defect in Defect::ALL {
+            let known = SHOWS.iter().find(|(known, _)| known == defect);
+            let (_, universe) =
+                known.unwrap_or_else(|| panic!("{} is not in SHOWS", defect.name()));
+            assert!(find(universe).is_some(), "there is no universe {universe}");
+        }
+    }
 }
