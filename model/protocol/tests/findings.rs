@@ -360,3 +360,41 @@ fn a_destroy_whose_answer_was_lost_is_answered() {
     );
     assert_eq!(told(&log, "p.1").last(), Some(&"s destroyed"), "{log}");
 }
+
+#[test]
+fn a_grant_that_is_turned_down_breaks_no_rule_by_an_old_copy() {
+    let (world, log) = play(
+        soon(),
+        "p.1 lock s a
+         settle
+         p.1 write s a x
+         p.1 unlock s a
+         p release s
+         settle
+         p.1 lock r a
+         settle
+         p.1 write r a x
+         p.1 unlock r a
+         p release r
+         settle
+         q.1 lock r *
+         settle
+         q.1 destroy r
+         settle
+         p.1 lock s *
+         settle
+         q.1 lock s a
+         q send
+         p get
+         p.1 rename s r
+         wait 3000
+         p tick
+         settle
+         # The store has renamed s to r, and p has given up: it has a copy of the r that was destroyed, and no grant.
+         q.1 lock r a
+         settle",
+    );
+    assert!(!log.contains("store  closes"), "{log}");
+    let session = world.node("q").process.session(&words::session("r"));
+    assert!(session.expect("wanted").is_inside(ThreadId(1)), "{log}");
+}

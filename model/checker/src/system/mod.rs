@@ -153,7 +153,8 @@ pub struct System<H> {
     pub processes: [Option<Shared<ProcessSide<H>>>; PROCESSES_MAX],
     /// The connections.
     pub wires: [Option<Shared<Wire>>; PROCESSES_MAX],
-    /// When a session was last destroyed: nothing of an older grant may be written to it. Only in `expiry`.
+    /// When a session was last destroyed: nothing of an older grant may be written to it. Only where the
+    /// universe watches that.
     pub destroyed: [Stamp; 2],
     /// What the last step did against the rules.
     pub flaw: Option<Flaw>,

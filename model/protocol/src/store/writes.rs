@@ -265,8 +265,9 @@ impl Session {
             .filter(|_| self.record.exists() && self.recall.is_none())
     }
 
-    /// A process knows no version that the store has not, and checks the limits before it sends. One that does not has
-    /// broken the protocol: nothing is written, and its connection closed. Rules 7 and 18.
+    /// A process makes its changes to no version that the store has not, and checks the limits before it sends. One that
+    /// does not has broken the protocol: nothing is written, and its connection closed. Without changes, as when a grant is
+    /// turned down, the version is that of a copy, which may be of an earlier life of the session. Rules 7 and 18.
     fn is_possible<H: Hook>(
         &self,
         process: &ProcessId,
@@ -284,7 +285,8 @@ impl Session {
         let is_within = bytes <= limits.session_bytes_max
             && count <= limits.attributes_max
             && largest <= limits.attribute_bytes_max;
-        let is_possible = is_within && write.base <= self.record.head.version;
+        let is_known = write.delta.is_empty() || write.base <= self.record.head.version;
+        let is_possible = is_within && is_known;
         if !is_possible && let Some(link) = desk.peers.get(process).and_then(|peer| peer.link) {
             desk.out.push(Output::Disconnect {
                 process: process.clone(),
