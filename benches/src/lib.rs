@@ -256,7 +256,7 @@ impl Rig {
     fn take(outputs: &mut Vec<process::Output>, name: &ProcessId, into: &mut Vec<store::Input>) {
         for output in outputs.drain(..) {
             if let process::Output::Send { message, .. } = output {
-                into.insert(0, from(name, *message));
+                into.insert(0, from(name, message));
             }
         }
     }

@@ -7,7 +7,6 @@
 
 use alloc::string::String;
 use bytes::Bytes;
-use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use serde::{Deserialize, Serialize};
@@ -45,46 +44,15 @@ const fn frozen_hash(bytes: &[u8]) -> u64 {
     hash
 }
 
-/// Whether two names have the same bytes; clones of one name need not be read.
-#[inline]
-fn is_same(one: &Bytes, two: &Bytes) -> bool {
-    one.len() == two.len() && (core::ptr::eq(one.as_ptr(), two.as_ptr()) || one == two)
-}
-
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Eq, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "Bytes", into = "Bytes")]
         pub struct $name {
+            // First, so that derived comparisons rarely read the bytes.
             hash: u64,
             bytes: Bytes,
-        }
-
-        impl PartialEq for $name {
-            fn eq(&self, other: &Self) -> bool {
-                self.hash == other.hash && is_same(&self.bytes, &other.bytes)
-            }
-        }
-
-        /// By hash, then by bytes: most comparisons read no bytes.
-        impl Ord for $name {
-            fn cmp(&self, other: &Self) -> Ordering {
-                let by_hash = self.hash.cmp(&other.hash);
-                by_hash.then_with(|| {
-                    if is_same(&self.bytes, &other.bytes) {
-                        Ordering::Equal
-                    } else {
-                        self.bytes.cmp(&other.bytes)
-                    }
-                })
-            }
-        }
-
-        impl PartialOrd for $name {
-            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-                Some(self.cmp(other))
-            }
         }
 
         impl $name {

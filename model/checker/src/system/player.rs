@@ -164,7 +164,7 @@ impl<'a, H: Hook> Player<'a, H> {
         }
         for output in out {
             match output {
-                Output::Send { link, message } => self.played.sent.push((link, *message)),
+                Output::Send { link, message } => self.played.sent.push((link, message)),
                 Output::Answer {
                     thread,
                     answer,

@@ -282,11 +282,11 @@ fn leaked<H: Hook>(
         })
     };
     for output in out {
-        let Output::Send { message, .. } = output else {
-            continue;
-        };
-        let (ToStore::Commit { session, delta, .. } | ToStore::Release { session, delta, .. }) =
-            &**message
+        let Output::Send {
+            message:
+                ToStore::Commit { session, delta, .. } | ToStore::Release { session, delta, .. },
+            ..
+        } = output
         else {
             continue;
         };

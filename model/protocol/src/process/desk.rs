@@ -5,7 +5,6 @@ use crate::config::ProcessSettings;
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, ThreadId, Time};
 use crate::message::{Refusal, ToStore};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What a process wants done, in this order.
@@ -15,8 +14,8 @@ pub enum Output {
     Send {
         /// On which connection.
         link: Link,
-        /// What. Boxed, since the answers to threads, which are far more, share the room of an output.
-        message: Box<ToStore>,
+        /// What.
+        message: ToStore,
     },
     /// Tell a thread.
     Answer {
@@ -53,7 +52,6 @@ impl<H: Hook> Desk<'_, H> {
     /// Sends, if there is a connection. If not, the hello will say it (rule 15).
     pub(crate) fn send(&mut self, message: ToStore) {
         if let Some(link) = self.link {
-            let message = Box::new(message);
             self.out.push(Output::Send { link, message });
         }
     }

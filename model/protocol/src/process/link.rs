@@ -4,7 +4,6 @@ use super::{Connection, Output, Poison, Process, Session};
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -38,7 +37,6 @@ impl<H: Hook> Process<H> {
             holds,
             waits,
         };
-        let message = Box::new(message);
         out.push(Output::Send { link, message });
     }
 
@@ -242,7 +240,7 @@ impl<H: Hook> Process<H> {
             });
         }
         if let Some(thread) = thread {
-            let answer = super::Answer::Renamed(Box::new(renamed.clone()));
+            let answer = super::Answer::Renamed(renamed.clone());
             out.push(Output::Answer {
                 thread,
                 session: from.clone(),
@@ -258,7 +256,7 @@ impl<H: Hook> Process<H> {
         if let Connection::Up(link) = self.connection {
             out.push(Output::Send {
                 link,
-                message: Box::new(ToStore::KeepAlive { sent: now }),
+                message: ToStore::KeepAlive { sent: now },
             });
         }
     }
@@ -299,7 +297,7 @@ impl<H: Hook> Process<H> {
         if self.sessions.values().all(|session| session.is_settled()) {
             out.push(Output::Send {
                 link,
-                message: Box::new(ToStore::Goodbye),
+                message: ToStore::Goodbye,
             });
             out.push(Output::Disconnect { link });
             self.has_left = true;

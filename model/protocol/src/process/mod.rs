@@ -127,7 +127,7 @@ pub enum Answer {
     /// The session has ended, and with it the thread's locks.
     Destroyed,
     /// The session has this id from now on, and the thread's locks with it; its grant has this token.
-    Renamed(Box<Hold>),
+    Renamed(Hold),
     /// The grant was lost while the thread was inside: its writes are discarded, and what it reads is stale. It leaves by
     /// `Unlock` or `Discard`. A commit without an answer may or may not have become durable.
     Poisoned(Poison),

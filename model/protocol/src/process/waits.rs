@@ -7,7 +7,6 @@ use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, ThreadId, Time, Token};
 use crate::lock::Claim;
 use crate::message::{Refusal, ToStore};
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -90,7 +89,6 @@ impl<H: Hook> Process<H> {
             inside,
             blocked_on: blocked_on.clone(),
         };
-        let message = Box::new(message);
         out.push(Output::Send { link, message });
         self.busy.insert(id.clone(), blocked_on);
     }

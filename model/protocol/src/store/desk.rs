@@ -216,7 +216,7 @@ impl<H: Hook> Desk<'_, H> {
     }
 
     pub(crate) fn persist(&mut self, session: &SessionId, of: &Session, delta: Delta) {
-        let update = if of.record.exists() || of.record.head.holder.is_some() {
+        let update = if of.is_known() {
             Update::Put {
                 session: session.clone(),
                 head: of.record.head.clone(),

@@ -107,6 +107,11 @@ impl Session {
             .map(|holder| &holder.process)
     }
 
+    /// Whether there is anything durable to know of the session: its state, or who has the grant.
+    pub(crate) fn is_known(&self) -> bool {
+        self.record.exists() || self.holder().is_some()
+    }
+
     /// Whether `process` has the grant, and this is its token. Rule 9.
     #[must_use]
     pub fn is_held(&self, process: &ProcessId, token: Token) -> bool {

@@ -174,12 +174,11 @@ impl<H: Hook> Store<H> {
                 Some((holder.renamed?, Hold { session, token }))
             })
             .collect();
-        let exists = |session: &Session| session.record.exists() || session.holder().is_some();
         let end = |hold: Hold| match renamed.get(&hold.token) {
             Some(renamed) => Some((hold, Some(renamed.clone()))),
             None => {
                 let left = self.sessions.get(&hold.session);
-                (!left.is_some_and(|left| exists(left))).then_some((hold, None))
+                (!left.is_some_and(|left| left.is_known())).then_some((hold, None))
             }
         };
         lost.into_iter().filter_map(end).collect()

@@ -126,7 +126,7 @@ impl<H: Hook> Store<H> {
         let exists = self
             .sessions
             .get(id)
-            .is_some_and(|session| session.record.exists() || session.holder().is_some());
+            .is_some_and(|session| session.is_known());
         self.hook.makes(Defect::ResurrectsDestroyed) && !exists && !write.delta.is_empty()
     }
 
@@ -151,7 +151,7 @@ impl<H: Hook> Store<H> {
                 session.destroy(id, Some((process, gone)), &mut desk);
                 self.sessions.remove(id);
             }
-            Some(session) if session.record.exists() || session.holder().is_some() => {
+            Some(session) if session.is_known() => {
                 desk.fence(process, id, token);
             }
             _ => desk.send(process, gone),

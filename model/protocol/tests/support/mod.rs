@@ -204,7 +204,7 @@ impl World {
                     line!(self, "  {label:6} sends {}", words::to_store(&message));
                     self.nodes[at]
                         .to_store
-                        .push_back(Packet::Message(link, *message));
+                        .push_back(Packet::Message(link, message));
                 }
                 process::Output::Answer {
                     thread,
