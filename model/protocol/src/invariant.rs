@@ -4,7 +4,7 @@
 use crate::defect::Hook;
 use crate::id::Version;
 use crate::message::Patience;
-use crate::process::{Phase, Process, Session as Client};
+use crate::process::{Phase, Process, Session as Client, ThreadClaim};
 use crate::store::{Session, Store};
 
 /// A named property of one machine.
@@ -261,18 +261,18 @@ pub fn nobody_waits_in_vain<H: Hook>(process: &Process<H>) -> bool {
     })
 }
 
-/// What is written and not unlocked was written by a thread inside; without a client state there is no value. Rule 11.
+/// What is written and not unlocked was written by a thread inside, to what it has locked. Rule 11.
 pub fn write_sets_have_owners<H: Hook>(process: &Process<H>) -> bool {
     each_client(process, |session| {
-        session.slots().iter().enumerate().all(|(place, slot)| {
-            let place = u32::try_from(place).expect("fewer than 2^32 slots");
-            slot.written.is_none()
-                || session
-                    .lock()
-                    .holders()
-                    .iter()
-                    .any(|claim| claim.wanted.has(place))
-        })
+        let is_own = |claim: &ThreadClaim| {
+            let mut written = claim.written.iter();
+            written.all(|written| claim.wanted.has(written.slot))
+        };
+        session.lock().holders().iter().all(is_own)
+            && session
+                .lock()
+                .waiters()
+                .all(|claim| claim.written.is_empty())
     })
 }
 

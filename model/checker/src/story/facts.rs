@@ -334,8 +334,9 @@ impl Facts {
             .filter(|slot| slot.is_dirty)
             .map(|slot| slot.name.to_string());
         self.add_list(place, "changed since", changed);
-        let written =
-            slots().filter_map(|slot| Some(value(&slot.name, slot.written.as_ref()?.as_ref())));
+        let written = slots()
+            .zip(0..)
+            .filter_map(|(slot, place)| Some(value(&slot.name, client.written(place)?.as_ref())));
         self.add_list(place, "written inside", written);
         let commit = client
             .commit()

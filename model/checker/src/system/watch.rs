@@ -294,7 +294,7 @@ fn leaked<H: Hook>(
             continue;
         };
         for (place, slot) in client.slots().iter().enumerate() {
-            let Some(written) = &slot.written else {
+            let Some(written) = client.written(place as u32) else {
                 continue;
             };
             let mut owners = client
@@ -334,17 +334,11 @@ fn lost<H: Hook>(before: &Process<H>, after: &Process<H>, input: &ProcessInput) 
     };
     let client = before.session(session)?;
     let then = after.session(session)?;
-    let owned = client.slots().iter().enumerate().filter(|(place, slot)| {
-        let is_own =
-            |claim: &ThreadClaim| claim.thread == *thread && claim.wanted.has(*place as u32);
-        slot.written.is_some() && client.lock().holders().iter().any(is_own)
-    });
-    for (_, slot) in owned {
-        let expected = if keeps {
-            slot.written.as_ref()?
-        } else {
-            &slot.value
-        };
+    let own = client.lock().holders().iter();
+    let own = own.filter(|claim| claim.thread == *thread);
+    for written in own.flat_map(|claim| &claim.written) {
+        let slot = &client.slots()[written.slot as usize];
+        let expected = if keeps { &written.value } else { &slot.value };
         let now = then
             .slots()
             .iter()

@@ -2,12 +2,11 @@
 
 use super::Answer;
 use super::desk::Desk;
-use super::session::{Ending, Grant, Outgoing, Phase, Session, ThreadClaim, Wanted};
-use crate::attributes::{Change, Delta};
+use super::session::{Ending, Grant, Outgoing, Phase, Session};
+use super::state::Wanted;
 use crate::defect::Hook;
 use crate::id::{SessionId, ThreadId, Token, Version};
 use crate::message::{Refusal, ToStore};
-use alloc::vec::Vec;
 
 impl Session {
     /// A thread wants its writes durable.
@@ -20,15 +19,11 @@ impl Session {
         if let Some(why) = self.poison_of(thread) {
             return desk.answer(thread, id, Answer::Poisoned(why));
         }
-        let own: Vec<Wanted> = self
-            .claims_of(thread)
-            .map(|claim| claim.wanted.clone())
-            .collect();
-        if own.is_empty() {
+        if !self.is_inside(thread) {
             return desk.refuse(thread, id, Refusal::NotHeld);
         }
-        own.iter().for_each(|wanted| self.merge(wanted, true));
-        if self.commit.is_none() && !self.slots.iter().any(|slot| slot.is_dirty) {
+        self.state.merge_of(|inside| inside == thread);
+        if self.commit.is_none() && !self.state.is_dirty() {
             let version = self.version.unwrap_or(Version::NONE);
             return desk.answer(thread, id, Answer::Committed(version));
         }
@@ -36,24 +31,17 @@ impl Session {
         self.send_commit(id, desk);
     }
 
-    fn claims_of(&self, thread: ThreadId) -> impl Iterator<Item = &ThreadClaim> {
-        self.lock
-            .holders()
-            .iter()
-            .filter(move |claim| claim.thread == thread)
-    }
-
     /// Sends what has changed, unless a commit is out already: then its answer sends the next.
     pub(crate) fn send_commit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let Phase::Held(grant) = &self.phase else {
             return;
         };
-        if self.commit.is_some() || !self.slots.iter().any(|slot| slot.is_dirty) {
+        if self.commit.is_some() || !self.state.is_dirty() {
             return;
         }
         let token = grant.token;
         let base = self.version.unwrap_or(Version::NONE);
-        let delta = self.take_dirty();
+        let delta = self.state.take_dirty();
         let threads = core::mem::take(&mut self.next_commit);
         self.sent = desk.now;
         desk.send(ToStore::Commit {
@@ -67,22 +55,6 @@ impl Session {
             delta,
             threads,
         });
-    }
-
-    /// The changes since they were last sent.
-    pub(crate) fn take_dirty(&mut self) -> Delta {
-        let dirty = self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.is_dirty)
-            .map(|slot| {
-                slot.is_dirty = false;
-                Change {
-                    name: slot.name.clone(),
-                    value: slot.value.clone(),
-                }
-            });
-        dirty.collect()
     }
 
     pub(crate) fn on_committed<H: Hook>(
@@ -126,6 +98,7 @@ impl Session {
             return desk.answer(thread, id, Answer::Poisoned(why));
         }
         let has_all = self
+            .state
             .claims_of(thread)
             .any(|claim| claim.wanted == Wanted::All);
         let Phase::Held(grant) = &mut self.phase else {
@@ -172,8 +145,7 @@ impl Session {
         let Phase::Held(Grant { ending, .. }) = core::mem::take(&mut self.phase) else {
             return;
         };
-        self.merge(&Wanted::All, false);
-        self.lock.remove_holders();
+        self.state.lock.remove_holders();
         self.commit = None;
         self.next_commit.clear();
         if let Some((thread, _)) = ending {

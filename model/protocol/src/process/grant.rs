@@ -2,7 +2,7 @@
 
 use super::desk::Desk;
 use super::session::{Grant, Phase, Session};
-use crate::attributes::{Delta, State};
+use crate::attributes::State;
 use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, Token, Version};
 use crate::message::{Notice, ToProcess, ToStore};
@@ -104,23 +104,15 @@ impl Session {
         match &granted.state {
             State::Unchanged | State::Delta(_) if !has_base => return false,
             State::Unchanged => {}
-            State::Delta(delta) => self.apply(delta),
+            State::Delta(delta) => self.state.apply(delta),
             State::Full(delta) => {
                 self.drop_base();
-                self.apply(delta);
+                self.state.apply(delta);
             }
         }
         self.version = Some(granted.version);
         self.returning = None;
         true
-    }
-
-    fn apply(&mut self, delta: &Delta) {
-        for change in delta.changes() {
-            let slot = self.slot(&change.name) as usize;
-            self.slots[slot].value = change.value.clone();
-            self.slots[slot].is_dirty = false;
-        }
     }
 
     fn start_grant<H: Hook>(&mut self, id: &SessionId, granted: &Granted, desk: &mut Desk<'_, H>) {
@@ -183,7 +175,7 @@ impl Session {
 
     /// Obeys a recall of the grant that the process has. Rules 3 and 12.
     fn take_recall<H: Hook>(&mut self, id: &SessionId, notice: Notice, desk: &mut Desk<'_, H>) {
-        let has_threads = !self.lock.holders().is_empty();
+        let has_threads = !self.state.lock.holders().is_empty();
         let Phase::Held(grant) = &mut self.phase else {
             return;
         };

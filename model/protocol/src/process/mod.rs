@@ -13,15 +13,19 @@
 mod commit;
 mod desk;
 mod grant;
+mod lend;
 mod link;
 mod release;
 mod request;
 mod session;
+mod state;
 mod threads;
 mod waits;
 
 pub use desk::Output;
-pub use session::{Ending, Grant, Outgoing, Phase, Session, Slot, ThreadClaim, Wanted};
+pub use lend::{Concerned, HandedOut, Lent};
+pub use session::{Ending, Grant, Outgoing, Phase, Session};
+pub use state::{Slot, ThreadClaim, Wanted, Written};
 
 use crate::attributes::Value;
 use crate::config::{ProcessSettings, Settings};
@@ -351,7 +355,8 @@ impl<H: Hook> Process<H> {
         };
         step(session, id, &mut desk);
         // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
-        let is_local = session.lock.waiting() == 0 && !session.owes_busy && !session.is_blank();
+        let is_local =
+            session.state.lock.waiting() == 0 && !session.owes_busy && !session.is_blank();
         if is_local && self.waits.is_empty() && self.busy.is_empty() {
             return true;
         }
@@ -373,7 +378,7 @@ impl<H: Hook> Process<H> {
         if self
             .sessions
             .get(id)
-            .is_some_and(|session| session.phase == Phase::Absent && session.lock.is_free())
+            .is_some_and(|session| session.phase == Phase::Absent && session.state.lock.is_free())
         {
             self.sessions.remove(id);
         }
@@ -416,7 +421,7 @@ impl<H: Hook> Process<H> {
             }
             Timer::Late(session) => self.sessions.get(session)?.late_due(),
             Timer::Wait(session, thread) => {
-                let mut waiters = self.sessions.get(session)?.lock.waiters();
+                let mut waiters = self.sessions.get(session)?.state.lock.waiters();
                 waiters
                     .find(|claim| claim.thread == *thread)
                     .map(|claim| claim.until)
@@ -429,6 +434,7 @@ impl<H: Hook> Process<H> {
         let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
         let sessions = self.sessions.iter().flat_map(|(id, session)| {
             let waits = session
+                .state
                 .lock
                 .waiters()
                 .map(|claim| Timer::Wait(id.clone(), claim.thread));

@@ -60,12 +60,12 @@ impl Session {
     /// When the grant is given up although threads are inside.
     pub(crate) fn late_due(&self) -> Option<Time> {
         let (_, late) = self.grant()?.recall?;
-        (!self.lock.holders().is_empty()).then_some(late)
+        (!self.state.lock.holders().is_empty()).then_some(late)
     }
 
     /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
     pub(crate) fn release_if_idle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.lock.is_free() {
+        if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.state.lock.is_free() {
             self.release(id, desk);
         }
     }
@@ -81,11 +81,11 @@ impl Session {
             .take()
             .filter(|_| !desk.makes(Defect::ReleaseForgetsCommit));
         let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
-        for change in self.take_dirty().changes() {
+        for change in self.state.take_dirty().changes() {
             delta.set(change.name.clone(), change.value.clone());
         }
         self.next_commit.clear(); // Of threads that have left.
-        let requeue = (self.lock.waiting() > 0).then(|| desk.draw_request());
+        let requeue = (self.state.lock.waiting() > 0).then(|| desk.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
         let idle_ms = desk.now.since(self.used);
         self.phase = Phase::Releasing {
@@ -123,7 +123,7 @@ impl Session {
         if !desk.settings.keeps_base && requeue.is_none() {
             self.drop_base();
         }
-        self.tidy();
+        self.state.tidy();
         match requeue {
             Some(request) => {
                 self.phase = Phase::Wanted {

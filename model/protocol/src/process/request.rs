@@ -9,7 +9,7 @@ use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
 impl Session {
     /// Asks the store for the session, with a new request.
     pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let Some(patience) = self.lock.waiters().map(|claim| claim.patience).max() else {
+        let Some(patience) = self.state.lock.waiters().map(|claim| claim.patience).max() else {
             return;
         };
         self.phase = Phase::Wanted {
@@ -154,7 +154,7 @@ impl Session {
 
     /// Nobody may want the session any more that a release asked for again.
     pub(crate) fn cancel_if_unwanted<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.lock.waiting()) {
+        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
             self.phase = Phase::Cancelling { request: *request };
             self.resend(id, desk);
         }
@@ -189,6 +189,6 @@ impl Session {
         }
         self.acquire(id, desk);
         self.forget_turned_down();
-        self.tidy();
+        self.state.tidy();
     }
 }

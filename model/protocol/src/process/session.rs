@@ -1,12 +1,12 @@
 //! One session inside a process: its phase, the client state, and the claims of the threads.
 
-use super::Names;
 use super::Poison;
+use super::state::{LockedState, Slot, ThreadClaim};
 use crate::attributes::{Delta, Value};
 use crate::id::{
     AttributeName, ProcessId, Request, SessionId, ThreadId, Ticket, Time, Token, Version,
 };
-use crate::lock::{Claim, Lock};
+use crate::lock::Lock;
 use crate::message::{Hold, Notice, Patience};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
@@ -91,78 +91,6 @@ impl Ending {
     }
 }
 
-/// One attribute of the client state.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Slot {
-    /// Its name.
-    pub name: AttributeName,
-    /// Its value, as the last thread that unlocked it left it.
-    pub value: Option<Value>,
-    /// What the thread inside has written and not unlocked: its part of the write set.
-    pub written: Option<Option<Value>>,
-    /// Whether the value has changed since it was last sent to the store.
-    pub is_dirty: bool,
-}
-
-/// Attributes by their place among the slots.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Wanted {
-    /// All, present and future.
-    All,
-    /// One.
-    One(u32),
-    /// Several, sorted.
-    Many(Vec<u32>),
-}
-
-impl Wanted {
-    /// Whether the attribute at `slot` is among them.
-    #[must_use]
-    pub fn has(&self, slot: u32) -> bool {
-        match self {
-            Self::All => true,
-            Self::One(own) => *own == slot,
-            Self::Many(own) => own.binary_search(&slot).is_ok(),
-        }
-    }
-
-    fn shares(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::All, _) | (_, Self::All) => true,
-            (Self::One(own), other) => other.has(*own),
-            (Self::Many(own), other) => own.iter().any(|slot| other.has(*slot)),
-        }
-    }
-
-    fn make_room(&mut self, at: u32) {
-        let shift = |slot: &mut u32| *slot += u32::from(*slot >= at);
-        match self {
-            Self::All => {}
-            Self::One(slot) => shift(slot),
-            Self::Many(slots) => slots.iter_mut().for_each(shift),
-        }
-    }
-}
-
-/// A thread that holds attributes or waits for them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ThreadClaim {
-    /// Which thread.
-    pub thread: ThreadId,
-    /// Which attributes.
-    pub wanted: Wanted,
-    /// Whether it waits for other threads.
-    pub patience: Patience,
-    /// When its wait ends.
-    pub until: Time,
-}
-
-impl Claim for ThreadClaim {
-    fn conflicts(&self, other: &Self) -> bool {
-        self.wanted.shares(&other.wanted)
-    }
-}
-
 /// A commit without an answer yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outgoing {
@@ -188,9 +116,7 @@ pub struct Session {
     pub(crate) phase: Phase,
     /// The version of the client state; `None` when there is none. Without a grant it is a base for deltas (rule 7).
     pub(crate) version: Option<Version>,
-    /// Sorted by name.
-    pub(crate) slots: Vec<Slot>,
-    pub(crate) lock: Lock<ThreadClaim>,
+    pub(crate) state: LockedState,
     /// Threads that were inside when their grant was lost, until they leave.
     pub(crate) poisoned: Vec<(ThreadId, Poison)>,
     pub(crate) commit: Option<Outgoing>,
@@ -210,6 +136,23 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session of which the process has the grant, and no more than that.
+    pub(crate) fn kept(token: Token, version: Version, state: LockedState) -> Self {
+        let grant = Grant {
+            token,
+            recall: None,
+            is_closed: false,
+            give_back: false,
+            ending: None,
+        };
+        Self {
+            phase: Phase::Held(grant),
+            version: Some(version),
+            state,
+            ..Self::default()
+        }
+    }
+
     /// What the process has, or has asked for, at the store.
     #[must_use]
     pub fn phase(&self) -> &Phase {
@@ -225,13 +168,13 @@ impl Session {
     /// The attributes of the client state, sorted by name.
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
-        &self.slots
+        &self.state.slots
     }
 
     /// The threads that hold and wait for attributes.
     #[must_use]
     pub fn lock(&self) -> &Lock<ThreadClaim> {
-        &self.lock
+        &self.state.lock
     }
 
     /// Threads that were inside when their grant was lost, until they leave.
@@ -280,34 +223,26 @@ impl Session {
     /// What `thread`, which has locked it, or anybody else sees in an attribute.
     #[must_use]
     pub fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
-        let slot = self.slots.iter().position(|slot| slot.name == *name)?;
-        let is_inside = self.lock.holders().iter().any(|claim| {
-            claim.thread == thread
-                && claim
-                    .wanted
-                    .has(u32::try_from(slot).expect("fewer than 2^32 slots"))
-        });
-        let slot = &self.slots[slot];
-        slot.written
-            .as_ref()
-            .filter(|_| is_inside)
-            .unwrap_or(&slot.value)
-            .as_ref()
+        self.state.value(thread, name)
+    }
+
+    /// What the thread inside has written to the attribute at `slot` and not unlocked.
+    #[must_use]
+    pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
+        let mut holders = self.state.lock.holders().iter();
+        holders.find_map(|claim| claim.written(slot))
     }
 
     /// Whether `thread` holds any attribute.
     #[must_use]
     pub fn is_inside(&self, thread: ThreadId) -> bool {
-        self.lock
-            .holders()
-            .iter()
-            .any(|claim| claim.thread == thread)
+        self.state.is_inside(thread)
     }
 
     /// How many threads hold attributes.
     #[must_use]
     pub fn inside(&self) -> u32 {
-        let holders = self.lock.holders();
+        let holders = self.state.lock.holders();
         let first = |(at, claim): &(usize, &ThreadClaim)| {
             !holders[..*at]
                 .iter()
@@ -316,82 +251,17 @@ impl Session {
         u32::try_from(holders.iter().enumerate().filter(first).count()).unwrap_or(u32::MAX)
     }
 
-    /// The place of an attribute, which is made when there is none.
-    pub(crate) fn slot(&mut self, name: &AttributeName) -> u32 {
-        let place = match self.slots.binary_search_by(|slot| slot.name.cmp(name)) {
-            Ok(place) => place,
-            Err(place) => {
-                self.make_slot(place, name);
-                place
-            }
-        };
-        u32::try_from(place).expect("fewer than 2^32 slots")
-    }
-
-    #[cold]
-    fn make_slot(&mut self, place: usize, name: &AttributeName) {
-        self.slots.insert(
-            place,
-            Slot {
-                name: name.clone(),
-                value: None,
-                written: None,
-                is_dirty: false,
-            },
-        );
-        let at = u32::try_from(place).expect("fewer than 2^32 slots");
-        let (holders, waiters) = self.lock.parts_mut();
-        holders
-            .iter_mut()
-            .chain(waiters)
-            .for_each(|claim| claim.wanted.make_room(at));
-    }
-
-    /// The attributes of `names`, by place.
-    pub(crate) fn wanted(&mut self, names: &Names) -> Wanted {
-        match names {
-            Names::All => Wanted::All,
-            Names::One(name) => Wanted::One(self.slot(name)),
-            Names::Many(names) => {
-                // First all, since making one moves the others.
-                for name in names {
-                    self.slot(name);
-                }
-                let mut slots: Vec<u32> = names.iter().map(|name| self.slot(name)).collect();
-                slots.sort_unstable();
-                slots.dedup();
-                if let [slot] = slots[..] {
-                    Wanted::One(slot)
-                } else {
-                    Wanted::Many(slots)
-                }
-            }
-        }
-    }
-
     /// The client state is worth nothing any more.
     pub(crate) fn drop_base(&mut self) {
         self.version = None;
-        for slot in &mut self.slots {
-            slot.value = None;
-            slot.is_dirty = false;
-        }
-        self.tidy();
-    }
-
-    /// Forgets attributes that have no value and that nobody wants.
-    pub(crate) fn tidy(&mut self) {
-        if self.lock.is_free() {
-            self.slots
-                .retain(|slot| slot.value.is_some() || slot.is_dirty);
-        }
+        self.state.clear();
     }
 
     /// Whether there is nothing to remember.
     pub(crate) fn is_blank(&self) -> bool {
         self.phase == Phase::Absent
             && self.version.is_none()
-            && self.lock.is_free()
+            && self.state.lock.is_free()
             && self.poisoned.is_empty()
             && self.returning.is_none()
     }
@@ -430,7 +300,7 @@ impl Session {
         if let Some(version) = &mut self.version {
             numbers.stamp(&mut version.0);
         }
-        let (holders, waiters) = self.lock.parts_mut();
+        let (holders, waiters) = self.state.lock.parts_mut();
         for claim in holders.iter_mut().chain(waiters) {
             numbers.process_time(process, &mut claim.until);
         }

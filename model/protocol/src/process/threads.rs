@@ -4,12 +4,14 @@
 //! behind one outside could never leave, and with the gate closed neither could get on (rule 12).
 
 use super::desk::Desk;
-use super::session::{Ending, Grant, Phase, Session, Slot, ThreadClaim, Wanted};
+use super::session::{Ending, Grant, Phase, Session};
+use super::state::ThreadClaim;
 use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
 use crate::defect::{Defect, Hook};
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
 use crate::message::{Limited, Patience, Refusal, ToStore};
+use alloc::vec::Vec;
 
 impl Session {
     pub(crate) fn call<H: Hook>(
@@ -51,26 +53,27 @@ impl Session {
         }
         let claim = ThreadClaim {
             thread,
-            wanted: self.wanted(names),
+            wanted: self.state.wanted(names),
             patience,
             until,
+            written: Vec::new(),
         };
         if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, desk)) {
             let token = grant.token;
-            self.lock.hold(claim);
+            self.state.lock.hold(claim);
             return desk.answer(thread, id, Answer::Locked(token));
         }
         if patience == Patience::Try && !self.may_try() {
-            self.tidy();
+            self.state.tidy();
             return desk.refuse(thread, id, Refusal::WouldBlock);
         }
-        if self.lock.waiting() >= desk.settings.limits.threads_max {
+        if self.state.lock.waiting() >= desk.settings.limits.threads_max {
             return desk.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
         if desk.makes(Defect::LifoAtAttribute) {
-            self.lock.enqueue_before(claim, |_| true);
+            self.state.lock.enqueue_before(claim, |_| true);
         } else {
-            self.lock.enqueue(claim);
+            self.state.lock.enqueue(claim);
         }
         self.want(id, patience, desk);
     }
@@ -87,29 +90,25 @@ impl Session {
         }
         let is_named = |claim: &&ThreadClaim| match names {
             Names::All => true,
-            Names::One(name) => self.claims(claim, name),
-            Names::Many(names) => names.iter().any(|name| self.claims(claim, name)),
+            Names::One(name) => self.state.claims(claim, name),
+            Names::Many(names) => names.iter().any(|name| self.state.claims(claim, name)),
         };
         let mut own = self
+            .state
             .lock
             .holders()
             .iter()
             .filter(|claim| claim.thread == thread);
-        let is_waiting = self.lock.waiters().any(|claim| claim.thread == thread);
+        let is_waiting = self
+            .state
+            .lock
+            .waiters()
+            .any(|claim| claim.thread == thread);
         if own.any(|claim| is_named(&claim)) || is_waiting {
             return Some(Answer::Refused(Refusal::AlreadyLocked));
         }
         (desk.is_closing && !self.is_inside(thread))
             .then_some(Answer::Refused(Refusal::ShuttingDown))
-    }
-
-    fn claims(&self, claim: &ThreadClaim, name: &AttributeName) -> bool {
-        match self.slots.binary_search_by(|slot| slot.name.cmp(name)) {
-            Ok(slot) => claim
-                .wanted
-                .has(u32::try_from(slot).expect("fewer than 2^32 slots")),
-            Err(_) => claim.wanted == Wanted::All,
-        }
     }
 
     /// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
@@ -130,8 +129,8 @@ impl Session {
             self.rank(other, desk).is_some_and(|theirs| theirs <= own)
                 && crate::lock::Claim::conflicts(other, claim)
         };
-        self.lock.fits(claim)
-            && (desk.makes(Defect::Barges) || !self.lock.waiters().any(goes_before))
+        self.state.lock.fits(claim)
+            && (desk.makes(Defect::Barges) || !self.state.lock.waiters().any(goes_before))
     }
 
     /// Whether a thread that only tries may ask the store: not when it would stand behind others there. Rule 13.
@@ -167,6 +166,7 @@ impl Session {
     /// Refuses the threads that only try.
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         while let Some(claim) = self
+            .state
             .lock
             .remove_waiter(|claim| claim.patience == Patience::Try)
         {
@@ -182,7 +182,11 @@ impl Session {
         is_meant: impl Fn(ThreadId) -> bool,
         desk: &mut Desk<'_, H>,
     ) {
-        while let Some(claim) = self.lock.remove_waiter(|claim| is_meant(claim.thread)) {
+        while let Some(claim) = self
+            .state
+            .lock
+            .remove_waiter(|claim| is_meant(claim.thread))
+        {
             desk.refuse(claim.thread, id, why.clone());
         }
     }
@@ -197,16 +201,16 @@ impl Session {
     ) {
         let is_it = |claim: &ThreadClaim| claim.thread == thread;
         if desk.makes(Defect::AbandonLeavesWaiter) {
-            if self.lock.waiters().any(is_it) {
+            if self.state.lock.waiters().any(is_it) {
                 desk.refuse(thread, id, why);
             }
             return;
         }
-        if self.lock.remove_waiter(is_it).is_none() {
+        if self.state.lock.remove_waiter(is_it).is_none() {
             return; // The lock crossed the end of the wait, and has answered it.
         }
         desk.refuse(thread, id, why);
-        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.lock.waiting()) {
+        if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
             let request = *request;
             self.phase = Phase::Cancelling { request };
             self.sent = desk.now;
@@ -229,59 +233,14 @@ impl Session {
         if self.poison_of(thread).is_some() {
             return; // It was told; what it writes is discarded.
         }
-        if !self
-            .lock
-            .holders()
-            .iter()
-            .any(|claim| claim.thread == thread && self.claims(claim, name))
-        {
+        let Some(own) = self.state.claim_of(thread, name) else {
             return desk.refuse(thread, id, Refusal::NotHeld);
-        }
-        if let Some(limited) = self.limit_of(thread, name, value, desk) {
+        };
+        let limits = &desk.settings.limits;
+        if let Some(limited) = self.state.limit_of(own, name, value, limits) {
             return desk.refuse(thread, id, Refusal::Limit(limited));
         }
-        let slot = self.slot(name) as usize;
-        self.slots[slot].written = Some(value.cloned());
-    }
-
-    /// Which limit a write would pass. Rule 18.
-    fn limit_of<H: Hook>(
-        &self,
-        thread: ThreadId,
-        name: &AttributeName,
-        value: Option<&Value>,
-        desk: &Desk<'_, H>,
-    ) -> Option<Limited> {
-        let value = value?;
-        let limits = &desk.settings.limits;
-        // What is locked together is unlocked or discarded together. Of what others have written, each may come or not.
-        let own = self
-            .lock
-            .holders()
-            .iter()
-            .find(|claim| claim.thread == thread && self.claims(claim, name));
-        let length = |value: &Option<Value>| value.as_ref().map(Value::len);
-        let values = self.slots.iter().enumerate().filter_map(|(place, slot)| {
-            let place = u32::try_from(place).expect("fewer than 2^32 slots");
-            let bytes = match &slot.written {
-                _ if slot.name == *name => None,
-                None => length(&slot.value),
-                Some(written) if own.is_some_and(|own| own.wanted.has(place)) => length(written),
-                Some(written) => length(written).max(length(&slot.value)),
-            }?;
-            Some(slot.name.as_bytes().len() + bytes)
-        });
-        let (count, bytes) = values.fold(
-            (1, name.as_bytes().len() + value.len()),
-            |(count, sum), bytes| (count + 1, sum + bytes),
-        );
-        if value.len() > limits.attribute_bytes_max {
-            Some(Limited::AttributeBytes)
-        } else if count > limits.attributes_max {
-            Some(Limited::Attributes)
-        } else {
-            (bytes > limits.session_bytes_max).then_some(Limited::SessionBytes)
-        }
+        self.state.write(thread, name, value);
     }
 
     fn unlock<H: Hook>(
@@ -292,15 +251,16 @@ impl Session {
         keeps: bool,
         desk: &mut Desk<'_, H>,
     ) {
-        let wanted = self.wanted(names);
+        let wanted = self.state.wanted(names);
         let is_own = |claim: &ThreadClaim| claim.thread == thread && claim.wanted == wanted;
         let is_stranger_allowed = desk.makes(Defect::UnlockByStranger);
-        let claim = self.lock.remove_holder(is_own).or_else(|| {
-            self.lock
+        let claim = self.state.lock.remove_holder(is_own).or_else(|| {
+            self.state
+                .lock
                 .remove_holder(|claim| is_stranger_allowed && claim.wanted == wanted)
         });
-        if claim.is_none() {
-            self.tidy();
+        let Some(claim) = claim else {
+            self.state.tidy();
             match self
                 .poisoned
                 .iter()
@@ -310,27 +270,12 @@ impl Session {
                 None => desk.refuse(thread, id, Refusal::NotHeld),
             }
             return;
+        };
+        if keeps {
+            self.state.merge(claim.written);
         }
-        self.merge(&wanted, keeps);
         self.used = desk.now;
         self.settle(id, desk);
-    }
-
-    /// Takes a write set into the client state, or discards it.
-    pub(crate) fn merge(&mut self, wanted: &Wanted, keeps: bool) {
-        let merge = |slot: &mut Slot| {
-            if let (Some(written), true) = (slot.written.take(), keeps) {
-                slot.is_dirty |= written != slot.value;
-                slot.value = written;
-            }
-        };
-        match wanted {
-            Wanted::All => self.slots.iter_mut().for_each(merge),
-            Wanted::One(place) => merge(&mut self.slots[*place as usize]),
-            Wanted::Many(places) => places
-                .iter()
-                .for_each(|place| merge(&mut self.slots[*place as usize])),
-        }
     }
 
     /// Goes on as far as the rules allow: lets threads in, and gives the grant back when it is due.
@@ -345,13 +290,13 @@ impl Session {
         let is_recalled = grant
             .recall
             .is_some_and(|(notice, _)| notice.reason.insists());
-        let is_idle = self.lock.is_free();
-        if self.lock.holders().is_empty() {
+        let is_idle = self.state.lock.is_free();
+        if self.state.lock.holders().is_empty() {
             let is_tired = is_idle && (grant.give_back || desk.makes(Defect::NeverKeeps));
             if is_recalled || is_tired || (desk.is_closing && is_idle) {
                 self.release(id, desk);
             } else if is_idle {
-                self.tidy();
+                self.state.tidy();
             }
         } else if is_recalled {
             if desk.makes(Defect::ReleasesWhileInside) {
@@ -366,21 +311,22 @@ impl Session {
     pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         while let Phase::Held(grant) = &self.phase {
             let token = grant.token;
-            if self.lock.waiting() == 0 {
+            if self.state.lock.waiting() == 0 {
                 return;
             }
-            let Some(place) = self.lock.next(|claim| self.rank(claim, desk)) else {
+            let Some(place) = self.state.lock.next(|claim| self.rank(claim, desk)) else {
                 return;
             };
-            let thread = self.lock.admit(place).thread;
+            let thread = self.state.lock.admit(place).thread;
             desk.answer(thread, id, Answer::Locked(token));
         }
     }
 
     /// The grant is lost: whoever is inside is told, and its writes are discarded. Rules 10 and 11.
     pub(crate) fn poison<H: Hook>(&mut self, id: &SessionId, why: Poison, desk: &mut Desk<'_, H>) {
-        let keeps = why == Poison::Late && desk.makes(Defect::AppliesLateWrites);
-        self.merge(&Wanted::All, keeps);
+        if why == Poison::Late && desk.makes(Defect::AppliesLateWrites) {
+            self.state.merge_of(|_| true);
+        }
         if why != Poison::Late {
             self.commit = None; // Of a late thread's session it is released with what the others finished. Rule 11.
         }
@@ -391,11 +337,12 @@ impl Session {
         {
             desk.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
         }
-        for claim in self.lock.remove_holders() {
+        for claim in self.state.lock.remove_holders() {
             if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
                 // The wait for a further attribute, if any, ends with this answer. Rule 14.
-                self.lock
+                self.state
+                    .lock
                     .remove_waiter(|waiter| waiter.thread == claim.thread);
                 desk.answer(claim.thread, id, Answer::Poisoned(why));
             }

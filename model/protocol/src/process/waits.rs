@@ -29,7 +29,7 @@ impl<H: Hook> Process<H> {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
-        for claim in session.lock.waiters() {
+        for claim in session.state.lock.waiters() {
             self.waits.entry(claim.thread).or_insert_with(|| id.clone());
         }
     }
@@ -69,7 +69,12 @@ impl<H: Hook> Process<H> {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
-        let waiting: Vec<ThreadId> = session.lock.waiters().map(|claim| claim.thread).collect();
+        let waiting: Vec<ThreadId> = session
+            .state
+            .lock
+            .waiters()
+            .map(|claim| claim.thread)
+            .collect();
         for thread in waiting {
             self.break_local_deadlock(now, thread, out);
         }
@@ -111,6 +116,7 @@ impl<H: Hook> Process<H> {
         session
             .map(|session| {
                 session
+                    .state
                     .lock
                     .holders()
                     .iter()
@@ -193,22 +199,29 @@ impl Session {
 
     /// The threads that must leave, or be admitted, before `thread` can be admitted here.
     fn blockers_of(&self, thread: ThreadId) -> Vec<ThreadId> {
-        let Some(place) = self.lock.waiters().position(|claim| claim.thread == thread) else {
+        let Some(place) = self
+            .state
+            .lock
+            .waiters()
+            .position(|claim| claim.thread == thread)
+        else {
             return Vec::new();
         };
         if self.is_remote_for(thread) {
             // All inside must leave before the grant can come again.
             return self
+                .state
                 .lock
                 .holders()
                 .iter()
                 .map(|claim| claim.thread)
                 .collect();
         }
-        let claim = self.lock.waiters().nth(place).expect("just found");
+        let claim = self.state.lock.waiters().nth(place).expect("just found");
         let own_rank = !self.is_inside(thread);
-        let holders = self.lock.holders().iter();
+        let holders = self.state.lock.holders().iter();
         let earlier = self
+            .state
             .lock
             .waiters()
             .enumerate()
@@ -242,10 +255,10 @@ impl Session {
 
     /// Takes in the threads that waited for this id before a session was renamed to it.
     pub(crate) fn adopt<H: Hook>(&mut self, _: &SessionId, waiting: &Self, _: &mut Desk<'_, H>) {
-        for claim in waiting.lock.waiters() {
-            let names = waiting.names(&claim.wanted);
-            let wanted = self.wanted(&names);
-            self.lock.enqueue(super::ThreadClaim {
+        for claim in waiting.state.lock.waiters() {
+            let names = waiting.state.names(&claim.wanted);
+            let wanted = self.state.wanted(&names);
+            self.state.lock.enqueue(super::ThreadClaim {
                 wanted,
                 ..claim.clone()
             });
@@ -253,22 +266,10 @@ impl Session {
         self.poisoned.extend(waiting.poisoned.iter().copied());
     }
 
-    fn names(&self, wanted: &super::Wanted) -> super::Names {
-        match wanted {
-            super::Wanted::All => super::Names::All,
-            super::Wanted::One(slot) => super::Names::One(self.slots[*slot as usize].name.clone()),
-            super::Wanted::Many(slots) => super::Names::Many(
-                slots
-                    .iter()
-                    .map(|slot| self.slots[*slot as usize].name.clone())
-                    .collect(),
-            ),
-        }
-    }
-
     /// The process shuts down: no one may wait who is not inside.
     pub(crate) fn close<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let insiders: Vec<ThreadId> = self
+            .state
             .lock
             .holders()
             .iter()
@@ -286,6 +287,6 @@ impl Session {
 
     /// Whether nothing is held, wanted or without an answer.
     pub(crate) fn is_settled(&self) -> bool {
-        self.phase == Phase::Absent && !self.is_waiting_for_store() && self.lock.is_free()
+        self.phase == Phase::Absent && !self.is_waiting_for_store() && self.state.lock.is_free()
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test file uses its own part of it.
 
 pub(crate) mod script;
+pub(crate) mod twin;
 pub(crate) mod words;
 
 use script::{Fate, Op};
@@ -13,6 +14,7 @@ use tenure_protocol::{
     Incarnation, Link, Process, ProcessId, ProcessSettings, Records, SessionId, Settings, Store,
     StoreSettings, ThreadId, Time, ToProcess, ToStore, store,
 };
+use twin::Twin;
 
 /// What is under way on a connection.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) label: String,
     pub(crate) name: ProcessId,
     pub(crate) process: Process,
+    /// The same process, which lends what it can.
+    pub(crate) twin: Twin,
     pub(crate) to_store: VecDeque<Packet<ToStore>>,
     pub(crate) to_process: VecDeque<Packet<ToProcess>>,
 }
@@ -103,10 +107,12 @@ impl World {
     }
 
     fn start(&mut self, label: &str, name: ProcessId, incarnation: Incarnation) {
+        let process = Process::new(Settings::new(self.setup.process.clone()), incarnation);
         self.nodes.push(Node {
             label: label.to_owned(),
             name,
-            process: Process::new(Settings::new(self.setup.process.clone()), incarnation),
+            process: process.clone(),
+            twin: Twin::new(process, self.setup.process.limits.clone()),
             to_store: VecDeque::new(),
             to_process: VecDeque::new(),
         });
@@ -192,6 +198,7 @@ impl World {
             .then(|| words::parts_of_process(&node.process));
         let mut out = Vec::new();
         node.process.step(self.now, input.clone(), &mut out);
+        node.twin.step(self.now, &input, &node.process, &out);
         self.seen.push(Seen::Process(at, input, out.clone()));
         let label = self.nodes[at].label.clone();
         if let Some(before) = before {
@@ -398,6 +405,7 @@ impl World {
         let settings = Settings::new(self.setup.process.clone());
         let node = &mut self.nodes[at];
         node.process = Process::new(settings, incarnation);
+        node.twin = Twin::new(node.process.clone(), self.setup.process.limits.clone());
         node.to_process.clear();
     }
 

@@ -482,12 +482,9 @@ pub(crate) fn phase(phase: &Phase) -> String {
     }
 }
 
-fn slot(slot: &Slot) -> String {
+fn slot(slot: &Slot, written: Option<&Option<Value>>) -> String {
     let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "-".to_owned(), text);
-    let written = slot
-        .written
-        .as_ref()
-        .map(|written| format!("({})", value(written)));
+    let written = written.map(|written| format!("({})", value(written)));
     let dirty = if slot.is_dirty { "*" } else { "" };
     format!(
         "{}={}{dirty}{}",
@@ -537,8 +534,10 @@ pub(crate) fn of_client(session: &process::Session) -> String {
         let slots: Vec<String> = session
             .slots()
             .iter()
-            .filter(|own| own.value.is_some() || own.written.is_some() || own.is_dirty)
-            .map(slot)
+            .zip(0..)
+            .map(|(own, place)| (own, session.written(place)))
+            .filter(|(own, written)| own.value.is_some() || written.is_some() || own.is_dirty)
+            .map(|(own, written)| slot(own, written))
             .collect();
         let _ = write!(words, ", {} {{{}}}", version(own), slots.join(", "));
     }

@@ -1,0 +1,307 @@
+//! Lending: a session that needs nobody but its own threads is used without its process.
+//!
+//! What makes a kept grant worth having is that the next access sends nothing. It follows that such an access touches
+//! nothing but the session: no queue, no connection, no other session. So a concurrent driver takes a *calm* session out of
+//! its [`Process`] with [`Process::lend`], puts it behind a lock of its own, and lets threads in and out there, many
+//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::take_back`])
+//! and lets the process do it. [`Process::concerned`] says which sessions a step may touch.
+//!
+//! A lent session can hand single attributes out further, with [`Lent::hand_out`] and [`Lent::take_in`], so that two
+//! threads that use two of them share nothing at all.
+//!
+//! No rule stands here twice. Inside a calm session the rules for threads come down to this: who conflicts with nobody goes
+//! in. That lending changes nothing is checked in every reachable state (`model/checker/tests/lending.rs`).
+
+use super::session::Grant;
+use super::state::{LockedState, ThreadClaim};
+use super::{Input, Names, Phase, Process, Session, Timer};
+use crate::attributes::Value;
+use crate::config::Limits;
+use crate::defect::Hook;
+use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
+use crate::message::{Limited, Patience, Refusal, ToProcess};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+/// A session outside its process. See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lent {
+    token: Token,
+    version: Version,
+    used: Time,
+    state: LockedState,
+}
+
+/// An attribute outside its session: one thread at a time uses it, without the session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandedOut {
+    /// Its value.
+    pub value: Option<Value>,
+    /// To how many bytes it may grow without passing a limit, whatever happens to the others. Rule 18.
+    pub bytes_max: u32,
+}
+
+/// The sessions that a step may touch, see [`Process::concerned`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Concerned<'a> {
+    /// No others than these.
+    These(Vec<&'a SessionId>),
+    /// Any.
+    All,
+}
+
+impl Session {
+    /// Whether threads can go in and out and nothing follows from it: nobody waits, nothing is due to the store.
+    fn is_calm(&self) -> bool {
+        let Phase::Held(grant) = &self.phase else {
+            return false;
+        };
+        let stays = grant.lets_in() && grant.recall.is_none() && !grant.give_back;
+        stays
+            && self.version.is_some()
+            && self.state.lock.waiting() == 0
+            && self.poisoned.is_empty()
+            && self.commit.is_none()
+            && self.next_commit.is_empty()
+            && self.early_recall.is_none()
+            && self.returning.is_none()
+            && !self.owes_busy
+    }
+}
+
+impl<H: Hook> Process<H> {
+    /// Takes a session out, to be used without the process. `None` when the process is needed for it: it has no grant, the
+    /// grant is to be given back, a thread waits, a commit is out, the process shuts down.
+    pub fn lend(&mut self, id: &SessionId) -> Option<Lent> {
+        if self.is_closing || !self.sessions.get(id)?.is_calm() {
+            return None;
+        }
+        let Session {
+            phase: Phase::Held(Grant { token, .. }),
+            version: Some(version),
+            used,
+            state,
+            ..
+        } = *self.sessions.remove(id)?
+        else {
+            unreachable!("a calm session is held, in some version");
+        };
+        Some(Lent {
+            token,
+            version,
+            used,
+            state,
+        })
+    }
+
+    /// Puts a session that was lent back as its threads have left it.
+    ///
+    /// # Panics
+    /// When an attribute of it is still handed out, or there is a session of this id.
+    pub fn take_back(&mut self, id: SessionId, lent: Lent) {
+        let is_whole = lent.state.slots.iter().all(|slot| slot.out.is_none());
+        assert!(is_whole, "an attribute of session {id} is handed out");
+        let session = Session {
+            used: lent.used,
+            ..Session::kept(lent.token, lent.version, lent.state)
+        };
+        let earlier = self.sessions.insert(id, Box::new(session));
+        assert!(earlier.is_none(), "the session was lent");
+    }
+
+    /// Which sessions the step `input` at `now` may look at or change. Those among them that are lent have to be taken back
+    /// before it.
+    #[must_use]
+    pub fn concerned<'a>(&self, now: Time, input: &'a Input) -> Concerned<'a> {
+        if self.has_outlived_lease(now) {
+            return Concerned::All;
+        }
+        match input {
+            Input::Connected
+            | Input::Shutdown
+            | Input::Timer(Timer::Lease | Timer::Resend(None)) => Concerned::All,
+            Input::Disconnected | Input::Timer(Timer::KeepAlive) => Concerned::These(Vec::new()),
+            Input::Message { message, .. } => concerned_by(message),
+            Input::Thread { session, .. }
+            | Input::Release(session)
+            | Input::Forget(session)
+            | Input::Timer(
+                Timer::Resend(Some(session)) | Timer::Late(session) | Timer::Wait(session, _),
+            ) => Concerned::These([session].into()),
+        }
+    }
+}
+
+fn concerned_by(message: &ToProcess) -> Concerned<'_> {
+    match message {
+        ToProcess::Welcome { .. }
+        | ToProcess::LeaseEnded
+        | ToProcess::Superseded
+        | ToProcess::Full => Concerned::All,
+        ToProcess::Alive { recalls, .. } => {
+            Concerned::These(recalls.iter().map(|(hold, _)| &hold.session).collect())
+        }
+        ToProcess::Gone {
+            session,
+            renamed: Some(renamed),
+            ..
+        } => Concerned::These([session, &renamed.session].into()),
+        ToProcess::Refused {
+            session,
+            why: Refusal::Deadlock { cycle },
+            ..
+        } => Concerned::These(cycle.iter().chain([session]).collect()),
+        message => Concerned::These(message.session().into_iter().collect()),
+    }
+}
+
+impl Lent {
+    /// The fencing token of the grant. Rule 9.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// When a thread last left.
+    #[must_use]
+    pub fn used(&self) -> Time {
+        self.used
+    }
+
+    /// The attributes that have a value, sorted by name. Those that are handed out are not among them.
+    pub fn attributes(&self) -> impl Iterator<Item = (&AttributeName, &Value)> {
+        let slots = self.state.slots.iter();
+        slots.filter_map(|slot| Some((&slot.name, slot.value.as_ref()?)))
+    }
+
+    /// What `thread`, which has locked it, or anybody else sees in an attribute that is not handed out.
+    #[must_use]
+    pub fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
+        self.state.value(thread, name)
+    }
+
+    /// Who is inside, less those that use what is handed out.
+    #[must_use]
+    pub fn holders(&self) -> &[ThreadClaim] {
+        self.state.lock.holders()
+    }
+
+    /// The names that a thread inside has locked together.
+    #[must_use]
+    pub fn names(&self, claim: &ThreadClaim) -> Names {
+        self.state.names(&claim.wanted)
+    }
+
+    /// Lets `thread` in if nobody is in its way, as a try through the process would. If not, the process has to say what
+    /// happens. Nothing of what it asks for may be handed out.
+    #[must_use = "if it is not let in, the process has to be asked"]
+    pub fn enter(&mut self, thread: ThreadId, names: &Names) -> bool {
+        let claim = ThreadClaim {
+            thread,
+            wanted: self.state.wanted(names),
+            patience: Patience::Try,
+            until: Time::ZERO,
+            written: Vec::new(),
+        };
+        let enters = self.state.lock.fits(&claim);
+        if enters {
+            debug_assert!(!self.has_out(&claim), "what is handed out was not taken in");
+            self.state.lock.hold(claim);
+        } else {
+            self.state.tidy();
+        }
+        enters
+    }
+
+    /// Writes an attribute that `thread` has locked, into its write set. Answers whether it has locked it.
+    ///
+    /// # Errors
+    /// The limit that the session would pass. Rule 18.
+    pub fn write(
+        &mut self,
+        thread: ThreadId,
+        name: &AttributeName,
+        value: Option<&Value>,
+        limits: &Limits,
+    ) -> Result<bool, Limited> {
+        let Some(own) = self.state.claim_of(thread, name) else {
+            return Ok(false);
+        };
+        match self.state.limit_of(own, name, value, limits) {
+            Some(limited) => Err(limited),
+            None => {
+                self.state.write(thread, name, value);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Lets `thread` out; its write set becomes part of the client state if it `keeps` it. Answers whether it was inside
+    /// with just these attributes.
+    #[must_use = "if it was not inside, the process has to be asked"]
+    pub fn leave(&mut self, now: Time, thread: ThreadId, names: &Names, keeps: bool) -> bool {
+        let claim = self.state.leave(thread, names);
+        let has_left = claim.is_some();
+        if let Some(claim) = claim {
+            if keeps {
+                self.state.merge(claim.written);
+            }
+            self.used = now;
+        }
+        self.state.tidy();
+        has_left
+    }
+
+    /// Hands an attribute out to who uses it without the session, one thread at a time. `None` when a thread inside has
+    /// locked it, it is handed out already, or one attribute more would pass a limit.
+    pub fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> Option<HandedOut> {
+        let wanted = self.state.wanted(&Names::One(name.clone()));
+        let slot = self.state.slot(name) as usize;
+        let holders = self.state.lock.holders();
+        let is_locked = holders.iter().any(|claim| claim.wanted.shares(&wanted));
+        let bytes_max = match &self.state.slots[slot] {
+            slot if is_locked || slot.out.is_some() => None,
+            slot => self.state.growth(slot, limits),
+        };
+        let Some(bytes_max) = bytes_max else {
+            self.state.tidy();
+            return None;
+        };
+        let slot = &mut self.state.slots[slot];
+        slot.out = NonZeroU32::new(bytes_max.saturating_add(1));
+        Some(HandedOut {
+            value: slot.value.take(),
+            bytes_max,
+        })
+    }
+
+    /// Takes an attribute in again that was handed out: its value, whether that has changed, when it was last used, and the
+    /// thread that is using it, which is inside from now on.
+    pub fn take_in(
+        &mut self,
+        name: &AttributeName,
+        (value, is_changed): (Option<Value>, bool),
+        used: Time,
+        user: Option<ThreadId>,
+    ) {
+        let slot = self.state.slot(name) as usize;
+        let slot = &mut self.state.slots[slot];
+        debug_assert!(slot.out.is_some(), "{name} was not handed out");
+        slot.out = None;
+        slot.value = value;
+        slot.is_dirty |= is_changed;
+        self.used = self.used.max(used);
+        if let Some(thread) = user {
+            let enters = self.enter(thread, &Names::One(name.clone()));
+            debug_assert!(enters, "{name} was handed out, and others have locked it");
+        } else {
+            self.state.tidy();
+        }
+    }
+
+    fn has_out(&self, claim: &ThreadClaim) -> bool {
+        let mut slots = self.state.slots.iter().zip(0..);
+        slots.any(|(slot, place)| slot.out.is_some() && claim.wanted.has(place))
+    }
+}

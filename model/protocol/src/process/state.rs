@@ -1,0 +1,377 @@
+//! The client state of one session and the threads' locks on it: which attributes there are, who holds and who waits for
+//! which of them, and what those inside have written.
+//!
+//! A write set belongs to the claim of the thread that wrote it, and goes with it: merged into the attributes when the
+//! thread leaves, gone without a trace when the claim is dropped. What the store has to do with any of this is the
+//! business of the [`Session`](super::Session) around it.
+
+use super::Names;
+use crate::attributes::{Change, Delta, Value};
+use crate::config::Limits;
+use crate::id::{AttributeName, ThreadId, Time};
+use crate::lock::{Claim, Lock};
+use crate::message::{Limited, Patience};
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+/// One attribute of the client state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// Its name.
+    pub name: AttributeName,
+    /// Its value, as the last thread that unlocked it left it.
+    pub value: Option<Value>,
+    /// Whether the value has changed since it was last sent to the store.
+    pub is_dirty: bool,
+    /// Whether the value is outside, see [`Lent::hand_out`](super::Lent::hand_out): one more than the bytes it may grow to.
+    pub(crate) out: Option<NonZeroU32>,
+}
+
+/// Attributes by their place among the slots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// All, present and future.
+    All,
+    /// One.
+    One(u32),
+    /// Several, sorted.
+    Many(Vec<u32>),
+}
+
+impl Wanted {
+    /// Whether the attribute at `slot` is among them.
+    #[must_use]
+    pub fn has(&self, slot: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(own) => *own == slot,
+            Self::Many(own) => own.binary_search(&slot).is_ok(),
+        }
+    }
+
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::One(own), other) => other.has(*own),
+            (Self::Many(own), other) => own.iter().any(|slot| other.has(*slot)),
+        }
+    }
+
+    fn make_room(&mut self, at: u32) {
+        let shift = |slot: &mut u32| *slot += u32::from(*slot >= at);
+        match self {
+            Self::All => {}
+            Self::One(slot) => shift(slot),
+            Self::Many(slots) => slots.iter_mut().for_each(shift),
+        }
+    }
+}
+
+/// What a thread inside has written to one attribute and not unlocked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Written {
+    /// The attribute's place among the slots.
+    pub slot: u32,
+    /// Its value; `None` when it is removed.
+    pub value: Option<Value>,
+}
+
+/// A thread that holds attributes or waits for them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadClaim {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// Which attributes.
+    pub wanted: Wanted,
+    /// Whether it waits for other threads.
+    pub patience: Patience,
+    /// When its wait ends.
+    pub until: Time,
+    /// Its part of the write set, sorted by slot. Empty while it waits.
+    pub written: Vec<Written>,
+}
+
+impl ThreadClaim {
+    /// What was written to the attribute at `slot` under this claim.
+    #[must_use]
+    pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
+        let place = self
+            .written
+            .binary_search_by_key(&slot, |written| written.slot);
+        place.ok().map(|place| &self.written[place].value)
+    }
+
+    fn write(&mut self, slot: u32, value: Option<Value>) {
+        let place = self
+            .written
+            .binary_search_by_key(&slot, |written| written.slot);
+        match place {
+            Ok(place) => self.written[place].value = value,
+            Err(place) => self.written.insert(place, Written { slot, value }),
+        }
+    }
+}
+
+impl Claim for ThreadClaim {
+    fn conflicts(&self, other: &Self) -> bool {
+        self.wanted.shares(&other.wanted)
+    }
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct LockedState {
+    /// Sorted by name.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) lock: Lock<ThreadClaim>,
+}
+
+impl LockedState {
+    fn find(&self, name: &AttributeName) -> Result<u32, usize> {
+        self.slots
+            .binary_search_by(|slot| slot.name.cmp(name))
+            .map(place)
+    }
+
+    /// The place of an attribute, which is made when there is none.
+    pub(crate) fn slot(&mut self, name: &AttributeName) -> u32 {
+        self.find(name)
+            .unwrap_or_else(|place| self.make_slot(place, name))
+    }
+
+    #[cold]
+    fn make_slot(&mut self, at: usize, name: &AttributeName) -> u32 {
+        self.slots.insert(
+            at,
+            Slot {
+                name: name.clone(),
+                value: None,
+                is_dirty: false,
+                out: None,
+            },
+        );
+        let at = place(at);
+        let (holders, waiters) = self.lock.parts_mut();
+        for claim in holders.iter_mut().chain(waiters) {
+            claim.wanted.make_room(at);
+            for written in &mut claim.written {
+                written.slot += u32::from(written.slot >= at);
+            }
+        }
+        at
+    }
+
+    /// The attributes of `names`, by place.
+    pub(crate) fn wanted(&mut self, names: &Names) -> Wanted {
+        match names {
+            Names::All => Wanted::All,
+            Names::One(name) => Wanted::One(self.slot(name)),
+            Names::Many(names) => {
+                // First all, since making one moves the others.
+                for name in names {
+                    self.slot(name);
+                }
+                let mut slots: Vec<u32> = names.iter().map(|name| self.slot(name)).collect();
+                slots.sort_unstable();
+                slots.dedup();
+                if let [slot] = slots[..] {
+                    Wanted::One(slot)
+                } else {
+                    Wanted::Many(slots)
+                }
+            }
+        }
+    }
+
+    /// The names of `wanted`.
+    pub(crate) fn names(&self, wanted: &Wanted) -> Names {
+        let name = |slot: &u32| self.slots[*slot as usize].name.clone();
+        match wanted {
+            Wanted::All => Names::All,
+            Wanted::One(slot) => Names::One(name(slot)),
+            Wanted::Many(slots) => Names::Many(slots.iter().map(name).collect()),
+        }
+    }
+
+    /// Whether an attribute is among those that `claim` wants.
+    pub(crate) fn claims(&self, claim: &ThreadClaim, name: &AttributeName) -> bool {
+        match self.find(name) {
+            Ok(slot) => claim.wanted.has(slot),
+            Err(_) => claim.wanted == Wanted::All,
+        }
+    }
+
+    /// The claim under which `thread` has locked an attribute.
+    pub(crate) fn claim_of(&self, thread: ThreadId, name: &AttributeName) -> Option<&ThreadClaim> {
+        let mut own = self.claims_of(thread);
+        own.find(|claim| self.claims(claim, name))
+    }
+
+    /// The claims under which `thread` is inside.
+    pub(crate) fn claims_of(&self, thread: ThreadId) -> impl Iterator<Item = &ThreadClaim> {
+        let holders = self.lock.holders().iter();
+        holders.filter(move |claim| claim.thread == thread)
+    }
+
+    /// Whether `thread` holds any attribute.
+    pub(crate) fn is_inside(&self, thread: ThreadId) -> bool {
+        self.claims_of(thread).next().is_some()
+    }
+
+    /// What `thread`, which has locked it, or anybody else sees in an attribute.
+    pub(crate) fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
+        let slot = self.find(name).ok()?;
+        let own = self.claim_of(thread, name);
+        own.and_then(|claim| claim.written(slot))
+            .unwrap_or(&self.slots[slot as usize].value)
+            .as_ref()
+    }
+
+    /// Takes a write of `thread` to an attribute that it has locked.
+    pub(crate) fn write(&mut self, thread: ThreadId, name: &AttributeName, value: Option<&Value>) {
+        let slot = self.slot(name);
+        let mut holders = self.lock.holders_mut();
+        let own = holders.find(|claim| claim.thread == thread && claim.wanted.has(slot));
+        if let Some(own) = own {
+            own.write(slot, value.cloned());
+        }
+    }
+
+    /// Takes out the claim of `thread` to just these attributes.
+    pub(crate) fn leave(&mut self, thread: ThreadId, names: &Names) -> Option<ThreadClaim> {
+        let wanted = self.wanted(names);
+        self.lock
+            .remove_holder(|claim| claim.thread == thread && claim.wanted == wanted)
+    }
+
+    /// Which limit a write under the claim `own` would pass. Rule 18.
+    pub(crate) fn limit_of(
+        &self,
+        own: &ThreadClaim,
+        name: &AttributeName,
+        value: Option<&Value>,
+        limits: &Limits,
+    ) -> Option<Limited> {
+        let value = value?;
+        let others = self.size_of_others(name, |slot| own.wanted.has(slot));
+        let (count, bytes) = (others.0 + 1, others.1 + name.as_bytes().len() + value.len());
+        if value.len() > limits.attribute_bytes_max {
+            Some(Limited::AttributeBytes)
+        } else if count > limits.attributes_max {
+            Some(Limited::Attributes)
+        } else {
+            (bytes > limits.session_bytes_max).then_some(Limited::SessionBytes)
+        }
+    }
+
+    /// To how many bytes the attribute in `slot`, which nobody has locked, may grow whatever happens to the others; twice
+    /// its size and a little more is enough. `None` when it has no value and there may not be one more.
+    pub(crate) fn growth(&self, slot: &Slot, limits: &Limits) -> Option<u32> {
+        let length = slot.value.as_ref().map(Value::len);
+        let (count, bytes) = self.size_of_others(&slot.name, |_| false);
+        let left = limits
+            .session_bytes_max
+            .saturating_sub(bytes + slot.name.as_bytes().len())
+            .min(limits.attribute_bytes_max);
+        let enough = length.unwrap_or(0).saturating_mul(2).saturating_add(64);
+        // Of what is left, a part stays for others.
+        let wished = enough.min(left / 2);
+        match length {
+            Some(length) => u32::try_from(wished.max(length)).ok(),
+            None if count < limits.attributes_max => u32::try_from(wished).ok(),
+            None => None,
+        }
+    }
+
+    /// How many other attributes than `name` have a value, and the bytes of their names and values, at most: what is locked
+    /// together (`is_own`) is unlocked or discarded together; of what others have written, each may come or not.
+    fn size_of_others(&self, name: &AttributeName, is_own: impl Fn(u32) -> bool) -> (usize, usize) {
+        let length = |value: &Option<Value>| value.as_ref().map(Value::len);
+        let written = |place| {
+            let mut holders = self.lock.holders().iter();
+            holders.find_map(|claim| claim.written(place))
+        };
+        let others = self.slots.iter().zip(0..);
+        let sizes = others.filter_map(|(slot, place)| {
+            let bytes = match (slot.out, written(place)) {
+                _ if slot.name == *name => None,
+                (Some(out), _) => Some(out.get() as usize - 1),
+                (None, None) => length(&slot.value),
+                (None, Some(written)) if is_own(place) => length(written),
+                (None, Some(written)) => length(written).max(length(&slot.value)),
+            }?;
+            Some(slot.name.as_bytes().len() + bytes)
+        });
+        sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+    }
+
+    /// Takes a part of a write set into the client state.
+    pub(crate) fn merge(&mut self, written: Vec<Written>) {
+        for Written { slot, value } in written {
+            let slot = &mut self.slots[slot as usize];
+            slot.is_dirty |= value != slot.value;
+            slot.value = value;
+        }
+    }
+
+    /// Takes what those inside for whom `is_meant` have written into the client state; they stay inside.
+    pub(crate) fn merge_of(&mut self, is_meant: impl Fn(ThreadId) -> bool) {
+        let meant = self
+            .lock
+            .holders_mut()
+            .filter(|claim| is_meant(claim.thread));
+        let written: Vec<Written> = meant
+            .flat_map(|claim| core::mem::take(&mut claim.written))
+            .collect();
+        self.merge(written);
+    }
+
+    /// Whether something has changed since it was last sent to the store.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.slots.iter().any(|slot| slot.is_dirty)
+    }
+
+    /// The changes since they were last sent.
+    pub(crate) fn take_dirty(&mut self) -> Delta {
+        let dirty = self.slots.iter_mut().filter(|slot| slot.is_dirty);
+        dirty
+            .map(|slot| {
+                slot.is_dirty = false;
+                Change {
+                    name: slot.name.clone(),
+                    value: slot.value.clone(),
+                }
+            })
+            .collect()
+    }
+
+    /// Takes over what came from the store.
+    pub(crate) fn apply(&mut self, delta: &Delta) {
+        for change in delta.changes() {
+            let slot = self.slot(&change.name) as usize;
+            self.slots[slot].value = change.value.clone();
+            self.slots[slot].is_dirty = false;
+        }
+    }
+
+    /// Forgets all values; who holds and who waits stays.
+    pub(crate) fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.value = None;
+            slot.is_dirty = false;
+        }
+        self.tidy();
+    }
+
+    /// Forgets attributes that have no value and that nobody wants.
+    pub(crate) fn tidy(&mut self) {
+        if self.lock.is_free() {
+            self.slots
+                .retain(|slot| slot.value.is_some() || slot.is_dirty || slot.out.is_some());
+        }
+    }
+}
+
+fn place(place: usize) -> u32 {
+    u32::try_from(place).expect("fewer than 2^32 slots")
+}
