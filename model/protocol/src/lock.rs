@@ -139,6 +139,12 @@ impl<C: Claim> Lock<C> {
         Some(self.holders.remove(place))
     }
 
+    /// Gives memory back that is not needed now.
+    pub fn shrink(&mut self) {
+        self.holders.shrink_to_fit();
+        self.waiters.shrink_to_fit();
+    }
+
     /// Takes out all holders.
     pub fn remove_holders(&mut self) -> Vec<C> {
         core::mem::take(&mut self.holders)

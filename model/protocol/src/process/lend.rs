@@ -300,6 +300,11 @@ impl Lent {
         }
     }
 
+    /// Gives memory back that it does not need now.
+    pub fn shrink(&mut self) {
+        self.state.shrink();
+    }
+
     fn has_out(&self, claim: &ThreadClaim) -> bool {
         let mut slots = self.state.slots.iter().zip(0..);
         slots.any(|(slot, place)| slot.out.is_some() && claim.wanted.has(place))

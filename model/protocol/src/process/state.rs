@@ -370,6 +370,12 @@ impl LockedState {
                 .retain(|slot| slot.value.is_some() || slot.is_dirty || slot.out.is_some());
         }
     }
+
+    /// Gives memory back that is not needed now.
+    pub(crate) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+        self.lock.shrink();
+    }
 }
 
 fn place(place: usize) -> u32 {

@@ -1,0 +1,282 @@
+//! What the manager keeps of one session: a small lock, behind it the session while it is lent, and the cells of the
+//! attributes that are handed out further.
+//!
+//! The lock orders everything but what happens in open cells. Whoever changes a closed cell holds it: that is what the
+//! `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
+#![allow(unsafe_code)]
+
+use crate::cell::{Cell, Cells, Closed, Entrance, Held, Terms};
+use crate::fault::{self, Fault};
+use crate::snapshot::Discard;
+use crate::sync::{Mutex, MutexGuard, lock};
+use tenure_protocol::attributes::Value;
+use tenure_protocol::process::{Lent, Names};
+use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: SessionId,
+    state: Mutex<State>,
+    cells: Cells,
+}
+
+/// What stands behind the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The session; `None` while the process has it, or does not know it.
+    pub(crate) lent: Option<Lent>,
+    /// The guards that are not in a cell.
+    pub(crate) inside: Vec<Inside>,
+    /// The last write set that was discarded.
+    pub(crate) discard: Option<Box<Discard>>,
+}
+
+/// A guard that is not in a cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Inside {
+    pub(crate) names: Names,
+    pub(crate) entrance: Entrance,
+}
+
+/// How a thread went in without the process.
+#[derive(Debug)]
+pub(crate) enum Entered<'e> {
+    /// Into the attribute's cell.
+    Cell(Held<'e>),
+    /// Into the session.
+    Session(Granted),
+}
+
+/// Attributes that were locked together: the token, and those that have a value.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) token: tenure_protocol::Token,
+    pub(crate) values: Vec<(AttributeName, Value)>,
+}
+
+/// An entry whose lock is held.
+#[derive(Debug)]
+pub(crate) struct Locked<'e> {
+    cells: &'e Cells,
+    pub(crate) state: MutexGuard<'e, State>,
+}
+
+impl Entry {
+    pub(crate) fn new(id: SessionId) -> Self {
+        Self {
+            id,
+            state: Mutex::new(State {
+                lent: None,
+                inside: Vec::new(),
+                discard: None,
+            }),
+            cells: Cells::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked {
+            cells: &self.cells,
+            state: lock(&self.state),
+        }
+    }
+
+    /// Goes into an open cell.
+    #[inline]
+    pub(crate) fn enter_cell(&self, name: &[u8], entrance: Entrance) -> Option<Held<'_>> {
+        self.cells.get(name)?.enter(entrance)
+    }
+
+    /// Who is inside by way of cells.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&AttributeName, Entrance)> {
+        let cells = self.cells.iter();
+        cells.filter_map(|(name, cell)| Some((name, cell.inside()?)))
+    }
+
+    /// Gives the memory of the cells back, which nobody can reach.
+    pub(crate) fn fold(&mut self) {
+        let mut own = self.lock();
+        own.close_all();
+        own.state.inside.shrink_to_fit();
+        if let Some(lent) = &mut own.state.lent {
+            lent.shrink();
+        }
+        drop(own);
+        self.cells = Cells::new();
+    }
+
+    /// The attribute of a cell of this session.
+    pub(crate) fn name_of(&self, held: &Held<'_>) -> &AttributeName {
+        let mut cells = self.cells.iter();
+        let (name, _) = cells
+            .find(|(_, cell)| held.is_in(cell))
+            .expect("a cell of this session");
+        name
+    }
+
+    pub(crate) fn has_cells(&self) -> bool {
+        !self.cells.is_empty()
+    }
+}
+
+impl<'e> Locked<'e> {
+    /// Lets a thread go into one attribute, if the session is lent and nobody is in its way.
+    pub(crate) fn enter_one(
+        &mut self,
+        name: &AttributeName,
+        entrance: Entrance,
+        limits: &Limits,
+    ) -> Option<Entered<'e>> {
+        let lent = self.state.lent.as_mut()?;
+        // SAFETY: the lock of the cells' session is held.
+        let cell = unsafe { self.cells.get_or_make(name) };
+        if cell.is_open() {
+            return cell.enter(entrance).map(Entered::Cell);
+        }
+        if cell.is_idle()
+            && let Some(out) = lent.hand_out(name, limits)
+        {
+            let terms = Terms {
+                token: lent.token(),
+                bytes_max: out.bytes_max,
+            };
+            // SAFETY: the lock is held; the cell is closed and idle.
+            return Some(Entered::Cell(unsafe {
+                cell.open(out.value, terms, entrance)
+            }));
+        }
+        self.enter_session(&Names::One(name.clone()), entrance)
+            .map(Entered::Session)
+    }
+
+    /// Lets a thread go into several attributes or all, as [`Locked::enter_one`].
+    pub(crate) fn enter_session(&mut self, names: &Names, entrance: Entrance) -> Option<Granted> {
+        self.state.lent.as_ref()?;
+        match names {
+            Names::All => self.close_all(),
+            Names::One(name) => self.close(name),
+            Names::Many(names) => names.iter().for_each(|name| self.close(name)),
+        }
+        let state = &mut *self.state;
+        let lent = state.lent.as_mut()?;
+        if !lent.enter(entrance.thread, names) {
+            return None;
+        }
+        let names = names.clone();
+        let values = lent.attributes().filter(|(name, _)| has(&names, name));
+        let values = values.map(|(name, value)| (name.clone(), value.clone()));
+        let granted = Granted {
+            token: lent.token(),
+            values: values.collect(),
+        };
+        state.inside.push(Inside { names, entrance });
+        Some(granted)
+    }
+
+    pub(crate) fn close(&mut self, name: &AttributeName) {
+        if let Some(cell) = self.cells.get(name.as_bytes()) {
+            self.close_cell(name, cell);
+        }
+    }
+
+    /// Takes all attributes back that are handed out.
+    pub(crate) fn close_all(&mut self) {
+        let cells = self.cells;
+        for (name, cell) in cells.iter() {
+            self.close_cell(name, cell);
+        }
+    }
+
+    fn close_cell(&mut self, name: &AttributeName, cell: &Cell) {
+        // SAFETY: the lock of the cell's session is held.
+        let Some(closed) = (unsafe { cell.close() }) else {
+            return;
+        };
+        let Closed {
+            value,
+            is_changed,
+            at,
+            user,
+        } = closed;
+        let lent = self.state.lent.as_mut();
+        let lent = lent.expect("a session with an open cell is lent");
+        lent.take_in(name, (value, is_changed), at, user);
+    }
+
+    /// Takes the session out, whole, for the process.
+    pub(crate) fn take(&mut self) -> Option<Lent> {
+        if !fault::is_made(Fault::TakesBackOpen) {
+            self.close_all();
+        }
+        self.state.lent.take()
+    }
+
+    /// How many guards of `thread` are in the session by this count: those in closed cells among them.
+    pub(crate) fn guards_of(&self, thread: ThreadId) -> usize {
+        let others = self.state.inside.iter();
+        let others = others.filter(|inside| inside.entrance.thread == thread);
+        let cells = self.cells.iter();
+        let cells = cells.filter(|(_, cell)| cell.inside().is_some_and(|own| own.thread == thread));
+        others.count() + cells.count()
+    }
+
+    /// A guard has left that was in no cell.
+    pub(crate) fn forget(&mut self, thread: ThreadId, names: &Names) -> Option<Inside> {
+        let mut inside = self.state.inside.iter();
+        let place = inside.position(|own| own.entrance.thread == thread && own.names == *names);
+        place.map(|place| self.state.inside.swap_remove(place))
+    }
+
+    /// A guard has left the session by way of it: so it leaves its cell.
+    pub(crate) fn let_go(&self, held: Held<'_>) {
+        // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
+        unsafe { held.let_go() };
+    }
+
+    /// What was written in a closed cell is in the session now.
+    pub(crate) fn rebase(&self, held: &mut Held<'_>) {
+        // SAFETY: the lock is held, and the caller has closed the cell.
+        unsafe { held.rebase() };
+    }
+
+    /// Where `thread` has locked one of `names`.
+    pub(crate) fn place_of(&self, thread: ThreadId, names: &Names) -> Option<Entrance> {
+        let others = self.state.inside.iter();
+        let others = others.map(|inside| (&inside.names, inside.entrance));
+        let mut others = others.filter(|(own, _)| shares(own, names));
+        let other = others.find(|(_, entrance)| entrance.thread == thread);
+        let mut cells = self.cells.iter().filter(|(name, _)| has(names, name));
+        let cell = || cells.find_map(|(_, cell)| cell.inside().filter(|own| own.thread == thread));
+        other.map(|(_, entrance)| entrance).or_else(cell)
+    }
+
+    /// When a thread last left, if the session is lent.
+    pub(crate) fn used(&self) -> Option<Time> {
+        let lent = self.state.lent.as_ref()?;
+        let cells = self.cells.iter().filter(|(_, cell)| cell.is_open());
+        Some(cells.fold(lent.used(), |used, (_, cell)| used.max(cell.at())))
+    }
+
+    /// Whether any thread is inside.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.state.inside.is_empty() || self.cells.iter().any(|(_, cell)| cell.inside().is_some())
+    }
+}
+
+/// Whether an attribute is among `names`.
+pub(crate) fn has(names: &Names, name: &AttributeName) -> bool {
+    match names {
+        Names::All => true,
+        Names::One(own) => own == name,
+        Names::Many(own) => own.contains(name),
+    }
+}
+
+fn shares(one: &Names, two: &Names) -> bool {
+    match (one, two) {
+        (Names::All, _) | (_, Names::All) => true,
+        (Names::One(own), other) | (other, Names::One(own)) => has(other, own),
+        (Names::Many(own), other) => own.iter().any(|name| has(other, name)),
+    }
+}

@@ -1,0 +1,402 @@
+//! What a thread has while one attribute is locked.
+
+use crate::cell::Entrance;
+use crate::cell::Held;
+use crate::entry::{Entry, Granted};
+use crate::error::Error;
+use crate::fault::{self, Fault};
+use crate::hub::Hub;
+use crate::session::Session;
+use crate::snapshot::{Discard, Discarded};
+use crate::sync::Arc;
+use crate::wait::{Outcome, Wait, block_on};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::thread::panicking;
+use std::time::Duration;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::process::{Call, Names};
+use tenure_protocol::{AttributeName, ThreadId, Token, Version};
+
+/// One attribute, locked. Dropping it unlocks; what was written is then what the next thread sees, unless this one panics.
+///
+/// It may go to another OS thread, and still belongs to who locked it: that one cannot lock the attribute again before.
+#[derive(Debug)]
+#[must_use = "dropping it unlocks at once"]
+pub struct Guard<'s> {
+    session: &'s Session,
+    access: Access<'s>,
+    /// Whether the thread was unwinding when it locked: then that says nothing about what it does under the lock.
+    was_panicking: bool,
+}
+
+#[derive(Debug)]
+enum Access<'s> {
+    /// The attribute is handed out.
+    Cell(Held<'s>),
+    /// It is not.
+    Session(Box<Own>),
+    /// It was left.
+    Left,
+}
+
+#[derive(Debug)]
+struct Own {
+    name: AttributeName,
+    thread: ThreadId,
+    token: Token,
+    value: Option<Value>,
+    is_written: bool,
+}
+
+impl<'s> Guard<'s> {
+    #[inline]
+    pub(crate) fn in_cell(session: &'s Session, held: Held<'s>) -> Self {
+        Self {
+            session,
+            access: Access::Cell(held),
+            was_panicking: panicking(),
+        }
+    }
+
+    pub(crate) fn in_session(
+        session: &'s Session,
+        name: AttributeName,
+        thread: ThreadId,
+        granted: Granted,
+    ) -> Self {
+        let own = Own {
+            name,
+            thread,
+            token: granted.token,
+            value: granted.values.into_iter().next().map(|(_, value)| value),
+            is_written: false,
+        };
+        Self {
+            session,
+            access: Access::Session(Box::new(own)),
+            was_panicking: panicking(),
+        }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &'s Session {
+        self.session
+    }
+
+    /// Whose it is: for [`Lock::beside`](crate::Lock::beside).
+    #[must_use]
+    pub fn thread(&self) -> ThreadId {
+        match &self.access {
+            Access::Cell(held) => held.thread(),
+            Access::Session(own) => own.thread,
+            Access::Left => unreachable!("a guard that was left is gone"),
+        }
+    }
+
+    /// The attribute's value, in place; `None` when it does not exist.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.access {
+            Access::Cell(held) => held.bytes(),
+            Access::Session(own) => own.value.as_deref(),
+            Access::Left => None,
+        }
+    }
+
+    /// Replaces the value; nothing is copied.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the attribute or the session would be too large; the value stays as it was.
+    /// [`Error::Poisoned`] when the grant was lost, if that is known already.
+    pub fn set(&mut self, value: impl Into<Value>) -> Result<(), Error> {
+        self.write(Some(value.into()))
+    }
+
+    /// Removes the attribute.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when the grant was lost, if that is known already.
+    pub fn remove(&mut self) -> Result<(), Error> {
+        self.write(None)
+    }
+
+    fn write(&mut self, value: Option<Value>) -> Result<(), Error> {
+        let Session { hub, entry } = self.session;
+        match &mut self.access {
+            Access::Cell(held) => {
+                let length = value.as_ref().map_or(0, Value::len);
+                if length > held.terms().bytes_max as usize {
+                    let name = entry.name_of(held);
+                    hub.write(entry, held.thread(), name, value.as_ref(), Some(held))?;
+                }
+                held.set(value);
+            }
+            Access::Session(own) => {
+                hub.write(entry, own.thread, &own.name, value.as_ref(), None)?;
+                own.value = value;
+                own.is_written = true;
+            }
+            Access::Left => {}
+        }
+        Ok(())
+    }
+
+    /// Changes the value in place; an attribute that does not exist begins empty. The first change under a guard copies the
+    /// value once, into memory that is kept for it: what a panic or a lost grant discards must leave no trace.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the attribute or the session would be too large; the value is then what the session last
+    /// accepted of this guard. [`Error::Poisoned`] when the grant was lost, if that is known already.
+    #[inline]
+    pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
+        let bytes_max = match &self.access {
+            Access::Cell(held) => held.terms().bytes_max as usize,
+            _ => return self.edit_copy(change),
+        };
+        let Access::Cell(held) = &mut self.access else {
+            unreachable!("just seen")
+        };
+        let (result, length) = held.edit(|bytes| (change(bytes), bytes.len()));
+        if length > bytes_max {
+            self.accept_growth()?;
+        }
+        Ok(result)
+    }
+
+    /// Asks whether the value that is written may be as large as it is.
+    #[cold]
+    fn accept_growth(&mut self) -> Result<(), Error> {
+        let Session { hub, entry } = self.session;
+        let Access::Cell(held) = &mut self.access else {
+            return Ok(());
+        };
+        let (name, thread) = (entry.name_of(held), held.thread());
+        let value = held.written().flatten();
+        let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
+        match &result {
+            Err(Error::Poisoned(..)) => held.undo(),
+            Err(_) => held.set(hub.value(entry, thread, name)),
+            Ok(()) => {}
+        }
+        result
+    }
+
+    fn edit_copy<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
+        let mut bytes = self.bytes().unwrap_or_default().to_vec();
+        let result = change(&mut bytes);
+        self.write(Some(bytes.into()))?;
+        Ok(result)
+    }
+
+    /// The fencing token of the grant, for resources outside. Rule 9.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        match &self.access {
+            Access::Cell(held) => held.terms().token,
+            Access::Session(own) => own.token,
+            Access::Left => Token::default(),
+        }
+    }
+
+    /// Whether the store has asked for the session, so that this thread should hurry. A load, unless it has.
+    #[must_use]
+    pub fn recalled(&self) -> bool {
+        let Session { hub, entry } = self.session;
+        match &self.access {
+            Access::Cell(held) => held.is_closed() && hub.is_recalled(entry),
+            _ => hub.is_recalled(entry),
+        }
+    }
+
+    /// Whether the grant still stands, by the clock, which is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when it was lost: whatever this guard writes is discarded.
+    pub fn check(&self) -> Result<(), Error> {
+        let Session { hub, entry } = self.session;
+        hub.check(
+            entry,
+            self.thread(),
+            matches!(&self.access, Access::Cell(held) if !held.is_closed()),
+        )
+    }
+
+    /// Makes what this thread has written to the session durable, and keeps the lock. To be awaited, or waited for.
+    pub fn commit(&mut self) -> Commit<'_, 's> {
+        let writes = match &self.access {
+            Access::Cell(held) => held
+                .written()
+                .map(|value| (self.session.entry.name_of(held).clone(), value)),
+            _ => None,
+        };
+        let thread = self.thread();
+        let held = match &mut self.access {
+            Access::Cell(held) => Some(held),
+            Access::Session(own) => {
+                own.is_written = false;
+                None
+            }
+            Access::Left => None,
+        };
+        Commit {
+            hub: &self.session.hub,
+            entry: &self.session.entry,
+            thread,
+            writes,
+            cell: held,
+            wait: None,
+        }
+    }
+
+    /// Unlocks, and says whether that was in time.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when the grant was lost: what was written is discarded.
+    pub fn unlock(mut self) -> Result<(), Error> {
+        self.leave(true)
+    }
+
+    /// Discards what was written, and unlocks.
+    pub fn discard(mut self) {
+        // A lost grant has discarded it already.
+        let _ = self.leave(false);
+    }
+
+    /// Who has written, and where it locked.
+    #[cold]
+    fn written(&self) -> Option<Entrance> {
+        let entry = &self.session.entry;
+        match &self.access {
+            Access::Cell(held) if held.is_written() => held.inside(),
+            Access::Session(own) if own.is_written => {
+                let names = Names::One(own.name.clone());
+                entry.lock().place_of(own.thread, &names)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn leave(&mut self, keeps: bool) -> Result<(), Error> {
+        let Session { hub, entry } = self.session;
+        match std::mem::replace(&mut self.access, Access::Left) {
+            Access::Cell(held) => match held.leave(keeps, hub.clock.coarse()) {
+                Ok(()) => Ok(()),
+                Err(held) => leave_closed(self.session, held, keeps),
+            },
+            Access::Session(own) => {
+                hub.leave(entry, own.thread, &Names::One(own.name), keeps, None)
+            }
+            Access::Left => Ok(()),
+        }
+    }
+}
+
+#[cold]
+fn leave_closed(session: &Session, held: Held<'_>, keeps: bool) -> Result<(), Error> {
+    let Session { hub, entry } = session;
+    let names = Names::One(entry.name_of(&held).clone());
+    hub.leave(entry, held.thread(), &names, keeps, Some(held))
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if matches!(self.access, Access::Left) {
+            return;
+        }
+        let panics = panicking() && !self.was_panicking;
+        let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
+        let panicked = if panics { self.written() } else { None };
+        // A lost grant is reported where it was noticed.
+        if self.leave(keeps).is_ok()
+            && let Some(entrance) = panicked
+        {
+            note_panic(self.session, entrance);
+        }
+    }
+}
+
+#[cold]
+pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
+    let discard = Discard {
+        session: session.entry.id.clone(),
+        thread: entrance.thread,
+        place: Some(entrance.place),
+        why: Discarded::Panic,
+    };
+    session.hub.discarded(&session.entry, discard);
+}
+
+/// Making writes durable, from [`Guard::commit`] or [`GuardSet::commit`](crate::GuardSet::commit). When it is dropped early
+/// the writes stay in the session, and become durable when the grant is given back.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited or waited for"]
+pub struct Commit<'g, 's> {
+    pub(crate) hub: &'g Hub,
+    pub(crate) entry: &'g Arc<Entry>,
+    pub(crate) thread: ThreadId,
+    /// What stands in a cell, and has to go to the session first.
+    pub(crate) writes: Option<(AttributeName, Option<Value>)>,
+    /// That cell: afterwards the thread sees there what it has committed.
+    pub(crate) cell: Option<&'g mut Held<'s>>,
+    pub(crate) wait: Option<Arc<Wait>>,
+}
+
+impl Commit<'_, '_> {
+    /// Blocks this OS thread until the writes are durable; answers the version that has them.
+    ///
+    /// # Errors
+    /// As the future's: [`Error::Poisoned`] when the grant was lost first; then the writes may or may not be durable.
+    pub fn wait(self) -> Result<Version, Error> {
+        let own = std::cell::RefCell::new(self);
+        block_on(
+            |context| Pin::new(&mut *own.borrow_mut()).poll(context),
+            || Duration::MAX,
+        )
+    }
+}
+
+impl Future for Commit<'_, '_> {
+    type Output = Result<Version, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.wait.is_none() {
+            let writes = self.writes.take();
+            let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
+            match self
+                .hub
+                .ask_to(self.entry, self.thread, writes, &Call::Commit)
+            {
+                Ok(wait) => self.wait = Some(wait),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            let Self { entry, cell, .. } = &mut *self;
+            if let Some(held) = cell {
+                entry.lock().rebase(held);
+            }
+        }
+        let wait = self.wait.as_ref().expect("just asked");
+        let Poll::Ready(outcome) = wait.poll(context) else {
+            return Poll::Pending;
+        };
+        self.wait = None;
+        Poll::Ready(match outcome {
+            Outcome::Committed(version) => Ok(version),
+            Outcome::Failed(error) => Err(error),
+            _ => unreachable!("a commit is answered by a version or a refusal"),
+        })
+    }
+}
+
+impl Drop for Commit<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(wait) = &self.wait {
+            self.hub.forget_wait(self.entry, self.thread, wait);
+        }
+    }
+}

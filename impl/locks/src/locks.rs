@@ -1,0 +1,188 @@
+//! The manager itself: sessions for threads, and one side for the driver that connects it to a store.
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::session::Session;
+use crate::snapshot::Busy;
+use crate::sync::Arc;
+use crate::wait::block_on;
+use std::future::{Future, poll_fn};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tenure_protocol::process::Input;
+use tenure_protocol::{Incarnation, Link, ProcessSettings, SessionId, Time, ToProcess};
+
+/// All locks of one process. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Locks {
+    hub: Arc<Hub>,
+}
+
+impl Locks {
+    /// Those of a process that starts. `incarnation` is larger than that of any earlier start under the same name (rule 10).
+    #[must_use]
+    pub fn new(settings: ProcessSettings, incarnation: Incarnation) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(settings, incarnation, Clock::system())),
+        }
+    }
+
+    /// As [`Locks::new`], with a clock that stands until [`Locks::set_time`] moves it: for tests and simulations.
+    #[must_use]
+    pub fn with_manual_clock(settings: ProcessSettings, incarnation: Incarnation) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(settings, incarnation, Clock::manual())),
+        }
+    }
+
+    /// A handle to a session, whether or not there is one.
+    #[inline]
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Session {
+        Session {
+            hub: Arc::clone(&self.hub),
+            entry: self.hub.map.get_or_make(id),
+        }
+    }
+
+    /// The sessions that threads use or wait for. Looks at all that are known, at each for a moment: whoever takes an
+    /// attribute that is handed out does not notice.
+    #[must_use]
+    pub fn busy(&self) -> Vec<Busy> {
+        let entries = self.hub.map.all();
+        let busy = entries.iter().map(|entry| self.hub.busy(entry));
+        busy.filter(|busy| !busy.holders.is_empty() || !busy.waiters.is_empty())
+            .collect()
+    }
+
+    /// The time on the manager's clock, in milliseconds since it was made.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.hub.clock.now()
+    }
+}
+
+/// The driver's side: what goes in. What comes out is an [`Event`].
+impl Locks {
+    /// There is a connection to the store.
+    pub fn connected(&self) {
+        self.take(Input::Connected);
+    }
+
+    /// The connection was lost. Frees nothing (rule 10).
+    pub fn disconnected(&self) {
+        self.take(Input::Disconnected);
+    }
+
+    /// A message arrived from the store on the connection `link`: granted, recalled, revoked, the lease's end.
+    pub fn message(&self, link: Link, message: ToProcess) {
+        self.take(Input::Message { link, message });
+    }
+
+    /// Gives the session's grant back if no thread is inside. Rule 4.
+    pub fn release(&self, session: &SessionId) {
+        self.take(Input::Release(session.clone()));
+    }
+
+    /// Drops what is kept of a session that is not held.
+    pub fn forget(&self, session: &SessionId) {
+        self.take(Input::Forget(session.clone()));
+    }
+
+    /// Stops: lets nobody in, releases everything as it becomes idle, says goodbye.
+    pub fn shutdown(&self) {
+        self.take(Input::Shutdown);
+    }
+
+    /// Does what is due. To be called by [`Locks::next_deadline`], and about every 100 ms while threads are at work: times
+    /// that people look at are as fine as this.
+    pub fn tick(&self) {
+        let now = self.hub.clock.now();
+        loop {
+            let mut step = self.hub.step();
+            let mut due: Vec<_> = step.machine.process.timers().collect();
+            due.retain(|(due, _)| *due <= now);
+            due.sort();
+            let is_done = due.is_empty();
+            for (_, timer) in due {
+                step.run(Input::Timer(timer));
+            }
+            step.finish();
+            if is_done {
+                return;
+            }
+        }
+    }
+
+    /// When [`Locks::tick`] is to be called; `None` when nothing waits.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.hub.machine().process.next_deadline()
+    }
+
+    /// Moves a manual clock; it never goes back.
+    pub fn set_time(&self, now: Time) {
+        self.hub.clock.set(now);
+    }
+
+    /// Tells of each session that nobody has used for `unused_ms` milliseconds ([`Event::Idle`]), gives back memory that only
+    /// sessions in use need, and forgets those of which nothing is known. Looks at all, a shard at a time.
+    pub fn sweep(&self, unused_ms: u64) {
+        self.hub.sweep(unused_ms);
+    }
+
+    /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.hub.machine().process.has_left()
+    }
+
+    /// When the lease ends, on the manager's clock and less the margin; `None` when there is none.
+    #[must_use]
+    pub fn lease(&self) -> Option<Time> {
+        self.hub.machine().process.lease()
+    }
+
+    /// The next event, if there is one.
+    #[must_use]
+    pub fn try_event(&self) -> Option<Event> {
+        self.hub.machine().events.pop_front()
+    }
+
+    /// The next event. One driver at a time: the waker of the last call counts.
+    pub fn poll_event(&self, context: &Context<'_>) -> Poll<Event> {
+        let mut machine = self.hub.machine();
+        if let Some(event) = machine.events.pop_front() {
+            return Poll::Ready(event);
+        }
+        machine.driver = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next event.
+    pub fn event(&self) -> impl Future<Output = Event> + '_ {
+        poll_fn(|context| self.poll_event(context))
+    }
+
+    /// The next event, or `None` when none comes within `limit`. Blocks this OS thread.
+    #[must_use]
+    pub fn wait_event(&self, limit: Duration) -> Option<Event> {
+        let until = std::time::Instant::now() + limit.min(Duration::from_secs(1 << 30));
+        let left = || until.saturating_duration_since(std::time::Instant::now());
+        block_on(
+            |context| match self.poll_event(context) {
+                Poll::Pending if !left().is_zero() => Poll::Pending,
+                Poll::Pending => Poll::Ready(None),
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+            },
+            left,
+        )
+    }
+
+    fn take(&self, input: Input) {
+        let mut step = self.hub.step();
+        step.run(input);
+        step.finish();
+    }
+}

@@ -1,0 +1,341 @@
+//! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
+
+use crate::cell::Entrance;
+use crate::entry::{Entered, Granted};
+use crate::error::Error;
+use crate::guard::Guard;
+use crate::hub::Asked;
+use crate::session::Session;
+use crate::set::GuardSet;
+use crate::sync::Arc;
+use crate::thread;
+use crate::wait::{Outcome, Wait, block_on};
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tenure_protocol::id::NameLength;
+use tenure_protocol::message::Patience;
+use tenure_protocol::process::Names;
+use tenure_protocol::{AttributeName, ThreadId, Time};
+
+/// How long a request waits when it is not told otherwise, in milliseconds. Rule 17: every wait has a deadline.
+pub const WAIT_MS: u64 = 60_000;
+
+/// How a request is made.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    patience: Patience,
+    /// On the manager's clock; `None`: [`WAIT_MS`] from when it begins to wait.
+    until: Option<Time>,
+    thread: Option<ThreadId>,
+    place: &'static Location<'static>,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    wait: Arc<Wait>,
+    names: Names,
+    thread: ThreadId,
+    until: Time,
+}
+
+/// What both requests have in common.
+#[derive(Debug)]
+struct Request<'s> {
+    session: &'s Session,
+    manner: Manner,
+    waiting: Option<Waiting>,
+}
+
+impl<'s> Request<'s> {
+    #[inline]
+    fn new(session: &'s Session, place: &'static Location<'static>) -> Self {
+        Self {
+            session,
+            manner: Manner {
+                patience: Patience::Wait,
+                until: None,
+                thread: None,
+                place,
+            },
+            waiting: None,
+        }
+    }
+
+    #[inline]
+    fn entrance(&self, thread: impl FnOnce() -> ThreadId) -> Entrance {
+        Entrance {
+            thread: self.manner.thread.unwrap_or_else(thread),
+            place: self.manner.place,
+            now: self.session.hub.clock.coarse(),
+        }
+    }
+
+    /// Asks the process.
+    fn ask(&mut self, names: Names, entrance: Entrance) -> Option<Result<Granted, Error>> {
+        let Session { hub, entry } = self.session;
+        let until = self.manner.until;
+        let until = until.unwrap_or_else(|| hub.clock.now().after(WAIT_MS));
+        match hub.ask(entry, &names, entrance, (self.manner.patience, until)) {
+            Asked::Locked(granted) => Some(Ok(granted)),
+            Asked::Refused(error) => Some(Err(error)),
+            Asked::Waits(wait) => {
+                self.waiting = Some(Waiting {
+                    wait,
+                    names,
+                    thread: entrance.thread,
+                    until,
+                });
+                None
+            }
+        }
+    }
+
+    /// The answer for which this waits.
+    fn poll(&mut self, context: &Context<'_>) -> Poll<(Result<Granted, Error>, ThreadId, Names)> {
+        let waiting = self
+            .waiting
+            .as_ref()
+            .expect("it was asked, and not answered");
+        let Poll::Ready(outcome) = waiting.wait.poll(context) else {
+            return Poll::Pending;
+        };
+        let waiting = self.waiting.take().expect("just seen");
+        let result = match outcome {
+            Outcome::Locked(granted) => Ok(granted),
+            Outcome::Failed(error) => Err(error),
+            _ => unreachable!("a lock is answered by a lock or a refusal"),
+        };
+        Poll::Ready((result, waiting.thread, waiting.names))
+    }
+
+    /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
+    fn left(&self) -> Duration {
+        let Some(waiting) = &self.waiting else {
+            return Duration::ZERO;
+        };
+        let Session { hub, entry } = self.session;
+        let left = hub.clock.until(waiting.until);
+        if left.is_zero() {
+            hub.end_wait(entry, waiting.thread);
+        }
+        left
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            let Session { hub, entry } = self.session;
+            hub.abandon(entry, &waiting.names, waiting.thread, &waiting.wait);
+        }
+    }
+}
+
+macro_rules! manners {
+    () => {
+        /// Waits at most this long.
+        pub fn within(self, limit: Duration) -> Self {
+            let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            let until = self.request.session.hub.clock.now().after(limit);
+            self.until(until)
+        }
+
+        /// Waits until then at most, on the manager's clock ([`Locks::now`](crate::Locks::now)).
+        pub fn until(mut self, until: Time) -> Self {
+            self.request.manner.until = Some(until);
+            self
+        }
+
+        /// Waits for no thread, here or elsewhere; may ask the store whether the session is only kept elsewhere. Rule 13.
+        pub fn trying(mut self) -> Self {
+            self.request.manner.patience = Patience::Try;
+            self
+        }
+
+        /// Asks on behalf of whoever has that guard. For tasks outside of [`task`](crate::task), whose locks are otherwise
+        /// strangers to each other, so that a cycle through them is not seen.
+        pub fn beside(mut self, thread: ThreadId) -> Self {
+            self.request.manner.thread = Some(thread);
+            self
+        }
+    };
+}
+
+/// A request for one attribute, from [`Session::lock`]: to be awaited, or [`Lock::wait`]ed for. Dropping it takes it back.
+#[derive(Debug)]
+#[must_use = "nothing is locked until it is awaited or waited for"]
+pub struct Lock<'s> {
+    request: Request<'s>,
+    name: &'s [u8],
+}
+
+impl<'s> Lock<'s> {
+    #[inline]
+    pub(crate) fn new(
+        session: &'s Session,
+        name: &'s [u8],
+        place: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            request: Request::new(session, place),
+            name,
+        }
+    }
+
+    manners!();
+
+    /// Blocks this OS thread until the attribute is locked.
+    ///
+    /// # Errors
+    /// As the future's.
+    #[inline]
+    pub fn wait(mut self) -> Result<Guard<'s>, Error> {
+        let session = self.request.session;
+        let entrance = self.request.entrance(thread::blocking);
+        if let Some(held) = session.entry.enter_cell(self.name, entrance) {
+            return Ok(Guard::in_cell(session, held));
+        }
+        self.wait_slowly(entrance)
+    }
+
+    #[cold]
+    fn wait_slowly(&mut self, entrance: Entrance) -> Result<Guard<'s>, Error> {
+        if let Some(result) = self.ask(entrance) {
+            return result;
+        }
+        let own = std::cell::RefCell::new(self);
+        block_on(
+            |context| own.borrow_mut().poll_answer(context),
+            || own.borrow().request.left(),
+        )
+    }
+
+    #[cold]
+    fn ask(&mut self, entrance: Entrance) -> Option<Result<Guard<'s>, Error>> {
+        let session = self.request.session;
+        let name = match AttributeName::new(self.name.to_vec()) {
+            Ok(name) => name,
+            Err(why) => return Some(Err(Error::Name(why))),
+        };
+        let Session { hub, entry } = session;
+        Some(match hub.enter_one(entry, &name, entrance) {
+            Some(Entered::Cell(held)) => Ok(Guard::in_cell(session, held)),
+            Some(Entered::Session(granted)) => {
+                Ok(Guard::in_session(session, name, entrance.thread, granted))
+            }
+            None => match self.request.ask(Names::One(name.clone()), entrance)? {
+                Ok(granted) => Ok(Guard::in_session(session, name, entrance.thread, granted)),
+                Err(error) => Err(error),
+            },
+        })
+    }
+
+    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Guard<'s>, Error>> {
+        let session = self.request.session;
+        self.request.poll(context).map(|(result, thread, names)| {
+            let Names::One(name) = names else {
+                unreachable!("one was asked for")
+            };
+            result.map(|granted| Guard::in_session(session, name, thread, granted))
+        })
+    }
+}
+
+impl<'s> Future for Lock<'s> {
+    type Output = Result<Guard<'s>, Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.request.waiting.is_some() {
+            return self.poll_answer(context);
+        }
+        let session = self.request.session;
+        let entrance = self.request.entrance(thread::awaiting);
+        if let Some(held) = session.entry.enter_cell(self.name, entrance) {
+            return Poll::Ready(Ok(Guard::in_cell(session, held)));
+        }
+        match self.ask(entrance) {
+            Some(result) => Poll::Ready(result),
+            None => self.poll_answer(context),
+        }
+    }
+}
+
+/// A request for several attributes or all, from [`Session::lock_many`] or [`Session::lock_all`]: to be awaited, or
+/// [`LockSet::wait`]ed for. Dropping it takes it back.
+#[derive(Debug)]
+#[must_use = "nothing is locked until it is awaited or waited for"]
+pub struct LockSet<'s> {
+    request: Request<'s>,
+    names: Option<Result<Names, NameLength>>,
+}
+
+impl<'s> LockSet<'s> {
+    pub(crate) fn new(
+        session: &'s Session,
+        names: Result<Names, NameLength>,
+        place: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            request: Request::new(session, place),
+            names: Some(names),
+        }
+    }
+
+    manners!();
+
+    /// Blocks this OS thread until all of them are locked.
+    ///
+    /// # Errors
+    /// As the future's.
+    pub fn wait(mut self) -> Result<GuardSet<'s>, Error> {
+        let entrance = self.request.entrance(thread::blocking);
+        if let Some(result) = self.ask(entrance) {
+            return result;
+        }
+        let own = std::cell::RefCell::new(self);
+        block_on(
+            |context| own.borrow_mut().poll_answer(context),
+            || own.borrow().request.left(),
+        )
+    }
+
+    fn ask(&mut self, entrance: Entrance) -> Option<Result<GuardSet<'s>, Error>> {
+        let session = self.request.session;
+        let names = match self.names.take().expect("polled after it was ready") {
+            Ok(names) => names,
+            Err(why) => return Some(Err(Error::Name(why))),
+        };
+        let Session { hub, entry } = session;
+        let granted = match hub.enter_session(entry, &names, entrance) {
+            Some(granted) => Ok(granted),
+            None => self.request.ask(names.clone(), entrance)?,
+        };
+        Some(granted.map(|granted| GuardSet::new(session, names, entrance.thread, granted)))
+    }
+
+    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<GuardSet<'s>, Error>> {
+        let session = self.request.session;
+        self.request.poll(context).map(|(result, thread, names)| {
+            result.map(|granted| GuardSet::new(session, names, thread, granted))
+        })
+    }
+}
+
+impl<'s> Future for LockSet<'s> {
+    type Output = Result<GuardSet<'s>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.request.waiting.is_none() {
+            let entrance = self.request.entrance(thread::awaiting);
+            if let Some(result) = self.ask(entrance) {
+                return Poll::Ready(result);
+            }
+        }
+        self.poll_answer(context)
+    }
+}

@@ -1,0 +1,66 @@
+//! A handle to one session.
+
+use crate::entry::Entry;
+use crate::hub::Hub;
+use crate::request::{Lock, LockSet};
+use crate::snapshot::{Busy, Discard};
+use crate::sync::Arc;
+use std::panic::Location;
+use tenure_protocol::process::Names;
+use tenure_protocol::{AttributeName, SessionId};
+
+/// A session, by its id; from [`Locks::session`](crate::Locks::session). Cheap to clone, for threads and tasks to share: going
+/// through it skips the look-up.
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) entry: Arc<Entry>,
+}
+
+impl Session {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.entry.id
+    }
+
+    /// Asks for one attribute, which need not exist.
+    #[track_caller]
+    #[inline]
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> Lock<'s> {
+        Lock::new(self, name.as_ref(), Location::caller())
+    }
+
+    /// Asks for several attributes, all of them or none: nobody waits while it holds a part.
+    #[track_caller]
+    pub fn lock_many<N: AsRef<[u8]>>(&self, names: impl IntoIterator<Item = N>) -> LockSet<'_> {
+        let names: Result<Vec<AttributeName>, _> = names
+            .into_iter()
+            .map(|name| AttributeName::new(name.as_ref().to_vec()))
+            .collect();
+        let names = names.map(|mut names| {
+            names.sort_unstable();
+            names.dedup();
+            Names::Many(names)
+        });
+        LockSet::new(self, names, Location::caller())
+    }
+
+    /// Asks for the whole session: all attributes that exist, or might come to exist.
+    #[track_caller]
+    pub fn lock_all(&self) -> LockSet<'_> {
+        LockSet::new(self, Ok(Names::All), Location::caller())
+    }
+
+    /// Who is inside and who waits.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.hub.busy(&self.entry)
+    }
+
+    /// The last write set of this session that a panic or a lost grant discarded, if any since the session is known here.
+    #[must_use]
+    pub fn last_discard(&self) -> Option<Discard> {
+        self.entry.lock().state.discard.as_deref().cloned()
+    }
+}

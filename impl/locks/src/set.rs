@@ -1,0 +1,269 @@
+//! What a thread has while several attributes are locked together, or all.
+
+use crate::entry::{Entry, Granted, has};
+use crate::error::Error;
+use crate::fault::{self, Fault};
+use crate::guard::{Commit, note_panic};
+use crate::session::Session;
+use crate::sync::Arc;
+use crate::wait::{Outcome, Wait};
+use std::future::poll_fn;
+use std::thread::panicking;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::process::{Call, Names};
+use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
+
+/// Several attributes of a session, or all, locked together: their write sets are kept or discarded together. Dropping it
+/// unlocks them, as with [`Guard`](crate::Guard).
+#[derive(Debug)]
+#[must_use = "dropping it unlocks at once"]
+pub struct GuardSet<'s> {
+    session: &'s Session,
+    /// Another than the session's when this guard has renamed it.
+    entry: Arc<Entry>,
+    names: Names,
+    thread: ThreadId,
+    token: Token,
+    /// Those that exist, sorted by name.
+    values: Vec<(AttributeName, Value)>,
+    is_written: bool,
+    is_inside: bool,
+    was_panicking: bool,
+}
+
+impl<'s> GuardSet<'s> {
+    pub(crate) fn new(
+        session: &'s Session,
+        names: Names,
+        thread: ThreadId,
+        granted: Granted,
+    ) -> Self {
+        Self {
+            session,
+            entry: Arc::clone(&session.entry),
+            names,
+            thread,
+            token: granted.token,
+            values: granted.values,
+            is_written: false,
+            is_inside: true,
+            was_panicking: panicking(),
+        }
+    }
+
+    /// Whose it is: for [`Lock::beside`](crate::Lock::beside).
+    #[must_use]
+    pub fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
+    /// The fencing token of the grant, for resources outside. Rule 9.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The locked attributes that exist.
+    pub fn attributes(&self) -> impl Iterator<Item = (&AttributeName, &[u8])> {
+        self.values.iter().map(|(name, value)| (name, &value[..]))
+    }
+
+    /// The value of an attribute; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::NotLocked`] when it is not among the locked ones, [`Error::Name`] when it cannot be the name of one.
+    pub fn bytes(&self, name: impl AsRef<[u8]>) -> Result<Option<&[u8]>, Error> {
+        let name = self.own(name.as_ref())?;
+        let place = self.values.iter().find(|(own, _)| *own == name);
+        Ok(place.map(|(_, value)| &value[..]))
+    }
+
+    /// Replaces a value; nothing is copied.
+    ///
+    /// # Errors
+    /// As [`GuardSet::bytes`]; [`Error::Limit`] when the attribute or the session would be too large;
+    /// [`Error::Poisoned`] when the grant was lost, if that is known already. The value stays as it was.
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl Into<Value>) -> Result<(), Error> {
+        let name = self.own(name.as_ref())?;
+        self.write(name, Some(value.into()))
+    }
+
+    /// Removes an attribute.
+    ///
+    /// # Errors
+    /// As [`GuardSet::set`].
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let name = self.own(name.as_ref())?;
+        self.write(name, None)
+    }
+
+    /// Changes a copy of the value, and replaces the value with it.
+    ///
+    /// # Errors
+    /// As [`GuardSet::set`].
+    pub fn edit<R>(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        change: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<R, Error> {
+        let name = name.as_ref();
+        let mut bytes = self.bytes(name)?.unwrap_or_default().to_vec();
+        let result = change(&mut bytes);
+        self.set(name, bytes)?;
+        Ok(result)
+    }
+
+    fn own(&self, name: &[u8]) -> Result<AttributeName, Error> {
+        let name = AttributeName::new(name.to_vec())?;
+        if has(&self.names, &name) {
+            Ok(name)
+        } else {
+            Err(Error::NotLocked(Box::new(name)))
+        }
+    }
+
+    fn write(&mut self, name: AttributeName, value: Option<Value>) -> Result<(), Error> {
+        let hub = &self.session.hub;
+        hub.write(&self.entry, self.thread, &name, value.as_ref(), None)?;
+        self.is_written = true;
+        let place = self.values.iter().position(|(own, _)| *own == name);
+        match (place, value) {
+            (Some(place), Some(value)) => self.values[place].1 = value,
+            (Some(place), None) => drop(self.values.remove(place)),
+            (None, Some(value)) => {
+                let place = self.values.partition_point(|(own, _)| *own < name);
+                self.values.insert(place, (name, value));
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the store has asked for the session, so that this thread should hurry.
+    #[must_use]
+    pub fn recalled(&self) -> bool {
+        self.session.hub.is_recalled(&self.entry)
+    }
+
+    /// Whether the grant still stands, by the clock, which is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when it was lost: whatever this guard writes is discarded.
+    pub fn check(&self) -> Result<(), Error> {
+        self.session.hub.check(&self.entry, self.thread, false)
+    }
+
+    /// Makes what this thread has written to the session durable, and keeps the locks. To be awaited, or waited for.
+    pub fn commit(&mut self) -> Commit<'_, 's> {
+        self.is_written = false;
+        Commit {
+            hub: &self.session.hub,
+            entry: &self.entry,
+            thread: self.thread,
+            writes: None,
+            cell: None,
+            wait: None,
+        }
+    }
+
+    /// Ends the session: it has no attributes any more, and nobody's late write brings it back. Rule 16. All must be locked.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when not all is locked or this process no longer has the session; [`Error::Poisoned`] when the grant
+    /// was lost first: then the session may or may not have ended.
+    pub async fn destroy(mut self) -> Result<(), Error> {
+        match self.end(&Call::Destroy).await {
+            Outcome::Destroyed => {
+                self.entry.lock().forget(self.thread, &self.names);
+                self.is_inside = false;
+                Ok(())
+            }
+            Outcome::Failed(error) => Err(error),
+            _ => unreachable!("a destroy is answered by its end or a refusal"),
+        }
+    }
+
+    /// Gives the session another id, and keeps the locks. Those who wait for the old id are told that it has gone. All must
+    /// be locked. New handles are to be taken by the new id.
+    ///
+    /// # Errors
+    /// As [`GuardSet::destroy`]; [`Error::IdTaken`] when there is a session of that id.
+    pub async fn rename(&mut self, to: &SessionId) -> Result<(), Error> {
+        match self.end(&Call::Rename(to.clone())).await {
+            Outcome::Renamed(hold) => {
+                let entry = self.session.hub.map.get_or_make(&hold.session);
+                if let Some(inside) = self.entry.lock().forget(self.thread, &self.names) {
+                    entry.lock().state.inside.push(inside);
+                }
+                self.token = hold.token;
+                self.entry = entry;
+                Ok(())
+            }
+            Outcome::Failed(error) => Err(error),
+            _ => unreachable!("a rename is answered by the new id or a refusal"),
+        }
+    }
+
+    async fn end(&mut self, call: &Call) -> Outcome {
+        /// Stops waiting when the future is dropped.
+        struct Ending<'g>(&'g GuardSet<'g>, Arc<Wait>);
+        impl Drop for Ending<'_> {
+            fn drop(&mut self) {
+                let Self(guard, wait) = self;
+                guard
+                    .session
+                    .hub
+                    .forget_wait(&guard.entry, guard.thread, wait);
+            }
+        }
+        match self
+            .session
+            .hub
+            .ask_to(&self.entry, self.thread, None, call)
+        {
+            Ok(wait) => {
+                let ending = Ending(self, wait);
+                poll_fn(|context| ending.1.poll(context)).await
+            }
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// Unlocks, and says whether that was in time.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when the grant was lost: what was written is discarded.
+    pub fn unlock(mut self) -> Result<(), Error> {
+        self.leave(true)
+    }
+
+    /// Discards what was written, and unlocks.
+    pub fn discard(mut self) {
+        // A lost grant has discarded it already.
+        let _ = self.leave(false);
+    }
+
+    fn leave(&mut self, keeps: bool) -> Result<(), Error> {
+        if !std::mem::take(&mut self.is_inside) {
+            return Ok(());
+        }
+        let hub = &self.session.hub;
+        hub.leave(&self.entry, self.thread, &self.names, keeps, None)
+    }
+}
+
+impl Drop for GuardSet<'_> {
+    fn drop(&mut self) {
+        let panics = panicking() && !self.was_panicking;
+        let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
+        // A lost grant is reported where it was noticed.
+        let panicked = (panics && self.is_written && self.is_inside)
+            .then(|| self.entry.lock().place_of(self.thread, &self.names))
+            .flatten();
+        if self.leave(keeps).is_ok()
+            && let Some(entrance) = panicked
+        {
+            note_panic(self.session, entrance);
+        }
+    }
+}

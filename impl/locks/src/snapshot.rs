@@ -1,0 +1,72 @@
+//! Who is inside and who waits, for people who look for a long hold; and what was discarded.
+
+use crate::error;
+use std::fmt;
+use std::panic::Location;
+use tenure_protocol::process::{Names, Poison};
+use tenure_protocol::{SessionId, ThreadId, Time};
+
+/// A thread that is inside a session.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Which thread, as the manager numbers them.
+    pub thread: ThreadId,
+    /// What it has locked.
+    pub names: Names,
+    /// Since when, on the manager's clock ([`Locks::now`](crate::Locks::now)); as fine as its ticks.
+    pub since: Time,
+    /// From which line of the program.
+    pub place: &'static Location<'static>,
+}
+
+/// A session that threads use or wait for.
+#[derive(Clone, Debug)]
+pub struct Busy {
+    /// Which session.
+    pub session: SessionId,
+    /// Who is inside, in no particular order. Each is right; together they need not be of one moment.
+    pub holders: Vec<Holder>,
+    /// Who waits, in order of arrival.
+    pub waiters: Vec<ThreadId>,
+}
+
+/// A write set that was discarded.
+#[derive(Clone, Debug)]
+pub struct Discard {
+    /// Of which session.
+    pub session: SessionId,
+    /// Whose it was.
+    pub thread: ThreadId,
+    /// Where it had locked the attributes, if that is still known.
+    pub place: Option<&'static Location<'static>>,
+    /// Why.
+    pub why: Discarded,
+}
+
+/// Why a write set was discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// The thread panicked while it was inside.
+    Panic,
+    /// The thread discarded it, with [`Guard::discard`](crate::Guard::discard).
+    Asked,
+    /// The grant was lost.
+    Lost(Poison),
+}
+
+impl fmt::Display for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "session {}: what thread {} wrote is discarded",
+            self.session, self.thread
+        )?;
+        match self.why {
+            Discarded::Panic => f.write_str(", it panicked"),
+            Discarded::Asked => f.write_str(", as it asked"),
+            Discarded::Lost(why) => write!(f, ", the grant was lost ({})", error::poison(why)),
+        }?;
+        self.place
+            .map_or(Ok(()), |place| write!(f, "; locked at {place}"))
+    }
+}

@@ -1,0 +1,81 @@
+//! Waiting for an answer of the process: the same for tasks and for OS threads, which wait as a task with a waker that
+//! unparks them. So both stand in one queue and are woken in one way.
+
+use crate::entry::Granted;
+use crate::error::Error;
+use crate::fault::{self, Fault};
+use crate::sync::{self, Mutex, lock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tenure_protocol::Version;
+use tenure_protocol::message::Hold;
+
+/// How a wait ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Locked(Granted),
+    Committed(Version),
+    Destroyed,
+    Renamed(Hold),
+    Failed(Error),
+}
+
+/// One wait. Answered once.
+#[derive(Debug, Default)]
+pub(crate) struct Wait(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    outcome: Option<Outcome>,
+    waker: Option<Waker>,
+}
+
+impl Wait {
+    /// Answers; gives back whom to wake, once nothing is locked any more.
+    pub(crate) fn answer(&self, outcome: Outcome) -> Option<Waker> {
+        let mut waiting = lock(&self.0);
+        waiting.outcome = Some(outcome);
+        waiting
+            .waker
+            .take()
+            .filter(|_| !fault::is_made(Fault::LostWakeup))
+    }
+
+    /// The answer, or later a wake-up.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+        let mut waiting = lock(&self.0);
+        if let Some(outcome) = waiting.outcome.take() {
+            return Poll::Ready(outcome);
+        }
+        if fault::is_made(Fault::WakerAfterLook) {
+            drop(waiting);
+            waiting = lock(&self.0);
+        }
+        match &mut waiting.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// The answer, if it is there.
+    pub(crate) fn take(&self) -> Option<Outcome> {
+        lock(&self.0).outcome.take()
+    }
+}
+
+/// Polls from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.
+pub(crate) fn block_on<R>(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
+    mut left: impl FnMut() -> Duration,
+) -> R {
+    sync::with_thread_waker(|waker| {
+        let mut context = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(result) = poll(&mut context) {
+                return result;
+            }
+            sync::park(left());
+        }
+    })
+}

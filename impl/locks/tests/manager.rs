@@ -1,0 +1,464 @@
+//! What the lock manager promises, one at a time and without chance. Interleavings are the part of harness/loom and
+//! harness/shuttle, random histories that of harness/properties.
+
+mod support;
+
+use std::time::Duration;
+use support::{Driver, Rig, session};
+use tenure_locks::{Discarded, Error, Event, task};
+use tenure_protocol::Limits;
+use tenure_protocol::message::Limited;
+use tenure_protocol::process::Poison;
+
+#[test]
+fn a_kept_session_is_used_without_a_message() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    for turn in 0..3_u8 {
+        let mut guard = s.lock("a").wait().expect("free");
+        assert_eq!(guard.bytes(), Some(&[b'0' + turn][..]));
+        guard
+            .edit(|bytes| bytes[0] += 1)
+            .expect("as long as before");
+        guard.unlock().expect("in time");
+    }
+    let mut set = s.lock_many(["a", "b"]).wait().expect("free");
+    assert_eq!(set.bytes("a"), Ok(Some(&b"3"[..])));
+    set.set("b", "new").expect("within the limits");
+    drop(set);
+    let guard = s.lock("b").wait().expect("free");
+    assert_eq!(guard.bytes(), Some(&b"new"[..]));
+    drop(guard);
+    rig.pump();
+    assert_eq!(rig.messages, 0);
+    rig.ask_elsewhere(&session());
+    rig.pump();
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"3"[..]));
+    assert_eq!(rig.stored(&session(), "b").as_deref(), Some(&b"new"[..]));
+    assert!(rig.held_elsewhere(&session()).is_some());
+}
+
+#[test]
+fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    guard.set("1").expect("set");
+    assert!(!guard.recalled());
+    rig.ask_elsewhere(&session());
+    rig.pump();
+    assert!(guard.recalled());
+    assert!(rig.held_elsewhere(&session()).is_none());
+    // A new thread has to queue behind the other process now.
+    let mut late = s.lock("b");
+    assert!(rig.poll(&mut late).is_none());
+    // A thread that is inside may take more.
+    let more = s.lock("c").wait().expect("inside already");
+    drop(more);
+    guard.unlock().expect("in time");
+    rig.pump();
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
+    assert!(rig.held_elsewhere(&session()).is_some());
+    rig.release_elsewhere(&session());
+    rig.pump();
+    let guard = rig.complete(&mut late).expect("granted again");
+    assert_eq!(guard.bytes(), None);
+}
+
+#[test]
+fn threads_are_served_in_order_whether_they_block_or_await() {
+    let rig = Rig::holding(&[session()]);
+    let driver = Driver::start(rig);
+    let s = driver.locks.session(&session());
+    let order = std::sync::Mutex::new(Vec::new());
+    let first = s.lock("a").wait().expect("free");
+    std::thread::scope(|scope| {
+        for turn in 0..6 {
+            let (s, order) = (&s, &order);
+            scope.spawn(move || {
+                let guard = if turn % 2 == 0 {
+                    s.lock("a").wait()
+                } else {
+                    pollster(s.lock("a"))
+                };
+                order.lock().unwrap().push(turn);
+                drop(guard.expect("granted"));
+            });
+            while s.busy().waiters.len() <= turn {
+                std::thread::yield_now();
+            }
+        }
+        drop(first);
+    });
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+    driver.stop();
+}
+
+/// An executor of one future, other than the manager's own.
+fn pollster<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn locking_twice_is_an_error_that_knows_the_first_place() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let first = s.lock("a").wait().expect("free");
+    let line = line!() - 1;
+    let Err(Error::AlreadyLocked(again)) = s.lock("a").wait() else {
+        panic!("a thread cannot lock twice")
+    };
+    assert_eq!(again.place.map(std::panic::Location::line), Some(line));
+    let Err(Error::AlreadyLocked(all)) = s.lock_all().wait() else {
+        panic!("nor all of what it holds a part of")
+    };
+    assert_eq!(all.place.map(std::panic::Location::line), Some(line));
+    assert_eq!(all.session, session());
+    assert!(Error::AlreadyLocked(all).to_string().contains("manager.rs"));
+    drop(first);
+    drop(s.lock("a").wait().expect("free again"));
+}
+
+#[test]
+fn a_task_is_known_inside_of_task_and_by_its_guard() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut twice = Box::pin(task(async {
+        let _first = s.lock("a").await.expect("free");
+        s.lock("a").await.err()
+    }));
+    let error = rig.poll(&mut twice).expect("at once");
+    assert!(matches!(error, Some(Error::AlreadyLocked(_))), "{error:?}");
+    let mut beside = Box::pin(async {
+        let first = s.lock("a").await.expect("free");
+        s.lock("a").beside(first.thread()).await.err()
+    });
+    let error = rig.poll(&mut beside).expect("at once");
+    assert!(matches!(error, Some(Error::AlreadyLocked(_))), "{error:?}");
+}
+
+#[test]
+fn a_request_that_is_dropped_leaves_no_trace() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let first = s.lock("a").wait().expect("free");
+    let mut one = s.lock("a");
+    let mut two = s.lock("a");
+    assert!(rig.poll(&mut one).is_none() && rig.poll(&mut two).is_none());
+    assert_eq!(s.busy().waiters.len(), 2);
+    drop(one);
+    assert_eq!(s.busy().waiters.len(), 1);
+    drop(first);
+    drop(rig.poll(&mut two).expect("its turn").expect("granted"));
+    // Also when it was let in and never came for it.
+    let first = s.lock("a").wait().expect("free");
+    let mut three = s.lock("a");
+    assert!(rig.poll(&mut three).is_none());
+    drop(first);
+    drop(three);
+    drop(s.lock("a").wait().expect("free"));
+    assert!(s.busy().holders.is_empty());
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let first = s.lock("a").wait().expect("free");
+    let mut late = s.lock("a").within(Duration::from_millis(50));
+    assert!(rig.poll(&mut late).is_none());
+    rig.pass(49);
+    assert!(rig.poll(&mut late).is_none());
+    rig.pass(1);
+    assert!(matches!(rig.poll(&mut late), Some(Err(Error::Deadline(_)))));
+    drop(first);
+    assert!(s.lock("a").trying().wait().is_ok());
+}
+
+#[test]
+fn an_os_thread_ends_its_own_wait_without_a_driver() {
+    let rig = Rig::holding_by_the_clock(&[session()]);
+    let s = rig.locks.session(&session());
+    let first = s.lock("a").wait().expect("free");
+    let late = std::thread::scope(|scope| {
+        scope
+            .spawn(|| s.lock("a").within(Duration::from_millis(20)).wait().err())
+            .join()
+            .expect("no panic")
+    });
+    assert!(matches!(late, Some(Error::Deadline(_))), "{late:?}");
+    drop(first);
+}
+
+#[test]
+fn a_try_waits_for_no_thread() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let first = s.lock("a").wait().expect("free");
+    let strange = std::thread::scope(|scope| {
+        scope
+            .spawn(|| s.lock("a").trying().wait().err())
+            .join()
+            .expect("no panic")
+    });
+    assert!(matches!(strange, Some(Error::WouldBlock(_))), "{strange:?}");
+    drop(first);
+}
+
+#[test]
+fn a_panic_discards_and_says_so() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    for by_set in [false, true] {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if by_set {
+                let mut set = s.lock_all().wait().expect("free");
+                set.set("a", "half").expect("set");
+                panic!("on purpose");
+            }
+            let mut guard = s.lock("a").wait().expect("free");
+            guard.set("half").expect("set");
+            panic!("on purpose");
+        }));
+        assert!(result.is_err());
+        let guard = s.lock("a").wait().expect("free");
+        assert_eq!(guard.bytes(), Some(&b"0"[..]));
+        drop(guard);
+        let discard = s.last_discard().expect("it says so");
+        assert_eq!(discard.why, Discarded::Panic);
+        assert!(discard.place.is_some());
+        rig.pump();
+        let event = rig.events.pop();
+        assert!(matches!(event, Some(Event::Discarded(_))), "{event:?}");
+    }
+}
+
+#[test]
+fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    let mut commit = guard.commit();
+    rig.complete(&mut commit).expect("durable");
+    drop(commit);
+    let set = s.lock_many(["b", "c"]).wait().expect("free");
+    guard.set("lost").expect("set");
+    assert_eq!(guard.check(), Ok(()));
+    rig.pass(20_000);
+    let lost = |result| matches!(result, Err(Error::Poisoned(_, Poison::LeaseLost)));
+    assert!(lost(guard.check()));
+    assert!(lost(guard.commit().wait().map(|_| ())));
+    assert_eq!(
+        guard.bytes(),
+        Some(&b"lost"[..]),
+        "it still sees what it wrote"
+    );
+    let mut again = s.lock("a");
+    assert!(matches!(
+        rig.poll(&mut again),
+        None | Some(Err(Error::Poisoned(..)))
+    ));
+    drop(again);
+    assert!(lost(guard.unlock()));
+    assert!(lost(set.unlock()));
+    rig.locks.connected();
+    rig.pump();
+    let mut again = s.lock("a");
+    let guard = rig.complete(&mut again).expect("granted again");
+    assert_eq!(
+        guard.bytes(),
+        Some(&b"0"[..]),
+        "the store has it from the first grant"
+    );
+}
+
+#[test]
+fn a_commit_is_durable_when_it_returns_and_keeps_the_lock() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    guard
+        .edit(|bytes| bytes[0] = b'1')
+        .expect("as long as before");
+    let mut commit = guard.commit();
+    assert!(rig.poll(&mut commit).is_none());
+    rig.pump();
+    rig.poll(&mut commit).expect("answered").expect("durable");
+    drop(commit);
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
+    assert_eq!(guard.bytes(), Some(&b"1"[..]));
+    guard.set("2").expect("set");
+    guard.discard();
+    let guard = s.lock("a").wait().expect("free");
+    assert_eq!(guard.bytes(), Some(&b"1"[..]), "what is committed stays");
+}
+
+#[test]
+fn limits_refuse_and_lose_nothing() {
+    let limits = Limits {
+        attribute_bytes_max: 200,
+        session_bytes_max: 300,
+        attributes_max: 2,
+        ..Limits::default()
+    };
+    let mut rig = Rig::with_limits(limits);
+    rig.hold(&session(), &[("a", b"0"), ("b", b"0")]);
+    let s = rig.locks.session(&session());
+    let refused = |result: Result<(), Error>, by: Limited| {
+        assert!(
+            matches!(&result, Err(Error::Limit(_, own)) if *own == by),
+            "{result:?}"
+        );
+    };
+    let mut a = s.lock("a").wait().expect("free");
+    refused(a.set(vec![1; 201]), Limited::AttributeBytes);
+    a.set(vec![1; 150]).expect("within");
+    assert_eq!(a.bytes().map(<[u8]>::len), Some(150));
+    let grown = a.edit(|bytes| bytes.resize(250, 2));
+    refused(grown, Limited::AttributeBytes);
+    assert_eq!(a.bytes(), Some(&[1; 150][..]));
+    let mut b = s.lock("b").wait().expect("free");
+    refused(b.set(vec![1; 160]), Limited::SessionBytes);
+    b.set(vec![1; 100]).expect("within");
+    drop((a, b));
+    let mut c = s.lock("c").wait().expect("free");
+    refused(c.set("one more"), Limited::Attributes);
+    drop(c);
+    let set = s.lock_all().wait().expect("free");
+    let sizes: Vec<usize> = set.attributes().map(|(_, value)| value.len()).collect();
+    assert_eq!(sizes, [150, 100]);
+}
+
+#[test]
+fn a_long_hold_is_visible() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    rig.pass(40);
+    let one = s.lock("a").wait().expect("free");
+    let line = line!() - 1;
+    let many = s.lock_many(["b", "c"]).wait().expect("free");
+    let mut waits = s.lock("b");
+    assert!(rig.poll(&mut waits).is_none());
+    rig.pass(500);
+    let busy = rig.locks.busy();
+    assert_eq!(busy.len(), 1);
+    let mut holders = busy[0].holders.clone();
+    holders.sort_by_key(|holder| holder.place.line());
+    assert_eq!(holders.len(), 2);
+    assert_eq!(holders[0].place.line(), line);
+    assert_eq!(holders[0].since.0, 40);
+    assert!(holders[1].place.line() > line);
+    assert_eq!(busy[0].waiters.len(), 1);
+    drop((one, many, waits));
+    assert!(rig.locks.busy().is_empty());
+}
+
+#[test]
+fn a_sweep_tells_of_idle_sessions_and_forgets_unknown_ones() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    drop(s.lock("a").wait().expect("free"));
+    rig.pass(1_000);
+    let idle = |rig: &mut Rig| {
+        rig.locks.sweep(1_000);
+        rig.events.clear();
+        rig.pump();
+        let idle = rig.events.iter();
+        idle.filter(|event| matches!(event, Event::Idle { .. }))
+            .count()
+    };
+    assert_eq!(idle(&mut rig), 1);
+    let guard = s.lock("a").wait().expect("free");
+    assert_eq!(idle(&mut rig), 0, "somebody is inside");
+    drop(guard);
+    drop(s);
+    assert_eq!(idle(&mut rig), 0, "just used");
+    rig.pass(1_000);
+    assert_eq!(idle(&mut rig), 1, "and its cells are given back");
+    let s = rig.locks.session(&session());
+    assert_eq!(s.lock("a").wait().expect("free").bytes(), Some(&b"0"[..]));
+    rig.locks.release(&session());
+    rig.pump();
+    rig.locks.forget(&session());
+    assert_eq!(idle(&mut rig), 0);
+}
+
+#[test]
+fn a_cycle_of_threads_is_refused_with_its_sessions() {
+    let other = tenure_protocol::SessionId::from_static("r");
+    let mut rig = Rig::holding(&[session(), other.clone()]);
+    let (s, r) = (rig.locks.session(&session()), rig.locks.session(&other));
+    let (mut s1, mut r2) = (s.lock("a"), r.lock("a"));
+    let one = rig.poll(&mut s1).expect("free").expect("free");
+    let two = rig.poll(&mut r2).expect("free").expect("free");
+    let mut waits = r.lock("a").beside(one.thread());
+    assert!(rig.poll(&mut waits).is_none());
+    let refused = rig.poll(&mut s.lock("a").beside(two.thread()));
+    let Some(Err(Error::Deadlock(cycle))) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(cycle.len(), 2);
+    drop(two);
+    assert!(rig.poll(&mut waits).expect("its turn").is_ok());
+}
+
+#[test]
+fn a_session_is_destroyed_or_renamed_under_its_locks() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut all = s.lock_all().wait().expect("free");
+    let to = tenure_protocol::SessionId::from_static("to");
+    let mut rename = Box::pin(all.rename(&to));
+    rig.complete(&mut rename).expect("free");
+    drop(rename);
+    all.set("a", "renamed").expect("still locked");
+    drop(all);
+    let renamed = rig.locks.session(&to);
+    let guard = renamed.lock("a").wait().expect("free");
+    assert_eq!(guard.bytes(), Some(&b"renamed"[..]));
+    drop(guard);
+    let all = renamed.lock_all().wait().expect("free");
+    let mut destroy = Box::pin(all.destroy());
+    rig.complete(&mut destroy).expect("it is ours");
+    assert!(renamed.busy().holders.is_empty());
+    let mut again = renamed.lock("a");
+    let guard = rig.complete(&mut again).expect("a new life");
+    assert_eq!(guard.bytes(), None);
+}
+
+#[test]
+fn shutting_down_lets_nobody_in_and_gives_everything_back() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    guard.set("last").expect("set");
+    rig.locks.shutdown();
+    let strange = std::thread::scope(|scope| {
+        scope
+            .spawn(|| s.lock("b").wait().err())
+            .join()
+            .expect("no panic")
+    });
+    assert!(
+        matches!(strange, Some(Error::ShuttingDown(_))),
+        "{strange:?}"
+    );
+    drop(guard);
+    rig.pump();
+    assert!(rig.locks.has_left());
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"last"[..]));
+}
