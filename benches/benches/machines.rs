@@ -7,27 +7,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tenure_benches::{
-    NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, store,
-    unlock, value, write,
+    NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, shuffled,
+    store, unlock, value, write,
 };
 use tenure_protocol::process::Call;
 use tenure_protocol::{Process, SessionId, Store, ToStore, Token, Version};
-
-/// Sessions in an order that no cache foresees.
-fn shuffled(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for at in (1..count).rev() {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        order.swap(
-            at,
-            usize::try_from(state >> 33).expect("31 bits") % (at + 1),
-        );
-    }
-    order
-}
 
 fn local(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("process");

@@ -113,6 +113,23 @@ pub fn from(process: &ProcessId, message: ToStore) -> store::Input {
     }
 }
 
+/// Sessions in an order that no cache foresees.
+#[must_use]
+pub fn shuffled(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for at in (1..count).rev() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        order.swap(
+            at,
+            usize::try_from(state >> 33).expect("31 bits") % (at + 1),
+        );
+    }
+    order
+}
+
 /// A request for a session.
 #[must_use]
 pub fn acquire(session: &SessionId, request: u64) -> ToStore {

@@ -25,6 +25,7 @@ use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell};
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
+use std::thread::panicking;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
 
@@ -36,33 +37,37 @@ const HELD: u64 = 2;
 const SECOND: u64 = 4;
 /// The value has changed since the cell was opened.
 const CHANGED: u64 = 8;
+/// In a [`Held`] only: something was written to the other place.
+const WRITTEN: u64 = 16;
+/// In a [`Held`] only: the thread was unwinding when it went in, so that says nothing about what it does inside.
+const UNWINDING: u64 = 32;
 /// The bits below the thread.
 const THREAD: u32 = 8;
 
-/// A value of an attribute in a form that can be changed in place.
+/// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
 #[derive(Debug, Default)]
 enum Content {
     /// The attribute does not exist.
     #[default]
     Absent,
     /// Shared with others: the frame that it came in, a message that carries it.
-    Shared(Value),
+    Shared(Box<Value>),
     /// Nobody else's.
     Own(Vec<u8>),
 }
 
 impl Content {
-    #[inline]
+    #[inline(always)]
     fn bytes(&self) -> Option<&[u8]> {
         match self {
+            Self::Own(bytes) => Some(bytes),
             Self::Absent => None,
             Self::Shared(bytes) => Some(bytes),
-            Self::Own(bytes) => Some(bytes),
         }
     }
 
     /// Becomes a copy of `bytes`, in the memory that it has if it has some.
-    #[inline]
+    #[inline(always)]
     fn copy(&mut self, bytes: &[u8]) -> &mut Vec<u8> {
         if !matches!(self, Self::Own(_)) {
             *self = Self::Own(Vec::with_capacity(bytes.len()));
@@ -75,10 +80,19 @@ impl Content {
         own
     }
 
+    /// The value, for who may not change this: shared if it is, a copy if not.
+    fn value(&self) -> Option<Value> {
+        match self {
+            Self::Absent => None,
+            Self::Shared(value) => Some(Value::clone(value)),
+            Self::Own(bytes) => Some(Value::copy_from_slice(bytes)),
+        }
+    }
+
     fn into_value(self) -> Option<Value> {
         match self {
             Self::Absent => None,
-            Self::Shared(value) => Some(value),
+            Self::Shared(value) => Some(*value),
             Self::Own(bytes) => Some(Value::from(bytes)),
         }
     }
@@ -86,7 +100,7 @@ impl Content {
 
 impl From<Option<Value>> for Content {
     fn from(value: Option<Value>) -> Self {
-        value.map_or(Self::Absent, Self::Shared)
+        value.map_or(Self::Absent, |value| Self::Shared(Box::new(value)))
     }
 }
 
@@ -107,17 +121,25 @@ pub(crate) struct Entrance {
     pub(crate) now: Time,
 }
 
-/// See the [module](self). Alone on its cache lines, and on the next, which processors fetch with them.
+/// See the [module](self). On cache lines of its own: what a thread changes that uses the attribute, another that looks for
+/// its neighbour does not read.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C, align(64))]
 pub(crate) struct Cell {
+    terms: UnsafeCell<Terms>,
+    used: Used,
+}
+
+/// What changes with every use. The word and both values are on one line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Used {
     word: AtomicU64,
+    values: [UnsafeCell<Content>; 2],
     /// Where the thread inside has gone in. For people: nothing follows from it, so the checkers need not see it.
     place: PlainPtr<Location<'static>>,
     /// When a thread has last gone in or out, in milliseconds on the manager's clock. As `place`.
     at: PlainU64,
-    values: [UnsafeCell<Content>; 2],
-    terms: UnsafeCell<Terms>,
 }
 
 // SAFETY: the word says who may touch what, see the module.
@@ -138,30 +160,34 @@ pub(crate) struct Closed {
 #[derive(Debug)]
 pub(crate) struct Held<'c> {
     cell: &'c Cell,
-    /// The word while the cell is open and this is inside.
+    /// The word while the cell is open and this is inside, and what only this one knows.
     word: u64,
-    is_written: bool,
 }
 
 impl Cell {
     /// A closed one.
     pub(crate) fn new() -> Self {
         Self {
-            word: AtomicU64::new(CLOSED),
-            place: PlainPtr::new(ptr::null_mut()),
-            at: PlainU64::new(0),
-            values: [const { UnsafeCell::new(Content::Absent) }; 2],
             terms: UnsafeCell::new(Terms {
                 token: Token::default(),
                 bytes_max: 0,
             }),
+            used: Used {
+                word: AtomicU64::new(CLOSED),
+                values: [
+                    UnsafeCell::new(Content::Absent),
+                    UnsafeCell::new(Content::Absent),
+                ],
+                place: PlainPtr::new(ptr::null_mut()),
+                at: PlainU64::new(0),
+            },
         }
     }
 
     /// Goes in, if the cell is open and nobody is inside.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter(&self, entrance: Entrance) -> Option<Held<'_>> {
-        let free = self.word.load(Ordering::Relaxed);
+        let free = self.used.word.load(Ordering::Relaxed);
         if free & (CLOSED | HELD) != 0 {
             return None;
         }
@@ -171,41 +197,41 @@ impl Cell {
             Ordering::Acquire
         };
         let word = free | HELD | entrance.thread.0 << THREAD;
-        self.word
+        self.used
+            .word
             .compare_exchange(free, word, order, Ordering::Relaxed)
             .ok()?;
         Some(self.go_in(word, entrance))
     }
 
-    #[inline]
+    #[inline(always)]
     fn go_in(&self, word: u64, entrance: Entrance) -> Held<'_> {
         let place = ptr::from_ref(entrance.place).cast_mut();
-        self.place.store(place, Ordering::Relaxed);
+        self.used.place.store(place, Ordering::Relaxed);
         self.touch(entrance.now);
         Held {
             cell: self,
-            word,
-            is_written: false,
+            word: word | if panicking() { UNWINDING } else { 0 },
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn touch(&self, now: Time) {
-        self.at.store(now.0, Ordering::Relaxed);
+        self.used.at.store(now.0, Ordering::Relaxed);
     }
 
     /// Whether the attribute is handed out.
     pub(crate) fn is_open(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & CLOSED == 0
+        self.used.word.load(Ordering::Relaxed) & CLOSED == 0
     }
 
     /// Who is inside, since when, and from which place. What is read is of one moment unless the threads are very quick.
     pub(crate) fn inside(&self) -> Option<Entrance> {
-        let word = self.word.load(Ordering::Relaxed);
+        let word = self.used.word.load(Ordering::Relaxed);
         if word & HELD == 0 {
             return None;
         }
-        let place = self.place.load(Ordering::Relaxed);
+        let place = self.used.place.load(Ordering::Relaxed);
         let now = self.at();
         // SAFETY: it is null or was made from a reference that lives for ever.
         let place = unsafe { place.as_ref() }?;
@@ -218,7 +244,7 @@ impl Cell {
 
     /// When a thread has last gone in or out.
     pub(crate) fn at(&self) -> Time {
-        Time(self.at.load(Ordering::Relaxed))
+        Time(self.used.at.load(Ordering::Relaxed))
     }
 
     /// Closes the cell and gives the attribute back; `None` when it was closed already.
@@ -226,12 +252,12 @@ impl Cell {
     /// # Safety
     /// The caller holds the session's lock.
     pub(crate) unsafe fn close(&self) -> Option<Closed> {
-        let word = self.word.fetch_or(CLOSED, Ordering::Acquire);
+        let word = self.used.word.fetch_or(CLOSED, Ordering::Acquire);
         if word & CLOSED != 0 {
             return None;
         }
         let is_free = word & HELD == 0;
-        let current = &self.values[usize::from(word & SECOND != 0)];
+        let current = &self.used.values[usize::from(word & SECOND != 0)];
         let value = if is_free {
             // SAFETY: the cell is closed and nobody is inside, so whoever wants in waits for the session's lock.
             let value = current.with_mut(|value| unsafe { std::mem::take(&mut *value) });
@@ -239,11 +265,7 @@ impl Cell {
             value.into_value()
         } else {
             // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
-            current.with(|value| match unsafe { &*value } {
-                Content::Absent => None,
-                Content::Shared(value) => Some(value.clone()),
-                Content::Own(bytes) => Some(Value::copy_from_slice(bytes)),
-            })
+            current.with(|value| unsafe { (*value).value() })
         };
         Some(Closed {
             value,
@@ -264,62 +286,66 @@ impl Cell {
         terms: Terms,
         entrance: Entrance,
     ) -> Held<'_> {
-        debug_assert_eq!(self.word.load(Ordering::Relaxed), CLOSED);
+        debug_assert_eq!(self.used.word.load(Ordering::Relaxed), CLOSED);
         // SAFETY: nobody is inside, and nobody gets in while the cell is closed and the session locked.
-        self.values[0].with_mut(|place| unsafe { *place = Content::from(value) });
+        self.used.values[0].with_mut(|place| unsafe { *place = Content::from(value) });
         // SAFETY: as above.
         self.terms.with_mut(|place| unsafe { *place = terms });
         let word = HELD | entrance.thread.0 << THREAD;
         let held = self.go_in(word, entrance);
-        self.word.store(word, Ordering::Release);
+        self.used.word.store(word, Ordering::Release);
         held
     }
 
     /// Whether it is closed and nobody is inside: whether [`Cell::open`] may be called, under the session's lock.
     pub(crate) fn is_idle(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & (CLOSED | HELD) == CLOSED
+        self.used.word.load(Ordering::Relaxed) & (CLOSED | HELD) == CLOSED
     }
 
     /// Forgets both values; the cell is closed and empty.
     fn empty(&self) {
-        for value in &self.values {
+        for value in &self.used.values {
             // SAFETY: only called when the cell is closed, by its last user or when there is none, under the session's lock.
             value.with_mut(|value| unsafe { *value = Content::Absent });
         }
-        self.word.store(CLOSED, Ordering::Release);
+        self.used.word.store(CLOSED, Ordering::Release);
     }
 }
 
 impl<'c> Held<'c> {
+    #[inline(always)]
     fn place(&self, is_other: bool) -> &'c UnsafeCell<Content> {
-        &self.cell.values[usize::from((self.word & SECOND != 0) != is_other)]
+        &self.cell.used.values[usize::from((self.word & SECOND != 0) != is_other)]
     }
 
     /// What this thread sees.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         // SAFETY: the thread inside alone writes to the place that it has written to; nobody writes to the current one.
         let content = self
-            .place(self.is_written)
+            .place(self.is_written())
             .with(|content| unsafe { &*content });
         content.bytes()
     }
 
     /// What it has written.
     pub(crate) fn written(&self) -> Option<Option<Value>> {
-        self.is_written.then(|| {
+        self.is_written().then(|| {
             // SAFETY: nobody else touches the other place.
-            self.place(true).with(|content| match unsafe { &*content } {
-                Content::Absent => None,
-                Content::Shared(value) => Some(value.clone()),
-                Content::Own(bytes) => Some(Value::copy_from_slice(bytes)),
-            })
+            self.place(true)
+                .with(|content| unsafe { (*content).value() })
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_written(&self) -> bool {
-        self.is_written
+        self.word & WRITTEN != 0
+    }
+
+    /// Whether the thread is unwinding because of what it did inside.
+    #[inline(always)]
+    pub(crate) fn is_panicking(&self) -> bool {
+        panicking() && self.word & UNWINDING == 0
     }
 
     /// Writes.
@@ -327,20 +353,20 @@ impl<'c> Held<'c> {
         // SAFETY: nobody else touches the other place.
         self.place(true)
             .with_mut(|content| unsafe { *content = Content::from(value) });
-        self.is_written = true;
+        self.word |= WRITTEN;
     }
 
     /// Forgets what was written.
     pub(crate) fn undo(&mut self) {
-        self.is_written = false;
+        self.word &= !WRITTEN;
     }
 
     /// Lets `change` change the value in place: a copy of it the first time, since what is discarded must leave no trace.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let (current, other) = (self.place(false), self.place(true));
-        let is_written = self.is_written;
-        self.is_written = true;
+        let is_written = self.is_written();
+        self.word |= WRITTEN;
         // SAFETY: nobody writes to the current place while a thread is inside.
         let current = current.with(|content| unsafe { &*content });
         other.with_mut(|content| {
@@ -349,7 +375,7 @@ impl<'c> Held<'c> {
             let bytes = match content {
                 Content::Own(bytes) if is_written => bytes,
                 Content::Shared(bytes) if is_written => {
-                    let bytes = std::mem::take(bytes);
+                    let bytes = Value::clone(bytes);
                     content.copy(&bytes)
                 }
                 Content::Absent if is_written => content.copy(&[]),
@@ -359,7 +385,7 @@ impl<'c> Held<'c> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn terms(&self) -> Terms {
         // SAFETY: they are written only before a thread goes in.
         self.cell.terms.with(|terms| unsafe { *terms })
@@ -377,25 +403,23 @@ impl<'c> Held<'c> {
     /// Whether the attribute was taken back since this thread went in.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.cell.word.load(Ordering::Relaxed) & CLOSED != 0
+        self.cell.used.word.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     pub(crate) fn inside(&self) -> Option<Entrance> {
         self.cell.inside()
     }
 
-    /// Goes out, and lets the next thread see what was written if it `keeps` that. Gives itself back when the cell is closed:
-    /// then the session has to let it out, and afterwards [`Held::let_go`] the cell.
-    #[inline]
-    pub(crate) fn leave(self, keeps: bool, now: Time) -> Result<(), Self> {
-        let mut free = self.word & !(HELD | u64::MAX << THREAD);
-        if self.is_written && keeps {
-            let (current, other) = (self.place(false), self.place(true));
-            // SAFETY: nobody writes to the current place while a thread is inside, and nobody else touches the other.
-            let is_changed = current.with(|current| {
-                other.with(|other| unsafe { (*current).bytes() != (*other).bytes() })
-            });
-            if is_changed {
+    /// Goes out, and lets the next thread see what was written if it `keeps` that; this is not used any more then. Answers
+    /// `false` when the cell is closed: then the session has to let it out, and afterwards [`Held::let_go`] the cell.
+    #[inline(always)]
+    #[must_use = "it is still inside when the cell was closed"]
+    pub(crate) fn leave(&self, keeps: bool, now: Time) -> bool {
+        let held = self.word & !(WRITTEN | UNWINDING);
+        let mut free = held & !(HELD | u64::MAX << THREAD);
+        if self.is_written() && keeps {
+            // Once something has changed, what is written is current without a look: it may as well be the same.
+            if free & CHANGED != 0 || self.differs() {
                 free = (free ^ SECOND) | CHANGED;
             }
         }
@@ -405,18 +429,22 @@ impl<'c> Held<'c> {
             Ordering::Release
         };
         self.cell.touch(now);
+        let word = &self.cell.used.word;
         if fault::is_made(Fault::LeavesBlindly) {
-            self.cell.word.store(free, order);
-            return Ok(());
+            word.store(free, order);
+            return true;
         }
-        match self
-            .cell
-            .word
-            .compare_exchange(self.word, free, order, Ordering::Relaxed)
-        {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self),
-        }
+        word.compare_exchange(held, free, order, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Whether what was written is another value.
+    fn differs(&self) -> bool {
+        self.place(false).with(|current| {
+            // SAFETY: nobody writes to the current place while a thread is inside, and nobody else touches the other.
+            self.place(true)
+                .with(|other| unsafe { (*current).bytes() != (*other).bytes() })
+        })
     }
 
     /// The cell is closed, and what was written is in the session now: it is what this thread sees from now on.
@@ -425,7 +453,7 @@ impl<'c> Held<'c> {
     /// The caller holds the session's lock, and the cell is closed.
     pub(crate) unsafe fn rebase(&mut self) {
         debug_assert!(self.is_closed());
-        if self.is_written {
+        if self.is_written() {
             // SAFETY: the cell is closed: only the thread inside touches either place.
             let written = self
                 .place(true)
@@ -433,7 +461,7 @@ impl<'c> Held<'c> {
             // SAFETY: as above.
             self.place(false)
                 .with_mut(|content| unsafe { *content = written });
-            self.is_written = false;
+            self.word &= !WRITTEN;
         }
     }
 
@@ -447,20 +475,63 @@ impl<'c> Held<'c> {
     }
 }
 
-/// A list that only grows, read without a lock: the cells of a session by their attributes' names.
-#[derive(Debug)]
-pub(crate) struct Cells {
-    table: Link<Table>,
+/// The name of an attribute as it is looked for: the first eight bytes decide most comparisons, and are computed where the
+/// name is written if it is written in the program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key<'n> {
+    name: &'n [u8],
+    prefix: u64,
 }
 
-/// Lists of those whose names have something in common, so that walks are short.
-type Table = [Link<Node>; 16];
+impl<'n> Key<'n> {
+    #[inline(always)]
+    pub(crate) fn new(name: &'n [u8]) -> Self {
+        let mut prefix = [0; 8];
+        for (to, from) in prefix.iter_mut().zip(name) {
+            *to = *from;
+        }
+        let prefix = u64::from_le_bytes(prefix);
+        Self { name, prefix }
+    }
+
+    pub(crate) fn name(self) -> &'n [u8] {
+        self.name
+    }
+
+    /// Which of the lists it is in.
+    #[inline(always)]
+    fn list(self) -> usize {
+        let mixed = (self.prefix ^ self.name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 60) as usize
+    }
+}
+
+/// The cells of a session by their attributes' names: lists that only grow, read without a lock.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    /// The first that was made; many sessions need no more.
+    first: Link<Node>,
+    /// Lists of those whose names have something in common, so that walks are short.
+    table: Link<[Link<Node>; 16]>,
+}
 
 #[derive(Debug)]
+#[repr(C)]
 struct Node {
-    name: AttributeName,
+    prefix: u64,
+    length: u32,
     next: Link<Self>,
+    name: Box<AttributeName>,
     cell: Cell,
+}
+
+impl Node {
+    #[inline(always)]
+    fn is(&self, key: Key<'_>) -> bool {
+        self.prefix == key.prefix
+            && self.length as usize == key.name.len()
+            && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
+    }
 }
 
 /// A place for a box that is filled once.
@@ -472,7 +543,7 @@ impl<T> Link<T> {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self) -> Option<&T> {
         // SAFETY: it is null or comes from a box that was published by `fill` and is freed only with `self`.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
@@ -504,23 +575,21 @@ impl<T> Drop for Link<T> {
 impl Cells {
     pub(crate) fn new() -> Self {
         Self {
+            first: Link::empty(),
             table: Link::empty(),
         }
     }
 
-    #[inline]
-    fn list(name: &[u8]) -> usize {
-        let (first, last) = (name.first(), name.last());
-        let (first, last) = (first.map_or(0, |own| *own), last.map_or(0, |own| *own));
-        usize::from(first ^ last.rotate_left(3)).wrapping_add(name.len()) % 16
-    }
-
     /// The cell of an attribute.
-    #[inline]
-    pub(crate) fn get(&self, name: &[u8]) -> Option<&Cell> {
-        let mut next = &self.table.get()?[Self::list(name)];
+    #[inline(always)]
+    pub(crate) fn get(&self, key: Key<'_>) -> Option<&Cell> {
+        let first = self.first.get()?;
+        if first.is(key) {
+            return Some(&first.cell);
+        }
+        let mut next = &self.table.get()?[key.list()];
         while let Some(node) = next.get() {
-            if node.name.as_bytes() == name {
+            if node.is(key) {
                 return Some(&node.cell);
             }
             next = &node.next;
@@ -533,37 +602,44 @@ impl Cells {
     /// # Safety
     /// The caller holds the session's lock.
     pub(crate) unsafe fn get_or_make(&self, name: &AttributeName) -> &Cell {
-        if let Some(cell) = self.get(name.as_bytes()) {
+        let key = Key::new(name.as_bytes());
+        if let Some(cell) = self.get(key) {
             return cell;
         }
-        // SAFETY: only under the session's lock.
-        let table = self
-            .table
-            .get()
-            .unwrap_or_else(|| unsafe { self.table.fill(std::array::from_fn(|_| Link::empty())) });
-        let mut next = &table[Self::list(name.as_bytes())];
-        while let Some(node) = next.get() {
-            next = &node.next;
+        let mut place = &self.first;
+        if place.get().is_some() {
+            let table = self.table.get();
+            // SAFETY: only under the session's lock.
+            let table = table.unwrap_or_else(|| unsafe {
+                self.table.fill(std::array::from_fn(|_| Link::empty()))
+            });
+            place = &table[key.list()];
+        }
+        while let Some(node) = place.get() {
+            place = &node.next;
         }
         let node = Node {
-            name: name.clone(),
+            prefix: key.prefix,
+            length: u32::try_from(key.name.len()).expect("a name is short"),
             next: Link::empty(),
+            name: Box::new(name.clone()),
             cell: Cell::new(),
         };
         // SAFETY: as above.
-        unsafe { &next.fill(node).cell }
+        unsafe { &place.fill(node).cell }
     }
 
     /// All, with their attributes' names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&AttributeName, &Cell)> {
         let lists = self.table.get().into_iter().flatten();
-        lists
+        std::iter::once(&self.first)
+            .chain(lists)
             .flat_map(|list| std::iter::successors(list.get(), |node| node.next.get()))
-            .map(|node| (&node.name, &node.cell))
+            .map(|node| (&*node.name, &node.cell))
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.table.get().is_none()
+        self.first.get().is_none()
     }
 }

@@ -5,7 +5,7 @@
 //! `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
 #![allow(unsafe_code)]
 
-use crate::cell::{Cell, Cells, Closed, Entrance, Held, Terms};
+use crate::cell::{Cell, Cells, Closed, Entrance, Held, Key, Terms};
 use crate::fault::{self, Fault};
 use crate::snapshot::Discard;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -15,10 +15,11 @@ use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// See the [module](self).
 #[derive(Debug)]
+#[repr(C)] // What a look-up reads comes first, together.
 pub(crate) struct Entry {
     pub(crate) id: SessionId,
-    state: Mutex<State>,
     cells: Cells,
+    state: Mutex<State>,
 }
 
 /// What stands behind the lock.
@@ -83,9 +84,9 @@ impl Entry {
     }
 
     /// Goes into an open cell.
-    #[inline]
-    pub(crate) fn enter_cell(&self, name: &[u8], entrance: Entrance) -> Option<Held<'_>> {
-        self.cells.get(name)?.enter(entrance)
+    #[inline(always)]
+    pub(crate) fn enter_cell(&self, key: Key<'_>, entrance: Entrance) -> Option<Held<'_>> {
+        self.cells.get(key)?.enter(entrance)
     }
 
     /// Who is inside by way of cells.
@@ -175,7 +176,7 @@ impl<'e> Locked<'e> {
     }
 
     pub(crate) fn close(&mut self, name: &AttributeName) {
-        if let Some(cell) = self.cells.get(name.as_bytes()) {
+        if let Some(cell) = self.cells.get(Key::new(name.as_bytes())) {
             self.close_cell(name, cell);
         }
     }

@@ -27,8 +27,6 @@ use tenure_protocol::{AttributeName, ThreadId, Token, Version};
 pub struct Guard<'s> {
     session: &'s Session,
     access: Access<'s>,
-    /// Whether the thread was unwinding when it locked: then that says nothing about what it does under the lock.
-    was_panicking: bool,
 }
 
 #[derive(Debug)]
@@ -48,15 +46,16 @@ struct Own {
     token: Token,
     value: Option<Value>,
     is_written: bool,
+    /// Whether the thread was unwinding when it locked: then that says nothing about what it does under the lock.
+    was_panicking: bool,
 }
 
 impl<'s> Guard<'s> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn in_cell(session: &'s Session, held: Held<'s>) -> Self {
         Self {
             session,
             access: Access::Cell(held),
-            was_panicking: panicking(),
         }
     }
 
@@ -72,11 +71,11 @@ impl<'s> Guard<'s> {
             token: granted.token,
             value: granted.values.into_iter().next().map(|(_, value)| value),
             is_written: false,
+            was_panicking: panicking(),
         };
         Self {
             session,
             access: Access::Session(Box::new(own)),
-            was_panicking: panicking(),
         }
     }
 
@@ -151,7 +150,7 @@ impl<'s> Guard<'s> {
     /// # Errors
     /// [`Error::Limit`] when the attribute or the session would be too large; the value is then what the session last
     /// accepted of this guard. [`Error::Poisoned`] when the grant was lost, if that is known already.
-    #[inline]
+    #[inline(always)]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
         let bytes_max = match &self.access {
             Access::Cell(held) => held.terms().bytes_max as usize,
@@ -169,6 +168,7 @@ impl<'s> Guard<'s> {
 
     /// Asks whether the value that is written may be as large as it is.
     #[cold]
+    #[inline(never)]
     fn accept_growth(&mut self) -> Result<(), Error> {
         let Session { hub, entry } = self.session;
         let Access::Cell(held) = &mut self.access else {
@@ -282,12 +282,25 @@ impl<'s> Guard<'s> {
 
     #[inline]
     fn leave(&mut self, keeps: bool) -> Result<(), Error> {
+        if let Access::Cell(held) = &self.access
+            && held.leave(keeps, self.session.hub.clock.coarse())
+        {
+            self.access = Access::Left;
+            return Ok(());
+        }
+        self.leave_session(keeps)
+    }
+
+    /// Leaves by way of the session.
+    #[cold]
+    #[inline(never)]
+    fn leave_session(&mut self, keeps: bool) -> Result<(), Error> {
         let Session { hub, entry } = self.session;
         match std::mem::replace(&mut self.access, Access::Left) {
-            Access::Cell(held) => match held.leave(keeps, hub.clock.coarse()) {
-                Ok(()) => Ok(()),
-                Err(held) => leave_closed(self.session, held, keeps),
-            },
+            Access::Cell(held) => {
+                let names = Names::One(entry.name_of(&held).clone());
+                hub.leave(entry, held.thread(), &names, keeps, Some(held))
+            }
             Access::Session(own) => {
                 hub.leave(entry, own.thread, &Names::One(own.name), keeps, None)
             }
@@ -296,24 +309,33 @@ impl<'s> Guard<'s> {
     }
 }
 
-#[cold]
-fn leave_closed(session: &Session, held: Held<'_>, keeps: bool) -> Result<(), Error> {
-    let Session { hub, entry } = session;
-    let names = Names::One(entry.name_of(&held).clone());
-    hub.leave(entry, held.thread(), &names, keeps, Some(held))
-}
-
 impl Drop for Guard<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if matches!(self.access, Access::Left) {
+        if let Access::Cell(held) = &self.access
+            && !held.is_panicking()
+            && held.leave(true, self.session.hub.clock.coarse())
+        {
             return;
         }
-        let panics = panicking() && !self.was_panicking;
-        let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
+        self.drop_slowly();
+    }
+}
+
+impl Guard<'_> {
+    #[cold]
+    #[inline(never)]
+    fn drop_slowly(&mut self) {
+        let panics = match &self.access {
+            Access::Cell(held) => held.is_panicking(),
+            Access::Session(own) => panicking() && !own.was_panicking,
+            Access::Left => return,
+        };
         let panicked = if panics { self.written() } else { None };
         // A lost grant is reported where it was noticed.
-        if self.leave(keeps).is_ok()
+        if self
+            .leave(!panics || fault::is_made(Fault::PanicKeepsWrites))
+            .is_ok()
             && let Some(entrance) = panicked
         {
             note_panic(self.session, entrance);

@@ -682,23 +682,31 @@ impl Step<'_> {
         }
     }
 
-    /// Lends what can be lent, unlocks, and wakes whom there is to wake.
+    /// Wakes whom there is to wake, and lends what can be lent. In this order: who sleeps has waited longest.
     pub(crate) fn finish(mut self) {
-        for entry in std::mem::take(&mut self.touched) {
-            let mut own = entry.lock();
-            if own.state.lent.is_none() {
-                own.state.lent = self.machine.process.lend(&entry.id);
-            }
-        }
         let lease = self.machine.process.lease();
-        self.hub
-            .lease
-            .store(lease.map_or(u64::MAX, |end| end.0), Ordering::Relaxed);
+        let lease = lease.map_or(u64::MAX, |end| end.0);
+        self.hub.lease.store(lease, Ordering::Relaxed);
         if !self.machine.events.is_empty() {
             self.woken.extend(self.machine.driver.take());
         }
-        let Self { machine, woken, .. } = self;
-        drop(machine);
-        woken.into_iter().for_each(Waker::wake);
+        let Self {
+            hub,
+            mut machine,
+            woken,
+            touched,
+            ..
+        } = self;
+        if !woken.is_empty() {
+            drop(machine);
+            woken.into_iter().for_each(Waker::wake);
+            machine = lock(&hub.machine);
+        }
+        for entry in touched {
+            let mut own = entry.lock();
+            if own.state.lent.is_none() {
+                own.state.lent = machine.process.lend(&entry.id);
+            }
+        }
     }
 }

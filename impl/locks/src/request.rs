@@ -1,6 +1,6 @@
 //! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
 
-use crate::cell::Entrance;
+use crate::cell::{Entrance, Key};
 use crate::entry::{Entered, Granted};
 use crate::error::Error;
 use crate::guard::Guard;
@@ -27,9 +27,10 @@ pub const WAIT_MS: u64 = 60_000;
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     patience: Patience,
-    /// On the manager's clock; `None`: [`WAIT_MS`] from when it begins to wait.
-    until: Option<Time>,
-    thread: Option<ThreadId>,
+    /// On the manager's clock; [`Time::ZERO`]: [`WAIT_MS`] from when it begins to wait.
+    until: Time,
+    /// 0: whoever polls.
+    thread: ThreadId,
     place: &'static Location<'static>,
 }
 
@@ -47,28 +48,32 @@ struct Waiting {
 struct Request<'s> {
     session: &'s Session,
     manner: Manner,
-    waiting: Option<Waiting>,
+    /// Boxed, so that a request that need not wait is small.
+    waiting: Option<Box<Waiting>>,
 }
 
 impl<'s> Request<'s> {
-    #[inline]
+    #[inline(always)]
     fn new(session: &'s Session, place: &'static Location<'static>) -> Self {
         Self {
             session,
             manner: Manner {
                 patience: Patience::Wait,
-                until: None,
-                thread: None,
+                until: Time::ZERO,
+                thread: ThreadId(0),
                 place,
             },
             waiting: None,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn entrance(&self, thread: impl FnOnce() -> ThreadId) -> Entrance {
         Entrance {
-            thread: self.manner.thread.unwrap_or_else(thread),
+            thread: match self.manner.thread {
+                ThreadId(0) => thread(),
+                own => own,
+            },
             place: self.manner.place,
             now: self.session.hub.clock.coarse(),
         }
@@ -77,18 +82,20 @@ impl<'s> Request<'s> {
     /// Asks the process.
     fn ask(&mut self, names: Names, entrance: Entrance) -> Option<Result<Granted, Error>> {
         let Session { hub, entry } = self.session;
-        let until = self.manner.until;
-        let until = until.unwrap_or_else(|| hub.clock.now().after(WAIT_MS));
+        let until = match self.manner.until {
+            Time::ZERO => hub.clock.now().after(WAIT_MS),
+            until => until,
+        };
         match hub.ask(entry, &names, entrance, (self.manner.patience, until)) {
             Asked::Locked(granted) => Some(Ok(granted)),
             Asked::Refused(error) => Some(Err(error)),
             Asked::Waits(wait) => {
-                self.waiting = Some(Waiting {
+                self.waiting = Some(Box::new(Waiting {
                     wait,
                     names,
                     thread: entrance.thread,
                     until,
-                });
+                }));
                 None
             }
         }
@@ -112,6 +119,15 @@ impl<'s> Request<'s> {
         Poll::Ready((result, waiting.thread, waiting.names))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn abandon(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            let Session { hub, entry } = self.session;
+            hub.abandon(entry, &waiting.names, waiting.thread, &waiting.wait);
+        }
+    }
+
     /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
     fn left(&self) -> Duration {
         let Some(waiting) = &self.waiting else {
@@ -127,10 +143,10 @@ impl<'s> Request<'s> {
 }
 
 impl Drop for Request<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            let Session { hub, entry } = self.session;
-            hub.abandon(entry, &waiting.names, waiting.thread, &waiting.wait);
+        if self.waiting.is_some() {
+            self.abandon();
         }
     }
 }
@@ -146,7 +162,7 @@ macro_rules! manners {
 
         /// Waits until then at most, on the manager's clock ([`Locks::now`](crate::Locks::now)).
         pub fn until(mut self, until: Time) -> Self {
-            self.request.manner.until = Some(until);
+            self.request.manner.until = until.max(Time(1));
             self
         }
 
@@ -159,7 +175,7 @@ macro_rules! manners {
         /// Asks on behalf of whoever has that guard. For tasks outside of [`task`](crate::task), whose locks are otherwise
         /// strangers to each other, so that a cycle through them is not seen.
         pub fn beside(mut self, thread: ThreadId) -> Self {
-            self.request.manner.thread = Some(thread);
+            self.request.manner.thread = thread;
             self
         }
     };
@@ -170,11 +186,11 @@ macro_rules! manners {
 #[must_use = "nothing is locked until it is awaited or waited for"]
 pub struct Lock<'s> {
     request: Request<'s>,
-    name: &'s [u8],
+    name: Key<'s>,
 }
 
 impl<'s> Lock<'s> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         session: &'s Session,
         name: &'s [u8],
@@ -182,7 +198,7 @@ impl<'s> Lock<'s> {
     ) -> Self {
         Self {
             request: Request::new(session, place),
-            name,
+            name: Key::new(name),
         }
     }
 
@@ -192,32 +208,42 @@ impl<'s> Lock<'s> {
     ///
     /// # Errors
     /// As the future's.
-    #[inline]
-    pub fn wait(mut self) -> Result<Guard<'s>, Error> {
+    #[inline(always)]
+    pub fn wait(self) -> Result<Guard<'s>, Error> {
         let session = self.request.session;
-        let entrance = self.request.entrance(thread::blocking);
-        if let Some(held) = session.entry.enter_cell(self.name, entrance) {
-            return Ok(Guard::in_cell(session, held));
+        if self.request.waiting.is_none() {
+            let entrance = self.request.entrance(thread::blocking);
+            if let Some(held) = session.entry.enter_cell(self.name, entrance) {
+                std::mem::forget(self); // It waits for nothing, so there is nothing to take back.
+                return Ok(Guard::in_cell(session, held));
+            }
         }
-        self.wait_slowly(entrance)
+        *self.wait_slowly()
     }
 
+    /// Boxed, as is [`Lock::poll_slowly`]: a result that comes back through memory would have to go through memory also when
+    /// it did not come from here, which takes longer than the lock.
     #[cold]
-    fn wait_slowly(&mut self, entrance: Entrance) -> Result<Guard<'s>, Error> {
-        if let Some(result) = self.ask(entrance) {
-            return result;
+    #[inline(never)]
+    fn wait_slowly(mut self) -> Box<Result<Guard<'s>, Error>> {
+        if self.request.waiting.is_none() {
+            let entrance = self.request.entrance(thread::blocking);
+            if let Some(result) = self.ask(entrance) {
+                return Box::new(result);
+            }
         }
         let own = std::cell::RefCell::new(self);
-        block_on(
+        Box::new(block_on(
             |context| own.borrow_mut().poll_answer(context),
             || own.borrow().request.left(),
-        )
+        ))
     }
 
     #[cold]
+    #[inline(never)]
     fn ask(&mut self, entrance: Entrance) -> Option<Result<Guard<'s>, Error>> {
         let session = self.request.session;
-        let name = match AttributeName::new(self.name.to_vec()) {
+        let name = match AttributeName::new(self.name.name().to_vec()) {
             Ok(name) => name,
             Err(why) => return Some(Err(Error::Name(why))),
         };
@@ -234,6 +260,21 @@ impl<'s> Lock<'s> {
         })
     }
 
+    #[cold]
+    #[inline(never)]
+    fn poll_slowly(&mut self, context: &Context<'_>) -> Option<Box<Result<Guard<'s>, Error>>> {
+        if self.request.waiting.is_none() {
+            let entrance = self.request.entrance(thread::awaiting);
+            if let Some(result) = self.ask(entrance) {
+                return Some(Box::new(result));
+            }
+        }
+        match self.poll_answer(context) {
+            Poll::Ready(result) => Some(Box::new(result)),
+            Poll::Pending => None,
+        }
+    }
+
     fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Guard<'s>, Error>> {
         let session = self.request.session;
         self.request.poll(context).map(|(result, thread, names)| {
@@ -248,19 +289,18 @@ impl<'s> Lock<'s> {
 impl<'s> Future for Lock<'s> {
     type Output = Result<Guard<'s>, Error>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.request.waiting.is_some() {
-            return self.poll_answer(context);
+        if self.request.waiting.is_none() {
+            let session = self.request.session;
+            let entrance = self.request.entrance(thread::awaiting);
+            if let Some(held) = session.entry.enter_cell(self.name, entrance) {
+                return Poll::Ready(Ok(Guard::in_cell(session, held)));
+            }
         }
-        let session = self.request.session;
-        let entrance = self.request.entrance(thread::awaiting);
-        if let Some(held) = session.entry.enter_cell(self.name, entrance) {
-            return Poll::Ready(Ok(Guard::in_cell(session, held)));
-        }
-        match self.ask(entrance) {
-            Some(result) => Poll::Ready(result),
-            None => self.poll_answer(context),
+        match self.poll_slowly(context) {
+            Some(result) => Poll::Ready(*result),
+            None => Poll::Pending,
         }
     }
 }

@@ -26,7 +26,7 @@ impl Session {
 
     /// Asks for one attribute, which need not exist.
     #[track_caller]
-    #[inline]
+    #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> Lock<'s> {
         Lock::new(self, name.as_ref(), Location::caller())
     }

@@ -35,13 +35,19 @@ thread_local! {
 }
 
 impl Own {
+    #[inline]
     fn draw(&self) -> u64 {
         let mut next = self.next.get();
         if next.is_multiple_of(BLOCK) {
-            next = BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK;
+            next = Self::next_block();
         }
         self.next.set(next + 1);
         next + 1
+    }
+
+    #[cold]
+    fn next_block() -> u64 {
+        BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK
     }
 }
 
