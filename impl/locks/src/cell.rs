@@ -21,11 +21,10 @@
 #![allow(unsafe_code)]
 
 use crate::fault::{self, Fault};
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
-use std::thread::panicking;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
 

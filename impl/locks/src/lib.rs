@@ -11,6 +11,9 @@ pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
 pub use thread::{Task, task};
 
+#[cfg(any(feature = "loom", feature = "shuttle"))]
+pub use sync::pretend_to_unwind;
+
 mod cell;
 mod clock;
 mod entry;

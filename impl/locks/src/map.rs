@@ -29,7 +29,7 @@ impl Map {
     /// Its upper bits, since the tables use the lower ones.
     #[inline]
     fn shard(&self, id: &SessionId) -> &Mutex<HashTable<Arc<Entry>>> {
-        &self.shards[(id.frozen_hash() >> 40) as usize % SHARDS]
+        &self.shards[(id.frozen_hash() >> 40) as usize & (self.shards.len() - 1)]
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Arc<Entry>> {

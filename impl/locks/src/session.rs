@@ -52,6 +52,12 @@ impl Session {
         LockSet::new(self, Ok(Names::All), Location::caller())
     }
 
+    /// Whether both are handles to the same session of the same manager.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.entry, &other.entry)
+    }
+
     /// Who is inside and who waits.
     #[must_use]
     pub fn busy(&self) -> Busy {

@@ -8,7 +8,8 @@
 mod own {
     pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
     pub(crate) use std::sync::{Arc, Mutex, MutexGuard};
-    pub(crate) use std::thread_local;
+
+    pub(crate) use std::thread::panicking;
 
     use std::sync::Arc as StdArc;
     use std::task::{Wake, Waker};
@@ -113,12 +114,29 @@ mod own {
         poll(&Waker::from(StdArc::new(Unpark(thread::current()))))
     }
 
+    thread_local! {
+        static UNWINDS: std::cell::Cell<bool> = std::cell::Cell::new(false);
+    }
+
+    /// Whether this thread is to be taken for one that unwinds. The checkers' threads share one OS thread, which cannot
+    /// unwind in one of them and go on in another.
+    pub(crate) fn panicking() -> bool {
+        UNWINDS.with(std::cell::Cell::get)
+    }
+
+    /// Takes this thread for one that unwinds, or no longer.
+    pub fn pretend_to_unwind(is_unwinding: bool) {
+        UNWINDS.with(|unwinds| unwinds.set(is_unwinding));
+    }
+
     /// The checkers know no time: a wait ends by being woken.
     pub(crate) fn park(_: Duration) {
         thread::park();
     }
 }
 
+#[cfg(any(feature = "loom", feature = "shuttle"))]
+pub use own::pretend_to_unwind;
 pub(crate) use own::*;
 
 /// Locks, see the [module](self).

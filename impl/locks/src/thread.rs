@@ -3,7 +3,6 @@
 //! A thread that blocks is known by its OS thread. A task is known only inside [`task`]; an `.await` outside of it counts as
 //! a thread of its own, which holds nothing else, so a task that waits for itself is found out by its deadline alone.
 
-use crate::sync::thread_local;
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,17 +23,25 @@ struct Own {
     next: Cell<u64>,
 }
 
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
 thread_local! {
-    static OWN: Own = const {
-        Own {
+    static OWN: Own = const { Own::new() };
+}
+
+#[cfg(any(feature = "loom", feature = "shuttle"))]
+crate::sync::thread_local! {
+    static OWN: Own = Own::new();
+}
+
+impl Own {
+    const fn new() -> Self {
+        Self {
             thread: Cell::new(0),
             task: Cell::new(0),
             next: Cell::new(0),
         }
-    };
-}
+    }
 
-impl Own {
     #[inline]
     fn draw(&self) -> u64 {
         let mut next = self.next.get();

@@ -35,6 +35,8 @@ pub(crate) struct Rig {
     pub(crate) events: Vec<Event>,
     /// How many messages went either way.
     pub(crate) messages: usize,
+    /// Whether the other process gives back at once what it is granted.
+    pub(crate) passes_on: bool,
 }
 
 impl Rig {
@@ -82,6 +84,7 @@ impl Rig {
             told: Vec::new(),
             events: Vec::new(),
             messages: 0,
+            passes_on: false,
         };
         rig.say(ToStore::Hello {
             incarnation: Incarnation(1),
@@ -162,6 +165,14 @@ impl Rig {
         }
     }
 
+    /// Carries messages until the manager has left, which somebody tells it to.
+    pub(crate) fn drive(&mut self) {
+        while !self.locks.has_left() {
+            let event = self.locks.wait_event(Duration::from_secs(60));
+            self.take(event.expect("the manager leaves"));
+        }
+    }
+
     fn step(&mut self, input: Input) {
         let mut out = Vec::new();
         self.store.step(self.now, input, &mut out);
@@ -177,6 +188,10 @@ impl Rig {
             self.messages += 1;
             if process == OWN {
                 self.locks.message(link, message);
+            } else if let (true, ToProcess::Granted { session, .. }) = (self.passes_on, &message) {
+                let session = session.clone();
+                self.told.push(message);
+                self.release_elsewhere(&session);
             } else {
                 self.told.push(message);
             }

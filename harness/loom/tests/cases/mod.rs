@@ -1,0 +1,355 @@
+//! The cases, as data: so that they can be run sound and with faults.
+
+#![allow(dead_code)] // Each test file uses its own part of it.
+
+#[path = "../../../../impl/locks/tests/support/mod.rs"]
+mod support;
+
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering as Plain};
+use support::{Rig, session};
+use tenure_locks::{Error, Session};
+
+/// A small scene, and how far it is explored.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// loom's bound on the switches that a thread did not ask for.
+    pub(crate) preemptions: usize,
+    /// How many interleavings that takes at least.
+    pub(crate) interleavings: u64,
+    run: fn(),
+}
+
+macro_rules! cases {
+    ($($name:ident, $preemptions:literal preemptions, $interleavings:literal interleavings;)+) => {
+        pub(crate) const CASES: &[Case] = &[
+            $(Case {
+                name: stringify!($name),
+                preemptions: $preemptions,
+                interleavings: $interleavings,
+                run: $name,
+            },)+
+        ];
+    };
+}
+
+cases! {
+    lock_and_unlock, 3 preemptions, 1 interleavings;
+    lock_and_unlock_three, 2 preemptions, 1 interleavings;
+    hand_over, 3 preemptions, 1 interleavings;
+    several_attributes, 2 preemptions, 1 interleavings;
+    recall_while_inside, 3 preemptions, 1 interleavings;
+    recall_against_a_new_thread, 3 preemptions, 1 interleavings;
+    cancel_against_grant, 3 preemptions, 1 interleavings;
+    drop_against_wake_up, 3 preemptions, 1 interleavings;
+    revoke_while_inside, 3 preemptions, 1 interleavings;
+    revoke_against_a_new_thread, 3 preemptions, 1 interleavings;
+    two_handles_at_once, 3 preemptions, 1 interleavings;
+    panic_inside, 2 preemptions, 1 interleavings;
+}
+
+/// Runs every interleaving of a case within its bound, and says how many there were.
+pub(crate) fn explore(case: &Case) {
+    let seen = std::sync::Arc::new(AtomicU64::new(0));
+    let counts = std::sync::Arc::clone(&seen);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(case.preemptions);
+    builder.max_branches = 100_000;
+    builder.max_permutations = None;
+    builder.max_duration = None;
+    builder.checkpoint_file = None;
+    let run = case.run;
+    builder.check(move || {
+        counts.fetch_add(1, Plain::Relaxed);
+        run();
+    });
+    let seen = seen.load(Plain::Relaxed);
+    println!(
+        "{}: {seen} interleavings with at most {} preemptions",
+        case.name, case.preemptions
+    );
+    assert!(
+        seen >= case.interleavings,
+        "{}: only {seen} interleavings were explored, of at least {}",
+        case.name,
+        case.interleavings
+    );
+}
+
+/// A session that the process holds, and whose attribute "a" is handed out already.
+fn warm() -> (Rig, Session) {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    drop(s.lock("a").wait().expect("free"));
+    (rig, s)
+}
+
+/// Adds one to the digit in an attribute.
+fn count(s: &Session, name: &str) {
+    let mut guard = s.lock(name).wait().expect("granted");
+    guard
+        .edit(|bytes| match bytes.first_mut() {
+            Some(digit) => *digit += 1,
+            None => bytes.push(b'1'),
+        })
+        .expect("small");
+}
+
+fn value(s: &Session, name: &str) -> Option<u8> {
+    let guard = s.lock(name).wait().expect("granted");
+    guard.bytes().map(|bytes| bytes[0])
+}
+
+fn spawn(work: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+    loom::thread::spawn(work)
+}
+
+/// Two threads count; no count is lost, nobody waits for ever.
+fn lock_and_unlock() {
+    let (_rig, s) = warm();
+    let two = s.clone();
+    let thread = spawn(move || count(&two, "a"));
+    count(&s, "a");
+    thread.join().expect("no panic");
+    assert_eq!(value(&s, "a"), Some(b'2'));
+}
+
+fn lock_and_unlock_three() {
+    let (_rig, s) = warm();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let s = s.clone();
+            spawn(move || count(&s, "a"))
+        })
+        .collect();
+    count(&s, "a");
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no panic"));
+    assert_eq!(value(&s, "a"), Some(b'3'));
+}
+
+/// A thread that sleeps for the lock is woken with it.
+fn hand_over() {
+    let (_rig, s) = warm();
+    let guard = s.lock("a").wait().expect("free");
+    let two = s.clone();
+    let thread = spawn(move || {
+        let guard = two.lock("a").wait().expect("handed over");
+        assert_eq!(guard.bytes(), Some(&b"1"[..]));
+    });
+    let mut guard = guard;
+    guard.set("1").expect("small");
+    guard.unlock().expect("in time");
+    thread.join().expect("no panic");
+}
+
+/// Several at once against each of them, in the other order.
+fn several_attributes() {
+    let (_rig, s) = warm();
+    let two = s.clone();
+    let thread = spawn(move || {
+        let mut set = two.lock_many(["b", "a"]).wait().expect("granted");
+        for name in ["a", "b"] {
+            set.edit(name, |bytes| match bytes.first_mut() {
+                Some(digit) => *digit += 1,
+                None => bytes.push(b'1'),
+            })
+            .expect("small");
+        }
+    });
+    count(&s, "a");
+    count(&s, "b");
+    thread.join().expect("no panic");
+    assert_eq!((value(&s, "a"), value(&s, "b")), (Some(b'2'), Some(b'2')));
+}
+
+/// A recall while a thread is inside waits for it, and takes what it wrote along.
+fn recall_while_inside() {
+    let (mut rig, s) = warm();
+    let mut guard = s.lock("a").wait().expect("free");
+    rig.passes_on = true;
+    let thread = {
+        let s = s.clone();
+        spawn(move || count(&s, "b"))
+    };
+    let locks = rig.locks.clone();
+    let driver = loom::thread::spawn(move || {
+        rig.ask_elsewhere(&session());
+        rig.drive();
+        rig
+    });
+    guard.set("1").expect("small");
+    guard.unlock().expect("the recall waits for it");
+    thread.join().expect("no panic");
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
+    assert_eq!(rig.stored(&session(), "b").as_deref(), Some(&b"1"[..]));
+}
+
+/// A recall against a thread that goes in: it is inside before, or it waits until the session comes back.
+fn recall_against_a_new_thread() {
+    let (mut rig, s) = warm();
+    rig.passes_on = true;
+    let locks = rig.locks.clone();
+    let driver = loom::thread::spawn(move || {
+        rig.ask_elsewhere(&session());
+        rig.drive();
+        rig
+    });
+    count(&s, "a");
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
+}
+
+/// A request is taken back while its lock is granted.
+fn cancel_against_grant() {
+    let (mut rig, s) = warm();
+    let guard = s.lock("a").wait().expect("free");
+    let mut waits = s
+        .lock("a")
+        .beside(tenure_protocol::ThreadId(u64::MAX >> 10));
+    assert!(rig.poll(&mut waits).is_none());
+    let thread = {
+        let s = s.clone();
+        spawn(move || {
+            drop(s.lock("b").wait());
+        })
+    };
+    drop(guard);
+    drop(waits);
+    thread.join().expect("no panic");
+    assert_eq!(value(&s, "a"), Some(b'0'));
+    assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
+}
+
+/// A future is dropped on one thread while another thread wakes it.
+fn drop_against_wake_up() {
+    let (_rig, s) = warm();
+    let owner = s.clone();
+    let flag = Arc::new(AtomicUsize::new(0));
+    let raised = Arc::clone(&flag);
+    let thread = spawn(move || {
+        let guard = owner.lock("a").wait().expect("free or handed over");
+        raised.store(1, Ordering::Release);
+        drop(guard);
+    });
+    {
+        let mut request = s.lock("a");
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        let polled = Future::poll(std::pin::Pin::new(&mut request), &mut context);
+        drop(polled);
+        drop(request);
+    }
+    thread.join().expect("no panic");
+    assert_eq!(value(&s, "a"), Some(b'0'));
+    assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
+}
+
+/// The lease ends while a thread is inside: it is told, and nothing of it stays.
+fn revoke_while_inside() {
+    let (mut rig, s) = warm();
+    let locks = rig.locks.clone();
+    let mut guard = s.lock("a").wait().expect("free");
+    let ended = Arc::new(AtomicUsize::new(0));
+    let ends = Arc::clone(&ended);
+    let driver = loom::thread::spawn(move || {
+        rig.pass(20_000);
+        ends.store(1, Ordering::Release);
+        rig.locks.connected();
+        rig.drive();
+        rig
+    });
+    // Whether that is refused already or later, when it leaves, is a matter of time.
+    let _ = guard.set("1");
+    let has_ended = ended.load(Ordering::Acquire) == 1;
+    let result = guard.unlock();
+    let is_poisoned = matches!(result, Err(Error::Poisoned(..)));
+    assert!(result.is_ok() || is_poisoned, "{result:?}");
+    assert!(
+        is_poisoned || !has_ended,
+        "the thread left after its grant was lost, and was not told"
+    );
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    if is_poisoned {
+        assert_eq!(
+            rig.stored(&session(), "a"),
+            None,
+            "nothing of the lost grant stays"
+        );
+    }
+}
+
+/// The lease ends while a thread goes in: it loses the grant, or gets the next one.
+fn revoke_against_a_new_thread() {
+    let (mut rig, s) = warm();
+    let locks = rig.locks.clone();
+    let lost = Arc::new(AtomicUsize::new(0));
+    let loses = Arc::clone(&lost);
+    let thread = spawn(move || {
+        let mut guard = s.lock("a").wait().expect("now or again");
+        // Whether that is refused already or later, when it leaves, is a matter of time.
+        let _ = guard.set("1");
+        if let Err(error) = guard.unlock() {
+            assert!(matches!(error, Error::Poisoned(..)), "{error}");
+            loses.store(1, Ordering::Relaxed);
+        }
+        assert!(s.busy().holders.is_empty());
+        locks.shutdown();
+    });
+    rig.pass(20_000);
+    rig.locks.connected();
+    rig.drive();
+    thread.join().expect("no panic");
+    if lost.load(Ordering::Relaxed) == 1 {
+        assert_eq!(
+            rig.stored(&session(), "a"),
+            None,
+            "nothing of the lost grant stays"
+        );
+    }
+}
+
+/// Two threads open a session at the same time: they get the same one.
+fn two_handles_at_once() {
+    let rig = Rig::holding(&[]);
+    let locks = rig.locks.clone();
+    let other = locks.clone();
+    let thread = spawn(move || {
+        drop(
+            other
+                .session(&session())
+                .lock("a")
+                .trying()
+                .beside(tenure_protocol::ThreadId(7)),
+        )
+    });
+    let s = locks.session(&session());
+    thread.join().expect("no panic");
+    let again = locks.session(&session());
+    assert!(
+        s.is_same(&again),
+        "two handles to one session are not the same"
+    );
+}
+
+/// A thread panics inside: what it wrote is gone, the next one sees what was before.
+fn panic_inside() {
+    let (_rig, s) = warm();
+    let two = s.clone();
+    let thread = spawn(move || {
+        let mut guard = two.lock("a").wait().expect("granted");
+        guard.set("9").expect("small");
+        tenure_locks::pretend_to_unwind(true);
+        drop(guard);
+    });
+    count(&s, "a");
+    thread.join().expect("no panic");
+    assert_eq!(value(&s, "a"), Some(b'1'));
+    assert!(s.last_discard().is_some());
+}

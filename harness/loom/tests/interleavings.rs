@@ -1,0 +1,45 @@
+//! Every interleaving of two or three threads that use the lock manager, up to a stated number of preemptions.
+//!
+//! loom ends silently as a success when it runs out of permutations, time or branches. Here no bound but the number of
+//! preemptions is set, every test counts the interleavings that it saw, and fails when that is fewer than what it is known to
+//! take: a test that was cut short, or that lost its threads, does not pass.
+//!
+//! `faults.rs` runs these same tests with each fault switched on, and says which of them catches it.
+
+mod cases;
+
+use cases::{CASES, explore};
+
+macro_rules! tests {
+    ($($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let case = CASES.iter().find(|case| case.name == stringify!($name)).expect("a case");
+                explore(case);
+            }
+        )+
+
+        #[test]
+        fn every_case_is_a_test() {
+            let tests = [$(stringify!($name)),+];
+            let cases: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+            assert_eq!(cases, tests);
+        }
+    };
+}
+
+tests! {
+    lock_and_unlock
+    lock_and_unlock_three
+    hand_over
+    several_attributes
+    recall_while_inside
+    recall_against_a_new_thread
+    cancel_against_grant
+    drop_against_wake_up
+    revoke_while_inside
+    revoke_against_a_new_thread
+    two_handles_at_once
+    panic_inside
+}
