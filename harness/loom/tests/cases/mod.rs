@@ -35,18 +35,18 @@ macro_rules! cases {
 }
 
 cases! {
-    lock_and_unlock, 3 preemptions, 1 interleavings;
-    lock_and_unlock_three, 2 preemptions, 1 interleavings;
-    hand_over, 3 preemptions, 1 interleavings;
-    several_attributes, 2 preemptions, 1 interleavings;
-    recall_while_inside, 3 preemptions, 1 interleavings;
-    recall_against_a_new_thread, 3 preemptions, 1 interleavings;
-    cancel_against_grant, 3 preemptions, 1 interleavings;
-    drop_against_wake_up, 3 preemptions, 1 interleavings;
-    revoke_while_inside, 3 preemptions, 1 interleavings;
-    revoke_against_a_new_thread, 3 preemptions, 1 interleavings;
-    two_handles_at_once, 3 preemptions, 1 interleavings;
-    panic_inside, 2 preemptions, 1 interleavings;
+    lock_and_unlock, 6 preemptions, 900 interleavings;
+    lock_and_unlock_three, 3 preemptions, 50_000 interleavings;
+    hand_over, 6 preemptions, 200 interleavings;
+    several_attributes, 6 preemptions, 20_000 interleavings;
+    recall_while_inside, 3 preemptions, 9_000 interleavings;
+    recall_against_a_new_thread, 4 preemptions, 8_000 interleavings;
+    cancel_against_grant, 6 preemptions, 10_000 interleavings;
+    drop_against_wake_up, 6 preemptions, 1_000 interleavings;
+    revoke_while_inside, 4 preemptions, 4_000 interleavings;
+    revoke_against_a_new_thread, 3 preemptions, 36_000 interleavings;
+    two_handles_at_once, 2 preemptions, 4_000 interleavings;
+    panic_inside, 6 preemptions, 1_900 interleavings;
 }
 
 /// Runs every interleaving of a case within its bound, and says how many there were.
@@ -317,25 +317,28 @@ fn revoke_against_a_new_thread() {
 
 /// Two threads open a session at the same time: they get the same one.
 fn two_handles_at_once() {
-    let rig = Rig::holding(&[]);
+    let mut rig = Rig::new();
     let locks = rig.locks.clone();
     let other = locks.clone();
-    let thread = spawn(move || {
-        drop(
-            other
-                .session(&session())
-                .lock("a")
-                .trying()
-                .beside(tenure_protocol::ThreadId(7)),
-        )
+    let driver = loom::thread::spawn(move || {
+        rig.drive();
+        rig
+    });
+    let thread = loom::thread::spawn(move || {
+        let s = other.session(&session());
+        count(&s, "a");
+        s
     });
     let s = locks.session(&session());
-    thread.join().expect("no panic");
-    let again = locks.session(&session());
+    count(&s, "a");
+    let again = thread.join().expect("no panic");
     assert!(
         s.is_same(&again),
         "two handles to one session are not the same"
     );
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
 }
 
 /// A thread panics inside: what it wrote is gone, the next one sees what was before.
