@@ -22,6 +22,7 @@ chapters! {
     universes = "src/universes.md";
     defects = "src/defects.md";
     assumptions = "src/assumptions.md";
+    locks = "src/locks.md";
     decisions = "src/decisions/index.md";
     decision_0001 = "src/decisions/0001-one-machine.md";
     decision_0002 = "src/decisions/0002-stamps.md";
@@ -32,4 +33,5 @@ chapters! {
     decision_0007 = "src/decisions/0007-write-back.md";
     decision_0008 = "src/decisions/0008-endings.md";
     decision_0009 = "src/decisions/0009-deadlines.md";
+    decision_0010 = "src/decisions/0010-lending.md";
 }

@@ -27,10 +27,38 @@ pub(crate) struct Entry {
 pub(crate) struct State {
     /// The session; `None` while the process has it, or does not know it.
     pub(crate) lent: Option<Lent>,
+    /// What most sessions have none of.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// The guards that are not in a cell.
-    pub(crate) inside: Vec<Inside>,
+    inside: Vec<Inside>,
     /// The last write set that was discarded.
-    pub(crate) discard: Option<Box<Discard>>,
+    discard: Option<Discard>,
+}
+
+impl State {
+    /// The guards that are not in a cell.
+    pub(crate) fn inside(&self) -> &[Inside] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.inside)
+    }
+
+    /// A guard is inside that is not in a cell.
+    pub(crate) fn note_inside(&mut self, inside: Inside) {
+        self.rare.get_or_insert_default().inside.push(inside);
+    }
+
+    /// The last write set that was discarded.
+    pub(crate) fn discard(&self) -> Option<&Discard> {
+        self.rare.as_ref()?.discard.as_ref()
+    }
+
+    /// A write set was discarded.
+    pub(crate) fn note_discard(&mut self, discard: Discard) {
+        self.rare.get_or_insert_default().discard = Some(discard);
+    }
 }
 
 /// A guard that is not in a cell.
@@ -69,8 +97,7 @@ impl Entry {
             id,
             state: Mutex::new(State {
                 lent: None,
-                inside: Vec::new(),
-                discard: None,
+                rare: None,
             }),
             cells: Cells::new(),
         }
@@ -99,12 +126,17 @@ impl Entry {
     pub(crate) fn fold(&mut self) {
         let mut own = self.lock();
         own.close_all();
-        own.state.inside.shrink_to_fit();
+        own.state
+            .rare
+            .take_if(|rare| rare.inside.is_empty() && rare.discard.is_none());
         if let Some(lent) = &mut own.state.lent {
             lent.shrink();
         }
         drop(own);
         self.cells = Cells::new();
+        // Its own copy: what counts the owners of a shared one is as large as the id.
+        let id = self.id.as_bytes().to_vec();
+        self.id = SessionId::new(id).expect("as long as before");
     }
 
     /// The attribute of a cell of this session.
@@ -171,7 +203,7 @@ impl<'e> Locked<'e> {
             token: lent.token(),
             values: values.collect(),
         };
-        state.inside.push(Inside { names, entrance });
+        state.note_inside(Inside { names, entrance });
         Some(granted)
     }
 
@@ -215,7 +247,7 @@ impl<'e> Locked<'e> {
 
     /// How many guards of `thread` are in the session by this count: those in closed cells among them.
     pub(crate) fn guards_of(&self, thread: ThreadId) -> usize {
-        let others = self.state.inside.iter();
+        let others = self.state.inside().iter();
         let others = others.filter(|inside| inside.entrance.thread == thread);
         let cells = self.cells.iter();
         let cells = cells.filter(|(_, cell)| cell.inside().is_some_and(|own| own.thread == thread));
@@ -224,9 +256,10 @@ impl<'e> Locked<'e> {
 
     /// A guard has left that was in no cell.
     pub(crate) fn forget(&mut self, thread: ThreadId, names: &Names) -> Option<Inside> {
-        let mut inside = self.state.inside.iter();
-        let place = inside.position(|own| own.entrance.thread == thread && own.names == *names);
-        place.map(|place| self.state.inside.swap_remove(place))
+        let inside = &mut self.state.rare.as_mut()?.inside;
+        let is_it = |own: &Inside| own.entrance.thread == thread && own.names == *names;
+        let place = inside.iter().position(is_it)?;
+        Some(inside.swap_remove(place))
     }
 
     /// A guard has left the session by way of it: so it leaves its cell.
@@ -243,7 +276,7 @@ impl<'e> Locked<'e> {
 
     /// Where `thread` has locked one of `names`.
     pub(crate) fn place_of(&self, thread: ThreadId, names: &Names) -> Option<Entrance> {
-        let others = self.state.inside.iter();
+        let others = self.state.inside().iter();
         let others = others.map(|inside| (&inside.names, inside.entrance));
         let mut others = others.filter(|(own, _)| shares(own, names));
         let other = others.find(|(_, entrance)| entrance.thread == thread);
@@ -261,7 +294,8 @@ impl<'e> Locked<'e> {
 
     /// Whether any thread is inside.
     pub(crate) fn is_used(&self) -> bool {
-        !self.state.inside.is_empty() || self.cells.iter().any(|(_, cell)| cell.inside().is_some())
+        !self.state.inside().is_empty()
+            || self.cells.iter().any(|(_, cell)| cell.inside().is_some())
     }
 }
 

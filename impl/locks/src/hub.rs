@@ -6,7 +6,7 @@
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
-use crate::entry::{Entered, Entry, Granted, has};
+use crate::entry::{Entered, Entry, Granted, Inside, has};
 use crate::error::{Error, First};
 use crate::event::Event;
 use crate::fault::{self, Fault};
@@ -14,7 +14,7 @@ use crate::map::Map;
 use crate::snapshot::{Busy, Discard, Discarded, Holder};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::wait::{Outcome, Wait};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
@@ -32,6 +32,8 @@ pub(crate) struct Hub {
     pub(crate) map: Map,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// Names of attributes that threads have used: most sessions have the same ones, so each is kept once.
+    names: Mutex<HashSet<AttributeName>>,
     /// When the lease ends; the largest number when there is none. For those who only ask.
     lease: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl Hub {
                 driver: None,
             }),
             map: Map::new(),
+            names: Mutex::new(HashSet::new()),
             clock,
             limits,
             lease: AtomicU64::new(u64::MAX),
@@ -91,6 +94,21 @@ impl Hub {
 
     pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
         lock(&self.machine)
+    }
+
+    /// An attribute's name.
+    pub(crate) fn name(&self, name: &[u8]) -> Result<AttributeName, Error> {
+        /// An application has few; whoever makes names up as it goes keeps its own.
+        const NAMES_MAX: usize = 1_024;
+        let new = AttributeName::new(name.to_vec())?;
+        let mut names = lock(&self.names);
+        if let Some(known) = names.get(&new) {
+            return Ok(known.clone());
+        }
+        if names.len() < NAMES_MAX {
+            names.insert(new.clone());
+        }
+        Ok(new)
     }
 
     pub(crate) fn step(&self) -> Step<'_> {
@@ -367,7 +385,7 @@ impl Hub {
     /// Who is inside a session, and who waits.
     pub(crate) fn busy(&self, entry: &Entry) -> Busy {
         let own = entry.lock();
-        let others = own.state.inside.iter();
+        let others = own.state.inside().iter();
         let others = others.map(|inside| (inside.names.clone(), inside.entrance));
         let mut inside: Vec<_> = others.collect();
         let users = entry.users();
@@ -439,10 +457,21 @@ impl Hub {
 
     /// Notes that a write set was discarded.
     pub(crate) fn discarded(&self, entry: &Entry, discard: Discard) {
-        entry.lock().state.discard = Some(Box::new(discard.clone()));
+        entry.lock().state.note_discard(discard.clone());
         let mut step = self.step();
         step.machine.events.push_back(Event::Discarded(discard));
         step.finish();
+    }
+}
+
+impl Machine {
+    /// Takes the next event out; memory that many events needed is given back when there is none.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if event.is_none() {
+            self.events.shrink_to(64);
+        }
+        event
     }
 }
 
@@ -577,11 +606,7 @@ impl Step<'_> {
     ) -> Granted {
         if let Some(entry) = self.hub.map.get(id) {
             let names = names.clone();
-            entry
-                .lock()
-                .state
-                .inside
-                .push(crate::entry::Inside { names, entrance });
+            entry.lock().state.note_inside(Inside { names, entrance });
         }
         let session = self.machine.process.session(id);
         let slots = session.map(|session| session.slots()).unwrap_or_default();
@@ -618,7 +643,7 @@ impl Step<'_> {
                 .map(|entrance| entrance.place),
             why: Discarded::Lost(why),
         };
-        own.state.discard = Some(Box::new(discard.clone()));
+        own.state.note_discard(discard.clone());
         self.machine.events.push_back(Event::Discarded(discard));
     }
 

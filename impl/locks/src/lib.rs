@@ -1,4 +1,45 @@
-//! The thread-level lock manager of Tenure.
+//! The thread-level lock manager of Tenure: locks on the attributes of sessions, for the OS threads and tasks of one process.
+//!
+//! A process holds the grant of a session and keeps it after use. While it does, a thread that takes an attribute sends
+//! nothing, and pays about what a mutex costs. When the store wants the session back, threads inside finish, new ones queue
+//! behind the other process, and what was written goes along. The rules of all that are those of
+//! [`tenure_protocol::Process`], the machine that the model checker explores; this crate adds threads and memory to it, and no
+//! rule. It needs no runtime: a driver of any kind carries its messages.
+//!
+//! # When a lock waits
+//!
+//! - Another thread has the attribute, or waits for it and came first. First come, first served, whether it blocks or awaits.
+//! - The process does not have the session: then it asks the store, which asks whoever has it.
+//! - The session is recalled and the thread is not inside it: it goes behind the other process. A thread that is inside may
+//!   take more, or nobody could finish.
+//!
+//! Every wait has a deadline: [`WAIT_MS`], or [`Lock::within`]. Dropping a request leaves no trace.
+//!
+//! # When it fails
+//!
+//! With an [`Error`] that names the session: the deadline has passed; the wait would be for itself, through any number of
+//! threads and sessions; the thread has locked the attribute already, and where; it was only a try; the session was destroyed;
+//! a limit; the process shuts down; the grant was lost.
+//!
+//! A thread that blocks is known by its OS thread. A task is known inside [`task`] or by [`Lock::beside`]; outside of these
+//! each lock counts as a thread of its own.
+//!
+//! # What a guard guarantees
+//!
+//! - Nobody else, in this process or another, reads or writes the attribute, as long as the grant stands.
+//! - Dropping it makes what was written what the next thread sees. It becomes durable with [`Guard::commit`], or when the
+//!   session is given back.
+//! - A panic discards what was written, and so does the loss of the grant (the lease's end, a revocation, a recall that this
+//!   thread was too late for). [`Guard::unlock`] and [`Guard::check`] tell the thread, [`Event::Discarded`] and
+//!   [`Session::last_discard`] the others.
+//! - A thread that went on for longer than its lease, stopped by a debugger perhaps, cannot do harm: the store refuses its writes
+//!   by their [token](Guard::token), and so can any other resource that it is shown to.
+//!
+//! # For drivers
+//!
+//! [`Locks::event`] says what is to be sent; [`Locks::connected`], [`Locks::message`] and [`Locks::disconnected`] take what
+//! comes; [`Locks::tick`] is to be called by [`Locks::next_deadline`]; [`Locks::sweep`] tells of idle sessions.
+//! `examples/shared.rs` is a whole program.
 pub use error::{Error, First};
 pub use event::Event;
 #[cfg(feature = "faults")]

@@ -147,13 +147,13 @@ impl Locks {
     /// The next event, if there is one.
     #[must_use]
     pub fn try_event(&self) -> Option<Event> {
-        self.hub.machine().events.pop_front()
+        self.hub.machine().next_event()
     }
 
     /// The next event. One driver at a time: the waker of the last call counts.
     pub fn poll_event(&self, context: &Context<'_>) -> Poll<Event> {
         let mut machine = self.hub.machine();
-        if let Some(event) = machine.events.pop_front() {
+        if let Some(event) = machine.next_event() {
             return Poll::Ready(event);
         }
         machine.driver = Some(context.waker().clone());

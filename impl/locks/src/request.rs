@@ -15,10 +15,9 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tenure_protocol::id::NameLength;
 use tenure_protocol::message::Patience;
 use tenure_protocol::process::Names;
-use tenure_protocol::{AttributeName, ThreadId, Time};
+use tenure_protocol::{ThreadId, Time};
 
 /// How long a request waits when it is not told otherwise, in milliseconds. Rule 17: every wait has a deadline.
 pub const WAIT_MS: u64 = 60_000;
@@ -243,11 +242,11 @@ impl<'s> Lock<'s> {
     #[inline(never)]
     fn ask(&mut self, entrance: Entrance) -> Option<Result<Guard<'s>, Error>> {
         let session = self.request.session;
-        let name = match AttributeName::new(self.name.name().to_vec()) {
-            Ok(name) => name,
-            Err(why) => return Some(Err(Error::Name(why))),
-        };
         let Session { hub, entry } = session;
+        let name = match hub.name(self.name.name()) {
+            Ok(name) => name,
+            Err(error) => return Some(Err(error)),
+        };
         Some(match hub.enter_one(entry, &name, entrance) {
             Some(Entered::Cell(held)) => Ok(Guard::in_cell(session, held)),
             Some(Entered::Session(granted)) => {
@@ -311,13 +310,13 @@ impl<'s> Future for Lock<'s> {
 #[must_use = "nothing is locked until it is awaited or waited for"]
 pub struct LockSet<'s> {
     request: Request<'s>,
-    names: Option<Result<Names, NameLength>>,
+    names: Option<Result<Names, Error>>,
 }
 
 impl<'s> LockSet<'s> {
     pub(crate) fn new(
         session: &'s Session,
-        names: Result<Names, NameLength>,
+        names: Result<Names, Error>,
         place: &'static Location<'static>,
     ) -> Self {
         Self {
@@ -348,7 +347,7 @@ impl<'s> LockSet<'s> {
         let session = self.request.session;
         let names = match self.names.take().expect("polled after it was ready") {
             Ok(names) => names,
-            Err(why) => return Some(Err(Error::Name(why))),
+            Err(error) => return Some(Err(error)),
         };
         let Session { hub, entry } = session;
         let granted = match hub.enter_session(entry, &names, entrance) {

@@ -36,7 +36,7 @@ impl Session {
     pub fn lock_many<N: AsRef<[u8]>>(&self, names: impl IntoIterator<Item = N>) -> LockSet<'_> {
         let names: Result<Vec<AttributeName>, _> = names
             .into_iter()
-            .map(|name| AttributeName::new(name.as_ref().to_vec()))
+            .map(|name| self.hub.name(name.as_ref()))
             .collect();
         let names = names.map(|mut names| {
             names.sort_unstable();
@@ -67,6 +67,6 @@ impl Session {
     /// The last write set of this session that a panic or a lost grant discarded, if any since the session is known here.
     #[must_use]
     pub fn last_discard(&self) -> Option<Discard> {
-        self.entry.lock().state.discard.as_deref().cloned()
+        self.entry.lock().state.discard().cloned()
     }
 }

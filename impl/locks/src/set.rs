@@ -113,7 +113,7 @@ impl<'s> GuardSet<'s> {
     }
 
     fn own(&self, name: &[u8]) -> Result<AttributeName, Error> {
-        let name = AttributeName::new(name.to_vec())?;
+        let name = self.session.hub.name(name)?;
         if has(&self.names, &name) {
             Ok(name)
         } else {
@@ -192,7 +192,7 @@ impl<'s> GuardSet<'s> {
             Outcome::Renamed(hold) => {
                 let entry = self.session.hub.map.get_or_make(&hold.session);
                 if let Some(inside) = self.entry.lock().forget(self.thread, &self.names) {
-                    entry.lock().state.inside.push(inside);
+                    entry.lock().state.note_inside(inside);
                 }
                 self.token = hold.token;
                 self.entry = entry;

@@ -4,7 +4,7 @@
 mod support;
 
 use std::time::Duration;
-use support::{Driver, Rig, session};
+use support::{Driver, Rig, block_on, session};
 use tenure_locks::{Discarded, Error, Event, task};
 use tenure_protocol::Limits;
 use tenure_protocol::message::Limited;
@@ -79,7 +79,7 @@ fn threads_are_served_in_order_whether_they_block_or_await() {
                 let guard = if turn % 2 == 0 {
                     s.lock("a").wait()
                 } else {
-                    pollster(s.lock("a"))
+                    block_on(s.lock("a"))
                 };
                 order.lock().unwrap().push(turn);
                 drop(guard.expect("granted"));
@@ -92,25 +92,6 @@ fn threads_are_served_in_order_whether_they_block_or_await() {
     });
     assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
     driver.stop();
-}
-
-/// An executor of one future, other than the manager's own.
-fn pollster<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut context = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
 }
 
 #[test]

@@ -165,6 +165,11 @@ impl Rig {
         }
     }
 
+    /// The manager alone.
+    pub(crate) fn into_locks(self) -> Locks {
+        self.locks
+    }
+
     /// Carries messages until the manager has left, which somebody tells it to.
     pub(crate) fn drive(&mut self) {
         while !self.locks.has_left() {
@@ -301,5 +306,24 @@ impl Driver {
         self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let thread = self.thread.take().expect("started");
         thread.join().expect("the driver did not panic")
+    }
+}
+
+/// An executor of one future on this OS thread, other than the manager's own.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
     }
 }

@@ -24,7 +24,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
-/// A session outside its process. See the [module](self).
+/// A session outside its process, from [`Process::lend`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lent {
     token: Token,

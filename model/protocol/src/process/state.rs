@@ -374,6 +374,12 @@ impl LockedState {
     /// Gives memory back that is not needed now.
     pub(crate) fn shrink(&mut self) {
         self.slots.shrink_to_fit();
+        for value in self.slots.iter_mut().filter_map(|slot| slot.value.as_mut()) {
+            if value.is_unique() {
+                // No copy: only what counted its owners goes.
+                *value = Value::from(Vec::from(core::mem::take(value)));
+            }
+        }
         self.lock.shrink();
     }
 }
