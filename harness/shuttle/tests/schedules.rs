@@ -1,0 +1,113 @@
+//! Random schedules of more threads than loom can explore: eight threads, three sessions, and recalls meanwhile.
+//!
+//! Two schedulers, since each has missed what the other found: uniformly random, and PCT, which runs threads by random
+//! priorities. A failure prints the schedule that repeats it.
+
+#[path = "../../../impl/locks/tests/support/mod.rs"]
+mod support;
+
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use support::Rig;
+use tenure_locks::Session;
+use tenure_protocol::SessionId;
+
+const SCHEDULES: usize = 5_000;
+const THREADS: usize = 8;
+const SESSIONS: usize = 3;
+/// How often each thread counts.
+const TURNS: usize = 2;
+
+fn id(at: usize) -> SessionId {
+    SessionId::new(format!("s{at}")).expect("a short id")
+}
+
+fn add(bytes: &mut Vec<u8>) {
+    match bytes.first_mut() {
+        Some(count) => *count += 1,
+        None => bytes.push(1),
+    }
+}
+
+/// Counts in a session: alone, in several attributes at once, or in all.
+fn count(s: &Session, how: usize) {
+    match how % 3 {
+        0 => {
+            let mut guard = s.lock("a").wait().expect("granted");
+            guard.edit(add).expect("small");
+        }
+        1 => {
+            let mut set = s.lock_many(["a", "b"]).wait().expect("granted");
+            set.edit("a", add).expect("small");
+            set.edit("b", add).expect("small");
+        }
+        _ => {
+            let mut set = s.lock_all().wait().expect("granted");
+            set.edit("a", add).expect("small");
+        }
+    }
+}
+
+fn scene() {
+    let mut rig = Rig::new();
+    rig.passes_on = true;
+    let locks = rig.locks.clone();
+    let driver = shuttle::thread::spawn(move || {
+        for at in 0..SESSIONS {
+            rig.ask_elsewhere(&id(at));
+        }
+        rig.drive();
+        rig
+    });
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let locks = locks.clone();
+            shuttle::thread::spawn(move || {
+                for turn in 0..TURNS {
+                    count(
+                        &locks.session(&id((thread + turn) % SESSIONS)),
+                        thread + turn,
+                    );
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no panic"));
+    assert!(locks.busy().is_empty());
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    let counts = (0..SESSIONS).map(|at| {
+        rig.stored(&id(at), "a")
+            .map_or(0, |bytes| usize::from(bytes[0]))
+    });
+    assert_eq!(counts.sum::<usize>(), THREADS * TURNS, "a count was lost");
+}
+
+fn explore(scheduler: impl Scheduler + 'static) {
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 18;
+    let schedules = shuttle::Runner::new(scheduler, config).run(scene);
+    assert_eq!(schedules, SCHEDULES, "it was cut short");
+}
+
+/// The seed of this run: TENURE_SEED, or a new one.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let given = std::env::var("TENURE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    println!("{SCHEDULES} schedules; again: TENURE_SEED={seed} cargo test -p tenure-locks-shuttle");
+    seed
+}
+
+#[test]
+fn random_schedules_lose_nothing() {
+    explore(RandomScheduler::new_from_seed(seed(), SCHEDULES));
+}
+
+#[test]
+fn schedules_by_priority_lose_nothing() {
+    explore(PctScheduler::new_from_seed(seed(), 3, SCHEDULES));
+}
