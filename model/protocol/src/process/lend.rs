@@ -181,18 +181,6 @@ impl Lent {
         self.state.value(thread, name)
     }
 
-    /// Who is inside, less those that use what is handed out.
-    #[must_use]
-    pub fn holders(&self) -> &[ThreadClaim] {
-        self.state.lock.holders()
-    }
-
-    /// The names that a thread inside has locked together.
-    #[must_use]
-    pub fn names(&self, claim: &ThreadClaim) -> Names {
-        self.state.names(&claim.wanted)
-    }
-
     /// Lets `thread` in if nobody is in its way, as a try through the process would. If not, the process has to say what
     /// happens. Nothing of what it asks for may be handed out.
     #[must_use = "if it is not let in, the process has to be asked"]
@@ -225,16 +213,7 @@ impl Lent {
         value: Option<&Value>,
         limits: &Limits,
     ) -> Result<bool, Limited> {
-        let Some(own) = self.state.claim_of(thread, name) else {
-            return Ok(false);
-        };
-        match self.state.limit_of(own, name, value, limits) {
-            Some(limited) => Err(limited),
-            None => {
-                self.state.write(thread, name, value);
-                Ok(true)
-            }
-        }
+        self.state.write(thread, name, value, limits)
     }
 
     /// Lets `thread` out; its write set becomes part of the client state if it `keeps` it. Answers whether it was inside

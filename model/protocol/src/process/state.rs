@@ -227,14 +227,30 @@ impl LockedState {
             .as_ref()
     }
 
-    /// Takes a write of `thread` to an attribute that it has locked.
-    pub(crate) fn write(&mut self, thread: ThreadId, name: &AttributeName, value: Option<&Value>) {
+    /// Takes a write of `thread` into its write set. Answers whether it has locked the attribute.
+    ///
+    /// # Errors
+    /// The limit that the session would pass. Rule 18.
+    pub(crate) fn write(
+        &mut self,
+        thread: ThreadId,
+        name: &AttributeName,
+        value: Option<&Value>,
+        limits: &Limits,
+    ) -> Result<bool, Limited> {
+        let Some(own) = self.claim_of(thread, name) else {
+            return Ok(false);
+        };
+        if let Some(limited) = self.limit_of(own, name, value, limits) {
+            return Err(limited);
+        }
         let slot = self.slot(name);
         let mut holders = self.lock.holders_mut();
         let own = holders.find(|claim| claim.thread == thread && claim.wanted.has(slot));
         if let Some(own) = own {
             own.write(slot, value.cloned());
         }
+        Ok(true)
     }
 
     /// Takes out the claim of `thread` to just these attributes.
@@ -245,7 +261,7 @@ impl LockedState {
     }
 
     /// Which limit a write under the claim `own` would pass. Rule 18.
-    pub(crate) fn limit_of(
+    fn limit_of(
         &self,
         own: &ThreadClaim,
         name: &AttributeName,

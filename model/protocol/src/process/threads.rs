@@ -233,14 +233,12 @@ impl Session {
         if self.poison_of(thread).is_some() {
             return; // It was told; what it writes is discarded.
         }
-        let Some(own) = self.state.claim_of(thread, name) else {
-            return desk.refuse(thread, id, Refusal::NotHeld);
-        };
         let limits = &desk.settings.limits;
-        if let Some(limited) = self.state.limit_of(own, name, value, limits) {
-            return desk.refuse(thread, id, Refusal::Limit(limited));
+        match self.state.write(thread, name, value, limits) {
+            Ok(true) => {}
+            Ok(false) => desk.refuse(thread, id, Refusal::NotHeld),
+            Err(limited) => desk.refuse(thread, id, Refusal::Limit(limited)),
         }
-        self.state.write(thread, name, value);
     }
 
     fn unlock<H: Hook>(
@@ -251,13 +249,13 @@ impl Session {
         keeps: bool,
         desk: &mut Desk<'_, H>,
     ) {
-        let wanted = self.state.wanted(names);
-        let is_own = |claim: &ThreadClaim| claim.thread == thread && claim.wanted == wanted;
-        let is_stranger_allowed = desk.makes(Defect::UnlockByStranger);
-        let claim = self.state.lock.remove_holder(is_own).or_else(|| {
+        let claim = self.state.leave(thread, names).or_else(|| {
+            let wanted = desk
+                .makes(Defect::UnlockByStranger)
+                .then(|| self.state.wanted(names))?;
             self.state
                 .lock
-                .remove_holder(|claim| is_stranger_allowed && claim.wanted == wanted)
+                .remove_holder(|claim| claim.wanted == wanted)
         });
         let Some(claim) = claim else {
             self.state.tidy();
