@@ -275,10 +275,10 @@ impl Cell {
         })
     }
 
-    /// Opens the cell with its user inside; `None` when an earlier user has not left it.
+    /// Opens the cell with its user inside.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the cell is closed.
+    /// The caller holds the session's lock, and the cell [is idle](Cell::is_idle).
     pub(crate) unsafe fn open(
         &self,
         value: Option<Value>,

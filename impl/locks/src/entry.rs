@@ -262,10 +262,13 @@ impl<'e> Locked<'e> {
         Some(inside.swap_remove(place))
     }
 
-    /// A guard has left the session by way of it: so it leaves its cell.
-    pub(crate) fn let_go(&self, held: Held<'_>) {
-        // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
-        unsafe { held.let_go() };
+    /// A guard has left by way of the session: so it leaves its cell, if it is in one.
+    pub(crate) fn let_out(&mut self, thread: ThreadId, names: &Names, held: Option<Held<'_>>) {
+        match held {
+            // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
+            Some(held) => unsafe { held.let_go() },
+            None => drop(self.forget(thread, names)),
+        }
     }
 
     /// What was written in a closed cell is in the session now.

@@ -1,7 +1,6 @@
 //! What a thread has while one attribute is locked.
 
-use crate::cell::Entrance;
-use crate::cell::Held;
+use crate::cell::{Entrance, Held};
 use crate::entry::{Entry, Granted};
 use crate::error::Error;
 use crate::fault::{self, Fault};

@@ -304,22 +304,10 @@ impl Hub {
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
         let written = held.as_ref().and_then(Held::written).filter(|_| keeps);
-        let Names::One(name) = names else {
-            return self.leave_with(entry, thread, names, None, keeps, held);
+        let write = match names {
+            Names::One(name) => written.map(|value| (name, value)),
+            _ => None, // Of several, what is written is in the session at once.
         };
-        let write = written.map(|value| (name, value));
-        self.leave_with(entry, thread, names, write, keeps, held)
-    }
-
-    fn leave_with(
-        &self,
-        entry: &Arc<Entry>,
-        thread: ThreadId,
-        names: &Names,
-        write: Option<(&AttributeName, Option<Value>)>,
-        keeps: bool,
-        held: Option<Held<'_>>,
-    ) -> Result<(), Error> {
         let mut own = entry.lock();
         if own.state.lent.is_some() {
             let now = self.clock.coarse();
@@ -332,10 +320,7 @@ impl Hub {
             }
             let has_left = lent.leave(now, thread, names, keeps);
             debug_assert!(has_left, "a guard of a lent session is inside");
-            match held {
-                Some(held) => own.let_go(held),
-                None => drop(own.forget(thread, names)),
-            }
+            own.let_out(thread, names, held);
             return result;
         }
         drop(own);
@@ -695,11 +680,7 @@ impl Step<'_> {
                 result = Err(Error::refused(&entry.id, why));
             }
         }
-        let own = &mut entry.lock();
-        match held {
-            Some(held) => own.let_go(held),
-            None => drop(own.forget(thread, names)),
-        }
+        entry.lock().let_out(thread, names, held);
         match lost {
             Some(_) if fault::is_made(Fault::HidesPoison) => Ok(()),
             Some(why) => Err(Error::Poisoned(Box::new(entry.id.clone()), why)),

@@ -48,8 +48,6 @@ pub struct Discard {
 pub enum Discarded {
     /// The thread panicked while it was inside.
     Panic,
-    /// The thread discarded it, with [`Guard::discard`](crate::Guard::discard).
-    Asked,
     /// The grant was lost.
     Lost(Poison),
 }
@@ -63,7 +61,6 @@ impl fmt::Display for Discard {
         )?;
         match self.why {
             Discarded::Panic => f.write_str(", it panicked"),
-            Discarded::Asked => f.write_str(", as it asked"),
             Discarded::Lost(why) => write!(f, ", the grant was lost ({})", error::poison(why)),
         }?;
         self.place

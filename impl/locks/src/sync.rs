@@ -11,9 +11,12 @@ mod own {
 
     pub(crate) use std::thread::panicking;
 
+    pub(super) use std::thread::Thread;
+
+    use super::Unpark;
     use std::sync::Arc as StdArc;
-    use std::task::{Wake, Waker};
-    use std::thread::{self, Thread};
+    use std::task::Waker;
+    use std::thread;
     use std::time::Duration;
 
     /// As loom's: access by closure, so that both are used alike.
@@ -33,17 +36,6 @@ mod own {
         #[inline(always)]
         pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
             access(self.0.get())
-        }
-    }
-
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: StdArc<Self>) {
-            self.0.unpark();
-        }
-        fn wake_by_ref(self: &StdArc<Self>) {
-            self.0.unpark();
         }
     }
 
@@ -80,8 +72,9 @@ mod own {
         thread_local,
     };
 
+    use super::Unpark;
     use std::sync::Arc as StdArc;
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
     use std::time::Duration;
 
     /// As loom's.
@@ -99,14 +92,6 @@ mod own {
         }
         pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
             access(self.0.get())
-        }
-    }
-
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: StdArc<Self>) {
-            self.0.unpark();
         }
     }
 
@@ -138,6 +123,21 @@ mod own {
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use own::pretend_to_unwind;
 pub(crate) use own::*;
+
+use std::sync::Arc as StdArc;
+use std::task::Wake;
+
+/// Wakes an OS thread that waits as a task does.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: StdArc<Self>) {
+        self.0.unpark();
+    }
+    fn wake_by_ref(self: &StdArc<Self>) {
+        self.0.unpark();
+    }
+}
 
 /// Locks, see the [module](self).
 #[inline]

@@ -105,6 +105,15 @@ fn spawn(work: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
     loom::thread::spawn(work)
 }
 
+/// Carries messages on a thread of its own, until the manager has left; does something first.
+fn drive(mut rig: Rig, first: impl FnOnce(&mut Rig) + 'static) -> loom::thread::JoinHandle<Rig> {
+    loom::thread::spawn(move || {
+        first(&mut rig);
+        rig.drive();
+        rig
+    })
+}
+
 /// Two threads count; no count is lost, nobody waits for ever.
 fn lock_and_unlock() {
     let (_rig, s) = warm();
@@ -175,11 +184,7 @@ fn recall_while_inside() {
         spawn(move || count(&s, "b"))
     };
     let locks = rig.locks.clone();
-    let driver = loom::thread::spawn(move || {
-        rig.ask_elsewhere(&session());
-        rig.drive();
-        rig
-    });
+    let driver = drive(rig, |rig| rig.ask_elsewhere(&session()));
     guard.set("1").expect("small");
     guard.unlock().expect("the recall waits for it");
     thread.join().expect("no panic");
@@ -194,11 +199,7 @@ fn recall_against_a_new_thread() {
     let (mut rig, s) = warm();
     rig.passes_on = true;
     let locks = rig.locks.clone();
-    let driver = loom::thread::spawn(move || {
-        rig.ask_elsewhere(&session());
-        rig.drive();
-        rig
-    });
+    let driver = drive(rig, |rig| rig.ask_elsewhere(&session()));
     count(&s, "a");
     locks.shutdown();
     let rig = driver.join().expect("no panic");
@@ -252,17 +253,15 @@ fn drop_against_wake_up() {
 
 /// The lease ends while a thread is inside: it is told, and nothing of it stays.
 fn revoke_while_inside() {
-    let (mut rig, s) = warm();
+    let (rig, s) = warm();
     let locks = rig.locks.clone();
     let mut guard = s.lock("a").wait().expect("free");
     let ended = Arc::new(AtomicUsize::new(0));
     let ends = Arc::clone(&ended);
-    let driver = loom::thread::spawn(move || {
+    let driver = drive(rig, move |rig| {
         rig.pass(20_000);
         ends.store(1, Ordering::Release);
         rig.locks.connected();
-        rig.drive();
-        rig
     });
     // Whether that is refused already or later, when it leaves, is a matter of time.
     let _ = guard.set("1");
@@ -317,13 +316,10 @@ fn revoke_against_a_new_thread() {
 
 /// Two threads open a session at the same time: they get the same one.
 fn two_handles_at_once() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     let locks = rig.locks.clone();
     let other = locks.clone();
-    let driver = loom::thread::spawn(move || {
-        rig.drive();
-        rig
-    });
+    let driver = drive(rig, |_| {});
     let thread = loom::thread::spawn(move || {
         let s = other.session(&session());
         count(&s, "a");
