@@ -12,16 +12,18 @@
 //!
 //! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
 //! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
-//! (docs/src/decisions/0010-lending.md has the figures). All `unsafe` of this crate is here and in `entry`, which holds the
-//! session's lock; every access goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
+//! (docs/src/decisions/0010-lending.md has the figures). All `unsafe` of this crate is here, in [`cells`](crate::cells), which
+//! finds a cell without a lock, and in `entry`, which holds the session's lock; every access goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
 //!
 //! - *Open*: only the thread inside ([`Held`]) touches the other place; the current one is only read.
 //! - *Closed*: only what holds the session's lock changes the word; places are touched by the thread inside, or under
 //!   the session's lock when there is none.
 #![allow(unsafe_code)]
 
+use crate::cells::{Key, Link};
+use crate::content::Content;
 use crate::fault::{self, Fault};
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
+use crate::sync::{AtomicU64, Ordering, UnsafeCell, panicking};
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
@@ -43,66 +45,6 @@ const UNWINDING: u64 = 32;
 /// The bits below the thread.
 const THREAD: u32 = 8;
 
-/// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
-#[derive(Debug, Default)]
-enum Content {
-    /// The attribute does not exist.
-    #[default]
-    Absent,
-    /// Shared with others: the frame that it came in, a message that carries it.
-    Shared(Box<Value>),
-    /// Nobody else's.
-    Own(Vec<u8>),
-}
-
-impl Content {
-    #[inline(always)]
-    fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Self::Own(bytes) => Some(bytes),
-            Self::Absent => None,
-            Self::Shared(bytes) => Some(bytes),
-        }
-    }
-
-    /// Becomes a copy of `bytes`, in the memory that it has if it has some.
-    #[inline(always)]
-    fn copy(&mut self, bytes: &[u8]) -> &mut Vec<u8> {
-        if !matches!(self, Self::Own(_)) {
-            *self = Self::Own(Vec::with_capacity(bytes.len()));
-        }
-        let Self::Own(own) = self else {
-            unreachable!("just made")
-        };
-        own.clear();
-        own.extend_from_slice(bytes);
-        own
-    }
-
-    /// The value, for who may not change this: shared if it is, a copy if not.
-    fn value(&self) -> Option<Value> {
-        match self {
-            Self::Absent => None,
-            Self::Shared(value) => Some(Value::clone(value)),
-            Self::Own(bytes) => Some(Value::copy_from_slice(bytes)),
-        }
-    }
-
-    fn into_value(self) -> Option<Value> {
-        match self {
-            Self::Absent => None,
-            Self::Shared(value) => Some(*value),
-            Self::Own(bytes) => Some(Value::from(bytes)),
-        }
-    }
-}
-
-impl From<Option<Value>> for Content {
-    fn from(value: Option<Value>) -> Self {
-        value.map_or(Self::Absent, |value| Self::Shared(Box::new(value)))
-    }
-}
-
 /// Under what the thread inside is inside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -120,26 +62,35 @@ pub(crate) struct Entrance {
     pub(crate) now: Time,
 }
 
-/// See the [module](self). On cache lines of its own: what a thread changes that uses the attribute, another that looks for
-/// its neighbour does not read.
+/// See the [module](self). The first cache line is what those read who look for an attribute, and changes rarely; the second is
+/// written by every use. So a thread that uses an attribute does not disturb another that looks for its neighbour.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Cell {
+    prefix: u64,
+    length: u32,
+    /// The next one in its list.
+    pub(crate) next: Link<Self>,
+    name: Box<AttributeName>,
     terms: UnsafeCell<Terms>,
+    /// When a thread has last gone in or out, in milliseconds on the manager's clock, which is seen to move a few times a
+    /// second: written only when it has. For people: nothing follows from it, so the checkers need not see it.
+    at: PlainU64,
     used: Used,
 }
 
-/// What changes with every use. The word and both values are on one line.
+/// What changes with every use.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Used {
     word: AtomicU64,
     values: [UnsafeCell<Content>; 2],
-    /// Where the thread inside has gone in. For people: nothing follows from it, so the checkers need not see it.
+    /// Where the thread inside has gone in. As `at`.
     place: PlainPtr<Location<'static>>,
-    /// When a thread has last gone in or out, in milliseconds on the manager's clock. As `place`.
-    at: PlainU64,
 }
+
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+const _: () = assert!(size_of::<Cell>() == 128, "two cache lines");
 
 // SAFETY: the word says who may touch what, see the module.
 unsafe impl Sync for Cell {}
@@ -165,12 +116,18 @@ pub(crate) struct Held<'c> {
 
 impl Cell {
     /// A closed one.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(name: &AttributeName) -> Self {
+        let key = Key::new(name.as_bytes());
         Self {
+            prefix: key.prefix,
+            length: u32::try_from(key.name.len()).expect("a name is short"),
+            next: Link::empty(),
+            name: Box::new(name.clone()),
             terms: UnsafeCell::new(Terms {
                 token: Token::default(),
                 bytes_max: 0,
             }),
+            at: PlainU64::new(0),
             used: Used {
                 word: AtomicU64::new(CLOSED),
                 values: [
@@ -178,9 +135,21 @@ impl Cell {
                     UnsafeCell::new(Content::Absent),
                 ],
                 place: PlainPtr::new(ptr::null_mut()),
-                at: PlainU64::new(0),
             },
         }
+    }
+
+    /// Whether it is that of the attribute.
+    #[inline(always)]
+    pub(crate) fn is(&self, key: Key<'_>) -> bool {
+        self.prefix == key.prefix
+            && self.length as usize == key.name.len()
+            && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
+    }
+
+    /// The attribute's name.
+    pub(crate) fn name(&self) -> &AttributeName {
+        &self.name
     }
 
     /// Goes in, if the cell is open and nobody is inside.
@@ -216,7 +185,9 @@ impl Cell {
 
     #[inline(always)]
     fn touch(&self, now: Time) {
-        self.used.at.store(now.0, Ordering::Relaxed);
+        if self.at.load(Ordering::Relaxed) != now.0 {
+            self.at.store(now.0, Ordering::Relaxed);
+        }
     }
 
     /// Whether the attribute is handed out.
@@ -243,7 +214,7 @@ impl Cell {
 
     /// When a thread has last gone in or out.
     pub(crate) fn at(&self) -> Time {
-        Time(self.used.at.load(Ordering::Relaxed))
+        Time(self.at.load(Ordering::Relaxed))
     }
 
     /// Closes the cell and gives the attribute back; `None` when it was closed already.
@@ -394,9 +365,9 @@ impl<'c> Held<'c> {
         ThreadId(self.word >> THREAD)
     }
 
-    /// Whether it is that cell.
-    pub(crate) fn is_in(&self, cell: &Cell) -> bool {
-        ptr::eq(self.cell, cell)
+    /// The attribute.
+    pub(crate) fn name(&self) -> &'c AttributeName {
+        self.cell.name()
     }
 
     /// Whether the attribute was taken back since this thread went in.
@@ -471,174 +442,5 @@ impl<'c> Held<'c> {
     pub(crate) unsafe fn let_go(self) {
         debug_assert!(self.is_closed());
         self.cell.empty();
-    }
-}
-
-/// The name of an attribute as it is looked for: the first eight bytes decide most comparisons, and are computed where the
-/// name is written if it is written in the program.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key<'n> {
-    name: &'n [u8],
-    prefix: u64,
-}
-
-impl<'n> Key<'n> {
-    #[inline(always)]
-    pub(crate) fn new(name: &'n [u8]) -> Self {
-        let mut prefix = [0; 8];
-        for (to, from) in prefix.iter_mut().zip(name) {
-            *to = *from;
-        }
-        let prefix = u64::from_le_bytes(prefix);
-        Self { name, prefix }
-    }
-
-    pub(crate) fn name(self) -> &'n [u8] {
-        self.name
-    }
-
-    /// Which of the lists it is in.
-    #[inline(always)]
-    fn list(self) -> usize {
-        let mixed = (self.prefix ^ self.name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 60) as usize
-    }
-}
-
-/// The cells of a session by their attributes' names: lists that only grow, read without a lock.
-#[derive(Debug)]
-pub(crate) struct Cells {
-    /// The first that was made; many sessions need no more.
-    first: Link<Node>,
-    /// Lists of those whose names have something in common, so that walks are short.
-    table: Link<[Link<Node>; 16]>,
-}
-
-#[derive(Debug)]
-#[repr(C)]
-struct Node {
-    prefix: u64,
-    length: u32,
-    next: Link<Self>,
-    name: Box<AttributeName>,
-    cell: Cell,
-}
-
-impl Node {
-    #[inline(always)]
-    fn is(&self, key: Key<'_>) -> bool {
-        self.prefix == key.prefix
-            && self.length as usize == key.name.len()
-            && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
-    }
-}
-
-/// A place for a box that is filled once.
-#[derive(Debug)]
-struct Link<T>(AtomicPtr<T>);
-
-impl<T> Link<T> {
-    fn empty() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
-    }
-
-    #[inline(always)]
-    fn get(&self) -> Option<&T> {
-        // SAFETY: it is null or comes from a box that was published by `fill` and is freed only with `self`.
-        unsafe { self.0.load(Ordering::Acquire).as_ref() }
-    }
-
-    /// Fills the place, which is empty.
-    ///
-    /// # Safety
-    /// Nobody else fills it at the same time.
-    unsafe fn fill(&self, value: T) -> &T {
-        debug_assert!(self.get().is_none());
-        let new = Box::into_raw(Box::new(value));
-        self.0.store(new, Ordering::Release);
-        // SAFETY: just made, and freed only with `self`.
-        unsafe { &*new }
-    }
-}
-
-impl<T> Drop for Link<T> {
-    fn drop(&mut self) {
-        let own = self.0.load(Ordering::Acquire);
-        if !own.is_null() {
-            // SAFETY: it comes from a box, and nobody can reach it any more.
-            drop(unsafe { Box::from_raw(own) });
-        }
-    }
-}
-
-impl Cells {
-    pub(crate) fn new() -> Self {
-        Self {
-            first: Link::empty(),
-            table: Link::empty(),
-        }
-    }
-
-    /// The cell of an attribute.
-    #[inline(always)]
-    pub(crate) fn get(&self, key: Key<'_>) -> Option<&Cell> {
-        let first = self.first.get()?;
-        if first.is(key) {
-            return Some(&first.cell);
-        }
-        let mut next = &self.table.get()?[key.list()];
-        while let Some(node) = next.get() {
-            if node.is(key) {
-                return Some(&node.cell);
-            }
-            next = &node.next;
-        }
-        None
-    }
-
-    /// The cell of an attribute, which is made when there is none.
-    ///
-    /// # Safety
-    /// The caller holds the session's lock.
-    pub(crate) unsafe fn get_or_make(&self, name: &AttributeName) -> &Cell {
-        let key = Key::new(name.as_bytes());
-        if let Some(cell) = self.get(key) {
-            return cell;
-        }
-        let mut place = &self.first;
-        if place.get().is_some() {
-            let table = self.table.get();
-            // SAFETY: only under the session's lock.
-            let table = table.unwrap_or_else(|| unsafe {
-                self.table.fill(std::array::from_fn(|_| Link::empty()))
-            });
-            place = &table[key.list()];
-        }
-        while let Some(node) = place.get() {
-            place = &node.next;
-        }
-        let node = Node {
-            prefix: key.prefix,
-            length: u32::try_from(key.name.len()).expect("a name is short"),
-            next: Link::empty(),
-            name: Box::new(name.clone()),
-            cell: Cell::new(),
-        };
-        // SAFETY: as above.
-        unsafe { &place.fill(node).cell }
-    }
-
-    /// All, with their attributes' names.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&AttributeName, &Cell)> {
-        let lists = self.table.get().into_iter().flatten();
-        std::iter::once(&self.first)
-            .chain(lists)
-            .flat_map(|list| std::iter::successors(list.get(), |node| node.next.get()))
-            .map(|node| (&*node.name, &node.cell))
-    }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_none()
     }
 }

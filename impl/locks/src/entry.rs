@@ -5,7 +5,8 @@
 //! `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
 #![allow(unsafe_code)]
 
-use crate::cell::{Cell, Cells, Closed, Entrance, Held, Key, Terms};
+use crate::cell::{Cell, Closed, Entrance, Held, Terms};
+use crate::cells::{Cells, Key};
 use crate::fault::{self, Fault};
 use crate::snapshot::Discard;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -110,6 +111,12 @@ impl Entry {
         }
     }
 
+    /// Has memory fetch what a thread will want that looks at this.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self) {
+        self.cells.prefetch();
+    }
+
     /// Goes into an open cell.
     #[inline(always)]
     pub(crate) fn enter_cell(&self, key: Key<'_>, entrance: Entrance) -> Option<Held<'_>> {
@@ -119,7 +126,7 @@ impl Entry {
     /// Who is inside by way of cells.
     pub(crate) fn users(&self) -> impl Iterator<Item = (&AttributeName, Entrance)> {
         let cells = self.cells.iter();
-        cells.filter_map(|(name, cell)| Some((name, cell.inside()?)))
+        cells.filter_map(|cell| Some((cell.name(), cell.inside()?)))
     }
 
     /// Gives the memory of the cells back, which nobody can reach.
@@ -137,15 +144,6 @@ impl Entry {
         // Its own copy: what counts the owners of a shared one is as large as the id.
         let id = self.id.as_bytes().to_vec();
         self.id = SessionId::new(id).expect("as long as before");
-    }
-
-    /// The attribute of a cell of this session.
-    pub(crate) fn name_of(&self, held: &Held<'_>) -> &AttributeName {
-        let mut cells = self.cells.iter();
-        let (name, _) = cells
-            .find(|(_, cell)| held.is_in(cell))
-            .expect("a cell of this session");
-        name
     }
 
     pub(crate) fn has_cells(&self) -> bool {
@@ -209,19 +207,19 @@ impl<'e> Locked<'e> {
 
     pub(crate) fn close(&mut self, name: &AttributeName) {
         if let Some(cell) = self.cells.get(Key::new(name.as_bytes())) {
-            self.close_cell(name, cell);
+            self.close_cell(cell);
         }
     }
 
     /// Takes all attributes back that are handed out.
     pub(crate) fn close_all(&mut self) {
         let cells = self.cells;
-        for (name, cell) in cells.iter() {
-            self.close_cell(name, cell);
+        for cell in cells.iter() {
+            self.close_cell(cell);
         }
     }
 
-    fn close_cell(&mut self, name: &AttributeName, cell: &Cell) {
+    fn close_cell(&mut self, cell: &Cell) {
         // SAFETY: the lock of the cell's session is held.
         let Some(closed) = (unsafe { cell.close() }) else {
             return;
@@ -234,7 +232,7 @@ impl<'e> Locked<'e> {
         } = closed;
         let lent = self.state.lent.as_mut();
         let lent = lent.expect("a session with an open cell is lent");
-        lent.take_in(name, (value, is_changed), at, user);
+        lent.take_in(cell.name(), (value, is_changed), at, user);
     }
 
     /// Takes the session out, whole, for the process.
@@ -250,7 +248,7 @@ impl<'e> Locked<'e> {
         let others = self.state.inside().iter();
         let others = others.filter(|inside| inside.entrance.thread == thread);
         let cells = self.cells.iter();
-        let cells = cells.filter(|(_, cell)| cell.inside().is_some_and(|own| own.thread == thread));
+        let cells = cells.filter(|cell| cell.inside().is_some_and(|own| own.thread == thread));
         others.count() + cells.count()
     }
 
@@ -283,22 +281,21 @@ impl<'e> Locked<'e> {
         let others = others.map(|inside| (&inside.names, inside.entrance));
         let mut others = others.filter(|(own, _)| shares(own, names));
         let other = others.find(|(_, entrance)| entrance.thread == thread);
-        let mut cells = self.cells.iter().filter(|(name, _)| has(names, name));
-        let cell = || cells.find_map(|(_, cell)| cell.inside().filter(|own| own.thread == thread));
+        let mut cells = self.cells.iter().filter(|cell| has(names, cell.name()));
+        let cell = || cells.find_map(|cell| cell.inside().filter(|own| own.thread == thread));
         other.map(|(_, entrance)| entrance).or_else(cell)
     }
 
     /// When a thread last left, if the session is lent.
     pub(crate) fn used(&self) -> Option<Time> {
         let lent = self.state.lent.as_ref()?;
-        let cells = self.cells.iter().filter(|(_, cell)| cell.is_open());
-        Some(cells.fold(lent.used(), |used, (_, cell)| used.max(cell.at())))
+        let cells = self.cells.iter().filter(|cell| cell.is_open());
+        Some(cells.fold(lent.used(), |used, cell| used.max(cell.at())))
     }
 
     /// Whether any thread is inside.
     pub(crate) fn is_used(&self) -> bool {
-        !self.state.inside().is_empty()
-            || self.cells.iter().any(|(_, cell)| cell.inside().is_some())
+        !self.state.inside().is_empty() || self.cells.iter().any(|cell| cell.inside().is_some())
     }
 }
 

@@ -127,7 +127,7 @@ impl<'s> Guard<'s> {
             Access::Cell(held) => {
                 let length = value.as_ref().map_or(0, Value::len);
                 if length > held.terms().bytes_max as usize {
-                    let name = entry.name_of(held);
+                    let name = held.name();
                     hub.write(entry, held.thread(), name, value.as_ref(), Some(held))?;
                 }
                 held.set(value);
@@ -172,7 +172,7 @@ impl<'s> Guard<'s> {
         let Access::Cell(held) = &mut self.access else {
             return Ok(());
         };
-        let (name, thread) = (entry.name_of(held), held.thread());
+        let (name, thread) = (held.name(), held.thread());
         let value = held.written().flatten();
         let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
         match &result {
@@ -226,9 +226,7 @@ impl<'s> Guard<'s> {
     /// Makes what this thread has written to the session durable, and keeps the lock. To be awaited, or waited for.
     pub fn commit(&mut self) -> Commit<'_, 's> {
         let writes = match &self.access {
-            Access::Cell(held) => held
-                .written()
-                .map(|value| (self.session.entry.name_of(held).clone(), value)),
+            Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),
             _ => None,
         };
         let thread = self.thread();
@@ -296,7 +294,7 @@ impl<'s> Guard<'s> {
         let Session { hub, entry } = self.session;
         match std::mem::replace(&mut self.access, Access::Left) {
             Access::Cell(held) => {
-                let names = Names::One(entry.name_of(&held).clone());
+                let names = Names::One(held.name().clone());
                 hub.leave(entry, held.thread(), &names, keeps, Some(held))
             }
             Access::Session(own) => {

@@ -56,7 +56,9 @@ pub use thread::{Task, task};
 pub use sync::pretend_to_unwind;
 
 mod cell;
+mod cells;
 mod clock;
+mod content;
 mod entry;
 mod error;
 mod event;

@@ -43,7 +43,11 @@ impl Map {
     #[inline]
     pub(crate) fn get_or_make(&self, id: &SessionId) -> Arc<Entry> {
         let mut shard = lock(self.shard(id));
-        if let Some(entry) = shard.find(id.frozen_hash(), |entry| entry.id == *id) {
+        let is_it = |entry: &Arc<Entry>| {
+            entry.prefetch();
+            entry.id == *id
+        };
+        if let Some(entry) = shard.find(id.frozen_hash(), is_it) {
             return Arc::clone(entry);
         }
         if fault::is_made(Fault::TwoEntries) {

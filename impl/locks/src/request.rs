@@ -1,6 +1,7 @@
 //! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
 
-use crate::cell::{Entrance, Key};
+use crate::cell::Entrance;
+use crate::cells::Key;
 use crate::entry::{Entered, Granted};
 use crate::error::Error;
 use crate::guard::Guard;

@@ -1,0 +1,63 @@
+//! The value of an attribute that is handed out.
+
+use tenure_protocol::attributes::Value;
+
+/// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
+#[derive(Debug, Default)]
+pub(crate) enum Content {
+    /// The attribute does not exist.
+    #[default]
+    Absent,
+    /// Shared with others: the frame that it came in, a message that carries it.
+    Shared(Box<Value>),
+    /// Nobody else's.
+    Own(Vec<u8>),
+}
+
+impl Content {
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Own(bytes) => Some(bytes),
+            Self::Absent => None,
+            Self::Shared(bytes) => Some(bytes),
+        }
+    }
+
+    /// Becomes a copy of `bytes`, in the memory that it has if it has some.
+    #[inline(always)]
+    pub(crate) fn copy(&mut self, bytes: &[u8]) -> &mut Vec<u8> {
+        if !matches!(self, Self::Own(_)) {
+            *self = Self::Own(Vec::with_capacity(bytes.len()));
+        }
+        let Self::Own(own) = self else {
+            unreachable!("just made")
+        };
+        own.clear();
+        own.extend_from_slice(bytes);
+        own
+    }
+
+    /// The value, for who may not change this: shared if it is, a copy if not.
+    pub(crate) fn value(&self) -> Option<Value> {
+        match self {
+            Self::Absent => None,
+            Self::Shared(value) => Some(Value::clone(value)),
+            Self::Own(bytes) => Some(Value::copy_from_slice(bytes)),
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Option<Value> {
+        match self {
+            Self::Absent => None,
+            Self::Shared(value) => Some(*value),
+            Self::Own(bytes) => Some(Value::from(bytes)),
+        }
+    }
+}
+
+impl From<Option<Value>> for Content {
+    fn from(value: Option<Value>) -> Self {
+        value.map_or(Self::Absent, |value| Self::Shared(Box::new(value)))
+    }
+}
