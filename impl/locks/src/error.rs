@@ -100,6 +100,7 @@ fn limit(limited: Limited) -> &'static str {
         Limited::AttributeBytes => "bytes of one attribute",
         Limited::SessionBytes => "bytes of one session",
         Limited::Threads => "threads that wait for one session",
+        Limited::Storage => "what the store can make durable: its disk is full",
     }
 }
 

@@ -202,6 +202,8 @@ pub enum Limited {
     SessionBytes,
     /// Waiting threads of one process for one session.
     Threads,
+    /// What the store can make durable: its disk is full. Said by its driver, before the request reaches the machine.
+    Storage,
 }
 
 /// Why the store took a grant.

@@ -401,6 +401,7 @@ pub(super) fn refusal(why: &Refusal) -> String {
         Limited::AttributeBytes => "bytes of an attribute",
         Limited::SessionBytes => "bytes of a session",
         Limited::Threads => "waiting threads",
+        Limited::Storage => "storage",
     };
     match why {
         Refusal::WouldBlock => "would have to wait".to_owned(),

@@ -15,6 +15,7 @@
 mod deadlock;
 mod desk;
 mod grants;
+mod memory;
 mod peers;
 mod recalls;
 mod writes;
@@ -192,36 +193,9 @@ impl<H: Hook> Store<H> {
             sessions: BTreeMap::new(),
         };
         for (id, record) in records.iter() {
-            store.take_over(id, record, now);
+            store.admit(id, record, now);
         }
         store
-    }
-
-    /// Takes in one durable record at the start.
-    fn take_over(&mut self, id: &SessionId, record: &Record, now: Time) {
-        let mut session = Session {
-            record: record.clone(),
-            ..Session::default()
-        };
-        if self.hook.makes(Defect::ForgetsHolderOnRestart) {
-            session.record.head.holder = None;
-        }
-        if let Some(holder) = &session.record.head.holder {
-            let lease = now.after(self.settings.lease_ms);
-            self.peers
-                .recover(&holder.process, holder.incarnation, lease, id);
-            session.last_holder = (self.settings.turns > 0).then(|| holder.process.clone());
-            session.lock.hold(Place {
-                process: holder.process.clone(),
-                // Not durable: whatever the holder asks for is answered with this grant.
-                request: Request(0),
-                ticket: Ticket::default(),
-                known: None,
-                patience: Patience::Wait,
-                until: now,
-            });
-        }
-        self.sessions.insert(id.clone(), Box::new(session));
     }
 
     /// One step. `now` never goes back.
@@ -378,22 +352,10 @@ impl<H: Hook> Store<H> {
             .peers
             .iter()
             .map(|(process, _)| Timer::Lease(process.clone()));
-        let sessions = self.sessions.iter().flat_map(|(id, session)| {
-            let waits = session
-                .lock
-                .waiters()
-                .map(|place| Timer::Wait(id.clone(), place.process.clone()));
-            [
-                Timer::Remind(id.clone()),
-                Timer::Revoke(id.clone()),
-                Timer::Expire(id.clone()),
-            ]
-            .into_iter()
-            .chain(waits)
-        });
+        let sessions = self.sessions.keys().flat_map(|id| self.timers_of(id));
         leases
-            .chain(sessions)
             .filter_map(|timer| Some((self.due(&timer)?, timer)))
+            .chain(sessions)
     }
 
     /// When the next timer is due.

@@ -2,10 +2,12 @@
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 
+pub(crate) mod forgetful;
 pub(crate) mod script;
 pub(crate) mod twin;
 pub(crate) mod words;
 
+use forgetful::Forgetful;
 use script::{Fate, Op};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -56,6 +58,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) setup: Setup,
     pub(crate) store: Store,
+    /// The same store, which forgets what it can.
+    forgetful: Forgetful,
     pub(crate) epoch: u64,
     pub(crate) records: Records,
     pub(crate) nodes: Vec<Node>,
@@ -78,9 +82,11 @@ impl World {
     pub(crate) fn new(setup: Setup, nodes: &[&str]) -> Self {
         let records = Records::default();
         let store = Store::recover(Settings::new(setup.store.clone()), 1, &records, Time::ZERO);
+        let forgetful = Forgetful::recover(&setup.store, 1, &records, Time::ZERO);
         let mut world = Self {
             now: Time::ZERO,
             setup,
+            forgetful,
             store,
             epoch: 1,
             records,
@@ -243,6 +249,8 @@ impl World {
             .then(|| words::parts_of_store(&self.store));
         let mut out = Vec::new();
         self.store.step(self.now, input.clone(), &mut out);
+        let other = (&self.store, &out[..]);
+        self.forgetful.step(self.now, &input, &self.records, other);
         self.seen.push(Seen::Store(input, out.clone()));
         if let Some(before) = before {
             let after = words::parts_of_store(&self.store);
@@ -421,6 +429,7 @@ impl World {
         self.epoch += 1;
         let settings = Settings::new(self.setup.store.clone());
         self.store = Store::recover(settings, self.epoch, &self.records, self.now);
+        self.forgetful = Forgetful::recover(&self.setup.store, self.epoch, &self.records, self.now);
         if self.log.is_some() {
             let after = words::parts_of_store(&self.store);
             self.log_changes("store", &[], &after);

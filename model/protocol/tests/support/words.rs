@@ -113,6 +113,7 @@ fn limited(limited: Limited) -> &'static str {
         Limited::AttributeBytes => "attribute bytes",
         Limited::SessionBytes => "session bytes",
         Limited::Threads => "threads",
+        Limited::Storage => "storage",
     }
 }
 
