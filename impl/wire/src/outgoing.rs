@@ -1,0 +1,148 @@
+//! Bytes on their way out: small ones copied side by side, large values as they are.
+
+use crate::cbor::Writer;
+use crate::error::EncodeError;
+use crate::frame::Item;
+use crate::header::{HEADER_BYTES, Header};
+use crate::limits::FrameLimits;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// Values of at least so many bytes are not copied.
+pub const SHARED_BYTES_MIN: usize = 512;
+
+/// Frames to be written to one connection. What it gives as a [`Buf`] is the stream, in order.
+///
+/// Values of [`SHARED_BYTES_MIN`] bytes and more stay where they are; write with
+/// [`chunks_vectored`](Buf::chunks_vectored) so that they are not copied at all. Memory is used again when everything
+/// was written.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Ready to be written, before `tail`.
+    chunks: VecDeque<Bytes>,
+    /// The newest frames, as long as no shared value follows.
+    tail: BytesMut,
+    /// Where in `tail` a shared value belongs; empty between frames.
+    cuts: Vec<(usize, Bytes)>,
+    /// Bytes in `chunks`.
+    chunk_bytes: usize,
+}
+
+impl Outgoing {
+    /// Nothing to write.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the frames of `item`.
+    ///
+    /// # Errors
+    /// When a frame would be larger than `limits` allow, or `item` is a bare `Hello`. Then nothing was appended.
+    pub fn push<T: Item>(&mut self, item: &T, limits: &FrameLimits) -> Result<(), EncodeError> {
+        let start = self.tail.len();
+        let result = item.encode(limits, self);
+        if result.is_err() {
+            // Only the last frame may have cuts, and it was not accepted: everything is still in the tail.
+            self.tail.truncate(start);
+            self.cuts.clear();
+        }
+        result
+    }
+
+    /// How many bytes are to be written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunk_bytes + self.tail.len()
+    }
+
+    /// Whether nothing is to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends one frame, whose length is found when its body was written.
+    pub(crate) fn frame(
+        &mut self,
+        header: Header,
+        limits: &FrameLimits,
+        write: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<(), EncodeError> {
+        let start = self.tail.len();
+        self.tail.extend_from_slice(&header.to_bytes());
+        write(&mut Writer::new(&mut self.tail, &mut self.cuts));
+        let shared: usize = self.cuts.iter().map(|(_, value)| value.len()).sum();
+        let length = self.tail.len() - start - HEADER_BYTES + shared;
+        let max = limits.frame_bytes_max;
+        let length = match u32::try_from(length) {
+            Ok(length_u32) if length <= max => length_u32,
+            _ => return Err(EncodeError::TooLarge { length, max }),
+        };
+        self.tail[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        self.share();
+        Ok(())
+    }
+
+    /// Moves what is in the tail, and the values that belong between, to the chunks.
+    fn share(&mut self) {
+        if self.cuts.is_empty() {
+            return;
+        }
+        let mut rest = self.tail.split().freeze();
+        let mut taken = 0;
+        for (cut, value) in self.cuts.drain(..) {
+            let before = rest.split_to(cut - taken);
+            taken = cut;
+            self.chunk_bytes += before.len() + value.len();
+            self.chunks.push_back(before);
+            self.chunks.push_back(value);
+        }
+        if !rest.is_empty() {
+            self.chunk_bytes += rest.len();
+            self.chunks.push_back(rest);
+        }
+    }
+}
+
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.chunks.front().map_or(&self.tail, |chunk| chunk)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
+        let chunks = self.chunks.iter().map(|chunk| &chunk[..]).chain(tail);
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len(), "no more than there is");
+        while let Some(front) = self.chunks.front_mut() {
+            if count < front.len() {
+                self.chunk_bytes -= count;
+                front.advance(count);
+                return;
+            }
+            count -= front.len();
+            self.chunk_bytes -= front.len();
+            self.chunks.pop_front();
+        }
+        if count == self.tail.len() {
+            // Unlike `advance`, keeps the memory.
+            self.tail.clear();
+        } else {
+            self.tail.advance(count);
+        }
+    }
+}

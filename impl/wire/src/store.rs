@@ -1,0 +1,325 @@
+//! What the store sends, as frames.
+
+use crate::cbor::{Reader, Writer};
+use crate::error::{DecodeError, EncodeError, Problem};
+use crate::field::{Put, read_fields, write_fields};
+use crate::frame::{self, Frame, Item, Way};
+use crate::header::{Header, kind};
+use crate::item::{Fault, FromStore};
+use crate::limits::FrameLimits;
+use crate::outgoing::Outgoing;
+use crate::parts::{self, Room};
+use tenure_protocol::message::{Hold, Notice};
+use tenure_protocol::{Request, Time, ToProcess};
+
+impl Item for FromStore {
+    fn way(kind: u8) -> Way {
+        match kind {
+            kind::FAULT | kind::WELCOME..=kind::FULL => Way::Known,
+            kind::HELLO..=kind::GOODBYE => Way::Back,
+            _ => Way::Unknown,
+        }
+    }
+
+    fn encode(&self, limits: &FrameLimits, out: &mut Outgoing) -> Result<(), EncodeError> {
+        match self {
+            Self::Message(ToProcess::Welcome {
+                sent,
+                lease_ms,
+                holds,
+                gone,
+            }) => encode_welcome((*sent, *lease_ms), holds, gone, limits, out),
+            Self::Message(ToProcess::Alive {
+                sent,
+                lease_ms,
+                recalls,
+            }) => encode_alive((*sent, *lease_ms), recalls, limits, out),
+            Self::Message(message) => {
+                let header = header(message);
+                out.frame(header, limits, |writer| write(message, writer))
+            }
+            Self::Fault(fault) => frame::encode_fault(fault, limits, out),
+        }
+    }
+
+    fn decode(
+        frame: &Frame,
+        limits: &FrameLimits,
+        items_left: &mut usize,
+    ) -> Result<Self, DecodeError> {
+        frame.read(limits, items_left, |reader| {
+            let Header { kind, request, .. } = frame.header;
+            Ok(match kind {
+                kind::FAULT => Self::Fault(Fault::read(reader)?),
+                kind::WELCOME | kind::ALIVE | kind::GRANTED | kind::QUEUED | kind::REFUSED => {
+                    Self::Message(read_answer(kind, Request(request), reader)?)
+                }
+                _ => Self::Message(read_news(kind, reader)?),
+            })
+        })
+    }
+
+    fn join(&mut self, part: Self) -> Result<(), Problem> {
+        let same = match (self, part) {
+            (
+                Self::Message(ToProcess::Welcome {
+                    sent,
+                    lease_ms,
+                    holds,
+                    gone,
+                }),
+                Self::Message(ToProcess::Welcome {
+                    sent: part_sent,
+                    lease_ms: part_lease_ms,
+                    holds: mut part_holds,
+                    gone: mut part_gone,
+                }),
+            ) => {
+                parts::append(holds, &mut part_holds);
+                parts::append(gone, &mut part_gone);
+                (*sent, *lease_ms) == (part_sent, part_lease_ms)
+            }
+            (
+                Self::Message(ToProcess::Alive {
+                    sent,
+                    lease_ms,
+                    recalls,
+                }),
+                Self::Message(ToProcess::Alive {
+                    sent: part_sent,
+                    lease_ms: part_lease_ms,
+                    recalls: mut part_recalls,
+                }),
+            ) => {
+                parts::append(recalls, &mut part_recalls);
+                (*sent, *lease_ms) == (part_sent, part_lease_ms)
+            }
+            _ => false,
+        };
+        same.then_some(()).ok_or(Problem::PartsDiffer)
+    }
+}
+
+fn encode_welcome(
+    (sent, lease_ms): (Time, u64),
+    mut holds: &[Hold],
+    mut gone: &[(Hold, Option<Hold>)],
+    limits: &FrameLimits,
+    out: &mut Outgoing,
+) -> Result<(), EncodeError> {
+    let header = Header::new(kind::WELCOME, 0);
+    parts::encode(header, limits, out, |room: &mut Room| {
+        let holds = room.take(&mut holds);
+        let gone = room.take(&mut gone);
+        move |writer: &mut Writer<'_>| write_fields!(writer; sent, lease_ms, holds, gone)
+    })
+}
+
+fn encode_alive(
+    (sent, lease_ms): (Time, u64),
+    mut recalls: &[(Hold, Notice)],
+    limits: &FrameLimits,
+    out: &mut Outgoing,
+) -> Result<(), EncodeError> {
+    let header = Header::new(kind::ALIVE, 0);
+    parts::encode(header, limits, out, |room: &mut Room| {
+        let recalls = room.take(&mut recalls);
+        move |writer: &mut Writer<'_>| write_fields!(writer; sent, lease_ms, recalls)
+    })
+}
+
+fn header(message: &ToProcess) -> Header {
+    let (kind, request) = match message {
+        ToProcess::Welcome { .. } => (kind::WELCOME, None),
+        ToProcess::Alive { .. } => (kind::ALIVE, None),
+        ToProcess::Granted { request, .. } => (kind::GRANTED, Some(request)),
+        ToProcess::Queued { request, .. } => (kind::QUEUED, Some(request)),
+        ToProcess::Recall { .. } => (kind::RECALL, None),
+        ToProcess::Committed { .. } => (kind::COMMITTED, None),
+        ToProcess::Released { .. } => (kind::RELEASED, None),
+        ToProcess::Revoked { .. } => (kind::REVOKED, None),
+        ToProcess::Refused { request, .. } => (kind::REFUSED, Some(request)),
+        ToProcess::NotRenamed { .. } => (kind::NOT_RENAMED, None),
+        ToProcess::Gone { .. } => (kind::GONE, None),
+        ToProcess::LeaseEnded => (kind::LEASE_ENDED, None),
+        ToProcess::Superseded => (kind::SUPERSEDED, None),
+        ToProcess::Full => (kind::FULL, None),
+    };
+    Header::new(kind, request.map_or(0, |request| request.0))
+}
+
+fn write(message: &ToProcess, writer: &mut Writer<'_>) {
+    match message {
+        // Written in parts.
+        ToProcess::Welcome { .. } | ToProcess::Alive { .. } => {}
+        ToProcess::Granted {
+            session,
+            request: _,
+            token,
+            version,
+            state,
+            recall,
+            give_back,
+        } => write_fields!(writer; session, token, version, state, recall, give_back),
+        ToProcess::Queued {
+            session,
+            request: _,
+            ticket,
+        } => write_fields!(writer; session, ticket),
+        ToProcess::Recall {
+            hold: Hold { session, token },
+            notice: recall,
+        } => write_fields!(writer; session, token, recall),
+        ToProcess::Committed {
+            session,
+            token,
+            base,
+            version,
+        } => write_fields!(writer; session, token, version, base),
+        ToProcess::Released {
+            session,
+            token,
+            version,
+        } => write_fields!(writer; session, token, version),
+        ToProcess::Revoked {
+            session,
+            token,
+            why: revocation,
+        } => write_fields!(writer; session, token, revocation),
+        ToProcess::Refused {
+            session,
+            request: _,
+            why: refusal,
+        } => write_fields!(writer; session, refusal),
+        ToProcess::NotRenamed {
+            session,
+            token,
+            why: refusal,
+        } => write_fields!(writer; session, token, refusal),
+        ToProcess::Gone {
+            session,
+            token,
+            renamed,
+        } => write_fields!(writer; session, token, renamed),
+        ToProcess::LeaseEnded | ToProcess::Superseded | ToProcess::Full => writer.map(0),
+    }
+}
+
+/// What answers a keep-alive, a hello or a request.
+fn read_answer(
+    kind: u8,
+    request: Request,
+    reader: &mut Reader<'_>,
+) -> Result<ToProcess, DecodeError> {
+    Ok(match kind {
+        kind::WELCOME => {
+            read_fields!(reader; sent, lease_ms, holds, gone);
+            ToProcess::Welcome {
+                sent,
+                lease_ms,
+                holds,
+                gone,
+            }
+        }
+        kind::ALIVE => {
+            read_fields!(reader; sent, lease_ms, recalls);
+            ToProcess::Alive {
+                sent,
+                lease_ms,
+                recalls,
+            }
+        }
+        kind::GRANTED => {
+            read_fields!(reader; session, token, version, state, recall, give_back);
+            ToProcess::Granted {
+                session,
+                request,
+                token,
+                version,
+                state,
+                recall,
+                give_back,
+            }
+        }
+        kind::QUEUED => {
+            read_fields!(reader; session, ticket);
+            ToProcess::Queued {
+                session,
+                request,
+                ticket,
+            }
+        }
+        kind::REFUSED => {
+            read_fields!(reader; session, refusal);
+            ToProcess::Refused {
+                session,
+                request,
+                why: refusal,
+            }
+        }
+        other => return Err(frame::unexpected(other)),
+    })
+}
+
+/// What is about a grant, or about the process as a whole.
+fn read_news(kind: u8, reader: &mut Reader<'_>) -> Result<ToProcess, DecodeError> {
+    Ok(match kind {
+        kind::RECALL => {
+            read_fields!(reader; session, token, recall);
+            ToProcess::Recall {
+                hold: Hold { session, token },
+                notice: recall,
+            }
+        }
+        kind::COMMITTED => {
+            read_fields!(reader; session, token, version, base);
+            ToProcess::Committed {
+                session,
+                token,
+                base,
+                version,
+            }
+        }
+        kind::RELEASED => {
+            read_fields!(reader; session, token, version);
+            ToProcess::Released {
+                session,
+                token,
+                version,
+            }
+        }
+        kind::REVOKED => {
+            read_fields!(reader; session, token, revocation);
+            ToProcess::Revoked {
+                session,
+                token,
+                why: revocation,
+            }
+        }
+        kind::NOT_RENAMED => {
+            read_fields!(reader; session, token, refusal);
+            ToProcess::NotRenamed {
+                session,
+                token,
+                why: refusal,
+            }
+        }
+        kind::GONE => {
+            read_fields!(reader; session, token, renamed);
+            ToProcess::Gone {
+                session,
+                token,
+                renamed,
+            }
+        }
+        kind::LEASE_ENDED | kind::SUPERSEDED | kind::FULL => {
+            read_fields!(reader;);
+            match kind {
+                kind::LEASE_ENDED => ToProcess::LeaseEnded,
+                kind::SUPERSEDED => ToProcess::Superseded,
+                _ => ToProcess::Full,
+            }
+        }
+        other => return Err(frame::unexpected(other)),
+    })
+}

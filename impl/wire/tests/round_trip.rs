@@ -1,0 +1,183 @@
+//! Any item becomes frames and then the same item, however the stream is cut.
+
+mod support;
+
+use bytes::{Buf, BytesMut};
+use proptest::prelude::*;
+use std::io::IoSlice;
+use support::{alive, decode, encode, from_process, from_store, opening, welcome};
+use tenure_protocol::ToStore;
+use tenure_wire::{
+    Decoder, EncodeError, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item,
+    Outgoing, kind,
+};
+
+fn limits() -> FrameLimits {
+    FrameLimits::default()
+}
+
+/// Limits under which a few grants already need several frames.
+fn narrow() -> FrameLimits {
+    FrameLimits {
+        frame_bytes_max: 1_024,
+        ..limits()
+    }
+}
+
+/// The headers of the frames in `bytes`.
+fn headers(mut bytes: &[u8]) -> Vec<Header> {
+    let mut headers = Vec::new();
+    while let Some(header) = bytes.first_chunk::<HEADER_BYTES>() {
+        let header = Header::read(header);
+        bytes.advance(HEADER_BYTES + header.length as usize);
+        headers.push(header);
+    }
+    headers
+}
+
+fn survives<T: Item + PartialEq + std::fmt::Debug>(item: T, limits: &FrameLimits) {
+    let bytes = encode(&item, limits);
+    let (last, before) = headers(&bytes)
+        .split_last()
+        .map(|(l, b)| (*l, b.to_vec()))
+        .expect("a frame");
+    assert!(!last.more() && before.iter().all(Header::more));
+    for header in before.iter().chain([&last]) {
+        assert!(header.length as usize <= limits.frame_bytes_max);
+        assert_eq!(header.kind, last.kind);
+    }
+    assert_eq!(decode(&bytes, limits), (vec![item], None));
+}
+
+proptest! {
+    #[test]
+    fn what_a_process_sends_arrives(item in from_process()) {
+        survives(item, &limits());
+    }
+
+    #[test]
+    fn what_the_store_sends_arrives(item in from_store()) {
+        survives(item, &limits());
+    }
+
+    #[test]
+    fn long_lists_arrive_in_several_frames(
+        opening in opening(40), welcome in welcome(40), alive in alive(40)
+    ) {
+        survives(FromProcess::Hello(opening), &narrow());
+        survives(FromStore::Message(welcome), &narrow());
+        survives(FromStore::Message(alive), &narrow());
+    }
+
+    #[test]
+    fn a_stream_may_come_in_any_pieces(
+        items in prop::collection::vec(from_store(), 1..6), pieces in prop::collection::vec(1_usize..300, 1..20)
+    ) {
+        let mut out = Outgoing::new();
+        for item in &items {
+            out.push(item, &limits()).expect("within the limits");
+        }
+        let mut bytes = out.copy_to_bytes(out.len());
+        let mut decoder = Decoder::<FromStore>::new(limits());
+        let mut stream = BytesMut::new();
+        let mut found = Vec::new();
+        for piece in pieces.iter().cycle() {
+            while let Some(item) = decoder.decode(&mut stream).expect("well-formed") {
+                found.push(item);
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            stream.extend_from_slice(&bytes.split_to((*piece).min(bytes.len())));
+        }
+        prop_assert_eq!(found, items);
+        prop_assert!(decoder.may_end(&stream));
+    }
+
+    #[test]
+    fn vectored_writes_give_the_same_bytes(
+        items in prop::collection::vec(from_process(), 1..6), at_once in 1_usize..8, short in 1_usize..2_000
+    ) {
+        let mut out = Outgoing::new();
+        let mut expected = Vec::new();
+        for item in &items {
+            out.push(item, &limits()).expect("within the limits");
+            expected.extend_from_slice(&encode(item, &limits()));
+        }
+        prop_assert_eq!(out.len(), expected.len());
+        let mut written = Vec::new();
+        while out.has_remaining() {
+            let mut slices = vec![IoSlice::new(&[]); at_once];
+            let count = out.chunks_vectored(&mut slices);
+            let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            // A socket takes what it likes.
+            let taken = all.len().min(short);
+            written.extend_from_slice(&all[..taken]);
+            out.advance(taken);
+        }
+        prop_assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn json_round_trips(item in from_process(), answer in from_store()) {
+        let json = serde_json::to_string(&item).expect("JSON");
+        prop_assert_eq!(serde_json::from_str::<FromProcess>(&json).expect("an item"), item);
+        let json = serde_json::to_string(&answer).expect("JSON");
+        prop_assert_eq!(serde_json::from_str::<FromStore>(&json).expect("an item"), answer);
+    }
+
+    #[test]
+    fn an_opening_is_a_hello_of_a_process(opening in opening(3)) {
+        let (process, link, hello) = opening.clone().into_parts();
+        let FromProcess::Hello(again) = FromProcess::new(&process, link, hello) else {
+            panic!("an opening");
+        };
+        prop_assert_eq!(again.minor_max, tenure_wire::MINOR);
+        prop_assert_eq!(tenure_wire::Opening { minor_max: opening.minor_max, ..again }, opening);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_what_was_there() {
+    let mut out = Outgoing::new();
+    let small = FromProcess::Message(ToStore::Goodbye);
+    out.push(&small, &narrow()).expect("it fits");
+    let before = out.len();
+
+    let session = tenure_protocol::SessionId::from_static("s");
+    let mut delta = tenure_protocol::Delta::default();
+    for name in ["a", "b", "c"] {
+        delta.set(
+            tenure_protocol::AttributeName::from_static(name),
+            Some(vec![1; 600].into()),
+        );
+    }
+    let large = FromProcess::Message(ToStore::Commit {
+        session,
+        token: tenure_protocol::Token::default(),
+        base: tenure_protocol::Version::NONE,
+        delta,
+    });
+    let error = out.push(&large, &narrow()).expect_err("too large");
+    assert!(matches!(error, EncodeError::TooLarge { max: 1_024, .. }));
+    let bare = FromProcess::Message(ToStore::Hello {
+        incarnation: tenure_protocol::Incarnation(1),
+        sent: tenure_protocol::Time::ZERO,
+        holds: vec![],
+        waits: vec![],
+    });
+    assert_eq!(out.push(&bare, &limits()), Err(EncodeError::Unopened));
+    assert_eq!(out.len(), before);
+
+    out.push(&small, &narrow()).expect("it fits");
+    let bytes = out.copy_to_bytes(out.len());
+    assert_eq!(
+        decode(&bytes, &limits()),
+        (vec![small.clone(), small], None)
+    );
+    assert!(
+        headers(&bytes)
+            .iter()
+            .all(|header| header.kind == kind::GOODBYE)
+    );
+}

@@ -1,0 +1,373 @@
+//! Any item at all, for the tests that want many.
+
+#![allow(dead_code)] // each test uses a part
+#![allow(unreachable_pub)] // a module of each test, not a crate
+
+use bytes::{Buf, Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use tenure_protocol::attributes::{Change, State};
+use tenure_protocol::message::{
+    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+};
+use tenure_protocol::{
+    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, Time,
+    ToProcess, ToStore, Token, Version,
+};
+use tenure_wire::{
+    DecodeError, Decoder, Fault, FaultCode, FrameLimits, FromProcess, FromStore, Item, Opening,
+    Outgoing,
+};
+
+fn name() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        8 => vec(any::<u8>(), 1..=24),
+        1 => vec(any::<u8>(), 120..=128),
+    ]
+    .prop_map(Bytes::from)
+}
+
+fn session() -> impl Strategy<Value = SessionId> {
+    name().prop_map(|bytes| SessionId::new(bytes).expect("1..=128 bytes"))
+}
+
+/// Numbers at the edges of every length of a head.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        23_u64..=24,
+        255_u64..=256,
+        65_535_u64..=65_536,
+        Just(u64::from(u32::MAX)),
+        Just(u64::from(u32::MAX) + 1),
+        Just(u64::MAX),
+        any::<u64>(),
+    ]
+}
+
+prop_compose! {
+    fn stamp()(epoch in number(), sequence in number()) -> Stamp { Stamp { epoch, sequence } }
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    stamp().prop_map(Token)
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    stamp().prop_map(Version)
+}
+
+fn ticket() -> impl Strategy<Value = Ticket> {
+    stamp().prop_map(Ticket)
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    number().prop_map(Request)
+}
+
+fn time() -> impl Strategy<Value = Time> {
+    number().prop_map(Time)
+}
+
+prop_compose! {
+    fn hold()(session in session(), token in token()) -> Hold { Hold { session, token } }
+}
+
+prop_compose! {
+    fn notice()(
+        reason in prop::sample::select(vec![Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator]),
+        deadline_ms in number(),
+    ) -> Notice {
+        Notice { reason, deadline_ms }
+    }
+}
+
+prop_compose! {
+    fn wish()(
+        session in session(),
+        request in request(),
+        known in option::of(version()),
+        patience in prop::sample::select(vec![Patience::Try, Patience::Wait]),
+        ticket in option::of(ticket()),
+    ) -> Wish {
+        Wish { session, request, known, patience, ticket }
+    }
+}
+
+/// Values on both sides of the length from which they are shared.
+fn value() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        4 => vec(any::<u8>(), 0..40).prop_map(Bytes::from),
+        1 => (500_usize..530, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length])),
+        1 => (1_000_usize..5_000, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length])),
+    ]
+}
+
+fn delta() -> impl Strategy<Value = Delta> {
+    vec((name(), option::of(value())), 0..8).prop_map(|changes| {
+        let change = |(name, value)| Change {
+            name: AttributeName::new(name).expect("1..=128 bytes"),
+            value,
+        };
+        changes.into_iter().map(change).collect()
+    })
+}
+
+fn state() -> impl Strategy<Value = State> {
+    prop_oneof![
+        Just(State::Unchanged),
+        delta().prop_map(State::Delta),
+        delta().prop_map(State::Full),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    let limited = prop::sample::select(vec![
+        Limited::Processes,
+        Limited::Grants,
+        Limited::Waiters,
+        Limited::Attributes,
+        Limited::AttributeBytes,
+        Limited::SessionBytes,
+        Limited::Threads,
+    ]);
+    prop_oneof![
+        prop::sample::select(vec![
+            Refusal::WouldBlock,
+            Refusal::Cancelled,
+            Refusal::Deadline,
+            Refusal::Gone,
+            Refusal::AlreadyLocked,
+            Refusal::NotHeld,
+            Refusal::IdTaken,
+            Refusal::ShuttingDown,
+        ]),
+        vec(session(), 0..5).prop_map(|cycle| Refusal::Deadlock { cycle }),
+        limited.prop_map(Refusal::Limit),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let code = prop_oneof![
+        (0..FaultCode::ALL.len()).prop_map(|at| FaultCode::ALL[at]),
+        (1_000_u64..).prop_map(FaultCode::Other),
+    ];
+    (code, ".{0,200}").prop_map(|(code, text)| Fault::new(code, &text))
+}
+
+prop_compose! {
+    /// An opening whose lists have up to `count` elements.
+    pub fn opening(count: usize)(
+        process in name(),
+        incarnation in number(),
+        number in number(),
+        minor_max in any::<u8>(),
+        sent in time(),
+        holds in vec(hold(), 0..=count),
+        waits in vec(wish(), 0..=count),
+    ) -> Opening {
+        Opening {
+            process: ProcessId::new(process).expect("1..=128 bytes"),
+            link: Link { incarnation: Incarnation(incarnation), number },
+            minor_max,
+            sent,
+            holds,
+            waits,
+        }
+    }
+}
+
+fn to_store() -> impl Strategy<Value = ToStore> {
+    prop_oneof![
+        time().prop_map(|sent| ToStore::KeepAlive { sent }),
+        wish().prop_map(ToStore::Acquire),
+        (session(), request()).prop_map(|(session, request)| ToStore::Cancel { session, request }),
+        (session(), token(), version(), delta()).prop_map(|(session, token, base, delta)| {
+            ToStore::Commit {
+                session,
+                token,
+                base,
+                delta,
+            }
+        }),
+        (
+            session(),
+            token(),
+            version(),
+            delta(),
+            option::of(request()),
+            number()
+        )
+            .prop_map(
+                |(session, token, base, delta, requeue, idle_ms)| ToStore::Release {
+                    session,
+                    token,
+                    base,
+                    delta,
+                    requeue,
+                    idle_ms,
+                }
+            ),
+        (session(), token(), any::<u32>(), vec(session(), 0..5)).prop_map(
+            |(session, token, inside, blocked_on)| ToStore::Busy {
+                session,
+                token,
+                inside,
+                blocked_on
+            }
+        ),
+        (session(), token()).prop_map(|(session, token)| ToStore::Destroy { session, token }),
+        (session(), token(), session()).prop_map(|(session, token, to)| ToStore::Rename {
+            session,
+            token,
+            to
+        }),
+        Just(ToStore::Goodbye),
+    ]
+}
+
+/// A welcome whose lists have up to `count` elements.
+pub fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
+    let gone = (hold(), option::of(hold()));
+    (
+        time(),
+        number(),
+        vec(hold(), 0..=count),
+        vec(gone, 0..=count),
+    )
+        .prop_map(|(sent, lease_ms, holds, gone)| ToProcess::Welcome {
+            sent,
+            lease_ms,
+            holds,
+            gone,
+        })
+}
+
+/// An answer to a keep-alive with up to `count` recalls.
+pub fn alive(count: usize) -> impl Strategy<Value = ToProcess> {
+    (time(), number(), vec((hold(), notice()), 0..=count)).prop_map(|(sent, lease_ms, recalls)| {
+        ToProcess::Alive {
+            sent,
+            lease_ms,
+            recalls,
+        }
+    })
+}
+
+fn to_process() -> impl Strategy<Value = ToProcess> {
+    prop_oneof![
+        welcome(4),
+        alive(4),
+        (
+            session(),
+            request(),
+            token(),
+            version(),
+            state(),
+            option::of(notice()),
+            any::<bool>()
+        )
+            .prop_map(
+                |(session, request, token, version, state, recall, give_back)| ToProcess::Granted {
+                    session,
+                    request,
+                    token,
+                    version,
+                    state,
+                    recall,
+                    give_back,
+                }
+            ),
+        (session(), request(), ticket()).prop_map(|(session, request, ticket)| ToProcess::Queued {
+            session,
+            request,
+            ticket,
+        }),
+        (hold(), notice()).prop_map(|(hold, notice)| ToProcess::Recall { hold, notice }),
+        (session(), token(), version(), version()).prop_map(|(session, token, base, version)| {
+            ToProcess::Committed {
+                session,
+                token,
+                base,
+                version,
+            }
+        }),
+        (session(), token(), option::of(version())).prop_map(|(session, token, version)| {
+            ToProcess::Released {
+                session,
+                token,
+                version,
+            }
+        }),
+        (session(), token(), any::<bool>()).prop_map(|(session, token, fenced)| {
+            ToProcess::Revoked {
+                session,
+                token,
+                why: if fenced {
+                    Revocation::Fenced
+                } else {
+                    Revocation::RecallDeadline
+                },
+            }
+        }),
+        (session(), request(), refusal()).prop_map(|(session, request, why)| ToProcess::Refused {
+            session,
+            request,
+            why
+        }),
+        (session(), token(), refusal()).prop_map(|(session, token, why)| ToProcess::NotRenamed {
+            session,
+            token,
+            why
+        }),
+        (session(), token(), option::of(hold())).prop_map(|(session, token, renamed)| {
+            ToProcess::Gone {
+                session,
+                token,
+                renamed,
+            }
+        }),
+        Just(ToProcess::LeaseEnded),
+        Just(ToProcess::Superseded),
+        Just(ToProcess::Full),
+    ]
+}
+
+/// Anything that a process may send.
+pub fn from_process() -> impl Strategy<Value = FromProcess> {
+    prop_oneof![
+        9 => to_store().prop_map(FromProcess::Message),
+        1 => opening(4).prop_map(FromProcess::Hello),
+        1 => fault().prop_map(FromProcess::Fault),
+    ]
+}
+
+/// Anything that the store may send.
+pub fn from_store() -> impl Strategy<Value = FromStore> {
+    prop_oneof![
+        14 => to_process().prop_map(FromStore::Message),
+        1 => fault().prop_map(FromStore::Fault),
+    ]
+}
+
+/// The frames of `item`.
+pub fn encode<T: Item>(item: &T, limits: &FrameLimits) -> Bytes {
+    let mut out = Outgoing::new();
+    out.push(item, limits).expect("within the limits");
+    out.copy_to_bytes(out.len())
+}
+
+/// All items of `bytes`, and what is wrong with the rest.
+pub fn decode<T: Item>(bytes: &[u8], limits: &FrameLimits) -> (Vec<T>, Option<DecodeError>) {
+    let mut decoder = Decoder::new(limits.clone());
+    let mut stream = BytesMut::from(bytes);
+    let mut items = Vec::new();
+    loop {
+        match decoder.decode(&mut stream) {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => return (items, None),
+            Err(error) => return (items, Some(error)),
+        }
+    }
+}
