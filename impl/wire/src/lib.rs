@@ -51,6 +51,7 @@ mod limits;
 mod outgoing;
 mod parts;
 mod process;
+mod record;
 mod store;
 
 pub use decoder::Decoder;

@@ -1,0 +1,135 @@
+//! What frames cost in memory: pinned, since it does not depend on the machine.
+
+mod support;
+
+use allocation_counter::measure;
+use bytes::{Buf, Bytes, BytesMut};
+use support::encode;
+use tenure_protocol::attributes::State;
+use tenure_protocol::{
+    AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,
+};
+use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Outgoing};
+
+const VALUE_BYTES: usize = 2_048;
+
+fn granted() -> FromStore {
+    let mut delta = Delta::default();
+    for name in ["cart", "user", "seen", "lang"] {
+        let value = Bytes::from(vec![7; VALUE_BYTES]);
+        delta.set(AttributeName::from_static(name), Some(value));
+    }
+    let stamp = Stamp {
+        epoch: 1,
+        sequence: 2,
+    };
+    FromStore::Message(ToProcess::Granted {
+        session: SessionId::from_static("a session's id of 32 characters."),
+        request: Request(1),
+        token: Token(stamp),
+        version: Version(stamp),
+        state: State::Full(delta),
+        recall: None,
+        give_back: false,
+    })
+}
+
+/// The values that `item` carries.
+fn values(item: &FromStore) -> Vec<&Bytes> {
+    let FromStore::Message(ToProcess::Granted {
+        state: State::Full(delta),
+        ..
+    }) = item
+    else {
+        panic!("a grant");
+    };
+    let changes = delta.changes().iter();
+    changes.filter_map(|change| change.value.as_ref()).collect()
+}
+
+#[test]
+fn writing_small_messages_again_and_again_allocates_nothing() {
+    let limits = FrameLimits::default();
+    let item = FromProcess::Message(ToStore::Destroy {
+        session: SessionId::from_static("s"),
+        token: Token::default(),
+    });
+    let mut out = Outgoing::new();
+    let mut count = 0;
+    for _ in 0..4 {
+        count = measure(|| {
+            for _ in 0..100 {
+                out.push(&item, &limits).expect("it fits");
+            }
+            out.advance(out.len());
+        })
+        .count_total;
+    }
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn large_values_are_written_from_where_they_are() {
+    let limits = FrameLimits::default();
+    let item = granted();
+    let mut out = Outgoing::new();
+    let mut info = measure(|| {});
+    for _ in 0..4 {
+        info = measure(|| {
+            out.push(&item, &limits).expect("it fits");
+            let mut left: Vec<*const u8> =
+                values(&item).iter().map(|value| value.as_ptr()).collect();
+            while out.has_remaining() {
+                let chunk = out.chunk();
+                left.retain(|&value| value != chunk.as_ptr());
+                out.advance(chunk.len());
+            }
+            assert!(left.is_empty(), "a value was copied");
+        });
+    }
+    // The list of pointers above, and the block that the rest of the frame is in.
+    assert!(info.count_total <= 4, "{info:?}");
+    assert!(info.bytes_max < VALUE_BYTES as u64, "{info:?}");
+}
+
+#[test]
+fn what_is_read_is_a_slice_of_the_stream() {
+    let limits = FrameLimits::default();
+    let bytes = encode(&granted(), &limits);
+    let mut stream = BytesMut::from(&bytes[..]);
+    let block = stream.as_ptr_range();
+    let mut decoder = Decoder::<FromStore>::new(limits);
+    let mut found = None;
+    let info = measure(|| found = decoder.decode(&mut stream).expect("well-formed"));
+    let found = found.expect("a whole frame");
+    assert_eq!(values(&found).len(), 4);
+    for value in values(&found) {
+        let value = value.as_ptr_range();
+        assert!(
+            block.start <= value.start && value.end <= block.end,
+            "copied"
+        );
+    }
+    // The list of changes, and what makes the block shared.
+    assert!(info.count_total <= 2, "{info:?}");
+    assert!(info.bytes_total < 512, "{info:?}");
+}
+
+#[test]
+fn a_name_of_a_small_frame_keeps_only_that_frame() {
+    let limits = FrameLimits::default();
+    let item = FromProcess::Message(ToStore::Destroy {
+        session: SessionId::from_static("s"),
+        token: Token::default(),
+    });
+    let bytes = encode(&item, &limits);
+    let mut decoder = Decoder::<FromProcess>::new(limits);
+    let mut kept = None;
+    let info = measure(|| {
+        let mut stream = BytesMut::with_capacity(64 << 10);
+        stream.extend_from_slice(&bytes);
+        kept = decoder.decode(&mut stream).expect("well-formed");
+    });
+    assert_eq!(kept, Some(item));
+    assert!(info.bytes_current < 256, "{info:?}");
+}

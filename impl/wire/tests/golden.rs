@@ -1,0 +1,152 @@
+//! Golden vectors: `tests/vectors/valid.json` and `invalid.json`, for this implementation and for others.
+//!
+//! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire --test golden`
+//! writes them anew; read the difference before you commit it.
+
+#[path = "golden/file.rs"]
+pub(crate) mod file;
+#[path = "golden/invalid.rs"]
+mod invalid;
+#[path = "golden/lenient.rs"]
+mod lenient;
+mod support;
+#[path = "golden/valid.rs"]
+mod valid;
+
+use bytes::{Buf, BytesMut};
+use file::{File, Invalid, Valid, hex};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::fs;
+use support::{decode, encode};
+use tenure_wire::{
+    Decoder, FaultCode, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item, kind,
+};
+
+/// What the reader of a vector accepts: little, so that the vectors about limits are short.
+fn limits() -> FrameLimits {
+    FrameLimits {
+        frame_bytes_max: 2_048,
+        changes_max: 8,
+        items_max: 8,
+    }
+}
+
+fn pinned<V: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, vectors: Vec<V>) {
+    let path = file::path(name);
+    let expected = File {
+        limits: limits().into(),
+        vectors,
+    };
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        fs::write(&path, expected.text()).expect("the file can be written");
+    }
+    let found: File<V> = file::read(name);
+    for (found, expected) in found.vectors.iter().zip(&expected.vectors) {
+        assert_eq!(found, expected);
+    }
+    assert!(
+        found == expected,
+        "{name} has other vectors; UPDATE_VECTORS=1 cargo test -p tenure-wire --test golden"
+    );
+}
+
+#[test]
+fn the_files_hold_these_vectors() {
+    pinned("valid.json", valid::all());
+    pinned("invalid.json", invalid::all());
+}
+
+fn accepts<T: Item + PartialEq + Debug + DeserializeOwned>(vector: &Valid) {
+    let name = &vector.name;
+    let bytes = hex(&vector.hex);
+    let items: Vec<T> = vector
+        .items
+        .iter()
+        .map(|item| serde_json::from_value(item.clone()).expect("an item"))
+        .collect();
+    assert_eq!(decode(&bytes, &limits()), (items, None), "{name}");
+}
+
+fn writes<T: Item + DeserializeOwned>(vector: &Valid) {
+    let wide = FrameLimits::default();
+    let mut bytes = Vec::new();
+    for item in &vector.items {
+        let item: T = serde_json::from_value(item.clone()).expect("an item");
+        bytes.extend_from_slice(&encode(&item, &wide));
+    }
+    assert_eq!(
+        bytes == hex(&vector.hex),
+        vector.canonical,
+        "{}",
+        vector.name
+    );
+}
+
+#[test]
+fn every_valid_vector_is_read_and_the_canonical_ones_are_written() {
+    for vector in &file::read::<Valid>("valid.json").vectors {
+        if vector.from == "process" {
+            accepts::<FromProcess>(vector);
+            writes::<FromProcess>(vector);
+        } else {
+            accepts::<FromStore>(vector);
+            writes::<FromStore>(vector);
+        }
+    }
+}
+
+#[test]
+fn every_kind_has_a_valid_vector_that_is_canonical() {
+    let mut seen = BTreeSet::new();
+    for vector in &file::read::<Valid>("valid.json").vectors {
+        if vector.canonical {
+            let mut bytes = &hex(&vector.hex)[..];
+            while let Some(header) = bytes.first_chunk::<HEADER_BYTES>() {
+                let header = Header::read(header);
+                bytes.advance(HEADER_BYTES + header.length as usize);
+                seen.insert(header.kind);
+            }
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), kind::ALL);
+}
+
+fn refuses<T: Item + PartialEq + Debug>(vector: &Invalid) {
+    let name = &vector.name;
+    let bytes = hex(&vector.hex);
+    let (items, error) = decode::<T>(&bytes, &limits());
+    assert!(items.is_empty(), "{name}");
+    let Some(code) = vector.code else {
+        assert_eq!(error, None, "{name}");
+        let decoder = Decoder::<T>::new(limits());
+        assert!(!decoder.may_end(&BytesMut::from(&bytes[..])), "{name}");
+        return;
+    };
+    let error = error.unwrap_or_else(|| panic!("{name} was accepted"));
+    assert_eq!(
+        (error.code(), Some(error.offset)),
+        (code, vector.offset),
+        "{name}: {error}"
+    );
+}
+
+#[test]
+fn every_invalid_vector_is_refused_with_its_code_and_offset() {
+    let vectors = file::read::<Invalid>("invalid.json").vectors;
+    for vector in &vectors {
+        if vector.from == "process" {
+            refuses::<FromProcess>(vector);
+        } else {
+            refuses::<FromStore>(vector);
+        }
+    }
+    let codes: BTreeSet<u64> = vectors
+        .iter()
+        .filter_map(|vector| vector.code.map(FaultCode::number))
+        .collect();
+    // The others are for connections, not for bytes.
+    assert_eq!(codes, (0..5).collect());
+}

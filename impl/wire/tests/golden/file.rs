@@ -1,0 +1,113 @@
+//! The two files: what they hold, and how it is laid out.
+
+#![allow(dead_code)] // each test uses a part
+#![allow(unreachable_pub)] // a module of each test, not a crate
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tenure_wire::{FaultCode, FrameLimits};
+
+/// As [`FrameLimits`].
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    pub frame_bytes_max: usize,
+    pub changes_max: usize,
+    pub items_max: usize,
+}
+
+impl From<FrameLimits> for Limits {
+    fn from(limits: FrameLimits) -> Self {
+        Self {
+            frame_bytes_max: limits.frame_bytes_max,
+            changes_max: limits.changes_max,
+            items_max: limits.items_max,
+        }
+    }
+}
+
+/// Vectors, and the limits of their reader.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct File<V> {
+    pub limits: Limits,
+    pub vectors: Vec<V>,
+}
+
+/// A stream that is read whole.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Valid {
+    pub name: String,
+    /// `process` or `store`: who sends it.
+    pub from: String,
+    pub hex: String,
+    /// Whether a writer that follows the book gives these bytes.
+    pub canonical: bool,
+    /// What is read, as serde has it.
+    pub items: Vec<Value>,
+}
+
+/// A stream that is refused.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Invalid {
+    pub name: String,
+    /// `process` or `store`: who sends it.
+    pub from: String,
+    pub hex: String,
+    /// What the fault says; `None` when nothing is wrong yet, but more must come.
+    pub code: Option<FaultCode>,
+    /// Where, in bytes from the start of the frame that is wrong.
+    pub offset: Option<usize>,
+    /// Whether the schema refuses the body, too.
+    pub schema_refuses: bool,
+}
+
+impl<V: Serialize> File<V> {
+    /// A line for each vector, but for its bytes and its items, which have their own.
+    pub fn text(&self) -> String {
+        let json = |value: &dyn Fn() -> serde_json::Result<String>| value().expect("JSON");
+        let mut text = String::new();
+        let limits = json(&|| serde_json::to_string(&self.limits));
+        writeln!(text, "{{\"limits\":{limits},\n\"vectors\":[").expect("a string");
+        for (at, vector) in self.vectors.iter().enumerate() {
+            let line = json(&|| serde_json::to_string(vector));
+            let line = line.replacen(",\"hex\":", ",\n \"hex\":", 1);
+            let line = line.replacen(",\"canonical\":", ",\n \"canonical\":", 1);
+            let line = line.replacen(",\"code\":", ",\n \"code\":", 1);
+            let comma = if at + 1 < self.vectors.len() { "," } else { "" };
+            writeln!(text, "{line}{comma}").expect("a string");
+        }
+        text + "]}\n"
+    }
+}
+
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(name)
+}
+
+pub fn read<V: DeserializeOwned>(name: &str) -> File<V> {
+    let text = fs::read_to_string(path(name)).expect("a file of vectors");
+    serde_json::from_str(&text).expect("vectors")
+}
+
+/// Bytes from hexadecimal digits; white space does not count.
+pub fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| u8::try_from(c.to_digit(16).expect("a digit")).expect("below 16"))
+        .collect();
+    assert!(digits.len().is_multiple_of(2), "whole bytes: {text}");
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
+}
+
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,250 @@
+//! Bytes of a peer that means harm: decoding never panics, and holds no more memory than the bytes that came allow.
+
+#[path = "golden/file.rs"]
+mod file;
+mod support;
+
+use allocation_counter::measure;
+use bytes::BytesMut;
+use file::{Invalid, Valid, hex};
+use proptest::prelude::*;
+use support::{decode, encode, from_process, from_store};
+use tenure_wire::{
+    CRITICAL, Decoder, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, kind,
+};
+
+fn limits() -> FrameLimits {
+    FrameLimits {
+        frame_bytes_max: 64 << 10,
+        changes_max: 64,
+        items_max: 4_096,
+    }
+}
+
+/// The most that decoding may hold for a stream, beside the stream.
+///
+/// A list's room is made by a promise that the rest of the body can keep: in memory an element is at most 24 times as large
+/// as its fewest bytes. Changes are fewer, by their limit, and their list doubles.
+fn bound(bytes: usize) -> u64 {
+    let lists = 24 * bytes;
+    let changes = 64 * 72 * 3;
+    (bytes + lists.min(4_096 * 120) + changes + 1_024) as u64
+}
+
+/// Reads a stream both ways; answers the most memory that this took at a time.
+fn read(bytes: &[u8]) -> u64 {
+    // Allocated before: what the stream itself takes is the reader's choice.
+    let mut streams = [BytesMut::from(bytes), BytesMut::from(bytes)];
+    let held = measure(|| {
+        let mut of_process = Decoder::<FromProcess>::new(limits());
+        while let Ok(Some(_)) = of_process.decode(&mut streams[0]) {}
+    })
+    .bytes_max;
+    held.max(
+        measure(|| {
+            let mut of_store = Decoder::<FromStore>::new(limits());
+            while let Ok(Some(_)) = of_store.decode(&mut streams[1]) {}
+        })
+        .bytes_max,
+    )
+}
+
+fn assert_harmless(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let held = read(bytes);
+    // Room for the next read is made while a frame is not whole.
+    let read_ahead = bytes.len().max(4 << 10) as u64;
+    prop_assert!(
+        held <= bound(bytes.len()) + 2 * read_ahead,
+        "{held} bytes for {}",
+        bytes.len()
+    );
+    Ok(())
+}
+
+/// A header that lets its body through.
+fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        length: u32::try_from(body.len()).expect("short"),
+        flags: CRITICAL,
+        ..Header::new(kind, 1)
+    };
+    [&header.to_bytes()[..], body].concat()
+}
+
+fn any_kind() -> impl Strategy<Value = u8> {
+    prop::sample::select(kind::ALL)
+}
+
+/// Bytes that are mostly heads of CBOR.
+fn heads() -> impl Strategy<Value = Vec<u8>> {
+    let head = prop_oneof![
+        4 => 0_u8..32,
+        2 => prop::sample::select(vec![0x40, 0x41, 0x58, 0x5b, 0x5f, 0x60, 0x80, 0x81, 0x82, 0x9b, 0x9f, 0xa1, 0xbb, 0xbf]),
+        1 => any::<u8>(),
+    ];
+    prop::collection::vec(head, 0..200)
+}
+
+/// Changes a few bytes, and cuts some off.
+fn mutate(
+    mut bytes: Vec<u8>,
+    changes: &[(prop::sample::Index, u8)],
+    cut: Option<prop::sample::Index>,
+) -> Vec<u8> {
+    for (place, byte) in changes {
+        let place = place.index(bytes.len());
+        bytes[place] = *byte;
+    }
+    if let Some(cut) = cut {
+        bytes.truncate(cut.index(bytes.len()));
+        // The length says so, too: otherwise the decoder just waits.
+        if let Some(body) = bytes.len().checked_sub(HEADER_BYTES) {
+            let length = u32::try_from(body).expect("short");
+            bytes[..4].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        assert_harmless(&bytes)?;
+    }
+
+    #[test]
+    fn any_body_is_harmless(kind in any_kind(), body in prop::collection::vec(any::<u8>(), 0..300)) {
+        assert_harmless(&framed(kind, &body))?;
+    }
+
+    #[test]
+    fn any_heads_are_harmless(kind in any_kind(), body in heads()) {
+        assert_harmless(&framed(kind, &body))?;
+    }
+
+    #[test]
+    fn mutations_are_harmless(
+        of_process in from_process(),
+        of_store in from_store(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        for bytes in [encode(&of_process, &limits()), encode(&of_store, &limits())] {
+            assert_harmless(&mutate(bytes.to_vec(), &changes, cut))?;
+        }
+    }
+
+    /// What is read can be written, and is then read as the same.
+    #[test]
+    fn what_is_read_of_a_mutation_survives(
+        of_store in from_store(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let bytes = mutate(encode(&of_store, &limits()).to_vec(), &changes, None);
+        for item in decode::<FromStore>(&bytes, &limits()).0 {
+            prop_assert_eq!(decode(&encode(&item, &limits()), &limits()), (vec![item], None));
+        }
+    }
+}
+
+/// Every golden vector with every byte changed, one at a time, in a few ways.
+#[test]
+fn every_vector_with_every_byte_changed_is_harmless() {
+    let valid = file::read::<Valid>("valid.json").vectors;
+    let invalid = file::read::<Invalid>("invalid.json").vectors;
+    let streams = valid.iter().map(|vector| &vector.hex);
+    for stream in streams.chain(invalid.iter().map(|vector| &vector.hex)) {
+        let mut bytes = hex(stream);
+        for place in 0..bytes.len() {
+            let before = bytes[place];
+            for byte in [
+                0,
+                0xff,
+                0x1b,
+                0x5b,
+                0x9b,
+                0xbb,
+                0xbf,
+                before ^ 1,
+                before ^ 0x20,
+                before ^ 0x80,
+            ] {
+                bytes[place] = byte;
+                assert_harmless(&bytes).expect("harmless");
+            }
+            bytes[place] = before;
+        }
+        for length in 0..bytes.len() {
+            assert_harmless(&bytes[..length]).expect("harmless");
+        }
+    }
+}
+
+/// A header may promise as much as the limits allow: what is held is by what came.
+#[test]
+fn a_promise_costs_nothing() {
+    let limits = FrameLimits::default();
+    let header = Header {
+        length: u32::try_from(limits.frame_bytes_max).expect("32 bits"),
+        ..Header::new(kind::COMMIT, 0)
+    };
+    let mut stream = BytesMut::from(&header.to_bytes()[..]);
+    let mut decoder = Decoder::<FromProcess>::new(limits);
+    let held = measure(|| assert_eq!(decoder.decode(&mut stream), Ok(None))).bytes_max;
+    assert!(held <= 16 << 10, "{held} bytes");
+}
+
+fn list(kind: u8, start: &[u8], count: u32, element: &[u8]) -> Vec<u8> {
+    let mut body = start.to_vec();
+    body.push(0x9a);
+    body.extend_from_slice(&count.to_be_bytes());
+    body.extend_from_slice(&element.repeat(count as usize));
+    framed(kind, &body)
+}
+
+/// The smallest elements there are, as many as fit: this is the worst that the bound allows for.
+#[test]
+fn lists_of_the_smallest_elements_hold_what_the_bound_says() {
+    let hold = [0x82, 0x41, 0x73, 0x82, 0x01, 0x01];
+    let welcome = list(
+        kind::WELCOME,
+        &[0xa3, 0x0e, 0x07, 0x0f, 0x01, 0x18, 0x1a],
+        4_096,
+        &hold,
+    );
+    assert_eq!(decode::<FromStore>(&welcome, &limits()).1, None);
+    let busy = [
+        0xa4, 0x00, 0x41, 0x73, 0x01, 0x82, 0x01, 0x01, 0x10, 0x01, 0x11,
+    ];
+    let busy = list(kind::BUSY, &busy, 4_096, &[0x41, 0x73]);
+    assert_eq!(decode::<FromProcess>(&busy, &limits()).1, None);
+    for bytes in [&welcome, &busy] {
+        let held = read(bytes);
+        assert!(
+            held <= bound(bytes.len()),
+            "{held} bytes for {}",
+            bytes.len()
+        );
+    }
+    // The items are counted, not only the bytes.
+    let many = list(
+        kind::WELCOME,
+        &[0xa3, 0x0e, 0x07, 0x0f, 0x01, 0x18, 0x1a],
+        4_097,
+        &hold,
+    );
+    assert!(decode::<FromStore>(&many, &limits()).1.is_some());
+}
+
+/// After an error nothing more is read: the stream has no frames that anybody could find.
+#[test]
+fn an_error_stays() {
+    let mut bytes = framed(kind::GOODBYE, &[0xa1]);
+    bytes.extend_from_slice(&framed(kind::GOODBYE, &[0xa0]));
+    let mut stream = BytesMut::from(&bytes[..]);
+    let mut decoder = Decoder::<FromProcess>::new(limits());
+    let error = decoder.decode(&mut stream).expect_err("cut off");
+    assert_eq!(decoder.decode(&mut stream), Err(error));
+}
