@@ -238,6 +238,54 @@ fn lists_of_the_smallest_elements_hold_what_the_bound_says() {
     assert!(decode::<FromStore>(&many, &limits()).1.is_some());
 }
 
+/// As long as the limit lets it promise, and with no element at all.
+#[test]
+fn a_list_that_promises_much_holds_nothing() {
+    let wide = FrameLimits {
+        changes_max: 1 << 20,
+        items_max: 1 << 20,
+        ..limits()
+    };
+    let mut bodies = vec![
+        (kind::HELLO, hex("a1 18 1a 9a 00100000")),
+        (kind::HELLO, hex("a1 18 1b 9a 00100000")),
+        (kind::BUSY, hex("a1 11 9a 00100000")),
+        (kind::COMMIT, hex("a1 05 9a 00100000")),
+    ];
+    let of_process = bodies.len();
+    bodies.extend([
+        (kind::WELCOME, hex("a1 18 1a 9a 00100000")),
+        (kind::WELCOME, hex("a1 18 1c 9a 00100000")),
+        (kind::ALIVE, hex("a1 18 1d 9a 00100000")),
+        (kind::GRANTED, hex("a1 06 82 02 9a 00100000")),
+        (kind::REFUSED, hex("a1 13 82 03 9a 00100000")),
+    ]);
+    for (at, (kind, body)) in bodies.iter().enumerate() {
+        // A body of another list's zeros behind it: not one byte may be believed before it is there.
+        for rest in [0, 16] {
+            let bytes = framed(*kind, &[&body[..], &vec![0; rest]].concat());
+            let mut stream = BytesMut::from(&bytes[..]);
+            let held = measure(|| {
+                let refused = if at < of_process {
+                    Decoder::<FromProcess>::new(wide.clone())
+                        .decode(&mut stream)
+                        .is_err()
+                } else {
+                    Decoder::<FromStore>::new(wide.clone())
+                        .decode(&mut stream)
+                        .is_err()
+                };
+                assert!(refused);
+            })
+            .bytes_max;
+            assert!(
+                held <= 24 * bytes.len() as u64,
+                "{held} bytes for kind {kind:#04x}"
+            );
+        }
+    }
+}
+
 /// After an error nothing more is read: the stream has no frames that anybody could find.
 #[test]
 fn an_error_stays() {
