@@ -23,6 +23,7 @@ chapters! {
     defects = "src/defects.md";
     assumptions = "src/assumptions.md";
     locks = "src/locks.md";
+    wire = "src/protocol/wire.md";
     decisions = "src/decisions/index.md";
     decision_0001 = "src/decisions/0001-one-machine.md";
     decision_0002 = "src/decisions/0002-stamps.md";
@@ -34,4 +35,5 @@ chapters! {
     decision_0008 = "src/decisions/0008-endings.md";
     decision_0009 = "src/decisions/0009-deadlines.md";
     decision_0010 = "src/decisions/0010-lending.md";
+    decision_0012 = "src/decisions/0012-frames.md";
 }
