@@ -372,3 +372,32 @@ impl<'a> Reader<'a> {
         Ok(broke)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reader that the golden vectors are checked with does not know these.
+    #[test]
+    fn simple_values_are_skipped_when_they_are_well_formed() {
+        let limits = FrameLimits::default();
+        let skip = |body: &'static [u8]| {
+            let body = Bytes::from_static(body);
+            let mut reader = Reader::new(&body, &limits, 0);
+            reader.skip(DEPTH_MAX).and_then(|()| reader.end())
+        };
+        for well_formed in [&[0xe0_u8][..], &[0xf3], &[0xf8, 32], &[0xf8, 255]] {
+            assert_eq!(skip(well_formed), Ok(()), "{well_formed:?}");
+        }
+        for ill_formed in [
+            &[0xf8_u8, 0][..],
+            &[0xf8, 31],
+            &[0xfc],
+            &[0xfd],
+            &[0xfe],
+            &[0xff],
+        ] {
+            assert!(skip(ill_formed).is_err(), "{ill_formed:?}");
+        }
+    }
+}

@@ -73,6 +73,9 @@ impl<T: Item> Decoder<T> {
     /// The next frame, when all of it is there.
     fn frame(&self, stream: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         let Some(header) = stream.first_chunk::<HEADER_BYTES>() else {
+            if stream.len() == stream.capacity() {
+                stream.reserve(READ_BYTES);
+            }
             return Ok(None);
         };
         let header = Header::read(header);

@@ -5,6 +5,7 @@
 
 use crate::cbor::{Reader, Result, Writer};
 use crate::error::Problem;
+use crate::limits::FAULT_TEXT_BYTES_MAX;
 use tenure_protocol::id::NameLength;
 use tenure_protocol::{
     AttributeName, Incarnation, ProcessId, Request, SessionId, Stamp, Ticket, Time, Token, Version,
@@ -163,6 +164,19 @@ macro_rules! integers {
 }
 
 integers!(u64 u32 u8);
+
+impl Put for str {
+    fn put(&self, writer: &mut Writer<'_>) {
+        writer.text(self);
+    }
+}
+
+/// The only text there is: a fault's.
+impl Get for String {
+    fn get(reader: &mut Reader<'_>) -> Result<Self> {
+        reader.text(FAULT_TEXT_BYTES_MAX).map(Self::from)
+    }
+}
 
 impl Put for bool {
     fn is_absent(&self) -> bool {

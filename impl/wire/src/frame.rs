@@ -5,7 +5,7 @@ use crate::error::{DecodeError, EncodeError, Problem};
 use crate::field::{Put, read_fields, write_fields};
 use crate::header::{Header, kind};
 use crate::item::{Fault, sent};
-use crate::limits::{FAULT_TEXT_BYTES_MAX, FrameLimits};
+use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use bytes::Bytes;
 
@@ -96,17 +96,5 @@ impl Fault {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         read_fields!(reader; code, text);
         Ok(Self { code, text })
-    }
-}
-
-impl Put for str {
-    fn put(&self, writer: &mut crate::cbor::Writer<'_>) {
-        writer.text(self);
-    }
-}
-
-impl crate::field::Get for String {
-    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        reader.text(FAULT_TEXT_BYTES_MAX).map(Self::from)
     }
 }

@@ -17,26 +17,26 @@ pub(crate) struct Room {
     bytes: usize,
     /// Whether anything was taken.
     used: bool,
-    /// Whether something was left for the next part.
-    left: bool,
+    /// What the first element takes that was left for the next part.
+    left: Option<usize>,
 }
 
 impl Room {
     /// As many elements as there is room for, off the front of `list`.
     pub(crate) fn take<'a, T: Element>(&mut self, list: &mut &'a [T]) -> &'a [T] {
         let mut count = 0;
-        // What follows in another list waits for what is left of this one: parts are joined list by list, in any case, but a
-        // reader of a trace sees them in order.
-        while !self.left && count < list.len() {
-            let bytes = list[count].bytes_max();
-            if bytes > self.bytes {
-                self.left = true;
-            } else {
-                self.bytes -= bytes;
+        // When a list is left, so are those behind it: whoever reads the frames one by one sees the lists in order.
+        while self.left.is_none()
+            && let Some(element) = list.get(count)
+        {
+            let bytes = element.bytes_max();
+            if let Some(rest) = self.bytes.checked_sub(bytes) {
+                self.bytes = rest;
                 count += 1;
+            } else {
+                self.left = Some(bytes);
             }
         }
-        self.left |= count < list.len();
         self.used |= count > 0;
         let (taken, rest) = list.split_at(count);
         *list = rest;
@@ -56,16 +56,17 @@ pub(crate) fn encode<W: FnOnce(&mut Writer<'_>)>(
         let mut room = Room {
             bytes: max.saturating_sub(FIXED_BYTES),
             used: false,
-            left: false,
+            left: None,
         };
         let write = part(&mut room);
-        if room.left && !room.used {
-            let length = FIXED_BYTES * 2;
+        if let (Some(element), false) = (room.left, room.used) {
+            let length = FIXED_BYTES + element;
             return Err(EncodeError::TooLarge { length, max });
         }
-        let flags = header.flags | if room.left { MORE } else { 0 };
+        let more = room.left.is_some();
+        let flags = header.flags | if more { MORE } else { 0 };
         out.frame(Header { flags, ..header }, limits, write)?;
-        if !room.left {
+        if !more {
             return Ok(());
         }
     }

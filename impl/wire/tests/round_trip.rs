@@ -49,6 +49,28 @@ fn survives<T: Item + PartialEq + std::fmt::Debug>(item: T, limits: &FrameLimits
     assert_eq!(decode(&bytes, limits), (vec![item], None));
 }
 
+/// Any value of CBOR, some levels deep.
+fn cbor() -> impl Strategy<Value = ciborium::Value> {
+    use ciborium::Value;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(|number| Value::Integer(number.into())),
+        any::<f64>().prop_map(Value::Float),
+        any::<f32>().prop_map(|number| Value::Float(number.into())),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(Value::Bytes),
+        ".{0,40}".prop_map(Value::Text),
+    ];
+    leaf.prop_recursive(10, 60, 6, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+            prop::collection::vec(pair, 0..6).prop_map(Value::Map),
+            (any::<u64>(), inner).prop_map(|(tag, inner)| Value::Tag(tag, Box::new(inner))),
+        ]
+    })
+}
+
 proptest! {
     #[test]
     fn what_a_process_sends_arrives(item in from_process()) {
@@ -124,6 +146,25 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<FromProcess>(&json).expect("an item"), item);
         let json = serde_json::to_string(&answer).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<FromStore>(&json).expect("an item"), answer);
+    }
+
+    /// Written by another implementation of CBOR.
+    #[test]
+    fn whatever_a_later_version_says_is_skipped(value in cbor(), behind in any::<bool>()) {
+        let mut fields = vec![(14.into(), 7.into()), (63.into(), value)];
+        if !behind {
+            fields.reverse();
+        }
+        let mut body = Vec::new();
+        ciborium::into_writer(&ciborium::Value::Map(fields), &mut body).expect("CBOR");
+        let header = Header {
+            length: u32::try_from(body.len()).expect("short"),
+            ..Header::new(kind::KEEP_ALIVE, 0)
+        };
+        let bytes = [&header.to_bytes()[..], &body].concat();
+        let sent = tenure_protocol::Time(7);
+        let expected = FromProcess::Message(ToStore::KeepAlive { sent });
+        prop_assert_eq!(decode(&bytes, &limits()), (vec![expected], None));
     }
 
     #[test]
