@@ -59,6 +59,7 @@ pub(crate) fn all() -> Vec<Invalid> {
     vectors.extend(too_large());
     vectors.extend(maps());
     vectors.extend(values());
+    vectors.extend(lists_and_text());
     vectors.extend(choices());
     vectors.extend(ill_formed());
     vectors
@@ -245,12 +246,8 @@ fn maps() -> Vec<Invalid> {
 }
 
 fn values() -> Vec<Invalid> {
-    use kind::{
-        BUSY, CANCEL, COMMIT, DESTROY, FAULT, GRANTED, HELLO, KEEP_ALIVE, RELEASED, WELCOME,
-    };
-    let delta = |delta: &str| format!("a4 00 41 73 01 82 01 01 04 82 00 00 05 {delta}");
+    use kind::{BUSY, CANCEL, DESTROY, GRANTED, HELLO, KEEP_ALIVE, RELEASED};
     let long = format!("a1 00 58 81 {}", "73".repeat(129));
-    let fault = |text: &str| format!("a2 18 1e 00 18 1f {text}");
     let hello = |minor: &str| format!("a5 0e 07 16 41 70 17 01 18 18 01 18 19 {minor}");
     let busy = |inside: &str| format!("a3 00 41 73 01 82 01 01 10 {inside}");
     let granted = |flag: &str| format!("a5 00 41 73 01 82 01 01 03 82 01 01 06 81 00 0b {flag}");
@@ -293,6 +290,14 @@ fn values() -> Vec<Invalid> {
             "a3 00 41 73 01 82 01 01 03 f7",
             9,
         ),
+    ]
+}
+
+fn lists_and_text() -> Vec<Invalid> {
+    use kind::{COMMIT, FAULT, WELCOME};
+    let delta = |delta: &str| format!("a4 00 41 73 01 82 01 01 04 82 00 00 05 {delta}");
+    let fault = |text: &str| format!("a2 18 1e 00 18 1f {text}");
+    vec![
         beyond_schema(
             COMMIT,
             "an attribute twice",

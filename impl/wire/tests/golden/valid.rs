@@ -119,6 +119,37 @@ pub(crate) fn opening(holds: Vec<Hold>, waits: Vec<Wish>) -> FromProcess {
 }
 
 fn from_process() -> Vec<(&'static str, FromProcess)> {
+    let fault = Fault::new(FaultCode::Unexpected, "no such request");
+    let mut items = vec![
+        ("hello", opening(vec![hold()], vec![wish()])),
+        ("hello of a new process", opening(vec![], vec![])),
+        ("a fault of a process", FromProcess::Fault(fault)),
+    ];
+    let first = Wish {
+        request: Request(0),
+        known: None,
+        patience: Patience::Try,
+        ticket: None,
+        ..wish()
+    };
+    let cancel = ToStore::Cancel {
+        session: SESSION,
+        request: Request(u64::MAX),
+    };
+    let mut messages = vec![
+        ("keep-alive", ToStore::KeepAlive { sent: SENT }),
+        ("acquire", ToStore::Acquire(wish())),
+        ("acquire, a first try", ToStore::Acquire(first)),
+        ("cancel", cancel),
+    ];
+    messages.extend(with_a_grant());
+    messages.push(("goodbye", ToStore::Goodbye));
+    let item = |(name, message)| (name, FromProcess::Message(message));
+    items.extend(messages.into_iter().map(item));
+    items
+}
+
+fn with_a_grant() -> Vec<(&'static str, ToStore)> {
     let (session, token, base) = (SESSION, token(), Version(stamp(2, 17)));
     let release = |delta, requeue, idle_ms| ToStore::Release {
         session: SESSION,
@@ -134,38 +165,22 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
         base,
         delta,
     };
-    let first = Wish {
-        request: Request(0),
-        known: None,
-        patience: Patience::Try,
-        ticket: None,
-        ..wish()
-    };
     let busy = |inside, blocked_on| ToStore::Busy {
         session: SESSION,
         token,
         inside,
         blocked_on,
     };
-    let mut items = vec![
-        ("hello", opening(vec![hold()], vec![wish()])),
-        ("hello of a new process", opening(vec![], vec![])),
-        (
-            "a fault of a process",
-            FromProcess::Fault(Fault::new(FaultCode::Unexpected, "no such request")),
-        ),
-    ];
-    let messages = [
-        ("keep-alive", ToStore::KeepAlive { sent: SENT }),
-        ("acquire", ToStore::Acquire(wish())),
-        ("acquire, a first try", ToStore::Acquire(first)),
-        (
-            "cancel",
-            ToStore::Cancel {
-                session: SESSION,
-                request: Request(u64::MAX),
-            },
-        ),
+    let rename = ToStore::Rename {
+        session,
+        token,
+        to: OTHER,
+    };
+    let destroy = ToStore::Destroy {
+        session: SESSION,
+        token,
+    };
+    vec![
         ("commit", commit(delta())),
         ("commit of nothing", commit(Delta::default())),
         ("commit of a large value", commit(large())),
@@ -176,29 +191,14 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
         ),
         ("busy", busy(2, vec![OTHER])),
         ("busy, and blocked by nobody", busy(u32::MAX, vec![])),
-        (
-            "destroy",
-            ToStore::Destroy {
-                session: SESSION,
-                token,
-            },
-        ),
-        (
-            "rename",
-            ToStore::Rename {
-                session,
-                token,
-                to: OTHER,
-            },
-        ),
-        ("goodbye", ToStore::Goodbye),
-    ];
-    items.extend(messages.map(|(name, message)| (name, FromProcess::Message(message))));
-    items
+        ("destroy", destroy),
+        ("rename", rename),
+    ]
 }
 
 fn from_store() -> Vec<(&'static str, FromStore)> {
     let mut items: Vec<_> = about_processes();
+    items.extend(grants());
     items.extend(about_sessions());
     let refusals = [
         ("refused, would block", Refusal::WouldBlock),
@@ -265,17 +265,36 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
     ]
 }
 
-fn about_sessions() -> Vec<(&'static str, ToProcess)> {
-    let (token, version) = (token(), Version(stamp(3, 400)));
+fn grants() -> Vec<(&'static str, ToProcess)> {
     let granted = |state, recall, give_back| ToProcess::Granted {
         session: SESSION,
         request: Request(70_000),
-        token,
-        version,
+        token: token(),
+        version: Version(stamp(3, 400)),
         state,
         recall,
         give_back,
     };
+    vec![
+        ("granted, unchanged", granted(State::Unchanged, None, false)),
+        (
+            "granted, a delta",
+            granted(State::Delta(delta()), Some(notice()), true),
+        ),
+        ("granted, all", granted(State::Full(delta()), None, true)),
+        (
+            "granted, a large value",
+            granted(State::Full(large()), None, false),
+        ),
+        (
+            "granted, nothing",
+            granted(State::Full(Delta::default()), None, false),
+        ),
+    ]
+}
+
+fn about_sessions() -> Vec<(&'static str, ToProcess)> {
+    let (token, version) = (token(), Version(stamp(3, 400)));
     let released = |version| ToProcess::Released {
         session: SESSION,
         token,
@@ -312,20 +331,6 @@ fn about_sessions() -> Vec<(&'static str, ToProcess)> {
         notice: notice(),
     };
     vec![
-        ("granted, unchanged", granted(State::Unchanged, None, false)),
-        (
-            "granted, a delta",
-            granted(State::Delta(delta()), Some(notice()), true),
-        ),
-        ("granted, all", granted(State::Full(delta()), None, true)),
-        (
-            "granted, a large value",
-            granted(State::Full(large()), None, false),
-        ),
-        (
-            "granted, nothing",
-            granted(State::Full(Delta::default()), None, false),
-        ),
         ("queued", queued),
         ("recall", recall),
         ("committed", committed),

@@ -255,10 +255,8 @@ pub fn alive(count: usize) -> impl Strategy<Value = ToProcess> {
     })
 }
 
-fn to_process() -> impl Strategy<Value = ToProcess> {
+fn grants() -> impl Strategy<Value = ToProcess> {
     prop_oneof![
-        welcome(4),
-        alive(4),
         (
             session(),
             request(),
@@ -284,6 +282,14 @@ fn to_process() -> impl Strategy<Value = ToProcess> {
             request,
             ticket,
         }),
+    ]
+}
+
+fn to_process() -> impl Strategy<Value = ToProcess> {
+    prop_oneof![
+        welcome(4),
+        alive(4),
+        grants(),
         (hold(), notice()).prop_map(|(hold, notice)| ToProcess::Recall { hold, notice }),
         (session(), token(), version(), version()).prop_map(|(session, token, base, version)| {
             ToProcess::Committed {
