@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The value of an attribute: opaque bytes.
@@ -115,7 +116,36 @@ pub struct Record {
     attributes: Vec<Attribute>,
 }
 
+/// The attributes of a record are not sorted by name, or one comes twice, or too many removed ones are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotARecord;
+
+impl fmt::Display for NotARecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the attributes of a record are not sorted by name, not distinct, or too many are removed",
+        )
+    }
+}
+
+impl core::error::Error for NotARecord {}
+
 impl Record {
+    /// The record of these parts, as an engine kept them: `attributes` as [`Record::attributes`] once gave them.
+    ///
+    /// # Errors
+    /// [`NotARecord`] when they are not sorted by name, when one comes twice, or when more than [`REMOVED_MAX`] removed ones
+    /// are among them.
+    pub fn from_parts(head: Head, attributes: Vec<Attribute>) -> Result<Self, NotARecord> {
+        let is_sorted = attributes.windows(2).all(|two| two[0].name < two[1].name);
+        let is_removed = |attribute: &&Attribute| attribute.value.is_none();
+        if is_sorted && attributes.iter().filter(is_removed).count() <= REMOVED_MAX {
+            Ok(Self { head, attributes })
+        } else {
+            Err(NotARecord)
+        }
+    }
+
     /// The attributes, removed ones included, sorted by name.
     #[must_use]
     pub fn attributes(&self) -> &[Attribute] {
@@ -356,5 +386,56 @@ impl Records {
         for record in self.records.values_mut() {
             record.visit(numbers);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(name: &'static str, value: Option<&'static [u8]>) -> Attribute {
+        Attribute {
+            name: AttributeName::from_static(name),
+            value: value.map(Bytes::from_static),
+            modified: Version::NONE,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_from_its_parts() {
+        let mut record = Record::default();
+        for name in ["b", "a", "c"] {
+            let changes = [Change {
+                name: AttributeName::from_static(name),
+                value: (name != "c").then(|| Bytes::from_static(b"1")),
+            }];
+            record.apply(&changes.into_iter().collect(), Version::NONE);
+        }
+        let parts = (record.head.clone(), record.attributes().to_vec());
+        assert_eq!(Record::from_parts(parts.0, parts.1), Ok(record));
+    }
+
+    #[test]
+    fn other_parts_are_no_record() {
+        let mut attributes = [attribute("a", Some(b"1")), attribute("b", None)];
+        attributes.sort_by(|one, other| other.name.cmp(&one.name));
+        let twice = [attribute("a", None), attribute("a", None)];
+        for parts in [attributes, twice] {
+            assert_eq!(
+                Record::from_parts(Head::default(), parts.to_vec()),
+                Err(NotARecord)
+            );
+        }
+        let names = "abcdefghijklmnopq";
+        let mut removed: Vec<Attribute> = (0..names.len())
+            .map(|at| attribute(&names[at..=at], None))
+            .collect();
+        removed.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(
+            Record::from_parts(Head::default(), removed.clone()),
+            Err(NotARecord)
+        );
+        removed.pop();
+        assert!(Record::from_parts(Head::default(), removed).is_ok());
     }
 }
