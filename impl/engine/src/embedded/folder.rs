@@ -1,0 +1,225 @@
+//! The folder: whose it is, in which format, and who has claimed it.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `format` | that this is a store's folder, and its format |
+//! | `claim` | the epoch of the last claim; locked by the store that has the folder open |
+//! | `0000000001.log`, ... | the segments |
+
+use super::disk::{Named, failed, refused, sync_folder};
+use super::frame::FORMAT;
+use super::segment;
+use crate::EngineError;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const FORMAT_FILE: &str = "format";
+const FORMAT_DRAFT: &str = "format.new";
+const CLAIM_FILE: &str = "claim";
+const FORMAT_TEXT: &str = "tenure-engine format ";
+
+/// A folder of a store.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    claim: Named,
+}
+
+impl Folder {
+    /// Opens the folder, made when there is none, and locks it until this is dropped.
+    pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
+        fs::create_dir_all(path).map_err(|error| refused("make", path, error))?;
+        let is_new = Self::look(path)?;
+        let claim = Named {
+            path: path.join(CLAIM_FILE),
+            file: Self::lock(path)?,
+        };
+        if is_new {
+            Self::write_format(path)?;
+        }
+        let path = path.to_owned();
+        Ok(Self { path, claim })
+    }
+
+    /// Looks at a folder, which may be that of a running store. Answers whether it is empty.
+    pub(crate) fn look(folder: &Path) -> Result<bool, EngineError> {
+        let path = folder.join(FORMAT_FILE);
+        match fs::read(&path) {
+            Ok(text) => Self::check_format(folder, &text).map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let names = names(folder)?;
+                if names
+                    .iter()
+                    .all(|name| name == CLAIM_FILE || name == FORMAT_DRAFT)
+                {
+                    return Ok(true);
+                }
+                Err(foreign(folder, "it is not empty and has no file `format`"))
+            }
+            Err(error) => Err(failed("read", &path, error)),
+        }
+    }
+
+    fn check_format(folder: &Path, text: &[u8]) -> Result<(), EngineError> {
+        let found = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.strip_prefix(FORMAT_TEXT)?.strip_suffix('\n'))
+            .and_then(|number| number.parse::<u32>().ok())
+            .ok_or_else(|| foreign(folder, "its file `format` is not that of a store"))?;
+        match found {
+            FORMAT => Ok(()),
+            0 => Err(foreign(folder, "there is no format 0")),
+            _ => Err(EngineError::Newer {
+                folder: folder.to_owned(),
+                found,
+                known: FORMAT,
+            }),
+        }
+    }
+
+    /// Says that this is a store's folder.
+    pub(crate) fn write_format(folder: &Path) -> Result<(), EngineError> {
+        let draft = folder.join(FORMAT_DRAFT);
+        let file = File::create(&draft).map_err(|error| refused("make", &draft, error))?;
+        let named = Named { file, path: draft };
+        named.write(format!("{FORMAT_TEXT}{FORMAT}\n").as_bytes(), 0)?;
+        named.sync()?;
+        let path = folder.join(FORMAT_FILE);
+        fs::rename(&named.path, &path).map_err(|error| refused("make", &path, error))?;
+        sync_folder(folder)
+    }
+
+    fn lock(folder: &Path) -> Result<File, EngineError> {
+        let path = folder.join(CLAIM_FILE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| refused("open", &path, error))?;
+        #[cfg(test)]
+        if tests::IS_LOCK_IGNORED.get() {
+            return Ok(file);
+        }
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(EngineError::Locked {
+                folder: folder.to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &path, error)),
+        }
+    }
+
+    /// The numbers of the segments that are there, in order.
+    pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, EngineError> {
+        let names = names(folder)?;
+        let mut numbers: Vec<u32> = names
+            .iter()
+            .filter_map(|name| segment::number(name))
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Removes what a claimant left that ended while it began a segment.
+    pub(crate) fn remove_drafts(&self) -> Result<(), EngineError> {
+        for name in names(&self.path)? {
+            if segment::is_draft(&name) {
+                let path = self.path.join(name);
+                fs::remove_file(&path).map_err(|error| failed("remove", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The epoch of the last claim, as the file says; 0 when it says none. Written in place, by whoever comes later, so
+    /// that every claimant sees it through the file that it has open.
+    pub(crate) fn epoch(&self) -> Result<u64, EngineError> {
+        if self.claim.bytes()? < CLAIM_BYTES {
+            return Ok(0);
+        }
+        let bytes = self.claim.read(0, CLAIM_BYTES as usize)?;
+        let (epoch, sum) = bytes.split_at(8);
+        let is_whole = crc32fast::hash(epoch).to_le_bytes() == sum;
+        let epoch = u64::from_le_bytes(epoch.try_into().expect("8 bytes"));
+        Ok(if is_whole { epoch } else { 0 })
+    }
+
+    /// Makes `epoch` that of the last claim.
+    pub(crate) fn claim(&self, epoch: u64) -> Result<(), EngineError> {
+        self.claim.write(&claim_bytes(epoch), 0)?;
+        self.claim.sync()
+    }
+
+    /// Whether `epoch` still is that of the last claim.
+    pub(crate) fn check(&self, epoch: u64) -> Result<(), EngineError> {
+        let metadata = self.claim.file.metadata();
+        let links = metadata
+            .map_err(|error| failed("look at", &self.claim.path, error))?
+            .nlink();
+        // Someone deleted the file, and with it the lock.
+        let current = if links == 0 { 0 } else { self.epoch()? };
+        if current == epoch {
+            return Ok(());
+        }
+        Err(EngineError::Fenced {
+            claimed: epoch,
+            current,
+        })
+    }
+}
+
+const CLAIM_BYTES: u64 = 12;
+
+fn claim_bytes(epoch: u64) -> Vec<u8> {
+    let mut bytes = epoch.to_le_bytes().to_vec();
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// Writes the claim of a folder that nobody has open.
+pub(crate) fn write_claim(folder: &Path, epoch: u64) -> Result<(), EngineError> {
+    let path = folder.join(CLAIM_FILE);
+    let file = File::create(&path).map_err(|error| refused("make", &path, error))?;
+    let named = Named { file, path };
+    named.write(&claim_bytes(epoch), 0)?;
+    named.sync()
+}
+
+/// The epoch of the last claim of a folder that may be open elsewhere.
+pub(crate) fn read_claim(folder: &Path) -> Result<u64, EngineError> {
+    let path = folder.join(CLAIM_FILE);
+    let file = File::open(&path).map_err(|error| failed("open", &path, error))?;
+    let claim = Named { file, path };
+    let path = folder.to_owned();
+    Folder { path, claim }.epoch()
+}
+
+fn foreign(folder: &Path, what: &'static str) -> EngineError {
+    EngineError::Foreign {
+        folder: folder.to_owned(),
+        what,
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, EngineError> {
+    let read = || -> io::Result<Vec<String>> {
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    };
+    read().map_err(|error| failed("list", folder, error))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// As on a file system that forgets locks: what the fence is for.
+        pub(crate) static IS_LOCK_IGNORED: Cell<bool> = const { Cell::new(false) };
+    }
+}

@@ -1,0 +1,187 @@
+//! Where each session's record stands in the log.
+//!
+//! A record is a chain of entries: a first one, behind which nothing older counts, and deltas. The newest head is kept in
+//! memory. Segments go away from the oldest on, so a chain needs no segment older than that of its first entry.
+
+use super::entry::{self, Step};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use tenure_protocol::SessionId;
+use tenure_protocol::attributes::Head;
+
+/// Where an entry's payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// In which segment.
+    pub(crate) segment: u32,
+    /// Where in it the payload begins.
+    pub(crate) offset: u32,
+    /// How long the payload is, in bytes.
+    pub(crate) bytes: u32,
+}
+
+/// A session in the index.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    head: Box<[u8]>,
+    /// Never empty.
+    chain: SmallVec<[Place; 2]>,
+}
+
+impl Entry {
+    fn new(head: Box<[u8]>, first: Place) -> Self {
+        let chain = SmallVec::from_iter([first]);
+        Self { head, chain }
+    }
+
+    pub(crate) fn chain(&self) -> &[Place] {
+        &self.chain
+    }
+
+    pub(crate) fn head(&self) -> Option<Head> {
+        entry::head(&self.head)
+    }
+
+    fn bytes(&self) -> u64 {
+        let parts = self.chain.iter().map(|place| u64::from(place.bytes));
+        parts.sum::<u64>() + self.head.len() as u64
+    }
+}
+
+/// All sessions, and what the log should do for them.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    sessions: BTreeMap<SessionId, Entry>,
+    /// For each segment the sessions whose chain began in it when it was written. Some have moved on since.
+    rooted: BTreeMap<u32, Vec<SessionId>>,
+    /// Sessions with too long a chain.
+    pub(crate) long: BTreeSet<SessionId>,
+    /// What all chains take, in bytes.
+    live_bytes: u64,
+    /// The oldest segment that is needed.
+    pub(crate) oldest: u32,
+    deltas_max: usize,
+}
+
+impl Index {
+    pub(crate) fn new(deltas_max: usize) -> Self {
+        Self {
+            deltas_max,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn get(&self, session: &SessionId) -> Option<&Entry> {
+        self.sessions.get(session)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// What the live entries take, in bytes.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    pub(crate) fn after(
+        &self,
+        after: Option<&SessionId>,
+    ) -> impl Iterator<Item = (&SessionId, &Entry)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.sessions
+            .range::<SessionId, _>((from, Bound::Unbounded))
+    }
+
+    /// Applies what an entry at `place` says.
+    pub(crate) fn apply(&mut self, step: Step, place: Place) {
+        match step {
+            Step::Put {
+                session,
+                head,
+                is_head_only,
+            } => self.put(session, head, is_head_only, place),
+            Step::Remove { session } => {
+                self.take(&session);
+            }
+            Step::Rename { from, to, head } => self.rename(&from, to, head),
+            Step::Whole { session, head } => {
+                self.take(&session);
+                self.root(&session, place.segment);
+                self.insert(session, Entry::new(head, place));
+            }
+            Step::Oldest(oldest) => {
+                self.oldest = oldest;
+                self.rooted = self.rooted.split_off(&oldest);
+            }
+        }
+    }
+
+    fn put(&mut self, session: SessionId, head: Box<[u8]>, is_head_only: bool, place: Place) {
+        let Some(mut entry) = self.take(&session) else {
+            // While the log is read this may be a delta whose first entry has gone with its segment. Then the session
+            // is written whole, removed or overwritten further on, or that segment would still be here.
+            self.root(&session, place.segment);
+            self.insert(session, Entry::new(head, place));
+            return;
+        };
+        entry.head = head;
+        if !is_head_only {
+            entry.chain.push(place);
+        }
+        self.insert(session, entry);
+    }
+
+    fn rename(&mut self, from: &SessionId, to: SessionId, head: Box<[u8]>) {
+        let Some(mut entry) = self.take(from) else {
+            return;
+        };
+        entry.head = head;
+        self.take(&to);
+        self.root(&to, entry.chain[0].segment);
+        self.insert(to, entry);
+    }
+
+    fn is_long(&self, entry: &Entry) -> bool {
+        let first = u64::from(entry.chain[0].bytes).max(4096);
+        entry.chain.len() > self.deltas_max + 1 || entry.bytes() > first * 3
+    }
+
+    fn root(&mut self, session: &SessionId, segment: u32) {
+        self.rooted
+            .entry(segment)
+            .or_default()
+            .push(session.clone());
+    }
+
+    fn take(&mut self, session: &SessionId) -> Option<Entry> {
+        let entry = self.sessions.remove(session)?;
+        self.live_bytes -= entry.bytes();
+        self.long.remove(session);
+        Some(entry)
+    }
+
+    fn insert(&mut self, session: SessionId, entry: Entry) {
+        self.live_bytes += entry.bytes();
+        if self.is_long(&entry) {
+            self.long.insert(session.clone());
+        }
+        self.sessions.insert(session, entry);
+    }
+
+    /// The sessions that still need `segment`. One may come twice.
+    pub(crate) fn rooted_in(&mut self, segment: u32) -> impl Iterator<Item = &SessionId> {
+        let sessions = &self.sessions;
+        let needs = move |session: &SessionId| {
+            let entry = sessions.get(session);
+            entry.is_some_and(|entry| entry.chain[0].segment == segment)
+        };
+        let rooted = self.rooted.entry(segment).or_default();
+        // From the end, where those stand that the last commit has moved: so each is looked at once.
+        while rooted.last().is_some_and(|session| !needs(session)) {
+            rooted.pop();
+        }
+        rooted.iter().rev().filter(move |session| needs(session))
+    }
+}

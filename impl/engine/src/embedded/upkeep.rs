@@ -1,0 +1,81 @@
+//! What keeps the log short, a little with each commit: there is no other thread and no pause.
+//!
+//! Two things. A session with too long a chain of deltas is written whole. And while the log is too long, sessions that
+//! need its oldest segment are written whole at its end; when none does, the log says so, and the segment is deleted once
+//! that is durable. So segments go in the order in which they came, and a removal never outlives what it removes.
+
+use super::entry;
+use super::frame::Draft;
+use super::{Embedded, EngineError};
+use std::collections::BTreeSet;
+use tenure_protocol::SessionId;
+
+/// What is rewritten beside a commit, at least, in bytes.
+const BYTES_MIN: u64 = 64 << 10;
+/// How many segments there may be beside what the length of the log explains: each claim begins one.
+const SEGMENTS_SPARE: u64 = 64;
+
+impl Embedded {
+    /// Adds to the draft what the log needs. `batch_bytes` is how long the batch itself is about to be.
+    pub(super) fn add_upkeep(&mut self, draft: &mut Draft, batch_bytes: u64) {
+        if self.damage.is_some() {
+            return;
+        }
+        if let Err(error) = self.try_upkeep(draft, batch_bytes) {
+            // A record that cannot be read stays where it is, and its segment with it. Others go on.
+            self.damage = Some(error.to_string());
+        }
+    }
+
+    fn try_upkeep(&mut self, draft: &mut Draft, batch_bytes: u64) -> Result<(), EngineError> {
+        let budget = BYTES_MIN.max(batch_bytes.saturating_mul(2));
+        let mut written = BTreeSet::new();
+        while (draft.len() as u64) < budget
+            && let Some(session) = self.index.long.pop_first()
+        {
+            self.write_whole(draft, &session)?;
+            written.insert(session);
+        }
+        if !self.is_too_long() {
+            return Ok(());
+        }
+        let oldest = self.index.oldest;
+        // No more of them than would fill the budget with the smallest entries.
+        let at_most = usize::try_from(budget / 16).unwrap_or(usize::MAX);
+        let sessions: Vec<_> = self
+            .index
+            .rooted_in(oldest)
+            .take(at_most)
+            .cloned()
+            .collect();
+        let is_all = sessions.len() < at_most;
+        for session in sessions {
+            if draft.len() as u64 >= budget {
+                return Ok(());
+            }
+            if written.insert(session.clone()) {
+                self.write_whole(draft, &session)?;
+            }
+        }
+        if is_all {
+            draft.entry(|bytes| entry::write_oldest(bytes, oldest + 1));
+        }
+        Ok(())
+    }
+
+    fn write_whole(&self, draft: &mut Draft, session: &SessionId) -> Result<(), EngineError> {
+        if let Some(record) = self.read(session)? {
+            draft.entry(|bytes| entry::write_whole(bytes, session, &record));
+        }
+        Ok(())
+    }
+
+    fn is_too_long(&self) -> bool {
+        let settings = &self.settings;
+        let slack = 2 * settings.segment_bytes;
+        let bytes_max = self.index.live_bytes() * settings.log_percent_max / 100 + slack;
+        let segments = self.segments.len() as u64;
+        let segments_max = self.log_bytes / settings.segment_bytes.max(1) + SEGMENTS_SPARE;
+        segments > 1 && (self.log_bytes > bytes_max || segments > segments_max)
+    }
+}
