@@ -98,3 +98,6 @@ pub trait Engine: Send {
     /// [`EngineError::Broken`]: reopen. See [`EngineError::outcome`].
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,12 @@ pub use settings::{Level, Settings};
 
 #[cfg(test)]
 pub(crate) use disk::fault;
+/// For the test that pins it.
+#[cfg(test)]
+pub(crate) mod format {
+    pub(crate) use super::entry::{write_oldest, write_update, write_whole};
+    pub(crate) use super::frame::{Draft, Header};
+}
 pub(crate) use disk::{Named, corrupt, failed, refused};
 pub(crate) use frame::HEADER_BYTES;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use tenure_protocol::SessionId;
 
 /// What is rewritten beside a commit, at least, in bytes.
-const BYTES_MIN: u64 = 64 << 10;
+const BYTES_MIN: u64 = if cfg!(test) { 256 } else { 64 << 10 };
 /// How many segments there may be beside what the length of the log explains: each claim begins one.
 const SEGMENTS_SPARE: u64 = 64;
 

@@ -1,0 +1,207 @@
+//! A full disk and a failing one.
+
+use super::{
+    apply, assert_agrees, claimed, files, open, put_bytes, scratch, segments, session, small,
+};
+use crate::embedded::fault;
+use crate::{Embedded, Engine, EngineError, Outcome, Settings};
+use std::path::Path;
+use std::process::Command;
+use tenure_protocol::{Records, Update};
+
+#[test]
+fn a_full_disk_refuses_and_the_same_engine_goes_on() {
+    for settings in [small(), Settings::default()] {
+        for room in (0..2000).step_by(37) {
+            let scratch = scratch();
+            let mut engine = claimed(scratch.path(), settings.clone());
+            let mut records = Records::default();
+            fault::set_room(Some(room));
+            let mut refused = 0;
+            for sequence in 1..30 {
+                let batch = [put_bytes(sequence % 5, sequence as u64, 50)];
+                match engine.commit(&batch) {
+                    Ok(()) => apply(&mut records, &batch),
+                    Err(error) => {
+                        assert!(matches!(error, EngineError::Full { .. }), "{error}");
+                        assert_eq!(error.outcome(), Outcome::Refused);
+                        assert_agrees(&mut engine, &records);
+                        refused += 1;
+                        if refused == 3 {
+                            fault::set_room(None);
+                        }
+                    }
+                }
+            }
+            fault::set_room(None);
+            engine.commit(&[]).expect("goes on");
+            assert_agrees(&mut engine, &records);
+            drop(engine);
+            assert_agrees(&mut open(scratch.path(), settings.clone()), &records);
+            assert!(
+                files(scratch.path())
+                    .iter()
+                    .all(|path| path.extension().is_none_or(|end| end != "new"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_crash_after_a_full_disk_loses_nothing() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), Settings::default());
+    let mut records = Records::default();
+    let batch = [put_bytes(1, 1, 300)];
+    engine.commit(&batch).expect("commits");
+    apply(&mut records, &batch);
+    for room in 0..120 {
+        fault::set_room(Some(room));
+        engine.commit(&[put_bytes(2, 2, 100)]).expect_err("no room");
+        fault::set_room(None);
+        let copy = super::copy(scratch.path());
+        assert_agrees(&mut open(copy.path(), Settings::default()), &records);
+    }
+}
+
+#[test]
+fn a_claim_on_a_full_disk_is_refused_and_may_be_repeated() {
+    let scratch = scratch();
+    drop(claimed(scratch.path(), Settings::default()));
+    for room in 0..56 {
+        let mut engine = open(scratch.path(), Settings::default());
+        fault::set_room(Some(room));
+        let refused = engine.claim();
+        fault::set_room(None);
+        assert!(
+            matches!(refused, Err(EngineError::Full { .. })),
+            "{refused:?}"
+        );
+        let epoch = engine.claim().expect("there is room");
+        drop(engine);
+        assert!(
+            open(scratch.path(), Settings::default())
+                .claim()
+                .expect("a claim")
+                > epoch
+        );
+    }
+}
+
+#[test]
+fn a_failed_sync_ends_all_work_until_the_engine_is_reopened() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), Settings::default());
+    let mut records = Records::default();
+    let first = [put_bytes(1, 1, 50)];
+    engine.commit(&first).expect("commits");
+    apply(&mut records, &first);
+    let second = [put_bytes(2, 2, 50)];
+    fault::fail_sync();
+    let unknown = engine.commit(&second).expect_err("a failing disk");
+    assert!(matches!(unknown, EngineError::Unknown { .. }));
+    assert_eq!(unknown.outcome(), Outcome::Unknown);
+    assert!(unknown.to_string().contains("reopen"));
+    let broken = |result: Result<(), EngineError>| matches!(result, Err(EngineError::Broken));
+    assert!(broken(engine.commit(&second)));
+    assert!(broken(engine.commit(&[])));
+    assert!(broken(engine.claim().map(drop)));
+    assert!(broken(engine.load(&session(1)).map(drop)));
+    assert!(broken(engine.page(None, 1).map(drop)));
+    assert!(broken(engine.heads(None, 1).map(drop)));
+    assert!(broken(engine.flush()));
+    drop(engine);
+    let mut engine = claimed(scratch.path(), Settings::default());
+    // Here the system had it after all.
+    apply(&mut records, &second);
+    assert_agrees(&mut engine, &records);
+}
+
+#[test]
+fn a_failed_sync_of_a_new_segment_or_a_claim_is_unknown_too() {
+    let scratch = scratch();
+    let settings = Settings {
+        segment_bytes: 1,
+        ..Settings::default()
+    };
+    let mut engine = claimed(scratch.path(), settings.clone());
+    engine.commit(&[put_bytes(1, 1, 50)]).expect("commits");
+    fault::fail_sync();
+    let unknown = engine.commit(&[put_bytes(2, 1, 50)]);
+    assert!(matches!(unknown, Err(EngineError::Unknown { .. })));
+    drop(engine);
+    let mut engine = open(scratch.path(), settings.clone());
+    fault::fail_sync();
+    assert!(matches!(engine.claim(), Err(EngineError::Unknown { .. })));
+    assert!(matches!(engine.claim(), Err(EngineError::Broken)));
+    drop(engine);
+    let mut engine = claimed(scratch.path(), settings);
+    assert!(engine.load(&session(1)).expect("loads").is_some());
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_refused() {
+    let scratch = scratch();
+    let settings = Settings {
+        batch_bytes_max: 1000,
+        ..Settings::default()
+    };
+    let mut engine = claimed(scratch.path(), settings);
+    let refused = engine.commit(&[put_bytes(1, 1, 1000)]);
+    assert!(matches!(refused, Err(EngineError::TooLarge { .. })));
+    engine.commit(&[put_bytes(1, 1, 900)]).expect("commits");
+}
+
+/// Unmounts what it mounted.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+/// The same on a real file system, where the tests may mount one. `a_full_disk_refuses_and_the_same_engine_goes_on` runs
+/// everywhere.
+#[test]
+fn a_really_full_disk_refuses_and_the_same_engine_goes_on() {
+    let scratch = scratch();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
+        .arg(scratch.path())
+        .output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        println!("skipped: no file system can be mounted here");
+        return;
+    }
+    let mounted = Mounted(scratch.path());
+    let folder = mounted.0.join("store");
+    let settings = Settings {
+        segment_bytes: 32 << 10,
+        ..Settings::default()
+    };
+    let mut engine = claimed(&folder, settings.clone());
+    let mut records = Records::default();
+    let mut commit = |engine: &mut Embedded, batch: &[Update]| {
+        let committed = engine.commit(batch);
+        if committed.is_ok() {
+            apply(&mut records, batch);
+        }
+        assert_agrees(engine, &records);
+        committed
+    };
+    let full = (1..200).find_map(|sequence| {
+        commit(&mut engine, &[put_bytes(sequence, sequence as u64, 3000)]).err()
+    });
+    assert!(matches!(full, Some(EngineError::Full { .. })), "{full:?}");
+    assert!(segments(&folder).len() > 3);
+    commit(&mut engine, &[put_bytes(900, 1, 3000)]).expect_err("still full");
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,size=4m"])
+        .arg(mounted.0)
+        .status();
+    assert!(remounted.expect("mount runs").success());
+    commit(&mut engine, &[put_bytes(900, 1, 3000)]).expect("there is room");
+    drop(engine);
+    assert_agrees(&mut open(&folder, settings), &records);
+}

@@ -1,0 +1,147 @@
+//! The log stays short, and what goes away takes nothing along.
+
+use super::{
+    apply, assert_agrees, change, claimed, copy, head, open, put, put_bytes, scratch, segments,
+    session, small,
+};
+use crate::{Engine, Settings};
+use std::fs;
+use tenure_protocol::{Records, Update};
+
+fn tight() -> Settings {
+    Settings {
+        segment_bytes: 4 << 10,
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn the_log_stays_short() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), tight());
+    let mut records = Records::default();
+    for sequence in 1..3000_usize {
+        let number = if sequence % 10 == 0 {
+            sequence % 50
+        } else {
+            60 + sequence % 7
+        };
+        let batch = [put(
+            number,
+            sequence as u64,
+            [change(sequence % 3, Some(&[7; 100]))],
+        )];
+        engine.commit(&batch).expect("commits");
+        apply(&mut records, &batch);
+        let usage = engine.usage();
+        assert!(
+            usage.log_bytes <= usage.live_bytes * 3 + 4 * (4 << 10),
+            "{usage:?}"
+        );
+    }
+    assert_agrees(&mut engine, &records);
+    let usage = engine.usage();
+    let bytes: u64 = segments(scratch.path())
+        .iter()
+        .map(|path| fs::metadata(path).expect("a file").len())
+        .sum();
+    assert_eq!(usage.log_bytes, bytes);
+    drop(engine);
+    let mut engine = open(scratch.path(), tight());
+    assert_agrees(&mut engine, &records);
+    assert_eq!(engine.usage(), usage);
+}
+
+#[test]
+fn claims_do_not_pile_up_segments() {
+    let scratch = scratch();
+    for sequence in 1..200_u64 {
+        let mut engine = claimed(scratch.path(), Settings::default());
+        engine
+            .commit(&[put_bytes(1, sequence, 10)])
+            .expect("commits");
+        assert!(engine.usage().segments < 70);
+    }
+    assert!(segments(scratch.path()).len() < 70);
+}
+
+#[test]
+fn a_chain_of_deltas_stays_short() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), Settings::default());
+    engine.commit(&[put_bytes(1, 1, 2000)]).expect("commits");
+    for sequence in 2..100 {
+        let delta = [change(1, Some(&[1; 10]))];
+        engine.commit(&[put(1, sequence, delta)]).expect("commits");
+        assert!(engine.usage().live_bytes < 2100 + 18 * 60);
+    }
+}
+
+/// A segment that is deleted only half way through, or comes back, changes nothing.
+#[test]
+fn a_crash_before_a_segment_is_deleted_changes_nothing() {
+    let scratch = scratch();
+    let mut records = Records::default();
+    let mut kept = Vec::new();
+    let mut engine = claimed(scratch.path(), small());
+    for sequence in 1..60_usize {
+        let batch = match sequence % 6 {
+            5 => vec![Update::Remove {
+                session: session(sequence % 4),
+            }],
+            4 => vec![Update::Rename {
+                from: session(sequence % 4),
+                to: session((sequence + 1) % 4),
+                head: head(sequence as u64, true),
+            }],
+            _ => vec![put_bytes(sequence % 4, sequence as u64, 60)],
+        };
+        for path in segments(scratch.path()) {
+            let bytes = fs::read(&path).expect("readable");
+            kept.retain(|(known, _)| *known != path);
+            kept.push((path, bytes));
+        }
+        engine.commit(&batch).expect("commits");
+        apply(&mut records, &batch);
+    }
+    drop(engine);
+    let first = segments(scratch.path()).remove(0);
+    let gone: Vec<_> = kept.iter().filter(|(path, _)| *path < first).collect();
+    assert!(gone.len() > 5);
+    // The deleted ones come back, from the newest of them on.
+    for (at, _) in gone.iter().enumerate() {
+        let copy = copy(scratch.path());
+        for (path, bytes) in &gone[at..] {
+            let name = path.file_name().expect("a name");
+            fs::write(copy.path().join(name), bytes).expect("written");
+        }
+        let mut engine = open(copy.path(), small());
+        assert_agrees(&mut engine, &records);
+        engine.claim().expect("a claim");
+        assert_agrees(&mut engine, &records);
+        assert_eq!(segments(copy.path())[0].file_name(), first.file_name());
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_stops_upkeep_and_nothing_else() {
+    let scratch = scratch();
+    let mut engine = claimed(scratch.path(), tight());
+    engine.commit(&[put_bytes(1, 7, 500)]).expect("commits");
+    let path = segments(scratch.path()).remove(0);
+    let mut bytes = fs::read(&path).expect("readable");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    for sequence in 1..100 {
+        engine
+            .commit(&[put_bytes(2, sequence, 500)])
+            .expect("commits");
+    }
+    let damage = engine.usage().damage.expect("damage");
+    assert!(
+        damage.contains("0000000001.log: corrupt at byte"),
+        "{damage}"
+    );
+    assert!(path.exists());
+}
