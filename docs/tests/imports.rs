@@ -185,7 +185,12 @@ fn workspace() -> Vec<Package> {
 #[test]
 fn imports_run_one_way() {
     let packages = workspace();
-    for folder in ["model/protocol", "model/checker", "impl/wire", "harness/cli"] {
+    for folder in [
+        "model/protocol",
+        "model/checker",
+        "impl/wire",
+        "harness/cli",
+    ] {
         assert!(
             packages.iter().any(|package| package.is(folder)),
             "{folder} was not looked at"

@@ -292,7 +292,7 @@ choices! {
     Reason "a reason": Expiry = 0, Try = 1, Wait = 2, Operator = 3;
     Revocation "a revocation": RecallDeadline = 0, Fenced = 1;
     Limited "a limit": Processes = 0, Grants = 1, Waiters = 2, Attributes = 3, AttributeBytes = 4, SessionBytes = 5,
-        Threads = 6;
+        Threads = 6, Storage = 7;
 }
 
 impl Put for FaultCode {

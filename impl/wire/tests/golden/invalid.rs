@@ -376,7 +376,7 @@ fn choices() -> Vec<Invalid> {
             &refused("81 03"),
             7,
         ),
-        body(REFUSED, "limit 7", &refused("82 04 07"), 7),
+        body(REFUSED, "limit 8", &refused("82 04 08"), 7),
         body(GRANTED, "state 3", &granted("82 03 80"), 14),
         body(
             GRANTED,

@@ -211,6 +211,7 @@ fn from_store() -> Vec<(&'static str, FromStore)> {
             },
         ),
         ("refused, limit", Refusal::Limit(Limited::Threads)),
+        ("refused, storage", Refusal::Limit(Limited::Storage)),
         ("refused, gone", Refusal::Gone),
         ("refused, already locked", Refusal::AlreadyLocked),
         ("refused, not held", Refusal::NotHeld),

@@ -131,6 +131,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Limited::AttributeBytes,
         Limited::SessionBytes,
         Limited::Threads,
+        Limited::Storage,
     ]);
     prop_oneof![
         prop::sample::select(vec![
