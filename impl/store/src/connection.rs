@@ -1,0 +1,216 @@
+//! One connection: its bytes become messages, messages become bytes. It knows no rule but that a process says hello first.
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::shard::Shard;
+use bytes::{Buf, BytesMut};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_protocol::{Link, ProcessId};
+use tenure_wire::{Decoder, Fault, FaultCode, FrameLimits, FromProcess, Opening, Outgoing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long a peer may take to read why its connection is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How much is read at a time.
+const READ_BYTES: usize = 16 << 10;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) limits: FrameLimits,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The peer closed it, or said why it does.
+    Closed,
+    /// The peer did something that it may not.
+    Fault(Fault),
+    Io(io::Error),
+}
+
+/// Reads and decodes.
+struct Incoming {
+    stream: OwnedReadHalf,
+    bytes: BytesMut,
+    decoder: Decoder<FromProcess>,
+}
+
+impl Incoming {
+    async fn next(&mut self) -> Result<FromProcess, End> {
+        loop {
+            match self.decoder.decode(&mut self.bytes) {
+                Ok(Some(item)) => return Ok(item),
+                Ok(None) => {}
+                Err(error) => return Err(End::Fault(Fault::from(&error))),
+            }
+            if self.bytes.capacity() == self.bytes.len() {
+                self.bytes.reserve(READ_BYTES);
+            }
+            match self.stream.read_buf(&mut self.bytes).await {
+                Ok(0) if self.decoder.may_end(&self.bytes) => return Err(End::Closed),
+                Ok(0) => {
+                    let text = "the connection was closed in the middle of a frame";
+                    return Err(End::Fault(Fault::new(FaultCode::Malformed, text)));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(End::Io(error)),
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Serves one connection until it ends.
+    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
+        // Without it small messages would wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let (reader, writer) = stream.into_split();
+        let outbox = Arc::new(Outbox::new(self.config.limits.outgoing_bytes_max));
+        let writes = tokio::spawn(write_all(writer, Arc::clone(&outbox), self.limits.clone()));
+        let incoming = Incoming {
+            stream: reader,
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(self.limits.clone()),
+        };
+        let mut who = None;
+        // Ends too when nothing can be written any more.
+        let mut writes = writes;
+        let end = tokio::select! {
+            end = self.read(incoming, &outbox, &mut who) => end,
+            _ = &mut writes => End::Closed,
+        };
+        if let Some((process, link)) = &who {
+            self.shard.disconnect(process, *link);
+        }
+        match end {
+            End::Closed => outbox.close(None),
+            End::Fault(fault) => {
+                self.metrics.fault(fault.code);
+                tracing::warn!(%from, %fault, "connection closed");
+                outbox.close(Some(fault));
+            }
+            End::Io(error) => {
+                tracing::debug!(%from, %error, "connection lost");
+                outbox.close(None);
+            }
+        }
+        if !writes.is_finished() && timeout(FAREWELL, &mut writes).await.is_err() {
+            writes.abort();
+        }
+    }
+
+    /// Tells a peer that it cannot be served.
+    pub(crate) async fn turn_away(self: Arc<Self>, stream: TcpStream, fault: Fault) {
+        self.metrics.fault(fault.code);
+        let (_, writer) = stream.into_split();
+        let outbox = Arc::new(Outbox::new(usize::MAX));
+        outbox.close(Some(fault));
+        let _ = timeout(FAREWELL, write_all(writer, outbox, self.limits.clone())).await;
+    }
+
+    async fn read(
+        &self,
+        mut incoming: Incoming,
+        outbox: &Arc<Outbox>,
+        who: &mut Option<(ProcessId, Link)>,
+    ) -> End {
+        let hello = Instant::now() + Duration::from_millis(self.config.hello_ms);
+        let (process, link) = match timeout_at(hello, incoming.next()).await {
+            Ok(Ok(FromProcess::Hello(opening))) => match self.open(opening, outbox) {
+                Ok(who) => who,
+                Err(fault) => return End::Fault(fault),
+            },
+            Ok(Ok(FromProcess::Fault(fault))) => return said(&fault),
+            Ok(Ok(FromProcess::Message(_))) => {
+                return End::Fault(Fault::new(
+                    FaultCode::Unexpected,
+                    "a process says hello first",
+                ));
+            }
+            Ok(Err(end)) => return end,
+            Err(_) => {
+                let text = format!("no hello within {} ms", self.config.hello_ms);
+                return End::Fault(Fault::new(FaultCode::Silent, &text));
+            }
+        };
+        *who = Some((process.clone(), link));
+        // Whoever lives says so several times in a lease.
+        let silence = Duration::from_millis(self.config.lease_ms.saturating_mul(3));
+        loop {
+            self.shard.writer.room().await;
+            outbox.room().await;
+            match timeout(silence, incoming.next()).await {
+                Ok(Ok(FromProcess::Message(message))) => {
+                    self.shard.message(&process, link, message)
+                }
+                Ok(Ok(FromProcess::Hello(_))) => {
+                    return End::Fault(Fault::new(FaultCode::Unexpected, "a second hello"));
+                }
+                Ok(Ok(FromProcess::Fault(fault))) => return said(&fault),
+                Ok(Err(end)) => return end,
+                Err(_) => {
+                    let text = format!("nothing for {} ms", silence.as_millis());
+                    return End::Fault(Fault::new(FaultCode::Silent, &text));
+                }
+            }
+        }
+    }
+
+    fn open(&self, opening: Opening, outbox: &Arc<Outbox>) -> Result<(ProcessId, Link), Fault> {
+        let (process, link, hello) = opening.into_parts();
+        if !self.shard.connect(&process, link, outbox) {
+            let text = "this process has a connection of this number";
+            return Err(Fault::new(FaultCode::Unexpected, text));
+        }
+        self.shard.message(&process, link, hello);
+        Ok((process, link))
+    }
+}
+
+fn said(fault: &Fault) -> End {
+    tracing::warn!(%fault, "a process closed its connection");
+    End::Closed
+}
+
+/// Writes what is put into the outbox until that closes or nobody reads.
+async fn write_all(mut writer: OwnedWriteHalf, outbox: Arc<Outbox>, limits: FrameLimits) {
+    let mut messages = VecDeque::new();
+    let mut outgoing = Outgoing::new();
+    while outbox.take(&mut messages).await {
+        for message in messages.drain(..) {
+            if let Err(error) = outgoing.push(&message, &limits) {
+                tracing::error!(%error, "a message could not be sent");
+                outbox.close(None);
+            }
+            // Encoded in pieces, so that many large states are not twice in memory.
+            if outgoing.len() > 1 << 20 && flush(&mut writer, &mut outgoing).await.is_err() {
+                return outbox.close(None);
+            }
+        }
+        if flush(&mut writer, &mut outgoing).await.is_err() {
+            return outbox.close(None);
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+async fn flush(writer: &mut OwnedWriteHalf, outgoing: &mut Outgoing) -> io::Result<()> {
+    while outgoing.has_remaining() {
+        writer.write_buf(outgoing).await?;
+    }
+    Ok(())
+}

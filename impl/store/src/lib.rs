@@ -1,0 +1,39 @@
+//! The reference store over TCP. It gives the machine of [`tenure_protocol::Store`] sockets, a clock and a disk, and adds no
+//! rule to it.
+//!
+//! ```text
+//!  processes ── TCP ── connection ──┐                    ┌── writer ── engine (its own thread)
+//!                      connection ──┤── shard: machine ──┤
+//!                      connection ──┘   timers, memory   └── ticker
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `connection` | frames to messages and back; hello first; back-pressure |
+//! | `outbox` | what one connection is to be sent, bounded |
+//! | `shard` | the machine behind its lock, and its outputs in order |
+//! | `writer` | updates to the engine in batches: one wait for the disk serves all |
+//! | `memory` | which sessions are in memory, and what waits for one to be read |
+//! | `timers` | what is due, by an index |
+//! | `admin` | status, sessions, recall, metrics over HTTP |
+//! | `server` | starting, running, stopping |
+//!
+//! Deliberately absent: rules (they are the machine's), threads within a process (the process's), who a peer is (an
+//! authenticating proxy, or loopback).
+pub use admin::{
+    HolderStatus, ProcessStatus, SessionStatus, StoreStatus, WaiterStatus, parse, show,
+};
+pub use config::{ADMIN_PORT, Config, ConfigError, Durability, LimitsConfig, PORT};
+pub use server::{Recovered, Server, Stop, Stopper, StoreError};
+
+mod admin;
+mod clock;
+mod config;
+mod connection;
+mod memory;
+mod metrics;
+mod outbox;
+mod server;
+mod shard;
+mod timers;
+mod writer;

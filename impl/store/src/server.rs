@@ -1,0 +1,356 @@
+//! Starting, running and stopping a store.
+
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError};
+use crate::connection::Service;
+use crate::metrics::Metrics;
+use crate::shard::Shard;
+use crate::writer::{Durable, Writer};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tenure_engine::{Embedded, Engine, EngineError, Settings as EngineSettings};
+use tenure_protocol::{Records, Settings, Store};
+use tenure_wire::{Fault, FaultCode, FrameLimits};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Heads that are read at a time when a store starts.
+const PAGE: usize = 10_000;
+
+/// How often sessions are looked at that may leave memory.
+const EVICT_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a store did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A setting cannot be so.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The engine refuses: its folder is in use, unreadable, newer or damaged; or it has failed while the store ran.
+    #[error("{0}")]
+    Engine(Arc<EngineError>),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; is another store running there? (--listen, --admin)"
+    )]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl From<EngineError> for StoreError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(Arc::new(error))
+    }
+}
+
+/// How a store is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    Run,
+    /// Recall what is held, wait for it for as long as [`Config::stop_ms`], make everything durable.
+    Gracefully,
+    /// Make durable what was said, and nothing more.
+    Fast,
+}
+
+/// A store that listens.
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    listener: TcpListener,
+    admin: TcpListener,
+    writer: JoinHandle<()>,
+    recovered: Recovered,
+    stop: watch::Sender<Stop>,
+}
+
+/// What a store found when it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The epoch of this start, larger than any before.
+    pub epoch: u64,
+    /// Sessions that have a record.
+    pub sessions: usize,
+    /// Those among them that a process holds.
+    pub held: usize,
+}
+
+/// Tells a store that runs to stop.
+#[derive(Clone, Debug)]
+pub struct Stopper(watch::Sender<Stop>);
+
+impl Stopper {
+    /// Stops it so; what was asked for last counts if it is faster.
+    pub fn stop(&self, how: Stop) {
+        self.0.send_if_modified(|stop| {
+            let is_more = how > *stop;
+            if is_more {
+                *stop = how;
+            }
+            is_more
+        });
+    }
+}
+
+impl Server {
+    /// Opens the embedded engine in the configured folder, and as [`Server::with_engine`].
+    ///
+    /// # Errors
+    /// As [`Server::with_engine`], and whatever is wrong with the folder.
+    pub async fn start(config: Config) -> Result<Self, StoreError> {
+        config.check()?;
+        let settings = EngineSettings {
+            level: config.durability.into(),
+            ..EngineSettings::default()
+        };
+        let engine = Embedded::open(&config.data, settings)?;
+        Self::with_engine(config, Box::new(engine)).await
+    }
+
+    /// Takes the engine over, reads what is durable, and listens. Nothing is answered before [`Server::run`].
+    ///
+    /// # Errors
+    /// When a setting cannot be so, the engine refuses, or an address cannot be listened on.
+    pub async fn with_engine(
+        config: Config,
+        mut engine: Box<dyn Engine>,
+    ) -> Result<Self, StoreError> {
+        config.check()?;
+        let bind = async |address| {
+            let listener = TcpListener::bind(address).await;
+            listener.map_err(|source| StoreError::Bind { address, source })
+        };
+        // First: an address that is in use is no reason to take the data over.
+        let listener = bind(config.listen).await?;
+        let admin = bind(config.admin).await?;
+        let metrics = Arc::new(Metrics::new());
+        let epoch = engine.claim()?;
+        let clock = Clock::start();
+        let machine = Store::recover(
+            Settings::new(config.settings()),
+            epoch,
+            &Records::default(),
+            clock.now(),
+        );
+        let writer = Arc::new(Writer::new(config.limits.backlog_bytes_max));
+        let shard = Shard::new(machine, clock, Arc::clone(&writer), Arc::clone(&metrics));
+        let shard = Arc::new(shard);
+        let recovered = recover(&shard, &mut *engine, epoch)?;
+        let told: Arc<dyn Durable> = Arc::clone(&shard) as _;
+        let writer = writer
+            .start(engine, told, Arc::clone(&metrics))
+            .map_err(StoreError::Thread)?;
+        let service = Service {
+            shard,
+            limits: FrameLimits::for_machines(&config.settings().limits),
+            config: Arc::new(config),
+            metrics,
+        };
+        Ok(Self {
+            service: Arc::new(service),
+            listener,
+            admin,
+            writer,
+            recovered,
+            stop: watch::Sender::new(Stop::Run),
+        })
+    }
+
+    /// Where processes connect: the port too, when it was chosen by the system.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where the admin listener is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What was found at the start.
+    #[must_use]
+    pub fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Tells this store to stop, while it runs.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
+    /// Serves until it is told to stop.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] when the engine failed: what was acknowledged is durable, and nothing was since.
+    pub async fn run(self) -> Result<(), StoreError> {
+        let Self {
+            service,
+            listener,
+            admin,
+            writer,
+            stop,
+            ..
+        } = self;
+        let shard = Arc::clone(&service.shard);
+        let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
+        let ticks = tokio::spawn(tick(Arc::clone(&shard)));
+        let evicts = tokio::spawn(evict(Arc::clone(&service)));
+        let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stop.subscribe()));
+        let mut stops = stop.subscribe();
+        let mut fails = shard.failed.subscribe();
+        tokio::select! {
+            _ = stops.wait_for(|stop| *stop > Stop::Run) => {}
+            _ = fails.wait_for(Option::is_some) => {}
+        }
+        let failure = shard.failed.borrow().clone();
+        if failure.is_none() {
+            accepts.abort();
+            give_back(&service, &mut stops).await;
+        }
+        shard.writer.stop();
+        // The last words are written by the connections' own tasks.
+        let ended = tokio::task::spawn_blocking(move || writer.join()).await;
+        let fault = Fault::new(FaultCode::ShuttingDown, "the store stops; try again");
+        shard.close_all(&fault);
+        let connections = &service.metrics.connections;
+        let closed = async {
+            while connections.get() > 0 {
+                shard.released.notified().await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(2), closed).await;
+        for task in [accepts, ticks, evicts, admin] {
+            task.abort();
+        }
+        debug_assert!(matches!(ended, Ok(Ok(()))), "the writer panicked");
+        let failure = failure.or_else(|| shard.failed.borrow().clone());
+        failure.map_or(Ok(()), |error| Err(StoreError::Engine(error)))
+    }
+}
+
+/// Recalls everything, and waits for it within bounds.
+async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>) {
+    let shard = &service.shard;
+    let held = shard.stop();
+    tracing::info!(held, "stopping: everything that is held is recalled");
+    let returned = async {
+        while shard.held() > 0 {
+            shard.released.notified().await;
+        }
+    };
+    tokio::select! {
+        () = returned => {}
+        () = tokio::time::sleep(Duration::from_millis(service.config.stop_ms)) => {
+            let held = shard.held();
+            tracing::warn!(held, "not everything came back in time; the grants stand, and are known after the next start");
+        }
+        _ = stops.wait_for(|stop| *stop == Stop::Fast) => tracing::warn!("stopping at once"),
+    }
+}
+
+/// Reads what is durable: what is held comes into memory, of the rest only that it is there.
+fn recover(shard: &Shard, engine: &mut dyn Engine, epoch: u64) -> Result<Recovered, EngineError> {
+    let mut found = Recovered {
+        epoch,
+        ..Recovered::default()
+    };
+    let mut last = None;
+    loop {
+        let heads = engine.heads(last.as_ref(), PAGE)?;
+        let Some((id, _)) = heads.last() else {
+            return Ok(found);
+        };
+        last = Some(id.clone());
+        found.sessions += heads.len();
+        for (id, head) in heads {
+            if head.holder.is_none() {
+                shard.leave_outside(&id, head.expires);
+            } else if let Some(record) = engine.load(&id)? {
+                shard.admit(&id, &record);
+                found.held += 1;
+            }
+        }
+    }
+}
+
+async fn accept(service: Arc<Service>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(service.config.limits.connections_max));
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Too many open files, most likely: others have to go first.
+                tracing::error!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => {
+                let service = Arc::clone(&service);
+                service.metrics.connections.inc();
+                tokio::spawn(async move {
+                    Arc::clone(&service).serve(stream, from).await;
+                    service.metrics.connections.dec();
+                    service.shard.released.notify_one();
+                    drop(place);
+                });
+            }
+            Err(_) => turn_away(&service, stream, from),
+        }
+    }
+}
+
+fn turn_away(service: &Arc<Service>, stream: TcpStream, from: SocketAddr) {
+    let max = service.config.limits.connections_max;
+    tracing::warn!(%from, max, "turned away: too many connections (limits.connections_max)");
+    let fault = Fault::new(
+        FaultCode::Busy,
+        &format!("there are {max} connections already"),
+    );
+    tokio::spawn(Arc::clone(service).turn_away(stream, fault));
+}
+
+/// Does what is due when it is due.
+async fn tick(shard: Arc<Shard>) {
+    loop {
+        let sooner = shard.sooner.notified();
+        match shard.tick() {
+            Some(due) => tokio::select! {
+                () = sooner => {}
+                () = sleep_until(Instant::from_std(shard.clock.instant(due))) => {}
+            },
+            None => sooner.await,
+        }
+    }
+}
+
+async fn evict(service: Arc<Service>) {
+    let config = &service.config;
+    loop {
+        tokio::time::sleep(EVICT_EVERY).await;
+        service
+            .shard
+            .evict(config.evict_ms, config.limits.memory_sessions_max);
+    }
+}

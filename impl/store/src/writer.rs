@@ -1,0 +1,237 @@
+//! The engine's own thread: it makes what has gathered durable, one batch after the other, and reads sessions back that have
+//! left memory. While one batch is being written the next gathers, so that one wait for the disk serves all.
+//!
+//! A full disk refuses a batch; it is tried again until there is room, or the store stops. Any other failure ends the store:
+//! what is in memory may then be more than what is durable, and only the engine's next claim can tell.
+
+use crate::metrics::Metrics;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tenure_engine::{Engine, EngineError};
+use tenure_protocol::{Record, SessionId, Update};
+use tokio::sync::Notify;
+
+/// How long after a refusal a full disk is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Updates in one batch at most: a batch is one wait for the disk, and holds up what comes behind it.
+const BATCH_MAX: usize = 4_096;
+
+/// Bytes in one batch at most, well below what an engine takes.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Who is told what the engine did.
+pub(crate) trait Durable: Send + Sync + 'static {
+    /// Everything up to this update is durable.
+    fn on_durable(&self, sequence: u64);
+    /// A session that was asked for.
+    fn on_loaded(&self, session: SessionId, record: Option<Record>);
+    /// Whether the disk is full, from now on.
+    fn on_full(&self, is_full: bool);
+    /// The engine can do nothing more.
+    fn on_failed(&self, error: EngineError);
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    /// The backlog has become smaller.
+    drained: Notify,
+    backlog_bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    updates: VecDeque<Update>,
+    /// Bytes of the updates that are not durable, those that are being written among them.
+    bytes: usize,
+    loads: Vec<SessionId>,
+    /// Updates that were ever put in.
+    last: u64,
+    is_stopping: bool,
+    has_failed: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(backlog_bytes_max: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            drained: Notify::new(),
+            backlog_bytes_max,
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no panic while it is locked")
+    }
+
+    /// Has an update made durable, behind all before it. Answers its number.
+    pub(crate) fn write(&self, update: Update) -> u64 {
+        let mut queue = self.queue();
+        queue.bytes += size(&update);
+        queue.updates.push_back(update);
+        queue.last += 1;
+        let last = queue.last;
+        drop(queue);
+        self.filled.notify_one();
+        last
+    }
+
+    /// Has a session read.
+    pub(crate) fn load(&self, session: SessionId) {
+        self.queue().loads.push(session);
+        self.filled.notify_one();
+    }
+
+    /// Waits until less than half of what may wait for the disk does.
+    pub(crate) async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            {
+                let queue = self.queue();
+                if queue.bytes <= self.backlog_bytes_max / 2 || queue.has_failed {
+                    return;
+                }
+            }
+            drained.await;
+        }
+    }
+
+    /// Ends when everything is durable that was put in.
+    pub(crate) fn stop(&self) {
+        self.queue().is_stopping = true;
+        self.filled.notify_one();
+    }
+
+    /// Starts the thread. It ends after [`Writer::stop`], or with the engine's failure.
+    pub(crate) fn start(
+        self: Arc<Self>,
+        engine: Box<dyn Engine>,
+        told: Arc<dyn Durable>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let thread = std::thread::Builder::new().name("tenure-writer".to_owned());
+        thread.spawn(move || {
+            if let Err(error) = self.run(engine, &*told, &metrics) {
+                self.queue().has_failed = true;
+                self.drained.notify_waiters();
+                told.on_failed(error);
+            }
+        })
+    }
+
+    fn run(
+        &self,
+        mut engine: Box<dyn Engine>,
+        told: &dyn Durable,
+        metrics: &Metrics,
+    ) -> Result<(), EngineError> {
+        let mut durable = 0;
+        while let Some((batch, bytes, loads)) = self.next() {
+            for session in loads {
+                let record = engine.load(&session)?;
+                told.on_loaded(session, record);
+            }
+            if batch.is_empty() {
+                continue;
+            }
+            let began = Instant::now();
+            if !self.commit(&mut *engine, &batch, told)? {
+                tracing::error!(
+                    "stopped with a full disk: what was not acknowledged is not durable"
+                );
+                return Ok(());
+            }
+            metrics.committed(batch.len(), began.elapsed());
+            durable += batch.len() as u64;
+            self.queue().bytes -= bytes;
+            told.on_durable(durable);
+            self.drained.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Commits a batch, waiting for room on the disk if it must. `false`: the store stops before there is any.
+    fn commit(
+        &self,
+        engine: &mut dyn Engine,
+        batch: &[Update],
+        told: &dyn Durable,
+    ) -> Result<bool, EngineError> {
+        let mut was_full = false;
+        loop {
+            match engine.commit(batch) {
+                Ok(()) => break,
+                Err(error @ EngineError::Full { .. }) => {
+                    if !was_full {
+                        tracing::error!(%error, "new work is refused until there is room");
+                        told.on_full(true);
+                    }
+                    was_full = true;
+                }
+                Err(error) => return Err(error),
+            }
+            let queue = self.queue();
+            let stops = |queue: &mut Queue| !queue.is_stopping;
+            let (queue, _) = self
+                .filled
+                .wait_timeout_while(queue, RETRY, stops)
+                .expect("no panic while it is locked");
+            if queue.is_stopping {
+                return Ok(false);
+            }
+        }
+        if was_full {
+            tracing::warn!("there is room on the disk again");
+            told.on_full(false);
+        }
+        Ok(true)
+    }
+
+    /// The next batch, its bytes, and what is to be read; `None` when the thread is to end.
+    fn next(&self) -> Option<(Vec<Update>, usize, Vec<SessionId>)> {
+        let mut queue = self.queue();
+        loop {
+            if !queue.updates.is_empty() || !queue.loads.is_empty() {
+                break;
+            }
+            if queue.is_stopping {
+                return None;
+            }
+            queue = self
+                .filled
+                .wait(queue)
+                .expect("no panic while it is locked");
+        }
+        let mut bytes = 0;
+        let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));
+        while let Some(update) = queue.updates.front() {
+            let size = size(update);
+            if batch.len() == BATCH_MAX || (!batch.is_empty() && bytes + size > BATCH_BYTES_MAX) {
+                break;
+            }
+            bytes += size;
+            batch.extend(queue.updates.pop_front());
+        }
+        Some((batch, bytes, std::mem::take(&mut queue.loads)))
+    }
+}
+
+/// About how many bytes an update takes.
+fn size(update: &Update) -> usize {
+    const HEAD: usize = 256;
+    let Update::Put { delta, .. } = update else {
+        return HEAD;
+    };
+    let values = delta.changes().iter();
+    HEAD + values
+        .map(|change| {
+            change.name.as_bytes().len() + change.value.as_ref().map_or(0, |value| value.len()) + 32
+        })
+        .sum::<usize>()
+}

@@ -1,0 +1,311 @@
+//! A store in this OS process, and a process that is played by hand over TCP.
+
+#![allow(dead_code)] // Each test file uses its own part of it.
+
+use bytes::{Buf, BytesMut};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tenure_engine::Engine;
+use tenure_protocol::attributes::{Change, Value};
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::{
+    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess,
+    ToStore, Token, Version,
+};
+use tenure_store::{Config, Server, Stop, Stopper, StoreError};
+use tenure_wire::{Decoder, Fault, FrameLimits, FromProcess, FromStore, Opening, Outgoing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Much longer than anything takes: a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings of a test's store: ports that the system chooses, and times that are short but not tight.
+pub(crate) fn config(folder: &Path) -> Config {
+    Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        admin: ([127, 0, 0, 1], 0).into(),
+        data: folder.join("data"),
+        stop_ms: 2_000,
+        ..Config::default()
+    }
+}
+
+/// A store that runs.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) server: tenure_store::Recovered,
+    stopper: Stopper,
+    task: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Running {
+    pub(crate) async fn start(config: Config) -> Self {
+        Self::run(Server::start(config).await.expect("it starts"))
+    }
+
+    pub(crate) async fn with_engine(config: Config, engine: Box<dyn Engine>) -> Self {
+        Self::run(
+            Server::with_engine(config, engine)
+                .await
+                .expect("it starts"),
+        )
+    }
+
+    fn run(server: Server) -> Self {
+        Self {
+            address: server.address().expect("bound"),
+            admin: server.admin_address().expect("bound"),
+            server: server.recovered(),
+            stopper: server.stopper(),
+            task: tokio::spawn(server.run()),
+        }
+    }
+
+    pub(crate) async fn stop(self, how: Stop) -> Result<(), StoreError> {
+        self.stopper.stop(how);
+        timeout(PATIENCE, self.task)
+            .await
+            .expect("it stops")
+            .expect("no panic")
+    }
+
+    /// A request to the admin listener: the status, and the body.
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).await.expect("it listens");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .await
+            .expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("HTTP");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .expect("a status")
+            .parse()
+            .expect("a number");
+        (status, body.to_owned())
+    }
+}
+
+/// A process that is played by hand.
+pub(crate) struct Player {
+    pub(crate) name: ProcessId,
+    pub(crate) link: Link,
+    pub(crate) stream: TcpStream,
+    bytes: BytesMut,
+    decoder: Decoder<FromStore>,
+}
+
+/// What a session's grant said.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) token: Token,
+    pub(crate) version: Version,
+    pub(crate) state: tenure_protocol::attributes::State,
+}
+
+impl Player {
+    /// Connects, without a word.
+    pub(crate) async fn silent(
+        address: SocketAddr,
+        name: &'static str,
+        incarnation: u64,
+        number: u64,
+    ) -> Self {
+        Self {
+            name: ProcessId::from_static(name),
+            link: Link {
+                incarnation: Incarnation(incarnation),
+                number,
+            },
+            stream: TcpStream::connect(address).await.expect("it listens"),
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(FrameLimits::default()),
+        }
+    }
+
+    /// Connects and is welcome.
+    pub(crate) async fn connect(address: SocketAddr, name: &'static str) -> Self {
+        let mut player = Self::silent(address, name, 1, 1).await;
+        player.hello(vec![], vec![]).await;
+        assert!(matches!(player.next().await, ToProcess::Welcome { .. }));
+        player
+    }
+
+    pub(crate) async fn hello(
+        &mut self,
+        holds: Vec<tenure_protocol::message::Hold>,
+        waits: Vec<Wish>,
+    ) {
+        let opening = Opening {
+            process: self.name.clone(),
+            link: self.link,
+            minor_max: 0,
+            sent: Time(1),
+            holds,
+            waits,
+        };
+        self.push(&FromProcess::Hello(opening)).await;
+    }
+
+    pub(crate) async fn push(&mut self, item: &FromProcess) {
+        let mut out = Outgoing::new();
+        out.push(item, &FrameLimits::default())
+            .expect("within the limits");
+        while out.has_remaining() {
+            self.stream.write_buf(&mut out).await.expect("it reads");
+        }
+    }
+
+    pub(crate) async fn say(&mut self, message: ToStore) {
+        self.push(&FromProcess::Message(message)).await;
+    }
+
+    /// The next item; `None` when the connection is closed.
+    pub(crate) async fn item(&mut self) -> Option<FromStore> {
+        loop {
+            if let Some(item) = self.decoder.decode(&mut self.bytes).expect("frames") {
+                return Some(item);
+            }
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.bytes)).await;
+            if read.expect("an answer").unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> ToProcess {
+        match self.item().await {
+            Some(FromStore::Message(message)) => message,
+            other => panic!("a message, not {other:?}"),
+        }
+    }
+
+    /// What the store says last, before it closes the connection.
+    pub(crate) async fn fault(&mut self) -> Fault {
+        let fault = loop {
+            match self.item().await {
+                Some(FromStore::Fault(fault)) => break fault,
+                Some(FromStore::Message(_)) => {}
+                None => panic!("closed without a word"),
+            }
+        };
+        assert_eq!(self.item().await, None, "closed after {fault}");
+        fault
+    }
+
+    pub(crate) async fn ask_for(&mut self, id: &SessionId, request: u64) {
+        self.say(acquire(id, request)).await;
+    }
+
+    /// Asks, and waits until it is granted.
+    pub(crate) async fn acquire(&mut self, id: &SessionId, request: u64) -> Grant {
+        self.ask_for(id, request).await;
+        self.granted(id).await
+    }
+
+    pub(crate) async fn granted(&mut self, id: &SessionId) -> Grant {
+        loop {
+            match self.next().await {
+                ToProcess::Granted {
+                    session,
+                    token,
+                    version,
+                    state,
+                    ..
+                } if session == *id => {
+                    return Grant {
+                        token,
+                        version,
+                        state,
+                    };
+                }
+                ToProcess::Queued { .. } | ToProcess::Recall { .. } => {}
+                other => panic!("granted, not {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn commit(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        base: Version,
+        delta: Delta,
+    ) -> Version {
+        let session = id.clone();
+        self.say(ToStore::Commit {
+            session,
+            token,
+            base,
+            delta,
+        })
+        .await;
+        match self.next().await {
+            ToProcess::Committed { version, .. } => version,
+            other => panic!("committed, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn release(
+        &mut self,
+        id: &SessionId,
+        token: Token,
+        base: Version,
+        delta: Delta,
+    ) {
+        let session = id.clone();
+        self.say(ToStore::Release {
+            session,
+            token,
+            base,
+            delta,
+            requeue: None,
+            idle_ms: 0,
+        })
+        .await;
+        loop {
+            match self.next().await {
+                ToProcess::Released {
+                    version: Some(_), ..
+                } => return,
+                ToProcess::Recall { .. } => {}
+                other => panic!("released, not {other:?}"),
+            }
+        }
+    }
+}
+
+pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {
+    ToStore::Acquire(Wish {
+        session: id.clone(),
+        request: Request(request),
+        known: None,
+        patience: Patience::Wait,
+        ticket: None,
+    })
+}
+
+/// A change of one attribute.
+pub(crate) fn set(name: &'static str, value: impl Into<Value>) -> Delta {
+    let change = Change {
+        name: AttributeName::from_static(name),
+        value: Some(value.into()),
+    };
+    [change].into_iter().collect()
+}
+
+pub(crate) fn id(name: &'static str) -> SessionId {
+    SessionId::from_static(name)
+}
