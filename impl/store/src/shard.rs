@@ -126,7 +126,7 @@ impl Shard {
         let mut core = self.core();
         core.machine.admit(id, record, now);
         core.residents.touch(id, now);
-        core.set_timers(&[id.clone()]);
+        core.set_timers(std::slice::from_ref(id));
         if let Some(holder) = &record.head.holder {
             core.set_lease(&holder.process);
         }
