@@ -1,4 +1,6 @@
 //! What can go wrong, to which session, and what to do next.
+//!
+//! Errors end in logs, and the id of a session is as good as a password there: in words, a session is its [`ShortId`].
 
 use std::fmt;
 use std::panic::Location;
@@ -15,35 +17,48 @@ pub enum Error {
     #[error("{0}")]
     Name(NameLength),
     /// The thread has locked one of the attributes already, or waits for it. Waiting would never end.
-    #[error("session {}: this thread already {}", .0.session, .0)]
+    #[error("session {}: this thread already {}", ShortId(&.0.session), .0)]
     AlreadyLocked(Box<First>),
     /// The wait has lasted too long. Rule 17. Try again, or tell the user that the session is busy.
-    #[error("session {0}: the wait for the lock has passed its deadline")]
+    #[error("session {}: the wait for the lock has passed its deadline", ShortId(.0))]
     Deadline(Box<SessionId>),
     /// The wait would never end: this thread holds what others wait for who hold what it waits for. Rule 17. Unlock what
     /// this thread holds and begin again.
-    #[error("a wait would never end, in a cycle through the sessions {0:?}")]
-    Deadlock(Box<[SessionId]>),
+    #[error("a wait would never end, in a cycle through the sessions {:?}", .cycle.iter().map(ShortId).collect::<Vec<_>>())]
+    Deadlock {
+        /// The sessions of the cycle: each one's holder waits for the next one's, the last one's for the first's.
+        cycle: Box<[SessionId]>,
+    },
     /// A try would have had to wait for a thread. Rule 13.
-    #[error("session {0}: locked by another thread, and this was only a try")]
+    #[error("session {}: locked by another thread, and this was only a try", ShortId(.0))]
     WouldBlock(Box<SessionId>),
     /// The session was destroyed or renamed while this waited for it. Rule 16.
-    #[error("session {0}: it was destroyed or renamed")]
+    #[error("session {}: it was destroyed or renamed", ShortId(.0))]
     Gone(Box<SessionId>),
     /// The id that a session was to be renamed to is taken. Choose another.
-    #[error("session {0}: the new id is taken")]
+    #[error("session {}: the new id is taken", ShortId(.0))]
     IdTaken(Box<SessionId>),
     /// A limit is reached; nothing has changed. Rule 18.
-    #[error("session {}: over the limit of {}", .0, limit(*.1))]
+    #[error("session {}: over the limit of {}", ShortId(.0), limit(*.1))]
     Limit(Box<SessionId>, Limited),
-    /// The grant was lost while the thread was inside: what it wrote is discarded. Lock again and begin again.
-    #[error("session {}: the grant was lost while it was in use ({}); what was written is discarded", .0, poison(*.1))]
-    Poisoned(Box<SessionId>, Poison),
+    /// The lease ended while the thread was inside: what it wrote is discarded. Rule 10. Lock again and begin again.
+    #[error("session {}: {}", ShortId(.0), lost(Poison::LeaseLost))]
+    LeaseLost(Box<SessionId>),
+    /// The store took the grant while the thread was inside: what it wrote is discarded. Rule 11. Lock again and begin again.
+    #[error("session {}: {}", ShortId(.0), lost(Poison::Revoked))]
+    Revoked(Box<SessionId>),
+    /// The session was recalled and the thread inside was too late: what it wrote is discarded. Rule 11. Lock again and begin
+    /// again, and be faster: [`Guard::recalled`](crate::Guard::recalled).
+    #[error("session {}: {}", ShortId(.0), lost(Poison::Late))]
+    Late(Box<SessionId>),
+    /// A newer incarnation of this process took over while the thread was inside: what it wrote is discarded. Rule 10. Stop.
+    #[error("session {}: {}", ShortId(.0), lost(Poison::Superseded))]
+    Superseded(Box<SessionId>),
     /// The guard does not have this attribute.
     #[error("attribute {0} is not locked by this guard")]
     NotLocked(Box<AttributeName>),
     /// The process is shutting down.
-    #[error("session {0}: the process is shutting down")]
+    #[error("session {}: the process is shutting down", ShortId(.0))]
     ShuttingDown(Box<SessionId>),
 }
 
@@ -65,6 +80,23 @@ impl fmt::Display for First {
     }
 }
 
+/// A session in words: the upper half of its id's [frozen hash](SessionId::frozen_hash), as `#` and eight hexadecimal digits.
+/// Enough to find its lines in the logs of a store and its processes, and no use to who reads them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ShortId<'a>(pub &'a SessionId);
+
+impl fmt::Display for ShortId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:08x}", self.0.frozen_hash() >> 32)
+    }
+}
+
+impl fmt::Debug for ShortId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl From<NameLength> for Error {
     fn from(why: NameLength) -> Self {
         Self::Name(why)
@@ -72,13 +104,55 @@ impl From<NameLength> for Error {
 }
 
 impl Error {
+    /// The session that it is about; `None` when it is about a name, or about several.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::Name(_) | Self::NotLocked(_) | Self::Deadlock { .. } => None,
+            Self::AlreadyLocked(first) => Some(&first.session),
+            Self::Deadline(session)
+            | Self::WouldBlock(session)
+            | Self::Gone(session)
+            | Self::IdTaken(session)
+            | Self::Limit(session, _)
+            | Self::LeaseLost(session)
+            | Self::Revoked(session)
+            | Self::Late(session)
+            | Self::Superseded(session)
+            | Self::ShuttingDown(session) => Some(session),
+        }
+    }
+
+    /// Whether the grant was lost while the thread was inside, so that what it wrote is discarded: [`Error::LeaseLost`],
+    /// [`Error::Revoked`], [`Error::Late`] or [`Error::Superseded`].
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::LeaseLost(_) | Self::Revoked(_) | Self::Late(_) | Self::Superseded(_)
+        )
+    }
+
+    /// A thread that was inside has lost the grant.
+    pub(crate) fn lost(session: &SessionId, why: Poison) -> Self {
+        let session = Box::new(session.clone());
+        match why {
+            Poison::LeaseLost => Self::LeaseLost(session),
+            Poison::Revoked => Self::Revoked(session),
+            Poison::Late => Self::Late(session),
+            Poison::Superseded => Self::Superseded(session),
+        }
+    }
+
     /// What a refusal means to a thread, less those that need to know more than the session.
     pub(crate) fn refused(session: &SessionId, why: Refusal) -> Self {
         let session = || Box::new(session.clone());
         match why {
             Refusal::WouldBlock => Self::WouldBlock(session()),
             Refusal::Cancelled | Refusal::Deadline => Self::Deadline(session()),
-            Refusal::Deadlock { cycle } => Self::Deadlock(cycle.into()),
+            Refusal::Deadlock { cycle } => Self::Deadlock {
+                cycle: cycle.into(),
+            },
             Refusal::Limit(limited) => Self::Limit(session(), limited),
             Refusal::Gone | Refusal::NotHeld => Self::Gone(session()),
             Refusal::AlreadyLocked => Self::AlreadyLocked(Box::new(First {
@@ -102,6 +176,11 @@ fn limit(limited: Limited) -> &'static str {
         Limited::Threads => "threads that wait for one session",
         Limited::Storage => "what the store can make durable: its disk is full",
     }
+}
+
+fn lost(why: Poison) -> String {
+    let why = poison(why);
+    format!("the grant was lost while it was in use ({why}); what was written is discarded")
 }
 
 /// In words.

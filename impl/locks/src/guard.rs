@@ -93,6 +93,16 @@ impl<'s> Guard<'s> {
         }
     }
 
+    /// The attribute's name.
+    #[must_use]
+    pub fn name(&self) -> &AttributeName {
+        match &self.access {
+            Access::Cell(held) => held.name(),
+            Access::Session(own) => &own.name,
+            Access::Left => unreachable!("a guard that was left is gone"),
+        }
+    }
+
     /// The attribute's value, in place; `None` when it does not exist.
     #[inline]
     #[must_use]
@@ -108,7 +118,7 @@ impl<'s> Guard<'s> {
     ///
     /// # Errors
     /// [`Error::Limit`] when the attribute or the session would be too large; the value stays as it was.
-    /// [`Error::Poisoned`] when the grant was lost, if that is known already.
+    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
     pub fn set(&mut self, value: impl Into<Value>) -> Result<(), Error> {
         self.write(Some(value.into()))
     }
@@ -116,7 +126,7 @@ impl<'s> Guard<'s> {
     /// Removes the attribute.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] when the grant was lost, if that is known already.
+    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
     pub fn remove(&mut self) -> Result<(), Error> {
         self.write(None)
     }
@@ -147,7 +157,7 @@ impl<'s> Guard<'s> {
     ///
     /// # Errors
     /// [`Error::Limit`] when the attribute or the session would be too large; the value is then what the session last
-    /// accepted of this guard. [`Error::Poisoned`] when the grant was lost, if that is known already.
+    /// accepted of this guard. One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
     #[inline(always)]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
         let bytes_max = match &self.access {
@@ -176,7 +186,7 @@ impl<'s> Guard<'s> {
         let value = held.written().flatten();
         let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
         match &result {
-            Err(Error::Poisoned(..)) => held.undo(),
+            Err(error) if error.is_lost() => held.undo(),
             Err(_) => held.set(hub.value(entry, thread, name)),
             Ok(()) => {}
         }
@@ -213,7 +223,7 @@ impl<'s> Guard<'s> {
     /// Whether the grant still stands, by the clock, which is looked at.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] when it was lost: whatever this guard writes is discarded.
+    /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
     pub fn check(&self) -> Result<(), Error> {
         let Session { hub, entry } = self.session;
         hub.check(
@@ -251,7 +261,7 @@ impl<'s> Guard<'s> {
     /// Unlocks, and says whether that was in time.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] when the grant was lost: what was written is discarded.
+    /// One that [`is_lost`](Error::is_lost) when the grant was lost: what was written is discarded.
     pub fn unlock(mut self) -> Result<(), Error> {
         self.leave(true)
     }
@@ -369,7 +379,7 @@ impl Commit<'_, '_> {
     /// Blocks this OS thread until the writes are durable; answers the version that has them.
     ///
     /// # Errors
-    /// As the future's: [`Error::Poisoned`] when the grant was lost first; then the writes may or may not be durable.
+    /// As the future's: one that [`is_lost`](Error::is_lost) when the grant was lost first; then the writes may or may not be durable.
     pub fn wait(self) -> Result<Version, Error> {
         let own = std::cell::RefCell::new(self);
         block_on(

@@ -288,7 +288,7 @@ impl Hub {
         let lost = step.lost(entry, thread);
         step.finish();
         match (lost, answer) {
-            (Some(why), _) => Err(Error::Poisoned(Box::new(entry.id.clone()), why)),
+            (Some(why), _) => Err(Error::lost(&entry.id, why)),
             (None, Some(Answer::Refused(why))) => Err(Error::refused(&entry.id, why)),
             (None, _) => Ok(()),
         }
@@ -344,9 +344,7 @@ impl Hub {
         step.notice_lease();
         let lost = step.lost(entry, thread);
         step.finish();
-        lost.map_or(Ok(()), |why| {
-            Err(Error::Poisoned(Box::new(entry.id.clone()), why))
-        })
+        lost.map_or(Ok(()), |why| Err(Error::lost(&entry.id, why)))
     }
 
     /// What `thread`, which is inside, sees in an attribute that is not handed out.
@@ -571,7 +569,7 @@ impl Step<'_> {
             Answer::Committed(version) => Outcome::Committed(version),
             Answer::Destroyed => Outcome::Destroyed,
             Answer::Renamed(to) => Outcome::Renamed(to),
-            Answer::Poisoned(why) => Outcome::Failed(Error::Poisoned(Box::new(id.clone()), why)),
+            Answer::Poisoned(why) => Outcome::Failed(Error::lost(id, why)),
             Answer::Refused(Refusal::AlreadyLocked) => {
                 let names = waiting.locks.as_ref().map(|(names, _)| names);
                 Outcome::Failed(self.already_locked(thread, id, names))
@@ -683,7 +681,7 @@ impl Step<'_> {
         entry.lock().let_out(thread, names, held);
         match lost {
             Some(_) if fault::is_made(Fault::HidesPoison) => Ok(()),
-            Some(why) => Err(Error::Poisoned(Box::new(entry.id.clone()), why)),
+            Some(why) => Err(Error::lost(&entry.id, why)),
             None => result,
         }
     }

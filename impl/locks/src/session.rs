@@ -6,7 +6,7 @@ use crate::request::{Lock, LockSet};
 use crate::snapshot::{Busy, Discard};
 use crate::sync::Arc;
 use std::panic::Location;
-use tenure_protocol::process::Names;
+use tenure_protocol::process::{Input, Names};
 use tenure_protocol::{AttributeName, SessionId};
 
 /// A session, by its id; from [`Locks::session`](crate::Locks::session). Cheap to clone, for threads and tasks to share: going
@@ -50,6 +50,13 @@ impl Session {
     #[track_caller]
     pub fn lock_all(&self) -> LockSet<'_> {
         LockSet::new(self, Ok(Names::All), Location::caller())
+    }
+
+    /// Gives the grant back if no thread is inside. Rule 4.
+    pub fn release(&self) {
+        let mut step = self.hub.step();
+        step.run(Input::Release(self.entry.id.clone()));
+        step.finish();
     }
 
     /// Whether both are handles to the same session of the same manager.

@@ -81,7 +81,7 @@ impl<'s> GuardSet<'s> {
     ///
     /// # Errors
     /// As [`GuardSet::bytes`]; [`Error::Limit`] when the attribute or the session would be too large;
-    /// [`Error::Poisoned`] when the grant was lost, if that is known already. The value stays as it was.
+    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already. The value stays as it was.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl Into<Value>) -> Result<(), Error> {
         let name = self.own(name.as_ref())?;
         self.write(name, Some(value.into()))
@@ -147,7 +147,7 @@ impl<'s> GuardSet<'s> {
     /// Whether the grant still stands, by the clock, which is looked at.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] when it was lost: whatever this guard writes is discarded.
+    /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
     pub fn check(&self) -> Result<(), Error> {
         self.session.hub.check(&self.entry, self.thread, false)
     }
@@ -168,7 +168,7 @@ impl<'s> GuardSet<'s> {
     /// Ends the session: it has no attributes any more, and nobody's late write brings it back. Rule 16. All must be locked.
     ///
     /// # Errors
-    /// [`Error::Gone`] when not all is locked or this process no longer has the session; [`Error::Poisoned`] when the grant
+    /// [`Error::Gone`] when not all is locked or this process no longer has the session; one that [`is_lost`](Error::is_lost) when the grant
     /// was lost first: then the session may or may not have ended.
     pub async fn destroy(mut self) -> Result<(), Error> {
         match self.end(&Call::Destroy).await {
@@ -231,7 +231,7 @@ impl<'s> GuardSet<'s> {
     /// Unlocks, and says whether that was in time.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] when the grant was lost: what was written is discarded.
+    /// One that [`is_lost`](Error::is_lost) when the grant was lost: what was written is discarded.
     pub fn unlock(mut self) -> Result<(), Error> {
         self.leave(true)
     }

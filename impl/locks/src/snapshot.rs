@@ -1,6 +1,6 @@
 //! Who is inside and who waits, for people who look for a long hold; and what was discarded.
 
-use crate::error;
+use crate::error::{self, ShortId};
 use std::fmt;
 use std::panic::Location;
 use tenure_protocol::process::{Names, Poison};
@@ -57,7 +57,8 @@ impl fmt::Display for Discard {
         write!(
             f,
             "session {}: what thread {} wrote is discarded",
-            self.session, self.thread
+            ShortId(&self.session),
+            self.thread
         )?;
         match self.why {
             Discarded::Panic => f.write_str(", it panicked"),

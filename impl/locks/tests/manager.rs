@@ -8,7 +8,6 @@ use support::{Driver, Rig, block_on, session};
 use tenure_locks::{Discarded, Error, Event, task};
 use tenure_protocol::Limits;
 use tenure_protocol::message::Limited;
-use tenure_protocol::process::Poison;
 
 #[test]
 fn a_kept_session_is_used_without_a_message() {
@@ -240,7 +239,7 @@ fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
     guard.set("lost").expect("set");
     assert_eq!(guard.check(), Ok(()));
     rig.pass(20_000);
-    let lost = |result| matches!(result, Err(Error::Poisoned(_, Poison::LeaseLost)));
+    let lost = |result| matches!(result, Err(Error::LeaseLost(_)));
     assert!(lost(guard.check()));
     assert!(lost(guard.commit().wait().map(|_| ())));
     assert_eq!(
@@ -251,7 +250,7 @@ fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
     let mut again = s.lock("a");
     assert!(matches!(
         rig.poll(&mut again),
-        None | Some(Err(Error::Poisoned(..)))
+        None | Some(Err(Error::LeaseLost(_)))
     ));
     drop(again);
     assert!(lost(guard.unlock()));
@@ -389,7 +388,7 @@ fn a_cycle_of_threads_is_refused_with_its_sessions() {
     let mut waits = r.lock("a").beside(one.thread());
     assert!(rig.poll(&mut waits).is_none());
     let refused = rig.poll(&mut s.lock("a").beside(two.thread()));
-    let Some(Err(Error::Deadlock(cycle))) = refused else {
+    let Some(Err(Error::Deadlock { cycle })) = refused else {
         panic!("{refused:?}")
     };
     assert_eq!(cycle.len(), 2);
