@@ -1,0 +1,471 @@
+//! The driver: one OS thread of its own for each process, which connects the locks to the store.
+//!
+//! It has a thread, and on it a runtime, of its own so that nothing the application does can keep it from running: a handler
+//! that blocks its runtime's thread for longer than the lease would otherwise cost the process everything that it holds
+//! (decision 14). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
+//! pass they say when. What it decides is only when to connect, and which kept sessions nobody will miss.
+
+use crate::builder::Builder;
+use crate::cache::Cache;
+use crate::connection::Connection;
+use crate::error::ConnectError;
+use crate::line::{Backoff, Line, Moved};
+use crate::shared::{Identity, Phase, Shared, State, Wishes};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_locks::{Event, Locks, ShortId};
+use tenure_protocol::message::ToProcess;
+use tenure_protocol::{Link, ProcessSettings, ToStore};
+use tenure_wire::{Fault, FaultCode, FrameLimits, FromProcess, FromStore};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+/// How fine the times are that people look at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often it looks for sessions that nobody uses.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How soon it looks when there are too many.
+const SWEEP_SOON: Duration = Duration::from_millis(50);
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    wishes: watch::Receiver<Wishes>,
+    settings: ProcessSettings,
+    limits: FrameLimits,
+    line: Line,
+    backoff: Backoff,
+    cache: Cache,
+    tick_at: Instant,
+    sweep_at: Instant,
+    /// By then a store must have welcomed it; `None` once one has.
+    connect_by: Option<Instant>,
+    connect: Duration,
+    /// It will do no more.
+    is_done: bool,
+}
+
+impl Driver {
+    /// Starts the thread.
+    pub(crate) fn start(identity: Identity, builder: Builder) -> Result<Arc<Shared>, ConnectError> {
+        let Builder { settings, .. } = &builder;
+        let locks = Locks::new(settings.clone(), identity.incarnation);
+        let wishes = watch::Sender::new(Wishes::default());
+        let shared = Arc::new(Shared {
+            identity,
+            locks,
+            shutdown_ms: builder.shutdown_ms,
+            wishes,
+            state: watch::Sender::new(State::default()),
+        });
+        let own = Arc::clone(&shared);
+        let failed = |error: io::Error| ConnectError::Driver {
+            why: error.to_string(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        std::thread::Builder::new()
+            .name("tenure-driver".to_owned())
+            .spawn(move || {
+                let ending = Ending(Arc::clone(&own));
+                runtime.block_on(async { Self::new(own, &builder).run().await });
+                // A look-up of the store's address may still be under way, and nobody wants its answer.
+                runtime.shutdown_background();
+                drop(ending);
+            })
+            .map_err(failed)?;
+        Ok(shared)
+    }
+
+    fn new(shared: Arc<Shared>, builder: &Builder) -> Self {
+        let now = Instant::now();
+        let connect = Duration::from_millis(builder.connect_ms);
+        Self {
+            wishes: shared.wishes.subscribe(),
+            line: Line::open(shared.identity.address.clone(), connect),
+            shared,
+            settings: builder.settings.clone(),
+            limits: FrameLimits::for_machines(&builder.settings.limits),
+            backoff: Backoff::new(builder.backoff_ms),
+            cache: Cache::new(builder.kept_max, builder.idle_ms),
+            tick_at: now,
+            sweep_at: now + SWEEP,
+            connect_by: Some(now + connect),
+            connect,
+            is_done: false,
+        }
+    }
+
+    async fn run(mut self) {
+        while !self.is_done {
+            self.pass_time();
+            self.carry_out_all();
+            self.heed_wishes();
+            self.tell_kept();
+            if self.is_done {
+                break;
+            }
+            let wake = self.wake_at();
+            let locks = self.shared.locks.clone();
+            // In this order, so that a run can be repeated. Neither starves the others: each turn begins with the time, and
+            // carries out every event.
+            tokio::select! {
+                biased;
+                _ = self.wishes.changed() => {}
+                moved = self.line.progress() => self.on_moved(moved),
+                event = locks.event() => self.carry_out(event),
+                () = sleep_until(wake) => {}
+            }
+        }
+        if let Line::Open(connection) = std::mem::replace(&mut self.line, Line::Closed) {
+            connection.finish().await;
+        }
+    }
+
+    /// Does what is due.
+    fn pass_time(&mut self) {
+        let now = Instant::now();
+        let locks = &self.shared.locks;
+        let is_due = locks.next_deadline().is_some_and(|due| due <= locks.now());
+        if is_due || now >= self.tick_at {
+            locks.tick();
+            self.tick_at = now + TICK;
+        }
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP;
+            if locks.lease().is_none() {
+                self.cache.note_lease_lost();
+            }
+            locks.sweep(self.cache.unused_ms());
+            self.carry_out_all();
+            let locks = &self.shared.locks;
+            for session in self.cache.trim(locks.now()) {
+                locks.release(&session);
+            }
+        }
+        if self.connect_by.is_some_and(|by| now >= by) {
+            self.fail(None);
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let locks = &self.shared.locks;
+        let due = locks.next_deadline().map(|due| {
+            let left = due.since(locks.now());
+            Instant::now() + Duration::from_millis(left)
+        });
+        let Wishes { shutdown_by, .. } = *self.wishes.borrow();
+        let late = self.shared.state.borrow().late;
+        let shutdown_by = shutdown_by.filter(|by| late < Some(*by));
+        let times = [due, self.connect_by, shutdown_by.map(Instant::from_std)];
+        let times = times.into_iter().flatten();
+        times.fold(self.tick_at.min(self.sweep_at), Instant::min)
+    }
+
+    /// Everything that the locks want, then the bytes of it.
+    fn carry_out_all(&mut self) {
+        while let Some(event) = self.shared.locks.try_event() {
+            self.carry_out(event);
+        }
+        if let Line::Open(connection) = &mut self.line
+            && let Err(error) = connection.flush()
+        {
+            self.close(&lost(&error));
+        }
+        if self.shared.locks.has_left() {
+            self.is_done = true;
+        }
+    }
+
+    fn carry_out(&mut self, event: Event) {
+        match event {
+            Event::Send { link, message } => self.send(link, message),
+            Event::Disconnect { link } => {
+                // A farewell is still to be written.
+                if self.is_current(link) && !self.shared.locks.has_left() {
+                    self.close("the lease has ended");
+                }
+            }
+            Event::Until(_) => {} // Each turn asks for the next deadline.
+            Event::Idle { session, since } => self.cache.note_idle(session, since),
+            Event::Discarded(discard) => warn!("{discard}"),
+        }
+    }
+
+    fn is_current(&self, link: Link) -> bool {
+        matches!(&self.line, Line::Open(connection) if connection.link == Some(link))
+    }
+
+    fn send(&mut self, link: Link, message: ToStore) {
+        let Line::Open(connection) = &mut self.line else {
+            return;
+        };
+        match (&message, connection.link) {
+            (ToStore::Hello { .. }, None) => connection.link = Some(link),
+            // A second hello on the same connection would make its answers ambiguous.
+            (ToStore::Hello { .. }, Some(_)) => {
+                return self.close("the store accepts connections, but does not answer");
+            }
+            (_, own) if own == Some(link) => {}
+            _ => return, // It was for an earlier connection.
+        }
+        self.cache.note_sent(&message);
+        if let ToStore::Release { session, token, .. } = &message {
+            debug!(session = %ShortId(session), token = %token, "released");
+        }
+        let item = FromProcess::new(&self.shared.identity.name, link, message);
+        if let Err(error) = connection.push(&item) {
+            // The limits that the locks check are smaller, so this is a mistake of ours.
+            error!("a message was not sent: {error}");
+            self.note_error(&format!("a message was not sent: {error}"));
+        }
+    }
+
+    fn on_moved(&mut self, moved: Moved) {
+        match moved {
+            Moved::Time => {
+                self.line = Line::open(self.shared.identity.address.clone(), self.connect);
+            }
+            Moved::Opened(Ok(stream)) => {
+                let connection = Connection::new(stream, self.limits.clone());
+                self.line = Line::Open(Box::new(connection));
+                self.shared.locks.connected();
+            }
+            Moved::Opened(Err(error)) => {
+                if error.kind() == io::ErrorKind::InvalidInput && self.connect_by.is_some() {
+                    let address = self.shared.identity.address.clone();
+                    let why = error.to_string();
+                    return self.fail(Some(ConnectError::Address { address, why }));
+                }
+                self.close(&error.to_string());
+            }
+            Moved::Bytes(Ok(())) => self.take_messages(),
+            Moved::Bytes(Err(error)) => {
+                self.take_messages();
+                self.close(&lost(&error));
+            }
+        }
+    }
+
+    fn take_messages(&mut self) {
+        while let Line::Open(connection) = &mut self.line {
+            match (connection.next(), connection.link) {
+                (Ok(None), _) => return,
+                (Ok(Some(FromStore::Message(message))), Some(link)) => {
+                    self.on_message(link, message);
+                }
+                (Ok(Some(FromStore::Fault(fault))), _) => self.on_fault(&fault),
+                (Ok(Some(_)), None) => self.close("the store spoke before the hello"),
+                (Err(error), _) => {
+                    let fault = FromProcess::Fault(Fault::from(&error));
+                    // As far as it goes: what the store gets to know of its mistake changes nothing here.
+                    let _ = connection.push(&fault).map(|()| connection.flush());
+                    self.close(&format!("the store sent what is no frame: {error}"));
+                }
+            }
+        }
+    }
+
+    fn on_message(&mut self, link: Link, message: ToProcess) {
+        self.cache.note_received(&message);
+        let lease_ms = match &message {
+            ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
+            ToProcess::Granted { session, token, .. } => {
+                debug!(session = %ShortId(session), token = %token, "granted");
+                if self.cache.is_over() {
+                    self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
+                }
+                None
+            }
+            ToProcess::Recall { hold, notice } => {
+                let session = ShortId(&hold.session);
+                debug!(%session, reason = ?notice.reason, deadline_ms = notice.deadline_ms, "recalled");
+                None
+            }
+            ToProcess::Revoked { session, why, .. } => {
+                warn!(session = %ShortId(session), ?why, "revoked");
+                None
+            }
+            ToProcess::LeaseEnded => {
+                self.note_error("the store has ended the lease");
+                None
+            }
+            ToProcess::Full => {
+                self.note_error("the store knows as many processes as it may");
+                None
+            }
+            ToProcess::Superseded => {
+                let (address, name) = (self.address(), self.shared.identity.name.to_string());
+                self.shared.locks.message(link, message);
+                return self.fail(Some(ConnectError::Superseded { address, name }));
+            }
+            _ => None,
+        };
+        self.shared.locks.message(link, message);
+        if let Some(lease_ms) = lease_ms {
+            self.on_welcome(lease_ms);
+        }
+    }
+
+    fn on_welcome(&mut self, lease_ms: u64) {
+        let ProcessSettings {
+            keep_alive_ms,
+            margin_ms,
+            ..
+        } = self.settings;
+        if lease_ms <= keep_alive_ms.saturating_add(margin_ms) {
+            let failure = ConnectError::LeaseTooShort {
+                address: self.address(),
+                lease_ms,
+                keep_alive_ms,
+                margin_ms,
+            };
+            if self.connect_by.is_some() {
+                return self.fail(Some(failure));
+            }
+            error!("{failure}");
+            self.note_error(&failure.to_string());
+        }
+        let locks = &self.shared.locks;
+        if locks.lease().is_none() {
+            return; // The answer took longer than the lease; the locks have asked to disconnect.
+        }
+        self.connect_by = None;
+        let Identity { address, name, .. } = &self.shared.identity;
+        info!(%address, process = %name, lease_ms, "connected");
+        self.shared.state.send_modify(|state| {
+            state.phase = Phase::Connected;
+            state.connections += 1;
+        });
+    }
+
+    fn on_fault(&mut self, fault: &Fault) {
+        let why = fault.to_string();
+        let is_final = matches!(fault.code, FaultCode::Version | FaultCode::Forbidden);
+        if is_final && self.connect_by.is_some() {
+            let address = self.address();
+            return self.fail(Some(ConnectError::Refused { address, why }));
+        }
+        self.close(&format!("the store closes the connection: {why}"));
+    }
+
+    fn address(&self) -> String {
+        self.shared.identity.address.clone()
+    }
+
+    /// The connection has ended, or did not come about.
+    fn close(&mut self, why: &str) {
+        let lived = match &self.line {
+            Line::Open(connection) => connection.opened.elapsed(),
+            _ => Duration::ZERO,
+        };
+        let pause = self.backoff.next(lived);
+        self.line = Line::Waiting(Instant::now() + pause);
+        self.shared.locks.disconnected();
+        let Identity { address, name, .. } = &self.shared.identity;
+        let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        warn!(%address, process = %name, again_ms, "no connection: {why}");
+        self.note_error(why);
+        self.shared
+            .state
+            .send_modify(|state| state.phase = Phase::Connecting);
+    }
+
+    fn note_error(&self, why: &str) {
+        let why = Some(Arc::from(why));
+        self.shared
+            .state
+            .send_modify(|state| state.last_error = why);
+    }
+
+    /// Gives up: nobody was ever let in, or nobody will be again.
+    fn fail(&mut self, failure: Option<ConnectError>) {
+        let state = self.shared.state.borrow().clone();
+        let failure = failure.unwrap_or_else(|| ConnectError::Unreachable {
+            address: self.address(),
+            waited: self.connect,
+            why: state
+                .last_error
+                .map_or_else(|| "no answer".to_owned(), |why| why.to_string()),
+        });
+        if self.connect_by.is_none() {
+            error!("{failure}");
+        }
+        self.note_error(&failure.to_string());
+        let is_superseded = matches!(failure, ConnectError::Superseded { .. });
+        self.shared.state.send_modify(|state| {
+            if is_superseded {
+                state.phase = Phase::Superseded;
+            }
+            state.failure = Some(failure);
+        });
+        self.connect_by = None;
+        self.shared.locks.shutdown();
+        self.is_done = true;
+    }
+
+    /// What the handles want.
+    fn heed_wishes(&mut self) {
+        let Wishes {
+            shutdown_by,
+            is_dropped,
+        } = *self.wishes.borrow_and_update();
+        let Some(by) = shutdown_by else {
+            return;
+        };
+        let is_late = std::time::Instant::now() >= by;
+        // Without a lease there is nothing to give back, and nobody to say goodbye to.
+        let is_free = self.shared.locks.lease().is_none() && self.cache.len() == 0;
+        if is_late && is_dropped || is_free && !matches!(self.line, Line::Open(_)) {
+            if !is_free {
+                let kept = self.cache.len();
+                warn!(
+                    "stopped before everything was given back: {kept} sessions until the lease ends"
+                );
+            }
+            self.is_done = true;
+        } else if is_late {
+            self.shared.state.send_if_modified(|state| {
+                let is_news = state.late < Some(by);
+                state.late = Some(by);
+                is_news
+            });
+        }
+    }
+
+    fn tell_kept(&self) {
+        let kept = self.cache.len();
+        // Nobody waits for this number alone.
+        self.shared.state.send_if_modified(|state| {
+            state.kept = kept;
+            false
+        });
+    }
+}
+
+/// Tells the handles that the thread ends, also when it panics.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Nobody may wait for what will never come.
+        self.0.locks.disconnected();
+        self.0.locks.shutdown();
+        self.0.state.send_modify(|state| {
+            if state.phase != Phase::Superseded {
+                state.phase = Phase::Stopped;
+            }
+            state.has_ended = true;
+        });
+    }
+}
+
+fn lost(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the store closed the connection".to_owned(),
+        _ => format!("the connection was lost: {error}"),
+    }
+}

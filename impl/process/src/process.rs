@@ -1,0 +1,231 @@
+//! The handles: a process, and its sessions.
+
+use crate::builder::Builder;
+use crate::error::{ConnectError, ShutdownError};
+use crate::shared::{Phase, Shared, State, block_on};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tenure_locks::{Busy, Error};
+use tenure_protocol::SessionId;
+
+/// This application as the store knows it: one process with its lease, and the sessions that it keeps. Clones are the same.
+///
+/// Dropping the last handle, sessions included, releases everything in the background, as [`Process::shutdown`] does.
+#[derive(Clone, Debug)]
+pub struct Process {
+    handle: Arc<Handle>,
+}
+
+/// What all handles hold, so that the last one is noticed.
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let limit = Duration::from_millis(self.0.shutdown_ms);
+        self.0.locks.shutdown();
+        self.0.wishes.send_modify(|wishes| {
+            let by = || Instant::now() + limit;
+            wishes.shutdown_by = Some(wishes.shutdown_by.unwrap_or_else(by));
+            wishes.is_dropped = true;
+        });
+    }
+}
+
+impl Process {
+    /// Connects to the store at `address` (`host:port`) with everything else as usual, and waits until it has welcomed this
+    /// process. Needs no runtime of any kind.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect().await
+    }
+
+    /// As [`Process::connect`]; blocks this OS thread.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect_blocking(address: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(address).connect_blocking()
+    }
+
+    /// For a name, times and limits of one's own.
+    pub fn builder(address: impl Into<String>) -> Builder {
+        Builder::new(address.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Arc::new(Handle(shared)),
+        }
+    }
+
+    pub(crate) async fn welcomed(&self) -> Result<(), ConnectError> {
+        let is_decided =
+            |state: &State| state.connections > 0 || state.failure.is_some() || state.has_ended;
+        let state = self.shared().when(is_decided).await;
+        match state.failure {
+            Some(failure) => Err(failure),
+            None if state.connections == 0 => Err(ConnectError::Driver {
+                why: "it ended early; its panic says why".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A session, by its id of 1..=128 bytes, whether or not there is one: it begins with the first write. Sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Name`] when the id is empty or longer.
+    pub fn session(&self, id: impl AsRef<[u8]>) -> Result<Session, Error> {
+        let id = SessionId::new(id.as_ref().to_vec())?;
+        Ok(Session {
+            locks: self.shared().locks.session(&id),
+            process: self.clone(),
+        })
+    }
+
+    /// Gives a session back to the store if no thread is inside; what was written to it goes along. Sends one message.
+    ///
+    /// # Errors
+    /// [`Error::Name`] when the id is empty or too long.
+    pub fn release(&self, id: impl AsRef<[u8]>) -> Result<(), Error> {
+        let id = SessionId::new(id.as_ref().to_vec())?;
+        self.shared().locks.release(&id);
+        Ok(())
+    }
+
+    /// The sessions that threads use or wait for, with the lines of the program where they were locked. Looks at all that are
+    /// known.
+    #[must_use]
+    pub fn busy(&self) -> Vec<Busy> {
+        self.shared().locks.busy()
+    }
+
+    /// How it is, now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::new(self.shared(), &self.shared().state.borrow().clone())
+    }
+
+    /// Waits until it is as `is_wanted`: looked at whenever it gains or loses its connection, stops, or meets an error.
+    pub async fn when(&self, mut is_wanted: impl FnMut(&Status) -> bool) -> Status {
+        let shared = self.shared();
+        let is_wanted = |state: &State| is_wanted(&Status::new(shared, state));
+        let state = shared.when(is_wanted).await;
+        Status::new(shared, &state)
+    }
+
+    /// Stops: lets no thread in any more, gives each session back when the threads inside have left, says goodbye. Whoever
+    /// waits for a lock gets [`Error::ShuttingDown`]. Waits as long as [`Builder::shutdown_ms`] says.
+    ///
+    /// # Errors
+    /// [`ShutdownError`] when not all was given back in time: threads are inside, or the store does not answer.
+    pub async fn shutdown(&self) -> Result<(), ShutdownError> {
+        self.shutdown_within(Duration::from_millis(self.shared().shutdown_ms))
+            .await
+    }
+
+    /// As [`Process::shutdown`], with a limit of its own.
+    ///
+    /// # Errors
+    /// As [`Process::shutdown`].
+    pub async fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
+        let shared = self.shared();
+        let by = Instant::now() + limit.min(Duration::from_secs(1 << 30));
+        shared.shutdown(by);
+        let is_over = |state: &State| state.has_ended || state.late >= Some(by);
+        let state = shared.when(is_over).await;
+        if state.has_ended {
+            return Ok(());
+        }
+        Err(ShutdownError {
+            waited: limit,
+            busy: shared.locks.busy(),
+            kept: state.kept,
+            last_error: match state.phase {
+                Phase::Connected => None,
+                _ => state.last_error.map(|why| why.to_string()),
+            },
+        })
+    }
+
+    /// As [`Process::shutdown`]; blocks this OS thread.
+    ///
+    /// # Errors
+    /// As [`Process::shutdown`].
+    pub fn shutdown_blocking(&self) -> Result<(), ShutdownError> {
+        block_on(self.shutdown())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.0
+    }
+}
+
+/// How a process is, from [`Process::status`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What it is about.
+    pub phase: Phase,
+    /// Its name.
+    pub name: String,
+    /// Which start of the name it is.
+    pub incarnation: u64,
+    /// The address of its store.
+    pub address: String,
+    /// How much longer it may use what it holds if nothing is heard from the store; `None` without a lease.
+    pub lease_left: Option<Duration>,
+    /// How many sessions it holds, in use or kept.
+    pub kept: usize,
+    /// How often a store has welcomed it.
+    pub connections: u64,
+    /// What went wrong last with the connection, in words, even if all is well again.
+    pub last_error: Option<String>,
+}
+
+impl Status {
+    fn new(shared: &Shared, state: &State) -> Self {
+        let locks = &shared.locks;
+        let lease = locks.lease().map(|end| end.since(locks.now()));
+        let lease = lease.filter(|left| *left > 0);
+        Self {
+            phase: state.phase,
+            name: shared.identity.name.to_string(),
+            incarnation: shared.identity.incarnation.0,
+            address: shared.identity.address.clone(),
+            lease_left: lease.map(Duration::from_millis),
+            kept: lease.map_or(0, |_| state.kept),
+            connections: state.connections,
+            last_error: state.last_error.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// A session of a [`Process`], for threads and tasks to share: it has the methods of [`tenure_locks::Session`], of which
+/// `lock`, `lock_many` and `lock_all` are the ones to know. It keeps the process from stopping. Cheap to clone; going through it
+/// skips the look-up of its id.
+#[derive(Clone, Debug)]
+pub struct Session {
+    locks: tenure_locks::Session,
+    process: Process,
+}
+
+impl Session {
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Deref for Session {
+    type Target = tenure_locks::Session;
+
+    fn deref(&self) -> &tenure_locks::Session {
+        &self.locks
+    }
+}

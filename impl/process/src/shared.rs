@@ -1,0 +1,108 @@
+//! What the handles of a process and its driver share.
+
+use crate::error::ConnectError;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+use tenure_locks::Locks;
+use tenure_protocol::{Incarnation, ProcessId};
+use tokio::sync::watch;
+
+/// Who the process is, and where its store.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: ProcessId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) address: String,
+}
+
+/// What the handles of a process and its driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) locks: Locks,
+    pub(crate) shutdown_ms: u64,
+    /// What the handles want of the driver.
+    pub(crate) wishes: watch::Sender<Wishes>,
+    /// What the driver tells.
+    pub(crate) state: watch::Sender<State>,
+}
+
+/// What the handles want of the driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    /// Stop, and wait until then at most.
+    pub(crate) shutdown_by: Option<Instant>,
+    /// There is no handle any more.
+    pub(crate) is_dropped: bool,
+}
+
+/// What the driver tells.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    /// How many grants the process has, as far as its messages tell.
+    pub(crate) kept: usize,
+    /// How often a store has welcomed it.
+    pub(crate) connections: u64,
+    pub(crate) last_error: Option<Arc<str>>,
+    /// Why the first connection failed for good.
+    pub(crate) failure: Option<ConnectError>,
+    /// Everything was not given back by then.
+    pub(crate) late: Option<Instant>,
+    /// The driver's thread has done all that it will do.
+    pub(crate) has_ended: bool,
+}
+
+/// What a process is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It has no connection, or no answer on it yet, and tries. What it holds it goes on using until its lease ends.
+    #[default]
+    Connecting,
+    /// A store has welcomed it.
+    Connected,
+    /// It has stopped: it said goodbye, or gave up.
+    Stopped,
+    /// A newer incarnation of it took over. Start again with a higher one, if this is the one that should live.
+    Superseded,
+}
+
+impl Shared {
+    /// Stops by `by`.
+    pub(crate) fn shutdown(&self, by: Instant) {
+        self.locks.shutdown();
+        self.wishes
+            .send_modify(|wishes| wishes.shutdown_by = Some(by));
+    }
+
+    /// Waits until the driver tells what `is_wanted`.
+    pub(crate) async fn when(&self, is_wanted: impl FnMut(&State) -> bool) -> State {
+        let mut state = self.state.subscribe();
+        let seen = state.wait_for(is_wanted).await.map(|state| state.clone());
+        // The sender stands in `self`.
+        seen.unwrap_or_else(|_| self.state.borrow().clone())
+    }
+}
+
+/// Runs a future that needs no runtime on this OS thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
