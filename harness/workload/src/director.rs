@@ -1,0 +1,386 @@
+//! Starts a store and processes as OS processes, kills them, and has the end judged.
+//!
+//! Nothing is timed: after each kill the workers have to acknowledge more, from the store that runs then, before the next.
+//! If they do not within [`PATIENCE`], somebody is stuck.
+
+use crate::judge::{Numbers, Verdict, judge};
+use crate::random::Random;
+use crate::worker::{Done, Orders, number};
+use crate::{journal, worker};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use tenure_engine::{Embedded, Engine, Settings};
+
+/// How long nothing may be acknowledged: longer than a lease and a recall's deadline.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is to happen.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The program and the arguments that start a store, to which `--listen`, `--admin` and `--data` are added.
+    pub store: Vec<OsString>,
+    /// The program and the arguments that start a worker, to which its [`Orders`] are added, as JSON.
+    pub worker: Vec<OsString>,
+    /// How many worker processes.
+    pub processes: u64,
+    /// OS threads in each.
+    pub threads: u64,
+    /// Tasks in each.
+    pub tasks: u64,
+    /// Sessions that they share.
+    pub sessions: u64,
+    /// How often the store is killed.
+    pub store_kills: u64,
+    /// How often a worker is killed.
+    pub process_kills: u64,
+    /// Increments that are to be acknowledged between two kills, and after the last.
+    pub between: u64,
+    /// What decides who is killed.
+    pub seed: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the journals say.
+    pub verdict: Verdict,
+    /// How often the store was killed and started again.
+    pub store_kills: u64,
+    /// How often a worker was.
+    pub process_kills: u64,
+    /// Grants that stood when all had said goodbye, and so were leaked.
+    pub leaked: u64,
+    /// What is on the disk differs from what the store last said.
+    pub differs_on_disk: bool,
+}
+
+impl Outcome {
+    /// Whether all is well.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.verdict.findings.is_empty() && self.leaked == 0 && !self.differs_on_disk
+    }
+}
+
+/// A worker that runs.
+struct Running {
+    child: Child,
+    /// Closing it tells the worker to end.
+    input: Option<ChildStdin>,
+    orders: Orders,
+}
+
+/// Everything that runs.
+struct Director<'s> {
+    scenario: &'s Scenario,
+    folder: PathBuf,
+    address: SocketAddr,
+    store: Child,
+    workers: Vec<Running>,
+    said: Receiver<()>,
+    say: Sender<()>,
+}
+
+impl Drop for Director<'_> {
+    fn drop(&mut self) {
+        // On the way out of a failure; all have ended otherwise.
+        for child in self
+            .workers
+            .iter_mut()
+            .map(|worker| &mut worker.child)
+            .chain([&mut self.store])
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Plays a scenario in a folder, which is empty. `step` hears of every kill: how many there were, of how many.
+///
+/// # Errors
+/// When something could not be started, nothing was acknowledged for too long, or a process ended as it should not.
+pub fn play(scenario: &Scenario, folder: &Path, mut step: impl FnMut(u64, u64)) -> Result<Outcome> {
+    let (say, said) = channel();
+    // Free now, and the store's own from then on.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let store = start_store(scenario, folder, address)?;
+    let mut director = Director {
+        scenario,
+        folder: folder.to_owned(),
+        address,
+        store,
+        workers: Vec::new(),
+        said,
+        say,
+    };
+    for at in 0..scenario.processes {
+        let worker = director.start_worker(at, 1)?;
+        director.workers.push(worker);
+    }
+    director.await_progress()?;
+    let mut random = Random::new(scenario.seed);
+    let (mut stores, mut processes) = (scenario.store_kills, scenario.process_kills);
+    let kills = stores + processes;
+    while stores + processes > 0 {
+        if random.below(stores + processes) < stores {
+            stores -= 1;
+            director.kill_store()?;
+        } else {
+            processes -= 1;
+            director.kill_worker(random.below(scenario.processes))?;
+        }
+        director.await_progress()?;
+        step(kills - stores - processes, kills);
+    }
+    director.end()
+}
+
+fn start_store(scenario: &Scenario, folder: &Path, address: SocketAddr) -> Result<Child> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("store.log"))?;
+    let mut command = command(&scenario.store)?;
+    command
+        .args([
+            "--listen",
+            &address.to_string(),
+            "--admin",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(folder.join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command.spawn().context("cannot start the store")
+}
+
+fn command(words: &[OsString]) -> Result<Command> {
+    let (program, arguments) = words.split_first().context("a command has a program")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
+
+impl Director<'_> {
+    fn journal(&self, at: u64) -> PathBuf {
+        self.folder.join(format!("worker-{at}.journal"))
+    }
+
+    fn start_worker(&self, at: u64, incarnation: u64) -> Result<Running> {
+        let scenario = self.scenario;
+        let orders = Orders {
+            address: self.address.to_string(),
+            name: format!("worker-{at}"),
+            incarnation,
+            sessions: scenario.sessions,
+            threads: scenario.threads,
+            tasks: scenario.tasks,
+            journal: self.journal(at),
+            seed: scenario.seed ^ at << 48,
+        };
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("workers.log"))?;
+        let mut command = command(&scenario.worker)?;
+        command
+            .arg(serde_json::to_string(&orders)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let mut child = command.spawn().context("cannot start a worker")?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().context("a worker says how far it is")?;
+        let say = self.say.clone();
+        std::thread::spawn(move || {
+            for _ in BufReader::new(output).lines().map_while(Result::ok) {
+                if say.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Running {
+            child,
+            input,
+            orders,
+        })
+    }
+
+    /// Waits until as much was acknowledged as the scenario asks for, from now on.
+    fn await_progress(&mut self) -> Result<()> {
+        // What was said before the last kill.
+        while self.said.try_recv().is_ok() {}
+        let lines = self.scenario.between.div_ceil(worker::SAYS_EVERY);
+        let until = Instant::now() + PATIENCE;
+        for _ in 0..lines {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.said.recv_timeout(left).is_err() {
+                self.check_alive()?;
+                bail!(
+                    "stuck: nobody got anything acknowledged for {} s; see {}",
+                    PATIENCE.as_secs(),
+                    self.folder.display()
+                );
+            }
+        }
+        self.check_alive()
+    }
+
+    /// Nobody has ended who was not told to.
+    fn check_alive(&mut self) -> Result<()> {
+        let folder = self.folder.display();
+        if let Some(status) = self.store.try_wait()? {
+            bail!("the store has ended ({status}); see {folder}");
+        }
+        for worker in &mut self.workers {
+            if let Some(status) = worker.child.try_wait()? {
+                bail!("{} has ended ({status}); see {folder}", worker.orders.name);
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_store(&mut self) -> Result<()> {
+        self.store.kill()?;
+        self.store.wait()?;
+        self.store = start_store(self.scenario, &self.folder, self.address)?;
+        Ok(())
+    }
+
+    fn kill_worker(&mut self, at: u64) -> Result<()> {
+        let index = usize::try_from(at)?;
+        let worker = &mut self.workers[index];
+        worker.child.kill()?;
+        worker.child.wait()?;
+        let incarnation = worker.orders.incarnation + 1;
+        self.workers[index] = self.start_worker(at, incarnation)?;
+        Ok(())
+    }
+
+    /// Lets the workers end, reads the sessions, stops the store, and compares.
+    fn end(mut self) -> Result<Outcome> {
+        for worker in &mut self.workers {
+            worker.input.take();
+        }
+        for worker in &mut self.workers {
+            let status = wait(&mut worker.child, "a worker")?;
+            ensure!(
+                status.success(),
+                "{} did not end well ({status}); see {}",
+                worker.orders.name,
+                self.folder.display()
+            );
+        }
+        let sessions = self.read()?;
+        let pid = rustix::process::Pid::from_child(&self.store);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = wait(&mut self.store, "the store")?;
+        ensure!(status.success(), "the store did not stop well ({status})");
+        let (on_disk, leaked) = read_disk(&self.folder.join("data"))?;
+        let journals = (0..self.scenario.processes).map(|at| journal::read(&self.journal(at)));
+        let journals = journals.collect::<Result<Vec<_>>>()?;
+        Ok(Outcome {
+            verdict: judge(journals.iter().map(|lines| &lines[..]), &sessions),
+            store_kills: self.scenario.store_kills,
+            process_kills: self.scenario.process_kills,
+            leaked,
+            differs_on_disk: on_disk != sessions,
+        })
+    }
+
+    /// What a process sees that comes last.
+    fn read(&self) -> Result<BTreeMap<String, Numbers>> {
+        let process = tenure::Process::builder(self.address.to_string())
+            .name("judge")
+            .connect_blocking()?;
+        let mut sessions = BTreeMap::new();
+        for at in 0..self.scenario.sessions {
+            let id = format!("shared-{at:04}");
+            let session = process.session(&id)?;
+            let guard = session.lock_all().within(PATIENCE).wait()?;
+            let numbers = numbers(
+                guard
+                    .attributes()
+                    .map(|(name, value)| (name.as_bytes(), value)),
+            );
+            guard.unlock()?;
+            if !numbers.is_empty() {
+                sessions.insert(id, numbers);
+            }
+        }
+        process.shutdown_blocking()?;
+        Ok(sessions)
+    }
+}
+
+fn numbers<'a>(attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Numbers {
+    let names = attributes.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value));
+    let counts = names.filter(|(name, _)| name != "last");
+    counts
+        .map(|(name, value)| (name, number(Some(value))))
+        .collect()
+}
+
+/// What is on the disk when the store has stopped, and how many grants stand there.
+fn read_disk(folder: &Path) -> Result<(BTreeMap<String, Numbers>, u64)> {
+    let mut engine = Embedded::open(folder, Settings::default())?;
+    let mut sessions = BTreeMap::new();
+    let (mut last, mut leaked) = (None, 0);
+    loop {
+        let page = engine.page(last.as_ref(), 1_000)?;
+        let Some((id, _)) = page.last() else {
+            return Ok((sessions, leaked));
+        };
+        last = Some(id.clone());
+        for (id, record) in page {
+            leaked += u64::from(record.head.holder.is_some());
+            let values = record.attributes().iter();
+            let values =
+                values.filter_map(|own| Some((own.name.as_bytes(), &own.value.as_ref()?[..])));
+            let numbers = numbers(values);
+            if !numbers.is_empty() {
+                sessions.insert(id.to_string(), numbers);
+            }
+        }
+    }
+}
+
+/// Waits for a process to end, which it was told to.
+fn wait(child: &mut Child, who: &str) -> Result<ExitStatus> {
+    let (tell, told) = channel();
+    let pid = rustix::process::Pid::from_child(child);
+    let watch = std::thread::spawn(move || {
+        if told.recv_timeout(PATIENCE).is_err() {
+            // Whoever waits for it below goes on then, and finds that it was killed.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let status = child
+        .wait()
+        .with_context(|| format!("{who} cannot be waited for"))?;
+    let _ = tell.send(());
+    watch.join().map_err(|_| anyhow!("the watch panicked"))?;
+    Ok(status)
+}
+
+/// Runs a worker with the orders that a director gave it, and says what it did as JSON on its last line.
+///
+/// # Errors
+/// As [`worker::run`], and when the orders cannot be read.
+pub fn obey(orders: &str) -> Result<Done> {
+    let orders = serde_json::from_str(orders).context("these are no orders of a director")?;
+    let done = worker::run(orders)?;
+    writeln!(std::io::stdout(), "{}", serde_json::to_string(&done)?)?;
+    Ok(done)
+}
