@@ -119,18 +119,23 @@ impl Index {
     }
 
     fn put(&mut self, session: SessionId, head: Box<[u8]>, is_head_only: bool, place: Place) {
-        let Some(mut entry) = self.take(&session) else {
+        // In place: this is what a store does all the time.
+        let Some(entry) = self.sessions.get_mut(&session) else {
             // While the log is read this may be a delta whose first entry has gone with its segment. Then the session
             // is written whole, removed or overwritten further on, or that segment would still be here.
             self.root(&session, place.segment);
             self.insert(session, Entry::new(head, place));
             return;
         };
+        self.live_bytes -= entry.bytes();
         entry.head = head;
         if !is_head_only {
             entry.chain.push(place);
         }
-        self.insert(session, entry);
+        self.live_bytes += entry.bytes();
+        if !is_head_only && is_long(entry, self.deltas_max) {
+            self.long.insert(session);
+        }
     }
 
     fn rename(&mut self, from: &SessionId, to: SessionId, head: Box<[u8]>) {
@@ -141,11 +146,6 @@ impl Index {
         self.take(&to);
         self.root(&to, entry.chain[0].segment);
         self.insert(to, entry);
-    }
-
-    fn is_long(&self, entry: &Entry) -> bool {
-        let first = u64::from(entry.chain[0].bytes).max(4096);
-        entry.chain.len() > self.deltas_max + 1 || entry.bytes() > first * 3
     }
 
     fn root(&mut self, session: &SessionId, segment: u32) {
@@ -164,7 +164,7 @@ impl Index {
 
     fn insert(&mut self, session: SessionId, entry: Entry) {
         self.live_bytes += entry.bytes();
-        if self.is_long(&entry) {
+        if is_long(&entry, self.deltas_max) {
             self.long.insert(session.clone());
         }
         self.sessions.insert(session, entry);
@@ -184,4 +184,9 @@ impl Index {
         }
         rooted.iter().rev().filter(move |session| needs(session))
     }
+}
+
+fn is_long(entry: &Entry, deltas_max: usize) -> bool {
+    let first = u64::from(entry.chain[0].bytes).max(4096);
+    entry.chain.len() > deltas_max + 1 || entry.bytes() > first * 3
 }
