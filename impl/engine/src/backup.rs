@@ -117,27 +117,21 @@ fn good(segment: &Segment) -> Result<Vec<u8>, EngineError> {
     const TRIES: usize = 10;
     let mut tries = 0;
     loop {
-        let mut content = content(segment, segment.named.bytes()?)?;
-        match walk(
-            &content,
-            segment.header.salt,
-            true,
-            |_| Ok(()),
-            bad(segment),
-        ) {
-            Ok(extent) => {
-                content.truncate(extent.end);
-                return Ok(content);
-            }
-            // Read while it was written, perhaps: an old beginning and a new end. Then the next reading is better.
-            Err(error) => {
-                tries += 1;
-                if tries == TRIES {
-                    return Err(error);
-                }
-            }
+        let good = try_good(segment);
+        tries += 1;
+        // Read while it was written, perhaps: an old beginning and a new end. Then the next reading is better.
+        if good.is_ok() || tries == TRIES {
+            return good;
         }
     }
+}
+
+fn try_good(segment: &Segment) -> Result<Vec<u8>, EngineError> {
+    let mut content = content(segment, segment.named.bytes()?)?;
+    let salt = segment.header.salt;
+    let extent = walk(&content, salt, true, |_| Ok(()), bad(segment))?;
+    content.truncate(extent.end);
+    Ok(content)
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), EngineError> {

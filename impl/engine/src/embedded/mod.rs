@@ -64,6 +64,8 @@ pub struct Embedded {
     segments: BTreeMap<u32, Segment>,
     /// Of the last segment.
     extent: Extent,
+    /// How long the last segment's file is, in bytes: longer than what is in it, see [`AHEAD_BYTES`].
+    file_bytes: u64,
     /// The length of all segments, in bytes.
     log_bytes: u64,
     state: State,
@@ -75,6 +77,11 @@ pub struct Embedded {
     /// Why the log is no longer kept short.
     damage: Option<String>,
 }
+
+/// By how much a file grows at a time, in bytes. Only its length, which costs no room; but a commit that leaves the length
+/// as it is waits for the data alone, and not for the file system's journal as well. What is behind the last batch reads as
+/// zeros, as a torn batch may.
+const AHEAD_BYTES: u64 = if cfg!(test) { 150 } else { 1 << 20 };
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -128,6 +135,7 @@ impl Embedded {
             index: recovered.index,
             segments: recovered.segments,
             extent: recovered.extent,
+            file_bytes: 0,
             log_bytes: recovered.log_bytes,
             state: State::Unclaimed,
             is_tail_doubtful: true,
@@ -250,8 +258,12 @@ impl Embedded {
             });
         };
         if let Some(mut last) = self.segments.last_entry() {
-            last.get_mut().bytes = self.extent.end as u64;
+            let last = last.get_mut();
+            last.bytes = self.extent.end as u64;
+            // Only for the eye: the new segment says how long this one is.
+            let _ = last.named.file.set_len(last.bytes);
         }
+        self.file_bytes = HEADER_BYTES as u64;
         self.index.oldest = header.oldest;
         self.segments.insert(number, segment);
         self.extent = Extent {
@@ -335,6 +347,7 @@ impl Embedded {
             draft.entry(|bytes| entry::write_update(bytes, update));
         }
         self.check_length(draft.len() - upkeep_bytes)?;
+        self.grow(draft.len());
         self.append(draft)?;
         self.folder.check(epoch)?;
 
@@ -369,8 +382,16 @@ impl Embedded {
         Ok(())
     }
 
+    /// Makes the last segment's file long enough for a batch, and more. When it cannot be, the batch makes it longer.
+    fn grow(&mut self, batch_bytes: usize) {
+        let end = (self.extent.end + batch_bytes) as u64;
+        if end > self.file_bytes && self.last().named.file.set_len(end + AHEAD_BYTES).is_ok() {
+            self.file_bytes = end + AHEAD_BYTES;
+        }
+    }
+
     /// Writes a batch behind the last one, as durably as the level says.
-    fn append(&self, draft: &mut Draft) -> Result<(), EngineError> {
+    fn append(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
         let Segment { named, header, .. } = self.last();
         let Extent { end, synced } = self.extent;
         draft.seal(header.salt, u32_of(end), u32_of(synced));
@@ -378,10 +399,11 @@ impl Embedded {
         if matches!(written, Err(EngineError::Full { .. })) {
             // Gives the room back. Should this fail, the next batch is written over what is left.
             let _ = named.file.set_len(end as u64);
+            self.file_bytes = end as u64;
         }
         written?;
         match self.settings.level {
-            Level::Durable => named.sync(),
+            Level::Durable => self.last().named.sync(),
             Level::Buffered => Ok(()),
         }
     }

@@ -45,7 +45,11 @@ fn the_log_stays_short() {
         .iter()
         .map(|path| fs::metadata(path).expect("a file").len())
         .sum();
-    assert_eq!(usage.log_bytes, bytes);
+    // The last one is longer than what is in it.
+    assert!(
+        (usage.log_bytes..=usage.log_bytes + 300).contains(&bytes),
+        "{bytes} {usage:?}"
+    );
     drop(engine);
     let mut engine = open(scratch.path(), tight());
     assert_agrees(&mut engine, &records);
@@ -130,7 +134,7 @@ fn a_record_that_cannot_be_read_stops_upkeep_and_nothing_else() {
     engine.commit(&[put_bytes(1, 7, 500)]).expect("commits");
     let path = segments(scratch.path()).remove(0);
     let mut bytes = fs::read(&path).expect("readable");
-    let last = bytes.len() - 1;
+    let last = usize::try_from(engine.usage().log_bytes).expect("small") - 1;
     bytes[last] ^= 1;
     fs::write(&path, bytes).expect("written");
     for sequence in 1..100 {
