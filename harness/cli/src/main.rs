@@ -1,9 +1,10 @@
 //! The binary `tenure`: one door for each of its users.
 //!
-//! `check`, `explore` and `replay` are for who runs the model checker; `verify` shows everything that works, on one
-//! machine, in one command. Exit codes are the same everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
+//! `check`, `explore` and `replay` are for who runs the model checker; `crash` for who doubts the store; `verify` shows
+//! everything that works, on one machine, in one command. Exit codes are the same everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
 
 mod check;
+mod crash;
 mod explore;
 mod hunt;
 mod memory;
@@ -34,6 +35,11 @@ enum Command {
     Replay(replay::Replay),
     /// Check everything that there is, on this machine, in a few minutes.
     Verify(verify::Verify),
+    /// Kill a store and its processes under load, and count what is left.
+    Crash(crash::Crash),
+    /// One process of `tenure crash`.
+    #[command(hide = true)]
+    Work(crash::Work),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Replay(replay) => replay.run(),
         Command::Verify(verify) => verify.run(),
+        Command::Crash(crash) => crash.run(),
+        Command::Work(work) => work.run(),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -175,3 +175,20 @@ pub(crate) fn save_counterexample(
     std::fs::write(path, text)
         .map_err(|error| anyhow::anyhow!("cannot write '{}': {error}", path.display()))
 }
+
+/// How a scenario of `tenure crash` ended.
+pub(crate) fn crash_json(outcome: &tenure_workload::director::Outcome, seconds: f64) -> Value {
+    let verdict = &outcome.verdict;
+    let findings: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
+    json!({
+        "holds": outcome.holds(),
+        "acknowledged": verdict.acknowledged,
+        "found": verdict.found,
+        "store_kills": outcome.store_kills,
+        "process_kills": outcome.process_kills,
+        "leaked": outcome.leaked,
+        "differs_on_disk": outcome.differs_on_disk,
+        "findings": findings,
+        "seconds": seconds,
+    })
+}

@@ -1,6 +1,7 @@
 //! `tenure verify`: everything that there is, checked on this machine, and a verdict that fits a screen.
 
 use crate::check;
+use crate::crash;
 use crate::progress::thousands;
 use crate::report;
 use anyhow::Result;
@@ -23,7 +24,8 @@ impl Verify {
         let mut out = std::io::stdout().lock();
         let (holds, states) = self.universes(&mut out)?;
         let catches = self.defects(&mut out)?;
-        let holds = holds && catches;
+        let counts = self.counts(&mut out)?;
+        let holds = holds && catches && counts;
         let seconds = started.elapsed().as_secs_f64();
         if self.json {
             let verdict = serde_json::json!({ "holds": holds, "seconds": seconds });
@@ -90,6 +92,25 @@ impl Verify {
         }
         Ok(missed.is_empty())
     }
+
+    /// Runs real processes against a real store, and kills both; answers whether nothing was lost and nobody stuck.
+    fn counts(&self, out: &mut impl Write) -> Result<bool> {
+        let scenario = crash::scenario()?;
+        if !self.json {
+            writeln!(
+                out,
+                "{} processes of {} threads and {} tasks count in {} sessions of one store, all as OS processes:",
+                scenario.processes, scenario.threads, scenario.tasks, scenario.sessions
+            )?;
+        }
+        let (outcome, seconds) = crash::run(&scenario, None)?;
+        if self.json {
+            writeln!(out, "{}", report::crash_json(&outcome, seconds))?;
+        } else {
+            crash::write_outcome(out, &outcome, seconds)?;
+        }
+        Ok(outcome.holds())
+    }
 }
 
 /// What was checked, what was not, and the verdict.
@@ -115,7 +136,7 @@ fn write_verdict(out: &mut impl Write, holds: bool, states: u64, seconds: f64) -
 Checked: {states} unique states, each universe whole. Safety in all of them, progress in all
 but {unjudged}. Every seeded defect.
 Not checked here: the larger universes, {slow} (`tenure check --all`).
-Not yet there: the store as a server, the library, the conformance suite.
+Not yet there: the conformance suite.
 Trusted: what the book's chapter on assumptions names.
 
 VERDICT: {verdict} ({seconds:.0} s)

@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::atomic::{AtomicU64, Ordering as Plain};
 use support::{Rig, session};
-use tenure_locks::{Error, Session};
+use tenure_locks::Session;
 
 /// A small scene, and how far it is explored.
 pub(crate) struct Case {
