@@ -375,10 +375,11 @@ impl<H: Hook> Process<H> {
     }
 
     fn on_forget(&mut self, id: &SessionId) {
+        // A thread that has lost the grant has to find that when it leaves.
         if self
             .sessions
             .get(id)
-            .is_some_and(|session| session.phase == Phase::Absent && session.state.lock.is_free())
+            .is_some_and(|session| session.is_settled() && session.poisoned.is_empty())
         {
             self.sessions.remove(id);
         }
