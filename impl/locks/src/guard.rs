@@ -233,7 +233,8 @@ impl<'s> Guard<'s> {
         )
     }
 
-    /// Makes what this thread has written to the session durable, and keeps the lock. To be awaited, or waited for.
+    /// Makes what was written under this guard durable, and keeps the lock. To be awaited, or waited for. What the thread has
+    /// written under other guards of the session may go along or not.
     pub fn commit(&mut self) -> Commit<'_, 's> {
         let writes = match &self.access {
             Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),
@@ -424,7 +425,7 @@ impl Future for Commit<'_, '_> {
 impl Drop for Commit<'_, '_> {
     fn drop(&mut self) {
         if let Some(wait) = &self.wait {
-            self.hub.forget_wait(self.entry, self.thread, wait);
+            self.hub.forget_commit(self.entry, self.thread, wait);
         }
     }
 }

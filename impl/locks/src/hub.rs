@@ -43,10 +43,36 @@ pub(crate) struct Hub {
 pub(crate) struct Machine {
     pub(crate) process: Process,
     /// Who waits for an answer of the process.
-    waiting: BTreeMap<(ThreadId, SessionId), Waiting>,
+    waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,
     /// Who takes the events out.
     pub(crate) driver: Option<Waker>,
+}
+
+/// A thread may have a guard and a request in a session at once, and use both: it waits once for each kind of thing.
+type Key = (ThreadId, SessionId, Kind);
+
+/// What an answer is awaited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Lock,
+    Commit,
+    /// The end of the session, or its new id.
+    Ending,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
+
+    /// Of a call; `None` when nobody waits for its answer.
+    fn of(call: &Call) -> Option<Self> {
+        match call {
+            Call::Lock { .. } => Some(Self::Lock),
+            Call::Commit => Some(Self::Commit),
+            Call::Destroy | Call::Rename(_) => Some(Self::Ending),
+            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -54,6 +80,8 @@ struct Waiting {
     wait: Arc<Wait>,
     /// What it wants to lock, and from where; `None` when it waits for something else.
     locks: Option<(Names, Entrance)>,
+    /// How many answers come first, to earlier commits of the thread that nobody waits for any more.
+    earlier: usize,
 }
 
 /// A step of the process, or several: the machine is locked, and whom to wake is remembered until it is not.
@@ -164,7 +192,7 @@ impl Hub {
     ) -> Asked {
         let thread = entrance.thread;
         let mut step = self.step();
-        let key = (thread, entry.id.clone());
+        let key = (thread, entry.id.clone(), Kind::Lock);
         if step.machine.waiting.contains_key(&key) {
             return Asked::Refused(Error::refused(&entry.id, Refusal::AlreadyLocked));
         }
@@ -172,6 +200,7 @@ impl Hub {
         let waiting = Waiting {
             wait: Arc::clone(&wait),
             locks: Some((names.clone(), entrance)),
+            earlier: 0,
         };
         step.machine.waiting.insert(key, waiting);
         let call = Call::Lock {
@@ -199,10 +228,10 @@ impl Hub {
             return;
         }
         let mut step = self.step();
-        let key = (thread, entry.id.clone());
+        let key = (thread, entry.id.clone(), Kind::Lock);
         if step.is_waiting(&key, wait) {
-            step.call(entry, thread, &Call::Abandon);
             step.machine.waiting.remove(&key);
+            step.call(entry, thread, &Call::Abandon);
         }
         if let Some(Outcome::Locked(_)) = wait.take()
             && !fault::is_made(Fault::KeepsUnwantedGrant)
@@ -230,7 +259,8 @@ impl Hub {
     ) -> Result<Arc<Wait>, Error> {
         let wait = Arc::new(Wait::default());
         let mut step = self.step();
-        let key = (thread, entry.id.clone());
+        let kind = Kind::of(call).expect("a call that is answered");
+        let key = (thread, entry.id.clone(), kind);
         if step.machine.waiting.contains_key(&key) {
             return Err(Error::refused(&entry.id, Refusal::AlreadyLocked));
         }
@@ -238,9 +268,15 @@ impl Hub {
             let name = name.clone();
             step.call(entry, thread, &Call::Write { name, value });
         }
+        step.bring_back(entry);
+        let session = step.machine.process.session(&entry.id);
         let waiting = Waiting {
             wait: Arc::clone(&wait),
             locks: None,
+            earlier: session.map_or(0, |session| match kind {
+                Kind::Commit => session.commits_of(thread),
+                _ => 0,
+            }),
         };
         step.machine.waiting.insert(key, waiting);
         step.call(entry, thread, call);
@@ -248,14 +284,35 @@ impl Hub {
         Ok(wait)
     }
 
-    /// A thread no longer waits for an answer to something else than a lock.
-    pub(crate) fn forget_wait(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
+    /// A thread no longer waits for the answer to a commit.
+    pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
         let mut step = self.step();
-        let key = (thread, entry.id.clone());
-        if step.is_waiting(&key, wait) {
-            step.machine.waiting.remove(&key);
-        }
+        step.forget(&(thread, entry.id.clone(), Kind::Commit), wait);
         step.finish();
+    }
+
+    /// Lets a thread out of a session that it has wanted to end or to rename, whether that has happened or not.
+    pub(crate) fn leave_ending(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        keeps: bool,
+        wait: &Wait,
+    ) -> Result<(), Error> {
+        let mut step = self.step();
+        // In one step: afterwards no answer can come that nobody takes.
+        step.forget(&(thread, entry.id.clone(), Kind::Ending), wait);
+        let result = match wait.take() {
+            Some(Outcome::Destroyed) => Ok(()),
+            Some(Outcome::Renamed(to)) => {
+                let entry = self.map.get_or_make(&to.session);
+                step.leave_writing(&entry, thread, names, None, keeps, None)
+            }
+            _ => step.leave_writing(entry, thread, names, None, keeps, None),
+        };
+        step.finish();
+        result
     }
 
     /// Writes an attribute by way of the session.
@@ -527,11 +584,11 @@ impl Step<'_> {
         machine
             .process
             .call(self.now, thread, &entry.id, call, &mut self.out);
-        self.deliver(Some((thread, &entry.id)))
+        self.deliver(Some((thread, &entry.id, Kind::of(call))))
     }
 
     /// Carries out what the process put out; gives back what `own` is told that does not wait.
-    fn deliver(&mut self, own: Option<(ThreadId, &SessionId)>) -> Option<Answer> {
+    fn deliver(&mut self, own: Option<(ThreadId, &SessionId, Option<Kind>)>) -> Option<Answer> {
         let mut told = None;
         for output in std::mem::take(&mut self.out) {
             match output {
@@ -546,18 +603,66 @@ impl Step<'_> {
                     session,
                     answer,
                 } => {
-                    if let Answer::Poisoned(why) = answer {
-                        self.note_lost(thread, &session, why);
-                    }
-                    match self.machine.waiting.remove(&(thread, session.clone())) {
-                        Some(waiting) => self.answer(thread, &session, answer, &waiting),
-                        None if own == Some((thread, &session)) => told = Some(answer),
-                        None => {} // It is told when it leaves.
+                    let own = own.filter(|own| (own.0, own.1) == (thread, &session));
+                    match (own, &answer) {
+                        // Not to what it waits for, but to what it has just called.
+                        (Some((_, _, None)), Answer::Refused(_)) if told.is_none() => {
+                            told = Some(answer);
+                        }
+                        (own, _) => {
+                            let called = own.and_then(|(_, _, kind)| kind);
+                            self.tell(thread, &session, answer, called);
+                        }
                     }
                 }
             }
         }
         told
+    }
+
+    /// Answers whoever waits for this; who does not is told when it leaves. `called` is what the thread has just called.
+    fn tell(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, called: Option<Kind>) {
+        let key = |kind| (thread, id.clone(), kind);
+        let kind = match answer {
+            Answer::Poisoned(why) => {
+                self.note_lost(thread, id, why);
+                // One that has left waits at most for what it did to the whole session; if it asks again it goes on waiting.
+                let session = self.machine.process.session(id);
+                let is_lost = session.is_some_and(|own| own.poison_of(thread).is_some());
+                let kinds = if is_lost {
+                    &Kind::ALL[..]
+                } else {
+                    &[Kind::Ending]
+                };
+                for &kind in kinds {
+                    if let Some(waiting) = self.machine.waiting.remove(&key(kind)) {
+                        self.answer(thread, id, answer.clone(), &waiting);
+                    }
+                }
+                return;
+            }
+            Answer::Locked(_) => Kind::Lock,
+            Answer::Committed(_) => Kind::Commit,
+            Answer::Destroyed => Kind::Ending,
+            Answer::Renamed(ref to) => {
+                // Known here from now on, also when the thread has left.
+                let entry = self.hub.map.get_or_make(&to.session);
+                self.bring_back(&entry);
+                Kind::Ending
+            }
+            // What the store answers to a rename; all else that it refuses is a lock.
+            Answer::Refused(Refusal::IdTaken) => Kind::Ending,
+            Answer::Refused(_) => called.unwrap_or(Kind::Lock),
+        };
+        let key = key(kind);
+        match self.machine.waiting.get_mut(&key) {
+            Some(Waiting { earlier, .. }) if *earlier > 0 => *earlier -= 1,
+            Some(_) => {
+                let waiting = self.machine.waiting.remove(&key).expect("just seen");
+                self.answer(thread, id, answer, &waiting);
+            }
+            None => {}
+        }
     }
 
     fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, waiting: &Waiting) {
@@ -567,8 +672,14 @@ impl Step<'_> {
                 Outcome::Locked(self.grant(id, token, names, *entrance))
             }
             Answer::Committed(version) => Outcome::Committed(version),
-            Answer::Destroyed => Outcome::Destroyed,
-            Answer::Renamed(to) => Outcome::Renamed(to),
+            Answer::Destroyed => {
+                self.move_guard(thread, id, None);
+                Outcome::Destroyed
+            }
+            Answer::Renamed(to) => {
+                self.move_guard(thread, id, Some(&to.session));
+                Outcome::Renamed(to)
+            }
             Answer::Poisoned(why) => Outcome::Failed(Error::lost(id, why)),
             Answer::Refused(Refusal::AlreadyLocked) => {
                 let names = waiting.locks.as_ref().map(|(names, _)| names);
@@ -589,6 +700,11 @@ impl Step<'_> {
     ) -> Granted {
         if let Some(entry) = self.hub.map.get(id) {
             let names = names.clone();
+            // It may have waited: it is inside from now on.
+            let entrance = Entrance {
+                now: self.now,
+                ..entrance
+            };
             entry.lock().state.note_inside(Inside { names, entrance });
         }
         let session = self.machine.process.session(id);
@@ -598,6 +714,16 @@ impl Step<'_> {
         Granted {
             token,
             values: values.collect(),
+        }
+    }
+
+    /// The guard that has ended its session is no longer inside, or inside another.
+    fn move_guard(&self, thread: ThreadId, from: &SessionId, to: Option<&SessionId>) {
+        let entry = self.hub.map.get(from);
+        let inside = entry.and_then(|entry| entry.lock().forget(thread, &Names::All));
+        if let (Some(inside), Some(to)) = (inside, to) {
+            let entry = self.hub.map.get_or_make(to);
+            entry.lock().state.note_inside(inside);
         }
     }
 
@@ -631,9 +757,16 @@ impl Step<'_> {
     }
 
     /// Whether it is this wait that is registered.
-    fn is_waiting(&self, key: &(ThreadId, SessionId), wait: &Wait) -> bool {
+    fn is_waiting(&self, key: &Key, wait: &Wait) -> bool {
         let waiting = self.machine.waiting.get(key);
         waiting.is_some_and(|waiting| std::ptr::eq(&*waiting.wait, wait))
+    }
+
+    /// Nobody waits for this any more.
+    fn forget(&mut self, key: &Key, wait: &Wait) {
+        if self.is_waiting(key, wait) {
+            self.machine.waiting.remove(key);
+        }
     }
 
     fn lost(&self, entry: &Entry, thread: ThreadId) -> Option<Poison> {

@@ -9,6 +9,7 @@ use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait};
 use std::future::poll_fn;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::message::Hold;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
@@ -27,6 +28,9 @@ pub struct GuardSet<'s> {
     values: Vec<(AttributeName, Value)>,
     is_written: bool,
     is_inside: bool,
+    /// It wants the session to end or to have another id. Kept here, and not by the future that waits for the answer: that
+    /// may be dropped, and what was asked for happens nonetheless.
+    ending: Option<Arc<Wait>>,
     was_panicking: bool,
 }
 
@@ -46,6 +50,7 @@ impl<'s> GuardSet<'s> {
             values: granted.values,
             is_written: false,
             is_inside: true,
+            ending: None,
             was_panicking: panicking(),
         }
     }
@@ -59,7 +64,39 @@ impl<'s> GuardSet<'s> {
     /// The fencing token of the grant, for resources outside. Rule 9.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.token
+        self.moved().map_or(self.token, |to| to.token)
+    }
+
+    /// What its session has become, if nobody has taken note of that.
+    fn moved(&self) -> Option<Hold> {
+        self.ending.as_ref()?.renamed()
+    }
+
+    /// What is kept of the session that it is in.
+    fn entry(&self) -> Arc<Entry> {
+        match self.moved() {
+            Some(to) => self.session.hub.map.get_or_make(&to.session),
+            None => Arc::clone(&self.entry),
+        }
+    }
+
+    /// Takes note of how an attempt to end or rename the session has ended whose future was dropped.
+    fn take_note(&mut self) {
+        if let Some(outcome) = self.ending.as_ref().and_then(|wait| wait.take()) {
+            self.ended(&outcome);
+        }
+    }
+
+    fn ended(&mut self, outcome: &Outcome) {
+        self.ending = None;
+        match outcome {
+            Outcome::Destroyed => self.is_inside = false,
+            Outcome::Renamed(to) => {
+                self.entry = self.session.hub.map.get_or_make(&to.session);
+                self.token = to.token;
+            }
+            _ => {}
+        }
     }
 
     /// The locked attributes that exist.
@@ -122,6 +159,7 @@ impl<'s> GuardSet<'s> {
     }
 
     fn write(&mut self, name: AttributeName, value: Option<Value>) -> Result<(), Error> {
+        self.take_note();
         let hub = &self.session.hub;
         hub.write(&self.entry, self.thread, &name, value.as_ref(), None)?;
         self.is_written = true;
@@ -141,7 +179,7 @@ impl<'s> GuardSet<'s> {
     /// Whether the store has asked for the session, so that this thread should hurry.
     #[must_use]
     pub fn recalled(&self) -> bool {
-        self.session.hub.is_recalled(&self.entry)
+        self.session.hub.is_recalled(&self.entry())
     }
 
     /// Whether the grant still stands, by the clock, which is looked at.
@@ -149,11 +187,13 @@ impl<'s> GuardSet<'s> {
     /// # Errors
     /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
     pub fn check(&self) -> Result<(), Error> {
-        self.session.hub.check(&self.entry, self.thread, false)
+        self.session.hub.check(&self.entry(), self.thread, false)
     }
 
-    /// Makes what this thread has written to the session durable, and keeps the locks. To be awaited, or waited for.
+    /// Makes what was written under this guard durable, and keeps the locks. To be awaited, or waited for. What the thread
+    /// has written under other guards of the session may go along or not.
     pub fn commit(&mut self) -> Commit<'_, 's> {
+        self.take_note();
         self.is_written = false;
         Commit {
             hub: &self.session.hub,
@@ -172,60 +212,37 @@ impl<'s> GuardSet<'s> {
     /// was lost first: then the session may or may not have ended.
     pub async fn destroy(mut self) -> Result<(), Error> {
         match self.end(&Call::Destroy).await {
-            Outcome::Destroyed => {
-                self.entry.lock().forget(self.thread, &self.names);
-                self.is_inside = false;
-                Ok(())
-            }
+            Outcome::Destroyed => Ok(()),
             Outcome::Failed(error) => Err(error),
             _ => unreachable!("a destroy is answered by its end or a refusal"),
         }
     }
 
     /// Gives the session another id, and keeps the locks. Those who wait for the old id are told that it has gone. All must
-    /// be locked. New handles are to be taken by the new id.
+    /// be locked. New handles are to be taken by the new id. Dropping the future takes nothing back: the guard goes along
+    /// when the session has its new id.
     ///
     /// # Errors
     /// As [`GuardSet::destroy`]; [`Error::IdTaken`] when there is a session of that id.
     pub async fn rename(&mut self, to: &SessionId) -> Result<(), Error> {
         match self.end(&Call::Rename(to.clone())).await {
-            Outcome::Renamed(hold) => {
-                let entry = self.session.hub.map.get_or_make(&hold.session);
-                if let Some(inside) = self.entry.lock().forget(self.thread, &self.names) {
-                    entry.lock().state.note_inside(inside);
-                }
-                self.token = hold.token;
-                self.entry = entry;
-                Ok(())
-            }
+            Outcome::Renamed(_) => Ok(()),
             Outcome::Failed(error) => Err(error),
             _ => unreachable!("a rename is answered by the new id or a refusal"),
         }
     }
 
     async fn end(&mut self, call: &Call) -> Outcome {
-        /// Stops waiting when the future is dropped.
-        struct Ending<'g>(&'g GuardSet<'g>, Arc<Wait>);
-        impl Drop for Ending<'_> {
-            fn drop(&mut self) {
-                let Self(guard, wait) = self;
-                guard
-                    .session
-                    .hub
-                    .forget_wait(&guard.entry, guard.thread, wait);
-            }
-        }
-        match self
-            .session
-            .hub
-            .ask_to(&self.entry, self.thread, None, call)
-        {
-            Ok(wait) => {
-                let ending = Ending(self, wait);
-                poll_fn(|context| ending.1.poll(context)).await
-            }
-            Err(error) => Outcome::Failed(error),
-        }
+        self.take_note();
+        let hub = &self.session.hub;
+        let wait = match hub.ask_to(&self.entry, self.thread, None, call) {
+            Ok(wait) => wait,
+            Err(error) => return Outcome::Failed(error),
+        };
+        self.ending = Some(Arc::clone(&wait));
+        let outcome = poll_fn(|context| wait.poll(context)).await;
+        self.ended(&outcome);
+        outcome
     }
 
     /// Unlocks, and says whether that was in time.
@@ -246,8 +263,17 @@ impl<'s> GuardSet<'s> {
         if !std::mem::take(&mut self.is_inside) {
             return Ok(());
         }
+        let Self {
+            entry,
+            thread,
+            names,
+            ..
+        } = &*self;
         let hub = &self.session.hub;
-        hub.leave(&self.entry, self.thread, &self.names, keeps, None)
+        match &self.ending {
+            Some(wait) => hub.leave_ending(entry, *thread, names, keeps, wait),
+            None => hub.leave(entry, *thread, names, keeps, None),
+        }
     }
 }
 

@@ -58,6 +58,14 @@ impl Wait {
         Poll::Pending
     }
 
+    /// What a session is since it was renamed, if that is the answer.
+    pub(crate) fn renamed(&self) -> Option<Hold> {
+        match &lock(&self.0).outcome {
+            Some(Outcome::Renamed(to)) => Some(to.clone()),
+            _ => None,
+        }
+    }
+
     /// The answer, if it is there.
     pub(crate) fn take(&self) -> Option<Outcome> {
         lock(&self.0).outcome.take()

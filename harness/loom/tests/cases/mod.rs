@@ -42,7 +42,7 @@ cases! {
     recall_while_inside, 3 preemptions, 8_900 interleavings;
     recall_against_a_new_thread, 4 preemptions, 8_000 interleavings;
     cancel_against_grant, 6 preemptions, 10_000 interleavings;
-    drop_against_wake_up, 6 preemptions, 1_000 interleavings;
+    drop_against_wake_up, 6 preemptions, 900 interleavings;
     revoke_while_inside, 4 preemptions, 4_000 interleavings;
     revoke_against_a_new_thread, 3 preemptions, 36_000 interleavings;
     two_handles_at_once, 2 preemptions, 4_000 interleavings;

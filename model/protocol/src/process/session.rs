@@ -197,6 +197,14 @@ impl Session {
         self.commit.as_ref()
     }
 
+    /// How many commits of `thread` are to be answered.
+    #[must_use]
+    pub fn commits_of(&self, thread: ThreadId) -> usize {
+        let out = self.commit.iter().flat_map(|commit| &commit.threads);
+        let all = out.chain(&self.next_commit);
+        all.filter(|own| **own == thread).count()
+    }
+
     /// A recall that came before its grant.
     #[must_use]
     pub fn early_recall(&self) -> Option<(Token, Notice)> {
