@@ -1,0 +1,129 @@
+//! What a guard does that is answered at once: it writes, looks whether the grant stands, leaves.
+
+use super::handle::{poisoned, refused, said};
+use super::run::{Checked, Run, same};
+use super::task::{Do, Said};
+use tenure_locks::Error;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::process::{Answer, Call};
+use tenure_protocol::{AttributeName, ThreadId};
+
+impl Run {
+    /// The machine lets a guard out; answers what its thread is told.
+    pub(crate) fn let_out(&mut self, at: usize, keeps: bool) -> Said {
+        let own = &self.handles[at];
+        let (thread, session, names) = (own.thread(), own.session.clone(), own.wish.names.clone());
+        let lost = self.machine.lost(thread, &session);
+        let others = self.handles.iter().enumerate();
+        let mut others = others.filter(|(other, _)| *other != at);
+        let is_last = !others.any(|(_, other)| other.is_of(thread, &session) && other.is_inside());
+        let mut told = None;
+        // The machine forgets that a thread has lost the grant when it is let out once; the manager remembers it for all
+        // guards of the thread, and so lets it out with the last.
+        if lost.is_none() || is_last {
+            let call = if keeps {
+                Call::Unlock(names)
+            } else {
+                Call::Discard(names)
+            };
+            told = self.call(thread, &session, &call, true);
+        }
+        match (lost, told) {
+            (Some(why), _) => Said::Failed(poisoned(&session, why)),
+            (None, Some(Answer::Refused(why))) => Said::Failed(refused(&session, &why)),
+            (None, _) => Said::Done,
+        }
+    }
+
+    pub(crate) fn leave(&mut self, at: usize, keeps: bool) -> Checked {
+        let mut expected = self.let_out(at, keeps);
+        let what = if keeps {
+            Do::Unlock
+        } else {
+            expected = Said::Done; // It says nothing.
+            Do::Discard
+        };
+        let mut own = self.handles.remove(at);
+        let said = own.task.tell(what);
+        same(
+            || "whether it left in time".to_owned(),
+            &Some(expected),
+            &said,
+        )?;
+        self.settle().map(drop)
+    }
+
+    pub(crate) fn check(&mut self, at: usize) -> Checked {
+        let own = &mut self.handles[at];
+        let lost = self.machine.lost(own.thread(), &own.session);
+        let expected = lost.map_or(Said::Done, |why| Said::Failed(poisoned(&own.session, why)));
+        let said = own.task.tell(Do::Check);
+        same(
+            || "whether the grant stands".to_owned(),
+            &Some(expected),
+            &said,
+        )?;
+        self.settle().map(drop)
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        thread: ThreadId,
+        which: usize,
+        name: &AttributeName,
+        value: Option<Value>,
+        edits: bool,
+    ) -> Checked {
+        let Some(at) = self.held(thread, which) else {
+            return Ok(());
+        };
+        let own = &mut self.handles[at];
+        own.has_acted = true;
+        own.has_written = true;
+        let (name, session) = (own.own(name), own.session.clone());
+        let how = if edits { "edit" } else { "write" };
+        let line = format!(
+            "t{thread}: {how} {session}/{name} = {}",
+            shown(value.as_ref())
+        );
+        self.lines.push(line);
+        let what = match &value {
+            Some(value) if edits => Do::Edit(name.clone(), value.clone()),
+            value => Do::Set(name.clone(), value.clone()),
+        };
+        let call = Call::Write { name, value };
+        if let Some(why) = self.machine.lost(thread, &session) {
+            // It is told so if that is known where it writes; nothing of it counts in any case.
+            let said = self.handles[at].task.tell(what);
+            if said != Some(Said::Done) {
+                let expected = Some(Said::Failed(poisoned(&session, why)));
+                same(|| "what a late write is told".to_owned(), &expected, &said)?;
+            }
+            return self.settle().map(drop);
+        }
+        let refused_by = self.machine.would_refuse(self.now, thread, &session, &call);
+        let expected = refused_by
+            .as_ref()
+            .map_or(Said::Done, |why| said(&session, why));
+        let said = self.handles[at].task.tell(what);
+        // Attributes that are handed out count with what they may grow to: the manager may refuse where the machine would
+        // not, and then nothing has changed. It accepts nothing that the machine would refuse.
+        let is_limited = matches!(said, Some(Said::Failed(Error::Limit(..))));
+        if !(self.setup.is_small && is_limited) {
+            same(|| "what a write is told".to_owned(), &Some(expected), &said)?;
+        }
+        if !is_limited {
+            self.call(thread, &session, &call, true);
+        }
+        self.settle().map(drop)
+    }
+}
+
+/// A value as a script shows it: most have one byte.
+pub(crate) fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(value) if value.len() <= 1 => format!("{:?}", String::from_utf8_lossy(value)),
+        Some(value) => format!("{} × {:?}", value.len(), char::from(value[0])),
+    }
+}

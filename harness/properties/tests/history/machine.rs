@@ -1,0 +1,184 @@
+//! The reference: the abstract machine itself, driven by its inputs alone. Nothing is lent, nobody waits for anything here;
+//! what it answers goes to whoever asked in the history.
+
+use super::net::Out;
+use tenure_protocol::process::{Answer, Call, Input, Names, Output, Poison};
+use tenure_protocol::{
+    Incarnation, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, Token,
+};
+
+/// An answer, and to whom.
+pub(crate) type To = (ThreadId, SessionId, Answer);
+
+/// See the [module](self).
+pub(crate) struct Machine {
+    process: Process,
+    /// What it has put out since this was last taken.
+    pub(crate) outs: Vec<Out>,
+    answers: Vec<To>,
+}
+
+impl Machine {
+    pub(crate) fn new(settings: ProcessSettings) -> Self {
+        Self {
+            process: Process::new(Settings::new(settings), Incarnation(1)),
+            outs: Vec::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    pub(crate) fn input(&mut self, now: Time, input: Input) -> Vec<To> {
+        let mut out = Vec::new();
+        self.process.step(now, input, &mut out);
+        self.sort(out)
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        now: Time,
+        thread: ThreadId,
+        session: &SessionId,
+        call: &Call,
+    ) -> Vec<To> {
+        let mut out = Vec::new();
+        self.process.call(now, thread, session, call, &mut out);
+        self.sort(out)
+    }
+
+    /// Whether a call would be refused, and how: asked of a copy.
+    pub(crate) fn would_refuse(
+        &self,
+        now: Time,
+        thread: ThreadId,
+        session: &SessionId,
+        call: &Call,
+    ) -> Option<Answer> {
+        let mut out = Vec::new();
+        self.process
+            .clone()
+            .call(now, thread, session, call, &mut out);
+        out.into_iter().find_map(|output| match output {
+            Output::Answer { answer, .. } => Some(answer),
+            _ => None,
+        })
+    }
+
+    /// Does what is due, as a driver does: by time, again until nothing is.
+    pub(crate) fn tick(&mut self, now: Time) -> Vec<To> {
+        let mut told = Vec::new();
+        loop {
+            let timers = self.process.timers();
+            let mut due: Vec<_> = timers.filter(|(due, _)| *due <= now).collect();
+            due.sort();
+            if due.is_empty() {
+                return told;
+            }
+            for (_, timer) in due {
+                told.extend(self.input(now, Input::Timer(timer)));
+            }
+        }
+    }
+
+    fn sort(&mut self, out: Vec<Output>) -> Vec<To> {
+        for output in out {
+            match output {
+                Output::Send { link, message } => self.outs.push(Out::Send(link, message)),
+                Output::Disconnect { link } => self.outs.push(Out::Close(link)),
+                Output::Answer {
+                    thread,
+                    session,
+                    answer,
+                } => self.answers.push((thread, session, answer)),
+            }
+        }
+        std::mem::take(&mut self.answers)
+    }
+
+    /// How a thread has lost the grant of a session, if it has.
+    pub(crate) fn lost(&self, thread: ThreadId, session: &SessionId) -> Option<Poison> {
+        self.process.session(session)?.poison_of(thread)
+    }
+
+    /// The token of the grant.
+    pub(crate) fn token(&self, session: &SessionId) -> Option<Token> {
+        Some(self.process.session(session)?.grant()?.token)
+    }
+
+    /// Whether a thread inside should hurry.
+    pub(crate) fn is_recalled(&self, session: &SessionId) -> bool {
+        let session = self.process.session(session);
+        session
+            .and_then(|session| session.grant())
+            .is_none_or(|grant| grant.recall.is_some() || grant.give_back)
+    }
+
+    /// Whether a commit is out.
+    pub(crate) fn has_commit(&self, session: &SessionId) -> bool {
+        self.process
+            .session(session)
+            .is_some_and(|session| session.commit().is_some())
+    }
+
+    /// Who is inside, with what.
+    pub(crate) fn holders(&self, session: &SessionId) -> Vec<(ThreadId, String)> {
+        let Some(session) = self.process.session(session) else {
+            return Vec::new();
+        };
+        let name = |at: u32| session.slots()[at as usize].name.clone();
+        let holders = session.lock().holders().iter();
+        let mut holders: Vec<_> = holders
+            .map(|claim| {
+                let names = match &claim.wanted {
+                    tenure_protocol::process::Wanted::All => Names::All,
+                    tenure_protocol::process::Wanted::One(at) => Names::One(name(*at)),
+                    tenure_protocol::process::Wanted::Many(all) => {
+                        Names::Many(all.iter().map(|at| name(*at)).collect())
+                    }
+                };
+                (claim.thread, words(&names))
+            })
+            .collect();
+        holders.sort();
+        holders
+    }
+
+    /// Who waits, in order.
+    pub(crate) fn waiters(&self, session: &SessionId) -> Vec<ThreadId> {
+        let session = self.process.session(session);
+        session
+            .map(|session| session.lock().waiters().map(|claim| claim.thread).collect())
+            .unwrap_or_default()
+    }
+
+    /// The sessions that nobody has used for so long, and since when: those that need nobody but their own threads.
+    pub(crate) fn idle(&self, now: Time, unused_ms: u64) -> Vec<(SessionId, Time)> {
+        let mut copy = self.process.clone();
+        let ids = self.process.sessions().map(|(id, _)| id.clone());
+        let idle = ids.filter_map(|id| {
+            let session = self.process.session(&id)?;
+            let is_free = session.lock().is_free();
+            let used = copy.lend(&id)?.used();
+            (is_free && now.since(used) >= unused_ms).then_some((id, used))
+        });
+        let mut idle: Vec<_> = idle.collect();
+        idle.sort();
+        idle
+    }
+}
+
+/// Attributes as a script names them.
+pub(crate) fn words(names: &Names) -> String {
+    match names {
+        Names::All => "*".to_owned(),
+        Names::One(name) => name.to_string(),
+        Names::Many(names) => {
+            let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            names.sort();
+            names.join("+")
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What is answered later: locks, commits, the end or a new id of a session; and dropping what is not wanted any more.
+
+use super::handle::{Doing, Handle, is_same, said};
+use super::machine::words;
+use super::run::{Checked, Hints, Run, Wrong, same};
+use super::task::{Do, Said, Task, Wish};
+use tenure_locks::WAIT_MS;
+use tenure_protocol::message::Patience;
+use tenure_protocol::process::{Answer, Call, Names};
+use tenure_protocol::{SessionId, ThreadId, Time};
+
+/// How many requests and guards a thread has at most.
+const HANDLES_MAX: usize = 3;
+
+impl Run {
+    pub(crate) fn lock(&mut self, session: &SessionId, wish: Wish) -> Checked {
+        let thread = wish.thread;
+        let own = self.handles.iter().filter(|own| own.thread() == thread);
+        if self.waiting(thread).is_some() || own.count() >= HANDLES_MAX {
+            return Ok(());
+        }
+        let how = match wish.patience {
+            Patience::Try => "try",
+            Patience::Wait => "lock",
+        };
+        let within = wish.within_ms.map(|ms| format!(" within {ms} ms"));
+        let line = format!("t{thread}: {how} {session}/{}", words(&wish.names));
+        self.lines.push(line + &within.unwrap_or_default());
+        let until = self
+            .now
+            .after(wish.within_ms.unwrap_or(WAIT_MS))
+            .max(Time(1));
+        let call = Call::Lock {
+            names: wish.names.clone(),
+            patience: wish.patience,
+            until,
+        };
+        self.handles.push(Handle {
+            task: Task::new(self.locks.session(session), wish.clone()),
+            wish,
+            session: session.clone(),
+            doing: Doing::Asks,
+            answer: None,
+            since: Time::ZERO,
+            seen: None,
+            has_written: false,
+            has_acted: true,
+        });
+        self.call(thread, session, &call, false);
+        let at = self.handles.len() - 1;
+        let waits = self.handles[at].answer.is_none();
+        let said = self.handles[at].task.poll();
+        let hints = self.heard(at, said)?;
+        let expected = waits.then_some(until).into_iter().collect();
+        same(
+            || "the deadline that the driver is told".to_owned(),
+            &expected,
+            &hints.until,
+        )
+    }
+
+    /// A guard begins something that is answered later.
+    pub(crate) fn begin(&mut self, at: usize, doing: Doing, call: &Call, what: Do) -> Checked {
+        let own = &mut self.handles[at];
+        own.doing = doing;
+        let (thread, session) = (own.thread(), own.session.clone());
+        self.call(thread, &session, call, false);
+        self.let_out_if_not_ended(at);
+        let said = self.handles[at].task.tell(what);
+        self.heard(at, said).map(drop)
+    }
+
+    /// The machine commits all that a thread has written to the session, the manager what stands under this guard and perhaps
+    /// not what stands under others: they may be in use elsewhere. So only this one may have written.
+    pub(crate) fn commit(&mut self, thread: ThreadId, which: usize) -> Checked {
+        let Some(at) = self.held(thread, which) else {
+            return Ok(());
+        };
+        let session = &self.handles[at].session;
+        let mut others = self.handles.iter().enumerate();
+        if others.any(|(other, own)| other != at && own.is_of(thread, session) && own.has_written) {
+            return Ok(());
+        }
+        self.with_idle(thread, which, "commit", |run, at| {
+            run.handles[at].has_written = false;
+            run.begin(at, Doing::Commits, &Call::Commit, Do::Commit)
+        })
+    }
+
+    pub(crate) fn rename(&mut self, thread: ThreadId, which: usize, to: &SessionId) -> Checked {
+        // A thread that has lost the grant of a session counts as lost there until it leaves, and so would what it renames to
+        // it: not a case that means anything.
+        let mut own = self.handles.iter();
+        if !self.may_end(thread, which) || own.any(|own| own.is_of(thread, to)) {
+            return Ok(());
+        }
+        self.with_idle(thread, which, &format!("rename to {to}:"), |run, at| {
+            let call = Call::Rename(to.clone());
+            run.begin(at, Doing::Renames, &call, Do::Rename(to.clone()))
+        })
+    }
+
+    pub(crate) fn destroy(&mut self, thread: ThreadId, which: usize) -> Checked {
+        if !self.may_end(thread, which) {
+            return Ok(());
+        }
+        self.with_idle(thread, which, "destroy", |run, at| {
+            run.begin(at, Doing::Destroys, &Call::Destroy, Do::Destroy)
+        })
+    }
+
+    /// Whether it is a set, and has not begun the same before: that both refuse, in different words.
+    pub(crate) fn may_end(&self, thread: ThreadId, which: usize) -> bool {
+        let Some(at) = self.held(thread, which) else {
+            return false;
+        };
+        let own = &self.handles[at];
+        let mut forgotten = self.forgotten.iter();
+        let has_begun = forgotten.any(|(thread, session, doing)| {
+            own.is_of(*thread, session) && *doing != Doing::Commits
+        });
+        !has_begun && !matches!(own.wish.names, Names::One(_))
+    }
+
+    /// A set that could not end its session is dropped with the attempt.
+    pub(crate) fn let_out_if_not_ended(&mut self, at: usize) {
+        let own = &self.handles[at];
+        let has_failed = matches!(own.answer, Some(Answer::Refused(_) | Answer::Poisoned(_)));
+        if own.doing == Doing::Destroys && has_failed {
+            self.let_out(at, true);
+        }
+    }
+
+    pub(crate) fn poll(&mut self, at: usize) -> Checked {
+        self.let_out_if_not_ended(at);
+        let said = self.handles[at].task.poll();
+        self.heard(at, said).map(drop)
+    }
+
+    /// Polls whoever was woken: as often as that wakes others.
+    pub(crate) fn poll_woken(&mut self) -> Checked {
+        while let Some(at) = self.handles.iter().position(|own| own.answer.is_some()) {
+            self.poll(at)?;
+            if self.setup.carries {
+                self.carry()?;
+            }
+            self.compare()?;
+        }
+        Ok(())
+    }
+
+    /// What a task said, or that it still waits, must be what the machine has answered.
+    pub(crate) fn heard(&mut self, at: usize, actual: Option<Said>) -> Checked<Hints> {
+        let own = &mut self.handles[at];
+        own.has_acted = true;
+        let answer = own.answer.take();
+        // A guard that has not heard of its session's new id speaks of the old one; only then do they differ.
+        let expected = answer.as_ref().map(|answer| said(&own.session, answer));
+        let is_right = match (&expected, &actual) {
+            (Some(expected), Some(actual)) => is_same(expected, actual),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_right {
+            let words = |said: Option<Said>| match said {
+                Some(said) => format!("{said:?}"),
+                None => "nothing yet".to_owned(),
+            };
+            return Err(Wrong {
+                what: format!("what t{} is told of {}", own.thread(), own.words()),
+                expected: words(expected),
+                actual: words(actual),
+            });
+        }
+        if let Some(said) = actual {
+            let has_guard = match own.doing {
+                Doing::Asks => said == Said::Locked,
+                doing => doing != Doing::Destroys,
+            };
+            if has_guard {
+                own.doing = Doing::Holds;
+            } else {
+                self.handles.remove(at);
+            }
+        }
+        self.settle()
+    }
+
+    /// The future of a commit or a rename is dropped; its guard stays.
+    pub(crate) fn cancel(&mut self, thread: ThreadId) -> Checked {
+        let Some(at) = self.waiting(thread) else {
+            return Ok(());
+        };
+        if !matches!(self.handles[at].doing, Doing::Commits | Doing::Renames) {
+            return Ok(());
+        }
+        self.say(at, "drop the future of what it does to");
+        self.forget(at);
+        let own = &mut self.handles[at];
+        own.doing = Doing::Holds;
+        own.has_acted = true;
+        own.task.cancel();
+        self.settle().map(drop)
+    }
+
+    /// Nobody waits for what `at` waits for any more.
+    pub(crate) fn forget(&mut self, at: usize) {
+        let own = &mut self.handles[at];
+        if own.answer.take().is_none() {
+            self.forgotten
+                .push((own.thread(), own.session.clone(), own.doing));
+        }
+    }
+
+    pub(crate) fn drop_one(&mut self, thread: ThreadId, which: usize) -> Checked {
+        let own: Vec<usize> = (0..self.handles.len())
+            .filter(|at| self.handles[*at].thread() == thread)
+            .collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        let at = own[which % own.len()];
+        self.say(at, "drop");
+        self.drop_at(at)
+    }
+
+    pub(crate) fn drop_at(&mut self, at: usize) -> Checked {
+        let own = &self.handles[at];
+        let (thread, session) = (own.thread(), own.session.clone());
+        match (own.doing, &own.answer) {
+            (Doing::Asks, None) => drop(self.call(thread, &session, &Call::Abandon, true)),
+            (Doing::Asks, Some(Answer::Locked(_))) => drop(self.let_out(at, false)),
+            (Doing::Asks, Some(_)) => {}
+            (Doing::Holds, _) => drop(self.let_out(at, true)),
+            (Doing::Commits | Doing::Renames | Doing::Destroys, _) => {
+                let has_ended = matches!(own.answer, Some(Answer::Destroyed));
+                self.forget(at);
+                if !has_ended {
+                    self.let_out(at, true);
+                }
+            }
+        }
+        drop(self.handles.remove(at));
+        self.settle().map(drop)
+    }
+}
