@@ -1,7 +1,8 @@
 //! The binary `tenure`: one door for each of its users.
 //!
-//! `check`, `explore` and `replay` are for who runs the model checker; `crash` for who doubts the store; `verify` shows
-//! everything that works, on one machine, in one command. Exit codes are the same everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
+//! `check`, `explore` and `replay` are for who runs the model checker; `serve` is for the operator of a store, `crash` for who
+//! doubts it; `verify` shows everything that works, on one machine, in one command. Exit codes are the same everywhere: 0 all
+//! holds, 1 something does not, 2 usage or bad input.
 
 mod check;
 mod crash;
@@ -12,12 +13,13 @@ mod names;
 mod progress;
 mod replay;
 mod report;
+mod serve;
 mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Two-level session locking: the model checker, and in time the store and the conformance suite.
+/// Two-level session locking: the model checker, the store, and in time the conformance suite.
 #[derive(Parser)]
 #[command(name = "tenure", version, arg_required_else_help = true)]
 struct Arguments {
@@ -33,6 +35,8 @@ enum Command {
     Explore(explore::Explore),
     /// Run a saved counterexample through the machines.
     Replay(replay::Replay),
+    /// Run the store.
+    Serve(Box<serve::Serve>),
     /// Check everything that there is, on this machine, in a few minutes.
     Verify(verify::Verify),
     /// Kill a store and its processes under load, and count what is left.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Explore(explore) => explore.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Serve(serve) => serve.run(),
         Command::Verify(verify) => verify.run(),
         Command::Crash(crash) => crash.run(),
         Command::Work(work) => work.run(),

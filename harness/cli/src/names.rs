@@ -29,7 +29,7 @@ pub(crate) fn defect(name: &str) -> Result<Defect> {
 }
 
 /// A sentence that suggests the most similar name, if one is similar at all.
-fn nearest(name: &str, names: &[&str]) -> String {
+pub(crate) fn nearest(name: &str, names: &[&str]) -> String {
     let similar = names
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), known));

@@ -1,0 +1,188 @@
+//! What is around a store: the log, the limit of open files, the file that says where it is, and systemd.
+
+use super::LogFormat;
+use anyhow::{Context, Result, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::path::{Path, PathBuf};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Open files beside connections: segments of the log, listeners, the runtime's own.
+const OTHER_FILES: u64 = 256;
+
+/// Reads a log filter. A single word is a level: what else it might be is a mistyped one.
+pub(crate) fn filter(text: &str) -> Result<Targets> {
+    let wrong = |part: &str| {
+        anyhow!(
+            "--log, TENURE_LOG: '{part}' is no level (error, warn, info, debug, trace, off) and no target=level"
+        )
+    };
+    for part in text.split(',').map(str::trim) {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if level.parse::<LevelFilter>().is_err() || level.is_empty() {
+            return Err(wrong(part));
+        }
+    }
+    text.parse().map_err(|_| wrong(text))
+}
+
+/// Logs on standard error from now on.
+pub(crate) fn log(filter: Targets, format: LogFormat) {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !is_plain)
+        // A log that nobody reads any more must not end the store.
+        .log_internal_errors(false);
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .init();
+}
+
+/// Raises the limit of open files as far as it goes without asking anybody, and says if that is not enough.
+pub(crate) fn raise_open_files(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            limit.current
+        }
+    };
+    let files = files.unwrap_or(u64::MAX);
+    if (connections_max as u64).saturating_add(OTHER_FILES) > files {
+        tracing::warn!(
+            open_files_max = files,
+            connections_max,
+            "too few open files for so many connections: raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower limits.connections_max"
+        );
+    }
+}
+
+/// The file that says where a store that runs is. It goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct PortFile(PathBuf);
+
+impl PortFile {
+    /// From now on there is none, until one is written.
+    pub(crate) fn new(path: &Path) -> Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("--port-file: cannot remove {}", path.display()))
+            }
+            _ => Ok(Self(path.to_owned())),
+        }
+    }
+
+    /// Writes it whole or not at all.
+    pub(crate) fn write(&self, listen: SocketAddr, admin: SocketAddr, epoch: u64) -> Result<()> {
+        let pid = std::process::id();
+        let text =
+            serde_json::json!({"listen": listen, "admin": admin, "pid": pid, "epoch": epoch});
+        let mut name = self.0.as_os_str().to_owned();
+        name.push(format!(".{pid}"));
+        let draft = PathBuf::from(name);
+        let written = fs::write(&draft, format!("{text}\n"));
+        written
+            .and_then(|()| fs::rename(&draft, &self.0))
+            .with_context(|| format!("--port-file: cannot write {}", self.0.display()))
+    }
+}
+
+impl Drop for PortFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Tells systemd, if that is who started this (`Type=notify`).
+pub(crate) fn notify(state: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    if let Err(error) = send(&name, state) {
+        tracing::warn!(%error, state, "cannot tell systemd (NOTIFY_SOCKET)");
+    }
+}
+
+fn send(name: &OsStr, state: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to_addr(state.as_bytes(), &address(name.as_bytes())?)?;
+    Ok(())
+}
+
+fn address(name: &[u8]) -> io::Result<UnixAddress> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = name.strip_prefix(b"@") {
+        use std::os::linux::net::SocketAddrExt;
+        return UnixAddress::from_abstract_name(name);
+    }
+    UnixAddress::from_pathname(OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_levels_or_targets_with_levels() {
+        for right in ["info", "warn,tenure_store=debug", "off", "TRACE"] {
+            assert!(filter(right).is_ok(), "{right}");
+        }
+        for wrong in ["inof", "", "tenure_store", "tenure_store=lots", "info,"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn systemd_is_told_by_path_and_by_abstract_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notify");
+        let abstract_name = format!("@tenure-test-{}", std::process::id());
+        let names = [path.as_os_str(), OsStr::new(&abstract_name)];
+        for name in &names[..if cfg!(target_os = "linux") { 2 } else { 1 }] {
+            let address = address(name.as_bytes()).expect("an address");
+            let socket = UnixDatagram::bind_addr(&address).expect("bound");
+            send(name, "READY=1").expect("sent");
+            let mut said = [0; 16];
+            let length = socket.recv(&mut said).expect("received");
+            assert_eq!(&said[..length], b"READY=1");
+        }
+    }
+
+    #[test]
+    fn a_port_file_is_there_only_while_the_store_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ports");
+        fs::write(&path, "old").expect("written");
+        let file = PortFile::new(&path).expect("the old one can go");
+        assert!(!path.exists());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        file.write(address, address, 3).expect("written");
+        let text = fs::read_to_string(&path).expect("there");
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            (&json["listen"], &json["epoch"]),
+            (&"127.0.0.1:1".into(), &3.into())
+        );
+        drop(file);
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+    }
+}

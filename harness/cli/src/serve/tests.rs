@@ -1,0 +1,1 @@
+//! The table of settings and the configuration are the same, by every way in.
