@@ -1,4 +1,74 @@
-//! Tenure.
+//! Locks on the attributes of sessions, for the threads and tasks of many processes.
+//!
+//! Several processes of an application serve the same client sessions. Each session has attributes: a cart, a basket of
+//! rights, a counter. Tenure lets one thread or task at a time use an attribute, wherever it runs. A store grants a whole session to a
+//! process; the process keeps it after use, so that the next lock on it sends nothing and costs about what a mutex costs, and
+//! gives it back when the store asks for another process.
+//!
+//! ```
+//! use tenure::{Process, Typed};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = tenure::testing::Store::start()?; // In earnest: `tenure serve`, and its address below.
+//!     let process = Process::connect(store.address()).await?;
+//!     let session = process.session("b5c7-0d1e")?; // As in the client's cookie.
+//!
+//!     let mut cart = session.lock("cart").await?; // Nobody else has it now, in no process.
+//!     let mut items: Vec<String> = cart.get()?.unwrap_or_default();
+//!     items.push("apple".to_owned());
+//!     cart.put(&items)?; // The next one sees it when the guard is dropped.
+//!     cart.commit().await?; // And from here on it survives this process.
+//!     drop(cart);
+//!
+//!     let again = session.lock("cart").wait()?; // From threads without a runtime. Sends nothing: the session is kept.
+//!     assert_eq!(again.get::<Vec<String>>()?, Some(items));
+//!     drop(again);
+//!     process.shutdown().await?; // Gives everything back, so that others need not wait for the lease.
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `tenure::testing` is there with the feature `testing`, which is for `[dev-dependencies]`. No runtime of a certain kind is needed:
+//! `await` under any, or use the blocking twins ([`Process::connect_blocking`], [`Lock::wait`], [`Commit::wait`],
+//! [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so whatever the application does with
+//! its threads, the lease is kept alive.
+//!
+//! # When a lock waits, when it fails
+//!
+//! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
+//! [`Lock::within`] says. [`Lock::trying`] does not wait for threads. Dropping the request leaves no trace.
+//!
+//! It fails with an [`Error`]: [`Deadline`](Error::Deadline), [`WouldBlock`](Error::WouldBlock),
+//! [`Deadlock`](Error::Deadlock) with the cycle, [`AlreadyLocked`](Error::AlreadyLocked) with the line,
+//! [`Gone`](Error::Gone) after a logout, [`Limit`](Error::Limit), [`ShuttingDown`](Error::ShuttingDown). Run each request as a
+//! [`task`], so that a cycle through it is found at once and not by its deadline. [`tenure_locks`] says more.
+//!
+//! # What a guard guarantees
+//!
+//! As long as its grant stands, nobody else reads or writes the attribute. What it writes is discarded when the thread panics,
+//! visible when it is dropped, and durable when [`Guard::commit`] returns or the session is given back. Write what must
+//! not be lost with a commit: a process that is killed takes the rest along.
+//!
+//! The grant does not stand when the lease has ended, when the store took it, when the thread was too late after a recall
+//! ([`Guard::recalled`] says that there is one), or when a newer start of the process took over. Then the write set is discarded, and
+//! [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] say [`LeaseLost`](Error::LeaseLost), [`Revoked`](Error::Revoked),
+//! [`Late`](Error::Late) or [`Superseded`](Error::Superseded). What was committed stays. Show [`Guard::token`] to other resources,
+//! which refuse a lower one than they have seen, and a thread that has not noticed does no harm there either.
+//!
+//! # What happens when
+//!
+//! - **The connection is lost.** Nothing, until the lease ends: what the process holds it goes on using. It connects again, for ever, with
+//!   pauses that grow; then both sides settle what each missed. Who waits keeps the place in the queue, also when the store was
+//!   restarted. A commit waits until it is answered.
+//! - **The lease ends**, since nothing was heard of the store for too long, or the process was stopped. Every guard is
+//!   lost, what was not committed is discarded, and what is kept is forgotten. As soon as there is a store again, locks work again.
+//! - **A newer start of the same name connects.** This one stops for ever: [`Phase::Superseded`].
+//! - **[`Process::shutdown`], or the last handle is dropped.** Nobody is let in any more, each session is given back with what
+//!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_ms`] says.
+//!
+//! [`Process::status`] says how it is. Logs go through `tracing`; a session appears there, and in the words of errors, as its
+//! [`ShortId`] alone.
 mod builder;
 mod cache;
 mod connection;
@@ -9,6 +79,7 @@ mod process;
 mod shared;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod typed;
 
 pub use builder::Builder;
 pub use error::{ConnectError, ShutdownError};
@@ -18,4 +89,7 @@ pub use tenure_locks::{
     Busy, Commit, Discard, Discarded, Error, First, Guard, GuardSet, Holder, Lock, LockSet,
     ShortId, Task, WAIT_MS, task,
 };
-pub use tenure_protocol::{Limits, ProcessSettings, SessionId, ThreadId, Token, Version};
+pub use tenure_protocol::{
+    AttributeName, Limits, ProcessSettings, SessionId, ThreadId, Token, Version,
+};
+pub use typed::{Typed, TypedSet, ValueError};

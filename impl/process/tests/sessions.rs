@@ -1,0 +1,337 @@
+//! Locks, writes and grants between processes, over real sockets.
+
+mod support;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+use support::{process, short};
+use tenure::testing::Store;
+use tenure::{Error, Process, Typed, TypedSet, ValueError, task};
+
+/// Messages that came of use, not of time.
+fn messages(store: &Store) -> u64 {
+    let counts = store.counts();
+    counts.messages - counts.keep_alives
+}
+
+#[tokio::test]
+async fn two_processes_share_a_session() {
+    let store = Store::start().expect("a store");
+    let one = Process::connect(store.address()).await.expect("connected");
+    let two = Process::connect(store.address()).await.expect("connected");
+    assert_ne!(one.status().name, two.status().name);
+    let cart = one.session("s").expect("an id");
+    let mut guard = cart.lock("cart").await.expect("locked");
+    guard.set("apple").expect("set");
+    let first = guard.token();
+    drop(guard);
+    assert_eq!(
+        store.value("s", "cart"),
+        None,
+        "not durable before it must be"
+    );
+
+    let cart = two.session("s").expect("an id");
+    let guard = cart.lock("cart").await.expect("locked");
+    assert_eq!(guard.bytes(), Some(&b"apple"[..]));
+    assert!(guard.token() > first);
+    assert_eq!(store.holder("s"), Some(two.status().name));
+}
+
+#[tokio::test]
+async fn a_kept_session_costs_no_message() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("s").expect("an id");
+    drop(session.lock("a").await.expect("locked"));
+    let before = messages(&store);
+    for round in 0..1_000_u32 {
+        let mut guard = session.lock("a").await.expect("locked");
+        guard.put(&round).expect("put");
+        drop(guard);
+        drop(session.lock_many(["a", "b"]).wait().expect("locked"));
+    }
+    assert_eq!(process.status().kept, 1);
+    let mut guard = session.lock("a").await.expect("locked");
+    guard.commit().await.expect("durable");
+    assert_eq!(messages(&store), before + 1, "the commit alone");
+    assert_eq!(store.value("s", "a").as_deref(), Some(&b"999"[..]));
+}
+
+#[tokio::test]
+async fn a_recall_waits_for_the_thread_inside() {
+    let store = short();
+    let (one, two) = (process(&store, "one").await, process(&store, "two").await);
+    let (of_one, of_two) = (
+        one.session("s").expect("an id"),
+        two.session("s").expect("an id"),
+    );
+    let mut guard = of_one.lock("a").await.expect("locked");
+    assert!(!guard.recalled());
+    let mut other = pin!(of_two.lock("a"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(other.as_mut().poll(&mut context).is_pending());
+    store.wait_until(|_| guard.recalled());
+    guard.set("1").expect("set");
+    assert_eq!(store.holder("s").as_deref(), Some("one"));
+    // Who is inside may take more.
+    drop(
+        of_one
+            .lock("b")
+            .beside(guard.thread())
+            .await
+            .expect("locked"),
+    );
+    guard.unlock().expect("in time");
+    let guard = other.await.expect("locked");
+    assert_eq!(guard.bytes(), Some(&b"1"[..]));
+    assert_eq!(store.holder("s").as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn an_operator_gets_a_session_back() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("s").expect("an id");
+    let mut guard = session.lock("a").await.expect("locked");
+    guard.set("1").expect("set");
+    store.recall("s");
+    store.wait_until(|_| guard.recalled());
+    drop(guard);
+    store.wait_until(|store| store.holder("s").is_none());
+    assert_eq!(store.value("s", "a").as_deref(), Some(&b"1"[..]));
+}
+
+#[tokio::test]
+async fn a_try_takes_what_is_only_kept_and_waits_for_nobody() {
+    let store = Store::start().expect("a store");
+    let (one, two) = (process(&store, "one").await, process(&store, "two").await);
+    let (of_one, of_two) = (
+        one.session("s").expect("an id"),
+        two.session("s").expect("an id"),
+    );
+    let guard = of_one.lock("a").await.expect("locked");
+    let here = of_one.lock("a").trying().await;
+    assert!(matches!(here, Err(Error::WouldBlock(_))), "{here:?}");
+    let there = of_two.lock("a").trying().await;
+    assert!(matches!(there, Err(Error::WouldBlock(_))), "{there:?}");
+    drop(guard);
+    drop(of_two.lock("a").trying().await.expect("it was only kept"));
+}
+
+#[tokio::test]
+async fn a_wait_ends_at_its_deadline() {
+    let store = Store::start().expect("a store");
+    let (one, two) = (process(&store, "one").await, process(&store, "two").await);
+    let (of_one, of_two) = (
+        one.session("s").expect("an id"),
+        two.session("s").expect("an id"),
+    );
+    let guard = of_one.lock("a").await.expect("locked");
+    for session in [&of_one, &of_two] {
+        let began = Instant::now();
+        let late = session.lock("a").within(Duration::from_millis(60)).await;
+        assert!(matches!(late, Err(Error::Deadline(_))), "{late:?}");
+        assert!(began.elapsed() >= Duration::from_millis(59));
+    }
+    store.wait_until(|store| store.waiters("s").is_empty());
+    drop(guard);
+}
+
+#[tokio::test]
+async fn a_dropped_request_leaves_no_trace() {
+    let store = Store::start().expect("a store");
+    let (one, two) = (process(&store, "one").await, process(&store, "two").await);
+    let (of_one, of_two) = (
+        one.session("s").expect("an id"),
+        two.session("s").expect("an id"),
+    );
+    let guard = of_one.lock("a").await.expect("locked");
+    let mut request = Box::pin(of_two.lock("a"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(request.as_mut().poll(&mut context).is_pending());
+    store.wait_until(|store| store.waiters("s") == ["two"]);
+    drop(request);
+    store.wait_until(|store| store.waiters("s").is_empty());
+    assert!(two.busy().is_empty());
+    drop(guard);
+    drop(of_two.lock("a").await.expect("locked"));
+}
+
+#[tokio::test]
+async fn a_cycle_is_found_and_spelled_out() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let (a, b) = (
+        process.session("a").expect("an id"),
+        process.session("b").expect("an id"),
+    );
+    let in_a = a.lock("x").await.expect("locked");
+    let other = task(async {
+        let in_b = b.lock("x").await.expect("locked");
+        let in_a = a.lock("x").await;
+        drop(in_b);
+        in_a.map(drop)
+    });
+    let mut other = pin!(other);
+    let mut context = Context::from_waker(Waker::noop());
+    while process
+        .session("b")
+        .expect("an id")
+        .busy()
+        .holders
+        .is_empty()
+    {
+        assert!(other.as_mut().poll(&mut context).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert!(other.as_mut().poll(&mut context).is_pending());
+    let mine = b.lock("x").beside(in_a.thread()).await.map(drop);
+    drop(in_a);
+    let results = [mine, other.await];
+    let cycles = results
+        .iter()
+        .filter(|result| matches!(result, Err(Error::Deadlock { cycle }) if cycle.len() == 2));
+    assert_eq!(cycles.count(), 1, "one victim: {results:?}");
+}
+
+#[tokio::test]
+async fn several_attributes_and_whole_sessions() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("s").expect("an id");
+    let mut set = session.lock_many(["cart", "visits"]).await.expect("locked");
+    set.put("visits", &3_u32).expect("put");
+    set.put("cart", &["apple"]).expect("put");
+    assert_eq!(set.get::<u32>("visits"), Ok(Some(3)));
+    let other = set.put("other", &1);
+    assert!(matches!(other, Err(ValueError::Lock(Error::NotLocked(_)))));
+    set.commit().await.expect("durable");
+    drop(set);
+    assert_eq!(store.value("s", "visits").as_deref(), Some(&b"3"[..]));
+
+    let mut all = session.lock_all().await.expect("locked");
+    assert_eq!(all.attributes().count(), 2);
+    let to = tenure::SessionId::from_static("t");
+    all.rename(&to).await.expect("renamed");
+    drop(all);
+    let session = process.session("t").expect("an id");
+    assert_eq!(
+        session.lock("visits").await.expect("locked").get(),
+        Ok(Some(3_u32))
+    );
+    assert_eq!(process.status().kept, 1);
+    session
+        .lock_all()
+        .await
+        .expect("locked")
+        .destroy()
+        .await
+        .expect("destroyed");
+    assert_eq!(store.value("t", "visits"), None);
+    store.wait_until(|_| process.status().kept == 0);
+}
+
+#[tokio::test]
+async fn errors_name_the_attribute_and_not_the_data() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("secret-session").expect("an id");
+    let mut guard = session.lock("pin").await.expect("locked");
+    guard.put("secret-data").expect("put");
+    let error = guard.get::<u32>().expect_err("it is no number");
+    assert!(
+        matches!(error, ValueError::Read { column: 13, .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("pin"));
+    assert!(!format!("{error} {error:?}").contains("secret"));
+    guard
+        .update(|value: &mut String| value.push('!'))
+        .expect("a string");
+    assert_eq!(guard.bytes(), Some(&b"\"secret-data!\""[..]));
+    let busy = session
+        .lock("pin")
+        .trying()
+        .await
+        .expect_err("it is locked");
+    assert!(!busy.to_string().contains("secret"), "{busy}");
+    assert_eq!(
+        busy.session().map(|id| id.as_bytes()),
+        Some(&b"secret-session"[..])
+    );
+}
+
+#[tokio::test]
+async fn the_longest_unused_are_released_first() {
+    let store = Store::start().expect("a store");
+    let process = support::builder(&store.address(), "one").kept_max(3);
+    let process = process.connect().await.expect("connected");
+    for id in ["a", "b", "c", "a", "d", "e"] {
+        let session = process.session(id).expect("an id");
+        drop(session.lock("x").await.expect("locked"));
+        // The order of use is as fine as the manager's clock.
+        let used = Instant::now();
+        store.wait_until(|_| used.elapsed() > Duration::from_millis(120));
+    }
+    let released = |store: &Store| ["b", "c"].iter().all(|id| store.holder(id).is_none());
+    store.wait_until(released);
+    assert!(["a", "d", "e"].iter().all(|id| store.holder(id).is_some()));
+    assert_eq!(process.status().kept, 3);
+}
+
+#[tokio::test]
+async fn what_nobody_uses_is_released() {
+    let store = Store::start().expect("a store");
+    let process = support::builder(&store.address(), "one").idle_ms(100);
+    let process = process.connect().await.expect("connected");
+    let (used, unused) = (
+        process.session("a").expect("an id"),
+        process.session("b").expect("an id"),
+    );
+    let guard = used.lock("x").await.expect("locked");
+    unused
+        .lock("x")
+        .await
+        .expect("locked")
+        .set("1")
+        .expect("set");
+    store.wait_until(|store| store.holder("b").is_none());
+    assert_eq!(store.value("b", "x").as_deref(), Some(&b"1"[..]));
+    assert!(store.holder("a").is_some());
+    drop(guard);
+    used.release();
+    process.release("never seen").expect("an id");
+    store.wait_until(|store| store.holder("a").is_none());
+}
+
+#[test]
+fn threads_need_no_runtime() {
+    let store = Store::start().expect("a store");
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let session = process.session("s").expect("an id");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let mut guard = session.lock("visits").wait().expect("locked");
+                    guard
+                        .update(|visits: &mut u32| *visits += 1)
+                        .expect("a number");
+                }
+            });
+        }
+    });
+    session
+        .lock("visits")
+        .wait()
+        .expect("locked")
+        .commit()
+        .wait()
+        .expect("durable");
+    assert_eq!(store.value("s", "visits").as_deref(), Some(&b"200"[..]));
+    process.shutdown_blocking().expect("in time");
+    assert_eq!(store.counts().goodbyes, 1);
+}
