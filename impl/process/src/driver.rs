@@ -419,7 +419,8 @@ impl Driver {
         let is_late = std::time::Instant::now() >= by;
         // Without a lease there is nothing to give back, and nobody to say goodbye to.
         let is_free = self.shared.locks.lease().is_none() && self.cache.len() == 0;
-        if is_late && is_dropped || is_free && !matches!(self.line, Line::Open(_)) {
+        let is_alone = self.connect_by.is_some() || !matches!(self.line, Line::Open(_));
+        if is_late && is_dropped || is_free && is_alone {
             if !is_free {
                 let kept = self.cache.len();
                 warn!(
