@@ -57,7 +57,8 @@ impl Builder {
         self
     }
 
-    /// Times and limits of the protocol. `keep_alive_ms` and `margin_ms` together must be less than the store's lease.
+    /// Times and limits of the protocol. `keep_alive_ms` and `margin_ms` together must be less than the store's lease, and no
+    /// limit less than the store's: a session that the store has and this process may not would never arrive.
     pub fn settings(mut self, settings: ProcessSettings) -> Self {
         self.settings = settings;
         self

@@ -2,7 +2,7 @@
 //!
 //! It has a thread, and on it a runtime, of its own so that nothing the application does can keep it from running: a handler
 //! that blocks its runtime's thread for longer than the lease would otherwise cost the process everything that it holds
-//! (decision 14). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
+//! (decision 13). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
 //! pass they say when. What it decides is only when to connect, and which kept sessions nobody will miss.
 
 use crate::builder::Builder;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
 use tenure_protocol::message::ToProcess;
-use tenure_protocol::{Link, ProcessSettings, ToStore};
+use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
 use tenure_wire::{Fault, FaultCode, FrameLimits, FromProcess, FromStore};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -37,11 +37,15 @@ pub(crate) struct Driver {
     line: Line,
     backoff: Backoff,
     cache: Cache,
+    /// When the locks want to be called, as far as is known. Asked at each tick: the answer looks at all who wait.
+    due: Option<Time>,
     tick_at: Instant,
     sweep_at: Instant,
     /// By then a store must have welcomed it; `None` once one has.
     connect_by: Option<Instant>,
     connect: Duration,
+    /// Why the store has ended the lease, when it said so.
+    verdict: Option<&'static str>,
     /// It will do no more.
     is_done: bool,
 }
@@ -91,10 +95,12 @@ impl Driver {
             limits: FrameLimits::for_machines(&builder.settings.limits),
             backoff: Backoff::new(builder.backoff_ms),
             cache: Cache::new(builder.kept_max, builder.idle_ms),
+            due: None,
             tick_at: now,
             sweep_at: now + SWEEP,
             connect_by: Some(now + connect),
             connect,
+            verdict: None,
             is_done: false,
         }
     }
@@ -120,6 +126,7 @@ impl Driver {
                 () = sleep_until(wake) => {}
             }
         }
+        self.carry_out_all();
         if let Line::Open(connection) = std::mem::replace(&mut self.line, Line::Closed) {
             connection.finish().await;
         }
@@ -129,9 +136,10 @@ impl Driver {
     fn pass_time(&mut self) {
         let now = Instant::now();
         let locks = &self.shared.locks;
-        let is_due = locks.next_deadline().is_some_and(|due| due <= locks.now());
+        let is_due = self.due.is_some_and(|due| due <= locks.now());
         if is_due || now >= self.tick_at {
             locks.tick();
+            self.due = locks.next_deadline();
             self.tick_at = now + TICK;
         }
         if now >= self.sweep_at {
@@ -153,7 +161,7 @@ impl Driver {
 
     fn wake_at(&self) -> Instant {
         let locks = &self.shared.locks;
-        let due = locks.next_deadline().map(|due| {
+        let due = self.due.map(|due| {
             let left = due.since(locks.now());
             Instant::now() + Duration::from_millis(left)
         });
@@ -167,6 +175,8 @@ impl Driver {
 
     /// Everything that the locks want, then the bytes of it.
     fn carry_out_all(&mut self) {
+        // First: its farewell is among the events then.
+        let has_left = self.shared.locks.has_left();
         while let Some(event) = self.shared.locks.try_event() {
             self.carry_out(event);
         }
@@ -175,9 +185,7 @@ impl Driver {
         {
             self.close(&lost(&error));
         }
-        if self.shared.locks.has_left() {
-            self.is_done = true;
-        }
+        self.is_done |= has_left;
     }
 
     fn carry_out(&mut self, event: Event) {
@@ -186,10 +194,15 @@ impl Driver {
             Event::Disconnect { link } => {
                 // A farewell is still to be written.
                 if self.is_current(link) && !self.shared.locks.has_left() {
-                    self.close("the lease has ended");
+                    let why = self.verdict.take();
+                    self.close(
+                        why.unwrap_or("the lease has ended: nothing was heard of the store"),
+                    );
                 }
             }
-            Event::Until(_) => {} // Each turn asks for the next deadline.
+            Event::Until(then) => {
+                self.due = Some(self.due.map_or(then, |due| due.min(then)));
+            }
             Event::Idle { session, since } => self.cache.note_idle(session, since),
             Event::Discarded(discard) => warn!("{discard}"),
         }
@@ -290,11 +303,11 @@ impl Driver {
                 None
             }
             ToProcess::LeaseEnded => {
-                self.note_error("the store has ended the lease");
+                self.verdict = Some("the store has ended the lease");
                 None
             }
             ToProcess::Full => {
-                self.note_error("the store knows as many processes as it may");
+                self.verdict = Some("the store knows as many processes as it may");
                 None
             }
             ToProcess::Superseded => {

@@ -81,11 +81,16 @@ impl Shared {
     }
 
     /// Waits until the driver tells what `is_wanted`.
-    pub(crate) async fn when(&self, is_wanted: impl FnMut(&State) -> bool) -> State {
-        let mut state = self.state.subscribe();
-        let seen = state.wait_for(is_wanted).await.map(|state| state.clone());
-        // The sender stands in `self`.
-        seen.unwrap_or_else(|_| self.state.borrow().clone())
+    pub(crate) async fn when(&self, mut is_wanted: impl FnMut(&State) -> bool) -> State {
+        let mut states = self.state.subscribe();
+        loop {
+            // Cloned: whoever is asked may ask for the state itself.
+            let state = states.borrow_and_update().clone();
+            // It fails when there is no sender, which stands in `self`.
+            if is_wanted(&state) || states.changed().await.is_err() {
+                return state;
+            }
+        }
     }
 }
 

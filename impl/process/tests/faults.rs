@@ -264,6 +264,24 @@ async fn a_lease_that_cannot_be_kept_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn a_full_store_is_a_clear_error() {
+    let mut settings = StoreSettings::default();
+    settings.limits.processes_max = 1;
+    let store = Store::start_with(settings).expect("a store");
+    let process = Process::connect(store.address()).await.expect("connected");
+    let second = Process::builder(store.address()).connect_ms(100).connect();
+    let error = second.await.expect_err("there is room for one");
+    assert!(
+        matches!(&error, ConnectError::Unreachable { why, .. } if why.contains("as many")),
+        "{error}"
+    );
+    process.shutdown().await.expect("in time");
+    Process::connect(store.address())
+        .await
+        .expect("there is room again");
+}
+
+#[tokio::test]
 async fn a_process_that_lost_its_store_goes_on_trying() {
     let store = short();
     let process = process(&store, "one").await;
