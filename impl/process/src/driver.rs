@@ -284,6 +284,7 @@ impl Driver {
 
     fn on_message(&mut self, link: Link, message: ToProcess) {
         self.cache.note_received(&message);
+        self.tell_kept(); // Before a thread is let in, which may ask.
         let lease_ms = match &message {
             ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
             ToProcess::Granted { session, token, .. } => {

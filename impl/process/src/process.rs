@@ -190,8 +190,9 @@ pub struct Status {
 impl Status {
     fn new(shared: &Shared, state: &State) -> Self {
         let locks = &shared.locks;
-        let lease = locks.lease().map(|end| end.since(locks.now()));
-        let lease = lease.filter(|left| *left > 0);
+        let now = locks.now();
+        let lease = locks.lease().filter(|end| *end >= now);
+        let lease = lease.map(|end| end.since(now));
         Self {
             phase: state.phase,
             name: shared.identity.name.to_string(),
@@ -206,7 +207,7 @@ impl Status {
 }
 
 /// A session of a [`Process`], for threads and tasks to share: it has the methods of [`tenure_locks::Session`], of which
-/// `lock`, `lock_many` and `lock_all` are the ones to know. It keeps the process from stopping. Cheap to clone; going through it
+/// `lock`, `lock_many`, `lock_all` and `release` are the ones to know. It keeps the process from stopping. Cheap to clone; going through it
 /// skips the look-up of its id.
 #[derive(Clone, Debug)]
 pub struct Session {

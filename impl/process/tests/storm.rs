@@ -55,12 +55,12 @@ fn by_thread(process: &Process, at: usize, tallies: &[Tally], stops: &AtomicBool
 async fn by_task(process: &Process, at: usize, tallies: &[Tally], stops: &AtomicBool) {
     let session = process.session(SESSIONS[at]).expect("an id");
     while !stops.load(Ordering::Relaxed) {
-        let count = task(async || -> Result<bool, ValueError> {
+        let count = async || -> Result<bool, ValueError> {
             let mut guard = session.lock("count").await?;
             guard.update(add)?;
             Ok(guard.commit().await.is_ok())
-        }());
-        if let Ok(committed) = count.await {
+        };
+        if let Ok(committed) = task(count()).await {
             tallies[at].note(committed);
         }
     }
