@@ -5,11 +5,15 @@ use crate::progress::{Line, thousands};
 use crate::report;
 use anyhow::{Context, Result};
 use clap::Args;
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 use tenure_workload::director::{Outcome, Scenario, play};
+use tenure_workload::program::Program;
+use tenure_workload::stopped::{self, Found};
+
+/// How many findings a person is shown.
+const SHOWN_MAX: usize = 10;
 
 /// The arguments of `tenure crash`.
 #[derive(Args)]
@@ -72,26 +76,22 @@ impl Crash {
 
 /// A short scenario that plays this very program as the store and the processes.
 pub(crate) fn scenario() -> Result<Scenario> {
-    let own = std::env::current_exe().context("where this program is, cannot be told")?;
-    let command = |words: &[&str]| {
-        let words = words.iter().map(OsString::from);
-        [own.clone().into_os_string()]
-            .into_iter()
-            .chain(words)
-            .collect()
-    };
+    let own = own()?;
     Ok(Scenario {
         // A lease that a killed process has left ends soon; wide enough for a machine that is busy.
-        store: command(&[
-            "serve",
-            "--lease-ms",
-            "4000",
-            "--recall-ms",
-            "10000",
-            "--turns",
-            "0",
-        ]),
-        worker: command(&["work"]),
+        store: Program::new(
+            &own,
+            &[
+                "serve",
+                "--lease-ms",
+                "4000",
+                "--recall-ms",
+                "10000",
+                "--turns",
+                "0",
+            ],
+        ),
+        worker: Program::new(&own, &["work"]),
         processes: 3,
         threads: 4,
         tasks: 4,
@@ -130,15 +130,26 @@ pub(crate) fn write_outcome(out: &mut impl Write, outcome: &Outcome, seconds: f6
         leaked,
         differs_on_disk,
     } = outcome;
-    let verb = if outcome.holds() { "holds" } else { "FAILS" };
+    let (verb, which) = if outcome.holds() {
+        ("holds", "all there, none twice")
+    } else {
+        ("FAILS", "and this is wrong")
+    };
     writeln!(
         out,
-        "  {verb}  {} increments acknowledged, all there, none twice; {store_kills} kills of the store, \
-         {process_kills} of processes ({seconds:.0} s)",
+        "  {verb}  {} increments acknowledged, {which}; {store_kills} kills of the store, {process_kills} of processes \
+         ({seconds:.0} s)",
         thousands(verdict.acknowledged)
     )?;
-    for finding in &verdict.findings {
+    for finding in verdict.findings.iter().take(SHOWN_MAX) {
         writeln!(out, "         {finding}")?;
+    }
+    if verdict.findings.len() > SHOWN_MAX {
+        writeln!(
+            out,
+            "         and {} more",
+            verdict.findings.len() - SHOWN_MAX
+        )?;
     }
     if *leaked > 0 {
         writeln!(
@@ -153,6 +164,32 @@ pub(crate) fn write_outcome(out: &mut impl Write, outcome: &Outcome, seconds: f6
         )?;
     }
     Ok(())
+}
+
+/// Stops a holder past its lease with SIGSTOP, lets it go on with SIGCONT, and hears what it found.
+pub(crate) fn stop_a_holder() -> Result<Found> {
+    let own = own()?;
+    let folder = tempfile::tempdir()?;
+    let store = Program::new(&own, &["serve", "--lease-ms", "1500"]);
+    stopped::play(&store, &Program::new(&own, &["hold"]), folder.path())
+}
+
+fn own() -> Result<PathBuf> {
+    std::env::current_exe().context("where this program is, cannot be told")
+}
+
+/// The arguments of `tenure hold`: the process that `tenure verify` stops.
+#[derive(Args)]
+pub(crate) struct Hold {
+    /// Where the store is.
+    address: String,
+}
+
+impl Hold {
+    pub(crate) fn run(self) -> Result<bool> {
+        stopped::hold(&self.address)?;
+        Ok(true)
+    }
 }
 
 /// The arguments of `tenure work`: one process of a scenario, which `tenure crash` starts.

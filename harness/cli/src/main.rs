@@ -44,6 +44,9 @@ enum Command {
     /// One process of `tenure crash`.
     #[command(hide = true)]
     Work(crash::Work),
+    /// The process that `tenure verify` stops.
+    #[command(hide = true)]
+    Hold(crash::Hold),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(),
         Command::Crash(crash) => crash.run(),
         Command::Work(work) => work.run(),
+        Command::Hold(hold) => hold.run(),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -25,7 +25,8 @@ impl Verify {
         let (holds, states) = self.universes(&mut out)?;
         let catches = self.defects(&mut out)?;
         let counts = self.counts(&mut out)?;
-        let holds = holds && catches && counts;
+        let stops = self.stops(&mut out)?;
+        let holds = holds && catches && counts && stops;
         let seconds = started.elapsed().as_secs_f64();
         if self.json {
             let verdict = serde_json::json!({ "holds": holds, "seconds": seconds });
@@ -110,6 +111,28 @@ impl Verify {
             crash::write_outcome(out, &outcome, seconds)?;
         }
         Ok(outcome.holds())
+    }
+
+    /// Stops a holder past its lease; answers whether it found out, and nobody else noticed.
+    fn stops(&self, out: &mut impl Write) -> Result<bool> {
+        let found = crash::stop_a_holder()?;
+        let holds = found.holds();
+        if self.json {
+            let found = serde_json::to_value(&found)?;
+            let object = serde_json::json!({ "stopped": found, "holds": holds });
+            writeln!(out, "{object}")?;
+        } else if holds {
+            writeln!(
+                out,
+                "  holds  a holder stopped past its lease: its guard is poisoned, its writes refused; the new one goes on"
+            )?;
+        } else {
+            writeln!(
+                out,
+                "  FAILS  a holder stopped past its lease found: {found:?}"
+            )?;
+        }
+        Ok(holds)
     }
 }
 

@@ -4,31 +4,27 @@
 //! If they do not within [`PATIENCE`], somebody is stuck.
 
 use crate::judge::{Numbers, Verdict, judge};
+use crate::program::{PATIENCE, Program, Served, wait};
 use crate::random::Random;
 use crate::worker::{Done, Orders, number};
 use crate::{journal, worker};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tenure_engine::{Embedded, Engine, Settings};
-
-/// How long nothing may be acknowledged: longer than a lease and a recall's deadline.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is to happen.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The program and the arguments that start a store, to which `--listen`, `--admin` and `--data` are added.
-    pub store: Vec<OsString>,
-    /// The program and the arguments that start a worker, to which its [`Orders`] are added, as JSON.
-    pub worker: Vec<OsString>,
+    /// What starts a store.
+    pub store: Program,
+    /// What starts a worker, to which its [`Orders`] are added, as JSON.
+    pub worker: Program,
     /// How many worker processes.
     pub processes: u64,
     /// OS threads in each.
@@ -82,8 +78,7 @@ struct Running {
 struct Director<'s> {
     scenario: &'s Scenario,
     folder: PathBuf,
-    address: SocketAddr,
-    store: Child,
+    store: Served,
     workers: Vec<Running>,
     said: Receiver<()>,
     say: Sender<()>,
@@ -92,14 +87,9 @@ struct Director<'s> {
 impl Drop for Director<'_> {
     fn drop(&mut self) {
         // On the way out of a failure; all have ended otherwise.
-        for child in self
-            .workers
-            .iter_mut()
-            .map(|worker| &mut worker.child)
-            .chain([&mut self.store])
-        {
-            let _ = child.kill();
-            let _ = child.wait();
+        for worker in &mut self.workers {
+            let _ = worker.child.kill();
+            let _ = worker.child.wait();
         }
     }
 }
@@ -110,13 +100,10 @@ impl Drop for Director<'_> {
 /// When something could not be started, nothing was acknowledged for too long, or a process ended as it should not.
 pub fn play(scenario: &Scenario, folder: &Path, mut step: impl FnMut(u64, u64)) -> Result<Outcome> {
     let (say, said) = channel();
-    // Free now, and the store's own from then on.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let store = start_store(scenario, folder, address)?;
+    let store = scenario.store.serve(folder)?;
     let mut director = Director {
         scenario,
         folder: folder.to_owned(),
-        address,
         store,
         workers: Vec::new(),
         said,
@@ -133,7 +120,7 @@ pub fn play(scenario: &Scenario, folder: &Path, mut step: impl FnMut(u64, u64)) 
     while stores + processes > 0 {
         if random.below(stores + processes) < stores {
             stores -= 1;
-            director.kill_store()?;
+            director.store.kill()?;
         } else {
             processes -= 1;
             director.kill_worker(random.below(scenario.processes))?;
@@ -144,34 +131,6 @@ pub fn play(scenario: &Scenario, folder: &Path, mut step: impl FnMut(u64, u64)) 
     director.end()
 }
 
-fn start_store(scenario: &Scenario, folder: &Path, address: SocketAddr) -> Result<Child> {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("store.log"))?;
-    let mut command = command(&scenario.store)?;
-    command
-        .args([
-            "--listen",
-            &address.to_string(),
-            "--admin",
-            "127.0.0.1:0",
-            "--data",
-        ])
-        .arg(folder.join("data"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    command.spawn().context("cannot start the store")
-}
-
-fn command(words: &[OsString]) -> Result<Command> {
-    let (program, arguments) = words.split_first().context("a command has a program")?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    Ok(command)
-}
-
 impl Director<'_> {
     fn journal(&self, at: u64) -> PathBuf {
         self.folder.join(format!("worker-{at}.journal"))
@@ -180,7 +139,7 @@ impl Director<'_> {
     fn start_worker(&self, at: u64, incarnation: u64) -> Result<Running> {
         let scenario = self.scenario;
         let orders = Orders {
-            address: self.address.to_string(),
+            address: self.store.address().to_string(),
             name: format!("worker-{at}"),
             incarnation,
             sessions: scenario.sessions,
@@ -193,7 +152,7 @@ impl Director<'_> {
             .create(true)
             .append(true)
             .open(self.folder.join("workers.log"))?;
-        let mut command = command(&scenario.worker)?;
+        let mut command = scenario.worker.command();
         command
             .arg(serde_json::to_string(&orders)?)
             .stdin(Stdio::piped())
@@ -240,7 +199,7 @@ impl Director<'_> {
     /// Nobody has ended who was not told to.
     fn check_alive(&mut self) -> Result<()> {
         let folder = self.folder.display();
-        if let Some(status) = self.store.try_wait()? {
+        if let Some(status) = self.store.ended()? {
             bail!("the store has ended ({status}); see {folder}");
         }
         for worker in &mut self.workers {
@@ -248,13 +207,6 @@ impl Director<'_> {
                 bail!("{} has ended ({status}); see {folder}", worker.orders.name);
             }
         }
-        Ok(())
-    }
-
-    fn kill_store(&mut self) -> Result<()> {
-        self.store.kill()?;
-        self.store.wait()?;
-        self.store = start_store(self.scenario, &self.folder, self.address)?;
         Ok(())
     }
 
@@ -283,10 +235,7 @@ impl Director<'_> {
             );
         }
         let sessions = self.read()?;
-        let pid = rustix::process::Pid::from_child(&self.store);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = wait(&mut self.store, "the store")?;
-        ensure!(status.success(), "the store did not stop well ({status})");
+        self.store.stop()?;
         let (on_disk, leaked) = read_disk(&self.folder.join("data"))?;
         let journals = (0..self.scenario.processes).map(|at| journal::read(&self.journal(at)));
         let journals = journals.collect::<Result<Vec<_>>>()?;
@@ -301,7 +250,7 @@ impl Director<'_> {
 
     /// What a process sees that comes last.
     fn read(&self) -> Result<BTreeMap<String, Numbers>> {
-        let process = tenure::Process::builder(self.address.to_string())
+        let process = tenure::Process::builder(self.store.address().to_string())
             .name("judge")
             .connect_blocking()?;
         let mut sessions = BTreeMap::new();
@@ -354,24 +303,6 @@ fn read_disk(folder: &Path) -> Result<(BTreeMap<String, Numbers>, u64)> {
             }
         }
     }
-}
-
-/// Waits for a process to end, which it was told to.
-fn wait(child: &mut Child, who: &str) -> Result<ExitStatus> {
-    let (tell, told) = channel();
-    let pid = rustix::process::Pid::from_child(child);
-    let watch = std::thread::spawn(move || {
-        if told.recv_timeout(PATIENCE).is_err() {
-            // Whoever waits for it below goes on then, and finds that it was killed.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    let status = child
-        .wait()
-        .with_context(|| format!("{who} cannot be waited for"))?;
-    let _ = tell.send(());
-    watch.join().map_err(|_| anyhow!("the watch panicked"))?;
-    Ok(status)
 }
 
 /// Runs a worker with the orders that a director gave it, and says what it did as JSON on its last line.

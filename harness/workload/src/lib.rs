@@ -7,6 +7,8 @@
 //! | [`journal`] | what they write down, in a file that survives their death |
 //! | [`judge`] | what the journals say must be in the store |
 //! | [`director`] | starts the store and the processes as OS processes, kills them, and has the end judged |
+//! | [`stopped`] | a holder that is stopped past its lease, and goes on |
+//! | [`program`] | programs as OS processes |
 //!
 //! # The count
 //! Each counter belongs to one thread of one process: an attribute `n:THREAD` whose value only that thread raises, by one. In the
@@ -15,6 +17,8 @@
 pub mod director;
 pub mod journal;
 pub mod judge;
+pub mod program;
+pub mod stopped;
 pub mod worker;
 
 mod random;
