@@ -5,6 +5,8 @@
 //! (decision 13). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
 //! pass they say when. What it decides is only when to connect, and which kept sessions nobody will miss.
 
+mod incoming;
+
 use crate::builder::Builder;
 use crate::cache::Cache;
 use crate::connection::Connection;
@@ -15,12 +17,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
-use tenure_protocol::message::ToProcess;
 use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
-use tenure_wire::{Fault, FaultCode, FrameLimits, FromProcess, FromStore};
+use tenure_wire::{FrameLimits, FromProcess};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 /// How fine the times are that people look at.
 const TICK: Duration = Duration::from_millis(100);
@@ -261,109 +262,6 @@ impl Driver {
                 self.close(&lost(&error));
             }
         }
-    }
-
-    fn take_messages(&mut self) {
-        while let Line::Open(connection) = &mut self.line {
-            match (connection.next(), connection.link) {
-                (Ok(None), _) => return,
-                (Ok(Some(FromStore::Message(message))), Some(link)) => {
-                    self.on_message(link, message);
-                }
-                (Ok(Some(FromStore::Fault(fault))), _) => self.on_fault(&fault),
-                (Ok(Some(_)), None) => self.close("the store spoke before the hello"),
-                (Err(error), _) => {
-                    let fault = FromProcess::Fault(Fault::from(&error));
-                    // As far as it goes: what the store gets to know of its mistake changes nothing here.
-                    let _ = connection.push(&fault).map(|()| connection.flush());
-                    self.close(&format!("the store sent what is no frame: {error}"));
-                }
-            }
-        }
-    }
-
-    fn on_message(&mut self, link: Link, message: ToProcess) {
-        self.cache.note_received(&message);
-        self.tell_kept(); // Before a thread is let in, which may ask.
-        let lease_ms = match &message {
-            ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
-            ToProcess::Granted { session, token, .. } => {
-                debug!(session = %ShortId(session), token = %token, "granted");
-                if self.cache.is_over() {
-                    self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
-                }
-                None
-            }
-            ToProcess::Recall { hold, notice } => {
-                let session = ShortId(&hold.session);
-                debug!(%session, reason = ?notice.reason, deadline_ms = notice.deadline_ms, "recalled");
-                None
-            }
-            ToProcess::Revoked { session, why, .. } => {
-                warn!(session = %ShortId(session), ?why, "revoked");
-                None
-            }
-            ToProcess::LeaseEnded => {
-                self.verdict = Some("the store has ended the lease");
-                None
-            }
-            ToProcess::Full => {
-                self.verdict = Some("the store knows as many processes as it may");
-                None
-            }
-            ToProcess::Superseded => {
-                let (address, name) = (self.address(), self.shared.identity.name.to_string());
-                self.shared.locks.message(link, message);
-                return self.fail(Some(ConnectError::Superseded { address, name }));
-            }
-            _ => None,
-        };
-        self.shared.locks.message(link, message);
-        if let Some(lease_ms) = lease_ms {
-            self.on_welcome(lease_ms);
-        }
-    }
-
-    fn on_welcome(&mut self, lease_ms: u64) {
-        let ProcessSettings {
-            keep_alive_ms,
-            margin_ms,
-            ..
-        } = self.settings;
-        if lease_ms <= keep_alive_ms.saturating_add(margin_ms) {
-            let failure = ConnectError::LeaseTooShort {
-                address: self.address(),
-                lease_ms,
-                keep_alive_ms,
-                margin_ms,
-            };
-            if self.connect_by.is_some() {
-                return self.fail(Some(failure));
-            }
-            error!("{failure}");
-            self.note_error(&failure.to_string());
-        }
-        let locks = &self.shared.locks;
-        if locks.lease().is_none() {
-            return; // The answer took longer than the lease; the locks have asked to disconnect.
-        }
-        self.connect_by = None;
-        let Identity { address, name, .. } = &self.shared.identity;
-        info!(%address, process = %name, lease_ms, "connected");
-        self.shared.state.send_modify(|state| {
-            state.phase = Phase::Connected;
-            state.connections += 1;
-        });
-    }
-
-    fn on_fault(&mut self, fault: &Fault) {
-        let why = fault.to_string();
-        let is_final = matches!(fault.code, FaultCode::Version | FaultCode::Forbidden);
-        if is_final && self.connect_by.is_some() {
-            let address = self.address();
-            return self.fail(Some(ConnectError::Refused { address, why }));
-        }
-        self.close(&format!("the store closes the connection: {why}"));
     }
 
     fn address(&self) -> String {
