@@ -36,4 +36,5 @@ chapters! {
     decision_0009 = "src/decisions/0009-deadlines.md";
     decision_0010 = "src/decisions/0010-lending.md";
     decision_0012 = "src/decisions/0012-frames.md";
+    decision_0013 = "src/decisions/0013-driver-thread.md";
 }
