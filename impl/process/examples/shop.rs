@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! tenure serve                                                      # a store; or `shop embedded` for one in the first shop
-//! cargo run -p tenure --example shop -- 127.0.0.1:7411 north        # in one terminal
-//! cargo run -p tenure --example shop -- 127.0.0.1:7411 south        # in another
+//! cargo run -p tenure --example shop -- 127.0.0.1:7420 north        # in one terminal
+//! cargo run -p tenure --example shop -- 127.0.0.1:7420 south        # in another
 //! ```
 //!
 //! Each line is a change of the cart, or of who has it: watch the session move as both want it. Ctrl-C gives it back.
@@ -93,7 +93,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_env_filter(filter).init();
     let mut arguments = std::env::args().skip(1);
     let (Some(mut address), Some(name)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: shop ADDRESS NAME, for example: shop 127.0.0.1:7411 north".into());
+        return Err("usage: shop ADDRESS NAME, for example: shop 127.0.0.1:7420 north".into());
     };
     let mut embedded = None;
     if address == "embedded" {

@@ -92,7 +92,8 @@ impl Builder {
     }
 
     /// How long to wait before connecting again: `first_ms` after a connection was lost, twice that after each failure, up to
-    /// `max_ms`. Of each, a random part between a half and all. By default 50 and 2,000.
+    /// `max_ms`. Of each, a random part between a half and all; and while the process has a lease, at most a quarter of what is
+    /// left of it. By default 50 and 2,000.
     pub fn backoff_ms(mut self, first_ms: u64, max_ms: u64) -> Self {
         self.backoff_ms = (first_ms.max(1), max_ms.max(first_ms).max(1));
         self

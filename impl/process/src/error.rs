@@ -19,7 +19,7 @@ pub enum ConnectError {
     },
     /// The address cannot be used: `host:port` is wanted.
     #[error(
-        "cannot use the store's address {address:?} ({why}); write it as host:port, for example 127.0.0.1:7411"
+        "cannot use the store's address {address:?} ({why}); write it as host:port, for example 127.0.0.1:7420"
     )]
     Address {
         /// The address.

@@ -29,10 +29,18 @@
 //! }
 //! ```
 //!
-//! `tenure::testing` is there with the feature `testing`, which is for `[dev-dependencies]`. No runtime of a certain kind is needed:
-//! `await` under any, or use the blocking twins ([`Process::connect_blocking`], [`Lock::wait`], [`Commit::wait`],
-//! [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so whatever the application does with
-//! its threads, the lease is kept alive.
+//! The program wants this in its `Cargo.toml`; the feature `testing`, which brings `tenure::testing`, is otherwise for
+//! `[dev-dependencies]`:
+//!
+//! ```toml
+//! [dependencies]
+//! tenure = { git = "https://github.com/tenure-rs/tenure", features = ["testing"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
+//! No runtime of a certain kind is needed: `await` under any, or use the blocking twins ([`Process::connect_blocking`],
+//! [`Lock::wait`], [`Commit::wait`], [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so
+//! whatever the application does with its threads, the lease is kept alive.
 //!
 //! # When a lock waits, when it fails
 //!

@@ -78,14 +78,15 @@ impl Backoff {
         }
     }
 
-    /// The next pause, after a connection that `lived` so long. Processes that lost the same store do not all come back at
+    /// The next pause, after a connection that `lived` so long: at most `most`, but never less than the first. Processes that lost the same store do not all come back at
     /// once: some part of each pause is random.
-    pub(crate) fn next(&mut self, lived: Duration) -> Duration {
+    pub(crate) fn next(&mut self, lived: Duration, most: Option<Duration>) -> Duration {
         if lived > self.max {
             self.pause = self.first;
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(self.max);
+        let pause = most.map_or(pause, |most| pause.min(most).max(self.first));
         pause / 2 + pause.mul_f64(fastrand::f64() / 2.0)
     }
 }
@@ -98,10 +99,15 @@ mod tests {
     fn pauses_grow_up_to_the_limit_and_begin_again_after_a_long_connection() {
         let mut backoff = Backoff::new((50, 400));
         for ms in [50, 100, 200, 400, 400] {
-            let pause = backoff.next(Duration::ZERO);
+            let pause = backoff.next(Duration::ZERO, None);
             let full = Duration::from_millis(ms);
             assert!(full / 2 <= pause && pause <= full, "{pause:?} of {full:?}");
         }
-        assert!(backoff.next(Duration::from_secs(1)) <= Duration::from_millis(50));
+        for (most, at_most) in [(100, 100), (1, 50)] {
+            let pause = backoff.next(Duration::ZERO, Some(Duration::from_millis(most)));
+            assert!(pause <= Duration::from_millis(at_most), "{pause:?}");
+        }
+        let pause = backoff.next(Duration::from_secs(1), None);
+        assert!(pause <= Duration::from_millis(50), "{pause:?}");
     }
 }

@@ -274,7 +274,11 @@ impl Driver {
             Line::Open(connection) => connection.opened.elapsed(),
             _ => Duration::ZERO,
         };
-        let pause = self.backoff.next(lived);
+        // While there is a lease to save, a long pause may cost it.
+        let locks = &self.shared.locks;
+        let left = locks.lease().map(|end| end.since(locks.now()));
+        let most = left.map(|left| Duration::from_millis(left / 4));
+        let pause = self.backoff.next(lived, most);
         self.line = Line::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
         let Identity { address, name, .. } = &self.shared.identity;
