@@ -1,11 +1,13 @@
 //! The binary `tenure`: one door for each of its users.
 //!
-//! `check`, `explore` and `replay` are for who runs the model checker; `serve` is for the operator of a store, `crash` for who
-//! doubts it; `verify` shows everything that works, on one machine, in one command. Exit codes are the same everywhere: 0 all
-//! holds, 1 something does not, 2 usage or bad input.
+//! `check`, `explore` and `replay` are for who runs the model checker; `serve`, `ctl` and `backup` for the operator of a store,
+//! `crash` for who doubts it; `verify` shows everything that works, on one machine, in one command. Exit codes are the same
+//! everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
 
+mod backup;
 mod check;
 mod crash;
+mod ctl;
 mod explore;
 mod hunt;
 mod memory;
@@ -37,6 +39,10 @@ enum Command {
     Replay(replay::Replay),
     /// Run the store.
     Serve(Box<serve::Serve>),
+    /// Ask a store that runs: who holds what, who waits and for how long; call a session back.
+    Ctl(ctl::Ctl),
+    /// Copy a store's folder; the store may be running.
+    Backup(backup::Backup),
     /// Check everything that there is, on this machine, in a few minutes.
     Verify(verify::Verify),
     /// Kill a store and its processes under load, and count what is left.
@@ -55,6 +61,8 @@ fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Replay(replay) => replay.run(),
         Command::Serve(serve) => serve.run(),
+        Command::Ctl(ctl) => ctl.run(),
+        Command::Backup(backup) => backup.run(),
         Command::Verify(verify) => verify.run(),
         Command::Crash(crash) => crash.run(),
         Command::Work(work) => work.run(),

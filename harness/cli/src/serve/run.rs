@@ -50,8 +50,7 @@ async fn serve(config: Config, port_file: Option<PortFile>) -> Result<bool> {
     let runtime = Handle::current();
     // Reading the folder blocks, and signals are heard meanwhile.
     let starting = tokio::task::spawn_blocking(move || {
-        let line = Line::new("starting");
-        line.say(format!("reading {}", config.data.display()));
+        let _line = Line::spinning(&format!("reading {}", config.data.display()));
         runtime.block_on(Server::start(config))
     });
     let started = tokio::select! {

@@ -1,0 +1,365 @@
+//! `tenure ctl`: asks a store that runs, over its admin listener.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
+use std::io::Write;
+use std::time::Duration;
+use tenure_store::{SessionStatus, StoreStatus, WaiterStatus};
+
+const AFTER: &str = "\
+A session's id is written as the store shows it: as it is, or hex: and its bytes in hexadecimal digits.
+
+Exit codes: 0 answered, 1 the session is not in memory (so nobody holds it or waits for it) or nobody holds it, 2 usage, or no
+store answers there.";
+
+/// Ask a store that runs: who holds what, who waits and for how long; call a session back.
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Ctl {
+    /// The store's admin address.
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        env = "TENURE_ADMIN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:7421"
+    )]
+    admin: String,
+    /// Print what the store answers, as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(clap::Subcommand)]
+enum Question {
+    /// The store as a whole, and its processes.
+    Status,
+    /// The sessions in memory.
+    Sessions {
+        /// Only those that somebody waits for.
+        #[arg(long)]
+        waiting: bool,
+        /// At most so many; a store answers 10,000 at most.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// One session: its holder, who waits, and for how long.
+    Session {
+        /// Which one.
+        id: String,
+    },
+    /// Ask the holder of a session to give it back, as a waiter would: after recall_ms its grant is revoked.
+    Recall {
+        /// Which session.
+        id: String,
+    },
+}
+
+impl Ctl {
+    /// `Ok(false)`: not in memory, or not held.
+    pub(crate) fn run(&self) -> Result<bool> {
+        match &self.question {
+            Question::Status => self.show("/status", status),
+            Question::Sessions { waiting, limit } => {
+                let path = format!("/sessions?waiting={waiting}&limit={limit}");
+                self.show(&path, |found: &Vec<SessionStatus>| {
+                    sessions(found, *waiting, *limit)
+                })
+            }
+            Question::Session { id } => self.show(&path(id)?, session),
+            Question::Recall { id } => {
+                let (code, body) = self.ask("POST", &format!("{}/recall", path(id)?))?;
+                let text = match self.json {
+                    true => format!("{}\n", serde_json::json!({ "recalled": id })),
+                    false => format!(
+                        "{id}: its holder is asked to give it back; `tenure ctl session {id}` shows who has it\n"
+                    ),
+                };
+                let body = if code == 404 {
+                    "not held by anybody"
+                } else {
+                    &body
+                };
+                self.answer(code, body, |_| Ok(text))
+            }
+        }
+    }
+
+    fn show<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<bool> {
+        let (code, body) = self.ask("GET", path)?;
+        self.answer(code, &body, |body| {
+            let parsed: T = serde_json::from_str(body)
+                .with_context(|| format!("{} is no store of this version", self.admin))?;
+            Ok(match self.json {
+                true => format!("{}\n", body.trim_end()),
+                false => words(&parsed),
+            })
+        })
+    }
+
+    fn answer(
+        &self,
+        code: u16,
+        body: &str,
+        text: impl FnOnce(&str) -> Result<String>,
+    ) -> Result<bool> {
+        match code {
+            200..=299 => {
+                std::io::stdout().write_all(text(body)?.as_bytes())?;
+                Ok(true)
+            }
+            404 if body.starts_with("not ") => {
+                eprintln!("tenure: {}", clean(body.trim_end()));
+                Ok(false)
+            }
+            _ => {
+                let body: String = body.chars().take(200).collect();
+                bail!(
+                    "{} answered {code}, as no store's admin listener does: {}",
+                    self.admin,
+                    clean(body.trim_end())
+                )
+            }
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Result<(u16, String)> {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE))
+            .proxy(None) // A proxy's loopback is not ours.
+            .max_redirects(0)
+            .build()
+            .into();
+        let address = format!("http://{}{path}", self.admin);
+        let asked = match method {
+            "POST" => agent.post(&address).send_empty(),
+            _ => agent.get(&address).call(),
+        };
+        let mut answer = asked.map_err(|error| self.unreachable(&error))?;
+        let body = answer.body_mut().with_config().limit(1 << 30);
+        let body = body
+            .read_to_string()
+            .with_context(|| format!("{} did not finish its answer", self.admin))?;
+        Ok((answer.status().as_u16(), body))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
+        anyhow!(
+            "no store answers at {}: {error}. Is one running (tenure serve), and is this its admin address (--admin, TENURE_ADMIN)?",
+            self.admin
+        )
+    }
+}
+
+/// The address of a session, every byte that might mean something else written as its number.
+fn path(id: &str) -> Result<String> {
+    let id =
+        tenure_store::parse(id).map_err(|error| anyhow!("'{id}' is no session's id: {error}"))?;
+    let shown = tenure_store::show(&id);
+    let bytes = shown.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    });
+    Ok(format!("/sessions/{}", bytes.collect::<String>()))
+}
+
+fn status(status: &StoreStatus) -> String {
+    let StoreStatus {
+        epoch,
+        connections,
+        is_full,
+        sessions,
+        held,
+        waiting,
+        processes,
+    } = status;
+    let mut text = format!(
+        "epoch {epoch}, connections {connections}, sessions in memory {sessions}, held {held}, waiting {waiting}\n"
+    );
+    if *is_full {
+        text += "the disk is full: new work is refused until there is room\n";
+    }
+    if processes.is_empty() {
+        return text + "no process has a lease\n";
+    }
+    let head = [
+        "PROCESS",
+        "INCARNATION",
+        "CONNECTED",
+        "LEASE ENDS IN",
+        "SESSIONS",
+    ];
+    let rows = processes.iter().map(|process| {
+        [
+            clean(&process.process),
+            process.incarnation.to_string(),
+            if process.is_connected { "yes" } else { "no" }.to_owned(),
+            span(process.lease_ms),
+            process.sessions.to_string(),
+        ]
+    });
+    text + "\n" + &columns(head, rows)
+}
+
+fn sessions(found: &[SessionStatus], waiting: bool, limit: usize) -> String {
+    if found.is_empty() {
+        let none = match waiting {
+            true => "nobody waits for a session\n",
+            false => "no session is in memory\n",
+        };
+        return none.to_owned();
+    }
+    let head = [
+        "SESSION", "VERSION", "BYTES", "HOLDER", "RECALL", "WAITING", "LONGEST",
+    ];
+    let rows = found.iter().map(|session| {
+        let holder = session.holder.as_ref();
+        let longest = session.waiters.iter().map(|waiter| waiter.waited_ms).max();
+        [
+            clean(&session.session),
+            or_dash(session.version.clone()),
+            session.bytes.to_string(),
+            or_dash(holder.map(|holder| clean(&holder.process))),
+            or_dash(holder.and_then(|holder| holder.recall.clone())),
+            session.waiters.len().to_string(),
+            or_dash(longest.map(span)),
+        ]
+    });
+    let mut text = columns(head, rows);
+    if found.len() >= limit {
+        text += &format!("the first {limit}; --limit shows more\n");
+    }
+    text
+}
+
+fn session(session: &SessionStatus) -> String {
+    let mut rows = vec![
+        ("session", clean(&session.session)),
+        (
+            "version",
+            session
+                .version
+                .clone()
+                .unwrap_or_else(|| "none: it does not exist yet".to_owned()),
+        ),
+        (
+            "attributes",
+            format!("{}, {} bytes", session.attributes, session.bytes),
+        ),
+    ];
+    match &session.holder {
+        None => rows.push(("holder", "nobody".to_owned())),
+        Some(holder) => {
+            let who = format!("{}, token {}", clean(&holder.process), holder.token);
+            rows.push(("holder", who));
+            if let Some(reason) = &holder.recall {
+                let then = holder.revoke_ms.map_or_else(String::new, |left| {
+                    format!(", revoked in {} unless it is given back", span(left))
+                });
+                rows.push(("recall", format!("{reason}{then}")));
+            }
+            if let Some(inside) = holder.inside {
+                rows.push(("busy", format!("{inside} threads inside")));
+            }
+        }
+    }
+    if let Some(left) = session.expires_ms {
+        rows.push(("expires", format!("in {} unless it is used", span(left))));
+    }
+    for (place, waiter) in session.waiters.iter().enumerate() {
+        let WaiterStatus {
+            process,
+            waited_ms,
+            left_ms,
+        } = waiter;
+        let text = format!(
+            "{}. {}, for {}, {} left",
+            place + 1,
+            clean(process),
+            span(*waited_ms),
+            span(*left_ms)
+        );
+        rows.push(("waits", text));
+    }
+    let lines = rows
+        .iter()
+        .map(|(what, text)| format!("{what:<12}{text}\n"));
+    lines.collect()
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+/// A span of time, as people say it.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds}.{} s", ms % 1_000 / 100),
+        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+    }
+}
+
+/// A name as it may be shown: a terminal obeys nobody's names.
+fn clean(text: &str) -> String {
+    let shown = text.chars().map(|c| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    shown.collect()
+}
+
+/// Columns as wide as they must be.
+fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|at| width(at).unwrap_or(0)).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        format!("{}\n", line.trim_end())
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_as_people_do() {
+        let shown = [0, 850, 1_250, 61_000, 3_720_000].map(span);
+        assert_eq!(shown, ["0 ms", "850 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]);
+    }
+
+    #[test]
+    fn ids_stay_whole_in_an_address() {
+        let path = |id| path(id).expect("an id");
+        assert_eq!(path("cart-1"), "/sessions/cart-1");
+        assert_eq!(path("a/b?c#d%"), "/sessions/a%2Fb%3Fc%23d%25");
+        assert_eq!(path(".."), "/sessions/%2E%2E");
+        assert_eq!(path("hex:00ff"), "/sessions/hex%3A00ff");
+        assert_eq!(path("ü"), "/sessions/hex%3Ac3bc");
+        for wrong in ["", "hex:0", "hex:zz"] {
+            assert!(super::path(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_command_a_terminal() {
+        assert_eq!(clean("\u{1b}[2Jp1\n"), "\\u{1b}[2Jp1\\n");
+    }
+}

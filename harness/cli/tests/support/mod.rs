@@ -1,0 +1,255 @@
+//! Stores that are started as an operator starts them, and a process that is played by hand.
+
+use bytes::{Buf, BytesMut};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::{
+    Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
+};
+use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Opening, Outgoing};
+
+/// Much longer than anything takes: a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary, and nothing of the surroundings that it would read.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TENURE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn tenure(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the binary starts")
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// It ended so and said all of this on standard error.
+pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for part in says {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+}
+
+/// A store that runs; killed when it is dropped.
+pub(crate) struct Store {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    pub(crate) ports: PathBuf,
+    pub(crate) listen: String,
+    pub(crate) admin: String,
+    pub(crate) epoch: u64,
+}
+
+impl Store {
+    /// Starts one in `folder` and waits until it is ready.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(folder, arguments, |_| {})
+    }
+
+    pub(crate) fn spawn(
+        folder: &Path,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
+        let ports = folder.join("ports.json");
+        let data = folder.join("data");
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.arg("--data").arg(&data);
+        command.arg("--port-file").arg(&ports).args(arguments);
+        prepare(&mut command);
+        // What a killed store has left behind.
+        let _ = fs::remove_file(&ports);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut store = Self {
+            child,
+            log,
+            ports,
+            listen: String::new(),
+            admin: String::new(),
+            epoch: 0,
+        };
+        let ready = store.wait_for_ports();
+        let text = |key: &str| ready[key].as_str().expect("an address").to_owned();
+        (store.listen, store.admin) = (text("listen"), text("admin"));
+        store.epoch = ready["epoch"].as_u64().expect("a number");
+        assert_eq!(ready["pid"].as_u64(), Some(u64::from(store.child.id())));
+        store
+    }
+
+    fn wait_for_ports(&mut self) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(text) = fs::read_to_string(&self.ports) {
+                return serde_json::from_str(&text).expect("whole when it is there");
+            }
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "{ended:?}: {}", self.rest());
+            assert!(Instant::now() < until, "not ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What is left of the log, once the store has ended.
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).expect("text");
+        rest
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Reads the log up to a line that says this.
+    pub(crate) fn logged(&mut self, part: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            let length = self.log.read_line(&mut line).expect("text");
+            assert!(length > 0, "the log has ended without {part:?}");
+        }
+        line
+    }
+
+    /// Waits for its end; answers the rest of its log too.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let rest = self.rest();
+        (self.child.wait().expect("a child"), rest)
+    }
+
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
+        tenure(&[&["ctl", "--admin", &self.admin], arguments].concat())
+    }
+
+    /// What `tenure ctl --json` answers.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.ctl(&[&["--json"], arguments].concat());
+        assert_ends(&output, 0, &[]);
+        serde_json::from_str(&stdout(&output)).expect("JSON")
+    }
+
+    /// What the admin listener answers to a GET, head and body.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.admin).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A process that is played by hand.
+pub(crate) struct Player {
+    stream: TcpStream,
+    bytes: BytesMut,
+    decoder: Decoder<FromStore>,
+}
+
+impl Player {
+    /// Connects and is welcome.
+    pub(crate) fn connect(store: &Store, name: &'static str) -> Self {
+        Self::at(&store.listen, name)
+    }
+
+    pub(crate) fn at(listen: &str, name: &'static str) -> Self {
+        let stream = TcpStream::connect(listen).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let mut player = Self {
+            stream,
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(FrameLimits::default()),
+        };
+        player.push(&FromProcess::Hello(Opening {
+            process: ProcessId::from_static(name),
+            link: Link {
+                incarnation: Incarnation(1),
+                number: 1,
+            },
+            minor_max: 0,
+            sent: Time(1),
+            holds: vec![],
+            waits: vec![],
+        }));
+        assert!(matches!(player.next(), ToProcess::Welcome { .. }));
+        player
+    }
+
+    fn push(&mut self, item: &FromProcess) {
+        let mut out = Outgoing::new();
+        out.push(item, &FrameLimits::default()).expect("it fits");
+        let bytes = out.copy_to_bytes(out.remaining());
+        self.stream.write_all(&bytes).expect("it reads");
+    }
+
+    pub(crate) fn say(&mut self, message: ToStore) {
+        self.push(&FromProcess::Message(message));
+    }
+
+    pub(crate) fn next(&mut self) -> ToProcess {
+        loop {
+            match self.decoder.decode(&mut self.bytes).expect("frames") {
+                Some(FromStore::Message(message)) => return message,
+                Some(other) => panic!("a message, not {other:?}"),
+                None => {}
+            }
+            let mut read = [0; 4096];
+            let length = self.stream.read(&mut read).expect("an answer");
+            assert!(length > 0, "the store closed the connection");
+            self.bytes.extend_from_slice(&read[..length]);
+        }
+    }
+
+    pub(crate) fn ask_for(&mut self, session: &SessionId) {
+        self.say(ToStore::Acquire(Wish {
+            session: session.clone(),
+            request: Request(1),
+            known: None,
+            patience: Patience::Wait,
+            ticket: None,
+        }));
+    }
+
+    /// Asks, and waits until it is granted.
+    pub(crate) fn acquire(&mut self, session: &SessionId) -> (Token, Version) {
+        self.ask_for(session);
+        loop {
+            if let ToProcess::Granted { token, version, .. } = self.next() {
+                return (token, version);
+            }
+        }
+    }
+}
