@@ -99,9 +99,12 @@ impl<H: Hook> Store<H> {
         process: &ProcessId,
         id: &SessionId,
         token: Token,
-        busy: Busy,
+        mut busy: Busy,
         out: &mut Vec<Output>,
     ) {
+        // They are looked at whenever somebody waits for this session. A cycle through more of them ends by a deadline.
+        busy.blocked_on.truncate(self.settings.limits.threads_max);
+        busy.blocked_on.shrink_to_fit();
         let (mut desk, sessions) = self.open(now, out);
         let Some(session) = sessions
             .get_mut(id)
