@@ -4,12 +4,16 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenure_protocol::{Limits, StoreSettings};
+use tenure_wire::FrameLimits;
 
 /// The port that a store listens on when it is not told otherwise.
 pub const PORT: u16 = 7420;
 
 /// The port of its admin listener.
 pub const ADMIN_PORT: u16 = 7421;
+
+/// The largest frame that a store can be told to take: what comes in one has to be made durable in one batch.
+const FRAME_BYTES_MAX: usize = 128 << 20;
 
 /// How durable what is acknowledged is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,11 +206,12 @@ impl Config {
             );
             return refuse("limits.attribute_bytes_max", why);
         }
-        if limits.session_bytes_max > 1 << 30 {
-            return refuse(
-                "limits.session_bytes_max",
-                "at most 1 GiB: it travels in one frame".to_owned(),
+        let frame = FrameLimits::for_machines(&self.settings().limits).frame_bytes_max;
+        if frame > FRAME_BYTES_MAX {
+            let why = format!(
+                "a session of this size, with so many attributes, needs a frame of {frame} bytes, and {FRAME_BYTES_MAX} is the most"
             );
+            return refuse("limits.session_bytes_max", why);
         }
         if limits.outgoing_bytes_max < limits.session_bytes_max {
             let why = "less than one session, which could never be sent".to_owned();

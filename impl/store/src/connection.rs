@@ -15,7 +15,8 @@ use tenure_wire::{Decoder, Fault, FaultCode, FrameLimits, FromProcess, Opening, 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How long a peer may take to read why its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -30,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) config: Arc<Config>,
     pub(crate) limits: FrameLimits,
     pub(crate) metrics: Arc<Metrics>,
+    /// True when all connections are to be closed.
+    pub(crate) closing: watch::Sender<bool>,
 }
 
 /// Why a connection ended.
@@ -40,6 +43,10 @@ enum End {
     /// The peer did something that it may not.
     Fault(Fault),
     Io(io::Error),
+    /// The store has closed its outbox, and what is last in it says why.
+    Shut(Option<Fault>),
+    /// The store stops.
+    Stops,
 }
 
 /// Reads and decodes.
@@ -87,21 +94,32 @@ impl Service {
             decoder: Decoder::new(self.limits.clone()),
         };
         let mut who = None;
-        // Ends too when nothing can be written any more.
+        // Ends too when nothing can be written any more, or may be.
         let mut writes = writes;
+        let mut closing = self.closing.subscribe();
         let end = tokio::select! {
             end = self.read(incoming, &outbox, &mut who) => end,
             _ = &mut writes => End::Closed,
+            fault = outbox.closed() => End::Shut(fault),
+            _ = closing.wait_for(|closing| *closing) => End::Stops,
         };
         if let Some((process, link)) = &who {
             self.shard.disconnect(process, *link);
         }
+        let fault = match &end {
+            End::Fault(fault) | End::Shut(Some(fault)) => Some(fault),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            self.metrics.fault(fault.code);
+            tracing::warn!(%from, %fault, "connection closed");
+        }
         match end {
-            End::Closed => outbox.close(None),
-            End::Fault(fault) => {
-                self.metrics.fault(fault.code);
-                tracing::warn!(%from, %fault, "connection closed");
-                outbox.close(Some(fault));
+            End::Closed | End::Shut(_) => outbox.close(None),
+            End::Fault(fault) => outbox.close(Some(fault)),
+            End::Stops => {
+                let text = "the store stops; try again";
+                outbox.close(Some(Fault::new(FaultCode::ShuttingDown, text)));
             }
             End::Io(error) => {
                 tracing::debug!(%from, %error, "connection lost");
@@ -128,8 +146,8 @@ impl Service {
         outbox: &Arc<Outbox>,
         who: &mut Option<(ProcessId, Link)>,
     ) -> End {
-        let hello = Instant::now() + Duration::from_millis(self.config.hello_ms);
-        let (process, link) = match timeout_at(hello, incoming.next()).await {
+        let hello = Duration::from_millis(self.config.hello_ms);
+        let (process, link) = match timeout(hello, incoming.next()).await {
             Ok(Ok(FromProcess::Hello(opening))) => match self.open(opening, outbox) {
                 Ok(who) => who,
                 Err(fault) => return End::Fault(fault),
@@ -152,7 +170,11 @@ impl Service {
         let silence = Duration::from_millis(self.config.lease_ms.saturating_mul(3));
         loop {
             self.shard.writer.room().await;
-            outbox.room().await;
+            self.shard.caught_up(&process).await;
+            if timeout(silence, outbox.room()).await.is_err() {
+                let text = format!("almost nothing was read for {} ms", silence.as_millis());
+                return End::Fault(Fault::new(FaultCode::Slow, &text));
+            }
             match timeout(silence, incoming.next()).await {
                 Ok(Ok(FromProcess::Message(message))) => {
                     self.shard.message(&process, link, message)
@@ -172,10 +194,7 @@ impl Service {
 
     fn open(&self, opening: Opening, outbox: &Arc<Outbox>) -> Result<(ProcessId, Link), Fault> {
         let (process, link, hello) = opening.into_parts();
-        if !self.shard.connect(&process, link, outbox) {
-            let text = "this process has a connection of this number";
-            return Err(Fault::new(FaultCode::Unexpected, text));
-        }
+        self.shard.connect(&process, link, outbox)?;
         self.shard.message(&process, link, hello);
         Ok((process, link))
     }
@@ -195,6 +214,9 @@ async fn write_all(mut writer: OwnedWriteHalf, outbox: Arc<Outbox>, limits: Fram
             if let Err(error) = outgoing.push(&message, &limits) {
                 tracing::error!(%error, "a message could not be sent");
                 outbox.close(None);
+                // Nothing that follows it may come without it.
+                let _ = flush(&mut writer, &mut outgoing).await;
+                return;
             }
             // Encoded in pieces, so that many large states are not twice in memory.
             if outgoing.len() > 1 << 20 && flush(&mut writer, &mut outgoing).await.is_err() {

@@ -1,10 +1,12 @@
 //! Which sessions are in memory, which only on the disk, and what waits until one is back.
 
-use std::collections::{HashMap, VecDeque};
+use crate::size;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use tenure_protocol::store::Input;
 use tenure_protocol::{ProcessId, SessionId, Time};
 
-/// Sessions that are looked at in one [`Residents::old`]: an upper bound on how long the shard is held up.
+/// Sessions that are looked at in one [`Residents::sweep`]: an upper bound on how long the shard is held up.
 const LOOK_MAX: usize = 2_000;
 
 /// The sessions in memory, in about the order of their last use.
@@ -59,31 +61,34 @@ impl Residents {
         self.outside.values().map(|count| *count as usize).sum()
     }
 
-    /// Some that are no longer in memory are forgotten, and some that were not used since `before` are named. To be called
-    /// again and again: each call looks at the next ones.
-    pub(crate) fn old(
-        &mut self,
-        before: Time,
-        is_resident: impl Fn(&SessionId) -> bool,
-    ) -> Vec<SessionId> {
-        let mut old = Vec::new();
+    /// Looks at the next few, so is to be called again and again: `fate` says what becomes of a session that was last used
+    /// at that time.
+    pub(crate) fn sweep(&mut self, mut fate: impl FnMut(&SessionId, Time) -> Fate) {
         for _ in 0..self.ring.len().min(LOOK_MAX) {
             let Some(id) = self.ring.pop_front() else {
                 break;
             };
-            match self.touched.get(&id) {
-                None => {} // It left.
-                Some(_) if !is_resident(&id) => drop(self.touched.remove(&id)),
-                Some(touched) => {
-                    if *touched < before {
-                        old.push(id.clone());
-                    }
-                    self.ring.push_back(id);
-                }
+            let Some(touched) = self.touched.get(&id) else {
+                continue;
+            };
+            match fate(&id, *touched) {
+                Fate::Stays => self.ring.push_back(id),
+                Fate::Leaves => self.leave(&id),
+                Fate::Ended => drop(self.touched.remove(&id)),
             }
         }
-        old
     }
+}
+
+/// What becomes of a session in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It stays there.
+    Stays,
+    /// It has left, and is on the disk.
+    Leaves,
+    /// It has no record any more.
+    Ended,
 }
 
 /// Whose inputs wait: a process's stay in their order.
@@ -109,53 +114,173 @@ impl Line {
 /// Inputs that wait for sessions to be read.
 #[derive(Debug, Default)]
 pub(crate) struct Parked {
-    lines: HashMap<Line, VecDeque<Input>>,
+    lines: HashMap<Line, Waiting>,
     /// Who waits for each session that is being read.
-    waits: HashMap<SessionId, Vec<Line>>,
+    reads: HashMap<SessionId, Vec<Line>>,
+    /// What the first input of some line concerns: it stays in memory until that input is taken.
+    pins: HashMap<SessionId, Pin>,
+}
+
+/// The inputs of one line.
+#[derive(Debug, Default)]
+struct Waiting {
+    inputs: VecDeque<Input>,
+    bytes: usize,
+    /// What the first concerns.
+    concerned: Vec<SessionId>,
+    /// How many sessions it still waits for.
+    missing: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pin {
+    count: usize,
+    /// It was read, and has no record.
+    is_absent: bool,
 }
 
 impl Parked {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     /// Whether earlier inputs of the same line wait.
     pub(crate) fn has(&self, line: &Line) -> bool {
-        self.lines.contains_key(line)
+        !self.lines.is_empty() && self.lines.contains_key(line)
     }
 
-    /// Puts an input behind the others of its line.
+    /// About how many bytes the inputs of a line take.
+    pub(crate) fn bytes(&self, line: &Line) -> usize {
+        self.lines.get(line).map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Puts an input behind the others of its line. The first has to [wait](Self::wait), too.
     pub(crate) fn push(&mut self, line: Line, input: Input) {
-        self.lines.entry(line).or_default().push_back(input);
+        let waiting = self.lines.entry(line).or_default();
+        waiting.bytes += size::of_input(&input);
+        waiting.inputs.push_back(input);
+    }
+
+    /// The first input of a line concerns these sessions and waits for those of them that are missing. Answers which are to
+    /// be read: nobody has waited for them before.
+    pub(crate) fn wait(
+        &mut self,
+        line: &Line,
+        concerned: Vec<SessionId>,
+        missing: &BTreeSet<SessionId>,
+    ) -> Vec<SessionId> {
+        for id in &concerned {
+            self.pins.entry(id.clone()).or_default().count += 1;
+        }
+        if let Some(waiting) = self.lines.get_mut(line) {
+            waiting.concerned = concerned;
+            waiting.missing = missing.len();
+        }
+        let mut first = Vec::new();
+        for id in missing {
+            let lines = self.reads.entry(id.clone()).or_default();
+            if lines.is_empty() {
+                first.push(id.clone());
+            }
+            lines.push(line.clone());
+        }
+        first
+    }
+
+    /// A session was read. Answers the lines whose first input waits for nothing more.
+    pub(crate) fn loaded(&mut self, id: &SessionId, is_absent: bool) -> Vec<Line> {
+        if let Some(pin) = self.pins.get_mut(id) {
+            pin.is_absent = is_absent;
+        }
+        let mut ready = self.reads.remove(id).unwrap_or_default();
+        ready.retain(|line| {
+            self.lines.get_mut(line).is_some_and(|waiting| {
+                waiting.missing -= 1;
+                waiting.missing == 0
+            })
+        });
+        ready
     }
 
     /// The next input of a line, which stays.
     pub(crate) fn front(&self, line: &Line) -> Option<&Input> {
-        self.lines.get(line)?.front()
+        self.lines.get(line)?.inputs.front()
     }
 
     /// Takes the next input of a line.
     pub(crate) fn pop(&mut self, line: &Line) -> Option<Input> {
-        let inputs = self.lines.get_mut(line)?;
-        let input = inputs.pop_front();
-        if inputs.is_empty() {
+        let waiting = self.lines.get_mut(line)?;
+        let input = waiting.inputs.pop_front();
+        waiting.bytes -= input.as_ref().map_or(0, size::of_input);
+        for id in std::mem::take(&mut waiting.concerned) {
+            if let Entry::Occupied(mut pin) = self.pins.entry(id) {
+                pin.get_mut().count -= 1;
+                if pin.get().count == 0 {
+                    pin.remove();
+                }
+            }
+        }
+        if waiting.inputs.is_empty() {
             self.lines.remove(line);
         }
         input
     }
 
-    /// A line waits for a session. Answers whether it is the first: then the session is to be read.
-    pub(crate) fn wait(&mut self, line: Line, id: SessionId) -> bool {
-        let lines = self.waits.entry(id).or_default();
-        let is_first = lines.is_empty();
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-        is_first
+    /// Whether a session has to stay in memory for an input that waits.
+    pub(crate) fn is_pinned(&self, id: &SessionId) -> bool {
+        !self.pins.is_empty() && self.pins.contains_key(id)
     }
 
-    /// A session is there: who has waited for it.
-    pub(crate) fn loaded(&mut self, id: &SessionId) -> Vec<Line> {
-        self.waits.remove(id).unwrap_or_default()
+    /// Whether a session was read for an input that waits, and had no record.
+    pub(crate) fn is_absent(&self, id: &SessionId) -> bool {
+        self.pins.get(id).is_some_and(|pin| pin.is_absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_does_not_grow_when_sessions_leave_and_come_back() {
+        let mut residents = Residents::default();
+        let ids = ["a", "b", "c"].map(SessionId::from_static);
+        for _ in 0..100 {
+            for id in &ids {
+                residents.touch(id, Time(1));
+            }
+            residents.sweep(|id, _| {
+                if *id == ids[2] {
+                    Fate::Ended
+                } else {
+                    Fate::Leaves
+                }
+            });
+            assert_eq!((residents.len(), residents.outside()), (0, 2));
+            for id in &ids[..2] {
+                residents.come_back(id);
+                residents.touch(id, Time(2));
+            }
+            residents.sweep(|_, touched| {
+                assert_eq!(touched, Time(2));
+                Fate::Stays
+            });
+        }
+        assert_eq!((residents.len(), residents.ring.len()), (2, 2));
+    }
+
+    #[test]
+    fn an_input_waits_until_all_is_read_and_what_it_concerns_is_pinned_until_it_is_taken() {
+        let [a, b, c] = ["a", "b", "c"].map(SessionId::from_static);
+        let input = Input::Recall(a.clone());
+        let line = Line::Session(a.clone());
+        let mut parked = Parked::default();
+        parked.push(line.clone(), input.clone());
+        let missing = BTreeSet::from([a.clone(), b.clone()]);
+        let concerned = vec![a.clone(), b.clone(), c.clone(), a.clone()];
+        let read = parked.wait(&line, concerned, &missing);
+        assert_eq!(read.len(), 2);
+        assert!(parked.loaded(&a, true).is_empty());
+        assert!(parked.is_absent(&a) && parked.is_pinned(&c));
+        assert_eq!(parked.loaded(&b, false), std::slice::from_ref(&line));
+        assert_eq!(parked.pop(&line), Some(input));
+        assert!(!parked.is_pinned(&a) && !parked.is_absent(&a) && !parked.has(&line));
+        assert_eq!(parked.bytes(&line), 0);
     }
 }

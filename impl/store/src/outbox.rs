@@ -1,10 +1,10 @@
 //! What one connection is to be sent. The shard puts messages in, in the order of the machine's outputs; the connection's own
 //! task encodes and writes them, so that neither holds the shard up.
 
+use crate::size;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use tenure_protocol::ToProcess;
-use tenure_protocol::attributes::{Delta, State};
 use tenure_wire::{Fault, FaultCode, FromStore};
 use tokio::sync::Notify;
 
@@ -23,7 +23,11 @@ pub(crate) struct Outbox {
 struct Queue {
     messages: VecDeque<FromStore>,
     bytes: usize,
+    /// Bytes of what was taken last: it is being written.
+    taken: usize,
     is_closed: bool,
+    /// Why it is closed, if there is more to say than that.
+    fault: Option<Fault>,
 }
 
 impl Outbox {
@@ -46,22 +50,20 @@ impl Outbox {
         if queue.is_closed {
             return;
         }
-        let bytes = size(&message);
-        if queue.bytes + bytes > self.bytes_max && !queue.messages.is_empty() {
-            let text = format!(
-                "{} bytes wait to be read, more than {}",
-                queue.bytes, self.bytes_max
-            );
+        let bytes = size::of_message(&message);
+        let waiting = queue.bytes + queue.taken;
+        if waiting > 0 && waiting + bytes > self.bytes_max {
+            let max = self.bytes_max;
+            let text = format!("{waiting} bytes wait to be read, and more to come; {max} may");
             *queue = Queue::default();
-            let fault = Fault::new(FaultCode::Slow, &text);
-            queue.messages.push_back(FromStore::Fault(fault));
-            queue.is_closed = true;
+            drop(queue);
+            self.close(Some(Fault::new(FaultCode::Slow, &text)));
         } else {
             queue.bytes += bytes;
             queue.messages.push_back(FromStore::Message(message));
+            drop(queue);
+            self.filled.notify_one();
         }
-        drop(queue);
-        self.filled.notify_one();
     }
 
     /// Closes the box: what is in it is still written, and then why.
@@ -69,6 +71,7 @@ impl Outbox {
         let mut queue = self.queue();
         if !queue.is_closed {
             queue.is_closed = true;
+            queue.fault.clone_from(&fault);
             queue.messages.extend(fault.map(FromStore::Fault));
         }
         drop(queue);
@@ -76,21 +79,28 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
-    /// What there is, into `messages`; `false` when nothing will come any more.
+    /// Waits until the box is closed. Answers why.
+    pub(crate) async fn closed(&self) -> Option<Fault> {
+        self.until(|queue| queue.is_closed).await;
+        self.queue().fault.clone()
+    }
+
+    /// What there is, into `messages`; `false` when nothing will come any more. What was taken before is written.
     pub(crate) async fn take(&self, messages: &mut VecDeque<FromStore>) -> bool {
         loop {
             let filled = self.filled.notified();
             {
                 let mut queue = self.queue();
+                queue.taken = 0;
                 if !queue.messages.is_empty() {
                     std::mem::swap(&mut queue.messages, messages);
-                    queue.bytes = 0;
-                    drop(queue);
-                    self.drained.notify_waiters();
-                    return true;
+                    queue.taken = std::mem::take(&mut queue.bytes);
                 }
-                if queue.is_closed {
-                    return false;
+                let is_closed = queue.is_closed;
+                drop(queue);
+                self.drained.notify_waiters();
+                if !messages.is_empty() || is_closed {
+                    return !messages.is_empty();
                 }
             }
             filled.await;
@@ -99,39 +109,18 @@ impl Outbox {
 
     /// Waits until less than half of what may wait does: until then nothing more is read from this process.
     pub(crate) async fn room(&self) {
+        let half = self.bytes_max / 2;
+        self.until(|queue| queue.is_closed || queue.bytes + queue.taken <= half)
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Queue) -> bool) {
         loop {
             let drained = self.drained.notified();
-            {
-                let queue = self.queue();
-                if queue.is_closed || queue.bytes <= self.bytes_max / 2 {
-                    return;
-                }
+            if is_so(&self.queue()) {
+                return;
             }
             drained.await;
         }
-    }
-}
-
-/// About how many bytes a message takes.
-fn size(message: &ToProcess) -> usize {
-    const HEAD: usize = 128;
-    let of_delta = |delta: &Delta| -> usize {
-        let changes = delta.changes().iter();
-        changes
-            .map(|change| {
-                change.name.as_bytes().len()
-                    + change.value.as_ref().map_or(0, |value| value.len())
-                    + 16
-            })
-            .sum()
-    };
-    HEAD + match message {
-        ToProcess::Granted {
-            state: State::Delta(delta) | State::Full(delta),
-            ..
-        } => of_delta(delta),
-        ToProcess::Welcome { holds, gone, .. } => HEAD * (holds.len() + 2 * gone.len()),
-        ToProcess::Alive { recalls, .. } => HEAD * recalls.len(),
-        _ => 0,
     }
 }

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::connection::Service;
 use crate::metrics::Metrics;
-use crate::shard::Shard;
+use crate::shard::{Failure, Shard};
 use crate::writer::{Durable, Writer};
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +24,9 @@ const PAGE: usize = 10_000;
 
 /// How often sessions are looked at that may leave memory.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
+
+/// How long connections may take to end: a little more than a peer has to read why.
+const CLOSE: Duration = Duration::from_millis(2_500);
 
 /// Why a store did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +48,23 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// A thread or task of the store has panicked: a bug in Tenure, or in an engine. What was acknowledged is durable.
+    #[error(
+        "a part of the store has panicked, which is a bug: its message stands in the log before"
+    )]
+    Panicked,
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Engine(error) => Self::Engine(error),
+            Failure::Panic => Self::Panicked,
+        }
+    }
 }
 
 impl From<EngineError> for StoreError {
@@ -159,6 +176,7 @@ impl Server {
             limits: FrameLimits::for_machines(&config.settings().limits),
             config: Arc::new(config),
             metrics,
+            closing: watch::Sender::new(false),
         };
         Ok(Self {
             service: Arc::new(service),
@@ -201,7 +219,8 @@ impl Server {
     /// Serves until it is told to stop.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] when the engine failed: what was acknowledged is durable, and nothing was since.
+    /// [`StoreError::Engine`] when the engine failed, [`StoreError::Panicked`] for a bug: what was acknowledged is durable, and
+    /// nothing was since.
     pub async fn run(self) -> Result<(), StoreError> {
         let Self {
             service,
@@ -213,38 +232,43 @@ impl Server {
         } = self;
         let shard = Arc::clone(&service.shard);
         let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
-        let ticks = tokio::spawn(tick(Arc::clone(&shard)));
-        let evicts = tokio::spawn(evict(Arc::clone(&service)));
+        let mut ticks = tokio::spawn(tick(Arc::clone(&shard)));
+        let mut evicts = tokio::spawn(evict(Arc::clone(&service)));
         let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stop.subscribe()));
         let mut stops = stop.subscribe();
         let mut fails = shard.failed.subscribe();
-        tokio::select! {
-            _ = stops.wait_for(|stop| *stop > Stop::Run) => {}
-            _ = fails.wait_for(Option::is_some) => {}
-        }
-        let failure = shard.failed.borrow().clone();
+        let failure = tokio::select! {
+            _ = stops.wait_for(|stop| *stop > Stop::Run) => None,
+            failure = fails.wait_for(Option::is_some) => failure.ok().and_then(|own| own.clone()),
+            // They end only so: whoever panics leaves the machine locked for ever.
+            _ = &mut ticks => Some(Failure::Panic),
+            _ = &mut evicts => Some(Failure::Panic),
+        };
+        accepts.abort();
         if failure.is_none() {
-            accepts.abort();
             give_back(&service, &mut stops).await;
         }
         shard.writer.stop();
         // The last words are written by the connections' own tasks.
         let ended = tokio::task::spawn_blocking(move || writer.join()).await;
-        let fault = Fault::new(FaultCode::ShuttingDown, "the store stops; try again");
-        shard.close_all(&fault);
+        debug_assert!(
+            matches!(ended, Ok(Ok(()))),
+            "the writer says itself that it panicked"
+        );
+        shard.close();
+        service.closing.send_replace(true);
         let connections = &service.metrics.connections;
         let closed = async {
             while connections.get() > 0 {
                 shard.released.notified().await;
             }
         };
-        let _ = timeout(Duration::from_secs(2), closed).await;
-        for task in [accepts, ticks, evicts, admin] {
+        let _ = timeout(CLOSE, closed).await;
+        for task in [ticks, evicts, admin] {
             task.abort();
         }
-        debug_assert!(matches!(ended, Ok(Ok(()))), "the writer panicked");
         let failure = failure.or_else(|| shard.failed.borrow().clone());
-        failure.map_or(Ok(()), |error| Err(StoreError::Engine(error)))
+        failure.map_or(Ok(()), |failure| Err(StoreError::from(failure)))
     }
 }
 

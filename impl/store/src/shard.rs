@@ -7,16 +7,18 @@
 //! Updates go to the [writer](crate::writer) in the order of output. A message that follows an update of its session is held
 //! back until that update is durable (rule 8); then it goes to its connection's [outbox](crate::outbox). So the messages about
 //! one session leave in the order of output, on whatever connection. A message about a process as a whole waits for what its
-//! own step made durable.
+//! own step made durable, and for what it says of sessions; on its connection nothing overtakes it.
 
 use crate::clock::Clock;
-use crate::memory::{Line, Parked, Residents};
+use crate::memory::{Fate, Line, Parked, Residents};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::timers::{Owner, Timers};
+use crate::undurable::{Letter, Undurable};
 use crate::writer::{Durable, Writer};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::store::{Input, Output, Timer};
@@ -36,10 +38,23 @@ pub(crate) struct Shard {
     /// An earlier deadline than before.
     pub(crate) sooner: Notify,
     /// Why the engine has failed, once it has.
-    pub(crate) failed: watch::Sender<Option<Arc<EngineError>>>,
-    /// Changes when a grant ends while the store stops.
+    pub(crate) failed: watch::Sender<Option<Failure>>,
+    /// A grant may have ended, or a connection has, while the store stops.
     pub(crate) released: Notify,
+    /// Inputs that were parked were taken.
+    unparked: Notify,
 }
+
+/// Why a store cannot go on.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Engine(Arc<EngineError>),
+    /// The engine's thread panicked.
+    Panic,
+}
+
+/// Bytes of parked inputs of one process beyond which nothing more is read from it.
+const PARKED_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Debug)]
 struct Core {
@@ -48,41 +63,11 @@ struct Core {
     timers: Timers,
     residents: Residents,
     parked: Parked,
-    /// What was asked for and has no record.
-    absent: HashSet<SessionId>,
     connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
     undurable: Undurable,
     is_full: bool,
     is_stopping: bool,
-}
-
-/// What waits for the disk.
-#[derive(Debug, Default)]
-struct Undurable {
-    /// The number of the last update of each session that has one that is not durable.
-    last: HashMap<SessionId, u64>,
-    /// All updates that are not durable, in order.
-    order: VecDeque<(u64, SessionId)>,
-    /// Messages by the update that they wait for.
-    held: BTreeMap<u64, Vec<(ProcessId, Link, ToProcess)>>,
-}
-
-impl Undurable {
-    fn note(&mut self, sequence: u64, id: &SessionId) {
-        self.last.insert(id.clone(), sequence);
-        self.order.push_back((sequence, id.clone()));
-    }
-
-    /// The messages that have waited for the updates up to `sequence`.
-    fn take(&mut self, sequence: u64) -> BTreeMap<u64, Vec<(ProcessId, Link, ToProcess)>> {
-        while let Some((number, id)) = self.order.pop_front_if(|(number, _)| *number <= sequence) {
-            if self.last.get(&id) == Some(&number) {
-                self.last.remove(&id);
-            }
-        }
-        let rest = self.held.split_off(&(sequence + 1));
-        std::mem::replace(&mut self.held, rest)
-    }
+    is_closed: bool,
 }
 
 impl Shard {
@@ -99,11 +84,11 @@ impl Shard {
                 timers: Timers::default(),
                 residents: Residents::default(),
                 parked: Parked::default(),
-                absent: HashSet::new(),
                 connections: HashMap::new(),
                 undurable: Undurable::default(),
                 is_full: false,
                 is_stopping: false,
+                is_closed: false,
             }),
             clock,
             writer,
@@ -111,6 +96,7 @@ impl Shard {
             sooner: Notify::new(),
             failed: watch::Sender::new(None),
             released: Notify::new(),
+            unparked: Notify::new(),
         }
     }
 
@@ -139,26 +125,43 @@ impl Shard {
         core.timers.set(Owner::Session(id.clone()), expires);
     }
 
-    /// A connection says hello. `false` when there is one of the same name and number.
-    pub(crate) fn connect(&self, process: &ProcessId, link: Link, outbox: &Arc<Outbox>) -> bool {
+    /// A connection says hello.
+    pub(crate) fn connect(
+        &self,
+        process: &ProcessId,
+        link: Link,
+        outbox: &Arc<Outbox>,
+    ) -> Result<(), Fault> {
         let mut core = self.core();
-        let key = (process.clone(), link);
-        if core.connections.contains_key(&key) {
-            return false;
+        if core.is_closed {
+            let text = "the store stops; try again";
+            return Err(Fault::new(FaultCode::ShuttingDown, text));
         }
-        core.connections.insert(key, Arc::clone(outbox));
-        true
+        match core.connections.entry((process.clone(), link)) {
+            Entry::Occupied(_) => {
+                let text = "this process has a connection of this number";
+                Err(Fault::new(FaultCode::Unexpected, text))
+            }
+            Entry::Vacant(place) => {
+                place.insert(Arc::clone(outbox));
+                Ok(())
+            }
+        }
     }
 
     /// A message came.
     pub(crate) fn message(&self, process: &ProcessId, link: Link, message: ToStore) {
         self.metrics.received(&message);
         let mut core = self.core();
+        if core.is_closed {
+            return;
+        }
         if let ToStore::Acquire(wish) = &message {
             if core.is_stopping {
                 return; // It will be asked again, of the store that starts next.
             }
-            if core.is_full && !core.knows(process, &wish.session) {
+            let is_heard = core.link(process) == Some(link);
+            if core.is_full && is_heard && !core.knows(process, &wish.session) {
                 let why = Refusal::Limit(Limited::Storage);
                 let (session, request) = (wish.session.clone(), wish.request);
                 let refused = ToProcess::Refused {
@@ -166,18 +169,35 @@ impl Shard {
                     request,
                     why,
                 };
-                self.metrics.sent(&refused);
-                core.deliver(process, link, refused);
-                return;
+                return self.send(&mut core, None, (process.clone(), link, refused));
             }
         }
+        let lives =
+            matches!(message, ToStore::KeepAlive { .. }) && core.link(process) == Some(link);
         let process = process.clone();
         let input = Input::Message {
             process,
             link,
             message,
         };
-        self.submit(&mut core, input);
+        if lives {
+            // It concerns no session, and does not wait for the disk behind what does.
+            self.step(&mut core, input);
+        } else {
+            self.submit(&mut core, input);
+        }
+    }
+
+    /// Waits until not much of what this process said waits for sessions to be read.
+    pub(crate) async fn caught_up(&self, process: &ProcessId) {
+        let line = Line::Process(process.clone());
+        loop {
+            let unparked = self.unparked.notified();
+            if self.core().parked.bytes(&line) <= PARKED_BYTES_MAX {
+                return;
+            }
+            unparked.await;
+        }
     }
 
     /// A connection has ended.
@@ -201,7 +221,10 @@ impl Shard {
             for timer in core.due(&owner, now) {
                 self.submit(&mut core, Input::Timer(timer));
             }
-            core.reset(owner);
+            // One that is parked is set again when it is taken: until then it would be due at once.
+            if !core.parked.has(&owner.line()) {
+                core.reset(owner);
+            }
         }
         core.timers.next()
     }
@@ -215,6 +238,7 @@ impl Shard {
             machine,
             residents,
             undurable,
+            parked,
             ..
         } = &mut *core;
         let before = if residents.len() > resident_max {
@@ -222,14 +246,20 @@ impl Shard {
         } else {
             now.before(evict_ms)
         };
-        for id in residents.old(before, |id| machine.session(id).is_some()) {
-            let has_record = machine
-                .session(&id)
-                .is_some_and(|session| session.record().exists());
-            if !undurable.last.contains_key(&id) && machine.evict(&id) && has_record {
-                residents.leave(&id);
+        residents.sweep(|id, touched| {
+            let Some(session) = machine.session(id) else {
+                return Fate::Ended;
+            };
+            let has_record = session.record().exists();
+            if touched >= before || undurable.has(id) || parked.is_pinned(id) || !machine.evict(id)
+            {
+                Fate::Stays
+            } else if has_record {
+                Fate::Leaves
+            } else {
+                Fate::Ended
             }
-        }
+        });
         self.metrics.sessions(residents.len(), residents.outside());
     }
 
@@ -249,11 +279,11 @@ impl Shard {
         self.core().held().len()
     }
 
-    /// Closes all connections.
-    pub(crate) fn close_all(&self, fault: &Fault) {
-        for outbox in self.core().connections.values() {
-            outbox.close(Some(fault.clone()));
-        }
+    /// From now on nothing is heard.
+    pub(crate) fn close(&self) {
+        // Even after a panic.
+        let core = self.core.lock();
+        core.unwrap_or_else(PoisonError::into_inner).is_closed = true;
     }
 
     /// Looks at the machine, for people.
@@ -268,38 +298,58 @@ impl Shard {
 
     /// Takes a step, now or when what it concerns is in memory.
     fn submit(&self, core: &mut Core, input: Input) {
-        let is_behind = !core.parked.is_empty() && core.parked.has(&Line::of(&input));
+        let line = Line::of(&input);
+        if core.parked.has(&line) {
+            return core.parked.push(line, input);
+        }
         let concerned = core.machine.concerned(&input);
-        if is_behind || !self.fetch(core, &input, &concerned) {
-            core.parked.push(Line::of(&input), input);
+        let missing = core.missing(&concerned);
+        if missing.is_empty() {
+            self.step(core, input);
         } else {
-            self.step(core, input, &concerned);
+            core.parked.push(line.clone(), input);
+            self.fetch(core, &line, concerned, &missing);
         }
     }
 
-    /// Whether all that an input concerns is in memory; what is not is read.
-    fn fetch(&self, core: &mut Core, input: &Input, concerned: &[SessionId]) -> bool {
-        let mut is_there = true;
-        for id in concerned {
-            let is_outside = core.residents.is_outside(id) && core.machine.session(id).is_none();
-            if is_outside && !core.absent.contains(id) {
-                is_there = false;
-                if core.parked.wait(Line::of(input), id.clone()) {
-                    self.writer.load(id.clone());
-                }
+    /// Has read what the first input of a line waits for.
+    fn fetch(
+        &self,
+        core: &mut Core,
+        line: &Line,
+        concerned: Vec<SessionId>,
+        missing: &BTreeSet<SessionId>,
+    ) {
+        for id in core.parked.wait(line, concerned, missing) {
+            self.writer.load(id);
+        }
+    }
+
+    /// The first input of a line has what it waited for: takes it, and those behind it up to the next that has to wait.
+    fn unpark(&self, core: &mut Core, line: &Line) {
+        while let Some(input) = core.parked.pop(line) {
+            self.step(core, input);
+            let Some(next) = core.parked.front(line) else {
+                return;
+            };
+            let concerned = core.machine.concerned(next);
+            let missing = core.missing(&concerned);
+            if !missing.is_empty() {
+                return self.fetch(core, line, concerned, &missing);
             }
         }
-        is_there
     }
 
-    fn step(&self, core: &mut Core, input: Input, concerned: &[SessionId]) {
+    fn step(&self, core: &mut Core, input: Input) {
         let now = self.clock.now();
-        let process = match &input {
+        let concerned = core.machine.concerned(&input);
+        let leased = match &input {
             Input::Message { process, .. } | Input::Timer(Timer::Lease(process)) => {
                 Some(process.clone())
             }
             _ => None,
         };
+        let hello = Greeting::of(core, &input);
         let mut out = std::mem::take(&mut core.out);
         core.machine.step(now, input, &mut out);
         let granted = if core.is_stopping {
@@ -309,14 +359,17 @@ impl Shard {
         };
         self.carry_out(core, &mut out);
         core.out = out;
-        for id in concerned {
+        if let Some(hello) = hello {
+            hello.settle(core);
+        }
+        for id in &concerned {
             if core.machine.session(id).is_some() {
                 core.residents.touch(id, now);
             }
         }
         let next = core.timers.next();
-        core.set_timers(concerned);
-        if let Some(process) = process {
+        core.set_timers(&concerned);
+        if let Some(process) = leased {
             core.set_lease(&process);
         }
         if core.timers.next() < next || next.is_none() {
@@ -344,28 +397,15 @@ impl Shard {
                         core.undurable.note(sequence, id);
                     }
                     own = Some(sequence);
+                    if core.is_stopping {
+                        self.released.notify_one();
+                    }
                 }
                 Output::Send {
                     process,
                     link,
                     message,
-                } => {
-                    self.metrics.sent(&message);
-                    if core.is_stopping && matches!(message, ToProcess::Released { .. }) {
-                        self.released.notify_one();
-                    }
-                    let waits_for = match message.session() {
-                        Some(id) => core.undurable.last.get(id).copied(),
-                        None => own,
-                    };
-                    match waits_for {
-                        Some(sequence) => {
-                            let held = core.undurable.held.entry(sequence).or_default();
-                            held.push((process, link, message));
-                        }
-                        None => core.deliver(&process, link, message),
-                    }
-                }
+                } => self.send(core, own, (process, link, message)),
                 Output::Disconnect { process, link } => {
                     tracing::warn!(%process, %link, "disconnected: it broke the protocol or was replaced");
                     if let Some(outbox) = core.connections.get(&(process, link)) {
@@ -373,6 +413,53 @@ impl Shard {
                         outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Sends a message when what it says is durable.
+    fn send(&self, core: &mut Core, own: Option<u64>, letter: Letter) {
+        self.metrics.sent(&letter.2);
+        if let Some(letter) = core.undurable.hold(own, letter) {
+            core.deliver(letter);
+        }
+    }
+}
+
+/// The connection of a hello, and that which its process had before.
+struct Greeting {
+    process: ProcessId,
+    link: Link,
+    former: Option<Link>,
+}
+
+impl Greeting {
+    fn of(core: &Core, input: &Input) -> Option<Self> {
+        let Input::Message {
+            process,
+            link,
+            message: ToStore::Hello { .. },
+        } = input
+        else {
+            return None;
+        };
+        Some(Self {
+            process: process.clone(),
+            link: *link,
+            former: core.link(process),
+        })
+    }
+
+    /// Closes what the machine hears no more: else a connection that came late would wait for its welcome for ever.
+    fn settle(self, core: &Core) {
+        let current = core.link(&self.process);
+        let unheard = [Some(self.link), self.former].into_iter().flatten();
+        for link in unheard.filter(|link| current != Some(*link)) {
+            if let Some(outbox) = core.connections.get(&(self.process.clone(), link)) {
+                let text = "another connection of this process has a higher number";
+                outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
             }
         }
     }
@@ -393,34 +480,26 @@ fn granted(out: &[Output]) -> Vec<SessionId> {
 impl Durable for Shard {
     fn on_durable(&self, sequence: u64) {
         let mut core = self.core();
-        for (process, link, message) in core.undurable.take(sequence).into_values().flatten() {
-            core.deliver(&process, link, message);
+        for letter in core.undurable.take(sequence) {
+            core.deliver(letter);
         }
     }
 
     fn on_loaded(&self, session: SessionId, record: Option<Record>) {
         let now = self.clock.now();
         let mut core = self.core();
-        match record {
-            Some(record) => {
-                core.machine.admit(&session, &record, now);
-                core.residents.come_back(&session);
-                core.residents.touch(&session, now);
-            }
-            None => drop(core.absent.insert(session.clone())),
+        let is_absent = record.is_none();
+        if let Some(record) = record {
+            core.machine.admit(&session, &record, now);
+            core.residents.come_back(&session);
+            core.residents.touch(&session, now);
         }
-        for line in core.parked.loaded(&session) {
-            while let Some(input) = core.parked.front(&line).cloned() {
-                let concerned = core.machine.concerned(&input);
-                if !self.fetch(&mut core, &input, &concerned) {
-                    break;
-                }
-                core.parked.pop(&line);
-                self.step(&mut core, input, &concerned);
-            }
+        for line in core.parked.loaded(&session, is_absent) {
+            self.unpark(&mut core, &line);
         }
-        core.absent.remove(&session);
         core.set_timers(&[session]);
+        drop(core);
+        self.unparked.notify_waiters();
     }
 
     fn on_full(&self, is_full: bool) {
@@ -428,17 +507,39 @@ impl Durable for Shard {
         self.metrics.full(is_full);
     }
 
-    fn on_failed(&self, error: EngineError) {
-        tracing::error!(%error, "the engine has failed: the store stops");
-        self.failed.send_replace(Some(Arc::new(error)));
+    fn on_failed(&self, error: Option<EngineError>) {
+        let failure = match error {
+            Some(error) => {
+                tracing::error!(%error, "the engine has failed: the store stops");
+                Failure::Engine(Arc::new(error))
+            }
+            None => Failure::Panic,
+        };
+        self.failed.send_replace(Some(failure));
     }
 }
 
 impl Core {
-    fn deliver(&self, process: &ProcessId, link: Link, message: ToProcess) {
-        if let Some(outbox) = self.connections.get(&(process.clone(), link)) {
+    fn deliver(&self, (process, link, message): Letter) {
+        if let Some(outbox) = self.connections.get(&(process, link)) {
             outbox.send(message);
         }
+    }
+
+    /// The connection on which the machine hears a process.
+    fn link(&self, process: &ProcessId) -> Option<Link> {
+        self.machine.peer(process)?.link()
+    }
+
+    /// Those of the sessions that are on the disk, or may be. What is not durable yet is in memory, or has ended.
+    fn missing(&self, concerned: &[SessionId]) -> BTreeSet<SessionId> {
+        let missing = concerned.iter().filter(|id| {
+            self.residents.is_outside(id)
+                && self.machine.session(id).is_none()
+                && !self.undurable.has(id)
+                && !self.parked.is_absent(id)
+        });
+        missing.cloned().collect()
     }
 
     /// Whether the process holds the session or waits for it.

@@ -1,5 +1,6 @@
 //! When something is due, without looking at everything: the earliest timer of each session and each process.
 
+use crate::memory::Line;
 use std::collections::{BTreeSet, HashMap};
 use tenure_protocol::{ProcessId, SessionId, Time};
 
@@ -8,6 +9,16 @@ use tenure_protocol::{ProcessId, SessionId, Time};
 pub(crate) enum Owner {
     Session(SessionId),
     Process(ProcessId),
+}
+
+impl Owner {
+    /// The line of its timers.
+    pub(crate) fn line(&self) -> Line {
+        match self {
+            Self::Session(id) => Line::Session(id.clone()),
+            Self::Process(process) => Line::Process(process.clone()),
+        }
+    }
 }
 
 /// See the [module](self).

@@ -1,12 +1,14 @@
 //! The engine's own thread: it makes what has gathered durable, one batch after the other, and reads sessions back that have
 //! left memory. While one batch is being written the next gathers, so that one wait for the disk serves all.
 //!
-//! A full disk refuses a batch; it is tried again until there is room, or the store stops. Any other failure ends the store:
+//! A full disk refuses a batch; it is tried again until there is room, or the store stops; sessions are still read. Any other failure ends the store:
 //! what is in memory may then be more than what is durable, and only the engine's next claim can tell.
 
 use crate::metrics::Metrics;
+use crate::size;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tenure_engine::{Engine, EngineError};
@@ -30,8 +32,8 @@ pub(crate) trait Durable: Send + Sync + 'static {
     fn on_loaded(&self, session: SessionId, record: Option<Record>);
     /// Whether the disk is full, from now on.
     fn on_full(&self, is_full: bool);
-    /// The engine can do nothing more.
-    fn on_failed(&self, error: EngineError);
+    /// The engine can do nothing more; none: its thread panicked.
+    fn on_failed(&self, error: Option<EngineError>);
 }
 
 /// See the [module](self).
@@ -73,7 +75,7 @@ impl Writer {
     /// Has an update made durable, behind all before it. Answers its number.
     pub(crate) fn write(&self, update: Update) -> u64 {
         let mut queue = self.queue();
-        queue.bytes += size(&update);
+        queue.bytes += size::of_update(&update);
         queue.updates.push_back(update);
         queue.last += 1;
         let last = queue.last;
@@ -117,11 +119,16 @@ impl Writer {
     ) -> std::io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("tenure-writer".to_owned());
         thread.spawn(move || {
-            if let Err(error) = self.run(engine, &*told, &metrics) {
-                self.queue().has_failed = true;
-                self.drained.notify_waiters();
-                told.on_failed(error);
-            }
+            let run = AssertUnwindSafe(|| self.run(engine, &*told, &metrics));
+            let error = match catch_unwind(run) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            let queue = self.queue.lock();
+            queue.unwrap_or_else(PoisonError::into_inner).has_failed = true;
+            self.drained.notify_waiters();
+            told.on_failed(error);
         })
     }
 
@@ -133,10 +140,7 @@ impl Writer {
     ) -> Result<(), EngineError> {
         let mut durable = 0;
         while let Some((batch, bytes, loads)) = self.next() {
-            for session in loads {
-                let record = engine.load(&session)?;
-                told.on_loaded(session, record);
-            }
+            load(&mut *engine, loads, told)?;
             if batch.is_empty() {
                 continue;
             }
@@ -176,14 +180,21 @@ impl Writer {
                 }
                 Err(error) => return Err(error),
             }
-            let queue = self.queue();
-            let stops = |queue: &mut Queue| !queue.is_stopping;
-            let (queue, _) = self
-                .filled
-                .wait_timeout_while(queue, RETRY, stops)
-                .expect("no panic while it is locked");
-            if queue.is_stopping {
-                return Ok(false);
+            // What is to be read does not wait for room.
+            let until = Instant::now() + RETRY;
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                let queue = self.queue();
+                let is_idle = |queue: &mut Queue| !queue.is_stopping && queue.loads.is_empty();
+                let (mut queue, _) = self
+                    .filled
+                    .wait_timeout_while(queue, left, is_idle)
+                    .expect("no panic while it is locked");
+                if queue.is_stopping {
+                    return Ok(false);
+                }
+                let loads = std::mem::take(&mut queue.loads);
+                drop(queue);
+                load(engine, loads, told)?;
             }
         }
         if was_full {
@@ -211,7 +222,7 @@ impl Writer {
         let mut bytes = 0;
         let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));
         while let Some(update) = queue.updates.front() {
-            let size = size(update);
+            let size = size::of_update(update);
             if batch.len() == BATCH_MAX || (!batch.is_empty() && bytes + size > BATCH_BYTES_MAX) {
                 break;
             }
@@ -222,16 +233,14 @@ impl Writer {
     }
 }
 
-/// About how many bytes an update takes.
-fn size(update: &Update) -> usize {
-    const HEAD: usize = 256;
-    let Update::Put { delta, .. } = update else {
-        return HEAD;
-    };
-    let values = delta.changes().iter();
-    HEAD + values
-        .map(|change| {
-            change.name.as_bytes().len() + change.value.as_ref().map_or(0, |value| value.len()) + 32
-        })
-        .sum::<usize>()
+fn load(
+    engine: &mut dyn Engine,
+    sessions: Vec<SessionId>,
+    told: &dyn Durable,
+) -> Result<(), EngineError> {
+    for session in sessions {
+        let record = engine.load(&session)?;
+        told.on_loaded(session, record);
+    }
+    Ok(())
 }

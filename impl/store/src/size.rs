@@ -1,0 +1,52 @@
+//! About how many bytes things take: limits are kept by these figures, not to the byte.
+
+use tenure_protocol::attributes::State;
+use tenure_protocol::store::Input;
+use tenure_protocol::{Delta, ToProcess, ToStore, Update};
+
+/// What a message or an update takes without what may be large in it.
+const HEAD: usize = 256;
+
+/// An item of a list: an id and a few numbers.
+const ITEM: usize = 160;
+
+fn of_delta(delta: &Delta) -> usize {
+    let changes = delta.changes().iter();
+    let bytes = changes
+        .map(|change| change.name.as_bytes().len() + change.value.as_ref().map_or(0, |v| v.len()));
+    bytes.map(|bytes| bytes + 32).sum()
+}
+
+/// What is to be made durable.
+pub(crate) fn of_update(update: &Update) -> usize {
+    HEAD + match update {
+        Update::Put { delta, .. } => of_delta(delta),
+        Update::Remove { .. } | Update::Rename { .. } => 0,
+    }
+}
+
+/// What waits for a session to be read.
+pub(crate) fn of_input(input: &Input) -> usize {
+    let Input::Message { message, .. } = input else {
+        return HEAD;
+    };
+    HEAD + match message {
+        ToStore::Commit { delta, .. } | ToStore::Release { delta, .. } => of_delta(delta),
+        ToStore::Hello { holds, waits, .. } => ITEM * (holds.len() + waits.len()),
+        ToStore::Busy { blocked_on, .. } => ITEM * blocked_on.len(),
+        _ => 0,
+    }
+}
+
+/// What waits to be read by a process.
+pub(crate) fn of_message(message: &ToProcess) -> usize {
+    HEAD + match message {
+        ToProcess::Granted {
+            state: State::Delta(delta) | State::Full(delta),
+            ..
+        } => of_delta(delta),
+        ToProcess::Welcome { holds, gone, .. } => ITEM * (holds.len() + 2 * gone.len()),
+        ToProcess::Alive { recalls, .. } => ITEM * recalls.len(),
+        _ => 0,
+    }
+}
