@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 
+pub(crate) mod gated;
+
 use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -74,6 +76,34 @@ impl Running {
             .expect("no panic")
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) async fn ends(self) -> Result<(), StoreError> {
+        timeout(PATIENCE, self.task)
+            .await
+            .expect("it ends")
+            .expect("no panic")
+    }
+
+    /// Waits until the operator's view of a path is so.
+    pub(crate) async fn until(&self, path: &str, is_so: impl Fn(u16, &str) -> bool) {
+        let seen = async {
+            loop {
+                let (status, body) = self.ask("GET", path).await;
+                if is_so(status, &body) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, seen).await.expect("it becomes so");
+    }
+
+    /// Waits until a session is on the disk alone.
+    pub(crate) async fn leaves(&self, id: &SessionId) {
+        let path = format!("/sessions/{}", tenure_store::show(id));
+        self.until(&path, |status, _| status == 404).await;
+    }
+
     /// A request to the admin listener: the status, and the body.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).await.expect("it listens");
@@ -119,12 +149,12 @@ impl Player {
     /// Connects, without a word.
     pub(crate) async fn silent(
         address: SocketAddr,
-        name: &'static str,
+        name: &str,
         incarnation: u64,
         number: u64,
     ) -> Self {
         Self {
-            name: ProcessId::from_static(name),
+            name: ProcessId::new(name.to_owned()).expect("a name"),
             link: Link {
                 incarnation: Incarnation(incarnation),
                 number,
@@ -136,11 +166,30 @@ impl Player {
     }
 
     /// Connects and is welcome.
-    pub(crate) async fn connect(address: SocketAddr, name: &'static str) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, name: &str) -> Self {
         let mut player = Self::silent(address, name, 1, 1).await;
         player.hello(vec![], vec![]).await;
         assert!(matches!(player.next().await, ToProcess::Welcome { .. }));
         player
+    }
+
+    /// Says that it lives, and hears it. What came before it had to come before it.
+    pub(crate) async fn lives(&mut self) -> Vec<ToProcess> {
+        self.say(ToStore::KeepAlive { sent: Time(7) }).await;
+        let mut before = Vec::new();
+        loop {
+            match self.next().await {
+                ToProcess::Alive { .. } => return before,
+                other => before.push(other),
+            }
+        }
+    }
+
+    /// Asks for a session that nobody holds, and gives it back with a state: it is on the disk then.
+    pub(crate) async fn write(&mut self, id: &SessionId, request: u64, value: &str) {
+        let grant = self.acquire(id, request).await;
+        let delta = set("n", value.to_owned());
+        self.release(id, grant.token, grant.version, delta).await;
     }
 
     pub(crate) async fn hello(
@@ -306,6 +355,6 @@ pub(crate) fn set(name: &'static str, value: impl Into<Value>) -> Delta {
     [change].into_iter().collect()
 }
 
-pub(crate) fn id(name: &'static str) -> SessionId {
-    SessionId::from_static(name)
+pub(crate) fn id(name: &str) -> SessionId {
+    SessionId::new(name.to_owned()).expect("an id")
 }

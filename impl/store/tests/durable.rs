@@ -1,0 +1,250 @@
+//! Nothing that a store says is not durable, and nothing it says overtakes what it says before. Rule 8.
+
+mod support;
+
+use support::gated::{Gate, Gated};
+use support::{Player, Running, acquire, config, id, set};
+use tenure_engine::{Health, Memory};
+use tenure_protocol::message::{Hold, Limited, Patience, Refusal, Wish};
+use tenure_protocol::{Delta, Request, ToProcess, ToStore};
+use tenure_store::{Stop, StoreError};
+use tenure_wire::FaultCode;
+
+async fn gated() -> (Running, Gate, Memory) {
+    let memory = Memory::new();
+    let (engine, gate) = Gated::new(&memory);
+    let config = config(std::path::Path::new("unused"));
+    (Running::with_engine(config, engine).await, gate, memory)
+}
+
+#[tokio::test]
+async fn a_grant_a_commit_and_a_hand_off_wait_for_the_disk_in_order() {
+    let (store, gate, memory) = gated().await;
+    let s = id("s");
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+
+    gate.shut_commits();
+    p.ask_for(&s, 1).await;
+    gate.until(1, 0).await;
+    assert!(p.lives().await.is_empty());
+    assert!(memory.records().get(&s).is_none());
+    gate.open();
+    let grant = p.granted(&s).await;
+
+    let (commits, _) = gate.begun();
+    gate.shut_commits();
+    let commit = ToStore::Commit {
+        session: s.clone(),
+        token: grant.token,
+        base: grant.version,
+        delta: set("n", "1"),
+    };
+    p.say(commit).await;
+    gate.until(commits + 1, 0).await;
+    q.ask_for(&s, 1).await;
+    // The recall and the place come behind the commit, on whatever connection.
+    assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
+    gate.open();
+    let ToProcess::Committed { version, .. } = p.next().await else {
+        panic!("committed first")
+    };
+    assert!(matches!(p.next().await, ToProcess::Recall { .. }));
+    assert!(matches!(q.next().await, ToProcess::Queued { .. }));
+
+    let (commits, _) = gate.begun();
+    gate.shut_commits();
+    let release = ToStore::Release {
+        session: s.clone(),
+        token: grant.token,
+        base: version,
+        delta: Delta::default(),
+        requeue: Some(Request(2)),
+        idle_ms: 0,
+    };
+    p.say(release).await;
+    gate.until(commits + 1, 0).await;
+    assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
+    gate.open();
+    assert!(matches!(p.next().await, ToProcess::Released { .. }));
+    q.granted(&s).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_welcome_waits_for_what_it_says_has_ended() {
+    let (store, gate, memory) = gated().await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let grant = p.acquire(&s, 1).await;
+    let hold = Hold {
+        session: s.clone(),
+        token: grant.token,
+    };
+    let (commits, _) = gate.begun();
+    gate.shut_commits();
+    let rename = ToStore::Rename {
+        session: s.clone(),
+        token: grant.token,
+        to: t.clone(),
+    };
+    p.say(rename).await;
+    gate.until(commits + 1, 0).await;
+    // The answer is lost. The new connection asks what has become of it.
+    let mut again = Player::silent(store.address, "p", 1, 2).await;
+    again.hello(vec![hold], vec![]).await;
+    assert!(memory.records().get(&t).is_none());
+    assert_eq!(p.fault().await.code, FaultCode::Unexpected);
+    // It was heard now, and what it says next overtakes nothing.
+    again
+        .say(ToStore::KeepAlive {
+            sent: Default::default(),
+        })
+        .await;
+    let mut q = Player::connect(store.address, "q").await;
+    assert!(q.lives().await.is_empty());
+    gate.open();
+    match again.next().await {
+        ToProcess::Welcome { gone, .. } => {
+            assert!(
+                memory.records().get(&t).is_some(),
+                "durable before it is told"
+            );
+            assert_eq!(gone.len(), 1);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(again.next().await, ToProcess::Alive { .. }));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
+    let (store, gate, _) = gated().await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    p.acquire(&s, 1).await;
+    q.acquire(&t, 1).await;
+    let (commits, _) = gate.begun();
+    gate.shut_commits();
+    // A new incarnation: what the old one held is void, which has to be durable, and what it waits for is only queued.
+    let mut again = Player::silent(store.address, "p", 2, 1).await;
+    let wish = Wish {
+        session: t.clone(),
+        request: Request(1),
+        known: None,
+        patience: Patience::Wait,
+        ticket: None,
+    };
+    again.hello(vec![], vec![wish]).await;
+    gate.until(commits + 1, 0).await;
+    assert!(matches!(q.next().await, ToProcess::Recall { .. }));
+    gate.open();
+    let first = again.next().await;
+    assert!(matches!(first, ToProcess::Welcome { .. }), "{first:?}");
+    assert!(matches!(again.next().await, ToProcess::Queued { .. }));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_work_loses_nothing_and_goes_on_when_there_is_room() {
+    let memory = Memory::new();
+    let config = config(std::path::Path::new("unused"));
+    let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    let grant = p.acquire(&s, 1).await;
+    let version = p
+        .commit(&s, grant.token, grant.version, set("n", "1"))
+        .await;
+    memory.set_health(Health::Full);
+    let commit = ToStore::Commit {
+        session: s.clone(),
+        token: grant.token,
+        base: version,
+        delta: set("n", "2"),
+    };
+    p.say(commit).await;
+    store.until("/readyz", |status, _| status == 503).await;
+    q.ask_for(&t, 1).await;
+    match q.next().await {
+        ToProcess::Refused { session, why, .. } => {
+            assert_eq!(
+                (session, why),
+                (t.clone(), Refusal::Limit(Limited::Storage))
+            )
+        }
+        other => panic!("{other:?}"),
+    }
+    // Others live on, and nothing is said that is not durable.
+    assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
+    let durable = memory.records();
+    assert_eq!(durable.get(&s).expect("kept").head.version, version);
+
+    memory.set_health(Health::Well);
+    assert!(matches!(p.next().await, ToProcess::Committed { .. }));
+    store.until("/readyz", |status, _| status == 200).await;
+    q.acquire(&t, 2).await;
+
+    // A stop in between: what was not acknowledged is not there, what was is.
+    memory.set_health(Health::Full);
+    q.ask_for(&id("u"), 3).await;
+    store.until("/readyz", |status, _| status == 503).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+    memory.set_health(Health::Well);
+    let store = Running::with_engine(config, Box::new(memory.clone())).await;
+    assert_eq!((store.server.sessions, store.server.held), (2, 2));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_ends_the_store_and_nothing_uncertain_was_said() {
+    for health in [Health::Failing, Health::Losing] {
+        let memory = Memory::new();
+        let config = config(std::path::Path::new("unused"));
+        let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
+        let s = id("s");
+        let mut p = Player::connect(store.address, "p").await;
+        let mut silent = Player::silent(store.address, "silent", 1, 1).await;
+        let grant = p.acquire(&s, 1).await;
+        let version = p
+            .commit(&s, grant.token, grant.version, set("n", "1"))
+            .await;
+        memory.set_health(health);
+        let commit = ToStore::Commit {
+            session: s.clone(),
+            token: grant.token,
+            base: version,
+            delta: set("n", "2"),
+        };
+        p.say(commit).await;
+        match p.item().await {
+            Some(tenure_wire::FromStore::Fault(fault)) => {
+                assert_eq!(fault.code, FaultCode::ShuttingDown)
+            }
+            other => panic!("{other:?}"),
+        }
+        // Nor does anybody stay connected to what is no store any more.
+        assert_eq!(silent.fault().await.code, FaultCode::ShuttingDown);
+        assert!(matches!(store.ends().await, Err(StoreError::Engine(_))));
+        let kept = memory.records().get(&s).expect("kept").head.version;
+        assert_eq!(kept == version, health == Health::Losing);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_fenced_says_nothing_more() {
+    let memory = Memory::new();
+    let config = config(std::path::Path::new("unused"));
+    let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
+    let mut p = Player::connect(store.address, "p").await;
+    let other = Running::with_engine(config, Box::new(memory.clone())).await;
+    p.say(acquire(&id("s"), 1)).await;
+    assert_eq!(p.fault().await.code, FaultCode::ShuttingDown);
+    assert!(matches!(store.ends().await, Err(StoreError::Engine(_))));
+    let mut p = Player::connect(other.address, "p").await;
+    p.acquire(&id("s"), 1).await;
+    other.stop(Stop::Fast).await.expect("no failure");
+}

@@ -1,0 +1,210 @@
+//! Sessions that are on the disk alone, and a disk that takes its time.
+
+mod support;
+
+use support::gated::{Gate, Gated};
+use support::{Player, Running, acquire, config, id, set};
+use tenure_engine::{Health, Memory};
+use tenure_protocol::attributes::State;
+use tenure_protocol::message::Hold;
+use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Version};
+use tenure_store::{Config, Stop, StoreError};
+
+/// A store on which these sessions exist and have left memory, and `p`.
+async fn with_sessions(
+    ids: &[SessionId],
+    change: impl FnOnce(&mut Config),
+) -> (Running, Gate, Memory, Player) {
+    let mut config = config(std::path::Path::new("unused"));
+    config.evict_ms = 0;
+    config.limits.memory_sessions_max = 1;
+    change(&mut config);
+    let memory = Memory::new();
+    let (engine, gate) = Gated::new(&memory);
+    let store = Running::with_engine(config, engine).await;
+    let mut p = Player::connect(store.address, "p").await;
+    for (at, id) in ids.iter().enumerate() {
+        p.write(id, at as u64 + 1, "old").await;
+    }
+    for id in ids {
+        store.leaves(id).await;
+    }
+    (store, gate, memory, p)
+}
+
+fn is_full(delta: &Delta, grant: &support::Grant) -> bool {
+    matches!(&grant.state, State::Full(state) if state == delta)
+}
+
+/// Two that have one hash: an id for which the disk has to be asked in vain.
+const SAME: [[&str; 2]; 2] = [
+    ["8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ"],
+    ["gMPflVXtwGDXbIhP73TX", "LtHf1prlU1bCeYZEdqWf"],
+];
+
+#[tokio::test]
+async fn a_lease_that_ends_while_a_read_takes_long_holds_nobody_up() {
+    let s = [id("s")];
+    let (store, gate, _, mut p) = with_sessions(&s, |config| config.lease_ms = 100).await;
+    gate.shut_loads();
+    let (_, loads) = gate.begun();
+    p.ask_for(&s[0], 9).await;
+    gate.until(0, loads + 1).await;
+    // Once p's lease is over, q's is too, if it says nothing: so that much time has passed.
+    let mut q = Player::connect(store.address, "q").await;
+    assert!(matches!(q.next().await, ToProcess::LeaseEnded));
+    let mut r = Player::connect(store.address, "r").await;
+    assert!(r.lives().await.is_empty());
+    gate.open();
+    // What p asked for in time was not answered before its lease ended, and goes to whoever asks next.
+    let mut p = Player::silent(store.address, "p", 1, 2).await;
+    p.hello(vec![], vec![]).await;
+    assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
+    let grant = p.acquire(&s[0], 10).await;
+    assert!(is_full(&set("n", "old"), &grant));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_bound() {
+    let s = [id("s")];
+    let (store, gate, _, mut p) = with_sessions(&s, |_| {}).await;
+    gate.shut_loads();
+    let (_, loads) = gate.begun();
+    p.ask_for(&s[0], 9).await;
+    gate.until(0, loads + 1).await;
+    assert!(p.lives().await.is_empty());
+    // More than all buffers between take: whoever holds it all in memory would read it all.
+    let chunk = vec![b'x'; 256 << 10];
+    let commit = |at: u64| ToStore::Commit {
+        session: id("t"),
+        token: Default::default(),
+        base: Version::NONE,
+        delta: set("n", vec![at as u8; chunk.len()]),
+    };
+    let mut said = 0;
+    while said < 512 {
+        let more = p.say(commit(said));
+        // No event says that nothing more is read: what is said takes a millisecond when it is.
+        let more = tokio::time::timeout(std::time::Duration::from_millis(500), more);
+        if more.await.is_err() {
+            break;
+        }
+        said += 1;
+    }
+    assert!(said < 512, "128 MiB were read and parked");
+    let mut q = Player::connect(store.address, "q").await;
+    assert!(q.lives().await.is_empty());
+    drop(p);
+    gate.open();
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
+    let ids: Vec<SessionId> = (0..2_000).map(|at| id(&format!("s{at}"))).collect();
+    let (store, _gate, _, _) = with_sessions(&ids, |_| {}).await;
+    let hold = |id: &SessionId| Hold {
+        session: id.clone(),
+        token: Default::default(),
+    };
+    let mut q = Player::silent(store.address, "q", 1, 1).await;
+    q.hello(ids.iter().map(hold).collect(), vec![]).await;
+    match q.next().await {
+        // They exist, so they are neither gone nor held: lost.
+        ToProcess::Welcome { holds, gone, .. } => assert_eq!((holds.len(), gone.len()), (0, 0)),
+        other => panic!("{other:?}"),
+    }
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn ids_of_one_hash_are_read_once_and_are_two_sessions() {
+    let ids = SAME.map(|pair| id(pair[0]));
+    let others = SAME.map(|pair| id(pair[1]));
+    for (one, other) in ids.iter().zip(&others) {
+        assert_eq!(one.frozen_hash(), other.frozen_hash());
+    }
+    let (store, gate, _, mut p) = with_sessions(&ids, |_| {}).await;
+    let (_, loads) = gate.begun();
+    let hold = |id: &SessionId| Hold {
+        session: id.clone(),
+        token: Default::default(),
+    };
+    let mut q = Player::silent(store.address, "q", 1, 1).await;
+    q.hello(others.iter().map(hold).collect(), vec![]).await;
+    match q.next().await {
+        ToProcess::Welcome { holds, gone, .. } => assert_eq!((holds.len(), gone.len()), (0, 2)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(gate.begun().1, loads + 2);
+    q.write(&others[0], 1, "other").await;
+    let grant = p.acquire(&ids[0], 9).await;
+    assert!(is_full(&set("n", "old"), &grant));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn what_was_destroyed_and_is_not_yet_so_on_the_disk_is_not_read_back() {
+    let ids = SAME.map(|pair| id(pair[0]));
+    let other = id(SAME[0][1]);
+    let (store, gate, _, mut p) = with_sessions(&ids[..1], |_| {}).await;
+    // The other of its hash is there too, and stays on the disk.
+    p.write(&other, 8, "other").await;
+    store.leaves(&other).await;
+    let grant = p.acquire(&ids[0], 9).await;
+    gate.shut_commits();
+    let (commits, _) = gate.begun();
+    let (session, token) = (ids[0].clone(), grant.token);
+    p.say(ToStore::Destroy { session, token }).await;
+    gate.until(commits + 1, 0).await;
+    p.ask_for(&ids[0], 10).await;
+    assert!(p.lives().await.is_empty());
+    gate.open();
+    assert!(matches!(p.next().await, ToProcess::Gone { .. }));
+    let grant = p.granted(&ids[0]).await;
+    assert_eq!(grant.version, Version::NONE);
+    assert!(is_full(&Delta::default(), &grant));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn sessions_are_read_while_the_disk_is_full() {
+    let s = [id("s")];
+    let (store, _gate, memory, mut p) = with_sessions(&s, |_| {}).await;
+    memory.set_health(Health::Full);
+    p.ask_for(&id("t"), 9).await;
+    store.until("/readyz", |status, _| status == 503).await;
+    let mut q = Player::silent(store.address, "q", 1, 1).await;
+    let hold = Hold {
+        session: s[0].clone(),
+        token: Default::default(),
+    };
+    q.hello(vec![hold], vec![]).await;
+    assert!(matches!(q.next().await, ToProcess::Welcome { .. }));
+    memory.set_health(Health::Well);
+    p.granted(&id("t")).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn an_unused_session_on_the_disk_ends_in_time_and_an_engine_that_panics_ends_the_store() {
+    let s = [id("s"), id("t")];
+    let (store, gate, memory, _) = with_sessions(&s, |config| {
+        config.time_to_live_ms = Some(1_000);
+    })
+    .await;
+    assert_eq!(memory.records().iter().count(), 2);
+    let (commits, loads) = gate.begun();
+    gate.until(commits + 1, loads + 2).await;
+    while memory.records().iter().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    store.stop(Stop::Fast).await.expect("no failure");
+
+    let (store, gate, _, mut p) = with_sessions(&s, |_| {}).await;
+    gate.panic_next_load();
+    p.say(acquire(&s[0], 9)).await;
+    assert_eq!(p.fault().await.code, tenure_wire::FaultCode::ShuttingDown);
+    assert!(matches!(store.ends().await, Err(StoreError::Panicked)));
+}
