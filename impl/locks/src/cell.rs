@@ -13,7 +13,8 @@
 //! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
 //! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
 //! (docs/src/decisions/0010-lending.md has the figures). All `unsafe` of this crate is here, in [`cells`](crate::cells), which
-//! finds a cell without a lock, and in `entry`, which holds the session's lock; every access goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
+//! finds a cell without a lock, in `entry`, which holds the session's lock, and in `hint`, which accesses nothing; every access
+//! goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
 //!
 //! - *Open*: only the thread inside ([`Held`]) touches the other place; the current one is only read.
 //! - *Closed*: only what holds the session's lock changes the word; places are touched by the thread inside, or under
@@ -23,6 +24,7 @@
 use crate::cells::{Key, Link};
 use crate::content::Content;
 use crate::fault::{self, Fault};
+use crate::hint::{Hint, Near, Pair};
 use crate::sync::{AtomicU64, Ordering, UnsafeCell, panicking};
 use std::panic::Location;
 use std::ptr;
@@ -47,6 +49,7 @@ const THREAD: u32 = 8;
 
 /// Under what the thread inside is inside.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))] // Beside a length, in a cache line that has no byte to spare.
 pub(crate) struct Terms {
     pub(crate) token: Token,
     /// To how many bytes the value may grow.
@@ -68,11 +71,13 @@ pub(crate) struct Entrance {
 #[repr(C)]
 pub(crate) struct Cell {
     prefix: u64,
-    length: u32,
     /// The next one in its list.
     pub(crate) next: Link<Self>,
     name: Box<AttributeName>,
     terms: UnsafeCell<Terms>,
+    length: u32,
+    /// Where the values' bytes are, for who has them fetched: nothing but speed follows from it.
+    bytes: PlainU64,
     /// When a thread has last gone in or out, in milliseconds on the manager's clock, which is seen to move a few times a
     /// second: written only when it has. For people: nothing follows from it, so the checkers need not see it.
     at: PlainU64,
@@ -120,13 +125,14 @@ impl Cell {
         let key = Key::new(name.as_bytes());
         Self {
             prefix: key.prefix,
-            length: u32::try_from(key.name.len()).expect("a name is short"),
             next: Link::empty(),
             name: Box::new(name.clone()),
             terms: UnsafeCell::new(Terms {
                 token: Token::default(),
                 bytes_max: 0,
             }),
+            length: u32::try_from(key.name.len()).expect("a name is short"),
+            bytes: PlainU64::new(0),
             at: PlainU64::new(0),
             used: Used {
                 word: AtomicU64::new(CLOSED),
@@ -145,6 +151,23 @@ impl Cell {
         self.prefix == key.prefix
             && self.length as usize == key.name.len()
             && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
+    }
+
+    /// Where the values' bytes were when they last moved.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> Pair {
+        Pair::unpack(self.bytes.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_bytes(&self, one: &Content, other: &Content) {
+        let near = |content: &Content| match content.bytes() {
+            Some(bytes) => Near::new(Hint::of(self), Hint::of(bytes.as_ptr())),
+            None => Near::default(),
+        };
+        let both = Pair(near(one), near(other));
+        self.bytes.store(both.pack(), Ordering::Relaxed);
     }
 
     /// The attribute's name.
@@ -342,7 +365,10 @@ impl<'c> Held<'c> {
         other.with_mut(|content| {
             // SAFETY: nobody else touches the other place.
             let content = unsafe { &mut *content };
-            let bytes = match content {
+            let before = content.own();
+            // Both places at once: the first write there would otherwise wait for the first read here.
+            before.prefetch();
+            let bytes = match &mut *content {
                 Content::Own(bytes) if is_written => bytes,
                 Content::Shared(bytes) if is_written => {
                     let bytes = Value::clone(bytes);
@@ -351,7 +377,11 @@ impl<'c> Held<'c> {
                 Content::Absent if is_written => content.copy(&[]),
                 content => content.copy(current.bytes().unwrap_or_default()),
             };
-            change(bytes)
+            let result = change(bytes);
+            if content.own() != before {
+                self.cell.note_bytes(current, content);
+            }
+            result
         })
     }
 

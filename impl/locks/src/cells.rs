@@ -64,21 +64,6 @@ impl<T> Link<T> {
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Has what is there fetched from memory, the first two cache lines of it, and goes on meanwhile.
-    #[inline(always)]
-    fn prefetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let first = self.0.load(Ordering::Relaxed).cast::<i8>();
-            // SAFETY: it is a hint: no memory is read, whatever the pointer is.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(first);
-                _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64));
-            }
-        }
-    }
-
     /// Fills the place, which is empty.
     ///
     /// # Safety
@@ -160,10 +145,10 @@ impl Cells {
             .flat_map(|list| std::iter::successors(list.get(), |cell| cell.next.get()))
     }
 
-    /// Tells the memory that the cell which most are looking for will be wanted, before anything waits for it.
+    /// The first one.
     #[inline(always)]
-    pub(crate) fn prefetch(&self) {
-        self.first.prefetch();
+    pub(crate) fn first(&self) -> Option<&Cell> {
+        self.first.get()
     }
 
     /// Whether there are none.

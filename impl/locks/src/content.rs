@@ -1,5 +1,6 @@
 //! The value of an attribute that is handed out.
 
+use crate::hint::Hint;
 use tenure_protocol::attributes::Value;
 
 /// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
@@ -21,6 +22,15 @@ impl Content {
             Self::Own(bytes) => Some(bytes),
             Self::Absent => None,
             Self::Shared(bytes) => Some(bytes),
+        }
+    }
+
+    /// Where its bytes are, if they are its own.
+    #[inline(always)]
+    pub(crate) fn own(&self) -> Hint {
+        match self {
+            Self::Own(bytes) => Hint::of(bytes.as_ptr()),
+            _ => Hint::default(),
         }
     }
 

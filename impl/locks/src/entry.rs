@@ -8,6 +8,7 @@
 use crate::cell::{Cell, Closed, Entrance, Held, Terms};
 use crate::cells::{Cells, Key};
 use crate::fault::{self, Fault};
+use crate::hint::{Hint, Near, Trail};
 use crate::snapshot::Discard;
 use crate::sync::{Mutex, MutexGuard, lock};
 use tenure_protocol::attributes::Value;
@@ -18,8 +19,8 @@ use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 #[derive(Debug)]
 #[repr(C)] // What a look-up reads comes first, together.
 pub(crate) struct Entry {
-    pub(crate) id: SessionId,
     cells: Cells,
+    pub(crate) id: SessionId,
     state: Mutex<State>,
 }
 
@@ -111,10 +112,23 @@ impl Entry {
         }
     }
 
-    /// Has memory fetch what a thread will want that looks at this.
+    /// Where everything is that most want who look this up.
     #[inline(always)]
-    pub(crate) fn prefetch(&self) {
-        self.cells.prefetch();
+    pub(crate) fn trail(&self) -> Trail {
+        let cell = self.cells.first();
+        cell.map_or_else(Trail::default, |cell| Trail {
+            cell: Near::new(Hint::of(self), Hint::of(cell)),
+            bytes: cell.bytes(),
+        })
+    }
+
+    /// Has what a look-up reads fetched from memory, and what follows on it.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, trail: Trail) {
+        let own = Hint::of(self);
+        own.at(-16).prefetch(); // What counts the owners.
+        own.at(40).prefetch();
+        trail.prefetch(own);
     }
 
     /// Goes into an open cell.

@@ -3,7 +3,7 @@
 use crate::entry::Entry;
 use crate::fault::{self, Fault};
 use crate::sync::{Arc, Mutex, lock};
-use hashbrown::HashTable;
+use crate::table::Table;
 use tenure_protocol::SessionId;
 
 /// How many shards; a power of two.
@@ -16,38 +16,32 @@ const SHARDS: usize = if cfg!(any(feature = "loom", feature = "shuttle")) {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Map {
-    shards: Box<[Mutex<HashTable<Arc<Entry>>>]>,
+    shards: [Mutex<Table>; SHARDS],
 }
 
 impl Map {
     pub(crate) fn new() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect(),
+            shards: std::array::from_fn(|_| Mutex::new(Table::default())),
         }
     }
 
-    /// Its upper bits, since the tables use the lower ones.
+    /// By upper bits of the hash, since the tables use the lower ones. Those in the middle: ids that differ in their last bytes
+    /// alone differ little at either end.
     #[inline]
-    fn shard(&self, id: &SessionId) -> &Mutex<HashTable<Arc<Entry>>> {
-        &self.shards[(id.frozen_hash() >> 40) as usize & (self.shards.len() - 1)]
+    fn shard(&self, id: &SessionId) -> &Mutex<Table> {
+        &self.shards[(id.frozen_hash() >> 40) as usize & (SHARDS - 1)]
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Arc<Entry>> {
-        let shard = lock(self.shard(id));
-        shard
-            .find(id.frozen_hash(), |entry| entry.id == *id)
-            .cloned()
+        lock(self.shard(id)).get(id).map(Arc::clone)
     }
 
     /// What is kept of a session, from now on if it was not before.
     #[inline]
     pub(crate) fn get_or_make(&self, id: &SessionId) -> Arc<Entry> {
         let mut shard = lock(self.shard(id));
-        let is_it = |entry: &Arc<Entry>| {
-            entry.prefetch();
-            entry.id == *id
-        };
-        if let Some(entry) = shard.find(id.frozen_hash(), is_it) {
+        if let Some(entry) = shard.get(id) {
             return Arc::clone(entry);
         }
         if fault::is_made(Fault::TwoEntries) {
@@ -55,29 +49,23 @@ impl Map {
             shard = lock(self.shard(id));
         }
         let entry = Arc::new(Entry::new(id.clone()));
-        shard.insert_unique(id.frozen_hash(), Arc::clone(&entry), |entry| {
-            entry.id.frozen_hash()
-        });
+        shard.insert(Arc::clone(&entry));
         entry
     }
 
     /// All, as they are while each shard is looked at.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
-        let shards = self.shards.iter();
-        shards
-            .flat_map(|shard| lock(shard).iter().cloned().collect::<Vec<_>>())
-            .collect()
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(lock(shard).iter().map(Arc::clone));
+        }
+        all
     }
 
     /// Visits all, one shard at a time; those that nobody else refers to can be changed, and go if `stays` says no.
     pub(crate) fn sweep(&self, mut stays: impl FnMut(&mut Arc<Entry>) -> bool) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.retain(&mut stays);
-            let capacity = shard.capacity();
-            if capacity > 64 && shard.len() < capacity / 4 {
-                shard.shrink_to_fit(|entry| entry.id.frozen_hash());
-            }
+            lock(shard).retain(&mut stays);
         }
     }
 }
