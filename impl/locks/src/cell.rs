@@ -254,7 +254,7 @@ impl Cell {
         let value = if is_free {
             // SAFETY: the cell is closed and nobody is inside, so whoever wants in waits for the session's lock.
             let value = current.with_mut(|value| unsafe { std::mem::take(&mut *value) });
-            self.empty();
+            drop(self.empty());
             value.into_value()
         } else {
             // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
@@ -295,13 +295,14 @@ impl Cell {
         self.used.word.load(Ordering::Relaxed) & (CLOSED | HELD) == CLOSED
     }
 
-    /// Forgets both values; the cell is closed and empty.
-    fn empty(&self) {
-        for value in &self.used.values {
+    /// Takes both values out; the cell is closed and empty.
+    fn empty(&self) -> [Content; 2] {
+        let values = self.used.values.each_ref().map(|value| {
             // SAFETY: only called when the cell is closed, by its last user or when there is none, under the session's lock.
-            value.with_mut(|value| unsafe { *value = Content::Absent });
-        }
+            value.with_mut(|value| unsafe { std::mem::take(&mut *value) })
+        });
         self.used.word.store(CLOSED, Ordering::Release);
+        values
     }
 }
 
@@ -465,12 +466,12 @@ impl<'c> Held<'c> {
         }
     }
 
-    /// Leaves a closed cell: its values are forgotten.
+    /// Leaves a closed cell, and takes what it has in it along.
     ///
     /// # Safety
     /// The caller holds the session's lock, and the cell is closed.
-    pub(crate) unsafe fn let_go(self) {
+    pub(crate) unsafe fn let_go(self) -> [Content; 2] {
         debug_assert!(self.is_closed());
-        self.cell.empty();
+        self.cell.empty()
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::cell::{Cell, Closed, Entrance, Held, Terms};
 use crate::cells::{Cells, Key};
+use crate::content::Content;
 use crate::fault::{self, Fault};
 use crate::hint::{Hint, Near, Trail};
 use crate::snapshot::Discard;
@@ -274,13 +275,20 @@ impl<'e> Locked<'e> {
         Some(inside.swap_remove(place))
     }
 
-    /// A guard has left by way of the session: so it leaves its cell, if it is in one.
-    pub(crate) fn let_out(&mut self, thread: ThreadId, names: &Names, held: Option<Held<'_>>) {
-        match held {
-            // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
-            Some(held) => unsafe { held.let_go() },
-            None => drop(self.forget(thread, names)),
-        }
+    /// A guard has left by way of the session: so it leaves its cell, if it is in one. Gives back what was there, which
+    /// takes longer to drop than others should have to wait.
+    pub(crate) fn let_out(
+        &mut self,
+        thread: ThreadId,
+        names: &Names,
+        held: Option<Held<'_>>,
+    ) -> Option<[Content; 2]> {
+        let Some(held) = held else {
+            self.forget(thread, names);
+            return None;
+        };
+        // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
+        Some(unsafe { held.let_go() })
     }
 
     /// What was written in a closed cell is in the session now.

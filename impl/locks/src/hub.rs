@@ -6,6 +6,7 @@
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
+use crate::content::Content;
 use crate::entry::{Entered, Entry, Granted, Inside, has};
 use crate::error::{Error, First};
 use crate::event::Event;
@@ -45,6 +46,8 @@ pub(crate) struct Machine {
     /// Who waits for an answer of the process.
     waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,
+    /// The outputs of a step, empty between steps: its memory is kept.
+    out: Vec<Output>,
     /// Who takes the events out.
     pub(crate) driver: Option<Waker>,
 }
@@ -89,10 +92,11 @@ pub(crate) struct Step<'h> {
     hub: &'h Hub,
     pub(crate) machine: MutexGuard<'h, Machine>,
     now: Time,
-    out: Vec<Output>,
     woken: Vec<Waker>,
     /// What may be lent again afterwards.
     touched: Vec<Arc<Entry>>,
+    /// What a thread that left leaves behind: to be dropped when others have been woken.
+    left: Option<[Content; 2]>,
 }
 
 /// How the process answered a lock.
@@ -110,6 +114,7 @@ impl Hub {
                 process: Process::new(Settings::new(settings), incarnation),
                 waiting: BTreeMap::new(),
                 events: VecDeque::new(),
+                out: Vec::new(),
                 driver: None,
             }),
             map: Map::new(),
@@ -145,9 +150,9 @@ impl Hub {
             hub: self,
             machine,
             now: self.clock.now(),
-            out: Vec::new(),
             woken: Vec::new(),
             touched: Vec::new(),
+            left: None,
         }
     }
 
@@ -377,7 +382,7 @@ impl Hub {
             }
             let has_left = lent.leave(now, thread, names, keeps);
             debug_assert!(has_left, "a guard of a lent session is inside");
-            own.let_out(thread, names, held);
+            drop(own.let_out(thread, names, held));
             return result;
         }
         drop(own);
@@ -518,12 +523,13 @@ impl Machine {
 impl Step<'_> {
     /// Puts a session that is lent back into the process.
     fn bring_back(&mut self, entry: &Arc<Entry>) {
+        if self.touched.iter().any(|own| Arc::ptr_eq(own, entry)) {
+            return; // It is lent again only at the end.
+        }
         if let Some(lent) = entry.lock().take() {
             self.machine.process.take_back(entry.id.clone(), lent);
         }
-        if !self.touched.iter().any(|own| Arc::ptr_eq(own, entry)) {
-            self.touched.push(Arc::clone(entry));
-        }
+        self.touched.push(Arc::clone(entry));
     }
 
     fn bring_back_all(&mut self) {
@@ -551,7 +557,8 @@ impl Step<'_> {
     /// A step that no thread asks for.
     pub(crate) fn run(&mut self, input: Input) {
         self.bring_back_concerned(&input);
-        self.machine.process.step(self.now, input, &mut self.out);
+        let Machine { process, out, .. } = &mut *self.machine;
+        process.step(self.now, input, out);
         self.deliver(None);
     }
 
@@ -580,17 +587,16 @@ impl Step<'_> {
             self.bring_back_all();
         }
         self.bring_back(entry);
-        let machine = &mut *self.machine;
-        machine
-            .process
-            .call(self.now, thread, &entry.id, call, &mut self.out);
+        let Machine { process, out, .. } = &mut *self.machine;
+        process.call(self.now, thread, &entry.id, call, out);
         self.deliver(Some((thread, &entry.id, Kind::of(call))))
     }
 
     /// Carries out what the process put out; gives back what `own` is told that does not wait.
     fn deliver(&mut self, own: Option<(ThreadId, &SessionId, Option<Kind>)>) -> Option<Answer> {
         let mut told = None;
-        for output in std::mem::take(&mut self.out) {
+        let mut out = std::mem::take(&mut self.machine.out);
+        for output in out.drain(..) {
             match output {
                 Output::Send { link, message } => {
                     self.machine.events.push_back(Event::Send { link, message });
@@ -617,6 +623,8 @@ impl Step<'_> {
                 }
             }
         }
+        out.shrink_to(64);
+        self.machine.out = out;
         told
     }
 
@@ -698,7 +706,8 @@ impl Step<'_> {
         names: &Names,
         entrance: Entrance,
     ) -> Granted {
-        if let Some(entry) = self.hub.map.get(id) {
+        let touched = self.touched.iter().find(|entry| entry.id == *id).cloned();
+        if let Some(entry) = touched.or_else(|| self.hub.map.get(id)) {
             let names = names.clone();
             // It may have waited: it is inside from now on.
             let entrance = Entrance {
@@ -790,10 +799,9 @@ impl Step<'_> {
     ) -> Result<(), Error> {
         self.bring_back(entry);
         let lost = self.lost(entry, thread);
-        let is_last = entry.lock().guards_of(thread) <= 1;
         let mut result = Ok(());
         // A thread that has lost the grant is remembered until the last of its guards has left.
-        if lost.is_none() || is_last {
+        if lost.is_none() || entry.lock().guards_of(thread) <= 1 {
             if let Some((name, value)) = write {
                 let name = name.clone();
                 let told = self.call(entry, thread, &Call::Write { name, value });
@@ -811,7 +819,7 @@ impl Step<'_> {
                 result = Err(Error::refused(&entry.id, why));
             }
         }
-        entry.lock().let_out(thread, names, held);
+        self.left = entry.lock().let_out(thread, names, held);
         match lost {
             Some(_) if fault::is_made(Fault::HidesPoison) => Ok(()),
             Some(why) => Err(Error::lost(&entry.id, why)),
@@ -832,11 +840,13 @@ impl Step<'_> {
             mut machine,
             woken,
             touched,
+            left,
             ..
         } = self;
         if !woken.is_empty() {
             drop(machine);
             woken.into_iter().for_each(Waker::wake);
+            drop(left);
             machine = lock(&hub.machine);
         }
         for entry in touched {

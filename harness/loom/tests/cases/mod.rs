@@ -39,9 +39,9 @@ cases! {
     lock_and_unlock_three, 3 preemptions, 50_000 interleavings;
     hand_over, 6 preemptions, 200 interleavings;
     several_attributes, 6 preemptions, 20_000 interleavings;
-    recall_while_inside, 3 preemptions, 8_900 interleavings;
+    recall_while_inside, 3 preemptions, 8_800 interleavings;
     recall_against_a_new_thread, 4 preemptions, 8_000 interleavings;
-    cancel_against_grant, 6 preemptions, 10_000 interleavings;
+    cancel_against_grant, 6 preemptions, 7_400 interleavings;
     drop_against_wake_up, 6 preemptions, 900 interleavings;
     revoke_while_inside, 4 preemptions, 4_000 interleavings;
     revoke_against_a_new_thread, 3 preemptions, 36_000 interleavings;
