@@ -127,6 +127,32 @@ fn by_id(criterion: &mut Criterion) {
         });
     });
     group.finish();
+    // The same as for requests that come from elsewhere: which session is next is known only when the last one is done, so that
+    // the processor cannot look several of them up at a time.
+    let mut group = criterion.benchmark_group("by id, 100,000 sessions, one known after the other");
+    let nothing = black_box(0);
+    let mut at = 0;
+    group.bench_function("dashmap and parking_lot", |bencher| {
+        bencher.iter(|| {
+            let lock = Arc::clone(&map.get(&order[at % SESSIONS]).expect("there"));
+            let mut bytes = lock.lock();
+            bytes[0] = bytes[0].wrapping_add(1);
+            at += 1 + usize::from(bytes[0] & nothing);
+        });
+    });
+    let mut at = 0;
+    group.bench_function("tenure", |bencher| {
+        bencher.iter(|| {
+            let s = locks.session(&order[at % SESSIONS]);
+            let mut guard = s.lock("cart").wait().expect("free");
+            let byte = guard.edit(|bytes| {
+                bytes[0] = bytes[0].wrapping_add(1);
+                bytes[0]
+            });
+            at += 1 + usize::from(byte.expect("as long as before") & nothing);
+        });
+    });
+    group.finish();
 }
 
 /// How long it takes until each of these threads has done `rounds` of its work.
