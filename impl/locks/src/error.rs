@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use tenure_protocol::AttributeName;
 use tenure_protocol::SessionId;
-use tenure_protocol::id::NameLength;
+use tenure_protocol::id::{NameLength, ShortId};
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::process::Poison;
 
@@ -77,23 +77,6 @@ impl fmt::Display for First {
             Some(place) => write!(f, "holds one of these attributes, locked at {place}"),
             None => f.write_str("waits for one of these attributes"),
         }
-    }
-}
-
-/// A session in words: the upper half of its id's [frozen hash](SessionId::frozen_hash), as `#` and eight hexadecimal digits.
-/// Enough to find its lines in the logs of a store and its processes, and no use to who reads them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ShortId<'a>(pub &'a SessionId);
-
-impl fmt::Display for ShortId<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{:08x}", self.0.frozen_hash() >> 32)
-    }
-}
-
-impl fmt::Debug for ShortId<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -40,7 +40,7 @@
 //! [`Locks::event`] says what is to be sent; [`Locks::connected`], [`Locks::message`] and [`Locks::disconnected`] take what
 //! comes; [`Locks::tick`] is to be called by [`Locks::next_deadline`]; [`Locks::sweep`] tells of idle sessions.
 //! `examples/shared.rs` is a whole program.
-pub use error::{Error, First, ShortId};
+pub use error::{Error, First};
 pub use event::Event;
 #[cfg(feature = "faults")]
 pub use fault::{Fault, make};
@@ -50,6 +50,7 @@ pub use request::{Lock, LockSet, WAIT_MS};
 pub use session::Session;
 pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
+pub use tenure_protocol::id::ShortId;
 pub use thread::{Task, task};
 
 #[cfg(any(feature = "loom", feature = "shuttle"))]

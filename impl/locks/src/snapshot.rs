@@ -1,8 +1,9 @@
 //! Who is inside and who waits, for people who look for a long hold; and what was discarded.
 
-use crate::error::{self, ShortId};
+use crate::error;
 use std::fmt;
 use std::panic::Location;
+use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{SessionId, ThreadId, Time};
 

@@ -20,7 +20,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
-use tenure_protocol::message::{Limited, Refusal};
+use tenure_protocol::id::ShortId;
+use tenure_protocol::message::{Hold, Limited, Refusal};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, ProcessId, Record, SessionId, Store, Time, ToProcess, ToStore, Update,
@@ -421,6 +422,7 @@ impl Shard {
 impl Shard {
     /// Sends a message when what it says is durable.
     fn send(&self, core: &mut Core, own: Option<u64>, letter: Letter) {
+        log(&letter);
         self.metrics.sent(&letter.2);
         if let Some(letter) = core.undurable.hold(own, letter) {
             core.deliver(letter);
@@ -462,6 +464,30 @@ impl Greeting {
                 outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
             }
         }
+    }
+}
+
+/// Who gets a session, and who is to give it back: so that it can be followed through the logs of all.
+fn log((process, _, message): &Letter) {
+    match message {
+        ToProcess::Granted { session, token, .. } => {
+            tracing::debug!(session = %ShortId(session), %process, %token, "granted");
+        }
+        ToProcess::Recall { hold, notice } => {
+            let Hold { session, token } = hold;
+            tracing::debug!(session = %ShortId(session), %process, %token, reason = ?notice.reason, "recalled");
+        }
+        ToProcess::Released { session, token, .. } => {
+            tracing::debug!(session = %ShortId(session), %process, %token, "released");
+        }
+        ToProcess::Revoked {
+            session,
+            token,
+            why,
+        } => {
+            tracing::warn!(session = %ShortId(session), %process, %token, ?why, "revoked");
+        }
+        _ => {}
     }
 }
 

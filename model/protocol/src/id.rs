@@ -128,6 +128,23 @@ name! {
     /// The id of a session: the state of one client session.
     SessionId
 }
+/// A session in words: the upper half of its id's [frozen hash](SessionId::frozen_hash), as `#` and eight hexadecimal digits.
+/// Enough to find its lines in the logs of a store and its processes, and no use to who reads them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ShortId<'a>(pub &'a SessionId);
+
+impl fmt::Display for ShortId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:08x}", self.0.frozen_hash() >> 32)
+    }
+}
+
+impl fmt::Debug for ShortId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 name! {
     /// The name of a process: one application-server process, a client of the store.
     ProcessId
