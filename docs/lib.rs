@@ -23,6 +23,7 @@ chapters! {
     defects = "src/defects.md";
     assumptions = "src/assumptions.md";
     locks = "src/locks.md";
+    operations = "src/operations.md";
     wire = "src/protocol/wire.md";
     decisions = "src/decisions/index.md";
     decision_0001 = "src/decisions/0001-one-machine.md";

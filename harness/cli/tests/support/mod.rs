@@ -182,11 +182,7 @@ pub(crate) struct Player {
 impl Player {
     /// Connects and is welcome.
     pub(crate) fn connect(store: &Store, name: &'static str) -> Self {
-        Self::at(&store.listen, name)
-    }
-
-    pub(crate) fn at(listen: &str, name: &'static str) -> Self {
-        let stream = TcpStream::connect(listen).expect("it listens");
+        let stream = TcpStream::connect(&store.listen).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut player = Self {
             stream,
