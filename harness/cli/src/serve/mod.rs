@@ -29,7 +29,7 @@ TENURE_LEASE_MS, and `lease_ms` in the file; limits stand in the file's table [l
 SIGTERM or SIGINT: everything that is held is recalled, waited for as long as --stop-ms, and made durable. Once more: at once;
 what was acknowledged is kept.
 
-Exit codes: 0 stopped as it was told to, 1 the engine failed while it ran, 2 it did not start, and says why.";
+Exit codes: 0 stopped as it was told to, 1 the engine failed while it ran (or a bug), 2 it did not start, and says why.";
 
 /// Run the store.
 #[derive(clap::Args)]

@@ -21,6 +21,10 @@ pub(crate) fn advice(error: &StoreError, config: &Config) -> String {
         StoreError::Bind { source, .. } if source.kind() == ErrorKind::AddrNotAvailable => {
             ". The address must be one of this machine's".to_owned()
         }
+        StoreError::Panicked => {
+            ". What was acknowledged is durable: start again, and report the bug with the log"
+                .to_owned()
+        }
         _ => String::new(),
     }
 }
