@@ -277,7 +277,9 @@ impl Shard {
 
     /// How many sessions are held.
     pub(crate) fn held(&self) -> usize {
-        self.core().held().len()
+        let core = self.core();
+        let sessions = core.machine.sessions();
+        sessions.filter(|(_, own)| own.holder().is_some()).count()
     }
 
     /// From now on nothing is heard.
