@@ -98,10 +98,11 @@ impl Service {
         let mut writes = writes;
         let mut closing = self.closing.subscribe();
         let end = tokio::select! {
-            end = self.read(incoming, &outbox, &mut who) => end,
-            _ = &mut writes => End::Closed,
+            biased; // Why the box is closed comes before that its last word was written.
             fault = outbox.closed() => End::Shut(fault),
             _ = closing.wait_for(|closing| *closing) => End::Stops,
+            _ = &mut writes => End::Closed,
+            end = self.read(incoming, &outbox, &mut who) => end,
         };
         if let Some((process, link)) = &who {
             self.shard.disconnect(process, *link);

@@ -12,6 +12,7 @@
 //! | `connection` | frames to messages and back; hello first; back-pressure |
 //! | `outbox` | what one connection is to be sent, bounded |
 //! | `shard` | the machine behind its lock, and its outputs in order |
+//! | `core` | what stands behind that lock |
 //! | `writer` | updates to the engine in batches: one wait for the disk serves all |
 //! | `memory` | which sessions are in memory, and what waits for one to be read |
 //! | `timers` | what is due, by an index |
@@ -32,6 +33,7 @@ mod admin;
 mod clock;
 mod config;
 mod connection;
+mod core;
 mod memory;
 mod metrics;
 mod outbox;

@@ -10,14 +10,15 @@
 //! own step made durable, and for what it says of sessions; on its connection nothing overtakes it.
 
 use crate::clock::Clock;
-use crate::memory::{Fate, Line, Parked, Residents};
+use crate::core::{Core, Greeting};
+use crate::memory::{Fate, Line};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::timers::{Owner, Timers};
-use crate::undurable::{Letter, Undurable};
+use crate::timers::Owner;
+use crate::undurable::Letter;
 use crate::writer::{Durable, Writer};
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
@@ -57,20 +58,6 @@ pub(crate) enum Failure {
 /// Bytes of parked inputs of one process beyond which nothing more is read from it.
 const PARKED_BYTES_MAX: usize = 64 << 10;
 
-#[derive(Debug)]
-struct Core {
-    machine: Store,
-    out: Vec<Output>,
-    timers: Timers,
-    residents: Residents,
-    parked: Parked,
-    connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
-    undurable: Undurable,
-    is_full: bool,
-    is_stopping: bool,
-    is_closed: bool,
-}
-
 impl Shard {
     pub(crate) fn new(
         machine: Store,
@@ -79,18 +66,7 @@ impl Shard {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            core: Mutex::new(Core {
-                machine,
-                out: Vec::new(),
-                timers: Timers::default(),
-                residents: Residents::default(),
-                parked: Parked::default(),
-                connections: HashMap::new(),
-                undurable: Undurable::default(),
-                is_full: false,
-                is_stopping: false,
-                is_closed: false,
-            }),
+            core: Mutex::new(Core::new(machine)),
             clock,
             writer,
             metrics,
@@ -432,43 +408,6 @@ impl Shard {
     }
 }
 
-/// The connection of a hello, and that which its process had before.
-struct Greeting {
-    process: ProcessId,
-    link: Link,
-    former: Option<Link>,
-}
-
-impl Greeting {
-    fn of(core: &Core, input: &Input) -> Option<Self> {
-        let Input::Message {
-            process,
-            link,
-            message: ToStore::Hello { .. },
-        } = input
-        else {
-            return None;
-        };
-        Some(Self {
-            process: process.clone(),
-            link: *link,
-            former: core.link(process),
-        })
-    }
-
-    /// Closes what the machine hears no more: else a connection that came late would wait for its welcome for ever.
-    fn settle(self, core: &Core) {
-        let current = core.link(&self.process);
-        let unheard = [Some(self.link), self.former].into_iter().flatten();
-        for link in unheard.filter(|link| current != Some(*link)) {
-            if let Some(outbox) = core.connections.get(&(self.process.clone(), link)) {
-                let text = "another connection of this process has a higher number";
-                outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
-            }
-        }
-    }
-}
-
 /// Who gets a session, and who is to give it back: so that it can be followed through the logs of all.
 fn log((process, _, message): &Letter) {
     match message {
@@ -544,83 +483,5 @@ impl Durable for Shard {
             None => Failure::Panic,
         };
         self.failed.send_replace(Some(failure));
-    }
-}
-
-impl Core {
-    fn deliver(&self, (process, link, message): Letter) {
-        if let Some(outbox) = self.connections.get(&(process, link)) {
-            outbox.send(message);
-        }
-    }
-
-    /// The connection on which the machine hears a process.
-    fn link(&self, process: &ProcessId) -> Option<Link> {
-        self.machine.peer(process)?.link()
-    }
-
-    /// Those of the sessions that are on the disk, or may be. What is not durable yet is in memory, or has ended.
-    fn missing(&self, concerned: &[SessionId]) -> BTreeSet<SessionId> {
-        let missing = concerned.iter().filter(|id| {
-            self.residents.is_outside(id)
-                && self.machine.session(id).is_none()
-                && !self.undurable.has(id)
-                && !self.parked.is_absent(id)
-        });
-        missing.cloned().collect()
-    }
-
-    /// Whether the process holds the session or waits for it.
-    fn knows(&self, process: &ProcessId, id: &SessionId) -> bool {
-        let peer = self.machine.peer(process);
-        peer.is_some_and(|peer| peer.sessions().contains(id))
-    }
-
-    fn held(&self) -> Vec<SessionId> {
-        let sessions = self.machine.sessions();
-        let held = sessions.filter(|(_, session)| session.holder().is_some());
-        held.map(|(id, _)| id.clone()).collect()
-    }
-
-    fn set_timers(&mut self, ids: &[SessionId]) {
-        for id in ids {
-            if self.machine.session(id).is_some() || !self.residents.is_outside(id) {
-                let due = self.machine.timers_of(id).map(|(due, _)| due).min();
-                self.timers.set(Owner::Session(id.clone()), due);
-            }
-        }
-    }
-
-    fn set_lease(&mut self, process: &ProcessId) {
-        let due = self.machine.peer(process).map(|peer| peer.lease());
-        self.timers.set(Owner::Process(process.clone()), due);
-    }
-
-    /// What is due for `owner`.
-    fn due(&self, owner: &Owner, now: Time) -> Vec<Timer> {
-        match owner {
-            Owner::Process(process) => [Timer::Lease(process.clone())].into(),
-            // What ends a session that is not in memory is its time to live.
-            Owner::Session(id) if self.machine.session(id).is_none() => {
-                [Timer::Expire(id.clone())].into()
-            }
-            Owner::Session(id) => {
-                let mut due: Vec<_> = self
-                    .machine
-                    .timers_of(id)
-                    .filter(|(due, _)| *due <= now)
-                    .collect();
-                due.sort();
-                due.into_iter().map(|(_, timer)| timer).collect()
-            }
-        }
-    }
-
-    /// Sets the timer again that was taken out.
-    fn reset(&mut self, owner: Owner) {
-        match owner {
-            Owner::Process(process) => self.set_lease(&process),
-            Owner::Session(id) => self.set_timers(&[id]),
-        }
     }
 }

@@ -1,0 +1,157 @@
+//! What stands behind the shard's lock, and what can be told from it alone.
+
+use crate::memory::{Parked, Residents};
+use crate::outbox::Outbox;
+use crate::timers::{Owner, Timers};
+use crate::undurable::{Letter, Undurable};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use tenure_protocol::store::{Input, Output, Timer};
+use tenure_protocol::{Link, ProcessId, SessionId, Store, Time, ToStore};
+use tenure_wire::{Fault, FaultCode};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) machine: Store,
+    pub(crate) out: Vec<Output>,
+    pub(crate) timers: Timers,
+    pub(crate) residents: Residents,
+    pub(crate) parked: Parked,
+    pub(crate) connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
+    pub(crate) undurable: Undurable,
+    pub(crate) is_full: bool,
+    pub(crate) is_stopping: bool,
+    pub(crate) is_closed: bool,
+}
+
+impl Core {
+    pub(crate) fn new(machine: Store) -> Self {
+        Self {
+            machine,
+            out: Vec::new(),
+            timers: Timers::default(),
+            residents: Residents::default(),
+            parked: Parked::default(),
+            connections: HashMap::new(),
+            undurable: Undurable::default(),
+            is_full: false,
+            is_stopping: false,
+            is_closed: false,
+        }
+    }
+
+    pub(crate) fn deliver(&self, (process, link, message): Letter) {
+        if let Some(outbox) = self.connections.get(&(process, link)) {
+            outbox.send(message);
+        }
+    }
+
+    /// The connection on which the machine hears a process.
+    pub(crate) fn link(&self, process: &ProcessId) -> Option<Link> {
+        self.machine.peer(process)?.link()
+    }
+
+    /// Those of the sessions that are on the disk, or may be. What is not durable yet is in memory, or has ended.
+    pub(crate) fn missing(&self, concerned: &[SessionId]) -> BTreeSet<SessionId> {
+        let missing = concerned.iter().filter(|id| {
+            self.residents.is_outside(id)
+                && self.machine.session(id).is_none()
+                && !self.undurable.has(id)
+                && !self.parked.is_absent(id)
+        });
+        missing.cloned().collect()
+    }
+
+    /// Whether the process holds the session or waits for it.
+    pub(crate) fn knows(&self, process: &ProcessId, id: &SessionId) -> bool {
+        let peer = self.machine.peer(process);
+        peer.is_some_and(|peer| peer.sessions().contains(id))
+    }
+
+    pub(crate) fn held(&self) -> Vec<SessionId> {
+        let sessions = self.machine.sessions();
+        let held = sessions.filter(|(_, session)| session.holder().is_some());
+        held.map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(crate) fn set_timers(&mut self, ids: &[SessionId]) {
+        for id in ids {
+            if self.machine.session(id).is_some() || !self.residents.is_outside(id) {
+                let due = self.machine.timers_of(id).map(|(due, _)| due).min();
+                self.timers.set(Owner::Session(id.clone()), due);
+            }
+        }
+    }
+
+    pub(crate) fn set_lease(&mut self, process: &ProcessId) {
+        let due = self.machine.peer(process).map(|peer| peer.lease());
+        self.timers.set(Owner::Process(process.clone()), due);
+    }
+
+    /// What is due for `owner`.
+    pub(crate) fn due(&self, owner: &Owner, now: Time) -> Vec<Timer> {
+        match owner {
+            Owner::Process(process) => [Timer::Lease(process.clone())].into(),
+            // What ends a session that is not in memory is its time to live.
+            Owner::Session(id) if self.machine.session(id).is_none() => {
+                [Timer::Expire(id.clone())].into()
+            }
+            Owner::Session(id) => {
+                let mut due: Vec<_> = self
+                    .machine
+                    .timers_of(id)
+                    .filter(|(due, _)| *due <= now)
+                    .collect();
+                due.sort();
+                due.into_iter().map(|(_, timer)| timer).collect()
+            }
+        }
+    }
+
+    /// Sets the timer again that was taken out.
+    pub(crate) fn reset(&mut self, owner: Owner) {
+        match owner {
+            Owner::Process(process) => self.set_lease(&process),
+            Owner::Session(id) => self.set_timers(&[id]),
+        }
+    }
+}
+
+/// The connection of a hello, and that which its process had before.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    process: ProcessId,
+    link: Link,
+    former: Option<Link>,
+}
+
+impl Greeting {
+    pub(crate) fn of(core: &Core, input: &Input) -> Option<Self> {
+        let Input::Message {
+            process,
+            link,
+            message: ToStore::Hello { .. },
+        } = input
+        else {
+            return None;
+        };
+        Some(Self {
+            process: process.clone(),
+            link: *link,
+            former: core.link(process),
+        })
+    }
+
+    /// Closes what the machine hears no more: else a connection that came late would wait for its welcome for ever.
+    pub(crate) fn settle(self, core: &Core) {
+        let current = core.link(&self.process);
+        let unheard = [Some(self.link), self.former].into_iter().flatten();
+        for link in unheard.filter(|link| current != Some(*link)) {
+            if let Some(outbox) = core.connections.get(&(self.process.clone(), link)) {
+                let text = "another connection of this process has a higher number";
+                outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
+            }
+        }
+    }
+}
