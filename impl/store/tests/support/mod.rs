@@ -4,7 +4,7 @@
 
 pub(crate) mod gated;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -95,7 +95,8 @@ impl Running {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, seen).await.expect("it becomes so");
+        let seen = timeout(PATIENCE, seen).await;
+        assert!(seen.is_ok(), "{path}: {:?}", self.ask("GET", path).await);
     }
 
     /// Waits until a session is on the disk alone.
@@ -153,13 +154,19 @@ impl Player {
         incarnation: u64,
         number: u64,
     ) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        Self::over(stream, name, incarnation, number)
+    }
+
+    /// On a connection that is open, without a word.
+    pub(crate) fn over(stream: TcpStream, name: &str, incarnation: u64, number: u64) -> Self {
         Self {
             name: ProcessId::new(name.to_owned()).expect("a name"),
             link: Link {
                 incarnation: Incarnation(incarnation),
                 number,
             },
-            stream: TcpStream::connect(address).await.expect("it listens"),
+            stream,
             bytes: BytesMut::new(),
             decoder: Decoder::new(FrameLimits::default()),
         }
@@ -197,6 +204,15 @@ impl Player {
         holds: Vec<tenure_protocol::message::Hold>,
         waits: Vec<Wish>,
     ) {
+        let bytes = self.hello_bytes(holds, waits);
+        self.stream.write_all(&bytes).await.expect("it reads");
+    }
+
+    pub(crate) fn hello_bytes(
+        &self,
+        holds: Vec<tenure_protocol::message::Hold>,
+        waits: Vec<Wish>,
+    ) -> Bytes {
         let opening = Opening {
             process: self.name.clone(),
             link: self.link,
@@ -205,16 +221,12 @@ impl Player {
             holds,
             waits,
         };
-        self.push(&FromProcess::Hello(opening)).await;
+        encode(&FromProcess::Hello(opening))
     }
 
     pub(crate) async fn push(&mut self, item: &FromProcess) {
-        let mut out = Outgoing::new();
-        out.push(item, &FrameLimits::default())
-            .expect("within the limits");
-        while out.has_remaining() {
-            self.stream.write_buf(&mut out).await.expect("it reads");
-        }
+        let bytes = encode(item);
+        self.stream.write_all(&bytes).await.expect("it reads");
     }
 
     pub(crate) async fn say(&mut self, message: ToStore) {
@@ -247,7 +259,7 @@ impl Player {
             match self.item().await {
                 Some(FromStore::Fault(fault)) => break fault,
                 Some(FromStore::Message(_)) => {}
-                None => panic!("closed without a word"),
+                None => panic!("{}: closed without a word", self.name),
             }
         };
         assert_eq!(self.item().await, None, "closed after {fault}");
@@ -334,6 +346,14 @@ impl Player {
             }
         }
     }
+}
+
+/// The frames of an item.
+pub(crate) fn encode(item: &FromProcess) -> Bytes {
+    let mut out = Outgoing::new();
+    out.push(item, &FrameLimits::default())
+        .expect("within the limits");
+    out.copy_to_bytes(out.remaining())
 }
 
 pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {

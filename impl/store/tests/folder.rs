@@ -1,0 +1,160 @@
+//! Folders that a store cannot have, and disks without room.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use support::{PATIENCE, Player, Running, config, id, set};
+use tenure_engine::{EngineError, FORMAT};
+use tenure_protocol::message::{Limited, Refusal};
+use tenure_protocol::{ToProcess, ToStore};
+use tenure_store::{Config, Server, Stop, StoreError};
+
+async fn refused(config: Config) -> StoreError {
+    match Server::start(config).await {
+        Err(error) => error,
+        Ok(_) => panic!("it starts"),
+    }
+}
+
+#[tokio::test]
+async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_a_word_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(folder.path());
+    let store = Running::start(config.clone()).await;
+    let mut p = Player::connect(store.address, "p").await;
+    p.write(&id("s"), 1, "1").await;
+    store.stop(Stop::Fast).await.expect("no failure");
+
+    let format = config.data.join("format");
+    let own = std::fs::read(&format).expect("readable");
+    let newer = format!("tenure-engine format {}\n", FORMAT + 1);
+    std::fs::write(&format, newer).expect("written");
+    let error = refused(config.clone()).await;
+    assert!(error.to_string().contains("written in format"), "{error}");
+    std::fs::write(&format, "mine").expect("written");
+    let error = refused(config.clone()).await;
+    assert!(
+        error.to_string().contains("not a folder of a store"),
+        "{error}"
+    );
+    std::fs::remove_file(&format).expect("removed");
+    std::fs::create_dir(&format).expect("a folder where a file was");
+    let error = refused(config.clone()).await;
+    assert!(matches!(&error, StoreError::Engine(_)), "{error}");
+    std::fs::remove_dir(&format).expect("removed");
+    std::fs::write(&format, own).expect("written");
+
+    let log = config.data.join("0000000001.log");
+    let whole = std::fs::read(&log).expect("readable");
+    let mut damaged = whole.clone();
+    damaged[..16].fill(0xAA);
+    std::fs::write(&log, damaged).expect("written");
+    match refused(config.clone()).await {
+        StoreError::Engine(error) => {
+            assert!(matches!(&*error, EngineError::Corrupt { .. }), "{error}")
+        }
+        other => panic!("{other}"),
+    }
+    // Nothing of all this has changed what is in it.
+    std::fs::write(&log, whole).expect("written");
+    let store = Running::start(config).await;
+    assert_eq!(store.server.sessions, 1);
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_no_reason_to_take_the_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(folder.path());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    config.listen = taken.local_addr().expect("bound");
+    let error = refused(config.clone()).await;
+    assert!(matches!(&error, StoreError::Bind { .. }), "{error}");
+    drop(taken);
+    let store = Running::start(config).await;
+    assert_eq!(store.server.epoch, 1);
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+/// A file system of 4 MiB. Unmounted when it is dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "tenure-test"]);
+        let output = mount.arg(folder.path()).output().ok()?;
+        output.status.success().then_some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_real_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
+    let Some(small) = Small::mount() else {
+        println!("skipped: a small file system cannot be mounted here; it takes root");
+        return;
+    };
+    let ballast = small.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 2 << 20]).expect("room");
+    let config = config(small.path());
+    let store = Running::start(config.clone()).await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    let grant = p.acquire(&s, 1).await;
+    let mut base = grant.version;
+    let mut acknowledged = 0_u64;
+    let begin = std::time::Instant::now();
+    loop {
+        let value = format!("{:0>60000}", acknowledged + 1);
+        let commit = ToStore::Commit {
+            session: s.clone(),
+            token: grant.token,
+            base,
+            delta: set("n", value),
+        };
+        p.say(commit).await;
+        let full = store.until("/readyz", |status, _| status == 503);
+        tokio::select! {
+            () = full => break,
+            answer = p.next() => match answer {
+                ToProcess::Committed { version, .. } => (base, acknowledged) = (version, acknowledged + 1),
+                other => panic!("{other:?}"),
+            },
+        }
+        assert!(begin.elapsed() < PATIENCE, "it is never full");
+    }
+    assert!(acknowledged > 0);
+    q.ask_for(&t, 1).await;
+    match q.next().await {
+        ToProcess::Refused { why, .. } => assert_eq!(why, Refusal::Limit(Limited::Storage)),
+        other => panic!("{other:?}"),
+    }
+    std::fs::remove_file(&ballast).expect("removed");
+    assert!(matches!(p.next().await, ToProcess::Committed { .. }));
+    q.acquire(&t, 2).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+
+    let store = Running::start(config).await;
+    let mut p = Player::silent(store.address, "p", 2, 1).await;
+    p.hello(vec![], vec![]).await;
+    assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
+    let grant = p.acquire(&s, 1).await;
+    let tenure_protocol::attributes::State::Full(state) = grant.state else {
+        panic!("{grant:?}")
+    };
+    assert_eq!(state, set("n", format!("{:0>60000}", acknowledged + 1)));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
