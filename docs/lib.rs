@@ -39,4 +39,5 @@ chapters! {
     decision_0011 = "src/decisions/0011-embedded-engine.md";
     decision_0012 = "src/decisions/0012-frames.md";
     decision_0013 = "src/decisions/0013-driver-thread.md";
+    decision_0014 = "src/decisions/0014-one-lock.md";
 }
