@@ -73,6 +73,7 @@ mod request;
 mod session;
 mod set;
 mod snapshot;
+mod step;
 mod sync;
 mod table;
 mod thread;

@@ -1,0 +1,48 @@
+//! Real processes on a real store, killed and stopped: short scenarios of what `.ci/run` plays at length.
+
+use std::path::Path;
+use std::process::Command;
+use tenure_workload::program::Program;
+use tenure_workload::stopped;
+
+const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_store_and_processes_are_killed() {
+    let output = Command::new(TENURE)
+        .args([
+            "crash",
+            "--store-kills",
+            "4",
+            "--process-kills",
+            "4",
+            "--between",
+            "50",
+            "--json",
+        ])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let outcome: serde_json::Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!(outcome["holds"], true, "{outcome}");
+    assert!(outcome["acknowledged"].as_u64() >= Some(400), "{outcome}");
+    assert!(
+        outcome["found"].as_u64() >= outcome["acknowledged"].as_u64(),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_holder_that_was_stopped_past_its_lease_finds_out_and_does_no_harm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = |words: &[&str]| Program::new(Path::new(TENURE), words);
+    let store = program(&["serve", "--lease-ms", "1500"]);
+    let found =
+        stopped::play(&store, &program(&["hold"]), folder.path()).expect("it can be played");
+    assert!(found.holds(), "{found:?}");
+}

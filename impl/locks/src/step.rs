@@ -1,0 +1,435 @@
+//! A step of the process machine, from taking its lock to waking whom there is to wake: the sessions that it concerns are brought
+//! back into it, its outputs are carried out, and what can be lent is lent again.
+
+use crate::cell::{Entrance, Held};
+use crate::content::Content;
+use crate::entry::{Entry, Granted, Inside, has};
+use crate::error::{Error, First};
+use crate::event::Event;
+use crate::fault::{self, Fault};
+use crate::hub::Hub;
+use crate::snapshot::{Discard, Discarded};
+use crate::sync::{Arc, MutexGuard, lock};
+use crate::wait::{Outcome, Wait};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::message::Refusal;
+use tenure_protocol::process::{Answer, Call, Concerned, Input, Names, Output, Poison, Timer};
+use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time};
+
+/// What stands behind the lock.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) process: Process,
+    /// Who waits for an answer of the process.
+    pub(crate) waiting: BTreeMap<Key, Waiting>,
+    pub(crate) events: VecDeque<Event>,
+    /// The outputs of a step, empty between steps: its memory is kept.
+    pub(crate) out: Vec<Output>,
+    /// Who takes the events out.
+    pub(crate) driver: Option<Waker>,
+}
+
+/// A thread may have a guard and a request in a session at once, and use both: it waits once for each kind of thing.
+pub(crate) type Key = (ThreadId, SessionId, Kind);
+
+/// What an answer is awaited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Lock,
+    Commit,
+    /// The end of the session, or its new id.
+    Ending,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
+
+    /// Of a call; `None` when nobody waits for its answer.
+    pub(crate) fn of(call: &Call) -> Option<Self> {
+        match call {
+            Call::Lock { .. } => Some(Self::Lock),
+            Call::Commit => Some(Self::Commit),
+            Call::Destroy | Call::Rename(_) => Some(Self::Ending),
+            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) wait: Arc<Wait>,
+    /// What it wants to lock, and from where; `None` when it waits for something else.
+    pub(crate) locks: Option<(Names, Entrance)>,
+    /// How many answers come first, to earlier commits of the thread that nobody waits for any more.
+    pub(crate) earlier: usize,
+}
+
+/// A step of the process, or several: the machine is locked, and whom to wake is remembered until it is not.
+pub(crate) struct Step<'h> {
+    pub(crate) hub: &'h Hub,
+    pub(crate) machine: MutexGuard<'h, Machine>,
+    pub(crate) now: Time,
+    pub(crate) woken: Vec<Waker>,
+    /// What may be lent again afterwards.
+    pub(crate) touched: Vec<Arc<Entry>>,
+    /// What a thread that left leaves behind: to be dropped when others have been woken.
+    pub(crate) left: Option<[Content; 2]>,
+}
+
+impl Machine {
+    /// Takes the next event out; memory that many events needed is given back when there is none.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if event.is_none() {
+            self.events.shrink_to(64);
+        }
+        event
+    }
+}
+
+impl Step<'_> {
+    /// Puts a session that is lent back into the process.
+    pub(crate) fn bring_back(&mut self, entry: &Arc<Entry>) {
+        if self.touched.iter().any(|own| Arc::ptr_eq(own, entry)) {
+            return; // It is lent again only at the end.
+        }
+        if let Some(lent) = entry.lock().take() {
+            self.machine.process.take_back(entry.id.clone(), lent);
+        }
+        self.touched.push(Arc::clone(entry));
+    }
+
+    fn bring_back_all(&mut self) {
+        for entry in self.hub.map.all() {
+            if let Some(lent) = entry.lock().take() {
+                self.machine.process.take_back(entry.id.clone(), lent);
+            }
+            self.touched.push(entry);
+        }
+    }
+
+    fn bring_back_concerned(&mut self, input: &Input) {
+        match self.machine.process.concerned(self.now, input) {
+            Concerned::All => self.bring_back_all(),
+            Concerned::These(ids) => {
+                for id in ids {
+                    if let Some(entry) = self.hub.map.get(id) {
+                        self.bring_back(&entry);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A step that no thread asks for.
+    pub(crate) fn run(&mut self, input: Input) {
+        self.bring_back_concerned(&input);
+        let Machine { process, out, .. } = &mut *self.machine;
+        process.step(self.now, input, out);
+        self.deliver(None);
+    }
+
+    fn has_outlived_lease(&self) -> bool {
+        self.machine
+            .process
+            .lease()
+            .is_some_and(|end| end < self.now)
+    }
+
+    /// Ends the lease if it is over.
+    pub(crate) fn notice_lease(&mut self) {
+        if self.has_outlived_lease() {
+            self.run(Input::Timer(Timer::Lease));
+        }
+    }
+
+    /// A thread's call; answers what the process says to it at once, unless the thread is registered as waiting.
+    pub(crate) fn call(
+        &mut self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        call: &Call,
+    ) -> Option<Answer> {
+        if self.has_outlived_lease() {
+            self.bring_back_all();
+        }
+        self.bring_back(entry);
+        let Machine { process, out, .. } = &mut *self.machine;
+        process.call(self.now, thread, &entry.id, call, out);
+        self.deliver(Some((thread, &entry.id, Kind::of(call))))
+    }
+
+    /// Carries out what the process put out; gives back what `own` is told that does not wait.
+    fn deliver(&mut self, own: Option<(ThreadId, &SessionId, Option<Kind>)>) -> Option<Answer> {
+        let mut told = None;
+        let mut out = std::mem::take(&mut self.machine.out);
+        for output in out.drain(..) {
+            match output {
+                Output::Send { link, message } => {
+                    self.machine.events.push_back(Event::Send { link, message });
+                }
+                Output::Disconnect { link } => {
+                    self.machine.events.push_back(Event::Disconnect { link });
+                }
+                Output::Answer {
+                    thread,
+                    session,
+                    answer,
+                } => {
+                    let own = own.filter(|own| (own.0, own.1) == (thread, &session));
+                    match (own, &answer) {
+                        // Not to what it waits for, but to what it has just called.
+                        (Some((_, _, None)), Answer::Refused(_)) if told.is_none() => {
+                            told = Some(answer);
+                        }
+                        (own, _) => {
+                            let called = own.and_then(|(_, _, kind)| kind);
+                            self.tell(thread, &session, answer, called);
+                        }
+                    }
+                }
+            }
+        }
+        out.shrink_to(64);
+        self.machine.out = out;
+        told
+    }
+
+    /// Answers whoever waits for this; who does not is told when it leaves. `called` is what the thread has just called.
+    fn tell(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, called: Option<Kind>) {
+        let key = |kind| (thread, id.clone(), kind);
+        let kind = match answer {
+            Answer::Poisoned(why) => {
+                self.note_lost(thread, id, why);
+                // One that has left waits at most for what it did to the whole session; if it asks again it goes on waiting.
+                let session = self.machine.process.session(id);
+                let is_lost = session.is_some_and(|own| own.poison_of(thread).is_some());
+                let kinds = if is_lost {
+                    &Kind::ALL[..]
+                } else {
+                    &[Kind::Ending]
+                };
+                for &kind in kinds {
+                    if let Some(waiting) = self.machine.waiting.remove(&key(kind)) {
+                        self.answer(thread, id, answer.clone(), &waiting);
+                    }
+                }
+                return;
+            }
+            Answer::Locked(_) => Kind::Lock,
+            Answer::Committed(_) => Kind::Commit,
+            Answer::Destroyed => Kind::Ending,
+            Answer::Renamed(ref to) => {
+                // Known here from now on, also when the thread has left.
+                let entry = self.hub.map.get_or_make(&to.session);
+                self.bring_back(&entry);
+                Kind::Ending
+            }
+            // What the store answers to a rename; all else that it refuses is a lock.
+            Answer::Refused(Refusal::IdTaken) => Kind::Ending,
+            Answer::Refused(_) => called.unwrap_or(Kind::Lock),
+        };
+        let key = key(kind);
+        match self.machine.waiting.get_mut(&key) {
+            Some(Waiting { earlier, .. }) if *earlier > 0 => *earlier -= 1,
+            Some(_) => {
+                let waiting = self.machine.waiting.remove(&key).expect("just seen");
+                self.answer(thread, id, answer, &waiting);
+            }
+            None => {}
+        }
+    }
+
+    fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, waiting: &Waiting) {
+        let outcome = match answer {
+            Answer::Locked(token) => {
+                let (names, entrance) = waiting.locks.as_ref().expect("it asked for a lock");
+                Outcome::Locked(self.grant(id, token, names, *entrance))
+            }
+            Answer::Committed(version) => Outcome::Committed(version),
+            Answer::Destroyed => {
+                self.move_guard(thread, id, None);
+                Outcome::Destroyed
+            }
+            Answer::Renamed(to) => {
+                self.move_guard(thread, id, Some(&to.session));
+                Outcome::Renamed(to)
+            }
+            Answer::Poisoned(why) => Outcome::Failed(Error::lost(id, why)),
+            Answer::Refused(Refusal::AlreadyLocked) => {
+                let names = waiting.locks.as_ref().map(|(names, _)| names);
+                Outcome::Failed(self.already_locked(thread, id, names))
+            }
+            Answer::Refused(why) => Outcome::Failed(Error::refused(id, why)),
+        };
+        self.woken.extend(waiting.wait.answer(outcome));
+    }
+
+    /// A thread was let in: its guard is counted from here, whenever it comes for it.
+    fn grant(
+        &mut self,
+        id: &SessionId,
+        token: tenure_protocol::Token,
+        names: &Names,
+        entrance: Entrance,
+    ) -> Granted {
+        let touched = self.touched.iter().find(|entry| entry.id == *id).cloned();
+        if let Some(entry) = touched.or_else(|| self.hub.map.get(id)) {
+            let names = names.clone();
+            // It may have waited: it is inside from now on.
+            let entrance = Entrance {
+                now: self.now,
+                ..entrance
+            };
+            entry.lock().state.note_inside(Inside { names, entrance });
+        }
+        let session = self.machine.process.session(id);
+        let slots = session.map(|session| session.slots()).unwrap_or_default();
+        let values = slots.iter().filter(|slot| has(names, &slot.name));
+        let values = values.filter_map(|slot| Some((slot.name.clone(), slot.value.clone()?)));
+        Granted {
+            token,
+            values: values.collect(),
+        }
+    }
+
+    /// The guard that has ended its session is no longer inside, or inside another.
+    fn move_guard(&self, thread: ThreadId, from: &SessionId, to: Option<&SessionId>) {
+        let entry = self.hub.map.get(from);
+        let inside = entry.and_then(|entry| entry.lock().forget(thread, &Names::All));
+        if let (Some(inside), Some(to)) = (inside, to) {
+            let entry = self.hub.map.get_or_make(to);
+            entry.lock().state.note_inside(inside);
+        }
+    }
+
+    fn already_locked(&self, thread: ThreadId, id: &SessionId, names: Option<&Names>) -> Error {
+        let entry = self.hub.map.get(id);
+        let place = entry.zip(names).and_then(|(entry, names)| {
+            let own = entry.lock();
+            own.place_of(thread, names).map(|entrance| entrance.place)
+        });
+        Error::AlreadyLocked(Box::new(First {
+            session: id.clone(),
+            place,
+        }))
+    }
+
+    fn note_lost(&mut self, thread: ThreadId, id: &SessionId, why: Poison) {
+        let Some(entry) = self.hub.map.get(id) else {
+            return;
+        };
+        let mut own = entry.lock();
+        let discard = Discard {
+            session: id.clone(),
+            thread,
+            place: own
+                .place_of(thread, &Names::All)
+                .map(|entrance| entrance.place),
+            why: Discarded::Lost(why),
+        };
+        own.state.note_discard(discard.clone());
+        self.machine.events.push_back(Event::Discarded(discard));
+    }
+
+    /// Whether it is this wait that is registered.
+    pub(crate) fn is_waiting(&self, key: &Key, wait: &Wait) -> bool {
+        let waiting = self.machine.waiting.get(key);
+        waiting.is_some_and(|waiting| std::ptr::eq(&*waiting.wait, wait))
+    }
+
+    /// Nobody waits for this any more.
+    pub(crate) fn forget(&mut self, key: &Key, wait: &Wait) {
+        if self.is_waiting(key, wait) {
+            self.machine.waiting.remove(key);
+        }
+    }
+
+    pub(crate) fn lost(&self, entry: &Entry, thread: ThreadId) -> Option<Poison> {
+        let session = self.machine.process.session(&entry.id)?;
+        session.poison_of(thread)
+    }
+
+    pub(crate) fn leave(
+        &mut self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        keeps: bool,
+    ) {
+        // Nobody waits for the result: if the grant was lost as well, it is gone either way.
+        drop(self.leave_writing(entry, thread, names, None, keeps, None));
+    }
+
+    pub(crate) fn leave_writing(
+        &mut self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        write: Option<(&AttributeName, Option<Value>)>,
+        keeps: bool,
+        held: Option<Held<'_>>,
+    ) -> Result<(), Error> {
+        self.bring_back(entry);
+        let lost = self.lost(entry, thread);
+        let mut result = Ok(());
+        // A thread that has lost the grant is remembered until the last of its guards has left.
+        if lost.is_none() || entry.lock().guards_of(thread) <= 1 {
+            if let Some((name, value)) = write {
+                let name = name.clone();
+                let told = self.call(entry, thread, &Call::Write { name, value });
+                if let Some(Answer::Refused(why)) = told {
+                    result = Err(Error::refused(&entry.id, why));
+                }
+            }
+            let call = if keeps {
+                Call::Unlock(names.clone())
+            } else {
+                Call::Discard(names.clone())
+            };
+            let told = self.call(entry, thread, &call);
+            if let Some(Answer::Refused(why)) = told {
+                result = Err(Error::refused(&entry.id, why));
+            }
+        }
+        self.left = entry.lock().let_out(thread, names, held);
+        match lost {
+            Some(_) if fault::is_made(Fault::HidesPoison) => Ok(()),
+            Some(why) => Err(Error::lost(&entry.id, why)),
+            None => result,
+        }
+    }
+
+    /// Wakes whom there is to wake, and lends what can be lent. In this order: who sleeps has waited longest.
+    pub(crate) fn finish(mut self) {
+        let lease = self.machine.process.lease();
+        let lease = lease.map_or(u64::MAX, |end| end.0);
+        self.hub.lease.store(lease, Ordering::Relaxed);
+        if !self.machine.events.is_empty() {
+            self.woken.extend(self.machine.driver.take());
+        }
+        let Self {
+            hub,
+            mut machine,
+            woken,
+            touched,
+            left,
+            ..
+        } = self;
+        if !woken.is_empty() {
+            drop(machine);
+            woken.into_iter().for_each(Waker::wake);
+            drop(left);
+            machine = lock(&hub.machine);
+        }
+        for entry in touched {
+            let mut own = entry.lock();
+            if own.state.lent.is_none() {
+                own.state.lent = machine.process.lend(&entry.id);
+            }
+        }
+    }
+}
