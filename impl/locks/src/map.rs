@@ -34,7 +34,7 @@ impl Map {
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Arc<Entry>> {
-        lock(self.shard(id)).get(id).map(Arc::clone)
+        lock(self.shard(id)).get(id).cloned()
     }
 
     /// What is kept of a session, from now on if it was not before.
