@@ -1,0 +1,171 @@
+//! What happens when nothing is said: every wait, recall and lease ends by itself, also those that a restart found.
+
+mod support;
+
+use support::{Player, Running, config, id, set};
+use tenure_engine::Memory;
+use tenure_protocol::message::{Reason, Refusal, Revocation};
+use tenure_protocol::{Delta, ToProcess, ToStore};
+use tenure_store::{Config, Stop};
+
+/// Times that are far apart, so that what comes first can only be the one.
+fn own(change: impl FnOnce(&mut Config)) -> Config {
+    let mut config = config(std::path::Path::new("unused"));
+    config.lease_ms = 60_000;
+    config.remind_ms = 60_000;
+    config.recall_ms = 60_000;
+    config.wait_ms = 60_000;
+    change(&mut config);
+    config
+}
+
+async fn store(change: impl FnOnce(&mut Config)) -> Running {
+    Running::with_engine(own(change), Box::new(Memory::new())).await
+}
+
+#[tokio::test]
+async fn an_unanswered_recall_is_repeated_and_the_wait_for_it_ends() {
+    let store = store(|config| {
+        config.remind_ms = 30;
+        config.wait_ms = 200;
+    })
+    .await;
+    let s = id("s");
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    p.acquire(&s, 1).await;
+    q.ask_for(&s, 1).await;
+    for _ in 0..3 {
+        assert!(matches!(p.next().await, ToProcess::Recall { .. }));
+    }
+    assert!(matches!(q.next().await, ToProcess::Queued { .. }));
+    match q.next().await {
+        ToProcess::Refused { why, .. } => assert_eq!(why, Refusal::Deadline),
+        other => panic!("{other:?}"),
+    }
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_grant_is_revoked_at_the_deadline_of_its_recall_and_busy_does_not_move_it() {
+    let store = store(|config| config.recall_ms = 100).await;
+    let s = id("s");
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    let grant = p.acquire(&s, 1).await;
+    q.ask_for(&s, 1).await;
+    assert!(matches!(p.next().await, ToProcess::Recall { .. }));
+    let busy = ToStore::Busy {
+        session: s.clone(),
+        token: grant.token,
+        inside: 1,
+        blocked_on: vec![],
+    };
+    p.say(busy).await;
+    match p.next().await {
+        ToProcess::Revoked { why, .. } => assert_eq!(why, Revocation::RecallDeadline),
+        other => panic!("{other:?}"),
+    }
+    q.granted(&s).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_is_silent() {
+    let memory = Memory::new();
+    let config = own(|config| config.lease_ms = 1_000);
+    let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    p.acquire(&s, 1).await;
+    q.ask_for(&s, 1).await;
+    assert!(matches!(q.next().await, ToProcess::Queued { .. }));
+    let grant = loop {
+        // q says that it lives, p does not.
+        let granted = q
+            .lives()
+            .await
+            .into_iter()
+            .find_map(|message| match message {
+                ToProcess::Granted { token, .. } => Some(token),
+                other => panic!("{other:?}"),
+            });
+        match granted {
+            Some(token) => break token,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    q.acquire(&t, 2).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+
+    // q holds two, and never comes back.
+    let store = Running::with_engine(config, Box::new(memory.clone())).await;
+    assert_eq!(store.server.held, 2);
+    let mut r = Player::connect(store.address, "r").await;
+    for (request, id) in [(1, &s), (2, &t)] {
+        r.ask_for(id, request).await;
+    }
+    let mut granted = 0;
+    while granted < 2 {
+        for message in r.lives().await {
+            if let ToProcess::Granted { token, .. } = message {
+                assert!(token > grant);
+                granted += 1;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_used_ends_and_one_that_is_held_is_asked_for() {
+    let store = store(|config| config.time_to_live_ms = Some(200)).await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    p.write(&s, 1, "1").await;
+    let grant = p.acquire(&t, 2).await;
+    p.commit(&t, grant.token, grant.version, set("n", "1"))
+        .await;
+    match p.next().await {
+        ToProcess::Recall { hold, notice } => {
+            assert_eq!((hold.session, notice.reason), (t.clone(), Reason::Expiry))
+        }
+        other => panic!("{other:?}"),
+    }
+    store.leaves(&s).await;
+    let again = p.acquire(&s, 3).await;
+    assert_eq!(again.version, tenure_protocol::Version::NONE);
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn the_victim_of_a_deadlock_is_told_at_once() {
+    let store = store(|_| {}).await;
+    let (s, t) = (id("s"), id("t"));
+    let mut p = Player::connect(store.address, "p").await;
+    let mut q = Player::connect(store.address, "q").await;
+    let (of_p, of_q) = (p.acquire(&s, 1).await, q.acquire(&t, 1).await);
+    p.ask_for(&t, 2).await;
+    q.ask_for(&s, 2).await;
+    let busy = |own: &support::Grant, session: &tenure_protocol::SessionId, on| ToStore::Busy {
+        session: session.clone(),
+        token: own.token,
+        inside: 1,
+        blocked_on: vec![on],
+    };
+    p.say(busy(&of_p, &s, t.clone())).await;
+    p.lives().await;
+    q.say(busy(&of_q, &t, s.clone())).await;
+    match q.lives().await.last() {
+        Some(ToProcess::Refused { why, .. }) => {
+            assert!(matches!(why, Refusal::Deadlock { cycle } if cycle.len() == 2))
+        }
+        other => panic!("{other:?}"),
+    }
+    q.release(&t, of_q.token, of_q.version, Delta::default())
+        .await;
+    p.granted(&t).await;
+    store.stop(Stop::Fast).await.expect("no failure");
+}
