@@ -212,6 +212,39 @@ async fn sessions_are_read_while_the_disk_is_full() {
 }
 
 #[tokio::test]
+async fn what_is_not_durable_stays_in_memory() {
+    let (s, t) = (id("s"), id("t"));
+    let (store, _gate, memory, mut p) = with_sessions(std::slice::from_ref(&t), |_| {}).await;
+    let grant = p.acquire(&s, 8).await;
+    memory.set_health(Health::Full);
+    let release = ToStore::Release {
+        session: s.clone(),
+        token: grant.token,
+        base: grant.version,
+        delta: set("n", "new"),
+        requeue: None,
+        idle_ms: 0,
+    };
+    p.say(release).await;
+    store.until("/readyz", |status, _| status == 503).await;
+    // Another that comes later is looked at later: when it has left, the first was free to leave.
+    let mut q = Player::silent(store.address, "q", 1, 1).await;
+    let hold = Hold {
+        session: t.clone(),
+        token: Default::default(),
+    };
+    q.hello(vec![hold], vec![]).await;
+    assert!(matches!(q.next().await, ToProcess::Welcome { .. }));
+    store.leaves(&t).await;
+    assert_eq!(store.ask("GET", "/sessions/s").await.0, 200);
+    memory.set_health(Health::Well);
+    assert!(matches!(p.next().await, ToProcess::Released { .. }));
+    let grant = p.acquire(&s, 9).await;
+    assert!(is_full(&set("n", "new"), &grant));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
 async fn an_unused_session_on_the_disk_ends_in_time_and_an_engine_that_panics_ends_the_store() {
     let s = [id("s"), id("t")];
     let (store, gate, memory, _) = with_sessions(&s, |config| {

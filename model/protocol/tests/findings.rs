@@ -398,3 +398,63 @@ fn a_grant_that_is_turned_down_breaks_no_rule_by_an_old_copy() {
     let session = world.node("q").process.session(&words::session("r"));
     assert!(session.expect("wanted").is_inside(ThreadId(1)), "{log}");
 }
+
+#[test]
+fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
+    use tenure_protocol::message::{Patience, ToProcess, Wish};
+    use tenure_protocol::store::{Input, Output};
+    use tenure_protocol::*;
+    let mut settings = StoreSettings::default();
+    settings.limits.threads_max = 2;
+    let mut store = Store::recover(Settings::new(settings), 1, &Records::default(), Time(0));
+    let mut out = Vec::new();
+    let link = Link {
+        incarnation: Incarnation(1),
+        number: 1,
+    };
+    let mut say = |process, message| {
+        let process = ProcessId::from_static(process);
+        let input = Input::Message {
+            process,
+            link,
+            message,
+        };
+        store.step(Time(1), input, &mut out);
+    };
+    for process in ["p", "q"] {
+        let hello = ToStore::Hello {
+            incarnation: link.incarnation,
+            sent: Time(1),
+            holds: vec![],
+            waits: vec![Wish {
+                session: s(),
+                request: Request(1),
+                known: None,
+                patience: Patience::Wait,
+                ticket: None,
+            }],
+        };
+        say(process, hello);
+    }
+    let token = out.iter().find_map(|output| match output {
+        Output::Send {
+            message: ToProcess::Granted { token, .. },
+            ..
+        } => Some(*token),
+        _ => None,
+    });
+    let busy = ToStore::Busy {
+        session: s(),
+        token: token.expect("granted"),
+        inside: 1,
+        blocked_on: ["a", "b", "c"].map(SessionId::from_static).into(),
+    };
+    let input = Input::Message {
+        process: ProcessId::from_static("p"),
+        link,
+        message: busy,
+    };
+    store.step(Time(1), input, &mut out);
+    let kept = store.session(&s()).and_then(store::Session::busy);
+    assert_eq!(kept.expect("busy").blocked_on.len(), 2);
+}
