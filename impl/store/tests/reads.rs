@@ -105,6 +105,27 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
 }
 
 #[tokio::test]
+async fn what_is_said_behind_a_read_is_done_after_it_in_order() {
+    let s = [id("s"), id("t")];
+    let (store, gate, _, mut p) = with_sessions(&s, |_| {}).await;
+    gate.shut_loads();
+    let (_, loads) = gate.begun();
+    p.ask_for(&s[0], 9).await;
+    p.ask_for(&id("new"), 10).await;
+    p.ask_for(&s[1], 11).await;
+    let (session, request) = (s[1].clone(), tenure_protocol::Request(12));
+    p.say(ToStore::Cancel { session, request }).await;
+    gate.until(0, loads + 1).await;
+    assert!(p.lives().await.is_empty());
+    gate.open();
+    for id in [&s[0], &id("new"), &s[1]] {
+        p.granted(id).await;
+    }
+    assert!(matches!(p.next().await, ToProcess::Refused { .. }));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
 async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
     // Tried again for each that is read, it would take minutes.
     let ids: Vec<SessionId> = (0..20_000).map(|at| id(&format!("s{at}"))).collect();

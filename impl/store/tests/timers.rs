@@ -83,16 +83,10 @@ async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_i
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
     let grant = loop {
         // q says that it lives, p does not.
-        let granted = q
-            .lives()
-            .await
-            .into_iter()
-            .find_map(|message| match message {
-                ToProcess::Granted { token, .. } => Some(token),
-                other => panic!("{other:?}"),
-            });
+        let granted = q.lives().await.into_iter().next();
         match granted {
-            Some(token) => break token,
+            Some(ToProcess::Granted { token, .. }) => break token,
+            Some(other) => panic!("{other:?}"),
             None => tokio::task::yield_now().await,
         }
     };
