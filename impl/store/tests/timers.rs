@@ -2,11 +2,12 @@
 
 mod support;
 
-use support::{Player, Running, config, id, set};
+use support::{PATIENCE, Player, Running, config, id, set};
 use tenure_engine::Memory;
 use tenure_protocol::message::{Reason, Refusal, Revocation};
-use tenure_protocol::{Delta, ToProcess, ToStore};
+use tenure_protocol::{Delta, Time, ToProcess, ToStore, Token};
 use tenure_store::{Config, Stop};
+use tokio::time::timeout;
 
 /// Times that are far apart, so that what comes first can only be the one.
 fn own(change: impl FnOnce(&mut Config)) -> Config {
@@ -81,16 +82,10 @@ async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_i
     p.acquire(&s, 1).await;
     q.ask_for(&s, 1).await;
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
-    let grant = loop {
-        // q says that it lives, p does not.
-        let granted = q.lives().await.into_iter().next();
-        match granted {
-            Some(ToProcess::Granted { token, .. }) => break token,
-            Some(other) => panic!("{other:?}"),
-            None => tokio::task::yield_now().await,
-        }
-    };
-    q.acquire(&t, 2).await;
+    // q says that it lives, p does not.
+    let grant = granted_while_alive(&mut q).await;
+    q.ask_for(&t, 2).await;
+    granted_while_alive(&mut q).await;
     store.stop(Stop::Fast).await.expect("no failure");
 
     // q holds two, and never comes back.
@@ -100,17 +95,25 @@ async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_i
     for (request, id) in [(1, &s), (2, &t)] {
         r.ask_for(id, request).await;
     }
-    let mut granted = 0;
-    while granted < 2 {
-        for message in r.lives().await {
-            if let ToProcess::Granted { token, .. } = message {
-                assert!(token > grant);
-                granted += 1;
-            }
-        }
-        tokio::task::yield_now().await;
+    for _ in 0..2 {
+        assert!(granted_while_alive(&mut r).await > grant);
     }
     store.stop(Stop::Fast).await.expect("no failure");
+}
+
+/// Says that it lives until it is granted something, long before anything else than a lease ends.
+async fn granted_while_alive(player: &mut Player) -> Token {
+    let granted = async {
+        loop {
+            player.say(ToStore::KeepAlive { sent: Time(1) }).await;
+            match player.next().await {
+                ToProcess::Granted { token, .. } => return token,
+                ToProcess::Alive { .. } | ToProcess::Queued { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    timeout(PATIENCE, granted).await.expect("a lease ends")
 }
 
 #[tokio::test]
