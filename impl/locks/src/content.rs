@@ -1,10 +1,11 @@
 //! The value of an attribute that is handed out.
 
 use crate::hint::Hint;
+use std::fmt;
 use tenure_protocol::attributes::Value;
 
 /// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) enum Content {
     /// The attribute does not exist.
     #[default]
@@ -13,6 +14,15 @@ pub(crate) enum Content {
     Shared(Box<Value>),
     /// Nobody else's.
     Own(Vec<u8>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.bytes() {
+            Some(bytes) => write!(f, "{} bytes", bytes.len()), // What they are, nobody's log needs to know.
+            None => f.write_str("absent"),
+        }
+    }
 }
 
 impl Content {

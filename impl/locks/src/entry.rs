@@ -12,12 +12,13 @@ use crate::fault::{self, Fault};
 use crate::hint::{Hint, Near, Trail};
 use crate::snapshot::Discard;
 use crate::sync::{Mutex, MutexGuard, lock};
+use std::fmt;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Lent, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// See the [module](self).
-#[derive(Debug)]
 #[repr(C)] // What a look-up reads comes first, together.
 pub(crate) struct Entry {
     cells: Cells,
@@ -92,6 +93,12 @@ pub(crate) struct Granted {
 pub(crate) struct Locked<'e> {
     cells: &'e Cells,
     pub(crate) state: MutexGuard<'e, State>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&ShortId(&self.id)).finish() // Neither its id nor what is in it.
+    }
 }
 
 impl Entry {

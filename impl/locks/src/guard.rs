@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait, block_on};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,7 +21,6 @@ use tenure_protocol::{AttributeName, ThreadId, Token, Version};
 /// One attribute, locked. Dropping it unlocks; what was written is then what the next thread sees, unless this one panics.
 ///
 /// It may go to another OS thread, and still belongs to who locked it: that one cannot lock the attribute again before.
-#[derive(Debug)]
 #[must_use = "dropping it unlocks at once"]
 pub struct Guard<'s> {
     session: &'s Session,
@@ -46,6 +46,15 @@ struct Own {
     is_written: bool,
     /// Whether the thread was unwinding when it locked: then that says nothing about what it does under the lock.
     was_panicking: bool,
+}
+
+impl fmt::Debug for Guard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Guard");
+        shown
+            .field("session", &self.session.entry)
+            .finish_non_exhaustive() // Never the value.
+    }
 }
 
 impl<'s> Guard<'s> {
@@ -363,7 +372,6 @@ pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
 
 /// Making writes durable, from [`Guard::commit`] or [`GuardSet::commit`](crate::GuardSet::commit). When it is dropped early
 /// the writes stay in the session, and become durable when the grant is given back.
-#[derive(Debug)]
 #[must_use = "nothing is sent until it is awaited or waited for"]
 pub struct Commit<'g, 's> {
     pub(crate) hub: &'g Hub,
@@ -374,6 +382,13 @@ pub struct Commit<'g, 's> {
     /// That cell: afterwards the thread sees there what it has committed.
     pub(crate) cell: Option<&'g mut Held<'s>>,
     pub(crate) wait: Option<Arc<Wait>>,
+}
+
+impl fmt::Debug for Commit<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Commit");
+        shown.field("session", self.entry).finish_non_exhaustive()
+    }
 }
 
 impl Commit<'_, '_> {

@@ -7,6 +7,7 @@ use crate::guard::{Commit, note_panic};
 use crate::session::Session;
 use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait};
+use std::fmt;
 use std::future::poll_fn;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Hold;
@@ -15,7 +16,6 @@ use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
 /// Several attributes of a session, or all, locked together: their write sets are kept or discarded together. Dropping it
 /// unlocks them, as with [`Guard`](crate::Guard).
-#[derive(Debug)]
 #[must_use = "dropping it unlocks at once"]
 pub struct GuardSet<'s> {
     session: &'s Session,
@@ -32,6 +32,16 @@ pub struct GuardSet<'s> {
     /// may be dropped, and what was asked for happens nonetheless.
     ending: Option<Arc<Wait>>,
     was_panicking: bool,
+}
+
+impl fmt::Debug for GuardSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("GuardSet");
+        shown
+            .field("session", &self.entry)
+            .field("names", &self.names);
+        shown.finish_non_exhaustive() // Never the values.
+    }
 }
 
 impl<'s> GuardSet<'s> {

@@ -442,3 +442,21 @@ fn shutting_down_lets_nobody_in_and_gives_everything_back() {
     assert!(rig.locks.has_left());
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"last"[..]));
 }
+
+#[test]
+fn what_is_locked_does_not_reach_a_log_by_way_of_debug() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    guard.set("secret").expect("within the limits");
+    let words = format!("{guard:?} {s:?} {:?}", rig.locks);
+    drop(guard);
+    let all = s.lock_all().wait().expect("free");
+    let words = format!("{words} {all:?}");
+    assert!(
+        words.contains("Guard") && !words.contains("secret"),
+        "{words}"
+    );
+    // Bytes are shown as characters or as numbers.
+    assert!(!words.contains("115, 101"), "{words}");
+}
