@@ -458,3 +458,32 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
     let kept = store.session(&s()).and_then(store::Session::busy);
     assert_eq!(kept.expect("busy").blocked_on.len(), 2);
 }
+
+#[test]
+fn what_was_accepted_of_a_thread_is_kept() {
+    let mut setup = Setup::default();
+    setup.process.limits.attributes_max = 1;
+    let (world, log) = play(
+        setup,
+        "p.1 lock s a
+         settle
+         p.1 unlock s a
+         # Here the twin hands the attribute out.
+         p.1 lock s a
+         p.1 write s a x
+         # It takes it in around its user, whose write has not come along.
+         p.2 lock s a
+         p.3 lock s b
+         p.3 write s b y
+         p.3 unlock s b
+         p.1 unlock s a
+         p.2 unlock s a
+         p release s
+         settle",
+    );
+    assert!(
+        told(&log, "p.3").iter().any(|told| told.contains("limit")),
+        "{log}"
+    );
+    assert_eq!(durable(&world, "a").as_deref(), Some("x"), "{log}");
+}

@@ -7,13 +7,18 @@
 //! and lets the process do it. [`Process::concerned`] says which sessions a step may touch.
 //!
 //! A lent session can hand single attributes out further, with [`Lent::hand_out`] and [`Lent::take_in`], so that two
-//! threads that use two of them share nothing at all.
+//! threads that use two of them share nothing at all. What an attribute may grow to is reserved while it is out, and goes on
+//! being reserved when it is taken in around its user, until that one is out. So near the limits (rule 18) a session that is
+//! handed out may refuse another thread's write that the process alone would accept: it is refused when it is made, and its
+//! thread can do something about it; the other way round a write would be lost that was accepted. In return the user's write
+//! is accepted where the process alone might refuse it, since that counts what other threads have written and may discard,
+//! attribute by attribute, for more than can come of it. The limits are kept however the threads leave.
 //!
 //! No rule stands here twice. Inside a calm session the rules for threads come down to this: who conflicts with nobody goes
-//! in. That lending changes nothing is checked in every reachable state (`model/checker/tests/lending.rs`).
+//! in. That lending changes nothing else is checked in every reachable state (`model/checker/tests/lending.rs`).
 
 use super::session::Grant;
-use super::state::{LockedState, ThreadClaim};
+use super::state::{LockedState, Reserved, ThreadClaim};
 use super::{Input, Names, Phase, Process, Session, Timer};
 use crate::attributes::Value;
 use crate::config::Limits;
@@ -22,7 +27,6 @@ use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
 use crate::message::{Limited, Patience, Refusal, ToProcess};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::num::NonZeroU32;
 
 /// A session outside its process, from [`Process::lend`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -185,12 +189,14 @@ impl Lent {
     /// happens. Nothing of what it asks for may be handed out.
     #[must_use = "if it is not let in, the process has to be asked"]
     pub fn enter(&mut self, thread: ThreadId, names: &Names) -> bool {
+        self.enter_with(thread, names, None)
+    }
+
+    fn enter_with(&mut self, thread: ThreadId, names: &Names, reserved: Option<Reserved>) -> bool {
+        let wanted = self.state.wanted(names);
         let claim = ThreadClaim {
-            thread,
-            wanted: self.state.wanted(names),
-            patience: Patience::Try,
-            until: Time::ZERO,
-            written: Vec::new(),
+            reserved,
+            ..ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO))
         };
         let enters = self.state.lock.fits(&claim);
         if enters {
@@ -233,30 +239,31 @@ impl Lent {
     }
 
     /// Hands an attribute out to who uses it without the session, one thread at a time. `None` when a thread inside has
-    /// locked it, it is handed out already, or one attribute more would pass a limit.
+    /// locked it, it is handed out already, or there is no room for it as it is: the process has to say what may be written.
     pub fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> Option<HandedOut> {
         let wanted = self.state.wanted(&Names::One(name.clone()));
         let slot = self.state.slot(name) as usize;
         let holders = self.state.lock.holders();
         let is_locked = holders.iter().any(|claim| claim.wanted.shares(&wanted));
-        let bytes_max = match &self.state.slots[slot] {
+        let reserved = match &self.state.slots[slot] {
             slot if is_locked || slot.out.is_some() => None,
             slot => self.state.growth(slot, limits),
         };
-        let Some(bytes_max) = bytes_max else {
+        let Some(reserved) = reserved else {
             self.state.tidy();
             return None;
         };
         let slot = &mut self.state.slots[slot];
-        slot.out = NonZeroU32::new(bytes_max.saturating_add(1));
+        slot.out = Some(reserved);
         Some(HandedOut {
             value: slot.value.take(),
-            bytes_max,
+            bytes_max: reserved.bytes(),
         })
     }
 
     /// Takes an attribute in again that was handed out: its value, whether that has changed, when it was last used, and the
-    /// thread that is using it, which is inside from now on.
+    /// thread that is using it, which is inside from now on. What the attribute may grow to stays reserved for that thread
+    /// until it is out: until then it accepts its own writes, and none of them is refused here.
     pub fn take_in(
         &mut self,
         name: &AttributeName,
@@ -266,13 +273,13 @@ impl Lent {
     ) {
         let slot = self.state.slot(name) as usize;
         let slot = &mut self.state.slots[slot];
-        debug_assert!(slot.out.is_some(), "{name} was not handed out");
-        slot.out = None;
+        let reserved = slot.out.take();
+        debug_assert!(reserved.is_some(), "{name} was not handed out");
         slot.value = value;
         slot.is_dirty |= is_changed;
         self.used = self.used.max(used);
         if let Some(thread) = user {
-            let enters = self.enter(thread, &Names::One(name.clone()));
+            let enters = self.enter_with(thread, &Names::One(name.clone()), reserved);
             debug_assert!(enters, "{name} was handed out, and others have locked it");
         } else {
             self.state.tidy();

@@ -237,8 +237,7 @@ impl Session {
     /// What the thread inside has written to the attribute at `slot` and not unlocked.
     #[must_use]
     pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
-        let mut holders = self.state.lock.holders().iter();
-        holders.find_map(|claim| claim.written(slot))
+        self.state.written(slot)
     }
 
     /// Whether `thread` holds any attribute.

@@ -23,8 +23,24 @@ pub struct Slot {
     pub value: Option<Value>,
     /// Whether the value has changed since it was last sent to the store.
     pub is_dirty: bool,
-    /// Whether the value is outside, see [`Lent::hand_out`](super::Lent::hand_out): one more than the bytes it may grow to.
-    pub(crate) out: Option<NonZeroU32>,
+    /// Whether the value is outside, see [`Lent::hand_out`](super::Lent::hand_out), and what is kept for it.
+    pub(crate) out: Option<Reserved>,
+}
+
+/// To how many bytes a value may grow without a question, since nobody else gets them. One more is kept, so that an option of it
+/// takes no more space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reserved(NonZeroU32);
+
+impl Reserved {
+    fn new(bytes: usize) -> Option<Self> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Some(Self(NonZeroU32::MIN.checked_add(bytes)?))
+    }
+
+    pub(crate) fn bytes(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 /// Attributes by their place among the slots.
@@ -89,9 +105,28 @@ pub struct ThreadClaim {
     pub until: Time,
     /// Its part of the write set, sorted by slot. Empty while it waits.
     pub written: Vec<Written>,
+    /// What is kept for its one attribute, when it went in while that was handed out: where it went in it may still be told
+    /// that a write is accepted. Until it is out.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 impl ThreadClaim {
+    /// Of a thread that has written nothing.
+    pub(crate) fn new(
+        thread: ThreadId,
+        wanted: Wanted,
+        (patience, until): (Patience, Time),
+    ) -> Self {
+        Self {
+            thread,
+            wanted,
+            patience,
+            until,
+            written: Vec::new(),
+            reserved: None,
+        }
+    }
+
     /// What was written to the attribute at `slot` under this claim.
     #[must_use]
     pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
@@ -268,57 +303,90 @@ impl LockedState {
         value: Option<&Value>,
         limits: &Limits,
     ) -> Option<Limited> {
-        let value = value?;
-        let others = self.size_of_others(name, |slot| own.wanted.has(slot));
-        let (count, bytes) = (others.0 + 1, others.1 + name.as_bytes().len() + value.len());
-        if value.len() > limits.attribute_bytes_max {
-            Some(Limited::AttributeBytes)
-        } else if count > limits.attributes_max {
-            Some(Limited::Attributes)
-        } else {
-            (bytes > limits.session_bytes_max).then_some(Limited::SessionBytes)
+        let length = value?.len();
+        if own.reserved.is_some() && Some(length) <= self.kept(name) {
+            return None; // It may have been accepted before, where the attribute was handed out.
+        }
+        if length > limits.attribute_bytes_max {
+            return Some(Limited::AttributeBytes);
+        }
+        match self.room(name, |slot| own.wanted.has(slot), limits) {
+            Ok(room) => (length > room).then_some(Limited::SessionBytes),
+            Err(limited) => Some(limited),
         }
     }
 
     /// To how many bytes the attribute in `slot`, which nobody has locked, may grow whatever happens to the others; twice
-    /// its size and a little more is enough. `None` when it has no value and there may not be one more.
-    pub(crate) fn growth(&self, slot: &Slot, limits: &Limits) -> Option<u32> {
-        let length = slot.value.as_ref().map(Value::len);
-        let (count, bytes) = self.size_of_others(&slot.name, |_| false);
-        let left = limits
-            .session_bytes_max
-            .saturating_sub(bytes + slot.name.as_bytes().len())
-            .min(limits.attribute_bytes_max);
-        let enough = length.unwrap_or(0).saturating_mul(2).saturating_add(64);
+    /// its size and a little more is enough. `None` when it may not even be written again as it is, or, when it has no value,
+    /// there may not be one more.
+    pub(crate) fn growth(&self, slot: &Slot, limits: &Limits) -> Option<Reserved> {
+        let length = slot.value.as_ref().map_or(0, Value::len);
+        let room = self.room(&slot.name, |_| false, limits).ok()?;
+        let left = room.min(limits.attribute_bytes_max);
+        if length > left {
+            return None;
+        }
+        let enough = length.saturating_mul(2).saturating_add(64);
         // Of what is left, a part stays for others.
         let wished = enough.min(left / 2);
-        match length {
-            Some(length) => u32::try_from(wished.max(length)).ok(),
-            None if count < limits.attributes_max => u32::try_from(wished).ok(),
-            None => None,
+        Reserved::new(wished.max(length))
+    }
+
+    /// How many bytes an attribute may have beside the others.
+    fn room(
+        &self,
+        name: &AttributeName,
+        is_own: impl Fn(u32) -> bool,
+        limits: &Limits,
+    ) -> Result<usize, Limited> {
+        let (count, bytes) = self.size_of_others(name, is_own);
+        if count >= limits.attributes_max {
+            return Err(Limited::Attributes);
         }
+        let used = bytes + name.as_bytes().len();
+        let left = limits.session_bytes_max.checked_sub(used);
+        left.ok_or(Limited::SessionBytes)
     }
 
     /// How many other attributes than `name` have a value, and the bytes of their names and values, at most: what is locked
     /// together (`is_own`) is unlocked or discarded together; of what others have written, each may come or not.
     fn size_of_others(&self, name: &AttributeName, is_own: impl Fn(u32) -> bool) -> (usize, usize) {
-        let length = |value: &Option<Value>| value.as_ref().map(Value::len);
-        let written = |place| {
-            let mut holders = self.lock.holders().iter();
-            holders.find_map(|claim| claim.written(place))
-        };
         let others = self.slots.iter().zip(0..);
+        let others = others.filter(|(slot, _)| slot.name != *name);
         let sizes = others.filter_map(|(slot, place)| {
-            let bytes = match (slot.out, written(place)) {
-                _ if slot.name == *name => None,
-                (Some(out), _) => Some(out.get() as usize - 1),
-                (None, None) => length(&slot.value),
-                (None, Some(written)) if is_own(place) => length(written),
-                (None, Some(written)) => length(written).max(length(&slot.value)),
+            let bytes = match self.written(place) {
+                Some(written) if is_own(place) => written.as_ref().map(Value::len),
+                _ => self.kept_at(place),
             }?;
             Some(slot.name.as_bytes().len() + bytes)
         });
         sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+    }
+
+    /// How many bytes are kept for the value of an attribute, whoever leaves or discards; `None` when it will have none.
+    fn kept(&self, name: &AttributeName) -> Option<usize> {
+        self.kept_at(self.find(name).ok()?)
+    }
+
+    fn kept_at(&self, place: u32) -> Option<usize> {
+        let slot = &self.slots[place as usize];
+        let length = |value: &Option<Value>| value.as_ref().map(Value::len);
+        let reserved = slot.out.or_else(|| self.reserved(place));
+        length(&slot.value)
+            .max(self.written(place).and_then(length))
+            .max(reserved.map(|reserved| reserved.bytes() as usize))
+    }
+
+    /// What a thread inside has written to the attribute at `place`.
+    pub(crate) fn written(&self, place: u32) -> Option<&Option<Value>> {
+        let mut holders = self.lock.holders().iter();
+        holders.find_map(|claim| claim.written(place))
+    }
+
+    /// What is kept of the attribute at `place` for the thread inside.
+    fn reserved(&self, place: u32) -> Option<Reserved> {
+        let mut holders = self.lock.holders().iter();
+        holders.find_map(|claim| claim.reserved.filter(|_| claim.wanted.has(place)))
     }
 
     /// Takes a part of a write set into the client state.

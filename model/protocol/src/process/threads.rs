@@ -11,7 +11,6 @@ use crate::attributes::Value;
 use crate::defect::{Defect, Hook};
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
 use crate::message::{Limited, Patience, Refusal, ToStore};
-use alloc::vec::Vec;
 
 impl Session {
     pub(crate) fn call<H: Hook>(
@@ -51,13 +50,7 @@ impl Session {
         if let Some(answer) = self.lock_misuse(thread, names, desk) {
             return desk.answer(thread, id, answer);
         }
-        let claim = ThreadClaim {
-            thread,
-            wanted: self.state.wanted(names),
-            patience,
-            until,
-            written: Vec::new(),
-        };
+        let claim = ThreadClaim::new(thread, self.state.wanted(names), (patience, until));
         if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, desk)) {
             let token = grant.token;
             self.state.lock.hold(claim);

@@ -1,5 +1,8 @@
 //! The same process a second time, driven as a concurrent driver does it: every session that can be lent is lent, single
 //! attributes are handed out, and both come back only for a step that concerns them. It must say the same, and be the same.
+//!
+//! What was written where an attribute was handed out stays there when it is taken in around its user, and is brought in when
+//! that one does something by way of the session: it must be accepted then, whatever has happened meanwhile.
 
 use super::words;
 use std::collections::BTreeMap;
@@ -13,6 +16,8 @@ pub(crate) struct Twin {
     process: Process,
     limits: Limits,
     lent: BTreeMap<SessionId, Outside>,
+    /// Of the sessions that are not lent.
+    closed: BTreeMap<SessionId, Vec<Closed>>,
 }
 
 /// A session outside the process, and its attributes outside the session.
@@ -20,6 +25,15 @@ pub(crate) struct Twin {
 struct Outside {
     lent: Lent,
     attributes: BTreeMap<AttributeName, Attribute>,
+    closed: Vec<Closed>,
+}
+
+/// What the user of an attribute that was taken in around it has written there before.
+#[derive(Clone, Debug)]
+struct Closed {
+    name: AttributeName,
+    thread: ThreadId,
+    written: Option<Value>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +52,7 @@ impl Twin {
             process,
             limits,
             lent: BTreeMap::new(),
+            closed: BTreeMap::new(),
         }
     }
 
@@ -52,6 +67,15 @@ impl Twin {
             for id in concerned {
                 self.take_back(&id);
             }
+            if let Input::Thread {
+                thread,
+                session,
+                call,
+            } = input
+                && brings_in(call)
+            {
+                self.bring_in(now, session, |own| own == *thread);
+            }
             self.process.step(now, input.clone(), &mut out);
         }
         let (own, others) = (in_any_order(&out), in_any_order(outputs));
@@ -59,6 +83,10 @@ impl Twin {
         let mut whole = self.clone();
         for id in self.lent.keys() {
             whole.take_back(id);
+        }
+        self.forget_lost(&whole.process);
+        for id in whole.closed.clone().keys() {
+            whole.bring_in(now, id, |_| true);
         }
         assert_eq!(parts(&whole.process), parts(other), "{input:?}");
         self.lend();
@@ -68,17 +96,48 @@ impl Twin {
         let ids: Vec<SessionId> = self.process.sessions().map(|(id, _)| id.clone()).collect();
         for id in ids {
             if let Some(lent) = self.process.lend(&id) {
-                let attributes = BTreeMap::new();
-                self.lent.insert(id, Outside { lent, attributes });
+                let outside = Outside {
+                    lent,
+                    attributes: BTreeMap::new(),
+                    closed: self.closed.remove(&id).unwrap_or_default(),
+                };
+                self.lent.insert(id, outside);
             }
         }
     }
 
     fn take_back(&mut self, id: &SessionId) {
         if let Some(mut outside) = self.lent.remove(id) {
-            outside.take_in(&self.limits, |_| true);
+            outside.take_in(|_| true);
             self.process.take_back(id.clone(), outside.lent);
+            self.closed.insert(id.clone(), outside.closed);
         }
+    }
+
+    /// Brings in what was written by those `is_meant` to a session that is not lent.
+    fn bring_in(&mut self, now: Time, id: &SessionId, is_meant: impl Fn(ThreadId) -> bool) {
+        let closed = self.closed.get_mut(id).into_iter();
+        let meant = closed.flat_map(|closed| closed.extract_if(.., |own| is_meant(own.thread)));
+        let mut out = Vec::new();
+        for Closed {
+            name,
+            thread,
+            written: value,
+        } in meant
+        {
+            let call = Call::Write { name, value };
+            self.process.call(now, thread, id, &call, &mut out);
+        }
+        assert_eq!(out, [], "what was accepted is kept");
+    }
+
+    /// Whoever has lost the grant has nothing to bring in any more. `whole`: its process, with all sessions.
+    fn forget_lost(&mut self, whole: &Process) {
+        for (id, closed) in &mut self.closed {
+            let session = whole.session(id);
+            closed.retain(|own| session.is_some_and(|session| session.is_inside(own.thread)));
+        }
+        self.closed.retain(|_, closed| !closed.is_empty());
     }
 
     /// Does without the process what can be done without it.
@@ -109,6 +168,11 @@ impl Twin {
         }
         is_done
     }
+}
+
+/// Whether a thread that calls this does it by way of the session, if its attribute is not handed out.
+fn brings_in(call: &Call) -> bool {
+    !matches!(call, Call::Lock { .. } | Call::Abandon)
 }
 
 /// The outputs; those inside, who stand in no particular order, are told in the order of their numbers.
@@ -151,6 +215,9 @@ fn parts(process: &Process) -> Vec<(String, String)> {
 
 impl Outside {
     fn call(&mut self, now: Time, thread: ThreadId, call: &Call, limits: &Limits) -> bool {
+        if brings_in(call) {
+            self.bring_in(thread, limits);
+        }
         match call {
             Call::Lock {
                 names: Names::One(name),
@@ -162,7 +229,7 @@ impl Outside {
                 is_free
             }
             Call::Lock { names, .. } => {
-                self.take_in(limits, |name| match names {
+                self.take_in(|name| match names {
                     Names::All => true,
                     Names::One(own) => own == name,
                     Names::Many(own) => own.contains(name),
@@ -225,17 +292,29 @@ impl Outside {
         true
     }
 
-    fn take_in(&mut self, limits: &Limits, is_meant: impl Fn(&AttributeName) -> bool) {
+    /// Takes attributes in; what their users have written stays where it is.
+    fn take_in(&mut self, is_meant: impl Fn(&AttributeName) -> bool) {
         let names: Vec<AttributeName> = self.attributes.keys().cloned().collect();
         for name in names.into_iter().filter(is_meant) {
             let own = self.attributes.remove(&name).expect("handed out");
             let value = (own.value, own.is_changed);
             self.lent.take_in(&name, value, own.used, own.user);
             if let (Some(thread), Some(written)) = (own.user, own.written) {
-                // What it may grow to was kept for it.
-                let is_written = self.lent.write(thread, &name, written.as_ref(), limits);
-                assert_eq!(is_written, Ok(true));
+                self.closed.push(Closed {
+                    name,
+                    thread,
+                    written,
+                });
             }
+        }
+    }
+
+    /// Brings in what `thread` has written where its attributes were handed out.
+    fn bring_in(&mut self, thread: ThreadId, limits: &Limits) {
+        for own in self.closed.extract_if(.., |own| own.thread == thread) {
+            let written = own.written.as_ref();
+            let is_written = self.lent.write(thread, &own.name, written, limits);
+            assert_eq!(is_written, Ok(true), "what was accepted is kept");
         }
     }
 }
