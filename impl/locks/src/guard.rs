@@ -166,7 +166,8 @@ impl<'s> Guard<'s> {
     ///
     /// # Errors
     /// [`Error::Limit`] when the attribute or the session would be too large; the value is then what the session last
-    /// accepted of this guard. One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
+    /// accepted of this guard: since it was changed in place, smaller writes before it, of which the session was not asked,
+    /// are undone with it. One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
     #[inline(always)]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
         let bytes_max = match &self.access {
