@@ -31,7 +31,6 @@ fn the_manager_does_what_the_machine_does() {
 }
 
 #[test]
-#[ignore = "not mended: see what_is_accepted_is_kept in found.rs"]
 fn the_manager_does_what_the_machine_does_in_small_sessions() {
-    play("--ignored in_small_sessions", true);
+    play("in_small_sessions", true);
 }

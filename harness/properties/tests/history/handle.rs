@@ -4,6 +4,7 @@ use super::machine::{Machine, words};
 use super::task::{Said, Task, View, Wish};
 use std::collections::BTreeMap;
 use tenure_locks::Error;
+use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Time};
@@ -35,6 +36,8 @@ pub(crate) struct Handle {
     pub(crate) seen: Option<View>,
     /// Whether it has written and not committed.
     pub(crate) has_written: bool,
+    /// What it has written, if it was accepted.
+    pub(crate) wrote: Vec<Option<Value>>,
     /// Whether it has done something since.
     pub(crate) has_acted: bool,
 }

@@ -1,6 +1,6 @@
 //! What a guard does that is answered at once: it writes, looks whether the grant stands, leaves.
 
-use super::handle::{poisoned, refused, said};
+use super::handle::{poisoned, refused, said as answered};
 use super::run::{Checked, Run, same};
 use super::task::{Do, Said};
 use tenure_locks::Error;
@@ -101,21 +101,48 @@ impl Run {
             }
             return self.settle().map(drop);
         }
-        let refused_by = self.machine.would_refuse(self.now, thread, &session, &call);
-        let expected = refused_by
-            .as_ref()
-            .map_or(Said::Done, |why| said(&session, why));
         let said = self.handles[at].task.tell(what);
-        // Attributes that are handed out count with what they may grow to: the manager may refuse where the machine would
-        // not, and then nothing has changed. It accepts nothing that the machine would refuse.
+        // Sizes are limited by the manager alone, and only in small sessions; what is refused changes nothing.
         let is_limited = matches!(said, Some(Said::Failed(Error::Limit(..))));
-        if !(self.setup.is_small && is_limited) {
-            same(|| "what a write is told".to_owned(), &Some(expected), &said)?;
+        if self.setup.is_small && is_limited {
+            if edits {
+                self.fall_back(at, &call)?;
+            }
+            return self.settle().map(drop);
         }
-        if !is_limited {
-            self.call(thread, &session, &call, true);
+        let refused_by = self.call(thread, &session, &call, true);
+        let expected = refused_by.map_or(Said::Done, |why| answered(&session, &why));
+        same(|| "what a write is told".to_owned(), &Some(expected), &said)?;
+        if let Call::Write { value, .. } = call {
+            self.handles[at].wrote.push(value);
         }
         self.settle().map(drop)
+    }
+
+    /// An edit was refused. It was made in place, so the guard falls back, as it says, to what the session last accepted of
+    /// it: that is where the machine goes on. Nothing else than the value before the guard wrote, or one that it wrote.
+    fn fall_back(&mut self, at: usize, edit: &Call) -> Checked {
+        let Call::Write { name, .. } = edit else {
+            unreachable!("an edit is a write")
+        };
+        let own = &mut self.handles[at];
+        let (thread, id) = (own.thread(), own.session.clone());
+        let value = own.task.look().values.remove(&name.to_string());
+        let session = self.machine.process().session(&id);
+        let session = session.expect("a thread that has locked it is inside");
+        let mut slots = session.slots().iter();
+        let before = slots.find(|slot| slot.name == *name);
+        let before = before.and_then(|slot| slot.value.clone());
+        if value.as_ref() == session.value(thread, name) {
+            return Ok(());
+        }
+        if value != before && !own.wrote.contains(&value) {
+            let what = || "what is left of a refused edit".to_owned();
+            same(what, &before, &value)?;
+        }
+        let name = name.clone();
+        let told = self.call(thread, &id, &Call::Write { name, value }, true);
+        same(|| "what falling back is told".to_owned(), &None, &told)
     }
 }
 

@@ -2,9 +2,10 @@
 //! what it answers goes to whoever asked in the history.
 
 use super::net::Out;
-use tenure_protocol::process::{Answer, Call, Input, Names, Output, Poison};
+use tenure_protocol::attributes::Value;
+use tenure_protocol::process::{Answer, Call, Input, Names, Output, Poison, Session, ThreadClaim};
 use tenure_protocol::{
-    Incarnation, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, Token,
+    Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, Token,
 };
 
 /// An answer, and to whom.
@@ -47,24 +48,6 @@ impl Machine {
         let mut out = Vec::new();
         self.process.call(now, thread, session, call, &mut out);
         self.sort(out)
-    }
-
-    /// Whether a call would be refused, and how: asked of a copy.
-    pub(crate) fn would_refuse(
-        &self,
-        now: Time,
-        thread: ThreadId,
-        session: &SessionId,
-        call: &Call,
-    ) -> Option<Answer> {
-        let mut out = Vec::new();
-        self.process
-            .clone()
-            .call(now, thread, session, call, &mut out);
-        out.into_iter().find_map(|output| match output {
-            Output::Answer { answer, .. } => Some(answer),
-            _ => None,
-        })
     }
 
     /// Does what is due, as a driver does: by time, again until nothing is.
@@ -146,6 +129,28 @@ impl Machine {
         holders
     }
 
+    /// The sessions that pass a limit, or may when some of their threads keep what they have written and others discard it.
+    pub(crate) fn too_large(&self, limits: &Limits) -> Vec<SessionId> {
+        let sessions = self.process.sessions();
+        let too_large = sessions.filter(|(_, session)| {
+            // Of each claim and of what nobody has locked, the larger of both outcomes.
+            let free = sizes(session, |at| {
+                let mut holders = session.lock().holders().iter();
+                !holders.any(|claim| claim.wanted.has(at))
+            });
+            let kept = session.lock().holders().iter().map(|claim| {
+                let (before, after) = (
+                    sizes(session, |at| claim.wanted.has(at)),
+                    written(session, claim),
+                );
+                (before.0.max(after.0), before.1.max(after.1))
+            });
+            let all = kept.fold(free, |sum, own| (sum.0 + own.0, sum.1 + own.1));
+            all.0 > limits.attributes_max || all.1 > limits.session_bytes_max
+        });
+        too_large.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Who waits, in order.
     pub(crate) fn waiters(&self, session: &SessionId) -> Vec<ThreadId> {
         let session = self.process.session(session);
@@ -168,6 +173,28 @@ impl Machine {
         idle.sort();
         idle
     }
+}
+
+/// How many attributes of those meant have a value, and the bytes of their names and values.
+fn sizes(session: &Session, is_meant: impl Fn(u32) -> bool) -> (usize, usize) {
+    size(session, |at| {
+        is_meant(at).then(|| session.slots()[at as usize].value.as_ref())?
+    })
+}
+
+/// As [`sizes`], of what a thread has locked, if it keeps what it has written.
+fn written(session: &Session, claim: &ThreadClaim) -> (usize, usize) {
+    size(session, |at| {
+        let before = &session.slots()[at as usize].value;
+        let value = claim.written(at).unwrap_or(before).as_ref();
+        value.filter(|_| claim.wanted.has(at))
+    })
+}
+
+fn size<'s>(session: &'s Session, value: impl Fn(u32) -> Option<&'s Value>) -> (usize, usize) {
+    let slots = session.slots().iter().zip(0..);
+    let bytes = slots.filter_map(|(slot, at)| Some(slot.name.as_bytes().len() + value(at)?.len()));
+    bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
 }
 
 /// Attributes as a script names them.

@@ -6,8 +6,8 @@ use tenure_protocol::attributes::{Change, Value};
 use tenure_protocol::message::{Patience, Wish};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    AttributeName, Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings,
-    Store, StoreSettings, Time, ToProcess, ToStore, Token, Version,
+    AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Records, Request, SessionId,
+    Settings, Store, StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
 /// The process that is compared.
@@ -28,6 +28,7 @@ pub(crate) enum Out {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Net {
     store: Store,
+    limits: Limits,
     now: Time,
     /// Under way to the store, the end of a connection included.
     to_store: VecDeque<Out>,
@@ -40,8 +41,10 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(settings: StoreSettings) -> Self {
+        let limits = settings.limits.clone();
         let settings = Settings::new(settings);
         let mut net = Self {
+            limits,
             store: Store::recover(settings, 1, &Records::default(), Time::ZERO),
             now: Time::ZERO,
             to_store: VecDeque::new(),
@@ -160,20 +163,35 @@ impl Net {
         (holder.process == OTHER).then_some((holder.token, head.version))
     }
 
-    /// The other process gives a session back, with a write.
+    /// The other process gives a session back, with a write if that is within the limits: it asks before it writes, too.
     pub(crate) fn give_back(&mut self, session: &SessionId, name: AttributeName, value: Value) {
         let Some((token, base)) = self.held_elsewhere(session) else {
             return;
         };
+        let is_short = value.len() <= self.limits.attribute_bytes_max;
         let value = Some(value);
+        let write = Delta::from_iter([Change { name, value }]);
+        let delta = if is_short && self.has_room(session, &write) {
+            write
+        } else {
+            Delta::default()
+        };
         self.say(ToStore::Release {
             session: session.clone(),
             token,
             base,
-            delta: Delta::from_iter([Change { name, value }]),
+            delta,
             requeue: None,
             idle_ms: 0,
         });
+    }
+
+    fn has_room(&self, session: &SessionId, write: &Delta) -> bool {
+        let session = self.store.session(session);
+        session.is_some_and(|session| {
+            let (bytes, count) = session.record().size_with(write);
+            bytes <= self.limits.session_bytes_max && count <= self.limits.attributes_max
+        })
     }
 
     /// The operator wants a session back.

@@ -93,6 +93,7 @@ impl Setup {
         }
     }
 
+    /// The manager's process.
     pub(crate) fn process(&self) -> ProcessSettings {
         ProcessSettings {
             keeps_base: self.keeps_base,
@@ -101,7 +102,17 @@ impl Setup {
         }
     }
 
-    fn limits(&self) -> Limits {
+    /// The machine beside it. How large a session may be is for the manager to say, since it alone knows what it keeps for
+    /// attributes that are handed out: the machine takes what that accepts, and is looked at for whether it is too large.
+    pub(crate) fn machine(&self) -> ProcessSettings {
+        let any_size = Self {
+            is_small: false,
+            ..*self
+        };
+        any_size.process()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         if self.is_tight {
             limits.threads_max = 2;

@@ -5,6 +5,7 @@
 //! - which task was woken: those and only those whose requests the machine has answered;
 //! - what each guard sees, its token, and whether it is recalled;
 //! - who is inside each session, with what and since when, and who waits, in order;
+//! - that no session is larger than it may be, and will not be however its threads leave;
 //! - the discards that are reported; the next deadline, the lease, whether the process has left.
 
 use super::handle::{Doing, Handle};
@@ -76,7 +77,7 @@ impl Run {
             now: Time::ZERO,
             locks: Locks::with_manual_clock(setup.process(), Incarnation(1)),
             net: Net::new(setup.store()),
-            machine: Machine::new(setup.process()),
+            machine: Machine::new(setup.machine()),
             twin: Net::new(setup.store()),
             handles: Vec::new(),
             forgotten: Vec::new(),
@@ -274,6 +275,12 @@ impl Run {
         }
         self.compare_views()?;
         self.compare_insiders()?;
+        let too_large = self.machine.too_large(&self.setup.limits());
+        same(
+            || "which sessions are too large".to_owned(),
+            &Vec::new(),
+            &too_large,
+        )?;
         let process = self.machine.process();
         let ends = (process.lease(), process.next_deadline(), process.has_left());
         let own = &self.locks;

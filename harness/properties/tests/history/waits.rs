@@ -44,6 +44,7 @@ impl Run {
             since: Time::ZERO,
             seen: None,
             has_written: false,
+            wrote: Vec::new(),
             has_acted: true,
         });
         self.call(thread, session, &call, false);
