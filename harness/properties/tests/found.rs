@@ -119,6 +119,22 @@ fn a_guard_follows_a_rename_that_nobody_awaits() {
     }
 }
 
+/// The answer to a commit that was made while its session was being renamed came under the new id, where nobody waited; and
+/// the end of a rename whose future had been dropped woke its task. Awaited, or dropped as well and made again.
+#[test]
+fn a_commit_goes_along_with_a_rename_that_nobody_awaits() {
+    for drops in [false, true] {
+        let begins = [lock_all(T1, S1), Op::Carry, Op::Poll(T1)];
+        let renames = [set(T1, 0, A), Op::Rename(T1, 0, S2), Op::Cancel(T1)];
+        let commits = [Op::Commit(T1, 0), Op::Carry];
+        let again = [Op::Cancel(T1), set(T1, 0, B), Op::Commit(T1, 0)];
+        let again = again.into_iter().filter(|_| drops);
+        let ends = [Op::Pass(2_000), Op::Carry, Op::Poll(T1)];
+        let script = begins.into_iter().chain(renames).chain(commits);
+        agrees(SLOW, script.chain(again).chain(ends));
+    }
+}
+
 /// The answer to a commit whose future was dropped went to the next commit of the thread, whose writes were not durable yet.
 #[test]
 fn a_commit_is_not_answered_by_an_earlier_one() {

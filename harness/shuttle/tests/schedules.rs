@@ -91,13 +91,14 @@ fn explore(scheduler: impl Scheduler + 'static) {
     assert_eq!(schedules, SCHEDULES, "it was cut short");
 }
 
-/// The seed of this run: TENURE_SEED, or a new one.
+/// The seed of this run: TENURE_SEED, which may be `random`, or always the same, so that what fails has been broken.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    let given = std::env::var("TENURE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let seed = match std::env::var("TENURE_SEED") {
+        Ok(asked) if asked == "random" => RandomState::new().build_hasher().finish(),
+        Ok(asked) => asked.parse().expect("TENURE_SEED is a number or `random`"),
+        Err(_) => 1,
+    };
     println!("{SCHEDULES} schedules; again: TENURE_SEED={seed} cargo test -p tenure-locks-shuttle");
     seed
 }

@@ -250,7 +250,9 @@ impl<'s> GuardSet<'s> {
             Err(error) => return Outcome::Failed(error),
         };
         self.ending = Some(Arc::clone(&wait));
-        let outcome = poll_fn(|context| wait.poll(context)).await;
+        let polled = Polled(&wait);
+        let outcome = poll_fn(|context| polled.0.poll(context)).await;
+        drop(polled);
         self.ended(&outcome);
         outcome
     }
@@ -284,6 +286,15 @@ impl<'s> GuardSet<'s> {
             Some(wait) => hub.leave_ending(entry, *thread, names, keeps, wait),
             None => hub.leave(entry, *thread, names, keeps, None),
         }
+    }
+}
+
+/// A wait whose answer may be awaited no more before it comes: then whoever polled is not woken by it.
+struct Polled<'w>(&'w Wait);
+
+impl Drop for Polled<'_> {
+    fn drop(&mut self) {
+        self.0.sleep();
     }
 }
 

@@ -226,6 +226,11 @@ impl Step<'_> {
                 // Known here from now on, also when the thread has left.
                 let entry = self.hub.map.get_or_make(&to.session);
                 self.bring_back(&entry);
+                // Its commit goes along, and is answered there.
+                if let Some(commit) = self.machine.waiting.remove(&key(Kind::Commit)) {
+                    let key = (thread, to.session.clone(), Kind::Commit);
+                    self.machine.waiting.insert(key, commit);
+                }
                 Kind::Ending
             }
             // What the store answers to a rename; all else that it refuses is a lock.
@@ -345,7 +350,13 @@ impl Step<'_> {
     pub(crate) fn forget(&mut self, key: &Key, wait: &Wait) {
         if self.is_waiting(key, wait) {
             self.machine.waiting.remove(key);
+            return;
         }
+        // It was answered, or has gone along with a rename, which is so rare that looking for it may take time.
+        let mut all = self.machine.waiting.extract_if(.., |own, waiting| {
+            (own.0, own.2) == (key.0, key.2) && std::ptr::eq(&*waiting.wait, wait)
+        });
+        drop(all.next());
     }
 
     pub(crate) fn lost(&self, entry: &Entry, thread: ThreadId) -> Option<Poison> {

@@ -58,6 +58,11 @@ impl Wait {
         Poll::Pending
     }
 
+    /// Nobody polls any more, so nobody is to be woken; the answer is still kept.
+    pub(crate) fn sleep(&self) {
+        lock(&self.0).waker = None;
+    }
+
     /// What a session is since it was renamed, if that is the answer.
     pub(crate) fn renamed(&self) -> Option<Hold> {
         match &lock(&self.0).outcome {

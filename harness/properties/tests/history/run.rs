@@ -166,7 +166,9 @@ impl Run {
                 });
                 if let Some(own) = own.next() {
                     own.session = to.session.clone();
-                    own.answer = (!is_forgotten).then_some(answer);
+                    if !is_forgotten {
+                        own.answer = Some(answer);
+                    }
                 }
                 return None;
             }
