@@ -3,6 +3,8 @@
 //! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire --test golden`
 //! writes them anew; read the difference before you commit it.
 
+#[path = "golden/diagnostic.rs"]
+mod diagnostic;
 #[path = "golden/file.rs"]
 pub(crate) mod file;
 #[path = "golden/invalid.rs"]
@@ -83,6 +85,33 @@ fn writes<T: Item + DeserializeOwned>(vector: &Valid) {
         "{}",
         vector.name
     );
+}
+
+/// Examples of RFC 8949, appendix A.
+#[test]
+fn diagnostic_notation_is_that_of_the_standard() {
+    for (bytes, text) in [
+        ("1818", "24"),
+        ("1817", "23_0"),
+        ("3903e7", "-1000"),
+        ("f93c00", "1.0_1"),
+        ("fa47c35000", "100000.0_2"),
+        ("f7", "undefined"),
+        ("f8ff", "simple(255)"),
+        ("c11a514b67b0", "1(1363896240)"),
+        ("4401020304", "h'01020304'"),
+        ("62225c", r#""\"\\""#),
+        ("8301820203820405", "[1, [2, 3], [4, 5]]"),
+        ("a201020304", "{1: 2, 3: 4}"),
+        ("5f42010243030405ff", "(_ h'0102', h'030405')"),
+        ("9f018202039f0405ffff", "[_ 1, [2, 3], [_ 4, 5]]"),
+        ("bf61610161629f0203ffff", r#"{_ "a": 1, "b": [_ 2, 3]}"#),
+    ] {
+        assert_eq!(diagnostic::of_body(&hex(bytes)).as_deref(), Some(text));
+    }
+    for bytes in ["", "18", "1c", "820203ff", "8201", "5f6100ff"] {
+        assert_eq!(diagnostic::of_body(&hex(bytes)), None, "{bytes}");
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Every phase × every input, for one session of each machine, as two tables that the machines themselves make.
 //!
 //! Each phase is reached by a script; each input is then given to a copy. The tables are Markdown, ready for the book; an
-//! input that changes nothing and is not answered stands in the last row of its phase.
+//! input that changes nothing and is not answered stands in the last row of its phase. The book shows them with letters for
+//! numbers and equal rows together, so that what a phase does can be read.
 //!
 //! Deliberately absent: sequences of inputs, which are the transcripts' part.
 
 mod support;
 
 use std::fmt::Write as _;
+use support::book::{assert_shows, grouped, with_letters, without_times};
 use support::{Setup, World, words};
 use tenure_protocol::attributes::{Change, State, Value};
 use tenure_protocol::message::{Hold, Notice, Patience, Reason, Refusal, Revocation, Wish};
@@ -34,6 +36,13 @@ fn s() -> SessionId {
 fn setup() -> Setup {
     let mut setup = Setup::default();
     setup.store.time_to_live_ms = Some(40_000);
+    setup
+}
+
+/// As [`setup`], but no lease ends before a timer that a table is about.
+fn setup_of_book() -> Setup {
+    let mut setup = setup();
+    setup.store.lease_ms = 1_000_000;
     setup
 }
 
@@ -381,7 +390,11 @@ fn process_inputs(world: &World) -> Vec<(String, u64, process::Input)> {
             50_000,
             Input::Timer(Timer::Wait(s(), ThreadId(2))),
         ),
-        ("timer: end of the lease", 9_500, Input::Timer(Timer::Lease)),
+        (
+            "timer: end of the lease",
+            world.setup.store.lease_ms - world.setup.process.margin_ms,
+            Input::Timer(Timer::Lease),
+        ),
     ];
     let own = own
         .into_iter()
@@ -410,22 +423,59 @@ fn process_output(output: &process::Output) -> String {
 fn process() {
     let mut text = "# The phases of a session in a process\n\n".to_owned();
     for (title, script) in PHASES {
-        let mut world = World::connected(setup(), &["p", "q"]);
-        world.run(script);
+        let world = world_of(setup(), script);
         let before = client(&world.node("p").process);
-        let rows = process_inputs(&world)
-            .into_iter()
-            .map(|(name, after, input)| {
-                let mut process = world.node("p").process.clone();
-                let mut out = Vec::new();
-                process.step(world.now.after(after), input, &mut out);
-                let outputs = out.iter().map(process_output).collect();
-                (name, outcome(&before, client(&process), outputs))
-            })
-            .collect();
-        table(&mut text, title, &before, rows);
+        table(
+            &mut text,
+            title,
+            &before,
+            process_rows(&world, str::to_owned),
+        );
     }
     snapshot("process-table", &text);
+}
+
+fn world_of(setup: Setup, script: &str) -> World {
+    let mut world = World::connected(setup, &["p", "q"]);
+    world.run(script);
+    world
+}
+
+/// What comes of each input, `said` in other words.
+fn process_rows(world: &World, said: impl Fn(&str) -> String) -> Vec<Row> {
+    let before = said(&client(&world.node("p").process));
+    let rows = process_inputs(world)
+        .into_iter()
+        .map(|(name, after, input)| {
+            let mut process = world.node("p").process.clone();
+            let mut out = Vec::new();
+            process.step(world.now.after(after), input, &mut out);
+            let outputs = out.iter().map(|output| said(&process_output(output)));
+            (
+                name,
+                outcome(&before, said(&client(&process)), outputs.collect()),
+            )
+        });
+    rows.collect()
+}
+
+#[test]
+fn the_book_shows_the_process() {
+    let mut text = String::new();
+    for (title, script) in PHASES {
+        let world = world_of(setup_of_book(), script);
+        let before = client(&world.node("p").process);
+        let letter = |kind: char, stamp: &str| match (kind, stamp) {
+            (_, number) if number == OLD.to_string() => format!("{kind}₀"),
+            (kind, number) if before.contains(&format!("{kind}{number}")) => kind.to_string(),
+            ('k', _) => "k".to_owned(),
+            _ => format!("{kind}⁺"),
+        };
+        let said = |text: &str| without_times(&with_letters(text, letter));
+        let rows = grouped(process_rows(&world, said));
+        text += &format!("### {title}\n\n`{}`\n\n{rows}\n", said(&before));
+    }
+    assert_shows("protocol/process.md", "process", &text);
 }
 
 // ---- the store -----------------------------------------------------------------------------------------------------
@@ -689,7 +739,7 @@ fn store_inputs(world: &World) -> Vec<(String, u64, store::Input)> {
         ("the operator recalls", 0, Input::Recall(s())),
         (
             "timer: the sender's lease",
-            10_000,
+            world.setup.store.lease_ms,
             Input::Timer(Timer::Lease(p())),
         ),
         ("timer: remind", 1_000, Input::Timer(Timer::Remind(s()))),
@@ -728,23 +778,52 @@ fn store_output(output: &store::Output) -> String {
 fn store() {
     let mut text = "# The states of a session at the store, and what `p` may send\n\n".to_owned();
     for (title, script) in STATES {
-        let mut world = World::connected(setup(), &["p", "q"]);
-        world.run("q.8 lock taken a\nsettle");
-        world.run(script);
+        let world = world_with_taken(setup(), script);
         let before = session(&world.store);
-        let rows = store_inputs(&world)
-            .into_iter()
-            .map(|(name, after, input)| {
-                let mut store = world.store.clone();
-                let mut out = Vec::new();
-                store.step(world.now.after(after), input, &mut out);
-                let outputs = out.iter().map(store_output).collect();
-                (name, outcome(&before, session(&store), outputs))
-            })
-            .collect();
-        table(&mut text, title, &before, rows);
+        table(&mut text, title, &before, store_rows(&world, str::to_owned));
     }
     snapshot("store-table", &text);
+}
+
+fn world_with_taken(setup: Setup, script: &str) -> World {
+    world_of(setup, &format!("q.8 lock taken a\nsettle\n{script}"))
+}
+
+/// What comes of each input, `said` in other words.
+fn store_rows(world: &World, said: impl Fn(&str) -> String) -> Vec<Row> {
+    let before = said(&session(&world.store));
+    let rows = store_inputs(world).into_iter().map(|(name, after, input)| {
+        let mut store = world.store.clone();
+        let mut out = Vec::new();
+        store.step(world.now.after(after), input, &mut out);
+        let outputs = out.iter().map(|output| said(&store_output(output)));
+        (
+            name,
+            outcome(&before, said(&session(&store)), outputs.collect()),
+        )
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_book_shows_the_store() {
+    let mut text = String::new();
+    for (title, script) in STATES {
+        let world = world_with_taken(setup_of_book(), script);
+        let before = session(&world.store);
+        let letter = |kind: char, stamp: &str| {
+            let is_false = [OLD, NEW].iter().any(|of| of.to_string() == stamp);
+            match kind {
+                kind if before.contains(&format!("{kind}{stamp}")) => kind.to_string(),
+                kind if is_false => format!("{kind}₀"),
+                kind => format!("{kind}⁺"),
+            }
+        };
+        let said = |text: &str| without_times(&with_letters(text, letter));
+        let rows = grouped(store_rows(&world, said));
+        text += &format!("### {title}\n\n`{}`\n\n{rows}\n", said(&before));
+    }
+    assert_shows("protocol/store.md", "store", &text);
 }
 
 fn snapshot(name: &str, text: &str) {

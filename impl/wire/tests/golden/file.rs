@@ -43,6 +43,8 @@ pub struct Valid {
     /// `process` or `store`: who sends it.
     pub from: String,
     pub hex: String,
+    /// The body of each frame in diagnostic notation; `null` when it is not whole and well-formed.
+    pub diagnostic: Vec<Option<String>>,
     /// Whether a writer that follows the book gives these bytes.
     pub canonical: bool,
     /// What is read, as serde has it.
@@ -56,6 +58,8 @@ pub struct Invalid {
     /// `process` or `store`: who sends it.
     pub from: String,
     pub hex: String,
+    /// As in [`Valid`].
+    pub diagnostic: Vec<Option<String>>,
     /// What the fault says; `None` when nothing is wrong yet, but more must come.
     pub code: Option<FaultCode>,
     /// Where, in bytes from the start of the frame that is wrong.
@@ -74,6 +78,7 @@ impl<V: Serialize> File<V> {
         for (at, vector) in self.vectors.iter().enumerate() {
             let line = json(&|| serde_json::to_string(vector));
             let line = line.replacen(",\"hex\":", ",\n \"hex\":", 1);
+            let line = line.replacen(",\"diagnostic\":", ",\n \"diagnostic\":", 1);
             let line = line.replacen(",\"canonical\":", ",\n \"canonical\":", 1);
             let line = line.replacen(",\"code\":", ",\n \"code\":", 1);
             let comma = if at + 1 < self.vectors.len() { "," } else { "" };

@@ -1,5 +1,6 @@
 //! The invalid vectors, each with one thing wrong.
 
+use crate::diagnostic::of_stream;
 use crate::file::{Invalid, hex, to_hex};
 use tenure_wire::{CRITICAL, FaultCode, HEADER_BYTES, Header, MORE, kind};
 
@@ -31,6 +32,7 @@ fn wrong(from: &str, name: &str, bytes: &[u8], code: FaultCode, offset: usize) -
         name: name.to_owned(),
         from: from.to_owned(),
         hex: to_hex(bytes),
+        diagnostic: of_stream(bytes),
         code: Some(code),
         offset: Some(offset),
         schema_refuses: false,
@@ -137,6 +139,7 @@ fn incomplete() -> Vec<Invalid> {
         name: name.to_owned(),
         from: "process".to_owned(),
         hex: to_hex(&whole[..length]),
+        diagnostic: of_stream(&whole[..length]),
         code: None,
         offset: None,
         schema_refuses: false,

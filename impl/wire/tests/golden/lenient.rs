@@ -1,5 +1,6 @@
 //! Streams that are read though no writer of 1.0 writes them: allowed, or of later versions.
 
+use crate::diagnostic::of_stream;
 use crate::file::{Valid, hex, to_hex};
 use crate::invalid::{frame, stream};
 use crate::support::encode;
@@ -13,6 +14,7 @@ fn read<T: Serialize>(from: &str, name: &str, bytes: &[u8], items: &[T]) -> Vali
         name: name.to_owned(),
         from: from.to_owned(),
         hex: to_hex(bytes),
+        diagnostic: of_stream(bytes),
         canonical: false,
         items: items
             .iter()

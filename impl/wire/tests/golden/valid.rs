@@ -1,5 +1,6 @@
 //! The valid vectors that a writer of 1.0 writes: one or more for each kind.
 
+use crate::diagnostic::of_stream;
 use crate::file::{Valid, to_hex};
 use crate::lenient;
 use crate::support::encode;
@@ -82,10 +83,12 @@ fn large() -> Delta {
 }
 
 pub(crate) fn written<T: Item + Serialize>(from: &str, name: &str, item: &T) -> Valid {
+    let bytes = encode(item, &FrameLimits::default());
     Valid {
         name: name.to_owned(),
         from: from.to_owned(),
-        hex: to_hex(&encode(item, &FrameLimits::default())),
+        hex: to_hex(&bytes),
+        diagnostic: of_stream(&bytes),
         canonical: true,
         items: vec![serde_json::to_value(item).expect("JSON")],
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 
+pub(crate) mod book;
+pub(crate) mod chart;
 pub(crate) mod forgetful;
 pub(crate) mod script;
 pub(crate) mod twin;
