@@ -58,6 +58,15 @@ fn the_book_shows_the_defects() {
 }
 
 #[test]
+fn the_book_shows_what_the_suite_catches() {
+    assert_shows(
+        "conform/defects.md",
+        "caught",
+        &tenure_defects::table::table(),
+    );
+}
+
+#[test]
 fn every_defect_is_caught_and_every_universe_has_its_reason() {
     assert_eq!(book::faults(&matrix()), Vec::<String>::new());
 }

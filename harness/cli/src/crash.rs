@@ -174,7 +174,7 @@ pub(crate) fn stop_a_holder() -> Result<Found> {
     stopped::play(&store, &Program::new(&own, &["hold"]), folder.path())
 }
 
-fn own() -> Result<PathBuf> {
+pub(crate) fn own() -> Result<PathBuf> {
     std::env::current_exe().context("where this program is, cannot be told")
 }
 

@@ -58,6 +58,23 @@ enum Question {
     },
 }
 
+/// Asks the store at `admin` to call a session back.
+pub(crate) fn recall(admin: &str, id: &str) -> Result<()> {
+    let question = Question::Recall { id: id.to_owned() };
+    let ctl = Ctl {
+        admin: admin.to_owned(),
+        json: false,
+        question,
+    };
+    let (code, body) = ctl.ask("POST", &format!("{}/recall", path(id)?))?;
+    anyhow::ensure!(
+        (200..300).contains(&code),
+        "{admin} answered {code}: {}",
+        clean(&body)
+    );
+    Ok(())
+}
+
 impl Ctl {
     /// `Ok(false)`: not in memory, or not held.
     pub(crate) fn run(&self) -> Result<bool> {

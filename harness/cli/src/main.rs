@@ -1,11 +1,13 @@
 //! The binary `tenure`: one door for each of its users.
 //!
 //! `check`, `explore` and `replay` are for who runs the model checker; `serve`, `ctl` and `backup` for the operator of a store,
-//! `crash` for who doubts it; `verify` shows everything that works, on one machine, in one command. Exit codes are the same
-//! everywhere: 0 all holds, 1 something does not, 2 usage or bad input.
+//! `crash` for who doubts it; `conform` for who writes another store or library; `verify` shows everything that works, on one machine, in one command. Exit codes are the same
+//! everywhere: 0 all holds, 1 something does not, 2 usage, bad input, or a target that cannot be reached, 3 a fault of the
+//! suite itself.
 
 mod backup;
 mod check;
+mod conform;
 mod crash;
 mod ctl;
 mod explore;
@@ -43,6 +45,12 @@ enum Command {
     Ctl(ctl::Ctl),
     /// Copy a store's folder; the store may be running.
     Backup(backup::Backup),
+    /// Judge a store or a process library, whoever wrote it, by the rules of the book.
+    #[command(subcommand)]
+    Conform(Box<conform::Conform>),
+    /// The adapter of `tenure conform process` for our own library.
+    #[command(hide = true)]
+    Adapter,
     /// Check everything that there is, on this machine, in a few minutes.
     Verify(verify::Verify),
     /// Kill a store and its processes under load, and count what is left.
@@ -63,6 +71,10 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Ctl(ctl) => ctl.run(),
         Command::Backup(backup) => backup.run(),
+        Command::Conform(conform) => return conform.run(),
+        Command::Adapter => tenure_adapter::run()
+            .map(|()| true)
+            .map_err(|why| anyhow::anyhow!("{why}")),
         Command::Verify(verify) => verify.run(),
         Command::Crash(crash) => crash.run(),
         Command::Work(work) => work.run(),

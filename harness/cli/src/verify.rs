@@ -1,6 +1,7 @@
 //! `tenure verify`: everything that there is, checked on this machine, and a verdict that fits a screen.
 
 use crate::check;
+use crate::conform;
 use crate::crash;
 use crate::progress::thousands;
 use crate::report;
@@ -26,7 +27,8 @@ impl Verify {
         let catches = self.defects(&mut out)?;
         let counts = self.counts(&mut out)?;
         let stops = self.stops(&mut out)?;
-        let holds = holds && catches && counts && stops;
+        let conforms = self.conforms(&mut out)?;
+        let holds = holds && catches && counts && stops && conforms;
         let seconds = started.elapsed().as_secs_f64();
         if self.json {
             let verdict = serde_json::json!({ "holds": holds, "seconds": seconds });
@@ -134,6 +136,29 @@ impl Verify {
         }
         Ok(holds)
     }
+
+    /// Judges the store and the library by the conformance suite.
+    fn conforms(&self, out: &mut impl Write) -> Result<bool> {
+        if !self.json {
+            writeln!(
+                out,
+                "The conformance suite, from outside, against this store and this library:"
+            )?;
+        }
+        let mut conforms = true;
+        for report in [conform::judge_store()?, conform::judge_process()?] {
+            conforms &= report.conforms;
+            if self.json {
+                let object = serde_json::json!({
+                    "conformance": report.side, "claim": report.claim, "holds": report.conforms, "seconds": report.seconds,
+                });
+                writeln!(out, "{object}")?;
+            } else {
+                conform::write_report(out, &report)?;
+            }
+        }
+        Ok(conforms)
+    }
 }
 
 /// What was checked, what was not, and the verdict.
@@ -159,7 +184,6 @@ fn write_verdict(out: &mut impl Write, holds: bool, states: u64, seconds: f64) -
 Checked: {states} unique states, each universe whole. Safety in all of them, progress in all
 but {unjudged}. Every seeded defect.
 Not checked here: the larger universes, {slow} (`tenure check --all`).
-Not yet there: the conformance suite.
 Trusted: what the book's chapter on assumptions names.
 
 VERDICT: {verdict} ({seconds:.0} s)

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long nothing may be acknowledged: longer than a lease and a recall's deadline.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where a store says which ports it has.
+const PORTS: &str = "ports.json";
+
 /// A program and its first arguments.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -47,7 +50,8 @@ impl Program {
         command
     }
 
-    /// Starts it as a store, with its data and its log in `folder`: `--listen`, `--admin` and `--data` are added.
+    /// Starts it as a store, with its data and its log in `folder`: `--listen`, `--admin`, `--data`
+    /// and `--port-file` are added.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -77,6 +81,8 @@ impl Program {
                 "--data",
             ])
             .arg(folder.join("data"))
+            .arg("--port-file")
+            .arg(folder.join(PORTS))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -89,6 +95,38 @@ impl Served {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers its operator. It changes when it is started again.
+    ///
+    /// # Errors
+    /// When it is not ready.
+    pub fn admin(&self) -> Result<String> {
+        let text = std::fs::read_to_string(self.folder.join(PORTS)).context("not ready")?;
+        let ports: serde_json::Value = serde_json::from_str(&text)?;
+        let admin = ports["admin"].as_str();
+        admin.map(str::to_owned).context("it has no admin address")
+    }
+
+    /// Stops it as a debugger does, until [`Served::resume`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        Ok(rustix::process::kill_process(pid, signal)?)
     }
 
     /// How it has ended, if it has.
@@ -115,8 +153,7 @@ impl Served {
     /// # Errors
     /// When it does not stop well.
     pub fn stop(&mut self) -> Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.signal(rustix::process::Signal::TERM)?;
         let status = wait(&mut self.child, "the store")?;
         ensure!(status.success(), "the store did not stop well ({status})");
         Ok(())

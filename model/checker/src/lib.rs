@@ -16,6 +16,7 @@
 //! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
 //! | [`book`] | the tables of the book |
 //! | [`story`], [`chart`] | counterexamples, in words and pictures |
+//! | [`scripts`] | what the conformance suite plays |
 //!
 //! Deliberately absent: protocol rules. There is one copy, and it is not here.
 
@@ -28,6 +29,7 @@ pub mod hunt;
 pub mod progress;
 pub mod property;
 pub mod replay;
+pub mod scripts;
 pub mod story;
 pub mod system;
 pub mod universe;

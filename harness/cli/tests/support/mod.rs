@@ -1,5 +1,7 @@
 //! Stores that are started as an operator starts them, and a process that is played by hand.
 
+#![allow(dead_code)] // Each test file uses its own part of it.
+
 use bytes::{Buf, BytesMut};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -104,7 +104,7 @@ impl StoreTimer {
         }
     }
 
-    pub(super) fn timer(self) -> OfStore {
+    pub(crate) fn timer(self) -> OfStore {
         let session = |index: u8| SESSIONS[usize::from(index)].clone();
         let name = |index: u8| PROCESSES[usize::from(index)].clone();
         match self {

@@ -1,0 +1,430 @@
+//! `tenure conform`: judges a store or a process library, whoever wrote it.
+
+mod reference;
+
+use crate::progress::Line;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tenure_conformance::report::{Outcome, Verdict, to_html};
+use tenure_conformance::store::{Hook, Hooks, Limits, Target};
+use tenure_conformance::{
+    Case, KnownFailing, Plan, Progress, Report, Selection, Subject, process, rules, run, store,
+};
+
+/// What to judge, or to tell.
+#[derive(Subcommand)]
+pub(crate) enum Conform {
+    /// Judge a store: play processes against it that behave, and some that do not.
+    Store(Store),
+    /// Judge a process library: play a store to it, through an adapter that drives it.
+    Process(Library),
+    /// List the cases.
+    List(List),
+    /// Explain a case or a rule.
+    Explain(Explain),
+}
+
+/// How cases are chosen and reported.
+#[derive(Args)]
+struct Manner {
+    /// Cases and rules to play, with `*` and `?`; `grant` means all below it. Nothing: all.
+    select: Vec<String>,
+    /// A file of cases that are known to fail, an id and a reason a line. They are played; one that passes fails the run.
+    #[arg(long, value_name = "FILE")]
+    known_failing: Option<PathBuf>,
+    /// How many cases are played at once.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// How often each case is played.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// The seed of all that is random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write a report; its name's end says which: .json, .xml (JUnit), .tap, .md or .html. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
+    /// Print the JSON report instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `tenure conform store`.
+#[derive(Args)]
+pub(crate) struct Store {
+    /// Where the store listens.
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "reference")]
+    target: Option<String>,
+    /// Start the reference store for it, with short times, and judge that, with every hook.
+    #[arg(long, conflicts_with_all = ["target", "expires_ms", "hook_restart", "hook_pause", "hook_resume", "hook_recall"])]
+    reference: bool,
+    /// How late what has to come at once may come, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    slack_ms: u64,
+    /// The longest lease or deadline of the store that a case waits for, in milliseconds; longer ones are skipped.
+    #[arg(long, value_name = "MS", default_value_t = 15_000)]
+    wait_max_ms: u64,
+    /// After how many milliseconds the store ends sessions that nobody uses. Without it those cases are skipped.
+    #[arg(long, value_name = "MS")]
+    expires_ms: Option<u64>,
+    /// What the store accepts at most, as `grants_max=16,waiters_max=4`. Cases of limits that are not told are skipped.
+    #[arg(long, value_name = "KEY=N,...", default_value_t)]
+    limits: Limits,
+    /// A shell command that kills the store and starts it again on the same data.
+    #[arg(long, value_name = "CMD")]
+    hook_restart: Option<String>,
+    /// A shell command that stops the store as a debugger does.
+    #[arg(long, value_name = "CMD")]
+    hook_pause: Option<String>,
+    /// A shell command that lets it go on.
+    #[arg(long, value_name = "CMD")]
+    hook_resume: Option<String>,
+    /// A shell command that recalls the session whose id is in $SESSION, as the store's operator does.
+    #[arg(long, value_name = "CMD")]
+    hook_recall: Option<String>,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// The arguments of `tenure conform process`.
+#[derive(Args)]
+pub(crate) struct Library {
+    /// How late what has to come at once may come, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    slack_ms: u64,
+    #[command(flatten)]
+    manner: Manner,
+    /// The adapter's command, behind `--`. It is started once for each case.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// The arguments of `tenure conform list`.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Cases and rules, as in `store`.
+    select: Vec<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `tenure conform explain`.
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The id of a case, as `grant/free/at-once`, or of a rule, as `grant.free`.
+    what: String,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Conform {
+    /// 0 conforms, 1 does not, 2 cannot be reached or usage, 3 a fault of the suite.
+    pub(crate) fn run(self) -> ExitCode {
+        let result = match self {
+            Self::Store(store) => store.run(),
+            Self::Process(library) => library.run(),
+            Self::List(list) => list.run().map(|()| ExitCode::SUCCESS),
+            Self::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("tenure: {error:#}");
+            ExitCode::from(2)
+        })
+    }
+}
+
+/// All cases.
+fn all() -> Vec<Case> {
+    [store::all(), process::all()].concat()
+}
+
+impl Manner {
+    fn plan(&self, cases: &[Case]) -> Result<Plan> {
+        let known_failing = match &self.known_failing {
+            None => KnownFailing::default(),
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
+                KnownFailing::parse(&text, cases)
+                    .map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?
+            }
+        };
+        for file in &self.report {
+            format_of(file)?;
+        }
+        let selection = Selection::new(self.select.iter().map(String::as_str));
+        if !cases.iter().any(|case| selection.has(case)) {
+            bail!(
+                "no case is called so: {}; see `tenure conform list`",
+                self.select.join(" ")
+            );
+        }
+        Ok(Plan {
+            selection,
+            known_failing,
+            jobs: self.jobs.into(),
+            repeat: self.repeat,
+            seed: self.seed,
+        })
+    }
+
+    /// Writes what came of it.
+    fn tell(&self, report: &Report) -> Result<ExitCode> {
+        for file in &self.report {
+            let text = format_of(file)?(report);
+            std::fs::write(file, text)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", report.to_json())?;
+        } else {
+            write_report(&mut out, report)?;
+        }
+        Ok(match report {
+            report if report.is_faulty() => ExitCode::from(3),
+            report if report.conforms => ExitCode::SUCCESS,
+            _ => ExitCode::from(1),
+        })
+    }
+}
+
+type Format = fn(&Report) -> String;
+
+/// The format that a file's name asks for.
+fn format_of(file: &Path) -> Result<Format> {
+    Ok(match file.extension().and_then(|end| end.to_str()) {
+        Some("json") => Report::to_json,
+        Some("xml") => Report::to_junit,
+        Some("tap") => Report::to_tap,
+        Some("md") => Report::to_markdown,
+        Some("html") => |report| to_html(std::slice::from_ref(report)),
+        _ => bail!(
+            "{}: a report ends with .json, .xml, .tap, .md or .html",
+            file.display()
+        ),
+    })
+}
+
+impl Store {
+    fn run(self) -> Result<ExitCode> {
+        let cases = store::all();
+        let plan = self.manner.plan(&cases)?;
+        let Some(address) = self.target else {
+            let reference = reference::Store::start()?;
+            let mut target = reference.target()?;
+            (target.slack_ms, target.wait_max_ms) = (self.slack_ms, self.wait_max_ms);
+            let report = play(&cases, &Subject::Store(Arc::new(target)), &plan)?;
+            return self.manner.tell(&report);
+        };
+        let subject = Subject::Store(Arc::new(Target {
+            address,
+            slack_ms: self.slack_ms,
+            wait_max_ms: self.wait_max_ms,
+            expires_ms: self.expires_ms,
+            limits: self.limits,
+            hooks: Hooks {
+                restart: self.hook_restart.map(Hook::Shell),
+                pause: self.hook_pause.map(Hook::Shell),
+                resume: self.hook_resume.map(Hook::Shell),
+                recall: self.hook_recall.map(Hook::Shell),
+            },
+        }));
+        let report = play(&cases, &subject, &plan)?;
+        self.manner.tell(&report)
+    }
+}
+
+impl Library {
+    fn run(self) -> Result<ExitCode> {
+        let cases = process::all();
+        let plan = self.manner.plan(&cases)?;
+        let subject = Subject::Process(Arc::new(process::Target {
+            command: self.command,
+            slack_ms: self.slack_ms,
+        }));
+        let report = play(&cases, &subject, &plan)?;
+        self.manner.tell(&report)
+    }
+}
+
+/// Plays cases, with progress on a terminal.
+pub(crate) fn play(cases: &[Case], subject: &Subject, plan: &Plan) -> Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let progress = Shown(Line::new("conform"));
+    let report = runtime.block_on(run(cases, subject, plan, &progress));
+    report.map_err(anyhow::Error::msg)
+}
+
+struct Shown(Line);
+
+impl Progress for Shown {
+    fn ended(&self, outcome: &Outcome, done: usize, all: usize) {
+        self.0.say(format!("{done}/{all}  {}", outcome.id));
+    }
+}
+
+/// What does not hold, with all that helps; then the claim.
+pub(crate) fn write_report(out: &mut impl Write, report: &Report) -> Result<()> {
+    for case in &report.cases {
+        let why = case.why.as_deref().unwrap_or_default();
+        match case.verdict {
+            Verdict::Pass => continue,
+            Verdict::Skip => writeln!(out, "  skip   {}  {why}", case.id)?,
+            verdict => {
+                writeln!(out, "  {}   {}  {}", verdict.word(), case.id, case.title)?;
+                let lines = [
+                    ("expected", &case.expected),
+                    ("seen", &case.seen),
+                    ("why", &case.why),
+                ];
+                for (what, text) in lines {
+                    if let Some(text) = text {
+                        writeln!(out, "         {what}: {text}")?;
+                    }
+                }
+                for rule in &case.rules {
+                    writeln!(out, "         r[{}]: {}", rule.id, rule.text)?;
+                }
+            }
+        }
+    }
+    write_verdict(out, report)
+}
+
+/// What may be said of it, in one line.
+pub(crate) fn write_verdict(out: &mut impl Write, report: &Report) -> Result<()> {
+    let Report {
+        target,
+        claim,
+        seconds,
+        seed,
+        ..
+    } = report;
+    let verdict = report.verdict();
+    writeln!(
+        out,
+        "{target}: {verdict}. {claim} ({seconds:.1} s, --seed {seed})"
+    )?;
+    Ok(())
+}
+
+/// Judges the reference store by all cases: for `tenure verify`.
+pub(crate) fn judge_store() -> Result<Report> {
+    let store = reference::Store::start()?;
+    let target = store.target()?;
+    play(
+        &store::all(),
+        &Subject::Store(Arc::new(target)),
+        &Plan::default(),
+    )
+}
+
+/// Judges the reference library, by its adapter, by all cases.
+pub(crate) fn judge_process() -> Result<Report> {
+    let own = crate::crash::own()?.to_string_lossy().into_owned();
+    let target = process::Target {
+        command: vec![own, "adapter".to_owned()],
+        slack_ms: 5_000,
+    };
+    let subject = Subject::Process(Arc::new(target));
+    play(&process::all(), &subject, &Plan::default())
+}
+
+impl List {
+    fn run(self) -> Result<()> {
+        let selection = Selection::new(self.select.iter().map(String::as_str));
+        let mut out = std::io::stdout().lock();
+        for case in all().iter().filter(|case| selection.has(case)) {
+            if self.json {
+                writeln!(out, "{}", case_json(case))?;
+            } else {
+                writeln!(
+                    out,
+                    "{:<6} {:<44} {}",
+                    case.level.word(),
+                    case.id,
+                    case.title
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn case_json(case: &Case) -> serde_json::Value {
+    serde_json::json!({
+        "id": case.id,
+        "title": case.title,
+        "side": case.side,
+        "level": case.level,
+        "rules": case.rules,
+        "needs": case.needs,
+        "since": case.since,
+    })
+}
+
+impl Explain {
+    fn run(self) -> Result<()> {
+        let cases = all();
+        let mut out = std::io::stdout().lock();
+        if let Some(case) = cases.iter().find(|case| case.id == self.what) {
+            if self.json {
+                return Ok(writeln!(out, "{}", case_json(case))?);
+            }
+            writeln!(out, "{}  {}\n{}", case.id, case.level.word(), case.title)?;
+            for need in case.needs {
+                writeln!(out, "needs {}", need.option())?;
+            }
+            for rule in case.rules.iter().filter_map(|id| rules::find(id)) {
+                writeln!(
+                    out,
+                    "\nr[{}]  {} · {}\n{}",
+                    rule.id, rule.who, rule.kind, rule.text
+                )?;
+            }
+            return Ok(());
+        }
+        let id = self.what.trim_start_matches("r[").trim_end_matches(']');
+        let Some(rule) = rules::find(id) else {
+            bail!(
+                "there is no case and no rule `{}`; see `tenure conform list`",
+                self.what
+            );
+        };
+        let doubts = cases.iter().filter(|case| case.rules.contains(&rule.id));
+        if self.json {
+            let cases: Vec<_> = doubts.map(|case| case.id).collect();
+            let object = serde_json::json!({
+                "id": rule.id, "who": rule.who, "kind": rule.kind, "level": rule.level,
+                "properties": rule.properties, "text": rule.text, "cases": cases,
+            });
+            return Ok(writeln!(out, "{object}")?);
+        }
+        writeln!(
+            out,
+            "r[{}]  {} · {}\n{}\n",
+            rule.id, rule.who, rule.kind, rule.text
+        )?;
+        writeln!(out, "model: {}", rule.properties.join(", "))?;
+        for case in doubts {
+            writeln!(
+                out,
+                "{:<6} {:<44} {}",
+                case.level.word(),
+                case.id,
+                case.title
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! `tenure conform process`, as the author of a library runs it.
+
+mod support;
+
+use support::{assert_ends, stdout, tenure};
+
+const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
+
+#[test]
+fn our_library_conforms() {
+    let output = tenure(&["conform", "process", "--", TENURE, "adapter"]);
+    let report = stdout(&output);
+    assert_ends(&output, 0, &[]);
+    assert!(report.contains(": conforms. MUST"), "{report}");
+    assert!(!report.contains("skip"), "{report}");
+}
+
+/// Plays one case to an adapter that this shell script is.
+fn played_to(script: &str) -> (Option<i32>, String) {
+    let case = "process/grant/kept/no-message";
+    let command = ["conform", "process", case, "--slack-ms", "2000", "--"];
+    let output = tenure(&[&command[..], &["sh", "-c", script]].concat());
+    (output.status.code(), stdout(&output))
+}
+
+#[test]
+fn broken_adapters_fail_with_what_they_did() {
+    for (script, said) in [
+        ("echo hello; cat", "no JSON"),
+        ("echo oops >&2; exit 7", "exit status: 7; it said: oops"),
+        (
+            r#"echo '{"id":1,"ok":{"adapter":2}}'; cat >/dev/null"#,
+            "an adapter of version 1",
+        ),
+        ("cat >/dev/null", "an answer to command 1, `about`"),
+        (
+            r#"read line; echo '{"id":1,"ok":{"adapter":1}}'; echo '{"id":1,"ok":{}}'; cat >/dev/null"#,
+            "a second answer",
+        ),
+        // It says that it does everything, and does nothing.
+        (
+            r#"n=1; while read line; do echo "{\"id\":$n,\"ok\":{\"adapter\":1}}"; n=$((n+1)); done"#,
+            "the process connects",
+        ),
+    ] {
+        let (code, report) = played_to(script);
+        assert_eq!(code, Some(1), "{script}: {report}");
+        assert!(report.contains(said), "{script}: {report}");
+    }
+}
+
+#[test]
+fn what_an_adapter_does_not_support_is_skipped_and_does_not_conform() {
+    let script = r#"read line; echo '{"id":1,"ok":{"adapter":1}}'
+        read line; echo '{"id":2,"error":{"kind":"unsupported"}}'; cat >/dev/null"#;
+    // The case hears of it instead of a connection.
+    let output = tenure(&[
+        "conform",
+        "process",
+        "process/connect/superseded/at-once",
+        "--slack-ms",
+        "1000",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ]);
+    let report = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("does not support `connect`"), "{report}");
+}
+
+#[test]
+fn who_cannot_be_started_or_named_is_no_verdict() {
+    let output = tenure(&["conform", "process", "--", "/no/such/program"]);
+    assert_ends(&output, 2, &["/no/such/program cannot be started"]);
+    let output = tenure(&["conform", "process"]);
+    assert_ends(&output, 2, &["COMMAND"]);
+    let output = tenure(&[
+        "conform",
+        "process",
+        "no/such/case",
+        "--",
+        TENURE,
+        "adapter",
+    ]);
+    assert_ends(&output, 2, &["no case is called so: no/such/case"]);
+}

@@ -1,0 +1,154 @@
+//! `tenure conform`, as who writes another store meets it.
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use tenure_conformance::{rules, store};
+
+fn conform(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+    command.arg("conform").args(arguments);
+    command.output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+/// A SHOULD that our store does not meet yet.
+const NOT_YET: &[&str] = &["queue/told/with-a-release"];
+
+#[test]
+fn the_reference_store_conforms_with_every_hook() {
+    let output = conform(&["store", "--reference", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let cases = report["cases"].as_array().expect("cases");
+    let others = cases.iter().filter(|case| {
+        let is_known = NOT_YET.iter().any(|known| case["id"] == *known);
+        (case["verdict"] == "pass") == is_known
+    });
+    let others: Vec<_> = others
+        .map(|case| {
+            (
+                &case["id"],
+                &case["verdict"],
+                &case["expected"],
+                &case["seen"],
+                &case["why"],
+            )
+        })
+        .collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(report["conforms"], true);
+    assert_eq!(cases.len(), store::all().len());
+}
+
+#[test]
+fn a_part_says_that_it_is_one_and_every_format_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |end: &str| folder.path().join(format!("report.{end}"));
+    let files = ["json", "xml", "tap", "md", "html"].map(file);
+    let mut arguments = vec!["store", "--reference", "grant/exclusive/*"];
+    for file in &files {
+        arguments.extend(["--report", file.to_str().expect("UTF-8")]);
+    }
+    let output = conform(&arguments);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("holds in the part that was selected"));
+    let read = |file: &Path| fs::read_to_string(file).expect("it was written");
+    let report: Value = serde_json::from_str(&read(&files[0])).expect("JSON");
+    assert_eq!(report["is_part"], true);
+    let id = report["cases"][0]["id"].as_str().expect("a case");
+    for file in &files {
+        assert!(read(file).contains(id), "{} has no {id}", file.display());
+    }
+    assert!(read(&files[2]).starts_with("TAP version 14\n1.."));
+}
+
+#[test]
+fn who_is_not_there_is_no_failure_of_his() {
+    let output = conform(&["store", "--target", "127.0.0.1:1", "--slack-ms", "50"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("127.0.0.1:1 cannot be reached"));
+}
+
+#[test]
+fn usage_is_checked_before_anything_is_played() {
+    let wrong = [
+        &["store"][..],
+        &["store", "--target", "127.0.0.1:1", "no-such-case"],
+        &["store", "--target", "127.0.0.1:1", "--report", "report.doc"],
+        &[
+            "store",
+            "--target",
+            "127.0.0.1:1",
+            "--known-failing",
+            "/no/such/file",
+        ],
+        &["store", "--target", "127.0.0.1:1", "--repeat", "0"],
+        &["explain", "no.such.rule"],
+    ];
+    for arguments in wrong {
+        let output = conform(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", text(&output.stderr));
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_known_failure_that_passes_fails_the_run() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("UTF-8");
+    let arguments = [
+        "store",
+        "--reference",
+        "grant/free",
+        "--known-failing",
+        path,
+    ];
+
+    fs::write(&file, "grant/free/at-once   # not the reason, but one\n").expect("it is ours");
+    let output = conform(&arguments);
+    assert_eq!(code(&output), 1);
+    assert!(
+        text(&output.stdout).contains("UNEXPECTED PASS"),
+        "{}",
+        text(&output.stdout)
+    );
+
+    for (line, what) in [
+        ("grant/free/at-once", "no reason"),
+        ("no/such/case why", "there is no case"),
+    ] {
+        fs::write(&file, line).expect("it is ours");
+        let output = conform(&arguments);
+        assert_eq!(code(&output), 2);
+        assert!(
+            text(&output.stderr).contains(what),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn every_case_and_every_rule_is_listed_and_explained() {
+    let output = conform(&["list", "--json"]);
+    let lines = text(&output.stdout);
+    for case in store::all() {
+        assert!(lines.contains(case.id), "{}", case.id);
+    }
+    let output = conform(&["explain", "grant/free/at-once"]);
+    assert!(text(&output.stdout).contains("r[grant.at-once]"));
+    for rule in rules::all().iter().take(3) {
+        let output = conform(&["explain", rule.id]);
+        assert_eq!(code(&output), 0);
+        assert!(text(&output.stdout).contains(&rule.text), "{}", rule.id);
+    }
+}

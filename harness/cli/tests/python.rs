@@ -1,0 +1,137 @@
+//! The suite on the other implementation, `harness/conformance/python`, which was written from the document alone.
+//!
+//! Needs Python 3 with `cbor2`: `TENURE_PYTHON` says which one, else `python3` is tried. Where there is none this is skipped with a
+//! message; `.ci/run` has one.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const HOME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/python");
+
+/// A Python that can play, if there is one.
+fn python() -> Option<PathBuf> {
+    let told = std::env::var_os("TENURE_PYTHON").map(PathBuf::from);
+    let python = told.clone().unwrap_or_else(|| "python3".into());
+    let output = Command::new(&python).args(["-c", "import cbor2"]).output();
+    let can = output.as_ref().is_ok_and(|output| output.status.success());
+    if !can {
+        assert!(
+            told.is_none(),
+            "{} has no cbor2: {output:?}",
+            python.display()
+        );
+        eprintln!(
+            "skipped: there is no python3 with cbor2; python3 -m venv V && V/bin/pip install -r \
+             harness/conformance/python/requirements.txt, and TENURE_PYTHON=V/bin/python"
+        );
+    }
+    can.then_some(python)
+}
+
+/// A store in Python; it is killed when this is dropped.
+struct Store(Child);
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Store {
+    /// Starts it; answers where it listens, too.
+    fn start(python: &Path) -> (Self, String) {
+        let times = [
+            "--lease-ms=1500",
+            "--recall-ms=1500",
+            "--remind-ms=300",
+            "--wait-ms=3000",
+        ];
+        let mut child = Command::new(python)
+            .arg(format!("{HOME}/store.py"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(times)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("piped");
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("it says where");
+        let address = line
+            .trim()
+            .rsplit(' ')
+            .next()
+            .expect("an address")
+            .to_owned();
+        (Self(child), address)
+    }
+}
+
+fn conform(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .arg("conform")
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {stderr}"))
+}
+
+/// Those that MUST hold and did not pass, and were not left out for one of these reasons.
+fn others<'r>(
+    report: &'r Value,
+    reasons: &[&str],
+) -> Vec<(&'r Value, &'r Value, &'r Value, &'r Value)> {
+    let cases = report["cases"].as_array().expect("cases");
+    let is_other = |case: &&Value| match case["verdict"].as_str() {
+        Some("pass") => false,
+        _ if case["level"] != "must" => false,
+        Some("skip") => {
+            let why = case["why"].as_str().unwrap_or_default();
+            !reasons.iter().any(|reason| why.starts_with(reason))
+        }
+        _ => true,
+    };
+    let others = cases.iter().filter(is_other);
+    others
+        .map(|case| (&case["id"], &case["expected"], &case["seen"], &case["why"]))
+        .collect()
+}
+
+#[test]
+fn the_codec_in_python_reads_all_vectors() {
+    let Some(python) = python() else { return };
+    let output = Command::new(python)
+        .args(["-m", "unittest", "test_vectors"])
+        .current_dir(HOME)
+        .output()
+        .expect("it starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
+    let Some(python) = python() else { return };
+    let (_store, address) = Store::start(&python);
+    let report = conform(&["store", "--target", &address, "--json"]);
+    let others = others(&report, &["without --"]);
+    assert!(others.is_empty(), "{others:#?}");
+}
+
+#[test]
+fn the_library_in_python_conforms() {
+    let Some(python) = python() else { return };
+    let python = python.to_str().expect("UTF-8");
+    let adapter = format!("{HOME}/adapter.py");
+    let report = conform(&["process", "--json", "--jobs", "8", "--", python, &adapter]);
+    let others = others(&report, &[]);
+    assert!(others.is_empty(), "{others:#?}");
+}

@@ -1,0 +1,328 @@
+//! The adapter: the program that drives the library which is judged, by one JSON object a line.
+//!
+//! Whatever it says and does is kept for the report. What it must not do — write what is no answer, answer twice, end — fails
+//! the case with what it did.
+
+use crate::process::Target;
+use crate::process::hex::{hex, unhex};
+use crate::stop::{Play, Stop};
+use crate::trace::Trace;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tenure_protocol::SessionId;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// So much of its standard error is kept: the end.
+const STDERR_BYTES_MAX: usize = 4 << 10;
+/// So much of a line is shown.
+const SHOWN_BYTES_MAX: usize = 400;
+
+/// Why a command was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) kind: String,
+    pub(crate) cycle: Vec<SessionId>,
+}
+
+/// What a command came to.
+pub(crate) type Answer = Result<Map<String, Value>, Refused>;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    child: Child,
+    stdin: ChildStdin,
+    heard: Arc<Heard>,
+    trace: Trace,
+    who: String,
+    slack: Duration,
+    last_id: u64,
+}
+
+/// What it has said.
+#[derive(Debug, Default)]
+struct Heard {
+    all: Mutex<All>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    /// Commands without an answer, and what they are.
+    asked: BTreeMap<u64, &'static str>,
+    answers: BTreeMap<u64, Answer>,
+    taken: BTreeSet<u64>,
+    /// What it must not do, and did.
+    broken: Option<String>,
+    has_ended: bool,
+    stderr: Vec<u8>,
+}
+
+impl Adapter {
+    /// Starts it.
+    pub(crate) async fn start(target: &Target, trace: &Trace, who: &str) -> Play<Self> {
+        let mut child = target.command()?.spawn().map_err(|why| {
+            Stop::Unreachable(format!("{} cannot be started: {why}", target.name()))
+        })?;
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let heard = Arc::new(Heard::default());
+        let piped = || Stop::fault("a pipe of the adapter is missing");
+        tokio::spawn(listen(
+            stdout.ok_or_else(piped)?,
+            Arc::clone(&heard),
+            trace.clone(),
+            who.to_owned(),
+        ));
+        tokio::spawn(keep_stderr(stderr.ok_or_else(piped)?, Arc::clone(&heard)));
+        let mut own = Self {
+            child,
+            stdin: stdin.ok_or_else(piped)?,
+            heard,
+            trace: trace.clone(),
+            who: who.to_owned(),
+            slack: target.slack(),
+            last_id: 0,
+        };
+        let about = own.call("about", json!({})).await?;
+        let version = about.as_ref().ok().and_then(|about| about.get("adapter"));
+        if version != Some(&json!(1)) {
+            return Err(Stop::failed("an adapter of version 1", about));
+        }
+        Ok(own)
+    }
+
+    /// Sends a command; answers its number.
+    pub(crate) async fn begin(&mut self, what: &'static str, with: Value) -> Play<u64> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut line = json!({"id": id, "do": what});
+        if let (Some(line), Value::Object(with)) = (line.as_object_mut(), with) {
+            line.extend(with);
+        }
+        self.heard.all().asked.insert(id, what);
+        let mut text = line.to_string();
+        self.trace.note(&self.who, '>', &[], shown(&text));
+        text.push('\n');
+        let written = async {
+            self.stdin.write_all(text.as_bytes()).await?;
+            self.stdin.flush().await
+        };
+        match timeout(self.slack, written).await {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(_)) => Err(self.ended().await),
+            Err(_) => Err(Stop::told("the adapter reads its commands", "it does not")),
+        }
+    }
+
+    /// Waits until a command is answered.
+    pub(crate) async fn answer(&mut self, id: u64) -> Play<Answer> {
+        self.answer_after(id, 0).await
+    }
+
+    /// As [`Adapter::answer`], when it may take `after_ms`.
+    pub(crate) async fn answer_after(&mut self, id: u64, after_ms: u64) -> Play<Answer> {
+        let until = Instant::now() + Duration::from_millis(after_ms) + self.slack;
+        loop {
+            let heard = Arc::clone(&self.heard);
+            let changed = heard.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let what = {
+                let mut all = self.heard.all();
+                if let Some(broken) = &all.broken {
+                    return Err(Stop::told("one answer to each command", broken.clone()));
+                }
+                if let Some(answer) = all.answers.remove(&id) {
+                    return known(answer, all.asked.remove(&id).unwrap_or_default());
+                }
+                if all.has_ended {
+                    None
+                } else {
+                    all.asked.get(&id).copied()
+                }
+            };
+            let Some(what) = what else {
+                return Err(self.ended().await);
+            };
+            if timeout_at(until, changed).await.is_err() {
+                return Err(Stop::told(
+                    format!("an answer to command {id}, `{what}`"),
+                    "none",
+                ));
+            }
+        }
+    }
+
+    /// Does a command.
+    pub(crate) async fn call(&mut self, what: &'static str, with: Value) -> Play<Answer> {
+        let id = self.begin(what, with).await?;
+        self.answer(id).await
+    }
+
+    /// Whether a command was answered; fails when the adapter is broken.
+    pub(crate) fn has_answered(&self, id: u64) -> Play<bool> {
+        let all = self.heard.all();
+        match &all.broken {
+            Some(broken) => Err(Stop::told("one answer to each command", broken.clone())),
+            None => Ok(all.answers.contains_key(&id)),
+        }
+    }
+
+    /// It has ended, which it must not.
+    async fn ended(&mut self) -> Stop {
+        let status = timeout(Duration::from_secs(1), self.child.wait()).await;
+        let status = match status {
+            Ok(Ok(status)) => status.to_string(),
+            _ => "it closed its output".to_owned(),
+        };
+        Stop::told(
+            "an adapter that runs until its input ends",
+            format!("{status}; it said: {}", self.stderr()),
+        )
+    }
+
+    fn stderr(&self) -> String {
+        let all = self.heard.all();
+        String::from_utf8_lossy(&all.stderr).trim().to_owned()
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        let _ = self.child.start_kill(); // Nobody judges how it ends.
+        let stderr = self.stderr();
+        if !stderr.is_empty() {
+            self.trace
+                .did(&self.who, format!("on its standard error: {stderr}"));
+        }
+    }
+}
+
+impl Heard {
+    fn all(&self) -> std::sync::MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Target {
+    /// The adapter's command, with pipes.
+    pub(crate) fn command(&self) -> Play<Command> {
+        let (program, arguments) = self
+            .command
+            .split_first()
+            .ok_or_else(|| Stop::Unreachable("no command".to_owned()))?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Ok(command)
+    }
+}
+
+/// What an adapter cannot do skips the case.
+fn known(answer: Answer, what: &str) -> Play<Answer> {
+    match answer {
+        Err(Refused { kind, .. }) if kind == "unsupported" => Err(Stop::Skipped(format!(
+            "the adapter does not support `{what}`"
+        ))),
+        answer => Ok(answer),
+    }
+}
+
+async fn listen(stdout: ChildStdout, heard: Arc<Heard>, trace: Trace, who: String) {
+    let mut lines = BufReader::new(stdout).lines();
+    loop {
+        let line = lines.next_line().await;
+        let mut all = heard.all();
+        match line {
+            Ok(Some(line)) => {
+                trace.note(&who, '<', &[], shown(&line));
+                if let Err(why) = take(&line, &mut all) {
+                    all.broken
+                        .get_or_insert_with(|| format!("{why}: {}", shown(&line)));
+                }
+            }
+            Ok(None) => all.has_ended = true,
+            Err(why) => {
+                all.broken
+                    .get_or_insert_with(|| format!("its output is no text: {why}"));
+                all.has_ended = true;
+            }
+        }
+        let has_ended = all.has_ended;
+        drop(all);
+        heard.changed.notify_waiters();
+        if has_ended {
+            return;
+        }
+    }
+}
+
+/// Takes a line of the adapter in.
+fn take(line: &str, all: &mut All) -> Result<(), String> {
+    let value: Value = serde_json::from_str(line).map_err(|why| format!("no JSON ({why})"))?;
+    if value.get("event").is_some() {
+        return Ok(()); // For people who read the trace.
+    }
+    let id = value.get("id").and_then(Value::as_u64);
+    let id = id.ok_or("an answer without `id`")?;
+    let answer = match (value.get("ok"), value.get("error")) {
+        (Some(Value::Object(ok)), None) => Ok(ok.clone()),
+        (None, Some(error)) => Err(refused(error)?),
+        _ => return Err("neither `ok` nor `error`, or both".to_owned()),
+    };
+    if !all.asked.contains_key(&id) || !all.taken.insert(id) {
+        return Err("a second answer, or to no command".to_owned());
+    }
+    all.answers.insert(id, answer);
+    Ok(())
+}
+
+fn refused(error: &Value) -> Result<Refused, String> {
+    let kind = error.get("kind").and_then(Value::as_str);
+    let cycle = match error.get("cycle") {
+        None | Some(Value::Null) => &Vec::new(),
+        Some(Value::Array(cycle)) => cycle,
+        Some(_) => return Err("`cycle` is no list".to_owned()),
+    };
+    let session = |id: &Value| SessionId::new(unhex(id.as_str()?)?).ok();
+    let cycle: Option<Vec<SessionId>> = cycle.iter().map(session).collect();
+    Ok(Refused {
+        kind: kind.ok_or("an error without `kind`")?.to_owned(),
+        cycle: cycle.ok_or("`cycle` has what is no session")?,
+    })
+}
+
+async fn keep_stderr(mut stderr: ChildStderr, heard: Arc<Heard>) {
+    let mut piece = [0; 1024];
+    while let Ok(read @ 1..) = stderr.read(&mut piece).await {
+        let mut all = heard.all();
+        all.stderr.extend_from_slice(&piece[..read]);
+        let over = all.stderr.len().saturating_sub(STDERR_BYTES_MAX);
+        all.stderr.drain(..over);
+    }
+}
+
+fn shown(line: &str) -> String {
+    let end = line.floor_char_boundary(SHOWN_BYTES_MAX);
+    if end < line.len() {
+        format!("{}…", &line[..end])
+    } else {
+        line.to_owned()
+    }
+}
+
+/// Bytes as the adapter protocol writes them.
+pub(crate) fn name(bytes: impl AsRef<[u8]>) -> Value {
+    hex(bytes.as_ref()).into()
+}

@@ -1,0 +1,212 @@
+//! Bodies: what a map may be, which keys it has, and what their values are.
+
+use super::wire::{accepts, alive, granted, notice, refused, refuses, stamp};
+use crate::case::cases;
+use crate::process::peer::LEASE_MS;
+use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
+use crate::process::scene::session;
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use tenure_wire::{Header, kind};
+
+cases! { Process:
+    "process/wire/body/short-or-long", Must ["wire.ill-formed"] short_body,
+        "A body that ends within a value or goes on behind its map is refused.";
+    "process/wire/body/not-a-map", Must ["wire.ill-formed"] not_a_map,
+        "A body that is no map of definite length is refused.";
+    "process/wire/body/ill-formed", Must ["wire.ill-formed"] ill_formed,
+        "A body that is not well-formed is refused, also where it would be skipped.";
+    "process/wire/body/too-many", Must ["wire.too-many"] too_many,
+        "A delta with more changes than a session may have is refused.";
+    "process/wire/key/duplicate", Must ["wire.duplicate-key"] duplicate_key,
+        "A key that comes twice is refused, known or not.";
+    "process/wire/key/range", Must ["wire.key-range"] key_range,
+        "A key that is not 0 to 63 is refused.";
+    "process/wire/key/missing", Must ["wire.missing-key"] missing_key,
+        "A body without a key that it needs is refused.";
+    "process/wire/key/unknown", Must ["wire.unknown-key"] unknown_key,
+        "An unknown key is skipped, with what is nested 16 deep in it.";
+    "process/wire/key/nested-too-deep", Must ["wire.nested-too-deep"] too_deep,
+        "What is nested 17 deep in an unknown key is refused.";
+    "process/wire/value/wrong-type", Must ["wire.wrong-type"] wrong_type,
+        "A value of another type, length or range is refused.";
+    "process/wire/value/unknown-choice", Must ["wire.unknown-choice"] unknown_choice,
+        "An unknown reason, refusal, revocation, limit or state is refused.";
+    "process/wire/value/name-length", Must ["wire.name-length"] name_length,
+        "A name of 0 or 129 bytes is refused.";
+    "process/wire/value/name-twice", Must ["wire.name-twice"] name_twice,
+        "A delta that names an attribute twice is refused.";
+    "process/wire/value/lenient", Must ["wire.lenient"] lenient,
+        "Keys in any order, long heads, null for what is absent and unsorted changes are read.";
+}
+
+/// A body with this value of an unknown key.
+fn with_unknown(value: &[u8]) -> Vec<u8> {
+    frame(
+        kind::ALIVE,
+        &map(&[(14, uint(0)), (15, uint(LEASE_MS)), (40, value.to_vec())]),
+    )
+}
+
+/// A recall of a session that the process does not have, with these fields more.
+fn recall_with(name: Vec<u8>, token: Vec<u8>, notice: Vec<u8>) -> Vec<u8> {
+    frame(kind::RECALL, &map(&[(0, name), (1, token), (10, notice)]))
+}
+
+async fn short_body(stage: Stage) -> Play {
+    let body = alive(1_000);
+    let short = frame(kind::ALIVE, &body[..body.len() - 1]);
+    let long = frame(kind::ALIVE, &[&body[..], &[0]].concat());
+    refuses(&stage, [short, long]).await
+}
+
+async fn not_a_map(stage: Stage) -> Play {
+    let all = [&[0x80][..], &[0xf6], &[], &[0xbf, 0xff]];
+    refuses(&stage, all.map(|body| frame(kind::LEASE_ENDED, body))).await
+}
+
+async fn ill_formed(stage: Stage) -> Play {
+    let all = [
+        &[0x1c][..],
+        &[0xff],
+        &[0xf8, 0x14],
+        &[0x5f, 0x61, 0x61, 0xff],
+    ];
+    refuses(&stage, all.map(with_unknown)).await
+}
+
+async fn too_many(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"attributes_max": 8}), LEASE_MS)
+        .await?;
+    let max = t.setting("attributes_max", 1_024)?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    let changes: Vec<_> = (0..4 * max + 1)
+        .map(|number| array(&[bytes(format!("n{number}")), bytes("1")]))
+        .collect();
+    refused(&mut t, &grant, granted(array(&[uint(2), array(&changes)]))).await?;
+    t.come_back_by_itself(&grant).await?;
+    t.stands(&lock).await
+}
+
+async fn duplicate_key(stage: Stage) -> Play {
+    let known = map(&[(14, uint(0)), (14, uint(0)), (15, uint(LEASE_MS))]);
+    let unknown = map(&[
+        (14, uint(0)),
+        (15, uint(LEASE_MS)),
+        (40, uint(0)),
+        (40, uint(0)),
+    ]);
+    refuses(
+        &stage,
+        [known, unknown].map(|body| frame(kind::ALIVE, &body)),
+    )
+    .await
+}
+
+async fn key_range(stage: Stage) -> Play {
+    let large = map(&[(14, uint(0)), (15, uint(LEASE_MS)), (64, uint(0))]);
+    let negative = [&[0xa3], &alive(0)[1..], &[0x20, 0x00]].concat();
+    let text = [&[0xa3], &alive(0)[1..], &[0x61, 0x61, 0x00]].concat();
+    refuses(
+        &stage,
+        [large, negative, text].map(|body| frame(kind::ALIVE, &body)),
+    )
+    .await
+}
+
+async fn missing_key(stage: Stage) -> Play {
+    let no_lease = frame(kind::ALIVE, &map(&[(14, uint(0))]));
+    let no_token = frame(kind::RECALL, &map(&[(0, bytes("x")), (10, notice())]));
+    refuses(&stage, [no_lease, no_token]).await
+}
+
+async fn unknown_key(stage: Stage) -> Play {
+    let deep = [&[0x81; 15][..], &[0x80]].concat();
+    let text = [0x63, 0x61, 0x62, 0x63];
+    let indefinite = [0x9f, 0x01, 0xbf, 0x01, 0x02, 0xff, 0xff];
+    let tagged = [0xc1, 0xfb, 0, 0, 0, 0, 0, 0, 0, 0];
+    accepts(
+        &stage,
+        [&deep[..], &text, &indefinite, &tagged].map(with_unknown),
+    )
+    .await
+}
+
+async fn too_deep(stage: Stage) -> Play {
+    let deep = [&[0x81; 17][..], &[0x00]].concat();
+    refuses(&stage, [with_unknown(&deep)]).await
+}
+
+async fn wrong_type(stage: Stage) -> Play {
+    let name = || bytes("x");
+    let text = recall_with(vec![0x61, 0x78], stamp(1), notice());
+    let three = recall_with(name(), array(&[uint(1), uint(1), uint(1)]), notice());
+    let number = recall_with(name(), uint(1), notice());
+    let negative = frame(kind::ALIVE, &map(&[(14, vec![0x20]), (15, uint(LEASE_MS))]));
+    refuses(&stage, [text, three, number, negative]).await
+}
+
+async fn unknown_choice(stage: Stage) -> Play {
+    let reason = recall_with(bytes("x"), stamp(1), array(&[uint(9), uint(0)]));
+    let revocation = map(&[(0, bytes("x")), (1, stamp(1)), (20, uint(9))]);
+    let refusal = map(&[(0, bytes("x")), (19, array(&[uint(20)]))]);
+    let limit = map(&[(0, bytes("x")), (19, array(&[uint(4), uint(60)]))]);
+    let all = [
+        reason,
+        frame(kind::REVOKED, &revocation),
+        frame(kind::REFUSED, &refusal),
+        frame(kind::REFUSED, &limit),
+        granted(array(&[uint(3)])),
+    ];
+    refuses(&stage, all).await
+}
+
+async fn name_length(stage: Stage) -> Play {
+    let long = recall_with(bytes([b'x'; 129]), stamp(1), notice());
+    refuses(&stage, [recall_with(bytes(""), stamp(1), notice()), long]).await
+}
+
+async fn name_twice(stage: Stage) -> Play {
+    let change = || array(&[bytes("a"), bytes("1")]);
+    let all = [1, 2].map(|state| granted(array(&[uint(state), array(&[change(), change()])])));
+    refuses(&stage, all).await
+}
+
+async fn lenient(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &[]).await?;
+    let wish = t.acquired(&s).await?;
+    let change = |name: &str, value| array(&[bytes(name), bytes(value)]);
+    let removed = array(&[bytes("c"), vec![0xf6]]);
+    let changes = array(&[change("b", "2"), removed, change("a", "1")]);
+    let long_stamp = [
+        &[0x98, 0x02][..],
+        &[0x1b, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[0x19, 0, 5],
+    ]
+    .concat();
+    let fields: &[(&[u8], Vec<u8>)] = &[
+        (&[0x0b], vec![0xf4]),
+        (&[0x18, 0x06], array(&[uint(2), changes])),
+        (&[0x0a], vec![0xf6]),
+        (&[0x19, 0x00, 0x03], stamp(5)),
+        (&[0x01], long_stamp),
+        (&[0x00], [&[0x59, 0x00, 0x01][..], b"s"].concat()),
+    ];
+    let mut body = vec![0xb8, 0x06];
+    for (key, value) in fields {
+        body.extend_from_slice(key);
+        body.extend_from_slice(value);
+    }
+    let granted = frame_with(Header::new(kind::GRANTED, wish.request.0), &body);
+    t.peer
+        .push(&granted, "Granted, written as nobody would")
+        .await?;
+    let lock = t.locked(id).await?;
+    let has = ["a", "b", "c"].map(|name| lock.text(name).unwrap_or_default());
+    holds(has == ["1", "2", ""], "a=1, b=2", has)?;
+    t.is_quiet("it is a grant like others").await
+}

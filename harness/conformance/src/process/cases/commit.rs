@@ -1,0 +1,236 @@
+//! Commits: one at a time, the same again, and durable when the store says so.
+
+use crate::case::cases;
+use crate::process::peer::LEASE_MS;
+use crate::process::scene::{delta, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use tenure_protocol::ToStore;
+use tenure_protocol::message::Reason;
+
+cases! { Process:
+    "process/commit/one/at-a-time", Must ["commit.one-at-a-time"] one_at_a_time,
+        "A second commit is sent when the first was answered, on its version.";
+    "process/commit/one/per-session", Must ["commit.told"] per_session,
+        "Commits of two sessions are answered each by its own Committed.";
+    "process/commit/again/next-connection", Must ["reconnect.repeats"] next_connection,
+        "A commit without an answer is sent again on the next connection, as it was.";
+    "process/commit/again/same-connection", Should ["end.resends"] same_connection,
+        "A commit without an answer is sent again on the same connection.";
+    "process/commit/again/same-content", Must ["reconnect.repeats"] same_content,
+        "A commit that is sent again has not become more, whatever was unlocked meanwhile.";
+    "process/commit/told/not-before", Must ["commit.told"] not_before,
+        "A thread is told that its changes are durable when the store has said so, and not before.";
+    "process/commit/told/other-base", Must ["commit.told"] other_base,
+        "A Committed for another base does not answer a commit.";
+    "process/commit/told/other-token", Must ["commit.told"] other_token,
+        "A Committed for another token does not answer a commit.";
+    "process/commit/recall/keeps-on", Must ["recall.keeps-until-out", "commit.told"] under_recall_kept,
+        "A thread may commit behind a closed gate, and is told.";
+    "process/commit/recall/as-they-leave", Should ["commit.under-recall"] as_they_leave,
+        "Under a recall what a thread has changed is committed when it leaves while others are inside.";
+    "process/commit/lost/revoked", Must ["thread.told", "fence.revoked"] revoked,
+        "A thread whose grant is revoked while its commit is under way is told that the grant is lost.";
+}
+
+async fn one_at_a_time(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, first) = t.take(1, &s, &["a"]).await?;
+    let second = t.lock(2, &s, &["b"]).await?;
+    t.write(&first, "a", "1").await?;
+    t.write(&second, "b", "2").await?;
+    let one = t.begin("commit", &first).await?;
+    let commit = t.committed(&grant).await?;
+    let two = t.begin("commit", &second).await?;
+    t.waits(two, "one commit is out").await?;
+    t.still_waits(one, "it is not answered").await?;
+    let version = t.version();
+    t.peer.say(grant.committed(commit.base, version)).await?;
+    t.done(one).await?;
+    let next = t.committed(&grant).await?;
+    holds(next.base == version, "the version of the first", &next)?;
+    holds(
+        next.delta == delta([("b", Some("2"))]),
+        "the second's changes",
+        &next,
+    )?;
+    t.still_waits(two, "it is not answered").await?;
+    let version = t.version();
+    t.peer.say(grant.committed(next.base, version)).await?;
+    t.done(two).await.map(drop)
+}
+
+async fn per_session(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [r, s] = ["r", "s"].map(session);
+    let (of_r, in_r) = t.take(1, &r, &["a"]).await?;
+    let (of_s, in_s) = t.take(2, &s, &["a"]).await?;
+    t.write(&in_r, "a", "1").await?;
+    t.write(&in_s, "a", "2").await?;
+    let one = t.begin("commit", &in_r).await?;
+    let commit_r = t.committed(&of_r).await?;
+    let two = t.begin("commit", &in_s).await?;
+    let commit_s = t.committed(&of_s).await?;
+    let version = t.version();
+    t.peer.say(of_s.committed(commit_s.base, version)).await?;
+    t.done(two).await?;
+    t.waits(one, "only the other was answered").await?;
+    let version = t.version();
+    t.peer.say(of_r.committed(commit_r.base, version)).await?;
+    t.done(one).await.map(drop)
+}
+
+async fn next_connection(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let first = t.committed(&grant).await?;
+    for _ in 0..2 {
+        t.come_back().await?;
+        let again = t.committed(&grant).await?;
+        holds(again == first, "the same Commit", (&first, again))?;
+    }
+    t.still_waits(id, "it is not answered").await?;
+    let version = t.version();
+    t.peer.say(grant.committed(first.base, version)).await?;
+    t.done(id).await.map(drop)
+}
+
+async fn same_connection(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
+        .await?;
+    let resend_ms = t.setting("resend_ms", 5_000)?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.begin("commit", &lock).await?;
+    let first = t.committed(&grant).await?;
+    for _ in 0..2 {
+        t.peer.forget();
+        match t.peer.next_after("the Commit again", resend_ms).await? {
+            ToStore::Commit {
+                base, delta, token, ..
+            } => {
+                let is_same = (token, base, &delta) == (first.token, first.base, &first.delta);
+                holds(is_same, "the same Commit", delta)?;
+            }
+            other => return Err(t.peer.failed("the Commit again", other)),
+        }
+    }
+    Ok(())
+}
+
+async fn same_content(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.begin("commit", &lock).await?;
+    let first = t.committed(&grant).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    t.write(&other, "b", "2").await?;
+    t.unlock(&other).await?;
+    t.come_back().await?;
+    let again = t.committed(&grant).await?;
+    holds(again == first, "the same Commit", (first, again))
+}
+
+async fn not_before(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&grant).await?;
+    holds(
+        commit.delta == delta([("a", Some("1"))]),
+        "what was written",
+        &commit,
+    )?;
+    t.waits(id, "it is not durable").await?;
+    t.come_back().await?;
+    t.committed(&grant).await?;
+    t.waits(id, "it is not durable").await?;
+    let version = t.version();
+    t.peer.say(grant.committed(commit.base, version)).await?;
+    t.done(id).await.map(drop)
+}
+
+async fn other_base(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&grant).await?;
+    let (wrong, version) = (t.version(), t.version());
+    t.peer.say(grant.committed(wrong, version)).await?;
+    t.waits(id, "it names another base").await?;
+    t.peer.say(grant.committed(commit.base, version)).await?;
+    t.done(id).await.map(drop)
+}
+
+async fn other_token(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&grant).await?;
+    let wrong = t.grant_for(&s, grant.request);
+    let version = t.version();
+    t.peer.say(wrong.committed(commit.base, version)).await?;
+    t.waits(id, "it names another grant").await?;
+    t.peer.say(grant.committed(commit.base, version)).await?;
+    t.done(id).await.map(drop)
+}
+
+async fn under_recall_kept(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.busy(&grant).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&grant).await?;
+    t.waits(id, "it is not answered").await?;
+    let version = t.version();
+    t.peer.say(grant.committed(commit.base, version)).await?;
+    t.done(id).await?;
+    t.is_quiet("the thread is still inside").await?;
+    t.unlock(&lock).await?;
+    t.released(&grant).await.map(drop)
+}
+
+async fn as_they_leave(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, first) = t.take(1, &s, &["a"]).await?;
+    let second = t.lock(2, &s, &["b"]).await?;
+    t.write(&first, "a", "1").await?;
+    t.write(&second, "b", "2").await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.busy(&grant).await?;
+    t.unlock(&first).await?;
+    let commit = t.committed(&grant).await?;
+    holds(
+        commit.delta == delta([("a", Some("1"))]),
+        "what was unlocked, and no more",
+        commit,
+    )
+}
+
+async fn revoked(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&grant).await?;
+    let version = t.version();
+    t.peer
+        .say_all([grant.revoked(), grant.committed(commit.base, version)])
+        .await?;
+    t.fails(id).await?;
+    t.lost(&lock, &["revoked", "lease-lost"]).await
+}

@@ -1,0 +1,168 @@
+//! Deadlocks: told to the store as far as it has to know, and found among threads of one process.
+
+use crate::case::cases;
+use crate::process::scene::{Grant, Locked, Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use tenure_protocol::message::{Reason, Refusal};
+
+cases! { Process:
+    "process/deadlock/busy/blocked-on", Must ["deadlock.blocked-on", "recall.obeyed"] blocked_on,
+        "Busy names the session that a thread inside waits for, and no other.";
+    "process/deadlock/busy/through-threads", Must ["deadlock.blocked-on"] through_threads,
+        "Busy names a session that a thread inside waits for through another thread of the process.";
+    "process/deadlock/busy/says-again", Must ["deadlock.says-again"] says_again,
+        "When what blocks the threads inside changes, Busy is said again.";
+    "process/deadlock/local/two-attributes", Must ["deadlock.local", "thread.ends-once"] two_attributes,
+        "Two threads that wait for each other's attribute: one is refused.";
+    "process/deadlock/local/two-sessions", Must ["deadlock.local"] two_sessions,
+        "A cycle of threads through two sessions of one process is refused, and names them.";
+    "process/deadlock/victims/only-the-cycle", Should ["deadlock.victims"] victims,
+        "After a deadlock only the threads of the cycle are refused, and the others wait on.";
+}
+
+/// A thread inside the recalled session `one`.
+async fn recalled(t: &mut Scene) -> Play<(Grant, Locked)> {
+    let (grant, lock) = t.take(1, &session("one"), &["a"]).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let blocked = t.busy(&grant).await?;
+    holds(blocked.is_empty(), "nothing blocks it", blocked)?;
+    Ok((grant, lock))
+}
+
+async fn blocked_on(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [one, two, three] = ["one", "two", "three"].map(session);
+    let (grant, _) = t.take(1, &one, &["a"]).await?;
+    t.ask(1, &two, &["a"]).await?;
+    t.acquired(&two).await?;
+    t.ask(9, &three, &["a"]).await?; // Who is not inside does not count.
+    t.acquired(&three).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let blocked = t.busy(&grant).await?;
+    holds(
+        blocked == [two],
+        "the session that the thread inside waits for",
+        blocked,
+    )
+}
+
+async fn through_threads(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [one, local, far] = ["one", "local", "far"].map(session);
+    let (grant, _) = t.take(1, &one, &["a"]).await?;
+    t.take(2, &local, &["a"]).await?;
+    t.ask(1, &local, &["a"]).await?; // For thread 2,
+    t.ask(2, &far, &["a"]).await?; // which waits for the store.
+    t.acquired(&far).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let blocked = t.busy(&grant).await?;
+    holds(
+        blocked == [far],
+        "the session behind the other thread",
+        blocked,
+    )
+}
+
+async fn says_again(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, _) = recalled(&mut t).await?;
+    let two = session("two");
+    let id = t.ask(1, &two, &["a"]).await?;
+    let mut wish = None;
+    let mut blocked = Vec::new();
+    for _ in 0..2 {
+        match t.peer.next("the request, and Busy").await? {
+            tenure_protocol::ToStore::Acquire(own) => wish = Some(own),
+            tenure_protocol::ToStore::Busy {
+                token, blocked_on, ..
+            } if token == grant.token => {
+                blocked = blocked_on;
+            }
+            other => return Err(t.peer.failed("the request, and Busy", other)),
+        }
+    }
+    holds(blocked == [two], "blocked on the second session", blocked)?;
+    let Some(wish) = wish else {
+        return holds(false, "a request", ());
+    };
+    let next = t.grant_of(&wish);
+    t.peer.say(next.full([])).await?;
+    t.locked(id).await?;
+    let blocked = t.busy(&grant).await?;
+    holds(blocked.is_empty(), "nothing blocks it any more", blocked)
+}
+
+async fn two_attributes(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (_, one) = t.take(1, &s, &["a"]).await?;
+    let two = t.lock(2, &s, &["b"]).await?;
+    let first = t.ask(1, &s, &["b"]).await?;
+    t.waits(first, "thread 2 has it").await?;
+    let second = t.ask(2, &s, &["a"]).await?;
+    t.is_quiet("it is no matter of the store").await?;
+    let (victim, other, free) = if t.adapter.has_answered(second)? {
+        (second, first, two)
+    } else {
+        (first, second, one)
+    };
+    let cycle = t.refused(victim, "deadlock").await?;
+    holds(cycle.contains(&s), "the session of the cycle", cycle)?;
+    t.unlock(&free).await?;
+    t.locked(other).await.map(drop)
+}
+
+async fn two_sessions(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [r, s] = ["r", "s"].map(session);
+    let (_, one) = t.take(1, &r, &["a"]).await?;
+    let (_, two) = t.take(2, &s, &["a"]).await?;
+    let first = t.ask(1, &s, &["a"]).await?;
+    t.waits(first, "thread 2 has it").await?;
+    let second = t.ask(2, &r, &["a"]).await?;
+    t.is_quiet("it is no matter of the store").await?;
+    let (victim, other, free) = if t.adapter.has_answered(second)? {
+        (second, first, two)
+    } else {
+        (first, second, one)
+    };
+    let cycle = t.refused(victim, "deadlock").await?;
+    holds(
+        cycle.contains(&r) && cycle.contains(&s),
+        "both sessions",
+        cycle,
+    )?;
+    t.unlock(&free).await?;
+    t.locked(other).await.map(drop)
+}
+
+async fn victims(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [one, two] = ["one", "two"].map(session);
+    let (grant, lock) = recalled(&mut t).await?;
+    let stranger = t.ask(9, &two, &["b"]).await?;
+    let wish = t.acquired(&two).await?;
+    let victim = t.ask(1, &two, &["a"]).await?;
+    t.busy(&grant).await?;
+    let cycle = vec![one.clone(), two.clone()];
+    t.refuse(&wish, Refusal::Deadlock { cycle }).await?;
+    let named = t.refused(victim, "deadlock").await?;
+    holds(
+        named.contains(&one) && named.contains(&two),
+        "the cycle",
+        named,
+    )?;
+    let mut heard = t.peer.next("a new request for the stranger").await?;
+    if matches!(heard, tenure_protocol::ToStore::Busy { .. }) {
+        heard = t.peer.next("a new request for the stranger").await?; // Nothing blocks it any more.
+    }
+    let tenure_protocol::ToStore::Acquire(next) = heard else {
+        return Err(t.peer.failed("a new request for the stranger", heard));
+    };
+    holds(next.request > wish.request, "a new request", &next)?;
+    t.stands(&lock).await?;
+    let granted = t.grant_of(&next);
+    t.peer.say(granted.full([])).await?;
+    t.locked(stranger).await.map(drop)
+}

@@ -1,0 +1,138 @@
+//! Ends of sessions.
+
+use crate::case::cases;
+use crate::process::scene::{Grant, Locked, Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use tenure_protocol::ToStore;
+use tenure_protocol::message::Reason;
+
+cases! { Process:
+    "process/destroy/locked/all", Must ["destroy.all-locked"] all_locked,
+        "Who has not locked the whole session can neither destroy nor rename it.";
+    "process/destroy/pending/nobody-enters", Must ["destroy.nobody-enters"] nobody_enters,
+        "While a Destroy is not answered nobody is let in, also when its thread has left.";
+    "process/destroy/pending/recalled", Must ["destroy.nobody-enters", "recall.keeps-until-out"] recalled,
+        "A recall that meets a Destroy under way does not give the session back.";
+    "process/destroy/answered/gone", Must ["reconnect.ended-by-me", "grant.known"] drops,
+        "After Gone neither threads nor requests see anything of the session.";
+    "process/destroy/answered/waiters", Must ["thread.ends-once"] waiters,
+        "Threads that wait for a session that another destroys are told, or ask for it anew.";
+    "process/destroy/answered/fenced", Must ["fence.revoked", "thread.told"] fenced,
+        "A Destroy that is answered with Revoked has failed, and the grant is lost.";
+    "process/destroy/repeated/next-connection", Must ["reconnect.repeats"] repeated,
+        "A Destroy without an answer is sent again on the next connection.";
+}
+
+/// A thread destroys a session, which the store has heard.
+async fn destroying(t: &mut Scene) -> Play<(Grant, Locked, u64)> {
+    let (grant, lock) = t.take_full(1, &session("s"), &[], &[("a", "1")]).await?;
+    let id = t.begin("destroy", &lock).await?;
+    heard(t, &grant).await?;
+    Ok((grant, lock, id))
+}
+
+async fn heard(t: &mut Scene, grant: &Grant) -> Play {
+    let heard = t.peer.next("Destroy").await?;
+    let (session, token) = (grant.session.clone(), grant.token);
+    holds(
+        heard == ToStore::Destroy { session, token },
+        "Destroy",
+        heard,
+    )
+}
+
+async fn all_locked(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (_, one) = t.take(1, &session("s"), &["a", "b"]).await?;
+    let id = t.rename(&one, &session("to")).await?;
+    t.fails(id).await?;
+    let id = t.begin("destroy", &one).await?;
+    t.fails(id).await?;
+    t.is_quiet("not all is locked").await
+}
+
+async fn nobody_enters(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, _, destroy) = destroying(&mut t).await?;
+    let id = t.ask(2, &session("s"), &["a"]).await?;
+    t.waits(id, "a Destroy is under way").await?;
+    t.cancel(destroy).await?;
+    t.adapter.answer(destroy).await?.ok();
+    t.waits(id, "a Destroy is still under way").await?;
+    t.peer.say(grant.gone(None)).await?;
+    asks_or_fails(&mut t, id).await
+}
+
+/// A thread that waited for a session that has ended is told, or asks anew.
+async fn asks_or_fails(t: &mut Scene, id: u64) -> Play {
+    let heard = t.settle().await?;
+    let wish = match heard.into_iter().next() {
+        None => return t.fails(id).await,
+        Some(ToStore::Acquire(wish)) => wish,
+        Some(other) => return Err(t.peer.failed("a new request, or nothing", other)),
+    };
+    holds(wish.known.is_none(), "no known version", &wish)?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    let lock = t.locked(id).await?;
+    holds(lock.text("a").is_none(), "nothing of the old state", lock)
+}
+
+async fn recalled(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, _, id) = destroying(&mut t).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let heard = t.settle().await?;
+    let is_release = |message: &ToStore| matches!(message, ToStore::Release { .. });
+    holds(!heard.iter().any(is_release), "no Release", heard)?;
+    t.peer.say(grant.gone(None)).await?;
+    t.done(id).await.map(drop)
+}
+
+async fn drops(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, _, id) = destroying(&mut t).await?;
+    t.peer.say(grant.gone(None)).await?;
+    t.done(id).await?;
+    t.is_quiet("it is over").await?;
+    let id = t.ask(2, &s, &[]).await?;
+    let wish = t.acquired(&s).await?;
+    holds(wish.known.is_none(), "no known version", &wish)?;
+    let next = t.grant_of(&wish);
+    t.peer.say(next.full([])).await?;
+    let lock = t.locked(id).await?;
+    holds(lock.text("a").is_none(), "no attributes", lock)
+}
+
+async fn waiters(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take_full(1, &s, &[], &[("a", "1")]).await?;
+    let id = t.ask(2, &s, &["a"]).await?;
+    let destroy = t.begin("destroy", &lock).await?;
+    heard(&mut t, &grant).await?;
+    t.peer.say(grant.gone(None)).await?;
+    t.done(destroy).await?;
+    asks_or_fails(&mut t, id).await
+}
+
+async fn fenced(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, _, id) = destroying(&mut t).await?;
+    t.peer.say(grant.revoked()).await?;
+    t.fails(id).await?;
+    t.is_quiet("the grant is lost").await
+}
+
+async fn repeated(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, _, id) = destroying(&mut t).await?;
+    for _ in 0..2 {
+        t.come_back().await?;
+        heard(&mut t, &grant).await?;
+    }
+    t.peer.say(grant.gone(None)).await?;
+    t.done(id).await.map(drop)
+}

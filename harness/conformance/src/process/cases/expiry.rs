@@ -1,0 +1,51 @@
+//! How long a session was unused.
+
+use crate::case::cases;
+use crate::process::scene::{Grant, Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use std::time::Duration;
+use tenure_protocol::message::Reason;
+use tokio::time::{Instant, sleep};
+
+/// How long nobody uses the session.
+const IDLE: Duration = Duration::from_millis(900);
+
+cases! { Process:
+    "process/expiry/idle/since-use", Must ["expiry.idle-said"] since_use,
+        "A Release says for how long no thread has used the session.";
+    "process/expiry/idle/just-used", Must ["expiry.idle-said"] just_used,
+        "A session that a thread has just left was not unused.";
+}
+
+async fn released_idle(t: &mut Scene, grant: &Grant, left: Instant, waited: Duration) -> Play {
+    t.peer.say(grant.recall(Reason::Expiry)).await?;
+    let release = t.released(grant).await?;
+    // By the process's clock, of which nobody knows how fine it is; so much more as we are late to look.
+    let least = waited.as_millis() * 3 / 4;
+    let most = left.elapsed().as_millis() + IDLE.as_millis() / 3;
+    let idle = u128::from(release.idle_ms);
+    holds(
+        least <= idle && idle <= most,
+        "an idle time of what has passed",
+        (least, release, most),
+    )
+}
+
+async fn since_use(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    let left = Instant::now();
+    t.unlock(&lock).await?;
+    sleep(IDLE).await;
+    released_idle(&mut t, &grant, left, IDLE).await
+}
+
+async fn just_used(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    sleep(IDLE).await;
+    let left = Instant::now();
+    t.unlock(&lock).await?;
+    released_idle(&mut t, &grant, left, Duration::ZERO).await
+}

@@ -1,0 +1,324 @@
+//! Grants: used only when they were asked for, kept, and given back when they are not wanted.
+
+use crate::case::cases;
+use crate::process::scene::{Scene, delta, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use tenure_protocol::attributes::State;
+use tenure_protocol::message::Reason;
+use tenure_protocol::{Request, ToProcess, ToStore};
+
+cases! { Process:
+    "process/grant/unasked/never-asked", Must ["grant.unasked", "grant.returns-unasked"] never_asked,
+        "A grant of a session that nobody asked for is given back unused.";
+    "process/grant/unasked/other-request", Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
+        "A grant that names another request lets nobody in, and is given back.";
+    "process/grant/unasked/given-back", Must ["grant.unasked"] given_back,
+        "A grant that was given back is not used when it comes again.";
+    "process/grant/late/after-cancel", Must ["grant.returns-unasked", "end.cancels"] after_cancel,
+        "A request that nobody waits for any more is cancelled, or its grant given back.";
+    "process/grant/old-copy/ignored", Must ["end.stray"] old_copy,
+        "A grant that comes again does not overwrite what threads have written.";
+    "process/grant/old-copy/lower-token", Must ["end.stray"] lower_token,
+        "A grant with a lower token than the process has is ignored.";
+    "process/grant/base/unchanged-without", Must ["grant.needs-base", "grant.returns-unasked"] unchanged_without,
+        "A grant that says `unchanged` to a process that knows nothing is given back.";
+    "process/grant/base/delta-without", Must ["grant.needs-base", "grant.returns-unasked"] delta_without,
+        "A grant that tells a difference to a process that knows nothing is given back.";
+    "process/grant/known/nothing-at-first", Must ["grant.known"] nothing_at_first,
+        "The first request for a session names no known version.";
+    "process/grant/known/after-release", Must ["grant.known", "thread.sees-state"] known_after_release,
+        "The known version of a request is that of the last release, and a difference builds on it.";
+    "process/grant/known/kept-base", May ["grant.keeps-base"] kept_base,
+        "A process keeps what it has released, and names its version.";
+    "process/grant/kept/no-message", Should ["grant.keeps"] kept,
+        "A second lock on a session that the process has sends nothing.";
+    "process/grant/hint/given-back", Should ["grant.gives-back-hinted"] hinted,
+        "A grant that says so is given back when no thread uses it.";
+    "process/grant/hint/not-while-used", Must ["recall.keeps-until-out"] hinted_while_used,
+        "A grant that says that it be given back when idle stays while a thread is inside.";
+}
+
+async fn never_asked(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let grant = t.grant_for(&s, Request(41));
+    t.peer.say(grant.full([("a", "1")])).await?;
+    t.returned(&grant).await?;
+    t.peer.say(grant.released(None)).await?;
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.waits(id, "the session was not granted to it").await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    let lock = t.locked(id).await?;
+    holds(
+        lock.text("a").is_none(),
+        "nothing of the grant that was not asked for",
+        lock,
+    )
+}
+
+async fn other_request(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let wrong = t.grant_for(&s, Request(wish.request.0 + 7));
+    t.peer.say(wrong.full([("a", "wrong")])).await?;
+    t.returned(&wrong).await?;
+    t.waits(id, "its own request was not granted").await?;
+    t.peer.say(wrong.released(None)).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([("a", "right")])).await?;
+    let lock = t.locked(id).await?;
+    let is_right = lock.token == grant.token && lock.text("a").as_deref() == Some("right");
+    holds(is_right, "the grant that names its request", lock)
+}
+
+async fn given_back(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let grant = t.keep(&s).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.released(&grant).await?;
+    t.peer
+        .say_all([
+            grant.released(Some(grant.version)),
+            grant.full([("a", "late")]),
+        ])
+        .await?;
+    t.settle().await?; // It may give it back once more.
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.waits(id, "that grant was given back").await?;
+    let next = t.grant_of(&wish);
+    t.peer.say(next.full([])).await?;
+    let lock = t.locked(id).await?;
+    holds(lock.token == next.token, "the new token", lock)
+}
+
+async fn after_cancel(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.cancel(id).await?;
+    t.refused(id, "cancelled").await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    let heard = t.settle().await?;
+    let is_back = |message: &ToStore| {
+        matches!(message, ToStore::Release { token, delta, .. }
+        if *token == grant.token && delta.is_empty())
+    };
+    if heard.iter().any(is_back) {
+        return Ok(());
+    }
+    let has_cancelled = |message: &ToStore| {
+        matches!(message, ToStore::Cancel { request, .. }
+        if *request == wish.request)
+    };
+    holds(
+        heard.iter().any(has_cancelled),
+        "a Cancel, or a Release of the late grant",
+        &heard,
+    )?;
+    // It may also keep what has crossed its cancel, and use it.
+    let lock = t.lock(2, &s, &["a"]).await?;
+    holds(lock.token == grant.token, "the grant that came", lock)
+}
+
+async fn old_copy(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take_full(1, &s, &["a"], &[("a", "1")]).await?;
+    t.write(&lock, "a", "2").await?;
+    t.unlock(&lock).await?;
+    t.peer
+        .say_all([grant.full([("a", "1")]), grant.full([("a", "3")])])
+        .await?;
+    t.is_quiet("the process has this grant").await?;
+    let lock = t.lock(2, &s, &["a"]).await?;
+    holds(
+        lock.text("a").as_deref() == Some("2"),
+        "what a thread has unlocked",
+        &lock,
+    )
+}
+
+async fn lower_token(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let early = t.grant_for(&s, Request(0));
+    let (grant, lock) = t.take_full(1, &s, &["a"], &[("a", "1")]).await?;
+    let old = crate::process::scene::Grant {
+        token: early.token,
+        ..grant.clone()
+    };
+    t.peer.say(old.full([("a", "old"), ("b", "old")])).await?;
+    t.is_quiet("the process has a later token").await?;
+    t.stands(&lock).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    let is_kept = other.text("b").is_none() && other.token == grant.token;
+    holds(is_kept, "the grant that it has", other)
+}
+
+async fn unchanged_without(stage: Stage) -> Play {
+    without(stage, State::Unchanged).await
+}
+
+async fn delta_without(stage: Stage) -> Play {
+    without(stage, State::Delta(delta([("a", Some("1"))]))).await
+}
+
+async fn without(stage: Stage, state: State) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.with(state, None)).await?;
+    t.returned(&grant).await?;
+    let again = t.acquired(&s).await?;
+    t.still_waits(id, "that grant cannot be used").await?;
+    holds(again.known.is_none(), "no known version", &again)?;
+    holds(again.request > wish.request, "a new request", &again)?;
+    t.peer.say(grant.released(None)).await?;
+    let grant = t.grant_of(&again);
+    t.peer.say(grant.full([("a", "2")])).await?;
+    let lock = t.locked(id).await?;
+    holds(
+        lock.text("a").as_deref() == Some("2"),
+        "the whole state",
+        lock,
+    )
+}
+
+async fn nothing_at_first(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    holds(wish.known.is_none(), "no known version", wish)
+}
+
+/// Releases what a thread has written, and asks again.
+async fn asked_again(
+    t: &mut Scene,
+) -> Play<(
+    u64,
+    tenure_protocol::message::Wish,
+    tenure_protocol::Version,
+)> {
+    let s = session("s");
+    let (grant, lock) = t.take_full(1, &s, &["a"], &[("b", "1")]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.released(&grant).await?;
+    let version = t.version();
+    t.peer.say(grant.released(Some(version))).await?;
+    let id = t.ask(1, &s, &[]).await?;
+    Ok((id, t.acquired(&s).await?, version))
+}
+
+async fn known_after_release(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (id, wish, version) = asked_again(&mut t).await?;
+    let is_known = wish.known.is_none_or(|known| known == version);
+    holds(is_known, "the version of the release, or none", &wish)?;
+    let grant = t.grant_of(&wish);
+    let state = match wish.known {
+        Some(_) => State::Delta(delta([("b", Some("2")), ("c", Some("2"))])),
+        None => State::Full(delta([
+            ("a", Some("1")),
+            ("b", Some("2")),
+            ("c", Some("2")),
+        ])),
+    };
+    t.peer.say(grant.with(state, None)).await?;
+    let lock = t.locked(id).await?;
+    let has = ["a", "b", "c"].map(|name| lock.text(name).unwrap_or_default());
+    holds(has == ["1", "2", "2"], "a=1, b=2, c=2", has)
+}
+
+async fn kept_base(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (_, wish, version) = asked_again(&mut t).await?;
+    holds(
+        wish.known == Some(version),
+        "the version of the release",
+        wish,
+    )
+}
+
+async fn kept(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let grant = t.keep(&s).await?;
+    for thread in 1..4 {
+        let lock = t.lock(thread, &s, &["a"]).await?;
+        holds(
+            lock.token == grant.token,
+            "the grant that the process has",
+            &lock,
+        )?;
+        t.unlock(&lock).await?;
+    }
+    t.is_quiet("the grant is kept").await
+}
+
+/// A grant that says that it be given back when idle.
+fn with_hint(granted: ToProcess) -> ToProcess {
+    match granted {
+        ToProcess::Granted {
+            session,
+            request,
+            token,
+            version,
+            state,
+            recall,
+            ..
+        } => ToProcess::Granted {
+            session,
+            request,
+            token,
+            version,
+            state,
+            recall,
+            give_back: true,
+        },
+        other => other,
+    }
+}
+
+async fn hinted(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(with_hint(grant.full([]))).await?;
+    let lock = t.locked(id).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some("1"))]),
+        "what was written",
+        release,
+    )
+}
+
+async fn hinted_while_used(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(with_hint(grant.full([]))).await?;
+    let lock = t.locked(id).await?;
+    t.is_quiet("a thread is inside").await?;
+    t.stands(&lock).await
+}

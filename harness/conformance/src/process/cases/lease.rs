@@ -1,0 +1,285 @@
+//! The lease: counted from when the question was sent, less a margin, and everything is lost when it ends.
+//!
+//! Its end is judged by the threads' own question whether their lock stands: a process that is slow answers it later, when
+//! the lease is over all the more. So these cases need no slack.
+
+use crate::case::cases;
+use crate::process::peer::Heard;
+use crate::process::scene::{Grant, Locked, Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use std::time::Duration;
+use tenure_protocol::{Time, ToProcess, ToStore};
+use tokio::time::{Instant, sleep_until};
+
+/// The lease of cases that see one end.
+const SHORT_MS: u64 = 1_500;
+const LOST: &[&str] = &["lease-lost"];
+
+cases! { Process:
+    "process/lease/count/from-sent", Must ["lease.from-sent"] from_sent,
+        "A lease counts from when the keep-alive was sent, however late its answer is.";
+    "process/lease/count/margin", Must ["lease.margin"] margin,
+        "A lease ends earlier than the store's, by a margin.";
+    "process/lease/count/alive-of-the-future", Must ["lease.from-sent"] alive_of_the_future,
+        "An Alive that names a time of the future counts from the present at most.";
+    "process/lease/count/welcome-of-the-future", Must ["lease.from-sent"] welcome_of_the_future,
+        "A Welcome that names a time of the future counts from the present at most.";
+    "process/lease/lost/by-the-clock", Must ["lease.lost", "thread.told"] by_the_clock,
+        "When no keep-alive is answered the lease ends, and the threads inside are told.";
+    "process/lease/lost/without-connection", Must ["lease.lost"] without_connection,
+        "A lease ends also while there is no connection.";
+    "process/lease/lost/lease-ended", Must ["lease.lost", "reconnect.names-holds", "connect.again"] lease_ended,
+        "After LeaseEnded all grants are lost, and the next hello names none.";
+    "process/lease/lost/full", Must ["lease.lost", "limit.told"] full,
+        "After Full all grants are lost, and who waits is told or asks again.";
+    "process/lease/lost/answers-hello", Must ["lease.lost", "connect.only-newest"] answers_hello,
+        "LeaseEnded before the welcome ends all grants, too.";
+    "process/lease/kept/through-reconnects", Must ["lease.from-sent"] kept,
+        "A lease goes on while the connection is lost.";
+    "process/lease/alive/three-times", Should ["lease.keeps-alive", "time.monotonic"] three_times,
+        "A process says at least three times in a lease that it lives.";
+    "process/lease/goodbye/last", Must ["lease.goodbye-last", "release.whole"] goodbye_last,
+        "A goodbye is said when every release was answered, and nothing after it.";
+    "process/lease/goodbye/said", Should ["lease.says-goodbye"] goodbye_said,
+        "A process that stops gives everything back and says goodbye.";
+    "process/lease/goodbye/waiters-told", Must ["thread.ends-once"] waiters_told,
+        "Threads that wait when the process stops are told so.";
+}
+
+/// A guard under a lease that ends soon when no keep-alive is answered.
+async fn short(stage: &Stage) -> Play<(Scene, Locked, u64)> {
+    let settings = json!({"keep_alive_ms": 300, "margin_ms": 400});
+    let mut t = stage.scene_with(settings, SHORT_MS).await?;
+    t.setting("keep_alive_ms", SHORT_MS / 3)?;
+    let margin_ms = t.setting("margin_ms", SHORT_MS / 2)?;
+    let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
+    Ok((t, lock, margin_ms))
+}
+
+/// The next keep-alive, which is not answered: when it says that it was sent, and when it was heard.
+async fn next_alive(t: &mut Scene) -> Play<(Time, Instant)> {
+    t.peer.keeps_alive = false;
+    let count = t.peer.sent.len();
+    let until = Instant::now() + t.stage.slack();
+    while t.peer.sent.len() == count {
+        holds(Instant::now() < until, "a KeepAlive", ())?;
+        t.silence(1, "it is idle").await?;
+    }
+    Ok((*t.peer.sent.last().expect("just heard"), Instant::now()))
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+async fn from_sent(stage: Stage) -> Play {
+    let (mut t, lock, _) = short(&stage).await?;
+    let (sent, heard) = next_alive(&mut t).await?;
+    sleep_until(heard + ms(700)).await;
+    t.peer.alive(sent).await?;
+    sleep_until(heard + ms(SHORT_MS)).await;
+    t.lost(&lock, LOST).await
+}
+
+async fn margin(stage: Stage) -> Play {
+    let (mut t, lock, margin_ms) = short(&stage).await?;
+    holds(margin_ms > 0, "a margin", margin_ms)?;
+    let (sent, heard) = next_alive(&mut t).await?;
+    t.peer.alive(sent).await?;
+    sleep_until(heard + ms(SHORT_MS - margin_ms / 2)).await;
+    t.lost(&lock, LOST).await
+}
+
+async fn alive_of_the_future(stage: Stage) -> Play {
+    let (mut t, lock, _) = short(&stage).await?;
+    let (sent, _) = next_alive(&mut t).await?;
+    t.peer.alive(Time(sent.0 + 100_000)).await?;
+    t.settle().await?;
+    let heard = Instant::now();
+    sleep_until(heard + ms(SHORT_MS)).await;
+    t.lost(&lock, LOST).await
+}
+
+async fn welcome_of_the_future(stage: Stage) -> Play {
+    let settings = json!({"keep_alive_ms": 300, "margin_ms": 400});
+    let mut t = Scene::silent(&stage, settings).await?;
+    t.peer.lease_ms = SHORT_MS;
+    t.peer.keeps_alive = false;
+    t.opening.sent = Time(t.opening.sent.0 + 100_000);
+    t.enter().await?;
+    let heard = Instant::now();
+    t.setting("margin_ms", SHORT_MS / 2)?;
+    let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
+    sleep_until(heard + ms(SHORT_MS)).await;
+    t.lost(&lock, LOST).await
+}
+
+async fn by_the_clock(stage: Stage) -> Play {
+    let (mut t, lock, _) = short(&stage).await?;
+    t.write(&lock, "a", "1").await?;
+    let (_, heard) = next_alive(&mut t).await?;
+    sleep_until(heard + ms(SHORT_MS)).await;
+    t.lost(&lock, LOST).await?;
+    let id = t.begin("unlock", &lock).await?;
+    t.fails(id).await?;
+    t.peer.close().await;
+    // It may have said hello meanwhile, on a connection that has waited.
+    t.next_hello().await?;
+    holds(t.opening.holds.is_empty(), "no grant", &t.opening)?;
+    t.peer.lease_ms = crate::process::peer::LEASE_MS;
+    t.welcome(Vec::new(), Vec::new()).await?;
+    let (_, next) = t.take(2, &session("s"), &["a"]).await?;
+    holds(next.text("a").is_none(), "nothing of what was lost", next)
+}
+
+async fn without_connection(stage: Stage) -> Play {
+    let (mut t, lock, _) = short(&stage).await?;
+    t.peer.close().await;
+    let closed = Instant::now();
+    sleep_until(closed + ms(SHORT_MS)).await;
+    t.lost(&lock, LOST).await
+}
+
+async fn lease_ended(stage: Stage) -> Play {
+    ended(stage, ToProcess::LeaseEnded).await
+}
+
+async fn full(stage: Stage) -> Play {
+    ended(stage, ToProcess::Full).await
+}
+
+async fn ended(stage: Stage, verdict: ToProcess) -> Play {
+    let mut t = stage.scene().await?;
+    let [held, kept, wanted] = ["held", "kept", "wanted"].map(session);
+    let (_, lock) = t.take(1, &held, &["a"]).await?;
+    t.keep(&kept).await?;
+    let id = t.ask(2, &wanted, &["a"]).await?;
+    t.acquired(&wanted).await?;
+    t.write(&lock, "a", "1").await?;
+    t.peer.say(verdict).await?;
+    t.next_hello().await?;
+    holds(t.opening.holds.is_empty(), "no grant", &t.opening)?;
+    t.lost(&lock, LOST).await?;
+    let named = t
+        .opening
+        .waits
+        .iter()
+        .find(|wish| wish.session == wanted)
+        .cloned();
+    t.welcome(Vec::new(), Vec::new()).await?;
+    if !t.adapter.has_answered(id)? {
+        let wish = match named {
+            Some(wish) => wish,
+            None => t.acquired(&wanted).await?,
+        };
+        let grant = t.grant_of(&wish);
+        t.peer.say(grant.full([])).await?;
+        t.locked(id).await?;
+    }
+    let (_, lock) = t.take(3, &kept, &["a"]).await?;
+    t.stands(&lock).await
+}
+
+async fn answers_hello(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
+    t.reconnect().await?;
+    t.peer.say(ToProcess::LeaseEnded).await?;
+    t.next_hello().await?;
+    holds(t.opening.holds.is_empty(), "no grant", &t.opening)?;
+    t.lost(&lock, LOST).await
+}
+
+async fn kept(stage: Stage) -> Play {
+    let (mut t, lock, _) = short(&stage).await?;
+    let until = Instant::now() + ms(2 * SHORT_MS);
+    while Instant::now() < until {
+        t.come_back().await?;
+        t.stands(&lock).await?;
+        t.silence(250, "it is idle").await?;
+    }
+    Ok(())
+}
+
+async fn three_times(stage: Stage) -> Play {
+    const LEASE_MS: u64 = 3_000;
+    let settings = json!({"keep_alive_ms": 500, "margin_ms": 400});
+    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    t.setting("keep_alive_ms", LEASE_MS / 3)?;
+    while t.peer.sent.len() < 4 {
+        t.silence(100, "it is idle").await?;
+    }
+    // By its own clock, on which our lateness does not count.
+    let sent = &t.peer.sent;
+    holds(sent.is_sorted(), "times that rise", sent)?;
+    let took = sent[3].since(sent[0]);
+    holds(took <= LEASE_MS, "three keep-alives in a lease", sent)
+}
+
+async fn goodbye_last(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let [r, s] = ["r", "s"].map(session);
+    let of_r = t.keep(&r).await?;
+    let (of_s, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    let id = t
+        .adapter
+        .begin("shutdown", json!({"within_ms": 30_000}))
+        .await?;
+    let mut open = vec![of_r, of_s];
+    for _ in 0..open.len() {
+        let heard = t.peer.next("the Release of each").await?;
+        let is_due = |grant: &Grant| matches!(&heard, ToStore::Release { token, .. } if *token == grant.token);
+        holds(open.iter().any(is_due), "the Release of each", &heard)?;
+    }
+    while let Some(grant) = open.pop() {
+        t.silence(200, "a release is not answered").await?;
+        t.peer.say(grant.released(Some(grant.version))).await?;
+    }
+    let goodbye = t.peer.hear(0).await?;
+    if goodbye == Heard::Message(ToStore::Goodbye) {
+        let end = t.peer.hear(0).await?;
+        holds(end == Heard::Closed, "nothing behind the goodbye", end)?;
+    } else {
+        holds(goodbye == Heard::Closed, "Goodbye", goodbye)?;
+    }
+    t.done(id).await.map(drop)
+}
+
+async fn goodbye_said(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let grant = t.keep(&session("s")).await?;
+    let id = t
+        .adapter
+        .begin("shutdown", json!({"within_ms": 30_000}))
+        .await?;
+    t.released(&grant).await?;
+    t.peer.say(grant.released(Some(grant.version))).await?;
+    let goodbye = t.peer.next("Goodbye").await?;
+    holds(goodbye == ToStore::Goodbye, "Goodbye", goodbye)?;
+    t.done(id).await.map(drop)
+}
+
+async fn waiters_told(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.adapter
+        .begin("shutdown", json!({"within_ms": 30_000}))
+        .await?;
+    t.refused(id, "shutting-down").await?;
+    // What comes nonetheless is given back.
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    loop {
+        match t.peer.next("a Release of the late grant").await? {
+            ToStore::Cancel { .. } => {}
+            ToStore::Release { token, .. } if token == grant.token => return Ok(()),
+            other => return Err(t.peer.failed("a Release of the late grant", other)),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Limits, of the process and of the store.
+
+use crate::case::cases;
+use crate::process::peer::LEASE_MS;
+use crate::process::scene::{delta, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use tenure_protocol::message::{Limited, Reason, Refusal};
+
+/// Of larger limits a case would have to send too much.
+const BYTES_MAX: u64 = 64 << 10;
+
+cases! { Process:
+    "process/limit/write/attribute-bytes", Must ["limit.checks"] attribute_bytes,
+        "A value beyond the limit is refused to the thread, and nothing of it is sent.";
+    "process/limit/write/session-bytes", Must ["limit.checks"] session_bytes,
+        "A write that would take the session over its limit is refused to the thread.";
+    "process/limit/write/attributes", Must ["limit.checks"] attributes,
+        "One attribute too many is refused to the thread.";
+    "process/limit/threads/one-too-many", Should ["limit.threads"] threads,
+        "A thread too many that would wait for a session is refused.";
+    "process/limit/store/grants", Must ["limit.told", "thread.ends-once"] grants,
+        "A thread whose request ends at a limit of the store is told, or its process asks again.";
+    "process/limit/store/waiters", Must ["limit.told"] waiters,
+        "A thread whose request finds the queue full is told, or its process asks again.";
+    "process/limit/store/storage", Must ["limit.told"] storage,
+        "A thread whose request finds the store's disk full is told, or its process asks again.";
+}
+
+async fn attribute_bytes(stage: Stage) -> Play {
+    let settings = json!({"attribute_bytes_max": 1_000});
+    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let max = usize::try_from(t.setting("attribute_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
+    let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
+    let refused = t.try_write(&lock, "a", &"x".repeat(max + 1)).await?;
+    let is_limit = refused.is_err_and(|refused| refused.kind == "limit");
+    holds(is_limit, "`limit`", max)?;
+    t.is_quiet("nothing was written").await?;
+    holds(
+        t.read(&lock, "a").await?.as_deref() == Some("1"),
+        "the value that it had",
+        (),
+    )?;
+    let full = "y".repeat(max);
+    t.write(&lock, "a", &full).await?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some(full.as_str()))]),
+        "a value of just the limit",
+        (),
+    )
+}
+
+async fn session_bytes(stage: Stage) -> Play {
+    let settings = json!({"attribute_bytes_max": 1_000, "session_bytes_max": 2_000});
+    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    t.setting("attribute_bytes_max", 1_000)?;
+    let max = usize::try_from(t.setting("session_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
+    let (grant, lock) = t.take(1, &session("s"), &[]).await?;
+    let names: Vec<String> = (0..max / 500 + 2)
+        .map(|number| format!("n{number}"))
+        .collect();
+    let mut written = 0;
+    let mut is_refused = false;
+    for name in &names {
+        match t.try_write(&lock, name, &"x".repeat(500)).await? {
+            Ok(_) => written += 500,
+            Err(refused) => {
+                holds(refused.kind == "limit", "`limit`", refused)?;
+                is_refused = true;
+            }
+        }
+    }
+    holds(
+        is_refused && written <= max,
+        "a refusal at the limit",
+        written,
+    )?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta.changes().len() * 500 == written,
+        "what was accepted",
+        release,
+    )
+}
+
+async fn attributes(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"attributes_max": 4}), LEASE_MS)
+        .await?;
+    let max = t.setting("attributes_max", 1_024)?;
+    let (grant, lock) = t.take(1, &session("s"), &[]).await?;
+    for number in 0..max {
+        t.write(&lock, &format!("n{number}"), "1").await?;
+    }
+    let refused = t.try_write(&lock, "more", "1").await?;
+    let is_limit = refused.is_err_and(|refused| refused.kind == "limit");
+    holds(is_limit, "`limit`", max)?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let release = t.released(&grant).await?;
+    let count = release.delta.changes().len() as u64;
+    holds(count == max, "what was accepted", release)
+}
+
+async fn threads(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"threads_max": 3}), LEASE_MS)
+        .await?;
+    let max = t.setting("threads_max", 200)?;
+    let s = session("s");
+    let (_, lock) = t.take(1000, &s, &["a"]).await?;
+    let mut waiting = Vec::new();
+    for thread in 0..max {
+        waiting.push(t.ask(thread + 1, &s, &["a"]).await?);
+    }
+    let over = t.ask(max + 1, &s, &["a"]).await?;
+    t.refused(over, "limit").await?;
+    t.unlock(&lock).await?;
+    t.locked(waiting[0]).await.map(drop)
+}
+
+async fn grants(stage: Stage) -> Play {
+    of_store(stage, Limited::Grants).await
+}
+async fn waiters(stage: Stage) -> Play {
+    of_store(stage, Limited::Waiters).await
+}
+async fn storage(stage: Stage) -> Play {
+    of_store(stage, Limited::Storage).await
+}
+
+async fn of_store(stage: Stage, limited: Limited) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.refuse(&wish, Refusal::Limit(limited)).await?;
+    let heard = t.settle().await?;
+    if t.adapter.has_answered(id)? {
+        t.refused(id, "limit").await?;
+        return holds(heard.is_empty(), "no request: nobody waits", heard);
+    }
+    let next = match heard.into_iter().next() {
+        Some(tenure_protocol::ToStore::Acquire(next)) => next,
+        _ => t.acquired(&s).await?,
+    };
+    holds(next.request > wish.request, "a new request", next)
+}

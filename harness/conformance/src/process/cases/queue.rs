@@ -1,0 +1,134 @@
+//! The place in the store's queue.
+
+use crate::case::cases;
+use crate::process::peer::LEASE_MS;
+use crate::process::scene::session;
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use tenure_protocol::ToProcess;
+
+cases! { Process:
+    "process/queue/ticket/in-hello", Must ["queue.keeps-ticket", "reconnect.names-waits"] in_hello,
+        "A hello names the ticket of a request that waits.";
+    "process/queue/ticket/in-acquire", Must ["queue.keeps-ticket", "end.resends"] in_acquire,
+        "A request that is said again names the ticket that it was given.";
+    "process/queue/ticket/newest", Must ["queue.keeps-ticket"] newest,
+        "Of several tickets for a request the last one counts.";
+    "process/queue/ticket/after-lease", Must ["queue.keeps-ticket"] after_lease,
+        "A wait goes on after the lease has ended, with its ticket if its request is the same.";
+}
+
+async fn in_hello(stage: Stage) -> Play {
+    waits_with_ticket(stage, 1).await
+}
+
+async fn newest(stage: Stage) -> Play {
+    waits_with_ticket(stage, 3).await
+}
+
+async fn waits_with_ticket(stage: Stage, times: u32) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let mut ticket = None;
+    for _ in 0..times {
+        let own = t.ticket();
+        ticket = Some(own);
+        let (session, request) = (s.clone(), wish.request);
+        t.peer
+            .say(ToProcess::Queued {
+                session,
+                request,
+                ticket: own,
+            })
+            .await?;
+    }
+    t.waits(id, "it has a place, no grant").await?;
+    t.reconnect().await?;
+    let named = t.opening.waits.iter().find(|wait| wait.session == s);
+    let is_named = named.is_some_and(|own| own.request == wish.request && own.ticket == ticket);
+    holds(is_named, "the request with its ticket", &t.opening)?;
+    t.welcome(Vec::new(), Vec::new()).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn in_acquire(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
+        .await?;
+    let resend_ms = t.setting("resend_ms", 5_000)?;
+    let s = session("s");
+    t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let ticket = t.ticket();
+    let (session, request) = (s.clone(), wish.request);
+    t.peer
+        .say(ToProcess::Queued {
+            session,
+            request,
+            ticket,
+        })
+        .await?;
+    // Repetitions that were under way do not know it.
+    t.settle().await?;
+    t.peer.forget();
+    for _ in 0..10 {
+        let expected = "the request again, with its ticket";
+        let heard = t.peer.next_after(expected, resend_ms).await?;
+        let again = tenure_protocol::message::Wish {
+            ticket: Some(ticket),
+            ..wish.clone()
+        };
+        if heard == tenure_protocol::ToStore::Acquire(again) {
+            return Ok(());
+        }
+        holds(
+            heard == tenure_protocol::ToStore::Acquire(wish.clone()),
+            expected,
+            heard,
+        )?;
+    }
+    Ok(())
+}
+
+async fn after_lease(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let ticket = t.ticket();
+    let (session, request) = (s.clone(), wish.request);
+    t.peer
+        .say(ToProcess::Queued {
+            session,
+            request,
+            ticket,
+        })
+        .await?;
+    t.is_quiet("it waits").await?;
+    t.peer.say(ToProcess::LeaseEnded).await?;
+    t.next_hello().await?;
+    let named = t
+        .opening
+        .waits
+        .iter()
+        .find(|own| own.request == wish.request);
+    holds(
+        named.is_none_or(|own| own.ticket == Some(ticket)),
+        "its ticket",
+        &t.opening,
+    )?;
+    let named = named.cloned();
+    t.welcome(Vec::new(), Vec::new()).await?;
+    let wish = match named {
+        Some(wish) => wish,
+        None => t.acquired(&s).await?,
+    };
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    t.locked(id).await.map(drop)
+}

@@ -1,0 +1,388 @@
+//! Recalls: obeyed as soon as nobody is inside, answered in any case, early, late, lost and many times.
+
+use crate::case::cases;
+use crate::process::peer::LEASE_MS;
+use crate::process::scene::{delta, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use serde_json::json;
+use tenure_protocol::message::Reason;
+use tenure_protocol::{Request, ToProcess, Token};
+
+cases! { Process:
+    "process/recall/idle/waiter", Must ["recall.obeyed"] idle_waiter,
+        "A grant that nobody uses is given back when another process waits.";
+    "process/recall/idle/operator", Must ["recall.obeyed"] idle_operator,
+        "A grant that nobody uses is given back when an operator asks.";
+    "process/recall/idle/expiry", Must ["recall.mild-obeyed"] idle_expiry,
+        "A grant that nobody uses is given back when the session may have expired.";
+    "process/recall/idle/try", Must ["recall.mild-obeyed"] idle_try,
+        "A grant that nobody uses is given back when another process tries.";
+    "process/recall/inside/keeps-until-out", Must ["recall.keeps-until-out", "recall.obeyed"] keeps_until_out,
+        "A recall that finds a thread inside is answered with Busy, and obeyed when the thread is out.";
+    "process/recall/inside/all-out", Must ["recall.keeps-until-out", "recall.obeyed"] all_out,
+        "A recalled grant stays until the last of several threads is out.";
+    "process/recall/mild/expiry-busy", Must ["recall.mild-obeyed", "recall.mild-gate"] expiry_busy,
+        "A recall for expiry that finds a thread inside is answered with Busy, and keeps nobody out.";
+    "process/recall/mild/try-busy", Must ["recall.mild-obeyed", "recall.mild-gate"] try_busy,
+        "A recall for a try that finds a thread inside is answered with Busy, and keeps nobody out.";
+    "process/recall/mild/then-waiter", Must ["recall.obeyed", "gate.closed"] mild_then_waiter,
+        "A recall for a waiter after one for a try closes the gate.";
+    "process/recall/old/other-token", Must ["recall.old"] old,
+        "A recall of an older grant does not close the gate of the one that the process has.";
+    "process/recall/early/before-grant", Must ["recall.early", "gate.one-use"] early,
+        "A recall that comes before its grant is obeyed after one use.";
+    "process/recall/early/other-grant", Must ["recall.old"] early_other,
+        "A recall that came before a grant of another token leaves that grant alone.";
+    "process/recall/unknown/answered", Must ["recall.unknown"] unknown,
+        "A recall of a grant that the process has never had is answered with a Release.";
+    "process/recall/crossed/same-release", Must ["recall.crossed"] crossed,
+        "A recall that crosses a Release is answered with the same Release.";
+    "process/recall/lost/in-alive", Must ["recall.obeyed"] in_alive,
+        "A recall that only Alive lists is obeyed.";
+    "process/recall/storm/one-grant", Must ["recall.keeps-until-out", "recall.obeyed"] storm,
+        "Fifty recalls of one grant do what one does.";
+    "process/recall/storm/many-sessions", Must ["recall.obeyed"] storm_of_many,
+        "Recalls of fifty sessions at once give all of them back.";
+    "process/recall/deadline/gives-up", Should ["recall.gives-up"] gives_up,
+        "A thread that is late is told so, and what others have finished is released before the deadline.";
+    "process/recall/deadline/late-write-set", Must ["thread.discards", "thread.told"] late_write_set,
+        "What a late thread has not unlocked reaches the store neither before nor after.";
+}
+
+async fn idle_waiter(stage: Stage) -> Play {
+    idle(stage, Reason::Wait).await
+}
+async fn idle_operator(stage: Stage) -> Play {
+    idle(stage, Reason::Operator).await
+}
+async fn idle_expiry(stage: Stage) -> Play {
+    idle(stage, Reason::Expiry).await
+}
+async fn idle_try(stage: Stage) -> Play {
+    idle(stage, Reason::Try).await
+}
+
+async fn idle(stage: Stage, reason: Reason) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(reason)).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some("1"))]),
+        "what was unlocked",
+        &release,
+    )?;
+    holds(
+        release.requeue.is_none(),
+        "no request: nobody waits",
+        release,
+    )
+}
+
+async fn keeps_until_out(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let blocked_on = t.busy(&grant).await?;
+    holds(
+        blocked_on.is_empty(),
+        "nothing blocks the thread",
+        blocked_on,
+    )?;
+    t.is_quiet("a thread is inside").await?;
+    t.stands(&lock).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some("1"))]),
+        "what was unlocked",
+        release,
+    )
+}
+
+async fn all_out(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, first) = t.take(1, &s, &["a"]).await?;
+    let second = t.lock(2, &s, &["b"]).await?;
+    let third = t.lock(3, &s, &["c", "d"]).await?;
+    t.peer.say(grant.recall(Reason::Operator)).await?;
+    t.busy(&grant).await?;
+    t.unlock(&second).await?;
+    t.unlock(&first).await?;
+    t.is_quiet("one is still inside").await?;
+    t.stands(&third).await?;
+    t.unlock(&third).await?;
+    t.released(&grant).await.map(drop)
+}
+
+async fn expiry_busy(stage: Stage) -> Play {
+    mild_busy(stage, Reason::Expiry).await
+}
+async fn try_busy(stage: Stage) -> Play {
+    mild_busy(stage, Reason::Try).await
+}
+
+async fn mild_busy(stage: Stage, reason: Reason) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.peer.say(grant.recall(reason)).await?;
+    t.busy(&grant).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    holds(other.token == grant.token, "the same grant", &other)?;
+    t.stands(&lock).await
+}
+
+async fn mild_then_waiter(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.peer.say(grant.recall(Reason::Try)).await?;
+    t.busy(&grant).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.busy(&grant).await?;
+    let id = t.ask(2, &s, &["b"]).await?;
+    t.waits(id, "the gate is closed").await?;
+    t.unlock(&lock).await?;
+    t.released(&grant).await.map(drop)
+}
+
+async fn old(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let first = t.keep(&s).await?;
+    t.peer.say(first.recall(Reason::Wait)).await?;
+    t.released(&first).await?;
+    t.peer.say(first.released(Some(first.version))).await?;
+    let (second, lock) = t.take(1, &s, &["a"]).await?;
+    t.peer.say(first.recall(Reason::Wait)).await?;
+    t.settle().await?; // It may give the old one back again.
+    t.stands(&lock).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    holds(other.token == second.token, "the gate is open", other)
+}
+
+async fn early(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.waits(id, "there is no grant yet").await?;
+    t.peer.say(grant.full([])).await?;
+    let lock = t.locked(id).await?;
+    t.busy(&grant).await?;
+    let other = t.ask(2, &s, &["b"]).await?;
+    t.waits(other, "the gate is closed").await?;
+    t.unlock(&lock).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.requeue.is_some(),
+        "a new request: one waits",
+        release,
+    )
+}
+
+async fn early_other(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let old = t.grant_of(&wish);
+    t.peer.say(old.recall(Reason::Wait)).await?;
+    t.settle().await?; // It may give it back at once.
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    let lock = t.locked(id).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    holds(other.token == grant.token, "the gate is open", other)?;
+    t.stands(&lock).await
+}
+
+async fn unknown(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let grant = t.grant_for(&session("s"), Request(3));
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.returned(&grant).await?;
+    // Also of a session that it has under a greater token.
+    t.is_quiet("that is all").await
+}
+
+async fn crossed(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let first = t.released(&grant).await?;
+    t.peer.forget();
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let again = t.released(&grant).await?;
+    holds(again == first, "the same Release", (first, again))
+}
+
+async fn in_alive(stage: Stage) -> Play {
+    let mut t = stage
+        .scene_with(json!({"keep_alive_ms": 200}), LEASE_MS)
+        .await?;
+    let keep_alive_ms = t.setting("keep_alive_ms", 10_000)?;
+    let s = session("s");
+    let grant = t.keep(&s).await?;
+    t.peer.keeps_alive = false;
+    let count = t.peer.sent.len();
+    while t.peer.sent.len() == count {
+        t.silence(keep_alive_ms, "it is idle").await?;
+    }
+    let ToProcess::Recall { hold, notice } = grant.recall(Reason::Wait) else {
+        unreachable!("a recall");
+    };
+    let sent = *t.peer.sent.last().expect("just heard");
+    let alive = ToProcess::Alive {
+        sent,
+        lease_ms: LEASE_MS,
+        recalls: vec![(hold, notice)],
+    };
+    t.peer.say(alive).await?;
+    t.released(&grant).await.map(drop)
+}
+
+async fn storm(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    let other = t.lock(2, &s, &["b"]).await?;
+    let reasons = [
+        Reason::Try,
+        Reason::Wait,
+        Reason::Expiry,
+        Reason::Operator,
+        Reason::Wait,
+    ];
+    let recalls = (0..50).map(|turn| grant.recall(reasons[turn % reasons.len()]));
+    t.peer.say_all(recalls).await?;
+    let heard = t.settle().await?;
+    let is_busy = |message: &tenure_protocol::ToStore| matches!(message, tenure_protocol::ToStore::Busy { token, .. } if *token == grant.token);
+    holds(
+        !heard.is_empty() && heard.iter().all(is_busy),
+        "Busy, and nothing else",
+        &heard,
+    )?;
+    t.unlock(&lock).await?;
+    t.is_quiet("one is still inside").await?;
+    t.unlock(&other).await?;
+    t.released(&grant).await?;
+    t.is_quiet("it is given back once").await
+}
+
+async fn storm_of_many(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let mut grants = Vec::new();
+    for number in 0..50 {
+        grants.push(t.keep(&session(&format!("s{number}"))).await?);
+    }
+    let recalls: Vec<_> = grants
+        .iter()
+        .map(|grant| grant.recall(Reason::Wait))
+        .collect();
+    t.peer.say_all(recalls).await?;
+    let mut open: Vec<Token> = grants.iter().map(|grant| grant.token).collect();
+    while !open.is_empty() {
+        match t.peer.next("the Release of each").await? {
+            tenure_protocol::ToStore::Release { token, .. } if open.contains(&token) => {
+                open.retain(|own| *own != token);
+            }
+            other => return Err(t.peer.failed("the Release of each, once", other)),
+        }
+    }
+    Ok(())
+}
+
+async fn gives_up(stage: Stage) -> Play {
+    const DEADLINE_MS: u64 = 1_500;
+    let mut t = stage
+        .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
+        .await?;
+    let s = session("s");
+    let (grant, late) = t.take(1, &s, &["a"]).await?;
+    let finished = t.lock(2, &s, &["b"]).await?;
+    t.write(&late, "a", "late").await?;
+    t.write(&finished, "b", "1").await?;
+    t.unlock(&finished).await?;
+    t.peer
+        .say(grant.recall_in(Reason::Wait, DEADLINE_MS))
+        .await?;
+    let mut committed = tenure_protocol::Delta::default();
+    let released = loop {
+        match t
+            .peer
+            .next_after("a Release before the deadline", DEADLINE_MS)
+            .await?
+        {
+            tenure_protocol::ToStore::Busy { .. } => {}
+            tenure_protocol::ToStore::Commit { base, delta, .. } => {
+                let version = t.version();
+                t.peer.say(grant.committed(base, version)).await?;
+                committed = delta;
+            }
+            tenure_protocol::ToStore::Release { token, delta, .. } if token == grant.token => {
+                break delta;
+            }
+            other => return Err(t.peer.failed("a Release", other)),
+        }
+    };
+    for change in released.changes() {
+        committed.set(change.name.clone(), change.value.clone());
+    }
+    holds(
+        committed == delta([("b", Some("1"))]),
+        "what the others have finished",
+        committed,
+    )?;
+    t.lost(&late, &["late", "revoked", "lease-lost"]).await
+}
+
+async fn late_write_set(stage: Stage) -> Play {
+    const DEADLINE_MS: u64 = 1_200;
+    let mut t = stage
+        .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
+        .await?;
+    let s = session("s");
+    let (grant, late) = t.take(1, &s, &["a"]).await?;
+    t.write(&late, "a", "late").await?;
+    t.peer
+        .say(grant.recall_in(Reason::Wait, DEADLINE_MS))
+        .await?;
+    t.busy(&grant).await?;
+    // Who does not give it up by itself, loses it at the deadline.
+    let expected = "a Release without the late writes, or nothing";
+    match t
+        .peer
+        .hear_within(std::time::Duration::from_millis(DEADLINE_MS + 300))
+        .await?
+    {
+        crate::process::peer::Heard::Message(tenure_protocol::ToStore::Release {
+            delta, ..
+        }) => {
+            holds(delta.is_empty(), expected, delta)?;
+            t.peer.say(grant.released(Some(grant.version))).await?;
+        }
+        crate::process::peer::Heard::Nothing => t.peer.say(grant.revoked()).await?,
+        other => return Err(t.peer.failed(expected, other)),
+    }
+    t.is_quiet("nothing is left to say").await?;
+    t.lost(&late, &["late", "revoked", "lease-lost"]).await?;
+    let unlock = t.begin("unlock", &late).await?;
+    t.fails(unlock).await?;
+    t.is_quiet("its write set is discarded").await?;
+    let (_, next) = t.take(1, &s, &["a"]).await?;
+    holds(next.text("a").is_none(), "nothing of the late writes", next)
+}

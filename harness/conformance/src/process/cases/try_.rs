@@ -1,0 +1,104 @@
+//! Tries wait for no thread.
+
+use crate::case::cases;
+use crate::process::scene::session;
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use tenure_protocol::message::{Patience, Reason, Refusal};
+
+cases! { Process:
+    "process/try/thread/locked", Must ["try.thread"] locked,
+        "A try for an attribute that another thread has is refused at once.";
+    "process/try/thread/behind-others", Must ["try.thread", "gate.order"] behind,
+        "A try for an attribute that another thread waits for is refused at once.";
+    "process/try/thread/gate", Must ["try.thread", "gate.closed"] gate,
+        "A try at a closed gate is refused at once.";
+    "process/try/store/asks", Must ["thread.asks", "try.thread"] asks,
+        "A try for a session that the process has not asks the store, without patience.";
+    "process/try/store/refused", Must ["thread.ends-once", "try.thread"] refused,
+        "A try that the store refuses is refused, and a thread that waits asks on.";
+    "process/try/store/free", Must ["thread.needs-grant"] free,
+        "A try that the store grants is granted.";
+}
+
+async fn locked(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (_, lock) = t.take(1, &s, &["a"]).await?;
+    for names in [&["a"][..], &["a", "b"], &[]] {
+        let id = t.try_for(2, &s, names).await?;
+        t.refused(id, "would-block").await?;
+    }
+    t.is_quiet("the process has the session").await?;
+    t.unlock(&lock).await?;
+    let id = t.try_for(2, &s, &["a"]).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn behind(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (_, _inside) = t.take(1, &s, &["a"]).await?;
+    let all = t.ask(2, &s, &[]).await?;
+    let id = t.try_for(3, &s, &["b"]).await?;
+    t.refused(id, "would-block").await?;
+    t.still_waits(all, "a thread is inside").await
+}
+
+async fn gate(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    t.busy(&grant).await?;
+    let id = t.try_for(2, &s, &["b"]).await?;
+    t.refused(id, "would-block").await?;
+    t.unlock(&lock).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.requeue.is_none(),
+        "no request: a try does not wait",
+        release,
+    )
+}
+
+async fn asks(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.try_for(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    holds(wish.patience == Patience::Try, "a try", &wish)?;
+    t.refuse(&wish, Refusal::WouldBlock).await?;
+    t.refused(id, "would-block").await?;
+    t.is_quiet("nobody waits").await
+}
+
+async fn refused(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let tries = t.try_for(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let waits = t.ask(2, &s, &["a"]).await?;
+    // More patience: the same request.
+    let patient = t.acquired(&s).await?;
+    let is_same = patient.request == wish.request && patient.patience == Patience::Wait;
+    holds(is_same, "the same request, with patience", &patient)?;
+    t.refuse(&patient, Refusal::WouldBlock).await?;
+    t.refused(tries, "would-block").await?;
+    let next = t.acquired(&s).await?;
+    holds(next.request > wish.request, "a new request", &next)?;
+    let grant = t.grant_of(&next);
+    t.peer.say(grant.full([])).await?;
+    t.locked(waits).await.map(drop)
+}
+
+async fn free(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.try_for(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    t.waits(id, "it was not answered").await?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    t.locked(id).await.map(drop)
+}

@@ -1,0 +1,377 @@
+//! Bytes: what is refused, what is skipped, and how a process writes.
+//!
+//! A frame that is to be refused is followed by a Revoked of a grant that a thread uses: if that takes effect, the frame was
+//! not refused. A frame that is to be read or skipped is followed by a recall, which is answered.
+
+use crate::case::cases;
+use crate::process::peer::{Heard, LEASE_MS, encode};
+use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
+use crate::process::scene::{Grant, Locked, Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, holds};
+use tenure_protocol::attributes::State;
+use tenure_protocol::message::Reason;
+use tenure_protocol::{Request, ToProcess, Token, Version};
+use tenure_wire::{CRITICAL, Fault, FaultCode, FromStore, Header, MORE, VERSION, kind};
+
+cases! { Process:
+    "process/wire/header/major-version", Must ["wire.version"] version,
+        "A frame of another major version is refused.";
+    "process/wire/header/minor-version", Must ["wire.minor"] minor,
+        "A frame of a later minor version is read.";
+    "process/wire/header/too-large", Must ["wire.too-large"] too_large,
+        "A length beyond every limit is refused before a body comes.";
+    "process/wire/header/unknown-critical", Must ["wire.unknown-critical"] unknown_critical,
+        "A critical frame of an unknown kind is refused.";
+    "process/wire/header/unknown-skipped", Must ["wire.unknown-skipped"] unknown_skipped,
+        "A frame of an unknown kind that is not critical is skipped, also between parts.";
+    "process/wire/header/wrong-side", Must ["wire.wrong-side"] wrong_side,
+        "A frame of a kind that processes send is refused.";
+    "process/wire/header/reserved", Must ["wire.reserved"] reserved,
+        "Flags without a meaning, and a request where there is none, are ignored.";
+    "process/wire/parts/more-unexpected", Must ["wire.more-unexpected"] more_unexpected,
+        "A message that goes on, of a kind that never does, is refused.";
+    "process/wire/parts/missing", Must ["wire.part-missing"] part_missing,
+        "Another frame where a part is due is refused.";
+    "process/wire/parts/differ", Must ["wire.parts-differ"] parts_differ,
+        "Parts that contradict each other are refused.";
+    "process/wire/parts/joined", Must ["wire.parts-joined"] parts_joined,
+        "A Welcome in parts lists what all its parts list.";
+    "process/wire/parts/cut-off", Must ["wire.truncated"] parts_cut,
+        "A message of which the last part does not come has no effect.";
+    "process/wire/body/truncated", Must ["wire.truncated"] truncated,
+        "A frame that the end of the connection cuts off has no effect.";
+    "process/wire/fault/sent", Should ["wire.fault"] fault_sent,
+        "Who refuses a frame says why, in a Fault of the right code.";
+    "process/wire/fault/last", Must ["wire.fault-last"] fault_last,
+        "Nothing comes behind a Fault.";
+    "process/wire/fault/unknown-code", Must ["wire.newer", "connect.again"] unknown_fault,
+        "A Fault of an unknown code ends the connection, and nothing else.";
+    "process/wire/writes/plainly", Must ["wire.writes-plainly", "wire.writes-critical", "wire.newer"] writes,
+        "All kinds of frames are written plainly, critical, and with the choices of version 1.0.";
+    "process/wire/order/one-session", Must ["wire.in-order"] in_order,
+        "Messages about one session take effect in the order in which they came.";
+}
+
+/// A thread inside.
+pub(super) async fn inside(stage: &Stage) -> Play<(Scene, Grant, Locked)> {
+    let mut t = stage.scene().await?;
+    let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
+    Ok((t, grant, lock))
+}
+
+/// Each of these is refused.
+pub(super) async fn refuses<const N: usize>(stage: &Stage, all: [Vec<u8>; N]) -> Play {
+    for bad in all {
+        let (mut t, grant, lock) = inside(stage).await?;
+        refused(&mut t, &grant, bad).await?;
+        t.come_back_by_itself(&grant).await?;
+        t.stands(&lock).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn refused(t: &mut Scene, grant: &Grant, mut bad: Vec<u8>) -> Play<Option<Fault>> {
+    bad.extend(encode(&FromStore::Message(grant.revoked()))?);
+    t.peer
+        .push(&bad, "what is to be refused, and a Revoked behind it")
+        .await?;
+    t.peer.thrown_out().await
+}
+
+/// Each of these is read or skipped.
+pub(super) async fn accepts<const N: usize>(stage: &Stage, all: [Vec<u8>; N]) -> Play {
+    let (mut t, grant, lock) = inside(stage).await?;
+    for good in all {
+        t.peer.push(&good, "what is to be read or skipped").await?;
+    }
+    t.peer.say(grant.recall(Reason::Try)).await?;
+    t.busy(&grant).await?;
+    t.stands(&lock).await
+}
+
+// The parts of bodies, by their keys.
+
+pub(super) fn stamp(sequence: u64) -> Vec<u8> {
+    array(&[uint(1), uint(sequence)])
+}
+
+pub(super) fn alive(sent: u64) -> Vec<u8> {
+    map(&[(14, uint(sent)), (15, uint(LEASE_MS))])
+}
+
+pub(super) fn notice() -> Vec<u8> {
+    array(&[uint(2), uint(9_000)])
+}
+
+fn version_byte(version: u8) -> Vec<u8> {
+    let header = Header {
+        version,
+        ..Header::new(kind::ALIVE, 0)
+    };
+    frame_with(header, &alive(0))
+}
+
+pub(super) fn granted(state: Vec<u8>) -> Vec<u8> {
+    let body = map(&[(0, bytes("x")), (1, stamp(1)), (3, stamp(1)), (6, state)]);
+    frame(kind::GRANTED, &body)
+}
+
+async fn version(stage: Stage) -> Play {
+    refuses(&stage, [version_byte(0x20), version_byte(0x00)]).await
+}
+
+async fn minor(stage: Stage) -> Play {
+    accepts(
+        &stage,
+        [version_byte(VERSION | 1), version_byte(VERSION | 15)],
+    )
+    .await
+}
+
+async fn too_large(stage: Stage) -> Play {
+    let header = Header {
+        length: u32::MAX,
+        ..Header::new(kind::ALIVE, 0)
+    };
+    refuses(&stage, [header.to_bytes().to_vec()]).await
+}
+
+async fn unknown_critical(stage: Stage) -> Play {
+    refuses(&stage, [frame(0x7e, &map(&[])), frame(0xee, &map(&[]))]).await
+}
+
+fn unknown_kind() -> Vec<u8> {
+    let header = Header {
+        flags: 0,
+        ..Header::new(0x7e, 0)
+    };
+    frame_with(header, &map(&[(0, uint(1))]))
+}
+
+fn part(kind: u8, body: &[u8]) -> Vec<u8> {
+    frame_with(
+        Header {
+            flags: CRITICAL | MORE,
+            ..Header::new(kind, 0)
+        },
+        body,
+    )
+}
+
+async fn unknown_skipped(stage: Stage) -> Play {
+    let between = [
+        part(kind::ALIVE, &alive(0)),
+        unknown_kind(),
+        frame(kind::ALIVE, &alive(0)),
+    ];
+    accepts(&stage, [unknown_kind(), between.concat()]).await
+}
+
+async fn wrong_side(stage: Stage) -> Play {
+    let keep_alive = frame(kind::KEEP_ALIVE, &map(&[(14, uint(0))]));
+    refuses(&stage, [keep_alive, frame(kind::GOODBYE, &map(&[]))]).await
+}
+
+async fn reserved(stage: Stage) -> Play {
+    let flags = !MORE;
+    let header = Header {
+        flags,
+        ..Header::new(kind::ALIVE, 77)
+    };
+    accepts(&stage, [frame_with(header, &alive(0))]).await
+}
+
+async fn more_unexpected(stage: Stage) -> Play {
+    let body = map(&[(0, bytes("x")), (1, stamp(1)), (10, notice())]);
+    let (mut t, grant, lock) = inside(&stage).await?;
+    // Nothing behind it: who waits for its next part has not refused it.
+    t.peer
+        .push(&part(kind::RECALL, &body), "a Recall that goes on")
+        .await?;
+    t.peer.thrown_out().await?;
+    t.come_back_by_itself(&grant).await?;
+    t.stands(&lock).await
+}
+
+async fn part_missing(stage: Stage) -> Play {
+    refuses(&stage, [part(kind::ALIVE, &alive(0))]).await
+}
+
+async fn parts_differ(stage: Stage) -> Play {
+    let parts = [part(kind::ALIVE, &alive(0)), frame(kind::ALIVE, &alive(1))];
+    refuses(&stage, [parts.concat()]).await
+}
+
+async fn parts_joined(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let (of_r, in_r) = t.take(1, &session("r"), &["a"]).await?;
+    let (of_s, in_s) = t.take(2, &session("s"), &["a"]).await?;
+    t.reconnect().await?;
+    let sent = t.opening.sent.0;
+    let body = |grant: &Grant| {
+        let (name, Token(token)) = (bytes(grant.session.as_bytes()), grant.token);
+        let token = array(&[uint(token.epoch), uint(token.sequence)]);
+        let holds = array(&[array(&[name, token])]);
+        map(&[(14, uint(sent)), (15, uint(LEASE_MS)), (26, holds)])
+    };
+    let parts = [
+        part(kind::WELCOME, &body(&of_r)),
+        frame(kind::WELCOME, &body(&of_s)),
+    ];
+    t.peer
+        .push(&parts.concat(), "a Welcome in two parts")
+        .await?;
+    t.is_quiet("nothing is unanswered").await?;
+    t.stands(&in_r).await?;
+    t.stands(&in_s).await
+}
+
+async fn parts_cut(stage: Stage) -> Play {
+    let (mut t, grant, lock) = inside(&stage).await?;
+    t.reconnect().await?;
+    // Taken for a whole one it would say that the grant is lost.
+    let body = map(&[(14, uint(t.opening.sent.0)), (15, uint(LEASE_MS))]);
+    t.peer
+        .push(&part(kind::WELCOME, &body), "the first part of a Welcome")
+        .await?;
+    t.reconnect().await?;
+    holds(t.opening.holds == [grant.hold()], "the grant", &t.opening)?;
+    t.welcome(vec![grant.hold()], Vec::new()).await?;
+    t.is_quiet("nothing is unanswered").await?;
+    t.stands(&lock).await
+}
+
+async fn truncated(stage: Stage) -> Play {
+    let (mut t, grant, lock) = inside(&stage).await?;
+    let whole = encode(&FromStore::Message(grant.revoked()))?;
+    for length in [1, 15, 16, whole.len() - 1] {
+        t.peer.push(&whole[..length], "a part of a Revoked").await?;
+        t.reconnect().await?;
+        holds(t.opening.holds == [grant.hold()], "the grant", &t.opening)?;
+        t.welcome(vec![grant.hold()], Vec::new()).await?;
+    }
+    t.is_quiet("nothing is unanswered").await?;
+    t.stands(&lock).await
+}
+
+async fn fault_sent(stage: Stage) -> Play {
+    let all = [
+        (version_byte(0x20), FaultCode::Version),
+        (frame(0x7e, &map(&[])), FaultCode::Unknown),
+        (frame(kind::GOODBYE, &map(&[])), FaultCode::Unexpected),
+        (frame(kind::LEASE_ENDED, &[0x80]), FaultCode::Malformed),
+    ];
+    for (bad, code) in all {
+        let (mut t, grant, _) = inside(&stage).await?;
+        let fault = refused(&mut t, &grant, bad).await?;
+        let is_right = fault.as_ref().is_some_and(|fault| fault.code == code);
+        holds(is_right, &format!("Fault {code:?}"), fault)?;
+    }
+    Ok(())
+}
+
+async fn fault_last(stage: Stage) -> Play {
+    let (mut t, grant, lock) = inside(&stage).await?;
+    t.write(&lock, "a", "2").await?;
+    // A commit and a request are under way.
+    t.begin("commit", &lock).await?;
+    t.ask(2, &session("other"), &["a"]).await?;
+    refused(&mut t, &grant, version_byte(0x20)).await.map(drop)
+}
+
+async fn unknown_fault(stage: Stage) -> Play {
+    let (mut t, grant, lock) = inside(&stage).await?;
+    let fault = frame(kind::FAULT, &map(&[(30, uint(99)), (31, vec![0x61, 0x78])]));
+    t.peer.push(&fault, "a Fault of code 99").await?;
+    match t.peer.hear(0).await? {
+        Heard::Closed | Heard::Fault(_) => {}
+        other => return Err(t.peer.failed("the end of the connection", other)),
+    }
+    t.come_back_by_itself(&grant).await?;
+    t.stands(&lock).await
+}
+
+async fn writes(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let mut oddities = Vec::new();
+    let [r, s, to, far] = ["r", "s", "to", "far"].map(session);
+    let (of_s, lock) = t.take(1, &s, &["a", "b"]).await?;
+    t.write(&lock, "a", &"x".repeat(700)).await?;
+    t.write(&lock, "b", "").await?;
+    let id = t.begin("commit", &lock).await?;
+    let commit = t.committed(&of_s).await?;
+    let version: Version = t.version();
+    t.peer.say(of_s.committed(commit.base, version)).await?;
+    t.done(id).await?;
+    let (of_r, all) = t.take(2, &r, &[]).await?;
+    t.rename(&all, &to).await?;
+    t.peer.next("Rename").await?;
+    let next = Grant {
+        session: to.clone(),
+        token: Token(t.stamp()),
+        ..of_r.clone()
+    };
+    t.peer.say(of_r.gone(Some(next.hold()))).await?;
+    t.ask(1, &far, &["a"]).await?;
+    let wish = t.acquired(&far).await?;
+    let ticket = t.ticket();
+    t.peer
+        .say(ToProcess::Queued {
+            session: far,
+            request: wish.request,
+            ticket,
+        })
+        .await?;
+    t.peer.say(of_s.recall(Reason::Wait)).await?;
+    t.busy(&of_s).await?;
+    t.ask(3, &s, &["c"]).await?;
+    t.settle().await?;
+    oddities.append(&mut t.peer.oddities);
+    t.come_back().await?;
+    t.settle().await?;
+    t.begin("destroy", &all).await?;
+    t.settle().await?;
+    let tries = t.try_for(4, &session("tried"), &["a"]).await?;
+    t.acquired(&session("tried")).await?;
+    t.cancel(tries).await?;
+    t.unlock(&lock).await?;
+    t.settle().await?;
+    oddities.append(&mut t.peer.oddities);
+    holds(
+        oddities.is_empty(),
+        "frames that are written plainly",
+        oddities,
+    )
+}
+
+async fn in_order(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let grant = t.grant_of(&wish);
+    let state = State::Full(crate::process::scene::delta([("a", Some("1"))]));
+    let unasked = t.grant_for(&session("other"), Request(99));
+    t.peer
+        .say_all([
+            grant.with(state, None),
+            grant.recall(Reason::Wait),
+            unasked.full([]),
+            grant.revoked(),
+        ])
+        .await?;
+    // Let in, told to hurry, and told that it is lost: not refused, nor let in under what is over.
+    let lock = t.locked(id).await?;
+    let heard = t.settle().await?;
+    t.lost(&lock, &["revoked", "lease-lost"]).await?;
+    let is_release = |message: &tenure_protocol::ToStore| {
+        matches!(message, tenure_protocol::ToStore::Release { token, .. }
+        if *token == grant.token)
+    };
+    holds(
+        !heard.iter().any(is_release),
+        "no Release of what was taken",
+        heard,
+    )
+}

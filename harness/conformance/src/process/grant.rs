@@ -1,0 +1,150 @@
+//! What a scripted store grants, and what it hears of that.
+
+use crate::process::adapter::name;
+use crate::process::hex::unhex;
+use crate::process::scene::RECALL_MS;
+use serde_json::{Map, Value};
+use tenure_protocol::attributes::{Change, State};
+use tenure_protocol::message::{Hold, Notice, Reason, Revocation};
+use tenure_protocol::{AttributeName, Delta, Request, SessionId, ToProcess, Token, Version};
+
+/// A grant of the scripted store.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) session: SessionId,
+    pub(crate) request: Request,
+    pub(crate) token: Token,
+    pub(crate) version: Version,
+}
+
+impl Grant {
+    pub(crate) fn hold(&self) -> Hold {
+        Hold {
+            session: self.session.clone(),
+            token: self.token,
+        }
+    }
+
+    /// As a message, with this state.
+    pub(crate) fn with(&self, state: State, recall: Option<Notice>) -> ToProcess {
+        ToProcess::Granted {
+            session: self.session.clone(),
+            request: self.request,
+            token: self.token,
+            version: self.version,
+            state,
+            recall,
+            give_back: false,
+        }
+    }
+
+    /// With all its attributes.
+    pub(crate) fn full<'a>(
+        &self,
+        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> ToProcess {
+        let all = attributes
+            .into_iter()
+            .map(|(name, value)| (name, Some(value)));
+        self.with(State::Full(delta(all)), None)
+    }
+
+    pub(crate) fn recall(&self, reason: Reason) -> ToProcess {
+        self.recall_in(reason, RECALL_MS)
+    }
+
+    pub(crate) fn recall_in(&self, reason: Reason, deadline_ms: u64) -> ToProcess {
+        ToProcess::Recall {
+            hold: self.hold(),
+            notice: Notice {
+                reason,
+                deadline_ms,
+            },
+        }
+    }
+
+    pub(crate) fn released(&self, version: Option<Version>) -> ToProcess {
+        ToProcess::Released {
+            session: self.session.clone(),
+            token: self.token,
+            version,
+        }
+    }
+
+    pub(crate) fn revoked(&self) -> ToProcess {
+        ToProcess::Revoked {
+            session: self.session.clone(),
+            token: self.token,
+            why: Revocation::RecallDeadline,
+        }
+    }
+
+    pub(crate) fn gone(&self, renamed: Option<Hold>) -> ToProcess {
+        ToProcess::Gone {
+            session: self.session.clone(),
+            token: self.token,
+            renamed,
+        }
+    }
+
+    pub(crate) fn committed(&self, base: Version, version: Version) -> ToProcess {
+        ToProcess::Committed {
+            session: self.session.clone(),
+            token: self.token,
+            base,
+            version,
+        }
+    }
+}
+
+/// What a `Release` said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Release {
+    pub(crate) session: SessionId,
+    pub(crate) token: Token,
+    pub(crate) base: Version,
+    pub(crate) delta: Delta,
+    pub(crate) requeue: Option<Request>,
+    pub(crate) idle_ms: u64,
+}
+
+/// What a `Commit` said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Commit {
+    pub(crate) token: Token,
+    pub(crate) base: Version,
+    pub(crate) delta: Delta,
+}
+
+/// A lock that a thread has: its number at the adapter, and what came with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Locked {
+    pub(crate) id: u64,
+    pub(crate) token: Token,
+    pub(crate) values: Map<String, Value>,
+}
+
+impl Locked {
+    /// An attribute as text.
+    pub(crate) fn text(&self, attribute: &str) -> Option<String> {
+        text(self.values.get(name(attribute).as_str()?))
+    }
+}
+
+pub(crate) fn text(value: Option<&Value>) -> Option<String> {
+    let bytes = unhex(value?.as_str()?)?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A delta of these changes; `None` removes.
+pub(crate) fn delta<'a>(changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Delta {
+    let changes = changes.into_iter().map(|(name, value)| Change {
+        name: AttributeName::new(name.to_owned()).expect("short names"),
+        value: value.map(|value| value.to_owned().into()),
+    });
+    changes.collect()
+}
+
+pub(crate) fn session(name: &str) -> SessionId {
+    SessionId::new(name.to_owned()).expect("short names")
+}

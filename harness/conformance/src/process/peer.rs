@@ -1,0 +1,323 @@
+//! A store that is played by hand: it listens, and on each connection says what a case tells it and hears what comes.
+//!
+//! It answers keep-alives by itself unless the case says no, and hears a message once that the process says again: it may
+//! repeat whatever is unanswered at any time.
+
+use crate::process::adapter::Adapter;
+use crate::process::raw;
+use crate::process::stage::Stage;
+use crate::stop::{Play, Stop};
+use crate::trace::Trace;
+use bytes::{Buf, BytesMut};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tenure_protocol::{Time, ToProcess, ToStore};
+use tenure_wire::{
+    Decoder, Fault, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Opening, Outgoing,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// The lease that a scripted store gives, unless a case says otherwise: no case lasts so long.
+pub(crate) const LEASE_MS: u64 = 120_000;
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Hello(Opening),
+    Message(ToStore),
+    Fault(Fault),
+    /// The process has closed the connection.
+    Closed,
+    /// It was not a frame that a process may send.
+    Garbage(String),
+    /// Nothing, for as long as it may take.
+    Nothing,
+}
+
+/// Where the scripted store listens.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    inner: TcpListener,
+    pub(crate) address: SocketAddr,
+    trace: Trace,
+    slack: Duration,
+    accepted: u32,
+}
+
+impl Listener {
+    pub(crate) async fn bind(stage: &Stage) -> Play<Self> {
+        let inner = TcpListener::bind("127.0.0.1:0")
+            .await
+            .map_err(Stop::fault)?;
+        Ok(Self {
+            address: inner.local_addr().map_err(Stop::fault)?,
+            inner,
+            trace: stage.trace().clone(),
+            slack: stage.slack(),
+            accepted: 0,
+        })
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&mut self) -> Play<Peer> {
+        let slack = self.slack;
+        match self.accept_within(slack).await? {
+            Some(peer) => Ok(peer),
+            None => Err(Stop::told("the process connects", "it does not")),
+        }
+    }
+
+    /// The first connection, unless the adapter says before that there will be none.
+    pub(crate) async fn accept_from(
+        &mut self,
+        adapter: &mut Adapter,
+        connecting: u64,
+    ) -> Play<Peer> {
+        const OFTEN: Duration = Duration::from_millis(100);
+        let until = Instant::now() + self.slack;
+        while Instant::now() < until {
+            if let Some(peer) = self.accept_within(OFTEN).await? {
+                return Ok(peer);
+            }
+            if adapter.has_answered(connecting)? {
+                let answer = adapter.answer(connecting).await?;
+                return Err(Stop::failed("the process connects", answer));
+            }
+        }
+        Err(Stop::told("the process connects", "it does not"))
+    }
+
+    /// The next connection, if one comes so soon.
+    pub(crate) async fn accept_within(&mut self, limit: Duration) -> Play<Option<Peer>> {
+        let Ok(accepted) = timeout(limit, self.inner.accept()).await else {
+            return Ok(None);
+        };
+        let (stream, _) = accepted.map_err(Stop::fault)?;
+        stream.set_nodelay(true).map_err(Stop::fault)?;
+        self.accepted += 1;
+        let who = format!("store#{}", self.accepted);
+        self.trace.did(&who, "accepts a connection");
+        Ok(Some(Peer {
+            stream,
+            who,
+            trace: self.trace.clone(),
+            slack: self.slack,
+            raw: BytesMut::new(),
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(FrameLimits::default()),
+            lease_ms: LEASE_MS,
+            keeps_alive: true,
+            sent: Vec::new(),
+            said: Vec::new(),
+            oddities: Vec::new(),
+        }))
+    }
+}
+
+/// The store's end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    stream: TcpStream,
+    who: String,
+    trace: Trace,
+    slack: Duration,
+    raw: BytesMut,
+    bytes: BytesMut,
+    decoder: Decoder<FromProcess>,
+    pub(crate) lease_ms: u64,
+    /// Whether it answers keep-alives by itself.
+    pub(crate) keeps_alive: bool,
+    /// When the process says that it has sent its hello and its keep-alives.
+    pub(crate) sent: Vec<Time>,
+    /// What was heard, so as to hear repetitions once.
+    said: Vec<ToStore>,
+    /// Frames that were not written plainly.
+    pub(crate) oddities: Vec<String>,
+}
+
+impl Peer {
+    /// Sends bytes as they are. That the process does not read any more is not an error: what it does counts.
+    pub(crate) async fn push(&mut self, bytes: &[u8], says: &str) -> Play {
+        self.trace.note(&self.who, '>', bytes, says.to_owned());
+        let until = Instant::now() + self.slack;
+        match timeout_at(until, self.stream.write_all(bytes)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stop::told("the process reads", "it does not")),
+        }
+    }
+
+    pub(crate) async fn say(&mut self, message: ToProcess) -> Play {
+        self.say_all([message]).await
+    }
+
+    /// Says several things in one piece: they come together.
+    pub(crate) async fn say_all(&mut self, messages: impl IntoIterator<Item = ToProcess>) -> Play {
+        let (mut all, mut says) = (Vec::new(), Vec::new());
+        for message in messages {
+            says.push(format!("{message:?}"));
+            all.extend(encode(&FromStore::Message(message))?);
+        }
+        self.push(&all, &says.join("; ")).await
+    }
+
+    /// Says that it says no more: to the process the connection has ended.
+    pub(crate) async fn close(&mut self) {
+        // It may have ended already.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// What comes next, if it comes within the slack after `after_ms`.
+    pub(crate) async fn hear(&mut self, after_ms: u64) -> Play<Heard> {
+        let limit = Duration::from_millis(after_ms) + self.slack;
+        self.hear_within(limit).await
+    }
+
+    pub(crate) async fn hear_within(&mut self, limit: Duration) -> Play<Heard> {
+        let until = Instant::now() + limit;
+        loop {
+            match self.hear_until(until).await? {
+                Heard::Message(ToStore::KeepAlive { sent }) => {
+                    self.sent.push(sent);
+                    if self.keeps_alive {
+                        self.alive(sent).await?;
+                    }
+                }
+                Heard::Message(message) if may_be_repeated(&message) => {
+                    if !self.said.contains(&message) {
+                        self.said.push(message.clone());
+                        return Ok(Heard::Message(message));
+                    }
+                }
+                other => {
+                    if let Heard::Hello(opening) = &other {
+                        self.sent.push(opening.sent);
+                    }
+                    return Ok(other);
+                }
+            }
+        }
+    }
+
+    /// Answers a keep-alive.
+    pub(crate) async fn alive(&mut self, sent: Time) -> Play {
+        let lease_ms = self.lease_ms;
+        self.say(ToProcess::Alive {
+            sent,
+            lease_ms,
+            recalls: Vec::new(),
+        })
+        .await
+    }
+
+    async fn hear_until(&mut self, until: Instant) -> Play<Heard> {
+        loop {
+            if let Some(heard) = self.take() {
+                return Ok(heard);
+            }
+            match timeout_at(until, self.stream.read_buf(&mut self.raw)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Ok(Heard::Closed),
+                Err(_) => return Ok(Heard::Nothing),
+            }
+        }
+    }
+
+    /// The next item of what was read.
+    fn take(&mut self) -> Option<Heard> {
+        loop {
+            let header = self.raw.first_chunk::<HEADER_BYTES>()?;
+            let length = u32::from_be_bytes(*header.first_chunk().expect("longer")) as usize;
+            let max = FrameLimits::default().frame_bytes_max;
+            if length <= max && self.raw.len() < HEADER_BYTES + length {
+                return None;
+            }
+            let frame = self.raw.split_to(self.raw.len().min(HEADER_BYTES + length));
+            self.oddities.extend(raw::oddity(&frame));
+            self.bytes.extend_from_slice(&frame);
+            let (says, heard) = match self.decoder.decode(&mut self.bytes) {
+                Ok(Some(FromProcess::Hello(opening))) => {
+                    let says = format!("{opening:?}").replacen("Opening", "Hello", 1);
+                    (says, Some(Heard::Hello(opening)))
+                }
+                Ok(Some(FromProcess::Message(message))) => {
+                    (format!("{message:?}"), Some(Heard::Message(message)))
+                }
+                Ok(Some(FromProcess::Fault(fault))) => {
+                    (format!("Fault: {fault}"), Some(Heard::Fault(fault)))
+                }
+                Ok(None) => ("part of a message, or skipped".to_owned(), None),
+                Err(error) => (
+                    format!("Garbage: {error}"),
+                    Some(Heard::Garbage(error.to_string())),
+                ),
+            };
+            self.trace.note(&self.who, '<', &frame, says);
+            if heard.is_some() {
+                return heard;
+            }
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self, expected: &str) -> Play<ToStore> {
+        self.next_after(expected, 0).await
+    }
+
+    pub(crate) async fn next_after(&mut self, expected: &str, after_ms: u64) -> Play<ToStore> {
+        match self.hear(after_ms).await? {
+            Heard::Message(message) => Ok(message),
+            other => Err(self.failed(expected, other)),
+        }
+    }
+
+    /// The process may say again what it has said, and is to be heard.
+    pub(crate) fn forget(&mut self) {
+        self.said.clear();
+    }
+
+    /// A failure of what the store was to hear.
+    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> Stop {
+        Stop::told(
+            format!("{} hears {expected}", self.who),
+            format!("{seen:?}"),
+        )
+    }
+
+    /// The hello of the process, which comes first.
+    pub(crate) async fn hello(&mut self) -> Play<Opening> {
+        match self.hear(0).await? {
+            Heard::Hello(opening) => Ok(opening),
+            other => Err(self.failed("Hello first", other)),
+        }
+    }
+
+    /// Waits until the process has closed the connection; answers its fault, behind which nothing may come.
+    pub(crate) async fn thrown_out(&mut self) -> Play<Option<Fault>> {
+        let mut fault = None;
+        loop {
+            match self.hear(0).await? {
+                Heard::Message(_) if fault.is_none() => {}
+                Heard::Fault(own) if fault.is_none() => fault = Some(own),
+                Heard::Closed => return Ok(fault),
+                other => return Err(self.failed("the end of the connection", other)),
+            }
+        }
+    }
+}
+
+fn may_be_repeated(message: &ToStore) -> bool {
+    !matches!(
+        message,
+        ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello { .. }
+    )
+}
+
+/// The frames of an item.
+pub(crate) fn encode(item: &FromStore) -> Play<Vec<u8>> {
+    let mut out = Outgoing::new();
+    out.push(item, &FrameLimits::default())
+        .map_err(Stop::fault)?;
+    Ok(out.copy_to_bytes(out.remaining()).to_vec())
+}

@@ -1,0 +1,136 @@
+//! One self-contained page: implementations × rules, and behind each case its requirement, the picture of its messages, and the
+//! frames in hex and decoded. `maud` escapes whatever came from the target.
+
+use super::{Outcome, Report, Verdict, chart};
+use maud::{DOCTYPE, Markup, html};
+use std::collections::BTreeMap;
+
+const STYLE: &str = "
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .5rem; text-align: left; vertical-align: top; }
+pre, code { font: 12.5px/1.35 ui-monospace, monospace; } pre { overflow-x: auto; background: #8881; padding: .6rem; }
+.pass { background: #2a72; } .fail, .fault, .unexpected-pass { background: #d332; } .skip, .known-failing { background: #cc52; }
+details { margin: .3rem 0; } summary { cursor: pointer; } .hex { word-break: break-all; }
+";
+
+pub(super) fn write(reports: &[Report]) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "tenure conform" }
+                style { (maud::PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "Conformance" }
+                @for report in reports { (summary(report)) }
+                h2 { "Implementations × rules" }
+                (matrix(reports))
+                @for report in reports { (cases(report)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::KnownFailing => "known-failing",
+        Verdict::UnexpectedPass => "unexpected-pass",
+        Verdict::Skip => "skip",
+        Verdict::Fault => "fault",
+    }
+}
+
+fn summary(report: &Report) -> Markup {
+    let verdict = report.verdict();
+    html! {
+        p {
+            b { (report.target) " " (verdict) } ": " (report.claim) br;
+            small { "suite " (report.suite) ", protocol " (report.protocol) ", seed " (report.seed) ", "
+                (format!("{:.1}", report.seconds)) " s" }
+        }
+    }
+}
+
+/// The worst that happened to a rule counts.
+fn matrix(reports: &[Report]) -> Markup {
+    let weight = |verdict: &Verdict| match verdict {
+        Verdict::Pass => 0,
+        Verdict::Skip => 1,
+        Verdict::KnownFailing => 2,
+        Verdict::UnexpectedPass => 3,
+        Verdict::Fail => 4,
+        Verdict::Fault => 5,
+    };
+    let mut rules: BTreeMap<&str, Vec<Option<Verdict>>> = BTreeMap::new();
+    for (column, report) in reports.iter().enumerate() {
+        for case in &report.cases {
+            for rule in &case.rules {
+                let row = rules
+                    .entry(&rule.id)
+                    .or_insert_with(|| vec![None; reports.len()]);
+                let verdicts = row[column].into_iter().chain([case.verdict]);
+                row[column] = verdicts.max_by_key(weight);
+            }
+        }
+    }
+    html! {
+        table {
+            tr { th { "rule" } @for report in reports { th { (report.target) } } }
+            @for (rule, row) in &rules {
+                tr {
+                    td { code { (rule) } }
+                    @for verdict in row {
+                        @match verdict {
+                            Some(verdict) => { td class=(class(*verdict)) { (verdict.word()) } }
+                            None => { td {} }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cases(report: &Report) -> Markup {
+    html! {
+        h2 { (report.target) }
+        @for case in &report.cases {
+            details class=(class(case.verdict)) {
+                summary {
+                    code { (case.id) } " " (case.level.word()) " " b { (case.verdict.word()) } " " (case.title)
+                }
+                (behind(&report.target, case))
+            }
+        }
+    }
+}
+
+fn behind(target: &str, case: &Outcome) -> Markup {
+    html! {
+        @for (what, text) in [("expected", &case.expected), ("seen", &case.seen), ("why", &case.why)] {
+            @if let Some(text) = text { p { b { (what) ": " } (text) } }
+        }
+        @for rule in &case.rules { p { code { "r[" (rule.id) "]" } " " (rule.text) } }
+        @if !case.trace.is_empty() {
+            pre { (chart::draw(target, &case.trace)) }
+            details {
+                summary { "frames" }
+                table {
+                    tr { th { "ms" } th { "who" } th { "" } th { "decoded" } th { "bytes" } }
+                    @for own in &case.trace {
+                        tr {
+                            td { (own.at_ms) } td { (own.who) } td { (own.way) }
+                            td { code { (own.says) } } td class="hex" { code { (own.hex) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

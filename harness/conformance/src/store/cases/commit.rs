@@ -1,0 +1,171 @@
+//! Commits: durable, each applied once, and no end of a grant or a recall.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Stage, is_state, later, set};
+
+cases! { Store:
+    "commit/answered/with-changes", Must ["commit.answered"] with_changes,
+        "A commit is answered with its base and a later version.";
+    "commit/answered/without-changes", Must ["commit.answered"] without_changes,
+        "A commit without changes is answered, too.";
+    "commit/answered/one-after-another", Must ["commit.answered"] one_after_another,
+        "Each commit makes a later version, and all of them are in the session.";
+    "commit/repeated/at-once", Must ["commit.repeated"] at_once,
+        "A commit that comes twice is applied once, and both are answered with the same version.";
+    "commit/repeated/after-a-later-one", Must ["commit.repeated"] after_a_later_one,
+        "An old commit that comes again does not undo a later one, and is answered with the current version.";
+    "commit/repeated/answer-lost", Must ["commit.repeated", "commit.answered"] answer_lost,
+        "A commit whose answer was lost and that is said again after a reconnect is applied once.";
+    "commit/base/unknown-is-refused", Must ["commit.unknown-base"] unknown_is_refused,
+        "Changes to a version that the session never had are refused, and the grant stays.";
+    "commit/recall/keeps-grant-and-recall", Must ["commit.keeps-grant"] keeps_grant_and_recall,
+        "A commit under a recall ends neither the grant nor the recall, and does not move its deadline.";
+    "commit/durable/restart", Must ["commit.durable", "lease.restart"] (Restart) durable,
+        "What was committed is there after a restart, and the process can go on from it.";
+    "commit/durable/outlives-the-holder", Must ["commit.durable", "connect.new-incarnation"] outlives_the_holder,
+        "What a process has committed stays when it is started again.";
+}
+
+async fn with_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    p.say_commit(&grant, set([("a", Some("1"))])).await?;
+    let version = p.committed(&grant).await?;
+    holds(version > grant.version, "a later version", version)
+}
+
+async fn without_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.say_commit(&grant, set([])).await?;
+    let version = p.committed(&grant).await?;
+    holds(version >= grant.version, "no earlier version", version)?;
+    grant.version = version;
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn one_after_another(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    for turn in 0..10 {
+        let before = grant.version;
+        let (own, last) = (format!("a{turn}"), turn.to_string());
+        let delta = set([(&own[..], Some("1")), ("last", Some(&last[..]))]);
+        p.commit(&mut grant, delta).await?;
+        holds(grant.version > before, "a later version", grant.version)?;
+    }
+    let expected = grant.attributes.clone();
+    let version = p.release(&grant, set([])).await?;
+    let found = stage.player("q").await?.acquire(&grant.session).await?;
+    holds(
+        Some(found.version) == version,
+        "the last version",
+        found.version,
+    )?;
+    holds(
+        found.attributes == expected,
+        "all that was committed",
+        found,
+    )
+}
+
+async fn at_once(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    for _ in 0..2 {
+        p.say_commit(&grant, set([("a", Some("1"))])).await?;
+    }
+    let first = p.committed(&grant).await?;
+    let second = p.committed(&grant).await?;
+    holds(first == second, "the same version", (first, second))?;
+    grant.version = first;
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn after_a_later_one(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let old = grant.clone();
+    let delta = set([("a", Some("1")), ("b", Some("1"))]);
+    p.commit(&mut grant, delta.clone()).await?;
+    let delta_after = set([("a", Some("2")), ("b", None)]);
+    let version = p.commit(&mut grant, delta_after).await?;
+    p.say_commit(&old, delta).await?;
+    let answer = p.committed(&old).await?;
+    holds(answer == version, "the current version", answer)?;
+    p.still_has(grant, &[("a", "2")]).await
+}
+
+async fn answer_lost(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let delta = set([("a", Some("1"))]);
+    p.say_commit(&grant, delta.clone()).await?;
+    let first = p.committed(&grant).await?;
+    // As if it had not heard that.
+    let mut p = p.back_with(&stage, &grant).await?;
+    p.say_commit(&grant, delta).await?;
+    grant.version = p.committed(&grant).await?;
+    holds(grant.version == first, "the same version", grant.version)?;
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn unknown_is_refused(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let mut wrong = grant.clone();
+    wrong.version = later(grant.version);
+    p.say_commit(&wrong, set([("a", Some("2"))])).await?;
+    p.thrown_out("no such version").await?;
+    let mut p = p.back_with(&stage, &grant).await?;
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn keeps_grant_and_recall(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    p.recalled(&grant).await?;
+    let due = p.due(&grant).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    due.is_still(p.due(&grant).await?)?;
+    q.is_quiet("the session is held").await?;
+    p.commit(&mut grant, set([("b", Some("2"))])).await?;
+    p.release(&grant, set([])).await?;
+    is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "2")])
+}
+
+async fn durable(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    // Several times: what is not durable yet may be so by chance when the store is killed.
+    for turn in ["a", "b", "c"] {
+        let before = grant.version;
+        p.commit(&mut grant, set([(turn, Some("1"))])).await?;
+        holds(grant.version > before, "a later version", grant.version)?;
+        stage.restart().await?;
+        p = p.back_with(&stage, &grant).await?;
+    }
+    p.still_has(grant, &[("a", "1"), ("b", "1"), ("c", "1")])
+        .await
+}
+
+async fn outlives_the_holder(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let mut p = p.reborn(&stage).await?;
+    p.enter().await?;
+    let again = p.acquire(&s).await?;
+    holds(
+        again.version == grant.version,
+        "that version",
+        again.version,
+    )?;
+    is_state(&again, &[("a", "1")])
+}

@@ -1,0 +1,452 @@
+//! Connections: Hello comes first, the newest connection of a process counts, and the newest start of a process.
+
+use crate::case::cases;
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Heard, Player, Stage, set};
+use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::{Request, SessionId, Time, ToProcess, ToStore, Token, Version};
+use tenure_wire::FaultCode;
+
+cases! { Store:
+    "connect/first/other-is-refused", Must ["connect.refuses-misplaced", "connect.answers-hello"] other_first,
+        "A connection that begins with anything but Hello is closed, and hears nothing but a Fault.";
+    "connect/first/acquire-has-no-effect", Must ["connect.refuses-misplaced"] acquire_first,
+        "What was asked for before any Hello is not granted to anybody.";
+    "connect/second-hello/is-refused", Must ["connect.refuses-misplaced"] second_hello,
+        "A second Hello on a connection closes it, and changes nothing.";
+    "connect/welcome/before-recalls", Must ["connect.answers-hello"] welcome_before_recalls,
+        "A recalled holder that connects again hears nothing before the Welcome.";
+    "connect/welcome/before-grants", Must ["connect.answers-hello"] welcome_before_grants,
+        "A waiter that connects again hears nothing before the Welcome, not even a grant.";
+    "connect/superseded/lower-incarnation", Must ["connect.superseded"] lower_incarnation,
+        "An earlier start of a process that is connected is told that it is superseded.";
+    "connect/superseded/while-away", Must ["connect.superseded"] lower_while_away,
+        "An earlier start of a process that has lost its connection is told that it is superseded.";
+    "connect/superseded/after-restart", Must ["connect.superseded"] (Restart) lower_after_restart,
+        "A restarted store knows the incarnation of a holder.";
+    "connect/incarnation/ends-grants", Must ["connect.new-incarnation"] reborn_ends_grants,
+        "A process that was started again has none of the grants from before, even if it names them.";
+    "connect/incarnation/ends-waits", Must ["connect.new-incarnation", "lease.ends"] reborn_ends_waits,
+        "A process that was started again does not wait for what it waited for before.";
+    "connect/incarnation/after-restart", Must ["connect.new-incarnation"] (Restart) reborn_after_restart,
+        "A process that was started again while the store was down has none of its grants.";
+    "connect/late-hello/is-not-welcome", Must ["connect.late-hello"] late_hello,
+        "A Hello with a lower link number than that of the process's connection changes nothing.";
+    "connect/late-hello/same-number", Must ["connect.late-hello"] same_number,
+        "A Hello with the link number of the process's connection changes nothing.";
+    "connect/late-hello/after-a-loss", Must ["connect.late-hello"] late_after_loss,
+        "A Hello with a lower link number is not welcome either when the newer connection was lost.";
+    "connect/old-connection/release-is-ignored", Must ["connect.old-connection"] old_release,
+        "A Release on a connection that was replaced neither writes nor ends the grant.";
+    "connect/old-connection/cancel-is-ignored", Must ["connect.old-connection"] old_cancel,
+        "A Cancel on a connection that was replaced ends no wait.";
+    "connect/old-connection/goodbye-is-ignored", Must ["connect.old-connection"] old_goodbye,
+        "Goodbye on a connection that was replaced does not end the lease.";
+    "connect/old-connection/its-end-means-nothing", Must ["connect.old-connection"] old_ends,
+        "A process whose replaced connection ends counts as connected.";
+    "connect/silent/is-closed", Should ["connect.silent-before-hello"] silent,
+        "A connection on which nothing comes is closed with the fault silent.";
+    "connect/silent/half-a-hello", Should ["connect.silent-before-hello"] half_a_hello,
+        "A connection on which half a Hello comes is closed with the fault silent.";
+    "connect/replaced/is-closed", Should ["connect.closes-replaced"] replaced,
+        "A connection that was replaced is closed.";
+    "connect/hello/each-newer-is-answered", Must ["connect.answers-hello"] each_newer,
+        "Each Hello with a greater link number is answered with Welcome, whatever became of the ones before.";
+    "connect/hello/after-goodbye", Must ["connect.answers-hello"] after_goodbye,
+        "A process that has said Goodbye may come back.";
+    "connect/superseded/old-is-told", Must ["connect.new-incarnation"] old_is_told,
+        "The connection of an earlier start of a process is told that it is superseded, and closed.";
+}
+
+async fn other_first(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let (session, token, base) = (s.clone(), Token::default(), Version::NONE);
+    let delta = set([("a", Some("1"))]);
+    let others = [
+        ToStore::KeepAlive { sent: Time(1) },
+        ToStore::Acquire(wish(&s, Request(1))),
+        ToStore::Cancel {
+            session: session.clone(),
+            request: Request(1),
+        },
+        ToStore::Commit {
+            session: session.clone(),
+            token,
+            base,
+            delta: delta.clone(),
+        },
+        ToStore::Release {
+            session: session.clone(),
+            token,
+            base,
+            delta,
+            requeue: Some(Request(1)),
+            idle_ms: 0,
+        },
+        ToStore::Busy {
+            session: session.clone(),
+            token,
+            inside: 1,
+            blocked_on: Vec::new(),
+        },
+        ToStore::Destroy {
+            session: session.clone(),
+            token,
+        },
+        ToStore::Rename {
+            session,
+            token,
+            to: stage.session("t"),
+        },
+        ToStore::Goodbye,
+    ];
+    for other in others {
+        let mut p = stage.silent("p").await?;
+        p.say(other).await?;
+        p.only_closed("Hello has to come first").await?;
+    }
+    Ok(())
+}
+
+async fn acquire_first(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.silent("p").await?;
+    p.ask(&s).await?;
+    // Refused is all that comes behind it, too.
+    p.hello(Vec::new(), Vec::new()).await?;
+    p.only_closed("Hello has to come first").await?;
+    let mut q = stage.player("q").await?;
+    q.acquire_at_once(&s).await.map(drop)
+}
+
+async fn second_hello(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    // The next number, then its own: neither is taken.
+    p.link.number = 2;
+    p.hello(Vec::new(), Vec::new()).await?;
+    p.only_closed("it has said Hello already").await?;
+    let mut again = p.another(&stage, 1, 2).await?;
+    is_known(&mut again, &[grant.hold()]).await?;
+    again.hello(Vec::new(), Vec::new()).await?;
+    again.only_closed("it has said this Hello already").await?;
+    let mut third = again.again(&stage).await?;
+    is_known(&mut third, &[grant.hold()]).await
+}
+
+async fn welcome_before_recalls(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let mut again = p.again(&stage).await?;
+    q.waits_for(&s).await?;
+    p.recalled(&grant).await?;
+    again.hello(vec![grant.hold()], Vec::new()).await?;
+    welcome_is_next(&mut again).await?;
+    again.recalled(&grant).await.map(drop)
+}
+
+async fn welcome_before_grants(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let request = q.waits_for(&s).await?;
+    let mut again = q.again(&stage).await?;
+    p.give_back(&grant).await?;
+    let lost = q.granted(&s, request).await?;
+    again.hello(Vec::new(), vec![wish(&s, request)]).await?;
+    welcome_is_next(&mut again).await?;
+    let grant = again.granted(&s, request).await?;
+    holds(grant.token >= lost.token, "no older grant", grant.token)
+}
+
+async fn lower_incarnation(stage: Stage) -> Play {
+    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+    new.enter().await?;
+    let mut grant = new.acquire(&stage.session("s")).await?;
+    // A greater link number does not make up for it.
+    let mut old = new.another(&stage, 1, 9).await?;
+    is_superseded(&mut old).await?;
+    new.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+async fn lower_while_away(stage: Stage) -> Play {
+    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+    new.enter().await?;
+    let grant = new.acquire(&stage.session("s")).await?;
+    let mut old = new.another(&stage, 1, 9).await?;
+    let mut again = new.again(&stage).await?;
+    new.cut();
+    is_superseded(&mut old).await?;
+    is_known(&mut again, &[grant.hold()]).await
+}
+
+async fn lower_after_restart(stage: Stage) -> Play {
+    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+    new.enter().await?;
+    let grant = new.acquire(&stage.session("s")).await?;
+    stage.restart().await?;
+    let mut old = new.another(&stage, 1, 9).await?;
+    is_superseded(&mut old).await?;
+    let mut again = new.again(&stage).await?;
+    is_known(&mut again, &[grant.hold()]).await
+}
+
+async fn reborn_ends_grants(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let mut reborn = p.reborn(&stage).await?;
+    is_known_of(&mut reborn, vec![grant.hold()], &[]).await?;
+    let next = q.acquire_at_once(&s).await?;
+    holds(next.token > grant.token, "a later token", next.token)?;
+    reborn.is_fenced(&grant, set([("a", Some("1"))])).await
+}
+
+async fn reborn_ends_waits(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = r.acquire(&s).await?;
+    p.waits_for(&s).await?;
+    let request = q.waits_for(&s).await?;
+    let mut reborn = p.reborn(&stage).await?;
+    reborn.enter().await?;
+    r.give_back(&grant).await?;
+    q.granted(&s, request).await?;
+    reborn.hears_nothing_of(&s, "it has not asked").await
+}
+
+async fn reborn_after_restart(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    stage.restart().await?;
+    let mut reborn = p.reborn(&stage).await?;
+    is_known_of(&mut reborn, vec![grant.hold()], &[]).await?;
+    let mut q = q.again(&stage).await?;
+    q.enter().await?;
+    let next = q.acquire_at_once(&s).await?;
+    holds(next.token > grant.token, "a later token", next.token)
+}
+
+async fn late_hello(stage: Stage) -> Play {
+    changes_nothing(stage, 3).await
+}
+
+async fn same_number(stage: Stage) -> Play {
+    changes_nothing(stage, 5).await
+}
+
+/// A Hello of that link number that names nothing comes while the process is connected by number 5.
+async fn changes_nothing(stage: Stage, number: u64) -> Play {
+    let mut p = Player::connect(&stage, "p", 1, 5).await?;
+    p.enter().await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let late = p.another(&stage, 1, number).await?;
+    is_not_welcome(late).await?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+async fn late_after_loss(stage: Stage) -> Play {
+    let mut p = Player::connect(&stage, "p", 1, 5).await?;
+    p.enter().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let late = p.another(&stage, 1, 3).await?;
+    let mut again = p.again(&stage).await?;
+    p.last_words().await?;
+    is_not_welcome(late).await?;
+    is_known(&mut again, &[grant.hold()]).await
+}
+
+async fn old_release(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut old, mut q] = stage.two().await?;
+    let mut grant = old.acquire(&s).await?;
+    let mut p = old.again(&stage).await?;
+    is_known(&mut p, &[grant.hold()]).await?;
+    old.say_commit(&grant, set([("late", Some("1"))])).await?;
+    old.say_release(&grant, set([("late", Some("2"))]), None)
+        .await?;
+    old.last_words().await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.give_back(&grant).await?;
+    let next = q.acquire(&s).await?;
+    holds(
+        next.attributes == grant.attributes,
+        "what the new connection wrote",
+        &next.attributes,
+    )
+}
+
+async fn old_cancel(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut old, mut q] = stage.two().await?;
+    let grant = q.acquire(&s).await?;
+    let request = old.waits_for(&s).await?;
+    let mut p = old.again(&stage).await?;
+    p.enter_with(Vec::new(), vec![wish(&s, request)]).await?;
+    old.say_cancel(&s, request).await?;
+    old.last_words().await?;
+    q.give_back(&grant).await?;
+    p.granted(&s, request).await.map(drop)
+}
+
+async fn old_goodbye(stage: Stage) -> Play {
+    let mut old = stage.player("p").await?;
+    let mut grant = old.acquire(&stage.session("s")).await?;
+    let mut p = old.again(&stage).await?;
+    is_known(&mut p, &[grant.hold()]).await?;
+    old.say(ToStore::Goodbye).await?;
+    old.last_words().await?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+async fn old_ends(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut old, mut q] = stage.two().await?;
+    let grant = old.acquire(&s).await?;
+    let mut p = old.again(&stage).await?;
+    is_known(&mut p, &[grant.hold()]).await?;
+    old.last_words().await?;
+    // Of who is not connected a try would be refused.
+    let request = q.try_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, request).await.map(drop)
+}
+
+async fn silent(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    is_closed_as_silent(&mut p, stage.target().wait_max_ms).await
+}
+
+async fn half_a_hello(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    // A header that promises a body, and some of it.
+    let half = [0, 0, 0, 40, 0x10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xa5];
+    p.push(&half, "half a Hello").await?;
+    is_closed_as_silent(&mut p, stage.target().wait_max_ms).await
+}
+
+/// How long a store waits for a Hello it does not say: no longer than the suite, or it is as if it did not close at all.
+async fn is_closed_as_silent(p: &mut Player, most_ms: u64) -> Play {
+    let expected = format!("the fault silent within {most_ms} ms (--wait-max-ms)");
+    match p.hear(most_ms).await? {
+        Heard::Fault(fault) if fault.code == FaultCode::Silent => {}
+        other => return Err(p.failed(&expected, other)),
+    }
+    p.only_closed("it has not said Hello").await.map(drop)
+}
+
+async fn replaced(stage: Stage) -> Play {
+    let mut old = stage.player("p").await?;
+    let mut p = old.again(&stage).await?;
+    p.enter().await?;
+    old.keeps_alive = false;
+    old.thrown_out("it was replaced").await.map(drop)
+}
+
+async fn each_newer(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let mut olds = vec![p];
+    for number in [2, 3, 70, 1 << 40] {
+        let last = olds.last().expect("the first one");
+        let mut p = last.another(&stage, 1, number).await?;
+        is_known(&mut p, &[grant.hold()]).await?;
+        olds.push(p);
+    }
+    let last = olds.pop().expect("the last one");
+    let mut again = last.again(&stage).await?;
+    last.cut();
+    is_known(&mut again, &[grant.hold()]).await
+}
+
+async fn after_goodbye(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&s).await?;
+    p.give_back(&grant).await?;
+    p.say(ToStore::Goodbye).await?;
+    let mut again = p.again(&stage).await?;
+    p.last_words().await?;
+    is_known(&mut again, &[]).await?;
+    let next = again.acquire_at_once(&s).await?;
+    holds(next.token > grant.token, "a later token", next.token)
+}
+
+async fn old_is_told(stage: Stage) -> Play {
+    let mut old = stage.player("p").await?;
+    let mut reborn = old.reborn(&stage).await?;
+    reborn.enter().await?;
+    old.keeps_alive = false;
+    old.expect("Superseded", |message| {
+        (*message == ToProcess::Superseded).then_some(())
+    })
+    .await?;
+    old.only_closed("it is superseded").await.map(drop)
+}
+
+// ---- what they share ------------------------------------------------------------------------------------------------
+
+fn wish(session: &SessionId, request: Request) -> Wish {
+    Wish {
+        session: session.clone(),
+        request,
+        known: None,
+        patience: Patience::Wait,
+        ticket: None,
+    }
+}
+
+/// Says hello with these grants, all of which the store has to know.
+async fn is_known(p: &mut Player, grants: &[Hold]) -> Play {
+    is_known_of(p, grants.to_vec(), grants).await
+}
+
+/// Says hello with `named` grants, of which the store has to know those that are `known`.
+async fn is_known_of(p: &mut Player, named: Vec<Hold>, known: &[Hold]) -> Play {
+    let welcome = p.enter_with(named, Vec::new()).await?;
+    let expected = format!("a Welcome that knows {known:?}");
+    holds(welcome.holds == known, &expected, &welcome.holds)
+}
+
+async fn welcome_is_next(p: &mut Player) -> Play {
+    match p.next("a Welcome first").await? {
+        ToProcess::Welcome { lease_ms, .. } => {
+            p.lease_ms = lease_ms;
+            Ok(())
+        }
+        other => Err(p.failed("a Welcome first", other)),
+    }
+}
+
+/// Says hello, is told that there is a newer start of the process, and turned away.
+async fn is_superseded(old: &mut Player) -> Play {
+    old.hello(Vec::new(), Vec::new()).await?;
+    match old.next("Superseded").await? {
+        ToProcess::Superseded => {}
+        other => return Err(old.failed("Superseded", other)),
+    }
+    old.only_closed("it is superseded").await.map(drop)
+}
+
+/// Says hello, and is not welcome, however the store says so.
+async fn is_not_welcome(mut late: Player) -> Play {
+    late.hello(Vec::new(), Vec::new()).await?;
+    let heard = late.last_words().await?;
+    let is_welcome = |message: &ToProcess| matches!(message, ToProcess::Welcome { .. });
+    match heard.iter().find(|message| is_welcome(message)) {
+        None => Ok(()),
+        Some(welcome) => Err(Stop::failed(
+            "no Welcome: the process has had a newer connection",
+            welcome,
+        )),
+    }
+}

@@ -1,0 +1,233 @@
+//! Deadlock: of a cycle of holders that wait for each other one is refused, with the cycle; and nobody else ever.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Grant, Player, Stage, set};
+use std::time::Duration;
+use tenure_protocol::message::Refusal;
+use tenure_protocol::{Request, SessionId, ToProcess};
+use tokio::time::{Instant, sleep};
+
+cases! { Store:
+    "deadlock/found/two-sessions", Must ["deadlock.found", "deadlock.true"] two_sessions,
+        "Of two holders that are blocked on each other's session one is refused, with the cycle.";
+    "deadlock/found/three-sessions", Must ["deadlock.found", "deadlock.true"] three_sessions,
+        "Of three holders in a circle one is refused, with the cycle in its order.";
+    "deadlock/found/closed-by-a-request", Must ["deadlock.found"] closed_by_request,
+        "A cycle is found also when a request closes it, and who only waits beside it is not refused.";
+    "deadlock/found/said-later", Must ["deadlock.found"] said_later,
+        "A cycle is found when a holder that was busy says later what blocks it.";
+    "deadlock/found/one-is-enough", Must ["deadlock.found"] one_is_enough,
+        "When one wait has been refused the other goes on, and is granted what is released.";
+    "deadlock/true/nobody-is-busy", Must ["deadlock.true"] nobody_is_busy,
+        "Holders that wait for each other's session and have not said that they are busy can give back: none is refused.";
+    "deadlock/true/not-blocked", Must ["deadlock.true"] not_blocked,
+        "A holder that is busy but not blocked on the other's session closes no cycle.";
+    "deadlock/true/not-waiting", Must ["deadlock.true"] not_waiting,
+        "A holder that names a session for which it does not wait closes no cycle.";
+    "deadlock/true/not-any-more", Must ["deadlock.true"] not_any_more,
+        "What a holder has said before counts no longer when it says that nothing blocks it.";
+    "deadlock/true/a-chain", Must ["deadlock.true"] chain,
+        "A chain of holders whose last one waits for nothing is no cycle.";
+}
+
+/// A process that holds a session and may wait for that of the next.
+struct Seat {
+    p: Player,
+    grant: Grant,
+}
+
+/// Processes that each hold a session, in a circle.
+async fn seats(stage: &Stage, names: &[&str]) -> Play<Vec<Seat>> {
+    let mut all = Vec::new();
+    for name in names {
+        let mut p = stage.player(name).await?;
+        let grant = p.acquire(&stage.session(name)).await?;
+        all.push(Seat { p, grant });
+    }
+    Ok(all)
+}
+
+/// The one at `at` asks for the session of the next, who is recalled.
+async fn asks_next(seats: &mut [Seat], at: usize) -> Play<Request> {
+    let next = (at + 1) % seats.len();
+    let wanted = seats[next].grant.clone();
+    let request = seats[at].p.ask(&wanted.session).await?;
+    seats[next].p.recalled(&wanted).await?;
+    Ok(request)
+}
+
+/// All ask for the next one's session.
+async fn all_ask(seats: &mut [Seat]) -> Play {
+    for at in 0..seats.len() {
+        asks_next(seats, at).await?;
+    }
+    Ok(())
+}
+
+/// The one at `at` says that it cannot go on without the session of the next.
+async fn is_blocked(seats: &mut [Seat], at: usize) -> Play {
+    let next = seats[(at + 1) % seats.len()].grant.session.clone();
+    let Seat { p, grant } = &mut seats[at];
+    p.busy(grant, vec![next]).await
+}
+
+/// Waits until one of them is refused; answers which.
+async fn victim(stage: &Stage, seats: &mut [Seat]) -> Play<usize> {
+    let until = Instant::now() + stage.target().slack();
+    let all: Vec<SessionId> = seats
+        .iter()
+        .map(|seat| seat.grant.session.clone())
+        .collect();
+    while Instant::now() < until {
+        for (at, seat) in seats.iter_mut().enumerate() {
+            for message in seat.p.settle().await? {
+                let ToProcess::Refused { session, why, .. } = &message else {
+                    continue;
+                };
+                // Its own session first, then that for which it waits, and so on.
+                let mut cycle = all.clone();
+                cycle.rotate_left(at);
+                let is_so = *session == cycle[1 % cycle.len()];
+                holds(is_so, "the refusal of the wait of the cycle", &message)?;
+                holds(
+                    *why == Refusal::Deadlock { cycle },
+                    "the cycle in order",
+                    why,
+                )?;
+                return Ok(at);
+            }
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Err(seats[0]
+        .p
+        .failed("or another hears Refused, deadlock", "nothing"))
+}
+
+/// None of them is refused anything.
+async fn nobody_is_refused(seats: &mut [Seat], why: &str) -> Play {
+    // Twice: what the last one has said may concern the first.
+    for seat in seats.iter_mut() {
+        seat.p.is_quiet(why).await?;
+    }
+    for seat in seats {
+        seat.p.is_quiet(why).await?;
+    }
+    Ok(())
+}
+
+async fn two_sessions(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    is_blocked(&mut seats, 0).await?;
+    is_blocked(&mut seats, 1).await?;
+    victim(&stage, &mut seats).await.map(drop)
+}
+
+async fn three_sessions(stage: Stage) -> Play {
+    // The order of their names is not that of the circle.
+    let mut seats = seats(&stage, &["q", "p", "r"]).await?;
+    all_ask(&mut seats).await?;
+    for at in 0..3 {
+        is_blocked(&mut seats, at).await?;
+    }
+    victim(&stage, &mut seats).await.map(drop)
+}
+
+async fn closed_by_request(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    let mut beside = stage.player("r").await?;
+    let last = seats[1].grant.clone();
+    let waits = beside.ask(&last.session).await?;
+    beside.queued(&last.session, waits).await?;
+    seats[1].p.recalled(&last).await?;
+    asks_next(&mut seats, 1).await?;
+    is_blocked(&mut seats, 1).await?;
+    is_blocked(&mut seats, 0).await?;
+    nobody_is_refused(&mut seats, "one of them does not wait yet").await?;
+    seats[0].p.ask(&last.session).await?;
+    victim(&stage, &mut seats).await?;
+    beside.is_quiet("it is in no cycle").await
+}
+
+async fn said_later(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    let Seat { p, grant } = &mut seats[0];
+    p.busy(grant, vec![]).await?;
+    is_blocked(&mut seats, 1).await?;
+    nobody_is_refused(&mut seats, "one of them is not blocked").await?;
+    is_blocked(&mut seats, 0).await?;
+    victim(&stage, &mut seats).await.map(drop)
+}
+
+async fn one_is_enough(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    is_blocked(&mut seats, 0).await?;
+    is_blocked(&mut seats, 1).await?;
+    let at = victim(&stage, &mut seats).await?;
+    let mut left = seats.remove(1 - at);
+    let Seat { p, grant } = &mut seats[0];
+    left.p.is_quiet("one refusal was enough").await?;
+    p.release(grant, set([])).await?;
+    let wanted = grant.session.clone();
+    let granted = left.p.expect("Granted", |message| match message {
+        ToProcess::Granted { session, .. } => Some(*session == wanted),
+        _ => None,
+    });
+    holds(granted.await?, "what was released", wanted)
+}
+
+async fn nobody_is_busy(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    nobody_is_refused(&mut seats, "both may still give back").await?;
+    is_blocked(&mut seats, 0).await?;
+    nobody_is_refused(&mut seats, "one of them may still give back").await
+}
+
+async fn not_blocked(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    is_blocked(&mut seats, 0).await?;
+    let other = vec![stage.session("other")];
+    let Seat { p, grant } = &mut seats[1];
+    p.busy(grant, other).await?;
+    nobody_is_refused(&mut seats, "one of them is blocked on something else").await
+}
+
+async fn not_waiting(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    let mut beside = stage.player("r").await?;
+    let last = seats[1].grant.clone();
+    beside.ask(&last.session).await?;
+    seats[1].p.recalled(&last).await?;
+    asks_next(&mut seats, 1).await?;
+    is_blocked(&mut seats, 0).await?;
+    is_blocked(&mut seats, 1).await?;
+    nobody_is_refused(&mut seats, "one of them does not wait").await
+}
+
+async fn not_any_more(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q"]).await?;
+    all_ask(&mut seats).await?;
+    is_blocked(&mut seats, 0).await?;
+    let Seat { p, grant } = &mut seats[0];
+    p.busy(grant, vec![]).await?;
+    p.is_quiet("it is not blocked any more").await?;
+    is_blocked(&mut seats, 1).await?;
+    nobody_is_refused(&mut seats, "one of them is blocked no longer").await
+}
+
+async fn chain(stage: Stage) -> Play {
+    let mut seats = seats(&stage, &["p", "q", "r"]).await?;
+    asks_next(&mut seats, 0).await?;
+    asks_next(&mut seats, 1).await?;
+    is_blocked(&mut seats, 0).await?;
+    is_blocked(&mut seats, 1).await?;
+    let Seat { p, grant } = &mut seats[2];
+    p.busy(grant, vec![]).await?;
+    nobody_is_refused(&mut seats, "the last one waits for nothing").await
+}

@@ -1,0 +1,249 @@
+//! Destroy: a session ends, durably, for all, and does not come back.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Grant, Player, Stage, set};
+use tenure_protocol::message::{Hold, Refusal, Revocation};
+use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
+
+cases! { Store:
+    "destroy/answered/gone", Must ["destroy.answered"] gone_and_empty,
+        "A destroy under the current token is answered with Gone, and the session is no more.";
+    "destroy/answered/never-written", Must ["destroy.answered"] never_written,
+        "A session that was only locked is destroyed like any other.";
+    "destroy/answered/again", Must ["destroy.answered-old"] answered_again,
+        "A destroy that is repeated is answered with Gone again.";
+    "destroy/old-token/held-by-another", Must ["destroy.answered-old"] old_while_held,
+        "A destroy under an old token is fenced while another process holds the session.";
+    "destroy/old-token/free", Must ["destroy.answered-old"] old_while_free,
+        "A destroy under an old token is fenced while the session lives and nobody holds it.";
+    "destroy/old-token/next-life", Must ["destroy.answered-old", "destroy.stays"] old_in_next_life,
+        "A destroy that is repeated does not end the next life of the session.";
+    "destroy/stays/late-commit", Must ["destroy.stays"] late_commit,
+        "A commit under a token from before does not bring a session back.";
+    "destroy/stays/late-release", Must ["destroy.stays"] late_release,
+        "A release under a token from before does not bring a session back.";
+    "destroy/stays/late-write-in-next-life", Must ["destroy.stays"] late_in_next_life,
+        "Writes under a token from before do not reach the next life of the session.";
+    "destroy/waiters/destroyed", Must ["destroy.waiters"] waiters_of_destroyed,
+        "All who wait for a session that is destroyed are told that it has gone.";
+    "destroy/waiters/renamed", Must ["destroy.waiters"] waiters_of_renamed,
+        "All who wait for a session that is renamed are told that it has gone.";
+    "destroy/durable/restart", Must ["commit.durable"] (Restart) durable,
+        "A session whose end was acknowledged stays ended when the store is killed.";
+}
+
+pub(super) async fn say_destroy(p: &mut Player, hold: &Hold) -> Play {
+    let Hold { session, token } = hold.clone();
+    p.say(ToStore::Destroy { session, token }).await
+}
+
+pub(super) async fn say_rename(p: &mut Player, hold: &Hold, to: &SessionId) -> Play {
+    let (Hold { session, token }, to) = (hold.clone(), to.clone());
+    p.say(ToStore::Rename { session, token, to }).await
+}
+
+/// Waits for the `Gone` of that grant; answers what it is since then.
+pub(super) async fn gone(p: &mut Player, hold: &Hold) -> Play<Option<Hold>> {
+    p.expect(&format!("Gone of {hold:?}"), |message| match message {
+        ToProcess::Gone {
+            session,
+            token,
+            renamed,
+        } if *session == hold.session && *token == hold.token => Some(renamed.clone()),
+        _ => None,
+    })
+    .await
+}
+
+/// Waits until it is told that its token is an old one.
+pub(super) async fn fenced(p: &mut Player, hold: &Hold) -> Play {
+    let why = Revocation::Fenced;
+    let revoked = ToProcess::Revoked {
+        session: hold.session.clone(),
+        token: hold.token,
+        why,
+    };
+    p.expect(&format!("{revoked:?}"), |message| {
+        (*message == revoked).then_some(())
+    })
+    .await
+}
+
+/// Locks the session, and finds nothing.
+pub(super) async fn is_new(p: &mut Player, session: &SessionId) -> Play<Grant> {
+    let grant = p.acquire(session).await?;
+    let is_so = grant.attributes.is_empty() && grant.version == Version::NONE;
+    holds(is_so, "version [0, 0] and no attributes", &grant)?;
+    Ok(grant)
+}
+
+/// Destroys it, and hears so.
+async fn destroys(p: &mut Player, hold: &Hold) -> Play {
+    say_destroy(p, hold).await?;
+    let renamed = gone(p, hold).await?;
+    holds(renamed.is_none(), "Gone without a new grant", renamed)
+}
+
+/// A session with an attribute, held by the player.
+async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+    let mut grant = p.acquire(session).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    Ok(grant)
+}
+
+async fn gone_and_empty(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    // Nor is it held any more.
+    is_new(&mut q, &s).await.map(drop)
+}
+
+async fn never_written(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    is_new(&mut q, &s).await.map(drop)
+}
+
+async fn answered_again(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = written(&mut p, &stage.session("s")).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    // On the next connection, too.
+    let mut again = p.again(&stage).await?;
+    again.enter_with(vec![grant.hold()], vec![]).await?;
+    destroys(&mut again, &grant.hold()).await
+}
+
+async fn old_while_held(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    p.release(&grant, set([])).await?;
+    let mut held = q.acquire(&s).await?;
+    say_destroy(&mut p, &grant.hold()).await?;
+    fenced(&mut p, &grant.hold()).await?;
+    q.commit(&mut held, set([("b", Some("2"))])).await?;
+    holds(held.attributes.len() == 2, "a and b", &held.attributes)
+}
+
+async fn old_while_free(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    p.release(&grant, set([])).await?;
+    say_destroy(&mut p, &grant.hold()).await?;
+    fenced(&mut p, &grant.hold()).await?;
+    let next = q.acquire(&s).await?;
+    holds(
+        next.text("a").as_deref() == Some("1"),
+        "a is 1",
+        &next.attributes,
+    )
+}
+
+async fn old_in_next_life(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    let mut next = is_new(&mut q, &s).await?;
+    q.commit(&mut next, set([("b", Some("2"))])).await?;
+    say_destroy(&mut p, &grant.hold()).await?;
+    fenced(&mut p, &grant.hold()).await?;
+    q.commit(&mut next, set([("c", Some("3"))])).await.map(drop)
+}
+
+async fn late_commit(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    p.say_commit(&grant, set([("a", Some("late"))])).await?;
+    fenced(&mut p, &grant.hold()).await?;
+    is_new(&mut q, &s).await.map(drop)
+}
+
+async fn late_release(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    let version = p.release(&grant, set([("a", Some("late"))])).await?;
+    holds(version.is_none(), "Released without a version", version)?;
+    is_new(&mut q, &s).await.map(drop)
+}
+
+async fn late_in_next_life(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    let next = is_new(&mut q, &s).await?;
+    holds(
+        next.token > grant.token,
+        "a later token in the next life",
+        next.token,
+    )?;
+    p.say_commit(&grant, set([("a", Some("late"))])).await?;
+    fenced(&mut p, &grant.hold()).await?;
+    let version = p.release(&grant, set([("a", Some("late"))])).await?;
+    holds(version.is_none(), "Released without a version", version)?;
+    q.release(&next, set([("b", Some("2"))])).await?;
+    let last = p.acquire(&s).await?;
+    holds(
+        last.text("a").is_none() && last.attributes.len() == 1,
+        "b alone",
+        &last.attributes,
+    )
+}
+
+async fn waiters_of_destroyed(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    let waits = [q.ask(&s).await?, r.ask(&s).await?];
+    q.queued(&s, waits[0]).await?;
+    r.queued(&s, waits[1]).await?;
+    say_destroy(&mut p, &grant.hold()).await?;
+    gone(&mut p, &grant.hold()).await?;
+    for (player, request) in [(&mut q, waits[0]), (&mut r, waits[1])] {
+        let why = player.refused(&s, request).await?;
+        holds(why == Refusal::Gone, "Refused, gone", why)?;
+        player.is_quiet("the request has ended").await?;
+    }
+    Ok(())
+}
+
+async fn waiters_of_renamed(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let (s, t) = (stage.session("s"), stage.session("t"));
+    let grant = written(&mut p, &s).await?;
+    let waits = [q.ask(&s).await?, r.ask(&s).await?];
+    q.queued(&s, waits[0]).await?;
+    r.queued(&s, waits[1]).await?;
+    say_rename(&mut p, &grant.hold(), &t).await?;
+    gone(&mut p, &grant.hold()).await?;
+    for (player, request) in [(&mut q, waits[0]), (&mut r, waits[1])] {
+        let why = player.refused(&s, request).await?;
+        holds(why == Refusal::Gone, "Refused, gone", why)?;
+    }
+    // The old id is free for the next who wants it.
+    is_new(&mut q, &s).await.map(drop)
+}
+
+async fn durable(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    destroys(&mut p, &grant.hold()).await?;
+    stage.restart().await?;
+    let mut p = p.again(&stage).await?;
+    p.enter().await?;
+    is_new(&mut p, &s).await.map(drop)
+}

@@ -1,0 +1,274 @@
+//! Expiry: a session that nobody uses ends, not sooner, and never while it is held.
+//!
+//! A use is what a process says it is: looking whether a session is still there is none, when the release says for how long it
+//! was idle.
+
+use super::destroy::is_new;
+use crate::case::cases;
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Grant, Player, Stage, set};
+use std::time::Duration;
+use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
+use tokio::time::{Instant, sleep};
+
+cases! { Store:
+    "expiry/held/stays", Must ["expiry.not-while-held"] (Expiry) held_stays,
+        "A session that is held does not end, however long nobody uses it.";
+    "expiry/held/recalled", Must ["expiry.recalls"] (Expiry) held_is_recalled,
+        "A session that is held is recalled with reason expiry when its time to live may have ended.";
+    "expiry/not-early/released", Must ["expiry.not-early"] (Expiry) not_early,
+        "A session that was used and released is still there before its time to live has ended.";
+    "expiry/not-early/recalled", Must ["expiry.not-early"] (Expiry) not_early_recalled,
+        "A session that is given back to a recall for expiry, used just now, is still there.";
+    "expiry/idle/counts", Must ["expiry.ends"] (Expiry) idle_counts,
+        "A session that was idle for its time to live when it is released ends at once.";
+    "expiry/idle/counts-in-part", Must ["expiry.ends", "expiry.not-early"] (Expiry) idle_counts_in_part,
+        "A session that was idle for half its time to live when it is released lives for no more than the other half.";
+    "expiry/use/busy", Should ["expiry.busy-is-use"] (Expiry) busy_is_use,
+        "A session whose threads were inside just now is still there.";
+    "expiry/use/commit", Should ["expiry.busy-is-use"] (Expiry) commit_is_use,
+        "A session that was committed just now is still there.";
+    "expiry/ends/unused", Must ["expiry.ends"] (Expiry) ends,
+        "A session that nobody has used for its time to live is no more.";
+    "expiry/ends/after-restart", Must ["expiry.ends"] (Expiry, Restart) ends_after_restart,
+        "A session that nobody uses ends also when the store was killed meanwhile.";
+}
+
+/// How often a case that has to be quick is begun anew when it was not.
+const ATTEMPTS: usize = 5;
+
+/// The store's time to live, if a case may wait for it twice.
+fn time_to_live(stage: &Stage) -> Play<u64> {
+    let ms = stage.target().expires_ms.unwrap_or_default();
+    stage.may_wait("twice a time to live", 2 * ms)?;
+    Ok(ms)
+}
+
+fn too_slow() -> Stop {
+    Stop::Skipped(
+        "this computer is slower than the time to live: make --expires-ms longer".to_owned(),
+    )
+}
+
+fn ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Lets time pass, with the leases kept.
+pub(super) async fn live<const N: usize>(mut all: [&mut Player; N], span_ms: u64) -> Play {
+    let began = Instant::now();
+    loop {
+        let mut pulse = span_ms.saturating_sub(ms(began));
+        let is_over = pulse == 0;
+        for p in &mut all {
+            p.settle().await?;
+            pulse = pulse.min(p.lease_ms / 4 + 1);
+        }
+        if is_over {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(pulse)).await;
+    }
+}
+
+/// A session with an attribute, held by the player.
+async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+    let mut grant = p.acquire(session).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    Ok(grant)
+}
+
+/// Releases it without changes, used for the last time `idle_ms` ago.
+async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<Version>> {
+    p.say(ToStore::Release {
+        session: grant.session.clone(),
+        token: grant.token,
+        base: grant.version,
+        delta: set([]),
+        requeue: None,
+        idle_ms,
+    })
+    .await?;
+    p.released(&grant.session, grant.token).await
+}
+
+/// Waits for the recall with reason expiry.
+async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<Notice> {
+    p.expect_after("Recall, expiry", after_ms, |message| match message {
+        ToProcess::Recall { hold, notice }
+            if *hold == grant.hold() && notice.reason == Reason::Expiry =>
+        {
+            Some(*notice)
+        }
+        _ => None,
+    })
+    .await
+}
+
+/// Waits until the session is no more, without using it, which it was for the last time at `used`.
+async fn ended(stage: &Stage, p: &mut Player, session: &SessionId, used: Instant) -> Play {
+    let began = Instant::now();
+    loop {
+        let grant = p.acquire(session).await?;
+        if grant.attributes.is_empty() {
+            let is_new = grant.version == Version::NONE;
+            return holds(is_new, "version [0, 0] in the next life", grant.version);
+        }
+        gives_back(p, &grant, ms(used)).await?;
+        let is_late = began.elapsed() > stage.target().slack();
+        holds(!is_late, "the end of the session", &grant)?;
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn held_stays(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = written(&mut p, &stage.session("s")).await?;
+    live([&mut p, &mut q], 2 * life).await?;
+    p.commit(&mut grant, set([("b", Some("2"))])).await?;
+    p.release(&grant, set([])).await?;
+    let next = q.acquire(&grant.session).await?;
+    holds(
+        next.attributes == grant.attributes,
+        "a and b",
+        &next.attributes,
+    )
+}
+
+async fn held_is_recalled(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let grant = written(&mut p, &stage.session("s")).await?;
+    expires(&mut p, &grant, life).await.map(drop)
+}
+
+async fn not_early(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let [mut p, mut q] = stage.two().await?;
+    for attempt in 0..ATTEMPTS {
+        let s = stage.session(&format!("s{attempt}"));
+        let grant = written(&mut p, &s).await?;
+        let used = Instant::now();
+        gives_back(&mut p, &grant, 0).await?;
+        live([&mut p, &mut q], life / 2).await?;
+        let next = q.acquire(&s).await?;
+        if ms(used) < life {
+            return holds(!next.attributes.is_empty(), "a is still there", &next);
+        }
+        p.settle().await?;
+    }
+    Err(too_slow())
+}
+
+async fn not_early_recalled(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    for attempt in 0..ATTEMPTS {
+        let s = stage.session(&format!("s{attempt}"));
+        let grant = written(&mut p, &s).await?;
+        expires(&mut p, &grant, life).await?;
+        // Only now: it would be silent for a whole life.
+        let mut q = stage.player(&format!("q{attempt}")).await?;
+        let used = Instant::now();
+        gives_back(&mut p, &grant, 0).await?;
+        let next = q.acquire(&s).await?;
+        if ms(used) < life {
+            return holds(!next.attributes.is_empty(), "a is still there", &next);
+        }
+    }
+    Err(too_slow())
+}
+
+async fn idle_counts(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let used = Instant::now() - Duration::from_millis(life);
+    let grant = written(&mut p, &s).await?;
+    gives_back(&mut p, &grant, life).await?;
+    ended(&stage, &mut p, &s, used).await
+}
+
+async fn idle_counts_in_part(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let [mut p, mut q] = stage.two().await?;
+    for attempt in 0..ATTEMPTS {
+        let s = stage.session(&format!("s{attempt}"));
+        let grant = written(&mut p, &s).await?;
+        let used = Instant::now();
+        gives_back(&mut p, &grant, life / 2).await?;
+        let next = q.acquire(&s).await?;
+        if ms(used) < life / 2 {
+            holds(!next.attributes.is_empty(), "a is still there", &next)?;
+            gives_back(&mut q, &next, life / 2 + ms(used)).await?;
+            live([&mut p, &mut q], life / 2).await?;
+            let used = used - Duration::from_millis(life / 2);
+            return ended(&stage, &mut q, &s, used).await;
+        }
+        p.settle().await?;
+    }
+    Err(too_slow())
+}
+
+/// Whether a session whose holder has died is still there a little later, `used` being its last use.
+async fn outlives(stage: &Stage, p: Player, grant: &Grant, used: Instant, life: u64) -> Play {
+    // The next start of the process ends the grant, and tells no use.
+    let mut reborn = p.reborn(stage).await?;
+    reborn.enter().await?;
+    sleep(Duration::from_millis(life / 4)).await;
+    let next = reborn.acquire(&grant.session).await?;
+    if ms(used) >= life {
+        return Err(too_slow());
+    }
+    holds(!next.attributes.is_empty(), "a is still there", &next)
+}
+
+async fn busy_is_use(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let grant = written(&mut p, &stage.session("s")).await?;
+    expires(&mut p, &grant, life).await?;
+    let used = Instant::now();
+    p.busy(&grant, vec![]).await?;
+    p.settle().await?;
+    outlives(&stage, p, &grant, used, life).await
+}
+
+async fn commit_is_use(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let mut grant = written(&mut p, &stage.session("s")).await?;
+    expires(&mut p, &grant, life).await?;
+    let used = Instant::now();
+    p.commit(&mut grant, set([("b", Some("2"))])).await?;
+    outlives(&stage, p, &grant, used, life).await
+}
+
+async fn ends(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    let used = Instant::now();
+    gives_back(&mut p, &grant, 0).await?;
+    live([&mut p, &mut q], life).await?;
+    ended(&stage, &mut q, &s, used).await
+}
+
+async fn ends_after_restart(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = written(&mut p, &s).await?;
+    let used = Instant::now();
+    gives_back(&mut p, &grant, 0).await?;
+    stage.restart().await?;
+    let mut p = p.again(&stage).await?;
+    p.enter().await?;
+    live([&mut p], life.saturating_sub(ms(used))).await?;
+    ended(&stage, &mut p, &s, used).await?;
+    p.settle().await?;
+    is_new(&mut p, &stage.session("other")).await.map(drop)
+}

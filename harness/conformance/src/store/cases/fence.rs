@@ -1,0 +1,172 @@
+//! Fencing: what comes under another token than the current one of its sender changes nothing.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Grant, Player, Stage, is_state, set};
+use tenure_protocol::Version;
+
+cases! { Store:
+    "fence/commit/after-the-release", Must ["fence.commit"] after_the_release,
+        "A commit after the release of its grant is fenced.";
+    "fence/commit/token-before-the-own", Must ["fence.commit"] token_before_the_own,
+        "A commit under the token that a process had before is fenced while it holds the session again.";
+    "fence/commit/next-holder", Must ["fence.commit"] next_holder,
+        "A commit of the former holder does not reach the session of the next one.";
+    "fence/commit/right-token-of-another", Must ["fence.commit"] right_token_of_another,
+        "A commit by a process that does not hold the session is fenced, though the token is right.";
+    "fence/commit/session-that-never-was", Must ["fence.commit"] session_that_never_was,
+        "A commit to a session that does not exist is fenced, and does not make it.";
+    "fence/commit/after-the-revocation", Must ["fence.commit", "recall.revokes"] after_the_revocation,
+        "A commit that comes after the grant was taken is fenced.";
+    "fence/commit/former-incarnation", Must ["fence.commit", "connect.new-incarnation"] former_incarnation,
+        "A process that was started again can not commit under the token it had before.";
+    "fence/commit/restart", Must ["fence.commit", "grant.token-rises"] (Restart) restart,
+        "A token from before a restart that was given back is fenced after it.";
+    "fence/destroy/old-token", Must ["destroy.answered-old"] destroy_old_token,
+        "Who held a session before does not destroy it.";
+    "fence/destroy/nobody-holds-it", Must ["destroy.answered-old"] destroy_nobody_holds_it,
+        "Who has given a session back does not destroy it, though nobody holds it.";
+    "fence/destroy/right-token-of-another", Must ["destroy.answered-old"] destroy_right_token,
+        "A process that does not hold a session does not destroy it, though the token is right.";
+    "fence/rename/old-token", Must ["fence.rename"] rename_old_token,
+        "Who held a session before does not rename it.";
+    "fence/rename/right-token-of-another", Must ["fence.rename"] rename_right_token,
+        "A process that does not hold a session does not rename it, though the token is right.";
+}
+
+/// Commits under the token of that grant, and is fenced.
+async fn is_fenced(p: &mut Player, grant: &Grant) -> Play {
+    p.say_commit(grant, set([("a", Some("fenced"))])).await?;
+    p.fenced(&grant.session, grant.token).await
+}
+
+async fn after_the_release(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    is_fenced(&mut p, &grant).await?;
+    is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
+}
+
+async fn token_before_the_own(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let old = p.acquire(&stage.session("s")).await?;
+    p.release(&old, set([])).await?;
+    let grant = p.acquire(&old.session).await?;
+    is_fenced(&mut p, &old).await?;
+    p.still_has(grant, &[]).await
+}
+
+/// `p` has had the session, with a version, and `q` has it now.
+async fn handed_over(stage: &Stage) -> Play<([Player; 2], Grant, Grant)> {
+    let [mut p, mut q] = stage.two().await?;
+    let mut old = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut old, set([("a", Some("1"))])).await?;
+    p.release(&old, set([])).await?;
+    let grant = q.acquire(&old.session).await?;
+    Ok(([p, q], old, grant))
+}
+
+async fn next_holder(stage: Stage) -> Play {
+    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    is_fenced(&mut p, &old).await?;
+    q.still_has(grant, &[("a", "1")]).await
+}
+
+async fn right_token_of_another(stage: Stage) -> Play {
+    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    is_fenced(&mut p, &grant).await?;
+    q.still_has(grant, &[("a", "1")]).await
+}
+
+async fn session_that_never_was(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    grant.session = stage.session("never");
+    is_fenced(&mut p, &grant).await?;
+    let found = p.acquire(&grant.session).await?;
+    holds(found.version == Version::NONE, "no session", found.version)?;
+    is_state(&found, &[])
+}
+
+async fn after_the_revocation(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let request = q.ask(&grant.session).await?;
+    let notice = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", notice.deadline_ms)?;
+    let (lost, next) = tokio::join!(
+        p.late(&grant, notice.deadline_ms),
+        q.granted_after(&grant.session, request, notice.deadline_ms),
+    );
+    lost?;
+    is_fenced(&mut p, &grant).await?;
+    q.still_has(next?, &[]).await
+}
+
+async fn former_incarnation(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let request = q.ask(&grant.session).await?;
+    p.recalled(&grant).await?;
+    let mut born = p.reborn(&stage).await?;
+    born.enter().await?;
+    let next = q.granted(&grant.session, request).await?;
+    is_fenced(&mut born, &grant).await?;
+    q.is_not_recalled(&next).await?;
+    q.still_has(next, &[]).await
+}
+
+async fn restart(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let old = p.acquire(&stage.session("s")).await?;
+    p.release(&old, set([("a", Some("1"))])).await?;
+    stage.restart().await?;
+    let mut q = stage.player("q").await?;
+    let grant = q.acquire(&old.session).await?;
+    holds(grant.token > old.token, "a later token", grant.token)?;
+    let mut p = p.back_without(&stage, &old).await?;
+    is_fenced(&mut p, &old).await?;
+    q.still_has(grant, &[("a", "1")]).await
+}
+
+async fn destroy_old_token(stage: Stage) -> Play {
+    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    p.say_destroy(&old).await?;
+    p.fenced(&old.session, old.token).await?;
+    q.still_has(grant, &[("a", "1")]).await
+}
+
+async fn destroy_nobody_holds_it(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    p.say_destroy(&grant).await?;
+    p.fenced(&grant.session, grant.token).await?;
+    is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
+}
+
+async fn destroy_right_token(stage: Stage) -> Play {
+    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    p.say_destroy(&grant).await?;
+    p.fenced(&grant.session, grant.token).await?;
+    q.still_has(grant, &[("a", "1")]).await
+}
+
+async fn rename_old_token(stage: Stage) -> Play {
+    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    let to = stage.session("to");
+    p.say_rename(&old, &to).await?;
+    p.fenced(&old.session, old.token).await?;
+    q.still_has(grant, &[("a", "1")]).await?;
+    is_state(&p.acquire(&to).await?, &[])
+}
+
+async fn rename_right_token(stage: Stage) -> Play {
+    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    let to = stage.session("to");
+    p.say_rename(&grant, &to).await?;
+    p.fenced(&grant.session, grant.token).await?;
+    q.still_has(grant, &[("a", "1")]).await?;
+    is_state(&p.acquire(&to).await?, &[])
+}

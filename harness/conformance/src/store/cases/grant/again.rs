@@ -1,0 +1,159 @@
+//! Requests that come again, late, or after another: a grant is told again, and never given twice.
+
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Stage, set};
+use tenure_protocol::{Request, SessionId, ToProcess, Token};
+
+pub(super) async fn names_newest(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let first = q.waits_for(&s).await?;
+    q.say_cancel(&s, first).await?;
+    q.refused(&s, first).await?;
+    let second = q.waits_for(&s).await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, second).await.map(drop)
+}
+
+pub(super) async fn sent_twice(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let wish = p.wish(&s);
+    p.say_wish(&wish).await?;
+    p.say_wish(&wish).await?;
+    let mut grant = p.granted(&s, wish.request).await?;
+    let again = p.granted(&s, wish.request).await?;
+    is_same(again.token, grant.token)?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.hears_nothing_of(&s, "both are answered").await
+}
+
+pub(super) async fn by_the_holder(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let mut wish = p.wish(&s);
+    let mut grant = p.grant_at_once(wish.clone()).await?;
+    let again = p.grant_at_once(wish.clone()).await?;
+    is_same(again.token, grant.token)?;
+    wish.request = p.wish(&s).request;
+    let again = p.grant_at_once(wish).await?;
+    is_same(again.token, grant.token)?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+pub(super) async fn crosses_grant(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let wish = q.wish(&s);
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    q.say_wish(&wish).await?;
+    p.say_release(&grant, set([("a", Some("1"))]), None).await?;
+    q.say_wish(&wish).await?;
+    p.released(&s, grant.token).await?;
+    let heard = q.settle_at(&s).await?;
+    let tokens = tokens(&heard, &s, wish.request);
+    let is_one = !tokens.is_empty() && tokens.iter().all(|token| *token == tokens[0]);
+    holds(is_one, "one grant, however often it is told", &heard)
+}
+
+pub(super) async fn under_recall(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut wish = p.wish(&s);
+    let grant = p.grant_at_once(wish.clone()).await?;
+    let request = q.waits_for(&s).await?;
+    p.recalled(&grant).await?;
+    wish.request = p.wish(&s).request;
+    p.say_wish(&wish).await?;
+    let again = p.granted(&s, wish.request).await?;
+    is_same(again.token, grant.token)?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    let next = q.granted(&s, request).await?;
+    q.give_back(&next).await?;
+    p.hears_nothing_of(&s, "it has given back what it asked for")
+        .await
+}
+
+pub(super) async fn after_commit(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let wish = p.wish(&s);
+    let mut grant = p.grant_at_once(wish.clone()).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let again = p.grant_at_once(wish).await?;
+    is_same(again.token, grant.token)?;
+    holds(
+        again.version == grant.version,
+        "the version of the commit",
+        again.version,
+    )?;
+    holds(
+        again.attributes == grant.attributes,
+        "all that is committed",
+        &again.state,
+    )
+}
+
+pub(super) async fn late_while_waiting(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let late = q.wish(&s);
+    let request = q.waits_for(&s).await?;
+    q.say_wish(&late).await?;
+    is_not_answered(&q.settle_at(&s).await?, late.request)?;
+    p.give_back(&grant).await?;
+    q.granted(&s, request).await?;
+    is_not_answered(&q.settle_at(&s).await?, late.request)
+}
+
+pub(super) async fn late_while_holding(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let late = p.wish(&s);
+    let mut grant = p.acquire(&s).await?;
+    p.say_wish(&late).await?;
+    let heard = p.settle_at(&s).await?;
+    holds(heard.is_empty(), "no answer to a late request", &heard)?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+fn is_same(token: Token, first: Token) -> Play {
+    let expected = format!("the token of the grant, {first}");
+    holds(token == first, &expected, token)
+}
+
+/// Under which tokens a request was granted.
+fn tokens(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Vec<Token> {
+    let granted = heard.iter().filter_map(|message| match message {
+        ToProcess::Granted {
+            session: own,
+            request,
+            token,
+            ..
+        } if own == session && *request == wanted => Some(*token),
+        _ => None,
+    });
+    granted.collect()
+}
+
+fn is_not_answered(heard: &[ToProcess], late: Request) -> Play {
+    let answers = |message: &&ToProcess| match message {
+        ToProcess::Granted { request, .. }
+        | ToProcess::Queued { request, .. }
+        | ToProcess::Refused { request, .. } => *request == late,
+        _ => false,
+    };
+    match heard.iter().find(answers) {
+        None => Ok(()),
+        Some(answer) => Err(Stop::failed("no answer to a late request", answer)),
+    }
+}

@@ -1,0 +1,216 @@
+//! Grants: one at a time, at once when the session is free, with the state, each with a later token.
+
+mod again;
+mod durable;
+mod state;
+mod token;
+
+use crate::case::cases;
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Grant, Player, Stage, set};
+use tenure_protocol::attributes::State;
+use tenure_protocol::{SessionId, Version};
+
+cases! { Store:
+    "grant/free/at-once", Must ["grant.at-once"] free_is_at_once,
+        "A session that nobody holds is granted at once.";
+    "grant/free/given-back", Must ["grant.at-once"] given_back_is_at_once,
+        "A session that was given back and that nobody waits for is granted at once, to whoever asks.";
+    "grant/exclusive/second-waits", Must ["grant.exclusive"] second_waits,
+        "A second process gets a session only when the first has given it back.";
+    "grant/exclusive/nothing-lost", Must ["grant.exclusive"] nothing_lost,
+        "When three processes take turns as fast as they can, each sees what the one before has written.";
+    "grant/exclusive/holder-is-away", Must ["grant.exclusive"] holder_is_away,
+        "The session of a holder that has lost its connection is not granted to another.";
+    "grant/exclusive/after-restart", Must ["grant.exclusive", "grant.durable"] (Restart) durable::excludes,
+        "A restarted store grants no session that is held.";
+    "grant/token/rises", Must ["grant.token-rises"] token::rises,
+        "Each grant of a session has a greater token, whoever gets it.";
+    "grant/token/of-unwritten", Must ["grant.token-rises"] token::of_unwritten,
+        "The token rises also when nobody has ever written the session.";
+    "grant/token/across-lives", Must ["grant.token-rises"] token::across_lives,
+        "The token of a session's second life is greater than those of its first.";
+    "grant/token/across-restart", Must ["grant.token-rises"] (Restart) token::across_restart,
+        "After a restart tokens are greater than before it, also that of a session that was never written.";
+    "grant/durable/free", Must ["grant.durable"] (Restart) durable::free,
+        "A store that is killed when it has granted a free session knows the grant afterwards.";
+    "grant/durable/passed-on", Must ["grant.durable"] (Restart) durable::passed_on,
+        "A store that is killed when it has passed a session on knows the new holder and the state that it was given.";
+    "grant/request/newest", Must ["grant.names-request"] again::names_newest,
+        "A grant names the request that was made after a cancelled one, not the cancelled one.";
+    "grant/again/sent-twice", Must ["grant.same-again", "end.once"] again::sent_twice,
+        "A request that is sent twice in a row is granted once: both answers have one token.";
+    "grant/again/by-the-holder", Must ["grant.same-again", "grant.names-request"] again::by_the_holder,
+        "A holder that asks again, by the same request or a greater one, is told its grant again.";
+    "grant/again/crosses-grant", Must ["grant.same-again", "end.once"] again::crosses_grant,
+        "A waiter that repeats its request while it is granted gets one grant.";
+    "grant/again/under-recall", Must ["grant.same-again"] again::under_recall,
+        "A recalled holder that asks again is told its grant again, and does not stand in the queue.";
+    "grant/again/after-commit", Must ["grant.same-again", "grant.full"] again::after_commit,
+        "A holder that asks again and knows nothing is told all that it has committed.";
+    "grant/late/while-waiting", Must ["grant.no-late-request"] again::late_while_waiting,
+        "A lower request of a process that waits is not answered, and its wait stays as it is.";
+    "grant/late/while-holding", Must ["grant.no-late-request"] again::late_while_holding,
+        "A lower request of the holder is not answered, and its grant stays as it is.";
+    "grant/state/of-any-version", Must ["grant.state"] state::of_any_version,
+        "Whatever version a process names as known, it has the state afterwards.";
+    "grant/state/of-its-own-release", Must ["grant.state"] state::of_its_own_release,
+        "A process that names the version that its own release made has the state afterwards.";
+    "grant/state/after-restart", Must ["grant.state"] (Restart) state::after_restart,
+        "A process that names a version from before a restart has the state afterwards.";
+    "grant/state/to-a-waiter", Must ["grant.state"] state::to_a_waiter,
+        "A waiter is told the state as of its grant, not as of its request.";
+    "grant/state/without-known", Must ["grant.full"] state::without_known,
+        "Who knows no version gets all attributes.";
+    "grant/state/of-an-earlier-life", Must ["grant.full"] state::of_earlier_life,
+        "Who knows a version of an earlier life of the session gets all attributes, and none from then.";
+    "grant/state/of-one-renamed-away", Must ["grant.full"] state::of_renamed_away,
+        "Who knows a version of a session that had this id before gets all attributes.";
+    "grant/state/nothing-changed", Should ["grant.smallest-state"] state::nothing_changed,
+        "Who knows the current version is told that nothing has changed.";
+    "grant/state/difference", Should ["grant.smallest-state"] state::difference,
+        "Who knows the version before gets only the attributes that have changed since.";
+    "grant/state/new-is-empty", Must ["grant.new-session"] new_is_empty,
+        "A session that nobody has written has no attributes.";
+    "grant/new/given-back", Must ["grant.new-session"] new_given_back,
+        "A session that was held but never written is granted as a new one.";
+    "grant/new/destroyed", Must ["grant.new-session", "grant.full"] new_destroyed,
+        "A session that was destroyed is granted as a new one, also to who knows its last version.";
+    "grant/give-back/taking-turns", Should ["grant.give-back"] taking_turns,
+        "When two processes take turns, a grant says in the end that it should be given back.";
+}
+
+async fn free_is_at_once(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire_at_once(&stage.session("s")).await?;
+    holds(grant.recall.is_none(), "no recall", grant.recall)
+}
+
+async fn given_back_is_at_once(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire_at_once(&s).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let grant = q.acquire_at_once(&s).await?;
+    q.give_back(&grant).await?;
+    let grant = q.acquire_at_once(&s).await?;
+    q.give_back(&grant).await?;
+    p.acquire_at_once(&s).await.map(drop)
+}
+
+async fn second_waits(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let request = q.waits_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let next = q.granted(&s, request).await?;
+    holds(next.token > grant.token, "a later token", next.token)?;
+    holds(
+        next.text("a").as_deref() == Some("1"),
+        "what was written",
+        &next.attributes,
+    )
+}
+
+async fn nothing_lost(stage: Stage) -> Play {
+    const TURNS: u32 = 8;
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let (p, q, r) = tokio::join!(
+        counts(&mut p, &s, TURNS),
+        counts(&mut q, &s, TURNS),
+        counts(&mut r, &s, TURNS)
+    );
+    let last = p?.max(q?).max(r?);
+    holds(last == 3 * TURNS, "that all were counted", last)
+}
+
+/// Takes the session and adds one to its count, so often. Answers the last count.
+async fn counts(player: &mut Player, session: &SessionId, turns: u32) -> Play<u32> {
+    let mut count = 0;
+    for _ in 0..turns {
+        let grant = player.acquire(session).await?;
+        let text = grant.text("count").unwrap_or_else(|| "0".to_owned());
+        count = 1 + text
+            .parse::<u32>()
+            .map_err(|_| Stop::failed("a count", &text))?;
+        player
+            .release(&grant, set([("count", Some(count.to_string().as_str()))]))
+            .await?;
+    }
+    Ok(count)
+}
+
+async fn holder_is_away(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut again = p.again(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    p.last_words().await?;
+    let request = q.waits_for(&s).await?;
+    again.enter_with(vec![grant.hold()], Vec::new()).await?;
+    again.release(&grant, set([("a", Some("1"))])).await?;
+    let next = q.granted(&s, request).await?;
+    holds(
+        next.text("a").as_deref() == Some("1"),
+        "what the holder wrote when it was back",
+        &next.attributes,
+    )
+}
+
+async fn new_is_empty(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    is_new(&grant)
+}
+
+async fn new_given_back(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    p.give_back(&grant).await?;
+    is_new(&q.acquire(&s).await?)
+}
+
+async fn new_destroyed(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&s).await?;
+    let known = p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.ends_session(&grant).await?;
+    let next = q.acquire(&s).await?;
+    is_new(&next)?;
+    q.give_back(&next).await?;
+    let mut wish = p.wish(&s);
+    wish.known = Some(known);
+    is_new(&p.grant_at_once(wish).await?)
+}
+
+/// Whether it is a grant of a session that does not exist.
+fn is_new(grant: &Grant) -> Play {
+    let is_empty = matches!(&grant.state, State::Full(delta) if delta.is_empty());
+    holds(is_empty, "Full, and no attributes", &grant.state)?;
+    holds(
+        grant.version == Version::NONE,
+        "version [0, 0]",
+        grant.version,
+    )
+}
+
+async fn taking_turns(stage: Stage) -> Play {
+    const TURNS: usize = 16;
+    let s = stage.session("s");
+    let mut players = stage.two().await?;
+    for turn in 0..TURNS {
+        let player = &mut players[turn % 2];
+        let grant = player.acquire(&s).await?;
+        if grant.give_back {
+            return Ok(());
+        }
+        player.release(&grant, set([("a", Some("1"))])).await?;
+    }
+    let expected = format!("give back when idle in one of {TURNS} grants");
+    Err(Stop::told(expected, "it was in none"))
+}

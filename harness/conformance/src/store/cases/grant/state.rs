@@ -1,0 +1,215 @@
+//! The state travels with the grant: whatever the process knows already, it has the whole afterwards.
+
+use crate::stop::{Play, holds};
+use crate::store::{Grant, Player, Stage, set};
+use std::collections::BTreeMap;
+use tenure_protocol::attributes::{State, Value};
+use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore, Version};
+
+/// What a process may know of a session.
+type Known = (Version, BTreeMap<AttributeName, Value>);
+
+pub(super) async fn of_any_version(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let (grant, versions) = history(&mut p, &s).await?;
+    for known in versions {
+        let next = knowing(&mut q, &s, &known).await?;
+        is_state_of(&next, &grant)?;
+        q.give_back(&next).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn of_its_own_release(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let (mut grant, _) = history(&mut p, &s).await?;
+    grant = knowing(&mut p, &s, &(grant.version, grant.attributes)).await?;
+    let changes = set([("b", None), ("d", Some("4"))]);
+    let version = p.release(&grant, changes.clone()).await?;
+    let version = version.unwrap_or(Version::NONE);
+    crate::store::grant::apply(&mut grant.attributes, &changes);
+    let mut next = q.acquire(&s).await?;
+    holds(
+        next.version == version,
+        "the released version",
+        next.version,
+    )?;
+    q.commit(&mut next, set([("a", Some("9")), ("d", None)]))
+        .await?;
+    q.give_back(&next).await?;
+    let last = knowing(&mut p, &s, &(version, grant.attributes)).await?;
+    is_state_of(&last, &next)
+}
+
+pub(super) async fn after_restart(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let (grant, versions) = history(&mut p, &s).await?;
+    stage.restart().await?;
+    let mut p = p.again(&stage).await?;
+    p.enter().await?;
+    for known in versions {
+        let next = knowing(&mut p, &s, &known).await?;
+        is_state_of(&next, &grant)?;
+        p.give_back(&next).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn to_a_waiter(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&s).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let base = (grant.version, grant.attributes.clone());
+    let mut wish = q.wish(&s);
+    wish.known = Some(base.0);
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.commit(&mut grant, set([("a", Some("2"))])).await?;
+    p.commit(&mut grant, set([("a", None), ("b", Some("3"))]))
+        .await?;
+    p.give_back(&grant).await?;
+    let next = q.granted_from(&s, wish.request, &base.1, 0).await?;
+    is_state_of(&next, &grant)
+}
+
+pub(super) async fn without_known(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let (grant, _) = history(&mut p, &s).await?;
+    // It has had the session before: that does not count, it may have dropped it.
+    for player in [&mut p, &mut q] {
+        let next = player.acquire(&s).await?;
+        is_full(&next)?;
+        is_state_of(&next, &grant)?;
+        player.give_back(&next).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn of_earlier_life(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let (_, versions) = history(&mut p, &s).await?;
+    let first = p.acquire(&s).await?;
+    p.ends_session(&first).await?;
+    let mut second = p.acquire(&s).await?;
+    p.commit(&mut second, set([("new", Some("1"))])).await?;
+    p.give_back(&second).await?;
+    for known in versions {
+        let next = knowing(&mut q, &s, &known).await?;
+        is_full(&next)?;
+        is_state_of(&next, &second)?;
+        q.give_back(&next).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn of_renamed_away(stage: Stage) -> Play {
+    let (s, t) = (stage.session("s"), stage.session("t"));
+    let [mut p, mut q] = stage.two().await?;
+    // It is older than `s`: what is known of `s` is greater than its version.
+    let mut moving = p.acquire(&t).await?;
+    p.commit(&mut moving, set([("a", Some("1"))])).await?;
+    let mut first = p.acquire(&s).await?;
+    p.commit(&mut first, set([("b", Some("2"))])).await?;
+    renamed(&mut p, &mut first, stage.session("away")).await?;
+    renamed(&mut p, &mut moving, s.clone()).await?;
+    p.give_back(&moving).await?;
+    let next = knowing(&mut q, &s, &(first.version, first.attributes)).await?;
+    is_full(&next)?;
+    is_state_of(&next, &moving)
+}
+
+pub(super) async fn nothing_changed(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let (grant, _) = history(&mut p, &s).await?;
+    let next = knowing(&mut p, &s, &(grant.version, grant.attributes)).await?;
+    holds(
+        next.state == State::Unchanged,
+        "that nothing has changed (state 0)",
+        &next.state,
+    )
+}
+
+pub(super) async fn difference(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let (_, mut versions) = history(&mut p, &s).await?;
+    versions.pop();
+    let before = versions.pop().expect("the version before the last");
+    let next = knowing(&mut p, &s, &before).await?;
+    let changes = match &next.state {
+        State::Delta(delta) => delta.changes().len(),
+        _ => 0,
+    };
+    holds(
+        changes == 2,
+        "the two attributes that have changed (state 1)",
+        &next.state,
+    )
+}
+
+// ---- what they share ------------------------------------------------------------------------------------------------
+
+/// Writes a session of several versions. Answers the grant as it was in the end, and all versions; the last is the current.
+async fn history(p: &mut Player, session: &SessionId) -> Play<(Grant, Vec<Known>)> {
+    let mut grant = p.acquire(session).await?;
+    let mut versions = Vec::new();
+    let deltas = [
+        set([("a", Some("1")), ("b", Some("1"))]),
+        set([("b", Some("2")), ("c", Some("1"))]),
+        set([("a", None)]),
+        set([("a", Some("3")), ("c", None)]),
+    ];
+    for delta in deltas {
+        p.commit(&mut grant, delta).await?;
+        versions.push((grant.version, grant.attributes.clone()));
+    }
+    p.give_back(&grant).await?;
+    Ok((grant, versions))
+}
+
+/// Gets a session of which it knows a version.
+async fn knowing(p: &mut Player, session: &SessionId, known: &Known) -> Play<Grant> {
+    let mut wish = p.wish(session);
+    wish.known = Some(known.0);
+    p.say_wish(&wish).await?;
+    p.granted_from(session, wish.request, &known.1, 0).await
+}
+
+fn is_state_of(next: &Grant, written: &Grant) -> Play {
+    let expected = format!("version {}", written.version);
+    holds(next.version == written.version, &expected, next.version)?;
+    let expected = format!("a state that gives {:?}", written.attributes);
+    let seen = (&next.state, &next.attributes);
+    holds(next.attributes == written.attributes, &expected, seen)
+}
+
+fn is_full(next: &Grant) -> Play {
+    let is_full = matches!(next.state, State::Full(_));
+    holds(is_full, "all attributes (state 2)", &next.state)
+}
+
+/// Gives the session another id.
+async fn renamed(p: &mut Player, grant: &mut Grant, to: SessionId) -> Play {
+    let old = grant.hold();
+    let (session, token) = (old.session.clone(), old.token);
+    p.say(ToStore::Rename { session, token, to }).await?;
+    let new = p
+        .expect("Gone, and the new grant", |message| match message {
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: Some(new),
+            } if *session == old.session && *token == old.token => Some(new.clone()),
+            _ => None,
+        })
+        .await?;
+    (grant.session, grant.token) = (new.session, new.token);
+    Ok(())
+}

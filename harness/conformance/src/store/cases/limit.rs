@@ -1,0 +1,340 @@
+//! Limits: at each comes a clear answer, one below it does not, and nothing that was there before is lost.
+//!
+//! The protocol does not tell a store's limits: who judges it may, with `--limits`.
+
+use super::expiry::live;
+use super::wire::ends;
+use crate::case::cases;
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Grant, Heard, Player, Stage, set};
+use std::time::Duration;
+use tenure_protocol::message::{Limited, Refusal};
+use tenure_protocol::{SessionId, ToProcess, ToStore};
+use tenure_wire::FaultCode;
+use tokio::time::{Instant, sleep};
+
+cases! { Store:
+    "limit/processes/full", Must ["limit.processes", "limit.nothing-lost"] (Limits, Alone) processes,
+        "One process too many is told that the store is full, and has its place when another has left.";
+    "limit/grants/held-and-waited-for", Must ["limit.grants", "limit.nothing-lost"] (Limits) grants,
+        "A request for one session too many is refused; what the process has and waits for stays.";
+    "limit/grants/within-a-hello", Must ["limit.grants"] (Limits) grants_of_hello,
+        "A wish of a hello for one session too many is refused.";
+    "limit/waiters/one-too-many", Must ["limit.waiters", "limit.nothing-lost"] (Limits) waiters,
+        "One waiter too many is refused; who waits keeps its place, and may repeat its request.";
+    "limit/waiters/tries", Must ["limit.waiters"] (Limits) tries,
+        "A try for a session with a full queue is refused, too.";
+    "limit/write/attributes", Must ["limit.write", "limit.nothing-lost"] (Limits) attributes,
+        "A commit of one attribute too many is refused, and changes nothing.";
+    "limit/write/attribute-bytes", Must ["limit.write", "limit.nothing-lost"] (Limits) attribute_bytes,
+        "A release with a value that is a byte too long is refused, and the grant stays.";
+    "limit/write/session-bytes", Must ["limit.write", "limit.nothing-lost"] (Limits) session_bytes,
+        "A commit that makes the session a byte too large is refused, and changes nothing.";
+    "limit/connections/busy", Should ["limit.connections"] (Limits, Alone) connections,
+        "A connection that is one too many is closed with fault 5, busy, before it says anything.";
+}
+
+/// The process leaves, and the store has taken that.
+async fn leaves(mut p: Player) -> Play {
+    p.keeps_alive = false;
+    p.say(ToStore::Goodbye).await?;
+    p.ask(&SessionId::from_static("nobody")).await?;
+    let ended = p.expect("LeaseEnded", |message| {
+        (*message == ToProcess::LeaseEnded).then_some(())
+    });
+    ended.await
+}
+
+/// Whether the store is full for it.
+async fn is_full(p: &mut Player) -> Play<bool> {
+    p.hello(vec![], vec![]).await?;
+    match p.hear(0).await? {
+        Heard::Message(ToProcess::Welcome { lease_ms, .. }) => {
+            p.lease_ms = lease_ms;
+            Ok(false)
+        }
+        Heard::Message(ToProcess::Full) => Ok(true),
+        Heard::Fault(fault) if fault.code == FaultCode::Busy => Err(Stop::Skipped(
+            "the store takes fewer connections than processes".to_owned(),
+        )),
+        other => Err(p.failed("Welcome or Full", other)),
+    }
+}
+
+/// A process that is welcome, when what other cases have left has gone.
+async fn patient(stage: &Stage, name: &str) -> Play<Player> {
+    let until = Instant::now() + stage.target().slack();
+    loop {
+        let mut p = stage.silent(name).await?;
+        p.hello(vec![], vec![]).await?;
+        match p.hear(0).await? {
+            Heard::Message(ToProcess::Welcome { lease_ms, .. }) => {
+                p.lease_ms = lease_ms;
+                return Ok(p);
+            }
+            _ if Instant::now() < until => sleep(Duration::from_millis(50)).await,
+            other => return Err(p.failed("a Welcome when others have left", other)),
+        }
+    }
+}
+
+async fn processes(stage: Stage) -> Play {
+    let max = stage.limit("processes_max", 1_024)?;
+    let mut first = patient(&stage, "first").await?;
+    // What other cases have left ends with its lease: then there is no process but this one.
+    stage.may_wait("a lease", first.lease_ms)?;
+    let lease_ms = first.lease_ms;
+    live([&mut first], lease_ms).await?;
+    let mut grant = first.acquire(&stage.session("s")).await?;
+    let mut all = Vec::new();
+    let mut kept = Instant::now();
+    let refused = loop {
+        // Others may have left some: it is full at the limit, or sooner.
+        holds(
+            all.len() < max,
+            "Full when there are so many",
+            all.len() + 1,
+        )?;
+        let name = format!("p{}", all.len());
+        let mut p = stage.silent(&name).await?;
+        if is_full(&mut p).await? {
+            ends(&mut p, "the store is full").await?;
+            break p;
+        }
+        all.push(p);
+        if kept.elapsed() > Duration::from_millis(first.lease_ms / 3) {
+            kept = Instant::now();
+            first.settle().await?;
+            for p in &mut all {
+                p.settle().await?;
+            }
+        }
+    };
+    first.commit(&mut grant, set([("a", Some("1"))])).await?;
+    // Who has a lease is no further process.
+    let mut first = first.again(&stage).await?;
+    let welcome = first.enter_with(vec![grant.hold()], vec![]).await?;
+    holds(welcome.holds == [grant.hold()], "its grant", &welcome)?;
+    if let Some(one) = all.pop() {
+        leaves(one).await?;
+        let mut p = refused.again(&stage).await?;
+        p.enter().await?;
+        all.push(p);
+    }
+    all.push(first);
+    for p in all {
+        leaves(p).await?;
+    }
+    Ok(())
+}
+
+fn is_limit(limited: Limited, why: Refusal) -> Play {
+    holds(
+        why == Refusal::Limit(limited),
+        &format!("Refused, limit {limited:?}"),
+        why,
+    )
+}
+
+/// It holds all but one of the sessions that it may, and waits for the last.
+async fn fill(stage: &Stage, p: &mut Player, q: &mut Player, max: usize) -> Play<Vec<Grant>> {
+    let wanted = stage.session("w");
+    q.acquire(&wanted).await?;
+    let request = p.ask(&wanted).await?;
+    p.queued(&wanted, request).await?;
+    let mut grants = Vec::new();
+    for at in 1..max {
+        grants.push(p.acquire(&stage.session(&format!("s{at}"))).await?);
+    }
+    Ok(grants)
+}
+
+async fn grants(stage: Stage) -> Play {
+    let max = stage.limit("grants_max", 1_024)?;
+    let [mut p, mut q] = stage.two().await?;
+    let mut grants = fill(&stage, &mut p, &mut q, max).await?;
+    let more = stage.session("more");
+    let request = p.ask(&more).await?;
+    is_limit(Limited::Grants, p.refused(&more, request).await?)?;
+    // Not a new session: it waits for it already.
+    let wanted = stage.session("w");
+    let request = p.ask(&wanted).await?;
+    p.queued(&wanted, request).await?;
+    if let Some(mut grant) = grants.pop() {
+        p.commit(&mut grant, set([("a", Some("1"))])).await?;
+        p.release(&grant, set([])).await?;
+        p.acquire(&more).await?;
+    }
+    Ok(())
+}
+
+async fn grants_of_hello(stage: Stage) -> Play {
+    let max = stage.limit("grants_max", 1_024)?;
+    let [mut p, mut q] = stage.two().await?;
+    let grants = fill(&stage, &mut p, &mut q, max).await?;
+    let mut again = p.again(&stage).await?;
+    let all: Vec<_> = grants.iter().map(Grant::hold).collect();
+    let (w, more) = (stage.session("w"), stage.session("more"));
+    let wishes = vec![again.wish(&w), again.wish(&more)];
+    let [waits, refused] = [wishes[0].request, wishes[1].request];
+    let welcome = again.enter_with(all.clone(), wishes).await?;
+    holds(welcome.holds.len() == all.len(), "all its grants", &welcome)?;
+    again.queued(&w, waits).await?;
+    is_limit(Limited::Grants, again.refused(&more, refused).await?)
+}
+
+async fn waiters(stage: Stage) -> Play {
+    let max = stage.limit("waiters_max", 64)?;
+    let [mut p, mut more] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let mut waiters = Vec::new();
+    for at in 0..max {
+        let mut own = stage.player(&format!("w{at}")).await?;
+        let wish = own.wish(&s);
+        own.say(ToStore::Acquire(wish.clone())).await?;
+        let ticket = own.queued(&s, wish.request).await?;
+        waiters.push((own, wish, ticket));
+    }
+    let request = more.ask(&s).await?;
+    is_limit(Limited::Waiters, more.refused(&s, request).await?)?;
+    for (own, wish, ticket) in &mut waiters {
+        own.say(ToStore::Acquire(wish.clone())).await?;
+        let again = own.queued(&s, wish.request).await?;
+        holds(again == *ticket, "its place, as before", again)?;
+    }
+    p.release(&grant, set([])).await?;
+    let (first, wish, _) = &mut waiters[0];
+    first.granted(&s, wish.request).await?;
+    let request = more.ask(&s).await?;
+    more.queued(&s, request).await.map(drop)
+}
+
+async fn tries(stage: Stage) -> Play {
+    let max = stage.limit("waiters_max", 64)?;
+    let [mut p, mut more] = stage.two().await?;
+    let s = stage.session("s");
+    p.acquire(&s).await?;
+    let mut waiters = Vec::new();
+    for at in 0..max {
+        let mut own = stage.player(&format!("w{at}")).await?;
+        let request = own.ask(&s).await?;
+        own.queued(&s, request).await?;
+        waiters.push(own);
+    }
+    let request = more.try_for(&s).await?;
+    let why = more.refused(&s, request).await?;
+    // Others wait: both reasons are true.
+    let is_so = [Refusal::Limit(Limited::Waiters), Refusal::WouldBlock].contains(&why);
+    holds(is_so, "Refused, limit or would block", why)
+}
+
+/// `p` says what is refused, and comes back: it has its grant, as it was.
+async fn is_refused(stage: &Stage, mut p: Player, grant: &Grant, why: &str) -> Play<Player> {
+    ends(&mut p, why).await?;
+    let mut p = p.again(stage).await?;
+    let welcome = p.enter_with(vec![grant.hold()], vec![]).await?;
+    holds(
+        welcome.holds == [grant.hold()],
+        "the grant, as before",
+        &welcome,
+    )?;
+    Ok(p)
+}
+
+/// Releases it, and shows that nothing was added.
+async fn is_unchanged(stage: &Stage, mut p: Player, grant: &Grant) -> Play {
+    let version = p.release(grant, set([])).await?;
+    holds(
+        version == Some(grant.version),
+        "the version that it had",
+        version,
+    )?;
+    let next = stage.player("next").await?.acquire(&grant.session).await?;
+    let is_so = next.attributes == grant.attributes;
+    holds(is_so, "what was there", next.attributes.len())
+}
+
+async fn attributes(stage: Stage) -> Play {
+    let max = stage.limit("attributes_max", 10_000)?;
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let names: Vec<String> = (0..=max).map(|at| format!("a{at}")).collect();
+    let all = names[..max].iter().map(|name| (&**name, Some("")));
+    p.commit(&mut grant, set(all)).await?;
+    p.keeps_alive = false;
+    p.say_commit(&grant, set([(&*names[max], Some(""))]))
+        .await?;
+    let mut p = is_refused(&stage, p, &grant, "one attribute too many").await?;
+    // One for another are not more.
+    let changes = [(&*names[0], None), (&*names[max], Some(""))];
+    p.commit(&mut grant, set(changes)).await?;
+    is_unchanged(&stage, p, &grant).await
+}
+
+async fn attribute_bytes(stage: Stage) -> Play {
+    let max = stage.limit("attribute_bytes_max", 2 << 20)?;
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let value = "v".repeat(max);
+    p.commit(&mut grant, set([("a", Some(&*value))])).await?;
+    let longer = value + "v";
+    p.keeps_alive = false;
+    p.say_release(&grant, set([("a", Some(&*longer))]), None)
+        .await?;
+    let p = is_refused(&stage, p, &grant, "a value that is a byte too long").await?;
+    is_unchanged(&stage, p, &grant).await
+}
+
+async fn session_bytes(stage: Stage) -> Play {
+    let max = stage.limit("session_bytes_max", 16 << 20)?;
+    let most = stage.limit("attribute_bytes_max", 2 << 20)?;
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    // Names count, too: these have 4 bytes. The last value may still become longer.
+    let mut left = max;
+    while left > 0 {
+        let whole = left.min(4 + most - 1);
+        let bytes = if (1..=4).contains(&(left - whole)) {
+            whole - 4
+        } else {
+            whole
+        };
+        let name = format!("{:04}", grant.attributes.len());
+        let value = "v".repeat(bytes - 4);
+        p.commit(&mut grant, set([(&*name, Some(&*value))])).await?;
+        left -= bytes;
+    }
+    let last = format!("{:04}", grant.attributes.len() - 1);
+    let longer = grant.text(&last).unwrap_or_default() + "v";
+    p.keeps_alive = false;
+    p.say_commit(&grant, set([(&*last, Some(&*longer))]))
+        .await?;
+    let p = is_refused(&stage, p, &grant, "a session that is a byte too large").await?;
+    is_unchanged(&stage, p, &grant).await
+}
+
+async fn connections(stage: Stage) -> Play {
+    let max = stage.limit("connections_max", 512)?;
+    let mut first = patient(&stage, "first").await?;
+    let mut all = Vec::new();
+    for at in 1..=max {
+        all.push(stage.silent(&format!("c{at}")).await?);
+        if at % 32 == 0 {
+            first.settle().await?; // The store has time to accept them.
+        }
+    }
+    // With the first they are one too many, if not more.
+    let Some(mut last) = all.pop() else {
+        return Err(Stop::fault("a limit of 0"));
+    };
+    match last.hear(0).await? {
+        Heard::Fault(fault) if fault.code == FaultCode::Busy => {}
+        other => return Err(last.failed("fault 5, busy", other)),
+    }
+    ends(&mut last, "the fault was its last frame").await?;
+    first.settle().await?;
+    drop(all);
+    // Leaves room to the next case.
+    patient(&stage, "last").await.map(drop)
+}

@@ -1,0 +1,247 @@
+//! The queue: first come, first served, whoever reconnects or restarts meanwhile.
+
+mod passing;
+mod ticket;
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Player, Stage, set};
+use tenure_protocol::attributes::State;
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
+
+cases! { Store:
+    "queue/fifo/two-waiters", Must ["queue.fifo"] two_waiters,
+        "Of two waiters the one that asked first is granted first.";
+    "queue/fifo/three-waiters", Must ["queue.fifo", "queue.passes-on"] three_waiters,
+        "Three waiters are granted in the order in which they asked, whoever connected first.";
+    "queue/fifo/one-gives-up", Must ["queue.fifo", "queue.passes-on"] one_gives_up,
+        "When a waiter cancels, the others are granted in their order.";
+    "queue/fifo/head-is-away", Must ["queue.fifo", "lease.frees-nothing"] head_is_away,
+        "A waiter that has lost its connection is not passed over.";
+    "queue/ticket/rises", Must ["queue.tickets-rise"] ticket::rises,
+        "Each waiter's ticket is greater than those before it.";
+    "queue/ticket/same-again", Must ["queue.same-ticket"] ticket::same_again,
+        "A waiter that repeats its request keeps its ticket, and is granted once.";
+    "queue/ticket/more-patient", Must ["queue.same-ticket"] ticket::more_patient,
+        "A try that is repeated as a wait keeps its ticket, and waits.";
+    "queue/ticket/after-reconnect", Must ["queue.presented", "lease.frees-nothing"] ticket::after_reconnect,
+        "A waiter that reconnects and presents its ticket has its place.";
+    "queue/ticket/forgotten", Must ["queue.same-ticket", "lease.frees-nothing"] ticket::forgotten,
+        "A waiter that reconnects and does not know its ticket has its place and its ticket nevertheless.";
+    "queue/ticket/asked-again", Must ["queue.presented"] ticket::asked_again,
+        "A request that presents the ticket of a cancelled one stands where that stood.";
+    "queue/ticket/after-restart", Must ["queue.presented"] (Restart) ticket::after_restart,
+        "After a restart waiters that present their tickets stand in the old order, whoever is back first.";
+    "queue/ticket/before-newcomers", Must ["queue.presented"] (Restart) ticket::before_newcomers,
+        "After a restart a waiter that presents its ticket stands before those that came meanwhile.";
+    "queue/ticket/from-the-future", Must ["queue.presented", "queue.tickets-rise"] ticket::from_the_future,
+        "A ticket that was never drawn is ignored: the request stands last, with another one.";
+    "queue/ticket/of-another", Must ["queue.presented", "queue.tickets-rise"] ticket::of_another,
+        "A ticket that another waiter has is ignored: the request stands last, with another one.";
+    "queue/requeue/last", Must ["queue.requeue-last"] requeue_last,
+        "Who gives the session back and asks again stands behind all that wait.";
+    "queue/requeue/alone", Must ["queue.requeue-last", "queue.passes-on"] requeue_alone,
+        "Who gives the session back and asks again while nobody waits gets it again, by a new grant.";
+    "queue/patience/kept", Must ["queue.same-ticket"] patience_kept,
+        "A wait that is repeated as a try goes on when the holder is busy.";
+    "queue/told/at-once", Should ["queue.told"] told_at_once,
+        "A request that has to wait is answered with Queued at once.";
+    "queue/told/with-a-release", Should ["queue.told"] told_with_release,
+        "The request that comes with a Release and has to wait is answered with Queued, too.";
+    "queue/passes-on/goodbye", Must ["queue.passes-on"] passing::goodbye,
+        "When the holder says Goodbye, the head of the queue is granted.";
+    "queue/passes-on/started-again", Must ["queue.passes-on"] passing::started_again,
+        "When the holder was started again, the head of the queue is granted.";
+    "queue/passes-on/not-named", Must ["queue.passes-on"] passing::not_named,
+        "When the holder does not name its grant in Hello, the head of the queue is granted.";
+    "queue/passes-on/lease-end", Must ["queue.passes-on"] passing::lease_end,
+        "When the lease of the holder ends, the head of the queue is granted.";
+    "queue/passes-on/revoked", Must ["queue.passes-on"] passing::revoked,
+        "When a holder does not answer its recall until the deadline, the head of the queue is granted.";
+    "queue/passes-on/to-one-that-dies", Must ["queue.passes-on", "lease.ends"] passing::to_one_that_dies,
+        "A session that is passed on to a process that never comes back is passed on again.";
+    "queue/orphan/goodbye", Must ["lease.ends"] passing::orphan_goodbye,
+        "A waiter that has said Goodbye is passed over.";
+    "queue/orphan/lease-end", Must ["lease.ends"] passing::orphan_lease_end,
+        "A waiter whose lease has ended is passed over.";
+    "queue/wait-ends/behind-others", Must ["end.answered"] passing::wait_ends,
+        "A request that has waited for as long as the store lets it is refused.";
+    "queue/wait-ends/try", Must ["end.answered"] passing::try_ends,
+        "A try that its holder never answers is refused in the end.";
+}
+
+async fn two_waiters(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let first = r.waits_for(&s).await?;
+    let second = q.waits_for(&s).await?;
+    p.give_back(&grant).await?;
+    goes_in_order(&s, &mut [(&mut r, first), (&mut q, second)]).await
+}
+
+async fn three_waiters(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let mut u = stage.player("u").await?;
+    let grant = u.acquire(&s).await?;
+    let first = q.waits_for(&s).await?;
+    let second = r.waits_for(&s).await?;
+    let third = p.waits_for(&s).await?;
+    u.give_back(&grant).await?;
+    let order = &mut [(&mut q, first), (&mut r, second), (&mut p, third)];
+    goes_in_order(&s, order).await
+}
+
+async fn one_gives_up(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let (mut u, mut v) = (stage.player("u").await?, stage.player("v").await?);
+    let grant = p.acquire(&s).await?;
+    let head = q.waits_for(&s).await?;
+    let second = r.waits_for(&s).await?;
+    let third = u.waits_for(&s).await?;
+    let last = v.waits_for(&s).await?;
+    // The head, then one in the middle.
+    for (player, request) in [(&mut q, head), (&mut u, third)] {
+        player.say_cancel(&s, request).await?;
+        player.refused(&s, request).await?;
+    }
+    p.give_back(&grant).await?;
+    goes_in_order(&s, &mut [(&mut r, second), (&mut v, last)]).await?;
+    for player in [&mut q, &mut u] {
+        player.hears_nothing_of(&s, "it has cancelled").await?;
+    }
+    p.acquire_at_once(&s).await.map(drop)
+}
+
+async fn head_is_away(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let first = q.waits_for(&s).await?;
+    let second = r.waits_for(&s).await?;
+    let mut again = q.again(&stage).await?;
+    q.last_words().await?;
+    p.give_back(&grant).await?;
+    r.hears_nothing_of(&s, "another came before").await?;
+    let wish = wish(&s, first, None);
+    again.enter_with(Vec::new(), vec![wish]).await?;
+    goes_in_order(&s, &mut [(&mut again, first), (&mut r, second)]).await
+}
+
+async fn requeue_last(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let first = q.waits_for(&s).await?;
+    let second = r.waits_for(&s).await?;
+    let third = p.wish(&s).request;
+    p.say_release(&grant, set([("a", Some("1"))]), Some(third))
+        .await?;
+    p.released(&s, grant.token).await?;
+    let order = &mut [(&mut q, first), (&mut r, second), (&mut p, third)];
+    goes_in_order(&s, order).await
+}
+
+async fn requeue_alone(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&s).await?;
+    let delta = set([("a", Some("1"))]);
+    let request = p.wish(&s).request;
+    p.say_release(&grant, delta.clone(), Some(request)).await?;
+    // Which of the two answers comes first is not said.
+    let heard = p.settle_at(&s).await?;
+    let released = heard.iter().find_map(|message| match message {
+        ToProcess::Released { token, version, .. } if *token == grant.token => *version,
+        _ => None,
+    });
+    let is_right = |message: &ToProcess| match message {
+        ToProcess::Granted {
+            request: own,
+            token,
+            version,
+            state,
+            ..
+        } => {
+            let is_whole =
+                matches!(state, State::Unchanged) || *state == State::Full(delta.clone());
+            *own == request && *token > grant.token && Some(*version) == released && is_whole
+        }
+        _ => false,
+    };
+    let expected = "Released, and Granted of that version under a later token";
+    holds(heard.iter().any(is_right), expected, &heard)
+}
+
+async fn patience_kept(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let mut wish = q.wish(&s);
+    q.say_wish(&wish).await?;
+    wish.patience = Patience::Try;
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it waits").await?;
+    p.busy(&grant, Vec::new()).await?;
+    p.hears_nothing_of(&s, "it has only said that it is busy")
+        .await?;
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it waits until the holder is done")
+        .await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, wish.request).await.map(drop)
+}
+
+async fn told_at_once(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    p.acquire(&s).await?;
+    let first = q.ask(&s).await?;
+    q.queued(&s, first).await?;
+    let mut r = stage.player("r").await?;
+    let second = r.ask(&s).await?;
+    r.queued(&s, second).await.map(drop)
+}
+
+async fn told_with_release(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    q.waits_for(&s).await?;
+    let request = p.wish(&s).request;
+    p.say_release(&grant, <_>::default(), Some(request)).await?;
+    p.released(&s, grant.token).await?;
+    let heard = p.settle_at(&s).await?;
+    let is_place = |message: &ToProcess| matches!(message, ToProcess::Queued { request: own, .. } if *own == request);
+    holds(heard.iter().any(is_place), "Queued", &heard)
+}
+
+// ---- what they share ------------------------------------------------------------------------------------------------
+
+/// The session goes from one to the next; those behind hear nothing of it meanwhile.
+async fn goes_in_order(session: &SessionId, order: &mut [(&mut Player, Request)]) -> Play {
+    for at in 0..order.len() {
+        let (before, behind) = order.split_at_mut(at + 1);
+        let (player, request) = &mut before[at];
+        let grant = player.granted(session, *request).await?;
+        for (other, _) in behind {
+            other.hears_nothing_of(session, "others come first").await?;
+        }
+        player.give_back(&grant).await?;
+    }
+    Ok(())
+}
+
+/// A wait with the ticket that it has, if that is known.
+fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> Wish {
+    Wish {
+        session: session.clone(),
+        request,
+        known: None,
+        patience: Patience::Wait,
+        ticket,
+    }
+}

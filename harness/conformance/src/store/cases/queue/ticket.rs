@@ -1,0 +1,213 @@
+//! Tickets: the place in the queue as a number, which outlives connections and restarts.
+
+use super::{goes_in_order, wish};
+use crate::stop::{Play, holds};
+use crate::store::{Player, Stage};
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::{Request, SessionId, Ticket};
+
+pub(super) async fn rises(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&s).await?;
+    let mut waiters = Vec::new();
+    let mut last = Ticket::default();
+    for name in ["q", "r", "u", "v"] {
+        let mut waiter = stage.player(name).await?;
+        let (_, ticket) = stands(&mut waiter, &s).await?;
+        let expected = format!("a ticket after {last}");
+        holds(ticket > last, &expected, ticket)?;
+        last = ticket;
+        waiters.push(waiter);
+    }
+    // One that gave the session back is the last again.
+    let request = p.wish(&s).request;
+    p.say_release(&grant, <_>::default(), Some(request)).await?;
+    p.released(&s, grant.token).await?;
+    p.say_wish(&wish(&s, request, None)).await?;
+    let (_, ticket) = stands_by(&mut p, &s, request).await?;
+    let expected = format!("a ticket after {last}");
+    holds(ticket > last, &expected, ticket)
+}
+
+pub(super) async fn same_again(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let (request, ticket) = stands(&mut q, &s).await?;
+    for presented in [None, Some(ticket)] {
+        q.say_wish(&wish(&s, request, presented)).await?;
+        let again = q.place(&s, request).await?;
+        is_same(again, ticket)?;
+    }
+    p.give_back(&grant).await?;
+    let next = q.granted(&s, request).await?;
+    q.give_back(&next).await?;
+    q.hears_nothing_of(&s, "it has been granted what it asked for")
+        .await?;
+    r.acquire_at_once(&s).await.map(drop)
+}
+
+pub(super) async fn more_patient(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let request = q.try_for(&s).await?;
+    let ticket = q.place(&s, request).await?;
+    q.say_wish(&wish(&s, request, None)).await?;
+    is_same(q.place(&s, request).await?, ticket)?;
+    p.busy(&grant, Vec::new()).await?;
+    p.hears_nothing_of(&s, "it has only said that it is busy")
+        .await?;
+    q.hears_nothing_of(&s, "it waits for threads now").await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, request).await.map(drop)
+}
+
+pub(super) async fn after_reconnect(stage: Stage) -> Play {
+    reconnects(stage, true).await
+}
+
+pub(super) async fn forgotten(stage: Stage) -> Play {
+    reconnects(stage, false).await
+}
+
+/// The head of two waiters loses its connection, and is back before its lease ends.
+async fn reconnects(stage: Stage, presents: bool) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let (first, ticket) = stands(&mut q, &s).await?;
+    let second = r.waits_for(&s).await?;
+    let mut again = q.again(&stage).await?;
+    q.last_words().await?;
+    let wish = wish(&s, first, presents.then_some(ticket));
+    again.enter_with(Vec::new(), vec![wish]).await?;
+    is_same(again.place(&s, first).await?, ticket)?;
+    p.give_back(&grant).await?;
+    goes_in_order(&s, &mut [(&mut again, first), (&mut r, second)]).await
+}
+
+pub(super) async fn asked_again(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let (cancelled, ticket) = stands(&mut q, &s).await?;
+    let second = r.waits_for(&s).await?;
+    q.say_cancel(&s, cancelled).await?;
+    q.refused(&s, cancelled).await?;
+    let mut wish = q.wish(&s);
+    (wish.ticket, wish.patience) = (Some(ticket), Patience::Wait);
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    let order = &mut [(&mut q, wish.request), (&mut r, second)];
+    goes_in_order(&s, order).await
+}
+
+pub(super) async fn after_restart(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let mut u = stage.player("u").await?;
+    let grant = p.acquire(&s).await?;
+    let (first, first_ticket) = stands(&mut q, &s).await?;
+    let (second, second_ticket) = stands(&mut r, &s).await?;
+    let (third, third_ticket) = stands(&mut u, &s).await?;
+    stage.restart().await?;
+    let mut p = p.again(&stage).await?;
+    p.enter_with(vec![grant.hold()], Vec::new()).await?;
+    let mut r = waits_again(&stage, &r, wish(&s, second, Some(second_ticket))).await?;
+    let mut u = waits_again(&stage, &u, wish(&s, third, Some(third_ticket))).await?;
+    let mut q = waits_again(&stage, &q, wish(&s, first, Some(first_ticket))).await?;
+    p.give_back(&grant).await?;
+    let order = &mut [(&mut q, first), (&mut r, second), (&mut u, third)];
+    goes_in_order(&s, order).await
+}
+
+pub(super) async fn before_newcomers(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let (first, ticket) = stands(&mut q, &s).await?;
+    stage.restart().await?;
+    let mut p = p.again(&stage).await?;
+    p.enter_with(vec![grant.hold()], Vec::new()).await?;
+    let mut newcomer = stage.player("r").await?;
+    let second = newcomer.waits_for(&s).await?;
+    let mut q = waits_again(&stage, &q, wish(&s, first, Some(ticket))).await?;
+    p.give_back(&grant).await?;
+    goes_in_order(&s, &mut [(&mut q, first), (&mut newcomer, second)]).await
+}
+
+pub(super) async fn from_the_future(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let mut u = stage.player("u").await?;
+    let grant = p.acquire(&s).await?;
+    let (first, ticket) = stands(&mut q, &s).await?;
+    let (mut of_epoch, mut of_sequence) = (ticket, ticket);
+    of_epoch.0.epoch += 1;
+    of_sequence.0.sequence += 1 << 40;
+    let (second, second_ticket) = presents(&mut r, &s, of_epoch).await?;
+    let (third, third_ticket) = presents(&mut u, &s, of_sequence).await?;
+    let is_rising = ticket < second_ticket && second_ticket < third_ticket;
+    let tickets = (ticket, second_ticket, third_ticket);
+    holds(is_rising, "tickets in the order of arrival", tickets)?;
+    p.give_back(&grant).await?;
+    let order = &mut [(&mut q, first), (&mut r, second), (&mut u, third)];
+    goes_in_order(&s, order).await
+}
+
+pub(super) async fn of_another(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let mut u = stage.player("u").await?;
+    let grant = p.acquire(&s).await?;
+    let (first, first_ticket) = stands(&mut q, &s).await?;
+    let (second, second_ticket) = stands(&mut r, &s).await?;
+    let (third, ticket) = presents(&mut u, &s, first_ticket).await?;
+    let expected = format!("a ticket after {second_ticket}");
+    holds(ticket > second_ticket, &expected, ticket)?;
+    p.give_back(&grant).await?;
+    let order = &mut [(&mut q, first), (&mut r, second), (&mut u, third)];
+    goes_in_order(&s, order).await
+}
+
+// ---- what they share ------------------------------------------------------------------------------------------------
+
+/// Asks, and is told its place.
+async fn stands(p: &mut Player, session: &SessionId) -> Play<(Request, Ticket)> {
+    let request = p.ask(session).await?;
+    stands_by(p, session, request).await
+}
+
+async fn stands_by(
+    p: &mut Player,
+    session: &SessionId,
+    request: Request,
+) -> Play<(Request, Ticket)> {
+    let ticket = p.place(session, request).await?;
+    Ok((request, ticket))
+}
+
+/// Asks with a ticket, and is told its place.
+async fn presents(p: &mut Player, session: &SessionId, ticket: Ticket) -> Play<(Request, Ticket)> {
+    let mut wish = p.wish(session);
+    wish.ticket = Some(ticket);
+    p.say_wish(&wish).await?;
+    stands_by(p, session, wish.request).await
+}
+
+/// Connects again and names its wish, which the store has taken when this returns.
+async fn waits_again(stage: &Stage, old: &Player, wish: Wish) -> Play<Player> {
+    let mut again = old.again(stage).await?;
+    let session = wish.session.clone();
+    again.enter_with(Vec::new(), vec![wish]).await?;
+    again.hears_nothing_of(&session, "it is held").await?;
+    Ok(again)
+}
+
+fn is_same(ticket: Ticket, first: Ticket) -> Play {
+    let expected = format!("the ticket that it had, {first}");
+    holds(ticket == first, &expected, ticket)
+}

@@ -1,0 +1,222 @@
+//! When a store takes a grant. What a notice says of that is compared by bounds: see [`Due`].
+
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Due, Grant, Player, Stage, set};
+use std::time::Duration;
+use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::{Request, SessionId, ToProcess, ToStore};
+use tokio::time::{Instant, sleep};
+
+/// A grant that is recalled for good, because another process waits.
+struct Recalled {
+    grant: Grant,
+    /// Of the one who waits.
+    request: Request,
+    notice: Notice,
+    due: Due,
+}
+
+/// `p` gets the session, and is recalled because `q` waits.
+async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Recalled> {
+    let grant = p.acquire(s).await?;
+    let asked = Instant::now();
+    let request = q.ask(s).await?;
+    let notice = p.recalled_for_good(&grant).await?;
+    Ok(Recalled {
+        due: Due::of(notice, asked),
+        grant,
+        request,
+        notice,
+    })
+}
+
+impl Recalled {
+    /// Waits until `p` has lost the grant, not too early, and `q` has it.
+    async fn passes(&self, stage: &Stage, p: &mut Player, q: &mut Player) -> Play<Grant> {
+        let after_ms = self.notice.deadline_ms;
+        stage.may_wait("a recall", after_ms)?;
+        let session = &self.grant.session;
+        let (lost, next) = tokio::join!(
+            async {
+                p.late(&self.grant, after_ms).await?;
+                self.due.has_passed()
+            },
+            q.granted_after(session, self.request, after_ms),
+        );
+        lost?;
+        let next = next?;
+        holds(next.token > self.grant.token, "a later token", next.token)?;
+        Ok(next)
+    }
+
+    /// Lets so much time pass that a deadline which moves along would be another.
+    async fn time_passes(&self) {
+        sleep(Duration::from_millis(
+            (self.notice.deadline_ms / 5).min(200),
+        ))
+        .await;
+    }
+}
+
+pub(super) async fn revokes(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    own.passes(&stage, &mut p, &mut q).await.map(drop)
+}
+
+pub(super) async fn ends_with_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    let next = own.passes(&stage, &mut p, &mut q).await?;
+    q.is_not_recalled(&next).await?;
+    p.is_not_recalled(&own.grant).await
+}
+
+pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let first = q.ask(&s).await?;
+    q.settle().await?;
+    let request = r.ask(&s).await?;
+    r.settle().await?;
+    let asked = Instant::now();
+    p.release(&grant, set([])).await?;
+    let grant = q.granted(&s, first).await?;
+    let notice = match grant.recall {
+        Some(notice) => notice,
+        None => q.recalled_for_good(&grant).await?,
+    };
+    let own = Recalled {
+        due: Due::of(notice, asked),
+        grant,
+        request,
+        notice,
+    };
+    own.passes(&stage, &mut q, &mut r).await.map(drop)
+}
+
+pub(super) async fn busy_does_not_stop_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    stage.may_wait("a recall", own.notice.deadline_ms)?;
+    for _ in 0..3 {
+        p.busy(&own.grant, Vec::new()).await?;
+        own.time_passes().await;
+    }
+    own.passes(&stage, &mut p, &mut q).await.map(drop)
+}
+
+pub(super) async fn busy_does_not_move_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    own.time_passes().await;
+    p.busy(&own.grant, Vec::new()).await?;
+    own.due.is_still(p.due(&own.grant).await?)
+}
+
+pub(super) async fn repetition_does_not_move_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    for _ in 0..2 {
+        own.time_passes().await;
+        own.due.is_still(p.due(&own.grant).await?)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn request_does_not_move_it(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let own = recalled(&mut p, &mut q, &s).await?;
+    own.time_passes().await;
+    r.ask(&s).await?;
+    r.settle().await?;
+    own.due.is_still(p.due(&own.grant).await?)?;
+    let again = crate::store::wish(&s, own.request, None);
+    q.say(ToStore::Acquire(again)).await?;
+    q.settle().await?;
+    own.due.is_still(p.due(&own.grant).await?)
+}
+
+pub(super) async fn hello_does_not_move_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    own.time_passes().await;
+    let mut p = p.back_with(&stage, &own.grant).await?;
+    own.due.is_still(p.due(&own.grant).await?)
+}
+
+pub(super) async fn operator_does_not_move_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let own = recalled(&mut p, &mut q, &s).await?;
+    own.time_passes().await;
+    stage.recall(&s).await?;
+    own.due.is_still(p.due(&own.grant).await?)
+}
+
+pub(super) async fn takes_one_grant(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mut other = p.acquire(&stage.session("t")).await?;
+    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+    own.passes(&stage, &mut p, &mut q).await?;
+    p.commit(&mut other, set([("a", Some("1"))])).await?;
+    p.is_not_recalled(&other).await
+}
+
+pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    q.try_for(&s).await?;
+    let notice = p.recalled(&grant).await?;
+    if notice.reason.insists() {
+        return Err(Stop::Skipped("a try recalls for good here".to_owned()));
+    }
+    keeps(&stage, p, grant, notice).await
+}
+
+pub(super) async fn expiry_takes_nothing(stage: Stage) -> Play {
+    let after_ms = stage.target().expires_ms.unwrap_or_default();
+    stage.may_wait("a time to live", after_ms)?;
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let notice = p
+        .expect_after("Recall, expiry", after_ms, |message| match message {
+            ToProcess::Recall { notice, .. } if notice.reason == Reason::Expiry => Some(*notice),
+            _ => None,
+        })
+        .await?;
+    keeps(&stage, p, grant, notice).await
+}
+
+/// Whether a holder that does not answer has the grant after what the notice calls the deadline.
+async fn keeps(stage: &Stage, mut p: Player, mut grant: Grant, notice: Notice) -> Play {
+    const LATER: Duration = Duration::from_millis(300);
+    stage.may_wait("a recall", notice.deadline_ms)?;
+    let until = Instant::now() + Duration::from_millis(notice.deadline_ms) + LATER;
+    while Instant::now() < until {
+        sleep(Duration::from_millis((p.lease_ms / 4).min(100))).await;
+        p.is_quiet("the recall does not insist").await?;
+    }
+    p.commit(&mut grant, set([("b", Some("2"))]))
+        .await
+        .map(drop)
+}
+
+pub(super) async fn operator_revokes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let asked = Instant::now();
+    stage.recall(&s).await?;
+    let notice = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", notice.deadline_ms)?;
+    let due = Due::of(notice, asked);
+    p.late(&grant, notice.deadline_ms).await?;
+    due.has_passed()?;
+    let again = p.acquire(&s).await?;
+    holds(again.token > grant.token, "a later token", again.token)
+}

@@ -1,0 +1,338 @@
+//! Reconnects: what a process says that it holds and waits for, and what the store makes of it.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Stage, is_state, set, wish};
+use tenure_protocol::Ticket;
+use tenure_protocol::message::Hold;
+
+cases! { Store:
+    "reconnect/known/exactly-the-current", Must ["reconnect.known", "reconnect.ended"] exactly_the_current,
+        "Welcome knows the grants that the process has, and none that it has not.";
+    "reconnect/known/restart", Must ["reconnect.known", "lease.restart"] (Restart) known_after_restart,
+        "After a restart Welcome knows the grants that the process has, and none that it has not.";
+    "reconnect/ended/destroyed", Must ["reconnect.ended"] destroyed,
+        "Welcome tells that a session was destroyed.";
+    "reconnect/ended/renamed", Must ["reconnect.ended"] renamed,
+        "Welcome tells what the grant of a renamed session is.";
+    "reconnect/ended/restart", Must ["reconnect.ended", "commit.durable"] (Restart) ended_after_restart,
+        "Welcome tells after a restart, too, what was destroyed and what was renamed.";
+    "reconnect/ended/exists-again", Must ["reconnect.ended", "reconnect.known"] exists_again,
+        "A destroyed session that another process has made again is neither known nor ended.";
+    "reconnect/waits/not-named", Must ["reconnect.dropped-wait"] not_named,
+        "A wait that the Hello does not name is dropped, and holds nobody up.";
+    "reconnect/waits/named-keeps-its-place", Must ["reconnect.waits", "lease.frees-nothing"] named_keeps_its_place,
+        "A wait that the Hello names keeps its place.";
+    "reconnect/waits/new-wish-of-a-free-session", Must ["reconnect.waits"] new_wish_free,
+        "A wish in a Hello for a free session is granted after the Welcome.";
+    "reconnect/waits/new-wish-of-a-held-session", Must ["reconnect.waits", "recall.asks"] new_wish_held,
+        "A wish in a Hello for a session that is held recalls it, and is granted in turn.";
+    "reconnect/waits/restart", Must ["reconnect.waits", "queue.presented"] (Restart) order_after_restart,
+        "Those who wait keep their order over a restart, in whichever order they come back.";
+    "reconnect/both/wish-is-left-out", Must ["reconnect.not-both"] wish_is_left_out,
+        "A wish for a session that the process holds is not queued: it holds nothing up, and is not granted.";
+    "reconnect/both/release-brings-it", Must ["reconnect.not-both", "release.requeued"] release_brings_it,
+        "A wish beside a known grant is granted when the release brings it.";
+    "reconnect/unclaimed/passed-on", Must ["reconnect.unclaimed", "queue.passes-on"] passed_on,
+        "A grant that the Hello does not list goes to who waits.";
+    "reconnect/unclaimed/is-free", Must ["reconnect.unclaimed", "reconnect.no-token-twice"] is_free,
+        "A grant that the Hello does not list has ended: its token is fenced, and not granted again.";
+    "reconnect/unclaimed/later-request", Must ["reconnect.no-token-twice", "reconnect.waits"] later_request,
+        "A process that forgot a grant and asks by a later request gets another token.";
+    "reconnect/untold/told-again", Must ["reconnect.untold"] told_again,
+        "A grant that the process did not hear of is told again when its Hello lists the request.";
+    "reconnect/untold/while-away", Must ["reconnect.untold", "lease.frees-nothing"] while_away,
+        "A grant that was made while the process was away is told when its Hello lists the request.";
+    "reconnect/untold/restart", Must ["reconnect.untold", "reconnect.no-token-twice"] (Restart) untold_after_restart,
+        "A grant that is not named after a restart is told again under a later token when the Hello asks for the session.";
+}
+
+async fn exactly_the_current(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mine = p.acquire(&stage.session("mine")).await?;
+    let other = q.acquire(&stage.session("other")).await?;
+    let old = p.acquire(&stage.session("old")).await?;
+    p.release(&old, set([("a", Some("1"))])).await?;
+    let again = p.acquire(&old.session).await?;
+    let given = p.acquire(&stage.session("given")).await?;
+    p.release(&given, set([("a", Some("1"))])).await?;
+    // The second to last is claimed by neither of its tokens: it ends.
+    let claims = [&other, &mine, &old, &given].map(|grant| grant.hold());
+    let (mut p, welcome) = p.back(&stage, claims.into(), Vec::new()).await?;
+    holds(welcome.holds == [mine.hold()], "the one grant", &welcome)?;
+    holds(welcome.gone.is_empty(), "no ended session", &welcome)?;
+    p.still_has(mine, &[]).await?;
+    q.still_has(other, &[]).await?;
+    let next = q.acquire_free(&again.session).await?;
+    holds(next.token > again.token, "a later token", next.token)
+}
+
+async fn known_after_restart(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mine = p.acquire(&stage.session("mine")).await?;
+    let other = q.acquire(&stage.session("other")).await?;
+    let given = p.acquire(&stage.session("given")).await?;
+    p.release(&given, set([("a", Some("1"))])).await?;
+    stage.restart().await?;
+    let claims = [&mine, &other, &given].map(|grant| grant.hold());
+    let (mut p, welcome) = p.back(&stage, claims.into(), Vec::new()).await?;
+    holds(welcome.holds == [mine.hold()], "the one grant", &welcome)?;
+    let mut q = q.back_with(&stage, &other).await?;
+    q.still_has(other, &[]).await?;
+    p.still_has(mine, &[]).await
+}
+
+async fn destroyed(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.say_destroy(&grant).await?;
+    p.gone(&grant).await?;
+    // As if it had not heard that.
+    let (_, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let expected = [(grant.hold(), None)];
+    holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
+    holds(welcome.gone == expected, "the session as ended", &welcome)
+}
+
+async fn renamed(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.say_rename(&grant, &stage.session("to")).await?;
+    let now = p.gone(&grant).await?;
+    // As if it had not heard that.
+    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let expected = [(grant.hold(), now.clone())];
+    holds(
+        now.is_some() && welcome.gone == expected,
+        "the grant now",
+        &welcome,
+    )?;
+    if let Some(Hold { session, token }) = now {
+        (grant.session, grant.token) = (session, token);
+    }
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn ended_after_restart(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut old = p.acquire(&stage.session("s")).await?;
+    let mut ended = p.acquire(&stage.session("t")).await?;
+    for grant in [&mut old, &mut ended] {
+        p.commit(grant, set([("a", Some("1"))])).await?;
+    }
+    p.say_rename(&old, &stage.session("to")).await?;
+    let now = p.gone(&old).await?;
+    p.say_destroy(&ended).await?;
+    p.gone(&ended).await?;
+    stage.restart().await?;
+    let claims = vec![old.hold(), ended.hold()];
+    let (_, mut welcome) = p.back(&stage, claims, Vec::new()).await?;
+    welcome.gone.sort_by_key(|(hold, _)| hold.token);
+    let expected = [(old.hold(), now), (ended.hold(), None)];
+    holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
+    holds(welcome.gone == expected, "what both are now", &welcome)
+}
+
+async fn exists_again(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.say_destroy(&grant).await?;
+    p.gone(&grant).await?;
+    let next = q.acquire(&grant.session).await?;
+    let (_, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let is_listed = !welcome.holds.is_empty() || !welcome.gone.is_empty();
+    holds(!is_listed, "neither known nor ended", &welcome)?;
+    q.still_has(next, &[]).await
+}
+
+async fn not_named(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = q.acquire(&s).await?;
+    p.ask(&s).await?;
+    q.recalled(&grant).await?;
+    let request = r.ask(&s).await?;
+    r.settle().await?;
+    let (mut p, _) = p.back(&stage, Vec::new(), Vec::new()).await?;
+    q.release(&grant, set([])).await?;
+    let next = r.granted(&s, request).await?;
+    r.is_not_recalled(&next).await?;
+    r.release(&next, set([])).await?;
+    p.is_quiet("it does not wait any more").await
+}
+
+async fn named_keeps_its_place(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = q.acquire(&s).await?;
+    let first = p.ask(&s).await?;
+    let ticket = p.queued(&s, first).await?;
+    let second = r.ask(&s).await?;
+    r.settle().await?;
+    let again = vec![wish(&s, first, Some(ticket))];
+    let (mut p, _) = p.back(&stage, Vec::new(), again).await?;
+    p.is_quiet("another has it").await?;
+    q.release(&grant, set([])).await?;
+    let next = p.granted(&s, first).await?;
+    r.is_quiet("it was behind").await?;
+    p.release(&next, set([])).await?;
+    r.granted(&s, second).await.map(drop)
+}
+
+async fn new_wish_free(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    let own = p.wish(&stage.session("s"));
+    p.enter_with(Vec::new(), vec![own.clone()]).await?;
+    p.granted(&own.session, own.request).await.map(drop)
+}
+
+async fn new_wish_held(stage: Stage) -> Play {
+    let mut q = stage.player("q").await?;
+    let grant = q.acquire(&stage.session("s")).await?;
+    let mut p = stage.silent("p").await?;
+    let own = p.wish(&grant.session);
+    p.enter_with(Vec::new(), vec![own.clone()]).await?;
+    q.recalled_for_good(&grant).await?;
+    q.release(&grant, set([("a", Some("1"))])).await?;
+    is_state(&p.granted(&own.session, own.request).await?, &[("a", "1")])
+}
+
+async fn order_after_restart(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let first = q.ask(&s).await?;
+    let ticket: Ticket = q.queued(&s, first).await?;
+    let own = wish(&s, first, Some(ticket));
+    let second = r.ask(&s).await?;
+    let ticket = r.queued(&s, second).await?;
+    let later = wish(&s, second, Some(ticket));
+    stage.restart().await?;
+    let mut p = p.back_with(&stage, &grant).await?;
+    let (mut r, _) = r.back(&stage, Vec::new(), vec![later]).await?;
+    p.recalled_for_good(&grant).await?;
+    let (mut q, _) = q.back(&stage, Vec::new(), vec![own]).await?;
+    q.settle().await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let next = q.granted(&s, first).await?;
+    r.is_quiet("it was behind").await?;
+    q.release(&next, set([])).await?;
+    is_state(&r.granted(&s, second).await?, &[("a", "1")])
+}
+
+async fn wish_is_left_out(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let own = p.wish(&grant.session);
+    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], vec![own]).await?;
+    holds(welcome.holds == [grant.hold()], "a known grant", &welcome)?;
+    p.is_quiet("the wish waits for the release").await?;
+    p.is_not_recalled(&grant).await?;
+    p.release(&grant, set([])).await?;
+    p.is_quiet("its release did not ask again").await?;
+    q.acquire_free(&grant.session).await.map(drop)
+}
+
+async fn release_brings_it(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let waits = q.ask(&grant.session).await?;
+    p.recalled(&grant).await?;
+    // It has released and asked again, and that was lost with the connection.
+    let own = p.wish(&grant.session);
+    let (claims, request) = (vec![grant.hold()], own.request);
+    let (mut p, _) = p.back(&stage, claims, vec![own]).await?;
+    p.say_release(&grant, set([("a", Some("1"))]), Some(request))
+        .await?;
+    p.released(&grant.session, grant.token).await?;
+    let next = q.granted(&grant.session, waits).await?;
+    q.release(&next, set([])).await?;
+    let base = [("a", "1")];
+    let again = p.granted_again(&grant.session, request, &base).await?;
+    is_state(&again, &base)
+}
+
+async fn passed_on(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let request = q.ask(&grant.session).await?;
+    p.recalled(&grant).await?;
+    let (_, welcome) = p.back(&stage, Vec::new(), Vec::new()).await?;
+    holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
+    let next = q.granted(&grant.session, request).await?;
+    q.is_not_recalled(&next).await?;
+    q.still_has(next, &[("a", "1")]).await
+}
+
+async fn is_free(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let (mut p, _) = p.back(&stage, Vec::new(), Vec::new()).await?;
+    p.say_commit(&grant, set([("a", Some("1"))])).await?;
+    p.fenced(&grant.session, grant.token).await?;
+    let again = p.acquire(&grant.session).await?;
+    holds(again.token > grant.token, "a later token", again.token)?;
+    p.still_has(again, &[]).await
+}
+
+async fn later_request(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let own = p.wish(&grant.session);
+    let (mut p, _) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
+    let again = p.granted(&own.session, own.request).await?;
+    holds(again.token > grant.token, "a later token", again.token)?;
+    p.still_has(again, &[]).await
+}
+
+async fn told_again(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let written = p.acquire(&s).await?;
+    p.release(&written, set([("a", Some("1"))])).await?;
+    let grant = p.acquire(&s).await?;
+    // As if it had not heard that.
+    let again = vec![wish(&s, grant.request, None)];
+    let (mut p, welcome) = p.back(&stage, Vec::new(), again).await?;
+    holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
+    let again = p.granted(&s, grant.request).await?;
+    holds(again.token >= grant.token, "no earlier token", again.token)?;
+    is_state(&again, &[("a", "1")])?;
+    p.still_has(again, &[("a", "1")]).await
+}
+
+async fn while_away(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = stage.session("s");
+    let grant = q.acquire(&s).await?;
+    let request = p.ask(&s).await?;
+    q.recalled(&grant).await?;
+    let mut back = p.again(&stage).await?;
+    p.cut();
+    q.release(&grant, set([("a", Some("1"))])).await?;
+    r.ask(&s).await?;
+    r.is_quiet("it is granted to who waited first").await?;
+    let again = vec![wish(&s, request, None)];
+    back.enter_with(Vec::new(), again).await?;
+    let next = back.granted(&s, request).await?;
+    is_state(&next, &[("a", "1")])?;
+    back.due(&next).await.map(drop)
+}
+
+async fn untold_after_restart(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let own = p.wish(&grant.session);
+    stage.restart().await?;
+    let (mut p, welcome) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
+    holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
+    let again = p.granted(&own.session, own.request).await?;
+    holds(again.token > grant.token, "a later token", again.token)?;
+    p.say_commit(&grant, set([("a", Some("old"))])).await?;
+    p.fenced(&grant.session, grant.token).await?;
+    p.still_has(again, &[]).await
+}

@@ -1,0 +1,334 @@
+//! Releases: what they write, and that each is answered, once or again, however it comes.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Stage, is_state, later, set, wish};
+use tenure_protocol::{ToProcess, Version};
+
+cases! { Store:
+    "release/answered/with-changes", Must ["release.answered"] with_changes,
+        "A release with changes is answered with a new version.";
+    "release/answered/without-changes", Must ["release.answered"] without_changes,
+        "A release without changes is answered with the version that the session had.";
+    "release/written/before-the-next-grant", Must ["release.written", "queue.passes-on"] before_the_next_grant,
+        "Who waited for the session finds all that was committed and released, and nothing else.";
+    "release/written/found-later", Must ["release.written"] found_later,
+        "Who comes later finds what was released.";
+    "release/written/commit-unanswered", Must ["release.written", "release.answered"] commit_unanswered,
+        "A release that repeats the changes of a commit whose answer was not heard is taken.";
+    "release/durable/restart", Must ["commit.durable", "grant.token-rises"] (Restart) durable,
+        "What was released is there after a restart, and nobody has the grant.";
+    "release/old/repeated", Must ["release.old"] repeated,
+        "A release that is said again is answered without a version, and changes nothing.";
+    "release/old/while-held-again", Must ["release.old"] while_held_again,
+        "A release under the token that a process had before does not end the grant that it has.";
+    "release/old/right-token-of-another", Must ["release.old"] right_token_of_another,
+        "A release by a process that does not hold the session changes nothing, though the token is right.";
+    "release/old/session-that-never-was", Must ["release.old"] session_that_never_was,
+        "A release of a session that does not exist is answered, and does not make it.";
+    "release/old/after-the-revocation", Must ["release.old", "recall.revokes"] after_the_revocation,
+        "A release that comes after the grant was taken writes nothing.";
+    "release/old/replaced-connection", Must ["connect.old-connection"] replaced_connection,
+        "A release on a connection that was replaced ends nothing.";
+    "release/base/unknown-is-refused", Must ["commit.unknown-base"] unknown_is_refused,
+        "Changes to a version that the session never had are refused, and the grant stays.";
+    "release/base/any-without-changes", Must ["release.answered"] any_without_changes,
+        "A release without changes is taken whatever version it names.";
+    "release/requeued/nobody-waits", Must ["release.requeued"] nobody_waits,
+        "Who releases and asks again gets the session again when nobody waits.";
+    "release/requeued/others-wait", Must ["release.requeued", "recall.asks"] others_wait,
+        "Who releases and asks again gets the session when those who waited have had it.";
+    "release/requeued/old-token", Must ["release.requeued", "release.old"] requeued_under_old_token,
+        "The request in a release under an old token is taken.";
+    "release/lost/answer", Must ["release.old", "reconnect.known"] answer_lost,
+        "A release whose answer was lost is answered again after a reconnect, and does not touch the next holder.";
+    "release/lost/never-came", Must ["release.answered", "lease.frees-nothing"] never_came,
+        "A release that was lost with the connection is taken when it is said again.";
+    "release/lost/requeue", Must ["release.requeued", "reconnect.waits"] requeue_lost,
+        "Who released, asked again and lost the connection gets the session when its turn comes.";
+}
+
+async fn with_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let version = p.release(&grant, set([("a", Some("1"))])).await?;
+    holds(version > Some(grant.version), "a later version", version)
+}
+
+async fn without_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let written = p.release(&grant, set([("a", Some("1"))])).await?;
+    let grant = p.acquire(&s).await?;
+    holds(
+        Some(grant.version) == written,
+        "what was released",
+        grant.version,
+    )?;
+    let version = p.release(&grant, set([])).await?;
+    holds(version == written, "the same version", version)
+}
+
+async fn before_the_next_grant(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    let delta = set([("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]);
+    p.commit(&mut grant, delta).await?;
+    let delta = set([("b", Some("2")), ("c", None), ("d", Some(""))]);
+    let version = p.release(&grant, delta).await?;
+    let next = q.granted(&s, request).await?;
+    is_state(&next, &[("a", "1"), ("b", "2"), ("d", "")])?;
+    holds(
+        Some(next.version) == version,
+        "what was released",
+        next.version,
+    )
+}
+
+async fn found_later(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let version = p.release(&grant, set([("a", Some("1"))])).await?;
+    let found = stage.player("q").await?.acquire(&s).await?;
+    is_state(&found, &[("a", "1")])?;
+    holds(
+        Some(found.version) == version,
+        "what was released",
+        found.version,
+    )
+}
+
+async fn commit_unanswered(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    p.say_commit(&grant, set([("a", Some("1"))])).await?;
+    let delta = set([("a", Some("1")), ("b", Some("2"))]);
+    p.say_release(&grant, delta, None).await?;
+    p.committed(&grant).await?;
+    let version = p.released(&s, grant.token).await?;
+    holds(version > Some(grant.version), "a later version", version)?;
+    is_state(&p.acquire(&s).await?, &[("a", "1"), ("b", "2")])
+}
+
+async fn durable(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let version = p.release(&grant, set([("a", Some("1"))])).await?;
+    stage.restart().await?;
+    let found = stage.player("q").await?.acquire(&s).await?;
+    holds(
+        Some(found.version) == version,
+        "what was released",
+        found.version,
+    )?;
+    holds(found.token > grant.token, "a later token", found.token)?;
+    is_state(&found, &[("a", "1")])
+}
+
+async fn repeated(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let version = p.release(&grant, set([("a", Some("1"))])).await?;
+    let again = p.release(&grant, set([("a", Some("1"))])).await?;
+    holds(again.is_none(), "Released without a version", again)?;
+    let found = p.acquire(&s).await?;
+    holds(Some(found.version) == version, "one version", found.version)
+}
+
+async fn while_held_again(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let old = p.acquire(&s).await?;
+    p.release(&old, set([("a", Some("1"))])).await?;
+    let grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    p.recalled(&grant).await?;
+    let answer = p.release(&old, set([("a", Some("2"))])).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    q.is_quiet("the session is held").await?;
+    let version = p.release(&grant, set([("b", Some("3"))])).await?;
+    holds(version.is_some(), "Released with a version", version)?;
+    is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "3")])
+}
+
+async fn right_token_of_another(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let answer = q.release(&grant, set([("a", Some("2"))])).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    p.still_has(grant, &[]).await
+}
+
+async fn session_that_never_was(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    grant.session = stage.session("never");
+    let answer = p.release(&grant, set([("a", Some("1"))])).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    let found = q.acquire(&grant.session).await?;
+    holds(found.version == Version::NONE, "no session", found.version)?;
+    is_state(&found, &[])
+}
+
+async fn after_the_revocation(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    let notice = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", notice.deadline_ms)?;
+    let (lost, next) = tokio::join!(
+        p.late(&grant, notice.deadline_ms),
+        q.granted_after(&s, request, notice.deadline_ms),
+    );
+    lost?;
+    let answer = p.release(&grant, set([("a", Some("late"))])).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    q.still_has(next?, &[]).await
+}
+
+async fn replaced_connection(stage: Stage) -> Play {
+    let mut old = stage.player("p").await?;
+    let grant = old.acquire(&stage.session("s")).await?;
+    let mut new = old.again(&stage).await?;
+    let welcome = new.enter_with(vec![grant.hold()], Vec::new()).await?;
+    holds(welcome.holds == [grant.hold()], "a known grant", &welcome)?;
+    old.say_release(&grant, set([("a", Some("old"))]), None)
+        .await?;
+    old.is_ignored(&mut new, stage.target().slack()).await?;
+    new.still_has(grant, &[]).await
+}
+
+async fn unknown_is_refused(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let mut wrong = grant.clone();
+    wrong.version = later(grant.version);
+    p.say_release(&wrong, set([("a", Some("2"))]), None).await?;
+    p.thrown_out("no such version").await?;
+    let mut p = p.back_with(&stage, &grant).await?;
+    p.still_has(grant, &[("a", "1")]).await
+}
+
+async fn any_without_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let mut other = grant.clone();
+    other.version = later(grant.version);
+    let version = p.release(&other, set([])).await?;
+    holds(
+        version == Some(grant.version),
+        "the version it has",
+        version,
+    )?;
+    p.acquire(&s).await.map(drop)
+}
+
+async fn nobody_waits(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
+    // Nothing says which of the two comes first.
+    let (mut is_released, mut next) = (false, None);
+    while !is_released || next.is_none() {
+        match p.next("Released and Granted").await? {
+            ToProcess::Released { token, .. } if token == grant.token => is_released = true,
+            ToProcess::Granted {
+                request: own,
+                token,
+                ..
+            } if own == request => next = Some(token),
+            ToProcess::Queued { .. } => {}
+            other => return Err(p.failed("Released and Granted", other)),
+        }
+    }
+    holds(next > Some(grant.token), "a later token", next)?;
+    let release = p.release_of(&s, next.unwrap_or_default()).await?;
+    holds(release.is_some(), "Released with a version", release)?;
+    is_state(&p.acquire(&s).await?, &[("a", "1")])
+}
+
+async fn others_wait(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let waits = q.ask(&s).await?;
+    p.recalled(&grant).await?;
+    let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
+    p.released(&s, grant.token).await?;
+    let next = q.granted(&s, waits).await?;
+    p.is_quiet("another has it").await?;
+    q.due(&next).await?;
+    q.release(&next, set([("b", Some("2"))])).await?;
+    let again = p.granted_again(&s, request, &[("a", "1")]).await?;
+    is_state(&again, &[("a", "1"), ("b", "2")])
+}
+
+async fn requeued_under_old_token(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let old = p.acquire(&s).await?;
+    p.release(&old, set([])).await?;
+    let held = q.acquire(&s).await?;
+    let request = p.requeue(&old, set([("a", Some("old"))])).await?;
+    let answer = p.released(&s, old.token).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    q.recalled_for_good(&held).await?;
+    q.release(&held, set([])).await?;
+    let grant = p.granted(&s, request).await?;
+    is_state(&grant, &[])
+}
+
+async fn answer_lost(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    let delta = set([("a", Some("1"))]);
+    p.say_release(&grant, delta.clone(), None).await?;
+    let next = q.granted(&s, request).await?;
+    let mut p = p.back_without(&stage, &grant).await?;
+    let answer = p.release(&grant, delta).await?;
+    holds(answer.is_none(), "Released without a version", answer)?;
+    q.is_not_recalled(&next).await?;
+    q.still_has(next, &[("a", "1")]).await
+}
+
+async fn never_came(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let request = q.ask(&s).await?;
+    p.recalled(&grant).await?;
+    let mut p = p.back_with(&stage, &grant).await?;
+    let version = p.release(&grant, set([("a", Some("1"))])).await?;
+    holds(version > Some(grant.version), "a later version", version)?;
+    is_state(&q.granted(&s, request).await?, &[("a", "1")])
+}
+
+async fn requeue_lost(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let waits = q.ask(&s).await?;
+    p.recalled(&grant).await?;
+    let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
+    let next = q.granted(&s, waits).await?;
+    let again = vec![wish(&s, request, None)];
+    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], again).await?;
+    holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;
+    p.is_quiet("another has it").await?;
+    q.release(&next, set([])).await?;
+    is_state(&p.granted(&s, request).await?, &[("a", "1")])
+}

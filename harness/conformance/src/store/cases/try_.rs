@@ -1,0 +1,248 @@
+//! Tries: they get a session that is free or only kept, and never wait for a thread.
+
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Player, Stage, set};
+use tenure_protocol::message::{Patience, Reason, Refusal};
+use tenure_protocol::{Request, SessionId, ToProcess};
+
+cases! { Store:
+    "try/free/at-once", Must ["grant.at-once"] free_at_once,
+        "A try for a session that nobody holds is granted at once.";
+    "try/own/again", Must ["grant.same-again"] own_again,
+        "A holder that tries for its own session is told its grant again.";
+    "try/recalls/a-kept-grant", Must ["try.recalls"] recalls_kept,
+        "A try makes the store recall the grant.";
+    "try/recalls/each-new-grant", Must ["try.recalls"] recalls_each,
+        "Tries one after another each recall the grant that is then current.";
+    "try/succeeds/when-given-back", Must ["try.recalls"] succeeds,
+        "A try is granted when the holder answers the recall with Release.";
+    "try/succeeds/before-a-waiter", Must ["try.recalls", "queue.fifo"] succeeds_before_waiter,
+        "A try that came first is granted before a request that waits.";
+    "try/busy/answered", Must ["try.refused-when-busy"] refused_when_busy,
+        "A try is refused when the holder answers the recall with Busy.";
+    "try/busy/already", Must ["try.refused-when-busy", "try.refused-otherwise"] busy_already,
+        "A try is refused when the holder has said that it is busy and another waits.";
+    "try/busy/waiter-stays", Must ["try.refused-when-busy"] waiter_stays,
+        "Busy refuses the try only: the request that waits behind it is granted in the end.";
+    "try/behind/a-waiter", Must ["try.refused-otherwise"] behind_waiter,
+        "A try for a session that another waits for is refused.";
+    "try/behind/a-try", Must ["try.refused-otherwise"] behind_try,
+        "A try for a session that another tries for is refused.";
+    "try/away/before", Must ["try.refused-otherwise"] away_before,
+        "A try is refused when the holder has lost its connection.";
+    "try/away/meanwhile", Must ["try.refused-otherwise"] away_meanwhile,
+        "A try that waits for the holder's answer is refused when the holder loses its connection.";
+    "try/away/after-restart", Must ["try.refused-otherwise"] (Restart) away_after_restart,
+        "After a restart a try is refused while the holder is not back.";
+    "try/passed/to-another", Must ["try.refused-otherwise"] passed_to_another,
+        "A try that waits is refused when the session is granted to another process.";
+}
+
+async fn free_at_once(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut wish = p.wish(&s);
+    wish.patience = Patience::Try;
+    let grant = p.grant_at_once(wish).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let mut wish = q.wish(&s);
+    wish.patience = Patience::Try;
+    q.grant_at_once(wish).await.map(drop)
+}
+
+async fn own_again(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&s).await?;
+    let request = p.try_for(&s).await?;
+    let again = p.granted(&s, request).await?;
+    holds(again.token == grant.token, "the same token", again.token)?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+async fn recalls_kept(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    q.try_for(&s).await?;
+    let reason = p.recalled(&grant).await?.reason;
+    holds(reason >= Reason::Try, "a recall for a try", reason)
+}
+
+async fn recalls_each(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut players = stage.two().await?;
+    let mut grant = players[0].acquire(&s).await?;
+    for turn in 0..4 {
+        let [p, q] = &mut players;
+        let (holder, other) = if turn % 2 == 0 { (p, q) } else { (q, p) };
+        let request = other.try_for(&s).await?;
+        holder.recalled(&grant).await?;
+        holder.give_back(&grant).await?;
+        grant = other.granted(&s, request).await?;
+    }
+    Ok(())
+}
+
+async fn succeeds(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let request = q.try_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let next = q.granted(&s, request).await?;
+    holds(next.token > grant.token, "a later token", next.token)?;
+    let is_written = next.text("a").as_deref() == Some("1");
+    holds(is_written, "what the holder released", &next.attributes)
+}
+
+async fn succeeds_before_waiter(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let first = q.tries(&s).await?;
+    let second = r.waits_for(&s).await?;
+    p.give_back(&grant).await?;
+    let grant = q.granted(&s, first).await?;
+    r.hears_nothing_of(&s, "the try came first").await?;
+    q.give_back(&grant).await?;
+    r.granted(&s, second).await.map(drop)
+}
+
+async fn refused_when_busy(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let mut grant = p.acquire(&s).await?;
+    let request = q.try_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.busy(&grant, Vec::new()).await?;
+    is_refused(&mut q, &s, request).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.give_back(&grant).await?;
+    q.hears_nothing_of(&s, "its try was refused").await
+}
+
+async fn busy_already(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let waits = r.waits_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.busy(&grant, Vec::new()).await?;
+    p.hears_nothing_of(&s, "it has only said that it is busy")
+        .await?;
+    let request = q.try_for(&s).await?;
+    is_refused(&mut q, &s, request).await?;
+    // Nobody waits any more: now it is refused for the holder's threads alone, whether that is asked again or not.
+    r.say_cancel(&s, waits).await?;
+    r.refused(&s, waits).await?;
+    let request = q.try_for(&s).await?;
+    let heard = q.settle_at(&s).await?;
+    let is_refusal = |message: &ToProcess| matches!(message, ToProcess::Refused { request: own, why: Refusal::WouldBlock, .. } if *own == request);
+    if heard.iter().any(is_refusal) {
+        return Ok(());
+    }
+    p.busy(&grant, Vec::new()).await?;
+    is_refused(&mut q, &s, request).await
+}
+
+async fn waiter_stays(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let tried = q.tries(&s).await?;
+    let waits = r.waits_for(&s).await?;
+    p.busy(&grant, Vec::new()).await?;
+    is_refused(&mut q, &s, tried).await?;
+    r.hears_nothing_of(&s, "it waits for threads").await?;
+    p.give_back(&grant).await?;
+    r.granted(&s, waits).await.map(drop)
+}
+
+async fn behind_waiter(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let waits = q.waits_for(&s).await?;
+    let request = r.try_for(&s).await?;
+    is_refused(&mut r, &s, request).await?;
+    p.give_back(&grant).await?;
+    let grant = q.granted(&s, waits).await?;
+    q.give_back(&grant).await?;
+    r.hears_nothing_of(&s, "its try was refused").await
+}
+
+async fn behind_try(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    let first = q.tries(&s).await?;
+    let request = r.try_for(&s).await?;
+    is_refused(&mut r, &s, request).await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, first).await.map(drop)
+}
+
+async fn away_before(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    p.acquire(&s).await?;
+    p.last_words().await?;
+    let request = q.try_for(&s).await?;
+    is_refused(&mut q, &s, request).await
+}
+
+async fn away_meanwhile(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    let request = q.tries(&s).await?;
+    p.recalled(&grant).await?;
+    p.cut();
+    is_refused(&mut q, &s, request).await
+}
+
+async fn away_after_restart(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, q] = stage.two().await?;
+    let grant = p.acquire(&s).await?;
+    stage.restart().await?;
+    let mut q = q.again(&stage).await?;
+    q.enter().await?;
+    let request = q.try_for(&s).await?;
+    is_refused(&mut q, &s, request).await?;
+    let mut p = p.again(&stage).await?;
+    p.enter_with(vec![grant.hold()], Vec::new()).await?;
+    let request = q.try_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, request).await.map(drop)
+}
+
+async fn passed_to_another(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let grant = p.acquire(&s).await?;
+    // An older ticket puts one before the try that came first.
+    let cancelled = r.ask(&s).await?;
+    let ticket = r.place(&s, cancelled).await?;
+    r.say_cancel(&s, cancelled).await?;
+    r.refused(&s, cancelled).await?;
+    let tried = q.tries(&s).await?;
+    let mut wish = r.wish(&s);
+    wish.ticket = Some(ticket);
+    r.say_wish(&wish).await?;
+    r.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    r.granted(&s, wish.request).await?;
+    is_refused(&mut q, &s, tried).await
+}
+
+async fn is_refused(p: &mut Player, session: &SessionId, request: Request) -> Play {
+    let why = p.refused(session, request).await?;
+    holds(why == Refusal::WouldBlock, "Refused, would block", why)
+}

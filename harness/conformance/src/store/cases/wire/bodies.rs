@@ -1,0 +1,366 @@
+//! Bodies that are refused: not CBOR, not the map that the schema says, or beyond a limit.
+
+use super::bytes::{
+    array, bytes, faulty, head, hello, hello_fields, hold, map, plain, release, release_fields,
+    uint, vector, wish,
+};
+use super::scene::{Scene, refused, refused_first};
+use crate::case::cases;
+use crate::stop::Play;
+use crate::store::{Grant, Stage};
+use tenure_protocol::id::Stamp;
+use tenure_protocol::message::Hold;
+use tenure_protocol::{SessionId, ToProcess, Token};
+use tenure_wire::{MORE, kind};
+
+cases! { Store:
+    "wire/refused/no-effect", Must ["wire.ill-formed", "wire.key-range"] no_effect,
+        "Neither a release that is refused nor a good one behind it has an effect.";
+    "wire/refused/closes", Must ["wire.ill-formed", "wire.too-large", "wire.version", "wire.unknown-critical", "wire.wrong-side"] closes,
+        "Whatever is refused, the connection ends.";
+    "wire/body/cut-off", Must ["wire.ill-formed"] cut_off,
+        "A body that ends within a value is refused.";
+    "wire/body/trailing-bytes", Must ["wire.ill-formed"] trailing,
+        "A body with anything behind its map is refused.";
+    "wire/body/not-a-map", Must ["wire.ill-formed"] not_a_map,
+        "A body that is no map, or nothing at all, is refused.";
+    "wire/body/indefinite-map", Must ["wire.ill-formed"] indefinite_map,
+        "A body that is a map of indefinite length is refused.";
+    "wire/body/ill-formed", Must ["wire.ill-formed"] ill_formed,
+        "What is not well-formed CBOR is refused also where it would be skipped.";
+    "wire/key/twice", Must ["wire.duplicate-key"] key_twice,
+        "A body with a key twice is refused, be it known or not, in the body or in a wish.";
+    "wire/key/out-of-range", Must ["wire.key-range"] key_range,
+        "A body with key 64, a negative key or a text for a key is refused.";
+    "wire/key/missing", Must ["wire.missing-key"] key_missing,
+        "A body without a key that its kind needs is refused, whichever it is.";
+    "wire/key/missing-in-hello", Must ["wire.missing-key"] key_missing_in_hello,
+        "A hello without one of its keys is refused, whichever it is.";
+    "wire/value/wrong-type", Must ["wire.wrong-type"] wrong_type,
+        "A value of another type than the schema says is refused.";
+    "wire/value/another-length", Must ["wire.wrong-type"] another_length,
+        "A token or a change with more or fewer items than the schema says is refused.";
+    "wire/value/beyond-its-range", Must ["wire.wrong-type"] beyond_range,
+        "A number that its field cannot have is refused.";
+    "wire/value/indefinite-length", Must ["wire.wrong-type"] indefinite_value,
+        "A known key whose value is of indefinite length is refused.";
+    "wire/value/unknown-choice", Must ["wire.unknown-choice"] unknown_choice,
+        "A patience that nobody knows is refused.";
+    "wire/name/empty", Must ["wire.name-length"] name_empty,
+        "An empty name of a session or an attribute is refused.";
+    "wire/name/129-bytes", Must ["wire.name-length"] name_long,
+        "A name of 129 bytes is refused.";
+    "wire/name/of-a-process", Must ["wire.name-length"] name_of_process,
+        "A hello with an empty name, or one of 129 bytes, is refused.";
+    "wire/name/twice-in-a-delta", Must ["wire.name-twice"] name_twice,
+        "A delta that names an attribute twice is refused.";
+    "wire/skipped/too-deep", Must ["wire.nested-too-deep"] too_deep,
+        "A value of an unknown key that is nested 17 deep is refused.";
+    "wire/too-many/promised", Must ["wire.too-many", "wire.ill-formed"] too_many_promised,
+        "A list that promises more items than can be is refused.";
+    "wire/too-many/changes", Must ["wire.too-many"] (Limits) too_many_changes,
+        "A delta with one change more than the limit is refused, one with as many read.";
+    "wire/too-many/items-in-all-parts", Must ["wire.too-many"] (Limits) too_many_items,
+        "A hello with one item more than the limit in all its parts is refused, one with as many welcome.";
+}
+
+/// A release with fields that are a little wrong.
+fn altered(grant: &Grant, alter: impl FnOnce(&mut Vec<(u64, Vec<u8>)>)) -> Vec<u8> {
+    let mut fields = release_fields(grant, "refused");
+    alter(&mut fields);
+    plain(kind::RELEASE, &map(&fields))
+}
+
+async fn no_effect(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    // Refused for what stands behind all that it needs, so that a store which acts while it reads is found.
+    let refused = altered(&scene.grant, |fields| fields.push((64, uint(0))));
+    scene.refuses(&refused, "a release with key 64").await?;
+    let mut refused = release(&scene.grant, "refused");
+    refused[3] += 1;
+    refused.push(0);
+    scene
+        .refuses(&refused, "a release with a byte behind it")
+        .await?;
+    scene.shows_unchanged().await
+}
+
+async fn closes(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    for code in ["Malformed", "TooLarge", "Version", "Unknown", "Unexpected"] {
+        // One of each kind: the other cases have the rest.
+        if let Some(vector) = faulty(code)?.first() {
+            scene.refuses(&vector.bytes()?, &vector.name).await?;
+        }
+    }
+    scene.shows_unchanged().await
+}
+
+async fn cut_off(stage: Stage) -> Play {
+    let names = [
+        "a map that is cut off before its value",
+        "a number that is cut off",
+        "a name that is cut off",
+        "a map that promises 2^64-1 keys",
+        "a name that promises 2^63 bytes",
+        "a list that promises 8 and has 1",
+        "an array that promises 2^64-1",
+        "a string that promises 2^64-1",
+    ];
+    refused(stage, &names).await
+}
+
+async fn trailing(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let name = "a byte behind the body";
+    scene.refuses(&vector(name)?, name).await?;
+    let fields = map(&release_fields(&scene.grant, "2"));
+    let twice = plain(kind::RELEASE, &[&fields[..], &fields].concat());
+    scene.refuses(&twice, "two maps in a body").await?;
+    scene.shows_unchanged().await
+}
+
+async fn not_a_map(stage: Stage) -> Play {
+    let names = ["no body", "a body that is an array", "a body that is null"];
+    refused(stage, &names).await
+}
+
+async fn indefinite_map(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let name = "a map of indefinite length";
+    scene.refuses(&vector(name)?, name).await?;
+    let definite = map(&release_fields(&scene.grant, "2"));
+    let indefinite = [&[0xbf], &definite[1..], &[0xff]].concat();
+    let release = plain(kind::RELEASE, &indefinite);
+    scene
+        .refuses(&release, "a release of indefinite length")
+        .await?;
+    scene.shows_unchanged().await
+}
+
+async fn ill_formed(stage: Stage) -> Play {
+    let names = [
+        "a head that is reserved",
+        "an indefinite number",
+        "an indefinite tag",
+        "a break outside",
+        "a simple value in too many bytes",
+        "a chunk of another type",
+        "a chunk in chunks",
+        "half a pair of an indefinite map",
+    ];
+    refused(stage, &names).await
+}
+
+async fn key_twice(stage: Stage) -> Play {
+    let twice = stage.session("t");
+    let within = refused_first(&stage, ("h", "a wish with a key twice"), |again, _| {
+        let session = || (0, bytes(twice.as_bytes()));
+        let wish = map(&[session(), session(), (2, uint(1)), (8, uint(1))]);
+        hello(again, 0, &[(27, array(&[wish]))])
+    });
+    within.await?;
+    let mut scene = Scene::set(stage).await?;
+    for name in ["a key twice", "an unknown key twice"] {
+        scene.refuses(&vector(name)?, name).await?;
+    }
+    let release = altered(&scene.grant, |fields| fields.push((13, uint(0))));
+    scene
+        .refuses(&release, "a release with key 13 twice")
+        .await?;
+    scene.shows_unchanged().await
+}
+
+async fn key_range(stage: Stage) -> Play {
+    refused(stage, &["key 64", "a negative key", "a text for a key"]).await
+}
+
+async fn key_missing(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    for name in ["a key that is missing", "a second key that is missing"] {
+        scene.refuses(&vector(name)?, name).await?;
+    }
+    for key in [0, 1, 4, 13] {
+        let release = altered(&scene.grant, |fields| fields.retain(|(own, _)| *own != key));
+        scene
+            .refuses(&release, &format!("a release without key {key}"))
+            .await?;
+    }
+    scene.shows_unchanged().await
+}
+
+async fn key_missing_in_hello(stage: Stage) -> Play {
+    for at in 0..5 {
+        let (who, why) = (format!("h{at}"), format!("a hello without its field {at}"));
+        refused_first(&stage, (&who, &why), |again, _| {
+            let mut fields = hello_fields(again);
+            fields.remove(at);
+            plain(kind::HELLO, &map(&fields))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn wrong_type(stage: Stage) -> Play {
+    let names = [
+        "a name that is text",
+        "a name that is null",
+        "a name with a tag",
+        "a token that is a number",
+        "a negative number",
+        "a number with a point",
+        "a number as a bignum",
+        "a value that is text",
+    ];
+    let mut scene = Scene::set(stage).await?;
+    for name in names {
+        scene.refuses(&vector(name)?, name).await?;
+    }
+    let release = altered(&scene.grant, |fields| fields.insert(4, (12, uint(1))));
+    scene.refuses(&release, "1 instead of true").await?;
+    scene.shows_unchanged().await
+}
+
+async fn another_length(stage: Stage) -> Play {
+    let names = [
+        "a token of one number",
+        "a token of three numbers",
+        "a change of three",
+    ];
+    refused(stage, &names).await
+}
+
+async fn beyond_range(stage: Stage) -> Play {
+    let first = refused_first(&stage, ("h", "minor version 256"), |again, _| {
+        let mut fields = hello_fields(again);
+        fields[4].1 = uint(256);
+        plain(kind::HELLO, &map(&fields))
+    });
+    first.await?;
+    refused(stage, &["2^32 threads inside"]).await
+}
+
+async fn indefinite_value(stage: Stage) -> Play {
+    let names = ["a name in chunks", "a token of indefinite length"];
+    refused(stage, &names).await
+}
+
+async fn unknown_choice(stage: Stage) -> Play {
+    refused(stage, &["patience 2"]).await
+}
+
+async fn name_empty(stage: Stage) -> Play {
+    refused(stage, &["an empty name", "an attribute without a name"]).await
+}
+
+async fn name_long(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let name = "a name of 129 bytes";
+    scene.refuses(&vector(name)?, name).await?;
+    let change = array(&[bytes(&[b'a'; 129]), bytes(b"2")]);
+    let release = altered(&scene.grant, |fields| fields[3].1 = array(&[change]));
+    scene.refuses(&release, "an attribute of 129 bytes").await?;
+    scene.shows_unchanged().await
+}
+
+async fn name_of_process(stage: Stage) -> Play {
+    for length in [0, 129] {
+        let who = format!("h{length}");
+        let why = format!("a process with a name of {length} bytes");
+        refused_first(&stage, (&who, &why), |again, _| {
+            let mut fields = hello_fields(again);
+            fields[1].1 = bytes(&vec![b'p'; length]);
+            plain(kind::HELLO, &map(&fields))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn name_twice(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let name = "an attribute twice";
+    scene.refuses(&vector(name)?, name).await?;
+    let change = |value: &[u8]| array(&[bytes(b"a"), bytes(value)]);
+    let delta = array(&[change(b"2"), change(b"3")]);
+    let release = altered(&scene.grant, |fields| fields[3].1 = delta);
+    scene.refuses(&release, "a is 2 and a is 3").await?;
+    scene.shows_unchanged().await
+}
+
+async fn too_deep(stage: Stage) -> Play {
+    let names = ["nested 17 deep", "tags 17 deep", "nested without an end"];
+    refused(stage, &names).await
+}
+
+async fn too_many_promised(stage: Stage) -> Play {
+    let promise = head(4, u64::MAX);
+    let in_hello = refused_first(&stage, ("h", "2^64-1 grants"), |again, _| {
+        hello(again, 0, &[(26, promise.clone())])
+    });
+    in_hello.await?;
+    let mut scene = Scene::set(stage).await?;
+    let release = altered(&scene.grant, |fields| fields[3].1 = promise);
+    scene.refuses(&release, "2^64-1 changes").await?;
+    scene.shows_unchanged().await
+}
+
+async fn too_many_changes(stage: Stage) -> Play {
+    let max = stage.limit("changes_max", 100_000)?;
+    let mut scene = Scene::set(stage).await?;
+    // Of attributes that are not there, so that no limit of the session comes first.
+    let removals = |count| {
+        let removal = |at| array(&[bytes(format!("{at}").as_bytes()), vec![0xf6]]);
+        let removals: Vec<_> = (0..count).map(removal).collect();
+        array(&removals)
+    };
+    let release = altered(&scene.grant, |fields| fields[3].1 = removals(max + 1));
+    scene.refuses(&release, "one change too many").await?;
+    let commit = altered(&scene.grant, |fields| {
+        fields.pop();
+        fields[3].1 = removals(max);
+    });
+    let commit = [&commit[..5], &[kind::COMMIT], &commit[6..]].concat();
+    scene
+        .p
+        .push(&commit, "a commit of as many as may be")
+        .await?;
+    let base = scene.grant.version;
+    let committed = scene.p.expect("Committed", |message| match message {
+        ToProcess::Committed {
+            base: own, version, ..
+        } if *own == base => Some(*version),
+        _ => None,
+    });
+    scene.grant.version = committed.await?;
+    scene.shows_unchanged().await
+}
+
+async fn too_many_items(stage: Stage) -> Play {
+    let max = stage.limit("items_max", 100_000)?;
+    let none = Token(Stamp {
+        epoch: 0,
+        sequence: 1,
+    });
+    let hold_of = |session: SessionId| {
+        let token = none;
+        hold(&Hold { session, token })
+    };
+    let count = max.div_ceil(2);
+    let unknown = |count: usize| (0..count).map(|at| hold_of(stage.session(&format!("{at}"))));
+    let first: Vec<_> = unknown(count).collect();
+    let first = array(&first);
+    let parts = |again: &crate::store::Player, rest: usize| {
+        let waits: Vec<_> = (0..rest).map(|_| wish(&stage.session("w"), 1)).collect();
+        let first = hello(again, MORE, &[(26, first.clone())]);
+        [first, hello(again, 0, &[(27, array(&waits))])].concat()
+    };
+    let why = "one item too many in two parts";
+    let refused = refused_first(&stage, ("h", why), |again, _| parts(again, max + 1 - count));
+    refused.await?;
+    let mut q = stage.silent("q").await?;
+    let hello = parts(&q, max - count);
+    q.push(&hello, "as many as may be").await?;
+    q.welcome().await.map(drop)
+}

@@ -1,0 +1,176 @@
+//! Frames made by hand, and those of the wire's vectors.
+
+use crate::stop::{Play, Stop};
+use crate::store::{Grant, Player};
+use serde::Deserialize;
+use tenure_protocol::SessionId;
+use tenure_protocol::id::Stamp;
+use tenure_protocol::message::Hold;
+use tenure_wire::{CRITICAL, Header, VERSION, kind};
+
+/// What a reader has to refuse.
+const INVALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/invalid.json");
+/// What it has to take.
+const VALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/valid.json");
+
+/// The vectors that count on the small limits of their file.
+const OF_LIMITS: [&str; 2] = [
+    "a length beyond the limit by 1",
+    "more changes than the limit",
+];
+
+#[derive(Deserialize)]
+struct File {
+    vectors: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Vector {
+    pub(super) name: String,
+    from: String,
+    hex: String,
+    /// The fault that answers it, if it is refused.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+impl Vector {
+    pub(super) fn bytes(&self) -> Play<Vec<u8>> {
+        unhex(&self.hex)
+    }
+}
+
+/// The bytes of hexadecimal digits.
+pub(super) fn unhex(digits: &str) -> Play<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
+    pairs
+        .map(byte)
+        .collect::<Result<_, _>>()
+        .map_err(Stop::fault)
+}
+
+fn vectors(file: &str) -> Play<impl Iterator<Item = Vector>> {
+    let file: File = serde_json::from_str(file).map_err(Stop::fault)?;
+    Ok(file.vectors.into_iter().filter(|own| own.from == "process"))
+}
+
+/// The bytes of the vector of that name.
+pub(super) fn vector(name: &str) -> Play<Vec<u8>> {
+    let mut all = vectors(INVALID)?.chain(vectors(VALID)?);
+    let found = all.find(|vector| vector.name == name);
+    found
+        .ok_or_else(|| Stop::fault(format!("no vector `{name}`")))?
+        .bytes()
+}
+
+/// All vectors that are answered with that fault.
+pub(super) fn faulty(code: &str) -> Play<Vec<Vector>> {
+    let is_it = |vector: &Vector| {
+        vector.code.as_deref() == Some(code) && !OF_LIMITS.contains(&&*vector.name)
+    };
+    Ok(vectors(INVALID)?.filter(is_it).collect())
+}
+
+// ---- frames -----------------------------------------------------------------------------------------------------------------
+
+/// A frame of version 1.0.
+pub(super) fn frame(kind: u8, flags: u16, request: u64, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        length: u32::try_from(body.len()).expect("short bodies"),
+        version: VERSION,
+        kind,
+        flags,
+        request,
+    };
+    [&header.to_bytes()[..], body].concat()
+}
+
+/// A frame as a careful writer has it.
+pub(super) fn plain(kind: u8, body: &[u8]) -> Vec<u8> {
+    frame(kind, CRITICAL, 0, body)
+}
+
+/// The fields of a release that sets the attribute `a`.
+pub(super) fn release_fields(grant: &Grant, value: &str) -> Vec<(u64, Vec<u8>)> {
+    let change = array(&[bytes(b"a"), bytes(value.as_bytes())]);
+    vec![
+        (0, bytes(grant.session.as_bytes())),
+        (1, stamp(grant.token.0)),
+        (4, stamp(grant.version.0)),
+        (5, array(&[change])),
+        (13, uint(0)),
+    ]
+}
+
+/// A good release that sets the attribute `a`: its effect could not be overlooked.
+pub(super) fn release(grant: &Grant, value: &str) -> Vec<u8> {
+    plain(kind::RELEASE, &map(&release_fields(grant, value)))
+}
+
+/// The fields of a hello without lists.
+pub(super) fn hello_fields(player: &Player) -> Vec<(u64, Vec<u8>)> {
+    vec![
+        (14, uint(1)),
+        (22, bytes(player.process.as_bytes())),
+        (23, uint(player.link.incarnation.0)),
+        (24, uint(player.link.number)),
+        (25, uint(0)),
+    ]
+}
+
+/// A hello, or a part of one, with further fields.
+pub(super) fn hello(player: &Player, flags: u16, lists: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let fields = [&hello_fields(player), lists].concat();
+    frame(kind::HELLO, CRITICAL | flags, 0, &map(&fields))
+}
+
+// ---- CBOR -------------------------------------------------------------------------------------------------------------------
+
+/// A head, as short as it can be.
+pub(super) fn head(major: u8, number: u64) -> Vec<u8> {
+    let big = number.to_be_bytes();
+    let (info, width) = match number {
+        0..=23 => (big[7], 0),
+        24..=0xff => (24, 1),
+        0x100..=0xffff => (25, 2),
+        0x1_0000..=0xffff_ffff => (26, 4),
+        _ => (27, 8),
+    };
+    [&[major << 5 | info], &big[8 - width..]].concat()
+}
+
+pub(super) fn uint(number: u64) -> Vec<u8> {
+    head(0, number)
+}
+
+pub(super) fn bytes(value: &[u8]) -> Vec<u8> {
+    [&head(2, value.len() as u64), value].concat()
+}
+
+pub(super) fn array(items: &[Vec<u8>]) -> Vec<u8> {
+    [head(4, items.len() as u64), items.concat()].concat()
+}
+
+/// A map with its keys in the order in which they are given.
+pub(super) fn map(fields: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let fields = fields
+        .iter()
+        .map(|(key, value)| [uint(*key), value.clone()].concat());
+    let fields: Vec<_> = fields.collect();
+    [head(5, fields.len() as u64), fields.concat()].concat()
+}
+
+pub(super) fn stamp(stamp: Stamp) -> Vec<u8> {
+    array(&[uint(stamp.epoch), uint(stamp.sequence)])
+}
+
+pub(super) fn hold(hold: &Hold) -> Vec<u8> {
+    array(&[bytes(hold.session.as_bytes()), stamp(hold.token.0)])
+}
+
+/// A patient wish, as `waits` of a hello has it.
+pub(super) fn wish(session: &SessionId, request: u64) -> Vec<u8> {
+    let session = bytes(session.as_bytes());
+    map(&[(0, session), (2, uint(request)), (8, uint(1))])
+}

@@ -1,0 +1,236 @@
+//! Frames that are refused for their header, or for where they stand.
+
+use super::bytes::{
+    array, bytes, frame, hello, hello_fields, hold, map, plain, release, uint, vector,
+};
+use super::scene::{Scene, ends, refused, refused_first, sends_no_more};
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Stage, set};
+use tenure_wire::{Header, MORE, VERSION, kind};
+
+cases! { Store:
+    "wire/version/another-major", Must ["wire.version"] another_major,
+        "A frame of another major version is refused.";
+    "wire/version/another-protocol", Must ["wire.version"] another_protocol,
+        "A request of HTTP is refused.";
+    "wire/too-large/by-its-header", Must ["wire.too-large"] too_large,
+        "A frame that promises 4 GiB is refused when its header has come.";
+    "wire/too-large/by-one-byte", Must ["wire.too-large"] (Limits) too_large_by_one,
+        "A frame of the greatest length is read, and one of a byte more refused by its header.";
+    "wire/unknown-kind/critical", Must ["wire.unknown-critical"] unknown_critical,
+        "A frame of an unknown kind that is critical is refused.";
+    "wire/wrong-side/kinds-of-a-store", Must ["wire.wrong-side"] kinds_of_a_store,
+        "A frame that only stores send is refused.";
+    "wire/more/of-a-kind-that-ends", Must ["wire.more-unexpected"] more_unexpected,
+        "A frame that says that more comes, of a kind that never goes on, is refused.";
+    "wire/parts/another-kind-between", Must ["wire.part-missing"] another_kind_between,
+        "Another kind between the parts of a hello is refused, and so is the hello.";
+    "wire/parts/another-time", Must ["wire.parts-differ"] another_time,
+        "Parts of a hello that name different times are refused.";
+    "wire/parts/another-name", Must ["wire.parts-differ"] another_name,
+        "Parts of a hello that name different processes are refused.";
+    "wire/parts/another-link", Must ["wire.parts-differ"] another_link,
+        "Parts of a hello that name different connections are refused.";
+    "wire/parts/a-fault-instead", Must ["wire.truncated"] fault_instead,
+        "A hello whose second part is a fault was not said.";
+    "wire/hello/another-kind-first", Must ["connect.refuses-misplaced"] not_hello_first,
+        "A first frame that is no hello is refused, and a hello behind it not heard.";
+    "wire/hello/twice", Must ["connect.refuses-misplaced"] hello_twice,
+        "A second hello on a connection is refused, and ends nothing that it does not list.";
+    "wire/truncated/within-a-frame", Must ["wire.truncated"] truncated_frame,
+        "A frame that the end of the connection cuts off has no effect.";
+    "wire/truncated/by-one-byte", Must ["wire.truncated"] truncated_by_one,
+        "A release of which one byte is missing has no effect.";
+    "wire/truncated/between-parts", Must ["wire.truncated"] truncated_parts,
+        "A hello whose last part is missing has no effect.";
+    "wire/truncated/connection-cut", Must ["wire.truncated"] connection_cut,
+        "A release of which one byte is missing has no effect when the connection is cut.";
+}
+
+async fn another_major(stage: Stage) -> Play {
+    refused(stage, &["major version 2", "major version 0"]).await
+}
+
+async fn another_protocol(stage: Stage) -> Play {
+    refused(stage, &["a request of another protocol"]).await
+}
+
+async fn too_large(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let header = vector("the greatest length")?[..16].to_vec();
+    scene.p.settle().await?;
+    scene.p.keeps_alive = false;
+    // Nothing behind it: a store that waits for the body waits for ever.
+    scene
+        .p
+        .push(&header, "a header that promises 4 GiB")
+        .await?;
+    ends(&mut scene.p, "refused by its header").await?;
+    scene.is_back().await?;
+    scene.shows_unchanged().await
+}
+
+async fn too_large_by_one(stage: Stage) -> Play {
+    let max = stage.limit("frame_bytes_max", 16 << 20)?;
+    let mut scene = Scene::set(stage).await?;
+    // Of an unknown kind, so that what it says does not matter.
+    let fits = frame(UNKNOWN, 0, 0, &vec![0; max]);
+    scene.p.push(&fits, "the greatest frame").await?;
+    scene.p.is_quiet("it was skipped").await?;
+    let header = Header {
+        length: u32::try_from(max + 1).unwrap_or(u32::MAX),
+        version: VERSION,
+        kind: UNKNOWN,
+        flags: 0,
+        request: 0,
+    };
+    scene.p.keeps_alive = false;
+    scene
+        .p
+        .push(&header.to_bytes(), "one byte too many")
+        .await?;
+    ends(&mut scene.p, "refused by its header").await?;
+    scene.is_back().await?;
+    scene.shows_unchanged().await
+}
+
+/// No version has it yet.
+const UNKNOWN: u8 = 0x3f;
+
+async fn unknown_critical(stage: Stage) -> Play {
+    refused(stage, &["an unknown critical kind"]).await
+}
+
+async fn kinds_of_a_store(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    scene
+        .refuses(&vector("a kind of the store")?, "a Full")
+        .await?;
+    let released = release(&scene.grant, "2");
+    // As the answer to what nobody has asked.
+    let body = [&released[..5], &[kind::RELEASED], &released[6..]].concat();
+    scene.refuses(&body, "a Released").await?;
+    scene.shows_unchanged().await
+}
+
+async fn more_unexpected(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let name = "more, of a kind that never goes on";
+    scene.refuses(&vector(name)?, name).await?;
+    let mut release = release(&scene.grant, "2");
+    release[7] |= MORE.to_be_bytes()[1];
+    scene.refuses(&release, "a release in parts").await?;
+    scene.shows_unchanged().await
+}
+
+async fn another_kind_between(stage: Stage) -> Play {
+    let why = "a keep-alive between two parts";
+    refused_first(&stage, ("h", why), |again, _| {
+        let between = plain(kind::KEEP_ALIVE, &map(&[(14, uint(7))]));
+        [hello(again, MORE, &[]), between].concat()
+    })
+    .await
+}
+
+async fn another_time(stage: Stage) -> Play {
+    refused_first(&stage, ("h", "two times"), |again, _| {
+        let mut other = hello_fields(again);
+        other[0].1 = uint(2);
+        [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
+    })
+    .await
+}
+
+async fn another_name(stage: Stage) -> Play {
+    let name = stage.name("somebody-else");
+    refused_first(&stage, ("h", "two names"), |again, _| {
+        let mut other = hello_fields(again);
+        other[1].1 = bytes(name.as_bytes());
+        [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
+    })
+    .await
+}
+
+async fn another_link(stage: Stage) -> Play {
+    refused_first(&stage, ("h", "two connections"), |again, _| {
+        let mut other = hello_fields(again);
+        other[3].1 = uint(again.link.number + 1);
+        [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
+    })
+    .await
+}
+
+async fn fault_instead(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let mut again = p.again(&stage).await?;
+    let fault = plain(kind::FAULT, &map(&[(30, uint(6)), (31, vec![0x60])]));
+    let part = hello(&again, MORE, &[]);
+    again
+        .push(&[part, fault].concat(), "a part, and a fault")
+        .await?;
+    sends_no_more(&mut again).await?;
+    ends(&mut again, "a fault is the last frame").await?;
+    let version = p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    holds(version == grant.version, "the grant, as before", version)
+}
+
+async fn not_hello_first(stage: Stage) -> Play {
+    refused_first(&stage, ("h", "a release first"), |_, grant| {
+        release(grant, "2")
+    })
+    .await
+}
+
+async fn hello_twice(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let again = hello(&scene.p, 0, &[]);
+    scene.refuses(&again, "the same hello").await?;
+    let mut fields = hello_fields(&scene.p);
+    fields[3].1 = uint(scene.p.link.number + 1);
+    let next = plain(kind::HELLO, &map(&fields));
+    // The number is used up only if the second was taken.
+    scene
+        .refuses(&next, "a hello of the next connection")
+        .await?;
+    scene.shows_unchanged().await
+}
+
+async fn truncated_frame(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    for name in ["one byte", "half a header", "a header alone", "half a body"] {
+        scene.breaks_off(&vector(name)?, name).await?;
+    }
+    scene.shows_unchanged().await
+}
+
+async fn truncated_by_one(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let release = release(&scene.grant, "2");
+    let all_but_one = &release[..release.len() - 1];
+    scene.breaks_off(all_but_one, "all but a byte").await?;
+    scene.shows_unchanged().await
+}
+
+async fn truncated_parts(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    let mut again = p.again(&stage).await?;
+    let part = hello(&again, MORE, &[(26, array(&[hold(&grant.hold())]))]);
+    again.push(&part, "a part of a hello").await?;
+    sends_no_more(&mut again).await?;
+    ends(&mut again, "the rest is missing").await?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+async fn connection_cut(stage: Stage) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    let release = release(&scene.grant, "2");
+    let all_but_one = &release[..release.len() - 1];
+    scene.p.push(all_but_one, "all but a byte").await?;
+    scene.is_cut().await?;
+    scene.shows_unchanged().await
+}

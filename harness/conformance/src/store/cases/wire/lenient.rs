@@ -1,0 +1,341 @@
+//! What a store has to read though a careful writer of 1.0 would not write it: of other writers, or of later versions.
+
+use super::bytes::{
+    array, bytes, frame, hello, hold, map, plain, release, release_fields, uint, vector, wish,
+};
+use super::scene::sends_no_more;
+use crate::case::cases;
+use crate::stop::{Play, holds};
+use crate::store::{Heard, Player, Stage, set};
+use tenure_protocol::{Request, SessionId, Time, ToProcess};
+use tenure_wire::{CRITICAL, MORE, kind};
+
+cases! { Store:
+    "wire/minor/another", Must ["wire.minor"] another_minor,
+        "Frames of minor version 15 are read, the hello and what follows.";
+    "wire/unknown-kind/skipped", Must ["wire.unknown-skipped"] unknown_skipped,
+        "A frame of an unknown kind that is not critical is skipped, whatever is in it.";
+    "wire/unknown-kind/between-parts", Must ["wire.unknown-skipped"] unknown_between_parts,
+        "A frame of an unknown kind that is not critical is skipped between the parts of a hello, too.";
+    "wire/parts/joined", Must ["wire.parts-joined"] parts_joined,
+        "A hello in three parts is one hello with the lists of all.";
+    "wire/skipped/unknown-keys", Must ["wire.unknown-key"] unknown_keys,
+        "Values of unknown keys are skipped: of any type, of indefinite length, and 16 deep.";
+    "wire/skipped/unknown-key-in-a-wish", Must ["wire.unknown-key"] unknown_key_in_wish,
+        "An unknown key within a wish of a hello is skipped.";
+    "wire/lenient/order-of-keys", Must ["wire.lenient"] order_of_keys,
+        "Keys may come in any order.";
+    "wire/lenient/long-heads", Must ["wire.lenient"] long_heads,
+        "Heads may be longer than they need be.";
+    "wire/lenient/null", Must ["wire.lenient"] null_is_absent,
+        "Null is the same as an absent known version and ticket.";
+    "wire/lenient/order-of-changes", Must ["wire.lenient"] order_of_changes,
+        "The changes of a delta may come in any order.";
+    "wire/lenient/longest-name", Must ["wire.lenient"] longest_name,
+        "A name of 128 bytes that are no text is a name.";
+    "wire/reserved/flags", Must ["wire.reserved"] reserved_flags,
+        "Flags that mean nothing are ignored, and so is that a known kind is not critical.";
+    "wire/reserved/request", Must ["wire.reserved"] reserved_request,
+        "A request in the header of a kind that has none is ignored.";
+    "wire/order/of-one-session", Must ["wire.in-order"] in_order,
+        "What was sent behind each other, for several sessions at once, takes effect in that order.";
+    "wire/order/single-bytes", Must ["wire.in-order"] single_bytes,
+        "A frame that comes byte by byte is the same frame.";
+    "wire/fault/unknown-code", Must ["wire.lenient"] unknown_fault,
+        "A fault with an unknown code is taken as any other: it frees nothing.";
+}
+
+/// The keep-alive of the vectors says that it was sent at 7.
+async fn is_alive(p: &mut Player, why: &str) -> Play {
+    let expected = format!("the Alive to 7: {why}");
+    p.expect(&expected, |message| {
+        matches!(message, ToProcess::Alive { sent: Time(7), .. }).then_some(())
+    })
+    .await
+}
+
+/// All these vectors are keep-alives that are answered.
+async fn answers(stage: Stage, names: &[&str]) -> Play {
+    let mut p = stage.player("p").await?;
+    for name in names {
+        p.push(&vector(name)?, name).await?;
+        is_alive(&mut p, name).await?;
+    }
+    Ok(())
+}
+
+async fn another_minor(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    let mut later = hello(&p, 0, &[]);
+    later[4] = 0x1f;
+    p.push(&later, "a hello of version 1.15").await?;
+    p.welcome().await?;
+    let name = "minor version 15";
+    p.push(&vector(name)?, name).await?;
+    is_alive(&mut p, name).await
+}
+
+async fn unknown_skipped(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let name = "an unknown kind between two known";
+    p.push(&vector(name)?, name).await?;
+    is_alive(&mut p, "before it").await?;
+    is_alive(&mut p, "behind it").await?;
+    for kind in [0x0b, 0x40, 0x4f, 0x80, 0xff] {
+        p.push(&frame(kind, 0, 1, &[0xff]), "an unknown kind")
+            .await?;
+    }
+    p.is_quiet("all are skipped").await
+}
+
+async fn unknown_between_parts(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    let parts = [
+        hello(&p, MORE, &[]),
+        frame(0x3f, 0, 1, b"not even CBOR"),
+        frame(0x3f, MORE, 1, &[]),
+        hello(&p, 0, &[]),
+    ];
+    p.push(&parts.concat(), "a hello, and unknown kinds in it")
+        .await?;
+    p.welcome().await?;
+    p.is_quiet("nothing was asked").await
+}
+
+async fn parts_joined(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let (s, t, u) = (stage.session("s"), stage.session("t"), stage.session("u"));
+    let grants = [p.acquire(&s).await?.hold(), p.acquire(&t).await?.hold()];
+    let mut again = p.again(&stage).await?;
+    let list = |item| array(&[item]);
+    let parts = [
+        hello(&again, MORE, &[(26, list(hold(&grants[0])))]),
+        hello(&again, MORE, &[(26, list(hold(&grants[1])))]),
+        hello(&again, 0, &[(27, list(wish(&u, 9)))]),
+    ];
+    again
+        .push(&parts.concat(), "a hello in three parts")
+        .await?;
+    let welcome = again.welcome().await?;
+    let knows_both = grants.iter().all(|hold| welcome.holds.contains(hold));
+    holds(knows_both, "a Welcome that knows both grants", &welcome)?;
+    again.granted(&u, Request(9)).await.map(drop)
+}
+
+async fn unknown_keys(stage: Stage) -> Play {
+    let names = [
+        "an unknown key",
+        "an unknown key with a map in an array",
+        "an unknown key with a tag",
+        "an unknown key with indefinite lengths",
+        "an unknown key with simple values",
+        "an unknown key, nested 16 deep",
+        "an unknown key with a null",
+    ];
+    answers(stage, &names).await
+}
+
+async fn unknown_key_in_wish(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    let s = stage.session("s");
+    let session = (0, bytes(s.as_bytes()));
+    // A key of later versions, and one of 1.0 that has no place here.
+    let wish = map(&[
+        session,
+        (2, uint(9)),
+        (8, uint(1)),
+        (30, uint(1)),
+        (63, array(&[])),
+    ]);
+    let hello = hello(&p, 0, &[(27, array(&[wish]))]);
+    p.push(&hello, "a wish with unknown keys").await?;
+    p.welcome().await?;
+    p.granted(&s, Request(9)).await.map(drop)
+}
+
+async fn order_of_keys(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let mut fields = release_fields(&grant, "1");
+    fields.reverse();
+    let release = plain(kind::RELEASE, &map(&fields));
+    p.push(&release, "a release with its keys reversed").await?;
+    p.released(&grant.session, grant.token).await?;
+    let next = p.acquire(&grant.session).await?;
+    holds(
+        next.text("a").as_deref() == Some("1"),
+        "a is 1",
+        &next.attributes,
+    )
+}
+
+async fn long_heads(stage: Stage) -> Play {
+    answers(stage.clone(), &["heads longer than they need be"]).await?;
+    let mut p = stage.player("q").await?;
+    let s = stage.session("s");
+    let name = s.as_bytes();
+    let length = u8::try_from(name.len()).unwrap_or_default();
+    // Key 0 in two bytes, the length of the name in nine, and 1 in five.
+    let session = [&[0x18, 0, 0x5b, 0, 0, 0, 0, 0, 0, 0, length], name].concat();
+    let body = [&[0xb8, 2], &session[..], &[0x19, 0, 8, 0x1a, 0, 0, 0, 1]].concat();
+    let acquire = frame(kind::ACQUIRE, CRITICAL, 5, &body);
+    p.push(&acquire, "a request with long heads").await?;
+    p.granted(&s, Request(5)).await.map(drop)
+}
+
+async fn null_is_absent(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let s = stage.session("s");
+    let null = || vec![0xf6];
+    let session = (0, bytes(s.as_bytes()));
+    let body = map(&[session, (7, null()), (8, uint(1)), (9, null())]);
+    let acquire = frame(kind::ACQUIRE, CRITICAL, 5, &body);
+    p.push(&acquire, "a request with nulls").await?;
+    p.granted(&s, Request(5)).await.map(drop)
+}
+
+async fn order_of_changes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    let names = ["b", "c", "a"];
+    let changes = names.map(|name| array(&[bytes(name.as_bytes()), bytes(name.as_bytes())]));
+    let mut fields = release_fields(&grant, "");
+    fields[3].1 = array(&changes);
+    let release = plain(kind::RELEASE, &map(&fields));
+    p.push(&release, "a release of b, c and a").await?;
+    p.released(&grant.session, grant.token).await?;
+    let next = p.acquire(&grant.session).await?;
+    let has_all = names
+        .iter()
+        .all(|name| next.text(name).as_deref() == Some(*name));
+    holds(has_all, "each is its own name", &next.attributes)
+}
+
+async fn longest_name(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let mut name = stage.session("s").as_bytes().to_vec();
+    name.resize(128, 0xff);
+    let longest = SessionId::new(name.clone()).map_err(crate::Stop::fault)?;
+    name[127] = 0;
+    let other = SessionId::new(name).map_err(crate::Stop::fault)?;
+    // All bytes count.
+    p.acquire(&longest).await?;
+    q.acquire(&other).await.map(drop)
+}
+
+async fn reserved_flags(stage: Stage) -> Play {
+    let names = [
+        "flags without a meaning",
+        "a known kind that is not critical",
+    ];
+    answers(stage, &names).await
+}
+
+async fn reserved_request(stage: Stage) -> Play {
+    answers(stage.clone(), &["a request in a kind that has none"]).await?;
+    let mut p = stage.player("q").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    // Without the flag `requeue` the number is no request.
+    let body = map(&release_fields(&grant, "1"));
+    let release = frame(kind::RELEASE, CRITICAL, 99, &body);
+    p.push(&release, "a release with a request that it has not")
+        .await?;
+    p.released(&grant.session, grant.token).await?;
+    p.is_quiet("it has not asked again").await
+}
+
+async fn in_order(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grants = Vec::new();
+    for at in 0..8 {
+        grants.push(p.acquire(&stage.session(&format!("s{at}"))).await?);
+    }
+    let mut all = Vec::new();
+    for (at, grant) in grants.iter().enumerate() {
+        let session = (0, bytes(grant.session.as_bytes()));
+        all.extend(release(grant, &at.to_string()));
+        all.extend(frame(
+            kind::ACQUIRE,
+            CRITICAL,
+            99,
+            &map(&[session, (8, uint(1))]),
+        ));
+    }
+    p.push(&all, "releases, each with a request behind it")
+        .await?;
+    let mut heard = Vec::new();
+    while heard.len() < 2 * grants.len() {
+        heard.push(p.next("Released, then Granted, of each").await?);
+    }
+    for (at, grant) in grants.iter().enumerate() {
+        let own = heard
+            .iter()
+            .filter(|message| message.session() == Some(&grant.session));
+        let own: Vec<_> = own.collect();
+        let is_so = matches!(own[..], [
+            ToProcess::Released { version: Some(_), .. },
+            ToProcess::Granted { request: Request(99), token, .. },
+        ] if *token > grant.token);
+        holds(is_so, "Released, then Granted under a later token", &own)?;
+        let value = shown_a(own[1]);
+        holds(value == Some(at.to_string()), "what was released", value)?;
+    }
+    Ok(())
+}
+
+/// The attribute `a` of a whole state.
+fn shown_a(granted: &ToProcess) -> Option<String> {
+    let ToProcess::Granted {
+        state: tenure_protocol::attributes::State::Full(all),
+        ..
+    } = granted
+    else {
+        return None;
+    };
+    let a = all
+        .changes()
+        .iter()
+        .find(|change| change.name.as_bytes() == b"a")?;
+    Some(String::from_utf8_lossy(a.value.as_ref()?).into_owned())
+}
+
+async fn single_bytes(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    for byte in release(&grant, "1") {
+        p.push(&[byte], "a byte of a release").await?;
+        tokio::task::yield_now().await;
+    }
+    p.released(&grant.session, grant.token).await?;
+    let next = p.acquire(&grant.session).await?;
+    holds(
+        next.text("a").as_deref() == Some("1"),
+        "a is 1",
+        &next.attributes,
+    )
+}
+
+async fn unknown_fault(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let mut grant = p.acquire(&stage.session("s")).await?;
+    for code in [6, 1_000] {
+        let fault = plain(kind::FAULT, &map(&[(30, uint(code)), (31, vec![0x60])]));
+        p.keeps_alive = false;
+        p.push(&fault, &format!("a fault of code {code}")).await?;
+        sends_no_more(&mut p).await?;
+        match p.hear(0).await? {
+            Heard::Closed => {}
+            other => return Err(p.failed("the end, without a fault in return", other)),
+        }
+        p = p.again(&stage).await?;
+        let welcome = p.enter_with(vec![grant.hold()], vec![]).await?;
+        holds(
+            welcome.holds == [grant.hold()],
+            "the grant, as before",
+            &welcome,
+        )?;
+    }
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}

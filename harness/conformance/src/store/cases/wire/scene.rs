@@ -1,0 +1,136 @@
+//! Where bytes are refused: who sends them holds a session, and somebody else is there who must not notice.
+
+use super::bytes::{hello, release, vector};
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Grant, Heard, Player, Stage, set};
+use tenure_protocol::ToProcess;
+use tenure_wire::Fault;
+use tokio::io::AsyncWriteExt;
+
+/// `p` holds a session in which `a` is 1; `q` is there, too.
+pub(super) struct Scene {
+    stage: Stage,
+    pub(super) p: Player,
+    q: Player,
+    pub(super) grant: Grant,
+}
+
+impl Scene {
+    pub(super) async fn set(stage: Stage) -> Play<Self> {
+        let [mut p, q] = stage.two().await?;
+        let mut grant = p.acquire(&stage.session("s")).await?;
+        p.commit(&mut grant, set([("a", Some("1"))])).await?;
+        Ok(Self { stage, p, q, grant })
+    }
+
+    /// `p` sends what has to be refused, and behind it a release that must not be looked at. Then it is back, with its grant.
+    pub(super) async fn refuses(&mut self, bytes: &[u8], why: &str) -> Play<Option<Fault>> {
+        let behind = release(&self.grant, "behind");
+        self.p.settle().await?;
+        self.p.keeps_alive = false; // It must not say anything between the bytes.
+        self.p.push(&[bytes, &behind].concat(), why).await?;
+        let fault = ends(&mut self.p, why).await?;
+        self.is_back().await?;
+        Ok(fault)
+    }
+
+    /// `p` sends the beginning of something, and nothing more ever.
+    pub(super) async fn breaks_off(&mut self, bytes: &[u8], why: &str) -> Play<Option<Fault>> {
+        self.p.settle().await?;
+        self.p.keeps_alive = false;
+        self.p.push(bytes, why).await?;
+        sends_no_more(&mut self.p).await?;
+        let fault = ends(&mut self.p, why).await?;
+        self.is_back().await?;
+        Ok(fault)
+    }
+
+    /// `p` loses its connection, as by the network, and is back.
+    pub(super) async fn is_cut(&mut self) -> Play {
+        let again = self.p.again(&self.stage).await?;
+        std::mem::replace(&mut self.p, again).cut();
+        self.enters().await
+    }
+
+    /// `p` comes on a new connection, and finds its grant as it was.
+    pub(super) async fn is_back(&mut self) -> Play {
+        self.p = self.p.again(&self.stage).await?;
+        self.enters().await
+    }
+
+    async fn enters(&mut self) -> Play {
+        let hold = self.grant.hold();
+        let welcome = self.p.enter_with(vec![hold.clone()], vec![]).await?;
+        holds(
+            welcome.holds == [hold],
+            "a Welcome that knows the grant, as before",
+            &welcome,
+        )?;
+        self.q.is_quiet("it has nothing to do with it").await
+    }
+
+    /// Shows `q` that the session is what it was before all that.
+    pub(super) async fn shows_unchanged(mut self) -> Play {
+        let version = self.p.release(&self.grant, set([])).await?;
+        holds(
+            version == Some(self.grant.version),
+            "the version that was there",
+            version,
+        )?;
+        let next = self.q.acquire(&self.grant.session).await?;
+        let is_so = next.text("a").as_deref() == Some("1") && next.attributes.len() == 1;
+        holds(is_so, "a is 1, and nothing else", &next.attributes)
+    }
+}
+
+/// Each of these vectors is refused.
+pub(super) async fn refused(stage: Stage, names: &[&str]) -> Play {
+    let mut scene = Scene::set(stage).await?;
+    for name in names {
+        scene.refuses(&vector(name)?, name).await?;
+    }
+    scene.shows_unchanged().await
+}
+
+/// A first frame that says nothing good is refused, and the connection on which the process is welcome stays what it is.
+///
+/// `who` it is has to be another name each time that a case does this.
+pub(super) async fn refused_first(
+    stage: &Stage,
+    (who, why): (&str, &str),
+    first: impl FnOnce(&Player, &Grant) -> Vec<u8>,
+) -> Play {
+    let mut p = stage.player(who).await?;
+    let mut grant = p.acquire(&stage.session(who)).await?;
+    let mut again = p.again(stage).await?;
+    // Were it taken for a hello, it would end the grant, which it does not list.
+    let behind = hello(&again, 0, &[]);
+    let bytes = [first(&again, &grant), behind].concat();
+    again.push(&bytes, why).await?;
+    ends(&mut again, why).await?;
+    p.commit(&mut grant, set([("a", Some("1"))]))
+        .await
+        .map(drop)
+}
+
+/// Waits for the end of the connection. Nothing may be answered before it but what a store may always say.
+pub(in crate::store::cases) async fn ends(p: &mut Player, why: &str) -> Play<Option<Fault>> {
+    use ToProcess::{Alive, Queued, Recall};
+    let mut fault = None;
+    loop {
+        match p.hear(0).await? {
+            Heard::Message(Alive { .. } | Queued { .. } | Recall { .. }) if fault.is_none() => {}
+            Heard::Fault(own) if fault.is_none() => fault = Some(own),
+            Heard::Closed => return Ok(fault),
+            other => {
+                let expected = format!("no answer, and the end of the connection: {why}");
+                return Err(p.failed(&expected, other));
+            }
+        }
+    }
+}
+
+/// Closes a player's half of its connection: it still hears.
+pub(super) async fn sends_no_more(p: &mut Player) -> Play {
+    p.stream.shutdown().await.map_err(Stop::fault)
+}

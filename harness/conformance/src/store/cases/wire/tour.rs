@@ -1,0 +1,132 @@
+//! A walk through nearly all that a store can say, so that what it writes can be looked at.
+
+use super::bytes::vector;
+use crate::stop::Play;
+use crate::store::{Stage, set};
+use tenure_protocol::ToProcess;
+use tenure_protocol::message::Hold;
+use tenure_protocol::{ToStore, Version};
+
+/// Makes the store say it. A player fails when it does not understand something.
+pub(super) async fn tour(stage: &Stage) -> Play {
+    hand_over(stage).await?;
+    refusals(stage).await?;
+    ends(stage).await?;
+    farewells(stage).await
+}
+
+/// Granted in all its states, Queued, Recall, Alive with a recall, Committed, Released in both ways, Revoked.
+async fn hand_over(stage: &Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    let first = p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    let request = q.ask(&s).await?;
+    q.queued(&s, request).await?;
+    p.recalled(&grant).await?;
+    p.settle().await?;
+    let second = p.release(&grant, set([("b", Some("2"))])).await?;
+    p.release(&grant, set([])).await?; // The token is an old one.
+    p.say_commit(&grant, set([("c", Some("3"))])).await?;
+    p.expect("Revoked", |message| {
+        is(matches!(message, ToProcess::Revoked { .. }))
+    })
+    .await?;
+    let held = q.granted(&s, request).await?;
+    q.release(&held, set([])).await?;
+    for known in [Some(first), second] {
+        let grant = knowing(&mut p, stage, known).await?;
+        p.release(&grant, set([])).await?;
+    }
+    Ok(())
+}
+
+async fn knowing(
+    p: &mut crate::store::Player,
+    stage: &Stage,
+    known: Option<Version>,
+) -> Play<crate::store::Grant> {
+    let s = stage.session("s");
+    let mut wish = p.wish(&s);
+    wish.known = known;
+    let request = wish.request;
+    p.say(ToStore::Acquire(wish)).await?;
+    p.granted(&s, request).await
+}
+
+/// Refused in several ways, NotRenamed.
+async fn refusals(stage: &Stage) -> Play {
+    let (mut p, mut q) = (stage.player("h").await?, stage.player("i").await?);
+    let (s, t) = (stage.session("s2"), stage.session("t2"));
+    let grant = p.acquire(&s).await?;
+    let taken = q.acquire(&t).await?;
+    let request = q.try_for(&s).await?;
+    p.recalled(&grant).await?;
+    p.busy(&grant, vec![]).await?;
+    q.refused(&s, request).await?;
+    let request = q.ask(&s).await?;
+    q.queued(&s, request).await?;
+    let session = s.clone();
+    q.say(ToStore::Cancel { session, request }).await?;
+    q.refused(&s, request).await?;
+    let Hold { session, token } = taken.hold();
+    let to = s.clone();
+    q.say(ToStore::Rename { session, token, to }).await?;
+    q.expect("NotRenamed", |message| {
+        is(matches!(message, ToProcess::NotRenamed { .. }))
+    })
+    .await
+}
+
+/// Gone in both ways, and a Welcome that says it again.
+async fn ends(stage: &Stage) -> Play {
+    let mut p = stage.player("e").await?;
+    let before = p.acquire(&stage.session("s3")).await?.hold();
+    let Hold { session, token } = before.clone();
+    let to = stage.session("t3");
+    p.say(ToStore::Rename { session, token, to }).await?;
+    let renamed = p.expect("Gone", |message| match message {
+        ToProcess::Gone { renamed, .. } => renamed.clone(),
+        _ => None,
+    });
+    let renamed = renamed.await?;
+    let ended = p.acquire(&stage.session("u3")).await?.hold();
+    let Hold { session, token } = ended.clone();
+    p.say(ToStore::Destroy { session, token }).await?;
+    p.expect("Gone", |message| {
+        is(matches!(message, ToProcess::Gone { .. }))
+    })
+    .await?;
+    let mut again = p.again(stage).await?;
+    again.enter_with(vec![before, ended], vec![]).await?;
+    let mut again = again.again(stage).await?;
+    again.enter_with(vec![renamed], vec![]).await.map(drop)
+}
+
+/// Superseded, LeaseEnded, Fault.
+async fn farewells(stage: &Stage) -> Play {
+    let mut p = stage.player("f").await?;
+    let mut reborn = p.reborn(stage).await?;
+    reborn.enter().await?;
+    p.expect("Superseded", |message| {
+        is(matches!(message, ToProcess::Superseded))
+    })
+    .await?;
+    let mut q = stage.player("g").await?;
+    q.keeps_alive = false;
+    q.say(ToStore::Goodbye).await?;
+    q.ask(&stage.session("s")).await?;
+    q.expect("LeaseEnded", |message| {
+        is(matches!(message, ToProcess::LeaseEnded))
+    })
+    .await?;
+    reborn.keeps_alive = false;
+    reborn
+        .push(&vector("an unknown critical kind")?, "something unknown")
+        .await?;
+    super::scene::ends(&mut reborn, "refused").await.map(drop)
+}
+
+fn is(it: bool) -> Option<()> {
+    it.then_some(())
+}

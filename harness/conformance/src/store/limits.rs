@@ -1,0 +1,78 @@
+//! What a store accepts at most. The protocol does not tell; who judges a store may.
+
+use crate::stop::{Play, Stop};
+use crate::store::Stage;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The limits that cases look at, as the book calls them.
+const NAMES: &[&str] = &[
+    "processes_max",
+    "grants_max",
+    "waiters_max",
+    "attributes_max",
+    "attribute_bytes_max",
+    "session_bytes_max",
+    "connections_max",
+    "frame_bytes_max",
+    "changes_max",
+    "items_max",
+];
+
+/// The limits of a store, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits(BTreeMap<&'static str, u64>);
+
+impl Limits {
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromStr for Limits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let told = text.split(',').filter(|part| !part.trim().is_empty());
+        let limit = |part: &str| {
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not KEY=N"))?;
+            let name = NAMES
+                .iter()
+                .find(|own| **own == name.trim())
+                .ok_or_else(|| format!("no limit `{name}`; there are {}", NAMES.join(", ")))?;
+            let value = value.trim().parse();
+            let value = value.map_err(|error| format!("{part}: {error}"))?;
+            Ok((*name, value))
+        };
+        told.map(limit).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (name, value)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// A limit of the store. Skips the case when it is not known, or larger than what can be tried.
+    pub(crate) fn limit(&self, name: &str, most: u64) -> Play<usize> {
+        let skipped = |why: String| Err(Stop::Skipped(why));
+        match self.target().limits.0.get(name) {
+            None => skipped(format!("--limits does not say {name}")),
+            Some(limit) if *limit > most => {
+                skipped(format!("{name}={limit} is too much to try: {most}"))
+            }
+            Some(limit) => usize::try_from(*limit).map_err(Stop::fault),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The suite for stores: it plays processes that behave, and some that do not, against any store that listens.
+
+mod cases;
+mod derived;
+mod grant;
+mod limits;
+mod oracle;
+mod player;
+mod players;
+mod stage;
+mod target;
+mod workload;
+
+pub use cases::all;
+pub(crate) use derived::{DerivedScript, play as play_script};
+pub(crate) use grant::{Grant, set};
+pub use limits::Limits;
+pub(crate) use player::{Heard, Player};
+pub(crate) use players::{Due, alive, is_state, later, wish};
+pub use stage::Stage;
+pub use target::{Hook, Hooks, Target};

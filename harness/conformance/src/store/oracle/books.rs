@@ -1,0 +1,165 @@
+//! What is known of the target from outside: since when a lease runs, until when a recall lets the holder be, what a process
+//! has a copy of. Nothing of it depends on how what came is explained.
+
+use crate::store::grant::applied;
+use crate::store::oracle::Connection;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tenure_protocol::attributes::{State, Value};
+use tenure_protocol::message::Hold;
+use tenure_protocol::{
+    AttributeName, ProcessId, Request, SessionId, Time, ToProcess, Token, Version,
+};
+use tokio::time::Instant;
+
+/// The attributes of a session.
+pub(crate) type Attributes = BTreeMap<AttributeName, Value>;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// When each hello or keep-alive was said, and not answered yet.
+    said: BTreeMap<(Connection, Time), Instant>,
+    /// When a process's lease ends at the earliest.
+    leases: BTreeMap<ProcessId, Instant>,
+    /// The same when the step began.
+    leases_before: BTreeMap<ProcessId, Instant>,
+    pub(super) lease: Duration,
+    /// The longest that a recall left to its holder.
+    pub(super) recall: Duration,
+    /// When a grant may be revoked at the earliest.
+    recalls: BTreeMap<(SessionId, Token), Instant>,
+    /// What a process has, that asks for a session.
+    bases: BTreeMap<(ProcessId, SessionId, Request), Vec<Attributes>>,
+    /// Requests that came with a release: what they build on is the version that the release makes.
+    requeued: BTreeMap<(ProcessId, SessionId), Request>,
+    /// When the step began: what comes was said no sooner, but for what was under way.
+    began: Option<Instant>,
+    /// The last version that a session was seen in, with what it was.
+    pub(super) copies: BTreeMap<(SessionId, Version), Attributes>,
+}
+
+impl Books {
+    /// A step begins.
+    pub(super) fn begin(&mut self) {
+        self.began = Some(Instant::now());
+        self.leases_before.clone_from(&self.leases);
+    }
+
+    pub(super) fn says_it_lives(&mut self, connection: &Connection, sent: Time) {
+        self.said.insert((connection.clone(), sent), Instant::now());
+    }
+
+    pub(super) fn asks(
+        &mut self,
+        process: &ProcessId,
+        session: &SessionId,
+        request: Request,
+        known: Option<Version>,
+    ) {
+        let base = known.and_then(|known| self.copies.get(&(session.clone(), known)));
+        let base = base.cloned();
+        let key = (process.clone(), session.clone(), request);
+        self.bases.entry(key).or_default().extend(base);
+    }
+
+    pub(super) fn requeues(&mut self, process: &ProcessId, session: &SessionId, request: Request) {
+        let key = (process.clone(), session.clone());
+        self.requeued.insert(key, request);
+    }
+
+    /// A release made that version.
+    pub(super) fn released(&mut self, process: &ProcessId, session: &SessionId, version: Version) {
+        let key = (process.clone(), session.clone());
+        if let Some(request) = self.requeued.remove(&key) {
+            self.asks(process, session, request, Some(version));
+        }
+    }
+
+    /// What the process may have after a grant; nothing when the grant builds on what the process has not.
+    pub(super) fn results(
+        &self,
+        process: &ProcessId,
+        session: &SessionId,
+        request: Request,
+        state: &State,
+    ) -> Vec<Attributes> {
+        if matches!(state, State::Full(_)) {
+            return vec![applied(&Attributes::new(), state)];
+        }
+        let key = (process.clone(), session.clone(), request);
+        let bases = self.bases.get(&key).into_iter().flatten();
+        bases.map(|base| applied(base, state)).collect()
+    }
+
+    /// Notes what a message says of times.
+    pub(super) fn hears(&mut self, connection: &Connection, message: &ToProcess) {
+        match message {
+            ToProcess::Welcome { sent, lease_ms, .. } => {
+                self.answered(connection, *sent, *lease_ms)
+            }
+            ToProcess::Alive {
+                sent,
+                lease_ms,
+                recalls,
+            } => {
+                self.answered(connection, *sent, *lease_ms);
+                for (hold, notice) in recalls {
+                    self.recalled(hold, notice.deadline_ms);
+                }
+            }
+            ToProcess::Granted {
+                session,
+                token,
+                recall: Some(notice),
+                ..
+            } => {
+                let (session, token) = (session.clone(), *token);
+                self.recalled(&Hold { session, token }, notice.deadline_ms);
+            }
+            ToProcess::Recall { hold, notice } => self.recalled(hold, notice.deadline_ms),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, connection: &Connection, sent: Time, lease_ms: u64) {
+        self.lease = Duration::from_millis(lease_ms);
+        if let Some(said) = self.said.remove(&(connection.clone(), sent)) {
+            let end = said + self.lease;
+            let own = self.leases.entry(connection.process.clone()).or_insert(end);
+            *own = end.max(*own);
+        }
+    }
+
+    fn recalled(&mut self, hold: &Hold, deadline_ms: u64) {
+        let span = Duration::from_millis(deadline_ms);
+        self.recall = self.recall.max(span);
+        let from = self.began.unwrap_or_else(Instant::now);
+        self.recalls
+            .insert((hold.session.clone(), hold.token), from + span);
+    }
+
+    /// Whether the lease of a process may have ended, now or before the step.
+    pub(super) fn may_end(&self, process: &ProcessId, is_before: bool) -> bool {
+        let leases = if is_before {
+            &self.leases_before
+        } else {
+            &self.leases
+        };
+        let end = leases.get(process);
+        end.is_none_or(|end| Instant::now() >= *end)
+    }
+
+    /// Whether a grant may have been revoked. Of one that was not recalled where it could be heard nothing is known.
+    pub(super) fn may_revoke(&self, session: &SessionId, token: Option<Token>) -> bool {
+        let until = token.and_then(|token| self.recalls.get(&(session.clone(), token)));
+        until.is_none_or(|until| Instant::now() >= *until)
+    }
+
+    /// After a restart every lease is whole.
+    pub(super) fn restarted(&mut self) {
+        let end = Instant::now() + self.lease;
+        self.leases.values_mut().for_each(|own| *own = end);
+        self.said.clear();
+    }
+}

@@ -1,0 +1,705 @@
+//! Plays steps to the target and the machine, and judges what comes.
+
+use crate::stop::{Play, Stop};
+use crate::store::oracle::books::Books;
+use crate::store::oracle::compare::Came;
+use crate::store::oracle::names::Kind;
+use crate::store::oracle::sessions::{said, told};
+use crate::store::oracle::world::{Around, What, World};
+use crate::store::{Heard, Player, Stage};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::time::Duration;
+use tenure_protocol::message::{Hold, Wish};
+use tenure_protocol::store::{Input, Timer};
+use tenure_protocol::{Link, ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
+use tokio::time::{Instant, sleep_until};
+
+/// How many things that cannot be seen may have happened in a row to explain what came.
+const HIDDEN_MAX: usize = 2;
+/// How many explanations are kept at most.
+const WORLDS_MAX: usize = 8;
+/// How many are looked at while one is looked for.
+const HIDDEN_WORLDS_MAX: usize = 128;
+/// How often the connections are looked at while nothing else is to be waited for.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A connection of a process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Connection {
+    pub(crate) process: ProcessId,
+    pub(crate) link: Link,
+}
+
+/// The suite's end of a connection.
+#[derive(Debug)]
+struct Line {
+    player: Player,
+    /// Says by itself that it lives.
+    is_kept: bool,
+    /// When its last keep-alive says that it was sent; the hello said 1.
+    sent: u64,
+    /// Its keep-alives that have no answer yet.
+    unanswered: BTreeSet<u64>,
+    pulsed: Instant,
+}
+
+/// What happened since the step began, to be told again to another explanation.
+#[derive(Clone, Debug)]
+enum Entry {
+    Heard(Connection, ToStore),
+    Cut(Connection),
+    Restarted,
+    Passed(Timer),
+    Came(Connection, Came),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Judge {
+    stage: Stage,
+    lines: BTreeMap<Connection, Line>,
+    /// Those of `lines`, and what was closed since the step began.
+    open: BTreeSet<Connection>,
+    books: Books,
+    worlds: Vec<World>,
+    /// The worlds as they were when the step began, and what happened since.
+    before: Vec<World>,
+    log: Vec<Entry>,
+    heard: Vec<(Connection, ToProcess)>,
+    expires: Option<Instant>,
+}
+
+impl Judge {
+    pub(crate) fn new(stage: Stage) -> Self {
+        let expires = stage.target().expires_ms;
+        let expires = expires.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let world = World::new(expires.is_some());
+        Self {
+            stage,
+            lines: BTreeMap::new(),
+            open: BTreeSet::new(),
+            books: Books::default(),
+            worlds: vec![world.clone()],
+            before: vec![world],
+            log: Vec::new(),
+            heard: Vec::new(),
+            expires,
+        }
+    }
+
+    // ---- steps ------------------------------------------------------------------------------------------------------
+
+    /// A step begins.
+    fn begin(&mut self) {
+        self.worlds.iter_mut().for_each(World::turn);
+        self.before.clone_from(&self.worlds);
+        self.log.clear();
+        self.open = self.lines.keys().cloned().collect();
+        self.books.begin();
+    }
+
+    /// A process connects and says hello.
+    pub(crate) async fn connect(
+        &mut self,
+        connection: &Connection,
+        holds: Vec<Hold>,
+        waits: Vec<Wish>,
+    ) -> Play {
+        self.begin();
+        let name = connection.process.to_string();
+        let Link {
+            incarnation,
+            number,
+        } = connection.link;
+        let mut player = Player::connect(&self.stage, &name, incarnation.0, number).await?;
+        player.keeps_alive = false;
+        for wish in &waits {
+            self.books
+                .asks(&connection.process, &wish.session, wish.request, wish.known);
+        }
+        // What it replaces is heard to its end, and says nothing more.
+        let mut is_newest = true;
+        for (other, line) in &mut self.lines {
+            if other.process == connection.process {
+                line.is_kept &= other.link > connection.link;
+                is_newest &= other.link < connection.link;
+            }
+        }
+        let sent = Time(1);
+        let hello = ToStore::Hello {
+            incarnation,
+            sent,
+            holds: holds.clone(),
+            waits: waits.clone(),
+        };
+        self.open.insert(connection.clone());
+        self.books.says_it_lives(connection, sent);
+        self.tell(Entry::Heard(connection.clone(), hello));
+        let theirs = |session: &SessionId| self.stage.session(&session.to_string());
+        let holds = holds.into_iter().map(|hold| Hold {
+            session: theirs(&hold.session),
+            ..hold
+        });
+        let waits = waits.into_iter().map(|wish| Wish {
+            session: theirs(&wish.session),
+            ..wish
+        });
+        player.hello(holds.collect(), waits.collect()).await?;
+        let line = Line {
+            player,
+            is_kept: is_newest,
+            sent: sent.0,
+            unanswered: BTreeSet::new(),
+            pulsed: Instant::now(),
+        };
+        self.lines.insert(connection.clone(), line);
+        self.settle(connection).await
+    }
+
+    /// A process says something.
+    pub(crate) async fn say(&mut self, connection: &Connection, message: ToStore) -> Play {
+        if !self.lines.contains_key(connection) {
+            return Ok(()); // The store has closed it.
+        }
+        self.begin();
+        self.note_request(connection, &message);
+        self.tell(Entry::Heard(connection.clone(), message.clone()));
+        let message = said(message, &|session| self.stage.session(&session.to_string()));
+        let line = self.lines.get_mut(connection).expect("looked up");
+        line.player.say(message).await?;
+        self.settle(connection).await
+    }
+
+    fn note_request(&mut self, connection: &Connection, message: &ToStore) {
+        let process = &connection.process;
+        match message {
+            ToStore::Acquire(wish) => {
+                self.books
+                    .asks(process, &wish.session, wish.request, wish.known);
+            }
+            ToStore::Release {
+                session,
+                requeue: Some(request),
+                ..
+            } => self.books.requeues(process, session, *request),
+            _ => {}
+        }
+    }
+
+    /// A process no longer says by itself that it lives: its lease is to end.
+    pub(crate) fn silence_process(&mut self, process: &ProcessId) {
+        for (connection, line) in &mut self.lines {
+            line.is_kept &= connection.process != *process;
+        }
+    }
+
+    /// A process cuts its connection.
+    pub(crate) async fn cut(&mut self, connection: &Connection) -> Play {
+        let Some(line) = self.lines.remove(connection) else {
+            return Ok(());
+        };
+        self.begin();
+        self.tell(Entry::Cut(connection.clone()));
+        line.player.cut();
+        self.settle(connection).await
+    }
+
+    /// A process says nothing more, and keeps its connection.
+    pub(crate) fn silence(&mut self, connection: &Connection) {
+        if let Some(line) = self.lines.get_mut(connection) {
+            line.is_kept = false;
+        }
+    }
+
+    /// The store is killed and started again.
+    pub(crate) async fn restart(&mut self) -> Play {
+        self.begin();
+        self.lines.clear();
+        self.stage.restart().await?;
+        self.books.restarted();
+        self.open.clear();
+        self.tell(Entry::Restarted);
+        Ok(())
+    }
+
+    /// Time passes.
+    pub(crate) async fn rest(&mut self, span: Duration) -> Play {
+        self.begin();
+        let until = Instant::now() + span;
+        while Instant::now() < until {
+            self.pulse().await?;
+            self.look().await?;
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+        }
+        self.settle_all().await
+    }
+
+    /// A timer of the store passes, which takes it no longer than that.
+    pub(crate) async fn pass(&mut self, timer: Timer, span: Duration) -> Play {
+        self.begin();
+        let without = self.worlds.clone();
+        self.tell(Entry::Passed(timer));
+        let is_seen = !self.worlds.iter().all(World::is_satisfied);
+        let slack = self.stage.target().slack();
+        let silence = Duration::from_millis(300).min(slack);
+        let until = Instant::now() + span + if is_seen { slack } else { silence };
+        if !is_seen {
+            // Nobody can tell whether it has passed, until something depends on it.
+            self.worlds.extend(without);
+        }
+        while Instant::now() < until && !(is_seen && self.is_satisfied()) {
+            self.pulse().await?;
+            self.look().await?;
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+        }
+        self.settle_all().await
+    }
+
+    /// What was heard since this was last asked.
+    pub(crate) fn heard(&mut self) -> Vec<(Connection, ToProcess)> {
+        std::mem::take(&mut self.heard)
+    }
+
+    pub(crate) fn is_open(&self, connection: &Connection) -> bool {
+        self.lines.contains_key(connection)
+    }
+
+    /// What a session is, if it is as the likeliest explanation has it.
+    pub(crate) fn attributes(&self, session: &SessionId) -> super::books::Attributes {
+        self.worlds[0].attributes(session)
+    }
+
+    /// The target's number for one of the machine's, if it was told.
+    pub(crate) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
+        let mut worlds = self.worlds.iter();
+        worlds.find_map(|world| world.names.theirs(kind, session, ours))
+    }
+
+    /// How long a lease is, and how long a recall left a holder, as the target said.
+    pub(crate) fn spans(&self) -> (Duration, Duration) {
+        (self.books.lease, self.books.recall)
+    }
+
+    // ---- settling ---------------------------------------------------------------------------------------------------
+
+    /// Waits until all has come that the step leads to.
+    async fn settle(&mut self, actor: &Connection) -> Play {
+        // First who acts: when that is answered, its step was taken.
+        if self.lines.get(actor).is_some_and(|line| line.is_kept) {
+            self.keep_alive(actor).await?;
+            self.answered().await?;
+        } else {
+            // Nobody answers who acts, so what must come of it is waited for.
+            self.satisfied().await?;
+            sleep_until(Instant::now() + LOOK).await;
+        }
+        self.settle_all().await
+    }
+
+    async fn settle_all(&mut self) -> Play {
+        let kept: Vec<Connection> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.is_kept)
+            .map(|(connection, _)| connection.clone())
+            .collect();
+        for connection in &kept {
+            self.keep_alive(connection).await?;
+        }
+        self.answered().await?;
+        self.satisfied().await
+    }
+
+    /// Waits until all has come that must.
+    async fn satisfied(&mut self) -> Play {
+        let until = Instant::now() + self.stage.target().slack();
+        while !self.is_satisfied() {
+            if Instant::now() >= until {
+                self.missing()?;
+            }
+            self.pulse().await?;
+            self.look().await?;
+            sleep_until(Instant::now() + LOOK.min(Duration::from_millis(1))).await;
+        }
+        Ok(())
+    }
+
+    fn is_satisfied(&self) -> bool {
+        self.worlds.iter().any(World::is_satisfied)
+    }
+
+    /// Waits for the answers to all keep-alives.
+    async fn answered(&mut self) -> Play {
+        let until = Instant::now() + self.stage.target().slack();
+        loop {
+            self.look().await?;
+            let waiting = self
+                .lines
+                .iter()
+                .find(|(_, line)| line.is_kept && !line.unanswered.is_empty());
+            let Some((connection, _)) = waiting else {
+                return Ok(());
+            };
+            let connection = connection.clone();
+            if Instant::now() >= until {
+                return Err(self.failed(&connection, "nothing, though it is connected"));
+            }
+            let wakes = until.min(Instant::now() + LOOK);
+            let line = self.lines.get_mut(&connection).expect("it is there");
+            let heard = line.player.hear_until(wakes).await?;
+            self.accept(&connection, heard)?;
+        }
+    }
+
+    async fn keep_alive(&mut self, connection: &Connection) -> Play {
+        let Some(line) = self.lines.get_mut(connection) else {
+            return Ok(());
+        };
+        line.sent += 1;
+        let sent = Time(line.sent);
+        line.unanswered.insert(sent.0);
+        line.pulsed = Instant::now();
+        self.books.says_it_lives(connection, sent);
+        let message = ToStore::KeepAlive { sent };
+        line.player.say(message.clone()).await?;
+        self.tell(Entry::Heard(connection.clone(), message));
+        Ok(())
+    }
+
+    /// Keeps alive whoever shall live.
+    async fn pulse(&mut self) -> Play {
+        let every = (self.books.lease / 4).max(Duration::from_millis(20));
+        let due: Vec<Connection> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.is_kept && line.pulsed.elapsed() >= every)
+            .map(|(connection, _)| connection.clone())
+            .collect();
+        for connection in due {
+            self.keep_alive(&connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes what has come, and waits for nothing.
+    async fn look(&mut self) -> Play {
+        let all: Vec<Connection> = self.lines.keys().cloned().collect();
+        for connection in all {
+            while let Some(line) = self.lines.get_mut(&connection) {
+                match line.player.hear_until(Instant::now()).await? {
+                    Heard::Nothing => break,
+                    heard => self.accept(&connection, heard)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, connection: &Connection, heard: Heard) -> Play {
+        let came = match heard {
+            Heard::Nothing | Heard::Fault(_) => return Ok(()), // A fault is followed by the end.
+            Heard::Garbage(what) => return Err(self.failed(connection, &what)),
+            Heard::Closed => {
+                self.lines.remove(connection);
+                Came::Closed
+            }
+            Heard::Message(message) => {
+                let own = self.own(connection, message)?;
+                if let Some(line) = self.lines.get_mut(connection) {
+                    line.note(&own);
+                }
+                self.books.hears(connection, &own);
+                let results = self.results(connection, &own);
+                self.heard.push((connection.clone(), own.clone()));
+                Came::Said(own, results)
+            }
+        };
+        self.log.push(Entry::Came(connection.clone(), came.clone()));
+        let around = self.around();
+        let next = follow(&self.worlds, connection, &came, &around, HIDDEN_MAX);
+        let next = if next.is_empty() {
+            self.again(|_| true)
+        } else {
+            next
+        };
+        if next.is_empty() {
+            return Err(match &came {
+                Came::Said(message, results) => {
+                    let mut seen = format!("{message:?}");
+                    if matches!(message, ToProcess::Granted { .. }) {
+                        seen += &format!(", which makes {results:?}");
+                    }
+                    self.failed(connection, &seen)
+                }
+                Came::Closed => self.failed(connection, "the end of the connection"),
+            });
+        }
+        self.worlds = next;
+        if let Came::Said(message, results) = &came {
+            self.copy(connection, message, results);
+        }
+        Ok(())
+    }
+
+    /// With the names of the machine's sessions.
+    fn own(&self, connection: &Connection, message: ToProcess) -> Play<ToProcess> {
+        let stage = &self.stage;
+        let strange = std::cell::Cell::new(false);
+        let own = told(message.clone(), &|session| {
+            stage.short(session).unwrap_or_else(|| {
+                strange.set(true);
+                session.clone()
+            })
+        });
+        if strange.get() {
+            return Err(self.failed(
+                connection,
+                &format!("{message:?}, of a session that nobody asked for"),
+            ));
+        }
+        Ok(own)
+    }
+
+    fn results(
+        &self,
+        connection: &Connection,
+        message: &ToProcess,
+    ) -> Vec<super::books::Attributes> {
+        match message {
+            ToProcess::Granted {
+                session,
+                request,
+                state,
+                ..
+            } => self
+                .books
+                .results(&connection.process, session, *request, state),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes what a session is in a version.
+    fn copy(
+        &mut self,
+        connection: &Connection,
+        message: &ToProcess,
+        results: &[super::books::Attributes],
+    ) {
+        let now = |session: &SessionId| self.worlds[0].attributes(session);
+        let (session, version, attributes) = match message {
+            ToProcess::Granted {
+                session, version, ..
+            } => (
+                session,
+                version,
+                results
+                    .iter()
+                    .find(|own| **own == now(session))
+                    .or_else(|| results.first())
+                    .cloned(),
+            ),
+            ToProcess::Committed {
+                session, version, ..
+            }
+            | ToProcess::Released {
+                session,
+                version: Some(version),
+                ..
+            } => (session, version, Some(now(session))),
+            _ => return,
+        };
+        if let Some(attributes) = attributes {
+            let key = (session.clone(), *version);
+            self.books.copies.insert(key, attributes);
+        }
+        if matches!(message, ToProcess::Released { .. }) {
+            self.books.released(&connection.process, session, *version);
+        }
+    }
+
+    // ---- explanations -----------------------------------------------------------------------------------------------
+
+    fn around(&self) -> Around<'_> {
+        Around {
+            open: &self.open,
+            books: &self.books,
+            is_before: false,
+            may_expire: self.expires.is_some_and(|at| Instant::now() >= at),
+        }
+    }
+
+    fn tell(&mut self, entry: Entry) {
+        let mut worlds = std::mem::take(&mut self.worlds);
+        let (around, expires) = (self.around(), self.expires.is_some());
+        for world in &mut worlds {
+            world.replay(&entry, &around, expires);
+        }
+        self.worlds = worlds;
+        self.log.push(entry);
+    }
+
+    /// The worlds that explain the whole step when something that cannot be seen happened before it: as little as will do.
+    fn again(&self, is_it: impl Fn(&World) -> bool) -> Vec<World> {
+        let around = self.around();
+        let mut from = self.before.clone();
+        for _ in 0..=HIDDEN_MAX {
+            let mut found = Vec::new();
+            for world in &from {
+                let worlds = self.retold(world, &around);
+                found.extend(worlds.into_iter().filter(|world| is_it(world)));
+            }
+            if !found.is_empty() {
+                return few(found);
+            }
+            let around = Around {
+                is_before: true,
+                ..self.around()
+            };
+            from = hidden(&from, &around);
+        }
+        Vec::new()
+    }
+
+    /// What becomes of a world in this step.
+    fn retold(&self, world: &World, around: &Around) -> Vec<World> {
+        let mut worlds = vec![world.clone()];
+        for entry in &self.log {
+            if let Entry::Came(connection, came) = entry {
+                worlds = follow(&worlds, connection, came, around, 1);
+            } else {
+                for world in &mut worlds {
+                    world.replay(entry, around, self.expires.is_some());
+                }
+            }
+        }
+        worlds
+    }
+
+    /// Something that has to come has not.
+    fn missing(&mut self) -> Play {
+        let mut found = hidden(&self.worlds, &self.around());
+        found.retain(World::is_satisfied);
+        if found.is_empty() {
+            found = self.again(World::is_satisfied);
+        }
+        if found.is_empty() {
+            let what = self.allowed(|owed| !owed.may_be_missing());
+            return Err(Stop::told(what, "it does not come"));
+        }
+        self.worlds = few(found);
+        Ok(())
+    }
+
+    fn failed(&self, connection: &Connection, seen: &str) -> Stop {
+        Stop::told(
+            self.allowed(|_| true),
+            format!("{}: {seen}", shown(connection)),
+        )
+    }
+
+    /// What the machine allows, in words.
+    fn allowed(&self, is_meant: impl Fn(&super::world::Owed) -> bool) -> String {
+        let Some(world) = self.worlds.first() else {
+            return "nothing".to_owned();
+        };
+        let mut all = Vec::new();
+        for (connection, owed) in &world.owed {
+            for owed in owed.iter().filter(|owed| is_meant(owed)) {
+                let what = match &owed.what {
+                    What::Said(message @ ToProcess::Granted { .. }) => {
+                        format!("{message:?} of {:?}", owed.attributes)
+                    }
+                    What::Said(message) => format!("{message:?}"),
+                    What::Closed => "the end of the connection".to_owned(),
+                };
+                all.push(format!("{}: {what}", shown(connection)));
+            }
+        }
+        if all.is_empty() {
+            all.push("nothing but what timers lead to".to_owned());
+        }
+        let more = match self.worlds.len() {
+            1 => String::new(),
+            worlds => format!(" (or {} other ways)", worlds - 1),
+        };
+        format!(
+            "the machine allows, with its own numbers: {}{more}",
+            all.join("; ")
+        )
+    }
+}
+
+impl Line {
+    /// What settles it.
+    fn note(&mut self, message: &ToProcess) {
+        match message {
+            ToProcess::Alive { sent, .. } => {
+                self.unanswered.remove(&sent.0);
+            }
+            ToProcess::LeaseEnded | ToProcess::Superseded | ToProcess::Full => {
+                self.unanswered.clear();
+                self.is_kept = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    fn replay(&mut self, entry: &Entry, around: &Around, expires: bool) {
+        match entry {
+            Entry::Heard(connection, message) => self.hear(connection, message, around),
+            Entry::Cut(connection) => self.cut(connection),
+            Entry::Restarted => self.restart(expires),
+            Entry::Passed(timer) => self.step(Input::Timer(timer.clone()), around),
+            Entry::Came(..) => unreachable!("what came is followed"),
+        }
+    }
+}
+
+/// The worlds after that came: those in which as little as will do happened before it that cannot be seen.
+fn follow(
+    worlds: &[World],
+    connection: &Connection,
+    came: &Came,
+    around: &Around,
+    hidden_max: usize,
+) -> Vec<World> {
+    let mut from = worlds.to_vec();
+    for _ in 0..=hidden_max {
+        let mut found = from.clone();
+        found.retain_mut(|world| world.take(connection, came));
+        if !found.is_empty() {
+            return few(found);
+        }
+        from = hidden(&from, around);
+    }
+    Vec::new()
+}
+
+/// The worlds after one thing that cannot be seen.
+fn hidden(worlds: &[World], around: &Around) -> Vec<World> {
+    let all = worlds.iter().flat_map(|world| world.hidden(around));
+    each_once(all, HIDDEN_WORLDS_MAX)
+}
+
+/// Each once, and not too many.
+fn few(worlds: Vec<World>) -> Vec<World> {
+    each_once(worlds, WORLDS_MAX)
+}
+
+fn each_once(worlds: impl IntoIterator<Item = World>, max: usize) -> Vec<World> {
+    let mut seen = HashSet::new();
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let is_new = |world: &World| seen.insert(hasher.hash_one(world));
+    worlds.into_iter().filter(is_new).take(max).collect()
+}
+
+fn shown(connection: &Connection) -> String {
+    let Link {
+        incarnation,
+        number,
+    } = connection.link;
+    format!("{} ({incarnation}/{number})", connection.process)
+}

@@ -1,0 +1,118 @@
+//! Which of the target's numbers is which of the machine's.
+//!
+//! A store draws its numbers as it likes. Tokens of a session have to rise; versions are only told apart; tickets have to
+//! rise among those who wait. So these are what is compared, for each session by itself.
+
+use std::collections::BTreeMap;
+use tenure_protocol::{SessionId, Stamp};
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    Token,
+    Version,
+    Ticket,
+}
+
+/// A number of the machine's and the target's for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pair {
+    ours: Stamp,
+    theirs: Stamp,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Names(BTreeMap<(Kind, SessionId), Vec<Pair>>);
+
+impl Names {
+    /// Whether both may be the same number; if so, they are from now on. `ordered` says which of the machine's numbers its order
+    /// counts against.
+    pub(super) fn meet(
+        &mut self,
+        kind: Kind,
+        session: &SessionId,
+        (ours, theirs): (Stamp, Stamp),
+        ordered: impl Fn(Stamp) -> bool,
+    ) -> bool {
+        let none = Stamp::default();
+        if kind == Kind::Version && (ours == none || theirs == none) {
+            return ours == theirs;
+        }
+        let pairs = self.0.entry((kind, session.clone())).or_default();
+        if let Some(pair) = pairs.iter().find(|pair| pair.ours == ours) {
+            return pair.theirs == theirs;
+        }
+        if kind == Kind::Ticket {
+            // Of who waits no more: it may be drawn again.
+            pairs.retain(|pair| pair.theirs != theirs || ordered(pair.ours));
+        }
+        let is_new = pairs.iter().all(|pair| pair.theirs != theirs);
+        let mut against = pairs.iter().filter(|pair| ordered(pair.ours));
+        let is_so = is_new && against.all(|pair| (pair.ours < ours) == (pair.theirs < theirs));
+        if is_so {
+            pairs.push(Pair { ours, theirs });
+        }
+        is_so
+    }
+
+    pub(super) fn ours(&self, kind: Kind, session: &SessionId, theirs: Stamp) -> Option<Stamp> {
+        self.find(kind, session, |pair| pair.theirs == theirs)
+            .map(|pair| pair.ours)
+    }
+
+    pub(super) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
+        self.find(kind, session, |pair| pair.ours == ours)
+            .map(|pair| pair.theirs)
+    }
+
+    fn find(&self, kind: Kind, session: &SessionId, is_it: impl Fn(&Pair) -> bool) -> Option<Pair> {
+        let pairs = self.0.get(&(kind, session.clone()))?;
+        // The last: a number may come again in another life of the session.
+        pairs.iter().rev().find(|pair| is_it(pair)).copied()
+    }
+
+    /// The session has ended: the versions of its next life may be any.
+    pub(super) fn end(&mut self, session: &SessionId) {
+        self.0.remove(&(Kind::Version, session.clone()));
+    }
+
+    /// The session has another id, and its versions with it.
+    pub(super) fn rename(&mut self, from: &SessionId, to: &SessionId) {
+        if let Some(pairs) = self.0.remove(&(Kind::Version, from.clone())) {
+            self.0.insert((Kind::Version, to.clone()), pairs);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(sequence: u64) -> Stamp {
+        Stamp { epoch: 1, sequence }
+    }
+
+    #[test]
+    fn tokens_keep_their_order_and_are_one_for_one() {
+        let (mut names, s) = (Names::default(), SessionId::from_static("s"));
+        let mut meet = |ours, theirs| names.meet(Kind::Token, &s, (at(ours), at(theirs)), |_| true);
+        assert!(meet(3, 30));
+        assert!(meet(3, 30));
+        assert!(!meet(3, 31));
+        assert!(!meet(4, 30));
+        assert!(!meet(4, 29));
+        assert!(meet(2, 20));
+        assert!(meet(4, 40));
+    }
+
+    #[test]
+    fn only_no_version_is_no_version() {
+        let (mut names, s) = (Names::default(), SessionId::from_static("s"));
+        let mut meet = |ours, theirs| names.meet(Kind::Version, &s, (ours, theirs), |_| false);
+        assert!(meet(Stamp::default(), Stamp::default()));
+        assert!(!meet(at(1), Stamp::default()));
+        assert!(meet(at(1), at(9)));
+        assert!(meet(at(2), at(8)));
+    }
+}

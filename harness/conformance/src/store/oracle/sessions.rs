@@ -1,0 +1,78 @@
+//! Messages with other names of sessions: the machine's are short, the target's have the prefix of the case.
+
+use tenure_protocol::message::{Hold, Refusal, Wish};
+use tenure_protocol::{SessionId, ToProcess, ToStore};
+
+type Name<'a> = &'a dyn Fn(&SessionId) -> SessionId;
+
+/// What a process says.
+pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
+    match &mut message {
+        ToStore::Hello { holds, waits, .. } => {
+            holds.iter_mut().for_each(|own| hold(own, name));
+            waits.iter_mut().for_each(|own| wish(own, name));
+        }
+        ToStore::Acquire(own) => wish(own, name),
+        ToStore::Busy {
+            session,
+            blocked_on,
+            ..
+        } => {
+            *session = name(session);
+            blocked_on.iter_mut().for_each(|own| *own = name(own));
+            blocked_on.sort(); // As the protocol wants it.
+        }
+        ToStore::Rename { session, to, .. } => (*session, *to) = (name(session), name(to)),
+        ToStore::Cancel { session, .. }
+        | ToStore::Commit { session, .. }
+        | ToStore::Release { session, .. }
+        | ToStore::Destroy { session, .. } => *session = name(session),
+        ToStore::KeepAlive { .. } | ToStore::Goodbye => {}
+    }
+    message
+}
+
+/// What a store says.
+pub(super) fn told(mut message: ToProcess, name: Name<'_>) -> ToProcess {
+    match &mut message {
+        ToProcess::Welcome { holds, gone, .. } => {
+            holds.iter_mut().for_each(|own| hold(own, name));
+            for (own, renamed) in gone {
+                hold(own, name);
+                renamed.iter_mut().for_each(|own| hold(own, name));
+            }
+        }
+        ToProcess::Alive { recalls, .. } => {
+            recalls.iter_mut().for_each(|(own, _)| hold(own, name));
+        }
+        ToProcess::Recall { hold: own, .. } => hold(own, name),
+        ToProcess::Refused { session, why, .. } => {
+            *session = name(session);
+            if let Refusal::Deadlock { cycle } = why {
+                cycle.iter_mut().for_each(|own| *own = name(own));
+            }
+        }
+        ToProcess::Gone {
+            session, renamed, ..
+        } => {
+            *session = name(session);
+            renamed.iter_mut().for_each(|own| hold(own, name));
+        }
+        ToProcess::Granted { session, .. }
+        | ToProcess::Queued { session, .. }
+        | ToProcess::Committed { session, .. }
+        | ToProcess::Released { session, .. }
+        | ToProcess::Revoked { session, .. }
+        | ToProcess::NotRenamed { session, .. } => *session = name(session),
+        ToProcess::LeaseEnded | ToProcess::Superseded | ToProcess::Full => {}
+    }
+    message
+}
+
+fn hold(own: &mut Hold, name: Name<'_>) {
+    own.session = name(&own.session);
+}
+
+fn wish(own: &mut Wish, name: Name<'_>) {
+    own.session = name(&own.session);
+}

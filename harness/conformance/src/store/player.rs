@@ -1,0 +1,623 @@
+//! A process that is played by hand over TCP: it says what a case tells it, and hears what comes.
+//!
+//! While it waits it keeps its lease alive. What a store may say at any time, it takes along; all else that a case does not
+//! expect fails the case.
+
+use crate::stop::{Play, Stop};
+use crate::store::grant::{applied, apply};
+use crate::store::{Grant, Stage, Target};
+use crate::trace::Trace;
+use bytes::{Buf, Bytes, BytesMut};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::message::{Hold, Notice, Patience, Refusal, Wish};
+use tenure_protocol::{
+    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Ticket, Time,
+    ToProcess, ToStore, Token, Version,
+};
+use tenure_wire::{
+    Decoder, Fault, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Opening, Outgoing,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// Keep-alives of a player's own say that they were sent then or later; those of a case, earlier.
+const OWN: u64 = 1 << 40;
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Message(ToProcess),
+    Fault(Fault),
+    /// The store has closed the connection.
+    Closed,
+    /// It was not a frame that a store may send.
+    Garbage(String),
+    /// Nothing, for as long as it may take.
+    Nothing,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Player {
+    target: Arc<Target>,
+    trace: Trace,
+    /// As the trace calls it.
+    who: String,
+    pub(crate) process: ProcessId,
+    pub(crate) link: Link,
+    pub(crate) stream: TcpStream,
+    raw: BytesMut,
+    bytes: BytesMut,
+    decoder: Decoder<FromStore>,
+    /// Of the last welcome; 0 before it.
+    pub(crate) lease_ms: u64,
+    /// Says by itself that it lives, so long.
+    pub(crate) keeps_alive: bool,
+    /// When its next own keep-alive says that it was sent.
+    own_sent: u64,
+    /// When that is due, whatever it hears until then.
+    pulse: Instant,
+    last_request: u64,
+}
+
+impl Player {
+    pub(crate) async fn connect(
+        stage: &Stage,
+        name: &str,
+        incarnation: u64,
+        number: u64,
+    ) -> Play<Self> {
+        let stream = stage.target().connect().await?;
+        let link = Link {
+            incarnation: Incarnation(incarnation),
+            number,
+        };
+        stage.note(name, link);
+        Ok(Self {
+            target: Arc::clone(stage.target()),
+            trace: stage.trace().clone(),
+            who: shown(name, incarnation, number),
+            process: stage.name(name),
+            link,
+            stream,
+            raw: BytesMut::new(),
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(FrameLimits::default()),
+            lease_ms: 0,
+            keeps_alive: true,
+            own_sent: OWN,
+            pulse: Instant::now(),
+            last_request: 0,
+        })
+    }
+
+    /// A new connection of the same process, which has not said hello; the old one is left as it is.
+    pub(crate) async fn again(&self, stage: &Stage) -> Play<Self> {
+        self.another(stage, self.link.incarnation.0, self.link.number + 1)
+            .await
+    }
+
+    /// The process after it was started again, which has not said hello.
+    pub(crate) async fn reborn(&self, stage: &Stage) -> Play<Self> {
+        self.another(stage, self.link.incarnation.0 + 1, 1).await
+    }
+
+    /// Any connection of the same process.
+    pub(crate) async fn another(&self, stage: &Stage, incarnation: u64, number: u64) -> Play<Self> {
+        let name = self.who.split(['#', '.']).next().unwrap_or_default();
+        let mut own = Self::connect(stage, name, incarnation, number).await?;
+        own.last_request = self.last_request;
+        Ok(own)
+    }
+
+    // ---- saying -----------------------------------------------------------------------------------------------------
+
+    /// Sends bytes as they are. That the store does not read any more is not an error: what it has said counts.
+    pub(crate) async fn push(&mut self, bytes: &[u8], says: &str) -> Play {
+        self.trace.note(&self.who, '>', bytes, says.to_owned());
+        let until = Instant::now() + self.target.slack();
+        match timeout_at(until, self.stream.write_all(bytes)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stop::told("the store reads", "it does not")),
+        }
+    }
+
+    pub(crate) async fn say(&mut self, message: ToStore) -> Play {
+        let says = format!("{message:?}");
+        let bytes = encode(&FromProcess::Message(message))?;
+        self.push(&bytes, &says).await
+    }
+
+    /// Says hello, and is welcome.
+    pub(crate) async fn enter(&mut self) -> Play {
+        self.enter_with(Vec::new(), Vec::new()).await.map(drop)
+    }
+
+    /// Says what it holds and waits for, and is welcome; answers what the store knows of.
+    pub(crate) async fn enter_with(&mut self, holds: Vec<Hold>, waits: Vec<Wish>) -> Play<Welcome> {
+        self.hello(holds, waits).await?;
+        self.welcome().await
+    }
+
+    pub(crate) async fn hello(&mut self, holds: Vec<Hold>, waits: Vec<Wish>) -> Play {
+        let opening = self.opening(holds, waits);
+        let says = format!("{opening:?}").replacen("Opening", "Hello", 1);
+        let bytes = encode(&FromProcess::Hello(opening))?;
+        self.push(&bytes, &says).await
+    }
+
+    pub(crate) fn opening(&self, holds: Vec<Hold>, waits: Vec<Wish>) -> Opening {
+        Opening {
+            process: self.process.clone(),
+            link: self.link,
+            minor_max: 0,
+            sent: Time(1),
+            holds,
+            waits,
+        }
+    }
+
+    pub(crate) async fn welcome(&mut self) -> Play<Welcome> {
+        let welcome = self
+            .expect("a Welcome first", |message| match message {
+                ToProcess::Welcome {
+                    sent,
+                    lease_ms,
+                    holds,
+                    gone,
+                } => Some(Welcome {
+                    sent: *sent,
+                    lease_ms: *lease_ms,
+                    holds: holds.clone(),
+                    gone: gone.clone(),
+                }),
+                _ => None,
+            })
+            .await?;
+        self.lease_ms = welcome.lease_ms;
+        self.rests();
+        Ok(welcome)
+    }
+
+    pub(crate) fn slack(&self) -> Duration {
+        self.target.slack()
+    }
+
+    /// Cuts the connection; what it has is as if the network had failed.
+    pub(crate) fn cut(self) {
+        self.trace.did(&self.who, "cuts the connection");
+        // Unread bytes make the system send a reset, which is what a failing network looks like.
+        drop(self.stream);
+    }
+
+    // ---- hearing ----------------------------------------------------------------------------------------------------
+
+    /// What comes next, if it comes within the slack after `after_ms`.
+    pub(crate) async fn hear(&mut self, after_ms: u64) -> Play<Heard> {
+        let until = self.until(after_ms);
+        self.hear_others(until).await
+    }
+
+    /// The slack after `after_ms`.
+    pub(crate) fn until(&self, after_ms: u64) -> Instant {
+        Instant::now() + Duration::from_millis(after_ms) + self.target.slack()
+    }
+
+    async fn hear_others(&mut self, until: Instant) -> Play<Heard> {
+        loop {
+            let heard = self.hear_until(until).await?;
+            match &heard {
+                // The answer to a keep-alive of its own.
+                Heard::Message(ToProcess::Alive { sent, .. }) if sent.0 >= OWN => {}
+                _ => return Ok(heard),
+            }
+        }
+    }
+
+    pub(crate) async fn hear_until(&mut self, until: Instant) -> Play<Heard> {
+        loop {
+            if let Some(heard) = self.take() {
+                return Ok(heard);
+            }
+            let is_kept = self.lease_ms > 0 && self.keeps_alive;
+            let wakes = if is_kept {
+                until.min(self.pulse)
+            } else {
+                until
+            };
+            match timeout_at(wakes, self.stream.read_buf(&mut self.raw)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Ok(Heard::Closed),
+                Err(_) if Instant::now() >= until => return Ok(Heard::Nothing),
+                Err(_) => self.beat().await.map(drop)?,
+            }
+        }
+    }
+
+    /// Says by itself that it lives.
+    async fn beat(&mut self) -> Play<Time> {
+        let sent = Time(self.own_sent);
+        self.own_sent += 1;
+        self.say(ToStore::KeepAlive { sent }).await?;
+        self.rests();
+        Ok(sent)
+    }
+
+    /// Its lease has begun anew.
+    fn rests(&mut self) {
+        self.pulse = Instant::now() + Duration::from_millis((self.lease_ms / 3).max(50));
+    }
+
+    /// The next item of what was read.
+    fn take(&mut self) -> Option<Heard> {
+        loop {
+            let header = self.raw.first_chunk::<HEADER_BYTES>()?;
+            let length = u32::from_be_bytes(*header.first_chunk().expect("longer")) as usize;
+            let max = FrameLimits::default().frame_bytes_max;
+            if length <= max && self.raw.len() < HEADER_BYTES + length {
+                return None;
+            }
+            let frame = self.raw.split_to(self.raw.len().min(HEADER_BYTES + length));
+            self.bytes.extend_from_slice(&frame);
+            let (says, heard) = match self.decoder.decode(&mut self.bytes) {
+                Ok(Some(FromStore::Message(message))) => {
+                    (format!("{message:?}"), Some(Heard::Message(message)))
+                }
+                Ok(Some(FromStore::Fault(fault))) => {
+                    (format!("Fault: {fault}"), Some(Heard::Fault(fault)))
+                }
+                Ok(None) => ("part of a message, or skipped".to_owned(), None),
+                Err(error) => (
+                    format!("Garbage: {error}"),
+                    Some(Heard::Garbage(error.to_string())),
+                ),
+            };
+            self.trace.note(&self.who, '<', &frame, says);
+            if heard.is_some() {
+                return heard;
+            }
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self, expected: &str) -> Play<ToProcess> {
+        self.next_after(expected, 0).await
+    }
+
+    /// The next message, that comes within the slack after `after_ms`.
+    pub(crate) async fn next_after(&mut self, expected: &str, after_ms: u64) -> Play<ToProcess> {
+        match self.hear(after_ms).await? {
+            Heard::Message(message) => Ok(message),
+            other => Err(self.failed(expected, other)),
+        }
+    }
+
+    /// A failure of what this player was to hear.
+    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> Stop {
+        Stop::told(
+            format!("{} hears {expected}", self.who),
+            format!("{seen:?}"),
+        )
+    }
+
+    /// Waits for what `is_it` finds. Before it may come what a store may always say.
+    pub(crate) async fn expect<T>(
+        &mut self,
+        expected: &str,
+        is_it: impl FnMut(&ToProcess) -> Option<T>,
+    ) -> Play<T> {
+        self.expect_after(expected, 0, is_it).await
+    }
+
+    /// As [`Player::expect`], when it may take `after_ms`.
+    pub(crate) async fn expect_after<T>(
+        &mut self,
+        expected: &str,
+        after_ms: u64,
+        mut is_it: impl FnMut(&ToProcess) -> Option<T>,
+    ) -> Play<T> {
+        // For all of it: else a store that repeats its recalls for ever would be waited for as long.
+        let until = self.until(after_ms);
+        loop {
+            let message = match self.hear_others(until).await? {
+                Heard::Message(message) => message,
+                other => return Err(self.failed(expected, other)),
+            };
+            if let Some(found) = is_it(&message) {
+                return Ok(found);
+            }
+            // What may always come, as a recall that is repeated for ever, must not make it wait for ever.
+            if !may_always_come(&message) || Instant::now() > until {
+                return Err(self.failed(expected, message));
+            }
+        }
+    }
+
+    /// Says that it lives, and hears it: what came before it. A store answers a connection in order.
+    pub(crate) async fn settle(&mut self) -> Play<Vec<ToProcess>> {
+        let sent = self.beat().await?;
+        let until = Instant::now() + self.target.slack();
+        let mut before = Vec::new();
+        loop {
+            match self.hear_until(until).await? {
+                Heard::Message(ToProcess::Alive { sent: own, .. }) if own == sent => {
+                    return Ok(before);
+                }
+                Heard::Message(ToProcess::Alive { sent: own, .. }) if own.0 >= OWN => {}
+                Heard::Message(message) => before.push(message),
+                other => return Err(self.failed("an Alive", other)),
+            }
+        }
+    }
+
+    /// Whether it hears nothing of a session when it has settled.
+    pub(crate) async fn is_quiet(&mut self, why: &str) -> Play {
+        let heard = self.settle().await?;
+        match heard.iter().find(|message| !may_always_come(message)) {
+            None => Ok(()),
+            Some(message) => Err(self.failed(&format!("nothing: {why}"), message)),
+        }
+    }
+
+    /// Waits until the store has closed the connection; answers its fault. Messages before it are of no interest.
+    pub(crate) async fn thrown_out(&mut self, why: &str) -> Play<Option<Fault>> {
+        let mut fault = None;
+        loop {
+            match self.hear(0).await? {
+                Heard::Message(_) if fault.is_none() => {}
+                Heard::Fault(own) if fault.is_none() => fault = Some(own),
+                Heard::Closed => return Ok(fault),
+                other => {
+                    return Err(self.failed(&format!("the end of the connection: {why}"), other));
+                }
+            }
+        }
+    }
+
+    // ---- what processes do ------------------------------------------------------------------------------------------
+
+    /// A wish for a session with the next request number.
+    pub(crate) fn wish(&mut self, session: &SessionId) -> Wish {
+        self.last_request += 1;
+        Wish {
+            session: session.clone(),
+            request: Request(self.last_request),
+            known: None,
+            patience: Patience::Wait,
+            ticket: None,
+        }
+    }
+
+    /// Asks for a session.
+    pub(crate) async fn ask(&mut self, session: &SessionId) -> Play<Request> {
+        let wish = self.wish(session);
+        let request = wish.request;
+        self.say(ToStore::Acquire(wish)).await?;
+        Ok(request)
+    }
+
+    /// Asks for it without waiting for a thread.
+    pub(crate) async fn try_for(&mut self, session: &SessionId) -> Play<Request> {
+        let mut wish = self.wish(session);
+        wish.patience = Patience::Try;
+        let request = wish.request;
+        self.say(ToStore::Acquire(wish)).await?;
+        Ok(request)
+    }
+
+    /// Asks, and waits for the grant.
+    pub(crate) async fn acquire(&mut self, session: &SessionId) -> Play<Grant> {
+        let request = self.ask(session).await?;
+        self.granted(session, request).await
+    }
+
+    /// Waits for a grant.
+    pub(crate) async fn granted(&mut self, session: &SessionId, request: Request) -> Play<Grant> {
+        self.granted_from(session, request, &BTreeMap::new(), 0)
+            .await
+    }
+
+    /// Waits for a grant of what it has a base of.
+    pub(crate) async fn granted_from(
+        &mut self,
+        session: &SessionId,
+        request: Request,
+        base: &BTreeMap<AttributeName, Value>,
+        after_ms: u64,
+    ) -> Play<Grant> {
+        let expected = format!("Granted to {request:?} for {session}");
+        self.expect_after(&expected, after_ms, |message| match message {
+            ToProcess::Granted {
+                session: own,
+                request: answered,
+                token,
+                version,
+                state,
+                recall,
+                give_back,
+            } if own == session && *answered == request => Some(Grant {
+                session: own.clone(),
+                request,
+                token: *token,
+                version: *version,
+                state: state.clone(),
+                attributes: applied(base, state),
+                recall: *recall,
+                give_back: *give_back,
+            }),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for a place in the queue.
+    pub(crate) async fn queued(&mut self, session: &SessionId, request: Request) -> Play<Ticket> {
+        let expected = format!("Queued for {request:?}");
+        self.expect(&expected, |message| match message {
+            ToProcess::Queued {
+                session: own,
+                request: answered,
+                ticket,
+            } if own == session && *answered == request => Some(*ticket),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for a recall of that grant.
+    pub(crate) async fn recalled(&mut self, grant: &Grant) -> Play<Notice> {
+        let expected = format!("Recall of {:?}", grant.hold());
+        self.expect(&expected, |message| match message {
+            ToProcess::Recall { hold, notice } if *hold == grant.hold() => Some(*notice),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for a refusal.
+    pub(crate) async fn refused(&mut self, session: &SessionId, request: Request) -> Play<Refusal> {
+        self.refused_after(session, request, 0).await
+    }
+
+    pub(crate) async fn refused_after(
+        &mut self,
+        session: &SessionId,
+        request: Request,
+        after_ms: u64,
+    ) -> Play<Refusal> {
+        let expected = format!("Refused to {request:?}");
+        self.expect_after(&expected, after_ms, |message| match message {
+            ToProcess::Refused {
+                session: own,
+                request: answered,
+                why,
+            } if own == session && *answered == request => Some(why.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Commits, and waits until it is durable.
+    pub(crate) async fn commit(&mut self, grant: &mut Grant, delta: Delta) -> Play<Version> {
+        self.say_commit(grant, delta.clone()).await?;
+        let base = grant.version;
+        let hold = grant.hold();
+        let version = self
+            .expect("Committed", |message| match message {
+                ToProcess::Committed {
+                    session,
+                    token,
+                    base: own,
+                    version,
+                } if *session == hold.session && *token == hold.token && *own == base => {
+                    Some(*version)
+                }
+                _ => None,
+            })
+            .await?;
+        grant.version = version;
+        apply(&mut grant.attributes, &delta);
+        Ok(version)
+    }
+
+    pub(crate) async fn say_commit(&mut self, grant: &Grant, delta: Delta) -> Play {
+        self.say(ToStore::Commit {
+            session: grant.session.clone(),
+            token: grant.token,
+            base: grant.version,
+            delta,
+        })
+        .await
+    }
+
+    /// Releases, and waits until that is acknowledged; answers the version that it made.
+    pub(crate) async fn release(&mut self, grant: &Grant, delta: Delta) -> Play<Option<Version>> {
+        self.say_release(grant, delta, None).await?;
+        self.released(&grant.session, grant.token).await
+    }
+
+    pub(crate) async fn say_release(
+        &mut self,
+        grant: &Grant,
+        delta: Delta,
+        requeue: Option<Request>,
+    ) -> Play {
+        self.say(ToStore::Release {
+            session: grant.session.clone(),
+            token: grant.token,
+            base: grant.version,
+            delta,
+            requeue,
+            idle_ms: 0,
+        })
+        .await
+    }
+
+    pub(crate) async fn released(
+        &mut self,
+        session: &SessionId,
+        token: Token,
+    ) -> Play<Option<Version>> {
+        self.expect("Released", |message| match message {
+            ToProcess::Released {
+                session: own,
+                token: released,
+                version,
+            } if own == session && *released == token => Some(*version),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says that threads are inside.
+    pub(crate) async fn busy(&mut self, grant: &Grant, blocked_on: Vec<SessionId>) -> Play {
+        self.say(ToStore::Busy {
+            session: grant.session.clone(),
+            token: grant.token,
+            inside: 1,
+            blocked_on,
+        })
+        .await
+    }
+}
+
+/// What a `Welcome` said.
+#[derive(Clone, Debug)]
+pub(crate) struct Welcome {
+    pub(crate) sent: Time,
+    pub(crate) lease_ms: u64,
+    pub(crate) holds: Vec<Hold>,
+    pub(crate) gone: Vec<(Hold, Option<Hold>)>,
+}
+
+/// The frames of an item.
+pub(crate) fn encode(item: &FromProcess) -> Play<Bytes> {
+    let mut out = Outgoing::new();
+    out.push(item, &FrameLimits::default())
+        .map_err(Stop::fault)?;
+    Ok(out.copy_to_bytes(out.remaining()))
+}
+
+/// What a process must take at any time: its place in a queue, and recalls, which are repeated.
+fn may_always_come(message: &ToProcess) -> bool {
+    matches!(
+        message,
+        ToProcess::Queued { .. } | ToProcess::Recall { .. } | ToProcess::Alive { .. }
+    )
+}
+
+/// How a trace calls a connection: `p`, its second `p#2`, of its second incarnation `p.2`.
+fn shown(name: &str, incarnation: u64, number: u64) -> String {
+    let mut shown = name.to_owned();
+    if incarnation > 1 {
+        shown += &format!(".{incarnation}");
+    }
+    if number > 1 {
+        shown += &format!("#{number}");
+    }
+    shown
+}

@@ -1,0 +1,113 @@
+//! A process that is not heard of any more.
+
+use crate::stop::Play;
+use crate::store::players::grant_of;
+use crate::store::{Grant, Player, Stage};
+use std::time::Duration;
+use tenure_protocol::message::Hold;
+use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Token, Version};
+use tokio::time::Instant;
+
+impl Player {
+    /// Says nothing that would prolong its lease, until that has ended; `others` keep theirs. Answers what it heard before.
+    ///
+    /// It gives back what it never had all the time: that is always answered, by `LeaseEnded` as soon as that is so.
+    pub(crate) async fn loses_lease(
+        &mut self,
+        stage: &Stage,
+        others: &mut [&mut Self],
+    ) -> Play<Vec<ToProcess>> {
+        self.loses_lease_saying(stage, others, &[]).await
+    }
+
+    /// As [`Player::loses_lease`], and says all this again and again.
+    pub(crate) async fn loses_lease_saying(
+        &mut self,
+        stage: &Stage,
+        others: &mut [&mut Self],
+        traffic: &[ToStore],
+    ) -> Play<Vec<ToProcess>> {
+        stage.may_wait("a lease", self.lease_ms)?;
+        self.keeps_alive = false;
+        let until = Instant::now() + Duration::from_millis(self.lease_ms) + stage.target().slack();
+        let mut before = Vec::new();
+        loop {
+            let is_late = Instant::now() > until;
+            for message in traffic {
+                self.say(message.clone()).await?;
+            }
+            if self.asks_whether_it_lives(stage, &mut before).await? {
+                return Ok(before);
+            }
+            if is_late {
+                return Err(self.failed("LeaseEnded when nothing prolongs the lease", "it lives"));
+            }
+            for other in &mut *others {
+                other.settle().await?;
+            }
+            tokio::time::sleep(Duration::from_millis((self.lease_ms / 20).min(100))).await;
+        }
+    }
+
+    /// Whether its lease has ended.
+    async fn asks_whether_it_lives(
+        &mut self,
+        stage: &Stage,
+        before: &mut Vec<ToProcess>,
+    ) -> Play<bool> {
+        let nothing = Hold {
+            session: stage.session("never-had"),
+            token: Token::default(),
+        };
+        self.say(ToStore::Release {
+            session: nothing.session.clone(),
+            token: nothing.token,
+            base: Version::NONE,
+            delta: Delta::default(),
+            requeue: None,
+            idle_ms: 0,
+        })
+        .await?;
+        loop {
+            match self.next("Released or LeaseEnded").await? {
+                ToProcess::LeaseEnded => return Ok(true),
+                ToProcess::Released { session, .. } if session == nothing.session => {
+                    return Ok(false);
+                }
+                other => before.push(other),
+            }
+        }
+    }
+
+    /// Tries again and again, for so long and the slack: no try recalls a holder that is not connected.
+    pub(crate) async fn tries_until_granted(
+        &mut self,
+        session: &SessionId,
+        after_ms: u64,
+    ) -> Play<Grant> {
+        let until = self.until(after_ms);
+        loop {
+            let is_late = Instant::now() > until;
+            let request = self.try_for(session).await?;
+            let message = self.next("Granted, or Refused").await?;
+            if let Some(grant) = grant_of(&message).filter(|grant| grant.request == request) {
+                return Ok(grant);
+            }
+            let is_refused =
+                matches!(&message, ToProcess::Refused { request: own, .. } if *own == request);
+            if is_late || !is_refused {
+                return Err(self.failed("Granted when the lease has ended", message));
+            }
+            tokio::time::sleep(Duration::from_millis((self.lease_ms / 20).min(100))).await;
+            self.settle().await?;
+        }
+    }
+
+    /// Waits until it is told that its lease has ended.
+    pub(crate) async fn lease_ended(&mut self, why: &str) -> Play {
+        self.expect(&format!("LeaseEnded: {why}"), |message| {
+            matches!(message, ToProcess::LeaseEnded).then_some(())
+        })
+        .await
+    }
+}

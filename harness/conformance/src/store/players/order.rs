@@ -1,0 +1,235 @@
+//! Who comes before whom, and that something does not come: what the chapters on grants, queues and ends judge by.
+//!
+//! A store takes in order what one connection says of one session, and promises no more than that. So both are judged by a
+//! question about that session which has an answer in any case: a cancel of a request that was never made.
+
+use crate::stop::{Play, Stop};
+use crate::store::grant::applied;
+use crate::store::player::encode;
+use crate::store::{Grant, Heard, Player};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+use tenure_protocol::message::{Refusal, Revocation, Wish};
+use tenure_protocol::{Delta, Request, SessionId, Ticket, ToProcess, ToStore};
+use tenure_wire::{Fault, FaultCode, FromProcess};
+use tokio::time::{Instant, sleep};
+
+/// Never made: a player's first request is 1.
+const NEVER: Request = Request(0);
+
+impl Player {
+    /// Waits until the store has taken all that was said here of this session. Answers what came before.
+    pub(crate) async fn settle_at(&mut self, session: &SessionId) -> Play<Vec<ToProcess>> {
+        let (session, request) = (session.clone(), NEVER);
+        let answer = ToProcess::Refused {
+            session: session.clone(),
+            request,
+            why: Refusal::Cancelled,
+        };
+        self.say(ToStore::Cancel { session, request }).await?;
+        let expected = "that the cancel of nothing is Refused";
+        let until = Instant::now() + self.slack();
+        let mut before = Vec::new();
+        loop {
+            let message = self.next(expected).await?;
+            if message == answer {
+                return Ok(before);
+            }
+            // Whose lease has ended is told so again and again.
+            let is_over = message.session().is_none() || Instant::now() > until;
+            if is_over {
+                return Err(self.failed(expected, message));
+            }
+            before.push(message);
+        }
+    }
+
+    /// Fails when the store has said of this session anything but a place in the queue, or a recall.
+    pub(crate) async fn hears_nothing_of(&mut self, session: &SessionId, why: &str) -> Play {
+        let heard = self.settle_at(session).await?;
+        let is_news = |message: &&ToProcess| {
+            let may_come = matches!(message, ToProcess::Queued { .. } | ToProcess::Recall { .. });
+            message.session() == Some(session) && !may_come
+        };
+        match heard.iter().find(is_news) {
+            None => Ok(()),
+            Some(message) => Err(self.failed(&format!("nothing of {session}: {why}"), message)),
+        }
+    }
+
+    /// Asks, and stands in the queue when this returns.
+    pub(crate) async fn waits_for(&mut self, session: &SessionId) -> Play<Request> {
+        let request = self.ask(session).await?;
+        self.hears_nothing_of(session, "it is held").await?;
+        Ok(request)
+    }
+
+    /// Tries, and waits for the holder's answer when this returns.
+    pub(crate) async fn tries(&mut self, session: &SessionId) -> Play<Request> {
+        let request = self.try_for(session).await?;
+        self.hears_nothing_of(session, "the holder has not answered")
+            .await?;
+        Ok(request)
+    }
+
+    /// Its place in the queue, as it is told at last. By a store that does not say it, which is only a SHOULD, nothing of it is
+    /// judged.
+    pub(crate) async fn place(&mut self, session: &SessionId, request: Request) -> Play<Ticket> {
+        let heard = self.settle_at(session).await?;
+        let mut place = None;
+        for message in heard {
+            match message {
+                ToProcess::Queued {
+                    request: own,
+                    ticket,
+                    ..
+                } if own == request => place = Some(ticket),
+                ToProcess::Granted { .. } | ToProcess::Refused { .. } => {
+                    return Err(self.failed("Queued", message));
+                }
+                _ => {}
+            }
+        }
+        place.ok_or_else(|| Stop::Skipped("the store does not say Queued".to_owned()))
+    }
+
+    /// Asks, and hears of the grant before anything else.
+    pub(crate) async fn acquire_at_once(&mut self, session: &SessionId) -> Play<Grant> {
+        let wish = self.wish(session);
+        self.grant_at_once(wish).await
+    }
+
+    /// Says this wish, and hears of the grant before anything else.
+    pub(crate) async fn grant_at_once(&mut self, wish: Wish) -> Play<Grant> {
+        let Wish {
+            session, request, ..
+        } = wish.clone();
+        self.say(ToStore::Acquire(wish)).await?;
+        let expected = format!("Granted to {request:?} for {session}, and nothing before it");
+        match self.next(&expected).await? {
+            ToProcess::Granted {
+                session: own,
+                request: answered,
+                token,
+                version,
+                state,
+                recall,
+                give_back,
+            } if own == session && answered == request => Ok(Grant {
+                session,
+                request,
+                token,
+                version,
+                attributes: applied(&BTreeMap::new(), &state),
+                state,
+                recall,
+                give_back,
+            }),
+            other => Err(self.failed(&expected, other)),
+        }
+    }
+
+    /// Says a wish again, or another one.
+    pub(crate) async fn say_wish(&mut self, wish: &Wish) -> Play {
+        self.say(ToStore::Acquire(wish.clone())).await
+    }
+
+    pub(crate) async fn say_cancel(&mut self, session: &SessionId, request: Request) -> Play {
+        let session = session.clone();
+        self.say(ToStore::Cancel { session, request }).await
+    }
+
+    /// Gives back what it has not changed.
+    pub(crate) async fn give_back(&mut self, grant: &Grant) -> Play {
+        self.release(grant, Delta::default()).await.map(drop)
+    }
+
+    /// Commits what must be refused as too late.
+    pub(crate) async fn is_fenced(&mut self, grant: &Grant, delta: Delta) -> Play {
+        self.say_commit(grant, delta).await?;
+        let hold = grant.hold();
+        self.expect("Revoked, fenced", |message| match message {
+            ToProcess::Revoked {
+                session,
+                token,
+                why: Revocation::Fenced,
+            } if *session == hold.session && *token == hold.token => Some(()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Ends the session.
+    pub(crate) async fn ends_session(&mut self, grant: &Grant) -> Play {
+        let hold = grant.hold();
+        let (session, token) = (hold.session.clone(), hold.token);
+        self.say(ToStore::Destroy { session, token }).await?;
+        self.expect("Gone", |message| match message {
+            ToProcess::Gone {
+                session,
+                token,
+                renamed: None,
+            } if *session == hold.session && *token == hold.token => Some(()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Fails unless the store closes the connection, and says nothing before but why.
+    pub(crate) async fn only_closed(&mut self, why: &str) -> Play<Option<Fault>> {
+        let mut fault = None;
+        loop {
+            match self.hear(0).await? {
+                Heard::Fault(own) if fault.is_none() => fault = Some(own),
+                Heard::Closed => return Ok(fault),
+                other => {
+                    let expected = format!("nothing, and the connection is closed: {why}");
+                    return Err(self.failed(&expected, other));
+                }
+            }
+        }
+    }
+
+    /// Ends the connection with a fault, so that the store has read all of it. Answers what came on it.
+    pub(crate) async fn last_words(mut self) -> Play<Vec<ToProcess>> {
+        let fault = Fault::new(FaultCode::ShuttingDown, "this player leaves");
+        let bytes = encode(&FromProcess::Fault(fault))?;
+        self.push(&bytes, "Fault: it leaves").await?;
+        self.keeps_alive = false;
+        let mut heard = Vec::new();
+        loop {
+            match self.hear(0).await? {
+                Heard::Message(message) => heard.push(message),
+                Heard::Fault(_) => {}
+                // That a store has to close what it ignores is not said.
+                Heard::Closed | Heard::Nothing => return Ok(heard),
+                other => return Err(self.failed("messages", other)),
+            }
+        }
+    }
+}
+
+/// Does something while these say that they live. What they hear meanwhile is of no interest.
+pub(crate) async fn alive<T>(
+    others: &mut [&mut Player],
+    what: impl Future<Output = Play<T>>,
+) -> Play<T> {
+    let pulse = others.iter().map(|other| other.lease_ms / 4).min();
+    let pulse = Duration::from_millis(pulse.unwrap_or(1_000));
+    let keep_alive = async {
+        loop {
+            for other in &mut *others {
+                other.settle().await?;
+            }
+            sleep(pulse).await;
+        }
+        #[allow(unreachable_code)] // It says what the loop fails with.
+        Ok::<(), Stop>(())
+    };
+    tokio::select! {
+        biased;
+        done = what => done,
+        stop = keep_alive => Err(stop.err().unwrap_or_else(|| Stop::fault("it ends by failing only"))),
+    }
+}

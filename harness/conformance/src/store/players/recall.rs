@@ -1,0 +1,155 @@
+//! Recalls as the holder sees them, and when they are due, as far as that can be known from outside.
+
+use crate::stop::{Play, holds};
+use crate::store::{Grant, Player};
+use std::time::Duration;
+use tenure_protocol::message::{Hold, Notice, Reason, Revocation};
+use tenure_protocol::{SessionId, Time, ToProcess, ToStore, Token};
+use tokio::time::Instant;
+
+/// Clocks of whole milliseconds, of both sides.
+const ROUNDING: Duration = Duration::from_millis(20);
+
+/// When a grant is revoked, as a notice says it. It is known only when that was said at the earliest and at the latest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    earliest: Instant,
+    latest: Instant,
+    span: Duration,
+}
+
+impl Due {
+    /// Of a notice that was heard just now, and was not said before `since`.
+    pub(crate) fn of(notice: Notice, since: Instant) -> Self {
+        Self::after(notice.deadline_ms, since)
+    }
+
+    /// So long after something that happened between `since` and now.
+    pub(crate) fn after(span_ms: u64, since: Instant) -> Self {
+        let span = Duration::from_millis(span_ms);
+        Self {
+            earliest: since + span,
+            latest: Instant::now() + span,
+            span,
+        }
+    }
+
+    /// Fails when the other one cannot mean the same time.
+    pub(crate) fn is_still(self, other: Self) -> Play {
+        let is_later = other.earliest > self.latest + ROUNDING;
+        let is_sooner = other.latest + ROUNDING < self.earliest;
+        let moved = other
+            .earliest
+            .saturating_duration_since(self.latest)
+            .max(self.earliest.saturating_duration_since(other.latest));
+        holds(
+            !is_later && !is_sooner,
+            "the same deadline",
+            format!("moved by {moved:?} at least"),
+        )
+    }
+
+    /// Fails when it cannot have passed yet.
+    pub(crate) fn has_passed(self) -> Play {
+        let left = self.earliest.saturating_duration_since(Instant::now());
+        // The clocks of two machines do not run alike.
+        let drift = self.span / 200;
+        holds(
+            left <= ROUNDING + drift,
+            "nothing before the time that was named",
+            format!("{left:?} sooner at least"),
+        )
+    }
+}
+
+impl Player {
+    /// Says that it lives, and hears which of its grants are recalled.
+    pub(crate) async fn recalls(&mut self) -> Play<Vec<(Hold, Notice)>> {
+        // It waits for each answer, so one number does for all.
+        let asked = Time(2);
+        self.say(ToStore::KeepAlive { sent: asked }).await?;
+        self.expect("Alive", |message| match message {
+            ToProcess::Alive { sent, recalls, .. } if *sent == asked => Some(recalls.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Asks when the grant, which is recalled, is revoked.
+    pub(crate) async fn due(&mut self, grant: &Grant) -> Play<Due> {
+        let since = Instant::now();
+        let recalls = self.recalls().await?;
+        match recalls.iter().find(|(hold, _)| *hold == grant.hold()) {
+            Some((_, notice)) => Ok(Due::of(*notice, since)),
+            None => Err(self.failed("Alive with the recall", recalls)),
+        }
+    }
+
+    /// Waits for a recall that insists.
+    pub(crate) async fn recalled_for_good(&mut self, grant: &Grant) -> Play<Notice> {
+        self.expect("Recall, wait or operator", |message| match message {
+            ToProcess::Recall { hold, notice }
+                if *hold == grant.hold() && notice.reason.insists() =>
+            {
+                Some(*notice)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Whether the store does not want the grant back. That its time to live may end is another matter.
+    pub(crate) async fn is_not_recalled(&mut self, grant: &Grant) -> Play {
+        let own = grant.hold();
+        let is_wanted =
+            |hold: &Hold, notice: &Notice| *hold == own && notice.reason != Reason::Expiry;
+        let heard = self.settle().await?;
+        let recall = heard.iter().find(|message| match message {
+            ToProcess::Recall { hold, notice } => is_wanted(hold, notice),
+            _ => false,
+        });
+        if let Some(recall) = recall {
+            return Err(self.failed("no Recall of this grant", recall));
+        }
+        let mut recalls = self.recalls().await?;
+        let told = grant.recall.map(|notice| (own.clone(), notice));
+        recalls.extend(told);
+        recalls.retain(|(hold, notice)| is_wanted(hold, notice));
+        holds(recalls.is_empty(), "no recall of this grant", recalls)
+    }
+
+    /// Waits until a grant is taken from it; answers why.
+    pub(crate) async fn revoked(
+        &mut self,
+        session: &SessionId,
+        token: Token,
+        after_ms: u64,
+    ) -> Play<Revocation> {
+        let expected = format!("Revoked of {token:?}");
+        self.expect_after(&expected, after_ms, |message| match message {
+            ToProcess::Revoked {
+                session: own,
+                token: revoked,
+                why,
+            } if own == session && *revoked == token => Some(*why),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until that grant is taken because its recall was not answered in time.
+    pub(crate) async fn late(&mut self, grant: &Grant, after_ms: u64) -> Play {
+        let why = self.revoked(&grant.session, grant.token, after_ms).await?;
+        holds(
+            why == Revocation::RecallDeadline,
+            "Revoked, recall deadline",
+            why,
+        )
+    }
+
+    /// Waits until it is told that this token is an old one.
+    pub(crate) async fn fenced(&mut self, session: &SessionId, token: Token) -> Play {
+        let why = self.revoked(session, token, 0).await?;
+        holds(why == Revocation::Fenced, "Revoked, fenced", why)
+    }
+}

@@ -1,0 +1,176 @@
+//! Where a case is played: it gives players, session ids that nobody else uses, and chance.
+
+use crate::stop::{Play, Stop};
+use crate::store::{Player, Target};
+use crate::trace::Trace;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
+use tokio::io::AsyncWriteExt as _;
+
+/// The stage of one case against a store.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    target: Arc<Target>,
+    prefix: String,
+    trace: Trace,
+    seed: u64,
+    /// The processes that were played, and the newest connection of each.
+    played: Arc<Mutex<BTreeMap<String, Link>>>,
+}
+
+impl Stage {
+    pub(crate) fn new(target: Arc<Target>, case: &str, seed: u64, trace: Trace) -> Self {
+        // Of the case, so that it stays the same when others are added; of chance, so that a store keeps what others have left.
+        let own = case.bytes().fold(seed, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self {
+            target,
+            prefix: format!("c{:08x}", fastrand::u32(..)),
+            trace,
+            seed: own,
+            played: Arc::default(),
+        }
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// A process of the case opens a connection.
+    pub(crate) fn note(&self, name: &str, link: Link) {
+        let mut played = self.played.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = played.entry(name.to_owned()).or_insert(link);
+        *newest = link.max(*newest);
+    }
+
+    /// The case is over: its processes say goodbye, so that no lease stays behind for others to meet at a limit of the store.
+    pub(crate) async fn leave(&self) {
+        let played = self
+            .played
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let apart = Self {
+            trace: Trace::default(), // Of no interest.
+            ..self.clone()
+        };
+        for (name, link) in played {
+            // A store that is not well says so in its cases.
+            let _ = apart.goodbye(&name, link).await;
+        }
+    }
+
+    async fn goodbye(&self, name: &str, link: Link) -> Play {
+        let mut player = Player::connect(self, name, link.incarnation.0, link.number + 1).await?;
+        player.enter().await?;
+        player.say(ToStore::Goodbye).await?;
+        // Whoever says goodbye closes; the store follows when it has read that.
+        player.stream.shutdown().await.map_err(Stop::fault)?;
+        player.thrown_out("after a goodbye").await.map(drop)
+    }
+
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The same case once more, with names of its own and a trace of its own.
+    pub(crate) fn another(&self, trace: Trace) -> Self {
+        Self {
+            prefix: format!("c{:08x}", fastrand::u32(..)),
+            trace,
+            ..self.clone()
+        }
+    }
+
+    /// The seed of the run and the case.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What a session is called without the prefix of this case.
+    pub(crate) fn short(&self, session: &SessionId) -> Option<SessionId> {
+        let rest = session.as_bytes().strip_prefix(self.prefix.as_bytes())?;
+        SessionId::new(rest.strip_prefix(b"-")?.to_vec()).ok()
+    }
+
+    /// Chance, by the run's seed.
+    pub(crate) fn chance(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed)
+    }
+
+    /// A session that only this case uses.
+    pub(crate) fn session(&self, name: &str) -> SessionId {
+        SessionId::new(format!("{}-{name}", self.prefix)).expect("short names")
+    }
+
+    /// A process's name that only this case uses.
+    pub(crate) fn name(&self, name: &str) -> ProcessId {
+        ProcessId::new(format!("{}-{name}", self.prefix)).expect("short names")
+    }
+
+    /// A process that is connected and welcome.
+    pub(crate) async fn player(&self, name: &str) -> Play<Player> {
+        let mut player = self.silent(name).await?;
+        player.enter().await?;
+        Ok(player)
+    }
+
+    /// Two of them.
+    pub(crate) async fn two(&self) -> Play<[Player; 2]> {
+        Ok([self.player("p").await?, self.player("q").await?])
+    }
+
+    /// Three.
+    pub(crate) async fn three(&self) -> Play<[Player; 3]> {
+        let [p, q] = self.two().await?;
+        Ok([p, q, self.player("r").await?])
+    }
+
+    /// A process that is connected and has not said anything.
+    pub(crate) async fn silent(&self, name: &str) -> Play<Player> {
+        Player::connect(self, name, 1, 1).await
+    }
+
+    /// Skips the case when it would have to wait for longer than was allowed.
+    pub(crate) fn may_wait(&self, what: &str, ms: u64) -> Play {
+        let most = self.target.wait_max_ms;
+        if ms <= most {
+            return Ok(());
+        }
+        Err(Stop::Skipped(format!(
+            "{what} of {ms} ms is longer than --wait-max-ms {most}"
+        )))
+    }
+
+    /// Kills the store and starts it again.
+    pub(crate) async fn restart(&self) -> Play {
+        self.trace.did("store", "is killed, and started again");
+        let hook = self.target.hooks.restart.as_ref();
+        self.target.hook(hook, "").await?;
+        self.target.listens().await
+    }
+
+    /// The operator recalls a session.
+    pub(crate) async fn recall(&self, session: &SessionId) -> Play {
+        self.trace
+            .did("store", format!("its operator recalls {session}"));
+        let hook = self.target.hooks.recall.as_ref();
+        self.target.hook(hook, &session.to_string()).await
+    }
+
+    /// Stops the store as a debugger does.
+    pub(crate) async fn pause(&self) -> Play {
+        self.trace.did("store", "is paused");
+        let hook = self.target.hooks.pause.as_ref();
+        self.target.hook(hook, "").await
+    }
+
+    /// Lets it go on.
+    pub(crate) async fn resume(&self) -> Play {
+        self.trace.did("store", "goes on");
+        let hook = self.target.hooks.resume.as_ref();
+        self.target.hook(hook, "").await
+    }
+}

@@ -1,0 +1,89 @@
+//! Random histories: three processes and two sessions, step after step, judged by the [oracle](super::oracle).
+//!
+//! The steps are drawn before they are played, and say *release what you hold*, not *release token 7*: so a history that fails
+//! can be made shorter by leaving steps out, and what is reported is the short one. A step that makes no sense where a
+//! history is does nothing.
+
+mod act;
+mod player;
+mod shrink;
+
+use crate::case::{Case, cases};
+use crate::stop::{Play, Stop};
+use crate::store::Stage;
+use act::{Act, Mix};
+
+cases! { Store:
+    "workload/locks", Must ["grant.exclusive", "queue.fifo", "recall.asks", "end.once", "release.written"] locks,
+        "Random requests, cancels, commits and releases are answered as the machine answers them.";
+    "workload/links", Must ["lease.frees-nothing", "reconnect.known", "queue.presented", "connect.new-incarnation"] links,
+        "Among random cuts, reconnects and new starts everything is answered as the machine answers it.";
+    "workload/strangers", Must ["fence.commit", "release.old", "grant.same-again", "commit.repeated"] strangers,
+        "Random repetitions, stale tokens and tokens of others change nothing.";
+    "workload/ends", Must ["destroy.answered", "destroy.stays", "grant.full", "rename.moves"] ends,
+        "Among random destroys and renames everything is answered as the machine answers it.";
+    "workload/mixed", Must ["grant.exclusive", "grant.state", "wire.in-order"] mixed,
+        "A random history of everything is answered as the machine answers it.";
+    "workload/deadlines", Must ["recall.revokes", "recall.not-early", "lease.ends", "lease.whole"] deadlines,
+        "Random histories in which time passes: what ends ends as the machine ends it, and not early.";
+    "workload/restarts", Must ["grant.durable", "lease.restart", "grant.token-rises", "commit.durable"] (Restart) restarts,
+        "Over random restarts of the store nothing that was acknowledged is lost.";
+}
+
+pub(super) fn all() -> &'static [Case] {
+    CASES
+}
+
+async fn locks(stage: Stage) -> Play {
+    judge(stage, Mix::LOCKS, 300).await
+}
+
+async fn links(stage: Stage) -> Play {
+    judge(stage, Mix::LINKS, 300).await
+}
+
+async fn strangers(stage: Stage) -> Play {
+    judge(stage, Mix::STRANGERS, 300).await
+}
+
+async fn ends(stage: Stage) -> Play {
+    judge(stage, Mix::ENDS, 300).await
+}
+
+async fn mixed(stage: Stage) -> Play {
+    judge(stage, Mix::MIXED, 300).await
+}
+
+async fn deadlines(stage: Stage) -> Play {
+    judge(stage, Mix::DEADLINES, 60).await
+}
+
+async fn restarts(stage: Stage) -> Play {
+    judge(stage, Mix::RESTARTS, 80).await
+}
+
+/// Plays a random history; one that fails is made shorter before it is told.
+async fn judge(stage: Stage, mix: Mix, steps: usize) -> Play {
+    let mut chance = stage.chance();
+    let acts: Vec<Act> = (0..steps).map(|_| mix.draw(&mut chance)).collect();
+    let (played, stop) = match player::play(&stage, &acts).await {
+        Err((played, Stop::Failed { expected, seen })) => (played, Stop::Failed { expected, seen }),
+        Err((_, stop)) => return Err(stop),
+        Ok(()) => return Ok(()),
+    };
+    let failing = acts[..played].to_vec();
+    let (acts, stop) = shrink::shrink(&stage, failing, stop).await;
+    let Stop::Failed { expected, seen } = stop else {
+        return Err(stop);
+    };
+    let told: Vec<String> = acts.iter().map(ToString::to_string).collect();
+    Err(Stop::Failed {
+        expected,
+        seen: format!(
+            "{seen}\n         after {} steps (made shorter; case seed {}): {}",
+            acts.len(),
+            stage.seed(),
+            told.join(", ")
+        ),
+    })
+}

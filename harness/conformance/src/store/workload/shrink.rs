@@ -1,0 +1,51 @@
+//! Makes a failing history shorter: steps are left out as long as what is left still fails.
+
+use crate::stop::Stop;
+use crate::store::Stage;
+use crate::store::workload::act::Act;
+use crate::store::workload::player::play;
+use crate::trace::Trace;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A history is played again so often at most, and for so long.
+const TRIES_MAX: usize = 120;
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+/// The shortest history that was found to fail, and how; its trace is the one of the case.
+pub(super) async fn shrink(stage: &Stage, acts: Vec<Act>, stop: Stop) -> (Vec<Act>, Stop) {
+    let (mut acts, mut stop) = (acts, stop);
+    let (began, mut tries) = (Instant::now(), 0);
+    let mut chunk = acts.len().div_ceil(2);
+    while chunk > 0 && !matches!(stop, Stop::Fault(_)) {
+        let mut at = 0;
+        while at < acts.len() {
+            if tries >= TRIES_MAX || began.elapsed() >= TIME_MAX {
+                return last(stage, acts, stop).await;
+            }
+            tries += 1;
+            let mut rest = acts.clone();
+            rest.drain(at..(at + chunk).min(acts.len()));
+            match play(&stage.another(Trace::default()), &rest).await {
+                Err((played, failed @ Stop::Failed { .. })) => {
+                    rest.truncate(played);
+                    (acts, stop) = (rest, failed);
+                }
+                _ => at += chunk,
+            }
+        }
+        chunk /= 2;
+    }
+    last(stage, acts, stop).await
+}
+
+/// Plays it once more, for the trace.
+async fn last(stage: &Stage, acts: Vec<Act>, stop: Stop) -> (Vec<Act>, Stop) {
+    stage.trace().clear();
+    let again = stage.another(stage.trace().clone());
+    match play(&again, &acts).await {
+        Err((_, failed @ Stop::Failed { .. })) => (acts, failed),
+        // It fails by chance: what was seen before counts.
+        _ => (acts, stop),
+    }
+}

@@ -1,0 +1,91 @@
+//! What went over the wire while a case was played: kept for its report, whatever its verdict.
+
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Of longer frames the report shows so many bytes.
+const SHOWN_BYTES_MAX: usize = 256;
+/// Of longer cases the report shows so many frames.
+const SHOWN_MAX: usize = 400;
+
+/// Something that was sent, came, or happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// When, in milliseconds since the case began.
+    pub at_ms: u64,
+    /// On whose connection, as `p1` or `p1#2` for its second.
+    pub who: String,
+    /// `>`: to the target; `<`: from it; `!`: what the suite did.
+    pub way: char,
+    /// The frame as it was on the wire, in hexadecimal digits; of a long one the beginning, and `…`.
+    pub hex: String,
+    /// What it says.
+    pub says: String,
+}
+
+/// The trace of a case, shared by those who play it.
+#[derive(Clone, Debug)]
+pub struct Trace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    began: Instant,
+    all: Mutex<Vec<Traced>>,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            began: Instant::now(),
+            all: Mutex::default(),
+        }))
+    }
+}
+
+impl Trace {
+    /// Notes a frame.
+    pub(crate) fn note(&self, who: &str, way: char, bytes: &[u8], says: String) {
+        let mut all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < SHOWN_MAX {
+            all.push(Traced {
+                at_ms: u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                who: who.to_owned(),
+                way,
+                hex: hex(bytes),
+                says,
+            });
+        }
+    }
+
+    /// Notes what the suite did beside sending.
+    pub(crate) fn did(&self, who: &str, what: impl Into<String>) {
+        self.note(who, '!', &[], what.into());
+    }
+
+    /// Forgets everything: what follows is the shorter way to the same.
+    pub(crate) fn clear(&self) {
+        let mut all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clear();
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn all(&self) -> Vec<Traced> {
+        let all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    let mut text = String::with_capacity(2 * shown.len() + 3);
+    for byte in shown {
+        write!(text, "{byte:02x}").expect("a string takes all");
+    }
+    if shown.len() < bytes.len() {
+        text.push('…');
+    }
+    text
+}

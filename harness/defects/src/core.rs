@@ -1,0 +1,284 @@
+//! The machine of the store, its disk, and whom it talks to.
+//!
+//! The disk is slow: what is to be durable is so when it is flushed, some milliseconds later, and what waits for it leaves then.
+//! So an answer that leaves too early is wrong when the store is killed in between.
+
+use crate::mistake::{Mistake, Slip};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tenure_protocol::attributes::{Records, State};
+use tenure_protocol::config::Settings;
+use tenure_protocol::store::{Input, Output};
+use tenure_protocol::{
+    Link, ProcessId, SessionId, Store as Machine, StoreSettings, Time, ToProcess, ToStore,
+};
+use tenure_wire::FromStore;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Where to write to a connection; `None`: no more.
+pub(crate) type Line = UnboundedSender<Option<FromStore>>;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) mistake: Mistake,
+    settings: StoreSettings,
+    origin: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    machine: Machine<Mistake>,
+    durable: Records,
+    /// Not durable yet, and what waits for that.
+    queue: VecDeque<Output>,
+    epoch: u64,
+    lines: HashMap<(ProcessId, Link), Line>,
+    /// The connection that was opened last.
+    newest: Option<Line>,
+    sent: u64,
+    /// The state that was granted last.
+    last_state: Option<State>,
+    /// Which life of the store this is: what comes from an earlier one's connections has no effect.
+    life: u64,
+}
+
+impl Core {
+    pub(crate) fn new(mistake: Mistake, settings: StoreSettings) -> Self {
+        let durable = Records::default();
+        let shared = Settings::new(settings.clone());
+        let machine = Machine::with_hook(mistake, shared, 1, &durable, Time::ZERO);
+        Self {
+            mistake,
+            settings,
+            origin: Instant::now(),
+            inner: Mutex::new(Inner {
+                machine,
+                durable,
+                queue: VecDeque::new(),
+                epoch: 1,
+                lines: HashMap::new(),
+                newest: None,
+                sent: 0,
+                last_state: None,
+                life: 0,
+            }),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Time {
+        Time(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn life(&self) -> u64 {
+        self.inner().life
+    }
+
+    /// Killed and started again: what was not durable is lost.
+    pub(crate) fn restart(&self) {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        inner.queue.clear();
+        inner.lines.clear();
+        inner.newest = None;
+        inner.epoch += 1;
+        inner.life += 1;
+        let settings = Settings::new(self.settings.clone());
+        let durable = &inner.durable;
+        inner.machine =
+            Machine::with_hook(self.mistake, settings, inner.epoch, durable, self.now());
+    }
+
+    /// A connection that has said who it is; answers whether it may be. What it replaces is closed.
+    pub(crate) fn open(&self, process: &ProcessId, link: Link, line: &Line) -> bool {
+        let mut inner = self.inner();
+        if inner.lines.contains_key(&(process.clone(), link)) {
+            return false;
+        }
+        let is_old = |own: &Link| own.incarnation == link.incarnation && own.number < link.number;
+        let old = inner
+            .lines
+            .iter()
+            .filter(|((own, at), _)| own == process && is_old(at));
+        for (_, old) in old.filter(|_| !self.mistake.is(Slip::ServesOldConnection)) {
+            let _ = old.send(None); // It may have ended by itself.
+        }
+        inner.lines.insert((process.clone(), link), line.clone());
+        inner.newest = Some(line.clone());
+        true
+    }
+
+    /// What came on a connection of that life of the store.
+    pub(crate) fn hear(&self, life: u64, process: &ProcessId, link: Link, message: ToStore) {
+        if self.life() != life {
+            return;
+        }
+        let mut link = link;
+        if self.mistake.is(Slip::ServesOldConnection) && !matches!(message, ToStore::Hello { .. }) {
+            let inner = self.inner();
+            let own = inner.lines.keys().filter(|(own, _)| own == process);
+            link = own.map(|(_, link)| *link).max().unwrap_or(link);
+        }
+        let is_keep_alive = matches!(message, ToStore::KeepAlive { .. } | ToStore::Hello { .. });
+        let message = self.misread(message);
+        self.step(Input::Message {
+            process: process.clone(),
+            link,
+            message,
+        });
+        if self.mistake.is(Slip::LeaseByTraffic) && !is_keep_alive {
+            let message = ToStore::KeepAlive { sent: Time::ZERO };
+            let mut out = Vec::new();
+            let process = process.clone();
+            let input = Input::Message {
+                process,
+                link,
+                message,
+            };
+            // Its answer is not sent: only the lease counts.
+            self.inner().machine.step(self.now(), input, &mut out);
+        }
+    }
+
+    pub(crate) fn closed(&self, life: u64, process: &ProcessId, link: Link) {
+        if self.life() != life {
+            return;
+        }
+        self.inner().lines.remove(&(process.clone(), link));
+        self.step(Input::Disconnected {
+            process: process.clone(),
+            link,
+        });
+    }
+
+    pub(crate) fn recall(&self, session: SessionId) {
+        self.step(Input::Recall(session));
+    }
+
+    fn step(&self, input: Input) {
+        let mut out = Vec::new();
+        let mut inner = self.inner();
+        inner.machine.step(self.now(), input, &mut out);
+        inner.take(self.mistake, out);
+    }
+
+    /// What is on its way to the disk is there now, and what waited for it leaves.
+    pub(crate) fn flush(&self) {
+        self.inner().flush(self.mistake);
+    }
+
+    /// What is due is done.
+    pub(crate) fn tick(&self) {
+        if self.mistake.is(Slip::ForgetsTimers) {
+            return;
+        }
+        let now = self.now();
+        let mut due: Vec<_> = self.inner().machine.timers().collect();
+        due.retain(|(due, _)| *due <= now);
+        due.sort();
+        for (_, timer) in due {
+            self.step(Input::Timer(timer));
+        }
+    }
+
+    /// A commit as a driver hands it on that does not look at versions.
+    fn misread(&self, message: ToStore) -> ToStore {
+        match message {
+            ToStore::Commit {
+                session,
+                token,
+                delta,
+                base,
+            } if self.mistake.is(Slip::WrongVersion) => {
+                let inner = self.inner();
+                let own = inner.machine.session(&session);
+                ToStore::Commit {
+                    base: own.map_or(base, |own| own.record().head.version),
+                    session,
+                    token,
+                    delta,
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl Inner {
+    /// Carries outputs out in order; those behind something that is not durable yet wait.
+    fn take(&mut self, mistake: Mistake, out: Vec<Output>) {
+        for output in out {
+            let is_early = mistake.is(Slip::SendsBeforeDurable);
+            match output {
+                Output::Persist(_) => self.queue.push_back(output),
+                output if self.queue.is_empty() || is_early => self.send(mistake, output),
+                output => self.queue.push_back(output),
+            }
+        }
+    }
+
+    fn flush(&mut self, mistake: Mistake) {
+        while let Some(output) = self.queue.pop_front() {
+            match output {
+                Output::Persist(update) => self.durable.apply(&update),
+                output => self.send(mistake, output),
+            }
+        }
+    }
+
+    /// Whoever has gone gets nothing.
+    fn send(&mut self, mistake: Mistake, output: Output) {
+        match output {
+            Output::Send {
+                process,
+                link,
+                message,
+            } => {
+                self.sent += 1;
+                let is_refusal = matches!(message, ToProcess::Refused { .. });
+                let message = self.garble(mistake, message);
+                let mut line = self.lines.get(&(process, link));
+                if mistake.is(Slip::WrongConnection) && self.sent.is_multiple_of(7) {
+                    line = self.newest.as_ref();
+                }
+                let Some(line) = line else { return };
+                if mistake.is(Slip::RefusesTwice) && is_refusal {
+                    let _ = line.send(Some(FromStore::Message(message.clone())));
+                }
+                let _ = line.send(Some(FromStore::Message(message)));
+            }
+            Output::Disconnect { process, link } => {
+                if let Some(line) = self.lines.remove(&(process, link))
+                    && !mistake.is(Slip::ServesOldConnection)
+                {
+                    let _ = line.send(None);
+                }
+            }
+            Output::Persist(_) => unreachable!("that is not sent"),
+        }
+    }
+
+    fn garble(&mut self, mistake: Mistake, mut message: ToProcess) -> ToProcess {
+        match &mut message {
+            ToProcess::Granted { state, .. } => {
+                if mistake.is(Slip::GrantWithoutState) {
+                    *state = State::Unchanged;
+                }
+                let last = self.last_state.replace(state.clone());
+                if let Some(last) = last.filter(|_| mistake.is(Slip::MixesSessions)) {
+                    *state = last;
+                }
+            }
+            ToProcess::Alive { sent, .. } if mistake.is(Slip::AnswersWithOwnTime) => {
+                *sent = Time(sent.0 + 1);
+            }
+            _ => {}
+        }
+        message
+    }
+}

@@ -1,0 +1,85 @@
+//! A process that makes one mistake, behind the suite's adapter protocol. The page *Adapters* of the book says what that is.
+//!
+//! Around the machine there is no more than it needs: nothing is lent, and one OS thread does everything.
+
+mod commands;
+mod connection;
+mod desk;
+
+use crate::mistake::Mistake;
+use commands::{Command, refuse};
+use connection::Connection;
+use desk::Desk;
+use std::io::{self, BufRead};
+use std::time::{Duration, Instant};
+use tenure_protocol::process::Input;
+use tenure_wire::FromStore;
+use tokio::sync::mpsc;
+
+/// How long it waits before it connects again, first and at most.
+const BETWEEN: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(400);
+
+/// Answers the commands on standard input until it ends.
+///
+/// # Errors
+/// When a line is no command.
+pub fn run(mistake: Mistake) -> io::Result<()> {
+    let (lines, commands) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        let all = io::stdin().lock().lines();
+        all.map_while(Result::ok)
+            .all(|line| lines.send(line).is_ok())
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(answer_all(mistake, commands))
+}
+
+async fn answer_all(
+    mistake: Mistake,
+    mut lines: mpsc::UnboundedReceiver<String>,
+) -> io::Result<()> {
+    let mut desk = Desk::new(mistake);
+    let mut connection = Connection::None;
+    let (mut pause, mut opened) = (BETWEEN, Instant::now());
+    let mut closed = Instant::now();
+    loop {
+        desk.settle(&mut connection).await;
+        let left = desk.until_next();
+        tokio::select! {
+            line = lines.recv() => {
+                let Some(line) = line else { return Ok(()) };
+                let command = Command::parse(&line)?;
+                if command.id.is_none() {
+                    refuse(0, "unsupported", "a command without a number");
+                } else {
+                    desk.take(command);
+                }
+            }
+            heard = connection.hear(), if connection.is_open() => match heard {
+                Some(FromStore::Message(message)) => {
+                    let link = desk.link();
+                    desk.step(Input::Message { link, message });
+                }
+                Some(FromStore::Fault(_)) | None => {
+                    connection = Connection::None;
+                    pause = if opened.elapsed() < LONGEST { LONGEST.min(2 * pause) } else { BETWEEN };
+                    closed = Instant::now();
+                    desk.step(Input::Disconnected);
+                }
+            },
+            () = tokio::time::sleep_until((closed + pause).into()), if desk.wants_connection() && !connection.is_open() => {
+                closed = Instant::now();
+                if let Ok(open) = Connection::open(desk.address(), desk.limits()).await {
+                    connection = open;
+                    opened = Instant::now();
+                    desk.step(Input::Connected);
+                    connection.is_for(desk.link());
+                }
+            }
+            () = tokio::time::sleep(left) => desk.tick(),
+        }
+    }
+}

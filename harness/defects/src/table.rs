@@ -1,0 +1,80 @@
+//! Who catches what: read from `caught.jsonl` and `unseen.txt`, and shown as the table of the book.
+
+use crate::mistake::Mistake;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// What catches a mistake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caught {
+    /// The mistake's name.
+    pub mistake: String,
+    /// Cases of the suite that fail, those that are quick first; a part of them.
+    pub cases: Vec<String>,
+    /// Whether a random history shows it, too, judged by the machine.
+    pub by_history: bool,
+}
+
+/// What the suite catches, by the mistake's name.
+///
+/// # Panics
+/// When `caught.jsonl` was not written by its test.
+#[must_use]
+pub fn caught() -> BTreeMap<String, Caught> {
+    let lines = include_str!("../caught.jsonl").lines();
+    let all = lines.map(|line| serde_json::from_str::<Caught>(line).expect("a line of JSON"));
+    all.map(|caught| (caught.mistake.clone(), caught)).collect()
+}
+
+/// Why a black box cannot see a mistake, by its name.
+///
+/// # Panics
+/// When a line of `unseen.txt` has no reason.
+#[must_use]
+pub fn unseen() -> BTreeMap<String, String> {
+    let lines = include_str!("../unseen.txt").lines();
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let parts = lines.map(|line| line.split_once(' ').expect("a mistake and a reason"));
+    parts
+        .map(|(name, why)| (name.to_owned(), why.trim().to_owned()))
+        .collect()
+}
+
+/// The table of the book.
+#[must_use]
+pub fn table() -> String {
+    let (caught, unseen) = (caught(), unseen());
+    let mut out = String::from(
+        "| mistake | what is done wrong | model | suite | history |\n|---|---|---|---|---|\n",
+    );
+    for mistake in Mistake::all() {
+        let name = mistake.name();
+        let (summary, model) = match mistake {
+            Mistake::Defect(defect) => (defect.summary(), "caught"),
+            Mistake::Slip(slip) => (slip.summary(), "-"),
+            Mistake::None => continue,
+        };
+        let (suite, history) = match (caught.get(name), unseen.get(name)) {
+            (Some(own), _) => {
+                let first = own.cases.first().map_or("", String::as_str);
+                let others = own.cases.len().saturating_sub(1);
+                let others = if others > 0 {
+                    format!(" and {others} more")
+                } else {
+                    String::new()
+                };
+                let history = if own.by_history { "caught" } else { "" };
+                (format!("`{first}`{others}"), history)
+            }
+            (None, Some(why)) => (format!("not to be seen: {why}"), ""),
+            (None, None) => ("NOT CAUGHT".to_owned(), ""),
+        };
+        writeln!(
+            out,
+            "| `{name}` | {summary} | {model} | {suite} | {history} |"
+        )
+        .expect("a string takes all");
+    }
+    out
+}

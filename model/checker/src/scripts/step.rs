@@ -1,0 +1,204 @@
+//! A step of a script, in words that a reader of the JSON understands.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::store::{Input, Timer};
+use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
+
+/// What is done; only what belongs to it is there.
+#[allow(missing_docs)] // The fields are what the messages call them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Step {
+    #[serde(rename = "do")]
+    pub what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<[u64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<BTreeMap<String, Option<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requeue: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_on: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Self>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Self>,
+}
+
+fn pair(stamp: Stamp) -> [u64; 2] {
+    [stamp.epoch, stamp.sequence]
+}
+
+fn set(delta: &Delta) -> Option<BTreeMap<String, Option<String>>> {
+    let text = |value: &bytes::Bytes| String::from_utf8_lossy(value).into_owned();
+    let changes = delta.changes().iter();
+    Some(
+        changes
+            .map(|change| (change.name.to_string(), change.value.as_ref().map(text)))
+            .collect(),
+    )
+}
+
+impl Step {
+    /// The store is killed and started again.
+    pub(super) fn restart() -> Self {
+        Self {
+            what: "restart",
+            ..Self::default()
+        }
+    }
+
+    /// What the store sees.
+    pub(super) fn of(input: &Input) -> Self {
+        match input {
+            Input::Message {
+                process,
+                link,
+                message,
+            } => Self::said(message).by(process, *link),
+            Input::Disconnected { process, link } => Self {
+                what: "cut",
+                ..Self::default()
+            }
+            .by(process, *link),
+            Input::Timer(timer) => Self::timer(timer),
+            Input::Recall(session) => Self {
+                what: "operator",
+                session: Some(session.to_string()),
+                ..Self::default()
+            },
+        }
+    }
+
+    fn by(mut self, process: &ProcessId, link: Link) -> Self {
+        self.process = Some(process.to_string());
+        self.link = Some([link.incarnation.0, link.number]);
+        self
+    }
+
+    fn timer(timer: &Timer) -> Self {
+        let (what, session, process) = match timer {
+            Timer::Lease(process) => ("lease ends", None, Some(process)),
+            Timer::Remind(session) => ("reminds", Some(session), None),
+            Timer::Revoke(session) => ("revokes", Some(session), None),
+            Timer::Wait(session, process) => ("wait ends", Some(session), Some(process)),
+            Timer::Expire(session) => ("expires", Some(session), None),
+        };
+        Self {
+            what,
+            session: session.map(ToString::to_string),
+            process: process.map(ToString::to_string),
+            ..Self::default()
+        }
+    }
+
+    fn wish(what: &'static str, wish: &Wish) -> Self {
+        Self {
+            what,
+            session: Some(wish.session.to_string()),
+            request: Some(wish.request.0),
+            patience: Some(match wish.patience {
+                Patience::Try => "try",
+                Patience::Wait => "wait",
+            }),
+            ticket: wish.ticket.map(|ticket| pair(ticket.0)),
+            known: wish.known.map(|known| pair(known.0)),
+            ..Self::default()
+        }
+    }
+
+    fn hold(hold: &Hold) -> Self {
+        Self {
+            what: "hold",
+            session: Some(hold.session.to_string()),
+            token: Some(pair(hold.token.0)),
+            ..Self::default()
+        }
+    }
+
+    fn said(message: &ToStore) -> Self {
+        let mut step = Self::default();
+        let (session, token) = match message {
+            ToStore::Hello { holds, waits, .. } => {
+                step.what = "connect";
+                step.holds = holds.iter().map(Self::hold).collect();
+                step.waits = waits.iter().map(|wish| Self::wish("wait", wish)).collect();
+                return step;
+            }
+            ToStore::KeepAlive { .. } => {
+                step.what = "keep alive";
+                return step;
+            }
+            ToStore::Goodbye => {
+                step.what = "goodbye";
+                return step;
+            }
+            ToStore::Acquire(wish) => return Self::wish("acquire", wish),
+            ToStore::Cancel { session, request } => {
+                (step.what, step.request) = ("cancel", Some(request.0));
+                (session, None)
+            }
+            ToStore::Commit {
+                session,
+                token,
+                base,
+                delta,
+            } => {
+                (step.what, step.base, step.set) = ("commit", Some(pair(base.0)), set(delta));
+                (session, Some(token))
+            }
+            ToStore::Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue,
+                ..
+            } => {
+                (step.what, step.base, step.set) = ("release", Some(pair(base.0)), set(delta));
+                step.requeue = requeue.map(|request| request.0);
+                (session, Some(token))
+            }
+            ToStore::Busy {
+                session,
+                token,
+                blocked_on,
+                ..
+            } => {
+                step.what = "busy";
+                step.blocked_on = Some(blocked_on.iter().map(ToString::to_string).collect());
+                (session, Some(token))
+            }
+            ToStore::Destroy { session, token } => {
+                step.what = "destroy";
+                (session, Some(token))
+            }
+            ToStore::Rename { session, token, to } => {
+                (step.what, step.to) = ("rename", Some(to.to_string()));
+                (session, Some(token))
+            }
+        };
+        step.session = Some(session.to_string());
+        step.token = token.map(|token| pair(token.0));
+        step
+    }
+}
