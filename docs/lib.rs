@@ -56,4 +56,5 @@ chapters! {
     decision_0012 = "src/decisions/0012-frames.md";
     decision_0013 = "src/decisions/0013-driver-thread.md";
     decision_0014 = "src/decisions/0014-one-lock.md";
+    decision_0015 = "src/decisions/0015-black-box.md";
 }
