@@ -93,7 +93,6 @@ impl Store {
     #[must_use]
     pub fn target(self: &Arc<Self>) -> Target {
         let mut target = Target::at(self.address.to_string());
-        target.slack_ms = 1_500;
         let own = Arc::clone(self);
         let restart = Hook::call(move |_| {
             own.restart();

@@ -16,6 +16,7 @@ use tenure_protocol::SessionId;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// So much of its standard error is kept: the end.
@@ -39,6 +40,8 @@ pub(crate) struct Adapter {
     child: Child,
     stdin: ChildStdin,
     heard: Arc<Heard>,
+    /// Keeps its standard error until that ends.
+    stderr: JoinHandle<()>,
     trace: Trace,
     who: String,
     slack: Duration,
@@ -80,11 +83,12 @@ impl Adapter {
             trace.clone(),
             who.to_owned(),
         ));
-        tokio::spawn(keep_stderr(stderr.ok_or_else(piped)?, Arc::clone(&heard)));
+        let stderr = keep_stderr(stderr.ok_or_else(piped)?, Arc::clone(&heard));
         let mut own = Self {
             child,
             stdin: stdin.ok_or_else(piped)?,
             heard,
+            stderr: tokio::spawn(stderr),
             trace: trace.clone(),
             who: who.to_owned(),
             slack: target.slack(),
@@ -177,7 +181,10 @@ impl Adapter {
 
     /// It has ended, which it must not.
     async fn ended(&mut self) -> Stop {
-        let status = timeout(Duration::from_secs(1), self.child.wait()).await;
+        const SOON: Duration = Duration::from_secs(1);
+        let status = timeout(SOON, self.child.wait()).await;
+        // What it said last may still be in the pipe; if another program has that open, it stays there.
+        let _ = timeout(SOON, &mut self.stderr).await;
         let status = match status {
             Ok(Ok(status)) => status.to_string(),
             _ => "it closed its output".to_owned(),

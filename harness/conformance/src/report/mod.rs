@@ -185,8 +185,9 @@ impl Report {
         let is_fine = |case: &Outcome| match case.verdict {
             Verdict::Pass => true,
             Verdict::UnexpectedPass | Verdict::Fault => false,
-            // Who fails a SHOULD still conforms: the claim tells how many hold.
-            Verdict::Fail | Verdict::KnownFailing | Verdict::Skip => case.level != Level::Must,
+            // Who fails a SHOULD still conforms: the claim tells how many hold. Who asks for a part wants to know of all in it.
+            Verdict::Fail => case.level != Level::Must && !self.is_part,
+            Verdict::KnownFailing | Verdict::Skip => case.level != Level::Must,
         };
         self.conforms = !self.cases.is_empty() && self.cases.iter().all(is_fine);
         self
@@ -195,11 +196,13 @@ impl Report {
     /// In words.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
+        let is_bad = self.cases.iter().any(|case| case.verdict.is_bad());
         let mut musts = self.cases.iter().filter(|case| case.level == Level::Must);
         let is_wrong = musts.any(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip));
         match (self.conforms, self.is_part) {
             (true, false) => "conforms",
             (true, true) => "holds in the part that was selected",
+            (false, true) if is_bad => "does not hold in the part that was selected",
             (false, _) if is_wrong => "does not conform",
             (false, _) if self.is_faulty() => "was not judged: the suite has a fault",
             (false, _) => "is not shown to conform: a MUST was left out",
