@@ -35,8 +35,6 @@ struct Inner {
     queue: VecDeque<Output>,
     epoch: u64,
     lines: HashMap<(ProcessId, Link), Line>,
-    /// The connection that was opened last.
-    newest: Option<Line>,
     sent: u64,
     /// The state that was granted last.
     last_state: Option<State>,
@@ -59,7 +57,6 @@ impl Core {
                 queue: VecDeque::new(),
                 epoch: 1,
                 lines: HashMap::new(),
-                newest: None,
                 sent: 0,
                 last_state: None,
                 life: 0,
@@ -85,7 +82,6 @@ impl Core {
         let inner = &mut *inner;
         inner.queue.clear();
         inner.lines.clear();
-        inner.newest = None;
         inner.epoch += 1;
         inner.life += 1;
         let settings = Settings::new(self.settings.clone());
@@ -109,7 +105,6 @@ impl Core {
             let _ = old.send(None); // It may have ended by itself.
         }
         inner.lines.insert((process.clone(), link), line.clone());
-        inner.newest = Some(line.clone());
         true
     }
 
@@ -242,9 +237,11 @@ impl Inner {
                 self.sent += 1;
                 let is_refusal = matches!(message, ToProcess::Refused { .. });
                 let message = self.garble(mistake, message);
-                let mut line = self.lines.get(&(process, link));
-                if mistake.is(Slip::WrongConnection) && self.sent.is_multiple_of(7) {
-                    line = self.newest.as_ref();
+                let own = (process, link);
+                let mut line = self.lines.get(&own);
+                if mistake.is(Slip::WrongConnection) && self.sent.is_multiple_of(3) {
+                    let mut others = self.lines.iter().filter(|(other, _)| **other != own);
+                    line = others.next().map(|(_, other)| other).or(line);
                 }
                 let Some(line) = line else { return };
                 if mistake.is(Slip::RefusesTwice) && is_refusal {

@@ -43,7 +43,7 @@ macro_rules! slips {
 }
 
 slips! {
-    /// Every seventh answer goes to the connection that was opened last.
+    /// Every third answer goes to another connection.
     WrongConnection = "wrong-connection";
     /// A grant comes with the state of the session that was granted before it.
     MixesSessions = "mixes-sessions";
