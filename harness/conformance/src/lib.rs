@@ -10,6 +10,8 @@
 //! Deliberately absent: a codec that is independent of the reference. Who doubts that runs the Python peers in `python/`.
 
 mod case;
+mod frames;
+mod hex;
 pub mod process;
 pub mod report;
 pub mod rules;

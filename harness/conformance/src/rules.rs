@@ -1,6 +1,7 @@
 //! The numbered rules, as the book has them: `docs/src/protocol/rules.md` is their only source.
 
 use crate::case::Level;
+use std::sync::LazyLock;
 
 /// The page itself.
 const PAGE: &str = include_str!("../../../docs/src/protocol/rules.md");
@@ -24,19 +25,22 @@ pub struct Rule {
     pub text: String,
 }
 
+/// Read once: each case of a report quotes its rules.
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| parse(PAGE).expect("the rules of the book"));
+
 /// All rules, in the order of the book.
 ///
 /// # Panics
 /// When the page is not written as it says itself: the suite's own tests would have failed.
 #[must_use]
-pub fn all() -> Vec<Rule> {
-    parse(PAGE).expect("the rules of the book")
+pub fn all() -> &'static [Rule] {
+    &RULES
 }
 
 /// The rule of that id.
 #[must_use]
-pub fn find(id: &str) -> Option<Rule> {
-    all().into_iter().find(|rule| rule.id == id)
+pub fn find(id: &str) -> Option<&'static Rule> {
+    all().iter().find(|rule| rule.id == id)
 }
 
 fn parse(page: &'static str) -> Result<Vec<Rule>, String> {

@@ -1,7 +1,7 @@
 //! What went over the wire while a case was played: kept for its report, whatever its verdict.
 
+use crate::hex::hex;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ impl Trace {
                 at_ms: u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 who: who.to_owned(),
                 way,
-                hex: hex(bytes),
+                hex: beginning(bytes),
                 says,
             });
         }
@@ -78,14 +78,9 @@ impl Trace {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The beginning of a frame.
+fn beginning(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
-    let mut text = String::with_capacity(2 * shown.len() + 3);
-    for byte in shown {
-        write!(text, "{byte:02x}").expect("a string takes all");
-    }
-    if shown.len() < bytes.len() {
-        text.push('…');
-    }
-    text
+    let rest = if shown.len() < bytes.len() { "…" } else { "" };
+    hex(shown) + rest
 }

@@ -101,7 +101,7 @@ fn every_must_has_a_case() {
     let mut missing = Vec::new();
     for rule in rules::all() {
         for side in [Side::Store, Side::Process] {
-            if rule.level != Level::Must || !binds(&rule, side) {
+            if rule.level != Level::Must || !binds(rule, side) {
                 continue;
             }
             let mut own = cases.iter().filter(|case| case.side == side);

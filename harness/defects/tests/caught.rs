@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tenure_conformance::report::{Outcome, Verdict};
-use tenure_conformance::{Case, Level, Plan, Report, Subject, process, run, store};
+use tenure_conformance::{Case, Level, Plan, Report, Subject, process, rules, run, store};
 use tenure_defects::table::{Caught, caught, unseen};
 use tenure_defects::{Defect, Mistake, Settings, Store};
 
@@ -19,7 +19,7 @@ fn is_process(mistake: Mistake) -> bool {
     matches!(mistake, Mistake::Defect(defect) if defect.level() == tenure_protocol::defect::Level::Process)
 }
 
-/// What is played when nothing is named: all but the derived cases, which are more than a thousand.
+/// What is played when nothing is named: all but the derived cases, which take long.
 fn selected(case: &Case, cases: &[String]) -> bool {
     let is_derived = case.id.starts_with("derived/");
     let mut named = cases.iter();
@@ -162,11 +162,8 @@ fn names_rule(case: &str, mistake: Mistake) -> bool {
         .iter()
         .filter(|own| own.id == case)
         .flat_map(|own| own.rules);
-    let rules = tenure_conformance::rules::all();
-    let cited = cited.filter_map(|id| rules.iter().find(|rule| rule.id == *id));
-    cited
-        .into_iter()
-        .any(|rule| rule.design.contains(&defect.rule()))
+    let mut rules = cited.filter_map(|id| rules::find(id));
+    rules.any(|rule| rule.design.contains(&defect.rule()))
 }
 
 /// One of those that catch a mistake cites the rule that it breaks.

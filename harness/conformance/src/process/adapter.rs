@@ -3,8 +3,8 @@
 //! Whatever it says and does is kept for the report. What it must not do — write what is no answer, answer twice, end — fails
 //! the case with what it did.
 
+use crate::hex::{hex, unhex};
 use crate::process::Target;
-use crate::process::hex::{hex, unhex};
 use crate::stop::{Play, Stop};
 use crate::trace::Trace;
 use serde_json::{Map, Value, json};

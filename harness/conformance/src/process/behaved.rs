@@ -2,7 +2,7 @@
 //!
 //! It may lose connections by chance, as networks do. What it takes from a process and what it says is traced.
 
-use crate::process::peer::encode;
+use crate::frames::encode;
 use crate::process::stage::Stage;
 use crate::stop::{Play, Stop};
 use crate::trace::Trace;

@@ -1,7 +1,7 @@
 //! What a scripted store grants, and what it hears of that.
 
+use crate::hex::unhex;
 use crate::process::adapter::name;
-use crate::process::hex::unhex;
 use crate::process::scene::RECALL_MS;
 use serde_json::{Map, Value};
 use tenure_protocol::attributes::{Change, State};

@@ -4,7 +4,6 @@ mod adapter;
 mod behaved;
 mod cases;
 mod grant;
-mod hex;
 mod peer;
 mod raw;
 mod scene;

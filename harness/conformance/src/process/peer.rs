@@ -3,18 +3,16 @@
 //! It answers keep-alives by itself unless the case says no, and hears a message once that the process says again: it may
 //! repeat whatever is unanswered at any time.
 
+use crate::frames::{Frames, encode};
 use crate::process::adapter::Adapter;
 use crate::process::raw;
 use crate::process::stage::Stage;
 use crate::stop::{Play, Stop};
 use crate::trace::Trace;
-use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tenure_protocol::{Time, ToProcess, ToStore};
-use tenure_wire::{
-    Decoder, Fault, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Opening, Outgoing,
-};
+use tenure_wire::{Fault, FromProcess, FromStore, Opening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -104,9 +102,7 @@ impl Listener {
             who,
             trace: self.trace.clone(),
             slack: self.slack,
-            raw: BytesMut::new(),
-            bytes: BytesMut::new(),
-            decoder: Decoder::new(FrameLimits::default()),
+            frames: Frames::new(),
             lease_ms: LEASE_MS,
             keeps_alive: true,
             sent: Vec::new(),
@@ -123,9 +119,7 @@ pub(crate) struct Peer {
     who: String,
     trace: Trace,
     slack: Duration,
-    raw: BytesMut,
-    bytes: BytesMut,
-    decoder: Decoder<FromProcess>,
+    frames: Frames<FromProcess>,
     pub(crate) lease_ms: u64,
     /// Whether it answers keep-alives by itself.
     pub(crate) keeps_alive: bool,
@@ -216,7 +210,7 @@ impl Peer {
             if let Some(heard) = self.take() {
                 return Ok(heard);
             }
-            match timeout_at(until, self.stream.read_buf(&mut self.raw)).await {
+            match timeout_at(until, self.stream.read_buf(&mut self.frames.raw)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Ok(Heard::Closed),
                 Err(_) => return Ok(Heard::Nothing),
@@ -227,16 +221,9 @@ impl Peer {
     /// The next item of what was read.
     fn take(&mut self) -> Option<Heard> {
         loop {
-            let header = self.raw.first_chunk::<HEADER_BYTES>()?;
-            let length = u32::from_be_bytes(*header.first_chunk().expect("longer")) as usize;
-            let max = FrameLimits::default().frame_bytes_max;
-            if length <= max && self.raw.len() < HEADER_BYTES + length {
-                return None;
-            }
-            let frame = self.raw.split_to(self.raw.len().min(HEADER_BYTES + length));
+            let (frame, item) = self.frames.next()?;
             self.oddities.extend(raw::oddity(&frame));
-            self.bytes.extend_from_slice(&frame);
-            let (says, heard) = match self.decoder.decode(&mut self.bytes) {
+            let (says, heard) = match item {
                 Ok(Some(FromProcess::Hello(opening))) => {
                     let says = format!("{opening:?}").replacen("Opening", "Hello", 1);
                     (says, Some(Heard::Hello(opening)))
@@ -312,12 +299,4 @@ fn may_be_repeated(message: &ToStore) -> bool {
         message,
         ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello { .. }
     )
-}
-
-/// The frames of an item.
-pub(crate) fn encode(item: &FromStore) -> Play<Vec<u8>> {
-    let mut out = Outgoing::new();
-    out.push(item, &FrameLimits::default())
-        .map_err(Stop::fault)?;
-    Ok(out.copy_to_bytes(out.remaining()).to_vec())
 }

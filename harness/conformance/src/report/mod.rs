@@ -129,7 +129,7 @@ impl Outcome {
     pub(crate) fn of(case: &Case) -> Self {
         let quote = |id: &&str| Requirement {
             id: (*id).to_owned(),
-            text: rules::find(id).map(|rule| rule.text).unwrap_or_default(),
+            text: rules::find(id).map_or_else(String::new, |rule| rule.text.clone()),
         };
         Self {
             id: case.id.to_owned(),

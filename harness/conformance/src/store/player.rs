@@ -3,11 +3,11 @@
 //! While it waits it keeps its lease alive. What a store may say at any time, it takes along; all else that a case does not
 //! expect fails the case.
 
+use crate::frames::{Frames, encode};
 use crate::stop::{Play, Stop};
 use crate::store::grant::{applied, apply};
 use crate::store::{Grant, Stage, Target};
 use crate::trace::Trace;
-use bytes::{Buf, Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +17,7 @@ use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Ticket, Time,
     ToProcess, ToStore, Token, Version,
 };
-use tenure_wire::{
-    Decoder, Fault, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Opening, Outgoing,
-};
+use tenure_wire::{Fault, FromProcess, FromStore, Opening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -50,9 +48,7 @@ pub(crate) struct Player {
     pub(crate) process: ProcessId,
     pub(crate) link: Link,
     pub(crate) stream: TcpStream,
-    raw: BytesMut,
-    bytes: BytesMut,
-    decoder: Decoder<FromStore>,
+    frames: Frames<FromStore>,
     /// Of the last welcome; 0 before it.
     pub(crate) lease_ms: u64,
     /// Says by itself that it lives, so long.
@@ -84,9 +80,7 @@ impl Player {
             process: stage.name(name),
             link,
             stream,
-            raw: BytesMut::new(),
-            bytes: BytesMut::new(),
-            decoder: Decoder::new(FrameLimits::default()),
+            frames: Frames::new(),
             lease_ms: 0,
             keeps_alive: true,
             own_sent: OWN,
@@ -229,7 +223,7 @@ impl Player {
             } else {
                 until
             };
-            match timeout_at(wakes, self.stream.read_buf(&mut self.raw)).await {
+            match timeout_at(wakes, self.stream.read_buf(&mut self.frames.raw)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Ok(Heard::Closed),
                 Err(_) if Instant::now() >= until => return Ok(Heard::Nothing),
@@ -255,15 +249,8 @@ impl Player {
     /// The next item of what was read.
     fn take(&mut self) -> Option<Heard> {
         loop {
-            let header = self.raw.first_chunk::<HEADER_BYTES>()?;
-            let length = u32::from_be_bytes(*header.first_chunk().expect("longer")) as usize;
-            let max = FrameLimits::default().frame_bytes_max;
-            if length <= max && self.raw.len() < HEADER_BYTES + length {
-                return None;
-            }
-            let frame = self.raw.split_to(self.raw.len().min(HEADER_BYTES + length));
-            self.bytes.extend_from_slice(&frame);
-            let (says, heard) = match self.decoder.decode(&mut self.bytes) {
+            let (frame, item) = self.frames.next()?;
+            let (says, heard) = match item {
                 Ok(Some(FromStore::Message(message))) => {
                     (format!("{message:?}"), Some(Heard::Message(message)))
                 }
@@ -592,14 +579,6 @@ pub(crate) struct Welcome {
     pub(crate) lease_ms: u64,
     pub(crate) holds: Vec<Hold>,
     pub(crate) gone: Vec<(Hold, Option<Hold>)>,
-}
-
-/// The frames of an item.
-pub(crate) fn encode(item: &FromProcess) -> Play<Bytes> {
-    let mut out = Outgoing::new();
-    out.push(item, &FrameLimits::default())
-        .map_err(Stop::fault)?;
-    Ok(out.copy_to_bytes(out.remaining()))
 }
 
 /// What a process must take at any time: its place in a queue, and recalls, which are repeated.

@@ -1,9 +1,9 @@
 //! Whole histories, with a store that behaves and networks that do not: nothing is lost, nothing happens twice.
 
 use crate::case::cases;
+use crate::hex::unhex;
 use crate::process::adapter::{Adapter, name};
 use crate::process::behaved::Behaved;
-use crate::process::hex::unhex;
 use crate::process::stage::Stage;
 use crate::stop::{Play, Stop, holds};
 use serde_json::{Value, json};

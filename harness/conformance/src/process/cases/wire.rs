@@ -4,7 +4,8 @@
 //! not refused. A frame that is to be read or skipped is followed by a recall, which is answered.
 
 use crate::case::cases;
-use crate::process::peer::{Heard, LEASE_MS, encode};
+use crate::frames::encode;
+use crate::process::peer::{Heard, LEASE_MS};
 use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
 use crate::process::scene::{Grant, Locked, Scene, session};
 use crate::process::stage::Stage;

@@ -3,9 +3,9 @@
 //! A store takes in order what one connection says of one session, and promises no more than that. So both are judged by a
 //! question about that session which has an answer in any case: a cancel of a request that was never made.
 
+use crate::frames::encode;
 use crate::stop::{Play, Stop};
 use crate::store::grant::applied;
-use crate::store::player::encode;
 use crate::store::{Grant, Heard, Player};
 use std::collections::BTreeMap;
 use std::future::Future;

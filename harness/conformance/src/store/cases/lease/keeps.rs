@@ -1,8 +1,8 @@
 //! How long a lease is, and what prolongs it.
 
 use super::half_a_lease;
+use crate::frames::encode;
 use crate::stop::{Play, holds};
-use crate::store::player::encode;
 use crate::store::{Due, Stage, is_state, set, wish};
 use std::time::Duration;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};

@@ -1,5 +1,6 @@
 //! Frames made by hand, and those of the wire's vectors.
 
+use crate::hex;
 use crate::stop::{Play, Stop};
 use crate::store::{Grant, Player};
 use serde::Deserialize;
@@ -42,12 +43,7 @@ impl Vector {
 
 /// The bytes of hexadecimal digits.
 pub(super) fn unhex(digits: &str) -> Play<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16);
-    pairs
-        .map(byte)
-        .collect::<Result<_, _>>()
-        .map_err(Stop::fault)
+    hex::unhex(digits).ok_or_else(|| Stop::fault(format!("{digits} are no bytes")))
 }
 
 fn vectors(file: &str) -> Play<impl Iterator<Item = Vector>> {
