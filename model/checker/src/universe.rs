@@ -216,7 +216,7 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "keeping, recalling, the gate, several attributes, commits",
         bounds: "2 processes x 2 threads x 1 session x 2 attributes",
         attributes: 2,
-        unique_states: 760_425,
+        unique_states: 775_641,
         programs: &[&[USE_B, NEST], &[COMMIT_A, USE_AB]],
         ..QUIET
     },
@@ -233,7 +233,7 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "order at an attribute, several attributes at once, panics",
         bounds: "2 processes x 3 and 1 threads x 1 session x 2 attributes",
         attributes: 2,
-        unique_states: 253_234,
+        unique_states: 257_014,
         programs: &[&[DISCARD_A, USE_AB, USE_B], &[USE_ALL]],
         ..QUIET
     },
@@ -242,7 +242,7 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "further attributes in opposite order: the local deadlock is broken",
         bounds: "2 processes x 2 and 1 threads x 1 session x 2 attributes",
         attributes: 2,
-        unique_states: 54_618,
+        unique_states: 55_018,
         programs: &[&[NEST, NEST_BACK], &[USE_A]],
         ..QUIET
     },
@@ -289,7 +289,7 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "a process says goodbye and starts again; idle sessions are given back",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         without: "all faults",
-        unique_states: 576_297,
+        unique_states: 581_979,
         programs: &[&[USE_A, USE_A], &[USE_A]],
         stops: true,
         gives_back: true,
@@ -394,7 +394,7 @@ pub static UNIVERSES: &[Universe] = &[
         faults: "the time to live ends at any time",
         without: "all other faults",
         attributes: 2,
-        unique_states: 305_466,
+        unique_states: 306_342,
         programs: &[&[USE_A, &[Do::Lock(0, ALL), Do::Destroy(0)]], &[USE_A]],
         store: || StoreSettings {
             time_to_live_ms: Some(0),
@@ -439,7 +439,7 @@ pub static UNIVERSES: &[Universe] = &[
         faults: "cuts of p1, recall deadlines of p1",
         without: "crashes, restarts, leases",
         faulty: 1,
-        unique_states: 688_246,
+        unique_states: 694_082,
         programs: &[&[USE_A, JUST_COMMIT], &[READ_A]],
         cuts: true,
         process_timers: |timer| matches!(timer, ProcessTimer::Late { .. }),
@@ -477,7 +477,7 @@ pub static UNIVERSES: &[Universe] = &[
         bounds: "3 processes x 2, 1 and 1 threads x 1 session x 2 attributes",
         is_quick: false,
         attributes: 2,
-        unique_states: 11_761_132,
+        unique_states: 11_903_308,
         programs: &[&[USE_A, USE_AB], &[USE_A], &[COMMIT_A]],
         ..QUIET
     },

@@ -434,7 +434,8 @@ impl Session {
     }
 }
 
-fn queued(wish: &Wish, ticket: Ticket) -> ToProcess {
+/// Tells the place in the queue. Rule 5.
+pub(super) fn queued(wish: &Wish, ticket: Ticket) -> ToProcess {
     ToProcess::Queued {
         session: wish.session.clone(),
         request: wish.request,

@@ -1,7 +1,7 @@
 //! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
 
 use super::desk::Desk;
-use super::{Output, Session, Store};
+use super::{Output, Session, Store, grants};
 use crate::attributes::{Delta, Update};
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
@@ -330,8 +330,11 @@ impl Session {
         if let (Some(live), true) = (desk.settings.time_to_live_ms, self.record.exists()) {
             self.record.head.expires = Some(desk.now.before(after.idle_ms).after(live));
         }
+        let mut queued = None;
         if let Some(request) = after.requeue {
-            let place = self.place(process, &requeued(id, request, Some(version)), desk);
+            let wish = requeued(id, request, Some(version));
+            let place = self.place(process, &wish, desk);
+            queued = Some(grants::queued(&wish, place.ticket));
             if desk.makes(Defect::RequeuesAtHead) {
                 self.lock.enqueue_before(place, |_| true);
             } else {
@@ -345,6 +348,9 @@ impl Session {
             version: Some(version),
         };
         self.pass_on(id, delta, Some((process, released)), desk);
+        if let Some(queued) = queued.filter(|_| self.holder() != Some(process)) {
+            desk.send(process, queued);
+        }
     }
 
     /// Ends the session: its record, its grant, and every wait for it.
