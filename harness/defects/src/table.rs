@@ -41,12 +41,35 @@ pub fn unseen() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What loom catches in the lock manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loom {
+    /// The mistake's name: one of the process machine, or a fault of the lock manager.
+    pub mistake: String,
+    /// The scene that fails.
+    pub case: String,
+    /// Of a fault: what is done wrong.
+    pub summary: Option<String>,
+}
+
+/// What loom catches, in the order in which it was written.
+///
+/// # Panics
+/// When `harness/loom/caught.jsonl` was not written by its test.
+#[must_use]
+pub fn loom() -> Vec<Loom> {
+    let lines = include_str!("../../loom/caught.jsonl").lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
 /// The table of the book.
 #[must_use]
 pub fn table() -> String {
-    let (caught, unseen) = (caught(), unseen());
+    let (caught, unseen, loom) = (caught(), unseen(), loom());
     let mut out = String::from(
-        "| mistake | what is done wrong | model | suite | history |\n|---|---|---|---|---|\n",
+        "| mistake | what is done wrong | model | suite | history | loom |\n|---|---|---|---|---|---|\n",
     );
     for mistake in Mistake::all() {
         let name = mistake.name();
@@ -70,11 +93,21 @@ pub fn table() -> String {
             (None, Some(why)) => (format!("not to be seen: {why}"), ""),
             (None, None) => ("NOT CAUGHT".to_owned(), ""),
         };
+        let scene = loom.iter().find(|own| own.mistake == name);
+        let scene = scene.map_or_else(String::new, |own| format!("`{}`", own.case));
         writeln!(
             out,
-            "| `{name}` | {summary} | {model} | {suite} | {history} |"
+            "| `{name}` | {summary} | {model} | {suite} | {history} | {scene} |"
         )
         .expect("a string takes all");
+    }
+    for (fault, summary) in loom
+        .iter()
+        .filter_map(|own| Some((own, own.summary.as_ref()?)))
+    {
+        let Loom { mistake, case, .. } = fault;
+        writeln!(out, "| `{mistake}` | {summary} | - | - | - | `{case}` |")
+            .expect("a string takes all");
     }
     out
 }

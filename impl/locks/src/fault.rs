@@ -1,50 +1,63 @@
 //! Faults on purpose: ways to break this crate, each of which a test of `harness/loom` or `harness/shuttle` must catch.
 //!
-//! They exist only where the harness compiles these sources. Here [`is_made`] is `false` when compiling, and nothing is left.
+//! They exist only where the harness compiles these sources. Here [`is_made`] is `false` when compiling, and nothing is left. The same
+//! goes for the mistakes of the process machine, which it makes there when it is told to.
 
 /// Defines [`Fault`] and the list of all.
 macro_rules! faults {
-    ($($(#[$doc:meta])+ $name:ident;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
         /// A way to break this crate.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(not(feature = "faults"), allow(dead_code, unreachable_pub))]
         pub enum Fault {
-            $($(#[$doc])+ $name,)+
+            $($(#[doc = $doc])+ $variant,)+
         }
 
         #[cfg(feature = "faults")]
         impl Fault {
             /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name in the book.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What is done wrong, in one sentence.
+            #[must_use]
+            pub const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
         }
     };
 }
 
 faults! {
     /// Who is let in is not woken.
-    LostWakeup;
+    LostWakeup = "lost-wakeup";
     /// A waiter looks for its answer first and leaves its waker later, with a gap between.
-    WakerAfterLook;
+    WakerAfterLook = "waker-after-look";
     /// Going in does not acquire what the last one released.
-    EntersRelaxed;
+    EntersRelaxed = "enters-relaxed";
     /// Going out does not release what was written.
-    LeavesRelaxed;
+    LeavesRelaxed = "leaves-relaxed";
     /// Going out stores the word whatever it has become meanwhile.
-    LeavesBlindly;
+    LeavesBlindly = "leaves-blindly";
     /// A session is taken back without closing its attributes: the gate is shut behind the session only.
-    TakesBackOpen;
+    TakesBackOpen = "takes-back-open";
     /// Closing an attribute forgets who is inside.
-    ForgetsUser;
+    ForgetsUser = "forgets-user";
     /// A request that is dropped stays in the queue.
-    LeaksWaiter;
+    LeaksWaiter = "leaks-waiter";
     /// A request that is dropped although its lock was just granted keeps the lock.
-    KeepsUnwantedGrant;
+    KeepsUnwantedGrant = "keeps-unwanted-grant";
     /// A thread that panicked has its write set applied.
-    PanicKeepsWrites;
+    PanicKeepsWrites = "panic-keeps-writes";
     /// A guard that outlived its grant is let out as if nothing had happened.
-    HidesPoison;
+    HidesPoison = "hides-poison";
     /// Whether a session is known is looked up, and it is entered, under two locks.
-    TwoEntries;
+    TwoEntries = "two-entries";
 }
 
 /// Whether the fault is made.
@@ -54,18 +67,25 @@ pub(crate) const fn is_made(_: Fault) -> bool {
     false
 }
 
+/// The hook of the process machine: it makes no mistake.
+#[cfg(not(feature = "faults"))]
+pub(crate) use tenure_protocol::defect::Sound as Own;
+
 #[cfg(feature = "faults")]
-pub(crate) use switch::is_made;
+pub(crate) use switch::{Own, is_made};
 #[cfg(feature = "faults")]
-pub use switch::make;
+pub use switch::{make, make_defect};
 
 #[cfg(feature = "faults")]
 mod switch {
     use super::Fault;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use tenure_protocol::defect::{Defect, Hook};
 
     /// One more than the fault's number.
     static MADE: AtomicUsize = AtomicUsize::new(0);
+    /// The same of the process machine's mistake.
+    static DEFECT: AtomicUsize = AtomicUsize::new(0);
 
     /// Makes a fault from now on, in the whole OS process, or none. Read once by each test's process, before it starts.
     pub fn make(fault: Option<Fault>) {
@@ -73,6 +93,24 @@ mod switch {
             fault.map_or(0, |fault| fault as usize + 1),
             Ordering::SeqCst,
         );
+    }
+
+    /// Has the process machine make a mistake from now on, in the whole OS process, or none.
+    pub fn make_defect(defect: Option<Defect>) {
+        DEFECT.store(
+            defect.map_or(0, |defect| defect as usize + 1),
+            Ordering::SeqCst,
+        );
+    }
+
+    /// Makes the mistake that was named to [`make_defect`].
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub(crate) struct Own;
+
+    impl Hook for Own {
+        fn makes(self, defect: Defect) -> bool {
+            DEFECT.load(Ordering::Relaxed) == defect as usize + 1
+        }
     }
 
     pub(crate) fn is_made(fault: Fault) -> bool {

@@ -56,7 +56,7 @@ impl Hub {
         let limits = settings.limits.clone();
         Self {
             machine: Mutex::new(Machine {
-                process: Process::new(Settings::new(settings), incarnation),
+                process: Process::with_hook(fault::Own, Settings::new(settings), incarnation),
                 waiting: BTreeMap::new(),
                 events: VecDeque::new(),
                 out: Vec::new(),

@@ -43,7 +43,7 @@
 pub use error::{Error, First};
 pub use event::Event;
 #[cfg(feature = "faults")]
-pub use fault::{Fault, make};
+pub use fault::{Fault, make, make_defect};
 pub use guard::{Commit, Guard};
 pub use locks::Locks;
 pub use request::{Lock, LockSet, WAIT_MS};

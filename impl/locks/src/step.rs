@@ -22,7 +22,7 @@ use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time};
 /// What stands behind the lock.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) process: Process,
+    pub(crate) process: Process<fault::Own>,
     /// Who waits for an answer of the process.
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,

@@ -49,6 +49,9 @@ cases! {
     panic_inside, 6 preemptions, 1_900 interleavings;
 }
 
+/// What is said when a case was cut short.
+pub(crate) const TOO_FEW: &str = "too few interleavings were explored";
+
 /// Runs every interleaving of a case within its bound, and says how many there were.
 pub(crate) fn explore(case: &Case) {
     let seen = std::sync::Arc::new(AtomicU64::new(0));
@@ -71,7 +74,7 @@ pub(crate) fn explore(case: &Case) {
     );
     assert!(
         seen >= case.interleavings,
-        "{}: only {seen} interleavings were explored, of at least {}",
+        "{}: {TOO_FEW}: {seen}, of at least {}",
         case.name,
         case.interleavings
     );
