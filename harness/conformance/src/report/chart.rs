@@ -1,4 +1,5 @@
-//! The messages of a case as a picture: a column for each who took part, the target first.
+//! The messages of a case as a picture: a column for each who took part, the target first. Of the many keep-alives, with which
+//! the suite waits until the target has read all before, only the first are shown.
 
 use crate::trace::Traced;
 use std::fmt::Write as _;
@@ -7,6 +8,40 @@ use std::fmt::Write as _;
 const WIDTH: usize = 26;
 /// Longer pictures are cut.
 const LINES_MAX: usize = 80;
+
+/// So many keep-alives and answers to them are shown of a case; the others are counted.
+const PINGS_MAX: usize = 4;
+
+/// A line of a trace that is shown.
+pub(super) enum Line<'a> {
+    Entry(&'a Traced),
+    /// So many keep-alives and answers to them.
+    Pings(usize),
+}
+
+/// What is shown of a trace.
+pub(super) fn lines(trace: &[Traced]) -> Vec<Line<'_>> {
+    let mut lines = Vec::new();
+    let mut pings = 0;
+    for own in trace {
+        pings += usize::from(is_ping(own));
+        match lines.last_mut() {
+            _ if !is_ping(own) || pings <= PINGS_MAX => lines.push(Line::Entry(own)),
+            Some(Line::Pings(count)) => *count += 1,
+            _ => lines.push(Line::Pings(1)),
+        }
+    }
+    lines
+}
+
+/// Whether it is a keep-alive, or an answer to one that says nothing else.
+fn is_ping(own: &Traced) -> bool {
+    match word(&own.says) {
+        "KeepAlive" => true,
+        "Alive" => own.says.contains("recalls: []"),
+        _ => false,
+    }
+}
 
 /// Draws it.
 pub(super) fn draw(target: &str, trace: &[Traced]) -> String {
@@ -21,25 +56,36 @@ pub(super) fn draw(target: &str, trace: &[Traced]) -> String {
         write!(out, "{lane:<WIDTH$}").expect("a string takes all");
     }
     out.push('\n');
-    for own in trace.iter().take(LINES_MAX) {
-        let place = lanes.iter().position(|lane| *lane == own.who).unwrap_or(0);
-        let between = WIDTH * (place + 1) - 1;
-        let word: String = match own.way {
-            '!' => own.says.chars().take(WIDTH).collect(),
-            _ => word(&own.says).to_owned(),
-        };
-        let line = match own.way {
-            '>' => format!("|<{}|", centred(&format!(" {word} "), between - 1, '-')),
-            '<' => format!("|{}>|", centred(&format!(" {word} "), between - 1, '-')),
-            _ => format!("|{}* {word}", " ".repeat(between)),
-        };
-        writeln!(out, "{:>9}  {line}", own.at_ms).expect("a string takes all");
+    let shown = lines(trace);
+    for line in shown.iter().take(LINES_MAX) {
+        match line {
+            Line::Entry(own) => {
+                let place = lanes.iter().position(|lane| *lane == own.who).unwrap_or(0);
+                let line = drawn(own, WIDTH * (place + 1) - 1);
+                writeln!(out, "{:>9}  {line}", own.at_ms)
+            }
+            Line::Pings(count) => writeln!(out, "{:>9}  | keep-alives and answers: {count}", ""),
+        }
+        .expect("a string takes all");
     }
-    if trace.len() > LINES_MAX {
-        writeln!(out, "{:>9}  and {} more", "", trace.len() - LINES_MAX)
+    if shown.len() > LINES_MAX {
+        writeln!(out, "{:>9}  and {} more", "", shown.len() - LINES_MAX)
             .expect("a string takes all");
     }
     out
+}
+
+/// One line, of a message between the target and who is `between` columns away.
+fn drawn(own: &Traced, between: usize) -> String {
+    let word: String = match own.way {
+        '!' => own.says.chars().take(WIDTH).collect(),
+        _ => word(&own.says).to_owned(),
+    };
+    match own.way {
+        '>' => format!("|<{}|", centred(&format!(" {word} "), between - 1, '-')),
+        '<' => format!("|{}>|", centred(&format!(" {word} "), between - 1, '-')),
+        _ => format!("|{}* {word}", " ".repeat(between)),
+    }
 }
 
 /// What kind of message it is.
@@ -54,4 +100,41 @@ fn centred(text: &str, width: usize, fill: char) -> String {
     out.push_str(text);
     out.extend(std::iter::repeat_n(fill, left - left / 2));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traced(says: &str) -> Traced {
+        Traced {
+            at_ms: 1,
+            who: "p1".to_owned(),
+            way: '>',
+            hex: String::new(),
+            says: says.to_owned(),
+        }
+    }
+
+    #[test]
+    fn many_keep_alives_are_a_line_and_nothing_else_is_left_out() {
+        let mut trace = vec![traced("Hello {}")];
+        trace.extend(vec![traced("KeepAlive {}"); 6]);
+        trace.push(traced("Alive { recalls: [(a, b)] }"));
+        trace.extend(vec![traced("Alive { recalls: [] }"); 3]);
+        let drawn = draw("target", &trace);
+        let ends: Vec<&str> = drawn
+            .lines()
+            .map(|line| line[11..].trim_matches(['|', '<', '-', ' ']))
+            .collect();
+        let pings = ["KeepAlive"; 4];
+        let mut expected = vec!["target                    p1", "Hello"];
+        expected.extend(pings);
+        expected.extend([
+            "keep-alives and answers: 2",
+            "Alive",
+            "keep-alives and answers: 3",
+        ]);
+        assert_eq!(ends, expected);
+    }
 }

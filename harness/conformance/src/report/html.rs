@@ -2,15 +2,20 @@
 //! frames in hex and decoded. `maud` escapes whatever came from the target.
 
 use super::{Outcome, Report, Verdict, chart};
+use crate::trace::Traced;
 use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Of a longer message the page shows so many characters; the JSON has all.
+const SAID_MAX: usize = 1_000;
 
 const STYLE: &str = "
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
 table { border-collapse: collapse; } td, th { border: 1px solid #8886; padding: .2rem .5rem; text-align: left; vertical-align: top; }
 pre, code { font: 12.5px/1.35 ui-monospace, monospace; } pre { overflow-x: auto; background: #8881; padding: .6rem; }
 .pass { background: #2a72; } .fail, .fault, .unexpected-pass { background: #d332; } .skip, .known-failing { background: #cc52; }
-details { margin: .3rem 0; } summary { cursor: pointer; } .hex { word-break: break-all; }
+details { margin: .3rem 0; } summary { cursor: pointer; }
 ";
 
 pub(super) fn write(reports: &[Report]) -> String {
@@ -121,16 +126,40 @@ fn behind(target: &str, case: &Outcome) -> Markup {
             pre { (chart::draw(target, &case.trace)) }
             details {
                 summary { "frames" }
-                table {
-                    tr { th { "ms" } th { "who" } th { "" } th { "decoded" } th { "bytes" } }
-                    @for own in &case.trace {
-                        tr {
-                            td { (own.at_ms) } td { (own.who) } td { (own.way) }
-                            td { code { (own.says) } } td class="hex" { code { (own.hex) } }
-                        }
-                    }
-                }
+                pre { (frames(&case.trace)) }
             }
         }
     }
+}
+
+/// The frames, decoded and in hex. Plain lines: a browser would take its time over tens of thousands of cells.
+fn frames(trace: &[Traced]) -> String {
+    let mut out = String::new();
+    for line in chart::lines(trace) {
+        match line {
+            chart::Line::Entry(own) => {
+                let Traced {
+                    at_ms,
+                    who,
+                    way,
+                    hex,
+                    ..
+                } = own;
+                let rest = own.says.char_indices().nth(SAID_MAX);
+                let says = rest.map_or(own.says.as_str(), |(end, _)| &own.says[..end]);
+                let more = if rest.is_some() { "…" } else { "" };
+                let hex = if hex.is_empty() {
+                    String::new()
+                } else {
+                    format!("\n             {hex}")
+                };
+                writeln!(out, "{at_ms:>6} {who:<5} {way} {says}{more}{hex}")
+            }
+            chart::Line::Pings(count) => {
+                writeln!(out, "{:>6} keep-alives and answers: {count}", "")
+            }
+        }
+        .expect("a string takes all");
+    }
+    out
 }
