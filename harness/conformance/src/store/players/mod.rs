@@ -1,9 +1,10 @@
-//! What players can do beside, for the cases of one chapter or a few.
+//! What players can do: what all processes do, and beside that what the cases of one chapter or a few need.
 
 mod lease;
 mod order;
 mod recall;
 mod reconnect;
+mod requests;
 mod write;
 
 pub(crate) use order::alive;

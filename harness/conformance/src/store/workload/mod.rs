@@ -7,6 +7,7 @@
 mod act;
 mod player;
 mod shrink;
+mod side;
 
 use crate::case::{Case, cases};
 use crate::stop::{Play, Stop};
