@@ -129,13 +129,21 @@ impl Conform {
         let result = match self {
             Self::Store(store) => store.run(),
             Self::Process(library) => library.run(),
-            Self::List(list) => list.run().map(|()| ExitCode::SUCCESS),
-            Self::Explain(explain) => explain.run().map(|()| ExitCode::SUCCESS),
+            Self::List(list) => shown(list.run()),
+            Self::Explain(explain) => shown(explain.run()),
         };
         result.unwrap_or_else(|error| {
             eprintln!("tenure: {error:#}");
             ExitCode::from(2)
         })
+    }
+}
+
+/// What was only to be shown: a reader that has heard enough is content.
+fn shown(result: Result<()>) -> Result<ExitCode> {
+    match result {
+        Err(error) if !crate::is_closed_pipe(&error) => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 
