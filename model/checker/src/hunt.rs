@@ -33,6 +33,7 @@ const SHOWS: &[(Defect, &str)] = &[
     (Defect::LifoAtStore, "crowd"),
     (Defect::SkipsHead, "crowd"),
     (Defect::RequeuesAtHead, "crowd"),
+    (Defect::RequeuesUntold, "nested"),
     (Defect::LosesWaitersOnRestart, "restart"),
     (Defect::IgnoresTicket, "restart"),
     (Defect::FreesBeforeWriting, "crossing"),

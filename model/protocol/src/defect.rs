@@ -114,6 +114,8 @@ catalogue! {
     SkipsHead = "skips-head", Store, 5;
     /// A releaser that asks again goes to the head of the queue.
     RequeuesAtHead = "requeues-at-head", Store, 12;
+    /// A releaser that asks again and has to wait is not told its place.
+    RequeuesUntold = "requeues-untold", Store, 5;
     /// What a process says it waits for in its hello is ignored.
     LosesWaitersOnRestart = "loses-waiters-on-restart", Store, 5;
     /// The ticket that a waiter presents again is ignored.

@@ -114,6 +114,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             never_gives_up,
             tickets_kept
         ),
+        always!(
+            "place told",
+            5,
+            "a process that waits, with nothing under way between it and the store, knows the ticket that it stands under",
+            loses_nothing,
+            place_told
+        ),
         flaw!(
             "first come, first served",
             5,
@@ -343,6 +350,32 @@ fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             .waiters()
             .filter(|place| place.process == PROCESSES[index] && place.request == *request);
         places.all(|place| place.ticket == *ticket)
+    })
+}
+
+fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    let is_settled = |index: usize| {
+        let mut wires = state.each_wire();
+        state.store.outbox.is_empty()
+            && wires.all(|(own, wire)| {
+                own != index || (wire.is_open && wire.up.is_empty() && wire.down.is_empty())
+            })
+    };
+    clients(state).all(|(index, id, client)| {
+        let Phase::Wanted {
+            ticket, request, ..
+        } = client.phase()
+        else {
+            return true;
+        };
+        let Some(session) = state.store.machine.session(id) else {
+            return true;
+        };
+        let mut places = session
+            .lock()
+            .waiters()
+            .filter(|place| place.process == PROCESSES[index] && place.request == *request);
+        places.all(|place| *ticket == Some(place.ticket) || !is_settled(index))
     })
 }
 

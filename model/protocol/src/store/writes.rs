@@ -348,7 +348,8 @@ impl Session {
             version: Some(version),
         };
         self.pass_on(id, delta, Some((process, released)), desk);
-        if let Some(queued) = queued.filter(|_| self.holder() != Some(process)) {
+        let is_told = self.holder() != Some(process) && !desk.makes(Defect::RequeuesUntold);
+        if let Some(queued) = queued.filter(|_| is_told) {
             desk.send(process, queued);
         }
     }
