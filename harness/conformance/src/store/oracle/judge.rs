@@ -531,10 +531,7 @@ impl Judge {
 
     fn tell(&mut self, entry: Entry) {
         let mut worlds = std::mem::take(&mut self.worlds);
-        let (around, expires) = (self.around(), self.expires.is_some());
-        for world in &mut worlds {
-            world.replay(&entry, &around, expires);
-        }
+        replay(&mut worlds, &entry, &self.around(), self.expires.is_some());
         self.worlds = worlds;
         self.log.push(entry);
     }
@@ -568,9 +565,7 @@ impl Judge {
             if let Entry::Came(connection, came) = entry {
                 worlds = follow(&worlds, connection, came, around, 1);
             } else {
-                for world in &mut worlds {
-                    world.replay(entry, around, self.expires.is_some());
-                }
+                replay(&mut worlds, entry, around, self.expires.is_some());
             }
         }
         worlds
@@ -646,16 +641,23 @@ impl Line {
     }
 }
 
-impl World {
-    fn replay(&mut self, entry: &Entry, around: &Around, expires: bool) {
+/// Lets something happen in all worlds; where the rules leave two ways open, both become worlds.
+fn replay(worlds: &mut Vec<World>, entry: &Entry, around: &Around, expires: bool) {
+    let mut others = Vec::new();
+    for world in &mut *worlds {
         match entry {
-            Entry::Heard(connection, message) => self.hear(connection, message, around),
-            Entry::Cut(connection) => self.cut(connection),
-            Entry::Restarted => self.restart(expires),
-            Entry::Passed(timer) => self.step(Input::Timer(timer.clone()), around),
+            Entry::Heard(connection, message) => {
+                let before = world.clone();
+                world.hear(connection, message, around);
+                others.extend(before.others(connection, message, world, around));
+            }
+            Entry::Cut(connection) => world.cut(connection),
+            Entry::Restarted => world.restart(expires),
+            Entry::Passed(timer) => world.step(Input::Timer(timer.clone()), around),
             Entry::Came(..) => unreachable!("what came is followed"),
         }
     }
+    worlds.extend(others);
 }
 
 /// The worlds after that came: those in which as little as will do happened before it that cannot be seen.

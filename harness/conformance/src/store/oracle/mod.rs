@@ -10,6 +10,8 @@
 //! | times and deadlines | the target's own; none may pass before the target said that it would |
 //! | timers, and when a cut is noticed | happen in the machine when the target has shown that they did, now or before the step |
 //! | hints, places in a queue that are not told, recalls that are told again | free |
+//! | that a lease has ended or a connection was replaced, and that it is closed | may be left out where nothing was asked there |
+//! | which wait of a cycle is refused, whether a grant that is told again ends tries | any way ([`choice`]) |
 //! | order | kept for each session on each connection, free otherwise |
 //!
 //! Where what came can be explained in several ways, all of them are kept as [`world`]s until what comes later decides.
@@ -17,6 +19,7 @@
 //! Deliberately absent: any rule of the protocol.
 
 mod books;
+mod choice;
 mod compare;
 mod judge;
 mod names;

@@ -23,6 +23,8 @@ pub(super) struct Owed {
     pub(super) what: What,
     /// What the session was when a grant of it was said.
     pub(super) attributes: Attributes,
+    /// Whether the target may leave it out.
+    is_optional: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,7 @@ impl World {
     }
 
     pub(super) fn step(&mut self, input: Input, around: &Around) {
+        let actor = asks(&input);
         let mut outputs = Vec::new();
         self.store.step(NOW, input, &mut outputs);
         for output in outputs {
@@ -99,16 +102,25 @@ impl World {
                     message,
                 } => {
                     let connection = Connection { process, link };
-                    self.owe(connection, What::Said(message), around);
+                    let is_asked = actor.as_ref() == Some(&connection);
+                    self.owe(connection, What::Said(message), is_asked, around);
                 }
                 Output::Disconnect { process, link } => {
-                    self.owe(Connection { process, link }, What::Closed, around);
+                    let connection = Connection { process, link };
+                    let is_asked = actor.as_ref() == Some(&connection);
+                    self.owe(connection, What::Closed, is_asked, around);
                 }
             }
         }
     }
 
-    fn owe(&mut self, connection: Connection, what: What, around: &Around) {
+    pub(super) fn owe(
+        &mut self,
+        connection: Connection,
+        what: What,
+        is_asked: bool,
+        around: &Around,
+    ) {
         if !around.open.contains(&connection) || self.unnoticed.contains(&connection) {
             return;
         }
@@ -116,8 +128,13 @@ impl World {
             What::Said(ToProcess::Granted { session, .. }) => self.attributes(session),
             _ => Attributes::new(),
         };
+        let is_optional = what.is_optional(is_asked);
         let all = self.owed.entry(connection).or_default();
-        all.push(Owed { what, attributes });
+        all.push(Owed {
+            what,
+            attributes,
+            is_optional,
+        });
     }
 
     pub(super) fn attributes(&self, session: &SessionId) -> Attributes {
@@ -293,10 +310,37 @@ const LATEST: Stamp = Stamp {
     sequence: u64::MAX,
 };
 
+/// The connection on which something was asked that has to be answered there.
+fn asks(input: &Input) -> Option<Connection> {
+    match input {
+        Input::Message {
+            process,
+            link,
+            message,
+        } if *message != ToStore::Goodbye => Some(Connection {
+            process: process.clone(),
+            link: *link,
+        }),
+        _ => None,
+    }
+}
+
+impl What {
+    /// What no rule demands: a place in a queue; that a connection is closed, and why, or that a lease has ended, unless that
+    /// answers what was said there.
+    fn is_optional(&self, is_asked: bool) -> bool {
+        match self {
+            Self::Said(ToProcess::Queued { .. }) => true,
+            Self::Said(ToProcess::LeaseEnded | ToProcess::Superseded) | Self::Closed => !is_asked,
+            Self::Said(_) => false,
+        }
+    }
+}
+
 impl Owed {
-    /// Whether the target need not say it: a place in a queue.
+    /// Whether the target need not say it.
     pub(super) fn may_be_missing(&self) -> bool {
-        matches!(self.what, What::Said(ToProcess::Queued { .. }))
+        self.is_optional
     }
 
     /// The session that it is about.
@@ -312,6 +356,7 @@ impl Owed {
         Self {
             what: What::Said(ToProcess::Recall { hold, notice }),
             attributes: Attributes::new(),
+            is_optional: false,
         }
     }
 }

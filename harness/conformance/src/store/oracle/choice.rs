@@ -1,0 +1,193 @@
+//! What the rules leave open and the machine decides: the worlds in which it was decided otherwise.
+//!
+//! | open | the machine |
+//! |---|---|
+//! | which wait of a cycle is refused | one by its own order |
+//! | whether a holder that is told its grant again ends the tries that recall it | ends them |
+
+use crate::store::oracle::Connection;
+use crate::store::oracle::world::{Around, Owed, What, World};
+use tenure_protocol::message::{Notice, Patience, Reason, Refusal, Wish};
+use tenure_protocol::store::Input;
+use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
+
+/// A place in a queue.
+#[derive(Clone, Debug)]
+struct Wait {
+    process: ProcessId,
+    session: SessionId,
+    request: Request,
+    ticket: Ticket,
+}
+
+impl World {
+    /// The other ways that a message may have been taken. `self` is as it was before, `after` as the machine has it.
+    pub(super) fn others(
+        &self,
+        connection: &Connection,
+        message: &ToStore,
+        after: &Self,
+        around: &Around,
+    ) -> Vec<Self> {
+        let mut all = self.other_victims(connection, message, after, around);
+        all.extend(self.told_again(connection, message, after));
+        all
+    }
+
+    /// What is owed now that was not before.
+    fn new_in<'a>(&self, after: &'a Self) -> impl Iterator<Item = (&'a Connection, &'a Owed)> {
+        let before = |connection| self.owed.get(connection).map_or(0, Vec::len);
+        let each = after.owed.iter();
+        each.flat_map(move |(connection, owed)| {
+            owed.iter()
+                .skip(before(connection))
+                .map(move |owed| (connection, owed))
+        })
+    }
+
+    // ---- tries ------------------------------------------------------------------------------------------------------
+
+    /// A holder is told its grant again, and whoever tries goes on trying.
+    fn told_again(&self, connection: &Connection, message: &ToStore, after: &Self) -> Option<Self> {
+        let (session, request) = match message {
+            ToStore::Acquire(wish) => (&wish.session, wish.request),
+            ToStore::Cancel { session, request } => (session, *request),
+            _ => return None,
+        };
+        let own = self.store.session(session)?;
+        let recall = own.recall();
+        let mut waiters = own.lock().waiters();
+        let is_tried = recall.is_some_and(|recall| recall.reason == Reason::Try)
+            || waiters.any(|place| place.patience == Patience::Try);
+        let place = own.lock().holders().first()?;
+        if !is_tried || place.process != connection.process || place.request != request {
+            return None;
+        }
+        let mut granted = self
+            .new_in(after)
+            .map(|(_, owed)| owed)
+            .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session))?
+            .clone();
+        if let What::Said(ToProcess::Granted { recall: told, .. }) = &mut granted.what {
+            *told = recall.map(|recall| Notice {
+                reason: recall.reason,
+                deadline_ms: 0,
+            });
+        }
+        let mut world = self.clone();
+        world
+            .owed
+            .entry(connection.clone())
+            .or_default()
+            .push(granted);
+        Some(world)
+    }
+
+    // ---- cycles -----------------------------------------------------------------------------------------------------
+
+    /// Another wait of a cycle is refused.
+    fn other_victims(
+        &self,
+        connection: &Connection,
+        message: &ToStore,
+        after: &Self,
+        around: &Around,
+    ) -> Vec<Self> {
+        let refused = self.new_in(after).find_map(|(to, owed)| match &owed.what {
+            What::Said(ToProcess::Refused {
+                session,
+                why: Refusal::Deadlock { cycle },
+                ..
+            }) => Some((to.process.clone(), session.clone(), cycle.clone())),
+            _ => None,
+        });
+        let Some((spared, session, cycle)) = refused else {
+            return Vec::new();
+        };
+        let spared = self.wait(&spared, &session);
+        let others = (1..cycle.len()).filter_map(|turn| {
+            let mut cycle = cycle.clone();
+            cycle.rotate_left(turn);
+            // Who holds the first session waits for the second.
+            let holder = after.store.session(cycle.first()?)?.holder()?;
+            let victim = after.wait(holder, cycle.get(1)?)?;
+            let mut world = if self.wait(&victim.process, &victim.session).is_some() {
+                let mut world = self.clone();
+                world.cancel(&victim, around)?;
+                world.hear(connection, message, around);
+                world
+            } else {
+                // It begins to wait with this very message: whom the machine refuses stands aside meanwhile.
+                let mut world = self.clone();
+                world.cancel(spared.as_ref()?, around)?;
+                world.hear(connection, message, around);
+                world.cancel(&victim, around)?;
+                world.present(spared.as_ref()?, around)?;
+                world
+            };
+            world.refuse(victim, Refusal::Deadlock { cycle }, around)?;
+            Some(world)
+        });
+        others.collect()
+    }
+
+    fn wait(&self, process: &ProcessId, session: &SessionId) -> Option<Wait> {
+        let mut waiters = self.store.session(session)?.lock().waiters();
+        let place = waiters.find(|place| place.process == *process)?;
+        Some(Wait {
+            process: process.clone(),
+            session: session.clone(),
+            request: place.request,
+            ticket: place.ticket,
+        })
+    }
+
+    /// The wait is no more, and nobody is told.
+    fn cancel(&mut self, wait: &Wait, around: &Around) -> Option<()> {
+        let (session, request) = (wait.session.clone(), wait.request);
+        self.quietly(&wait.process, ToStore::Cancel { session, request }, around)
+    }
+
+    /// It waits again where it did, and nobody is told.
+    fn present(&mut self, wait: &Wait, around: &Around) -> Option<()> {
+        let wish = Wish {
+            session: wait.session.clone(),
+            request: wait.request,
+            known: None,
+            patience: Patience::Wait,
+            ticket: Some(wait.ticket),
+        };
+        self.quietly(&wait.process, ToStore::Acquire(wish), around)
+    }
+
+    /// Nothing if the process is not connected: the machine does not hear it then.
+    fn quietly(&mut self, process: &ProcessId, message: ToStore, around: &Around) -> Option<()> {
+        let link = self.store.peer(process)?.link()?;
+        let owed = self.owed.clone();
+        let input = Input::Message {
+            process: process.clone(),
+            link,
+            message,
+        };
+        self.step(input, around);
+        self.owed = owed;
+        Some(())
+    }
+
+    fn refuse(&mut self, wait: Wait, why: Refusal, around: &Around) -> Option<()> {
+        let link = self.store.peer(&wait.process)?.link()?;
+        let (process, session, request) = (wait.process, wait.session, wait.request);
+        let refused = ToProcess::Refused {
+            session,
+            request,
+            why,
+        };
+        self.owe(
+            Connection { process, link },
+            What::Said(refused),
+            true,
+            around,
+        );
+        Some(())
+    }
+}
