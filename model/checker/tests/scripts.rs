@@ -1,31 +1,133 @@
-//! The scripts that the conformance suite plays are those that the checker exports now.
+//! The scripts that the conformance suite plays are those that the checker exports now, and do what they say.
 //!
 //! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts` writes them anew.
 
-use tenure_checker::scripts::{self, Export};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use tenure_checker::property::{self, Kind};
+use tenure_checker::scripts::{self, Export, Script, Transition, Unproved, prove};
+use tenure_protocol::Sound;
 
-fn is_checked_in(name: &str, export: &Export) {
-    let path = format!(
-        "{}/../../harness/conformance/src/store/derived/{name}.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    let text = export.to_json();
-    if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-        std::fs::write(&path, &text).expect("the file is written");
+fn path(name: &str) -> String {
+    let home = env!("CARGO_MANIFEST_DIR");
+    format!("{home}/../../harness/conformance/src/store/derived/{name}.json")
+}
+
+/// What is checked in, as whoever plays it reads it.
+fn checked_in(name: &str, now: fn() -> Export) -> Export {
+    static WRITING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut written = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = path(name);
+    if std::env::var_os("UPDATE_SCRIPTS").is_some() && written.insert(path.clone()) {
+        std::fs::write(&path, now().to_json()).expect("the file is written");
     }
-    let file = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        file == text,
-        "{path} is not what the checker exports; UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts"
-    );
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    serde_json::from_str(&text).expect("an export")
+}
+
+fn transitions() -> Export {
+    checked_in("transitions", scripts::transitions)
+}
+
+fn sometimes() -> Export {
+    checked_in("sometimes", scripts::sometimes)
+}
+
+fn fails(script: &Script, what: &str) -> Unproved {
+    prove(script).expect_err(&format!("{}, {what}", script.id))
 }
 
 #[test]
-fn transitions() {
-    is_checked_in("transitions", &scripts::transitions());
+fn what_is_checked_in_is_what_the_checker_exports() {
+    let all = [
+        ("transitions", transitions(), scripts::transitions()),
+        ("sometimes", sometimes(), scripts::sometimes()),
+    ];
+    for (name, file, now) in all {
+        assert!(
+            file == now,
+            "{} is not what the checker exports; UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts",
+            path(name)
+        );
+    }
 }
 
 #[test]
-fn sometimes() {
-    is_checked_in("sometimes", &scripts::sometimes());
+fn every_transition_is_taken_by_the_script_that_says_so() {
+    let export = transitions();
+    let mut taken: BTreeSet<&Transition> = BTreeSet::new();
+    for script in &export.scripts {
+        prove(script).unwrap_or_else(|why| panic!("{}: {why}", script.id));
+        taken.extend(script.takes.iter().map(|own| &own.transition));
+    }
+    assert_eq!(taken.len(), export.covered);
+}
+
+#[test]
+fn a_script_that_was_edited_takes_its_transitions_no_more() {
+    let export = transitions();
+    for script in &export.scripts {
+        let last = script.takes.iter().map(|own| own.step).max().expect("some");
+
+        let mut shorter = script.clone();
+        shorter.steps.truncate(last - 1);
+        assert_eq!(fails(&shorter, "cut short"), Unproved::Impossible(last));
+
+        let mut other = script.clone();
+        other.takes[0].transition.answer += " and more";
+        fails(&other, "with another answer");
+
+        let mut other = script.clone();
+        other.steps.remove(0);
+        fails(&other, "without its beginning");
+    }
+}
+
+#[test]
+fn every_property_shows_in_a_run_of_the_model_in_which_the_store_sees_its_script() {
+    let export = sometimes();
+    for script in &export.scripts {
+        prove(script).unwrap_or_else(|why| panic!("{}: {why}", script.id));
+    }
+    // Each property has a script, or a reason why not.
+    let shown = export.scripts.iter().flat_map(|script| &script.doubts);
+    let left_out = export.left_out.values().flatten();
+    let told: BTreeSet<&str> = shown.chain(left_out).map(String::as_str).collect();
+    let all = property::all::<Sound>().into_iter();
+    let sometimes = all.filter(|own| own.kind == Kind::Sometimes);
+    assert_eq!(told, sometimes.map(|own| own.name).collect());
+}
+
+#[test]
+fn a_script_that_was_cut_short_shows_its_property_no_more() {
+    for script in sometimes().scripts {
+        let mut shorter = script.clone();
+        shorter.steps.pop();
+        assert_eq!(fails(&shorter, "cut short"), Unproved::NotShown);
+
+        let mut other = script.clone();
+        other.steps.swap(0, 1);
+        assert_eq!(fails(&other, "in another order"), Unproved::NotShown);
+    }
+}
+
+/// The proof tells properties apart: but for what every script shows that gets a grant, a property does not show in all.
+#[test]
+fn a_property_does_not_show_in_the_script_of_another() {
+    let export = sometimes();
+    for own in &export.scripts {
+        let property = &own.doubts[0];
+        let is_everywhere = ["granted at once", "whole state sent"].contains(&property.as_str());
+        let others = export.scripts.iter().filter(|other| other.id != own.id);
+        let verdicts: Vec<_> = others
+            .map(|other| {
+                let mut renamed = other.clone();
+                renamed.doubts.clone_from(&own.doubts);
+                prove(&renamed)
+            })
+            .filter(|verdict| !matches!(verdict, Err(Unproved::Unknown(_))))
+            .collect();
+        let is_told_apart = verdicts.contains(&Err(Unproved::NotShown)) || verdicts.is_empty();
+        assert!(is_everywhere || is_told_apart, "{property}");
+    }
 }

@@ -258,12 +258,11 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "a lease ends while its process has a grant",
             |universe| universe.clocks.is_some(),
             |_, state| {
-                clients(state).any(|(index, _, client)| {
-                    client.grant().is_some()
-                        && state.store.machine.peer(&PROCESSES[index]).is_none()
-                }) || state
-                    .each_machine()
-                    .any(|(_, machine)| machine.lease().is_none())
+                state.each_machine().any(|(index, machine)| {
+                    machine.lease().is_none()
+                        && sessions(state)
+                            .any(|(_, session)| session.holder() == Some(&PROCESSES[index]))
+                })
             }
         ),
         sometimes!(
@@ -271,15 +270,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             13,
             "a try gets what another process only kept",
             tries,
-            |_, state| {
-                sessions(state).any(|(_, session)| {
-                    session
-                        .lock()
-                        .holders()
-                        .iter()
-                        .any(|place| place.patience == Patience::Try)
-                })
-            }
+            try_gets_kept_grant
         ),
         sometimes!(
             "try refused",
@@ -428,6 +419,22 @@ fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
         wire.down.iter().any(|(_, down)| {
             let ToProcess::Recall { hold, .. } = down else { return false };
             wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release { token, .. }) if *token == hold.token))
+        })
+    })
+}
+
+/// The store has what another released just now, and has given it to who tried.
+fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    sessions(state).any(|(id, session)| {
+        let holder = session.lock().holders().first();
+        let Some(place) = holder.filter(|place| place.patience == Patience::Try) else {
+            return false;
+        };
+        state.each_wire().any(|(index, wire)| {
+            let is_released = |(_, message): &(_, ToProcess)| {
+                matches!(message, ToProcess::Released { session, version: Some(_), .. } if session == id)
+            };
+            PROCESSES[index] != place.process && wire.down.iter().any(is_released)
         })
     })
 }

@@ -1,18 +1,19 @@
 //! Where a script is: the store's machine, and what each process was told.
 
-use crate::system::{PROCESSES, PROCESSES_MAX, SESSIONS};
+use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
-use tenure_protocol::message::{Patience, Reason};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
-    Incarnation, Limits, Link, ProcessId, Records, Request, SessionId, Settings, Stamp, Store,
-    StoreSettings, Ticket, Time, ToProcess, ToStore, Token, Version,
+    Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, Store, StoreSettings,
+    Ticket, Time, ToProcess, ToStore, Token,
 };
 
 /// What a process knows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Side {
     pub(super) link: Option<Link>,
+    /// Says no longer by itself that it lives.
+    pub(super) is_silent: bool,
     pub(super) incarnation: u64,
     pub(super) last_link: u64,
     pub(super) last_request: u64,
@@ -28,20 +29,50 @@ pub(super) struct Side {
 pub(super) struct Place {
     pub(super) store: Store,
     records: Records,
+    /// Whether sessions that nobody uses end.
+    ends: bool,
     pub(super) sides: [Side; PROCESSES_MAX],
+    /// How many steps were taken.
+    pub(super) steps: usize,
+    /// Those timers whose end can be told from outside, the next to end first.
+    pub(super) running: Vec<Running>,
 }
+
+/// A timer that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) timer: Timer,
+    /// Whose grant is recalled. A recall outlives its token when the same grant is told anew after a restart.
+    holder: Option<ProcessId>,
+    /// The step that began it.
+    since: usize,
+}
+
+/// How far a timer is ahead of the next that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// There is no next.
+    Alone,
+    /// As far as all rest before this step, which began the next.
+    By(usize),
+    /// Both began in one step.
+    Tied,
+}
+
+/// Who falls silent is another matter.
+pub(super) const SPEAKS: &str = "who is connected and speaks keeps its lease";
 
 /// As in the universes of the model, and in the oracle of the suite: scripts name numbers of it.
 pub(super) const EPOCH: u64 = 2;
 
 /// As the oracle of the suite sets it: timers are due when a script says so.
-fn settings() -> Settings<StoreSettings> {
+fn settings(ends: bool) -> Settings<StoreSettings> {
     Settings::new(StoreSettings {
         lease_ms: 0,
         remind_ms: 0,
         recall_ms: 0,
         wait_ms: 0,
-        time_to_live_ms: None,
+        time_to_live_ms: ends.then_some(0),
         turns: 0,
         limits: Limits::default(),
     })
@@ -54,11 +85,23 @@ pub(super) fn index(process: &ProcessId) -> usize {
 
 impl Place {
     pub(super) fn first() -> Self {
+        Self::new(false)
+    }
+
+    /// The same, where sessions that nobody uses end.
+    pub(super) fn first_that_ends() -> Self {
+        Self::new(true)
+    }
+
+    fn new(ends: bool) -> Self {
         let records = Records::default();
         Self {
-            store: Store::recover(settings(), EPOCH, &records, Time::ZERO),
+            store: Store::recover(settings(ends), EPOCH, &records, Time::ZERO),
             records,
+            ends,
             sides: Default::default(),
+            steps: 0,
+            running: Vec::new(),
         }
     }
 
@@ -92,15 +135,40 @@ impl Place {
                 }
             }
         }
+        self.watch(false);
+        self.steps += 1;
         outputs
+    }
+
+    /// The same of a process that is none of the model's, and has left before anything else begins.
+    pub(super) fn prepare(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.store.step(Time::ZERO, input, &mut outputs);
+        for output in &outputs {
+            if let Output::Persist(update) = output {
+                self.records.apply(update);
+            }
+        }
+        outputs
+    }
+
+    /// A process says nothing more, and keeps its connection.
+    pub(super) fn fall_silent(&mut self, process: usize) {
+        self.sides[process].is_silent = true;
+        self.watch(false);
+        self.steps += 1;
     }
 
     fn note(&mut self, process: usize, link: Link, message: &ToStore) {
         let side = &mut self.sides[process];
         match message {
-            ToStore::Hello { incarnation, .. } => {
+            ToStore::Hello {
+                incarnation, waits, ..
+            } => {
+                let last = waits.iter().map(|wish| wish.request.0).max();
+                side.last_request = side.last_request.max(last.unwrap_or(0));
                 if side.incarnation <= incarnation.0 {
-                    side.link = Some(link);
+                    (side.link, side.is_silent) = (Some(link), false);
                 }
                 side.last_link = link.number;
                 side.incarnation = side.incarnation.max(incarnation.0);
@@ -119,17 +187,20 @@ impl Place {
 
     pub(super) fn restart(&mut self) {
         let epoch = self.store.stamps().last().epoch + 1;
-        self.store = Store::recover(settings(), epoch, &self.records, Time::ZERO);
-        self.sides.iter_mut().for_each(|side| side.link = None);
+        self.store = Store::recover(settings(self.ends), epoch, &self.records, Time::ZERO);
+        for side in &mut self.sides {
+            (side.link, side.is_silent) = (None, false);
+        }
+        self.watch(true);
+        self.steps += 1;
     }
 
     /// Whether a black box can say it: it was told the numbers in it.
-    pub(super) fn can_say(&self, process: &ProcessId, message: &ToStore) -> bool {
-        // Whom another was told is known too: the black box is all of them.
+    pub(super) fn can_say(&self, message: &ToStore) -> bool {
+        // What another was told is known too: the black box is all of them.
         let told = |stamp: Stamp| {
             stamp == Stamp::default() || self.sides.iter().any(|side| side.told.contains(&stamp))
         };
-        let _ = process;
         match message {
             ToStore::Hello { holds, waits, .. } => {
                 holds.iter().all(|hold| told(hold.token.0))
@@ -150,102 +221,79 @@ impl Place {
 
     /// Why waiting for that timer would show something else, if it would.
     pub(super) fn race(&self, timer: &Timer) -> Option<&'static str> {
+        let first = self.running.first();
         match timer {
-            Timer::Remind(_) => return Some("a recall may be told again at any time"),
-            Timer::Expire(_) => return Some("when unused sessions end is the target's own"),
-            _ => {}
+            Timer::Remind(session) => {
+                let holder = self.store.session(session).and_then(|own| own.holder());
+                let is_told = holder.is_some_and(|own| self.is_connected(own));
+                (!is_told).then_some("a recall that is repeated to nobody shows nothing")
+            }
+            Timer::Expire(_) => None,
+            Timer::Lease(_) if !self.is_running(timer) => Some(SPEAKS),
+            _ if first.is_none_or(|first| first.timer != *timer) => Some(match timer {
+                Timer::Wait(..) => "a wait ends after the recalls and leases that run",
+                _ => "another timer began to run before it, and ends first",
+            }),
+            _ if self.lead(timer) == Lead::Tied => {
+                Some("which of two timers that begin together ends first is the target's own")
+            }
+            _ => None,
         }
-        let is_connected = |process: &ProcessId| self.sides[index(process)].link.is_some();
-        if matches!(timer, Timer::Lease(process) if is_connected(process)) {
-            return Some("who is connected keeps its lease");
-        }
-        let mut others = self.store.timers().map(|(_, other)| other).filter(|other| {
-            other != timer
-                && match other {
-                    Timer::Lease(process) => !is_connected(process),
-                    Timer::Revoke(_) => true,
-                    // A wait is longer than a recall.
-                    Timer::Wait(..) => !matches!(timer, Timer::Revoke(_)),
-                    Timer::Remind(_) | Timer::Expire(_) => false,
-                }
-        });
-        others
-            .next()
-            .map(|_| "which of two timers is first is the target's own")
     }
 
-    // ---- what a transition looks like -------------------------------------------------------------------------------
+    /// How far a timer, the first that runs, is ahead of the next.
+    pub(super) fn lead(&self, timer: &Timer) -> Lead {
+        let is_wait = |timer: &Timer| matches!(timer, Timer::Wait(..));
+        let own = self.running.iter().find(|own| own.timer == *timer);
+        let mut like = self.running.iter();
+        let next =
+            like.find(|other| other.timer != *timer && is_wait(&other.timer) == is_wait(timer));
+        match (own, next) {
+            (Some(own), Some(next)) if own.since < next.since => Lead::By(next.since),
+            (Some(_), Some(_)) => Lead::Tied,
+            _ => Lead::Alone,
+        }
+    }
 
-    /// How a session stands, for a process.
-    pub(super) fn class(&self, process: usize, id: &SessionId) -> String {
-        let name = &PROCESSES[process];
-        let Some(session) = self.store.session(id) else {
-            return "absent".to_owned();
+    pub(super) fn is_running(&self, timer: &Timer) -> bool {
+        self.running.iter().any(|own| own.timer == *timer)
+    }
+
+    fn is_connected(&self, process: &ProcessId) -> bool {
+        self.sides[index(process)].link.is_some()
+    }
+
+    /// Notes which timers run towards an end that is known from outside, in the order of their ends: leases of those who are
+    /// away or silent, then recalls that insist, as both began; and behind all of them the waits.
+    fn watch(&mut self, is_new_life: bool) {
+        let before = std::mem::take(&mut self.running);
+        let runs = |timer: &Timer| match timer {
+            Timer::Lease(process) => {
+                let side = &self.sides[index(process)];
+                side.link.is_none() || side.is_silent
+            }
+            Timer::Revoke(_) | Timer::Wait(..) => true,
+            Timer::Remind(_) | Timer::Expire(_) => false,
         };
-        let mut words = Vec::new();
-        words.push(match session.holder() {
-            None => "free",
-            Some(holder) if holder == name => "held",
-            Some(holder) if self.sides[index(holder)].link.is_some() => "held by another",
-            Some(_) => "held by one away",
-        });
-        match session.recall().map(|recall| recall.reason) {
-            Some(Reason::Try) => words.push("recalled by a try"),
-            Some(_) => words.push("recalled"),
-            None => {}
-        }
-        if session.busy().is_some() {
-            words.push("busy");
-        }
-        let mut waiters = session.lock().waiters();
-        if let Some(own) = waiters.find(|place| place.process == *name) {
-            words.push(match own.patience {
-                Patience::Try => "tries",
-                Patience::Wait => "waits",
-            });
-        }
-        let mut waiters = session.lock().waiters();
-        if waiters.any(|place| place.process != *name) && session.holder() != Some(name) {
-            words.push("others wait");
-        }
-        words.join(", ")
-    }
-
-    /// All that makes a difference for what a script can do next, as far as scripts are told apart.
-    pub(super) fn key(&self) -> String {
-        let mut key = String::new();
-        for (process, side) in self.sides.iter().enumerate() {
-            let is_known = self.store.peer(&PROCESSES[process]).is_some();
-            let link = (side.link.is_some(), is_known, side.old.is_some());
-            key += &format!("{link:?}{};", side.incarnation);
-        }
-        for id in &SESSIONS {
-            key += "|";
-            let Some(session) = self.store.session(id) else {
-                continue;
+        for (_, timer) in self.store.timers().filter(|(_, timer)| runs(timer)) {
+            let holder = match &timer {
+                Timer::Revoke(session) => {
+                    let own = self.store.session(session);
+                    own.and_then(|own| own.holder()).cloned()
+                }
+                _ => None,
             };
-            let head = &session.record().head;
-            let (recall, busy) = (session.recall().map(|own| own.reason), session.busy());
-            let is_told = head.holder.as_ref().map(|own| {
-                (
-                    own.renamed.is_some(),
-                    self.sides
-                        .iter()
-                        .any(|side| side.told.contains(&own.token.0)),
-                )
+            let is_it = |own: &&Running| own.timer == timer && own.holder == holder;
+            let known = before.iter().find(is_it).filter(|_| !is_new_life);
+            let since = known.map_or(self.steps, |own| own.since);
+            self.running.push(Running {
+                timer,
+                holder,
+                since,
             });
-            let waiters: Vec<_> = session
-                .lock()
-                .waiters()
-                .map(|place| (&place.process, place.patience))
-                .collect();
-            let is_new = head.version == Version::NONE;
-            key += &format!(
-                "{:?}{is_told:?}{is_new}{recall:?}{busy:?}{waiters:?}",
-                session.holder()
-            );
         }
-        key + &self.store.stamps().last().epoch.to_string()
+        let end = |own: &Running| (matches!(own.timer, Timer::Wait(..)), own.since);
+        self.running.sort_by_key(end);
     }
 }
 

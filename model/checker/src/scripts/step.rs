@@ -1,46 +1,51 @@
 //! A step of a script, in words that a reader of the JSON understands.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tenure_protocol::message::{Hold, Patience, Wish};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
 
+/// A word of the format.
+pub type Word = Cow<'static, str>;
+
 /// What is done; only what belongs to it is there.
 #[allow(missing_docs)] // The fields are what the messages call them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     #[serde(rename = "do")]
-    pub what: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Word,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<[u64; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub patience: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<[u64; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<[u64; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<[u64; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<[u64; 2]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<BTreeMap<String, Option<String>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requeue: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_on: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Self>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<Self>,
 }
 
@@ -62,7 +67,24 @@ impl Step {
     /// The store is killed and started again.
     pub(super) fn restart() -> Self {
         Self {
-            what: "restart",
+            what: "restart".into(),
+            ..Self::default()
+        }
+    }
+
+    /// A process says nothing more, and keeps its connection.
+    pub(super) fn silence(process: &ProcessId) -> Self {
+        Self {
+            what: "silence".into(),
+            process: Some(process.to_string()),
+            ..Self::default()
+        }
+    }
+
+    /// All let half of a lease or a recall pass, so that what ends first ends well before the next.
+    pub(super) fn rest() -> Self {
+        Self {
+            what: "rest".into(),
             ..Self::default()
         }
     }
@@ -76,13 +98,13 @@ impl Step {
                 message,
             } => Self::said(message).by(process, *link),
             Input::Disconnected { process, link } => Self {
-                what: "cut",
+                what: "cut".into(),
                 ..Self::default()
             }
             .by(process, *link),
             Input::Timer(timer) => Self::timer(timer),
             Input::Recall(session) => Self {
-                what: "operator",
+                what: "operator".into(),
                 session: Some(session.to_string()),
                 ..Self::default()
             },
@@ -104,7 +126,7 @@ impl Step {
             Timer::Expire(session) => ("expires", Some(session), None),
         };
         Self {
-            what,
+            what: what.into(),
             session: session.map(ToString::to_string),
             process: process.map(ToString::to_string),
             ..Self::default()
@@ -113,12 +135,12 @@ impl Step {
 
     fn wish(what: &'static str, wish: &Wish) -> Self {
         Self {
-            what,
+            what: what.into(),
             session: Some(wish.session.to_string()),
             request: Some(wish.request.0),
             patience: Some(match wish.patience {
-                Patience::Try => "try",
-                Patience::Wait => "wait",
+                Patience::Try => "try".into(),
+                Patience::Wait => "wait".into(),
             }),
             ticket: wish.ticket.map(|ticket| pair(ticket.0)),
             known: wish.known.map(|known| pair(known.0)),
@@ -128,7 +150,7 @@ impl Step {
 
     fn hold(hold: &Hold) -> Self {
         Self {
-            what: "hold",
+            what: "hold".into(),
             session: Some(hold.session.to_string()),
             token: Some(pair(hold.token.0)),
             ..Self::default()
@@ -139,22 +161,22 @@ impl Step {
         let mut step = Self::default();
         let (session, token) = match message {
             ToStore::Hello { holds, waits, .. } => {
-                step.what = "connect";
+                step.what = "connect".into();
                 step.holds = holds.iter().map(Self::hold).collect();
                 step.waits = waits.iter().map(|wish| Self::wish("wait", wish)).collect();
                 return step;
             }
             ToStore::KeepAlive { .. } => {
-                step.what = "keep alive";
+                step.what = "keep alive".into();
                 return step;
             }
             ToStore::Goodbye => {
-                step.what = "goodbye";
+                step.what = "goodbye".into();
                 return step;
             }
             ToStore::Acquire(wish) => return Self::wish("acquire", wish),
             ToStore::Cancel { session, request } => {
-                (step.what, step.request) = ("cancel", Some(request.0));
+                (step.what, step.request) = ("cancel".into(), Some(request.0));
                 (session, None)
             }
             ToStore::Commit {
@@ -163,7 +185,8 @@ impl Step {
                 base,
                 delta,
             } => {
-                (step.what, step.base, step.set) = ("commit", Some(pair(base.0)), set(delta));
+                (step.what, step.base, step.set) =
+                    ("commit".into(), Some(pair(base.0)), set(delta));
                 (session, Some(token))
             }
             ToStore::Release {
@@ -174,7 +197,8 @@ impl Step {
                 requeue,
                 ..
             } => {
-                (step.what, step.base, step.set) = ("release", Some(pair(base.0)), set(delta));
+                (step.what, step.base, step.set) =
+                    ("release".into(), Some(pair(base.0)), set(delta));
                 step.requeue = requeue.map(|request| request.0);
                 (session, Some(token))
             }
@@ -184,16 +208,16 @@ impl Step {
                 blocked_on,
                 ..
             } => {
-                step.what = "busy";
+                step.what = "busy".into();
                 step.blocked_on = Some(blocked_on.iter().map(ToString::to_string).collect());
                 (session, Some(token))
             }
             ToStore::Destroy { session, token } => {
-                step.what = "destroy";
+                step.what = "destroy".into();
                 (session, Some(token))
             }
             ToStore::Rename { session, token, to } => {
-                (step.what, step.to) = ("rename", Some(to.to_string()));
+                (step.what, step.to) = ("rename".into(), Some(to.to_string()));
                 (session, Some(token))
             }
         };

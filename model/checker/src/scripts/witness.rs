@@ -1,50 +1,48 @@
-//! The shortest ways to the `sometimes` properties, as the store sees them.
+//! The shortest ways to the `sometimes` properties that can be played from outside, as the store sees them.
+//!
+//! From where a property holds a way goes on until nothing is under way and whoever lives is connected: a race is what two did
+//! who did not know of each other yet, and the store sees both only when both have arrived.
 
-use super::place::Place;
+use super::follow::{Follower, is_durable};
 use super::{Export, Script, Step};
-use crate::explore::{Options, explore};
-use crate::property::{self, Kind};
-use crate::system::{Action, Model, PROCESSES, System};
+use crate::explore::fingerprint;
+use crate::property::{self, Checked, Kind};
+use crate::system::{Action, Model, PROCESSES, StoreTimer, System};
 use crate::universe;
 use stateright::Model as _;
-use std::collections::BTreeMap;
-use tenure_protocol::store::Input;
-use tenure_protocol::{Sound, Time, ToStore};
+use std::collections::{BTreeMap, HashSet};
+use tenure_protocol::Sound;
+use tenure_protocol::process::Connection;
 
 /// Where the properties are looked for, the smallest first, and in how many states.
-const UNIVERSES: [&str; 13] = [
-    "calm", "limits", "crossing", "try", "tcp", "crash", "goodbye", "restart", "lease", "parting",
-    "wild", "threads", "crowd",
+const UNIVERSES: [&str; 15] = [
+    "calm", "limits", "crossing", "try", "tcp", "crash", "goodbye", "restart", "lease", "expiry",
+    "drift", "parting", "wild", "threads", "crowd",
 ];
-const STATES_MAX: u64 = 40_000;
+const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 9] = [
+const INSIDE: [(&str, &str); 7] = [
+    ("reused without a message", THREADS),
+    ("insider takes more", THREADS),
+    ("outsider waits at the gate", THREADS),
+    ("two inside", THREADS),
+    ("poisoned", THREADS),
     (
-        "reused without a message",
-        "shows in the threads of a process only",
+        "recall before its grant",
+        "needs a message that overtakes another: connections of the suite keep the order",
     ),
     (
-        "insider takes more",
-        "shows in the threads of a process only",
+        "queue is full",
+        "needs as many waiters as the target allows: limit/waiters is played with --limits",
     ),
-    (
-        "outsider waits at the gate",
-        "shows in the threads of a process only",
-    ),
-    ("two inside", "shows in the threads of a process only"),
-    ("poisoned", "shows in the threads of a process only"),
-    ("lease renewed", "needs the clocks of the model"),
-    ("lease lost", "needs the clocks of the model"),
-    (
-        "recalled to end",
-        "needs to know when the target ends unused sessions",
-    ),
-    ("queue is full", "needs the limits of the target"),
 ];
+const THREADS: &str = "shows in the threads of a process only, which no store sees";
+
+type Found = BTreeMap<&'static str, Result<Script, &'static str>>;
 
 pub(super) fn export() -> Export {
-    let mut found: BTreeMap<&'static str, Result<Script, &'static str>> = BTreeMap::new();
+    let mut found = Found::new();
     for (name, why) in INSIDE {
         found.insert(name, Err(why));
     }
@@ -52,126 +50,197 @@ pub(super) fn export() -> Export {
         look(name, &mut found);
     }
     let mut export = Export::default();
-    for outcome in found.into_values() {
+    for (name, outcome) in found {
         match outcome {
             Ok(script) => export.scripts.push(script),
-            Err(why) => *export.left_out.entry(why.to_owned()).or_default() += 1,
+            Err(why) => {
+                let all = export.left_out.entry(why.to_owned()).or_default();
+                all.push(name.to_owned());
+            }
         }
     }
     export.covered = export.scripts.len();
     export
 }
 
-fn look(name: &str, found: &mut BTreeMap<&'static str, Result<Script, &'static str>>) {
+/// The `sometimes` properties of a universe that a store has a part in.
+fn wanted(universe: &universe::Universe) -> impl Iterator<Item = Checked<Sound>> {
+    let is_inside = |name: &str| INSIDE.iter().any(|(own, _)| *own == name);
+    property::of::<Sound>(universe)
+        .filter(move |own| own.kind == Kind::Sometimes && !is_inside(own.name))
+}
+
+/// Looks for each property in a universe, and keeps what takes less than all before.
+fn look(name: &str, found: &mut Found) {
     let universe = universe::find(name).expect("a universe");
-    let wanted = property::of::<Sound>(universe).filter(|own| own.kind == Kind::Sometimes);
-    let wanted: Vec<_> = wanted
-        .filter(|own| {
-            !matches!(found.get(own.name), Some(Ok(_)))
-                && !INSIDE.iter().any(|(name, _)| *name == own.name)
-        })
-        .collect();
-    if wanted.is_empty() {
-        return;
-    }
+    let mut wanted: Vec<_> = wanted(universe).collect();
     let model = Model::new(universe, Sound);
-    let options = Options {
-        states_max: Some(STATES_MAX),
-        ..Options::default()
-    };
-    let exploration = explore(&model, &options).expect("it has properties and a state");
-    for property in wanted {
-        let witness = exploration
-            .verdict(property.name)
-            .and_then(|own| own.witness);
-        let Some(witness) = witness else { continue };
-        let path = exploration.path(&model, witness);
-        let actions: Vec<Action> = path.steps.iter().map(|step| step.action).collect();
-        let slug = property.name.replace(' ', "-");
-        let outcome = project(&model, &actions).map(|steps| Script {
-            id: format!("derived/sometimes/{slug}"),
-            title: format!(
-                "That {}: everything is answered as the machine answers it.",
-                property.text
-            ),
-            doubts: vec![property.name.to_owned()],
-            steps,
+    let mut search = Search::new(&model, model.init_states().swap_remove(0));
+    let mut at = 0;
+    while at < search.seen.len() && !wanted.is_empty() {
+        let state = search.seen[at].0.clone();
+        wanted.retain(|property| {
+            if !property.holds(&model, &state) {
+                return true;
+            }
+            let outcome = script(&model, property, &search.path(at), &state);
+            let is_found = outcome.is_ok();
+            let known = found
+                .entry(property.name)
+                .or_insert(Err("is never reached"));
+            if cost(&outcome) < cost(known) {
+                *known = outcome;
+            }
+            !is_found // Another way may be one that can be played.
         });
-        found.insert(property.name, outcome);
+        search.expand(at, STATES_MAX, &is_playable);
+        at += 1;
     }
+}
+
+/// What it takes to play a script: steps, and above all time.
+fn cost(outcome: &Result<Script, &'static str>) -> usize {
+    let of = |step: &Step| match &*step.what {
+        "lease ends" | "revokes" | "wait ends" | "expires" | "restart" => 20,
+        _ => 1,
+    };
+    match outcome {
+        Ok(script) => script.steps.iter().map(of).sum(),
+        Err("is never reached") => usize::MAX,
+        Err(_) => usize::MAX - 1,
+    }
+}
+
+fn script(
+    model: &Model<Sound>,
+    property: &Checked<Sound>,
+    actions: &[Action],
+    state: &System<Sound>,
+) -> Result<Script, &'static str> {
+    let rest = arrival(model, state).ok_or("what is under way never arrives")?;
+    let actions = [actions, &rest].concat();
+    let slug = property.name.replace(' ', "-");
+    Ok(Script {
+        id: format!("derived/sometimes/{slug}"),
+        title: format!(
+            "When {}, every answer is one that the rules allow.",
+            property.text
+        ),
+        doubts: vec![property.name.to_owned()],
+        universe: Some(model.universe.name.to_owned()),
+        takes: Vec::new(),
+        steps: project(model, &actions)?,
+    })
 }
 
 /// What the store sees of a path.
 fn project(model: &Model<Sound>, actions: &[Action]) -> Result<Vec<Step>, &'static str> {
     let mut state = model.init_states().swap_remove(0);
-    let mut place = Place::first();
-    let mut steps = Vec::new();
-    // A path begins where all are connected.
-    for (process, peer) in state.store.machine.peers() {
-        let Some(link) = peer.link() else { continue };
-        let hello = ToStore::Hello {
-            incarnation: link.incarnation,
-            sent: Time::ZERO,
-            holds: Vec::new(),
-            waits: Vec::new(),
-        };
-        let input = Input::Message {
-            process: process.clone(),
-            link,
-            message: hello,
-        };
-        place.step(input.clone());
-        steps.push(Step::of(&input));
-    }
+    let (mut follower, mut steps) = Follower::new(model, &state);
     for action in actions {
-        if *action == Action::Restart {
-            place.restart();
-            steps.push(Step::restart());
-        } else if let Some(input) = input(&state, *action) {
-            match &input {
-                Input::Message {
-                    process, message, ..
-                } if !place.can_say(process, message) => {
-                    return Err("needs a number that nobody outside was told");
-                }
-                Input::Timer(timer) => {
-                    if let Some(why) = place.race(timer) {
-                        return Err(why);
-                    }
-                }
-                _ => {}
-            }
-            place.step(input.clone());
-            steps.push(Step::of(&input));
-        }
+        steps.extend(follower.follow(model, &state, *action)?);
         state = model.raw_successor(&state, *action);
     }
-    // What is not durable when the store dies is lost, and from outside nobody can choose that.
-    let is_killed = actions.contains(&Action::Restart);
-    if !is_killed || state.store.machine == place.store {
-        Ok(steps)
-    } else {
-        Err("needs the store to die before something is durable")
+    Ok(steps)
+}
+
+/// The shortest way to where nothing is under way any more, on which nobody does anything new.
+fn arrival(model: &Model<Sound>, state: &System<Sound>) -> Option<Vec<Action>> {
+    let mut search = Search::new(model, state.clone());
+    let mut at = 0;
+    while at < search.seen.len() {
+        if is_quiet(&search.seen[at].0) {
+            return Some(search.path(at));
+        }
+        search.expand(at, STATES_MAX, &|_, action| {
+            matches!(
+                action,
+                Action::ToStore {
+                    place: 0,
+                    stays: false,
+                    ..
+                } | Action::ToProcess {
+                    place: 0,
+                    stays: false,
+                    ..
+                } | Action::Connect { .. }
+                    | Action::Flush
+            )
+        });
+        at += 1;
+    }
+    None
+}
+
+/// Whether nothing is under way, and whoever lives is connected or has left.
+pub(super) fn is_quiet(state: &System<Sound>) -> bool {
+    let mut wires = state.each_wire();
+    let mut machines = state.each_machine();
+    wires.all(|(_, wire)| wire.up.is_empty() && wire.down.is_empty())
+        && machines.all(|(_, machine)| {
+            machine.has_left() || matches!(machine.connection(), Connection::Up(_))
+        })
+        && state.store.outbox.is_empty()
+}
+
+/// What can be played from outside: a store dies when all is durable, and whoever is connected speaks.
+pub(super) fn is_playable(state: &System<Sound>, action: Action) -> bool {
+    match action {
+        Action::Restart => is_durable(&state.store),
+        Action::StoreTimer(StoreTimer::Lease { process }) => {
+            let peer = state.store.machine.peer(&PROCESSES[usize::from(process)]);
+            peer.is_some_and(|peer| peer.link().is_none())
+        }
+        _ => true,
     }
 }
 
-/// What the store sees of an action.
-fn input(state: &System<Sound>, action: Action) -> Option<Input> {
-    match action {
-        Action::ToStore { process, place, .. } => {
-            let wire = state.wires[usize::from(process)].as_ref()?;
-            let (link, message) = wire.up[usize::from(place)].clone();
-            let process = PROCESSES[usize::from(process)].clone();
-            Some(match message {
-                Some(message) => Input::Message {
-                    process,
-                    link,
-                    message,
-                },
-                None => Input::Disconnected { process, link },
-            })
+/// Where a state was reached from, and by what.
+type From = Option<(usize, Action)>;
+
+/// Breadth first, and small.
+struct Search<'m> {
+    model: &'m Model<Sound>,
+    seen: Vec<(System<Sound>, From)>,
+    known: HashSet<u64>,
+}
+
+impl<'m> Search<'m> {
+    fn new(model: &'m Model<Sound>, start: System<Sound>) -> Self {
+        Self {
+            model,
+            known: HashSet::from([fingerprint(&start)]),
+            seen: vec![(start, None)],
         }
-        Action::StoreTimer(timer) => Some(Input::Timer(timer.timer())),
-        _ => None,
+    }
+
+    fn expand(
+        &mut self,
+        at: usize,
+        states_max: usize,
+        may: &dyn Fn(&System<Sound>, Action) -> bool,
+    ) {
+        let state = self.seen[at].0.clone();
+        let mut actions = Vec::new();
+        self.model.actions(&state, &mut actions);
+        for action in actions {
+            if self.seen.len() >= states_max || !may(&state, action) {
+                continue;
+            }
+            let next = self.model.next_state(&state, action).expect("it is listed");
+            if self.known.insert(fingerprint(&next)) {
+                self.seen.push((next, Some((at, action))));
+            }
+        }
+    }
+
+    fn path(&self, mut at: usize) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some((from, action)) = self.seen[at].1 {
+            actions.push(action);
+            at = from;
+        }
+        actions.reverse();
+        actions
     }
 }

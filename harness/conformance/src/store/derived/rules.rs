@@ -64,6 +64,8 @@ const INPUTS: &[(&str, &[&str])] = &[
         &["lease.frees-nothing", "try.refused-otherwise"],
     ),
     ("the lease ends", &["lease.ends", "lease.whole"]),
+    ("a process falls silent", &["lease.whole"]),
+    ("the recall is repeated", &["recall.reminds"]),
     (
         "the recall's deadline passes",
         &["recall.revokes", "recall.not-early"],
@@ -84,7 +86,6 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("difference sent", &["grant.state", "grant.smallest-state"]),
     ("whole state sent", &["grant.full"]),
     ("committed under a recall", &["commit.keeps-grant"]),
-    ("recall before its grant", &["recall.asks"]),
     ("request crosses its grant", &["grant.same-again"]),
     ("grant crosses cancel", &["end.cancel-crossed"]),
     (
@@ -98,6 +99,9 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("try refused", &["try.refused-when-busy"]),
     ("ended and back", &["destroy.stays", "grant.full"]),
     ("renamed", &["rename.moves", "rename.new-token"]),
+    ("recalled to end", &["expiry.recalls"]),
+    ("lease renewed", &["lease.alive", "lease.echo"]),
+    ("lease lost", &["reconnect.unclaimed"]),
     ("end told again", &["reconnect.ended"]),
     ("deadlock found", &["deadlock.found"]),
     ("wanted by two", &["recall.asks"]),

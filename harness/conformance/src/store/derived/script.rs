@@ -1,5 +1,6 @@
 //! A script as the checker writes it.
 
+use crate::case::Need;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use tenure_protocol::Stamp;
@@ -18,7 +19,24 @@ pub(crate) struct Script {
     pub(super) title: String,
     /// The kinds of what it doubts.
     pub(super) doubts: Vec<String>,
+    /// In which universe of the model the property is reached.
+    #[serde(default)]
+    pub(super) universe: Option<String>,
+    /// The transitions that it is there for.
+    #[serde(default)]
+    pub(super) takes: Vec<Taken>,
     pub(super) steps: Vec<Step>,
+}
+
+/// A transition: how a session stands, what is done, what the machine answers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Taken {
+    /// In which step, from 1.
+    pub(super) step: usize,
+    pub(super) session: String,
+    pub(super) input: String,
+    pub(super) answer: String,
 }
 
 /// What is done; only what belongs to it is there.
@@ -47,8 +65,35 @@ pub(super) struct Step {
 }
 
 impl Script {
-    pub(super) fn restarts(&self) -> bool {
-        self.steps.iter().any(|step| step.what == "restart")
+    /// What has to be given beside an address.
+    pub(super) fn needs(&self) -> &'static [Need] {
+        let has = |what| self.steps.iter().any(|step| step.what == what);
+        match (has("restart"), has("expires")) {
+            (false, false) => &[],
+            (true, false) => &[Need::Restart],
+            (false, true) => &[Need::Expiry],
+            (true, true) => &[Need::Restart, Need::Expiry],
+        }
+    }
+
+    /// What a step does, and what it is there for.
+    pub(super) fn told(&self, place: usize, what: &str) -> String {
+        let mut told = format!("{place}. {what}");
+        for own in self.takes.iter().filter(|own| own.step == place) {
+            let Taken { session, input, .. } = own;
+            let answer = match own.answer.as_str() {
+                "" => "nothing",
+                answer => answer,
+            };
+            told += &format!("; session {session}; {input}: the machine answers {answer}");
+        }
+        told
+    }
+
+    /// The property that it shows.
+    pub(super) fn property(&self) -> Option<&str> {
+        let first = self.doubts.first().map(String::as_str);
+        first.filter(|_| self.universe.is_some())
     }
 }
 

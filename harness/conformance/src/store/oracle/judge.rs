@@ -261,6 +261,12 @@ impl Judge {
         std::mem::take(&mut self.heard)
     }
 
+    /// Whether a process has a connection.
+    pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
+        let mut lines = self.lines.keys();
+        lines.any(|connection| connection.process == *process)
+    }
+
     pub(crate) fn is_open(&self, connection: &Connection) -> bool {
         self.lines.contains_key(connection)
     }

@@ -1,0 +1,148 @@
+//! What a step of a script says, with the target's numbers.
+
+use crate::stop::{Play, Stop};
+use crate::store::derived::script::{Step, stamp};
+use crate::store::oracle::{Connection, Kind};
+use crate::store::set;
+use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::{
+    Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, ToStore, Token, Version,
+};
+
+/// The target's number for one of the machine's, if it was told.
+pub(super) type Theirs<'t> = &'t dyn Fn(Kind, &SessionId, Stamp) -> Option<Stamp>;
+
+/// A number that the script has was never told: the target went another way.
+pub(super) const ANOTHER_WAY: &str = "the target went another way that the rules allow: what the script says next makes no sense on it";
+
+fn missing(what: &str) -> Stop {
+    Stop::fault(format!("a script's step has no {what}"))
+}
+
+impl Step {
+    pub(super) fn process(&self) -> Play<ProcessId> {
+        let name = self.process.clone().ok_or_else(|| missing("process"))?;
+        ProcessId::new(name).map_err(Stop::fault)
+    }
+
+    pub(super) fn session(&self) -> Play<SessionId> {
+        let name = self.session.clone().ok_or_else(|| missing("session"))?;
+        SessionId::new(name).map_err(Stop::fault)
+    }
+
+    fn request(&self) -> Play<Request> {
+        self.request.map(Request).ok_or_else(|| missing("request"))
+    }
+
+    pub(super) fn connection(&self) -> Play<Connection> {
+        let [incarnation, number] = self.link.ok_or_else(|| missing("link"))?;
+        let incarnation = Incarnation(incarnation);
+        Ok(Connection {
+            process: self.process()?,
+            link: Link {
+                incarnation,
+                number,
+            },
+        })
+    }
+
+    /// The target's number for one of the machine's.
+    fn theirs(&self, their: Theirs<'_>, kind: Kind, ours: [u64; 2]) -> Play<Stamp> {
+        let ours = stamp(ours);
+        if ours == Stamp::default() {
+            return Ok(ours);
+        }
+        their(kind, &self.session()?, ours).ok_or_else(|| Stop::Skipped(ANOTHER_WAY.to_owned()))
+    }
+
+    fn token(&self, their: Theirs<'_>) -> Play<Token> {
+        let ours = self.token.ok_or_else(|| missing("token"))?;
+        self.theirs(their, Kind::Token, ours).map(Token)
+    }
+
+    fn base(&self, their: Theirs<'_>) -> Play<Version> {
+        let ours = self.base.ok_or_else(|| missing("base"))?;
+        self.theirs(their, Kind::Version, ours).map(Version)
+    }
+
+    pub(super) fn hold(&self, their: Theirs<'_>) -> Play<Hold> {
+        Ok(Hold {
+            session: self.session()?,
+            token: self.token(their)?,
+        })
+    }
+
+    pub(super) fn wish(&self, their: Theirs<'_>) -> Play<Wish> {
+        let known = self
+            .known
+            .map(|ours| self.theirs(their, Kind::Version, ours));
+        // A place in the queue need not be told.
+        let session = self.session()?;
+        let ticket = self
+            .ticket
+            .and_then(|ours| their(Kind::Ticket, &session, stamp(ours)));
+        Ok(Wish {
+            session,
+            request: self.request()?,
+            known: known.transpose()?.map(Version),
+            patience: match self.patience.as_deref() {
+                Some("try") => Patience::Try,
+                _ => Patience::Wait,
+            },
+            ticket: ticket.map(Ticket),
+        })
+    }
+
+    fn delta(&self) -> Delta {
+        let changes = self.set.iter().flatten();
+        set(changes.map(|(name, value)| (name.as_str(), value.as_deref())))
+    }
+
+    pub(super) fn message(&self, their: Theirs<'_>) -> Play<ToStore> {
+        let session = self.session()?;
+        Ok(match self.what.as_str() {
+            "acquire" => ToStore::Acquire(self.wish(their)?),
+            "cancel" => ToStore::Cancel {
+                session,
+                request: self.request()?,
+            },
+            "commit" => ToStore::Commit {
+                session,
+                token: self.token(their)?,
+                base: self.base(their)?,
+                delta: self.delta(),
+            },
+            "release" => ToStore::Release {
+                session,
+                token: self.token(their)?,
+                base: self.base(their)?,
+                delta: self.delta(),
+                requeue: self.requeue.map(Request),
+                idle_ms: 0,
+            },
+            "busy" => {
+                let all = self.blocked_on.iter().flatten().cloned();
+                let all: Result<Vec<_>, _> = all.map(SessionId::new).collect();
+                ToStore::Busy {
+                    session,
+                    token: self.token(their)?,
+                    inside: 1,
+                    blocked_on: all.map_err(Stop::fault)?,
+                }
+            }
+            "destroy" => ToStore::Destroy {
+                session,
+                token: self.token(their)?,
+            },
+            "rename" => {
+                let to = self.to.clone().ok_or_else(|| missing("new id"))?;
+                ToStore::Rename {
+                    session,
+                    token: self.token(their)?,
+                    to: SessionId::new(to).map_err(Stop::fault)?,
+                }
+            }
+            other => return Err(Stop::fault(format!("nobody knows how to {other}"))),
+        })
+    }
+}

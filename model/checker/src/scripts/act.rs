@@ -1,0 +1,120 @@
+//! What can be done at a place: what a process may say, and some things that it may not; what happens to it; timers of the
+//! store.
+
+use super::Step;
+use super::place::{EPOCH, Place};
+use super::say::{hellos, says};
+use super::transition::session_of;
+use crate::system::{PROCESSES, SESSIONS};
+use tenure_protocol::store::{Input, Timer};
+use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
+
+/// What can be done.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    Input(Input),
+    /// The store is killed and started again.
+    Restart,
+    /// A process says nothing more, and keeps its connection.
+    Silence(usize),
+}
+
+impl Act {
+    /// As a script has it.
+    pub(super) fn step(&self) -> Step {
+        match self {
+            Self::Input(input) => Step::of(input),
+            Self::Restart => Step::restart(),
+            Self::Silence(process) => Step::silence(&PROCESSES[*process]),
+        }
+    }
+}
+
+/// What can be done at a place, with its kind.
+pub(super) fn acts(place: &Place) -> Vec<(String, Act)> {
+    let mut all = Vec::new();
+    for (process, name) in PROCESSES.iter().enumerate() {
+        let mut say = |kind: &str, link: Link, message: ToStore| {
+            let process = name.clone();
+            let input = Input::Message {
+                process,
+                link,
+                message,
+            };
+            all.push((kind.to_owned(), Act::Input(input)));
+        };
+        hellos(place, process, &mut say);
+        let side = &place.sides[process];
+        let Some(link) = side.link else { continue };
+        // Who is silent says nothing before its lease has ended.
+        let waits_for_end = side.is_silent && place.store.peer(name).is_some();
+        if !waits_for_end {
+            let mut own = |kind: &str, message| say(kind, link, message);
+            says(place, process, &mut own);
+        }
+        if process == 0 && !side.is_silent {
+            all.push(("a process falls silent".to_owned(), Act::Silence(process)));
+        }
+        if process < 2 {
+            let process = name.clone();
+            let input = Input::Disconnected { process, link };
+            all.push(("the connection is cut".to_owned(), Act::Input(input)));
+        }
+    }
+    for (_, timer) in place.store.timers() {
+        let kind = timer_kind(&timer).to_owned();
+        all.push((kind, Act::Input(Input::Timer(timer))));
+    }
+    if place.store.stamps().last().epoch == EPOCH {
+        all.push(("the store restarts".to_owned(), Act::Restart));
+    }
+    all
+}
+
+fn timer_kind(timer: &Timer) -> &'static str {
+    match timer {
+        Timer::Lease(_) => "the lease ends",
+        Timer::Remind(_) => "the recall is repeated",
+        Timer::Revoke(_) => "the recall's deadline passes",
+        Timer::Wait(..) => "the wait ends",
+        Timer::Expire(_) => "the time to live ends",
+    }
+}
+
+/// Who does it, with which session.
+pub(super) fn whose(act: &Act) -> (Option<ProcessId>, Option<SessionId>) {
+    match act {
+        Act::Input(Input::Message {
+            process, message, ..
+        }) => (Some(process.clone()), Some(session_of(message).clone())),
+        Act::Input(Input::Disconnected { process, .. }) => (Some(process.clone()), None),
+        Act::Input(Input::Timer(timer)) => match timer {
+            Timer::Lease(process) => (Some(process.clone()), None),
+            Timer::Wait(session, process) => (Some(process.clone()), Some(session.clone())),
+            Timer::Remind(session) | Timer::Revoke(session) | Timer::Expire(session) => {
+                (None, Some(session.clone()))
+            }
+        },
+        Act::Input(Input::Recall(session)) => (None, Some(session.clone())),
+        Act::Silence(process) => (Some(PROCESSES[*process].clone()), None),
+        Act::Restart => (None, None),
+    }
+}
+
+/// Whether the first process does it with the first session, or nobody does: the others are like them.
+pub(super) fn is_first(act: &Act) -> bool {
+    let (process, session) = whose(act);
+    process.is_none_or(|process| process == PROCESSES[0])
+        && session.is_none_or(|session| session == SESSIONS[0])
+}
+
+/// Why a black box cannot do that.
+pub(super) fn cannot(place: &Place, act: &Act) -> Option<&'static str> {
+    match act {
+        Act::Input(Input::Message { message, .. }) if !place.can_say(message) => {
+            Some("needs a number that nobody outside was told")
+        }
+        Act::Input(Input::Timer(timer)) => place.race(timer),
+        _ => None,
+    }
+}

@@ -1,0 +1,269 @@
+//! What the store sees of a run of the model, as steps of a script.
+//!
+//! A run begins with sessions that are there and processes that are connected; a script begins with nothing. So a script first
+//! makes the sessions, by a process of its own, and all numbers that are drawn after that are others than the run's: `Follower`
+//! takes both stores through the same inputs and notes which is which.
+
+use super::Step;
+use super::place::Place;
+use crate::system::{ATTRIBUTES, Action, Model, PROCESSES, SESSIONS, StoreSide, System};
+use std::collections::BTreeMap;
+use tenure_protocol::attributes::Change;
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::renumber::Numbers;
+use tenure_protocol::store::{Input, Output};
+use tenure_protocol::{
+    Delta, Incarnation, Link, ProcessId, Request, Sound, Stamp, Time, ToProcess, ToStore, Token,
+    Value, Version,
+};
+
+/// Makes the sessions.
+static MAKER: ProcessId = ProcessId::from_static("p0");
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    place: Place,
+    /// Numbers of the model's store, and those that the script's draws in their place.
+    names: BTreeMap<Stamp, Stamp>,
+}
+
+impl Follower {
+    /// Follows a run from its beginning; answers the steps that lead there, too.
+    pub(super) fn new(model: &Model<Sound>, start: &System<Sound>) -> (Self, Vec<Step>) {
+        let ends = model.store_settings.time_to_live_ms.is_some();
+        let mut own = Self {
+            place: if ends {
+                Place::first_that_ends()
+            } else {
+                Place::first()
+            },
+            names: BTreeMap::from([(Stamp::default(), Stamp::default())]),
+        };
+        let mut steps = own.make(model);
+        for (process, peer) in start.store.machine.peers() {
+            let link = peer.link().expect("a run begins where all are connected");
+            let input = said(process, link, hello(link));
+            own.place.step(input.clone());
+            steps.push(Step::of(&input));
+        }
+        (own, steps)
+    }
+
+    fn make(&mut self, model: &Model<Sound>) -> Vec<Step> {
+        let link = Link {
+            incarnation: Incarnation(1),
+            number: 1,
+        };
+        let mut steps = Vec::new();
+        let mut say = |place: &mut Place, message| {
+            let input = said(&MAKER, link, message);
+            steps.push(Step::of(&input));
+            place.prepare(input)
+        };
+        say(&mut self.place, hello(link));
+        for index in 0..model.universe.sessions {
+            let session = SESSIONS[usize::from(index)].clone();
+            let wish = Wish {
+                session: session.clone(),
+                request: Request(u64::from(index) + 1),
+                known: None,
+                patience: Patience::Wait,
+                ticket: None,
+            };
+            let granted = say(&mut self.place, ToStore::Acquire(wish));
+            let release = ToStore::Release {
+                session,
+                token: token_of(&granted),
+                base: Version::NONE,
+                delta: beginning(model.universe.attributes),
+                requeue: None,
+                idle_ms: 0,
+            };
+            let released = say(&mut self.place, release);
+            let theirs = Stamp {
+                epoch: 1,
+                sequence: u64::from(index) + 1,
+            };
+            self.names.insert(theirs, version_of(&released));
+        }
+        say(&mut self.place, ToStore::Goodbye);
+        steps
+    }
+
+    /// What the store sees of an action, as steps of a script, and why no black box can do it.
+    pub(super) fn follow(
+        &mut self,
+        model: &Model<Sound>,
+        state: &System<Sound>,
+        action: Action,
+    ) -> Result<Vec<Step>, &'static str> {
+        if action == Action::Restart {
+            if !is_durable(&state.store) {
+                return Err("needs the store to die before something is durable");
+            }
+            self.place.restart();
+            return Ok(vec![Step::restart()]);
+        }
+        let Some(input) = input(state, action) else {
+            return Ok(Vec::new());
+        };
+        let mut store = state.store.machine.clone();
+        let mut theirs = Vec::new();
+        store.step(model.universe.now().0, input.clone(), &mut theirs);
+        let input = self.ours(input)?;
+        let ours = self.place.step(input.clone());
+        let stamps = |outputs: &[Output]| outputs.iter().flat_map(stamps_of).collect::<Vec<_>>();
+        let (theirs, ours) = (stamps(&theirs), stamps(&ours));
+        if theirs.len() != ours.len() {
+            return Err("the store of the universe has other limits");
+        }
+        self.names.extend(theirs.into_iter().zip(ours));
+        Ok(vec![Step::of(&input)])
+    }
+
+    /// An input with the script's numbers.
+    fn ours(&self, mut input: Input) -> Result<Input, &'static str> {
+        match &mut input {
+            Input::Message {
+                process, message, ..
+            } => {
+                let mut named = Named {
+                    names: &self.names,
+                    is_known: true,
+                };
+                message.visit(process, &mut named);
+                if !named.is_known || !self.place.can_say(message) {
+                    return Err("needs a number that nobody outside was told");
+                }
+            }
+            Input::Timer(timer) => self.place.race(timer).map_or(Ok(()), Err)?,
+            _ => {}
+        }
+        Ok(input)
+    }
+}
+
+/// Whether a store that dies loses nothing.
+pub(super) fn is_durable(store: &StoreSide<Sound>) -> bool {
+    store.outbox.is_empty()
+}
+
+/// What the store sees of an action.
+fn input(state: &System<Sound>, action: Action) -> Option<Input> {
+    match action {
+        Action::ToStore { process, place, .. } => {
+            let wire = state.wires[usize::from(process)].as_ref()?;
+            let (link, message) = wire.up[usize::from(place)].clone();
+            let process = PROCESSES[usize::from(process)].clone();
+            Some(match message {
+                Some(message) => Input::Message {
+                    process,
+                    link,
+                    message,
+                },
+                None => Input::Disconnected { process, link },
+            })
+        }
+        Action::StoreTimer(timer) => Some(Input::Timer(timer.timer())),
+        _ => None,
+    }
+}
+
+fn said(process: &ProcessId, link: Link, message: ToStore) -> Input {
+    Input::Message {
+        process: process.clone(),
+        link,
+        message,
+    }
+}
+
+fn hello(link: Link) -> ToStore {
+    ToStore::Hello {
+        incarnation: link.incarnation,
+        sent: Time::ZERO,
+        holds: Vec::new(),
+        waits: Vec::new(),
+    }
+}
+
+/// What sessions of the model are in the beginning.
+fn beginning(attributes: u8) -> Delta {
+    let names = ATTRIBUTES.iter().take(usize::from(attributes));
+    let changes = names.map(|name| Change {
+        name: name.clone(),
+        value: Some(Value::from_static(b"0")),
+    });
+    changes.collect()
+}
+
+fn answers(outputs: &[Output]) -> impl Iterator<Item = &ToProcess> {
+    outputs.iter().filter_map(|output| match output {
+        Output::Send { message, .. } => Some(message),
+        _ => None,
+    })
+}
+
+fn token_of(outputs: &[Output]) -> Token {
+    let token = answers(outputs).find_map(|message| match message {
+        ToProcess::Granted { token, .. } => Some(*token),
+        _ => None,
+    });
+    token.expect("who asks for what is free is granted it")
+}
+
+fn version_of(outputs: &[Output]) -> Stamp {
+    let version = answers(outputs).find_map(|message| match message {
+        ToProcess::Released { version, .. } => *version,
+        _ => None,
+    });
+    version.expect("a release under its token is taken").0
+}
+
+/// The numbers that an output tells, in order.
+fn stamps_of(output: &Output) -> Vec<Stamp> {
+    let mut told = Told::default();
+    if let Output::Send {
+        process, message, ..
+    } = output
+    {
+        message.clone().visit(process, &mut told);
+    }
+    told.0
+}
+
+#[derive(Default)]
+struct Told(Vec<Stamp>);
+
+/// Replaces the model's numbers by the script's.
+struct Named<'n> {
+    names: &'n BTreeMap<Stamp, Stamp>,
+    is_known: bool,
+}
+
+macro_rules! only_stamps {
+    ($who:ty, |$own:ident, $stamp:ident| $do:expr) => {
+        impl Numbers for $who {
+            fn stamp(&mut self, $stamp: &mut Stamp) {
+                let $own = self;
+                $do
+            }
+
+            fn store_counter(&mut self, _: &mut u64, _: &mut u64) {}
+            fn incarnation(&mut self, _: &ProcessId, _: &mut Incarnation) {}
+            fn link(&mut self, _: &ProcessId, _: &mut Link) {}
+            fn request(&mut self, _: &ProcessId, _: &mut Request) {}
+            fn request_counter(&mut self, _: &ProcessId, _: &mut u64) {}
+            fn link_counter(&mut self, _: &ProcessId, _: Incarnation, _: &mut u64) {}
+            fn time(&mut self, _: &mut Time) {}
+            fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
+            fn process_time(&mut self, _: &ProcessId, _: &mut Time) {}
+        }
+    };
+}
+
+only_stamps!(Told, |own, stamp| own.0.push(*stamp));
+only_stamps!(Named<'_>, |own, stamp| match own.names.get(stamp) {
+    Some(ours) => *stamp = *ours,
+    None => own.is_known = false,
+});
