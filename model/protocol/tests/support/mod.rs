@@ -5,6 +5,7 @@
 pub(crate) mod book;
 pub(crate) mod chart;
 pub(crate) mod forgetful;
+pub(crate) mod scenes;
 pub(crate) mod script;
 pub(crate) mod twin;
 pub(crate) mod words;
