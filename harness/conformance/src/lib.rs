@@ -13,6 +13,7 @@ mod case;
 mod frames;
 mod hex;
 pub mod process;
+pub mod recorded;
 pub mod report;
 pub mod rules;
 mod runner;

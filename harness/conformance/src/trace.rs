@@ -10,6 +10,10 @@ const SHOWN_BYTES_MAX: usize = 256;
 /// Of longer cases the report shows so many frames.
 const SHOWN_MAX: usize = 400;
 
+/// What is noted when a player cuts its connection, and when the store was killed: who reads a trace has to know.
+pub(crate) const CUTS: &str = "cuts the connection";
+pub(crate) const RESTARTS: &str = "is killed, and started again";
+
 /// Something that was sent, came, or happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traced {

@@ -4,7 +4,7 @@ mod cases;
 mod derived;
 mod grant;
 mod limits;
-mod oracle;
+pub(crate) mod oracle;
 mod player;
 mod players;
 mod stage;

@@ -6,7 +6,7 @@
 use crate::frames::{Frames, encode};
 use crate::stop::{Play, Stop};
 use crate::store::{Stage, Target};
-use crate::trace::Trace;
+use crate::trace::{CUTS, Trace};
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_protocol::message::{Hold, Wish};
@@ -177,7 +177,7 @@ impl Player {
 
     /// Cuts the connection; what it has is as if the network had failed.
     pub(crate) fn cut(self) {
-        self.trace.did(&self.who, "cuts the connection");
+        self.trace.did(&self.who, CUTS);
         // Unread bytes make the system send a reset, which is what a failing network looks like.
         drop(self.stream);
     }

@@ -2,7 +2,7 @@
 
 use crate::stop::{Play, Stop};
 use crate::store::{Player, Target};
-use crate::trace::Trace;
+use crate::trace::{RESTARTS, Trace};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
@@ -146,7 +146,7 @@ impl Stage {
 
     /// Kills the store and starts it again.
     pub(crate) async fn restart(&self) -> Play {
-        self.trace.did("store", "is killed, and started again");
+        self.trace.did("store", RESTARTS);
         let hook = self.target.hooks.restart.as_ref();
         self.target.hook(hook, "").await?;
         self.target.listens().await

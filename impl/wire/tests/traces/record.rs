@@ -21,6 +21,7 @@ pub(crate) fn entries(scene: &Scene) -> Vec<Entry> {
     let mut own = Recorder {
         world: World::new(scene.setup(), scene.nodes()),
         entries: Vec::new(),
+        links: HashMap::new(),
         asked: HashMap::new(),
     };
     let connect = scene.nodes().iter().map(|node| format!("{node} connect"));
@@ -38,6 +39,8 @@ pub(crate) fn entries(scene: &Scene) -> Vec<Entry> {
 struct Recorder {
     world: World,
     entries: Vec<Entry>,
+    /// The last connection of each.
+    links: HashMap<usize, Link>,
     /// What each thread has last asked for.
     asked: HashMap<(usize, ThreadId), Names>,
 }
@@ -151,7 +154,7 @@ impl Recorder {
             }
             store::Input::Disconnected { process, link } => {
                 let who = connection(&process, link);
-                self.note(&who, '!', "store", json!({"did": "ends"}));
+                self.note(&who, '>', "store", json!({"did": "ends"}));
             }
             store::Input::Recall(session) => {
                 let more = json!({"did": "recalls", "session": to_hex(session.as_bytes())});
@@ -171,7 +174,7 @@ impl Recorder {
                 }
                 store::Output::Disconnect { process, link } => {
                     let who = connection(&process, link);
-                    self.note(&who, '!', "store", json!({"did": "closes"}));
+                    self.note(&who, '<', "store", json!({"did": "ends"}));
                 }
                 store::Output::Persist(_) => {}
             }
@@ -208,7 +211,8 @@ impl Recorder {
             process::Input::Forget(session) => self.driver(&who, "forget", Some(&session)),
             process::Input::Shutdown => self.driver(&who, "shutdown", None),
             process::Input::Disconnected => {
-                self.note(&who, '!', "process", json!({"did": "ends"}));
+                let who = connection(&name, self.links[&at]);
+                self.note(&who, '<', "process", json!({"did": "ends"}));
             }
             process::Input::Connected | process::Input::Timer(_) => {}
         }
@@ -216,6 +220,7 @@ impl Recorder {
         for output in outputs {
             match output {
                 process::Output::Send { link, message } => {
+                    self.links.insert(at, link);
                     let item = FromProcess::new(&name, link, message);
                     self.frame(&connection(&name, link), ('>', "process"), &item);
                 }
@@ -230,7 +235,7 @@ impl Recorder {
                 }
                 process::Output::Disconnect { link } => {
                     let who = connection(&name, link);
-                    self.note(&who, '!', "process", json!({"did": "closes"}));
+                    self.note(&who, '>', "process", json!({"did": "ends"}));
                 }
             }
         }

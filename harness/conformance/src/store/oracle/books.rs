@@ -17,16 +17,16 @@ pub(crate) type Attributes = BTreeMap<AttributeName, Value>;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(super) struct Books {
+pub(crate) struct Books {
     /// When each hello or keep-alive was said, and not answered yet.
     said: BTreeMap<(Connection, Time), Instant>,
     /// When a process's lease ends at the earliest.
     leases: BTreeMap<ProcessId, Instant>,
     /// The same when the step began.
     leases_before: BTreeMap<ProcessId, Instant>,
-    pub(super) lease: Duration,
+    pub(crate) lease: Duration,
     /// The longest that a recall left to its holder.
-    pub(super) recall: Duration,
+    pub(crate) recall: Duration,
     /// When a grant may be revoked at the earliest.
     recalls: BTreeMap<(SessionId, Token), Instant>,
     /// What a process has, that asks for a session.
@@ -35,22 +35,35 @@ pub(super) struct Books {
     requeued: BTreeMap<(ProcessId, SessionId), Request>,
     /// When the step began: what comes was said no sooner, but for what was under way.
     began: Option<Instant>,
+    /// What time it is, for who looks at what happened earlier; `None`: it happens.
+    pub(crate) now: Option<Instant>,
     /// The last version that a session was seen in, with what it was.
-    pub(super) copies: BTreeMap<(SessionId, Version), Attributes>,
+    pub(crate) copies: BTreeMap<(SessionId, Version), Attributes>,
 }
 
 impl Books {
+    fn now(&self) -> Instant {
+        self.now.unwrap_or_else(Instant::now)
+    }
+
+    /// It is that time, and what comes may have been said so much sooner.
+    pub(crate) fn looks_back_at(&mut self, now: Instant, slack: Duration) {
+        self.now = Some(now);
+        self.began = Some(now.checked_sub(slack).unwrap_or(now));
+    }
+
     /// A step begins.
-    pub(super) fn begin(&mut self) {
-        self.began = Some(Instant::now());
+    pub(crate) fn begin(&mut self) {
+        self.began = Some(self.now());
         self.leases_before.clone_from(&self.leases);
     }
 
-    pub(super) fn says_it_lives(&mut self, connection: &Connection, sent: Time) {
-        self.said.insert((connection.clone(), sent), Instant::now());
+    pub(crate) fn says_it_lives(&mut self, connection: &Connection, sent: Time) {
+        let now = self.now();
+        self.said.insert((connection.clone(), sent), now);
     }
 
-    pub(super) fn asks(
+    pub(crate) fn asks(
         &mut self,
         process: &ProcessId,
         session: &SessionId,
@@ -63,13 +76,13 @@ impl Books {
         self.bases.entry(key).or_default().extend(base);
     }
 
-    pub(super) fn requeues(&mut self, process: &ProcessId, session: &SessionId, request: Request) {
+    pub(crate) fn requeues(&mut self, process: &ProcessId, session: &SessionId, request: Request) {
         let key = (process.clone(), session.clone());
         self.requeued.insert(key, request);
     }
 
     /// A release made that version.
-    pub(super) fn released(&mut self, process: &ProcessId, session: &SessionId, version: Version) {
+    pub(crate) fn released(&mut self, process: &ProcessId, session: &SessionId, version: Version) {
         let key = (process.clone(), session.clone());
         if let Some(request) = self.requeued.remove(&key) {
             self.asks(process, session, request, Some(version));
@@ -77,7 +90,7 @@ impl Books {
     }
 
     /// What the process may have after a grant; nothing when the grant builds on what the process has not.
-    pub(super) fn results(
+    pub(crate) fn results(
         &self,
         process: &ProcessId,
         session: &SessionId,
@@ -93,7 +106,7 @@ impl Books {
     }
 
     /// Notes what a message says of times.
-    pub(super) fn hears(&mut self, connection: &Connection, message: &ToProcess) {
+    pub(crate) fn hears(&mut self, connection: &Connection, message: &ToProcess) {
         match message {
             ToProcess::Welcome { sent, lease_ms, .. } => {
                 self.answered(connection, *sent, *lease_ms)
@@ -134,31 +147,31 @@ impl Books {
     fn recalled(&mut self, hold: &Hold, deadline_ms: u64) {
         let span = Duration::from_millis(deadline_ms);
         self.recall = self.recall.max(span);
-        let from = self.began.unwrap_or_else(Instant::now);
+        let from = self.began.unwrap_or_else(|| self.now());
         self.recalls
             .insert((hold.session.clone(), hold.token), from + span);
     }
 
     /// Whether the lease of a process may have ended, now or before the step.
-    pub(super) fn may_end(&self, process: &ProcessId, is_before: bool) -> bool {
+    pub(crate) fn may_end(&self, process: &ProcessId, is_before: bool) -> bool {
         let leases = if is_before {
             &self.leases_before
         } else {
             &self.leases
         };
         let end = leases.get(process);
-        end.is_none_or(|end| Instant::now() >= *end)
+        end.is_none_or(|end| self.now() >= *end)
     }
 
     /// Whether a grant may have been revoked. Of one that was not recalled where it could be heard nothing is known.
-    pub(super) fn may_revoke(&self, session: &SessionId, token: Option<Token>) -> bool {
+    pub(crate) fn may_revoke(&self, session: &SessionId, token: Option<Token>) -> bool {
         let until = token.and_then(|token| self.recalls.get(&(session.clone(), token)));
-        until.is_none_or(|until| Instant::now() >= *until)
+        until.is_none_or(|until| self.now() >= *until)
     }
 
     /// After a restart every lease is whole.
-    pub(super) fn restarted(&mut self) {
-        let end = Instant::now() + self.lease;
+    pub(crate) fn restarted(&mut self) {
+        let end = self.now() + self.lease;
         self.leases.values_mut().for_each(|own| *own = end);
         self.said.clear();
     }

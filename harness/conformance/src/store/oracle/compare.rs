@@ -10,14 +10,14 @@ use tenure_protocol::{Request, SessionId, Ticket, ToProcess, Token, Version};
 
 /// What came, and for a grant what the process may have after it.
 #[derive(Clone, Debug)]
-pub(super) enum Came {
+pub(crate) enum Came {
     Said(ToProcess, Vec<Attributes>),
     Closed,
 }
 
 impl World {
     /// Takes in what came, if it may come now.
-    pub(super) fn take(&mut self, connection: &Connection, came: &Came) -> bool {
+    pub(crate) fn take(&mut self, connection: &Connection, came: &Came) -> bool {
         match came {
             Came::Closed => self.is_closed(connection),
             Came::Said(message, results) => {
@@ -100,7 +100,7 @@ impl World {
         ) = (said, came)
         {
             let (session, token) = (session.clone(), *token);
-            let owed = Owed::recall(Hold { session, token }, *notice);
+            let owed = Owed::recall(Hold { session, token }, *notice, self.clock);
             self.owed
                 .entry(connection.clone())
                 .or_default()

@@ -5,7 +5,7 @@ use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::sessions::{said, told};
-use crate::store::oracle::world::{Around, What, World};
+use crate::store::oracle::world::{Around, World, shown};
 use crate::store::{Heard, Player, Stage};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -531,6 +531,7 @@ impl Judge {
             open: &self.open,
             books: &self.books,
             is_before: false,
+            at_any_time: false,
             may_expire: self.expires.is_some_and(|at| Instant::now() >= at),
         }
     }
@@ -604,30 +605,12 @@ impl Judge {
         let Some(world) = self.worlds.first() else {
             return "nothing".to_owned();
         };
-        let mut all = Vec::new();
-        for (connection, owed) in &world.owed {
-            for owed in owed.iter().filter(|owed| is_meant(owed)) {
-                let what = match &owed.what {
-                    What::Said(message @ ToProcess::Granted { .. }) => {
-                        format!("{message:?} of {:?}", owed.attributes)
-                    }
-                    What::Said(message) => format!("{message:?}"),
-                    What::Closed => "the end of the connection".to_owned(),
-                };
-                all.push(format!("{}: {what}", shown(connection)));
-            }
-        }
-        if all.is_empty() {
-            all.push("nothing but what timers lead to".to_owned());
-        }
+        let all = world.allowed(is_meant);
         let more = match self.worlds.len() {
             1 => String::new(),
             worlds => format!(" (or {} other ways)", worlds - 1),
         };
-        format!(
-            "the machine allows, with its own numbers: {}{more}",
-            all.join("; ")
-        )
+        format!("the machine allows, with its own numbers: {}{more}", all)
     }
 }
 
@@ -702,12 +685,4 @@ fn each_once(worlds: impl IntoIterator<Item = World>, max: usize) -> Vec<World> 
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let is_new = |world: &World| seen.insert(hasher.hash_one(world));
     worlds.into_iter().filter(is_new).take(max).collect()
-}
-
-fn shown(connection: &Connection) -> String {
-    let Link {
-        incarnation,
-        number,
-    } = connection.link;
-    format!("{} ({incarnation}/{number})", connection.process)
 }

@@ -18,13 +18,13 @@
 //!
 //! Deliberately absent: any rule of the protocol.
 
-mod books;
+pub(crate) mod books;
 mod choice;
-mod compare;
+pub(crate) mod compare;
 mod judge;
-mod names;
+pub(crate) mod names;
 mod sessions;
-mod world;
+pub(crate) mod world;
 
 pub(crate) use judge::{Connection, Judge};
 pub(crate) use names::Kind;

@@ -23,12 +23,12 @@ struct Pair {
 
 /// See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Names(BTreeMap<(Kind, SessionId), Vec<Pair>>);
+pub(crate) struct Names(BTreeMap<(Kind, SessionId), Vec<Pair>>);
 
 impl Names {
     /// Whether both may be the same number; if so, they are from now on. `ordered` says which of the machine's numbers its order
     /// counts against.
-    pub(super) fn meet(
+    pub(crate) fn meet(
         &mut self,
         kind: Kind,
         session: &SessionId,
@@ -56,12 +56,12 @@ impl Names {
         is_so
     }
 
-    pub(super) fn ours(&self, kind: Kind, session: &SessionId, theirs: Stamp) -> Option<Stamp> {
+    pub(crate) fn ours(&self, kind: Kind, session: &SessionId, theirs: Stamp) -> Option<Stamp> {
         self.find(kind, session, |pair| pair.theirs == theirs)
             .map(|pair| pair.ours)
     }
 
-    pub(super) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
+    pub(crate) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
         self.find(kind, session, |pair| pair.ours == ours)
             .map(|pair| pair.theirs)
     }
@@ -73,12 +73,12 @@ impl Names {
     }
 
     /// The session has ended: the versions of its next life may be any.
-    pub(super) fn end(&mut self, session: &SessionId) {
+    pub(crate) fn end(&mut self, session: &SessionId) {
         self.0.remove(&(Kind::Version, session.clone()));
     }
 
     /// The session has another id, and its versions with it.
-    pub(super) fn rename(&mut self, from: &SessionId, to: &SessionId) {
+    pub(crate) fn rename(&mut self, from: &SessionId, to: &SessionId) {
         if let Some(pairs) = self.0.remove(&(Kind::Version, from.clone())) {
             self.0.insert((Kind::Version, to.clone()), pairs);
         }

@@ -4,11 +4,12 @@ use crate::store::oracle::Connection;
 use crate::store::oracle::books::{Attributes, Books};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use tenure_protocol::message::{Hold, Notice, Reason, Wish};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
-    Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess, ToStore,
-    Token, Update, Version,
+    Link, Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess,
+    ToStore, Token, Update, Version,
 };
 
 /// The machine's time stands still: all its timers are due whenever the target shows that its own was.
@@ -19,46 +20,52 @@ const EPOCH: u64 = 2;
 
 /// What the machine has said, or done to a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Owed {
-    pub(super) what: What,
+pub(crate) struct Owed {
+    pub(crate) what: What,
     /// What the session was when a grant of it was said.
-    pub(super) attributes: Attributes,
+    pub(crate) attributes: Attributes,
     /// Whether the target may leave it out.
     is_optional: bool,
+    /// When it was, by [`World::clock`].
+    pub(crate) since: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum What {
+pub(crate) enum What {
     Said(ToProcess),
     Closed,
 }
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct World {
-    pub(super) store: Store,
+pub(crate) struct World {
+    pub(crate) store: Store,
     records: Records,
     epoch: u64,
-    pub(super) names: Names,
-    pub(super) owed: BTreeMap<Connection, Vec<Owed>>,
+    pub(crate) names: Names,
+    pub(crate) owed: BTreeMap<Connection, Vec<Owed>>,
     /// Connections that were cut; the machine was not told yet.
-    pub(super) unnoticed: BTreeSet<Connection>,
+    pub(crate) unnoticed: BTreeSet<Connection>,
+    /// What time it is for who looks at what happened earlier: since when something is owed.
+    pub(crate) clock: u64,
     /// Recalls of the last step and the one before: they may be told again.
-    pub(super) recalls: [Vec<(Hold, Reason)>; 2],
+    pub(crate) recalls: [Vec<(Hold, Reason)>; 2],
 }
 
 /// What is open, and what is known of times.
-pub(super) struct Around<'a> {
-    pub(super) open: &'a BTreeSet<Connection>,
-    pub(super) books: &'a Books,
+pub(crate) struct Around<'a> {
+    pub(crate) open: &'a BTreeSet<Connection>,
+    pub(crate) books: &'a Books,
     /// Whether what is asked about is what may have happened before the step.
-    pub(super) is_before: bool,
+    pub(crate) is_before: bool,
     /// Whether unused sessions may have ended.
-    pub(super) may_expire: bool,
+    pub(crate) may_expire: bool,
+    /// Whether everything may have ended, as if nobody had said how long it lasts: who was too early did that.
+    pub(crate) at_any_time: bool,
 }
 
 impl World {
-    pub(super) fn new(expires: bool) -> Self {
+    pub(crate) fn new(expires: bool) -> Self {
         let records = Records::default();
         Self {
             store: Store::recover(settings(expires), EPOCH, &records, NOW),
@@ -67,12 +74,13 @@ impl World {
             names: Names::default(),
             owed: BTreeMap::new(),
             unnoticed: BTreeSet::new(),
+            clock: 0,
             recalls: Default::default(),
         }
     }
 
     /// A message of a process, with the target's numbers.
-    pub(super) fn hear(&mut self, connection: &Connection, message: &ToStore, around: &Around) {
+    pub(crate) fn hear(&mut self, connection: &Connection, message: &ToStore, around: &Around) {
         let message = self.ours(message);
         let input = Input::Message {
             process: connection.process.clone(),
@@ -82,7 +90,7 @@ impl World {
         self.step(input, around);
     }
 
-    pub(super) fn step(&mut self, input: Input, around: &Around) {
+    pub(crate) fn step(&mut self, input: Input, around: &Around) {
         let actor = asks(&input);
         let mut outputs = Vec::new();
         self.store.step(NOW, input, &mut outputs);
@@ -134,10 +142,11 @@ impl World {
             what,
             attributes,
             is_optional,
+            since: self.clock,
         });
     }
 
-    pub(super) fn attributes(&self, session: &SessionId) -> Attributes {
+    pub(crate) fn attributes(&self, session: &SessionId) -> Attributes {
         let record = self.store.session(session).map(|session| session.record());
         let all = record.into_iter().flat_map(|record| record.attributes());
         all.filter_map(|own| Some((own.name.clone(), own.value.clone()?)))
@@ -145,14 +154,14 @@ impl World {
     }
 
     /// A new step begins.
-    pub(super) fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         let now = self.recalled();
         let [last, before] = &mut self.recalls;
         *before = std::mem::replace(last, now);
     }
 
     /// The recalls that are not answered.
-    pub(super) fn recalled(&self) -> Vec<(Hold, Reason)> {
+    pub(crate) fn recalled(&self) -> Vec<(Hold, Reason)> {
         let recalled = self.store.sessions().filter_map(|(id, session)| {
             let (session, token) = (id.clone(), session.record().head.holder.as_ref()?.token);
             let reason = self.store.session(id)?.recall()?.reason;
@@ -162,13 +171,13 @@ impl World {
     }
 
     /// The connection was cut, by a process or by the store.
-    pub(super) fn cut(&mut self, connection: &Connection) {
+    pub(crate) fn cut(&mut self, connection: &Connection) {
         self.owed.remove(connection);
         self.unnoticed.insert(connection.clone());
     }
 
     /// The store was killed and started again.
-    pub(super) fn restart(&mut self, expires: bool) {
+    pub(crate) fn restart(&mut self, expires: bool) {
         self.epoch += 1;
         self.store = Store::recover(settings(expires), self.epoch, &self.records, NOW);
         self.owed.clear();
@@ -176,12 +185,12 @@ impl World {
     }
 
     /// Whether all has come that must.
-    pub(super) fn is_satisfied(&self) -> bool {
+    pub(crate) fn is_satisfied(&self) -> bool {
         self.owed.values().flatten().all(Owed::may_be_missing)
     }
 
     /// Every way in which something that cannot be seen may have happened.
-    pub(super) fn hidden(&self, around: &Around) -> Vec<Self> {
+    pub(crate) fn hidden(&self, around: &Around) -> Vec<Self> {
         let mut all = Vec::new();
         for connection in &self.unnoticed {
             let mut world = self.clone();
@@ -200,8 +209,10 @@ impl World {
         all
     }
 
-    fn may_pass(&self, timer: &Timer, around: &Around) -> bool {
+    pub(crate) fn may_pass(&self, timer: &Timer, around: &Around) -> bool {
         match timer {
+            Timer::Remind(_) => false, // A recall may be told again at any time.
+            _ if around.at_any_time => true,
             Timer::Lease(process) => around.books.may_end(process, around.is_before),
             Timer::Revoke(session) => {
                 let own = self.store.session(session);
@@ -213,8 +224,21 @@ impl World {
             // How long a store lets others wait it tells nobody.
             Timer::Wait(..) => true,
             Timer::Expire(_) => around.may_expire,
-            Timer::Remind(_) => false, // A recall may be told again at any time.
         }
+    }
+
+    /// What is owed of what is meant, in words.
+    pub(crate) fn allowed(&self, is_meant: impl Fn(&Owed) -> bool) -> String {
+        let mut all = Vec::new();
+        for (connection, owed) in &self.owed {
+            for owed in owed.iter().filter(|owed| is_meant(owed)) {
+                all.push(format!("{}: {owed}", shown(connection)));
+            }
+        }
+        if all.is_empty() {
+            all.push("nothing but what timers lead to".to_owned());
+        }
+        all.join("; ")
     }
 
     // ---- numbers ----------------------------------------------------------------------------------------------------
@@ -301,7 +325,7 @@ impl World {
 }
 
 /// A version before all that the machine draws.
-pub(super) const EARLIEST: Version = Version(Stamp {
+pub(crate) const EARLIEST: Version = Version(Stamp {
     epoch: 0,
     sequence: 1,
 });
@@ -337,14 +361,34 @@ impl What {
     }
 }
 
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::Said(message @ ToProcess::Granted { .. }) => {
+                write!(f, "{message:?} of {:?}", self.attributes)
+            }
+            What::Said(message) => write!(f, "{message:?}"),
+            What::Closed => f.write_str("the end of the connection"),
+        }
+    }
+}
+
+pub(crate) fn shown(connection: &Connection) -> String {
+    let Link {
+        incarnation,
+        number,
+    } = connection.link;
+    format!("{} ({incarnation}/{number})", connection.process)
+}
+
 impl Owed {
     /// Whether the target need not say it.
-    pub(super) fn may_be_missing(&self) -> bool {
+    pub(crate) fn may_be_missing(&self) -> bool {
         self.is_optional
     }
 
     /// The session that it is about.
-    pub(super) fn session(&self) -> Option<&SessionId> {
+    pub(crate) fn session(&self) -> Option<&SessionId> {
         match &self.what {
             What::Said(message) => message.session(),
             What::Closed => None,
@@ -352,11 +396,12 @@ impl Owed {
     }
 
     /// A recall that is told by itself though it could have been told with the grant.
-    pub(super) fn recall(hold: Hold, notice: Notice) -> Self {
+    pub(crate) fn recall(hold: Hold, notice: Notice, since: u64) -> Self {
         Self {
             what: What::Said(ToProcess::Recall { hold, notice }),
             attributes: Attributes::new(),
             is_optional: false,
+            since,
         }
     }
 }

@@ -1,0 +1,536 @@
+//! The file: what its lines say. The page *Traces* of the book is the reference.
+
+use crate::hex::unhex;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::message::Patience;
+use tenure_protocol::process::{Names, Poison};
+use tenure_protocol::{AttributeName, SessionId, Stamp, ThreadId};
+
+/// The version of the format.
+pub const VERSION: u64 = 1;
+
+/// What a file may have at most. It comes from anybody.
+pub const BYTES_MAX: usize = 64 << 20;
+const LINES_MAX: usize = 200_000;
+const LINE_BYTES_MAX: usize = 16 << 20;
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// Why a file is no trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The line, counted from one; 0: the file.
+    pub line: usize,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Unreadable {
+    pub(super) fn new(line: usize, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self { line, why }
+    }
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.why),
+            line => write!(f, "line {line}: {}", self.why),
+        }
+    }
+}
+
+/// The first line.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Head {
+    trace: u64,
+    /// What the trace is of.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// What is wrong in it, in a vector.
+    #[serde(default)]
+    pub(crate) breaks: Option<Breaks>,
+    /// By how much what was seen may have happened before or after it was seen.
+    #[serde(default = "default_slack_ms")]
+    pub(crate) slack_ms: u64,
+    #[serde(default)]
+    pub(crate) threads: Threads,
+    #[serde(default)]
+    pub(crate) process: Settings,
+    #[serde(default)]
+    pub(crate) store: StoreSettings,
+}
+
+/// What is wrong in a trace on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Breaks {
+    /// The line of the first entry that is wrong.
+    pub line: usize,
+    /// The rule that it breaks.
+    pub rule: String,
+}
+
+impl Head {
+    /// Of a case of a report.
+    pub(crate) fn of_report(case: &str) -> Self {
+        Self {
+            trace: VERSION,
+            name: Some(case.to_owned()),
+            breaks: None,
+            slack_ms: default_slack_ms(),
+            threads: Threads::Nobody,
+            process: Settings::default(),
+            store: StoreSettings::default(),
+        }
+    }
+}
+
+fn default_slack_ms() -> u64 {
+    1_000
+}
+
+/// Of which processes everything that their threads did is in the trace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Threads {
+    Named(Vec<String>),
+    /// `"all"`.
+    Word(String),
+    #[default]
+    Nobody,
+}
+
+impl Threads {
+    pub(crate) fn has(&self, process: &str) -> bool {
+        match self {
+            Self::Named(all) => all.iter().any(|own| own == process),
+            Self::Word(word) => word == "all",
+            Self::Nobody => false,
+        }
+    }
+}
+
+/// Settings of the processes that the judge must know.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub(crate) struct Settings {
+    pub(crate) margin_ms: u64,
+    pub(crate) recall_margin_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let own = tenure_protocol::ProcessSettings::default();
+        Self {
+            margin_ms: own.margin_ms,
+            recall_margin_ms: own.recall_margin_ms,
+        }
+    }
+}
+
+/// Settings of the store that it does not tell.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StoreSettings {
+    /// After how long a session that nobody uses ends.
+    pub(crate) time_to_live_ms: Option<u64>,
+}
+
+/// Where something was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Place {
+    /// As it left or reached the process.
+    Process,
+    /// As it left or reached the store.
+    Store,
+    /// Somewhere between them.
+    #[default]
+    Between,
+}
+
+/// A line as it stands there. Members that are not known are ignored.
+#[derive(Debug, Deserialize)]
+struct Line {
+    at_ms: u64,
+    who: String,
+    way: char,
+    #[serde(default)]
+    at: Place,
+    #[serde(default)]
+    hex: String,
+    #[serde(default)]
+    says: String,
+    #[serde(default)]
+    thread: Option<u64>,
+    #[serde(default)]
+    session: Option<String>,
+    #[serde(default)]
+    did: Option<String>,
+    #[serde(default)]
+    told: Option<String>,
+    /// `null`: all.
+    #[serde(default)]
+    attributes: Option<Vec<String>>,
+    #[serde(default)]
+    attribute: Option<String>,
+    #[serde(default)]
+    value: Option<String>,
+    #[serde(default, rename = "try")]
+    is_try: bool,
+    #[serde(default)]
+    wait_ms: Option<u64>,
+    #[serde(default)]
+    to: Option<String>,
+    #[serde(default)]
+    token: Option<(u64, u64)>,
+    #[serde(default)]
+    version: Option<(u64, u64)>,
+    #[serde(default)]
+    values: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    why: Option<String>,
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// Counted from one.
+    pub(crate) line: usize,
+    pub(crate) at_ms: u64,
+    /// A connection, a start of a process, or `store`.
+    pub(crate) who: String,
+    pub(crate) at: Place,
+    pub(crate) what: What,
+}
+
+impl Entry {
+    /// The start of the process whose connection it is.
+    pub(crate) fn process(&self) -> &str {
+        self.who.split('#').next().unwrap_or_default()
+    }
+}
+
+/// Which way something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Way {
+    ToStore,
+    ToProcess,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum What {
+    Bytes(Way, Vec<u8>),
+    /// A frame of which the trace has only the beginning.
+    CutShort,
+    /// The end of what goes that way.
+    Ends(Way),
+    /// The store was killed, and started again.
+    Restarts,
+    /// Its operator recalled the session.
+    Recalls(SessionId),
+    /// A thread wants something.
+    Did(ThreadId, SessionId, Deed),
+    Told(ThreadId, SessionId, Told),
+    /// The process's own choices.
+    Release(SessionId),
+    Forget(SessionId),
+    Shutdown,
+    /// For people.
+    Note,
+}
+
+/// What a thread wants of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Deed {
+    Lock {
+        names: Names,
+        patience: Patience,
+        wait_ms: u64,
+    },
+    Abandon,
+    Write(AttributeName, Option<Value>),
+    Unlock(Names),
+    Discard(Names),
+    Check,
+    Commit,
+    Destroy,
+    Rename(SessionId),
+}
+
+/// What a thread is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Told {
+    Locked(Stamp, BTreeMap<AttributeName, Value>),
+    /// What it wanted is done, and its grant stands.
+    Done,
+    Committed(Stamp),
+    Destroyed,
+    Renamed(SessionId, Stamp),
+    /// The kind of a refusal, as adapters say it.
+    Refused(String),
+    Lost(Poison),
+}
+
+/// Reads a file.
+pub(crate) fn read(text: &str) -> Result<(Head, Vec<Entry>), Unreadable> {
+    if text.len() > BYTES_MAX {
+        return Err(Unreadable::new(0, format!("more than {BYTES_MAX} bytes")));
+    }
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    let (_, first) = lines
+        .next()
+        .ok_or_else(|| Unreadable::new(0, "nothing in it"))?;
+    let head: Head = json(1, first)?;
+    if head.trace != VERSION {
+        let why = format!("a trace of version {}, not {VERSION}", head.trace);
+        return Err(Unreadable::new(1, why));
+    }
+    if let Threads::Word(word) = &head.threads
+        && word != "all"
+    {
+        return Err(Unreadable::new(
+            1,
+            "`threads` is \"all\" or a list of processes",
+        ));
+    }
+    let mut entries = Vec::new();
+    for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        if number > LINES_MAX || line.len() > LINE_BYTES_MAX {
+            let why = format!("more than {LINES_MAX} lines, or {LINE_BYTES_MAX} bytes in one");
+            return Err(Unreadable::new(number, why));
+        }
+        let line: Line = json(number, line)?;
+        let entry = line
+            .entry(number)
+            .map_err(|why| Unreadable::new(number, why))?;
+        entries.push(entry);
+    }
+    in_order(&entries)?;
+    Ok((head, entries))
+}
+
+/// Entries of a trace in a report.
+pub(crate) fn from_report(traced: &[crate::Traced]) -> Result<Vec<Entry>, Unreadable> {
+    let mut entries = Vec::new();
+    for (at, own) in traced.iter().enumerate() {
+        let line = Line {
+            at_ms: own.at_ms,
+            who: own.who.clone(),
+            way: own.way,
+            at: Place::Between,
+            hex: own.hex.clone(),
+            says: own.says.clone(),
+            thread: None,
+            session: None,
+            did: None,
+            told: None,
+            attributes: None,
+            attribute: None,
+            value: None,
+            is_try: false,
+            wait_ms: None,
+            to: None,
+            token: None,
+            version: None,
+            values: None,
+            why: None,
+        };
+        let entry = line.entry(at + 1);
+        entries.push(entry.map_err(|why| Unreadable::new(at + 1, why))?);
+    }
+    in_order(&entries)?;
+    Ok(entries)
+}
+
+fn in_order(entries: &[Entry]) -> Result<(), Unreadable> {
+    let mut connections = std::collections::BTreeSet::new();
+    for pair in entries.windows(2) {
+        if pair[1].at_ms < pair[0].at_ms {
+            return Err(Unreadable::new(
+                pair[1].line,
+                "earlier than the line before",
+            ));
+        }
+    }
+    for entry in entries {
+        connections.insert(&entry.who);
+        if connections.len() > CONNECTIONS_MAX {
+            let why = format!("more than {CONNECTIONS_MAX} connections");
+            return Err(Unreadable::new(entry.line, why));
+        }
+    }
+    Ok(())
+}
+
+fn json<T: DeserializeOwned>(number: usize, line: &str) -> Result<T, Unreadable> {
+    serde_json::from_str(line).map_err(|why| Unreadable::new(number, why.to_string()))
+}
+
+impl Line {
+    fn entry(self, line: usize) -> Result<Entry, String> {
+        if self.who.is_empty() || self.who.len() > 256 {
+            return Err("`who` has 1 to 256 bytes".to_owned());
+        }
+        let what = self.what()?;
+        Ok(Entry {
+            line,
+            at_ms: self.at_ms,
+            who: self.who,
+            at: self.at,
+            what,
+        })
+    }
+
+    fn what(&self) -> Result<What, String> {
+        let way = match self.way {
+            '>' => Some(Way::ToStore),
+            '<' => Some(Way::ToProcess),
+            '!' => None,
+            other => return Err(format!("a way `{other}`, none of `>`, `<` and `!`")),
+        };
+        if let Some(way) = way {
+            return match (self.did.as_deref(), &*self.hex) {
+                (Some("ends"), "") => Ok(What::Ends(way)),
+                (Some(_), _) => Err("a frame does nothing but to be".to_owned()),
+                (None, "") => Ok(What::Note),
+                (None, hex) if hex.ends_with('…') => Ok(What::CutShort),
+                (None, hex) => unhex(hex)
+                    .map(|bytes| What::Bytes(way, bytes))
+                    .ok_or_else(|| "`hex` is no pairs of hexadecimal digits".to_owned()),
+            };
+        }
+        match (&self.did, &self.told) {
+            (Some(did), None) => self.did(did),
+            (None, Some(told)) => {
+                let told = self.told(told)?;
+                Ok(What::Told(self.thread()?, self.session()?, told))
+            }
+            (None, None) => Ok(self.noted()),
+            (Some(_), Some(_)) => Err("`did` and `told` in one entry".to_owned()),
+        }
+    }
+
+    /// What the suite's own notes say.
+    fn noted(&self) -> What {
+        match &*self.says {
+            crate::trace::CUTS => What::Ends(Way::ToStore),
+            crate::trace::RESTARTS => What::Restarts,
+            _ => What::Note,
+        }
+    }
+
+    fn did(&self, did: &str) -> Result<What, String> {
+        match did {
+            "restarts" => return Ok(What::Restarts),
+            "recalls" => return Ok(What::Recalls(self.session()?)),
+            "release" => return Ok(What::Release(self.session()?)),
+            "forget" => return Ok(What::Forget(self.session()?)),
+            "shutdown" => return Ok(What::Shutdown),
+            _ => {}
+        }
+        let deed = match did {
+            "lock" => Deed::Lock {
+                names: self.names()?,
+                patience: if self.is_try {
+                    Patience::Try
+                } else {
+                    Patience::Wait
+                },
+                wait_ms: self.wait_ms.unwrap_or(u64::MAX),
+            },
+            "abandon" => Deed::Abandon,
+            "write" => {
+                let value = self.value.as_deref().map(bytes).transpose()?;
+                Deed::Write(attribute(needed(&self.attribute, "attribute")?)?, value)
+            }
+            "unlock" => Deed::Unlock(self.names()?),
+            "discard" => Deed::Discard(self.names()?),
+            "check" => Deed::Check,
+            "commit" => Deed::Commit,
+            "destroy" => Deed::Destroy,
+            "rename" => Deed::Rename(session(needed(&self.to, "to")?)?),
+            other => return Err(format!("nobody does `{other}`")),
+        };
+        Ok(What::Did(self.thread()?, self.session()?, deed))
+    }
+
+    fn told(&self, told: &str) -> Result<Told, String> {
+        let why = || needed(&self.why, "why");
+        Ok(match told {
+            "locked" => {
+                let values = self.values.iter().flatten();
+                let values = values.map(|(name, value)| Ok((attribute(name)?, bytes(value)?)));
+                let values: Result<_, String> = values.collect();
+                Told::Locked(stamp(self.token, "token")?, values?)
+            }
+            "done" => Told::Done,
+            "committed" => Told::Committed(stamp(self.version, "version")?),
+            "destroyed" => Told::Destroyed,
+            "renamed" => Told::Renamed(
+                session(needed(&self.to, "to")?)?,
+                stamp(self.token, "token")?,
+            ),
+            "refused" => Told::Refused(why()?.to_owned()),
+            "lost" => Told::Lost(match why()? {
+                "lease-lost" => Poison::LeaseLost,
+                "revoked" => Poison::Revoked,
+                "late" => Poison::Late,
+                "superseded" => Poison::Superseded,
+                other => return Err(format!("no grant is lost by `{other}`")),
+            }),
+            other => return Err(format!("nobody is told `{other}`")),
+        })
+    }
+
+    fn thread(&self) -> Result<ThreadId, String> {
+        self.thread
+            .map(ThreadId)
+            .ok_or_else(|| "no `thread`".to_owned())
+    }
+
+    fn session(&self) -> Result<SessionId, String> {
+        session(needed(&self.session, "session")?)
+    }
+
+    fn names(&self) -> Result<Names, String> {
+        let Some(all) = &self.attributes else {
+            return Ok(Names::All);
+        };
+        let names: Result<Vec<_>, _> = all.iter().map(|name| attribute(name)).collect();
+        let mut names = names?;
+        names.sort();
+        names.dedup();
+        match names.len() {
+            0 => Err("`attributes` names none".to_owned()),
+            1 => Ok(Names::One(names.remove(0))),
+            _ => Ok(Names::Many(names)),
+        }
+    }
+}
+
+fn needed<'a>(member: &'a Option<String>, name: &str) -> Result<&'a str, String> {
+    member.as_deref().ok_or_else(|| format!("no `{name}`"))
+}
+
+fn bytes(hex: &str) -> Result<Value, String> {
+    let bytes = unhex(hex).ok_or_else(|| format!("`{hex}` is no pairs of hexadecimal digits"))?;
+    Ok(bytes.into())
+}
+
+fn session(hex: &str) -> Result<SessionId, String> {
+    SessionId::new(bytes(hex)?).map_err(|why| why.to_string())
+}
+
+fn attribute(hex: &str) -> Result<AttributeName, String> {
+    AttributeName::new(bytes(hex)?).map_err(|why| why.to_string())
+}
+
+fn stamp(pair: Option<(u64, u64)>, name: &str) -> Result<Stamp, String> {
+    let (epoch, sequence) = pair.ok_or_else(|| format!("no `{name}`"))?;
+    Ok(Stamp { epoch, sequence })
+}

@@ -1,0 +1,294 @@
+//! Recorded runs: does what went over the wire, and what threads were told, hold together?
+//!
+//! A trace is what somebody saw of a store and its processes: at the store, at the processes, or between them. The
+//! [`store`] is judged by the machine of the store, each [`process`] whose threads are in the trace by that of the process. Neither
+//! is asked anything: what cannot be seen is looked for ([`search`]), and the first entry that no machine explains is told, with the
+//! rule that it breaks and what would have been right.
+//!
+//! Traces come from anybody: one that is no trace is [`Unreadable`], and nothing in it makes the judge fail.
+//!
+//! Deliberately absent: any rule of the protocol; the limits of a store, which a trace does not tell.
+
+mod entry;
+mod process;
+mod process_world;
+mod rule_process;
+mod rule_store;
+mod search;
+mod store;
+mod talk;
+
+pub use entry::{BYTES_MAX, Breaks, Unreadable, VERSION};
+
+use crate::Report;
+use entry::{Entry, Head, Place, What};
+use process::ProcessSide;
+use process_world::{Under, Way};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use store::StoreSide;
+use talk::{Name, Said, Talk};
+use tenure_protocol::process::Input;
+use tenure_protocol::{Time, ToStore};
+
+/// The first entry that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// On which line of the file, counted from one; of a trace in a report, which of its entries.
+    pub line: usize,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+    /// What would have been right.
+    pub allowed: String,
+    /// What came.
+    pub seen: String,
+}
+
+impl Finding {
+    fn new(
+        line: usize,
+        rule: &'static str,
+        allowed: impl Into<String>,
+        seen: impl Into<String>,
+    ) -> Self {
+        Self {
+            line,
+            rule,
+            allowed: allowed.into(),
+            seen: seen.into(),
+        }
+    }
+}
+
+/// What came of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// What the trace is of, if it says.
+    pub name: Option<String>,
+    /// How many entries it has.
+    pub entries: usize,
+    /// Whether the store was judged.
+    pub store: bool,
+    /// The starts of processes that were judged.
+    pub processes: Vec<String>,
+    /// What is wrong.
+    pub finding: Option<Finding>,
+    /// What a vector says is wrong with it.
+    #[serde(skip)]
+    pub breaks: Option<Breaks>,
+}
+
+/// Judges a file: a trace, or the report of a run against a store, whose cases are judged each by itself.
+///
+/// # Errors
+/// When it is neither.
+pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
+    if text.len() > BYTES_MAX {
+        return Err(Unreadable::new(0, format!("more than {BYTES_MAX} bytes")));
+    }
+    if let Ok(report) = serde_json::from_str::<Report>(text) {
+        return report::check(&report);
+    }
+    let (head, entries) = entry::read(text)?;
+    Ok(vec![judge(&head, &entries)])
+}
+
+mod report {
+    use super::{Judgement, Report, Unreadable, entry, judge};
+    use crate::case::Side;
+
+    /// Judges the store by what each case has recorded.
+    pub(super) fn check(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
+        if report.side != Side::Store {
+            return Err(Unreadable::new(
+                0,
+                "the report of a process: its traces say nothing of threads",
+            ));
+        }
+        let cases = report.cases.iter().filter(|case| !case.trace.is_empty());
+        let judged = cases.map(|case| {
+            let entries = entry::from_report(&case.trace)?;
+            let head = entry::Head::of_report(&case.id);
+            Ok(judge(&head, &entries))
+        });
+        judged.collect()
+    }
+}
+
+fn judge(head: &Head, entries: &[Entry]) -> Judgement {
+    let mut judge = Judge::new(head, entries);
+    let finding = judge.all(entries).err();
+    Judgement {
+        name: head.name.clone(),
+        entries: entries.len(),
+        store: judge.has_store,
+        processes: judge.processes.keys().cloned().collect(),
+        finding,
+        breaks: head.breaks.clone(),
+    }
+}
+
+struct Judge<'a> {
+    head: &'a Head,
+    talk: Talk,
+    store: StoreSide,
+    has_store: bool,
+    processes: BTreeMap<String, ProcessSide>,
+    /// From where each connection is seen best, by the store and by its process.
+    seen_at: BTreeSet<(String, Place)>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(head: &'a Head, entries: &[Entry]) -> Self {
+        let seen = entries.iter().map(|own| (own.who.clone(), own.at));
+        Self {
+            head,
+            talk: Talk::default(),
+            store: StoreSide::new(head.slack_ms, head.store.time_to_live_ms),
+            has_store: false,
+            processes: BTreeMap::new(),
+            seen_at: seen.collect(),
+        }
+    }
+
+    fn all(&mut self, entries: &[Entry]) -> Result<(), Finding> {
+        for entry in entries {
+            self.store.turns(entry.line, entry.at_ms)?;
+            for own in self.processes.values_mut() {
+                own.turns(entry.line, Time(entry.at_ms))?;
+            }
+            self.take(entry)?;
+        }
+        let last = entries.last().map_or(1, |entry| entry.line);
+        self.store.ends(last)?;
+        self.processes
+            .values_mut()
+            .try_for_each(|own| own.ends(last))
+    }
+
+    /// Whether the best place to judge this side by this connection is that of the entry.
+    fn is_best(&self, entry: &Entry, place: Place) -> bool {
+        let is_seen = |at: Place| self.seen_at.contains(&(entry.who.clone(), at));
+        let other = if place == Place::Store {
+            Place::Process
+        } else {
+            Place::Store
+        };
+        let best = [place, Place::Between, other]
+            .into_iter()
+            .find(|at| is_seen(*at));
+        best == Some(entry.at)
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<(), Finding> {
+        match &entry.what {
+            What::Bytes(..) => self.talks(entry),
+            What::CutShort => {
+                self.store.is_cut_short();
+                Ok(())
+            }
+            What::Ends(way) => {
+                self.ends(entry, *way);
+                Ok(())
+            }
+            What::Restarts => {
+                self.store.restarts();
+                Ok(())
+            }
+            What::Recalls(session) => {
+                self.store.recalls(session);
+                Ok(())
+            }
+            What::Did(thread, session, deed) => {
+                let under = Under::Deed(*thread, session.clone(), deed.clone());
+                self.comes(entry, &Way::Thread(*thread), &under);
+                Ok(())
+            }
+            What::Told(thread, session, told) => match self.processes.get_mut(entry.process()) {
+                Some(own) => own.tells(entry.line, (*thread, session), told),
+                None => Ok(()),
+            },
+            What::Release(session) => self.drives(entry, Input::Release(session.clone())),
+            What::Forget(session) => self.drives(entry, Input::Forget(session.clone())),
+            What::Shutdown => self.drives(entry, Input::Shutdown),
+            What::Note => Ok(()),
+        }
+    }
+
+    fn drives(&mut self, entry: &Entry, input: Input) -> Result<(), Finding> {
+        self.comes(entry, &Way::Driver, &Under::Input(input));
+        Ok(())
+    }
+
+    /// Something comes to a process, if it is judged.
+    fn comes(&mut self, entry: &Entry, way: &Way, under: &Under) {
+        if let Some(own) = self.processes.get_mut(entry.process()) {
+            own.comes(entry.at, way, under);
+        }
+    }
+
+    fn talks(&mut self, entry: &Entry) -> Result<(), Finding> {
+        for said in self.talk.hear(entry)? {
+            let Some(name) = self.talk.name(&entry.who).cloned() else {
+                continue;
+            };
+            let (of_store, of_process) = (
+                self.is_best(entry, Place::Store),
+                self.is_best(entry, Place::Process),
+            );
+            match said {
+                Said::ToStore(message) => {
+                    if of_process {
+                        self.begins(entry, &name, &message);
+                        if let Some(own) = self.processes.get_mut(entry.process()) {
+                            own.says(entry.line, &entry.who, &message)?;
+                        }
+                    }
+                    if of_store {
+                        self.has_store = true;
+                        self.store.heard(entry.at, &name, message);
+                    }
+                }
+                Said::ToProcess(message) => {
+                    if of_store {
+                        self.store.says(entry.line, &name, message.clone())?;
+                    }
+                    if of_process {
+                        let way = Way::Connection(entry.who.clone());
+                        let under = Under::Message(entry.who.clone(), message);
+                        self.comes(entry, &way, &under);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A start of a process that is to be judged says its first hello.
+    fn begins(&mut self, entry: &Entry, name: &Name, message: &ToStore) {
+        let process = entry.process();
+        let is_new =
+            matches!(message, ToStore::Hello { .. }) && !self.processes.contains_key(process);
+        if is_new && self.head.threads.has(process) {
+            let incarnation = name.link.incarnation.0;
+            let mut own = ProcessSide::new(&self.head.process, self.head.slack_ms, incarnation);
+            // Nothing was to be said before.
+            let _ = own.turns(entry.line, Time(entry.at_ms));
+            self.processes.insert(process.to_owned(), own);
+        }
+    }
+
+    fn ends(&mut self, entry: &Entry, way: entry::Way) {
+        let Some(name) = self.talk.name(&entry.who).cloned() else {
+            return;
+        };
+        if self.is_best(entry, Place::Store) {
+            let is_of_process = way == entry::Way::ToStore;
+            self.store.ends_connection(entry.at, &name, is_of_process);
+        }
+        if self.is_best(entry, Place::Process) {
+            let way = Way::Connection(entry.who.clone());
+            self.comes(entry, &way, &Under::Ends(entry.who.clone()));
+        }
+    }
+}

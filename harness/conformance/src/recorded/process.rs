@@ -1,0 +1,179 @@
+//! A process's side of a trace: the shared machine takes what came to the process and what its threads did, and says what may
+//! leave it and what its threads may be told.
+
+use super::Finding;
+use super::entry::{Place, Settings, Told};
+use super::process_world::{Around, Focus, Under, Way, World, session_of};
+use super::rule_process;
+use super::search::{World as _, closure, explain, few};
+use tenure_protocol::process::Timer;
+use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
+
+/// See the [module](self).
+pub(super) struct ProcessSide {
+    worlds: Vec<World>,
+    slack_ms: u64,
+    now: Time,
+}
+
+impl ProcessSide {
+    pub(super) fn new(settings: &Settings, slack_ms: u64, incarnation: u64) -> Self {
+        Self {
+            worlds: vec![World::new(settings, incarnation)],
+            slack_ms,
+            now: Time::ZERO,
+        }
+    }
+
+    fn around(&self, focus: Focus) -> Around {
+        Around {
+            now: self.now,
+            slack_ms: self.slack_ms,
+            focus,
+        }
+    }
+
+    /// It is so late: what is overdue is missing.
+    pub(super) fn turns(&mut self, line: usize, now: Time) -> Result<(), Finding> {
+        self.now = now;
+        let around = self.around(Focus::Nothing);
+        let until = now.before(self.slack_ms);
+        for own in &mut self.worlds {
+            own.take_before(until, &around);
+        }
+        self.force(now.before(2 * self.slack_ms));
+        let worlds = std::mem::take(&mut self.worlds);
+        self.worlds = few(worlds);
+        self.miss(line, false)
+    }
+
+    /// What must have ended has ended: the lease, and the waits of threads.
+    fn force(&mut self, late: Time) {
+        let around = self.around(Focus::Nothing);
+        for own in &mut self.worlds {
+            let timers: Vec<_> = own.machine.timers().collect();
+            for (due, timer) in timers {
+                if due < late && matches!(timer, Timer::Lease | Timer::Wait(..)) {
+                    own.passes(due, timer, &around);
+                }
+            }
+        }
+    }
+
+    fn miss(&mut self, line: usize, is_end: bool) -> Result<(), Finding> {
+        let (now, slack) = (self.now, self.slack_ms);
+        let is_late = |since: Time| {
+            let until = since.after(slack);
+            until < now || is_end && until <= now
+        };
+        let is_well = |own: &World| !rule_process::is_overdue(own, is_late);
+        if self.worlds.iter().any(is_well) {
+            self.worlds.retain(is_well);
+            return Ok(());
+        }
+        let around = self.around(Focus::Nothing);
+        let found = explain(&self.worlds, &around, |own| is_well(own));
+        if !found.is_empty() {
+            self.worlds = found;
+            return Ok(());
+        }
+        let Some(first) = self.worlds.first() else {
+            return Ok(());
+        };
+        let seen = if is_end {
+            "the end of the trace"
+        } else {
+            "something later"
+        };
+        let (rule, what) = rule_process::missing(first, is_late);
+        let allowed = format!("the machine says, with its own numbers: {what}");
+        Err(Finding::new(line, rule, allowed, seen))
+    }
+
+    /// The trace has ended.
+    pub(super) fn ends(&mut self, line: usize) -> Result<(), Finding> {
+        self.miss(line, true)
+    }
+
+    /// Something has come to it, or it was told to do something.
+    pub(super) fn comes(&mut self, at: Place, way: &Way, under: &Under) {
+        let around = self.around(Focus::Nothing);
+        for own in &mut self.worlds {
+            own.comes(way.clone(), self.now, under.clone());
+        }
+        if at == Place::Process {
+            let worlds = std::mem::take(&mut self.worlds);
+            let mut worlds = with_silent(worlds, &around);
+            worlds.iter_mut().for_each(|own| own.take(way, &around));
+            self.worlds = few(worlds);
+        }
+    }
+
+    /// It has said something.
+    pub(super) fn says(
+        &mut self,
+        line: usize,
+        who: &str,
+        message: &ToStore,
+    ) -> Result<(), Finding> {
+        let focus = match message {
+            ToStore::Hello { .. } => Focus::Hello,
+            ToStore::KeepAlive { .. } => Focus::KeepAlive,
+            _ => session_of(message).map_or(Focus::Nothing, |own| Focus::Session(own.clone())),
+        };
+        let around = self.around(focus);
+        let found = explain(&self.worlds, &around, |own| own.is_said(who, message));
+        if found.is_empty() {
+            let own = self.likely(&around);
+            let rule = rule_process::wrong_said(&own, message);
+            return Err(Finding::new(
+                line,
+                rule,
+                rule_process::allowed(&own),
+                format!("{message:?}"),
+            ));
+        }
+        self.worlds = found;
+        Ok(())
+    }
+
+    /// A thread was told something.
+    pub(super) fn tells(
+        &mut self,
+        line: usize,
+        (thread, session): (ThreadId, &SessionId),
+        told: &Told,
+    ) -> Result<(), Finding> {
+        let around = self.around(Focus::Session(session.clone()));
+        let found = explain(&self.worlds, &around, |own| {
+            own.is_told(thread, session, told)
+        });
+        if found.is_empty() {
+            let own = self.likely(&around);
+            let rule = rule_process::wrong_told(&own, thread, session, told);
+            let seen = format!("thread {} is told: {told:?}", thread.0);
+            return Err(Finding::new(line, rule, rule_process::allowed(&own), seen));
+        }
+        self.worlds = found;
+        Ok(())
+    }
+
+    /// The explanation in which it has taken most.
+    fn likely(&self, around: &Around) -> World {
+        let first = self.worlds.first().cloned();
+        let all = closure(self.worlds.clone(), around);
+        let idle = all.into_iter().find(World::is_idle);
+        idle.or(first).expect("there is always one")
+    }
+}
+
+/// These, and those in which something has passed of which nothing is said.
+fn with_silent(mut worlds: Vec<World>, around: &Around) -> Vec<World> {
+    let silent = worlds.iter().flat_map(|own| {
+        let passed = own.passed(around).into_iter();
+        passed.filter(|other| other.says == own.says && other.tells == own.tells)
+    });
+    let silent: Vec<_> = silent.collect();
+    worlds.extend(silent);
+    few(worlds)
+}

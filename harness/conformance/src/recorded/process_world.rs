@@ -1,0 +1,584 @@
+//! One explanation of what a process has said and told its threads: its machine, what is under way to it, and what it still has
+//! to say.
+//!
+//! Tokens, versions and tickets are the store's. Requests are the process's own, so the machine's number for one and the
+//! process's are paired, and so are the times that it names as sent.
+
+use super::entry::{Deed, Told};
+use super::search::World as Explanation;
+use std::collections::{BTreeMap, VecDeque};
+use tenure_protocol::config::Settings;
+use tenure_protocol::message::{Refusal, Wish};
+use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Timer};
+use tenure_protocol::{
+    Incarnation, Link, Process, ProcessSettings, Request, SessionId, ThreadId, Time, ToProcess,
+    ToStore,
+};
+
+/// What is seen of it is of that time, or so much earlier.
+pub(super) struct Around {
+    pub(super) now: Time,
+    pub(super) slack_ms: u64,
+    /// What is looked for: a session that something is said of, the beginning of a connection, a sign of life.
+    pub(super) focus: Focus,
+}
+
+/// What has been seen, and is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Focus {
+    Session(SessionId),
+    Hello,
+    KeepAlive,
+    Nothing,
+}
+
+/// What is under way to the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Under {
+    Message(String, ToProcess),
+    Ends(String),
+    Deed(ThreadId, SessionId, Deed),
+    Input(Input),
+}
+
+/// On which line: what comes on one is taken in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Way {
+    Connection(String),
+    Thread(ThreadId),
+    Driver,
+}
+
+/// What the process has to say, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Owed<T> {
+    pub(super) what: T,
+    pub(super) since: Time,
+}
+
+/// What a thread has asked for and was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Asked {
+    Lock,
+    Commit,
+    Ending,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) machine: Process,
+    /// The machine's time: never goes back.
+    now: Time,
+    under_way: BTreeMap<Way, VecDeque<(Time, Under)>>,
+    pub(super) says: Vec<Owed<(Link, ToStore)>>,
+    pub(super) tells: Vec<Owed<(ThreadId, SessionId, Told)>>,
+    /// The machine's link for each connection; those that have ended.
+    links: BTreeMap<String, Link>,
+    ended: Vec<String>,
+    pub(super) requests: Vec<(Request, Request)>,
+    sent: Vec<(Time, Time)>,
+    asked: BTreeMap<(ThreadId, SessionId), (Asked, Names)>,
+}
+
+impl World {
+    pub(super) fn new(settings: &super::entry::Settings, incarnation: u64) -> Self {
+        let settings = ProcessSettings {
+            margin_ms: settings.margin_ms,
+            recall_margin_ms: settings.recall_margin_ms,
+            // It may say that it lives, and repeat itself, at any time.
+            keep_alive_ms: 0,
+            resend_ms: 0,
+            ..ProcessSettings::default()
+        };
+        Self {
+            machine: Process::new(Settings::new(settings), Incarnation(incarnation)),
+            now: Time::ZERO,
+            under_way: BTreeMap::new(),
+            says: Vec::new(),
+            tells: Vec::new(),
+            links: BTreeMap::new(),
+            ended: Vec::new(),
+            requests: Vec::new(),
+            sent: Vec::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// Something is under way to it.
+    pub(super) fn comes(&mut self, way: Way, now: Time, what: Under) {
+        self.under_way
+            .entry(way)
+            .or_default()
+            .push_back((now, what));
+    }
+
+    /// Takes the next of a line.
+    pub(super) fn take(&mut self, way: &Way, around: &Around) {
+        let next = self.under_way.get_mut(way).and_then(VecDeque::pop_front);
+        self.under_way.retain(|_, all| !all.is_empty());
+        let Some((_, what)) = next else { return };
+        let now = around.now.before(around.slack_ms);
+        match what {
+            Under::Message(who, message) => self.hear(now, &who, message),
+            Under::Ends(who) => self.end(now, &who),
+            Under::Deed(thread, session, deed) => self.act(now, thread, session, deed),
+            Under::Input(input) => drop(self.step(now, input)),
+        }
+    }
+
+    /// Takes what has been under way since before.
+    pub(super) fn take_before(&mut self, until: Time, around: &Around) {
+        loop {
+            let heads = self
+                .under_way
+                .iter()
+                .filter_map(|(way, all)| Some((all.front()?.0, way)));
+            let overdue = heads.filter(|(since, _)| *since < until);
+            let Some((_, way)) = overdue.min_by_key(|(since, _)| *since) else {
+                return;
+            };
+            let way = way.clone();
+            self.take(&way, around);
+        }
+    }
+
+    /// A timer that is due passes.
+    pub(super) fn passes(&mut self, due: Time, timer: Timer, around: &Around) {
+        let now = around.now.before(around.slack_ms).max(due.min(around.now));
+        self.step(now, Input::Timer(timer));
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// One step of the machine, and what it says and tells.
+    fn step(&mut self, now: Time, input: Input) -> Vec<Answer> {
+        self.now = self.now.max(now);
+        let own = match &input {
+            Input::Thread {
+                thread, session, ..
+            } => Some((*thread, session.clone())),
+            _ => None,
+        };
+        let mut out = Vec::new();
+        self.machine.step(self.now, input, &mut out);
+        let mut answers = Vec::new();
+        for output in out {
+            match output {
+                Output::Send { link, message } => self.owe(link, message),
+                Output::Disconnect { link } => {
+                    // A goodbye is still said.
+                    let is_last = |message: &ToStore| *message == ToStore::Goodbye;
+                    self.says
+                        .retain(|own| own.what.0 != link || is_last(&own.what.1));
+                }
+                Output::Answer {
+                    thread,
+                    session,
+                    answer,
+                } => {
+                    if own.as_ref() == Some(&(thread, session.clone())) {
+                        answers.push(answer.clone());
+                    }
+                    self.answer(thread, session, answer);
+                }
+            }
+        }
+        answers
+    }
+
+    fn owe(&mut self, link: Link, message: ToStore) {
+        let is_ended = |who: &String| self.links.get(who) == Some(&link);
+        if !self.ended.iter().any(is_ended) {
+            let (what, since) = ((link, message), self.now);
+            self.says.push(Owed { what, since });
+        }
+    }
+
+    fn answer(&mut self, thread: ThreadId, session: SessionId, answer: Answer) {
+        let key = (thread, session.clone());
+        let asked = self.asked.get(&key).cloned();
+        let is_of = |kind: Asked| asked.as_ref().is_some_and(|(own, _)| *own == kind);
+        let told = match answer {
+            Answer::Locked(token) => {
+                let names = asked.map_or(Names::All, |(_, names)| names);
+                let values = self.values(thread, &session, &names);
+                Told::Locked(token.0, values)
+            }
+            Answer::Refused(why) => Told::Refused(kind(&why).to_owned()),
+            Answer::Committed(version) if is_of(Asked::Commit) => Told::Committed(version.0),
+            Answer::Destroyed => Told::Destroyed,
+            Answer::Renamed(hold) => Told::Renamed(hold.session, hold.token.0),
+            // It hears it when it asks for something, or was asking.
+            Answer::Poisoned(why) if asked.is_some() => Told::Lost(why),
+            Answer::Poisoned(_) | Answer::Committed(_) => return,
+        };
+        self.asked.remove(&key);
+        self.tell(thread, session, told);
+    }
+
+    fn tell(&mut self, thread: ThreadId, session: SessionId, told: Told) {
+        let since = self.now;
+        let what = (thread, session, told);
+        self.tells.push(Owed { what, since });
+    }
+
+    fn values(
+        &self,
+        thread: ThreadId,
+        session: &SessionId,
+        names: &Names,
+    ) -> BTreeMap<tenure_protocol::AttributeName, tenure_protocol::attributes::Value> {
+        let Some(own) = self.machine.session(session) else {
+            return BTreeMap::new();
+        };
+        let is_asked = |name: &&tenure_protocol::AttributeName| match names {
+            Names::All => true,
+            Names::One(own) => own == *name,
+            Names::Many(own) => own.contains(name),
+        };
+        let names = own.slots().iter().map(|slot| &slot.name).filter(is_asked);
+        names
+            .filter_map(|name| Some((name.clone(), own.value(thread, name)?.clone())))
+            .collect()
+    }
+
+    /// A thread does something.
+    fn act(&mut self, now: Time, thread: ThreadId, session: SessionId, deed: Deed) {
+        let poison = |own: &Self| {
+            let session = own.machine.session(&session)?;
+            session.poison_of(thread)
+        };
+        // Time passes first: what ends by it has ended.
+        if self.machine.lease().is_some_and(|lease| lease < now) {
+            self.step(now, Input::Timer(Timer::Lease));
+        }
+        let was_lost = poison(self);
+        let key = (thread, session.clone());
+        let asks = match &deed {
+            Deed::Lock { names, .. } => Some((Asked::Lock, names.clone())),
+            Deed::Commit => Some((Asked::Commit, Names::All)),
+            Deed::Destroy | Deed::Rename(_) => Some((Asked::Ending, Names::All)),
+            _ => None,
+        };
+        let is_silent = asks.is_none() && deed != Deed::Abandon;
+        if let Some(asks) = asks {
+            self.asked.insert(key, asks);
+        }
+        let until = self.now.max(now);
+        let Some(call) = call(deed, until) else {
+            // It only looks.
+            let told = was_lost.map_or(Told::Done, Told::Lost);
+            return self.tell(thread, session, told);
+        };
+        let before = self.tells.len();
+        let input = Input::Thread {
+            thread,
+            session: session.clone(),
+            call,
+        };
+        let answers = self.step(now, input);
+        if !is_silent {
+            return;
+        }
+        match was_lost {
+            // Whatever else the machine says: it has lost it.
+            Some(why) => {
+                self.tells.truncate(before);
+                self.tell(thread, session, Told::Lost(why));
+            }
+            None if answers.is_empty() => self.tell(thread, session, Told::Done),
+            None => {}
+        }
+    }
+
+    fn hear(&mut self, now: Time, who: &str, mut message: ToProcess) {
+        let Some(link) = self.links.get(who).copied() else {
+            return;
+        };
+        match &mut message {
+            ToProcess::Granted { request, .. }
+            | ToProcess::Queued { request, .. }
+            | ToProcess::Refused { request, .. } => {
+                let known = self.requests.iter().find(|(_, theirs)| theirs == request);
+                *request = known.map_or(Request(u64::MAX), |(ours, _)| *ours);
+            }
+            ToProcess::Welcome { sent, .. } | ToProcess::Alive { sent, .. } => {
+                let known = self.sent.iter().rev().find(|(_, theirs)| theirs == sent);
+                *sent = known.map_or(Time::ZERO, |(ours, _)| *ours);
+            }
+            _ => {}
+        }
+        self.step(now, Input::Message { link, message });
+    }
+
+    fn end(&mut self, now: Time, who: &str) {
+        self.ended.push(who.to_owned());
+        let Some(link) = self.links.get(who).copied() else {
+            return;
+        };
+        self.says.retain(|own| own.what.0 != link);
+        if let Connection::Greeting(own) | Connection::Up(own) = self.machine.connection()
+            && own == link
+        {
+            self.step(now, Input::Disconnected);
+        }
+    }
+
+    // ---- what is seen -----------------------------------------------------------------------------------------------
+
+    /// Takes what a thread was told.
+    pub(super) fn is_told(&mut self, thread: ThreadId, session: &SessionId, told: &Told) -> bool {
+        let own = (thread, session, told);
+        let place = self.tells.iter().position(|owed| {
+            let (thread, session, told) = &owed.what;
+            (*thread, session, told) == own
+        });
+        if let Some(place) = place {
+            self.tells.remove(place);
+            return true;
+        }
+        // It may be told by itself.
+        let lost = self
+            .machine
+            .session(session)
+            .and_then(|own| own.poison_of(thread));
+        matches!((told, lost), (Told::Lost(why), Some(own)) if *why == own)
+    }
+
+    /// Takes what the process has said on a connection.
+    pub(super) fn is_said(&mut self, who: &str, message: &ToStore) -> bool {
+        let is_hello = matches!(message, ToStore::Hello { .. });
+        for place in 0..self.says.len() {
+            let (link, own) = self.says[place].what.clone();
+            let is_here = if is_hello {
+                matches!(own, ToStore::Hello { .. })
+            } else {
+                self.links.get(who) == Some(&link)
+            };
+            if !is_here || session_of(&own) != session_of(message) {
+                continue;
+            }
+            let mut next = self.clone();
+            if next.is_same(&own, message) {
+                next.says.remove(place);
+                if is_hello {
+                    next.links.insert(who.to_owned(), link);
+                }
+                *self = next;
+                return true;
+            }
+            // In order, as far as it is about one session.
+            if session_of(&own).is_some() {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn is_request(&mut self, ours: Request, theirs: Request) -> bool {
+        let known = self
+            .requests
+            .iter()
+            .find(|(own, other)| *own == ours || *other == theirs);
+        match known {
+            Some(pair) => *pair == (ours, theirs),
+            None => {
+                // Both rise.
+                let is_new = self
+                    .requests
+                    .iter()
+                    .all(|(own, other)| (*own < ours) == (*other < theirs));
+                self.requests.push((ours, theirs));
+                is_new
+            }
+        }
+    }
+
+    fn is_wish(&mut self, ours: &Wish, theirs: &Wish) -> bool {
+        ours.session == theirs.session
+            && ours.patience == theirs.patience
+            && ours.ticket == theirs.ticket
+            // It need not keep what it has had.
+            && (theirs.known.is_none() || ours.known == theirs.known)
+            && self.is_request(ours.request, theirs.request)
+    }
+
+    fn is_same(&mut self, ours: &ToStore, theirs: &ToStore) -> bool {
+        match (ours, theirs) {
+            (
+                ToStore::Hello {
+                    sent, holds, waits, ..
+                },
+                ToStore::Hello {
+                    sent: said,
+                    holds: held,
+                    waits: wanted,
+                    ..
+                },
+            ) => {
+                self.sent.push((*sent, *said));
+                holds.len() == held.len()
+                    && held.iter().all(|hold| holds.contains(hold))
+                    && waits.len() == wanted.len()
+                    && wanted.iter().all(|wish| {
+                        let own = waits.iter().find(|own| own.session == wish.session);
+                        own.is_some_and(|own| self.is_wish(own, wish))
+                    })
+            }
+            (ToStore::KeepAlive { sent }, ToStore::KeepAlive { sent: said }) => {
+                self.sent.push((*sent, *said));
+                true
+            }
+            (ToStore::Acquire(ours), ToStore::Acquire(theirs)) => self.is_wish(ours, theirs),
+            (
+                ToStore::Cancel { request, .. },
+                ToStore::Cancel {
+                    request: theirs, ..
+                },
+            ) => self.is_request(*request, *theirs),
+            (
+                ToStore::Release {
+                    token,
+                    base,
+                    delta,
+                    requeue,
+                    ..
+                },
+                ToStore::Release {
+                    token: t,
+                    base: b,
+                    delta: d,
+                    requeue: r,
+                    ..
+                },
+            ) => {
+                let is_request = match (requeue, r) {
+                    (Some(ours), Some(theirs)) => self.is_request(*ours, *theirs),
+                    (ours, theirs) => ours.is_none() && theirs.is_none(),
+                };
+                is_request && token == t && base == b && is_same_delta(delta, d)
+            }
+            (
+                ToStore::Commit {
+                    token, base, delta, ..
+                },
+                ToStore::Commit {
+                    token: t,
+                    base: b,
+                    delta: d,
+                    ..
+                },
+            ) => token == t && base == b && is_same_delta(delta, d),
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
+impl Explanation<Around> for World {
+    fn taken(&self, around: &Around) -> Vec<Self> {
+        let ways = self.under_way.keys().cloned();
+        let all = ways.map(|way| {
+            let mut own = self.clone();
+            own.take(&way, around);
+            own
+        });
+        all.collect()
+    }
+
+    fn passed(&self, around: &Around) -> Vec<Self> {
+        let mut inputs = Vec::new();
+        for (due, timer) in self.machine.timers() {
+            let is_meant = match (&timer, &around.focus) {
+                (Timer::KeepAlive, focus) => *focus == Focus::KeepAlive,
+                (Timer::Resend(None), _) => false,
+                (Timer::Resend(Some(own)), focus) => *focus == Focus::Session(own.clone()),
+                _ => due <= around.now,
+            };
+            if is_meant {
+                inputs.push((due, Input::Timer(timer)));
+            }
+        }
+        match &around.focus {
+            Focus::Hello => inputs.push((Time::ZERO, Input::Connected)),
+            Focus::Session(session) => inputs.push((Time::ZERO, Input::Release(session.clone()))),
+            Focus::KeepAlive | Focus::Nothing => {}
+        }
+        let now = around.now.before(around.slack_ms);
+        let all = inputs.into_iter().map(|(due, input)| {
+            let mut own = self.clone();
+            own.step(now.max(due.min(around.now)), input);
+            own
+        });
+        all.collect()
+    }
+}
+
+/// What a thread calls; `None`: it only looks.
+fn call(deed: Deed, now: Time) -> Option<Call> {
+    Some(match deed {
+        Deed::Lock {
+            names,
+            patience,
+            wait_ms,
+        } => Call::Lock {
+            names,
+            patience,
+            until: now.after(wait_ms),
+        },
+        Deed::Abandon => Call::Abandon,
+        Deed::Write(name, value) => Call::Write { name, value },
+        Deed::Unlock(names) => Call::Unlock(names),
+        Deed::Discard(names) => Call::Discard(names),
+        Deed::Commit => Call::Commit,
+        Deed::Destroy => Call::Destroy,
+        Deed::Rename(to) => Call::Rename(to),
+        Deed::Check => return None,
+    })
+}
+
+/// A refusal as adapters name it.
+fn kind(why: &Refusal) -> &'static str {
+    match why {
+        Refusal::WouldBlock => "would-block",
+        Refusal::Cancelled => "cancelled",
+        Refusal::Deadline => "deadline",
+        Refusal::Deadlock { .. } => "deadlock",
+        Refusal::Limit(_) => "limit",
+        Refusal::Gone => "gone",
+        Refusal::AlreadyLocked => "already-locked",
+        Refusal::NotHeld => "not-held",
+        Refusal::IdTaken => "id-taken",
+        Refusal::ShuttingDown => "shutting-down",
+    }
+}
+
+fn is_same_delta(ours: &tenure_protocol::Delta, theirs: &tenure_protocol::Delta) -> bool {
+    let ours: BTreeMap<_, _> = ours
+        .changes()
+        .iter()
+        .map(|own| (&own.name, &own.value))
+        .collect();
+    let theirs: BTreeMap<_, _> = theirs
+        .changes()
+        .iter()
+        .map(|own| (&own.name, &own.value))
+        .collect();
+    ours == theirs
+}
+
+/// The session that a message is about.
+pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
+    match message {
+        ToStore::Acquire(wish) => Some(&wish.session),
+        ToStore::Cancel { session, .. }
+        | ToStore::Commit { session, .. }
+        | ToStore::Release { session, .. }
+        | ToStore::Busy { session, .. }
+        | ToStore::Destroy { session, .. }
+        | ToStore::Rename { session, .. } => Some(session),
+        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => None,
+    }
+}

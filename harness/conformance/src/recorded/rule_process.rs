@@ -1,0 +1,265 @@
+//! Which rule a process has broken, by what its machine had to say and what came instead. The machine decides that it is wrong;
+//! here it gets its name.
+
+use super::entry::Told;
+use super::process_world::{World, session_of};
+use tenure_protocol::process::{Connection, Phase, Poison, Session};
+use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
+
+/// Whether something has not come though it had to.
+pub(super) fn is_overdue(own: &World, is_late: impl Fn(Time) -> bool) -> bool {
+    let says = own.says.iter().filter(|owed| is_asked(&owed.what.1));
+    says.map(|owed| owed.since)
+        .chain(own.tells.iter().map(|owed| owed.since))
+        .any(is_late)
+}
+
+/// What has to be said. A sign of life is none: it is said when nobody hears of it.
+fn is_asked(message: &ToStore) -> bool {
+    !matches!(
+        message,
+        ToStore::KeepAlive { .. } | ToStore::Hello { .. } | ToStore::Goodbye
+    )
+}
+
+/// The rule by which that had to come, and what it is.
+pub(super) fn missing(own: &World, is_late: impl Fn(Time) -> bool) -> (&'static str, String) {
+    let mut told = own.tells.iter().filter(|owed| is_late(owed.since));
+    if let Some(owed) = told.next() {
+        let (thread, _, told) = &owed.what;
+        let rule = match told {
+            Told::Refused(why) if why == "deadline" => "thread.deadline",
+            Told::Lost(_) => "thread.told",
+            _ => "thread.ends-once",
+        };
+        return (rule, format!("thread {} is told: {told:?}", thread.0));
+    }
+    let mut said = own
+        .says
+        .iter()
+        .filter(|owed| is_asked(&owed.what.1) && is_late(owed.since));
+    let Some(owed) = said.next() else {
+        return ("end.resends", allowed(own));
+    };
+    let message = &owed.what.1;
+    let session = session_of(message).and_then(|id| own.machine.session(id));
+    let rule = match message {
+        ToStore::Release { .. } => {
+            let returns = session.and_then(Session::returning).is_some();
+            if returns {
+                "grant.returns-unasked"
+            } else {
+                "recall.obeyed"
+            }
+        }
+        ToStore::Busy { .. } => "recall.obeyed",
+        ToStore::Acquire(_) => "thread.asks",
+        ToStore::Cancel { .. } => "end.cancels",
+        ToStore::Commit { .. } | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
+            "reconnect.repeats"
+        }
+        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
+    };
+    (rule, format!("{message:?}"))
+}
+
+/// What the machine has to say and to tell, in words.
+pub(super) fn allowed(own: &World) -> String {
+    let says = own.says.iter().map(|owed| format!("{:?}", owed.what.1));
+    let tells = own.tells.iter().map(|owed| {
+        let (thread, _, told) = &owed.what;
+        format!("thread {} is told: {told:?}", thread.0)
+    });
+    let mut all: Vec<String> = says.chain(tells).collect();
+    if all.is_empty() {
+        all.push(
+            "nothing but what it says by itself: signs of life, repetitions, what is idle"
+                .to_owned(),
+        );
+    }
+    format!("the machine says, with its own numbers: {}", all.join("; "))
+}
+
+/// The rule that a message breaks which the machine does not say.
+pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
+    let id = session_of(message);
+    let session = id.and_then(|id| own.machine.session(id));
+    let mut owed = own.says.iter().map(|owed| &owed.what.1);
+    match message {
+        ToStore::Hello { holds, waits, .. } => wrong_hello(own, holds.len(), waits),
+        ToStore::Acquire(wish) => {
+            let known = owed.find_map(|owed| match owed {
+                ToStore::Acquire(own) if own.session == wish.session => Some(own),
+                _ => None,
+            });
+            let phase = session.map(Session::phase);
+            let ticket = match phase {
+                Some(Phase::Wanted { ticket, .. }) => *ticket,
+                _ => known.and_then(|own| own.ticket),
+            };
+            match phase {
+                Some(Phase::Held(_) | Phase::Releasing { .. } | Phase::Cancelling { .. }) => {
+                    "end.one-at-a-time"
+                }
+                Some(Phase::Wanted { .. }) if ticket != wish.ticket => "queue.keeps-ticket",
+                Some(Phase::Wanted { request, .. }) => {
+                    let mut pairs = own.requests.iter();
+                    let is_known =
+                        pairs.any(|(ours, theirs)| ours == request && *theirs == wish.request);
+                    let is_first = own.requests.iter().all(|(ours, _)| ours != request);
+                    if is_known {
+                        "grant.known"
+                    } else if is_first {
+                        "end.requests-rise"
+                    } else {
+                        "end.one-at-a-time"
+                    }
+                }
+                _ => "thread.asks",
+            }
+        }
+        ToStore::Release { token, requeue, .. } => {
+            wrong_release(own, session, (id, *token), requeue.is_some())
+        }
+        ToStore::Commit { token, .. } => {
+            let is_out = session.and_then(Session::commit).is_some();
+            let is_own = session
+                .and_then(Session::grant)
+                .is_some_and(|grant| grant.token == *token);
+            if !is_own {
+                "release.over"
+            } else if is_out {
+                "commit.one-at-a-time"
+            } else {
+                "thread.discards"
+            }
+        }
+        ToStore::Busy { .. } => "deadlock.blocked-on",
+        ToStore::Destroy { .. } | ToStore::Rename { .. } => "destroy.all-locked",
+        ToStore::Cancel { .. } => "end.one-at-a-time",
+        ToStore::Goodbye => "lease.goodbye-last",
+        ToStore::KeepAlive { .. } => "connect.hello-alone",
+    }
+}
+
+fn wrong_hello(
+    own: &World,
+    holds: usize,
+    waits: &[tenure_protocol::message::Wish],
+) -> &'static str {
+    if own.machine.has_left() {
+        return "connect.superseded-stops";
+    }
+    let mut all: Vec<_> = own.machine.sessions().collect();
+    all.retain(|(_, session)| !matches!(session.phase(), Phase::Absent));
+    let held = all
+        .iter()
+        .filter(|(_, session)| matches!(session.phase(), Phase::Held(_) | Phase::Releasing { .. }));
+    if held.count() != holds {
+        return "reconnect.names-holds";
+    }
+    for (id, session) in &all {
+        if let Phase::Wanted { ticket, .. } = session.phase() {
+            match waits.iter().find(|wish| wish.session == **id) {
+                Some(wish) if wish.ticket != *ticket => return "queue.keeps-ticket",
+                Some(_) => {}
+                None => return "reconnect.names-waits",
+            }
+        }
+    }
+    "reconnect.names-holds"
+}
+
+fn wrong_release(
+    own: &World,
+    session: Option<&Session>,
+    (id, token): (Option<&SessionId>, tenure_protocol::Token),
+    is_requeued: bool,
+) -> &'static str {
+    let owed = own.says.iter().find_map(|owed| match &owed.what.1 {
+        ToStore::Release {
+            session,
+            token: own,
+            requeue,
+            ..
+        } if Some(session) == id => Some((*own, requeue.is_some())),
+        _ => None,
+    });
+    let grant = session.and_then(Session::grant);
+    match (owed, grant) {
+        (Some((own, requeue)), _) if own == token && requeue != is_requeued => "gate.requeues",
+        (Some((own, _)), _) if own == token => "release.whole",
+        (_, Some(grant)) if grant.token == token => {
+            if session.is_some_and(|own| own.inside() > 0) {
+                "recall.keeps-until-out"
+            } else {
+                "release.whole"
+            }
+        }
+        _ => match session.map(Session::phase) {
+            Some(Phase::Releasing { .. }) => "recall.crossed",
+            _ => "recall.unknown",
+        },
+    }
+}
+
+/// The rule that is broken when a thread is told what the machine does not tell.
+pub(super) fn wrong_told(
+    own: &World,
+    thread: ThreadId,
+    id: &SessionId,
+    told: &Told,
+) -> &'static str {
+    let session = own.machine.session(id);
+    let mut owed = own
+        .tells
+        .iter()
+        .filter(|owed| owed.what.0 == thread && owed.what.1 == *id);
+    let owed = owed.next().map(|owed| &owed.what.2);
+    match (told, owed) {
+        (Told::Locked(token, _), Some(Told::Locked(own, _))) => {
+            if token == own {
+                "thread.sees-state"
+            } else {
+                "fence.token-shown"
+            }
+        }
+        (Told::Locked(..), _) => wrong_locked(own, session, thread),
+        (Told::Done, Some(Told::Refused(_))) => "thread.stranger",
+        (_, Some(Told::Lost(why))) => match why {
+            Poison::LeaseLost | Poison::Superseded => "lease.lost",
+            Poison::Revoked => "fence.revoked",
+            Poison::Late => "thread.told",
+        },
+        (Told::Committed(_), _) => "commit.told",
+        (Told::Destroyed | Told::Renamed(..), _) => "reconnect.ended-by-me",
+        (Told::Lost(_), _) => "thread.told",
+        _ => "thread.ends-once",
+    }
+}
+
+fn wrong_locked(own: &World, session: Option<&Session>, thread: ThreadId) -> &'static str {
+    let waits = own.machine.waits().contains_key(&thread);
+    let grant = session.and_then(Session::grant);
+    if !waits {
+        return "thread.ends-once";
+    }
+    let Some((grant, session)) = grant.zip(session) else {
+        let is_over = session.is_some_and(|own| matches!(own.phase(), Phase::Releasing { .. }));
+        let is_gone = own.machine.connection() == Connection::Down && own.machine.lease().is_none();
+        return match (is_over, is_gone) {
+            (true, _) => "release.over",
+            (_, true) => "lease.lost",
+            _ => "thread.needs-grant",
+        };
+    };
+    if grant.ending.is_some() {
+        "destroy.nobody-enters"
+    } else if grant.is_closed && !session.is_inside(thread) {
+        "gate.closed"
+    } else if session.inside() > 0 {
+        "thread.one-per-attribute"
+    } else {
+        "gate.order"
+    }
+}

@@ -1,0 +1,436 @@
+//! Which rule a store has broken, by what the machine owed and what came instead. The machine decides that it is wrong; here it
+//! gets its name.
+
+use super::store::{Explained, StoreSide};
+use crate::store::oracle::Connection;
+use crate::store::oracle::books::Attributes;
+use crate::store::oracle::names::Kind;
+use crate::store::oracle::world::{Owed, What, World};
+use tenure_protocol::message::{Refusal, Revocation};
+use tenure_protocol::store::Timer;
+use tenure_protocol::{Request, SessionId, ToProcess, Version};
+
+/// The rule of who lets that end too early.
+pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
+    match timer {
+        Timer::Lease(_) => Some("lease.whole"),
+        Timer::Revoke(_) => Some("recall.not-early"),
+        Timer::Expire(_) => Some("expiry.not-early"),
+        Timer::Wait(..) | Timer::Remind(_) => None,
+    }
+}
+
+/// The first that has not come though it had to.
+pub(super) fn overdue(
+    world: &World,
+    is_late: impl Fn(u64) -> bool,
+) -> Option<(&Connection, &Owed)> {
+    let mut all = world.owed.iter().filter_map(|(connection, all)| {
+        // That a connection is closed is nothing that anybody waits for.
+        let mut all = all.iter().filter(|own| own.what != What::Closed);
+        let first = all.find(|own| !own.may_be_missing())?;
+        is_late(first.since).then_some((connection, first))
+    });
+    all.next()
+}
+
+/// The rule by which that had to come.
+pub(super) fn missing(
+    side: &StoreSide,
+    own: &Explained,
+    connection: &Connection,
+    owed: &Owed,
+) -> &'static str {
+    let What::Said(message) = &owed.what else {
+        return "connect.closes-replaced";
+    };
+    match message {
+        ToProcess::Welcome { .. } => "connect.answers-hello",
+        ToProcess::Alive { .. } => "lease.alive",
+        ToProcess::Granted {
+            session,
+            request,
+            token,
+            ..
+        } => {
+            let key = (connection.process.clone(), session.clone(), *request);
+            if own
+                .world
+                .names
+                .theirs(Kind::Token, session, token.0)
+                .is_some()
+            {
+                "grant.same-again"
+            } else if side.queued.contains(&key) {
+                "queue.passes-on"
+            } else {
+                "grant.at-once"
+            }
+        }
+        ToProcess::Queued { .. } => "queue.told",
+        ToProcess::Recall { .. } => "recall.asks",
+        ToProcess::Committed { .. } => "commit.answered",
+        ToProcess::Released {
+            version: Some(_), ..
+        } => "release.answered",
+        ToProcess::Released { version: None, .. } => "release.old",
+        ToProcess::Revoked {
+            why: Revocation::RecallDeadline,
+            ..
+        } => "recall.revokes",
+        ToProcess::Revoked {
+            why: Revocation::Fenced,
+            ..
+        } => "fence.commit",
+        ToProcess::Refused { why, .. } => match why {
+            Refusal::Cancelled => "end.cancelled",
+            Refusal::Gone => "destroy.waiters",
+            Refusal::Deadlock { .. } => "deadlock.found",
+            Refusal::WouldBlock => "try.refused-otherwise",
+            _ => "end.answered",
+        },
+        ToProcess::NotRenamed { .. } => "rename.taken",
+        ToProcess::Gone {
+            renamed: Some(_), ..
+        } => "rename.moves",
+        ToProcess::Gone { renamed: None, .. } => "destroy.answered",
+        ToProcess::LeaseEnded => "lease.told",
+        ToProcess::Superseded => "connect.superseded",
+        ToProcess::Full => "limit.processes",
+    }
+}
+
+/// The rule that a message breaks which the machine does not allow.
+pub(super) fn wrong(
+    own: &Explained,
+    connection: &Connection,
+    message: &ToProcess,
+    results: &[Attributes],
+) -> &'static str {
+    let look = Look {
+        world: &own.world,
+        connection,
+        message,
+        results,
+    };
+    if look.is_replaced() && !matches!(message, ToProcess::Superseded) {
+        return match message {
+            ToProcess::Welcome { .. } => "connect.late-hello",
+            _ => "connect.old-connection",
+        };
+    }
+    match message {
+        ToProcess::Welcome { .. } => look.welcome(),
+        ToProcess::Alive { .. } => look.alive(),
+        ToProcess::Granted { session, .. } => look.granted(session),
+        ToProcess::Queued { session, .. } => look.queued(session),
+        ToProcess::Recall { hold, .. } => look.recall(&hold.session),
+        ToProcess::Committed { session, .. } => look.committed(session),
+        ToProcess::Released {
+            session, version, ..
+        } => look.released(session, *version),
+        ToProcess::Revoked { session, why, .. } => look.revoked(session, *why),
+        ToProcess::Refused {
+            session,
+            request,
+            why,
+        } => look.refused(session, *request, why),
+        ToProcess::NotRenamed { .. } => "rename.moves",
+        ToProcess::Gone {
+            session, renamed, ..
+        } => look.gone(session, renamed.is_some()),
+        ToProcess::LeaseEnded => "lease.whole",
+        ToProcess::Superseded => "connect.superseded",
+        ToProcess::Full => "limit.processes",
+    }
+}
+
+/// What came, and the machine.
+struct Look<'a> {
+    world: &'a World,
+    connection: &'a Connection,
+    message: &'a ToProcess,
+    results: &'a [Attributes],
+}
+
+impl<'a> Look<'a> {
+    /// Whether the process has a newer connection.
+    fn is_replaced(&self) -> bool {
+        let peer = self.world.store.peer(&self.connection.process);
+        let newest = peer.and_then(|peer| peer.link());
+        newest.is_some_and(|newest| newest > self.connection.link)
+    }
+
+    fn owed(&self) -> impl Iterator<Item = &'a Owed> + use<'a> {
+        self.world.owed.get(self.connection).into_iter().flatten()
+    }
+
+    /// What is owed of the session, the first that `is_it` finds.
+    fn owed_of<T>(
+        &self,
+        session: &SessionId,
+        is_it: impl Fn(&'a ToProcess) -> Option<T>,
+    ) -> Option<T> {
+        let of_it = self.owed().filter(|owed| owed.session() == Some(session));
+        let mut said = of_it.filter_map(|owed| match &owed.what {
+            What::Said(message) => is_it(message),
+            What::Closed => None,
+        });
+        said.next()
+    }
+
+    fn holder(&self, session: &SessionId) -> Option<&'a tenure_protocol::attributes::Holder> {
+        let own = self.world.store.session(session)?;
+        own.record().head.holder.as_ref()
+    }
+
+    fn is_held(&self, session: &SessionId) -> bool {
+        let holder = self.holder(session);
+        holder.is_some_and(|holder| holder.process == self.connection.process)
+    }
+
+    fn waits(&self, session: &SessionId) -> bool {
+        let own = self.world.store.session(session);
+        let mut waiters = own.into_iter().flat_map(|own| own.lock().waiters());
+        waiters.any(|place| place.process == self.connection.process)
+    }
+
+    fn welcome(&self) -> &'static str {
+        let owed = self.owed().find_map(|owed| match &owed.what {
+            What::Said(message) => Some(message),
+            What::Closed => None,
+        });
+        let (
+            Some(ToProcess::Welcome { sent, holds, .. }),
+            ToProcess::Welcome {
+                sent: theirs,
+                holds: told,
+                ..
+            },
+        ) = (owed, self.message)
+        else {
+            return match owed {
+                Some(ToProcess::Superseded) => "connect.superseded",
+                Some(ToProcess::Full) => "limit.processes",
+                _ => "connect.late-hello",
+            };
+        };
+        let sessions = |holds: &[tenure_protocol::message::Hold]| {
+            let mut all: Vec<_> = holds.iter().map(|hold| hold.session.clone()).collect();
+            all.sort();
+            all
+        };
+        if sent != theirs {
+            "lease.echo"
+        } else if holds.len() != told.len() || sessions(holds) != sessions(told) {
+            "reconnect.known"
+        } else {
+            "reconnect.ended"
+        }
+    }
+
+    fn alive(&self) -> &'static str {
+        let ToProcess::Alive { sent, recalls, .. } = self.message else {
+            return "lease.echo";
+        };
+        let mut owed = self.owed().filter_map(|owed| match &owed.what {
+            What::Said(ToProcess::Alive { sent, recalls, .. }) => Some((sent, recalls)),
+            _ => None,
+        });
+        match owed.next() {
+            Some((own, _)) if own != sent => "lease.echo",
+            Some((_, own)) if own.len() > recalls.len() => "recall.repeated",
+            Some(_) => "recall.ends-with-grant",
+            None => "lease.echo",
+        }
+    }
+
+    fn granted(&self, session: &SessionId) -> &'static str {
+        let ToProcess::Granted {
+            request,
+            token,
+            version,
+            recall,
+            ..
+        } = self.message
+        else {
+            return "grant.names-request";
+        };
+        let owed = self.owed().find_map(|owed| match &owed.what {
+            What::Said(ToProcess::Granted {
+                session: own,
+                request,
+                token,
+                version,
+                recall,
+                ..
+            }) if own == session => Some((owed, request, token, version, recall)),
+            _ => None,
+        });
+        let Some((owed, own_request, own_token, own_version, own_recall)) = owed else {
+            return self.granted_unasked(session);
+        };
+        let names = &self.world.names;
+        let known = names.theirs(Kind::Token, session, own_token.0);
+        let is_new = *own_version == Version::NONE;
+        if own_request != request {
+            "grant.names-request"
+        } else if known.is_some_and(|known| known != token.0) {
+            "grant.same-again"
+        } else if known.is_none()
+            && !names
+                .clone()
+                .meet(Kind::Token, session, (own_token.0, token.0), |_| true)
+        {
+            "grant.token-rises"
+        } else if is_new && (*version != Version::NONE || !owed.attributes.is_empty()) {
+            "grant.new-session"
+        } else if is_new && self.results.first().is_some_and(|made| !made.is_empty()) {
+            // What it was before it ended, or what it never was.
+            let was = names.theirs(Kind::Token, session, own_token.0);
+            if was.is_none() && own_token.0.sequence > 1 {
+                "destroy.stays"
+            } else {
+                "grant.new-session"
+            }
+        } else if !self.results.contains(&owed.attributes) {
+            "grant.state"
+        } else if recall.is_some() && own_recall.is_none() {
+            "recall.not-without-reason"
+        } else {
+            "grant.state"
+        }
+    }
+
+    fn granted_unasked(&self, session: &SessionId) -> &'static str {
+        let Some(holder) = self.holder(session) else {
+            return if self.waits(session) {
+                "queue.fifo"
+            } else {
+                "end.once"
+            };
+        };
+        if holder.process == self.connection.process {
+            return "end.once";
+        }
+        // Whether whom it was granted to has heard that.
+        let is_untold = self.world.owed.iter().any(|(connection, all)| {
+            connection.process == holder.process
+                && all.iter().any(|owed| {
+                    matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session)
+                })
+        });
+        if is_untold && self.waits(session) {
+            "queue.fifo"
+        } else {
+            "grant.exclusive"
+        }
+    }
+
+    fn queued(&self, session: &SessionId) -> &'static str {
+        let owed = self.owed_of(session, |message| Some(message.clone()));
+        match owed {
+            Some(ToProcess::Granted { .. }) => "grant.at-once",
+            Some(ToProcess::Queued { ticket, .. }) => {
+                let known = self.world.names.theirs(Kind::Ticket, session, ticket.0);
+                if known.is_some() {
+                    "queue.same-ticket"
+                } else {
+                    "queue.tickets-rise"
+                }
+            }
+            _ if self.waits(session) => "queue.same-ticket",
+            _ => "end.once",
+        }
+    }
+
+    fn recall(&self, session: &SessionId) -> &'static str {
+        let recall = self
+            .world
+            .store
+            .session(session)
+            .and_then(|own| own.recall());
+        if self.is_held(session) && recall.is_none() {
+            "recall.not-without-reason"
+        } else {
+            "recall.ends-with-grant"
+        }
+    }
+
+    fn committed(&self, session: &SessionId) -> &'static str {
+        let is_fenced =
+            |message: &ToProcess| matches!(message, ToProcess::Revoked { .. }).then_some(());
+        let base = self.owed_of(session, |message| match message {
+            ToProcess::Committed { base, version, .. } => Some((*base, *version)),
+            _ => None,
+        });
+        match base {
+            _ if self.owed_of(session, is_fenced).is_some() => "fence.commit",
+            Some((base, version))
+                if self
+                    .world
+                    .names
+                    .theirs(Kind::Version, session, version.0)
+                    .is_some()
+                    && base != version =>
+            {
+                "commit.repeated"
+            }
+            _ => "commit.answered",
+        }
+    }
+
+    fn released(&self, session: &SessionId, version: Option<Version>) -> &'static str {
+        let owed = self.owed_of(session, |message| match message {
+            ToProcess::Released { version, .. } => Some(*version),
+            _ => None,
+        });
+        match (owed, version) {
+            (Some(None), Some(_)) => "release.old",
+            _ => "release.answered",
+        }
+    }
+
+    fn revoked(&self, session: &SessionId, why: Revocation) -> &'static str {
+        let recall = self
+            .world
+            .store
+            .session(session)
+            .and_then(|own| own.recall());
+        match (why, recall) {
+            (Revocation::Fenced, _) => "fence.commit",
+            (_, Some(recall)) if !recall.reason.insists() => "recall.mild",
+            _ => "recall.not-early",
+        }
+    }
+
+    fn refused(&self, session: &SessionId, request: Request, why: &Refusal) -> &'static str {
+        let owed = self.owed_of(session, |message| match message {
+            ToProcess::Refused {
+                request: own, why, ..
+            } if *own == request => Some(why.clone()),
+            _ => None,
+        });
+        match (why, owed) {
+            (Refusal::Deadlock { .. }, _) => "deadlock.true",
+            (_, Some(Refusal::Deadlock { .. })) => "deadlock.found",
+            (_, Some(Refusal::Cancelled)) => "end.cancelled",
+            (_, Some(Refusal::Gone)) => "destroy.waiters",
+            (Refusal::WouldBlock, _) if self.waits(session) => "try.recalls",
+            (Refusal::Deadline, _) if self.waits(session) => "end.answered",
+            _ => "end.once",
+        }
+    }
+
+    fn gone(&self, session: &SessionId, is_renamed: bool) -> &'static str {
+        let owed = self.owed_of(session, |message| match message {
+            ToProcess::Gone { renamed, .. } => Some(renamed.is_some()),
+            _ => None,
+        });
+        match (owed, is_renamed) {
+            (Some(true), true) => "rename.new-token",
+            (Some(true), false) | (None, true) => "rename.moves",
+            _ => "destroy.answered-old",
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What the frames of a trace say, and the manners of a connection that no machine knows of: who speaks first, and last.
+
+use super::Finding;
+use super::entry::{Entry, Place, Way, What};
+use bytes::BytesMut;
+use std::collections::{BTreeMap, BTreeSet};
+use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
+use tenure_wire::{DecodeError, Decoder, FrameLimits, FromProcess, FromStore, Item, Problem};
+
+/// A stream of bytes, as it is seen at one place.
+struct Stream<T> {
+    decoder: Decoder<T>,
+    bytes: BytesMut,
+    items: usize,
+    /// Its last item was a fault, or a goodbye.
+    last: Option<&'static str>,
+    is_broken: bool,
+}
+
+impl<T: Item> Stream<T> {
+    fn new() -> Self {
+        Self {
+            decoder: Decoder::new(FrameLimits::default()),
+            bytes: BytesMut::new(),
+            items: 0,
+            last: None,
+            is_broken: false,
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<Vec<T>, DecodeError> {
+        self.bytes.extend_from_slice(bytes);
+        let mut items = Vec::new();
+        while let Some(item) = self.decoder.decode(&mut self.bytes)? {
+            items.push(item);
+        }
+        Ok(items)
+    }
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    ToStore(ToStore),
+    ToProcess(ToProcess),
+}
+
+/// Who a connection is, as its hello says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Name {
+    pub(super) process: ProcessId,
+    pub(super) link: Link,
+}
+
+/// See the [module](self).
+#[derive(Default)]
+pub(super) struct Talk {
+    up: BTreeMap<(String, Place), Stream<FromProcess>>,
+    down: BTreeMap<(String, Place), Stream<FromStore>>,
+    names: BTreeMap<String, Name>,
+    welcome: BTreeSet<String>,
+    /// The last hello of each start, and the last time that it named as sent.
+    links: BTreeMap<(ProcessId, Incarnation), u64>,
+    sent: BTreeMap<(ProcessId, Incarnation), Time>,
+}
+
+impl Talk {
+    /// Whose connection that is, once it has said hello.
+    pub(super) fn name(&self, who: &str) -> Option<&Name> {
+        self.names.get(who)
+    }
+
+    /// What is whole with this entry. Nothing of a process that has been refused already.
+    pub(super) fn hear(&mut self, entry: &Entry) -> Result<Vec<Said>, Finding> {
+        match &entry.what {
+            What::Bytes(Way::ToStore, bytes) => self.hear_process(entry, bytes),
+            What::Bytes(Way::ToProcess, bytes) => self.hear_store(entry, bytes),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn hear_process(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Vec<Said>, Finding> {
+        let key = (entry.who.clone(), entry.at);
+        let stream = self.up.entry(key.clone()).or_insert_with(Stream::new);
+        if stream.is_broken {
+            return Ok(Vec::new());
+        }
+        let items = match stream.read(bytes) {
+            Ok(items) => items,
+            Err(why) => {
+                stream.is_broken = true;
+                // Where it arrives it is as wrong as it was.
+                return if entry.at == Place::Store {
+                    Ok(Vec::new())
+                } else {
+                    Err(garbled(entry, &why))
+                };
+            }
+        };
+        let mut all = Vec::new();
+        for item in items {
+            // What left already was judged then.
+            if entry.at != Place::Store {
+                self.mind(entry, &item)?;
+            }
+            let stream = self.up.get_mut(&key).expect("just read");
+            stream.items += 1;
+            stream.last = match &item {
+                FromProcess::Fault(_) => Some("wire.fault-last"),
+                FromProcess::Message(ToStore::Goodbye) => Some("lease.goodbye-last"),
+                _ => stream.last,
+            };
+            match item {
+                FromProcess::Hello(opening) => {
+                    let (process, link, hello) = opening.into_parts();
+                    self.names.insert(entry.who.clone(), Name { process, link });
+                    all.push(Said::ToStore(hello));
+                }
+                FromProcess::Message(message) => all.push(Said::ToStore(message)),
+                FromProcess::Fault(_) => {}
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether a process may say that now, whatever it is about.
+    fn mind(&mut self, entry: &Entry, item: &FromProcess) -> Result<(), Finding> {
+        let key = (entry.who.clone(), entry.at);
+        let (items, last) = self
+            .up
+            .get(&key)
+            .map_or((0, None), |own| (own.items, own.last));
+        let wrong =
+            |rule, allowed: &str| Err(Finding::new(entry.line, rule, allowed, format!("{item:?}")));
+        if let Some(rule) = last {
+            return wrong(rule, "nothing more on that connection");
+        }
+        match item {
+            FromProcess::Fault(_) => Ok(()),
+            FromProcess::Hello(opening) => {
+                if items > 0 {
+                    return wrong("connect.hello-alone", "anything but another Hello");
+                }
+                let start = (opening.process.clone(), opening.link.incarnation);
+                let last = self.links.insert(start.clone(), opening.link.number);
+                if last.is_some_and(|last| opening.link.number <= last) {
+                    return wrong("connect.link-rises", "a Hello with a greater link number");
+                }
+                self.mind_time(entry, item, (start, opening.sent))
+            }
+            FromProcess::Message(_) if items == 0 => wrong("connect.hello-first", "a Hello first"),
+            FromProcess::Message(_) if !self.welcome.contains(&entry.who) => {
+                wrong("connect.hello-alone", "nothing before the Welcome")
+            }
+            FromProcess::Message(ToStore::KeepAlive { sent }) => {
+                let Some(name) = self.names.get(&entry.who) else {
+                    return Ok(());
+                };
+                let start = (name.process.clone(), name.link.incarnation);
+                self.mind_time(entry, item, (start, *sent))
+            }
+            FromProcess::Message(_) => Ok(()),
+        }
+    }
+
+    fn mind_time(
+        &mut self,
+        entry: &Entry,
+        item: &FromProcess,
+        (start, sent): ((ProcessId, Incarnation), Time),
+    ) -> Result<(), Finding> {
+        let last = self.sent.insert(start, sent);
+        if last.is_some_and(|last| sent < last) {
+            let allowed = format!("a time that is not before {}", last.unwrap_or_default().0);
+            return Err(Finding::new(
+                entry.line,
+                "time.monotonic",
+                allowed,
+                format!("{item:?}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn hear_store(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Vec<Said>, Finding> {
+        let key = (entry.who.clone(), entry.at);
+        let stream = self.down.entry(key).or_insert_with(Stream::new);
+        if stream.is_broken {
+            return Ok(Vec::new());
+        }
+        let items = match stream.read(bytes) {
+            Ok(items) => items,
+            Err(why) => {
+                stream.is_broken = true;
+                return if entry.at == Place::Process {
+                    Ok(Vec::new())
+                } else {
+                    Err(garbled(entry, &why))
+                };
+            }
+        };
+        let mut all = Vec::new();
+        for item in items {
+            if let (Some(rule), false) = (stream.last, entry.at == Place::Process) {
+                let seen = format!("{item:?}");
+                return Err(Finding::new(
+                    entry.line,
+                    rule,
+                    "nothing more on that connection",
+                    seen,
+                ));
+            }
+            match item {
+                FromStore::Message(message) => {
+                    if matches!(message, ToProcess::Welcome { .. }) && entry.at != Place::Store {
+                        self.welcome.insert(entry.who.clone());
+                    }
+                    all.push(Said::ToProcess(message));
+                }
+                FromStore::Fault(_) => stream.last = Some("wire.fault-last"),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Bytes that nobody may send: what the reader refuses them by.
+fn garbled(entry: &Entry, why: &DecodeError) -> Finding {
+    let rule = match &why.problem {
+        Problem::Version(_) => "wire.version",
+        Problem::FrameTooLarge { .. } => "wire.too-large",
+        Problem::TooMany { .. } => "wire.too-many",
+        Problem::KindUnknown(_) => "wire.unknown-critical",
+        Problem::KindUnexpected(_) => "wire.wrong-side",
+        Problem::MoreUnexpected(_) => "wire.more-unexpected",
+        Problem::PartMissing { .. } => "wire.part-missing",
+        Problem::PartsDiffer => "wire.parts-differ",
+        Problem::TooDeep => "wire.nested-too-deep",
+        Problem::Key(_) => "wire.key-range",
+        Problem::KeyDuplicate(_) => "wire.duplicate-key",
+        Problem::KeyMissing(_) => "wire.missing-key",
+        Problem::Type { .. } | Problem::Elements { .. } | Problem::Number { .. } => {
+            "wire.wrong-type"
+        }
+        Problem::NameLength(_) => "wire.name-length",
+        Problem::AttributeDuplicate => "wire.name-twice",
+        Problem::Choice { .. } => "wire.unknown-choice",
+        Problem::Truncated
+        | Problem::Trailing
+        | Problem::IllFormed(_)
+        | Problem::Indefinite
+        | Problem::NotUtf8 => "wire.ill-formed",
+    };
+    let allowed = "frames that their reader does not refuse";
+    Finding::new(entry.line, rule, allowed, why.to_string())
+}

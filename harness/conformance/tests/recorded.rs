@@ -1,0 +1,64 @@
+//! The traces of `impl/wire/tests/vectors/traces`: those that are right conform, and of each other the first entry that is wrong is
+//! found, and the rule that it breaks.
+
+use std::fs;
+use std::path::Path;
+use tenure_conformance::recorded::{Finding, Judgement, check};
+use tenure_conformance::rules;
+
+const FOLDER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../impl/wire/tests/vectors/traces"
+);
+
+fn files(below: &str) -> Vec<(String, String)> {
+    let folder = Path::new(FOLDER).join(below);
+    let all = fs::read_dir(folder).expect("a folder of vectors");
+    let mut files: Vec<_> = all
+        .map(|file| file.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn judge(text: &str) -> Judgement {
+    let mut all = check(text).expect("a trace");
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
+#[test]
+fn what_the_machines_do_conforms() {
+    let files = files("");
+    assert!(files.len() > 12, "{}", files.len());
+    let mut wrong = Vec::new();
+    for (name, text) in &files {
+        let judgement = judge(text);
+        assert!(judgement.store, "{name}");
+        assert!(judgement.processes.len() > 1, "{name}");
+        if let Some(finding) = judgement.finding {
+            wrong.push(format!("{name}: {finding:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_thing_that_is_wrong_is_found_and_named() {
+    let mut wrong = Vec::new();
+    for (name, text) in files("invalid") {
+        let judgement = judge(&text);
+        let breaks = judgement.breaks.expect("what is wrong");
+        assert!(rules::find(&breaks.rule).is_some(), "{name}: there is no rule {}", breaks.rule);
+        match judgement.finding {
+            Some(Finding { line, rule, .. }) if line == breaks.line && rule == breaks.rule => {}
+            other => wrong.push(format!("{name}: {breaks:?}, but found {other:#?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
