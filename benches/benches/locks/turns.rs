@@ -3,7 +3,10 @@
 //!
 //! **By session id**: 100,000 sessions in an order that no cache foresees, in two ways. *Independent*: a processor that waits for
 //! memory goes on with the next ones. *One known after the other*: which session is next is known only when the last one is
-//! done, as for requests that come from elsewhere. Three variants:
+//! done, as for requests that come from elsewhere. And in turns of two lengths: in a *short* one, half of the sessions are used
+//! once, and those of all variants were used since each was used last, as where an application has other memory to look at; in a
+//! *long* one all are used five times, so that a variant that is small enough stays in a cache from one time to the next. Three
+//! variants:
 //!
 //! - *one value*: a `dashmap` of `Arc<Mutex<Vec<u8>>>`. It does less than what it stands for: the session is its one value.
 //! - *four attributes*: a `dashmap` of `Arc<Mutex<HashMap<String, Vec<u8>>>>`, of which the one is found by its name. This is
@@ -59,9 +62,16 @@ fn take_turns(title: &str, turns: usize, variants: &mut [(&str, &mut dyn FnMut()
     let own = took.last().expect("one at least").clone();
     println!("{title}, medians of {turns} turns:");
     for ((name, _), took) in variants.iter().zip(&mut took) {
-        let mut ratios: Vec<f64> = own.iter().zip(&*took).map(|(own, took)| own / took).collect();
+        let mut ratios: Vec<f64> = own
+            .iter()
+            .zip(&*took)
+            .map(|(own, took)| own / took)
+            .collect();
         let ratio = median(&mut ratios);
-        println!("  {name:<40} {:>8.1} ns   tenure is {ratio:.2} times that", median(took));
+        println!(
+            "  {name:<40} {:>8.1} ns   tenure is {ratio:.2} times that",
+            median(took)
+        );
     }
 }
 
@@ -76,24 +86,23 @@ enum Coming {
 fn visit(
     order: &[SessionId],
     at: &mut usize,
-    coming: Coming,
+    (coming, rounds): (Coming, u32),
     mut uses: impl FnMut(&SessionId) -> u8,
 ) -> f64 {
-    const ROUNDS: u32 = 50_000;
     // 0, but not for who compiles this.
     let nothing = match coming {
         Coming::Independent => 0,
         Coming::OneAfterTheOther => black_box(0),
     };
     let start = Instant::now();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let byte = uses(&order[*at]);
         *at += 1 + usize::from(byte & nothing);
         if *at >= SESSIONS {
             *at = 0;
         }
     }
-    start.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS)
+    start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds)
 }
 
 fn write(bytes: &mut [u8]) -> u8 {
@@ -121,7 +130,6 @@ fn four_attributes(ids: &[SessionId]) -> Map<Attributes> {
 }
 
 fn by_id() {
-    const TURNS: usize = 41;
     let ids: Vec<SessionId> = (0..SESSIONS).map(tenure_benches::session).collect();
     let order: Vec<SessionId> = shuffled(SESSIONS)
         .into_iter()
@@ -138,28 +146,32 @@ fn by_id() {
         ("independent", Coming::Independent),
         ("one known after the other", Coming::OneAfterTheOther),
     ] {
-        let (mut first, mut second, mut third) = (0, 0, 0);
-        let mut one_value = || {
-            visit(&order, &mut first, coming, |id| {
-                let lock = Arc::clone(&one_value.get(id).expect("there"));
-                write(&mut lock.lock())
-            })
-        };
-        let mut four_attributes = || {
-            visit(&order, &mut second, coming, |id| {
-                let lock = Arc::clone(&four_attributes.get(id).expect("there"));
-                write(lock.lock().get_mut("cart").expect("there"))
-            })
-        };
-        let mut tenure = || {
-            visit(&order, &mut third, coming, |id| use_by_id(&locks, id))
-        };
-        let variants: &mut [(&str, &mut dyn FnMut() -> f64)] = &mut [
-            ("dashmap and parking_lot, one value", &mut one_value),
-            ("the same, four attributes", &mut four_attributes),
-            ("tenure", &mut tenure),
-        ];
-        take_turns(&format!("by id, 100,000 sessions, {BYTES} bytes, {how}"), TURNS, variants);
+        for (length, rounds, turns) in [("short", 50_000, 41), ("long", 500_000, 9)] {
+            let visits = (coming, rounds);
+            let (mut first, mut second, mut third) = (0, 0, 0);
+            let mut one_value = || {
+                visit(&order, &mut first, visits, |id| {
+                    let lock = Arc::clone(&one_value.get(id).expect("there"));
+                    write(&mut lock.lock())
+                })
+            };
+            let mut four_attributes = || {
+                visit(&order, &mut second, visits, |id| {
+                    let lock = Arc::clone(&four_attributes.get(id).expect("there"));
+                    write(lock.lock().get_mut("cart").expect("there"))
+                })
+            };
+            let mut tenure = || visit(&order, &mut third, visits, |id| use_by_id(&locks, id));
+            take_turns(
+                &format!("by id, 100,000 sessions, {BYTES} bytes, {how}, {length} turns"),
+                turns,
+                &mut [
+                    ("dashmap and parking_lot, one value", &mut one_value),
+                    ("the same, four attributes", &mut four_attributes),
+                    ("tenure", &mut tenure),
+                ],
+            );
+        }
     }
 }
 
