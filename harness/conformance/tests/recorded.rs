@@ -18,7 +18,11 @@ fn files(below: &str) -> Vec<(String, String)> {
         .map(|file| file.expect("an entry").path())
         .filter(|path| path.is_file())
         .map(|path| {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             (name, fs::read_to_string(&path).expect("text"))
         })
         .collect();
@@ -54,7 +58,11 @@ fn one_thing_that_is_wrong_is_found_and_named() {
     for (name, text) in files("invalid") {
         let judgement = judge(&text);
         let breaks = judgement.breaks.expect("what is wrong");
-        assert!(rules::find(&breaks.rule).is_some(), "{name}: there is no rule {}", breaks.rule);
+        assert!(
+            rules::find(&breaks.rule).is_some(),
+            "{name}: there is no rule {}",
+            breaks.rule
+        );
         match judgement.finding {
             Some(Finding { line, rule, .. }) if line == breaks.line && rule == breaks.rule => {}
             other => wrong.push(format!("{name}: {breaks:?}, but found {other:#?}")),

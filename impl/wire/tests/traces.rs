@@ -92,7 +92,7 @@ fn files() -> BTreeMap<String, String> {
             text(&head(name, Value::Null), entries),
         )
     });
-    let wrong = wrong::ALL.iter().map(|wrong| {
+    let wrong = wrong::all().map(|wrong| {
         let (_, entries) = &scenes[wrong.scene];
         let mut entries = entries.clone();
         let place = wrong.make(&mut entries);

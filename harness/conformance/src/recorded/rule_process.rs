@@ -102,6 +102,9 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
                     "end.one-at-a-time"
                 }
                 Some(Phase::Wanted { .. }) if ticket != wish.ticket => "queue.keeps-ticket",
+                _ if wish.known.is_some() && known.is_some_and(|own| own.known != wish.known) => {
+                    "grant.known"
+                }
                 Some(Phase::Wanted { request, .. }) => {
                     let mut pairs = own.requests.iter();
                     let is_known =
@@ -122,7 +125,9 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
             wrong_release(own, session, (id, *token), requeue.is_some())
         }
         ToStore::Commit { token, .. } => {
-            let is_out = session.and_then(Session::commit).is_some();
+            let is_new = owed
+                .any(|own| matches!(own, ToStore::Commit { session, .. } if Some(session) == id));
+            let is_out = !is_new && session.and_then(Session::commit).is_some();
             let is_own = session
                 .and_then(Session::grant)
                 .is_some_and(|grant| grant.token == *token);

@@ -25,13 +25,15 @@ pub(super) fn overdue(
     world: &World,
     is_late: impl Fn(u64) -> bool,
 ) -> Option<(&Connection, &Owed)> {
-    let mut all = world.owed.iter().filter_map(|(connection, all)| {
+    let late = world.owed.iter().filter_map(|(connection, all)| {
         // That a connection is closed is nothing that anybody waits for.
         let mut all = all.iter().filter(|own| own.what != What::Closed);
         let first = all.find(|own| !own.may_be_missing())?;
         is_late(first.since).then_some((connection, first))
     });
-    all.next()
+    // Who acts is answered before others are granted what came of it.
+    let is_grant = |own: &Owed| matches!(own.what, What::Said(ToProcess::Granted { .. }));
+    late.min_by_key(|(_, own)| (own.since, is_grant(own)))
 }
 
 /// The rule by which that had to come.
@@ -100,18 +102,20 @@ pub(super) fn missing(
     }
 }
 
-/// The rule that a message breaks which the machine does not allow.
+/// The rule that a message breaks which the machine does not allow. `existed` says whether its session was ever written.
 pub(super) fn wrong(
     own: &Explained,
     connection: &Connection,
     message: &ToProcess,
     results: &[Attributes],
+    existed: bool,
 ) -> &'static str {
     let look = Look {
         world: &own.world,
         connection,
         message,
         results,
+        existed,
     };
     if look.is_replaced() && !matches!(message, ToProcess::Superseded) {
         return match message {
@@ -151,6 +155,8 @@ struct Look<'a> {
     connection: &'a Connection,
     message: &'a ToProcess,
     results: &'a [Attributes],
+    /// Whether the session was ever written.
+    existed: bool,
 }
 
 impl<'a> Look<'a> {
@@ -283,12 +289,9 @@ impl<'a> Look<'a> {
                 .meet(Kind::Token, session, (own_token.0, token.0), |_| true)
         {
             "grant.token-rises"
-        } else if is_new && (*version != Version::NONE || !owed.attributes.is_empty()) {
-            "grant.new-session"
-        } else if is_new && self.results.first().is_some_and(|made| !made.is_empty()) {
+        } else if is_new && (version != own_version || !self.results.contains(&owed.attributes)) {
             // What it was before it ended, or what it never was.
-            let was = names.theirs(Kind::Token, session, own_token.0);
-            if was.is_none() && own_token.0.sequence > 1 {
+            if self.existed {
                 "destroy.stays"
             } else {
                 "grant.new-session"

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tenure_protocol::message::Hold;
 use tenure_protocol::store::{Input, Timer};
-use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token};
+use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
 /// What is under way to the store.
@@ -37,9 +37,61 @@ pub(super) struct Explained {
     under_way: BTreeMap<Connection, VecDeque<Under>>,
     /// The timer that passed last.
     pub(super) passed: Option<Timer>,
+    /// How much was owed to each connection before it: nothing of that has become right by it.
+    marks: Option<BTreeMap<Connection, usize>>,
 }
 
 impl Explained {
+    /// Takes in what came, if it may come now.
+    fn says(&mut self, connection: &Connection, came: &Came) -> bool {
+        let Some(marks) = self.marks.take() else {
+            return self.world.take(connection, came);
+        };
+        let mark = marks.get(connection).copied().unwrap_or_default();
+        let before = self.world.owed.get(connection).cloned().unwrap_or_default();
+        if !self.world.take(connection, came) {
+            self.marks = Some(marks);
+            return false;
+        }
+        let after = self
+            .world
+            .owed
+            .get(connection)
+            .map_or(&[][..], Vec::as_slice);
+        let fresh = before.get(mark..).unwrap_or_default();
+        after.len() == before.len() || !after.ends_with(fresh)
+    }
+
+    fn mark(&mut self) {
+        let all = self.world.owed.iter();
+        let lengths = all.map(|(connection, all)| (connection.clone(), all.len()));
+        self.marks = Some(lengths.collect());
+    }
+
+    /// Whether the grant of a session may be revoked: not before its holder, if it can hear that, was told until when it has it.
+    fn may_revoke(&self, session: &SessionId, around: &Around<'_>) -> bool {
+        let own = self.world.store.session(session);
+        let Some(holder) = own.and_then(|own| own.record().head.holder.as_ref()) else {
+            return false;
+        };
+        let link = self
+            .world
+            .store
+            .peer(&holder.process)
+            .and_then(|peer| peer.link());
+        let is_connected = link.is_some_and(|link| {
+            let process = holder.process.clone();
+            let connection = Connection { process, link };
+            around.open.contains(&connection) && !self.world.unnoticed.contains(&connection)
+        });
+        let token = self
+            .world
+            .names
+            .theirs(Kind::Token, session, holder.token.0);
+        let is_told = token.is_some_and(|token| around.books.is_recalled(session, Token(token)));
+        !is_connected || is_told || around.at_any_time
+    }
+
     fn take(&mut self, connection: &Connection, around: &Around<'_>) {
         let next = self
             .under_way
@@ -70,14 +122,20 @@ impl Explanation<Around<'_>> for Explained {
             let mut own = self.clone();
             own.world.unnoticed.remove(connection);
             own.under_way.remove(connection); // What was not read before the end never is.
+            own.mark();
             let Connection { process, link } = connection.clone();
             own.world
                 .step(Input::Disconnected { process, link }, around);
             all.push(own);
         }
         for (_, timer) in self.world.store.timers() {
-            if self.world.may_pass(&timer, around) {
+            let may_pass = match &timer {
+                Timer::Revoke(session) => self.may_revoke(session, around),
+                _ => true,
+            };
+            if may_pass && self.world.may_pass(&timer, around) {
                 let mut own = self.clone();
+                own.mark();
                 own.world.step(Input::Timer(timer.clone()), around);
                 own.passed = Some(timer);
                 all.push(own);
@@ -113,6 +171,7 @@ impl StoreSide {
                 world: World::new(time_to_live_ms.is_some()),
                 under_way: BTreeMap::new(),
                 passed: None,
+                marks: None,
             }],
             books: Books::default(),
             open: BTreeSet::new(),
@@ -337,7 +396,7 @@ impl StoreSide {
         };
         let came = Came::Said(message, results);
         let found = explain(&self.worlds, &self.around(), |own| {
-            own.world.take(&connection, &came)
+            own.says(&connection, &came)
         });
         let Came::Said(message, results) = &came else {
             return Ok(());
@@ -362,10 +421,9 @@ impl StoreSide {
             at_any_time: true,
             ..self.around()
         };
-        let early = explain(&self.worlds, &anytime, |own| {
-            own.world.take(connection, came)
-        });
+        let early = explain(&self.worlds, &anytime, |own| own.says(connection, came));
         let timer = early.first().and_then(|own| own.passed.as_ref());
+        let timer = timer.filter(|timer| self.may_be_early(timer, came));
         let rule = timer.and_then(rule_store::too_early);
         let worlds = closure(self.worlds.clone(), &self.around());
         // Of what it may have taken, that which leads closest.
@@ -376,10 +434,14 @@ impl StoreSide {
         let Came::Said(message, results) = came else {
             unreachable!("the end of a connection is taken at any time");
         };
+        let mut written = self.books.copies.keys();
+        let existed = written.any(|(session, version)| {
+            Some(session) == message.session() && *version != Version::NONE
+        });
         let (rule, allowed) = match (rule, first) {
             (Some(rule), Some(own)) => (rule, own.world.allowed(|_| true)),
             (None, Some(own)) => (
-                rule_store::wrong(own, connection, message, results),
+                rule_store::wrong(own, connection, message, results, existed),
                 own.world.allowed(|_| true),
             ),
             (rule, None) => (rule.unwrap_or("end.once"), "nothing".to_owned()),
@@ -394,6 +456,21 @@ impl StoreSide {
             format!("the machine allows, with its own numbers: {allowed}"),
             seen,
         )
+    }
+
+    /// Whether who is too early has said so, or speaks of one who cannot hear it.
+    fn may_be_early(&self, timer: &Timer, came: &Came) -> bool {
+        let is_connected = |process: &ProcessId| {
+            let mut open = self.open.iter().filter(|own| own.process == *process);
+            let worlds = || self.worlds.iter();
+            open.any(|own| worlds().any(|world| !world.world.unnoticed.contains(own)))
+        };
+        match (timer, came) {
+            (_, Came::Said(ToProcess::LeaseEnded | ToProcess::Revoked { .. }, _)) => true,
+            (Timer::Lease(process), _) => !is_connected(process),
+            (Timer::Revoke(_), _) => false,
+            _ => true,
+        }
     }
 
     /// Until when the store lets a holder be, as it says: not later than it said before.
@@ -464,6 +541,7 @@ impl StoreSide {
     /// What a process says on a connection has ended, or what the store does.
     pub(super) fn ends_connection(&mut self, at: Place, name: &Name, is_of_process: bool) {
         let connection = of(name);
+        self.open.remove(&connection);
         self.change(|mut worlds, around| {
             for own in &mut worlds {
                 own.world.cut(&connection);
@@ -514,6 +592,7 @@ fn with_silent(mut worlds: Vec<Explained>, around: &Around<'_>) -> Vec<Explained
         let passed = own.passed(around).into_iter();
         passed.filter(|other| other.world.owed == own.world.owed)
     });
+    let silent = silent.map(|own| Explained { marks: None, ..own });
     let silent: Vec<_> = silent.collect();
     worlds.extend(silent);
     few(worlds)

@@ -73,6 +73,24 @@ fn object(value: Value) -> Entry {
     }
 }
 
+/// A frame in hexadecimal digits, and its body in diagnostic notation.
+fn frame(item: &impl Item) -> (String, Option<String>) {
+    let mut out = Outgoing::new();
+    out.push(item, &FrameLimits::default()).expect("it fits");
+    let bytes = out.copy_to_bytes(out.remaining());
+    (to_hex(&bytes), diagnostic::of_stream(&bytes).remove(0))
+}
+
+/// The same of an item as it stands in a trace.
+pub(crate) fn encoded(is_of_process: bool, item: &Value) -> (String, Option<String>) {
+    let read = "an item of that side";
+    if is_of_process {
+        frame(&serde_json::from_value::<FromProcess>(item.clone()).expect(read))
+    } else {
+        frame(&serde_json::from_value::<FromStore>(item.clone()).expect(read))
+    }
+}
+
 impl Recorder {
     fn play(&mut self, op: &Op) {
         let poison = self.poison(op);
@@ -129,12 +147,8 @@ impl Recorder {
     /// A frame where it leaves, with what it says, or where it arrives.
     fn frame<T: Item + serde::Serialize>(&mut self, who: &str, (way, at): (char, &str), item: &T) {
         let leaves = (way == '>') == (at == "process");
-        let mut out = Outgoing::new();
-        out.push(item, &FrameLimits::default()).expect("it fits");
-        let bytes = out.copy_to_bytes(out.remaining());
-        let hex = to_hex(&bytes);
+        let (hex, diagnostic) = frame(item);
         let more = if leaves {
-            let diagnostic = diagnostic::of_stream(&bytes).remove(0);
             json!({"hex": hex, "diagnostic": diagnostic, "item": item})
         } else {
             json!({"hex": hex})

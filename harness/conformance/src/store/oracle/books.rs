@@ -169,6 +169,11 @@ impl Books {
         until.is_none_or(|until| self.now() >= *until)
     }
 
+    /// Whether it was told until when it has that grant.
+    pub(crate) fn is_recalled(&self, session: &SessionId, token: Token) -> bool {
+        self.recalls.contains_key(&(session.clone(), token))
+    }
+
     /// After a restart every lease is whole.
     pub(crate) fn restarted(&mut self) {
         let end = self.now() + self.lease;

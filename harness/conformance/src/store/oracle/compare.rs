@@ -334,7 +334,13 @@ impl World {
                     renamed: to,
                     ..
                 },
-            ) => self.is_token(session, *token, *own) && self.is_same_rename(renamed, to),
+            ) => {
+                let rises =
+                    |old: &Token, new: &Option<Hold>| new.as_ref().map(|new| new.token > *old);
+                rises(token, renamed) == rises(own, to)
+                    && self.is_token(session, *token, *own)
+                    && self.is_same_rename(renamed, to)
+            }
             (LeaseEnded, LeaseEnded) | (Superseded, Superseded) | (Full, Full) => true,
             _ => false,
         }
