@@ -1,6 +1,7 @@
 //! `tenure conform`: judges a store or a process library, whoever wrote it.
 
 mod reference;
+mod trace;
 
 use crate::progress::Line;
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,8 @@ pub(crate) enum Conform {
     Store(Store),
     /// Judge a process library: play a store to it, through an adapter that drives it.
     Process(Library),
+    /// Judge what was recorded of a store and its processes.
+    Trace(trace::Trace),
     /// List the cases.
     List(List),
     /// Explain a case or a rule.
@@ -129,6 +132,7 @@ impl Conform {
         let result = match self {
             Self::Store(store) => store.run(),
             Self::Process(library) => library.run(),
+            Self::Trace(trace) => trace.run(),
             Self::List(list) => shown(list.run()),
             Self::Explain(explain) => shown(explain.run()),
         };

@@ -1,0 +1,122 @@
+//! `tenure conform trace`: judges what was recorded of a store and its processes.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tenure_conformance::recorded::{BYTES_MAX, Judgement, check};
+use tenure_conformance::rules;
+
+/// The arguments of `tenure conform trace`.
+#[derive(Args)]
+pub(crate) struct Trace {
+    /// Traces, or reports of `tenure conform store` in JSON.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Trace {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let mut all = Vec::new();
+        for file in &self.files {
+            let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            // A judge that fails is our fault, whatever the trace says.
+            let Ok(judged) = std::panic::catch_unwind(|| check(&text)) else {
+                eprintln!(
+                    "tenure: {}: a fault of the judge; please report it",
+                    file.display()
+                );
+                return Ok(ExitCode::from(3));
+            };
+            let judged = judged.map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
+            if !judged
+                .iter()
+                .any(|own| own.store || !own.processes.is_empty())
+            {
+                bail!("{}: nothing in it can be judged", file.display());
+            }
+            all.push((file, judged));
+        }
+        let mut out = std::io::stdout().lock();
+        let told = if self.json {
+            json(&mut out, &all)
+        } else {
+            text(&mut out, &all)
+        };
+        super::shown(told)?;
+        let mut judged = all.iter().flat_map(|(_, judged)| judged);
+        let conforms = judged.all(|own| own.finding.is_none());
+        Ok(ExitCode::from(u8::from(!conforms)))
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let max = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
+    // One more, so that what is too long is seen to be.
+    let mut file = std::fs::File::open(file)?.take(max.saturating_add(1));
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+type Judged<'a> = (&'a PathBuf, Vec<Judgement>);
+
+fn json(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
+    let traces = all.iter().flat_map(|(file, judged)| {
+        judged.iter().map(move |own| {
+            let mut object = serde_json::json!(own);
+            object["file"] = file.display().to_string().into();
+            object["conforms"] = own.finding.is_none().into();
+            object
+        })
+    });
+    let traces: Vec<_> = traces.collect();
+    Ok(writeln!(
+        out,
+        "{}",
+        serde_json::json!({"schema": 1, "traces": traces})
+    )?)
+}
+
+fn text(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
+    for (file, judged) in all {
+        let file = file.display();
+        for own in judged {
+            let name = match &own.name {
+                Some(name) if judged.len() > 1 => format!("{file}, {name}"),
+                _ => file.to_string(),
+            };
+            let Some(finding) = &own.finding else {
+                writeln!(
+                    out,
+                    "{name}: conforms ({} entries; {})",
+                    own.entries,
+                    of(own)
+                )?;
+                continue;
+            };
+            let rule = rules::find(finding.rule).map_or("", |rule| &rule.text);
+            writeln!(out, "{name}:{}: does not conform", finding.line)?;
+            writeln!(out, "         seen: {}", finding.seen)?;
+            writeln!(out, "         allowed: {}", finding.allowed)?;
+            writeln!(out, "         r[{}]: {rule}", finding.rule)?;
+        }
+    }
+    Ok(())
+}
+
+/// Who was judged.
+fn of(own: &Judgement) -> String {
+    let mut who = Vec::new();
+    if own.store {
+        who.push("the store".to_owned());
+    }
+    if !own.processes.is_empty() {
+        who.push(format!("the threads of {}", own.processes.join(", ")));
+    }
+    who.join(" and ")
+}
