@@ -27,6 +27,7 @@ chapters! {
     conform = "src/conform/index.md";
     conform_report = "src/conform/report.md";
     conform_defects = "src/conform/defects.md";
+    conform_traces = "src/conform/traces.md";
     protocol = "src/protocol/index.md";
     rules = "src/protocol/rules.md";
     messages = "src/protocol/messages.md";

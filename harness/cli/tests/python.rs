@@ -47,7 +47,7 @@ impl Store {
             "--lease-ms=1500",
             "--recall-ms=1500",
             "--remind-ms=300",
-            "--wait-ms=3000",
+            "--wait-ms=2500",
         ];
         let mut child = Command::new(python)
             .arg(format!("{HOME}/store.py"))
