@@ -430,7 +430,7 @@ impl StoreSide {
         let likely = worlds
             .last()
             .filter(|_| self.worlds.iter().any(|own| !own.under_way.is_empty()));
-        let first = likely.or(self.worlds.first());
+        let first = likely.or_else(|| self.worlds.first());
         let Came::Said(message, results) = came else {
             unreachable!("the end of a connection is taken at any time");
         };
@@ -517,7 +517,7 @@ impl StoreSide {
             } => {
                 let now = now(session);
                 let is_now = results.iter().find(|own| **own == now);
-                (session, version, is_now.or(results.first()).cloned())
+                (session, version, is_now.or_else(|| results.first()).cloned())
             }
             ToProcess::Committed {
                 session, version, ..
