@@ -3,12 +3,13 @@
 use crate::progress::{Line, thousands};
 use crate::{hunt, memory, names, report};
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 use tenure_checker::check::{Outcome, Settings, check};
 use tenure_checker::hunt::{Catch, hunt as hunt_everywhere, hunt_in};
+use tenure_checker::scripts;
 use tenure_checker::universe::{UNIVERSES, Universe};
 use tenure_protocol::Defect;
 
@@ -40,6 +41,10 @@ pub(crate) struct Check {
     /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
+    /// Print, in JSON, the shortest way to each transition of the store's machine, or to each `sometimes` property: what the
+    /// conformance suite plays.
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["universes", "all", "list", "defect", "defects", "matrix", "symmetry", "chart"])]
+    scripts: Option<Which>,
     /// One JSON object a line, for machines.
     #[arg(long)]
     json: bool,
@@ -48,8 +53,23 @@ pub(crate) struct Check {
     threads: Option<u16>,
 }
 
+/// What scripts lead to.
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    Transitions,
+    Sometimes,
+}
+
 impl Check {
     pub(crate) fn run(self) -> Result<bool> {
+        if let Some(which) = self.scripts {
+            let export = match which {
+                Which::Transitions => scripts::transitions(),
+                Which::Sometimes => scripts::sometimes(),
+            };
+            std::io::stdout().write_all(export.to_json().as_bytes())?;
+            return Ok(true);
+        }
         if let Some(path) = &self.chart {
             let ending = path.extension().and_then(|ending| ending.to_str());
             if !matches!(ending, Some("svg" | "mmd" | "json")) {

@@ -195,6 +195,21 @@ fn a_reader_that_leaves_is_no_failure() {
 }
 
 #[test]
+fn the_scripts_that_the_suite_plays_are_printed() {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../conformance/src/store/derived"
+    );
+    for which in ["transitions", "sometimes"] {
+        let output = tenure(&["check", "--scripts", which]);
+        let file = format!("{folder}/{which}.json");
+        assert_eq!(stdout(&output), fs::read_to_string(file).expect("a file"));
+        assert_eq!(output.status.code(), Some(0));
+    }
+    assert_refused(&["check", "calm", "--scripts", "sometimes"], &["--scripts"]);
+}
+
+#[test]
 fn the_list_has_every_universe_and_defect() {
     let output = tenure(&["check", "--list", "--json"]);
     let lines = lines(&output);

@@ -8,9 +8,16 @@ const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 
 #[test]
 fn our_library_conforms() {
-    let output = tenure(&["conform", "process", "--", TENURE, "adapter"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.json");
+    let file = file.to_str().expect("UTF-8");
+    let output = tenure(&[
+        "conform", "process", "--report", file, "--", TENURE, "adapter",
+    ]);
     let report = stdout(&output);
     assert_ends(&output, 0, &[]);
+    let output = tenure(&["conform", "trace", file]);
+    assert!(output.status.success(), "{}", stdout(&output));
     assert!(report.contains(": conforms. MUST"), "{report}");
     assert!(!report.contains("skip"), "{report}");
 }

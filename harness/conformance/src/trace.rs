@@ -13,6 +13,9 @@ const SHOWN_MAX: usize = 400;
 /// What is noted when a player cuts its connection, and when the store was killed: who reads a trace has to know.
 pub(crate) const CUTS: &str = "cuts the connection";
 pub(crate) const RESTARTS: &str = "is killed, and started again";
+/// When it was stopped for a while, and, with the session behind it, when its operator recalls that.
+pub(crate) const PAUSES: &str = "is paused";
+pub(crate) const RECALLS: &str = "its operator recalls ";
 
 /// Something that was sent, came, or happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -152,3 +152,23 @@ fn every_rule_of_the_design_has_a_case() {
         assert!(cited.any(is_own), "rule {number}");
     }
 }
+
+/// Others name cases in their lists of known failures: an id that was given stays, and means the same.
+/// `UPDATE_CASES=1` adds new ones.
+#[test]
+fn ids_stay() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/cases.txt");
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let known: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let all: Vec<_> = cases().iter().map(|case| case.id).collect();
+    for id in &known {
+        assert!(all.contains(id), "the case {id} has gone");
+    }
+    let new: Vec<_> = all.iter().filter(|id| !known.contains(id)).collect();
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        let lines = new.iter().map(|id| format!("{id}\n"));
+        std::fs::write(file, text + &lines.collect::<String>()).expect("it is ours");
+        return;
+    }
+    assert!(new.is_empty(), "UPDATE_CASES=1 adds to cases.txt: {new:?}");
+}

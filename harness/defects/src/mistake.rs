@@ -1,7 +1,7 @@
 //! What may be done wrong.
 
 use std::fmt;
-use tenure_protocol::defect::{Defect, Hook};
+use tenure_protocol::defect::{Defect, Hook, Level};
 
 /// One mistake, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -98,6 +98,12 @@ impl Mistake {
         std::iter::once(Self::None)
             .chain(Self::all())
             .find(|mistake| mistake.name() == name)
+    }
+
+    /// Whether a process makes it, and no store.
+    #[must_use]
+    pub fn is_of_process(self) -> bool {
+        matches!(self, Self::Defect(defect) if defect.level() == Level::Process)
     }
 
     pub(crate) fn is(self, slip: Slip) -> bool {

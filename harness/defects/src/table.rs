@@ -14,6 +14,17 @@ pub struct Caught {
     pub cases: Vec<String>,
     /// Whether a random history shows it, too, judged by the machine.
     pub by_history: bool,
+    /// What is found when only the recording of a case is judged.
+    pub trace: Option<Traced>,
+}
+
+/// A recording that shows a mistake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// The case that was recorded.
+    pub case: String,
+    /// The rule that is found to be broken.
+    pub rule: String,
 }
 
 /// What the suite catches, by the mistake's name.
@@ -69,7 +80,7 @@ pub fn loom() -> Vec<Loom> {
 pub fn table() -> String {
     let (caught, unseen, loom) = (caught(), unseen(), loom());
     let mut out = String::from(
-        "| mistake | what is done wrong | model | suite | history | loom |\n|---|---|---|---|---|---|\n",
+        "| mistake | what is done wrong | model | suite | history | trace | loom |\n|---|---|---|---|---|---|---|\n",
     );
     for mistake in Mistake::all() {
         let name = mistake.name();
@@ -93,11 +104,13 @@ pub fn table() -> String {
             (None, Some(why)) => (format!("not to be seen: {why}"), ""),
             (None, None) => ("NOT CAUGHT".to_owned(), ""),
         };
+        let trace = caught.get(name).and_then(|own| own.trace.as_ref());
+        let trace = trace.map_or_else(String::new, |own| format!("`{}`", own.rule));
         let scene = loom.iter().find(|own| own.mistake == name);
         let scene = scene.map_or_else(String::new, |own| format!("`{}`", own.case));
         writeln!(
             out,
-            "| `{name}` | {summary} | {model} | {suite} | {history} | {scene} |"
+            "| `{name}` | {summary} | {model} | {suite} | {history} | {trace} | {scene} |"
         )
         .expect("a string takes all");
     }
@@ -106,8 +119,11 @@ pub fn table() -> String {
         .filter_map(|own| Some((own, own.summary.as_ref()?)))
     {
         let Loom { mistake, case, .. } = fault;
-        writeln!(out, "| `{mistake}` | {summary} | - | - | - | `{case}` |")
-            .expect("a string takes all");
+        writeln!(
+            out,
+            "| `{mistake}` | {summary} | - | - | - | - | `{case}` |"
+        )
+        .expect("a string takes all");
     }
     out
 }

@@ -1,23 +1,22 @@
 //! Every mistake that can be seen from outside is caught by the suite, and what is right passes.
 //!
 //! `caught.jsonl` says which cases catch what; it is written by playing the whole suite against each mistake, and a part of it is
-//! played again here. `unseen.txt` says of the other mistakes why a black box cannot see them.
+//! played again here. It also says what is found when only what those cases have recorded is judged. `unseen.txt` says of the other mistakes why a black box cannot see them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tenure_conformance::recorded::{Judgement, check_report};
 use tenure_conformance::report::{Outcome, Verdict};
 use tenure_conformance::{Case, Level, Plan, Report, Subject, process, rules, run, store};
-use tenure_defects::table::{Caught, caught, unseen};
+use tenure_defects::table::{Caught, Traced, caught, unseen};
 use tenure_defects::{Defect, Mistake, Settings, Store};
 
 /// Of the cases that catch a mistake so many are played again.
 const AGAIN: usize = 2;
 /// So many are written down.
 const KEPT: usize = 12;
-
-fn is_process(mistake: Mistake) -> bool {
-    matches!(mistake, Mistake::Defect(defect) if defect.level() == tenure_protocol::defect::Level::Process)
-}
+/// The recordings of so many are looked at.
+const LOOKED_AT: usize = 60;
 
 /// What is played when nothing is named: all but the derived cases, which take long.
 fn selected(case: &Case, cases: &[String]) -> bool {
@@ -78,6 +77,17 @@ fn assert_passes(report: &Report) {
         .map(|case| (&case.id, &case.expected, &case.seen, &case.why))
         .collect();
     assert!(bad.is_empty(), "{bad:#?}");
+    let found = found(report);
+    assert!(found.is_empty(), "what was recorded is wrong: {found:#?}");
+}
+
+/// What is wrong with what the cases have recorded.
+fn found(report: &Report) -> Vec<Judgement> {
+    let judged = check_report(report).expect("traces");
+    judged
+        .into_iter()
+        .filter(|own| own.finding.is_some())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +108,7 @@ async fn play_each(meant: Vec<(Mistake, Vec<String>)>) -> Vec<(Mistake, Report)>
         let gate = Arc::clone(&gate);
         playing.spawn(async move {
             let _turn = gate.acquire().await.expect("never closed");
-            let report = play(mistake, is_process(mistake), &cases).await;
+            let report = play(mistake, mistake.is_of_process(), &cases).await;
             (mistake, report)
         });
     }
@@ -107,18 +117,25 @@ async fn play_each(meant: Vec<(Mistake, Vec<String>)>) -> Vec<(Mistake, Report)>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_caught_is_caught_again() {
-    let meant = caught()
-        .into_iter()
-        .map(|(name, Caught { mut cases, .. })| {
-            let mistake = Mistake::named(&name).expect("a mistake of the catalogue");
-            cases.truncate(AGAIN);
-            (mistake, cases)
-        });
+    let meant = caught().into_iter().map(|(name, own)| {
+        let mistake = Mistake::named(&name).expect("a mistake of the catalogue");
+        let mut cases = own.cases;
+        cases.truncate(AGAIN);
+        cases.extend(own.trace.map(|own| own.case));
+        (mistake, cases)
+    });
     let mut missed = Vec::new();
+    let known = caught();
     for (mistake, report) in play_each(meant.collect()).await {
+        let cases: Vec<_> = report.cases.iter().map(|case| &case.id).collect();
         if failed(&report).is_empty() {
-            let cases: Vec<_> = report.cases.iter().map(|case| &case.id).collect();
             missed.push(format!("{mistake}: {cases:?} pass"));
+        }
+        let traced = known[mistake.name()].trace.as_ref();
+        if let Some(own) = traced
+            && found(&report).is_empty()
+        {
+            missed.push(format!("{mistake}: what {} recorded conforms", own.case));
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
@@ -148,18 +165,20 @@ fn every_mistake_is_caught_or_cannot_be_seen() {
     known.for_each(|name| assert!(all.contains(&**name), "there is no mistake {name}"));
 }
 
-/// Whether a case doubts the rule of the design that a mistake breaks.
-fn names_rule(case: &str, mistake: Mistake) -> bool {
+/// Whether a rule follows the rule of the design that a mistake breaks.
+fn breaks(mistake: Mistake, rule: &str) -> bool {
     let Mistake::Defect(defect) = mistake else {
         return false;
     };
+    rules::find(rule).is_some_and(|rule| rule.design.contains(&defect.rule()))
+}
+
+/// Whether a case doubts the rule of the design that a mistake breaks.
+fn names_rule(case: &str, mistake: Mistake) -> bool {
     let all = [store::all(), process::all()].concat();
-    let cited = all
-        .iter()
-        .filter(|own| own.id == case)
-        .flat_map(|own| own.rules);
-    let mut rules = cited.filter_map(|id| rules::find(id));
-    rules.any(|rule| rule.design.contains(&defect.rule()))
+    let own = all.iter().filter(|own| own.id == case);
+    own.flat_map(|own| own.rules)
+        .any(|rule| breaks(mistake, rule))
 }
 
 /// One of those that catch a mistake cites the rule that it breaks.
@@ -180,6 +199,33 @@ fn what_catches_a_defect_names_its_rule() {
     );
 }
 
+/// What is found in a recording of a case that fails, or that needs little time: where the rule is one that the mistake breaks,
+/// if there is such.
+fn traced(mistake: Mistake, report: &Report) -> Option<Traced> {
+    let mut cases: Vec<_> = report.cases.iter().collect();
+    let weight = |case: &Outcome| (case.verdict != Verdict::Fail, case.seconds);
+    cases.sort_by(|one, two| weight(one).partial_cmp(&weight(two)).expect("numbers"));
+    let mut alone = report.clone();
+    let mut first = None;
+    for case in cases.into_iter().take(LOOKED_AT) {
+        alone.cases = vec![case.clone()];
+        for finding in found(&alone).into_iter().filter_map(|own| own.finding) {
+            let rule = finding.rule.to_owned();
+            let is_meant = breaks(mistake, &rule);
+            let case = case.id.clone();
+            let own = first.get_or_insert(Traced {
+                case: case.clone(),
+                rule: rule.clone(),
+            });
+            if is_meant {
+                *own = Traced { case, rule };
+                return first;
+            }
+        }
+    }
+    first
+}
+
 /// What catches a mistake: those that need no waiting first, since they are played again.
 fn catching(mistake: Mistake, report: &Report) -> Option<Caught> {
     let failed = report.cases.iter();
@@ -190,22 +236,30 @@ fn catching(mistake: Mistake, report: &Report) -> Option<Caught> {
     let names = |case: &Outcome| names_rule(&case.id, mistake);
     let weight = |case: &Outcome| (!names(case), case.level != Level::Must, case.seconds);
     failed.sort_by(|one, two| weight(one).partial_cmp(&weight(two)).expect("numbers"));
-    println!("{mistake}: {} cases, {:.1} s", failed.len(), report.seconds);
+    let trace = traced(mistake, report);
+    println!(
+        "{mistake}: {} cases, {:.1} s, {trace:?}",
+        failed.len(),
+        report.seconds
+    );
     let cases = failed.iter().take(KEPT).map(|case| case.id.clone());
     let caught = Caught {
         mistake: mistake.name().to_owned(),
         cases: cases.collect(),
         by_history: failed.iter().any(|case| case.id.starts_with("workload/")),
+        trace,
     };
     (!failed.is_empty()).then_some(caught)
 }
 
 /// Writes `caught.jsonl`: some minutes. `cargo test -p tenure-defects --test caught -- --ignored`, of all mistakes or of those that
-/// TENURE_MISTAKES names.
+/// TENURE_MISTAKES names. `TENURE_TRACES=1` plays only the cases that are there, and writes what their recordings show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it writes caught.jsonl"]
 async fn write() {
     let asked = std::env::var("TENURE_MISTAKES").ok();
+    let is_known = std::env::var_os("TENURE_TRACES").is_some();
+    let before = caught();
     let is_asked = |name: &str| {
         let asked = asked.as_ref();
         asked.is_none_or(|asked| asked.split(',').any(|own| own == name))
@@ -213,9 +267,18 @@ async fn write() {
     let known = caught().into_iter().filter(|(name, _)| !is_asked(name));
     let mut all: BTreeMap<_, _> = known.map(|(name, own)| (name, Some(own))).collect();
     let meant = Mistake::all().filter(|mistake| is_asked(mistake.name()));
-    let meant = meant.map(|mistake| (mistake, Vec::new()));
+    let meant = meant.filter_map(|mistake| match before.get(mistake.name()) {
+        Some(own) if is_known => Some((mistake, own.cases.clone())),
+        _ => (!is_known).then(|| (mistake, Vec::new())),
+    });
     for (mistake, report) in play_each(meant.collect()).await {
-        all.insert(mistake.name().to_owned(), catching(mistake, &report));
+        let mut own = catching(mistake, &report);
+        if is_known {
+            let trace = own.and_then(|own| own.trace);
+            let known = before[mistake.name()].clone();
+            own = Some(Caught { trace, ..known });
+        }
+        all.insert(mistake.name().to_owned(), own);
     }
     let caught = Mistake::all().filter_map(|mistake| all.remove(mistake.name()).flatten());
     let lines = caught.map(|caught| serde_json::to_string(&caught).expect("JSON") + "\n");

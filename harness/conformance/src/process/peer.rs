@@ -8,7 +8,7 @@ use crate::process::adapter::Adapter;
 use crate::process::raw;
 use crate::process::stage::Stage;
 use crate::stop::{Play, Stop};
-use crate::trace::Trace;
+use crate::trace::{CUTS, Trace};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tenure_protocol::{Time, ToProcess, ToStore};
@@ -158,6 +158,7 @@ impl Peer {
 
     /// Says that it says no more: to the process the connection has ended.
     pub(crate) async fn close(&mut self) {
+        self.trace.did(&self.who, CUTS);
         // It may have ended already.
         let _ = self.stream.shutdown().await;
     }

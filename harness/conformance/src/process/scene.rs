@@ -134,7 +134,6 @@ impl Scene {
 
     /// Cuts the connection, and hears the hello of the next.
     pub(crate) async fn reconnect(&mut self) -> Play {
-        self.stage.trace().did("store", "cuts the connection");
         self.peer.close().await;
         self.next_hello().await
     }

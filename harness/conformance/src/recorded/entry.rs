@@ -1,6 +1,8 @@
 //! The file: what its lines say. The page *Traces* of the book is the reference.
 
+use super::head::{Head, Threads, VERSION};
 use crate::hex::unhex;
+use crate::trace::Traced;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -8,9 +10,6 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Patience;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, Stamp, ThreadId};
-
-/// The version of the format.
-pub const VERSION: u64 = 1;
 
 /// What a file may have at most. It comes from anybody.
 pub const BYTES_MAX: usize = 64 << 20;
@@ -34,6 +33,8 @@ impl Unreadable {
     }
 }
 
+impl std::error::Error for Unreadable {}
+
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
@@ -41,102 +42,6 @@ impl std::fmt::Display for Unreadable {
             line => write!(f, "line {line}: {}", self.why),
         }
     }
-}
-
-/// The first line.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Head {
-    trace: u64,
-    /// What the trace is of.
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-    /// What is wrong in it, in a vector.
-    #[serde(default)]
-    pub(crate) breaks: Option<Breaks>,
-    /// By how much what was seen may have happened before or after it was seen.
-    #[serde(default = "default_slack_ms")]
-    pub(crate) slack_ms: u64,
-    #[serde(default)]
-    pub(crate) threads: Threads,
-    #[serde(default)]
-    pub(crate) process: Settings,
-    #[serde(default)]
-    pub(crate) store: StoreSettings,
-}
-
-/// What is wrong in a trace on purpose.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Breaks {
-    /// The line of the first entry that is wrong.
-    pub line: usize,
-    /// The rule that it breaks.
-    pub rule: String,
-}
-
-impl Head {
-    /// Of a case of a report.
-    pub(crate) fn of_report(case: &str) -> Self {
-        Self {
-            trace: VERSION,
-            name: Some(case.to_owned()),
-            breaks: None,
-            slack_ms: default_slack_ms(),
-            threads: Threads::Nobody,
-            process: Settings::default(),
-            store: StoreSettings::default(),
-        }
-    }
-}
-
-fn default_slack_ms() -> u64 {
-    1_000
-}
-
-/// Of which processes everything that their threads did is in the trace.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Threads {
-    Named(Vec<String>),
-    /// `"all"`.
-    Word(String),
-    #[default]
-    Nobody,
-}
-
-impl Threads {
-    pub(crate) fn has(&self, process: &str) -> bool {
-        match self {
-            Self::Named(all) => all.iter().any(|own| own == process),
-            Self::Word(word) => word == "all",
-            Self::Nobody => false,
-        }
-    }
-}
-
-/// Settings of the processes that the judge must know.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-pub(crate) struct Settings {
-    pub(crate) margin_ms: u64,
-    pub(crate) recall_margin_ms: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let own = tenure_protocol::ProcessSettings::default();
-        Self {
-            margin_ms: own.margin_ms,
-            recall_margin_ms: own.recall_margin_ms,
-        }
-    }
-}
-
-/// Settings of the store that it does not tell.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct StoreSettings {
-    /// After how long a session that nobody uses ends.
-    pub(crate) time_to_live_ms: Option<u64>,
 }
 
 /// Where something was seen.
@@ -153,17 +58,15 @@ pub(crate) enum Place {
 }
 
 /// A line as it stands there. Members that are not known are ignored.
-#[derive(Debug, Deserialize)]
-struct Line {
-    at_ms: u64,
-    who: String,
-    way: char,
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Line {
+    pub(super) at_ms: u64,
+    pub(super) who: String,
+    pub(super) way: char,
     #[serde(default)]
     at: Place,
     #[serde(default)]
     hex: String,
-    #[serde(default)]
-    says: String,
     #[serde(default)]
     thread: Option<u64>,
     #[serde(default)]
@@ -205,6 +108,8 @@ pub(crate) struct Entry {
     pub(crate) who: String,
     pub(crate) at: Place,
     pub(crate) what: What,
+    /// Whether it comes to its process behind all that was done before, and not only behind what its own thread did.
+    pub(crate) in_order: bool,
 }
 
 impl Entry {
@@ -314,40 +219,7 @@ pub(crate) fn read(text: &str) -> Result<(Head, Vec<Entry>), Unreadable> {
     Ok((head, entries))
 }
 
-/// Entries of a trace in a report.
-pub(crate) fn from_report(traced: &[crate::Traced]) -> Result<Vec<Entry>, Unreadable> {
-    let mut entries = Vec::new();
-    for (at, own) in traced.iter().enumerate() {
-        let line = Line {
-            at_ms: own.at_ms,
-            who: own.who.clone(),
-            way: own.way,
-            at: Place::Between,
-            hex: own.hex.clone(),
-            says: own.says.clone(),
-            thread: None,
-            session: None,
-            did: None,
-            told: None,
-            attributes: None,
-            attribute: None,
-            value: None,
-            is_try: false,
-            wait_ms: None,
-            to: None,
-            token: None,
-            version: None,
-            values: None,
-            why: None,
-        };
-        let entry = line.entry(at + 1);
-        entries.push(entry.map_err(|why| Unreadable::new(at + 1, why))?);
-    }
-    in_order(&entries)?;
-    Ok(entries)
-}
-
-fn in_order(entries: &[Entry]) -> Result<(), Unreadable> {
+pub(super) fn in_order(entries: &[Entry]) -> Result<(), Unreadable> {
     let mut connections = std::collections::BTreeSet::new();
     for pair in entries.windows(2) {
         if pair[1].at_ms < pair[0].at_ms {
@@ -372,7 +244,18 @@ fn json<T: DeserializeOwned>(number: usize, line: &str) -> Result<T, Unreadable>
 }
 
 impl Line {
-    fn entry(self, line: usize) -> Result<Entry, String> {
+    /// A frame, or what was noted beside frames.
+    pub(super) fn of(traced: &Traced) -> Self {
+        Self {
+            at_ms: traced.at_ms,
+            who: traced.who.clone(),
+            way: traced.way,
+            hex: traced.hex.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn entry(self, line: usize) -> Result<Entry, String> {
         if self.who.is_empty() || self.who.len() > 256 {
             return Err("`who` has 1 to 256 bytes".to_owned());
         }
@@ -383,6 +266,7 @@ impl Line {
             who: self.who,
             at: self.at,
             what,
+            in_order: false,
         })
     }
 
@@ -410,17 +294,8 @@ impl Line {
                 let told = self.told(told)?;
                 Ok(What::Told(self.thread()?, self.session()?, told))
             }
-            (None, None) => Ok(self.noted()),
+            (None, None) => Ok(What::Note),
             (Some(_), Some(_)) => Err("`did` and `told` in one entry".to_owned()),
-        }
-    }
-
-    /// What the suite's own notes say.
-    fn noted(&self) -> What {
-        match &*self.says {
-            crate::trace::CUTS => What::Ends(Way::ToStore),
-            crate::trace::RESTARTS => What::Restarts,
-            _ => What::Note,
         }
     }
 

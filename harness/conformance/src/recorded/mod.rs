@@ -10,20 +10,28 @@
 //! Deliberately absent: any rule of the protocol; the limits of a store, which a trace does not tell.
 
 mod entry;
+mod head;
+mod played;
 mod process;
+mod process_said;
 mod process_world;
 mod rule_process;
 mod rule_store;
 mod search;
 mod store;
+mod store_world;
 mod talk;
 
-pub use entry::{BYTES_MAX, Breaks, Unreadable, VERSION};
+pub use entry::{BYTES_MAX, Unreadable};
+pub use head::{Breaks, VERSION};
 
 use crate::Report;
-use entry::{Entry, Head, Place, What};
+use crate::case::Side;
+use entry::{Entry, Place, What};
+use head::Head;
 use process::ProcessSide;
 use process_world::{Under, Way};
+use search::Breadth;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use store::StoreSide;
@@ -78,7 +86,7 @@ pub struct Judgement {
     pub breaks: Option<Breaks>,
 }
 
-/// Judges a file: a trace, or the report of a run against a store, whose cases are judged each by itself.
+/// Judges a file: a trace, or the report of a run, whose cases are judged each by itself.
 ///
 /// # Errors
 /// When it is neither.
@@ -87,37 +95,38 @@ pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
         return Err(Unreadable::new(0, format!("more than {BYTES_MAX} bytes")));
     }
     if let Ok(report) = serde_json::from_str::<Report>(text) {
-        return report::check(&report);
+        return check_report(&report);
     }
     let (head, entries) = entry::read(text)?;
     Ok(vec![judge(&head, &entries)])
 }
 
-mod report {
-    use super::{Judgement, Report, Unreadable, entry, judge};
-    use crate::case::Side;
-
-    /// Judges the store by what each case has recorded.
-    pub(super) fn check(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
-        if report.side != Side::Store {
-            return Err(Unreadable::new(
-                0,
-                "the report of a process: its traces say nothing of threads",
-            ));
-        }
-        let cases = report.cases.iter().filter(|case| !case.trace.is_empty());
-        let judged = cases.map(|case| {
-            let entries = entry::from_report(&case.trace)?;
-            let head = entry::Head::of_report(&case.id);
-            Ok(judge(&head, &entries))
-        });
-        judged.collect()
-    }
+/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads.
+///
+/// # Errors
+/// When what a case has recorded is no trace.
+pub fn check_report(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
+    let cases = report.cases.iter().filter(|case| !case.trace.is_empty());
+    let judged = cases.map(|case| {
+        let (head, entries) = played::read(report.side, &case.id, &case.trace)?;
+        Ok(judge(&head, &entries))
+    });
+    judged.collect()
 }
 
 fn judge(head: &Head, entries: &[Entry]) -> Judgement {
-    let mut judge = Judge::new(head, entries);
-    let finding = judge.all(entries).err();
+    let looked_at = |breadth| {
+        let mut judge = Judge::new(head, entries, breadth);
+        let finding = judge.all(entries).err();
+        (judge, finding)
+    };
+    let [quick, wider @ ..] = Breadth::ALL;
+    let (mut judge, mut finding) = looked_at(quick);
+    for breadth in wider {
+        if finding.is_some() {
+            (judge, finding) = looked_at(breadth);
+        }
+    }
     Judgement {
         name: head.name.clone(),
         entries: entries.len(),
@@ -136,18 +145,23 @@ struct Judge<'a> {
     processes: BTreeMap<String, ProcessSide>,
     /// From where each connection is seen best, by the store and by its process.
     seen_at: BTreeSet<(String, Place)>,
+    /// Those on which the process that alone is judged has said hello, and of whose end nothing is known.
+    connections: Vec<String>,
+    breadth: Breadth,
 }
 
 impl<'a> Judge<'a> {
-    fn new(head: &'a Head, entries: &[Entry]) -> Self {
+    fn new(head: &'a Head, entries: &[Entry], breadth: Breadth) -> Self {
         let seen = entries.iter().map(|own| (own.who.clone(), own.at));
         Self {
             head,
-            talk: Talk::default(),
-            store: StoreSide::new(head.slack_ms, head.store.time_to_live_ms),
+            talk: Talk::new(head.judged),
+            store: StoreSide::new(head.slack(), head.store.time_to_live_ms, breadth),
+            breadth,
             has_store: false,
             processes: BTreeMap::new(),
             seen_at: seen.collect(),
+            connections: Vec::new(),
         }
     }
 
@@ -182,7 +196,7 @@ impl<'a> Judge<'a> {
 
     fn take(&mut self, entry: &Entry) -> Result<(), Finding> {
         match &entry.what {
-            What::Bytes(..) => self.talks(entry),
+            What::Bytes(way, _) => self.talks(entry, *way),
             What::CutShort => {
                 self.store.is_cut_short();
                 Ok(())
@@ -201,7 +215,12 @@ impl<'a> Judge<'a> {
             }
             What::Did(thread, session, deed) => {
                 let under = Under::Deed(*thread, session.clone(), deed.clone());
-                self.comes(entry, &Way::Thread(*thread), &under);
+                let way = if entry.in_order {
+                    Way::Driver
+                } else {
+                    Way::Thread(*thread)
+                };
+                self.comes(entry, &way, &under);
                 Ok(())
             }
             What::Told(thread, session, told) => match self.processes.get_mut(entry.process()) {
@@ -227,39 +246,56 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn talks(&mut self, entry: &Entry) -> Result<(), Finding> {
-        for said in self.talk.hear(entry)? {
-            let Some(name) = self.talk.name(&entry.who).cloned() else {
-                continue;
-            };
-            let (of_store, of_process) = (
-                self.is_best(entry, Place::Store),
-                self.is_best(entry, Place::Process),
-            );
-            match said {
-                Said::ToStore(message) => {
-                    if of_process {
-                        self.begins(entry, &name, &message);
-                        if let Some(own) = self.processes.get_mut(entry.process()) {
-                            own.says(entry.line, &entry.who, &message)?;
-                        }
-                    }
-                    if of_store {
-                        self.has_store = true;
-                        self.store.heard(entry.at, &name, message);
+    fn talks(&mut self, entry: &Entry, way: entry::Way) -> Result<(), Finding> {
+        let (said, heard) = self.talk.hear(entry);
+        for own in said {
+            self.is_said(entry, way, own)?;
+        }
+        let speaker = match way {
+            entry::Way::ToStore => Side::Process,
+            entry::Way::ToProcess => Side::Store,
+        };
+        if heard.is_err() && self.head.judged.is_some_and(|own| own != speaker) {
+            // Who is judged gives the connection up.
+            self.ends(entry, way);
+            return Ok(());
+        }
+        heard
+    }
+
+    fn is_said(&mut self, entry: &Entry, way: entry::Way, said: Said) -> Result<(), Finding> {
+        let Some(name) = self.talk.name(&entry.who).cloned() else {
+            return Ok(());
+        };
+        let (of_store, of_process) = (
+            self.head.judged != Some(Side::Process) && self.is_best(entry, Place::Store),
+            self.is_best(entry, Place::Process),
+        );
+        match said {
+            Said::ToStore(message) => {
+                if of_process {
+                    self.begins(entry, &name, &message);
+                    self.replaces(entry, &message);
+                    if let Some(own) = self.processes.get_mut(entry.process()) {
+                        own.says(entry.line, &entry.who, &message)?;
                     }
                 }
-                Said::ToProcess(message) => {
-                    if of_store {
-                        self.store.says(entry.line, &name, message.clone())?;
-                    }
-                    if of_process {
-                        let way = Way::Connection(entry.who.clone());
-                        let under = Under::Message(entry.who.clone(), message);
-                        self.comes(entry, &way, &under);
-                    }
+                if of_store {
+                    self.has_store = true;
+                    self.store.heard(entry.at, &name, message);
                 }
             }
+            Said::ToProcess(message) => {
+                if of_store {
+                    self.store.says(entry.line, &name, message.clone())?;
+                }
+                if of_process {
+                    let way = Way::Connection(entry.who.clone());
+                    let under = Under::Message(entry.who.clone(), message);
+                    self.comes(entry, &way, &under);
+                }
+            }
+            Said::Fault => self.ends(entry, way),
         }
         Ok(())
     }
@@ -271,10 +307,27 @@ impl<'a> Judge<'a> {
             matches!(message, ToStore::Hello { .. }) && !self.processes.contains_key(process);
         if is_new && self.head.threads.has(process) {
             let incarnation = name.link.incarnation.0;
-            let mut own = ProcessSide::new(&self.head.process, self.head.slack_ms, incarnation);
+            let mut own = ProcessSide::new(
+                &self.head.process,
+                self.head.slack(),
+                incarnation,
+                self.breadth,
+            );
             // Nothing was to be said before.
             let _ = own.turns(entry.line, Time(entry.at_ms));
             self.processes.insert(process.to_owned(), own);
+        }
+    }
+
+    /// Where a process's closing of its connections is not noted, its next hello tells of it.
+    fn replaces(&mut self, entry: &Entry, message: &ToStore) {
+        let is_hello = matches!(message, ToStore::Hello { .. });
+        if is_hello && self.head.judged == Some(Side::Process) {
+            for own in std::mem::take(&mut self.connections) {
+                let (way, under) = (Way::Connection(own.clone()), Under::Ends(own));
+                self.comes(entry, &way, &under);
+            }
+            self.connections.push(entry.who.clone());
         }
     }
 
@@ -282,11 +335,12 @@ impl<'a> Judge<'a> {
         let Some(name) = self.talk.name(&entry.who).cloned() else {
             return;
         };
-        if self.is_best(entry, Place::Store) {
+        if self.head.judged != Some(Side::Process) && self.is_best(entry, Place::Store) {
             let is_of_process = way == entry::Way::ToStore;
             self.store.ends_connection(entry.at, &name, is_of_process);
         }
         if self.is_best(entry, Place::Process) {
+            self.connections.retain(|own| *own != entry.who);
             let way = Way::Connection(entry.who.clone());
             self.comes(entry, &way, &Under::Ends(entry.who.clone()));
         }

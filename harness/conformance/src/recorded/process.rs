@@ -2,33 +2,41 @@
 //! leave it and what its threads may be told.
 
 use super::Finding;
-use super::entry::{Place, Settings, Told};
+use super::entry::{Place, Told};
+use super::head::{Settings, Slack};
 use super::process_world::{Around, Focus, Under, Way, World, session_of};
 use super::rule_process;
-use super::search::{World as _, closure, explain, few};
+use super::search::{Breadth, World as _};
 use tenure_protocol::process::Timer;
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
 /// See the [module](self).
 pub(super) struct ProcessSide {
     worlds: Vec<World>,
-    slack_ms: u64,
+    slack: Slack,
     now: Time,
+    breadth: Breadth,
 }
 
 impl ProcessSide {
-    pub(super) fn new(settings: &Settings, slack_ms: u64, incarnation: u64) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        slack: Slack,
+        incarnation: u64,
+        breadth: Breadth,
+    ) -> Self {
         Self {
             worlds: vec![World::new(settings, incarnation)],
-            slack_ms,
+            slack,
             now: Time::ZERO,
+            breadth: breadth.shortest(),
         }
     }
 
     fn around(&self, focus: Focus) -> Around {
         Around {
             now: self.now,
-            slack_ms: self.slack_ms,
+            slack_ms: self.slack.early_ms,
             focus,
         }
     }
@@ -37,13 +45,13 @@ impl ProcessSide {
     pub(super) fn turns(&mut self, line: usize, now: Time) -> Result<(), Finding> {
         self.now = now;
         let around = self.around(Focus::Nothing);
-        let until = now.before(self.slack_ms);
+        let until = now.before(self.slack.late_ms);
         for own in &mut self.worlds {
             own.take_before(until, &around);
         }
-        self.force(now.before(2 * self.slack_ms));
+        self.force(now.before(self.slack.early_ms.saturating_add(self.slack.late_ms)));
         let worlds = std::mem::take(&mut self.worlds);
-        self.worlds = few(worlds);
+        self.worlds = self.breadth.few(worlds);
         self.miss(line, false)
     }
 
@@ -61,7 +69,7 @@ impl ProcessSide {
     }
 
     fn miss(&mut self, line: usize, is_end: bool) -> Result<(), Finding> {
-        let (now, slack) = (self.now, self.slack_ms);
+        let (now, slack) = (self.now, self.slack.late_ms);
         let is_late = |since: Time| {
             let until = since.after(slack);
             until < now || is_end && until <= now
@@ -72,7 +80,9 @@ impl ProcessSide {
             return Ok(());
         }
         let around = self.around(Focus::Nothing);
-        let found = explain(&self.worlds, &around, |own| is_well(own));
+        let found = self
+            .breadth
+            .explain(&self.worlds, &around, |own| is_well(own));
         if !found.is_empty() {
             self.worlds = found;
             return Ok(());
@@ -103,9 +113,9 @@ impl ProcessSide {
         }
         if at == Place::Process {
             let worlds = std::mem::take(&mut self.worlds);
-            let mut worlds = with_silent(worlds, &around);
+            let mut worlds = with_silent(self.breadth, worlds, &around);
             worlds.iter_mut().for_each(|own| own.take(way, &around));
-            self.worlds = few(worlds);
+            self.worlds = self.breadth.few(worlds);
         }
     }
 
@@ -122,7 +132,9 @@ impl ProcessSide {
             _ => session_of(message).map_or(Focus::Nothing, |own| Focus::Session(own.clone())),
         };
         let around = self.around(focus);
-        let found = explain(&self.worlds, &around, |own| own.is_said(who, message));
+        let found = self
+            .breadth
+            .explain(&self.worlds, &around, |own| own.is_said(who, message));
         if found.is_empty() {
             let own = self.likely(&around);
             let rule = rule_process::wrong_said(&own, message);
@@ -145,7 +157,7 @@ impl ProcessSide {
         told: &Told,
     ) -> Result<(), Finding> {
         let around = self.around(Focus::Session(session.clone()));
-        let found = explain(&self.worlds, &around, |own| {
+        let found = self.breadth.explain(&self.worlds, &around, |own| {
             own.is_told(thread, session, told)
         });
         if found.is_empty() {
@@ -161,19 +173,19 @@ impl ProcessSide {
     /// The explanation in which it has taken most.
     fn likely(&self, around: &Around) -> World {
         let first = self.worlds.first().cloned();
-        let all = closure(self.worlds.clone(), around);
+        let all = self.breadth.closure(self.worlds.clone(), around);
         let idle = all.into_iter().find(World::is_idle);
         idle.or(first).expect("there is always one")
     }
 }
 
 /// These, and those in which something has passed of which nothing is said.
-fn with_silent(mut worlds: Vec<World>, around: &Around) -> Vec<World> {
+fn with_silent(breadth: Breadth, mut worlds: Vec<World>, around: &Around) -> Vec<World> {
     let silent = worlds.iter().flat_map(|own| {
         let passed = own.passed(around).into_iter();
         passed.filter(|other| other.says == own.says && other.tells == own.tells)
     });
     let silent: Vec<_> = silent.collect();
     worlds.extend(silent);
-    few(worlds)
+    breadth.few(worlds)
 }

@@ -8,11 +8,10 @@ use super::entry::{Deed, Told};
 use super::search::World as Explanation;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
-use tenure_protocol::message::{Refusal, Wish};
+use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Timer};
 use tenure_protocol::{
-    Incarnation, Link, Process, ProcessSettings, Request, SessionId, ThreadId, Time, ToProcess,
-    ToStore,
+    Incarnation, Link, Process, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
 };
 
 /// What is seen of it is of that time, or so much earlier.
@@ -77,22 +76,14 @@ pub(super) struct World {
     links: BTreeMap<String, Link>,
     ended: Vec<String>,
     pub(super) requests: Vec<(Request, Request)>,
-    sent: Vec<(Time, Time)>,
+    pub(super) sent: Vec<(Time, Time)>,
     asked: BTreeMap<(ThreadId, SessionId), (Asked, Names)>,
 }
 
 impl World {
-    pub(super) fn new(settings: &super::entry::Settings, incarnation: u64) -> Self {
-        let settings = ProcessSettings {
-            margin_ms: settings.margin_ms,
-            recall_margin_ms: settings.recall_margin_ms,
-            // It may say that it lives, and repeat itself, at any time.
-            keep_alive_ms: 0,
-            resend_ms: 0,
-            ..ProcessSettings::default()
-        };
+    pub(super) fn new(settings: &super::head::Settings, incarnation: u64) -> Self {
         Self {
-            machine: Process::new(Settings::new(settings), Incarnation(incarnation)),
+            machine: Process::new(Settings::new(settings.machine()), Incarnation(incarnation)),
             now: Time::ZERO,
             under_way: BTreeMap::new(),
             says: Vec::new(),
@@ -377,104 +368,6 @@ impl World {
         }
         false
     }
-
-    fn is_request(&mut self, ours: Request, theirs: Request) -> bool {
-        let known = self
-            .requests
-            .iter()
-            .find(|(own, other)| *own == ours || *other == theirs);
-        match known {
-            Some(pair) => *pair == (ours, theirs),
-            None => {
-                // Both rise.
-                let is_new = self
-                    .requests
-                    .iter()
-                    .all(|(own, other)| (*own < ours) == (*other < theirs));
-                self.requests.push((ours, theirs));
-                is_new
-            }
-        }
-    }
-
-    fn is_wish(&mut self, ours: &Wish, theirs: &Wish) -> bool {
-        ours.session == theirs.session
-            && ours.patience == theirs.patience
-            && ours.ticket == theirs.ticket
-            // It need not keep what it has had.
-            && (theirs.known.is_none() || ours.known == theirs.known)
-            && self.is_request(ours.request, theirs.request)
-    }
-
-    fn is_same(&mut self, ours: &ToStore, theirs: &ToStore) -> bool {
-        match (ours, theirs) {
-            (
-                ToStore::Hello {
-                    sent, holds, waits, ..
-                },
-                ToStore::Hello {
-                    sent: said,
-                    holds: held,
-                    waits: wanted,
-                    ..
-                },
-            ) => {
-                self.sent.push((*sent, *said));
-                holds.len() == held.len()
-                    && held.iter().all(|hold| holds.contains(hold))
-                    && waits.len() == wanted.len()
-                    && wanted.iter().all(|wish| {
-                        let own = waits.iter().find(|own| own.session == wish.session);
-                        own.is_some_and(|own| self.is_wish(own, wish))
-                    })
-            }
-            (ToStore::KeepAlive { sent }, ToStore::KeepAlive { sent: said }) => {
-                self.sent.push((*sent, *said));
-                true
-            }
-            (ToStore::Acquire(ours), ToStore::Acquire(theirs)) => self.is_wish(ours, theirs),
-            (
-                ToStore::Cancel { request, .. },
-                ToStore::Cancel {
-                    request: theirs, ..
-                },
-            ) => self.is_request(*request, *theirs),
-            (
-                ToStore::Release {
-                    token,
-                    base,
-                    delta,
-                    requeue,
-                    ..
-                },
-                ToStore::Release {
-                    token: t,
-                    base: b,
-                    delta: d,
-                    requeue: r,
-                    ..
-                },
-            ) => {
-                let is_request = match (requeue, r) {
-                    (Some(ours), Some(theirs)) => self.is_request(*ours, *theirs),
-                    (ours, theirs) => ours.is_none() && theirs.is_none(),
-                };
-                is_request && token == t && base == b && is_same_delta(delta, d)
-            }
-            (
-                ToStore::Commit {
-                    token, base, delta, ..
-                },
-                ToStore::Commit {
-                    token: t,
-                    base: b,
-                    delta: d,
-                    ..
-                },
-            ) => token == t && base == b && is_same_delta(delta, d),
-            (ours, theirs) => ours == theirs,
-        }
-    }
 }
 
 impl Explanation<Around> for World {
@@ -553,20 +446,6 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
     }
-}
-
-fn is_same_delta(ours: &tenure_protocol::Delta, theirs: &tenure_protocol::Delta) -> bool {
-    let ours: BTreeMap<_, _> = ours
-        .changes()
-        .iter()
-        .map(|own| (&own.name, &own.value))
-        .collect();
-    let theirs: BTreeMap<_, _> = theirs
-        .changes()
-        .iter()
-        .map(|own| (&own.name, &own.value))
-        .collect();
-    ours == theirs
 }
 
 /// The session that a message is about.

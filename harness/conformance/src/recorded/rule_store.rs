@@ -1,7 +1,8 @@
 //! Which rule a store has broken, by what the machine owed and what came instead. The machine decides that it is wrong; here it
 //! gets its name.
 
-use super::store::{Explained, StoreSide};
+use super::store::StoreSide;
+use super::store_world::Explained;
 use crate::store::oracle::Connection;
 use crate::store::oracle::books::Attributes;
 use crate::store::oracle::names::Kind;

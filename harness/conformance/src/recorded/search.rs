@@ -9,9 +9,40 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 /// How many timers may have passed in a row unseen.
 const HIDDEN_MAX: usize = 2;
-/// How many explanations are kept, and how many are looked at while one is looked for.
-const WORLDS_MAX: usize = 48;
-const LOOKED_AT_MAX: usize = 1_500;
+
+/// How widely explanations are looked for. A trace that is found to be wrong is looked at again more widely: that the right
+/// explanation was given up too early is no fault of who is judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Breadth {
+    /// How many explanations are kept.
+    kept_max: usize,
+    /// How many are looked at while one is looked for.
+    looked_at_max: usize,
+    /// By how many timers more than the shortest an explanation may be longer.
+    longer: usize,
+}
+
+impl Breadth {
+    /// From the quickest to the widest.
+    pub(super) const ALL: [Self; 3] = [
+        Self::new(48, 1_500, 0),
+        Self::new(400, 6_000, 0),
+        Self::new(400, 6_000, 1),
+    ];
+
+    /// Only what is shortest: where somebody may do something at any time, more would explain everything.
+    pub(super) const fn shortest(self) -> Self {
+        Self { longer: 0, ..self }
+    }
+
+    const fn new(kept_max: usize, looked_at_max: usize, longer: usize) -> Self {
+        Self {
+            kept_max,
+            looked_at_max,
+            longer,
+        }
+    }
+}
 
 /// One explanation of what came so far.
 pub(super) trait World<A>: Clone + Hash {
@@ -21,54 +52,60 @@ pub(super) trait World<A>: Clone + Hash {
     fn passed(&self, around: &A) -> Vec<Self>;
 }
 
-/// The worlds that take it.
-pub(super) fn explain<A, W: World<A>>(
-    worlds: &[W],
-    around: &A,
-    mut take: impl FnMut(&mut W) -> bool,
-) -> Vec<W> {
-    let mut found = worlds.to_vec();
-    found.retain_mut(&mut take);
-    if !found.is_empty() {
-        return each_once(found, WORLDS_MAX);
-    }
-    let mut from = worlds.to_vec();
-    for hidden in 0..=HIDDEN_MAX {
-        if hidden > 0 {
-            from = each_once(
-                from.iter().flat_map(|world| world.passed(around)),
-                LOOKED_AT_MAX,
-            );
-        }
-        from = closure(from, around);
-        let mut found = from.clone();
+impl Breadth {
+    /// The worlds that take it.
+    pub(super) fn explain<A, W: World<A>>(
+        self,
+        worlds: &[W],
+        around: &A,
+        mut take: impl FnMut(&mut W) -> bool,
+    ) -> Vec<W> {
+        let mut found = worlds.to_vec();
         found.retain_mut(&mut take);
-        if !found.is_empty() {
-            return each_once(found, WORLDS_MAX);
+        if !found.is_empty() && self.longer == 0 {
+            return self.few(found);
         }
-    }
-    Vec::new()
-}
-
-/// These and all that they become when what is under way is taken.
-pub(super) fn closure<A, W: World<A>>(worlds: Vec<W>, around: &A) -> Vec<W> {
-    let mut all = each_once(worlds, LOOKED_AT_MAX);
-    let mut seen: HashSet<u64> = all.iter().map(hash).collect();
-    let mut at = 0;
-    while at < all.len() && all.len() < LOOKED_AT_MAX {
-        for world in all[at].taken(around) {
-            if seen.insert(hash(&world)) {
-                all.push(world);
+        let mut from = worlds.to_vec();
+        let mut most = HIDDEN_MAX;
+        for hidden in 0..=HIDDEN_MAX {
+            if hidden > most {
+                break;
+            }
+            if hidden > 0 {
+                let passed = from.iter().flat_map(|world| world.passed(around));
+                from = each_once(passed, self.looked_at_max);
+            }
+            from = self.closure(from, around);
+            let mut also = from.clone();
+            also.retain_mut(&mut take);
+            found.append(&mut also);
+            if !found.is_empty() {
+                most = most.min(hidden + self.longer);
             }
         }
-        at += 1;
+        self.few(found)
     }
-    all
-}
 
-/// Not too many.
-pub(super) fn few<W: Hash>(worlds: impl IntoIterator<Item = W>) -> Vec<W> {
-    each_once(worlds, WORLDS_MAX)
+    /// These and all that they become when what is under way is taken.
+    pub(super) fn closure<A, W: World<A>>(self, worlds: Vec<W>, around: &A) -> Vec<W> {
+        let mut all = each_once(worlds, self.looked_at_max);
+        let mut seen: HashSet<u64> = all.iter().map(hash).collect();
+        let mut at = 0;
+        while at < all.len() && all.len() < self.looked_at_max {
+            for world in all[at].taken(around) {
+                if seen.insert(hash(&world)) {
+                    all.push(world);
+                }
+            }
+            at += 1;
+        }
+        all
+    }
+
+    /// Not too many.
+    pub(super) fn few<W: Hash>(self, worlds: impl IntoIterator<Item = W>) -> Vec<W> {
+        each_once(worlds, self.kept_max)
+    }
 }
 
 fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {

@@ -5,152 +5,29 @@
 
 use super::Finding;
 use super::entry::Place;
+use super::head::Slack;
 use super::rule_store;
-use super::search::{World as Explanation, closure, explain, few};
+use super::search::Breadth;
+use super::store_world::{Explained, Under, with_silent};
 use super::talk::Name;
 use crate::store::oracle::Connection;
-use crate::store::oracle::books::{Attributes, Books};
+use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
 use crate::store::oracle::names::Kind;
-use crate::store::oracle::world::{Around, World};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::store::oracle::world::Around;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_protocol::message::Hold;
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
-/// What is under way to the store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Under {
-    /// Since when.
-    at_ms: u64,
-    /// In which order all of it came.
-    place: u64,
-    message: ToStore,
-}
-
-/// One explanation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Explained {
-    pub(super) world: World,
-    under_way: BTreeMap<Connection, VecDeque<Under>>,
-    /// The timer that passed last.
-    pub(super) passed: Option<Timer>,
-    /// How much was owed to each connection before it: nothing of that has become right by it.
-    marks: Option<BTreeMap<Connection, usize>>,
-}
-
-impl Explained {
-    /// Takes in what came, if it may come now.
-    fn says(&mut self, connection: &Connection, came: &Came) -> bool {
-        let Some(marks) = self.marks.take() else {
-            return self.world.take(connection, came);
-        };
-        let mark = marks.get(connection).copied().unwrap_or_default();
-        let before = self.world.owed.get(connection).cloned().unwrap_or_default();
-        if !self.world.take(connection, came) {
-            self.marks = Some(marks);
-            return false;
-        }
-        let after = self
-            .world
-            .owed
-            .get(connection)
-            .map_or(&[][..], Vec::as_slice);
-        let fresh = before.get(mark..).unwrap_or_default();
-        after.len() == before.len() || !after.ends_with(fresh)
-    }
-
-    fn mark(&mut self) {
-        let all = self.world.owed.iter();
-        let lengths = all.map(|(connection, all)| (connection.clone(), all.len()));
-        self.marks = Some(lengths.collect());
-    }
-
-    /// Whether the grant of a session may be revoked: not before its holder, if it can hear that, was told until when it has it.
-    fn may_revoke(&self, session: &SessionId, around: &Around<'_>) -> bool {
-        let own = self.world.store.session(session);
-        let Some(holder) = own.and_then(|own| own.record().head.holder.as_ref()) else {
-            return false;
-        };
-        let link = self
-            .world
-            .store
-            .peer(&holder.process)
-            .and_then(|peer| peer.link());
-        let is_connected = link.is_some_and(|link| {
-            let process = holder.process.clone();
-            let connection = Connection { process, link };
-            around.open.contains(&connection) && !self.world.unnoticed.contains(&connection)
-        });
-        let token = self
-            .world
-            .names
-            .theirs(Kind::Token, session, holder.token.0);
-        let is_told = token.is_some_and(|token| around.books.is_recalled(session, Token(token)));
-        !is_connected || is_told || around.at_any_time
-    }
-
-    fn take(&mut self, connection: &Connection, around: &Around<'_>) {
-        let next = self
-            .under_way
-            .get_mut(connection)
-            .and_then(VecDeque::pop_front);
-        if let Some(next) = next {
-            self.world.turn();
-            self.world.hear(connection, &next.message, around);
-        }
-        self.under_way.retain(|_, all| !all.is_empty());
-    }
-}
-
-impl Explanation<Around<'_>> for Explained {
-    fn taken(&self, around: &Around<'_>) -> Vec<Self> {
-        let connections = self.under_way.keys().cloned();
-        let all = connections.map(|connection| {
-            let mut own = self.clone();
-            own.take(&connection, around);
-            own
-        });
-        all.collect()
-    }
-
-    fn passed(&self, around: &Around<'_>) -> Vec<Self> {
-        let mut all = Vec::new();
-        for connection in &self.world.unnoticed {
-            let mut own = self.clone();
-            own.world.unnoticed.remove(connection);
-            own.under_way.remove(connection); // What was not read before the end never is.
-            own.mark();
-            let Connection { process, link } = connection.clone();
-            own.world
-                .step(Input::Disconnected { process, link }, around);
-            all.push(own);
-        }
-        for (_, timer) in self.world.store.timers() {
-            let may_pass = match &timer {
-                Timer::Revoke(session) => self.may_revoke(session, around),
-                _ => true,
-            };
-            if may_pass && self.world.may_pass(&timer, around) {
-                let mut own = self.clone();
-                own.mark();
-                own.world.step(Input::Timer(timer.clone()), around);
-                own.passed = Some(timer);
-                all.push(own);
-            }
-        }
-        all
-    }
-}
-
 /// See the [module](self).
 pub(super) struct StoreSide {
     worlds: Vec<Explained>,
     books: Books,
     open: BTreeSet<Connection>,
-    slack_ms: u64,
+    slack: Slack,
     origin: Instant,
     now_ms: u64,
     time_to_live_ms: Option<u64>,
@@ -162,20 +39,16 @@ pub(super) struct StoreSide {
     count: u64,
     /// A frame that the trace has not whole was said: nothing can be missed any more.
     is_cut_short: bool,
+    breadth: Breadth,
 }
 
 impl StoreSide {
-    pub(super) fn new(slack_ms: u64, time_to_live_ms: Option<u64>) -> Self {
+    pub(super) fn new(slack: Slack, time_to_live_ms: Option<u64>, breadth: Breadth) -> Self {
         Self {
-            worlds: vec![Explained {
-                world: World::new(time_to_live_ms.is_some()),
-                under_way: BTreeMap::new(),
-                passed: None,
-                marks: None,
-            }],
+            worlds: vec![Explained::new(time_to_live_ms.is_some())],
             books: Books::default(),
             open: BTreeSet::new(),
-            slack_ms,
+            slack,
             origin: Instant::now(),
             now_ms: 0,
             time_to_live_ms,
@@ -184,6 +57,7 @@ impl StoreSide {
             queued: BTreeSet::new(),
             count: 0,
             is_cut_short: false,
+            breadth,
         }
     }
 
@@ -206,7 +80,7 @@ impl StoreSide {
     /// It is so late: what is overdue is missing.
     pub(super) fn turns(&mut self, line: usize, now_ms: u64) -> Result<(), Finding> {
         self.now_ms = now_ms;
-        let slack = Duration::from_millis(self.slack_ms);
+        let slack = Duration::from_millis(self.slack.early_ms);
         let now = self.origin + Duration::from_millis(now_ms.min(u64::from(u32::MAX)));
         self.books.looks_back_at(now, slack);
         for own in &mut self.worlds {
@@ -219,7 +93,8 @@ impl StoreSide {
 
     /// What has been under way for too long was taken.
     fn take_overdue(&mut self) {
-        let until = self.now_ms.saturating_sub(self.slack_ms);
+        let until = self.now_ms.saturating_sub(self.slack.late_ms);
+        let breadth = self.breadth;
         self.change(|mut worlds, around| {
             for own in &mut worlds {
                 loop {
@@ -234,13 +109,15 @@ impl StoreSide {
                     own.take(&connection, around);
                 }
             }
-            few(worlds)
+            breadth.few(worlds)
         });
     }
 
     /// What must have ended has ended.
     fn force(&mut self) {
-        let late = self.now_ms.saturating_sub(2 * self.slack_ms);
+        let late = self
+            .now_ms
+            .saturating_sub(self.slack.early_ms.saturating_add(self.slack.late_ms));
         let lease_ms = u64::try_from(self.books.lease.as_millis()).unwrap_or(u64::MAX);
         let ended = self.heard.iter();
         let ended = ended.filter(|(_, heard)| heard.saturating_add(lease_ms) < late);
@@ -274,7 +151,7 @@ impl StoreSide {
         if self.is_cut_short {
             return Ok(());
         }
-        let (now, slack) = (self.now_ms, self.slack_ms);
+        let (now, slack) = (self.now_ms, self.slack.late_ms);
         let is_late = move |since: u64| {
             let until = since.saturating_add(slack);
             until < now || is_end && until <= now
@@ -284,7 +161,9 @@ impl StoreSide {
             self.worlds.retain(is_well);
             return Ok(());
         }
-        let found = explain(&self.worlds, &self.around(), |own| is_well(own));
+        let found = self
+            .breadth
+            .explain(&self.worlds, &self.around(), |own| is_well(own));
         if !found.is_empty() {
             self.worlds = found;
             return Ok(());
@@ -330,6 +209,7 @@ impl StoreSide {
             place: self.count,
             message,
         };
+        let breadth = self.breadth;
         self.change(|mut worlds, around| {
             for own in &mut worlds {
                 let all = own.under_way.entry(connection.clone()).or_default();
@@ -338,11 +218,11 @@ impl StoreSide {
             if at != Place::Store {
                 return worlds;
             }
-            let mut worlds = with_silent(worlds, around);
+            let mut worlds = with_silent(breadth, worlds, around);
             worlds
                 .iter_mut()
                 .for_each(|own| own.take(&connection, around));
-            few(worlds)
+            breadth.few(worlds)
         });
     }
 
@@ -362,16 +242,7 @@ impl StoreSide {
                 self.books.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
             }
-            ToStore::Acquire(wish) => {
-                self.books
-                    .asks(process, &wish.session, wish.request, wish.known);
-            }
-            ToStore::Release {
-                session,
-                requeue: Some(request),
-                ..
-            } => self.books.requeues(process, session, *request),
-            _ => {}
+            _ => self.books.said(process, message),
         }
     }
 
@@ -385,17 +256,9 @@ impl StoreSide {
         let connection = of(name);
         self.books.hears(&connection, &message);
         self.note_recalls(line, &message)?;
-        let results = match &message {
-            ToProcess::Granted {
-                session,
-                request,
-                state,
-                ..
-            } => self.books.results(&name.process, session, *request, state),
-            _ => Vec::new(),
-        };
+        let results = self.books.results_of(&name.process, &message);
         let came = Came::Said(message, results);
-        let found = explain(&self.worlds, &self.around(), |own| {
+        let found = self.breadth.explain(&self.worlds, &self.around(), |own| {
             own.says(&connection, &came)
         });
         let Came::Said(message, results) = &came else {
@@ -412,7 +275,10 @@ impl StoreSide {
             let place = (name.process.clone(), session.clone(), *request);
             self.queued.insert(place);
         }
-        self.copy(&connection, message, results);
+        if let Some(own) = self.worlds.first() {
+            let now = |session: &SessionId| own.world.attributes(session);
+            self.books.copy(&name.process, message, results, now);
+        }
         Ok(())
     }
 
@@ -421,11 +287,13 @@ impl StoreSide {
             at_any_time: true,
             ..self.around()
         };
-        let early = explain(&self.worlds, &anytime, |own| own.says(connection, came));
+        let early = self
+            .breadth
+            .explain(&self.worlds, &anytime, |own| own.says(connection, came));
         let timer = early.first().and_then(|own| own.passed.as_ref());
         let timer = timer.filter(|timer| self.may_be_early(timer, came));
         let rule = timer.and_then(rule_store::too_early);
-        let worlds = closure(self.worlds.clone(), &self.around());
+        let worlds = self.breadth.closure(self.worlds.clone(), &self.around());
         // Of what it may have taken, that which leads closest.
         let likely = worlds
             .last()
@@ -496,7 +364,7 @@ impl StoreSide {
             let until = self.now_ms.saturating_add(notice.deadline_ms);
             let known = self.recalled.entry((session, token)).or_insert(until);
             let moved = until.abs_diff(*known);
-            if moved > self.slack_ms {
+            if moved > self.slack.late_ms {
                 let allowed = format!("the deadline that was told before, {moved} ms away");
                 let seen = format!("{message:?}");
                 return Err(Finding::new(line, "recall.deadline-fixed", allowed, seen));
@@ -505,43 +373,11 @@ impl StoreSide {
         Ok(())
     }
 
-    /// Notes what a session is in a version.
-    fn copy(&mut self, connection: &Connection, message: &ToProcess, results: &[Attributes]) {
-        let Some(first) = self.worlds.first() else {
-            return;
-        };
-        let now = |session: &SessionId| first.world.attributes(session);
-        let (session, version, attributes) = match message {
-            ToProcess::Granted {
-                session, version, ..
-            } => {
-                let now = now(session);
-                let is_now = results.iter().find(|own| **own == now);
-                (session, version, is_now.or_else(|| results.first()).cloned())
-            }
-            ToProcess::Committed {
-                session, version, ..
-            }
-            | ToProcess::Released {
-                session,
-                version: Some(version),
-                ..
-            } => (session, version, Some(now(session))),
-            _ => return,
-        };
-        if let Some(attributes) = attributes {
-            let key = (session.clone(), *version);
-            self.books.copies.insert(key, attributes);
-        }
-        if matches!(message, ToProcess::Released { .. }) {
-            self.books.released(&connection.process, session, *version);
-        }
-    }
-
     /// What a process says on a connection has ended, or what the store does.
     pub(super) fn ends_connection(&mut self, at: Place, name: &Name, is_of_process: bool) {
         let connection = of(name);
         self.open.remove(&connection);
+        let breadth = self.breadth;
         self.change(|mut worlds, around| {
             for own in &mut worlds {
                 own.world.cut(&connection);
@@ -552,20 +388,21 @@ impl StoreSide {
                         .step(Input::Disconnected { process, link }, around);
                 }
             }
-            few(worlds)
+            breadth.few(worlds)
         });
     }
 
     /// The store was killed and started again. Of what was under way to it, it may have taken any part.
     pub(super) fn restarts(&mut self) {
         let expires = self.time_to_live_ms.is_some();
+        let breadth = self.breadth;
         self.change(|worlds, around| {
-            let mut worlds = closure(worlds, around);
+            let mut worlds = breadth.closure(worlds, around);
             for own in &mut worlds {
                 own.under_way.clear();
                 own.world.restart(expires);
             }
-            few(worlds)
+            breadth.few(worlds)
         });
         self.books.restarted();
         self.open.clear();
@@ -584,18 +421,6 @@ impl StoreSide {
             worlds
         });
     }
-}
-
-/// These, and those in which something has passed that nobody is told of.
-fn with_silent(mut worlds: Vec<Explained>, around: &Around<'_>) -> Vec<Explained> {
-    let silent = worlds.iter().flat_map(|own| {
-        let passed = own.passed(around).into_iter();
-        passed.filter(|other| other.world.owed == own.world.owed)
-    });
-    let silent = silent.map(|own| Explained { marks: None, ..own });
-    let silent: Vec<_> = silent.collect();
-    worlds.extend(silent);
-    few(worlds)
 }
 
 fn of(name: &Name) -> Connection {

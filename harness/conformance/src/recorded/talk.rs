@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::entry::{Entry, Place, Way, What};
+use crate::case::Side;
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
@@ -28,13 +29,20 @@ impl<T: Item> Stream<T> {
         }
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Result<Vec<T>, DecodeError> {
+    /// What is whole now, and why what follows is not to be read.
+    fn read(&mut self, bytes: &[u8]) -> (Vec<T>, Option<DecodeError>) {
         self.bytes.extend_from_slice(bytes);
         let mut items = Vec::new();
-        while let Some(item) = self.decoder.decode(&mut self.bytes)? {
-            items.push(item);
+        loop {
+            match self.decoder.decode(&mut self.bytes) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => return (items, None),
+                Err(why) => {
+                    self.is_broken = true;
+                    return (items, Some(why));
+                }
+            }
         }
-        Ok(items)
     }
 }
 
@@ -43,6 +51,8 @@ impl<T: Item> Stream<T> {
 pub(super) enum Said {
     ToStore(ToStore),
     ToProcess(ToProcess),
+    /// Nothing more: a fault was the last.
+    Fault,
 }
 
 /// Who a connection is, as its hello says.
@@ -53,8 +63,9 @@ pub(super) struct Name {
 }
 
 /// See the [module](self).
-#[derive(Default)]
 pub(super) struct Talk {
+    /// Who alone is judged, if not everybody.
+    judged: Option<Side>,
     up: BTreeMap<(String, Place), Stream<FromProcess>>,
     down: BTreeMap<(String, Place), Stream<FromStore>>,
     names: BTreeMap<String, Name>,
@@ -65,43 +76,54 @@ pub(super) struct Talk {
 }
 
 impl Talk {
+    pub(super) fn new(judged: Option<Side>) -> Self {
+        Self {
+            judged,
+            up: BTreeMap::new(),
+            down: BTreeMap::new(),
+            names: BTreeMap::new(),
+            welcome: BTreeSet::new(),
+            links: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
     /// Whose connection that is, once it has said hello.
     pub(super) fn name(&self, who: &str) -> Option<&Name> {
         self.names.get(who)
     }
 
-    /// What is whole with this entry. Nothing of a process that has been refused already.
-    pub(super) fn hear(&mut self, entry: &Entry) -> Result<Vec<Said>, Finding> {
-        match &entry.what {
-            What::Bytes(Way::ToStore, bytes) => self.hear_process(entry, bytes),
-            What::Bytes(Way::ToProcess, bytes) => self.hear_store(entry, bytes),
-            _ => Ok(Vec::new()),
-        }
+    /// What is whole with this entry, and what is wrong behind that. Nothing of a side that has been refused already.
+    pub(super) fn hear(&mut self, entry: &Entry) -> (Vec<Said>, Result<(), Finding>) {
+        let mut all = Vec::new();
+        let heard = match &entry.what {
+            What::Bytes(Way::ToStore, bytes) => self.hear_process(entry, bytes, &mut all),
+            What::Bytes(Way::ToProcess, bytes) => self.hear_store(entry, bytes, &mut all),
+            _ => Ok(()),
+        };
+        (all, heard)
     }
 
-    fn hear_process(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Vec<Said>, Finding> {
+    fn hear_process(
+        &mut self,
+        entry: &Entry,
+        bytes: &[u8],
+        all: &mut Vec<Said>,
+    ) -> Result<(), Finding> {
         let key = (entry.who.clone(), entry.at);
         let stream = self.up.entry(key.clone()).or_insert_with(Stream::new);
         if stream.is_broken {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let items = match stream.read(bytes) {
-            Ok(items) => items,
-            Err(why) => {
-                stream.is_broken = true;
-                // Where it arrives it is as wrong as it was.
-                return if entry.at == Place::Store {
-                    Ok(Vec::new())
-                } else {
-                    Err(garbled(entry, &why))
-                };
-            }
-        };
-        let mut all = Vec::new();
+        let (items, why) = stream.read(bytes);
         for item in items {
             // What left already was judged then.
             if entry.at != Place::Store {
-                self.mind(entry, &item)?;
+                let minded = self.mind(entry, &item);
+                if minded.is_err() {
+                    self.up.get_mut(&key).expect("just read").is_broken = true;
+                }
+                minded?;
             }
             let stream = self.up.get_mut(&key).expect("just read");
             stream.items += 1;
@@ -113,14 +135,23 @@ impl Talk {
             match item {
                 FromProcess::Hello(opening) => {
                     let (process, link, hello) = opening.into_parts();
-                    self.names.insert(entry.who.clone(), Name { process, link });
+                    let name = Name { process, link };
+                    let mut others = self.names.iter().filter(|(who, _)| **who != entry.who);
+                    if others.any(|(_, other)| *other == name) {
+                        // Nobody takes it for another.
+                        self.up.get_mut(&key).expect("just read").is_broken = true;
+                        return Ok(());
+                    }
+                    self.names.insert(entry.who.clone(), name);
                     all.push(Said::ToStore(hello));
                 }
                 FromProcess::Message(message) => all.push(Said::ToStore(message)),
-                FromProcess::Fault(_) => {}
+                FromProcess::Fault(_) => all.push(Said::Fault),
             }
         }
-        Ok(all)
+        // Where it arrives it is as wrong as it was.
+        let why = why.filter(|_| entry.at != Place::Store);
+        why.map_or(Ok(()), |why| Err(garbled(entry, &why)))
     }
 
     /// Whether a process may say that now, whatever it is about.
@@ -132,15 +163,18 @@ impl Talk {
             .map_or((0, None), |own| (own.items, own.last));
         let wrong =
             |rule, allowed: &str| Err(Finding::new(entry.line, rule, allowed, format!("{item:?}")));
-        if let Some(rule) = last {
+        if let Some(rule) = last.filter(|_| self.judged != Some(Side::Store)) {
             return wrong(rule, "nothing more on that connection");
         }
         match item {
             FromProcess::Fault(_) => Ok(()),
+            FromProcess::Hello(_) if items > 0 => {
+                wrong("connect.hello-alone", "anything but another Hello")
+            }
+            FromProcess::Message(_) if items == 0 => wrong("connect.hello-first", "a Hello first"),
+            // A store does not mind the rest.
+            _ if self.judged == Some(Side::Store) => Ok(()),
             FromProcess::Hello(opening) => {
-                if items > 0 {
-                    return wrong("connect.hello-alone", "anything but another Hello");
-                }
                 let start = (opening.process.clone(), opening.link.incarnation);
                 let last = self.links.insert(start.clone(), opening.link.number);
                 if last.is_some_and(|last| opening.link.number <= last) {
@@ -148,7 +182,6 @@ impl Talk {
                 }
                 self.mind_time(entry, item, (start, opening.sent))
             }
-            FromProcess::Message(_) if items == 0 => wrong("connect.hello-first", "a Hello first"),
             FromProcess::Message(_) if !self.welcome.contains(&entry.who) => {
                 wrong("connect.hello-alone", "nothing before the Welcome")
             }
@@ -182,24 +215,18 @@ impl Talk {
         Ok(())
     }
 
-    fn hear_store(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Vec<Said>, Finding> {
+    fn hear_store(
+        &mut self,
+        entry: &Entry,
+        bytes: &[u8],
+        all: &mut Vec<Said>,
+    ) -> Result<(), Finding> {
         let key = (entry.who.clone(), entry.at);
         let stream = self.down.entry(key).or_insert_with(Stream::new);
         if stream.is_broken {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let items = match stream.read(bytes) {
-            Ok(items) => items,
-            Err(why) => {
-                stream.is_broken = true;
-                return if entry.at == Place::Process {
-                    Ok(Vec::new())
-                } else {
-                    Err(garbled(entry, &why))
-                };
-            }
-        };
-        let mut all = Vec::new();
+        let (items, why) = stream.read(bytes);
         for item in items {
             if let (Some(rule), false) = (stream.last, entry.at == Place::Process) {
                 let seen = format!("{item:?}");
@@ -217,10 +244,14 @@ impl Talk {
                     }
                     all.push(Said::ToProcess(message));
                 }
-                FromStore::Fault(_) => stream.last = Some("wire.fault-last"),
+                FromStore::Fault(_) => {
+                    stream.last = Some("wire.fault-last");
+                    all.push(Said::Fault);
+                }
             }
         }
-        Ok(all)
+        let why = why.filter(|_| entry.at != Place::Process);
+        why.map_or(Ok(()), |why| Err(garbled(entry, &why)))
     }
 }
 

@@ -66,11 +66,11 @@ impl Player {
             incarnation: Incarnation(incarnation),
             number,
         };
-        stage.note(name, link);
+        let times = stage.note(name, link);
         Ok(Self {
             target: Arc::clone(stage.target()),
             trace: stage.trace().clone(),
-            who: shown(name, incarnation, number),
+            who: shown(name, link, times),
             process: stage.name(name),
             link,
             stream,
@@ -96,7 +96,7 @@ impl Player {
 
     /// Any connection of the same process.
     pub(crate) async fn another(&self, stage: &Stage, incarnation: u64, number: u64) -> Play<Self> {
-        let name = self.who.split(['#', '.']).next().unwrap_or_default();
+        let name = self.who.split(['#', '.', '\'']).next().unwrap_or_default();
         let mut own = Self::connect(stage, name, incarnation, number).await?;
         own.last_request = self.last_request;
         Ok(own)
@@ -377,14 +377,14 @@ fn may_always_come(message: &ToProcess) -> bool {
     )
 }
 
-/// How a trace calls a connection: `p`, its second `p#2`, of its second incarnation `p.2`.
-fn shown(name: &str, incarnation: u64, number: u64) -> String {
+/// How a trace calls a connection: `p`, its second `p#2`, of its second incarnation `p.2`; `p#2'` when there was one of that number.
+fn shown(name: &str, link: Link, times: usize) -> String {
     let mut shown = name.to_owned();
-    if incarnation > 1 {
-        shown += &format!(".{incarnation}");
+    if link.incarnation.0 > 1 {
+        shown += &format!(".{}", link.incarnation.0);
     }
-    if number > 1 {
-        shown += &format!("#{number}");
+    if link.number > 1 {
+        shown += &format!("#{}", link.number);
     }
-    shown
+    shown + &"'".repeat(times - 1)
 }

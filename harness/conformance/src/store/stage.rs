@@ -2,7 +2,7 @@
 
 use crate::stop::{Play, Stop};
 use crate::store::{Player, Target};
-use crate::trace::{RESTARTS, Trace};
+use crate::trace::{PAUSES, RECALLS, RESTARTS, Trace};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
@@ -15,8 +15,8 @@ pub struct Stage {
     prefix: String,
     trace: Trace,
     seed: u64,
-    /// The processes that were played, and the newest connection of each.
-    played: Arc<Mutex<BTreeMap<String, Link>>>,
+    /// The processes that were played, and how often each connection of theirs was opened.
+    played: Arc<Mutex<BTreeMap<String, BTreeMap<Link, usize>>>>,
 }
 
 impl Stage {
@@ -38,11 +38,13 @@ impl Stage {
         &self.target
     }
 
-    /// A process of the case opens a connection.
-    pub(crate) fn note(&self, name: &str, link: Link) {
+    /// A process of the case opens a connection; answers how often it has opened that.
+    pub(crate) fn note(&self, name: &str, link: Link) -> usize {
         let mut played = self.played.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = played.entry(name.to_owned()).or_insert(link);
-        *newest = link.max(*newest);
+        let opened = played.entry(name.to_owned()).or_default();
+        let times = opened.entry(link).or_default();
+        *times += 1;
+        *times
     }
 
     /// The case is over: its processes say goodbye, so that no lease stays behind for others to meet at a limit of the store.
@@ -56,9 +58,11 @@ impl Stage {
             trace: Trace::default(), // Of no interest.
             ..self.clone()
         };
-        for (name, link) in played {
-            // A store that is not well says so in its cases.
-            let _ = apart.goodbye(&name, link).await;
+        for (name, opened) in played {
+            if let Some((newest, _)) = opened.last_key_value() {
+                // A store that is not well says so in its cases.
+                let _ = apart.goodbye(&name, *newest).await;
+            }
         }
     }
 
@@ -154,15 +158,14 @@ impl Stage {
 
     /// The operator recalls a session.
     pub(crate) async fn recall(&self, session: &SessionId) -> Play {
-        self.trace
-            .did("store", format!("its operator recalls {session}"));
+        self.trace.did("store", format!("{RECALLS}{session}"));
         let hook = self.target.hooks.recall.as_ref();
         self.target.hook(hook, &session.to_string()).await
     }
 
     /// Stops the store as a debugger does.
     pub(crate) async fn pause(&self) -> Play {
-        self.trace.did("store", "is paused");
+        self.trace.did("store", PAUSES);
         let hook = self.target.hooks.pause.as_ref();
         self.target.hook(hook, "").await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tenure_protocol::attributes::{State, Value};
 use tenure_protocol::message::Hold;
 use tenure_protocol::{
-    AttributeName, ProcessId, Request, SessionId, Time, ToProcess, Token, Version,
+    AttributeName, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
 use tokio::time::Instant;
 
@@ -167,6 +167,72 @@ impl Books {
     pub(crate) fn may_revoke(&self, session: &SessionId, token: Option<Token>) -> bool {
         let until = token.and_then(|token| self.recalls.get(&(session.clone(), token)));
         until.is_none_or(|until| self.now() >= *until)
+    }
+
+    /// What a process has said of its requests.
+    pub(crate) fn said(&mut self, process: &ProcessId, message: &ToStore) {
+        match message {
+            ToStore::Acquire(wish) => {
+                self.asks(process, &wish.session, wish.request, wish.known);
+            }
+            ToStore::Release {
+                session,
+                requeue: Some(request),
+                ..
+            } => self.requeues(process, session, *request),
+            _ => {}
+        }
+    }
+
+    /// What the state that a grant brings may make.
+    pub(crate) fn results_of(&self, process: &ProcessId, message: &ToProcess) -> Vec<Attributes> {
+        match message {
+            ToProcess::Granted {
+                session,
+                request,
+                state,
+                ..
+            } => self.results(process, session, *request, state),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes what a session is in a version; `now` is what it is now.
+    pub(crate) fn copy(
+        &mut self,
+        process: &ProcessId,
+        message: &ToProcess,
+        results: &[Attributes],
+        now: impl Fn(&SessionId) -> Attributes,
+    ) {
+        let (session, version, attributes) = match message {
+            ToProcess::Granted {
+                session, version, ..
+            } => {
+                let now = now(session);
+                let is_now = results.iter().find(|own| **own == now);
+                (
+                    session,
+                    version,
+                    is_now.or_else(|| results.first()).cloned(),
+                )
+            }
+            ToProcess::Committed {
+                session, version, ..
+            }
+            | ToProcess::Released {
+                session,
+                version: Some(version),
+                ..
+            } => (session, version, Some(now(session))),
+            _ => return,
+        };
+        if let Some(attributes) = attributes {
+            self.copies.insert((session.clone(), *version), attributes);
+        }
+        if matches!(message, ToProcess::Released { .. }) {
+            self.released(process, session, *version);
+        }
     }
 
     /// Whether it was told until when it has that grant.

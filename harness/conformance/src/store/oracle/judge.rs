@@ -3,24 +3,18 @@
 use crate::stop::{Play, Stop};
 use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
+use crate::store::oracle::explain::{Entry, HIDDEN_MAX, few, follow, hidden, replay};
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::sessions::{said, told};
 use crate::store::oracle::world::{Around, World, shown};
 use crate::store::{Heard, Player, Stage};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_protocol::message::{Hold, Wish};
-use tenure_protocol::store::{Input, Timer};
+use tenure_protocol::store::Timer;
 use tenure_protocol::{Link, ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
 
-/// How many things that cannot be seen may have happened in a row to explain what came.
-const HIDDEN_MAX: usize = 2;
-/// How many explanations are kept at most.
-const WORLDS_MAX: usize = 8;
-/// How many are looked at while one is looked for.
-const HIDDEN_WORLDS_MAX: usize = 128;
 /// How often the connections are looked at while nothing else is to be waited for.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -42,16 +36,6 @@ struct Line {
     /// Its keep-alives that have no answer yet.
     unanswered: BTreeSet<u64>,
     pulsed: Instant,
-}
-
-/// What happened since the step began, to be told again to another explanation.
-#[derive(Clone, Debug)]
-enum Entry {
-    Heard(Connection, ToStore),
-    Cut(Connection),
-    Restarted,
-    Passed(Timer),
-    Came(Connection, Came),
 }
 
 /// See the [module](self).
@@ -163,28 +147,12 @@ impl Judge {
             return Ok(()); // The store has closed it.
         }
         self.begin();
-        self.note_request(connection, &message);
+        self.books.said(&connection.process, &message);
         self.tell(Entry::Heard(connection.clone(), message.clone()));
         let message = said(message, &|session| self.stage.session(&session.to_string()));
         let line = self.lines.get_mut(connection).expect("looked up");
         line.player.say(message).await?;
         self.settle(connection).await
-    }
-
-    fn note_request(&mut self, connection: &Connection, message: &ToStore) {
-        let process = &connection.process;
-        match message {
-            ToStore::Acquire(wish) => {
-                self.books
-                    .asks(process, &wish.session, wish.request, wish.known);
-            }
-            ToStore::Release {
-                session,
-                requeue: Some(request),
-                ..
-            } => self.books.requeues(process, session, *request),
-            _ => {}
-        }
     }
 
     /// A process no longer says by itself that it lives: its lease is to end.
@@ -416,7 +384,7 @@ impl Judge {
                     line.note(&own);
                 }
                 self.books.hears(connection, &own);
-                let results = self.results(connection, &own);
+                let results = self.books.results_of(&connection.process, &own);
                 self.heard.push((connection.clone(), own.clone()));
                 Came::Said(own, results)
             }
@@ -443,7 +411,9 @@ impl Judge {
         }
         self.worlds = next;
         if let Came::Said(message, results) = &came {
-            self.copy(connection, message, results);
+            let own = &self.worlds[0];
+            let now = |session: &SessionId| own.attributes(session);
+            self.books.copy(&connection.process, message, results, now);
         }
         Ok(())
     }
@@ -465,63 +435,6 @@ impl Judge {
             ));
         }
         Ok(own)
-    }
-
-    fn results(
-        &self,
-        connection: &Connection,
-        message: &ToProcess,
-    ) -> Vec<super::books::Attributes> {
-        match message {
-            ToProcess::Granted {
-                session,
-                request,
-                state,
-                ..
-            } => self
-                .books
-                .results(&connection.process, session, *request, state),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Notes what a session is in a version.
-    fn copy(
-        &mut self,
-        connection: &Connection,
-        message: &ToProcess,
-        results: &[super::books::Attributes],
-    ) {
-        let now = |session: &SessionId| self.worlds[0].attributes(session);
-        let (session, version, attributes) = match message {
-            ToProcess::Granted {
-                session, version, ..
-            } => (
-                session,
-                version,
-                results
-                    .iter()
-                    .find(|own| **own == now(session))
-                    .or_else(|| results.first())
-                    .cloned(),
-            ),
-            ToProcess::Committed {
-                session, version, ..
-            }
-            | ToProcess::Released {
-                session,
-                version: Some(version),
-                ..
-            } => (session, version, Some(now(session))),
-            _ => return,
-        };
-        if let Some(attributes) = attributes {
-            let key = (session.clone(), *version);
-            self.books.copies.insert(key, attributes);
-        }
-        if matches!(message, ToProcess::Released { .. }) {
-            self.books.released(&connection.process, session, *version);
-        }
     }
 
     // ---- explanations -----------------------------------------------------------------------------------------------
@@ -628,61 +541,4 @@ impl Line {
             _ => {}
         }
     }
-}
-
-/// Lets something happen in all worlds; where the rules leave two ways open, both become worlds.
-fn replay(worlds: &mut Vec<World>, entry: &Entry, around: &Around, expires: bool) {
-    let mut others = Vec::new();
-    for world in &mut *worlds {
-        match entry {
-            Entry::Heard(connection, message) => {
-                let before = world.clone();
-                world.hear(connection, message, around);
-                others.extend(before.others(connection, message, world, around));
-            }
-            Entry::Cut(connection) => world.cut(connection),
-            Entry::Restarted => world.restart(expires),
-            Entry::Passed(timer) => world.step(Input::Timer(timer.clone()), around),
-            Entry::Came(..) => unreachable!("what came is followed"),
-        }
-    }
-    worlds.extend(others);
-}
-
-/// The worlds after that came: those in which as little as will do happened before it that cannot be seen.
-fn follow(
-    worlds: &[World],
-    connection: &Connection,
-    came: &Came,
-    around: &Around,
-    hidden_max: usize,
-) -> Vec<World> {
-    let mut from = worlds.to_vec();
-    for _ in 0..=hidden_max {
-        let mut found = from.clone();
-        found.retain_mut(|world| world.take(connection, came));
-        if !found.is_empty() {
-            return few(found);
-        }
-        from = hidden(&from, around);
-    }
-    Vec::new()
-}
-
-/// The worlds after one thing that cannot be seen.
-fn hidden(worlds: &[World], around: &Around) -> Vec<World> {
-    let all = worlds.iter().flat_map(|world| world.hidden(around));
-    each_once(all, HIDDEN_WORLDS_MAX)
-}
-
-/// Each once, and not too many.
-fn few(worlds: Vec<World>) -> Vec<World> {
-    each_once(worlds, WORLDS_MAX)
-}
-
-fn each_once(worlds: impl IntoIterator<Item = World>, max: usize) -> Vec<World> {
-    let mut seen = HashSet::new();
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let is_new = |world: &World| seen.insert(hasher.hash_one(world));
-    worlds.into_iter().filter(is_new).take(max).collect()
 }

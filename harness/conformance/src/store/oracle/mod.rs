@@ -21,6 +21,7 @@
 pub(crate) mod books;
 mod choice;
 pub(crate) mod compare;
+mod explain;
 mod judge;
 pub(crate) mod names;
 mod sessions;

@@ -1,0 +1,120 @@
+//! Whether what a process has said is what its machine says, by whatever numbers.
+
+use super::process_world::World;
+use std::collections::BTreeMap;
+use tenure_protocol::message::Wish;
+use tenure_protocol::{Request, ToStore};
+
+impl World {
+    fn is_request(&mut self, ours: Request, theirs: Request) -> bool {
+        let known = self
+            .requests
+            .iter()
+            .find(|(own, other)| *own == ours || *other == theirs);
+        match known {
+            Some(pair) => *pair == (ours, theirs),
+            None => {
+                // Both rise.
+                let is_new = self
+                    .requests
+                    .iter()
+                    .all(|(own, other)| (*own < ours) == (*other < theirs));
+                self.requests.push((ours, theirs));
+                is_new
+            }
+        }
+    }
+
+    fn is_wish(&mut self, ours: &Wish, theirs: &Wish) -> bool {
+        ours.session == theirs.session
+            && ours.patience == theirs.patience
+            && ours.ticket == theirs.ticket
+            // It need not keep what it has had.
+            && (theirs.known.is_none() || ours.known == theirs.known)
+            && self.is_request(ours.request, theirs.request)
+    }
+
+    pub(super) fn is_same(&mut self, ours: &ToStore, theirs: &ToStore) -> bool {
+        match (ours, theirs) {
+            (
+                ToStore::Hello {
+                    sent, holds, waits, ..
+                },
+                ToStore::Hello {
+                    sent: said,
+                    holds: held,
+                    waits: wanted,
+                    ..
+                },
+            ) => {
+                self.sent.push((*sent, *said));
+                holds.len() == held.len()
+                    && held.iter().all(|hold| holds.contains(hold))
+                    && waits.len() == wanted.len()
+                    && wanted.iter().all(|wish| {
+                        let own = waits.iter().find(|own| own.session == wish.session);
+                        own.is_some_and(|own| self.is_wish(own, wish))
+                    })
+            }
+            (ToStore::KeepAlive { sent }, ToStore::KeepAlive { sent: said }) => {
+                self.sent.push((*sent, *said));
+                true
+            }
+            (ToStore::Acquire(ours), ToStore::Acquire(theirs)) => self.is_wish(ours, theirs),
+            (
+                ToStore::Cancel { request, .. },
+                ToStore::Cancel {
+                    request: theirs, ..
+                },
+            ) => self.is_request(*request, *theirs),
+            (
+                ToStore::Release {
+                    token,
+                    base,
+                    delta,
+                    requeue,
+                    ..
+                },
+                ToStore::Release {
+                    token: t,
+                    base: b,
+                    delta: d,
+                    requeue: r,
+                    ..
+                },
+            ) => {
+                let is_request = match (requeue, r) {
+                    (Some(ours), Some(theirs)) => self.is_request(*ours, *theirs),
+                    (ours, theirs) => ours.is_none() && theirs.is_none(),
+                };
+                is_request && token == t && base == b && is_same_delta(delta, d)
+            }
+            (
+                ToStore::Commit {
+                    token, base, delta, ..
+                },
+                ToStore::Commit {
+                    token: t,
+                    base: b,
+                    delta: d,
+                    ..
+                },
+            ) => token == t && base == b && is_same_delta(delta, d),
+            (ours, theirs) => ours == theirs,
+        }
+    }
+}
+
+fn is_same_delta(ours: &tenure_protocol::Delta, theirs: &tenure_protocol::Delta) -> bool {
+    let ours: BTreeMap<_, _> = ours
+        .changes()
+        .iter()
+        .map(|own| (&own.name, &own.value))
+        .collect();
+    let theirs: BTreeMap<_, _> = theirs
+        .changes()
+        .iter()
+        .map(|own| (&own.name, &own.value))
+        .collect();
+    ours == theirs
+}

@@ -1,0 +1,203 @@
+//! One explanation of what a store has said: its machine, and what is still under way to it.
+
+use super::search::{Breadth, World as Explanation};
+use crate::store::oracle::Connection;
+use crate::store::oracle::compare::Came;
+use crate::store::oracle::names::Kind;
+use crate::store::oracle::world::{Around, What, World};
+use std::collections::{BTreeMap, VecDeque};
+use tenure_protocol::message::Refusal;
+use tenure_protocol::store::{Input, Timer};
+use tenure_protocol::{SessionId, ToProcess, ToStore, Token};
+
+/// What is under way to the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Under {
+    /// Since when.
+    pub(super) at_ms: u64,
+    /// In which order all of it came.
+    pub(super) place: u64,
+    pub(super) message: ToStore,
+}
+
+/// One explanation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Explained {
+    pub(super) world: World,
+    pub(super) under_way: BTreeMap<Connection, VecDeque<Under>>,
+    /// The timer that passed last.
+    pub(super) passed: Option<Timer>,
+    /// How much was owed to each connection before it: nothing of that has become right by it.
+    marks: Option<BTreeMap<Connection, usize>>,
+}
+
+impl Explained {
+    pub(super) fn new(expires: bool) -> Self {
+        Self {
+            world: World::new(expires),
+            under_way: BTreeMap::new(),
+            passed: None,
+            marks: None,
+        }
+    }
+
+    /// Takes in what came, if it may come now.
+    pub(super) fn says(&mut self, connection: &Connection, came: &Came) -> bool {
+        if let Came::Said(message, _) = came
+            && (self.is_over_limit(connection, message) || self.left_before(connection, message))
+        {
+            return true;
+        }
+        let Some(marks) = self.marks.take() else {
+            return self.world.take(connection, came);
+        };
+        let mark = marks.get(connection).copied().unwrap_or_default();
+        let before = self.world.owed.get(connection).cloned().unwrap_or_default();
+        if !self.world.take(connection, came) {
+            self.marks = Some(marks);
+            return false;
+        }
+        let after = self
+            .world
+            .owed
+            .get(connection)
+            .map_or(&[][..], Vec::as_slice);
+        let fresh = before.get(mark..).unwrap_or_default();
+        after.len() == before.len() || !after.ends_with(fresh)
+    }
+
+    /// Whether it is a recall that was told again before its grant was revoked, and is seen late: the revocation is still to come.
+    fn left_before(&self, connection: &Connection, message: &ToProcess) -> bool {
+        let ToProcess::Recall { hold, .. } = message else {
+            return false;
+        };
+        let owed = self.world.owed.get(connection);
+        owed.into_iter().flatten().any(|own| match &own.what {
+            What::Said(ToProcess::Revoked { session, token, .. }) if *session == hold.session => {
+                let theirs = self.world.names.theirs(Kind::Token, session, token.0);
+                theirs == Some(hold.token.0)
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether it refuses a request by a limit, which nobody has told: as if it had never come.
+    fn is_over_limit(&mut self, connection: &Connection, message: &ToProcess) -> bool {
+        let ToProcess::Refused {
+            session,
+            request,
+            why: Refusal::Limit(_),
+        } = message
+        else {
+            return false;
+        };
+        let Some(all) = self.under_way.get_mut(connection) else {
+            return false;
+        };
+        let is_asked = |own: &Under| matches!(&own.message, ToStore::Acquire(wish) if wish.session == *session && wish.request == *request);
+        let Some(place) = all.iter().position(is_asked) else {
+            return false;
+        };
+        all.remove(place);
+        self.under_way.retain(|_, all| !all.is_empty());
+        true
+    }
+
+    fn mark(&mut self) {
+        let all = self.world.owed.iter();
+        let lengths = all.map(|(connection, all)| (connection.clone(), all.len()));
+        self.marks = Some(lengths.collect());
+    }
+
+    /// Whether the grant of a session may be revoked: not before its holder, if it can hear that, was told until when it has it.
+    fn may_revoke(&self, session: &SessionId, around: &Around<'_>) -> bool {
+        let own = self.world.store.session(session);
+        let Some(holder) = own.and_then(|own| own.record().head.holder.as_ref()) else {
+            return false;
+        };
+        let link = self
+            .world
+            .store
+            .peer(&holder.process)
+            .and_then(|peer| peer.link());
+        let is_connected = link.is_some_and(|link| {
+            let process = holder.process.clone();
+            let connection = Connection { process, link };
+            around.open.contains(&connection) && !self.world.unnoticed.contains(&connection)
+        });
+        let token = self
+            .world
+            .names
+            .theirs(Kind::Token, session, holder.token.0);
+        let is_told = token.is_some_and(|token| around.books.is_recalled(session, Token(token)));
+        !is_connected || is_told || around.at_any_time
+    }
+
+    pub(super) fn take(&mut self, connection: &Connection, around: &Around<'_>) {
+        let next = self
+            .under_way
+            .get_mut(connection)
+            .and_then(VecDeque::pop_front);
+        if let Some(next) = next {
+            self.world.turn();
+            self.world.hear(connection, &next.message, around);
+        }
+        self.under_way.retain(|_, all| !all.is_empty());
+    }
+}
+
+impl Explanation<Around<'_>> for Explained {
+    fn taken(&self, around: &Around<'_>) -> Vec<Self> {
+        let connections = self.under_way.keys().cloned();
+        let all = connections.map(|connection| {
+            let mut own = self.clone();
+            own.take(&connection, around);
+            own
+        });
+        all.collect()
+    }
+
+    fn passed(&self, around: &Around<'_>) -> Vec<Self> {
+        let mut all = Vec::new();
+        for connection in &self.world.unnoticed {
+            let mut own = self.clone();
+            own.world.unnoticed.remove(connection);
+            own.under_way.remove(connection); // What was not read before the end never is.
+            own.mark();
+            let Connection { process, link } = connection.clone();
+            own.world
+                .step(Input::Disconnected { process, link }, around);
+            all.push(own);
+        }
+        for (_, timer) in self.world.store.timers() {
+            let may_pass = match &timer {
+                Timer::Revoke(session) => self.may_revoke(session, around),
+                _ => true,
+            };
+            if may_pass && self.world.may_pass(&timer, around) {
+                let mut own = self.clone();
+                own.mark();
+                own.world.step(Input::Timer(timer.clone()), around);
+                own.passed = Some(timer);
+                all.push(own);
+            }
+        }
+        all
+    }
+}
+
+/// These, and those in which something has passed that nobody is told of.
+pub(super) fn with_silent(
+    breadth: Breadth,
+    mut worlds: Vec<Explained>,
+    around: &Around<'_>,
+) -> Vec<Explained> {
+    let silent = worlds.iter().flat_map(|own| {
+        let passed = own.passed(around).into_iter();
+        passed.filter(|other| other.world.owed == own.world.owed)
+    });
+    let silent = silent.map(|own| Explained { marks: None, ..own });
+    let silent: Vec<_> = silent.collect();
+    worlds.extend(silent);
+    breadth.few(worlds)
+}
