@@ -103,6 +103,25 @@ impl Explained {
         true
     }
 
+    /// Several processes that are not heard any more end at about the same time, and nobody is told.
+    fn dying(&self, around: &Around<'_>) -> Option<Self> {
+        let timers = self.world.store.timers().map(|(_, timer)| timer);
+        let is_end = |timer: &Timer| matches!(timer, Timer::Lease(_));
+        let ended = timers.filter(|timer| is_end(timer) && self.world.may_pass(timer, around));
+        let mut ended: Vec<Timer> = ended.collect();
+        let mut own = self.clone();
+        own.mark();
+        own.passed = ended.pop();
+        let last = own.passed.clone()?;
+        if ended.is_empty() {
+            return None;
+        }
+        for timer in ended.into_iter().chain([last]) {
+            own.world.step(Input::Timer(timer), around);
+        }
+        Some(own)
+    }
+
     fn mark(&mut self) {
         let all = self.world.owed.iter();
         let lengths = all.map(|(connection, all)| (connection.clone(), all.len()));
@@ -169,6 +188,7 @@ impl Explanation<Around<'_>> for Explained {
                 .step(Input::Disconnected { process, link }, around);
             all.push(own);
         }
+        all.extend(self.dying(around));
         for (_, timer) in self.world.store.timers() {
             let may_pass = match &timer {
                 Timer::Revoke(session) => self.may_revoke(session, around),
