@@ -42,4 +42,7 @@ tests! {
     revoke_against_a_new_thread
     two_handles_at_once
     panic_inside
+    sweep_against_a_lock_by_id
+    recall_against_a_lock_by_id
+    retire_against_a_lock_by_id
 }

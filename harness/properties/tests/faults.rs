@@ -29,6 +29,8 @@ const CAUGHT: &[(Fault, Result<(), &str>)] = &[
     (Fault::PanicKeepsWrites, Err("nobody panics")),
     (Fault::HidesPoison, Ok(())),
     (Fault::TwoEntries, Err("nothing happens between")),
+    (Fault::EntersLate, Err("nothing happens between")),
+    (Fault::ChangesBlindly, Err("nothing happens between")),
 ];
 
 const FAULT: &str = "TENURE_FAULT";

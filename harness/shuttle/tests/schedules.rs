@@ -8,7 +8,7 @@ mod support;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use support::Rig;
-use tenure_locks::Session;
+use tenure_locks::Locks;
 use tenure_protocol::SessionId;
 
 const SCHEDULES: usize = 5_000;
@@ -28,19 +28,27 @@ fn add(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Counts in a session: alone, in several attributes at once, or in all.
-fn count(s: &Session, how: usize) {
-    match how % 3 {
+/// Counts in a session: alone by its handle or its id, in several attributes at once, or in all.
+fn count(locks: &Locks, id: &SessionId, how: usize) {
+    let s = || locks.session(id);
+    match how % 4 {
         0 => {
+            let s = s();
             let mut guard = s.lock("a").wait().expect("granted");
             guard.edit(add).expect("small");
         }
+        3 => {
+            let mut guard = locks.lock(id, "a").wait().expect("granted");
+            guard.edit(add).expect("small");
+        }
         1 => {
+            let s = s();
             let mut set = s.lock_many(["a", "b"]).wait().expect("granted");
             set.edit("a", add).expect("small");
             set.edit("b", add).expect("small");
         }
         _ => {
+            let s = s();
             let mut set = s.lock_all().wait().expect("granted");
             set.edit("a", add).expect("small");
         }
@@ -63,10 +71,8 @@ fn scene() {
             let locks = locks.clone();
             shuttle::thread::spawn(move || {
                 for turn in 0..TURNS {
-                    count(
-                        &locks.session(&id((thread + turn) % SESSIONS)),
-                        thread + turn,
-                    );
+                    let at = thread + turn;
+                    count(&locks, &id(at % SESSIONS), at);
                 }
             })
         })

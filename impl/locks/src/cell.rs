@@ -8,27 +8,36 @@
 //! writes to the other, so that leaving makes its writes visible, or not, in the same atomic operation that lets the next
 //! thread in. Because the current value stays untouched until then, the session may read it although a thread is inside.
 //!
+//! A change in place needs a copy of the value in the other place. By a handle the copy is what is changed, and the two places
+//! take turns. By id ([`Held::edit_itself`]) it is the value: the copy, in memory of the thread ([`spare`](crate::spare)), becomes
+//! the current one for as long as the thread is inside, and what is left over at the end goes along with it. That is one atomic
+//! operation more and half of the memory, which by id is in no cache.
+//!
 //! # Why there is `unsafe` here
 //!
 //! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
 //! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
-//! (docs/src/decisions/0010-lending.md has the figures). All `unsafe` of this crate is here, in [`cells`](crate::cells), which
-//! finds a cell without a lock, in `entry`, which holds the session's lock, and in `hint`, which accesses nothing; every access
-//! goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
+//! (docs/src/decisions/0010-lending.md has the figures). Most `unsafe` of this crate is here; the rest is in
+//! [`cells`](crate::cells), which finds a cell without a lock, in `entry`, which holds the session's lock, in `table` and `home`,
+//! which find a cell by an id, and in `hint`, which accesses nothing; every access goes through loom's `UnsafeCell` in
+//! `harness/loom`. It rests on this:
 //!
 //! - *Open*: only the thread inside ([`Held`]) touches the other place; the current one is only read.
 //! - *Closed*: only what holds the session's lock changes the word; places are touched by the thread inside, or under
 //!   the session's lock when there is none.
+//! - *Vacant*: what was in the other place has been moved out by the thread that left last, and is not dropped there.
 #![allow(unsafe_code)]
 
 use crate::cells::{Key, Link};
 use crate::content::Content;
 use crate::fault::{self, Fault};
-use crate::hint::{Hint, Near, Pair};
+use crate::hint::{Hint, Near};
+use crate::spare;
 use crate::sync::{AtomicU64, Ordering, UnsafeCell, panicking};
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
+use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
 
@@ -44,6 +53,12 @@ const CHANGED: u64 = 8;
 const WRITTEN: u64 = 16;
 /// In a [`Held`] only: the thread was unwinding when it went in, so that says nothing about what it does inside.
 const UNWINDING: u64 = 32;
+/// The place that is not the current one was moved out of: nothing there is to be dropped.
+const VACANT: u64 = 64;
+/// In a [`Held`] only: there is something in the other place, although it was vacant.
+const FILLED: u64 = 128;
+/// What only a [`Held`] knows.
+const OWN: u64 = WRITTEN | UNWINDING | FILLED;
 /// The bits below the thread.
 const THREAD: u32 = 8;
 
@@ -76,8 +91,10 @@ pub(crate) struct Cell {
     name: Box<AttributeName>,
     terms: UnsafeCell<Terms>,
     length: u32,
-    /// Where the values' bytes are, for who has them fetched: nothing but speed follows from it.
-    bytes: PlainU64,
+    /// Where the value's bytes are, for who has them fetched: nothing but speed follows from it.
+    bytes: PlainI32,
+    /// For the checkers: seen by all who use the cell, changed when its memory is given back.
+    lives: UnsafeCell<()>,
     /// When a thread has last gone in or out, in milliseconds on the manager's clock, which is seen to move a few times a
     /// second: written only when it has. For people: nothing follows from it, so the checkers need not see it.
     at: PlainU64,
@@ -89,7 +106,7 @@ pub(crate) struct Cell {
 #[repr(C, align(64))]
 struct Used {
     word: AtomicU64,
-    values: [UnsafeCell<Content>; 2],
+    values: [UnsafeCell<ManuallyDrop<Content>>; 2],
     /// Where the thread inside has gone in. As `at`.
     place: PlainPtr<Location<'static>>,
 }
@@ -132,14 +149,12 @@ impl Cell {
                 bytes_max: 0,
             }),
             length: u32::try_from(key.name.len()).expect("a name is short"),
-            bytes: PlainU64::new(0),
+            bytes: PlainI32::new(0),
+            lives: UnsafeCell::new(()),
             at: PlainU64::new(0),
             used: Used {
                 word: AtomicU64::new(CLOSED),
-                values: [
-                    UnsafeCell::new(Content::Absent),
-                    UnsafeCell::new(Content::Absent),
-                ],
+                values: [(); 2].map(|()| UnsafeCell::new(ManuallyDrop::default())),
                 place: PlainPtr::new(ptr::null_mut()),
             },
         }
@@ -148,26 +163,26 @@ impl Cell {
     /// Whether it is that of the attribute.
     #[inline(always)]
     pub(crate) fn is(&self, key: Key<'_>) -> bool {
+        self.lives.with(|_| ());
         self.prefix == key.prefix
             && self.length as usize == key.name.len()
             && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
     }
 
-    /// Where the values' bytes were when they last moved.
+    /// Where the value's bytes were when they last moved.
     #[inline(always)]
-    pub(crate) fn bytes(&self) -> Pair {
-        Pair::unpack(self.bytes.load(Ordering::Relaxed))
+    pub(crate) fn bytes(&self) -> Near {
+        Near(self.bytes.load(Ordering::Relaxed))
     }
 
+    /// Notes where the value's bytes are.
     #[cold]
     #[inline(never)]
-    fn note_bytes(&self, one: &Content, other: &Content) {
-        let near = |content: &Content| match content.bytes() {
-            Some(bytes) => Near::new(Hint::of(self), Hint::of(bytes.as_ptr())),
-            None => Near::default(),
-        };
-        let both = Pair(near(one), near(other));
-        self.bytes.store(both.pack(), Ordering::Relaxed);
+    fn note_bytes(&self, value: &Content) {
+        let near = Near::new(Hint::of(self), value.own());
+        if near != self.bytes() {
+            self.bytes.store(near.0, Ordering::Relaxed);
+        }
     }
 
     /// The attribute's name.
@@ -253,12 +268,12 @@ impl Cell {
         let current = &self.used.values[usize::from(word & SECOND != 0)];
         let value = if is_free {
             // SAFETY: the cell is closed and nobody is inside, so whoever wants in waits for the session's lock.
-            let value = current.with_mut(|value| unsafe { std::mem::take(&mut *value) });
-            drop(self.empty());
+            let value = current.with_mut(|value| unsafe { std::mem::take(&mut **value) });
+            drop(self.empty(word));
             value.into_value()
         } else {
             // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
-            current.with(|value| unsafe { (*value).value() })
+            current.with(|value| unsafe { (**value).value() })
         };
         Some(Closed {
             value,
@@ -281,7 +296,7 @@ impl Cell {
     ) -> Held<'_> {
         debug_assert_eq!(self.used.word.load(Ordering::Relaxed), CLOSED);
         // SAFETY: nobody is inside, and nobody gets in while the cell is closed and the session locked.
-        self.used.values[0].with_mut(|place| unsafe { *place = Content::from(value) });
+        self.used.values[0].with_mut(|place| unsafe { **place = Content::from(value) });
         // SAFETY: as above.
         self.terms.with_mut(|place| unsafe { *place = terms });
         let word = HELD | entrance.thread.0 << THREAD;
@@ -295,20 +310,34 @@ impl Cell {
         self.used.word.load(Ordering::Relaxed) & (CLOSED | HELD) == CLOSED
     }
 
-    /// Takes both values out; the cell is closed and empty.
-    fn empty(&self) -> [Content; 2] {
+    /// Takes both values out; the cell is closed and empty. `word` says which place is vacant.
+    fn empty(&self, word: u64) -> [Content; 2] {
+        let other = usize::from(word & SECOND == 0);
+        if word & VACANT != 0 {
+            // SAFETY: as below; what was there was moved out.
+            self.used.values[other]
+                .with_mut(|value| unsafe { value.write(ManuallyDrop::default()) });
+        }
         let values = self.used.values.each_ref().map(|value| {
             // SAFETY: only called when the cell is closed, by its last user or when there is none, under the session's lock.
-            value.with_mut(|value| unsafe { std::mem::take(&mut *value) })
+            value.with_mut(|value| unsafe { std::mem::take(&mut **value) })
         });
         self.used.word.store(CLOSED, Ordering::Release);
         values
     }
 }
 
+impl Drop for Cell {
+    fn drop(&mut self) {
+        self.lives.with_mut(|_| ());
+        let word = self.used.word.load(Ordering::Relaxed);
+        drop(self.empty(word));
+    }
+}
+
 impl<'c> Held<'c> {
     #[inline(always)]
-    fn place(&self, is_other: bool) -> &'c UnsafeCell<Content> {
+    fn place(&self, is_other: bool) -> &'c UnsafeCell<ManuallyDrop<Content>> {
         &self.cell.used.values[usize::from((self.word & SECOND != 0) != is_other)]
     }
 
@@ -327,7 +356,7 @@ impl<'c> Held<'c> {
         self.is_written().then(|| {
             // SAFETY: nobody else touches the other place.
             self.place(true)
-                .with(|content| unsafe { (*content).value() })
+                .with(|content| unsafe { (**content).value() })
         })
     }
 
@@ -342,11 +371,23 @@ impl<'c> Held<'c> {
         panicking() && self.word & UNWINDING == 0
     }
 
+    /// Has something in the other place that can be dropped.
+    #[inline(always)]
+    fn fill(&mut self) {
+        if self.word & (VACANT | FILLED) == VACANT {
+            self.word |= FILLED;
+            self.place(true)
+                // SAFETY: nobody else touches the other place, and what was there was moved out.
+                .with_mut(|content| unsafe { content.write(ManuallyDrop::default()) });
+        }
+    }
+
     /// Writes.
     pub(crate) fn set(&mut self, value: Option<Value>) {
+        self.fill();
         // SAFETY: nobody else touches the other place.
         self.place(true)
-            .with_mut(|content| unsafe { *content = Content::from(value) });
+            .with_mut(|content| unsafe { **content = Content::from(value) });
         self.word |= WRITTEN;
     }
 
@@ -358,14 +399,15 @@ impl<'c> Held<'c> {
     /// Lets `change` change the value in place: a copy of it the first time, since what is discarded must leave no trace.
     #[inline(always)]
     pub(crate) fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        self.fill();
         let (current, other) = (self.place(false), self.place(true));
         let is_written = self.is_written();
         self.word |= WRITTEN;
         // SAFETY: nobody writes to the current place while a thread is inside.
-        let current = current.with(|content| unsafe { &*content });
+        let current = current.with(|content| unsafe { &**content });
         other.with_mut(|content| {
             // SAFETY: nobody else touches the other place.
-            let content = unsafe { &mut *content };
+            let content = unsafe { &mut **content };
             let before = content.own();
             // Both places at once: the first write there would otherwise wait for the first read here.
             before.prefetch();
@@ -380,16 +422,65 @@ impl<'c> Held<'c> {
             };
             let result = change(bytes);
             if content.own() != before {
-                self.cell.note_bytes(current, content);
+                self.cell.note_bytes(content);
             }
             result
         })
+    }
+
+    /// As [`Held::edit`], for who comes by id: the copy is what stays and the value itself is changed, so that the one is in
+    /// memory that was just used, and the other where it was.
+    #[inline(always)]
+    pub(crate) fn edit_itself<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if !self.is_written() {
+            self.save();
+        }
+        self.edit(change)
+    }
+
+    /// Puts a copy into the other place and has it be the current one, if that can be.
+    #[inline(always)]
+    fn save(&mut self) {
+        // SAFETY: nobody writes to the current place while a thread is inside.
+        let current = self.place(false).with(|content| unsafe { &**content });
+        let Content::Own(value) = current else {
+            return;
+        };
+        let copy = Content::Own(spare::copy(value));
+        self.fill();
+        // SAFETY: nobody else touches the other place.
+        let rest = self
+            .place(true)
+            .with_mut(|content| unsafe { std::mem::replace(&mut **content, copy) });
+        spare::keep(rest);
+        // Whether or not this succeeds, what is in the other place now is the value, and only this thread's.
+        let held = self.word & !OWN;
+        let word = &self.cell.used.word;
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+        let is_changed = word.compare_exchange(held, held ^ SECOND, success, failure);
+        if is_changed.is_ok() || fault::is_made(Fault::ChangesBlindly) {
+            self.word ^= SECOND;
+        }
+        self.word |= WRITTEN;
     }
 
     #[inline(always)]
     pub(crate) fn terms(&self) -> Terms {
         // SAFETY: they are written only before a thread goes in.
         self.cell.terms.with(|terms| unsafe { *terms })
+    }
+
+    /// The same, for longer than whoever made it could see.
+    ///
+    /// # Safety
+    /// The cell stays where it is as long as the thread is inside.
+    pub(crate) unsafe fn outlive<'d>(self) -> Held<'d> {
+        let cell: *const Cell = self.cell;
+        Held {
+            // SAFETY: the caller says so.
+            cell: unsafe { &*cell },
+            word: self.word,
+        }
     }
 
     pub(crate) fn thread(&self) -> ThreadId {
@@ -411,25 +502,40 @@ impl<'c> Held<'c> {
         self.cell.inside()
     }
 
-    /// Goes out, and lets the next thread see what was written if it `keeps` that; this is not used any more then. Answers
-    /// `false` when the cell is closed: then the session has to let it out, and afterwards [`Held::let_go`] the cell.
+    /// What the word is to be when this has gone out.
     #[inline(always)]
-    #[must_use = "it is still inside when the cell was closed"]
-    pub(crate) fn leave(&self, keeps: bool, now: Time) -> bool {
-        let held = self.word & !(WRITTEN | UNWINDING);
-        let mut free = held & !(HELD | u64::MAX << THREAD);
+    fn after(&self, keeps: bool) -> u64 {
+        let mut free = self.word & !(OWN | HELD | u64::MAX << THREAD);
+        if self.word & FILLED != 0 {
+            free &= !VACANT;
+        }
         if self.is_written() && keeps {
             // Once something has changed, what is written is current without a look: it may as well be the same.
             if free & CHANGED != 0 || self.differs() {
                 free = (free ^ SECOND) | CHANGED;
             }
         }
+        free
+    }
+
+    /// Goes out, and lets the next thread see what was written if it `keeps` that; this is not used any more then. Answers
+    /// `false` when the cell is closed: then the session has to let it out, and afterwards [`Held::let_go`] the cell.
+    #[inline(always)]
+    #[must_use = "it is still inside when the cell was closed"]
+    pub(crate) fn leave(&self, keeps: bool, now: Time) -> bool {
+        self.go_out(self.after(keeps), now)
+    }
+
+    #[inline(always)]
+    fn go_out(&self, free: u64, now: Time) -> bool {
+        let held = self.word & !OWN;
         let order = if fault::is_made(Fault::LeavesRelaxed) {
             Ordering::Relaxed
         } else {
             Ordering::Release
         };
         self.cell.touch(now);
+        self.cell.lives.with(|_| ());
         let word = &self.cell.used.word;
         if fault::is_made(Fault::LeavesBlindly) {
             word.store(free, order);
@@ -439,12 +545,31 @@ impl<'c> Held<'c> {
             .is_ok()
     }
 
+    /// As [`Held::leave`], and takes along what is not the value, for the next one to use.
+    #[inline(always)]
+    #[must_use = "it is still inside when the cell was closed"]
+    pub(crate) fn leave_nothing(&self, keeps: bool, now: Time) -> bool {
+        let free = self.after(keeps);
+        if !self.is_written() {
+            return self.go_out(free, now);
+        }
+        let rest = &self.cell.used.values[usize::from(free & SECOND == 0)];
+        // SAFETY: only this thread writes to either place. Whoever takes the attribute back may look there until this is out,
+        // and nobody from then on: if it gets out what was read is its own, and if not it is forgotten.
+        let rest = rest.with(|rest| unsafe { rest.read() });
+        let has_left = self.go_out(free | VACANT, now);
+        if has_left {
+            spare::keep(ManuallyDrop::into_inner(rest));
+        }
+        has_left
+    }
+
     /// Whether what was written is another value.
     fn differs(&self) -> bool {
         self.place(false).with(|current| {
             // SAFETY: nobody writes to the current place while a thread is inside, and nobody else touches the other.
             self.place(true)
-                .with(|other| unsafe { (*current).bytes() != (*other).bytes() })
+                .with(|other| unsafe { (**current).bytes() != (**other).bytes() })
         })
     }
 
@@ -458,10 +583,10 @@ impl<'c> Held<'c> {
             // SAFETY: the cell is closed: only the thread inside touches either place.
             let written = self
                 .place(true)
-                .with_mut(|content| unsafe { std::mem::take(&mut *content) });
+                .with_mut(|content| unsafe { std::mem::take(&mut **content) });
             // SAFETY: as above.
             self.place(false)
-                .with_mut(|content| unsafe { *content = written });
+                .with_mut(|content| unsafe { **content = written });
             self.word &= !WRITTEN;
         }
     }
@@ -472,6 +597,12 @@ impl<'c> Held<'c> {
     /// The caller holds the session's lock, and the cell is closed.
     pub(crate) unsafe fn let_go(self) -> [Content; 2] {
         debug_assert!(self.is_closed());
-        self.cell.empty()
+        let is_filled = self.word & FILLED != 0;
+        let word = if is_filled {
+            self.word & !VACANT
+        } else {
+            self.word
+        };
+        self.cell.empty(word)
     }
 }

@@ -9,7 +9,7 @@ use crate::cell::{Cell, Closed, Entrance, Held, Terms};
 use crate::cells::{Cells, Key};
 use crate::content::Content;
 use crate::fault::{self, Fault};
-use crate::hint::{Hint, Near, Trail};
+use crate::hint::Hint;
 use crate::snapshot::Discard;
 use crate::sync::{Mutex, MutexGuard, lock};
 use std::fmt;
@@ -120,23 +120,17 @@ impl Entry {
         }
     }
 
-    /// Where everything is that most want who look this up.
-    #[inline(always)]
-    pub(crate) fn trail(&self) -> Trail {
-        let cell = self.cells.first();
-        cell.map_or_else(Trail::default, |cell| Trail {
-            cell: Near::new(Hint::of(self), Hint::of(cell)),
-            bytes: cell.bytes(),
-        })
+    /// The cell of the attribute that was first used.
+    pub(crate) fn first(&self) -> Option<&Cell> {
+        self.cells.first()
     }
 
-    /// Has what a look-up reads fetched from memory, and what follows on it.
+    /// Has what a look-up reads fetched from memory.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, trail: Trail) {
+    pub(crate) fn prefetch(&self) {
         let own = Hint::of(self);
         own.at(-16).prefetch(); // What counts the owners.
         own.at(40).prefetch();
-        trail.prefetch(own);
     }
 
     /// Goes into an open cell.

@@ -58,6 +58,10 @@ faults! {
     HidesPoison = "hides-poison";
     /// Whether a session is known is looked up, and it is entered, under two locks.
     TwoEntries = "two-entries";
+    /// By id, a session is looked up under its shard's lock and entered after it, although nothing counts who has looked.
+    EntersLate = "enters-late";
+    /// By id, a value is changed in its own place although the attribute was taken back meanwhile.
+    ChangesBlindly = "changes-blindly";
 }
 
 /// Whether the fault is made.

@@ -1,10 +1,10 @@
 //! What a thread has while one attribute is locked.
 
 use crate::cell::{Entrance, Held};
-use crate::entry::{Entry, Granted};
+use crate::entry::Granted;
 use crate::error::Error;
 use crate::fault::{self, Fault};
-use crate::hub::Hub;
+use crate::home::Home;
 use crate::session::Session;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
@@ -23,7 +23,7 @@ use tenure_protocol::{AttributeName, ThreadId, Token, Version};
 /// It may go to another OS thread, and still belongs to who locked it: that one cannot lock the attribute again before.
 #[must_use = "dropping it unlocks at once"]
 pub struct Guard<'s> {
-    session: &'s Session,
+    home: Home<'s>,
     access: Access<'s>,
 }
 
@@ -52,22 +52,22 @@ impl fmt::Debug for Guard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Guard");
         shown
-            .field("session", &self.session.entry)
+            .field("session", self.home.entry())
             .finish_non_exhaustive() // Never the value.
     }
 }
 
 impl<'s> Guard<'s> {
     #[inline(always)]
-    pub(crate) fn in_cell(session: &'s Session, held: Held<'s>) -> Self {
+    pub(crate) fn in_cell(home: Home<'s>, held: Held<'s>) -> Self {
         Self {
-            session,
+            home,
             access: Access::Cell(held),
         }
     }
 
     pub(crate) fn in_session(
-        session: &'s Session,
+        home: Home<'s>,
         name: AttributeName,
         thread: ThreadId,
         granted: Granted,
@@ -81,15 +81,15 @@ impl<'s> Guard<'s> {
             was_panicking: panicking(),
         };
         Self {
-            session,
+            home,
             access: Access::Session(Box::new(own)),
         }
     }
 
     /// The session.
     #[must_use]
-    pub fn session(&self) -> &'s Session {
-        self.session
+    pub fn session(&self) -> Session {
+        self.home.handle()
     }
 
     /// Whose it is: for [`Lock::beside`](crate::Lock::beside).
@@ -141,18 +141,22 @@ impl<'s> Guard<'s> {
     }
 
     fn write(&mut self, value: Option<Value>) -> Result<(), Error> {
-        let Session { hub, entry } = self.session;
+        let home = self.home;
         match &mut self.access {
             Access::Cell(held) => {
                 let length = value.as_ref().map_or(0, Value::len);
                 if length > held.terms().bytes_max as usize {
-                    let name = held.name();
-                    hub.write(entry, held.thread(), name, value.as_ref(), Some(held))?;
+                    let (name, thread) = (held.name(), held.thread());
+                    home.with(|Session { hub, entry }| {
+                        hub.write(entry, thread, name, value.as_ref(), Some(held))
+                    })?;
                 }
                 held.set(value);
             }
             Access::Session(own) => {
-                hub.write(entry, own.thread, &own.name, value.as_ref(), None)?;
+                home.with(|Session { hub, entry }| {
+                    hub.write(entry, own.thread, &own.name, value.as_ref(), None)
+                })?;
                 own.value = value;
                 own.is_written = true;
             }
@@ -177,7 +181,11 @@ impl<'s> Guard<'s> {
         let Access::Cell(held) = &mut self.access else {
             unreachable!("just seen")
         };
-        let (result, length) = held.edit(|bytes| (change(bytes), bytes.len()));
+        let change = |bytes: &mut Vec<u8>| (change(bytes), bytes.len());
+        let (result, length) = match self.home {
+            Home::Handle(_) => held.edit(change),
+            Home::Inside(..) => held.edit_itself(change),
+        };
         if length > bytes_max {
             self.accept_growth()?;
         }
@@ -188,19 +196,21 @@ impl<'s> Guard<'s> {
     #[cold]
     #[inline(never)]
     fn accept_growth(&mut self) -> Result<(), Error> {
-        let Session { hub, entry } = self.session;
+        let home = self.home;
         let Access::Cell(held) = &mut self.access else {
             return Ok(());
         };
         let (name, thread) = (held.name(), held.thread());
         let value = held.written().flatten();
-        let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
-        match &result {
-            Err(error) if error.is_lost() => held.undo(),
-            Err(_) => held.set(hub.value(entry, thread, name)),
-            Ok(()) => {}
-        }
-        result
+        home.with(|Session { hub, entry }| {
+            let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
+            match &result {
+                Err(error) if error.is_lost() => held.undo(),
+                Err(_) => held.set(hub.value(entry, thread, name)),
+                Ok(()) => {}
+            }
+            result
+        })
     }
 
     fn edit_copy<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
@@ -223,7 +233,7 @@ impl<'s> Guard<'s> {
     /// Whether the store has asked for the session, so that this thread should hurry. A load, unless it has.
     #[must_use]
     pub fn recalled(&self) -> bool {
-        let Session { hub, entry } = self.session;
+        let (hub, entry) = (self.home.hub(), self.home.entry());
         match &self.access {
             Access::Cell(held) => held.is_closed() && hub.is_recalled(entry),
             _ => hub.is_recalled(entry),
@@ -235,12 +245,9 @@ impl<'s> Guard<'s> {
     /// # Errors
     /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
     pub fn check(&self) -> Result<(), Error> {
-        let Session { hub, entry } = self.session;
-        hub.check(
-            entry,
-            self.thread(),
-            matches!(&self.access, Access::Cell(held) if !held.is_closed()),
-        )
+        let is_lent = matches!(&self.access, Access::Cell(held) if !held.is_closed());
+        self.home
+            .with(|Session { hub, entry }| hub.check(entry, self.thread(), is_lent))
     }
 
     /// Makes what was written under this guard durable, and keeps the lock. To be awaited, or waited for. What the thread has
@@ -260,8 +267,7 @@ impl<'s> Guard<'s> {
             Access::Left => None,
         };
         Commit {
-            hub: &self.session.hub,
-            entry: &self.session.entry,
+            session: self.home.handle(),
             thread,
             writes,
             cell: held,
@@ -286,7 +292,7 @@ impl<'s> Guard<'s> {
     /// Who has written, and where it locked.
     #[cold]
     fn written(&self) -> Option<Entrance> {
-        let entry = &self.session.entry;
+        let entry = self.home.entry();
         match &self.access {
             Access::Cell(held) if held.is_written() => held.inside(),
             Access::Session(own) if own.is_written => {
@@ -300,7 +306,7 @@ impl<'s> Guard<'s> {
     #[inline]
     fn leave(&mut self, keeps: bool) -> Result<(), Error> {
         if let Access::Cell(held) = &self.access
-            && held.leave(keeps, self.session.hub.clock.coarse())
+            && self.home.leave(held, keeps)
         {
             self.access = Access::Left;
             return Ok(());
@@ -312,8 +318,11 @@ impl<'s> Guard<'s> {
     #[cold]
     #[inline(never)]
     fn leave_session(&mut self, keeps: bool) -> Result<(), Error> {
-        let Session { hub, entry } = self.session;
-        match std::mem::replace(&mut self.access, Access::Left) {
+        let access = std::mem::replace(&mut self.access, Access::Left);
+        if matches!(access, Access::Left) {
+            return Ok(());
+        }
+        self.home.with(|Session { hub, entry }| match access {
             Access::Cell(held) => {
                 let names = Names::One(held.name().clone());
                 hub.leave(entry, held.thread(), &names, keeps, Some(held))
@@ -322,7 +331,7 @@ impl<'s> Guard<'s> {
                 hub.leave(entry, own.thread, &Names::One(own.name), keeps, None)
             }
             Access::Left => Ok(()),
-        }
+        })
     }
 }
 
@@ -331,7 +340,7 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Access::Cell(held) = &self.access
             && !held.is_panicking()
-            && held.leave(true, self.session.hub.clock.coarse())
+            && self.home.leave(held, true)
         {
             return;
         }
@@ -349,13 +358,14 @@ impl Guard<'_> {
             Access::Left => return,
         };
         let panicked = if panics { self.written() } else { None };
+        let panicked = panicked.map(|entrance| (self.home.handle(), entrance));
         // A lost grant is reported where it was noticed.
         if self
             .leave(!panics || fault::is_made(Fault::PanicKeepsWrites))
             .is_ok()
-            && let Some(entrance) = panicked
+            && let Some((session, entrance)) = panicked
         {
-            note_panic(self.session, entrance);
+            note_panic(&session, entrance);
         }
     }
 }
@@ -375,8 +385,7 @@ pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
 /// the writes stay in the session, and become durable when the grant is given back.
 #[must_use = "nothing is sent until it is awaited or waited for"]
 pub struct Commit<'g, 's> {
-    pub(crate) hub: &'g Hub,
-    pub(crate) entry: &'g Arc<Entry>,
+    pub(crate) session: Session,
     pub(crate) thread: ThreadId,
     /// What stands in a cell, and has to go to the session first.
     pub(crate) writes: Option<(AttributeName, Option<Value>)>,
@@ -388,7 +397,9 @@ pub struct Commit<'g, 's> {
 impl fmt::Debug for Commit<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Commit");
-        shown.field("session", self.entry).finish_non_exhaustive()
+        shown
+            .field("session", &self.session.entry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -413,16 +424,14 @@ impl Future for Commit<'_, '_> {
         if self.wait.is_none() {
             let writes = self.writes.take();
             let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
-            match self
-                .hub
-                .ask_to(self.entry, self.thread, writes, &Call::Commit)
-            {
+            let Session { hub, entry } = &self.session;
+            match hub.ask_to(entry, self.thread, writes, &Call::Commit) {
                 Ok(wait) => self.wait = Some(wait),
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            let Self { entry, cell, .. } = &mut *self;
+            let Self { session, cell, .. } = &mut *self;
             if let Some(held) = cell {
-                entry.lock().rebase(held);
+                session.entry.lock().rebase(held);
             }
         }
         let wait = self.wait.as_ref().expect("just asked");
@@ -441,7 +450,8 @@ impl Future for Commit<'_, '_> {
 impl Drop for Commit<'_, '_> {
     fn drop(&mut self) {
         if let Some(wait) = &self.wait {
-            self.hub.forget_commit(self.entry, self.thread, wait);
+            let Session { hub, entry } = &self.session;
+            hub.forget_commit(entry, self.thread, wait);
         }
     }
 }

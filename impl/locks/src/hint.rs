@@ -2,8 +2,8 @@
 //!
 //! A session that was not used for a while is in no cache. Its entry, the cell of its attribute and the bytes of that lie in
 //! different places, each of which says where the next one is: a look-up by id would wait for memory three times, one wait
-//! after the other. So the map remembers beside each entry where the rest was ([`Trail`]), and a look-up asks for all of it at
-//! once. Nothing but speed follows from that: what is remembered may be out of date, and is not read.
+//! after the other. So the map remembers beside each entry where the rest was, and a look-up asks for all of it at once. Nothing
+//! but speed follows from that: what is remembered may be out of date, and is not read.
 //!
 //! `unsafe` is for the instruction itself, which `std` has as an unsafe function although it accepts any address.
 #![allow(unsafe_code)]
@@ -42,7 +42,7 @@ impl Hint {
 
 /// How many cache lines one thing is from another; 0 when it is too far away, or not known. Half as large as an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Near(i32);
+pub(crate) struct Near(pub(crate) i32);
 
 impl Near {
     #[inline(always)]
@@ -58,56 +58,9 @@ impl Near {
     }
 }
 
-/// From a cell to the bytes of its two values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pair(pub(crate) Near, pub(crate) Near);
-
-impl Pair {
-    /// As one number, which an atomic can hold.
-    pub(crate) fn pack(self) -> u64 {
-        u64::from(self.0.0.cast_unsigned()) << 32 | u64::from(self.1.0.cast_unsigned())
-    }
-
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation)] // Each half is one.
-    pub(crate) fn unpack(both: u64) -> Self {
-        let near = |half: u64| Near((half as u32).cast_signed());
-        Self(near(both >> 32), near(both))
-    }
-}
-
-/// From an entry to its first cell, and from there to the bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trail {
-    pub(crate) cell: Near,
-    pub(crate) bytes: Pair,
-}
-
-impl Trail {
-    /// Has all of it fetched, two lines of each.
-    #[inline(always)]
-    pub(crate) fn prefetch(self, entry: Hint) {
-        let cell = self.cell.from(entry);
-        let Pair(one, other) = self.bytes;
-        for place in [cell, one.from(cell), other.from(cell)] {
-            place.prefetch();
-            place.at(64).prefetch();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Hint, Near, Pair};
-
-    #[test]
-    fn a_pair_is_what_it_was_before_it_was_packed() {
-        let near = |line: usize| Near::new(Hint(1 << 20), Hint(line << 6));
-        for (one, other) in [(0, 1 << 14), (1 << 20, 3), (7, 0)] {
-            let pair = Pair(near(one), near(other));
-            assert_eq!(Pair::unpack(pair.pack()), pair);
-        }
-    }
+    use super::{Hint, Near};
 
     #[test]
     fn it_leads_to_the_line() {

@@ -407,14 +407,17 @@ impl Hub {
         } = &mut *machine;
         self.map.sweep(|entry| {
             let own = entry.lock();
-            let used = own.used().filter(|_| !own.is_used());
+            let is_used = own.is_used();
+            let used = own.used().filter(|_| !is_used);
             let is_idle = used.is_some_and(|used| now.since(used) >= unused_ms);
-            let is_known =
-                own.state.lent.is_some() || own.is_used() || process.session(&entry.id).is_some();
+            let is_known = own.state.lent.is_some() || process.session(&entry.id).is_some();
             drop(own);
             if let (true, Some(since)) = (is_idle, used) {
                 let session = entry.id.clone();
                 events.push_back(Event::Idle { session, since });
+            }
+            if is_used {
+                return true; // Whoever came by id counts as no owner.
             }
             let Some(entry) = Arc::get_mut(entry) else {
                 return true; // Somebody has a handle.

@@ -2,12 +2,15 @@
 
 use crate::clock::Clock;
 use crate::event::Event;
+use crate::home::Of;
 use crate::hub::Hub;
+use crate::request::Lock;
 use crate::session::Session;
 use crate::snapshot::Busy;
 use crate::sync::Arc;
 use crate::wait::block_on;
 use std::future::{Future, poll_fn};
+use std::panic::Location;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::process::Input;
@@ -44,6 +47,19 @@ impl Locks {
             hub: Arc::clone(&self.hub),
             entry: self.hub.map.get_or_make(id),
         }
+    }
+
+    /// Asks for one attribute of a session, as [`Session::lock`] does, for who has no handle and needs none: it takes less than to
+    /// open the session for one lock alone.
+    #[track_caller]
+    #[inline(always)]
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(
+        &'s self,
+        session: &'s SessionId,
+        name: &'s N,
+    ) -> Lock<'s> {
+        let of = Of::Id(&self.hub, session);
+        Lock::new(of, name.as_ref(), Location::caller())
     }
 
     /// The sessions that threads use or wait for. Looks at all that are known, at each for a moment: whoever takes an

@@ -29,7 +29,7 @@ impl Map {
     /// By upper bits of the hash, since the tables use the lower ones. Those in the middle: ids that differ in their last bytes
     /// alone differ little at either end.
     #[inline]
-    fn shard(&self, id: &SessionId) -> &Mutex<Table> {
+    pub(crate) fn shard(&self, id: &SessionId) -> &Mutex<Table> {
         &self.shards[(id.frozen_hash() >> 40) as usize & (SHARDS - 1)]
     }
 

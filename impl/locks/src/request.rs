@@ -5,6 +5,7 @@ use crate::cells::Key;
 use crate::entry::{Entered, Granted};
 use crate::error::Error;
 use crate::guard::Guard;
+use crate::home::{Home, Of, Opened};
 use crate::hub::Asked;
 use crate::session::Session;
 use crate::set::GuardSet;
@@ -36,27 +37,31 @@ struct Manner {
 
 /// A request that waits.
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<'s> {
+    session: Opened<'s>,
     wait: Arc<Wait>,
     names: Names,
     thread: ThreadId,
     until: Time,
 }
 
+/// The answer, for whom, and to what.
+type Answered<'s> = (Result<(Home<'s>, Granted), Error>, ThreadId, Names);
+
 /// What both requests have in common.
 #[derive(Debug)]
 struct Request<'s> {
-    session: &'s Session,
+    of: Of<'s>,
     manner: Manner,
     /// Boxed, so that a request that need not wait is small.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<Waiting<'s>>>,
 }
 
 impl<'s> Request<'s> {
     #[inline(always)]
-    fn new(session: &'s Session, place: &'static Location<'static>) -> Self {
+    fn new(of: Of<'s>, place: &'static Location<'static>) -> Self {
         Self {
-            session,
+            of,
             manner: Manner {
                 patience: Patience::Wait,
                 until: Time::ZERO,
@@ -75,22 +80,28 @@ impl<'s> Request<'s> {
                 own => own,
             },
             place: self.manner.place,
-            now: self.session.hub.clock.coarse(),
+            now: self.of.hub().clock.coarse(),
         }
     }
 
     /// Asks the process.
-    fn ask(&mut self, names: Names, entrance: Entrance) -> Option<Result<Granted, Error>> {
-        let Session { hub, entry } = self.session;
+    fn ask(
+        &mut self,
+        session: Opened<'s>,
+        names: Names,
+        entrance: Entrance,
+    ) -> Option<Result<(Home<'s>, Granted), Error>> {
+        let Session { hub, entry } = &*session;
         let until = match self.manner.until {
             Time::ZERO => hub.clock.now().after(WAIT_MS),
             until => until,
         };
         match hub.ask(entry, &names, entrance, (self.manner.patience, until)) {
-            Asked::Locked(granted) => Some(Ok(granted)),
+            Asked::Locked(granted) => Some(Ok((session.home_of(&granted), granted))),
             Asked::Refused(error) => Some(Err(error)),
             Asked::Waits(wait) => {
                 self.waiting = Some(Box::new(Waiting {
+                    session,
                     wait,
                     names,
                     thread: entrance.thread,
@@ -102,7 +113,7 @@ impl<'s> Request<'s> {
     }
 
     /// The answer for which this waits.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<(Result<Granted, Error>, ThreadId, Names)> {
+    fn poll(&mut self, context: &Context<'_>) -> Poll<Answered<'s>> {
         let waiting = self
             .waiting
             .as_ref()
@@ -112,7 +123,7 @@ impl<'s> Request<'s> {
         };
         let waiting = self.waiting.take().expect("just seen");
         let result = match outcome {
-            Outcome::Locked(granted) => Ok(granted),
+            Outcome::Locked(granted) => Ok((waiting.session.home_of(&granted), granted)),
             Outcome::Failed(error) => Err(error),
             _ => unreachable!("a lock is answered by a lock or a refusal"),
         };
@@ -123,7 +134,7 @@ impl<'s> Request<'s> {
     #[inline(never)]
     fn abandon(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            let Session { hub, entry } = self.session;
+            let Session { hub, entry } = &*waiting.session;
             hub.abandon(entry, &waiting.names, waiting.thread, &waiting.wait);
         }
     }
@@ -133,7 +144,7 @@ impl<'s> Request<'s> {
         let Some(waiting) = &self.waiting else {
             return Duration::ZERO;
         };
-        let Session { hub, entry } = self.session;
+        let Session { hub, entry } = &*waiting.session;
         let left = hub.clock.until(waiting.until);
         if left.is_zero() {
             hub.end_wait(entry, waiting.thread);
@@ -156,7 +167,7 @@ macro_rules! manners {
         /// Waits at most this long.
         pub fn within(self, limit: Duration) -> Self {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            let until = self.request.session.hub.clock.now().after(limit);
+            let until = self.request.of.hub().clock.now().after(limit);
             self.until(until)
         }
 
@@ -181,7 +192,7 @@ macro_rules! manners {
     };
 }
 
-/// A request for one attribute, from [`Session::lock`]: to be awaited, or [`Lock::wait`]ed for. Dropping it takes it back.
+/// A request for one attribute, from [`Session::lock`] or [`Locks::lock`](crate::Locks::lock): to be awaited, or [`Lock::wait`]ed for. Dropping it takes it back.
 #[derive(Debug)]
 #[must_use = "nothing is locked until it is awaited or waited for"]
 pub struct Lock<'s> {
@@ -191,13 +202,9 @@ pub struct Lock<'s> {
 
 impl<'s> Lock<'s> {
     #[inline(always)]
-    pub(crate) fn new(
-        session: &'s Session,
-        name: &'s [u8],
-        place: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(of: Of<'s>, name: &'s [u8], place: &'static Location<'static>) -> Self {
         Self {
-            request: Request::new(session, place),
+            request: Request::new(of, place),
             name: Key::new(name),
         }
     }
@@ -210,12 +217,11 @@ impl<'s> Lock<'s> {
     /// As the future's.
     #[inline(always)]
     pub fn wait(self) -> Result<Guard<'s>, Error> {
-        let session = self.request.session;
         if self.request.waiting.is_none() {
             let entrance = self.request.entrance(thread::blocking);
-            if let Some(held) = session.entry.enter_cell(self.name, entrance) {
+            if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
                 std::mem::forget(self); // It waits for nothing, so there is nothing to take back.
-                return Ok(Guard::in_cell(session, held));
+                return Ok(Guard::in_cell(home, held));
             }
         }
         *self.wait_slowly()
@@ -242,21 +248,23 @@ impl<'s> Lock<'s> {
     #[cold]
     #[inline(never)]
     fn ask(&mut self, entrance: Entrance) -> Option<Result<Guard<'s>, Error>> {
-        let session = self.request.session;
-        let Session { hub, entry } = session;
-        let name = match hub.name(self.name.name()) {
+        let of = self.request.of;
+        let name = match of.hub().name(self.name.name()) {
             Ok(name) => name,
             Err(error) => return Some(Err(error)),
         };
-        Some(match hub.enter_one(entry, &name, entrance) {
-            Some(Entered::Cell(held)) => Ok(Guard::in_cell(session, held)),
-            Some(Entered::Session(granted)) => {
-                Ok(Guard::in_session(session, name, entrance.thread, granted))
+        let session = of.open();
+        Some(match session.enter_one(&name, entrance) {
+            Some((home, Entered::Cell(held))) => Ok(Guard::in_cell(home, held)),
+            Some((home, Entered::Session(granted))) => {
+                Ok(Guard::in_session(home, name, entrance.thread, granted))
             }
-            None => match self.request.ask(Names::One(name.clone()), entrance)? {
-                Ok(granted) => Ok(Guard::in_session(session, name, entrance.thread, granted)),
-                Err(error) => Err(error),
-            },
+            None => {
+                let names = Names::One(name.clone());
+                self.request
+                    .ask(session, names, entrance)?
+                    .map(|(home, granted)| Guard::in_session(home, name, entrance.thread, granted))
+            }
         })
     }
 
@@ -276,12 +284,11 @@ impl<'s> Lock<'s> {
     }
 
     fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Guard<'s>, Error>> {
-        let session = self.request.session;
         self.request.poll(context).map(|(result, thread, names)| {
             let Names::One(name) = names else {
                 unreachable!("one was asked for")
             };
-            result.map(|granted| Guard::in_session(session, name, thread, granted))
+            result.map(|(home, granted)| Guard::in_session(home, name, thread, granted))
         })
     }
 }
@@ -292,10 +299,9 @@ impl<'s> Future for Lock<'s> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.request.waiting.is_none() {
-            let session = self.request.session;
             let entrance = self.request.entrance(thread::awaiting);
-            if let Some(held) = session.entry.enter_cell(self.name, entrance) {
-                return Poll::Ready(Ok(Guard::in_cell(session, held)));
+            if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
+                return Poll::Ready(Ok(Guard::in_cell(home, held)));
             }
         }
         match self.poll_slowly(context) {
@@ -310,6 +316,7 @@ impl<'s> Future for Lock<'s> {
 #[derive(Debug)]
 #[must_use = "nothing is locked until it is awaited or waited for"]
 pub struct LockSet<'s> {
+    session: &'s Session,
     request: Request<'s>,
     names: Option<Result<Names, Error>>,
 }
@@ -321,7 +328,8 @@ impl<'s> LockSet<'s> {
         place: &'static Location<'static>,
     ) -> Self {
         Self {
-            request: Request::new(session, place),
+            session,
+            request: Request::new(Of::Handle(session), place),
             names: Some(names),
         }
     }
@@ -345,7 +353,7 @@ impl<'s> LockSet<'s> {
     }
 
     fn ask(&mut self, entrance: Entrance) -> Option<Result<GuardSet<'s>, Error>> {
-        let session = self.request.session;
+        let session = self.session;
         let names = match self.names.take().expect("polled after it was ready") {
             Ok(names) => names,
             Err(error) => return Some(Err(error)),
@@ -353,15 +361,19 @@ impl<'s> LockSet<'s> {
         let Session { hub, entry } = session;
         let granted = match hub.enter_session(entry, &names, entrance) {
             Some(granted) => Ok(granted),
-            None => self.request.ask(names.clone(), entrance)?,
+            None => {
+                let asked = Opened::Handle(session);
+                let answer = self.request.ask(asked, names.clone(), entrance)?;
+                answer.map(|(_, granted)| granted)
+            }
         };
         Some(granted.map(|granted| GuardSet::new(session, names, entrance.thread, granted)))
     }
 
     fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<GuardSet<'s>, Error>> {
-        let session = self.request.session;
+        let session = self.session;
         self.request.poll(context).map(|(result, thread, names)| {
-            result.map(|granted| GuardSet::new(session, names, thread, granted))
+            result.map(|(_, granted)| GuardSet::new(session, names, thread, granted))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A handle to one session.
 
 use crate::entry::Entry;
+use crate::home::Of;
 use crate::hub::Hub;
 use crate::request::{Lock, LockSet};
 use crate::snapshot::{Busy, Discard};
@@ -28,7 +29,7 @@ impl Session {
     #[track_caller]
     #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> Lock<'s> {
-        Lock::new(self, name.as_ref(), Location::caller())
+        Lock::new(Of::Handle(self), name.as_ref(), Location::caller())
     }
 
     /// Asks for several attributes, all of them or none: nobody waits while it holds a part.

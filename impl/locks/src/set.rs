@@ -206,8 +206,10 @@ impl<'s> GuardSet<'s> {
         self.take_note();
         self.is_written = false;
         Commit {
-            hub: &self.session.hub,
-            entry: &self.entry,
+            session: Session {
+                hub: Arc::clone(&self.session.hub),
+                entry: Arc::clone(&self.entry),
+            },
             thread: self.thread,
             writes: None,
             cell: None,

@@ -1,12 +1,22 @@
 //! The table of one shard of the map: open addressing, one place after the other.
 //!
-//! A look-up by id is mostly a wait for memory, so what counts is how many cache lines it reads one after the other. Here the
-//! place of a session says at once where its entry and the rest are, and all is fetched together. A table that keeps the
-//! hashes apart from the places has to read one line more before it knows.
+//! A look-up by id is mostly a wait for memory, so what counts is how many cache lines it reads, and how many of them one after
+//! the other. Here the place of a session says at once where everything is that a lock by id reads: the bytes of its id, the
+//! cell of its first attribute, and that one's value. All is fetched together, and the entry not at all. A table that keeps
+//! the hashes apart from the places has to read one line more before it knows.
+//!
+//! `unsafe` is for reading an id and a cell by their addresses. Both belong to the entry, which the place owns, and they move
+//! only where the entry can be changed: in [`Table::retain`], which notes them anew.
+#![allow(unsafe_code)]
 
+use crate::cell::{Cell, Entrance, Held};
+use crate::cells::Key;
 use crate::entry::Entry;
-use crate::hint::Trail;
+use crate::hint::{Hint, Near};
 use crate::sync::Arc;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::{ptr, slice};
 use tenure_protocol::SessionId;
 
 /// The fewest places of a table that has any.
@@ -20,19 +30,90 @@ pub(crate) struct Table {
     count: usize,
 }
 
-/// A session that is known.
+/// A session that is known. Half a cache line.
 #[derive(Debug)]
+#[repr(align(32))]
 struct Known {
     entry: Arc<Entry>,
-    /// The upper half of the id's hash; the lower one says where to begin the search.
-    hash: u32,
-    /// Where the rest of it was when it was last looked up.
-    trail: Trail,
+    /// Where the bytes of its id are.
+    id: AtomicPtr<u8>,
+    /// Its first cell, if that was seen to be there.
+    first: AtomicPtr<Cell>,
+    hash: Hash,
+    /// From there to the bytes of its value, when it was last looked up.
+    bytes: Near,
 }
 
-#[inline(always)]
-fn upper(hash: u64) -> u32 {
-    (hash >> 32) as u32
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+const _: () = assert!(size_of::<Option<Known>>() == 32, "half a cache line");
+
+/// The upper bits of an id's hash, of which the lower ones say where to begin the search, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hash(u32);
+
+impl Hash {
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation)] // An id is short.
+    fn of(id: &SessionId) -> Self {
+        Self((id.frozen_hash() >> 32) as u32 & !0xff | id.as_bytes().len() as u32)
+    }
+
+    #[inline(always)]
+    fn length(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+}
+
+impl Known {
+    fn new(entry: Arc<Entry>) -> Self {
+        let mut new = Self {
+            id: AtomicPtr::default(),
+            first: AtomicPtr::default(),
+            hash: Hash::of(&entry.id),
+            bytes: Near::default(),
+            entry,
+        };
+        new.note();
+        new
+    }
+
+    /// Where the id is, and the first cell.
+    fn note(&mut self) {
+        *self.id.get_mut() = self.entry.id.as_bytes().as_ptr().cast_mut();
+        let first = self.entry.first().map_or(ptr::null(), ptr::from_ref);
+        *self.first.get_mut() = first.cast_mut();
+    }
+
+    #[inline(always)]
+    fn id(&self) -> &[u8] {
+        // SAFETY: it is the entry's, noted when it last moved.
+        unsafe { slice::from_raw_parts(self.id.load(Relaxed), self.hash.length()) }
+    }
+
+    /// Has the first cell and its bytes fetched from memory.
+    #[inline(always)]
+    fn prefetch(&self) {
+        let cell = Hint::of(self.first.load(Relaxed));
+        for place in [cell, self.bytes.from(cell)] {
+            place.prefetch();
+            place.at(64).prefetch();
+        }
+    }
+
+    /// The first cell; notes where it is, and its bytes.
+    #[inline(always)]
+    fn first(&mut self) -> Option<&Cell> {
+        if self.first.get_mut().is_null() {
+            self.note();
+        }
+        // SAFETY: it is the entry's, noted when it last moved.
+        let first = unsafe { self.first.load(Relaxed).as_ref() }?;
+        let bytes = first.bytes();
+        if bytes != self.bytes {
+            self.bytes = bytes;
+        }
+        Some(first)
+    }
 }
 
 impl Table {
@@ -48,27 +129,48 @@ impl Table {
         (at + 1) & (self.places.len() - 1)
     }
 
-    /// What is kept of a session.
     #[inline(always)]
-    pub(crate) fn get(&mut self, id: &SessionId) -> Option<&Arc<Entry>> {
-        let hash = id.frozen_hash();
-        let mut at = self.home(hash);
+    fn find(&mut self, id: &SessionId, fetches: impl Fn(&Known)) -> Option<&mut Known> {
+        let hash = Hash::of(id);
+        let mut at = self.home(id.frozen_hash());
         loop {
             let known = self.places.get(at)?.as_ref()?;
-            if known.hash == upper(hash) {
-                known.entry.prefetch(known.trail);
-                if known.entry.id == *id {
+            if known.hash == hash {
+                fetches(known);
+                if known.id() == id.as_bytes() {
                     break;
                 }
             }
             at = self.after(at);
         }
-        let known = self.places[at].as_mut()?;
-        let trail = known.entry.trail();
-        if known.trail != trail {
-            known.trail = trail;
-        }
+        self.places[at].as_mut()
+    }
+
+    /// What is kept of a session.
+    #[inline(always)]
+    pub(crate) fn get(&mut self, id: &SessionId) -> Option<&Arc<Entry>> {
+        let known = self.find(id, |known| {
+            known.entry.prefetch();
+            known.prefetch();
+        })?;
+        known.first();
         Some(&known.entry)
+    }
+
+    /// Goes into an open cell of a session.
+    #[inline(always)]
+    pub(crate) fn enter(
+        &mut self,
+        id: &SessionId,
+        key: Key<'_>,
+        entrance: Entrance,
+    ) -> Option<(*const Entry, Held<'_>)> {
+        let known = self.find(id, Known::prefetch)?;
+        let entry = Arc::as_ptr(&known.entry);
+        if !known.first()?.is(key) {
+            return Some((entry, known.entry.enter_cell(key, entrance)?));
+        }
+        Some((entry, known.first()?.enter(entrance)?))
     }
 
     /// Adds a session that is not in it.
@@ -78,11 +180,7 @@ impl Table {
             self.rebuild(places);
         }
         self.count += 1;
-        self.put(Known {
-            hash: upper(entry.id.frozen_hash()),
-            entry,
-            trail: Trail::default(),
-        });
+        self.put(Known::new(entry));
     }
 
     fn put(&mut self, known: Known) {
@@ -111,7 +209,12 @@ impl Table {
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(&mut Arc<Entry>) -> bool) {
         let before = self.count;
         for place in &mut self.places {
-            if place.as_mut().is_some_and(|known| !stays(&mut known.entry)) {
+            let Some(known) = place else {
+                continue;
+            };
+            if stays(&mut known.entry) {
+                known.note();
+            } else {
                 *place = None;
                 self.count -= 1;
             }

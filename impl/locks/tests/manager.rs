@@ -460,3 +460,72 @@ fn what_is_locked_does_not_reach_a_log_by_way_of_debug() {
     // Bytes are shown as characters or as numbers.
     assert!(!words.contains("115, 101"), "{words}");
 }
+
+#[test]
+fn a_lock_by_id_keeps_its_session_by_being_inside() {
+    let mut rig = Rig::holding(&[session()]);
+    let locks = rig.locks.clone();
+    let id = session();
+    let lock = || locks.lock(&id, "a").wait().expect("free");
+    for digit in b"123" {
+        lock().edit(|bytes| bytes[0] = *digit).expect("as long");
+    }
+    let mut guard = lock();
+    rig.pass(1_000);
+    locks.sweep(0);
+    guard
+        .edit(|bytes| bytes[0] = b'4')
+        .expect("as long as before");
+    assert_eq!(guard.bytes(), Some(&b"4"[..]));
+    assert_eq!(guard.session().id(), &id);
+    // Nobody else sees what it has changed, also when the attribute is taken back around it.
+    let again = locks.lock(&id, "a").beside(guard.thread()).trying();
+    let again = again.wait();
+    assert!(matches!(&again, Err(Error::AlreadyLocked(_))), "{again:?}");
+    locks.sweep(0);
+    guard.edit(|bytes| bytes.push(b'!')).expect("small");
+    guard
+        .edit(|bytes| bytes.extend([b'?'; 100]))
+        .expect("small");
+    guard.unlock().expect("in time");
+    let guard = lock();
+    assert_eq!(guard.bytes().map(<[u8]>::len), Some(102));
+    drop(guard);
+    lock().set("5").expect("small");
+    let mut guard = lock();
+    guard.edit(|bytes| bytes[0] = b'6').expect("as long");
+    guard.discard();
+    assert_eq!(lock().bytes(), Some(&b"5"[..]));
+    let mut waits = Box::pin(locks.lock(&id, "b"));
+    let set = locks.session(&id);
+    let set = set.lock_all().wait().expect("free");
+    assert!(rig.poll(&mut waits).is_none());
+    drop(set);
+    locks.sweep(0);
+    drop(rig.complete(&mut waits).expect("handed over"));
+}
+
+#[test]
+fn a_panic_by_id_discards_what_was_changed() {
+    let rig = Rig::holding(&[session()]);
+    let id = session();
+    let lock = || rig.locks.lock(&id, "a").wait().expect("free");
+    lock().edit(|bytes| bytes[0] = b'1').expect("as long");
+    for is_taken_back in [false, true] {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut guard = lock();
+            if is_taken_back {
+                let again = rig.locks.lock(&id, "a").beside(guard.thread());
+                again.trying().wait().expect_err("locked already");
+            }
+            let _ = guard.edit(|bytes| {
+                bytes[0] = b'9';
+                panic!("on purpose");
+            });
+        }));
+        assert!(result.is_err());
+        assert_eq!(lock().bytes(), Some(&b"1"[..]));
+        let discard = rig.locks.session(&id).last_discard();
+        assert_eq!(discard.expect("it says so").why, Discarded::Panic);
+    }
+}

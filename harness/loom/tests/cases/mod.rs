@@ -9,7 +9,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::atomic::{AtomicU64, Ordering as Plain};
 use support::{Rig, session};
-use tenure_locks::Session;
+use tenure_locks::{Guard, Locks, Session};
 
 /// A small scene, and how far it is explored.
 pub(crate) struct Case {
@@ -39,14 +39,17 @@ cases! {
     lock_and_unlock_three, 3 preemptions, 50_000 interleavings;
     hand_over, 6 preemptions, 200 interleavings;
     several_attributes, 6 preemptions, 20_000 interleavings;
-    recall_while_inside, 3 preemptions, 8_800 interleavings;
+    recall_while_inside, 3 preemptions, 9_300 interleavings;
     recall_against_a_new_thread, 4 preemptions, 8_000 interleavings;
     cancel_against_grant, 6 preemptions, 7_400 interleavings;
     drop_against_wake_up, 6 preemptions, 900 interleavings;
     revoke_while_inside, 4 preemptions, 4_000 interleavings;
     revoke_against_a_new_thread, 3 preemptions, 36_000 interleavings;
     two_handles_at_once, 2 preemptions, 4_000 interleavings;
-    panic_inside, 6 preemptions, 1_900 interleavings;
+    panic_inside, 6 preemptions, 2_000 interleavings;
+    sweep_against_a_lock_by_id, 4 preemptions, 10_000 interleavings;
+    recall_against_a_lock_by_id, 4 preemptions, 8_600 interleavings;
+    retire_against_a_lock_by_id, 4 preemptions, 12_000 interleavings;
 }
 
 /// What is said when a case was cut short.
@@ -80,6 +83,14 @@ pub(crate) fn explore(case: &Case) {
     );
 }
 
+/// As [`warm`], for who comes by id: nobody has a handle, and "a" was changed in place once, to "1".
+fn warm_by_id() -> Rig {
+    let (rig, s) = warm();
+    drop(s);
+    count_by_id(&rig.locks, "a");
+    rig
+}
+
 /// A session that the process holds, and whose attribute "a" is handed out already.
 fn warm() -> (Rig, Session) {
     let rig = Rig::holding(&[session()]);
@@ -90,7 +101,15 @@ fn warm() -> (Rig, Session) {
 
 /// Adds one to the digit in an attribute.
 fn count(s: &Session, name: &str) {
-    let mut guard = s.lock(name).wait().expect("granted");
+    add(s.lock(name).wait().expect("granted"));
+}
+
+/// The same in the session, by its id.
+fn count_by_id(locks: &Locks, name: &str) {
+    add(locks.lock(&session(), name).wait().expect("granted"));
+}
+
+fn add(mut guard: Guard<'_>) {
     guard
         .edit(|bytes| match bytes.first_mut() {
             Some(digit) => *digit += 1,
@@ -354,4 +373,43 @@ fn panic_inside() {
     thread.join().expect("no panic");
     assert_eq!(value(&s, "a"), Some(b'1'));
     assert!(s.last_discard().is_some());
+}
+
+/// Memory that nobody uses is given back while a thread goes in by id.
+fn sweep_against_a_lock_by_id() {
+    let rig = warm_by_id();
+    let locks = rig.locks.clone();
+    let thread = spawn(move || count_by_id(&locks, "a"));
+    rig.locks.sweep(0);
+    count_by_id(&rig.locks, "a");
+    thread.join().expect("no panic");
+    assert_eq!(value(&rig.locks.session(&session()), "a"), Some(b'3'));
+}
+
+/// A recall against a thread that goes in by id.
+fn recall_against_a_lock_by_id() {
+    let mut rig = warm_by_id();
+    rig.passes_on = true;
+    let locks = rig.locks.clone();
+    let driver = drive(rig, |rig| rig.ask_elsewhere(&session()));
+    count_by_id(&locks, "a");
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
+}
+
+/// A session is given back and forgotten while a thread goes in by id: it is inside before, or gets it again.
+fn retire_against_a_lock_by_id() {
+    let rig = warm_by_id();
+    let locks = rig.locks.clone();
+    let driver = drive(rig, |rig| {
+        rig.locks.release(&session());
+        rig.pump();
+        rig.locks.forget(&session());
+        rig.locks.sweep(0);
+    });
+    count_by_id(&locks, "a");
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
 }

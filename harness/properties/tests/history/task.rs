@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use tenure_locks::{Error, Guard, GuardSet, Session};
+use tenure_locks::{Error, Guard, GuardSet, Locks, Session};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Patience;
 use tenure_protocol::process::Names;
@@ -88,11 +88,12 @@ impl Wake for Flag {
 }
 
 impl Task {
-    pub(crate) fn new(session: Session, wish: Wish) -> Self {
+    /// Every other thread has a handle to the session, if it wants one attribute of it; the others lock by id.
+    pub(crate) fn new(locks: Locks, id: SessionId, wish: Wish) -> Self {
         let port = Rc::new(Port::default());
         let flag = Arc::new(Flag(AtomicBool::new(false)));
         Self {
-            future: Box::pin(work(session, wish, Rc::clone(&port))),
+            future: Box::pin(work(locks, id, wish, Rc::clone(&port))),
             port,
             waker: Waker::from(Arc::clone(&flag)),
             flag,
@@ -169,8 +170,11 @@ enum Held<'s> {
     Many(GuardSet<'s>),
 }
 
-async fn work(session: Session, wish: Wish, port: Rc<Port>) {
-    let mut held = match lock(&session, &wish).await {
+async fn work(locks: Locks, id: SessionId, wish: Wish, port: Rc<Port>) {
+    let is_by_id = matches!(wish.names, Names::One(_)) && wish.thread.0.is_multiple_of(2);
+    let session = (!is_by_id).then(|| locks.session(&id));
+    let from = session.as_ref().map_or(From::Id(&locks, &id), From::Handle);
+    let mut held = match lock(from, &wish).await {
         Ok(held) => held,
         Err(error) => return port.say(Err(error)),
     };
@@ -201,7 +205,14 @@ async fn work(session: Session, wish: Wish, port: Rc<Port>) {
     }
 }
 
-async fn lock<'s>(session: &'s Session, wish: &Wish) -> Result<Held<'s>, Error> {
+/// How a session is named.
+#[derive(Clone, Copy)]
+enum From<'s> {
+    Handle(&'s Session),
+    Id(&'s Locks, &'s SessionId),
+}
+
+async fn lock<'s>(from: From<'s>, wish: &Wish) -> Result<Held<'s>, Error> {
     macro_rules! in_this_manner {
         ($lock:expr) => {{
             let mut lock = $lock.beside(wish.thread);
@@ -214,17 +225,23 @@ async fn lock<'s>(session: &'s Session, wish: &Wish) -> Result<Held<'s>, Error> 
             lock.await
         }};
     }
-    match &wish.names {
-        Names::One(name) => {
+    match (from, &wish.names) {
+        (_, Names::One(name)) => {
             // It is borrowed for as long as its session.
             let name = KNOWN.iter().find(|own| own.as_bytes() == name.as_bytes());
-            in_this_manner!(session.lock(*name.expect("a known name"))).map(Held::One)
+            let name = *name.expect("a known name");
+            match from {
+                From::Handle(session) => in_this_manner!(session.lock(name)),
+                From::Id(locks, id) => in_this_manner!(locks.lock(id, name)),
+            }
+            .map(Held::One)
         }
-        Names::Many(names) => {
+        (From::Handle(session), Names::Many(names)) => {
             let names = names.iter().map(AttributeName::as_bytes);
             in_this_manner!(session.lock_many(names)).map(Held::Many)
         }
-        Names::All => in_this_manner!(session.lock_all()).map(Held::Many),
+        (From::Handle(session), Names::All) => in_this_manner!(session.lock_all()).map(Held::Many),
+        (From::Id(..), _) => unreachable!("one attribute is locked by id"),
     }
 }
 

@@ -36,7 +36,7 @@ impl Run {
             until,
         };
         self.handles.push(Handle {
-            task: Task::new(self.locks.session(session), wish.clone()),
+            task: Task::new(self.locks.clone(), session.clone(), wish.clone()),
             wish,
             session: session.clone(),
             doing: Doing::Asks,
