@@ -5,14 +5,15 @@
 //! memory goes on with the next ones. *One known after the other*: which session is next is known only when the last one is
 //! done, as for requests that come from elsewhere. And in turns of two lengths: in a *short* one, half of the sessions are used
 //! once, and those of all variants were used since each was used last, as where an application has other memory to look at; in a
-//! *long* one all are used five times, so that a variant that is small enough stays in a cache from one time to the next. Three
+//! *long* one all are used five times, so that a variant that is small enough stays in a cache from one time to the next. Four
 //! variants:
 //!
 //! - *one value*: a `dashmap` of `Arc<Mutex<Vec<u8>>>`. It does less than what it stands for: the session is its one value.
 //! - *four attributes*: a `dashmap` of `Arc<Mutex<HashMap<String, Vec<u8>>>>`, of which the one is found by its name. This is
 //!   what a user would have instead. It still does less: nothing that a panic leaves half done is undone, and two threads cannot
 //!   use two attributes.
-//! - *tenure*.
+//! - *tenure, a handle opened for each*: `locks.session(id)`, then a lock by the handle, and both dropped.
+//! - *tenure*: `locks.lock(id, name)`.
 //!
 //! All look up the same ids in the same order and write a byte of a value of the same length.
 //!
@@ -140,10 +141,13 @@ fn by_id() {
         .collect();
     let one_value = one_value(&ids);
     let four_attributes = four_attributes(&ids);
-    let locks = holding(&ids);
+    let locks = [holding(&ids), holding(&ids)];
     // The cells of all sessions are made before the measurement.
-    for id in &ids {
-        drop(locks.session(id).lock("cart").wait());
+    for (locks, id) in locks
+        .iter()
+        .flat_map(|locks| ids.iter().map(move |id| (locks, id)))
+    {
+        drop(locks.lock(id, "cart").wait());
     }
     for (how, coming) in [
         ("independent", Coming::Independent),
@@ -151,7 +155,7 @@ fn by_id() {
     ] {
         for (length, rounds, turns) in [("short", 50_000, 41), ("long", 500_000, 9)] {
             let visits = (coming, rounds);
-            let (mut first, mut second, mut third) = (0, 0, 0);
+            let (mut first, mut second, mut third, mut fourth) = (0, 0, 0, 0);
             let mut one_value = || {
                 visit(&order, &mut first, visits, |id| {
                     let lock = Arc::clone(&one_value.get(id).expect("there"));
@@ -164,13 +168,16 @@ fn by_id() {
                     write(lock.lock().get_mut("cart").expect("there"))
                 })
             };
-            let mut tenure = || visit(&order, &mut third, visits, |id| use_by_id(&locks, id));
+            let [opened, locks] = &locks;
+            let mut opened = || visit(&order, &mut third, visits, |id| open_and_use(opened, id));
+            let mut tenure = || visit(&order, &mut fourth, visits, |id| use_by_id(locks, id));
             take_turns(
                 &format!("by id, 100,000 sessions, {BYTES} bytes, {how}, {length} turns"),
                 turns,
                 &mut [
                     ("dashmap and parking_lot, one value", &mut one_value),
                     ("the same, four attributes", &mut four_attributes),
+                    ("tenure, a handle opened for each", &mut opened),
                     ("tenure", &mut tenure),
                 ],
             );
@@ -179,6 +186,11 @@ fn by_id() {
 }
 
 fn use_by_id(locks: &Locks, id: &SessionId) -> u8 {
+    let mut guard = locks.lock(id, "cart").wait().expect("free");
+    guard.edit(|bytes| write(bytes)).expect("as long as before")
+}
+
+fn open_and_use(locks: &Locks, id: &SessionId) -> u8 {
     let s = locks.session(id);
     let mut guard = s.lock("cart").wait().expect("free");
     guard.edit(|bytes| write(bytes)).expect("as long as before")
