@@ -15,6 +15,9 @@
 //!
 //! Every wait has a deadline: [`WAIT_MS`], or [`Lock::within`]. Dropping a request leaves no trace.
 //!
+//! Locks are taken by a handle, [`Session::lock`], or by the session's id, [`Locks::lock`]: for a single lock that takes less time
+//! than to open a handle and to drop it.
+//!
 //! # When it fails
 //!
 //! With an [`Error`] that names the session: the deadline has passed; the wait would be for itself, through any number of
