@@ -9,7 +9,7 @@ use tenure_checker::system::{ATTRIBUTES, Model, SESSIONS, System, thread_id};
 use tenure_checker::universe::UNIVERSES;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Patience;
-use tenure_protocol::process::{Answer, Call, Lent, Names, Output};
+use tenure_protocol::process::{Answer, Call, Lent, Names, Output, Wanted};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, Sound, ThreadId, Time};
 
 fn names() -> [Names; 4] {
@@ -81,12 +81,62 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
         let mut midway = part.clone();
         midway.take_back(id.clone(), lent.clone());
         is_alike &= seen(&midway, id) == seen(&whole, id);
-        is_alike &= lent.leave(Time::ZERO, thread, names, true);
-        is_alike &= calls(&mut whole, id, thread, &Call::Unlock(names.clone())).is_empty();
+        is_alike &= leaves_alike(&mut lent, &mut whole, id, thread, names);
     }
     part.take_back(id.clone(), lent);
     // Who was turned away is another matter: what the process then says, only the process says.
     is_alike && (!enters || seen(&part, id) == seen(&whole, id))
+}
+
+/// Lets a thread out both ways; the same threads are let in, in this order.
+fn leaves_alike(
+    lent: &mut Lent,
+    whole: &mut Process,
+    id: &SessionId,
+    thread: ThreadId,
+    names: &Names,
+) -> bool {
+    let token = lent.token();
+    let has_left = lent.leave(Time::ZERO, thread, names, true);
+    let let_in = std::iter::from_fn(|| lent.admit());
+    let locked = let_in.map(|thread| Output::Answer {
+        thread,
+        session: id.clone(),
+        answer: Answer::Locked(token),
+    });
+    let locked: Vec<Output> = locked.collect();
+    has_left && locked == calls(whole, id, thread, &Call::Unlock(names.clone()))
+}
+
+/// Lets each thread out that is inside, both ways: whoever waits is handed the lock alike, and what the process knows of who
+/// waits where is the same. Answers how often somebody was let in.
+fn hands_over(process: &Process, id: &SessionId) -> usize {
+    let session = process.session(id).expect("it can be lent");
+    let name = |slot: &u32| session.slots()[*slot as usize].name.clone();
+    let mut let_in = 0;
+    for claim in session.lock().holders() {
+        let names = match &claim.wanted {
+            Wanted::All => Names::All,
+            Wanted::One(slot) => Names::One(name(slot)),
+            Wanted::Many(slots) => Names::Many(slots.iter().map(name).collect()),
+        };
+        let (mut whole, mut part) = (process.clone(), process.clone());
+        let mut lent = part.lend(id).expect("calm");
+        let before = lent.waiters().count();
+        let is_alike = leaves_alike(&mut lent, &mut whole, id, claim.thread, &names);
+        let_in += before - lent.waiters().count();
+        part.take_back(id.clone(), lent);
+        let waiters = |process: &Process| {
+            let lock = process.session(id).expect("taken back").lock();
+            lock.waiters().cloned().collect::<Vec<_>>()
+        };
+        assert!(is_alike && waiters(&part) == waiters(&whole), "{claim:?}");
+        assert_eq!(part.waits(), whole.waits(), "{claim:?}");
+        // A grant that is used up may be on its way back: nobody lends that.
+        let stays = whole.clone().lend(id).is_some();
+        assert!(stays && seen(&part, id) == seen(&whole, id), "{claim:?}");
+    }
+    let_in
 }
 
 fn size(lent: &Lent) -> usize {
@@ -155,10 +205,16 @@ fn keeps(process: &Process, id: &SessionId) -> usize {
     kept
 }
 
-/// How many sessions of this state could be lent; and, added, how often in them what was accepted was kept.
-fn lends(system: &System<Sound>, kept: &mut usize) -> usize {
+/// How many sessions could be lent; how often in them what was accepted was kept, and a thread that waited was let in.
+#[derive(Default)]
+struct Seen {
+    lent: usize,
+    kept: usize,
+    let_in: usize,
+}
+
+fn lends(system: &System<Sound>, so_far: &mut Seen) {
     let stranger = ThreadId(99);
-    let mut lent = 0;
     for ((_, process), id) in system
         .each_machine()
         .flat_map(|own| SESSIONS.iter().map(move |id| (own, id)))
@@ -177,14 +233,15 @@ fn lends(system: &System<Sound>, kept: &mut usize) -> usize {
                 );
             }
         }
-        *kept += keeps(process, id);
-        lent += 1;
+        so_far.let_in += hands_over(process, id);
+        so_far.kept += keeps(process, id);
+        so_far.lent += 1;
     }
-    lent
 }
 
 #[test]
 fn lending_changes_nothing() {
+    let mut let_in = 0;
     for universe in UNIVERSES
         .iter()
         .filter(|universe| universe.unique_states < 100_000)
@@ -192,10 +249,10 @@ fn lending_changes_nothing() {
         let model = Model::new(universe, Sound);
         let mut open = model.init_states();
         let mut known: HashSet<u64> = open.iter().map(fingerprint).collect();
-        let (mut states, mut lent, mut kept) = (0, 0, 0);
+        let (mut states, mut seen) = (0, Seen::default());
         while let Some(state) = open.pop() {
             states += 1;
-            lent += lends(&state, &mut kept);
+            lends(&state, &mut seen);
             let mut actions = Vec::new();
             model.actions(&state, &mut actions);
             let next = actions
@@ -204,9 +261,11 @@ fn lending_changes_nothing() {
             open.extend(next.filter(|next| known.insert(fingerprint(next))));
         }
         assert_eq!(states, universe.unique_states, "{}", universe.name);
-        assert!(lent > 0, "{}: nothing was ever lent", universe.name);
-        assert!(kept > 0, "{}: nothing was ever kept", universe.name);
+        assert!(seen.lent > 0, "{}: nothing was ever lent", universe.name);
+        assert!(seen.kept > 0, "{}: nothing was ever kept", universe.name);
+        let_in += seen.let_in;
     }
+    assert!(let_in > 0, "nobody who waited was ever let in");
 }
 
 fn fingerprint(state: &System<Sound>) -> u64 {

@@ -59,6 +59,7 @@ impl<C: Claim> Lock<C> {
 
     /// Whether `claim` could hold beside those who hold now. Says nothing of those who wait.
     #[must_use]
+    #[inline(always)]
     pub fn fits(&self, claim: &C) -> bool {
         !self.holders.iter().any(|holder| holder.conflicts(claim))
     }
@@ -84,7 +85,11 @@ impl<C: Claim> Lock<C> {
     }
 
     /// The place of the waiter that may hold now, if any: the one of the best rank, and of these the earliest.
+    #[inline(always)]
     pub fn next(&self, rank: impl Fn(&C) -> Option<u8>) -> Option<usize> {
+        if let (1, Some(only)) = (self.waiters.len(), self.waiters.front()) {
+            return (self.fits(only) && rank(only).is_some()).then_some(0); // The common case, shortened.
+        }
         let mut best: Option<(u8, usize)> = None;
         for (place, claim) in self.waiters.iter().enumerate() {
             let Some(own) = rank(claim) else { continue };
@@ -106,6 +111,7 @@ impl<C: Claim> Lock<C> {
     ///
     /// # Panics
     /// When there is no such place.
+    #[inline(always)]
     pub fn admit(&mut self, place: usize) -> &C {
         let claim = self.waiters.remove(place).expect("a place in the queue");
         self.holders.push(claim);
@@ -134,6 +140,7 @@ impl<C: Claim> Lock<C> {
     }
 
     /// Takes out the first holder that `is_it`.
+    #[inline(always)]
     pub fn remove_holder(&mut self, is_it: impl FnMut(&C) -> bool) -> Option<C> {
         let place = self.holders.iter().position(is_it)?;
         Some(self.holders.remove(place))

@@ -1,10 +1,15 @@
 //! Lending: a session that needs nobody but its own threads is used without its process.
 //!
 //! What makes a kept grant worth having is that the next access sends nothing. It follows that such an access touches
-//! nothing but the session: no queue, no connection, no other session. So a concurrent driver takes a *calm* session out of
+//! nothing but the session: no connection, no other session. So a concurrent driver takes a *calm* session out of
 //! its [`Process`] with [`Process::lend`], puts it behind a lock of its own, and lets threads in and out there, many
 //! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::take_back`])
 //! and lets the process do it. [`Process::concerned`] says which sessions a step may touch.
+//!
+//! A session is lent with its queue. Beginning to wait, giving up and the end of a wait are the process's business: it looks
+//! for deadlocks, and knows the time. Being let in is not: when a thread leaves, the next one has the lock without the process,
+//! which finds that out when it takes the session back. So what it knows of who waits where is out of date for the sessions
+//! that are lent, and whoever looks at that takes those back first that it comes to ([`Process::entangled`]).
 //!
 //! A lent session can hand single attributes out further, with [`Lent::hand_out`] and [`Lent::take_in`], so that two
 //! threads that use two of them share nothing at all. What an attribute may grow to is reserved while it is out, and goes on
@@ -14,11 +19,12 @@
 //! is accepted where the process alone might refuse it, since that counts what other threads have written and may discard,
 //! attribute by attribute, for more than can come of it. The limits are kept however the threads leave.
 //!
-//! No rule stands here twice. Inside a calm session the rules for threads come down to this: who conflicts with nobody goes
-//! in. That lending changes nothing else is checked in every reachable state (`model/checker/tests/lending.rs`).
+//! No rule stands here twice. Who may go in, and who is next, say the same lines for a session that is lent and for one that
+//! is not ([`LockedState`]); the gate of a calm session is open. That lending changes nothing else is checked in every
+//! reachable state (`model/checker/tests/lending.rs`).
 
 use super::session::Grant;
-use super::state::{LockedState, Reserved, ThreadClaim};
+use super::state::{Gate, LockedState, ThreadClaim};
 use super::{Input, Names, Phase, Process, Session, Timer};
 use crate::attributes::Value;
 use crate::config::Limits;
@@ -26,6 +32,7 @@ use crate::defect::Hook;
 use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
 use crate::message::{Limited, Patience, Refusal, ToProcess};
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// A session outside its process, from [`Process::lend`].
@@ -56,7 +63,7 @@ pub enum Concerned<'a> {
 }
 
 impl Session {
-    /// Whether threads can go in and out and nothing follows from it: nobody waits, nothing is due to the store.
+    /// Whether threads can go in and out and nothing follows from it for anybody else: nothing is due to the store.
     fn is_calm(&self) -> bool {
         let Phase::Held(grant) = &self.phase else {
             return false;
@@ -64,7 +71,6 @@ impl Session {
         let stays = grant.lets_in() && grant.recall.is_none() && !grant.give_back;
         stays
             && self.version.is_some()
-            && self.state.lock.waiting() == 0
             && self.poisoned.is_empty()
             && self.commit.is_none()
             && self.next_commit.is_empty()
@@ -72,14 +78,28 @@ impl Session {
             && self.returning.is_none()
             && !self.owes_busy
     }
+
+    /// Those who hold and those who wait.
+    fn threads(&self) -> impl Iterator<Item = ThreadId> {
+        let lock = &self.state.lock;
+        let all = lock.holders().iter().chain(lock.waiters());
+        all.map(|claim| claim.thread)
+    }
 }
 
 impl<H: Hook> Process<H> {
     /// Takes a session out, to be used without the process. `None` when the process is needed for it: it has no grant, the
-    /// grant is to be given back, a thread waits, a commit is out, the process shuts down.
+    /// grant is to be given back, a commit is out, the process shuts down; or a thread waits, and what blocks whom has to be
+    /// said to the store.
     pub fn lend(&mut self, id: &SessionId) -> Option<Lent> {
-        if self.is_closing || !self.sessions.get(id)?.is_calm() {
+        let session = self.sessions.get(id)?;
+        let is_waited = session.state.lock.waiting() > 0;
+        if self.is_closing || !session.is_calm() || (is_waited && !self.busy.is_empty()) {
             return None;
+        }
+        if is_waited {
+            let waiters = session.state.lock.waiters().map(|claim| claim.thread);
+            self.waited.insert(id.clone(), waiters.collect());
         }
         let Session {
             phase: Phase::Held(Grant { token, .. }),
@@ -103,9 +123,15 @@ impl<H: Hook> Process<H> {
     ///
     /// # Panics
     /// When an attribute of it is still handed out, or there is a session of this id.
-    pub fn take_back(&mut self, id: SessionId, lent: Lent) {
+    pub fn take_back(&mut self, id: SessionId, mut lent: Lent) {
         let is_whole = lent.state.slots.iter().all(|slot| slot.out.is_none());
         assert!(is_whole, "an attribute of session {id} is handed out");
+        debug_assert_eq!(lent.admit(), None, "who may go in is let in at once");
+        for thread in self.waited.remove(&id).unwrap_or_default() {
+            if self.waits.get(&thread) == Some(&id) && !lent.state.is_waiting(thread) {
+                self.waits.remove(&thread);
+            }
+        }
         let session = Session {
             used: lent.used,
             ..Session::kept(lent.token, lent.version, lent.state)
@@ -115,7 +141,7 @@ impl<H: Hook> Process<H> {
     }
 
     /// Which sessions the step `input` at `now` may look at or change. Those among them that are lent have to be taken back
-    /// before it.
+    /// before it, and then those that are [entangled](Process::entangled) with them.
     #[must_use]
     pub fn concerned<'a>(&self, now: Time, input: &'a Input) -> Concerned<'a> {
         if self.has_outlived_lease(now) {
@@ -134,6 +160,37 @@ impl<H: Hook> Process<H> {
                 Timer::Resend(Some(session)) | Timer::Late(session) | Timer::Wait(session, _),
             ) => Concerned::These([session].into()),
         }
+    }
+
+    /// A session that is lent although threads wait there, and that a step may look at which `thread` takes, if any does, and
+    /// that concerns `session`: a search for whoever waits for whom comes there. It has to be taken back as well, and then
+    /// this asked again.
+    #[must_use]
+    pub fn entangled(&self, thread: Option<ThreadId>, session: &SessionId) -> Option<&SessionId> {
+        if self.waited.is_empty() {
+            return None;
+        }
+        let threads_of = |id| self.sessions.get(id).map(|own| own.threads());
+        let threads_of = |id| threads_of(id).into_iter().flatten();
+        let mut open: Vec<ThreadId> = threads_of(session).chain(thread).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(thread) = open.pop() {
+            let Some(id) = self.waits.get(&thread) else {
+                continue;
+            };
+            if self.waited.contains_key(id) {
+                return Some(id);
+            }
+            if seen.insert(id) {
+                open.extend(threads_of(id));
+            }
+        }
+        None
+    }
+
+    /// The sessions that are lent although threads wait there: [`Process::timers`] knows of those waits when they are taken back.
+    pub fn waited(&self) -> impl Iterator<Item = &SessionId> {
+        self.waited.keys()
     }
 }
 
@@ -189,16 +246,10 @@ impl Lent {
     /// happens. Nothing of what it asks for may be handed out.
     #[must_use = "if it is not let in, the process has to be asked"]
     pub fn enter(&mut self, thread: ThreadId, names: &Names) -> bool {
-        self.enter_with(thread, names, None)
-    }
-
-    fn enter_with(&mut self, thread: ThreadId, names: &Names, reserved: Option<Reserved>) -> bool {
         let wanted = self.state.wanted(names);
-        let claim = ThreadClaim {
-            reserved,
-            ..ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO))
-        };
-        let enters = self.state.lock.fits(&claim);
+        let claim = ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO));
+        let enters =
+            !self.state.is_waiting(thread) && self.state.may_enter(&claim, Gate::OPEN, false);
         if enters {
             debug_assert!(!self.has_out(&claim), "what is handed out was not taken in");
             self.state.lock.hold(claim);
@@ -222,14 +273,32 @@ impl Lent {
         self.state.write(thread, name, value, limits)
     }
 
+    /// When the next wait of a thread ends.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.state.lock.waiters().map(|claim| claim.until).min()
+    }
+
+    /// The threads that wait, in order of arrival.
+    pub fn waiters(&self) -> impl Iterator<Item = ThreadId> {
+        self.state.lock.waiters().map(|claim| claim.thread)
+    }
+
+    /// Lets the next one in who waits and may go in: to be called after each [`Lent::leave`] until it answers `None`.
+    #[inline(always)]
+    pub fn admit(&mut self) -> Option<ThreadId> {
+        self.state.admit(Gate::OPEN)
+    }
+
     /// Lets `thread` out; its write set becomes part of the client state if it `keeps` it. Answers whether it was inside
     /// with just these attributes.
     #[must_use = "if it was not inside, the process has to be asked"]
+    #[inline(always)]
     pub fn leave(&mut self, now: Time, thread: ThreadId, names: &Names, keeps: bool) -> bool {
         let claim = self.state.leave(thread, names);
         let has_left = claim.is_some();
         if let Some(claim) = claim {
-            if keeps {
+            if keeps && !claim.written.is_empty() {
                 self.state.merge(claim.written);
             }
             self.used = now;
@@ -238,9 +307,13 @@ impl Lent {
         has_left
     }
 
-    /// Hands an attribute out to who uses it without the session, one thread at a time. `None` when a thread inside has
-    /// locked it, it is handed out already, or there is no room for it as it is: the process has to say what may be written.
+    /// Hands an attribute out to who uses it without the session, one thread at a time. `None` when a thread waits in the
+    /// session, one inside has locked the attribute, it is handed out already, or there is no room for it as it is: the
+    /// session or the process has to say who may go in, and what may be written.
     pub fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> Option<HandedOut> {
+        if self.state.lock.waiting() > 0 {
+            return None; // Nobody outside knows who is inside, and so goes before others.
+        }
         let wanted = self.state.wanted(&Names::One(name.clone()));
         let slot = self.state.slot(name) as usize;
         let holders = self.state.lock.holders();
@@ -279,8 +352,14 @@ impl Lent {
         slot.is_dirty |= is_changed;
         self.used = self.used.max(used);
         if let Some(thread) = user {
-            let enters = self.enter_with(thread, &Names::One(name.clone()), reserved);
+            let wanted = self.state.wanted(&Names::One(name.clone()));
+            let claim = ThreadClaim {
+                reserved,
+                ..ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO))
+            };
+            let enters = self.state.lock.fits(&claim);
             debug_assert!(enters, "{name} was handed out, and others have locked it");
+            self.state.lock.hold(claim);
         } else {
             self.state.tidy();
         }

@@ -197,6 +197,8 @@ pub struct Process<H = Sound> {
     pub(crate) waits: BTreeMap<ThreadId, SessionId>,
     /// Recalled sessions with threads inside, and the sessions that were last said to block them.
     pub(crate) busy: BTreeMap<SessionId, Vec<SessionId>>,
+    /// Sessions that are lent although threads wait there, and those threads: some may have been let in since.
+    pub(crate) waited: BTreeMap<SessionId, Vec<ThreadId>>,
 }
 
 impl Process {
@@ -230,6 +232,7 @@ impl<H: Hook> Process<H> {
             sessions: BTreeMap::new(),
             waits: BTreeMap::new(),
             busy: BTreeMap::new(),
+            waited: BTreeMap::new(),
         }
     }
 

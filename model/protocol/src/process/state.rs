@@ -153,6 +153,20 @@ impl Claim for ThreadClaim {
     }
 }
 
+/// Whom the gate lets pass. Rule 12.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    pub(crate) insiders: bool,
+    pub(crate) others: bool,
+}
+
+impl Gate {
+    pub(crate) const OPEN: Self = Self {
+        insiders: true,
+        others: true,
+    };
+}
+
 /// See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LockedState {
@@ -249,8 +263,43 @@ impl LockedState {
     }
 
     /// Whether `thread` holds any attribute.
+    #[inline(always)]
     pub(crate) fn is_inside(&self, thread: ThreadId) -> bool {
         self.claims_of(thread).next().is_some()
+    }
+
+    /// Whether `thread` waits for any attribute.
+    pub(crate) fn is_waiting(&self, thread: ThreadId) -> bool {
+        self.lock.waiters().any(|claim| claim.thread == thread)
+    }
+
+    /// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
+    #[inline(always)]
+    fn rank(&self, claim: &ThreadClaim, gate: Gate) -> Option<u8> {
+        if self.is_inside(claim.thread) {
+            gate.insiders.then_some(0)
+        } else {
+            gate.others.then_some(1)
+        }
+    }
+
+    /// Whether a thread that asks now may go in at once: it conflicts with nobody inside and, unless it `barges`, with nobody
+    /// who goes before it.
+    pub(crate) fn may_enter(&self, claim: &ThreadClaim, gate: Gate, barges: bool) -> bool {
+        let Some(own) = self.rank(claim, gate) else {
+            return false;
+        };
+        let goes_before = |other: &ThreadClaim| {
+            self.rank(other, gate).is_some_and(|theirs| theirs <= own) && other.conflicts(claim)
+        };
+        self.lock.fits(claim) && (barges || !self.lock.waiters().any(goes_before))
+    }
+
+    /// Lets the next one in who may go in, if there is one.
+    #[inline(always)]
+    pub(crate) fn admit(&mut self, gate: Gate) -> Option<ThreadId> {
+        let place = self.lock.next(|claim| self.rank(claim, gate))?;
+        Some(self.lock.admit(place).thread)
     }
 
     /// What `thread`, which has locked it, or anybody else sees in an attribute.
@@ -289,7 +338,17 @@ impl LockedState {
     }
 
     /// Takes out the claim of `thread` to just these attributes.
+    #[inline(always)]
     pub(crate) fn leave(&mut self, thread: ThreadId, names: &Names) -> Option<ThreadClaim> {
+        if let Names::One(name) = names {
+            // The claim says which attribute it is: there is nothing to look for.
+            let Self { slots, lock } = self;
+            let is_it = |own: &Wanted| match own {
+                Wanted::One(slot) => slots[*slot as usize].name == *name,
+                Wanted::All | Wanted::Many(_) => false,
+            };
+            return lock.remove_holder(|claim| claim.thread == thread && is_it(&claim.wanted));
+        }
         let wanted = self.wanted(names);
         self.lock
             .remove_holder(|claim| claim.thread == thread && claim.wanted == wanted)

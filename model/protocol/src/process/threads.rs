@@ -5,7 +5,7 @@
 
 use super::desk::Desk;
 use super::session::{Ending, Grant, Phase, Session};
-use super::state::ThreadClaim;
+use super::state::{Gate, ThreadClaim};
 use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
 use crate::defect::{Defect, Hook};
@@ -92,38 +92,26 @@ impl Session {
             .holders()
             .iter()
             .filter(|claim| claim.thread == thread);
-        let is_waiting = self
-            .state
-            .lock
-            .waiters()
-            .any(|claim| claim.thread == thread);
-        if own.any(|claim| is_named(&claim)) || is_waiting {
+        if own.any(|claim| is_named(&claim)) || self.state.is_waiting(thread) {
             return Some(Answer::Refused(Refusal::AlreadyLocked));
         }
         (desk.is_closing && !self.is_inside(thread))
             .then_some(Answer::Refused(Refusal::ShuttingDown))
     }
 
-    /// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
-    fn rank<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> Option<u8> {
+    /// Whom the gate lets pass. Rule 12.
+    fn gate<H: Hook>(&self, desk: &Desk<'_, H>) -> Gate {
         let lets_in = self.grant().is_none_or(Grant::lets_in);
-        if self.is_inside(claim.thread) {
-            return (lets_in || !desk.makes(Defect::RefusesInsiders)).then_some(0);
+        Gate {
+            insiders: lets_in || !desk.makes(Defect::RefusesInsiders),
+            others: lets_in || desk.makes(Defect::AdmitsAfterRecall),
         }
-        (lets_in || desk.makes(Defect::AdmitsAfterRecall)).then_some(1)
     }
 
     /// Whether a thread that asks now may go in at once.
     fn may_enter<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
-        let Some(own) = self.rank(claim, desk) else {
-            return false;
-        };
-        let goes_before = |other: &ThreadClaim| {
-            self.rank(other, desk).is_some_and(|theirs| theirs <= own)
-                && crate::lock::Claim::conflicts(other, claim)
-        };
-        self.state.lock.fits(claim)
-            && (desk.makes(Defect::Barges) || !self.state.lock.waiters().any(goes_before))
+        let (gate, barges) = (self.gate(desk), desk.makes(Defect::Barges));
+        self.state.may_enter(claim, gate, barges)
     }
 
     /// Whether a thread that only tries may ask the store: not when it would stand behind others there. Rule 13.
@@ -302,13 +290,9 @@ impl Session {
     pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         while let Phase::Held(grant) = &self.phase {
             let token = grant.token;
-            if self.state.lock.waiting() == 0 {
-                return;
-            }
-            let Some(place) = self.state.lock.next(|claim| self.rank(claim, desk)) else {
+            let Some(thread) = self.state.admit(self.gate(desk)) else {
                 return;
             };
-            let thread = self.state.lock.admit(place).thread;
             desk.answer(thread, id, Answer::Locked(token));
         }
     }

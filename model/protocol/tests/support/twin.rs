@@ -64,8 +64,17 @@ impl Twin {
                 Concerned::These(ids) => ids.into_iter().cloned().collect(),
                 Concerned::All => self.lent.keys().cloned().collect(),
             };
-            for id in concerned {
-                self.take_back(&id);
+            for id in &concerned {
+                self.take_back(id);
+            }
+            let caller = match input {
+                Input::Thread { thread, .. } => Some(*thread),
+                _ => None,
+            };
+            for id in &concerned {
+                while let Some(other) = self.process.entangled(caller, id).cloned() {
+                    self.take_back(&other);
+                }
             }
             if let Input::Thread {
                 thread,
@@ -157,15 +166,17 @@ impl Twin {
             return false;
         };
         let is_done = outside.call(now, *thread, call, &self.limits);
-        if is_done && matches!(call, Call::Lock { .. }) {
-            let answer = Answer::Locked(outside.lent.token());
-            let (thread, session) = (*thread, session.clone());
-            out.push(Output::Answer {
-                thread,
-                session,
-                answer,
-            });
-        }
+        let is_lock = matches!(call, Call::Lock { .. });
+        let mut let_in: Vec<ThreadId> = (is_done && is_lock)
+            .then_some(*thread)
+            .into_iter()
+            .collect();
+        let_in.extend(core::iter::from_fn(|| outside.lent.admit()));
+        out.extend(let_in.into_iter().map(|thread| Output::Answer {
+            thread,
+            session: session.clone(),
+            answer: Answer::Locked(outside.lent.token()),
+        }));
         is_done
     }
 }
