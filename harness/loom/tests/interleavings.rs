@@ -36,6 +36,9 @@ tests! {
     several_attributes
     recall_while_inside
     recall_against_a_new_thread
+    hand_over_against_recall
+    hand_over_against_deadline
+    hand_over_against_cycle
     cancel_against_grant
     drop_against_wake_up
     revoke_while_inside

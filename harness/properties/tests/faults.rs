@@ -24,6 +24,8 @@ const CAUGHT: &[(Fault, Result<(), &str>)] = &[
     (Fault::LeavesBlindly, Ok(())),
     (Fault::TakesBackOpen, Ok(())),
     (Fault::ForgetsUser, Ok(())),
+    (Fault::LeavesWithoutAdmitting, Ok(())),
+    (Fault::OverlooksLent, Ok(())),
     (Fault::LeaksWaiter, Ok(())),
     (Fault::KeepsUnwantedGrant, Ok(())),
     (Fault::PanicKeepsWrites, Err("nobody panics")),

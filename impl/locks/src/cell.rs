@@ -352,6 +352,7 @@ impl<'c> Held<'c> {
     }
 
     /// What it has written.
+    #[inline]
     pub(crate) fn written(&self) -> Option<Option<Value>> {
         self.is_written().then(|| {
             // SAFETY: nobody else touches the other place.

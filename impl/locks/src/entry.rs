@@ -11,8 +11,10 @@ use crate::content::Content;
 use crate::fault::{self, Fault};
 use crate::hint::Hint;
 use crate::snapshot::Discard;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::wait::{Outcome, Wait};
 use std::fmt;
+use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Lent, Names};
@@ -39,6 +41,8 @@ pub(crate) struct State {
 struct Rare {
     /// The guards that are not in a cell.
     inside: Vec<Inside>,
+    /// Those who wait for a lock.
+    waiting: Vec<Waiting>,
     /// The last write set that was discarded.
     discard: Option<Discard>,
 }
@@ -50,8 +54,47 @@ impl State {
     }
 
     /// A guard is inside that is not in a cell.
+    #[inline(always)]
     pub(crate) fn note_inside(&mut self, inside: Inside) {
         self.rare.get_or_insert_default().inside.push(inside);
+    }
+
+    /// A thread waits for a lock. Answers `false` when it waits for one already.
+    #[must_use]
+    pub(crate) fn note_waiting(&mut self, waiting: Waiting) -> bool {
+        let all = &mut self.rare.get_or_insert_default().waiting;
+        let thread = waiting.entrance.thread;
+        let is_first = !all.iter().any(|own| own.entrance.thread == thread);
+        if is_first {
+            all.push(waiting);
+        }
+        is_first
+    }
+
+    /// A thread does not wait for a lock any more.
+    #[inline(always)]
+    pub(crate) fn end_waiting(&mut self, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        let waiting = &mut self.rare.as_mut()?.waiting;
+        let place = waiting.iter().position(is_it)?;
+        Some(waiting.swap_remove(place))
+    }
+
+    /// A thread that has waited is let in: it is inside from here on, whenever it comes for its guard. Answers whom to wake.
+    #[inline(always)]
+    pub(crate) fn let_in(
+        &mut self,
+        now: Time,
+        waiting: Waiting,
+        granted: Granted,
+    ) -> Option<Waker> {
+        let Waiting {
+            wait,
+            names,
+            entrance,
+        } = waiting;
+        let entrance = Entrance { now, ..entrance };
+        self.note_inside(Inside { names, entrance });
+        wait.answer(Outcome::Locked(granted))
     }
 
     /// The last write set that was discarded.
@@ -72,6 +115,14 @@ pub(crate) struct Inside {
     pub(crate) entrance: Entrance,
 }
 
+/// A thread that waits for a lock.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) wait: Arc<Wait>,
+    pub(crate) names: Names,
+    pub(crate) entrance: Entrance,
+}
+
 /// How a thread went in without the process.
 #[derive(Debug)]
 pub(crate) enum Entered<'e> {
@@ -81,11 +132,77 @@ pub(crate) enum Entered<'e> {
     Session(Granted),
 }
 
-/// Attributes that were locked together: the token, and those that have a value.
+/// Attributes that were locked together.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) token: tenure_protocol::Token,
-    pub(crate) values: Vec<(AttributeName, Value)>,
+    pub(crate) values: Values,
+}
+
+/// What they were when they were locked.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// One attribute was asked for.
+    One(Option<Value>),
+    /// Those among several that have a value.
+    Many(Vec<(AttributeName, Value)>),
+}
+
+impl Values {
+    /// Those of `names` among the attributes that have a value.
+    #[inline(always)]
+    pub(crate) fn of<'a>(
+        names: &Names,
+        mut all: impl Iterator<Item = (&'a AttributeName, &'a Value)>,
+    ) -> Self {
+        if let Names::One(name) = names {
+            let own = all.find(|(own, _)| *own == name);
+            return Self::One(own.map(|(_, value)| value.clone()));
+        }
+        let own = all.filter(|(name, _)| has(names, name));
+        Self::Many(
+            own.map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
+    /// That of the one attribute.
+    pub(crate) fn one(self) -> Option<Value> {
+        match self {
+            Self::One(value) => value,
+            Self::Many(_) => unreachable!("one was asked for"),
+        }
+    }
+
+    /// Those of several.
+    pub(crate) fn many(self) -> Vec<(AttributeName, Value)> {
+        match self {
+            Self::One(_) => unreachable!("several were asked for"),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// Whom to wake: mostly nobody or one, for whom no memory is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Woken(Option<Waker>, Vec<Waker>);
+
+impl Woken {
+    fn add(&mut self, waker: Waker) {
+        match &self.0 {
+            None => self.0 = Some(waker),
+            Some(_) => self.1.push(waker),
+        }
+    }
+
+    /// Wakes them. Nothing may be locked.
+    #[inline]
+    pub(crate) fn wake(self) {
+        if let Some(first) = self.0 {
+            first.wake();
+            self.1.into_iter().for_each(Waker::wake);
+        }
+    }
 }
 
 /// An entry whose lock is held.
@@ -93,6 +210,17 @@ pub(crate) struct Granted {
 pub(crate) struct Locked<'e> {
     cells: &'e Cells,
     pub(crate) state: MutexGuard<'e, State>,
+}
+
+impl Granted {
+    /// These attributes of a session that is lent.
+    #[inline(always)]
+    fn of(lent: &Lent, names: &Names) -> Self {
+        Self {
+            token: lent.token(),
+            values: Values::of(names, lent.attributes()),
+        }
+    }
 }
 
 impl fmt::Debug for Entry {
@@ -149,9 +277,9 @@ impl Entry {
     pub(crate) fn fold(&mut self) {
         let mut own = self.lock();
         own.close_all();
-        own.state
-            .rare
-            .take_if(|rare| rare.inside.is_empty() && rare.discard.is_none());
+        own.state.rare.take_if(|rare| {
+            rare.inside.is_empty() && rare.waiting.is_empty() && rare.discard.is_none()
+        });
         if let Some(lent) = &mut own.state.lent {
             lent.shrink();
         }
@@ -210,15 +338,33 @@ impl<'e> Locked<'e> {
         if !lent.enter(entrance.thread, names) {
             return None;
         }
+        let granted = Granted::of(lent, names);
         let names = names.clone();
-        let values = lent.attributes().filter(|(name, _)| has(&names, name));
-        let values = values.map(|(name, value)| (name.clone(), value.clone()));
-        let granted = Granted {
-            token: lent.token(),
-            values: values.collect(),
-        };
         state.note_inside(Inside { names, entrance });
         Some(granted)
+    }
+
+    /// Lets those in who wait and may go in now that a thread has left, while the session is lent. Answers whom to wake.
+    #[inline(always)]
+    pub(crate) fn admit(&mut self, now: Time) -> Woken {
+        let state = &mut *self.state;
+        let mut woken = Woken::default();
+        if fault::is_made(Fault::LeavesWithoutAdmitting) {
+            return woken;
+        }
+        while let Some(lent) = &mut state.lent
+            && let Some(thread) = lent.admit()
+        {
+            let Some(waiting) = state.end_waiting(|own| own.entrance.thread == thread) else {
+                continue;
+            };
+            let lent = state.lent.as_ref().expect("just seen");
+            let granted = Granted::of(lent, &waiting.names);
+            if let Some(waker) = state.let_in(now, waiting, granted) {
+                woken.add(waker);
+            }
+        }
+        woken
     }
 
     pub(crate) fn close(&mut self, name: &AttributeName) {
@@ -278,6 +424,7 @@ impl<'e> Locked<'e> {
 
     /// A guard has left by way of the session: so it leaves its cell, if it is in one. Gives back what was there, which
     /// takes longer to drop than others should have to wait.
+    #[inline(always)]
     pub(crate) fn let_out(
         &mut self,
         thread: ThreadId,

@@ -48,6 +48,10 @@ faults! {
     TakesBackOpen = "takes-back-open";
     /// Closing an attribute forgets who is inside.
     ForgetsUser = "forgets-user";
+    /// A thread that leaves a session that is lent lets nobody in.
+    LeavesWithoutAdmitting = "leaves-without-admitting";
+    /// A session stays lent although a search for who waits for whom comes there.
+    OverlooksLent = "overlooks-lent";
     /// A request that is dropped stays in the queue.
     LeaksWaiter = "leaks-waiter";
     /// A request that is dropped although its lock was just granted keeps the lock.

@@ -76,7 +76,7 @@ impl<'s> Guard<'s> {
             name,
             thread,
             token: granted.token,
-            value: granted.values.into_iter().next().map(|(_, value)| value),
+            value: granted.values.one(),
             is_written: false,
             was_panicking: panicking(),
         };
@@ -357,12 +357,14 @@ impl Guard<'_> {
             Access::Session(own) => panicking() && !own.was_panicking,
             Access::Left => return,
         };
-        let panicked = if panics { self.written() } else { None };
+        if !panics {
+            // It would leave its cell by itself, if that were open. A lost grant is reported where it was noticed.
+            let _ = self.leave_session(true);
+            return;
+        }
+        let panicked = self.written();
         let panicked = panicked.map(|entrance| (self.home.handle(), entrance));
-        // A lost grant is reported where it was noticed.
-        if self
-            .leave(!panics || fault::is_made(Fault::PanicKeepsWrites))
-            .is_ok()
+        if self.leave(fault::is_made(Fault::PanicKeepsWrites)).is_ok()
             && let Some((session, entrance)) = panicked
         {
             note_panic(&session, entrance);

@@ -6,7 +6,7 @@
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
-use crate::entry::{Entered, Entry, Granted};
+use crate::entry::{self, Entered, Entry, Granted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::fault::{self, Fault};
@@ -142,17 +142,18 @@ impl Hub {
     ) -> Asked {
         let thread = entrance.thread;
         let mut step = self.step();
-        let key = (thread, entry.id.clone(), Kind::Lock);
-        if step.machine.waiting.contains_key(&key) {
+        // From here on nobody lets it in who is not in this step.
+        step.bring_back(entry);
+        let wait = Arc::new(Wait::default());
+        let is_noted = entry.lock().state.note_waiting(entry::Waiting {
+            wait: Arc::clone(&wait),
+            names: names.clone(),
+            entrance,
+        });
+        if !is_noted {
+            step.finish();
             return Asked::Refused(Error::refused(&entry.id, Refusal::AlreadyLocked));
         }
-        let wait = Arc::new(Wait::default());
-        let waiting = Waiting {
-            wait: Arc::clone(&wait),
-            locks: Some((names.clone(), entrance)),
-            earlier: 0,
-        };
-        step.machine.waiting.insert(key, waiting);
         let call = Call::Lock {
             names: names.clone(),
             patience,
@@ -178,9 +179,10 @@ impl Hub {
             return;
         }
         let mut step = self.step();
-        let key = (thread, entry.id.clone(), Kind::Lock);
-        if step.is_waiting(&key, wait) {
-            step.machine.waiting.remove(&key);
+        step.bring_back(entry);
+        let is_it = |own: &entry::Waiting| std::ptr::eq(&*own.wait, wait);
+        let waiting = entry.lock().state.end_waiting(is_it);
+        if waiting.is_some() {
             step.call(entry, thread, &Call::Abandon);
         }
         if let Some(Outcome::Locked(_)) = wait.take()
@@ -222,7 +224,6 @@ impl Hub {
         let session = step.machine.process.session(&entry.id);
         let waiting = Waiting {
             wait: Arc::clone(&wait),
-            locks: None,
             earlier: session.map_or(0, |session| match kind {
                 Kind::Commit => session.commits_of(thread),
                 _ => 0,
@@ -327,10 +328,26 @@ impl Hub {
             }
             let has_left = lent.leave(now, thread, names, keeps);
             debug_assert!(has_left, "a guard of a lent session is inside");
-            drop(own.let_out(thread, names, held));
+            let left = own.let_out(thread, names, held);
+            let woken = own.admit(now);
+            drop(own);
+            woken.wake();
+            drop(left);
             return result;
         }
         drop(own);
+        self.leave_process(entry, thread, names, write, (keeps, held))
+    }
+
+    #[inline(never)]
+    fn leave_process(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        write: Option<(&AttributeName, Option<Value>)>,
+        (keeps, held): (bool, Option<Held<'_>>),
+    ) -> Result<(), Error> {
         let mut step = self.step();
         let result = step.leave_writing(entry, thread, names, write, keeps, held);
         step.finish();
@@ -374,12 +391,14 @@ impl Hub {
 
     /// Who is inside a session, and who waits.
     pub(crate) fn busy(&self, entry: &Entry) -> Busy {
+        let machine = self.machine();
         let own = entry.lock();
         let others = own.state.inside().iter();
         let others = others.map(|inside| (inside.names.clone(), inside.entrance));
         let mut inside: Vec<_> = others.collect();
         let users = entry.users();
         inside.extend(users.map(|(name, entrance)| (Names::One(name.clone()), entrance)));
+        let waiters = own.state.lent.as_ref().map(|lent| lent.waiters().collect());
         drop(own);
         let holders = inside.into_iter().map(|(names, entrance)| Holder {
             thread: entrance.thread,
@@ -387,10 +406,11 @@ impl Hub {
             since: entrance.now,
             place: entrance.place,
         });
-        let machine = self.machine();
-        let session = machine.process.session(&entry.id);
-        let waiters =
-            session.map(|session| session.lock().waiters().map(|claim| claim.thread).collect());
+        let waiters = waiters.or_else(|| {
+            let session = machine.process.session(&entry.id)?;
+            let waiters = session.lock().waiters();
+            Some(waiters.map(|claim| claim.thread).collect())
+        });
         Busy {
             session: entry.id.clone(),
             holders: holders.collect(),

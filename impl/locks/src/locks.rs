@@ -117,6 +117,7 @@ impl Locks {
         let now = self.hub.clock.now();
         loop {
             let mut step = self.hub.step();
+            step.bring_back_waited();
             let mut due: Vec<_> = step.machine.process.timers().collect();
             due.retain(|(due, _)| *due <= now);
             due.sort();
@@ -134,7 +135,10 @@ impl Locks {
     /// When [`Locks::tick`] is to be called; `None` when nothing waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.hub.machine().process.next_deadline()
+        let process = &self.hub.machine().process;
+        let waited = process.waited().filter_map(|id| self.hub.map.get(id));
+        let ends = waited.filter_map(|entry| entry.lock().state.lent.as_ref()?.next_deadline());
+        ends.chain(process.next_deadline()).min()
     }
 
     /// Moves a manual clock; it never goes back.

@@ -57,7 +57,7 @@ impl<'s> GuardSet<'s> {
             names,
             thread,
             token: granted.token,
-            values: granted.values,
+            values: granted.values.many(),
             is_written: false,
             is_inside: true,
             ending: None,

@@ -1,9 +1,9 @@
 //! A step of the process machine, from taking its lock to waking whom there is to wake: the sessions that it concerns are brought
 //! back into it, its outputs are carried out, and what can be lent is lent again.
 
-use crate::cell::{Entrance, Held};
+use crate::cell::Held;
 use crate::content::Content;
-use crate::entry::{Entry, Granted, Inside, has};
+use crate::entry::{Entry, Granted, Values};
 use crate::error::{Error, First};
 use crate::event::Event;
 use crate::fault::{self, Fault};
@@ -23,7 +23,7 @@ use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time};
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) process: Process<fault::Own>,
-    /// Who waits for an answer of the process.
+    /// Who waits for an answer of the process, other than for a lock: that stands with the session.
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,
     /// The outputs of a step, empty between steps: its memory is kept.
@@ -61,8 +61,6 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) wait: Arc<Wait>,
-    /// What it wants to lock, and from where; `None` when it waits for something else.
-    pub(crate) locks: Option<(Names, Entrance)>,
     /// How many answers come first, to earlier commits of the thread that nobody waits for any more.
     pub(crate) earlier: usize,
 }
@@ -111,14 +109,35 @@ impl Step<'_> {
         }
     }
 
+    /// Puts the sessions back that are entangled with one that is back.
+    fn bring_back_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
+        while let Some(other) = self.machine.process.entangled(thread, id)
+            && !fault::is_made(Fault::OverlooksLent)
+        {
+            let entry = self.hub.map.get(other).expect("it is lent from there");
+            self.bring_back(&entry);
+        }
+    }
+
+    /// Puts all sessions back in which threads wait.
+    pub(crate) fn bring_back_waited(&mut self) {
+        let waited: Vec<SessionId> = self.machine.process.waited().cloned().collect();
+        for entry in waited.iter().filter_map(|id| self.hub.map.get(id)) {
+            self.bring_back(&entry);
+        }
+    }
+
     fn bring_back_concerned(&mut self, input: &Input) {
         match self.machine.process.concerned(self.now, input) {
             Concerned::All => self.bring_back_all(),
             Concerned::These(ids) => {
-                for id in ids {
+                for id in &ids {
                     if let Some(entry) = self.hub.map.get(id) {
                         self.bring_back(&entry);
                     }
+                }
+                for id in ids {
+                    self.bring_back_entangled(None, id);
                 }
             }
         }
@@ -157,6 +176,7 @@ impl Step<'_> {
             self.bring_back_all();
         }
         self.bring_back(entry);
+        self.bring_back_entangled(Some(thread), &entry.id);
         let Machine { process, out, .. } = &mut *self.machine;
         process.call(self.now, thread, &entry.id, call, out);
         self.deliver(Some((thread, &entry.id, Kind::of(call))))
@@ -213,8 +233,10 @@ impl Step<'_> {
                     &[Kind::Ending]
                 };
                 for &kind in kinds {
-                    if let Some(waiting) = self.machine.waiting.remove(&key(kind)) {
-                        self.answer(thread, id, answer.clone(), &waiting);
+                    if kind == Kind::Lock {
+                        self.tell_locker(thread, id, answer.clone());
+                    } else if let Some(waiting) = self.machine.waiting.remove(&key(kind)) {
+                        self.answer(thread, id, answer.clone(), &waiting.wait);
                     }
                 }
                 return;
@@ -237,23 +259,55 @@ impl Step<'_> {
             Answer::Refused(Refusal::IdTaken) => Kind::Ending,
             Answer::Refused(_) => called.unwrap_or(Kind::Lock),
         };
+        if kind == Kind::Lock {
+            return self.tell_locker(thread, id, answer);
+        }
         let key = key(kind);
         match self.machine.waiting.get_mut(&key) {
             Some(Waiting { earlier, .. }) if *earlier > 0 => *earlier -= 1,
             Some(_) => {
                 let waiting = self.machine.waiting.remove(&key).expect("just seen");
-                self.answer(thread, id, answer, &waiting);
+                self.answer(thread, id, answer, &waiting.wait);
             }
             None => {}
         }
     }
 
-    fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, waiting: &Waiting) {
-        let outcome = match answer {
+    /// Answers who waits for a lock.
+    fn tell_locker(&mut self, thread: ThreadId, id: &SessionId, answer: Answer) {
+        let touched = self.touched.iter().find(|entry| entry.id == *id).cloned();
+        let Some(entry) = touched.or_else(|| self.hub.map.get(id)) else {
+            return;
+        };
+        let mut own = entry.lock();
+        let Some(waiting) = own.state.end_waiting(|own| own.entrance.thread == thread) else {
+            return;
+        };
+        match answer {
             Answer::Locked(token) => {
-                let (names, entrance) = waiting.locks.as_ref().expect("it asked for a lock");
-                Outcome::Locked(self.grant(id, token, names, *entrance))
+                let granted = self.granted(id, token, &waiting.names);
+                self.woken
+                    .extend(own.state.let_in(self.now, waiting, granted));
             }
+            Answer::Refused(Refusal::AlreadyLocked) => {
+                let place = own.place_of(thread, &waiting.names);
+                let first = First {
+                    session: id.clone(),
+                    place: place.map(|entrance| entrance.place),
+                };
+                let failed = Outcome::Failed(Error::AlreadyLocked(Box::new(first)));
+                self.woken.extend(waiting.wait.answer(failed));
+            }
+            answer => {
+                drop(own);
+                self.answer(thread, id, answer, &waiting.wait);
+            }
+        }
+    }
+
+    fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, wait: &Wait) {
+        let outcome = match answer {
+            Answer::Locked(_) => unreachable!("who waits for a lock is told otherwise"),
             Answer::Committed(version) => Outcome::Committed(version),
             Answer::Destroyed => {
                 self.move_guard(thread, id, None);
@@ -264,40 +318,20 @@ impl Step<'_> {
                 Outcome::Renamed(to)
             }
             Answer::Poisoned(why) => Outcome::Failed(Error::lost(id, why)),
-            Answer::Refused(Refusal::AlreadyLocked) => {
-                let names = waiting.locks.as_ref().map(|(names, _)| names);
-                Outcome::Failed(self.already_locked(thread, id, names))
-            }
             Answer::Refused(why) => Outcome::Failed(Error::refused(id, why)),
         };
-        self.woken.extend(waiting.wait.answer(outcome));
+        self.woken.extend(wait.answer(outcome));
     }
 
-    /// A thread was let in: its guard is counted from here, whenever it comes for it.
-    fn grant(
-        &mut self,
-        id: &SessionId,
-        token: tenure_protocol::Token,
-        names: &Names,
-        entrance: Entrance,
-    ) -> Granted {
-        let touched = self.touched.iter().find(|entry| entry.id == *id).cloned();
-        if let Some(entry) = touched.or_else(|| self.hub.map.get(id)) {
-            let names = names.clone();
-            // It may have waited: it is inside from now on.
-            let entrance = Entrance {
-                now: self.now,
-                ..entrance
-            };
-            entry.lock().state.note_inside(Inside { names, entrance });
-        }
+    /// What a thread has locked, in a session that is not lent.
+    fn granted(&self, id: &SessionId, token: tenure_protocol::Token, names: &Names) -> Granted {
         let session = self.machine.process.session(id);
         let slots = session.map(|session| session.slots()).unwrap_or_default();
-        let values = slots.iter().filter(|slot| has(names, &slot.name));
-        let values = values.filter_map(|slot| Some((slot.name.clone(), slot.value.clone()?)));
+        let all = slots.iter();
+        let all = all.filter_map(|slot| Some((&slot.name, slot.value.as_ref()?)));
         Granted {
             token,
-            values: values.collect(),
+            values: Values::of(names, all),
         }
     }
 
@@ -309,18 +343,6 @@ impl Step<'_> {
             let entry = self.hub.map.get_or_make(to);
             entry.lock().state.note_inside(inside);
         }
-    }
-
-    fn already_locked(&self, thread: ThreadId, id: &SessionId, names: Option<&Names>) -> Error {
-        let entry = self.hub.map.get(id);
-        let place = entry.zip(names).and_then(|(entry, names)| {
-            let own = entry.lock();
-            own.place_of(thread, names).map(|entrance| entrance.place)
-        });
-        Error::AlreadyLocked(Box::new(First {
-            session: id.clone(),
-            place,
-        }))
     }
 
     fn note_lost(&mut self, thread: ThreadId, id: &SessionId, why: Poison) {

@@ -32,6 +32,7 @@ struct Waiting {
 
 impl Wait {
     /// Answers; gives back whom to wake, once nothing is locked any more.
+    #[inline(always)]
     pub(crate) fn answer(&self, outcome: Outcome) -> Option<Waker> {
         let mut waiting = lock(&self.0);
         waiting.outcome = Some(outcome);
@@ -42,6 +43,7 @@ impl Wait {
     }
 
     /// The answer, or later a wake-up.
+    #[inline(always)]
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
         let mut waiting = lock(&self.0);
         if let Some(outcome) = waiting.outcome.take() {

@@ -35,18 +35,21 @@ macro_rules! cases {
 }
 
 cases! {
-    lock_and_unlock, 6 preemptions, 900 interleavings;
-    lock_and_unlock_three, 3 preemptions, 50_000 interleavings;
-    hand_over, 6 preemptions, 200 interleavings;
+    lock_and_unlock, 6 preemptions, 600 interleavings;
+    lock_and_unlock_three, 3 preemptions, 43_900 interleavings;
+    hand_over, 6 preemptions, 150 interleavings;
     several_attributes, 6 preemptions, 20_000 interleavings;
     recall_while_inside, 3 preemptions, 9_300 interleavings;
     recall_against_a_new_thread, 4 preemptions, 8_000 interleavings;
-    cancel_against_grant, 6 preemptions, 7_400 interleavings;
-    drop_against_wake_up, 6 preemptions, 900 interleavings;
+    hand_over_against_recall, 3 preemptions, 1_200 interleavings;
+    hand_over_against_deadline, 6 preemptions, 1_300 interleavings;
+    hand_over_against_cycle, 3 preemptions, 4_500 interleavings;
+    cancel_against_grant, 6 preemptions, 100 interleavings;
+    drop_against_wake_up, 6 preemptions, 660 interleavings;
     revoke_while_inside, 4 preemptions, 4_000 interleavings;
-    revoke_against_a_new_thread, 3 preemptions, 36_000 interleavings;
+    revoke_against_a_new_thread, 3 preemptions, 35_000 interleavings;
     two_handles_at_once, 2 preemptions, 4_000 interleavings;
-    panic_inside, 6 preemptions, 2_000 interleavings;
+    panic_inside, 6 preemptions, 1_400 interleavings;
     sweep_against_a_lock_by_id, 4 preemptions, 10_000 interleavings;
     recall_against_a_lock_by_id, 4 preemptions, 8_600 interleavings;
     retire_against_a_lock_by_id, 4 preemptions, 12_000 interleavings;
@@ -226,6 +229,73 @@ fn recall_against_a_new_thread() {
     locks.shutdown();
     let rig = driver.join().expect("no panic");
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
+}
+
+/// A thread is handed the lock of another one while the session is recalled: under this grant or the next one, it counts.
+fn hand_over_against_recall() {
+    let (mut rig, s) = warm();
+    let guard = s.lock("a").wait().expect("free");
+    let mut waits = s
+        .lock("a")
+        .beside(tenure_protocol::ThreadId(u64::MAX >> 10));
+    assert!(rig.poll(&mut waits).is_none());
+    rig.passes_on = true;
+    let locks = rig.locks.clone();
+    let driver = drive(rig, |rig| rig.ask_elsewhere(&session()));
+    let mut guard = guard;
+    guard.set("1").expect("small");
+    guard.unlock().expect("the recall waits for it");
+    let mut guard = waits.wait().expect("granted");
+    assert_eq!(guard.bytes(), Some(&b"1"[..]));
+    guard.set("2").expect("small");
+    guard.unlock().expect("the recall waits for it");
+    locks.shutdown();
+    let rig = driver.join().expect("no panic");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
+}
+
+/// A thread is handed a lock while its deadline passes: it has it or it does not, and nothing stays behind.
+fn hand_over_against_deadline() {
+    let (mut rig, s) = warm();
+    let owner = s.clone();
+    let thread = spawn(move || {
+        drop(owner.lock("a").wait().expect("free or handed over"));
+    });
+    let mut waits = s.lock("a").until(tenure_protocol::Time(10));
+    let polled = rig.poll(&mut waits);
+    rig.pass(20);
+    let polled = polled.or_else(|| rig.poll(&mut waits));
+    match polled.expect("answered by then") {
+        Ok(guard) => drop(guard),
+        Err(error) => assert!(matches!(error, tenure_locks::Error::Deadline(_)), "{error}"),
+    }
+    thread.join().expect("no panic");
+    assert_eq!(value(&s, "a"), Some(b'0'));
+    assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
+}
+
+/// Two threads that take two sessions in either order, the first one twice, so that a wait of the other ends in between without
+/// the process: whoever closes a cycle is told, and nobody waits for ever.
+fn hand_over_against_cycle() {
+    let two = tenure_protocol::SessionId::from_static("t");
+    let rig = Rig::holding(&[session(), two.clone()]);
+    let (s, t) = (rig.locks.session(&session()), rig.locks.session(&two));
+    let first = s.lock("a").wait().expect("free");
+    let thread = {
+        let (s, t) = (s.clone(), t.clone());
+        spawn(move || {
+            let own = s.lock("a").wait().expect("handed over");
+            drop(t.lock("a").wait());
+            drop(own);
+        })
+    };
+    drop(first);
+    let own = t.lock("a").wait().expect("the other wants it last");
+    drop(s.lock("a").wait());
+    drop(own);
+    thread.join().expect("no panic");
+    assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
+    assert!(t.busy().waiters.is_empty() && t.busy().holders.is_empty());
 }
 
 /// A request is taken back while its lock is granted.
