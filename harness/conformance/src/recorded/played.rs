@@ -116,7 +116,7 @@ fn is_command(own: &Traced) -> bool {
 
 /// What a command or an answer is in a trace.
 enum Taken {
-    Line(Line),
+    Line(Box<Line>),
     Settings(Settings),
     Nothing,
     /// From here on not everything is known.
@@ -296,5 +296,5 @@ fn object(mut line: Value) -> Result<Taken, String> {
     line["who"] = PROCESS.into();
     line["way"] = "!".into();
     let line = serde_json::from_value(line).map_err(|why| why.to_string())?;
-    Ok(Taken::Line(line))
+    Ok(Taken::Line(Box::new(line)))
 }

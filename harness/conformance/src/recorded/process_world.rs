@@ -108,8 +108,9 @@ impl World {
     pub(super) fn take(&mut self, way: &Way, around: &Around) {
         let next = self.under_way.get_mut(way).and_then(VecDeque::pop_front);
         self.under_way.retain(|_, all| !all.is_empty());
-        let Some((_, what)) = next else { return };
-        let now = around.now.before(around.slack_ms);
+        let Some((since, what)) = next else { return };
+        // As early as it can have come: a lease that it keeps alive has not ended then.
+        let now = since.before(around.slack_ms);
         match what {
             Under::Message(who, message) => self.hear(now, &who, message),
             Under::Ends(who) => self.end(now, &who),

@@ -49,10 +49,10 @@ cases! {
     revoke_while_inside, 4 preemptions, 4_000 interleavings;
     revoke_against_a_new_thread, 3 preemptions, 35_000 interleavings;
     two_handles_at_once, 2 preemptions, 4_000 interleavings;
-    panic_inside, 6 preemptions, 1_400 interleavings;
-    sweep_against_a_lock_by_id, 4 preemptions, 10_000 interleavings;
-    recall_against_a_lock_by_id, 4 preemptions, 8_600 interleavings;
-    retire_against_a_lock_by_id, 4 preemptions, 12_000 interleavings;
+    panic_inside, 6 preemptions, 1_490 interleavings;
+    sweep_against_a_lock_by_id, 4 preemptions, 8_600 interleavings;
+    recall_against_a_lock_by_id, 4 preemptions, 8_400 interleavings;
+    retire_against_a_lock_by_id, 4 preemptions, 12_400 interleavings;
 }
 
 /// What is said when a case was cut short.
