@@ -1,8 +1,8 @@
 //! Recorded runs: does what went over the wire, and what threads were told, hold together?
 //!
 //! A trace is what somebody saw of a store and its processes: at the store, at the processes, or between them. The
-//! [`store`] is judged by the machine of the store, each [`process`] whose threads are in the trace by that of the process. Neither
-//! is asked anything: what cannot be seen is looked for ([`search`]), and the first entry that no machine explains is told, with the
+//! `store` is judged by the machine of the store, each `process` whose threads are in the trace by that of the process. Neither
+//! is asked anything: what cannot be seen is looked for (`search`), and the first entry that no machine explains is told, with the
 //! rule that it breaks and what would have been right.
 //!
 //! Traces come from anybody: one that is no trace is [`Unreadable`], and nothing in it makes the judge fail.

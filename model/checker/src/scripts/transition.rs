@@ -8,7 +8,7 @@ use tenure_protocol::message::{Patience, Reason};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 
-/// See the [module](self).
+/// A transition of the store: how a session stands, what is done, what is answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Transition {
     /// How the session stands, for the process that acts.
