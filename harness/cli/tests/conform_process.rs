@@ -36,7 +36,7 @@ fn broken_adapters_fail_with_what_they_did() {
         ("echo hello; cat", "no JSON"),
         ("echo oops >&2; exit 7", "exit status: 7; it said: oops"),
         (
-            r#"echo '{"id":1,"ok":{"adapter":2}}'; cat >/dev/null"#,
+            r#"read line; echo '{"id":1,"ok":{"adapter":2}}'; cat >/dev/null"#,
             "an adapter of version 1",
         ),
         ("cat >/dev/null", "an answer to command 1, `about`"),

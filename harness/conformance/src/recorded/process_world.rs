@@ -323,10 +323,9 @@ impl World {
 
     /// Takes what a thread was told.
     pub(super) fn is_told(&mut self, thread: ThreadId, session: &SessionId, told: &Told) -> bool {
-        let own = (thread, session, told);
         let place = self.tells.iter().position(|owed| {
-            let (thread, session, told) = &owed.what;
-            (*thread, session, told) == own
+            let (own, id, what) = &owed.what;
+            *own == thread && id == session && is_same_told(what, told)
         });
         if let Some(place) = place {
             self.tells.remove(place);
@@ -447,6 +446,13 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
     }
+}
+
+/// Whether a thread is told the same. That it has left a session that has ended may be said in two ways.
+fn is_same_told(ours: &Told, theirs: &Told) -> bool {
+    let is_left =
+        |told: &Told| matches!(told, Told::Refused(why) if why == "gone" || why == "not-held");
+    ours == theirs || (is_left(ours) && is_left(theirs))
 }
 
 /// The session that a message is about.
