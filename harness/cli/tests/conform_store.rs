@@ -4,7 +4,6 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
-use tenure_conformance::recorded::check;
 use tenure_conformance::{rules, store};
 
 fn conform(arguments: &[&str]) -> Output {
@@ -42,9 +41,6 @@ fn the_reference_store_conforms_with_every_hook() {
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(report["conforms"], true);
     assert_eq!(cases.len(), store::all().len());
-    let judged = check(&text(&output.stdout)).expect("a report");
-    let wrong: Vec<_> = judged.iter().filter(|own| own.finding.is_some()).collect();
-    assert!(wrong.is_empty(), "what was recorded is wrong: {wrong:#?}");
 }
 
 #[test]

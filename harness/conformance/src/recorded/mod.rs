@@ -26,7 +26,8 @@ pub use entry::{BYTES_MAX, Unreadable};
 pub use head::{Breaks, VERSION};
 
 use crate::Report;
-use crate::case::Side;
+use crate::case::{Need, Side};
+use crate::report::Outcome;
 use entry::{Entry, Place, What};
 use head::Head;
 use process::ProcessSide;
@@ -101,12 +102,14 @@ pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
     Ok(vec![judge(&head, &entries)])
 }
 
-/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads.
+/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads. Cases in which
+/// a session expires are left out: a report does not tell after how long it may.
 ///
 /// # Errors
 /// When what a case has recorded is no trace.
 pub fn check_report(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
-    let cases = report.cases.iter().filter(|case| !case.trace.is_empty());
+    let is_judged = |case: &&Outcome| !case.trace.is_empty() && !case.needs.contains(&Need::Expiry);
+    let cases = report.cases.iter().filter(is_judged);
     let judged = cases.map(|case| {
         let (head, entries) = played::read(report.side, &case.id, &case.trace)?;
         Ok(judge(&head, &entries))
