@@ -177,16 +177,21 @@ impl Desk {
         self.commands.get(&number)
     }
 
+    /// The commands of that kind that have no answer.
+    fn unanswered(&self, what: &str) -> impl Iterator<Item = &Map<String, Value>> {
+        let all = self.open.iter().filter_map(|id| self.commands.get(id));
+        all.filter(move |own| own.get("do").and_then(Value::as_str) == Some(what))
+    }
+
     /// Whether commands may wait behind a commit, while others overtake them.
     fn is_committing(&self) -> bool {
-        let mut all = self.open.iter().filter_map(|id| self.commands.get(id));
-        all.any(|own| own.get("do") == Some(&json!("commit")))
+        self.unanswered("commit").next().is_some()
     }
 
     /// Whether the lock gets another session meanwhile, nobody knows when.
     fn is_renamed(&self, lock: &Value) -> bool {
-        let mut all = self.open.iter().filter_map(|id| self.commands.get(id));
-        all.any(|own| own.get("do") == Some(&json!("rename")) && own.get("lock") == Some(lock))
+        let mut all = self.unanswered("rename");
+        all.any(|own| own.get("lock") == Some(lock))
     }
 
     fn did(&self, command: &Map<String, Value>) -> Result<Taken, String> {
@@ -262,8 +267,10 @@ impl Desk {
                 lock.get(name).cloned().unwrap_or(Value::Null),
             );
         }
-        if let Some(ok) = ok {
-            line.extend(ok.clone());
+        for name in ["token", "version", "values"] {
+            if let Some(own) = ok.and_then(|ok| ok.get(name)) {
+                line.insert(name.to_owned(), own.clone());
+            }
         }
         let why = answer.get("error").and_then(|error| error.get("kind"));
         let why = why.and_then(Value::as_str).unwrap_or("");
@@ -285,7 +292,6 @@ impl Desk {
         };
         line.insert("told".to_owned(), told.into());
         line.insert("why".to_owned(), why.into());
-        line.remove("value");
         object(Value::Object(line))
     }
 }
