@@ -80,7 +80,6 @@ class Grant:
     busy: bool = False  # the holder has answered the recall with Busy
     blocked_on: list[bytes] = dataclasses.field(default_factory=list)
     renamed_from: Hold | None = None
-    wanted_by_operator: bool = False
 
     @property
     def hold(self) -> Hold:
@@ -319,7 +318,7 @@ class Store:
         for grant in list(process.grants.values()):
             wish = wishes.get(grant.session.id)
             if grant.hold in claimed:
-                self.recall_after_hello(grant)
+                self.say_recall(grant)  # r[recall.repeated]
             elif wish is None or wish.request != grant.request:
                 self.end_grant(grant)  # r[reconnect.unclaimed], r[reconnect.no-token-twice]
 
@@ -388,8 +387,6 @@ class Store:
             if wish.request >= grant.request:  # r[grant.no-late-request]
                 grant.request, grant.known = wish.request, wish.known
                 self.end_tries(grant)  # the holder has a thread that waits for it
-                if any(wait.patience == wire.WAIT for wait in session.queue):
-                    self.make_recall(grant, wire.WAIT_RECALL)  # it may have waited for the hello
                 self.say_granted(grant)  # r[grant.same-again]
         elif wait is not None:
             self.ask_again(session, wait, wish)
@@ -458,10 +455,11 @@ class Store:
             self.end_wait(session, wait, Refusal(wire.WOULD_BLOCK))
 
     def end_tries(self, grant: Grant) -> None:
-        """Refuses the tries, and ends a recall that was for them only: nobody wants the session any more (store.md, tables)."""
+        """Refuses the tries, and ends a recall for expiry or try: nobody waits for the session any more (store.md, tables)."""
         self.refuse_tries(grant.session)
-        if grant.recall is not None and grant.recall.reason == wire.TRY_RECALL:
+        if grant.recall is not None and grant.recall.reason <= wire.TRY_RECALL:
             self.drop_recall(grant)
+            self.watch_age(grant.session)
 
     def cancel(self, process: Process, message: wire.Cancel) -> None:
         session = self.session(message.session)
@@ -486,8 +484,6 @@ class Store:
         self.refuse_tries(session)  # r[try.refused-otherwise]
         if session.queue:
             self.make_recall(grant, wire.WAIT_RECALL)
-        if not session.exists:
-            session.last_use = self.now()
         self.watch_age(session)
         self.say_granted(grant)
 
@@ -522,9 +518,9 @@ class Store:
             self.say_recall(grant)
 
     def make_recall(self, grant: Grant, reason: int) -> bool:
-        """Recalls a grant, and tells whether that is news. Of a holder that is away the recall waits for its hello (messages.md)."""
+        """Recalls a grant, and tells whether that is news. A holder that is away hears of it later (r[recall.asks])."""
         recall = grant.recall
-        if grant.process.connection is None or recall is not None and recall.reason >= reason:
+        if recall is not None and recall.reason >= reason:
             return False
         if recall is None:
             recall = grant.recall = Recalled(reason)
@@ -534,15 +530,6 @@ class Store:
             recall.deadline = self.now() + self.settings.recall_ms / 1000
             recall.revoke = self.after(self.settings.recall_ms + 1, self.revoke, grant)
         return True
-
-    def recall_after_hello(self, grant: Grant) -> None:
-        """Repeats a recall (r[recall.repeated]), or makes the one that has waited for the hello."""
-        if grant.recall is not None:
-            self.say_recall(grant)
-        self.recall_for(grant.session)
-        if grant.wanted_by_operator:
-            self.recall(grant, wire.OPERATOR)
-        self.look_at_age(grant.session)
 
     def notice(self, recall: Recalled) -> Notice:
         """How a recall is said: the milliseconds that are left, from now."""
@@ -577,7 +564,7 @@ class Store:
             return  # r[recall.stray-busy]
         grant.busy, grant.blocked_on = True, list(message.blocked_on)
         self.used(grant.session, self.now())  # r[expiry.busy-is-use]
-        self.end_tries(grant)  # r[try.refused-when-busy]
+        self.end_tries(grant)  # r[try.refused-when-busy], r[recall.mild-answered]
         for name in grant.blocked_on:
             self.find_deadlock(grant, name)
 
@@ -585,7 +572,6 @@ class Store:
         """An operator wants a session back (r[recall.operator])."""
         session = self.sessions.get(name)
         if session is not None and session.grant is not None:
-            session.grant.wanted_by_operator = True
             self.recall(session.grant, wire.OPERATOR)
 
     # ---- deadlocks
@@ -678,18 +664,18 @@ class Store:
         return session.last_use + self.settings.time_to_live_ms / 1000 - self.now()
 
     def watch_age(self, session: Session) -> None:
-        if self.settings.time_to_live_ms:
-            cancel(session.expiry)
+        cancel(session.expiry)
+        if self.settings.time_to_live_ms and session.exists:  # r[expiry.once-written]
             session.expiry = self.after(max(0.0, self.age_left(session)) * 1000 + 1, self.look_at_age, session)
 
     def look_at_age(self, session: Session) -> None:
         """Ends a session whose time is over, or asks its holder whether it is (r[expiry.ends], r[expiry.recalls])."""
-        if not self.settings.time_to_live_ms or self.age_left(session) > 0:
+        if not self.settings.time_to_live_ms or not session.exists or self.age_left(session) > 0:
             return
         if session.grant is not None:  # r[expiry.not-while-held]
             if session.grant.recall is None:
                 self.recall(session.grant, wire.EXPIRY)
-        elif session.exists:
+        else:
             self.end_session(session)
 
     def end_session(self, session: Session) -> None:

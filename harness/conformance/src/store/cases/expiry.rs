@@ -17,6 +17,8 @@ cases! { Store:
         "A session that is held does not end, however long nobody uses it.";
     "expiry/held/recalled", Must ["expiry.recalls"] (Expiry) held_is_recalled,
         "A session that is held is recalled with reason expiry when its time to live may have ended.";
+    "expiry/held/never-written", Must ["expiry.once-written"] (Expiry) never_written,
+        "A session that was never written is not recalled for expiry, however long it is held.";
     "expiry/not-early/released", Must ["expiry.not-early"] (Expiry) not_early,
         "A session that was used and released is still there before its time to live has ended.";
     "expiry/not-early/recalled", Must ["expiry.not-early"] (Expiry) not_early_recalled,
@@ -141,6 +143,18 @@ async fn held_is_recalled(stage: Stage) -> Play {
     let life = time_to_live(&stage)?;
     let mut p = stage.player("p").await?;
     let grant = written(&mut p, &stage.session("s")).await?;
+    expires(&mut p, &grant, life).await.map(drop)
+}
+
+async fn never_written(stage: Stage) -> Play {
+    let life = time_to_live(&stage)?;
+    let mut p = stage.player("p").await?;
+    let grant = p.acquire(&stage.session("s")).await?;
+    live([&mut p], 2 * life).await?;
+    let recalls = p.recalls().await?;
+    holds(recalls.is_empty(), "no recall", recalls)?;
+    // With its first write its life begins.
+    let grant = written(&mut p, &grant.session).await?;
     expires(&mut p, &grant, life).await.map(drop)
 }
 

@@ -136,23 +136,25 @@ fn is_limit(limited: Limited, why: Refusal) -> Play {
     )
 }
 
-/// It holds all but one of the sessions that it may, and waits for the last.
-async fn fill(stage: &Stage, p: &mut Player, q: &mut Player, max: usize) -> Play<Vec<Grant>> {
-    let wanted = stage.session("w");
-    q.acquire(&wanted).await?;
-    let request = p.ask(&wanted).await?;
-    p.queued(&wanted, request).await?;
+/// It holds all but one of the sessions that it may, and waits for the last. That one comes last, for its holder is recalled, and
+/// has a recall's time to answer.
+async fn fill(stage: &Stage, p: &mut Player, max: usize) -> Play<(Vec<Grant>, Player)> {
     let mut grants = Vec::new();
     for at in 1..max {
         grants.push(p.acquire(&stage.session(&format!("s{at}"))).await?);
     }
-    Ok(grants)
+    let mut q = stage.player("q").await?;
+    let wanted = stage.session("w");
+    q.acquire(&wanted).await?;
+    let request = p.ask(&wanted).await?;
+    p.queued(&wanted, request).await?;
+    Ok((grants, q))
 }
 
 async fn grants(stage: Stage) -> Play {
     let max = stage.limit("grants_max", 1_024)?;
-    let [mut p, mut q] = stage.two().await?;
-    let mut grants = fill(&stage, &mut p, &mut q, max).await?;
+    let mut p = stage.player("p").await?;
+    let (mut grants, _q) = fill(&stage, &mut p, max).await?;
     let more = stage.session("more");
     let request = p.ask(&more).await?;
     is_limit(Limited::Grants, p.refused(&more, request).await?)?;
@@ -170,8 +172,8 @@ async fn grants(stage: Stage) -> Play {
 
 async fn grants_of_hello(stage: Stage) -> Play {
     let max = stage.limit("grants_max", 1_024)?;
-    let [mut p, mut q] = stage.two().await?;
-    let grants = fill(&stage, &mut p, &mut q, max).await?;
+    let mut p = stage.player("p").await?;
+    let (grants, _q) = fill(&stage, &mut p, max).await?;
     let mut again = p.again(&stage).await?;
     let all: Vec<_> = grants.iter().map(Grant::hold).collect();
     let (w, more) = (stage.session("w"), stage.session("more"));

@@ -5,7 +5,7 @@ use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Grant, Player, Stage, set};
 use tenure_protocol::message::{Hold, Reason, Refusal};
-use tenure_protocol::{SessionId, Time, ToProcess, ToStore};
+use tenure_protocol::{SessionId, ToProcess};
 
 cases! { Store:
     "rename/moves/attributes", Must ["rename.moves"] moves,
@@ -252,16 +252,7 @@ async fn recalled_and_renamed(stage: &Stage) -> Play<(Player, Grant, u64)> {
 
 async fn recall_cleared(stage: Stage) -> Play {
     let (mut p, ..) = recalled_and_renamed(&stage).await?;
-    p.say(ToStore::KeepAlive { sent: Time(7) }).await?;
-    let recalls = p.expect("Alive", |message| match message {
-        ToProcess::Alive {
-            sent: Time(7),
-            recalls,
-            ..
-        } => Some(recalls.clone()),
-        _ => None,
-    });
-    let recalls = recalls.await?;
+    let recalls = p.recalls().await?;
     // A store whose sessions expire may ask for that reason by now.
     let is_so = recalls
         .iter()

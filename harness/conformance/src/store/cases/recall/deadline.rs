@@ -3,7 +3,7 @@
 use crate::stop::{Play, Stop, holds};
 use crate::store::{Due, Grant, Player, Stage, set};
 use std::time::Duration;
-use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::message::{Hold, Notice, Reason};
 use tenure_protocol::{Request, SessionId, ToProcess, ToStore};
 use tokio::time::{Instant, sleep};
 
@@ -147,6 +147,25 @@ pub(super) async fn hello_does_not_move_it(stage: Stage) -> Play {
     own.due.is_still(p.due(&own.grant).await?)
 }
 
+pub(super) async fn runs_while_away(stage: Stage) -> Play {
+    let [mut p, mut q] = stage.two().await?;
+    // How long a recall is nobody tells but a recall.
+    let told = recalled(&mut p, &mut q, &stage.session("t")).await?;
+    p.release(&told.grant, set([])).await?;
+    q.granted(&told.grant.session, told.request).await?;
+    let s = stage.session("s");
+    let grant = p.acquire(&s).await?;
+    let mut back = p.again(&stage).await?;
+    p.cut();
+    let asked = Instant::now();
+    let request = q.ask(&s).await?;
+    q.queued(&s, request).await?;
+    let due = Due::after(told.notice.deadline_ms, asked);
+    told.time_passes().await;
+    back.enter_with(vec![grant.hold()], Vec::new()).await?;
+    due.is_still(back.due(&grant).await?)
+}
+
 pub(super) async fn operator_does_not_move_it(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let s = stage.session("s");
@@ -177,19 +196,41 @@ pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
     keeps(&stage, p, grant, notice).await
 }
 
-pub(super) async fn expiry_takes_nothing(stage: Stage) -> Play {
+/// `p` holds a session whose time to live may have ended.
+async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, Notice)> {
     let after_ms = stage.target().expires_ms.unwrap_or_default();
     stage.may_wait("a time to live", after_ms)?;
-    let mut p = stage.player("p").await?;
     let mut grant = p.acquire(&stage.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
-    let notice = p
-        .expect_after("Recall, expiry", after_ms, |message| match message {
-            ToProcess::Recall { notice, .. } if notice.reason == Reason::Expiry => Some(*notice),
-            _ => None,
-        })
-        .await?;
+    let recall = p.expect_after("Recall, expiry", after_ms, |message| match message {
+        ToProcess::Recall { notice, .. } if notice.reason == Reason::Expiry => Some(*notice),
+        _ => None,
+    });
+    let notice = recall.await?;
+    Ok((grant, notice))
+}
+
+pub(super) async fn expiry_takes_nothing(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let (grant, notice) = aged(&stage, &mut p).await?;
     keeps(&stage, p, grant, notice).await
+}
+
+pub(super) async fn busy_ends_it(stage: Stage) -> Play {
+    let mut p = stage.player("p").await?;
+    let (grant, _) = aged(&stage, &mut p).await?;
+    p.busy(&grant, Vec::new()).await?;
+    p.settle().await?;
+    // It was used just now, so that its time to live cannot have ended again.
+    let mut q = stage.player("q").await?;
+    q.try_for(&grant.session).await?;
+    let is_it =
+        |hold: &Hold, notice: &Notice| *hold == grant.hold() && notice.reason != Reason::Expiry;
+    let recall = p.expect("Recall, try or stronger", |message| match message {
+        ToProcess::Recall { hold, notice } => is_it(hold, notice).then_some(()),
+        _ => None,
+    });
+    recall.await
 }
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.

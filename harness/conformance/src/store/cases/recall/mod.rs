@@ -54,6 +54,8 @@ cases! { Store:
         "Further and repeated requests leave the deadline where it is.";
     "recall/deadline/hello-does-not-move-it", Must ["recall.deadline-fixed"] deadline::hello_does_not_move_it,
         "A new connection leaves the deadline where it is.";
+    "recall/deadline/runs-while-away", Must ["recall.asks", "recall.deadline-fixed"] deadline::runs_while_away,
+        "The deadline of a holder that was not connected when others came counts from then, not from its return.";
     "recall/deadline/operator-does-not-move-it", Must ["recall.deadline-fixed"] (Recall) deadline::operator_does_not_move_it,
         "An operator who recalls a recalled grant leaves the deadline where it is.";
     "recall/deadline/takes-one-grant", Must ["recall.revokes"] deadline::takes_one_grant,
@@ -62,6 +64,8 @@ cases! { Store:
         "A holder that does not answer a try keeps the grant.";
     "recall/mild/expiry-takes-nothing", Must ["recall.mild"] (Expiry) deadline::expiry_takes_nothing,
         "A holder that does not answer a recall for expiry keeps the grant.";
+    "recall/mild/busy-ends-it", Must ["recall.mild-answered", "try.recalls"] (Expiry) deadline::busy_ends_it,
+        "Busy ends a recall for expiry, and who tries then makes the store recall again.";
     "recall/operator/asks", Should ["recall.operator"] (Recall) notice::operator_asks,
         "An operator can recall a grant that nobody waits for.";
     "recall/operator/revokes", Must ["recall.revokes"] (Recall) deadline::operator_revokes,
