@@ -63,6 +63,13 @@ impl Subject {
         }
     }
 
+    fn time_to_live_ms(&self) -> Option<u64> {
+        match self {
+            Self::Store(target) => target.expires_ms,
+            Self::Process(_) => None,
+        }
+    }
+
     fn has(&self, need: Need) -> bool {
         match self {
             Self::Store(target) => target.has(need),
@@ -92,7 +99,7 @@ impl Subject {
                 Box::pin(async move {
                     let play = playing.await;
                     left.leave().await;
-                    play
+                    left.judged(play)
                 })
             }
             Self::Process(target) => match run {
@@ -169,6 +176,7 @@ pub async fn run(
         protocol: format!("{}.{}", tenure_wire::MAJOR, tenure_wire::MINOR),
         side: subject.side(),
         target: subject.name(),
+        time_to_live_ms: subject.time_to_live_ms(),
         seed: plan.seed,
         seconds: began.elapsed().as_secs_f64(),
         claim: String::new(),
@@ -185,6 +193,9 @@ fn is_alone(case: &Case) -> bool {
     case.needs.iter().any(disturbs)
 }
 
+/// How often a case is played again in which the store was too slow to keep leases.
+const STARVED_MAX: u32 = 2;
+
 async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
     let began = Instant::now();
     let mut outcome = Outcome::of(case);
@@ -193,7 +204,9 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
         outcome.why = Some(format!("without {}", missing.option()));
         return outcome;
     }
-    for turn in 0..plan.repeat.max(1) {
+    let mut turn = 0;
+    let mut starved = 0;
+    while turn < plan.repeat.max(1) {
         let trace = Trace::default();
         let seed = plan.seed.wrapping_add(u64::from(turn));
         let Some(playing) = subject.play(case, seed, trace.clone()) else {
@@ -202,13 +215,18 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
         };
         // A panic is a fault of the suite, and no reason not to judge the others.
         let ended = tokio::spawn(playing).await;
-        outcome.played = turn + 1;
+        outcome.played += 1;
         outcome.trace = trace.all();
         let stop = match ended {
             Ok(Ok(())) => None,
             Ok(Err(stop)) => Some(stop),
             Err(error) => Some(Stop::fault(error)),
         };
+        if matches!(stop, Some(Stop::Starved { .. })) && starved < STARVED_MAX {
+            starved += 1;
+            continue;
+        }
+        turn += 1;
         outcome.note(stop, known);
         if outcome.verdict != Verdict::Pass && outcome.verdict != Verdict::UnexpectedPass {
             break;
@@ -228,7 +246,7 @@ impl Outcome {
                 Verdict::UnexpectedPass,
                 Some(format!("was known to fail: {why}")),
             ),
-            (Some(Stop::Failed { expected, seen }), known) => {
+            (Some(Stop::Failed { expected, seen } | Stop::Starved { expected, seen }), known) => {
                 (self.expected, self.seen) = (Some(expected), Some(seen));
                 let verdict = if known.is_some() {
                     Verdict::KnownFailing

@@ -15,6 +15,13 @@ pub enum Stop {
         /// What came.
         seen: String,
     },
+    /// The same, when leases have ended meanwhile because the store was too slow to take what keeps them alive: it may be right.
+    Starved {
+        /// What had to come.
+        expected: String,
+        /// What came.
+        seen: String,
+    },
     /// It could not be played, for this reason.
     Skipped(String),
     /// The target cannot be reached at all.

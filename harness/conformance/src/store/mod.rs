@@ -3,6 +3,7 @@
 mod cases;
 mod derived;
 mod grant;
+mod heartbeat;
 mod limits;
 pub(crate) mod oracle;
 mod player;

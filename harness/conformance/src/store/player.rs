@@ -5,6 +5,7 @@
 
 use crate::frames::{Frames, encode};
 use crate::stop::{Play, Stop};
+use crate::store::heartbeat::Heartbeat;
 use crate::store::{Stage, Target};
 use crate::trace::{CUTS, Trace};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) struct Player {
     own_sent: u64,
     /// When that is due, whatever it hears until then.
     pulse: Instant,
+    heartbeat: Heartbeat,
     pub(super) last_request: u64,
 }
 
@@ -79,6 +81,7 @@ impl Player {
             keeps_alive: true,
             own_sent: OWN,
             pulse: Instant::now(),
+            heartbeat: Heartbeat::new(stage.starved().clone()),
             last_request: 0,
         })
     }
@@ -116,6 +119,7 @@ impl Player {
 
     pub(crate) async fn say(&mut self, message: ToStore) -> Play {
         let says = format!("{message:?}");
+        self.heartbeat.says(&message, Instant::now());
         let bytes = encode(&FromProcess::Message(message))?;
         self.push(&bytes, &says).await
     }
@@ -246,6 +250,7 @@ impl Player {
             let (frame, item) = self.frames.next()?;
             let (says, heard) = match item {
                 Ok(Some(FromStore::Message(message))) => {
+                    self.heartbeat.hears(&message, Instant::now());
                     (format!("{message:?}"), Some(Heard::Message(message)))
                 }
                 Ok(Some(FromStore::Fault(fault))) => {

@@ -1,6 +1,7 @@
 //! Where a case is played: it gives players, session ids that nobody else uses, and chance.
 
 use crate::stop::{Play, Stop};
+use crate::store::heartbeat::Starved;
 use crate::store::{Player, Target};
 use crate::trace::{PAUSES, RECALLS, RESTARTS, Trace};
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub struct Stage {
     seed: u64,
     /// The processes that were played, and how often each connection of theirs was opened.
     played: Arc<Mutex<BTreeMap<String, BTreeMap<Link, usize>>>>,
+    starved: Starved,
 }
 
 impl Stage {
@@ -31,6 +33,7 @@ impl Stage {
             trace,
             seed: own,
             played: Arc::default(),
+            starved: Starved::default(),
         }
     }
 
@@ -73,6 +76,20 @@ impl Stage {
         // Whoever says goodbye closes; the store follows when it has read that.
         player.stream.shutdown().await.map_err(Stop::fault)?;
         player.thrown_out("after a goodbye").await.map(drop)
+    }
+
+    pub(crate) fn starved(&self) -> &Starved {
+        &self.starved
+    }
+
+    /// What the case comes to, all in all.
+    pub(crate) fn judged(&self, play: Play) -> Play {
+        play.map_err(|stop| match stop {
+            Stop::Failed { expected, seen } if self.starved.is_so() => {
+                Stop::Starved { expected, seen }
+            }
+            other => other,
+        })
     }
 
     pub(crate) fn trace(&self) -> &Trace {

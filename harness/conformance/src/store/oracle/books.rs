@@ -131,8 +131,31 @@ impl Books {
                 self.recalled(&Hold { session, token }, notice.deadline_ms);
             }
             ToProcess::Recall { hold, notice } => self.recalled(hold, notice.deadline_ms),
+            ToProcess::Gone {
+                session,
+                renamed: Some(hold),
+                ..
+            } => self.renamed(&connection.process, session, &hold.session),
             _ => {}
         }
+    }
+
+    /// What a process knows of a session goes along with its new id.
+    fn renamed(&mut self, process: &ProcessId, from: &SessionId, to: &SessionId) {
+        let bases = self.bases.iter();
+        let own = bases.filter(|((own, session, _), _)| own == process && session == from);
+        let moved = own.map(|((_, _, request), base)| {
+            let key = (process.clone(), to.clone(), *request);
+            (key, base.clone())
+        });
+        let moved: Vec<_> = moved.collect();
+        for (key, base) in moved {
+            self.bases.entry(key).or_default().extend(base);
+        }
+        let copies = self.copies.iter().filter(|((own, _), _)| own == from);
+        let copies = copies.map(|((_, version), own)| ((to.clone(), *version), own.clone()));
+        let copies: Vec<_> = copies.collect();
+        self.copies.extend(copies);
     }
 
     fn answered(&mut self, connection: &Connection, sent: Time, lease_ms: u64) {

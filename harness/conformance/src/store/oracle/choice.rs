@@ -3,12 +3,13 @@
 //! | open | the machine |
 //! |---|---|
 //! | which wait of a cycle is refused | one by its own order |
-//! | whether a holder that is told its grant again ends the tries that recall it | ends them |
+//! | whether a holder that is told its grant again ends the tries that recall it, or a recall for expiry | ends them |
+//! | whether a time to live that may have ended had ended before a message came | had not |
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::world::{Around, Owed, What, World};
-use tenure_protocol::message::{Notice, Patience, Reason, Refusal, Wish};
-use tenure_protocol::store::Input;
+use tenure_protocol::message::{Notice, Patience, Refusal, Wish};
+use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
 
 /// A place in a queue.
@@ -22,7 +23,7 @@ struct Wait {
 
 impl World {
     /// The other ways that a message may have been taken. `self` is as it was before, `after` as the machine has it.
-    pub(super) fn others(
+    pub(crate) fn others(
         &self,
         connection: &Connection,
         message: &ToStore,
@@ -31,7 +32,40 @@ impl World {
     ) -> Vec<Self> {
         let mut all = self.other_victims(connection, message, after, around);
         all.extend(self.told_again(connection, message, after));
+        all.extend(self.aged(connection, message, around));
         all
+    }
+
+    // ---- times to live ----------------------------------------------------------------------------------------------
+
+    /// The time to live of the sessions that it names had ended before it came: unseen, where nobody holds them, or where their
+    /// holder is not connected.
+    fn aged(&self, connection: &Connection, message: &ToStore, around: &Around) -> Option<Self> {
+        let named: Vec<&SessionId> = match message {
+            ToStore::Hello { holds, waits, .. } => {
+                let holds = holds.iter().map(|hold| &hold.session);
+                holds
+                    .chain(waits.iter().map(|wish| &wish.session))
+                    .collect()
+            }
+            ToStore::Acquire(wish) => vec![&wish.session],
+            ToStore::Rename { to, .. } => vec![to],
+            ToStore::Destroy { session, .. } => vec![session],
+            _ => return None,
+        };
+        let timers = named.into_iter().flat_map(|id| self.store.timers_of(id));
+        let timers = timers.map(|(_, timer)| timer);
+        let ended = timers.filter(|timer| matches!(timer, Timer::Expire(_)));
+        let ended: Vec<_> = ended.filter(|timer| self.may_pass(timer, around)).collect();
+        if ended.is_empty() {
+            return None;
+        }
+        let mut world = self.clone();
+        for timer in ended {
+            world.step(Input::Timer(timer), around);
+        }
+        world.hear(connection, message, around);
+        Some(world)
     }
 
     /// What is owed now that was not before.
@@ -57,7 +91,7 @@ impl World {
         let own = self.store.session(session)?;
         let recall = own.recall();
         let mut waiters = own.lock().waiters();
-        let is_tried = recall.is_some_and(|recall| recall.reason == Reason::Try)
+        let is_tried = recall.is_some_and(|recall| !recall.reason.insists())
             || waiters.any(|place| place.patience == Patience::Try);
         let place = own.lock().holders().first()?;
         if !is_tried || place.process != connection.process || place.request != request {
