@@ -1,6 +1,7 @@
 //! The first line of a trace: of whom it is, and what has to be known of their settings.
 
 use crate::case::Side;
+use crate::report::Report;
 use serde::Deserialize;
 use tenure_protocol::{Limits, ProcessSettings};
 
@@ -55,8 +56,8 @@ impl Head {
     }
 
     /// Of a case of a report.
-    pub(super) fn of_case(case: &str, judged: Side) -> Self {
-        let is_process = judged == Side::Process;
+    pub(super) fn of_case(report: &Report, case: &str) -> Self {
+        let is_process = report.side == Side::Process;
         Self {
             trace: VERSION,
             name: Some(case.to_owned()),
@@ -69,8 +70,10 @@ impl Head {
                 Threads::Nobody
             },
             process: Settings::default(),
-            store: StoreSettings::default(),
-            judged: Some(judged),
+            store: StoreSettings {
+                time_to_live_ms: report.time_to_live_ms,
+            },
+            judged: Some(report.side),
         }
     }
 }

@@ -26,8 +26,7 @@ pub use entry::{BYTES_MAX, Unreadable};
 pub use head::{Breaks, VERSION};
 
 use crate::Report;
-use crate::case::{Need, Side};
-use crate::report::Outcome;
+use crate::case::Side;
 use entry::{Entry, Place, What};
 use head::Head;
 use process::ProcessSide;
@@ -102,16 +101,14 @@ pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
     Ok(vec![judge(&head, &entries)])
 }
 
-/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads. Cases in which
-/// a session expires are left out: a report does not tell after how long it may.
+/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads.
 ///
 /// # Errors
 /// When what a case has recorded is no trace.
 pub fn check_report(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
-    let is_judged = |case: &&Outcome| !case.trace.is_empty() && !case.needs.contains(&Need::Expiry);
-    let cases = report.cases.iter().filter(is_judged);
-    let judged = cases.map(|case| {
-        let (head, entries) = played::read(report.side, &case.id, &case.trace)?;
+    let cases = report.cases.iter();
+    let judged = cases.filter(|case| !case.trace.is_empty()).map(|case| {
+        let (head, entries) = played::read(report, case)?;
         Ok(judge(&head, &entries))
     });
     judged.collect()

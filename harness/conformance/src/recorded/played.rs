@@ -7,6 +7,7 @@
 use super::entry::{Entry, Line, Unreadable, Way, What, in_order};
 use super::head::{Head, Settings};
 use crate::case::Side;
+use crate::report::{Outcome, Report};
 use crate::trace::{CUTS, PAUSES, RECALLS, RESTARTS, Traced};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,15 +19,11 @@ const PROCESS: &str = "p";
 const STORE: &str = "store";
 
 /// A case as a trace.
-pub(super) fn read(
-    judged: Side,
-    case: &str,
-    traced: &[Traced],
-) -> Result<(Head, Vec<Entry>), Unreadable> {
-    let mut head = Head::of_case(case, judged);
-    let entries = match judged {
-        Side::Store => of_store(traced),
-        Side::Process => of_process(traced, &mut head),
+pub(super) fn read(report: &Report, case: &Outcome) -> Result<(Head, Vec<Entry>), Unreadable> {
+    let mut head = Head::of_case(report, &case.id);
+    let entries = match report.side {
+        Side::Store => of_store(&case.trace),
+        Side::Process => of_process(&case.trace, &mut head),
     }?;
     in_order(&entries)?;
     Ok((head, entries))
@@ -65,16 +62,28 @@ fn of_process(traced: &[Traced], head: &mut Head) -> Result<Vec<Entry>, Unreadab
     let mut entries = Vec::new();
     for (at, own) in traced.iter().enumerate() {
         if is_command(own) {
-            match desk.take(own).map_err(|why| at_line(at, why))? {
-                Taken::Line(mut line) => {
-                    (line.at_ms, line.way, line.who) = (own.at_ms, '!', PROCESS.to_owned());
-                    let mut entry = line.entry(at + 1).map_err(|why| at_line(at, why))?;
-                    entry.in_order = !desk.is_committing();
-                    entries.push(entry);
-                }
-                Taken::Settings(settings) => head.process = settings,
-                Taken::Nothing => {}
-                Taken::Unknown => break,
+            let taken = desk.take(own).and_then(|taken| {
+                Ok(match taken {
+                    Taken::Line(mut line) => {
+                        (line.at_ms, line.way, line.who) = (own.at_ms, '!', PROCESS.to_owned());
+                        let mut entry = line.entry(at + 1)?;
+                        entry.in_order = !desk.is_committing();
+                        entries.push(entry);
+                        true
+                    }
+                    Taken::Settings(settings) => {
+                        head.process = settings;
+                        true
+                    }
+                    Taken::Nothing => true,
+                    Taken::Unknown => false,
+                })
+            });
+            match taken {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) if own.way == '<' => break, // What is no answer fails its case already.
+                Err(why) => return Err(at_line(at, why)),
             }
             continue;
         }
@@ -137,7 +146,7 @@ impl Desk {
             return Ok(Taken::Unknown);
         }
         let Ok(Value::Object(line)) = serde_json::from_str(&own.says) else {
-            return Ok(Taken::Unknown); // What is no answer fails its case already.
+            return Ok(Taken::Unknown); // No answer.
         };
         let Some(id) = line.get("id").and_then(Value::as_u64) else {
             return Ok(Taken::Nothing);

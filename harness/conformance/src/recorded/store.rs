@@ -8,7 +8,7 @@ use super::entry::Place;
 use super::head::Slack;
 use super::rule_store;
 use super::search::Breadth;
-use super::store_world::{Explained, Under, with_silent};
+use super::store_world::{Explained, Under, with_next, with_silent};
 use super::talk::Name;
 use crate::store::oracle::Connection;
 use crate::store::oracle::books::Books;
@@ -31,6 +31,8 @@ pub(super) struct StoreSide {
     origin: Instant,
     now_ms: u64,
     time_to_live_ms: Option<u64>,
+    /// The longest that a process has said a session was idle.
+    idle_ms: u64,
     /// When each process was last heard, and until when each grant is not to be revoked: when they end at the latest.
     heard: BTreeMap<ProcessId, u64>,
     recalled: BTreeMap<(SessionId, Token), u64>,
@@ -52,6 +54,7 @@ impl StoreSide {
             origin: Instant::now(),
             now_ms: 0,
             time_to_live_ms,
+            idle_ms: 0,
             heard: BTreeMap::new(),
             recalled: BTreeMap::new(),
             queued: BTreeSet::new(),
@@ -66,7 +69,9 @@ impl StoreSide {
             open: &self.open,
             books: &self.books,
             is_before: false,
-            may_expire: self.time_to_live_ms.is_some_and(|ms| self.now_ms >= ms),
+            may_expire: self
+                .time_to_live_ms
+                .is_some_and(|ms| self.now_ms.saturating_add(self.idle_ms) >= ms),
             at_any_time: false,
         }
     }
@@ -95,20 +100,18 @@ impl StoreSide {
     fn take_overdue(&mut self) {
         let until = self.now_ms.saturating_sub(self.slack.late_ms);
         let breadth = self.breadth;
-        self.change(|mut worlds, around| {
-            for own in &mut worlds {
-                loop {
-                    let heads = own.under_way.iter();
-                    let heads =
-                        heads.filter_map(|(connection, all)| Some((all.front()?, connection)));
-                    let overdue = heads.filter(|(head, _)| head.at_ms < until);
-                    let first = overdue.min_by_key(|(head, _)| head.place);
-                    let Some(connection) = first.map(|(_, connection)| connection.clone()) else {
-                        break;
-                    };
-                    own.take(&connection, around);
+        self.change(|mut left, around| {
+            let mut worlds = Vec::new();
+            while let Some(mut own) = left.pop() {
+                match own.overdue(until) {
+                    None => worlds.push(own),
+                    Some(connection) => {
+                        left.extend(own.take(&connection, around));
+                        left.push(own);
+                    }
                 }
             }
+            worlds.reverse(); // What was likelier stays so.
             breadth.few(worlds)
         });
     }
@@ -218,11 +221,8 @@ impl StoreSide {
             if at != Place::Store {
                 return worlds;
             }
-            let mut worlds = with_silent(breadth, worlds, around);
-            worlds
-                .iter_mut()
-                .for_each(|own| own.take(&connection, around));
-            breadth.few(worlds)
+            let worlds = with_silent(breadth, worlds, around);
+            breadth.few(with_next(worlds, &connection, around))
         });
     }
 
@@ -241,6 +241,10 @@ impl StoreSide {
             ToStore::KeepAlive { sent } => {
                 self.books.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
+            }
+            ToStore::Release { idle_ms, .. } => {
+                self.idle_ms = self.idle_ms.max(*idle_ms);
+                self.books.said(process, message);
             }
             _ => self.books.said(process, message),
         }
@@ -400,6 +404,7 @@ impl StoreSide {
             let mut worlds = breadth.closure(worlds, around);
             for own in &mut worlds {
                 own.under_way.clear();
+                own.recalls.clear();
                 own.world.restart(expires);
             }
             breadth.few(worlds)
@@ -411,15 +416,11 @@ impl StoreSide {
         self.recalled.clear();
     }
 
-    /// Its operator has recalled a session.
+    /// Its operator has asked for a session.
     pub(super) fn recalls(&mut self, session: &SessionId) {
-        self.change(|mut worlds, around| {
-            for own in &mut worlds {
-                own.world.turn();
-                own.world.step(Input::Recall(session.clone()), around);
-            }
-            worlds
-        });
+        for own in &mut self.worlds {
+            own.recalls.push_back(session.clone());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::store::oracle::compare::Came;
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::world::{Around, What, World};
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::once;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Token};
@@ -25,6 +26,8 @@ pub(super) struct Under {
 pub(super) struct Explained {
     pub(super) world: World,
     pub(super) under_way: BTreeMap<Connection, VecDeque<Under>>,
+    /// Sessions that an operator has asked for: when the store heard that nobody knows.
+    pub(super) recalls: VecDeque<SessionId>,
     /// The timer that passed last.
     pub(super) passed: Option<Timer>,
     /// How much was owed to each connection before it: nothing of that has become right by it.
@@ -36,6 +39,7 @@ impl Explained {
         Self {
             world: World::new(expires),
             under_way: BTreeMap::new(),
+            recalls: VecDeque::new(),
             passed: None,
             marks: None,
         }
@@ -152,28 +156,50 @@ impl Explained {
         !is_connected || is_told || around.at_any_time
     }
 
-    pub(super) fn take(&mut self, connection: &Connection, around: &Around<'_>) {
-        let next = self
-            .under_way
-            .get_mut(connection)
-            .and_then(VecDeque::pop_front);
-        if let Some(next) = next {
-            self.world.turn();
-            self.world.hear(connection, &next.message, around);
-        }
+    /// On which connection the first message is under way that was sent before then.
+    pub(super) fn overdue(&self, until_ms: u64) -> Option<Connection> {
+        let heads = self.under_way.iter();
+        let heads = heads.filter_map(|(connection, all)| Some((all.front()?, connection)));
+        let overdue = heads.filter(|(head, _)| head.at_ms < until_ms);
+        let first = overdue.min_by_key(|(head, _)| head.place);
+        first.map(|(_, connection)| connection.clone())
+    }
+
+    /// Takes what is next under way on a connection; answers the other ways in which the store may have taken it, where the
+    /// rules leave it a choice.
+    pub(super) fn take(&mut self, connection: &Connection, around: &Around<'_>) -> Vec<Self> {
+        let all = self.under_way.get_mut(connection);
+        let Some(next) = all.and_then(VecDeque::pop_front) else {
+            return Vec::new();
+        };
         self.under_way.retain(|_, all| !all.is_empty());
+        self.world.turn();
+        let before = self.world.clone();
+        self.world.hear(connection, &next.message, around);
+        let others = before.others(connection, &next.message, &self.world, around);
+        let others = others.into_iter().map(|world| Self {
+            world,
+            ..self.clone()
+        });
+        others.collect()
     }
 }
 
 impl Explanation<Around<'_>> for Explained {
     fn taken(&self, around: &Around<'_>) -> Vec<Self> {
         let connections = self.under_way.keys().cloned();
-        let all = connections.map(|connection| {
+        let all = connections.flat_map(|connection| {
             let mut own = self.clone();
-            own.take(&connection, around);
-            own
+            let others = own.take(&connection, around);
+            once(own).chain(others)
         });
-        all.collect()
+        let mut asked = self.clone();
+        let recalled = asked.recalls.pop_front().map(|session| {
+            asked.world.turn();
+            asked.world.step(Input::Recall(session), around);
+            asked
+        });
+        all.chain(recalled).collect()
     }
 
     fn passed(&self, around: &Around<'_>) -> Vec<Self> {
@@ -204,6 +230,19 @@ impl Explanation<Around<'_>> for Explained {
         }
         all
     }
+}
+
+/// All of them take what is next on a connection, in every way.
+pub(super) fn with_next(
+    worlds: Vec<Explained>,
+    connection: &Connection,
+    around: &Around<'_>,
+) -> Vec<Explained> {
+    let all = worlds.into_iter().flat_map(|mut own| {
+        let others = own.take(connection, around);
+        once(own).chain(others)
+    });
+    all.collect()
 }
 
 /// These, and those in which something has passed that nobody is told of.

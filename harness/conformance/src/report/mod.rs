@@ -28,6 +28,9 @@ pub struct Report {
     pub side: Side,
     /// What was judged: an address, or a command.
     pub target: String,
+    /// After how many milliseconds the store ends sessions that nobody uses, if it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_live_ms: Option<u64>,
     /// The seed of all that was random.
     pub seed: u64,
     /// How long the run took, in seconds.
