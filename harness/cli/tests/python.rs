@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -32,28 +33,56 @@ fn python() -> Option<PathBuf> {
 }
 
 /// A store in Python; it is killed when this is dropped.
-struct Store(Child);
+struct Store {
+    child: Child,
+    address: String,
+    operator: SocketAddr,
+}
 
 impl Drop for Store {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
+/// Sessions that nobody uses end after this.
+const TIME_TO_LIVE_MS: &str = "2500";
+
+/// Limits that can be reached, and that leave room for all cases beside each other.
+const LIMITS: &[(&str, usize)] = &[
+    ("connections_max", 450),
+    ("processes_max", 400),
+    ("grants_max", 270),
+    ("waiters_max", 8),
+    ("attributes_max", 70),
+    ("attribute_bytes_max", 4 << 10),
+    ("session_bytes_max", 64 << 10),
+    ("frame_bytes_max", 1 << 20),
+    ("changes_max", 2_048),
+    ("items_max", 20_000),
+];
+
 impl Store {
-    /// Starts it; answers where it listens, too.
-    fn start(python: &Path) -> (Self, String) {
+    /// Starts it, with times that the suite can wait for.
+    fn start(python: &Path) -> Self {
+        let operator = free_address();
         let times = [
             "--lease-ms=1500",
             "--recall-ms=1500",
             "--remind-ms=300",
             "--wait-ms=2500",
         ];
+        let limits = LIMITS
+            .iter()
+            .map(|(name, limit)| format!("--{}={limit}", name.replace('_', "-")));
         let mut child = Command::new(python)
             .arg(format!("{HOME}/store.py"))
             .args(["--listen", "127.0.0.1:0"])
+            .args(["--operator", &operator.to_string()])
+            .args(["--time-to-live-ms", TIME_TO_LIVE_MS])
             .args(times)
+            .args(limits)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -62,14 +91,48 @@ impl Store {
         BufReader::new(output)
             .read_line(&mut line)
             .expect("it says where");
-        let address = line
-            .trim()
-            .rsplit(' ')
-            .next()
-            .expect("an address")
-            .to_owned();
-        (Self(child), address)
+        let address = line.trim().rsplit(' ').next().expect("an address");
+        Self {
+            address: address.to_owned(),
+            operator,
+            child,
+        }
     }
+
+    /// What the suite is told: where it is, and everything that may be done to it. It cannot be restarted.
+    fn told(&self) -> Vec<String> {
+        let limits: Vec<_> = LIMITS
+            .iter()
+            .map(|(name, n)| format!("{name}={n}"))
+            .collect();
+        let (id, operator) = (self.child.id(), self.operator);
+        let recall = format!(
+            "bash -c 'echo \"$SESSION\" > /dev/tcp/{}/{}'",
+            operator.ip(),
+            operator.port()
+        );
+        let pause = format!("kill -STOP {id}");
+        let resume = format!("kill -CONT {id}");
+        let limits = limits.join(",");
+        let all = [
+            ("--target", self.address.as_str()),
+            ("--expires-ms", TIME_TO_LIVE_MS),
+            ("--limits", &limits),
+            ("--hook-recall", &recall),
+            ("--hook-pause", &pause),
+            ("--hook-resume", &resume),
+        ];
+        let pairs = all.into_iter();
+        pairs
+            .flat_map(|(key, value)| [key.to_owned(), value.to_owned()])
+            .collect()
+    }
+}
+
+/// Where nobody listens; the system gives ports in turn, so that it is not given again at once.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound")
 }
 
 /// One run at a time, of not too many cases: where everything is late, leases end that should not.
@@ -124,10 +187,29 @@ fn the_codec_in_python_reads_all_vectors() {
 #[test]
 fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
     let Some(python) = python() else { return };
-    let (_store, address) = Store::start(&python);
-    let report = conform(&["store", "--target", &address, "--json", "--jobs", "16"]);
-    let others = others(&report, &["without --"]);
+    let store = Store::start(&python);
+    let told = store.told();
+    let mut arguments = vec!["store", "--json", "--jobs", "16"];
+    arguments.extend(told.iter().map(String::as_str));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.json");
+    let file = file.to_str().expect("UTF-8");
+    arguments.extend(["--report", file]);
+    let report = conform(&arguments);
+    let others = others(&report, &["without --hook-restart"]);
     assert!(others.is_empty(), "{others:#?}");
+    // Judged once more by what went over the wire, without what the cases say.
+    let judged = Command::new(env!("CARGO_BIN_EXE_tenure"))
+        .args(["conform", "trace", file])
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&judged.stdout);
+    let wrong: Vec<_> = text
+        .lines()
+        .filter(|line| !line.contains(": conforms ("))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(judged.status.success(), "{judged:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod trace;
 use crate::progress::Line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -285,13 +286,12 @@ impl Progress for Shown {
     }
 }
 
-/// What does not hold, with all that helps; then the claim.
+/// What was left out, what does not hold, with all that helps, and the claim.
 pub(crate) fn write_report(out: &mut impl Write, report: &Report) -> Result<()> {
+    write_skipped(out, report)?;
     for case in &report.cases {
-        let why = case.why.as_deref().unwrap_or_default();
         match case.verdict {
-            Verdict::Pass => continue,
-            Verdict::Skip => writeln!(out, "  skip   {}  {why}", case.id)?,
+            Verdict::Pass | Verdict::Skip => continue,
             verdict => {
                 writeln!(out, "  {}   {}  {}", verdict.word(), case.id, case.title)?;
                 let lines = [
@@ -311,6 +311,26 @@ pub(crate) fn write_report(out: &mut impl Write, report: &Report) -> Result<()> 
         }
     }
     write_verdict(out, report)
+}
+
+/// The reasons for which cases were left out, a line each; the reports of `--report` have one for each case.
+fn write_skipped(out: &mut impl Write, report: &Report) -> Result<()> {
+    const NAMED: usize = 2;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let skipped = report.cases.iter();
+    for case in skipped.filter(|case| case.verdict == Verdict::Skip) {
+        let why = case.why.as_deref().unwrap_or_default();
+        reasons.entry(why).or_default().push(&case.id);
+    }
+    for (why, cases) in reasons {
+        let named = cases[..cases.len().min(NAMED)].join(", ");
+        let more = match cases.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        writeln!(out, "  skip   {why}: {named}{more}")?;
+    }
+    Ok(())
 }
 
 /// What may be said of it, in one line.
