@@ -71,6 +71,45 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
 }
 
 #[test]
+fn two_runs_stand_side_by_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (good, bad, page) = (path("good.json"), path("bad.json"), path("page.html"));
+    let output = conform(&["store", "--reference", "connect", "--report", &good]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    // The same run, but that one case has not held.
+    let mut report: Value =
+        serde_json::from_str(&fs::read_to_string(&good).expect("it was written")).expect("JSON");
+    report["target"] = "another".into();
+    report["conforms"] = false.into();
+    report["cases"][0]["verdict"] = "fail".into();
+    let rule = report["cases"][0]["rules"][0]["id"].clone();
+    let rule = rule.as_str().expect("a rule");
+    fs::write(&bad, report.to_string()).expect("written");
+
+    let output = conform(&["compare", &good, &bad, "--report", &page]);
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    let differs =
+        |line: &&str| line.contains(rule) && line.contains("1 pass") && line.contains("2 FAIL");
+    assert!(told.lines().any(|line| differs(&line)), "{told}");
+    let page = fs::read_to_string(&page).expect("it was written");
+    let row = page
+        .split("<tr>")
+        .find(|row| row.contains(rule))
+        .expect("a row");
+    assert!(row.contains("pass") && row.contains("FAIL"), "{row}");
+
+    let output = conform(&["compare", &good, &good, "--json"]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["rules"][rule], serde_json::json!(["pass", "pass"]));
+    let output = conform(&["compare", "Cargo.toml"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("no report of `tenure conform`"));
+}
+
+#[test]
 fn who_is_not_there_is_no_failure_of_his() {
     let output = conform(&["store", "--target", "127.0.0.1:1", "--slack-ms", "50"]);
     assert_eq!(code(&output), 2);

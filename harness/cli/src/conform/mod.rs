@@ -1,5 +1,6 @@
 //! `tenure conform`: judges a store or a process library, whoever wrote it.
 
+mod compare;
 mod reference;
 mod trace;
 
@@ -26,6 +27,8 @@ pub(crate) enum Conform {
     Process(Library),
     /// Judge what was recorded of a store and its processes.
     Trace(trace::Trace),
+    /// Put several implementations side by side, from their reports.
+    Compare(compare::Compare),
     /// List the cases.
     List(List),
     /// Explain a case or a rule.
@@ -134,6 +137,7 @@ impl Conform {
             Self::Store(store) => store.run(),
             Self::Process(library) => library.run(),
             Self::Trace(trace) => trace.run(),
+            Self::Compare(compare) => compare.run(),
             Self::List(list) => shown(list.run()),
             Self::Explain(explain) => shown(explain.run()),
         };

@@ -54,7 +54,8 @@ impl Trace {
     }
 }
 
-fn read(file: &Path) -> Result<String> {
+/// The text of a file, and no more than one byte above what the judge takes.
+pub(super) fn read(file: &Path) -> Result<String> {
     let mut text = String::new();
     let max = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
     // One more, so that what is too long is seen to be.

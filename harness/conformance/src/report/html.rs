@@ -1,10 +1,9 @@
 //! One self-contained page: implementations × rules, and behind each case its requirement, the picture of its messages, and the
 //! frames in hex and decoded. `maud` escapes whatever came from the target.
 
-use super::{Outcome, Report, Verdict, chart};
+use super::{Outcome, Report, Verdict, by_rule, chart};
 use crate::trace::Traced;
 use maud::{DOCTYPE, Markup, html};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Of a longer message the page shows so many characters; the JSON has all.
@@ -62,28 +61,8 @@ fn summary(report: &Report) -> Markup {
     }
 }
 
-/// The worst that happened to a rule counts.
 fn matrix(reports: &[Report]) -> Markup {
-    let weight = |verdict: &Verdict| match verdict {
-        Verdict::Pass => 0,
-        Verdict::Skip => 1,
-        Verdict::KnownFailing => 2,
-        Verdict::UnexpectedPass => 3,
-        Verdict::Fail => 4,
-        Verdict::Fault => 5,
-    };
-    let mut rules: BTreeMap<&str, Vec<Option<Verdict>>> = BTreeMap::new();
-    for (column, report) in reports.iter().enumerate() {
-        for case in &report.cases {
-            for rule in &case.rules {
-                let row = rules
-                    .entry(&rule.id)
-                    .or_insert_with(|| vec![None; reports.len()]);
-                let verdicts = row[column].into_iter().chain([case.verdict]);
-                row[column] = verdicts.max_by_key(weight);
-            }
-        }
-    }
+    let rules = by_rule(reports);
     html! {
         table {
             tr { th { "rule" } @for report in reports { th { (report.target) } } }

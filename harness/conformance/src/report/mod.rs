@@ -10,7 +10,7 @@ use crate::case::{Case, Level, Need, Side};
 use crate::rules;
 use crate::trace::Traced;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of this schema: rises when a reader of an older one would misunderstand it.
 pub const SCHEMA: u32 = 1;
@@ -253,6 +253,32 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         markdown::write(self)
     }
+}
+
+/// What came of each rule in each run: the worst of its cases counts, and a rule may have none in a run.
+#[must_use]
+pub fn by_rule(reports: &[Report]) -> BTreeMap<&str, Vec<Option<Verdict>>> {
+    let weight = |verdict: &Verdict| match verdict {
+        Verdict::Pass => 0,
+        Verdict::Skip => 1,
+        Verdict::KnownFailing => 2,
+        Verdict::UnexpectedPass => 3,
+        Verdict::Fail => 4,
+        Verdict::Fault => 5,
+    };
+    let mut rules: BTreeMap<&str, Vec<Option<Verdict>>> = BTreeMap::new();
+    for (column, report) in reports.iter().enumerate() {
+        for case in &report.cases {
+            for rule in &case.rules {
+                let row = rules
+                    .entry(&rule.id)
+                    .or_insert_with(|| vec![None; reports.len()]);
+                let verdicts = row[column].into_iter().chain([case.verdict]);
+                row[column] = verdicts.max_by_key(weight);
+            }
+        }
+    }
+    rules
 }
 
 /// One page for several runs that needs nothing else: implementations × rules, and behind each case what was played.
