@@ -10,6 +10,7 @@
 //! `RUST_LOG` says what else to log.
 
 use serde::{Deserialize, Serialize};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tenure::{Error, Guard, Process, Session, Typed, ValueError, task};
@@ -90,7 +91,11 @@ async fn serve_async(session: Session, who: String) {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "shop=info,tenure=debug".to_owned());
-    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_ansi(std::io::stdout().is_terminal() && !is_plain)
+        .with_env_filter(filter)
+        .init();
     let mut arguments = std::env::args().skip(1);
     let (Some(mut address), Some(name)) = (arguments.next(), arguments.next()) else {
         return Err("usage: shop ADDRESS NAME, for example: shop 127.0.0.1:7420 north".into());
