@@ -1,6 +1,7 @@
 //! A session whose grant ends is passed on, and never to one that has gone; no wait lasts for ever.
 
 use crate::stop::{Play, Stop};
+use crate::store::cases::expiry::live;
 use crate::store::{Heard, Player, Stage, alive};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::{SessionId, ToProcess, ToStore};
@@ -121,30 +122,48 @@ pub(super) async fn orphan_lease_end(stage: Stage) -> Play {
 }
 
 pub(super) async fn wait_ends(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&s).await?;
-    let mut waiters = Vec::new();
-    for name in ["q", "r", "u", "v", "w"] {
-        let mut waiter = stage.player(name).await?;
-        let request = waiter.waits_for(&s).await?;
-        waiters.push((waiter, request));
+    // When the last wait ends just as a grant is revoked, the session is free for it: then it asks at another time between two of them.
+    let mut recall_ms = 0;
+    for (turn, parts) in ["1", "2", "3"].into_iter().zip([0, 2, 3]) {
+        let (why, told_ms) = last_wait_ends(&stage, turn, parts).await?;
+        match why {
+            Some(Refusal::Deadline) => return Ok(()),
+            Some(other) => return Err(Stop::failed("Refused, deadline", other)),
+            None => recall_ms = told_ms,
+        }
     }
-    let (mut last, request) = waiters.pop().expect("five of them");
-    // Whoever gets the session keeps it until that is revoked: so long the last one may wait.
+    Err(Stop::Skipped(format!(
+        "its waits are longer than five recalls of {recall_ms} ms"
+    )))
+}
+
+/// Five wait, all but the first so many parts of a recall later; answers how the last wait ends, and how long a recall is.
+async fn last_wait_ends(stage: &Stage, turn: &str, parts: u64) -> Play<(Option<Refusal>, u64)> {
+    let s = &stage.session(turn);
+    let name = |process: &str| format!("{process}-{turn}");
+    let mut p = stage.player(&name("p")).await?;
+    let grant = p.acquire(s).await?;
+    let mut first = stage.player(&name("q")).await?;
+    first.waits_for(s).await?;
     let recall_ms = p.recalled(&grant).await?.deadline_ms;
-    let most_ms = recall_ms * (waiters.len() as u64 + 1);
-    stage.may_wait("five recalls", most_ms)?;
-    let mut others: Vec<&mut Player> = waiters.iter_mut().map(|(waiter, _)| waiter).collect();
-    others.push(&mut p);
-    let why = alive(&mut others, ended(&mut last, &s, most_ms)).await?;
-    match why {
-        Some(Refusal::Deadline) => Ok(()),
-        Some(other) => Err(last.failed("Refused, deadline", (request, other))),
-        None => Err(Stop::Skipped(format!(
-            "its waits are longer than five recalls of {recall_ms} ms"
-        ))),
+    if let Some(later_ms) = recall_ms.checked_div(parts) {
+        live([&mut p, &mut first], later_ms).await?;
     }
+    let mut others = vec![first];
+    for process in ["r", "u", "v"] {
+        let mut waiter = stage.player(&name(process)).await?;
+        waiter.waits_for(s).await?;
+        others.push(waiter);
+    }
+    let mut last = stage.player(&name("w")).await?;
+    last.waits_for(s).await?;
+    // Whoever gets the session keeps it until that is revoked: so long the last one may wait.
+    let most_ms = recall_ms * (others.len() as u64 + 1);
+    stage.may_wait("five recalls", most_ms)?;
+    let mut others: Vec<&mut Player> = others.iter_mut().collect();
+    others.push(&mut p);
+    let why = alive(&mut others, ended(&mut last, s, most_ms)).await?;
+    Ok((why, recall_ms))
 }
 
 /// How a request ends: by a refusal, or `None` when it was granted after all.
