@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use tenure_conformance::recorded::check;
 use tenure_conformance::{rules, store};
 
 fn conform(arguments: &[&str]) -> Output {
@@ -41,6 +42,9 @@ fn the_reference_store_conforms_with_every_hook() {
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(report["conforms"], true);
     assert_eq!(cases.len(), store::all().len());
+    let judged = check(&text(&output.stdout)).expect("a report");
+    let wrong: Vec<_> = judged.iter().filter(|own| own.finding.is_some()).collect();
+    assert!(wrong.is_empty(), "what was recorded is wrong: {wrong:#?}");
 }
 
 #[test]
@@ -61,6 +65,7 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
     let recorded = files[0].to_str().expect("UTF-8");
     let output = conform(&["trace", recorded]);
     let judged = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{judged}");
     let conforms = "grant/exclusive/second-waits: conforms";
     assert!(judged.contains(conforms), "{judged}");
     let id = report["cases"][0]["id"].as_str().expect("a case");
