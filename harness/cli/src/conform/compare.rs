@@ -7,7 +7,6 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tenure_conformance::Report;
-use tenure_conformance::recorded::BYTES_MAX;
 use tenure_conformance::report::{Verdict, by_rule, to_html};
 
 /// The arguments of `tenure conform compare`.
@@ -28,11 +27,7 @@ impl Compare {
     pub(super) fn run(self) -> Result<ExitCode> {
         let mut reports = Vec::new();
         for file in &self.files {
-            let text = super::trace::read(file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            if text.len() > BYTES_MAX {
-                bail!("{}: more than {BYTES_MAX} bytes", file.display());
-            }
+            let text = super::trace::read(file)?;
             let report: Report = serde_json::from_str(&text).with_context(|| {
                 format!(
                     "{}: no report of `tenure conform` in JSON (--report FILE.json writes one)",
@@ -77,10 +72,9 @@ fn write_text(out: &mut impl Write, reports: &[Report]) -> std::io::Result<()> {
         .filter(|(_, row)| row.iter().any(|own| *own != row[0]));
     for (rule, row) in differ {
         write!(out, "  {rule:<30}")?;
-        for (at, verdict) in row.iter().enumerate() {
-            write!(out, "  {} {:<13}", at + 1, word(*verdict))?;
-        }
-        writeln!(out)?;
+        let words = row.iter().enumerate();
+        let words = words.map(|(at, verdict)| format!("  {} {:<13}", at + 1, word(*verdict)));
+        writeln!(out, "{}", words.collect::<String>().trim_end())?;
     }
     Ok(())
 }

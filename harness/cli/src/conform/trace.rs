@@ -23,7 +23,7 @@ impl Trace {
     pub(super) fn run(self) -> Result<ExitCode> {
         let mut all = Vec::new();
         for file in &self.files {
-            let text = read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text = read(file)?;
             // A judge that fails is our fault, whatever the trace says.
             let Ok(judged) = std::panic::catch_unwind(|| check(&text)) else {
                 eprintln!(
@@ -54,13 +54,18 @@ impl Trace {
     }
 }
 
-/// The text of a file, and no more than one byte above what the judge takes.
+/// The text of a trace or a report.
 pub(super) fn read(file: &Path) -> Result<String> {
-    let mut text = String::new();
+    let cannot = || format!("cannot read {}", file.display());
     let max = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
+    let opened = std::fs::File::open(file).with_context(cannot)?;
+    let mut text = String::new();
     // One more, so that what is too long is seen to be.
-    let mut file = std::fs::File::open(file)?.take(max.saturating_add(1));
-    file.read_to_string(&mut text)?;
+    let mut opened = opened.take(max.saturating_add(1));
+    opened.read_to_string(&mut text).with_context(cannot)?;
+    if text.len() > BYTES_MAX {
+        bail!("{}: more than {BYTES_MAX} bytes", file.display());
+    }
     Ok(text)
 }
 

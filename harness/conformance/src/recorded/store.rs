@@ -8,7 +8,7 @@ use super::entry::Place;
 use super::head::Slack;
 use super::rule_store;
 use super::search::Breadth;
-use super::store_world::{Explained, Under, with_next, with_silent};
+use super::store_world::{Explained, Under, with_silent};
 use super::talk::Name;
 use crate::store::oracle::Connection;
 use crate::store::oracle::books::Books;
@@ -102,16 +102,15 @@ impl StoreSide {
         let breadth = self.breadth;
         self.change(|mut left, around| {
             let mut worlds = Vec::new();
-            while let Some(mut own) = left.pop() {
+            left.reverse(); // The likeliest is looked at first.
+            while let Some(own) = left.pop() {
                 match own.overdue(until) {
                     None => worlds.push(own),
                     Some(connection) => {
-                        left.extend(own.take(&connection, around));
-                        left.push(own);
+                        left.extend(own.take(&connection, around).into_iter().rev())
                     }
                 }
             }
-            worlds.reverse(); // What was likelier stays so.
             breadth.few(worlds)
         });
     }
@@ -222,12 +221,16 @@ impl StoreSide {
                 return worlds;
             }
             let worlds = with_silent(breadth, worlds, around);
-            breadth.few(with_next(worlds, &connection, around))
+            let taken = worlds.into_iter();
+            breadth.few(taken.flat_map(|own| own.take(&connection, around)))
         });
     }
 
     fn note(&mut self, connection: &Connection, message: &ToStore) {
         let process = &connection.process;
+        if let ToStore::Release { idle_ms, .. } = message {
+            self.idle_ms = self.idle_ms.max(*idle_ms);
+        }
         match message {
             ToStore::Hello { sent, waits, .. } => {
                 self.open.insert(connection.clone());
@@ -241,10 +244,6 @@ impl StoreSide {
             ToStore::KeepAlive { sent } => {
                 self.books.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
-            }
-            ToStore::Release { idle_ms, .. } => {
-                self.idle_ms = self.idle_ms.max(*idle_ms);
-                self.books.said(process, message);
             }
             _ => self.books.said(process, message),
         }

@@ -6,7 +6,6 @@ use crate::store::oracle::compare::Came;
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::world::{Around, What, World};
 use std::collections::{BTreeMap, VecDeque};
-use std::iter::once;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Token};
@@ -165,34 +164,34 @@ impl Explained {
         first.map(|(_, connection)| connection.clone())
     }
 
-    /// Takes what is next under way on a connection; answers the other ways in which the store may have taken it, where the
-    /// rules leave it a choice.
-    pub(super) fn take(&mut self, connection: &Connection, around: &Around<'_>) -> Vec<Self> {
+    /// What it is after it has taken what is next under way on a connection: the likeliest first, then the other ways in which the
+    /// store may have taken it, where the rules leave it a choice.
+    pub(super) fn take(mut self, connection: &Connection, around: &Around<'_>) -> Vec<Self> {
         let all = self.under_way.get_mut(connection);
         let Some(next) = all.and_then(VecDeque::pop_front) else {
-            return Vec::new();
+            return vec![self];
         };
         self.under_way.retain(|_, all| !all.is_empty());
         self.world.turn();
         let before = self.world.clone();
         self.world.hear(connection, &next.message, around);
         let others = before.others(connection, &next.message, &self.world, around);
-        let others = others.into_iter().map(|world| Self {
-            world,
-            ..self.clone()
-        });
-        others.collect()
+        let mut all = vec![self];
+        for world in others {
+            let other = Self {
+                world,
+                ..all[0].clone()
+            };
+            all.push(other);
+        }
+        all
     }
 }
 
 impl Explanation<Around<'_>> for Explained {
     fn taken(&self, around: &Around<'_>) -> Vec<Self> {
         let connections = self.under_way.keys().cloned();
-        let all = connections.flat_map(|connection| {
-            let mut own = self.clone();
-            let others = own.take(&connection, around);
-            once(own).chain(others)
-        });
+        let all = connections.flat_map(|connection| self.clone().take(&connection, around));
         let mut asked = self.clone();
         let recalled = asked.recalls.pop_front().map(|session| {
             asked.world.turn();
@@ -230,19 +229,6 @@ impl Explanation<Around<'_>> for Explained {
         }
         all
     }
-}
-
-/// All of them take what is next on a connection, in every way.
-pub(super) fn with_next(
-    worlds: Vec<Explained>,
-    connection: &Connection,
-    around: &Around<'_>,
-) -> Vec<Explained> {
-    let all = worlds.into_iter().flat_map(|mut own| {
-        let others = own.take(connection, around);
-        once(own).chain(others)
-    });
-    all.collect()
 }
 
 /// These, and those in which something has passed that nobody is told of.

@@ -75,7 +75,7 @@ pub(super) async fn live<const N: usize>(mut all: [&mut Player; N], span_ms: u64
 }
 
 /// A session with an attribute, held by the player.
-async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+pub(super) async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
@@ -96,7 +96,7 @@ async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<
 }
 
 /// Waits for the recall with reason expiry.
-async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<Notice> {
+pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<Notice> {
     p.expect_after("Recall, expiry", after_ms, |message| match message {
         ToProcess::Recall { hold, notice }
             if *hold == grant.hold() && notice.reason == Reason::Expiry =>

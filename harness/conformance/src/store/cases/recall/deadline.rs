@@ -1,10 +1,11 @@
 //! When a store takes a grant. What a notice says of that is compared by bounds: see [`Due`].
 
 use crate::stop::{Play, Stop, holds};
+use crate::store::cases::expiry::{expires, written};
 use crate::store::{Due, Grant, Player, Stage, set};
 use std::time::Duration;
-use tenure_protocol::message::{Hold, Notice, Reason};
-use tenure_protocol::{Request, SessionId, ToProcess, ToStore};
+use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::{Request, SessionId, ToStore};
 use tokio::time::{Instant, sleep};
 
 /// A grant that is recalled for good, because another process waits.
@@ -200,13 +201,8 @@ pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
 async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, Notice)> {
     let after_ms = stage.target().expires_ms.unwrap_or_default();
     stage.may_wait("a time to live", after_ms)?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    p.commit(&mut grant, set([("a", Some("1"))])).await?;
-    let recall = p.expect_after("Recall, expiry", after_ms, |message| match message {
-        ToProcess::Recall { notice, .. } if notice.reason == Reason::Expiry => Some(*notice),
-        _ => None,
-    });
-    let notice = recall.await?;
+    let grant = written(p, &stage.session("s")).await?;
+    let notice = expires(p, &grant, after_ms).await?;
     Ok((grant, notice))
 }
 
@@ -224,13 +220,9 @@ pub(super) async fn busy_ends_it(stage: Stage) -> Play {
     // It was used just now, so that its time to live cannot have ended again.
     let mut q = stage.player("q").await?;
     q.try_for(&grant.session).await?;
-    let is_it =
-        |hold: &Hold, notice: &Notice| *hold == grant.hold() && notice.reason != Reason::Expiry;
-    let recall = p.expect("Recall, try or stronger", |message| match message {
-        ToProcess::Recall { hold, notice } => is_it(hold, notice).then_some(()),
-        _ => None,
-    });
-    recall.await
+    let notice = p.recalled(&grant).await?;
+    let is_new = notice.reason != Reason::Expiry;
+    holds(is_new, "a recall for the try", notice)
 }
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.
