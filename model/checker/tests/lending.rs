@@ -139,6 +139,90 @@ fn hands_over(process: &Process, id: &SessionId) -> usize {
     let_in
 }
 
+/// A thread uses an attribute that is handed out; another one comes, so that it is taken in around the first, and waits. When the first
+/// has written and leaves, who is let in is who was foreseen, everything else is as it is by way of the process, and the other may write
+/// as much as the first. Answers how often that could be tried.
+fn foresees(process: &Process, id: &SessionId) -> usize {
+    let threads = [ThreadId(98), ThreadId(99)];
+    let ways = [None, Some(None), Some(Some(Value::from_static(b"z")))];
+    let tried = ATTRIBUTES.iter().flat_map(|name| {
+        let ways = ways.iter();
+        ways.filter_map(move |written| is_foreseen(process, id, name, threads, written.clone()))
+    });
+    tried
+        .inspect(|is_foreseen| assert!(is_foreseen, "{process:#?}"))
+        .count()
+}
+
+fn is_foreseen(
+    process: &Process,
+    id: &SessionId,
+    name: &AttributeName,
+    [user, other]: [ThreadId; 2],
+    written: Option<Option<Value>>,
+) -> Option<bool> {
+    let names = Names::One(name.clone());
+    let mut process = process.clone();
+    let mut lent = process.lend(id)?;
+    let limits = Limits {
+        session_bytes_max: size(&lent) + 8,
+        ..Limits::default()
+    };
+    let out = lent.hand_out(name, &limits)?;
+    lent.take_in(name, (out.value, false), Time::ZERO, Some(user));
+    assert_eq!(lent.foresee(), None, "nobody waits");
+    process.take_back(id.clone(), lent);
+    let lock = Call::Lock {
+        names: names.clone(),
+        patience: Patience::Wait,
+        until: Time(1),
+    };
+    assert_eq!(calls(&mut process, id, other, &lock), []);
+    let (mut whole, mut part) = (process.clone(), process);
+    if let Some(value) = &written {
+        let (name, value) = (name.clone(), value.clone());
+        let write = Call::Write { name, value };
+        assert_eq!(calls(&mut whole, id, user, &write), []);
+    }
+    let mut lent = part.lend(id)?;
+    let hand_over = lent.foresee().expect("it waits for this alone");
+    assert_eq!((hand_over.from, hand_over.to), (user, other));
+    lent.note_hand_over(Time::ZERO, &hand_over, written);
+    let locked = Output::Answer {
+        thread: other,
+        session: id.clone(),
+        answer: Answer::Locked(lent.token()),
+    };
+    let may_write = writes_beside(lent.clone(), other, name, out.bytes_max as usize, &limits);
+    part.take_back(id.clone(), lent);
+    let is_alike = calls(&mut whole, id, user, &Call::Unlock(names)) == [locked];
+    let is_same = seen(&part, id) == seen(&whole, id) && part.waits() == whole.waits();
+    Some(is_alike && is_same && may_write)
+}
+
+/// Whether a thread may write so many bytes when another one has taken all the room in the other attribute.
+fn writes_beside(
+    mut lent: Lent,
+    thread: ThreadId,
+    name: &AttributeName,
+    bytes: usize,
+    limits: &Limits,
+) -> bool {
+    let stranger = ThreadId(100);
+    let others = ATTRIBUTES.iter().find(|other| *other != name);
+    let others = others.expect("there are two");
+    if lent.enter(stranger, &Names::One(others.clone())) {
+        fill(
+            &mut lent,
+            stranger,
+            others,
+            limits.session_bytes_max,
+            limits,
+        );
+    }
+    fill(&mut lent, thread, name, bytes, limits) == Some(bytes)
+}
+
 fn size(lent: &Lent) -> usize {
     let sizes = lent
         .attributes()
@@ -205,12 +289,14 @@ fn keeps(process: &Process, id: &SessionId) -> usize {
     kept
 }
 
-/// How many sessions could be lent; how often in them what was accepted was kept, and a thread that waited was let in.
+/// How many sessions could be lent; how often in them what was accepted was kept, a thread that waited was let in, and that was
+/// foreseen.
 #[derive(Default)]
 struct Seen {
     lent: usize,
     kept: usize,
     let_in: usize,
+    foreseen: usize,
 }
 
 fn lends(system: &System<Sound>, so_far: &mut Seen) {
@@ -235,6 +321,7 @@ fn lends(system: &System<Sound>, so_far: &mut Seen) {
         }
         so_far.let_in += hands_over(process, id);
         so_far.kept += keeps(process, id);
+        so_far.foreseen += foresees(process, id);
         so_far.lent += 1;
     }
 }
@@ -263,6 +350,8 @@ fn lending_changes_nothing() {
         assert_eq!(states, universe.unique_states, "{}", universe.name);
         assert!(seen.lent > 0, "{}: nothing was ever lent", universe.name);
         assert!(seen.kept > 0, "{}: nothing was ever kept", universe.name);
+        let name = universe.name;
+        assert!(seen.foreseen > 0, "{name}: nothing was ever foreseen");
         let_in += seen.let_in;
     }
     assert!(let_in > 0, "nobody who waited was ever let in");

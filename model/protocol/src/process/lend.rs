@@ -53,6 +53,17 @@ pub struct HandedOut {
     pub bytes_max: u32,
 }
 
+/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Lent::foresee`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HandOver {
+    /// The attribute.
+    pub name: AttributeName,
+    /// The thread that is inside.
+    pub from: ThreadId,
+    /// The thread that waits, and is let in.
+    pub to: ThreadId,
+}
+
 /// The sessions that a step may touch, see [`Process::concerned`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Concerned<'a> {
@@ -363,6 +374,52 @@ impl Lent {
         } else {
             self.state.tidy();
         }
+    }
+
+    /// A hand-over that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
+    /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
+    /// where the attribute is, and tell the session later, before anything else happens in it ([`Lent::note_hand_over`]).
+    #[must_use]
+    pub fn foresee(&self) -> Option<HandOver> {
+        if self.state.lock.waiting() == 0 {
+            return None;
+        }
+        let holders = self.state.lock.holders().iter();
+        let mut users = holders.filter(|claim| claim.reserved.is_some());
+        users.find_map(|user| {
+            let Names::One(name) = self.state.names(&user.wanted) else {
+                return None;
+            };
+            let to = self.state.successor(user)?;
+            let from = user.thread;
+            Some(HandOver { name, from, to })
+        })
+    }
+
+    /// A hand-over that was [foreseen](Lent::foresee) has happened: the one thread has left, with what it has `written`, if
+    /// anything, and the other is inside. What was reserved for the one is reserved for the other.
+    ///
+    /// # Panics
+    /// When the session has changed since it was foreseen.
+    pub fn note_hand_over(
+        &mut self,
+        now: Time,
+        hand_over: &HandOver,
+        written: Option<Option<Value>>,
+    ) {
+        let HandOver { name, from, to } = hand_over;
+        let slot = self.state.slot(name);
+        let own = self.state.holder_mut(*from, slot).expect("it was inside");
+        let reserved = own.reserved;
+        if let Some(value) = written {
+            own.write(slot, value); // Not more than was reserved.
+        }
+        let has_left = self.leave(now, *from, &Names::One(name.clone()), true);
+        debug_assert!(has_left, "it was inside");
+        assert_eq!(self.admit(), Some(*to), "as foreseen");
+        let own = self.state.holder_mut(*to, slot).expect("just let in");
+        own.reserved = reserved;
+        debug_assert_eq!(self.admit(), None, "as foreseen");
     }
 
     /// Gives memory back that it does not need now.

@@ -23,7 +23,7 @@ mod threads;
 mod waits;
 
 pub use desk::Output;
-pub use lend::{Concerned, HandedOut, Lent};
+pub use lend::{Concerned, HandOver, HandedOut, Lent};
 pub use session::{Ending, Grant, Outgoing, Phase, Session};
 pub use state::{Slot, ThreadClaim, Wanted, Written};
 

@@ -136,7 +136,7 @@ impl ThreadClaim {
         place.ok().map(|place| &self.written[place].value)
     }
 
-    fn write(&mut self, slot: u32, value: Option<Value>) {
+    pub(crate) fn write(&mut self, slot: u32, value: Option<Value>) {
         let place = self
             .written
             .binary_search_by_key(&slot, |written| written.slot);
@@ -302,6 +302,20 @@ impl LockedState {
         Some(self.lock.admit(place).thread)
     }
 
+    /// Who is let in when the holder `leaving` has left, if that is one alone, and for the same attributes. Found out by letting
+    /// it leave, in a copy.
+    pub(crate) fn successor(&self, leaving: &ThreadClaim) -> Option<ThreadId> {
+        let mut after = Self {
+            slots: Vec::new(),
+            lock: self.lock.clone(),
+        };
+        after.lock.remove_holder(|claim| claim == leaving)?;
+        let next = after.admit(Gate::OPEN)?;
+        let is_same = |claim: &ThreadClaim| claim.wanted == leaving.wanted;
+        let is_same = after.claims_of(next).any(is_same);
+        (is_same && after.admit(Gate::OPEN).is_none()).then_some(next)
+    }
+
     /// What `thread`, which has locked it, or anybody else sees in an attribute.
     pub(crate) fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
         let slot = self.find(name).ok()?;
@@ -329,12 +343,16 @@ impl LockedState {
             return Err(limited);
         }
         let slot = self.slot(name);
-        let mut holders = self.lock.holders_mut();
-        let own = holders.find(|claim| claim.thread == thread && claim.wanted.has(slot));
-        if let Some(own) = own {
+        if let Some(own) = self.holder_mut(thread, slot) {
             own.write(slot, value.cloned());
         }
         Ok(true)
+    }
+
+    /// The claim under which `thread` has locked the attribute at `slot`.
+    pub(crate) fn holder_mut(&mut self, thread: ThreadId, slot: u32) -> Option<&mut ThreadClaim> {
+        let mut holders = self.lock.holders_mut();
+        holders.find(|claim| claim.thread == thread && claim.wanted.has(slot))
     }
 
     /// Takes out the claim of `thread` to just these attributes.

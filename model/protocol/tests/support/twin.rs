@@ -7,7 +7,7 @@
 use super::words;
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::process::{Answer, Call, Concerned, Input, Lent, Names, Output};
+use tenure_protocol::process::{Answer, Call, Concerned, HandOver, Input, Lent, Names, Output};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -165,6 +165,15 @@ impl Twin {
         let Some(outside) = self.lent.get_mut(session) else {
             return false;
         };
+        let locked = |token, thread| Output::Answer {
+            thread,
+            session: session.clone(),
+            answer: Answer::Locked(token),
+        };
+        if let Some(next) = outside.hand_over(now, *thread, call) {
+            out.push(locked(outside.lent.token(), next));
+            return true;
+        }
         let is_done = outside.call(now, *thread, call, &self.limits);
         let is_lock = matches!(call, Call::Lock { .. });
         let mut let_in: Vec<ThreadId> = (is_done && is_lock)
@@ -172,11 +181,8 @@ impl Twin {
             .into_iter()
             .collect();
         let_in.extend(core::iter::from_fn(|| outside.lent.admit()));
-        out.extend(let_in.into_iter().map(|thread| Output::Answer {
-            thread,
-            session: session.clone(),
-            answer: Answer::Locked(outside.lent.token()),
-        }));
+        let token = outside.lent.token();
+        out.extend(let_in.into_iter().map(|thread| locked(token, thread)));
         is_done
     }
 }
@@ -262,6 +268,20 @@ impl Outside {
             Call::Discard(names) => self.leave(now, thread, names, false),
             Call::Abandon | Call::Commit | Call::Destroy | Call::Rename(_) => false,
         }
+    }
+
+    /// Lets a thread out of an attribute that was taken in around it as was foreseen; answers who is let in.
+    fn hand_over(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
+        let hand_over = self.lent.foresee()?;
+        let HandOver { name, from, to } = &hand_over;
+        if *from != thread || *call != Call::Unlock(Names::One(name.clone())) {
+            return None;
+        }
+        let is_it = |own: &mut Closed| own.thread == thread && own.name == *name;
+        let own = self.closed.extract_if(.., is_it).next();
+        let written = own.map(|own| own.written);
+        self.lent.note_hand_over(now, &hand_over, written);
+        Some(*to)
     }
 
     fn used_by(&mut self, thread: ThreadId, name: &AttributeName) -> Option<&mut Attribute> {
