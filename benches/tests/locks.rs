@@ -5,7 +5,7 @@ mod support;
 
 use allocation_counter::measure;
 use support::{Rig, session};
-use tenure_protocol::SessionId;
+use tenure_protocol::{SessionId, ThreadId};
 
 /// Waits for nothing: an attribute that is free.
 fn poll<F: Future>(future: F) -> F::Output {
@@ -37,6 +37,28 @@ fn a_kept_session_is_used_without_allocating() {
         count = info.count_total;
     }
     assert_eq!(count, 0);
+}
+
+#[test]
+fn a_hand_over_allocates_nothing() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut guard = s.lock("a").wait().expect("free");
+    let next = s.lock("a").beside(ThreadId(u64::MAX >> 10));
+    let mut next = std::pin::pin!(next);
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    guard.set("1").expect("small");
+    let mut handed = None;
+    let info = measure(|| {
+        drop(guard);
+        handed = Some(next.poll(&mut context));
+    });
+    assert_eq!(info.count_total, 0);
+    let Some(std::task::Poll::Ready(Ok(guard))) = handed else {
+        panic!("it is handed over")
+    };
+    assert_eq!(guard.bytes(), Some(&b"1"[..]));
 }
 
 #[test]

@@ -38,6 +38,8 @@ tests! {
     recall_against_a_new_thread
     hand_over_against_recall
     hand_over_against_deadline
+    hand_over_against_revoke
+    hand_over_against_look
     hand_over_against_cycle
     cancel_against_grant
     drop_against_wake_up

@@ -237,3 +237,20 @@ fn what_is_accepted_is_kept_beside_an_exchange() {
     ];
     agrees(SMALL, warm.into_iter().chain(exchanges).chain(closes));
 }
+
+/// What a thread had asked the session to accept was kept, although it had taken it back in the cell before it left that to
+/// who waited: it was then the same value as before, and so seemed not to have been written.
+#[test]
+fn what_is_taken_back_before_a_hand_over_is_not_kept() {
+    let writes = |value: Option<Vec<u8>>| Op::Set(T1, 0, A, value.map(Into::into));
+    let script = [
+        lock(T4, S1, A),
+        Op::Drop(T4, 0),
+        lock(T1, S1, A),
+        lock(T2, S1, A),
+        writes(Some(vec![b'0'; 80])),
+        writes(None),
+        Op::Drop(T1, 0),
+    ];
+    agrees(PLAIN, script);
+}

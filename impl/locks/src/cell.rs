@@ -17,7 +17,7 @@
 //!
 //! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
 //! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
-//! (docs/src/decisions/0010-lending.md has the figures). Most `unsafe` of this crate is here; the rest is in
+//! (docs/src/decisions/0010-lending.md has the figures). Most `unsafe` of this crate is here and in `hand_over`; the rest is in
 //! [`cells`](crate::cells), which finds a cell without a lock, in `entry`, which holds the session's lock, in `table` and `home`,
 //! which find a cell by an id, and in `hint`, which accesses nothing; every access goes through loom's `UnsafeCell` in
 //! `harness/loom`. It rests on this:
@@ -28,12 +28,17 @@
 //! - *Vacant*: what was in the other place has been moved out by the thread that left last, and is not dropped there.
 #![allow(unsafe_code)]
 
+mod hand_over;
+
+pub(crate) use hand_over::HandedOver;
+
 use crate::cells::{Key, Link};
 use crate::content::Content;
 use crate::fault::{self, Fault};
 use crate::hint::{Hint, Near};
 use crate::spare;
-use crate::sync::{AtomicU64, Ordering, UnsafeCell, panicking};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
+use crate::wait::Wait;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr;
@@ -57,10 +62,12 @@ const UNWINDING: u64 = 32;
 const VACANT: u64 = 64;
 /// In a [`Held`] only: there is something in the other place, although it was vacant.
 const FILLED: u64 = 128;
+/// The cell is closed, and who is inside leaves it to the one who waits in `next_user`.
+const PREPARED: u64 = 256;
 /// What only a [`Held`] knows.
 const OWN: u64 = WRITTEN | UNWINDING | FILLED;
 /// The bits below the thread.
-const THREAD: u32 = 8;
+const THREAD: u32 = 9;
 
 /// Under what the thread inside is inside.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +95,7 @@ pub(crate) struct Cell {
     prefix: u64,
     /// The next one in its list.
     pub(crate) next: Link<Self>,
-    name: Box<AttributeName>,
+    aside: Box<Aside>,
     terms: UnsafeCell<Terms>,
     length: u32,
     /// Where the value's bytes are, for who has them fetched: nothing but speed follows from it.
@@ -99,6 +106,14 @@ pub(crate) struct Cell {
     /// second: written only when it has. For people: nothing follows from it, so the checkers need not see it.
     at: PlainU64,
     used: Used,
+}
+
+/// What those do not need who find a cell open and free.
+#[derive(Debug)]
+struct Aside {
+    name: AttributeName,
+    /// Who waits for the thread inside to leave, while that is [prepared](PREPARED).
+    next_user: AtomicPtr<Wait>,
 }
 
 /// What changes with every use.
@@ -143,7 +158,10 @@ impl Cell {
         Self {
             prefix: key.prefix,
             next: Link::empty(),
-            name: Box::new(name.clone()),
+            aside: Box::new(Aside {
+                name: name.clone(),
+                next_user: AtomicPtr::new(ptr::null_mut()),
+            }),
             terms: UnsafeCell::new(Terms {
                 token: Token::default(),
                 bytes_max: 0,
@@ -166,7 +184,7 @@ impl Cell {
         self.lives.with(|_| ());
         self.prefix == key.prefix
             && self.length as usize == key.name.len()
-            && (key.name.len() <= 8 || self.name.as_bytes() == key.name)
+            && (key.name.len() <= 8 || self.aside.name.as_bytes() == key.name)
     }
 
     /// Where the value's bytes were when they last moved.
@@ -187,7 +205,7 @@ impl Cell {
 
     /// The attribute's name.
     pub(crate) fn name(&self) -> &AttributeName {
-        &self.name
+        &self.aside.name
     }
 
     /// Goes in, if the cell is open and nobody is inside.
@@ -332,6 +350,7 @@ impl Drop for Cell {
         self.lives.with_mut(|_| ());
         let word = self.used.word.load(Ordering::Relaxed);
         drop(self.empty(word));
+        drop(self.take_next_user());
     }
 }
 
@@ -455,7 +474,7 @@ impl<'c> Held<'c> {
             .with_mut(|content| unsafe { std::mem::replace(&mut **content, copy) });
         spare::keep(rest);
         // Whether or not this succeeds, what is in the other place now is the value, and only this thread's.
-        let held = self.word & !OWN;
+        let held = self.own_word();
         let word = &self.cell.used.word;
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         let is_changed = word.compare_exchange(held, held ^ SECOND, success, failure);
@@ -499,8 +518,19 @@ impl<'c> Held<'c> {
         self.cell.used.word.load(Ordering::Relaxed) & CLOSED != 0
     }
 
+    /// Who this is, and where it has gone in.
     pub(crate) fn inside(&self) -> Option<Entrance> {
-        self.cell.inside()
+        let thread = self.thread();
+        Some(Entrance {
+            thread,
+            ..self.cell.inside()?
+        })
+    }
+
+    /// The word of the cell while it is open and this is inside.
+    #[inline(always)]
+    fn own_word(&self) -> u64 {
+        self.word & !OWN
     }
 
     /// What the word is to be when this has gone out.
@@ -529,7 +559,7 @@ impl<'c> Held<'c> {
 
     #[inline(always)]
     fn go_out(&self, free: u64, now: Time) -> bool {
-        let held = self.word & !OWN;
+        let held = self.own_word();
         let order = if fault::is_made(Fault::LeavesRelaxed) {
             Ordering::Relaxed
         } else {

@@ -5,7 +5,9 @@
 //! `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
 #![allow(unsafe_code)]
 
-use crate::cell::{Cell, Closed, Entrance, Held, Terms};
+mod hand_over;
+
+use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
 use crate::cells::{Cells, Key};
 use crate::content::Content;
 use crate::fault::{self, Fault};
@@ -17,7 +19,7 @@ use std::fmt;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::process::{Lent, Names};
+use tenure_protocol::process::{HandOver, Lent, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -45,6 +47,8 @@ struct Rare {
     waiting: Vec<Waiting>,
     /// The last write set that was discarded.
     discard: Option<Discard>,
+    /// What is prepared in a cell, and has happened or not.
+    hand_over: Option<HandOver>,
 }
 
 impl State {
@@ -130,6 +134,16 @@ pub(crate) enum Entered<'e> {
     Cell(Held<'e>),
     /// Into the session.
     Session(Granted),
+}
+
+impl Entered<'_> {
+    /// In the session.
+    pub(crate) fn session(self) -> Granted {
+        match self {
+            Self::Session(granted) => granted,
+            Self::Cell(_) => unreachable!("who asks for several does not go into a cell"),
+        }
+    }
 }
 
 /// Attributes that were locked together.
@@ -242,10 +256,24 @@ impl Entry {
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
-        Locked {
+        let mut own = Locked {
             cells: &self.cells,
             state: lock(&self.state),
-        }
+        };
+        own.catch_up();
+        own
+    }
+
+    /// Goes into an attribute that was handed over.
+    pub(crate) fn follow(
+        &self,
+        name: &AttributeName,
+        handed_over: HandedOver,
+        entrance: Entrance,
+    ) -> Held<'_> {
+        let cell = self.cells.get(Key::new(name.as_bytes()));
+        let cell = cell.expect("it was handed over there");
+        cell.follow(handed_over, entrance)
     }
 
     /// The cell of the attribute that was first used.

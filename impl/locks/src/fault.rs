@@ -50,6 +50,12 @@ faults! {
     ForgetsUser = "forgets-user";
     /// A thread that leaves a session that is lent lets nobody in.
     LeavesWithoutAdmitting = "leaves-without-admitting";
+    /// A hand-over that has happened is taken for one that has not.
+    OverlooksHandOver = "overlooks-hand-over";
+    /// An attribute is handed over whether or not that is still prepared.
+    HandsOverBlindly = "hands-over-blindly";
+    /// Handing over does not release what was written.
+    HandsOverRelaxed = "hands-over-relaxed";
     /// A session stays lent although a search for who waits for whom comes there.
     OverlooksLent = "overlooks-lent";
     /// A request that is dropped stays in the queue.

@@ -318,6 +318,14 @@ impl<'s> Guard<'s> {
     #[cold]
     #[inline(never)]
     fn leave_session(&mut self, keeps: bool) -> Result<(), Error> {
+        if keeps
+            && let Access::Cell(held) = &self.access
+            && held.is_prepared()
+            && self.home.with(|_| held.hand_over())
+        {
+            self.access = Access::Left;
+            return Ok(());
+        }
         let access = std::mem::replace(&mut self.access, Access::Left);
         if matches!(access, Access::Left) {
             return Ok(());
@@ -411,11 +419,7 @@ impl Commit<'_, '_> {
     /// # Errors
     /// As the future's: one that [`is_lost`](Error::is_lost) when the grant was lost first; then the writes may or may not be durable.
     pub fn wait(self) -> Result<Version, Error> {
-        let own = std::cell::RefCell::new(self);
-        block_on(
-            |context| Pin::new(&mut *own.borrow_mut()).poll(context),
-            || Duration::MAX,
-        )
+        block_on(self, |own, context| own.go_on(context), |_| Duration::MAX)
     }
 }
 
@@ -423,6 +427,12 @@ impl Future for Commit<'_, '_> {
     type Output = Result<Version, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.go_on(context)
+    }
+}
+
+impl Commit<'_, '_> {
+    fn go_on(&mut self, context: &Context<'_>) -> Poll<Result<Version, Error>> {
         if self.wait.is_none() {
             let writes = self.writes.take();
             let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
@@ -431,7 +441,7 @@ impl Future for Commit<'_, '_> {
                 Ok(wait) => self.wait = Some(wait),
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            let Self { session, cell, .. } = &mut *self;
+            let Self { session, cell, .. } = self;
             if let Some(held) = cell {
                 session.entry.lock().rebase(held);
             }

@@ -16,7 +16,7 @@
 //! is not given back too early is seen by the checkers ([`Cell`](crate::cell::Cell)'s `lives`).
 #![allow(unsafe_code)]
 
-use crate::cell::{Entrance, Held};
+use crate::cell::{Entrance, HandedOver, Held};
 use crate::cells::Key;
 use crate::entry::{Entered, Entry, Granted};
 use crate::fault::{self, Fault};
@@ -114,10 +114,24 @@ impl<'s> Opened<'s> {
         Some((home, entered))
     }
 
-    /// Where the guard is of who was granted this session.
-    pub(crate) fn home_of(&self, _: &Granted) -> Home<'s> {
+    /// Where the guard is of who was granted attributes of this session.
+    pub(crate) fn enter(&self, granted: Granted) -> (Home<'s>, Entered<'s>) {
         // SAFETY: who was granted it is inside.
-        unsafe { self.home() }
+        let home = unsafe { self.home() };
+        (home, Entered::Session(granted))
+    }
+
+    /// Goes into an attribute that was handed over.
+    pub(crate) fn follow(
+        &self,
+        name: &AttributeName,
+        handed_over: HandedOver,
+        entrance: Entrance,
+    ) -> (Home<'s>, Entered<'s>) {
+        // SAFETY: to whom it was handed over is inside.
+        let home = unsafe { self.home() };
+        let held = home.entry().follow(name, handed_over, entrance);
+        (home, Entered::Cell(held))
     }
 
     /// # Safety

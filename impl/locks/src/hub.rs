@@ -163,6 +163,7 @@ impl Hub {
         let asked = match wait.take() {
             Some(Outcome::Locked(granted)) => Asked::Locked(granted),
             Some(Outcome::Failed(error)) => Asked::Refused(error),
+            // Not in a cell: it has not waited.
             Some(_) => unreachable!("a lock is answered by a lock or a refusal"),
             None => {
                 step.machine.events.push_back(Event::Until(until));
@@ -174,10 +175,17 @@ impl Hub {
     }
 
     /// A thread no longer waits for a lock. If it was let in meanwhile it leaves again.
-    pub(crate) fn abandon(&self, entry: &Arc<Entry>, names: &Names, thread: ThreadId, wait: &Wait) {
+    pub(crate) fn abandon(
+        &self,
+        entry: &Arc<Entry>,
+        names: &Names,
+        entrance: Entrance,
+        wait: &Wait,
+    ) {
         if fault::is_made(Fault::LeaksWaiter) {
             return;
         }
+        let thread = entrance.thread;
         let mut step = self.step();
         step.bring_back(entry);
         let is_it = |own: &entry::Waiting| std::ptr::eq(&*own.wait, wait);
@@ -185,10 +193,15 @@ impl Hub {
         if waiting.is_some() {
             step.call(entry, thread, &Call::Abandon);
         }
-        if let Some(Outcome::Locked(_)) = wait.take()
-            && !fault::is_made(Fault::KeepsUnwantedGrant)
-        {
-            step.leave(entry, thread, names, false);
+        // Nobody waits for the result: if the grant was lost as well, it is gone either way.
+        let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
+        match (wait.take(), names) {
+            _ if fault::is_made(Fault::KeepsUnwantedGrant) => {}
+            (Some(Outcome::Locked(_)), _) => leaves(None),
+            (Some(Outcome::Entered(handed_over)), Names::One(name)) => {
+                leaves(Some(entry.follow(name, handed_over, entrance)));
+            }
+            _ => {}
         }
         step.finish();
     }

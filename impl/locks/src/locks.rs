@@ -189,10 +189,11 @@ impl Locks {
     #[must_use]
     pub fn wait_event(&self, limit: Duration) -> Option<Event> {
         let until = std::time::Instant::now() + limit.min(Duration::from_secs(1 << 30));
-        let left = || until.saturating_duration_since(std::time::Instant::now());
+        let left = |_: &&Self| until.saturating_duration_since(std::time::Instant::now());
         block_on(
-            |context| match self.poll_event(context) {
-                Poll::Pending if !left().is_zero() => Poll::Pending,
+            self,
+            |own, context| match own.poll_event(context) {
+                Poll::Pending if !left(own).is_zero() => Poll::Pending,
                 Poll::Pending => Poll::Ready(None),
                 Poll::Ready(event) => Poll::Ready(Some(event)),
             },

@@ -1,8 +1,8 @@
 //! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
 
-use crate::cell::Entrance;
+use crate::cell::{Entrance, Held};
 use crate::cells::Key;
-use crate::entry::{Entered, Granted};
+use crate::entry::Entered;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::home::{Home, Of, Opened};
@@ -35,18 +35,76 @@ struct Manner {
     place: &'static Location<'static>,
 }
 
-/// A request that waits.
+/// A request that waits. Dropping it takes it back.
 #[derive(Debug)]
 struct Waiting<'s> {
     session: Opened<'s>,
     wait: Arc<Wait>,
     names: Names,
-    thread: ThreadId,
+    entrance: Entrance,
     until: Time,
+    is_answered: bool,
 }
 
-/// The answer, for whom, and to what.
-type Answered<'s> = (Result<(Home<'s>, Granted), Error>, ThreadId, Names);
+/// The answer to a request.
+type Answer<'s> = Result<(Home<'s>, Entered<'s>), Error>;
+
+/// What became of a request that was made.
+enum Made<'s, A> {
+    Answered(A),
+    Waits(Waiting<'s>),
+}
+
+impl<'s> Waiting<'s> {
+    /// The answer, once.
+    #[inline(always)]
+    fn poll(&mut self, context: &Context<'_>) -> Poll<Answer<'s>> {
+        let Poll::Ready(outcome) = self.wait.poll(context) else {
+            return Poll::Pending;
+        };
+        self.is_answered = true;
+        Poll::Ready(match (outcome, &self.names) {
+            (Outcome::Entered(handed_over), Names::One(name)) => {
+                Ok(self.session.follow(name, handed_over, self.entrance))
+            }
+            (Outcome::Locked(granted), _) => Ok(self.session.enter(granted)),
+            (Outcome::Failed(error), _) => Err(error),
+            _ => unreachable!("a lock is answered by a lock or a refusal"),
+        })
+    }
+
+    /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
+    fn left(&self) -> Duration {
+        let Session { hub, entry } = &*self.session;
+        let left = hub.clock.until(self.until);
+        if left.is_zero() {
+            hub.end_wait(entry, self.entrance.thread);
+        }
+        left
+    }
+
+    /// Blocks this OS thread until there is an answer.
+    #[inline(always)]
+    fn block(&mut self) -> Answer<'s> {
+        block_on(self, |own, context| own.poll(context), |own| own.left())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn abandon(&self) {
+        let Session { hub, entry } = &*self.session;
+        hub.abandon(entry, &self.names, self.entrance, &self.wait);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.abandon();
+        }
+    }
+}
 
 /// What both requests have in common.
 #[derive(Debug)]
@@ -85,79 +143,36 @@ impl<'s> Request<'s> {
     }
 
     /// Asks the process.
-    fn ask(
-        &mut self,
-        session: Opened<'s>,
-        names: Names,
-        entrance: Entrance,
-    ) -> Option<Result<(Home<'s>, Granted), Error>> {
+    fn ask(&self, session: Opened<'s>, names: &Names, entrance: Entrance) -> Made<'s, Answer<'s>> {
         let Session { hub, entry } = &*session;
         let until = match self.manner.until {
             Time::ZERO => hub.clock.now().after(WAIT_MS),
             until => until,
         };
-        match hub.ask(entry, &names, entrance, (self.manner.patience, until)) {
-            Asked::Locked(granted) => Some(Ok((session.home_of(&granted), granted))),
-            Asked::Refused(error) => Some(Err(error)),
-            Asked::Waits(wait) => {
-                self.waiting = Some(Box::new(Waiting {
-                    session,
-                    wait,
-                    names,
-                    thread: entrance.thread,
-                    until,
-                }));
-                None
+        match hub.ask(entry, names, entrance, (self.manner.patience, until)) {
+            Asked::Locked(granted) => Made::Answered(Ok(session.enter(granted))),
+            Asked::Refused(error) => Made::Answered(Err(error)),
+            Asked::Waits(wait) => Made::Waits(Waiting {
+                session,
+                wait,
+                names: names.clone(),
+                entrance,
+                until,
+                is_answered: false,
+            }),
+        }
+    }
+
+    /// The answer, and to what; afterwards this waits no more.
+    fn poll(&mut self, context: &Context<'_>) -> Poll<(Answer<'s>, Box<Waiting<'s>>)> {
+        let waiting = self.waiting.take();
+        let mut waiting = waiting.expect("it was asked, and not answered");
+        match waiting.poll(context) {
+            Poll::Ready(answer) => Poll::Ready((answer, waiting)),
+            Poll::Pending => {
+                self.waiting = Some(waiting);
+                Poll::Pending
             }
-        }
-    }
-
-    /// The answer for which this waits.
-    fn poll(&mut self, context: &Context<'_>) -> Poll<Answered<'s>> {
-        let waiting = self
-            .waiting
-            .as_ref()
-            .expect("it was asked, and not answered");
-        let Poll::Ready(outcome) = waiting.wait.poll(context) else {
-            return Poll::Pending;
-        };
-        let waiting = self.waiting.take().expect("just seen");
-        let result = match outcome {
-            Outcome::Locked(granted) => Ok((waiting.session.home_of(&granted), granted)),
-            Outcome::Failed(error) => Err(error),
-            _ => unreachable!("a lock is answered by a lock or a refusal"),
-        };
-        Poll::Ready((result, waiting.thread, waiting.names))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn abandon(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
-            let Session { hub, entry } = &*waiting.session;
-            hub.abandon(entry, &waiting.names, waiting.thread, &waiting.wait);
-        }
-    }
-
-    /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
-    fn left(&self) -> Duration {
-        let Some(waiting) = &self.waiting else {
-            return Duration::ZERO;
-        };
-        let Session { hub, entry } = &*waiting.session;
-        let left = hub.clock.until(waiting.until);
-        if left.is_zero() {
-            hub.end_wait(entry, waiting.thread);
-        }
-        left
-    }
-}
-
-impl Drop for Request<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.waiting.is_some() {
-            self.abandon();
         }
     }
 }
@@ -224,72 +239,90 @@ impl<'s> Lock<'s> {
                 return Ok(Guard::in_cell(home, held));
             }
         }
-        *self.wait_slowly()
-    }
-
-    /// Boxed, as is [`Lock::poll_slowly`]: a result that comes back through memory would have to go through memory also when
-    /// it did not come from here, which takes longer than the lock.
-    #[cold]
-    #[inline(never)]
-    fn wait_slowly(mut self) -> Box<Result<Guard<'s>, Error>> {
-        if self.request.waiting.is_none() {
-            let entrance = self.request.entrance(thread::blocking);
-            if let Some(result) = self.ask(entrance) {
-                return Box::new(result);
-            }
+        match self.wait_slowly() {
+            Slowly::Cell(home, held) => Ok(Guard::in_cell(home, held)),
+            Slowly::Otherwise(result) => *result,
         }
-        let own = std::cell::RefCell::new(self);
-        Box::new(block_on(
-            |context| own.borrow_mut().poll_answer(context),
-            || own.borrow().request.left(),
-        ))
     }
 
     #[cold]
     #[inline(never)]
-    fn ask(&mut self, entrance: Entrance) -> Option<Result<Guard<'s>, Error>> {
+    fn wait_slowly(mut self) -> Slowly<'s> {
+        let entrance = self.request.entrance(thread::blocking);
+        let mut waiting = match self.request.waiting.take() {
+            Some(waiting) => *waiting,
+            None => match self.ask(entrance) {
+                Made::Answered(entered) => return entered,
+                Made::Waits(waiting) => waiting,
+            },
+        };
+        Slowly::answered(waiting.block(), &waiting.names, waiting.entrance.thread)
+    }
+
+    /// Asks the session, and then the process.
+    #[cold]
+    #[inline(never)]
+    fn ask(&self, entrance: Entrance) -> Made<'s, Slowly<'s>> {
         let of = self.request.of;
         let name = match of.hub().name(self.name.name()) {
             Ok(name) => name,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Made::Answered(Slowly::Otherwise(Box::new(Err(error)))),
         };
         let session = of.open();
-        Some(match session.enter_one(&name, entrance) {
-            Some((home, Entered::Cell(held))) => Ok(Guard::in_cell(home, held)),
-            Some((home, Entered::Session(granted))) => {
-                Ok(Guard::in_session(home, name, entrance.thread, granted))
-            }
-            None => {
-                let names = Names::One(name.clone());
-                self.request
-                    .ask(session, names, entrance)?
-                    .map(|(home, granted)| Guard::in_session(home, name, entrance.thread, granted))
-            }
-        })
+        let entered = session.enter_one(&name, entrance);
+        let names = Names::One(name);
+        let answer = match entered {
+            Some(entered) => Ok(entered),
+            None => match self.request.ask(session, &names, entrance) {
+                Made::Answered(answer) => answer,
+                Made::Waits(waiting) => return Made::Waits(waiting),
+            },
+        };
+        Made::Answered(Slowly::answered(answer, &names, entrance.thread))
     }
 
     #[cold]
     #[inline(never)]
-    fn poll_slowly(&mut self, context: &Context<'_>) -> Option<Box<Result<Guard<'s>, Error>>> {
+    fn poll_slowly(&mut self, context: &Context<'_>) -> Option<Slowly<'s>> {
         if self.request.waiting.is_none() {
-            let entrance = self.request.entrance(thread::awaiting);
-            if let Some(result) = self.ask(entrance) {
-                return Some(Box::new(result));
+            match self.ask(self.request.entrance(thread::awaiting)) {
+                Made::Answered(entered) => return Some(entered),
+                Made::Waits(waiting) => self.request.waiting = Some(Box::new(waiting)),
             }
         }
-        match self.poll_answer(context) {
-            Poll::Ready(result) => Some(Box::new(result)),
-            Poll::Pending => None,
+        let Poll::Ready((answer, waiting)) = self.request.poll(context) else {
+            return None;
+        };
+        let thread = waiting.entrance.thread;
+        Some(Slowly::answered(answer, &waiting.names, thread))
+    }
+}
+
+/// A result that did not come by way of an open cell. Boxed, unless it is in a cell: a guard that comes back through memory would
+/// have to go through memory also when it did not come from here, which takes longer than the lock.
+enum Slowly<'s> {
+    Cell(Home<'s>, Held<'s>),
+    Otherwise(Box<Result<Guard<'s>, Error>>),
+}
+
+impl<'s> Slowly<'s> {
+    #[inline(always)]
+    fn answered(answer: Answer<'s>, names: &Names, thread: ThreadId) -> Self {
+        match answer {
+            Ok((home, Entered::Cell(held))) => Self::Cell(home, held),
+            answer => Self::otherwise(answer, names, thread),
         }
     }
 
-    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<Guard<'s>, Error>> {
-        self.request.poll(context).map(|(result, thread, names)| {
-            let Names::One(name) = names else {
-                unreachable!("one was asked for")
-            };
-            result.map(|(home, granted)| Guard::in_session(home, name, thread, granted))
-        })
+    #[inline(never)]
+    fn otherwise(answer: Answer<'s>, names: &Names, thread: ThreadId) -> Self {
+        let Names::One(name) = names else {
+            unreachable!("one was asked for")
+        };
+        let guard = answer.map(|(home, entered)| {
+            Guard::in_session(home, name.clone(), thread, entered.session())
+        });
+        Self::Otherwise(Box::new(guard))
     }
 }
 
@@ -305,7 +338,8 @@ impl<'s> Future for Lock<'s> {
             }
         }
         match self.poll_slowly(context) {
-            Some(result) => Poll::Ready(*result),
+            Some(Slowly::Cell(home, held)) => Poll::Ready(Ok(Guard::in_cell(home, held))),
+            Some(Slowly::Otherwise(result)) => Poll::Ready(*result),
             None => Poll::Pending,
         }
     }
@@ -342,39 +376,35 @@ impl<'s> LockSet<'s> {
     /// As the future's.
     pub fn wait(mut self) -> Result<GuardSet<'s>, Error> {
         let entrance = self.request.entrance(thread::blocking);
-        if let Some(result) = self.ask(entrance) {
-            return result;
-        }
-        let own = std::cell::RefCell::new(self);
-        block_on(
-            |context| own.borrow_mut().poll_answer(context),
-            || own.borrow().request.left(),
-        )
+        let mut waiting = match self.request.waiting.take() {
+            Some(waiting) => *waiting,
+            None => match self.ask(entrance) {
+                Made::Answered(answer) => return self.answered(answer, entrance.thread),
+                Made::Waits(waiting) => waiting,
+            },
+        };
+        self.answered(waiting.block(), waiting.entrance.thread)
     }
 
-    fn ask(&mut self, entrance: Entrance) -> Option<Result<GuardSet<'s>, Error>> {
-        let session = self.session;
-        let names = match self.names.take().expect("polled after it was ready") {
+    /// Asks the session, and then the process.
+    fn ask(&self, entrance: Entrance) -> Made<'s, Answer<'s>> {
+        let names = match self.names.as_ref().expect("polled after it was ready") {
             Ok(names) => names,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Made::Answered(Err(error.clone())),
         };
-        let Session { hub, entry } = session;
-        let granted = match hub.enter_session(entry, &names, entrance) {
-            Some(granted) => Ok(granted),
-            None => {
-                let asked = Opened::Handle(session);
-                let answer = self.request.ask(asked, names.clone(), entrance)?;
-                answer.map(|(_, granted)| granted)
-            }
-        };
-        Some(granted.map(|granted| GuardSet::new(session, names, entrance.thread, granted)))
+        let session = Opened::Handle(self.session);
+        let Session { hub, entry } = self.session;
+        match hub.enter_session(entry, names, entrance) {
+            Some(granted) => Made::Answered(Ok(session.enter(granted))),
+            None => self.request.ask(session, names, entrance),
+        }
     }
 
-    fn poll_answer(&mut self, context: &Context<'_>) -> Poll<Result<GuardSet<'s>, Error>> {
-        let session = self.session;
-        self.request.poll(context).map(|(result, thread, names)| {
-            result.map(|(_, granted)| GuardSet::new(session, names, thread, granted))
-        })
+    fn answered(&mut self, answer: Answer<'s>, thread: ThreadId) -> Result<GuardSet<'s>, Error> {
+        let names = self.names.take().expect("it is answered once");
+        let (_, entered) = answer?;
+        let granted = entered.session();
+        Ok(GuardSet::new(self.session, names?, thread, granted))
     }
 }
 
@@ -384,10 +414,16 @@ impl<'s> Future for LockSet<'s> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.request.waiting.is_none() {
             let entrance = self.request.entrance(thread::awaiting);
-            if let Some(result) = self.ask(entrance) {
-                return Poll::Ready(result);
+            match self.ask(entrance) {
+                Made::Answered(answer) => {
+                    return Poll::Ready(self.answered(answer, entrance.thread));
+                }
+                Made::Waits(waiting) => self.request.waiting = Some(Box::new(waiting)),
             }
         }
-        self.poll_answer(context)
+        let Poll::Ready((answer, waiting)) = self.request.poll(context) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(self.answered(answer, waiting.entrance.thread))
     }
 }

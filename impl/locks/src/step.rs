@@ -386,17 +386,6 @@ impl Step<'_> {
         session.poison_of(thread)
     }
 
-    pub(crate) fn leave(
-        &mut self,
-        entry: &Arc<Entry>,
-        thread: ThreadId,
-        names: &Names,
-        keeps: bool,
-    ) {
-        // Nobody waits for the result: if the grant was lost as well, it is gone either way.
-        drop(self.leave_writing(entry, thread, names, None, keeps, None));
-    }
-
     pub(crate) fn leave_writing(
         &mut self,
         entry: &Arc<Entry>,

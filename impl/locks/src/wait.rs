@@ -1,6 +1,7 @@
 //! Waiting for an answer of the process: the same for tasks and for OS threads, which wait as a task with a waker that
 //! unparks them. So both stand in one queue and are woken in one way.
 
+use crate::cell::HandedOver;
 use crate::entry::Granted;
 use crate::error::Error;
 use crate::fault::{self, Fault};
@@ -14,6 +15,8 @@ use tenure_protocol::message::Hold;
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Locked(Granted),
+    /// Locked, in its cell.
+    Entered(HandedOver),
     Committed(Version),
     Destroyed,
     Renamed(Hold),
@@ -40,6 +43,11 @@ impl Wait {
             .waker
             .take()
             .filter(|_| !fault::is_made(Fault::LostWakeup))
+    }
+
+    /// Answers; whoever else is about to do the same wakes.
+    pub(crate) fn answer_early(&self, outcome: Outcome) {
+        lock(&self.0).outcome = Some(outcome);
     }
 
     /// The answer, or later a wake-up.
@@ -79,18 +87,20 @@ impl Wait {
     }
 }
 
-/// Polls from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.
-pub(crate) fn block_on<R>(
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<R>,
-    mut left: impl FnMut() -> Duration,
+/// Polls `own` from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.
+#[inline]
+pub(crate) fn block_on<S, R>(
+    mut own: S,
+    poll: impl Fn(&mut S, &Context<'_>) -> Poll<R>,
+    left: impl Fn(&S) -> Duration,
 ) -> R {
     sync::with_thread_waker(|waker| {
-        let mut context = Context::from_waker(waker);
+        let context = Context::from_waker(waker);
         loop {
-            if let Poll::Ready(result) = poll(&mut context) {
+            if let Poll::Ready(result) = poll(&mut own, &context) {
                 return result;
             }
-            sync::park(left());
+            sync::park(left(&own));
         }
     })
 }

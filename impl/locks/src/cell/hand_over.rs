@@ -1,0 +1,154 @@
+//! Handing an attribute over to the thread that waits for it, without the session.
+//!
+//! Who begins to wait has the session take the attribute back around its user, who then has to leave by way of the session. That
+//! is a thousand instructions, and none of them is near the processor when the user has slept meanwhile. But what the session
+//! will do is known before ([`Lent::foresee`](tenure_protocol::process::Lent::foresee)): so when its lock is let go the hand-over is
+//! *prepared* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
+//! note it before anything else ([`Entry::lock`](crate::entry::Entry::lock)).
+//!
+//! It rests on this:
+//!
+//! - The word says that it is prepared. Under the session's lock that is said, and taken back. Without it there is one thing that
+//!   happens to a closed cell: its user takes it away, and is out.
+//! - `next_user` is filled before the word says so, and emptied by who takes that away; it is not filled while it is not empty.
+#![allow(unsafe_code)]
+
+use super::{
+    CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, UNWINDING, VACANT,
+};
+use crate::fault::{self, Fault};
+use crate::sync::{Arc, Ordering, panicking};
+use crate::wait::{Outcome, Wait};
+use std::ptr;
+use tenure_protocol::ThreadId;
+use tenure_protocol::attributes::Value;
+
+/// An attribute was handed over: who waited for it is inside, and may [follow](Cell::follow), once.
+#[derive(Debug)]
+pub(crate) struct HandedOver(());
+
+impl Cell {
+    /// Has `from`, who is inside, leave the closed cell to who waits in `wait`. Answers `false` when that cannot be.
+    ///
+    /// # Safety
+    /// The caller holds the session's lock.
+    pub(crate) unsafe fn prepare(&self, from: ThreadId, wait: &Arc<Wait>) -> bool {
+        let word = self.used.word.load(Ordering::Relaxed);
+        let is_inside = word & (CLOSED | HELD) == CLOSED | HELD && word >> THREAD == from.0;
+        // Filled: whoever was handed the attribute last is not told yet.
+        if !is_inside || !self.aside.next_user.load(Ordering::Acquire).is_null() {
+            return false;
+        }
+        let wait = Arc::into_raw(Arc::clone(wait)).cast_mut();
+        self.aside.next_user.store(wait, Ordering::Relaxed);
+        self.used.word.fetch_or(PREPARED, Ordering::Release);
+        true
+    }
+
+    /// Takes back what was prepared. Answers `false` when it has happened: then [`Cell::note_user`] is due.
+    ///
+    /// # Safety
+    /// The caller holds the session's lock.
+    pub(crate) unsafe fn revoke(&self) -> bool {
+        let word = self.used.word.fetch_and(!PREPARED, Ordering::Acquire);
+        let is_revoked = word & PREPARED != 0;
+        if is_revoked {
+            drop(self.take_next_user());
+        }
+        is_revoked
+    }
+
+    /// What the thread before has left in the closed cell, if it has changed the value.
+    ///
+    /// # Safety
+    /// The caller holds the session's lock, and the attribute was handed over.
+    pub(crate) unsafe fn handed_over(&self) -> Option<Option<Value>> {
+        let word = self.used.word.load(Ordering::Relaxed);
+        (word & CHANGED != 0).then(|| {
+            let current = &self.used.values[usize::from(word & SECOND != 0)];
+            // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
+            current.with(|value| unsafe { (**value).value() })
+        })
+    }
+
+    /// Notes who is inside, to whom the attribute was handed over.
+    ///
+    /// # Safety
+    /// As [`Cell::handed_over`].
+    pub(crate) unsafe fn note_user(&self, entrance: Entrance) -> HandedOver {
+        self.note_place(entrance);
+        let word = self.used.word.load(Ordering::Relaxed);
+        let word = word & !(u64::MAX << THREAD) | entrance.thread.0 << THREAD;
+        self.used.word.store(word, Ordering::Release);
+        HandedOver(())
+    }
+
+    /// Goes in, after the attribute was handed over.
+    pub(crate) fn follow(&self, _: HandedOver, entrance: Entrance) -> Held<'_> {
+        self.note_place(entrance);
+        let word = self.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
+        let unwinding = if panicking() { UNWINDING } else { 0 };
+        Held {
+            cell: self,
+            word: word | HELD | entrance.thread.0 << THREAD | unwinding,
+        }
+    }
+
+    fn note_place(&self, entrance: Entrance) {
+        let place = ptr::from_ref(entrance.place).cast_mut();
+        self.used.place.store(place, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_next_user(&self) -> Option<Arc<Wait>> {
+        let wait = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: it comes from an `Arc`, and whoever takes it out is the only one.
+        (!wait.is_null()).then(|| unsafe { Arc::from_raw(wait) })
+    }
+}
+
+impl Held<'_> {
+    /// Whether this thread leaves to another one.
+    #[inline]
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.cell.used.word.load(Ordering::Relaxed) & PREPARED != 0
+    }
+
+    /// Leaves to who waits, and wakes it, if that is [prepared](Cell::prepare); what was written stays. This is not used any more
+    /// then. The cell has to stay where it is meanwhile, although nobody is inside any more.
+    #[must_use = "it is still inside when that was not prepared"]
+    pub(crate) fn hand_over(&self) -> bool {
+        if self.is_written() && self.length() > self.terms().bytes_max as usize {
+            return false; // The session has been asked, and may have to be again.
+        }
+        let held = self.own_word() | CLOSED | PREPARED;
+        let mut handed = self.after(false) & !CHANGED | HELD | CLOSED;
+        if self.is_written() {
+            // Also when it is the same as before: the session may have another value, of which it was asked.
+            handed = (handed ^ SECOND) | CHANGED;
+        }
+        let order = if fault::is_made(Fault::HandsOverRelaxed) {
+            Ordering::Acquire
+        } else {
+            Ordering::AcqRel
+        };
+        let word = &self.cell.used.word;
+        if fault::is_made(Fault::HandsOverBlindly) {
+            word.swap(handed, order);
+        } else {
+            let failure = Ordering::Relaxed;
+            if word.compare_exchange(held, handed, order, failure).is_err() {
+                return false;
+            }
+        }
+        let wait = self.cell.take_next_user();
+        let wait = wait.expect("filled before it was prepared");
+        if let Some(waker) = wait.answer(Outcome::Entered(HandedOver(()))) {
+            waker.wake();
+        }
+        true
+    }
+
+    fn length(&self) -> usize {
+        self.bytes().map_or(0, <[u8]>::len)
+    }
+}
