@@ -6,7 +6,7 @@ use crate::shared::{Phase, Shared, State, block_on};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tenure_locks::{Busy, Error};
+use tenure_locks::{Busy, Error, Lock};
 use tenure_protocol::SessionId;
 
 /// This application as the store knows it: one process with its lease, and the sessions that it keeps. Clones are the same.
@@ -85,6 +85,18 @@ impl Process {
             locks: self.shared().locks.session(&id),
             process: self.clone(),
         })
+    }
+
+    /// Asks for one attribute of a session, as [`Session::lock`](tenure_locks::Session::lock) does, for who has no handle and needs
+    /// none: it takes less than to open the session for one lock alone.
+    #[track_caller]
+    #[inline]
+    pub fn lock<'p, N: AsRef<[u8]> + ?Sized>(
+        &'p self,
+        session: &'p SessionId,
+        name: &'p N,
+    ) -> Lock<'p> {
+        self.shared().locks.lock(session, name)
     }
 
     /// Gives a session back to the store if no thread is inside; what was written to it goes along. Sends one message.

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use support::{process, short};
 use tenure::testing::Store;
-use tenure::{Error, Process, Typed, TypedSet, ValueError, task};
+use tenure::{Error, Process, SessionId, Typed, TypedSet, ValueError, task};
 
 /// Messages that came of use, not of time.
 fn messages(store: &Store) -> u64 {
@@ -58,6 +58,26 @@ async fn a_kept_session_costs_no_message() {
     guard.commit().await.expect("durable");
     assert_eq!(messages(&store), before + 1, "the commit alone");
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"999"[..]));
+}
+
+#[tokio::test]
+async fn a_lock_needs_no_handle() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let id = SessionId::from_static("s");
+    let mut guard = process.lock(&id, "cart").await.expect("locked");
+    guard.put(&1_u64).expect("put");
+    drop(guard);
+    let before = messages(&store);
+    let mut guard = process.lock(&id, "cart").wait().expect("locked");
+    guard.update(|count: &mut u64| *count += 1).expect("put");
+    let place = process.busy()[0].holders[0].place;
+    assert!(place.file().ends_with("sessions.rs"), "{place}");
+    drop(guard);
+    assert_eq!(messages(&store), before, "it is kept");
+    let session = process.session("s").expect("an id");
+    let guard = session.lock("cart").await.expect("locked");
+    assert_eq!(guard.get(), Ok(Some(2_u64)));
 }
 
 #[tokio::test]
@@ -214,7 +234,7 @@ async fn several_attributes_and_whole_sessions() {
 
     let mut all = session.lock_all().await.expect("locked");
     assert_eq!(all.attributes().count(), 2);
-    let to = tenure::SessionId::from_static("t");
+    let to = SessionId::from_static("t");
     all.rename(&to).await.expect("renamed");
     drop(all);
     let session = process.session("t").expect("an id");
