@@ -318,16 +318,16 @@ impl<'s> Guard<'s> {
     #[cold]
     #[inline(never)]
     fn leave_session(&mut self, keeps: bool) -> Result<(), Error> {
+        // First of all: whoever is woken may panic, and then this is dropped once more.
+        let access = std::mem::replace(&mut self.access, Access::Left);
+        if matches!(access, Access::Left) {
+            return Ok(());
+        }
         if keeps
-            && let Access::Cell(held) = &self.access
+            && let Access::Cell(held) = &access
             && held.is_prepared()
             && self.home.with(|_| held.hand_over())
         {
-            self.access = Access::Left;
-            return Ok(());
-        }
-        let access = std::mem::replace(&mut self.access, Access::Left);
-        if matches!(access, Access::Left) {
             return Ok(());
         }
         self.home.with(|Session { hub, entry }| match access {

@@ -154,6 +154,42 @@ fn a_request_that_is_dropped_leaves_no_trace() {
     assert!(s.busy().holders.is_empty());
 }
 
+/// An executor that breaks down when it is woken.
+struct Broken;
+
+impl std::task::Wake for Broken {
+    fn wake(self: std::sync::Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[test]
+fn who_hands_over_has_left_also_when_the_waker_panics() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let waker = std::sync::Arc::new(Broken).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut guard = s.lock("a").wait().expect("free");
+    guard.set("1").expect("small");
+    let mut next = std::pin::pin!(s.lock("a"));
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    let unlocks = std::panic::AssertUnwindSafe(|| guard.unlock());
+    let panicked = std::panic::catch_unwind(unlocks).expect_err("the waker panics");
+    assert_eq!(panicked.downcast_ref(), Some(&"woken"));
+    let std::task::Poll::Ready(Ok(next)) = next.poll(&mut context) else {
+        panic!("it has the lock")
+    };
+    assert_eq!(next.bytes(), Some(&b"1"[..]));
+    let s = &s;
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| s.lock("a").trying().wait().map(drop));
+        let refused = other.join().expect("no panic");
+        assert!(matches!(refused, Err(Error::WouldBlock(_))), "{refused:?}");
+    });
+    drop(next);
+    assert!(s.busy().holders.is_empty());
+}
+
 #[test]
 fn a_wait_ends_at_its_deadline() {
     let mut rig = Rig::holding(&[session()]);
