@@ -449,12 +449,13 @@ impl Hub {
                 let session = entry.id.clone();
                 events.push_back(Event::Idle { session, since });
             }
-            if is_used {
-                return true; // Whoever came by id counts as no owner.
-            }
             let Some(entry) = Arc::get_mut(entry) else {
                 return true; // Somebody has a handle.
             };
+            // Looked at anew: whoever came by id has had an owner until it went in, and counts as none since.
+            if entry.lock().is_used() {
+                return true;
+            }
             if is_idle && entry.has_cells() {
                 entry.fold();
             }

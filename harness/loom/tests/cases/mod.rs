@@ -53,6 +53,7 @@ cases! {
     two_handles_at_once, 2 preemptions, 4_000 interleavings;
     panic_inside, 6 preemptions, 1_980 interleavings;
     sweep_against_a_lock_by_id, 4 preemptions, 10_600 interleavings;
+    sweep_against_a_hand_over_by_id, 3 preemptions, 39_000 interleavings;
     recall_against_a_lock_by_id, 4 preemptions, 8_900 interleavings;
     retire_against_a_lock_by_id, 4 preemptions, 12_800 interleavings;
 }
@@ -531,6 +532,21 @@ fn sweep_against_a_lock_by_id() {
     count_by_id(&rig.locks, "a");
     thread.join().expect("no panic");
     assert_eq!(value(&rig.locks.session(&session()), "a"), Some(b'3'));
+}
+
+/// The same while one thread leaves to another: that one has an owner while it waits, and gives it up once it is inside.
+fn sweep_against_a_hand_over_by_id() {
+    let rig = warm_by_id();
+    let id = session();
+    let guard = rig.locks.lock(&id, "a").wait().expect("free");
+    let locks = rig.locks.clone();
+    let thread = spawn(move || count_by_id(&locks, "a"));
+    let locks = rig.locks.clone();
+    let sweeper = spawn(move || locks.sweep(0));
+    add(guard);
+    thread.join().expect("no panic");
+    sweeper.join().expect("no panic");
+    assert_eq!(value(&rig.locks.session(&id), "a"), Some(b'3'));
 }
 
 /// A recall against a thread that goes in by id.
