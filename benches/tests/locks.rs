@@ -61,6 +61,23 @@ fn a_hand_over_allocates_nothing() {
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
 }
 
+/// What a thread that leaves has to do does not grow with how many others are inside, beyond a look at each.
+#[test]
+fn leaving_beside_a_waiter_for_all_copies_nothing() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let names: Vec<String> = (0..64).map(|at| format!("n{at}")).collect();
+    let guards = names.iter().map(|name| s.lock(name).wait().expect("free"));
+    let guards: Vec<_> = guards.collect();
+    let all = s.lock_all();
+    let mut all = std::pin::pin!(all);
+    assert!(all.as_mut().poll(&mut context).is_pending());
+    let info = measure(|| drop(guards));
+    assert!(info.count_total <= 64, "{info:?}");
+    assert!(all.poll(&mut context).is_ready());
+}
+
 #[test]
 fn a_cached_idle_session_with_four_attributes_is_small() {
     const SESSIONS: usize = 10_000;

@@ -69,6 +69,11 @@ const OWN: u64 = WRITTEN | UNWINDING | FILLED;
 /// The bits below the thread.
 const THREAD: u32 = 9;
 
+/// A thread by as many bits of its number as a cell has room for. The manager's own numbers are smaller.
+pub(crate) fn known(thread: ThreadId) -> ThreadId {
+    ThreadId(thread.0 & (u64::MAX >> THREAD))
+}
+
 /// Under what the thread inside is inside.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed(4))] // Beside a length, in a cache line that has no byte to spare.

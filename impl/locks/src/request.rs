@@ -1,6 +1,6 @@
 //! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
 
-use crate::cell::{Entrance, Held};
+use crate::cell::{self, Entrance, Held};
 use crate::cells::Key;
 use crate::entry::Entered;
 use crate::error::Error;
@@ -199,9 +199,9 @@ macro_rules! manners {
         }
 
         /// Asks on behalf of whoever has that guard. For tasks outside of [`task`](crate::task), whose locks are otherwise
-        /// strangers to each other, so that a cycle through them is not seen.
+        /// strangers to each other, so that a cycle through them is not seen. Of a number that no guard has told, 55 bits count.
         pub fn beside(mut self, thread: ThreadId) -> Self {
-            self.request.manner.thread = thread;
+            self.request.manner.thread = cell::known(thread);
             self
         }
     };

@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 use support::{Driver, Rig, block_on, session};
 use tenure_locks::{Discarded, Error, Event, task};
-use tenure_protocol::Limits;
 use tenure_protocol::message::Limited;
+use tenure_protocol::{Limits, ThreadId};
 
 #[test]
 fn a_kept_session_is_used_without_a_message() {
@@ -152,6 +152,21 @@ fn a_request_that_is_dropped_leaves_no_trace() {
     drop(three);
     drop(s.lock("a").wait().expect("free"));
     assert!(s.busy().holders.is_empty());
+}
+
+#[test]
+fn a_thread_of_any_number_leaves_what_it_was_handed() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    for bits in [54, 55, 56, 63] {
+        let first = s.lock("a").wait().expect("free");
+        let mut next = s.lock("a").beside(ThreadId(u64::MAX >> (63 - bits)));
+        assert!(rig.poll(&mut next).is_none());
+        drop(first);
+        let next = rig.poll(&mut next).expect("its turn").expect("granted");
+        next.unlock().expect("in time");
+        assert!(s.busy().holders.is_empty(), "{bits} bits");
+    }
 }
 
 /// An executor that breaks down when it is woken.

@@ -118,6 +118,31 @@ impl<C: Claim> Lock<C> {
         &self.holders[self.holders.len() - 1]
     }
 
+    /// The waiter that would hold if the holder at `leaving` left, if that is one alone. Found out by letting it leave; everything
+    /// is as it was afterwards.
+    ///
+    /// # Panics
+    /// When there is no such holder.
+    pub(crate) fn successor(
+        &mut self,
+        leaving: usize,
+        rank: impl Fn(&Self, &C) -> Option<u8>,
+    ) -> Option<&C> {
+        let next = |own: &Self| own.next(|claim| rank(own, claim));
+        let left = self.holders.remove(leaving);
+        let mut place = next(self);
+        if let Some(first) = place {
+            self.admit(first);
+            if next(self).is_some() {
+                place = None;
+            }
+            let claim = self.holders.pop().expect("just let in");
+            self.waiters.insert(first, claim);
+        }
+        self.holders.insert(leaving, left);
+        place.map(|place| &self.waiters[place])
+    }
+
     /// Changes the waiters in place; their order stays.
     pub fn waiters_mut(&mut self) -> impl Iterator<Item = &mut C> {
         self.waiters.iter_mut()

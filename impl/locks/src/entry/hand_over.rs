@@ -25,7 +25,7 @@ impl Locked<'_> {
     #[cold]
     fn prepare(&mut self) -> Option<()> {
         let state = &mut *self.state;
-        let hand_over = state.lent.as_ref()?.foresee()?;
+        let hand_over = state.lent.as_mut()?.foresee()?;
         let HandOver { name, from, to } = &hand_over;
         let rare = state.rare.as_mut()?;
         let mut waiting = rare.waiting.iter();

@@ -379,21 +379,16 @@ impl Lent {
     /// A hand-over that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
     /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
     /// where the attribute is, and tell the session later, before anything else happens in it ([`Lent::note_hand_over`]).
+    ///
+    /// Looks at the first that waits alone, and takes no longer than letting it in: it is asked each time that the session changes.
     #[must_use]
-    pub fn foresee(&self) -> Option<HandOver> {
-        if self.state.lock.waiting() == 0 {
+    pub fn foresee(&mut self) -> Option<HandOver> {
+        let (user, next) = self.state.successor(|claim| claim.reserved.is_some())?;
+        let (from, to, wanted) = (user.thread, next.thread, user.wanted.clone());
+        let Names::One(name) = self.state.names(&wanted) else {
             return None;
-        }
-        let holders = self.state.lock.holders().iter();
-        let mut users = holders.filter(|claim| claim.reserved.is_some());
-        users.find_map(|user| {
-            let Names::One(name) = self.state.names(&user.wanted) else {
-                return None;
-            };
-            let to = self.state.successor(user)?;
-            let from = user.thread;
-            Some(HandOver { name, from, to })
-        })
+        };
+        Some(HandOver { name, from, to })
     }
 
     /// A hand-over that was [foreseen](Lent::foresee) has happened: the one thread has left, with what it has `written`, if

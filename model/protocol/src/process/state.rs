@@ -273,24 +273,15 @@ impl LockedState {
         self.lock.waiters().any(|claim| claim.thread == thread)
     }
 
-    /// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
-    #[inline(always)]
-    fn rank(&self, claim: &ThreadClaim, gate: Gate) -> Option<u8> {
-        if self.is_inside(claim.thread) {
-            gate.insiders.then_some(0)
-        } else {
-            gate.others.then_some(1)
-        }
-    }
-
     /// Whether a thread that asks now may go in at once: it conflicts with nobody inside and, unless it `barges`, with nobody
     /// who goes before it.
     pub(crate) fn may_enter(&self, claim: &ThreadClaim, gate: Gate, barges: bool) -> bool {
-        let Some(own) = self.rank(claim, gate) else {
+        let Some(own) = rank(&self.lock, claim, gate) else {
             return false;
         };
         let goes_before = |other: &ThreadClaim| {
-            self.rank(other, gate).is_some_and(|theirs| theirs <= own) && other.conflicts(claim)
+            rank(&self.lock, other, gate).is_some_and(|theirs| theirs <= own)
+                && other.conflicts(claim)
         };
         self.lock.fits(claim) && (barges || !self.lock.waiters().any(goes_before))
     }
@@ -298,22 +289,26 @@ impl LockedState {
     /// Lets the next one in who may go in, if there is one.
     #[inline(always)]
     pub(crate) fn admit(&mut self, gate: Gate) -> Option<ThreadId> {
-        let place = self.lock.next(|claim| self.rank(claim, gate))?;
+        let place = self.lock.next(|claim| rank(&self.lock, claim, gate))?;
         Some(self.lock.admit(place).thread)
     }
 
-    /// Who is let in when the holder `leaving` has left, if that is one alone, and for the same attributes. Found out by letting
-    /// it leave, in a copy.
-    pub(crate) fn successor(&self, leaving: &ThreadClaim) -> Option<ThreadId> {
-        let mut after = Self {
-            slots: Vec::new(),
-            lock: self.lock.clone(),
-        };
-        after.lock.remove_holder(|claim| claim == leaving)?;
-        let next = after.admit(Gate::OPEN)?;
-        let is_same = |claim: &ThreadClaim| claim.wanted == leaving.wanted;
-        let is_same = after.claims_of(next).any(is_same);
-        (is_same && after.admit(Gate::OPEN).is_none()).then_some(next)
+    /// The holder of what the first waiter waits for, if it holds just that and `is_meant`, and who is let in when it leaves, if that
+    /// is this waiter alone.
+    pub(crate) fn successor(
+        &mut self,
+        is_meant: impl Fn(&ThreadClaim) -> bool,
+    ) -> Option<(&ThreadClaim, &ThreadClaim)> {
+        let first = self.lock.waiters().next()?;
+        let holders = self.lock.holders().iter();
+        let is_it = |claim: &ThreadClaim| claim.wanted == first.wanted && is_meant(claim);
+        let leaving = holders.enumerate().find(|(_, claim)| is_it(claim));
+        let (leaving, first) = (leaving?.0, first.thread);
+        let rank = |lock: &Lock<ThreadClaim>, claim: &ThreadClaim| rank(lock, claim, Gate::OPEN);
+        let next = self.lock.successor(leaving, rank)?.thread;
+        let (holders, mut waiters) = (self.lock.holders(), self.lock.waiters());
+        let next = (next == first).then(|| waiters.next())??;
+        Some((&holders[leaving], next))
     }
 
     /// What `thread`, which has locked it, or anybody else sees in an attribute.
@@ -542,6 +537,17 @@ impl LockedState {
             }
         }
         self.lock.shrink();
+    }
+}
+
+/// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
+#[inline(always)]
+fn rank(lock: &Lock<ThreadClaim>, claim: &ThreadClaim, gate: Gate) -> Option<u8> {
+    let mut holders = lock.holders().iter();
+    if holders.any(|own| own.thread == claim.thread) {
+        gate.insiders.then_some(0)
+    } else {
+        gate.others.then_some(1)
     }
 }
 
