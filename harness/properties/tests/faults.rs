@@ -3,9 +3,7 @@
 //! Each runs in an OS process of its own, since a fault is made in the whole process. Interleavings show the others: see
 //! `harness/loom/tests/faults.rs`.
 
-mod history;
-
-use history::explore;
+use crate::history::explore;
 use std::process::Command;
 use tenure_locks::{Fault, make};
 
@@ -65,7 +63,7 @@ fn faults_are_caught_by_short_scripts() {
             continue;
         }
         let child = Command::new(&own)
-            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .args(["--exact", "faults::child", "--ignored", "--nocapture"])
             .env(FAULT, format!("{fault:?}"))
             .output()
             .expect("a child can be started");

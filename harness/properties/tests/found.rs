@@ -1,10 +1,8 @@
 //! Scripts that once showed a difference between the manager and the machine, or a thread that the machine forgot; each with
 //! what was wrong.
 
-mod history;
-
-use history::op::{History, Op, Setup};
-use history::play;
+use crate::history::op::{History, Op, Setup};
+use crate::history::play;
 use tenure_protocol::message::Patience;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, SessionId, ThreadId};

@@ -1,8 +1,6 @@
 //! Random histories of the lock manager against the abstract machine: see `history/run.rs` for what is compared.
 
-mod history;
-
-use history::explore;
+use crate::history::explore;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// How many histories are played when nobody asks for more, and from which seed: the same for everybody, so that what fails has

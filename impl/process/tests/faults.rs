@@ -1,7 +1,6 @@
 //! What happens when connections, stores, leases and processes end.
 
-mod support;
-
+use crate::support::{LEASE_MS, builder, process, reconnected, short};
 use bytes::BytesMut;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -9,7 +8,6 @@ use std::net::TcpListener;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use support::{LEASE_MS, builder, process, reconnected, short};
 use tenure::testing::{Store, StoreSettings};
 use tenure::{ConnectError, Error, Phase, Process, Typed};
 use tenure_wire::{Decoder, FrameLimits, FromProcess};

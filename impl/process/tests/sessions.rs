@@ -1,12 +1,10 @@
 //! Locks, writes and grants between processes, over real sockets.
 
-mod support;
-
+use crate::support::{builder, process, short};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use support::{process, short};
 use tenure::testing::Store;
 use tenure::{Error, Process, SessionId, Typed, TypedSet, ValueError, task};
 
@@ -287,7 +285,7 @@ async fn errors_name_the_attribute_and_not_the_data() {
 #[tokio::test]
 async fn the_longest_unused_are_released_first() {
     let store = Store::start().expect("a store");
-    let process = support::builder(&store.address(), "one").kept_max(3);
+    let process = builder(&store.address(), "one").kept_max(3);
     let process = process.connect().await.expect("connected");
     for id in ["a", "b", "c", "a", "d", "e"] {
         let session = process.session(id).expect("an id");
@@ -305,7 +303,7 @@ async fn the_longest_unused_are_released_first() {
 #[tokio::test]
 async fn what_nobody_uses_is_released() {
     let store = Store::start().expect("a store");
-    let process = support::builder(&store.address(), "one").idle_ms(100);
+    let process = builder(&store.address(), "one").idle_ms(100);
     let process = process.connect().await.expect("connected");
     let (used, unused) = (
         process.session("a").expect("an id"),

@@ -1,11 +1,9 @@
 //! The library and the reference store, which otherwise know each other only by the protocol.
 
-mod support;
-
+use crate::support::reconnected;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
-use support::reconnected;
 use tenure::{Process, Typed};
 use tenure_store::{Config, Server, Stop, Stopper, StoreError};
 

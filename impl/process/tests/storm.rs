@@ -1,11 +1,9 @@
 //! Threads and tasks of several processes count in a few sessions while connections are cut and the store is restarted: what
 //! was acknowledged is there, once.
 
-mod support;
-
+use crate::support::{LEASE_MS, process, short};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use support::{LEASE_MS, process, short};
 use tenure::testing::Store;
 use tenure::{Process, Typed, ValueError, task};
 

@@ -1,8 +1,6 @@
 //! Peers that do not speak the protocol, or not all of it.
 
-mod support;
-
-use support::{Player, Running, acquire, config, encode, id, set};
+use crate::support::{Player, Running, acquire, config, encode, id, set};
 use tenure_protocol::message::Hold;
 use tenure_protocol::{ToProcess, ToStore};
 use tenure_store::{Config, Stop};

@@ -1,12 +1,10 @@
 //! Many connections, long queues, many words at once.
 
-mod support;
-
+use crate::support::{Player, Running, config, id};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use support::{Player, Running, config, id};
 use tenure_protocol::message::{Hold, Limited, Refusal};
 use tenure_protocol::{Delta, ToProcess};
 use tenure_store::{Config, Stop};
@@ -70,7 +68,12 @@ fn idle_processes() {
 fn open_idle(address: SocketAddr) -> Child {
     let own = std::env::current_exe().expect("this test");
     let mut other = Command::new(own);
-    other.args(["idle_processes", "--exact", "--ignored", "--nocapture"]);
+    other.args([
+        "crowd::idle_processes",
+        "--exact",
+        "--ignored",
+        "--nocapture",
+    ]);
     other.env(ADDRESS, address.to_string());
     other.stdin(Stdio::piped()).stdout(Stdio::piped());
     other.spawn().expect("it starts")

@@ -1,9 +1,7 @@
 //! Nothing that a store says is not durable, and nothing it says overtakes what it says before. Rule 8.
 
-mod support;
-
-use support::gated::{Gate, Gated};
-use support::{Player, Running, acquire, config, id, set};
+use crate::support::gated::{Gate, Gated};
+use crate::support::{Player, Running, acquire, config, id, set};
 use tenure_engine::{Health, Memory};
 use tenure_protocol::message::{Hold, Limited, Patience, Refusal, Wish};
 use tenure_protocol::{Delta, Request, ToProcess, ToStore};

@@ -1,10 +1,8 @@
 //! Folders that a store cannot have, and disks without room.
 
-mod support;
-
+use crate::support::{PATIENCE, Player, Running, config, id, set};
 use std::path::Path;
 use std::process::Command;
-use support::{PATIENCE, Player, Running, config, id, set};
 use tenure_engine::{EngineError, FORMAT};
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::{ToProcess, ToStore};

@@ -1,8 +1,6 @@
 //! Well-formed messages that no honest process sends. In a debug build the machine asserts its invariants after each.
 
-mod support;
-
-use support::{Player, Running, acquire, config, id, set};
+use crate::support::{Player, Running, acquire, config, id, set};
 use tenure_protocol::id::Stamp;
 use tenure_protocol::message::{Hold, Limited, Patience, Refusal, Wish};
 use tenure_protocol::{

@@ -1,15 +1,13 @@
 //! Several processes say random, well-formed things over connections that break anywhere, to a store that keeps next to
 //! nothing in memory and is replaced again and again. What it acknowledged is there at the end, and every request ends.
 
-mod support;
-
+use crate::support::{PATIENCE, Player, Running, config, encode, id};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use support::{PATIENCE, Player, Running, config, encode, id};
 use tenure_engine::Memory;
 use tenure_protocol::attributes::{Change, Value};
 use tenure_protocol::message::{Hold, Patience, Wish};
@@ -495,7 +493,7 @@ async fn what_is_acknowledged_is_kept_no_token_is_two_and_every_request_ends() {
         Err(_) => (1..=3).collect(),
     };
     for seed in seeds {
-        println!("to repeat: TENURE_SEED={seed} cargo test -p tenure-store --test players");
+        println!("to repeat: TENURE_SEED={seed} cargo test -p tenure-store players");
         game(seed).await;
     }
 }

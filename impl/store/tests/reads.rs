@@ -1,9 +1,7 @@
 //! Sessions that are on the disk alone, and a disk that takes its time.
 
-mod support;
-
-use support::gated::{Gate, Gated};
-use support::{Player, Running, acquire, config, id, set};
+use crate::support::gated::{Gate, Gated};
+use crate::support::{Grant, Player, Running, acquire, config, id, set};
 use tenure_engine::{Engine, Health, Memory};
 use tenure_protocol::attributes::{Head, State};
 use tenure_protocol::id::Stamp;
@@ -33,7 +31,7 @@ async fn with_sessions(
     (store, gate, memory, p)
 }
 
-fn is_full(delta: &Delta, grant: &support::Grant) -> bool {
+fn is_full(delta: &Delta, grant: &Grant) -> bool {
     matches!(&grant.state, State::Full(state) if state == delta)
 }
 

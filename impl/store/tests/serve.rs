@@ -1,8 +1,6 @@
 //! A store over TCP, as a process sees it.
 
-mod support;
-
-use support::{PATIENCE, Player, Running, acquire, config, id, set};
+use crate::support::{PATIENCE, Player, Running, acquire, config, id, set};
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::Hold;
 use tenure_protocol::{Delta, ToProcess, ToStore};

@@ -1,8 +1,6 @@
 //! Processes that ask for much and read nothing.
 
-mod support;
-
-use support::{Player, Running, acquire, config, id, set};
+use crate::support::{Player, Running, acquire, config, id, set};
 use tenure_protocol::{SessionId, ToStore};
 use tenure_store::Stop;
 

@@ -1,8 +1,6 @@
 //! What happens when nothing is said: every wait, recall and lease ends by itself, also those that a restart found.
 
-mod support;
-
-use support::{PATIENCE, Player, Running, config, id, set};
+use crate::support::{Grant, PATIENCE, Player, Running, config, id, set};
 use tenure_engine::Memory;
 use tenure_protocol::message::{Reason, Refusal, Revocation};
 use tenure_protocol::{Delta, Time, ToProcess, ToStore, Token};
@@ -146,7 +144,7 @@ async fn the_victim_of_a_deadlock_is_told_at_once() {
     let (of_p, of_q) = (p.acquire(&s, 1).await, q.acquire(&t, 1).await);
     p.ask_for(&t, 2).await;
     q.ask_for(&s, 2).await;
-    let busy = |own: &support::Grant, session: &tenure_protocol::SessionId, on| ToStore::Busy {
+    let busy = |own: &Grant, session: &tenure_protocol::SessionId, on| ToStore::Busy {
         session: session.clone(),
         token: own.token,
         inside: 1,

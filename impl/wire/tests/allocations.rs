@@ -1,10 +1,8 @@
 //! What frames cost in memory: pinned, since it does not depend on the machine.
 
-mod support;
-
+use crate::support::encode;
 use allocation_counter::measure;
 use bytes::{Buf, Bytes, BytesMut};
-use support::encode;
 use tenure_protocol::attributes::State;
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,

@@ -1,9 +1,6 @@
 //! The Wireshark dissector in `docs/tenure.lua`: it knows every kind, and where tshark is installed it reads the vectors.
 
-#[path = "golden/file.rs"]
-mod file;
-
-use file::{Valid, hex};
+use crate::golden::file::{self, Valid, hex};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,20 +1,15 @@
 //! Golden vectors: `tests/vectors/valid.json` and `invalid.json`, for this implementation and for others.
 //!
-//! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire --test golden`
+//! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire golden`
 //! writes them anew; read the difference before you commit it.
 
-#[path = "golden/diagnostic.rs"]
-mod diagnostic;
-#[path = "golden/file.rs"]
+pub(crate) mod diagnostic;
 pub(crate) mod file;
-#[path = "golden/invalid.rs"]
 mod invalid;
-#[path = "golden/lenient.rs"]
 mod lenient;
-mod support;
-#[path = "golden/valid.rs"]
 mod valid;
 
+use crate::support::{decode, encode};
 use bytes::{Buf, BytesMut};
 use file::{File, Invalid, Valid, hex};
 use serde::Serialize;
@@ -22,7 +17,6 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
-use support::{decode, encode};
 use tenure_wire::{
     Decoder, FaultCode, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item, kind,
 };
@@ -51,7 +45,7 @@ fn pinned<V: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, vecto
     }
     assert!(
         found == expected,
-        "{name} has other vectors; UPDATE_VECTORS=1 cargo test -p tenure-wire --test golden"
+        "{name} has other vectors; UPDATE_VECTORS=1 cargo test -p tenure-wire golden"
     );
 }
 

@@ -1,14 +1,10 @@
 //! Bytes of a peer that means harm: decoding never panics, and holds no more memory than the bytes that came allow.
 
-#[path = "golden/file.rs"]
-mod file;
-mod support;
-
+use crate::golden::file::{self, Invalid, Valid, hex};
+use crate::support::{decode, encode, from_process, from_store};
 use allocation_counter::measure;
 use bytes::BytesMut;
-use file::{Invalid, Valid, hex};
 use proptest::prelude::*;
-use support::{decode, encode, from_process, from_store};
 use tenure_wire::{
     CRITICAL, Decoder, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, kind,
 };

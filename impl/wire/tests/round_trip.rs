@@ -1,11 +1,9 @@
 //! Any item becomes frames and then the same item, however the stream is cut.
 
-mod support;
-
+use crate::support::{alive, decode, encode, from_process, from_store, opening, welcome};
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use std::io::IoSlice;
-use support::{alive, decode, encode, from_process, from_store, opening, welcome};
 use tenure_protocol::ToStore;
 use tenure_wire::{
     Decoder, EncodeError, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item,

@@ -1,13 +1,10 @@
 //! The schema in the book says of every golden vector what the codec says, as far as a schema can.
 
-#[path = "golden/file.rs"]
-mod file;
-
+use crate::golden::file::{self, Invalid, Valid, hex};
 use bytes::Buf;
 use cddl_cat::context::BasicContext;
 use cddl_cat::util::ValidateError;
 use ciborium::Value;
-use file::{Invalid, Valid, hex};
 use std::fs;
 use std::path::Path;
 use tenure_wire::{HEADER_BYTES, Header, kind};

@@ -1,18 +1,12 @@
 //! Vectors of whole traces: `tests/vectors/traces`, of the scenes that the machines' own tests play, for other implementations.
 //!
-//! They change only with the protocol or the machines. `UPDATE_VECTORS=1 cargo test -p tenure-wire --test traces` writes them
+//! They change only with the protocol or the machines. `UPDATE_VECTORS=1 cargo test -p tenure-wire traces` writes them
 //! anew; read the difference before you commit it. What is wrong in those that are not valid is said by [`wrong`]; that a reader of
 //! traces finds it is tested where there is one, in `harness/conformance`.
 
-#[path = "golden/diagnostic.rs"]
-mod diagnostic;
-#[path = "golden/file.rs"]
-mod file;
 #[path = "../../../model/protocol/tests/support/mod.rs"]
 mod machines;
-#[path = "traces/record.rs"]
 mod record;
-#[path = "traces/wrong.rs"]
 mod wrong;
 
 use machines::scenes::{ORDINARY, RACES, Scene};
@@ -108,7 +102,7 @@ fn files() -> BTreeMap<String, String> {
 
 #[test]
 fn the_files_hold_these_traces() {
-    let folder = file::path("traces");
+    let folder = crate::golden::file::path("traces");
     let files = files();
     if std::env::var_os("UPDATE_VECTORS").is_some() {
         let _ = fs::remove_dir_all(&folder); // It may not be there yet.
@@ -130,7 +124,7 @@ fn the_files_hold_these_traces() {
     for (name, text) in &files {
         assert!(
             found.remove(name).as_ref() == Some(text),
-            "{name} is another trace; UPDATE_VECTORS=1 cargo test -p tenure-wire --test traces"
+            "{name} is another trace; UPDATE_VECTORS=1 cargo test -p tenure-wire traces"
         );
     }
     assert!(found.is_empty(), "nobody writes {:?}", found.keys());

@@ -252,7 +252,7 @@ fn json_of_another_kind_is_refused() {
     assert!(matches!(from_json("[]"), Err(JsonError::Syntax(_))));
 }
 
-/// Writes the pictures for a person to look at: `cargo test -p tenure-checker --test chart -- --ignored`.
+/// Writes the pictures for a person to look at: `cargo test -p tenure-checker chart -- --ignored`.
 #[test]
 #[ignore = "writes files; run by hand to look at the pictures"]
 fn write_pictures() {

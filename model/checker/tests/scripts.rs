@@ -1,6 +1,6 @@
 //! The scripts that the conformance suite plays are those that the checker exports now, and do what they say.
 //!
-//! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts` writes them anew.
+//! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts` writes them anew.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -46,7 +46,7 @@ fn what_is_checked_in_is_what_the_checker_exports() {
     for (name, file, now) in all {
         assert!(
             file == now,
-            "{} is not what the checker exports; UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts",
+            "{} is not what the checker exports; UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts",
             path(name)
         );
     }

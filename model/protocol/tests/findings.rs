@@ -2,9 +2,7 @@
 //!
 //! A test that is ignored fails today; its reason says why. Once fixed, it stays as a regression test.
 
-mod support;
-
-use support::{Setup, World, words};
+use crate::support::{Setup, World, words};
 use tenure_protocol::store;
 use tenure_protocol::{SessionId, ThreadId};
 

@@ -5,14 +5,12 @@
 //!
 //! Deliberately absent: all interleavings of a small system, which is the checker's part.
 
-mod support;
-
+use crate::support::script::{Fate, Op, WAIT_MS};
+use crate::support::{Node, Packet, Seen, Setup, World, words};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::{BTreeMap, BTreeSet};
-use support::script::{Fate, Op, WAIT_MS};
-use support::{Packet, Seen, Setup, World, words};
 use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, Update, Value};
 use tenure_protocol::invariant;
 use tenure_protocol::lock::{Claim, Lock};
@@ -572,8 +570,7 @@ impl Judge {
 
     fn deliver(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..3_000 {
-            let is_quiet =
-                |node: &support::Node| node.to_store.is_empty() && node.to_process.is_empty();
+            let is_quiet = |node: &Node| node.to_store.is_empty() && node.to_process.is_empty();
             if self.world.nodes.iter().all(is_quiet) {
                 return Ok(());
             }

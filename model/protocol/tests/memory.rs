@@ -1,8 +1,6 @@
 //! What a store that forgets what it can must bring back: the cases that random schedules seldom reach.
 
-mod support;
-
-use support::{Setup, World};
+use crate::support::{Setup, World};
 
 /// Plays a script between `p` and `q`; the world's forgetful store fails the test when it says anything else.
 fn play(script: &str) -> String {

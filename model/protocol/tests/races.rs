@@ -1,13 +1,11 @@
 //! The twelve races of the design, as the machines run them: the pictures of `docs/src/protocol/races.md`.
 //!
 //! Each is a script of `support/scenes.rs` that leads into the race. What must not happen then is said by the rules that the
-//! page names; here it is pinned what does happen. `UPDATE_BOOK=1 cargo test -p tenure-protocol --test races` draws the pictures anew.
+//! page names; here it is pinned what does happen. `UPDATE_BOOK=1 cargo test -p tenure-protocol races` draws the pictures anew.
 
-mod support;
-
-use support::book::assert_shows;
-use support::chart::chart;
-use support::scenes::scene;
+use crate::support::book::assert_shows;
+use crate::support::chart::chart;
+use crate::support::scenes::scene;
 
 fn shows(race: &str) {
     let scene = scene(race);

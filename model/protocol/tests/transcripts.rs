@@ -5,9 +5,7 @@
 //!
 //! Deliberately absent: random schedules (`machines.rs`), and every input in every phase (`transition_table.rs`).
 
-mod support;
-
-use support::{Setup, transcript};
+use crate::support::{Setup, transcript};
 
 fn plain() -> Setup {
     Setup::default()

@@ -6,11 +6,9 @@
 //!
 //! Deliberately absent: sequences of inputs, which are the transcripts' part.
 
-mod support;
-
+use crate::support::book::{assert_shows, grouped, with_letters, without_times};
+use crate::support::{Setup, World, words};
 use std::fmt::Write as _;
-use support::book::{assert_shows, grouped, with_letters, without_times};
-use support::{Setup, World, words};
 use tenure_protocol::attributes::{Change, State, Value};
 use tenure_protocol::message::{Hold, Notice, Patience, Reason, Refusal, Revocation, Wish};
 use tenure_protocol::process::{self, Call, Names, Phase};

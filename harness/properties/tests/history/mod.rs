@@ -1,7 +1,5 @@
 //! Random histories of the lock manager, beside the machine, in lock step; and a failing one as a script to read.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
-
 mod act;
 mod drive;
 mod handle;

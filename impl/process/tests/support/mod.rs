@@ -1,5 +1,4 @@
 //! A store and processes with times that make short tests.
-#![allow(dead_code)] // Each test program uses a part.
 
 use std::time::Duration;
 use tenure::testing::{Store, StoreSettings};

@@ -1,7 +1,5 @@
 //! A store in this OS process, and a process that is played by hand over TCP.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
-
 pub(crate) mod gated;
 
 use bytes::{Buf, Bytes, BytesMut};

@@ -98,7 +98,7 @@ fn item(body: &mut &[u8], text: &mut String) -> Option<()> {
 
 fn string(major: u8, bytes: &[u8], text: &mut String) {
     if major == 2 {
-        *text += &format!("h'{}'", crate::file::to_hex(bytes));
+        *text += &format!("h'{}'", super::file::to_hex(bytes));
     } else {
         *text += &format!("{:?}", String::from_utf8_lossy(bytes));
     }

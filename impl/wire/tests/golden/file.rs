@@ -1,8 +1,5 @@
 //! The two files: what they hold, and how it is laid out.
 
-#![allow(dead_code)] // each test uses a part
-#![allow(unreachable_pub)] // a module of each test, not a crate
-
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +10,7 @@ use tenure_wire::{FaultCode, FrameLimits};
 
 /// As [`FrameLimits`].
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub frame_bytes_max: usize,
     pub changes_max: usize,
     pub items_max: usize,
@@ -31,14 +28,14 @@ impl From<FrameLimits> for Limits {
 
 /// Vectors, and the limits of their reader.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct File<V> {
+pub(crate) struct File<V> {
     pub limits: Limits,
     pub vectors: Vec<V>,
 }
 
 /// A stream that is read whole.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Valid {
+pub(crate) struct Valid {
     pub name: String,
     /// `process` or `store`: who sends it.
     pub from: String,
@@ -53,7 +50,7 @@ pub struct Valid {
 
 /// A stream that is refused.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub struct Invalid {
+pub(crate) struct Invalid {
     pub name: String,
     /// `process` or `store`: who sends it.
     pub from: String,
@@ -70,7 +67,7 @@ pub struct Invalid {
 
 impl<V: Serialize> File<V> {
     /// A line for each vector, but for its bytes and its items, which have their own.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let json = |value: &dyn Fn() -> serde_json::Result<String>| value().expect("JSON");
         let mut text = String::new();
         let limits = json(&|| serde_json::to_string(&self.limits));
@@ -88,19 +85,19 @@ impl<V: Serialize> File<V> {
     }
 }
 
-pub fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")
         .join(name)
 }
 
-pub fn read<V: DeserializeOwned>(name: &str) -> File<V> {
+pub(crate) fn read<V: DeserializeOwned>(name: &str) -> File<V> {
     let text = fs::read_to_string(path(name)).expect("a file of vectors");
     serde_json::from_str(&text).expect("vectors")
 }
 
 /// Bytes from hexadecimal digits; white space does not count.
-pub fn hex(text: &str) -> Vec<u8> {
+pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()
         .filter(|c| !c.is_whitespace())
@@ -113,6 +110,6 @@ pub fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-pub fn to_hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

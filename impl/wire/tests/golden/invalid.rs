@@ -1,7 +1,7 @@
 //! The invalid vectors, each with one thing wrong.
 
-use crate::diagnostic::of_stream;
-use crate::file::{Invalid, hex, to_hex};
+use super::diagnostic::of_stream;
+use super::file::{Invalid, hex, to_hex};
 use tenure_wire::{CRITICAL, FaultCode, HEADER_BYTES, Header, MORE, kind};
 
 /// A frame with this body.

@@ -1,10 +1,10 @@
 //! Streams that are read though no writer of 1.0 writes them: allowed, or of later versions.
 
-use crate::diagnostic::of_stream;
-use crate::file::{Valid, hex, to_hex};
-use crate::invalid::{frame, stream};
+use super::diagnostic::of_stream;
+use super::file::{Valid, hex, to_hex};
+use super::invalid::{frame, stream};
+use super::valid::{hold, opening, other_hold, stamp, written};
 use crate::support::encode;
-use crate::valid::{hold, opening, other_hold, stamp, written};
 use serde::Serialize;
 use tenure_protocol::{AttributeName, Delta, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::{CRITICAL, Fault, FaultCode, FrameLimits, FromProcess, FromStore, MORE, kind};

@@ -1,8 +1,8 @@
 //! The valid vectors that a writer of 1.0 writes: one or more for each kind.
 
-use crate::diagnostic::of_stream;
-use crate::file::{Valid, to_hex};
-use crate::lenient;
+use super::diagnostic::of_stream;
+use super::file::{Valid, to_hex};
+use super::lenient;
 use crate::support::encode;
 use serde::Serialize;
 use tenure_protocol::attributes::{Change, State};

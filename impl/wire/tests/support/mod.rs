@@ -1,8 +1,5 @@
 //! Any item at all, for the tests that want many.
 
-#![allow(dead_code)] // each test uses a part
-#![allow(unreachable_pub)] // a module of each test, not a crate
-
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
@@ -159,7 +156,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 
 prop_compose! {
     /// An opening whose lists have up to `count` elements.
-    pub fn opening(count: usize)(
+    pub(crate) fn opening(count: usize)(
         process in name(),
         incarnation in number(),
         number in number(),
@@ -229,7 +226,7 @@ fn to_store() -> impl Strategy<Value = ToStore> {
 }
 
 /// A welcome whose lists have up to `count` elements.
-pub fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
+pub(crate) fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
     let gone = (hold(), option::of(hold()));
     (
         time(),
@@ -246,7 +243,7 @@ pub fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
 }
 
 /// An answer to a keep-alive with up to `count` recalls.
-pub fn alive(count: usize) -> impl Strategy<Value = ToProcess> {
+pub(crate) fn alive(count: usize) -> impl Strategy<Value = ToProcess> {
     (time(), number(), vec((hold(), notice()), 0..=count)).prop_map(|(sent, lease_ms, recalls)| {
         ToProcess::Alive {
             sent,
@@ -342,7 +339,7 @@ fn to_process() -> impl Strategy<Value = ToProcess> {
 }
 
 /// Anything that a process may send.
-pub fn from_process() -> impl Strategy<Value = FromProcess> {
+pub(crate) fn from_process() -> impl Strategy<Value = FromProcess> {
     prop_oneof![
         9 => to_store().prop_map(FromProcess::Message),
         1 => opening(4).prop_map(FromProcess::Hello),
@@ -351,7 +348,7 @@ pub fn from_process() -> impl Strategy<Value = FromProcess> {
 }
 
 /// Anything that the store may send.
-pub fn from_store() -> impl Strategy<Value = FromStore> {
+pub(crate) fn from_store() -> impl Strategy<Value = FromStore> {
     prop_oneof![
         14 => to_process().prop_map(FromStore::Message),
         1 => fault().prop_map(FromStore::Fault),
@@ -359,14 +356,14 @@ pub fn from_store() -> impl Strategy<Value = FromStore> {
 }
 
 /// The frames of `item`.
-pub fn encode<T: Item>(item: &T, limits: &FrameLimits) -> Bytes {
+pub(crate) fn encode<T: Item>(item: &T, limits: &FrameLimits) -> Bytes {
     let mut out = Outgoing::new();
     out.push(item, limits).expect("within the limits");
     out.copy_to_bytes(out.len())
 }
 
 /// All items of `bytes`, and what is wrong with the rest.
-pub fn decode<T: Item>(bytes: &[u8], limits: &FrameLimits) -> (Vec<T>, Option<DecodeError>) {
+pub(crate) fn decode<T: Item>(bytes: &[u8], limits: &FrameLimits) -> (Vec<T>, Option<DecodeError>) {
     let mut decoder = Decoder::new(limits.clone());
     let mut stream = BytesMut::from(bytes);
     let mut items = Vec::new();

@@ -1,10 +1,10 @@
 //! A scene as a trace: what each machine takes and puts out, in order, through the codec.
 
-use crate::diagnostic;
-use crate::file::to_hex;
-use crate::machines::scenes::Scene;
-use crate::machines::script::{Fate, Op};
-use crate::machines::{Seen, World};
+use super::machines::scenes::Scene;
+use super::machines::script::{Fate, Op};
+use super::machines::{Seen, World};
+use crate::golden::diagnostic;
+use crate::golden::file::to_hex;
 use bytes::Buf;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;

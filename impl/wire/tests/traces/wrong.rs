@@ -1,6 +1,6 @@
 //! Traces in which one thing is wrong.
 
-use crate::record::{Entry, encoded};
+use super::record::{Entry, encoded};
 use serde_json::{Value, json};
 
 /// One thing that is done wrong in a scene.

@@ -1,7 +1,7 @@
 //! Cases that are derived: the shortest ways to every transition of the store's machine and to its races, as the model checker
 //! exports them, judged by the [oracle](super::oracle).
 //!
-//! `transitions.json` and `sometimes.json` are written by `UPDATE_SCRIPTS=1 cargo test -p tenure-checker --test scripts`. Their
+//! `transitions.json` and `sometimes.json` are written by `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts`. Their
 //! numbers are the machine's; what the target's are is learnt from its answers.
 
 mod message;

@@ -1,0 +1,13 @@
+//! The store over TCP, as processes see it.
+
+mod bytes;
+mod crowd;
+mod durable;
+mod folder;
+mod hostile;
+mod players;
+mod reads;
+mod serve;
+mod slow;
+mod support;
+mod timers;

@@ -1,0 +1,9 @@
+//! The machines, their parts, and what they say.
+
+mod findings;
+mod machines;
+mod memory;
+mod races;
+mod support;
+mod transcripts;
+mod transition_table;
