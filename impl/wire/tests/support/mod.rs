@@ -1,4 +1,4 @@
-//! Any item at all, for the tests that want many.
+//! Any item at all, for the tests that want many. Boxed: the types of what is made of what is made take seconds to compile each.
 
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::collection::vec;
@@ -17,20 +17,23 @@ use tenure_wire::{
     Outgoing,
 };
 
-fn name() -> impl Strategy<Value = Bytes> {
+fn name() -> BoxedStrategy<Bytes> {
     prop_oneof![
         8 => vec(any::<u8>(), 1..=24),
         1 => vec(any::<u8>(), 120..=128),
     ]
     .prop_map(Bytes::from)
+    .boxed()
 }
 
-fn session() -> impl Strategy<Value = SessionId> {
-    name().prop_map(|bytes| SessionId::new(bytes).expect("1..=128 bytes"))
+fn session() -> BoxedStrategy<SessionId> {
+    name()
+        .prop_map(|bytes| SessionId::new(bytes).expect("1..=128 bytes"))
+        .boxed()
 }
 
 /// Numbers at the edges of every length of a head.
-fn number() -> impl Strategy<Value = u64> {
+fn number() -> BoxedStrategy<u64> {
     prop_oneof![
         Just(0),
         23_u64..=24,
@@ -41,30 +44,31 @@ fn number() -> impl Strategy<Value = u64> {
         Just(u64::MAX),
         any::<u64>(),
     ]
+    .boxed()
 }
 
 prop_compose! {
     fn stamp()(epoch in number(), sequence in number()) -> Stamp { Stamp { epoch, sequence } }
 }
 
-fn token() -> impl Strategy<Value = Token> {
-    stamp().prop_map(Token)
+fn token() -> BoxedStrategy<Token> {
+    stamp().prop_map(Token).boxed()
 }
 
-fn version() -> impl Strategy<Value = Version> {
-    stamp().prop_map(Version)
+fn version() -> BoxedStrategy<Version> {
+    stamp().prop_map(Version).boxed()
 }
 
-fn ticket() -> impl Strategy<Value = Ticket> {
-    stamp().prop_map(Ticket)
+fn ticket() -> BoxedStrategy<Ticket> {
+    stamp().prop_map(Ticket).boxed()
 }
 
-fn request() -> impl Strategy<Value = Request> {
-    number().prop_map(Request)
+fn request() -> BoxedStrategy<Request> {
+    number().prop_map(Request).boxed()
 }
 
-fn time() -> impl Strategy<Value = Time> {
-    number().prop_map(Time)
+fn time() -> BoxedStrategy<Time> {
+    number().prop_map(Time).boxed()
 }
 
 prop_compose! {
@@ -93,33 +97,36 @@ prop_compose! {
 }
 
 /// Values on both sides of the length from which they are shared.
-fn value() -> impl Strategy<Value = Bytes> {
+fn value() -> BoxedStrategy<Bytes> {
     prop_oneof![
         4 => vec(any::<u8>(), 0..40).prop_map(Bytes::from),
         1 => (500_usize..530, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length])),
         1 => (1_000_usize..5_000, any::<u8>()).prop_map(|(length, byte)| Bytes::from(vec![byte; length])),
-    ]
+    ].boxed()
 }
 
-fn delta() -> impl Strategy<Value = Delta> {
-    vec((name(), option::of(value())), 0..8).prop_map(|changes| {
-        let change = |(name, value)| Change {
-            name: AttributeName::new(name).expect("1..=128 bytes"),
-            value,
-        };
-        changes.into_iter().map(change).collect()
-    })
+fn delta() -> BoxedStrategy<Delta> {
+    vec((name(), option::of(value())), 0..8)
+        .prop_map(|changes| {
+            let change = |(name, value)| Change {
+                name: AttributeName::new(name).expect("1..=128 bytes"),
+                value,
+            };
+            changes.into_iter().map(change).collect()
+        })
+        .boxed()
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn state() -> BoxedStrategy<State> {
     prop_oneof![
         Just(State::Unchanged),
         delta().prop_map(State::Delta),
         delta().prop_map(State::Full),
     ]
+    .boxed()
 }
 
-fn refusal() -> impl Strategy<Value = Refusal> {
+fn refusal() -> BoxedStrategy<Refusal> {
     let limited = prop::sample::select(vec![
         Limited::Processes,
         Limited::Grants,
@@ -144,14 +151,17 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         vec(session(), 0..5).prop_map(|cycle| Refusal::Deadlock { cycle }),
         limited.prop_map(Refusal::Limit),
     ]
+    .boxed()
 }
 
-fn fault() -> impl Strategy<Value = Fault> {
+fn fault() -> BoxedStrategy<Fault> {
     let code = prop_oneof![
         (0..FaultCode::ALL.len()).prop_map(|at| FaultCode::ALL[at]),
         (1_000_u64..).prop_map(FaultCode::Other),
     ];
-    (code, ".{0,200}").prop_map(|(code, text)| Fault::new(code, &text))
+    (code, ".{0,200}")
+        .prop_map(|(code, text)| Fault::new(code, &text))
+        .boxed()
 }
 
 prop_compose! {
@@ -176,7 +186,7 @@ prop_compose! {
     }
 }
 
-fn to_store() -> impl Strategy<Value = ToStore> {
+fn to_store() -> BoxedStrategy<ToStore> {
     prop_oneof![
         time().prop_map(|sent| ToStore::KeepAlive { sent }),
         wish().prop_map(ToStore::Acquire),
@@ -223,10 +233,11 @@ fn to_store() -> impl Strategy<Value = ToStore> {
         }),
         Just(ToStore::Goodbye),
     ]
+    .boxed()
 }
 
 /// A welcome whose lists have up to `count` elements.
-pub(crate) fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
+pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
     let gone = (hold(), option::of(hold()));
     (
         time(),
@@ -240,20 +251,21 @@ pub(crate) fn welcome(count: usize) -> impl Strategy<Value = ToProcess> {
             holds,
             gone,
         })
+        .boxed()
 }
 
 /// An answer to a keep-alive with up to `count` recalls.
-pub(crate) fn alive(count: usize) -> impl Strategy<Value = ToProcess> {
-    (time(), number(), vec((hold(), notice()), 0..=count)).prop_map(|(sent, lease_ms, recalls)| {
-        ToProcess::Alive {
+pub(crate) fn alive(count: usize) -> BoxedStrategy<ToProcess> {
+    (time(), number(), vec((hold(), notice()), 0..=count))
+        .prop_map(|(sent, lease_ms, recalls)| ToProcess::Alive {
             sent,
             lease_ms,
             recalls,
-        }
-    })
+        })
+        .boxed()
 }
 
-fn grants() -> impl Strategy<Value = ToProcess> {
+fn grants() -> BoxedStrategy<ToProcess> {
     prop_oneof![
         (
             session(),
@@ -281,9 +293,10 @@ fn grants() -> impl Strategy<Value = ToProcess> {
             ticket,
         }),
     ]
+    .boxed()
 }
 
-fn to_process() -> impl Strategy<Value = ToProcess> {
+fn to_process() -> BoxedStrategy<ToProcess> {
     prop_oneof![
         welcome(4),
         alive(4),
@@ -336,23 +349,26 @@ fn to_process() -> impl Strategy<Value = ToProcess> {
         Just(ToProcess::Superseded),
         Just(ToProcess::Full),
     ]
+    .boxed()
 }
 
 /// Anything that a process may send.
-pub(crate) fn from_process() -> impl Strategy<Value = FromProcess> {
+pub(crate) fn from_process() -> BoxedStrategy<FromProcess> {
     prop_oneof![
         9 => to_store().prop_map(FromProcess::Message),
         1 => opening(4).prop_map(FromProcess::Hello),
         1 => fault().prop_map(FromProcess::Fault),
     ]
+    .boxed()
 }
 
 /// Anything that the store may send.
-pub(crate) fn from_store() -> impl Strategy<Value = FromStore> {
+pub(crate) fn from_store() -> BoxedStrategy<FromStore> {
     prop_oneof![
         14 => to_process().prop_map(FromStore::Message),
         1 => fault().prop_map(FromStore::Fault),
     ]
+    .boxed()
 }
 
 /// The frames of `item`.
