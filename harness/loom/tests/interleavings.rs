@@ -40,6 +40,7 @@ tests! {
     hand_over_against_deadline
     hand_over_against_revoke
     hand_over_against_look
+    limit_against_a_new_thread
     hand_over_against_cycle
     cancel_against_grant
     drop_against_wake_up

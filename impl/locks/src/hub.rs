@@ -395,11 +395,12 @@ impl Hub {
             return lent.value(thread, name).cloned();
         }
         let machine = self.machine();
-        machine
-            .process
-            .session(&entry.id)?
-            .value(thread, name)
-            .cloned()
+        // Looked at anew: it may have been lent again in between, and is not while the machine is locked.
+        if let Some(lent) = &entry.lock().state.lent {
+            return lent.value(thread, name).cloned();
+        }
+        let session = machine.process.session(&entry.id)?;
+        session.value(thread, name).cloned()
     }
 
     /// Who is inside a session, and who waits.
@@ -476,6 +477,10 @@ impl Hub {
             return false;
         }
         let machine = self.machine();
+        // Looked at anew: it may have been lent again in between, and is not while the machine is locked.
+        if entry.lock().state.lent.is_some() {
+            return false;
+        }
         let session = machine.process.session(&entry.id);
         session
             .and_then(|session| session.grant())

@@ -176,7 +176,9 @@ impl Locks {
         if let Some(event) = machine.next_event() {
             return Poll::Ready(event);
         }
-        machine.driver = Some(context.waker().clone());
+        let earlier = machine.driver.replace(context.waker().clone());
+        drop(machine);
+        drop(earlier); // With nothing locked: it may be the last that keeps a task, and its guards.
         Poll::Pending
     }
 

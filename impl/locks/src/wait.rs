@@ -61,16 +61,21 @@ impl Wait {
             drop(waiting);
             waiting = lock(&self.0);
         }
-        match &mut waiting.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
+        let own = context.waker();
+        let earlier = match &mut waiting.waker {
+            Some(waker) if waker.will_wake(own) => None,
+            waker => waker.replace(own.clone()),
+        };
+        // With nothing locked: the last waker of a task may drop its guards.
+        drop(waiting);
+        drop(earlier);
         Poll::Pending
     }
 
     /// Nobody polls any more, so nobody is to be woken; the answer is still kept.
     pub(crate) fn sleep(&self) {
-        lock(&self.0).waker = None;
+        let waker = lock(&self.0).waker.take();
+        drop(waker); // With nothing locked, as above.
     }
 
     /// What a session is since it was renamed, if that is the answer.

@@ -398,6 +398,57 @@ fn a_long_hold_is_visible() {
     assert!(rig.locks.busy().is_empty());
 }
 
+/// Also of who was handed the lock by the one before: it is inside since then.
+#[test]
+fn a_long_hold_begins_with_the_hand_over() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    drop(s.lock("a").wait().expect("free")); // From now on it is handed out.
+    let first = s.lock("a").wait().expect("free");
+    let mut next = s.lock("a");
+    let line = line!() - 1;
+    assert!(rig.poll(&mut next).is_none());
+    rig.pass(500);
+    first.unlock().expect("in time");
+    rig.pass(20);
+    let guard = rig.poll(&mut next).expect("handed over").expect("granted");
+    let holders = s.busy().holders;
+    assert_eq!((holders.len(), holders[0].since.0), (1, 500));
+    assert_eq!(holders[0].place.line(), line);
+    drop(guard);
+    assert!(s.busy().holders.is_empty());
+}
+
+/// A task that its last waker keeps, with all it has.
+struct Task {
+    _keeps: std::sync::Mutex<Box<dyn std::any::Any + Send>>,
+}
+
+impl std::task::Wake for Task {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
+    let rig = Rig::holding(&[session()]);
+    let s: &'static tenure_locks::Session = Box::leak(Box::new(rig.locks.session(&session())));
+    let guard = s.lock("a").wait().expect("free");
+    let task = std::sync::Arc::new(Task {
+        _keeps: std::sync::Mutex::new(Box::new(guard)),
+    });
+    let mut next = s.lock("a");
+    {
+        let waker = task.into();
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(std::pin::pin!(&mut next).poll(&mut context).is_pending());
+    }
+    // Another task waits for it from now on: the first is gone, and leaves.
+    let waker = std::task::Waker::noop();
+    let mut context = std::task::Context::from_waker(waker);
+    assert!(std::pin::pin!(&mut next).poll(&mut context).is_pending());
+    assert!(std::pin::pin!(&mut next).poll(&mut context).is_ready());
+}
+
 #[test]
 fn a_sweep_tells_of_idle_sessions_and_forgets_unknown_ones() {
     let mut rig = Rig::holding(&[session()]);

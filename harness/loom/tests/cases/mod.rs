@@ -45,6 +45,7 @@ cases! {
     hand_over_against_deadline, 6 preemptions, 2_380 interleavings;
     hand_over_against_revoke, 3 preemptions, 24_000 interleavings;
     hand_over_against_look, 6 preemptions, 34_000 interleavings;
+    limit_against_a_new_thread, 6 preemptions, 8_500 interleavings;
     hand_over_against_cycle, 3 preemptions, 5_900 interleavings;
     cancel_against_grant, 6 preemptions, 3_300 interleavings;
     drop_against_wake_up, 6 preemptions, 1_160 interleavings;
@@ -322,6 +323,29 @@ fn hand_over_against_revoke() {
         stored.as_deref() != Some(&b"1"[..]),
         "it was overwritten or lost"
     );
+}
+
+/// What a thread writes is refused, and its session is not recalled, while another one comes to wait: what it sees from then on is
+/// what was there before.
+fn limit_against_a_new_thread() {
+    let limits = tenure_protocol::config::Limits {
+        attribute_bytes_max: 1,
+        ..Default::default()
+    };
+    let mut rig = Rig::with_limits(limits);
+    rig.hold(&session(), &[("a", b"0")]);
+    let s = rig.locks.session(&session());
+    let mut guard = s.lock("a").wait().expect("free");
+    let thread = {
+        let s = s.clone();
+        spawn(move || assert_eq!(value(&s, "a"), Some(b'0')))
+    };
+    let refused = guard.edit(|bytes| bytes.push(b'1'));
+    assert!(matches!(refused, Err(tenure_locks::Error::Limit(..))));
+    assert_eq!(guard.bytes(), Some(&b"0"[..]));
+    assert!(!guard.recalled());
+    drop(guard);
+    thread.join().expect("no panic");
 }
 
 /// A thread is handed a lock while another one looks at the session, and then uses it: one thread is inside at any time.
