@@ -14,8 +14,9 @@ use crate::fault::{self, Fault};
 use crate::hint::Hint;
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
-use crate::wait::{Outcome, Wait};
+use crate::wait::{Outcome, Wait, wake_all};
 use std::fmt;
+use std::panic::resume_unwind;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
@@ -212,9 +213,13 @@ impl Woken {
     /// Wakes them. Nothing may be locked.
     #[inline]
     pub(crate) fn wake(self) {
-        if let Some(first) = self.0 {
+        let Some(first) = self.0 else {
+            return;
+        };
+        if self.1.is_empty() {
             first.wake();
-            self.1.into_iter().for_each(Waker::wake);
+        } else if let Err(panicked) = wake_all(std::iter::once(first).chain(self.1)) {
+            resume_unwind(panicked);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::wait::{Outcome, Wait};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
@@ -167,10 +168,18 @@ impl Hub {
             Some(_) => unreachable!("a lock is answered by a lock or a refusal"),
             None => {
                 step.machine.events.push_back(Event::Until(until));
-                Asked::Waits(wait)
+                Asked::Waits(Arc::clone(&wait))
             }
         };
-        step.finish();
+        let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
+        if let Err(panicked) = finished {
+            // A waker has panicked, and nobody but this knows of the request.
+            if let Asked::Locked(granted) = asked {
+                wait.answer_early(Outcome::Locked(granted));
+            }
+            self.abandon(entry, names, entrance, &wait);
+            resume_unwind(panicked);
+        }
         asked
     }
 

@@ -10,8 +10,9 @@ use crate::fault::{self, Fault};
 use crate::hub::Hub;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
-use crate::wait::{Outcome, Wait};
+use crate::wait::{Outcome, Wait, wake_all};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
@@ -441,9 +442,10 @@ impl Step<'_> {
             left,
             ..
         } = self;
+        let mut result = Ok(());
         if !woken.is_empty() {
             drop(machine);
-            woken.into_iter().for_each(Waker::wake);
+            result = wake_all(woken);
             drop(left);
             machine = lock(&hub.machine);
         }
@@ -452,6 +454,10 @@ impl Step<'_> {
             if own.state.lent.is_none() {
                 own.state.lent = machine.process.lend(&entry.id);
             }
+        }
+        drop(machine);
+        if let Err(panicked) = result {
+            resume_unwind(panicked);
         }
     }
 }

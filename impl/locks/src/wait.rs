@@ -6,6 +6,7 @@ use crate::entry::Granted;
 use crate::error::Error;
 use crate::fault::{self, Fault};
 use crate::sync::{self, Mutex, lock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tenure_protocol::Version;
@@ -90,6 +91,17 @@ impl Wait {
     pub(crate) fn take(&self) -> Option<Outcome> {
         lock(&self.0).outcome.take()
     }
+}
+
+/// Wakes them all, also when a waker panics, and gives back the first panic. Nothing may be locked.
+#[must_use = "a panic is to go on"]
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> std::thread::Result<()> {
+    let mut result = Ok(());
+    for waker in wakers {
+        let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        result = result.and(woken);
+    }
+    result
 }
 
 /// Polls `own` from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.

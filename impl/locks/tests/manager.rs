@@ -205,6 +205,59 @@ fn who_hands_over_has_left_also_when_the_waker_panics() {
     assert!(s.busy().holders.is_empty());
 }
 
+/// A waker that says when it was used.
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Release);
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let guards = s.lock_many(["a", "b"]).wait().expect("free");
+    let broken = std::sync::Arc::new(Broken).into();
+    let flag = std::sync::Arc::new(Flag(false.into()));
+    let waker = std::sync::Arc::clone(&flag).into();
+    let mut one = std::pin::pin!(s.lock("a"));
+    let mut two = std::pin::pin!(s.lock("b"));
+    let mut context = std::task::Context::from_waker(&broken);
+    assert!(one.as_mut().poll(&mut context).is_pending());
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(two.as_mut().poll(&mut context).is_pending());
+    let unlocks = std::panic::AssertUnwindSafe(|| guards.unlock());
+    let panicked = std::panic::catch_unwind(unlocks).expect_err("the waker panics");
+    assert_eq!(panicked.downcast_ref(), Some(&"woken"));
+    assert!(flag.0.load(std::sync::atomic::Ordering::Acquire));
+    assert!(two.poll(&mut context).is_ready());
+    assert!(one.poll(&mut context).is_ready());
+}
+
+/// Who comes to wait tells the driver until when: its request does not stay when the driver's waker panics.
+#[test]
+fn who_asks_leaves_nothing_when_a_waker_panics() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let broken = std::sync::Arc::new(Broken).into();
+    let context = std::task::Context::from_waker(&broken);
+    let panics = |lock: tenure_locks::Lock<'_>| {
+        while rig.locks.poll_event(&context).is_ready() {}
+        let mut lock = std::pin::pin!(lock);
+        let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
+        let polls = std::panic::AssertUnwindSafe(|| lock.as_mut().poll(&mut waits).is_ready());
+        std::panic::catch_unwind(polls).is_err()
+    };
+    let guard = s.lock("a").wait().expect("free");
+    assert!(panics(s.lock("a")), "nobody was woken");
+    assert_eq!(s.busy().waiters, []);
+    drop(guard);
+    assert!(s.busy().holders.is_empty());
+    assert!(s.lock("a").trying().wait().is_ok());
+}
+
 #[test]
 fn a_wait_ends_at_its_deadline() {
     let mut rig = Rig::holding(&[session()]);
