@@ -258,19 +258,17 @@ impl<'s> Guard<'s> {
             _ => None,
         };
         let thread = self.thread();
-        let held = match &mut self.access {
-            Access::Cell(held) => Some(held),
-            Access::Session(own) => {
-                own.is_written = false;
-                None
-            }
-            Access::Left => None,
+        let (held, is_written) = match &mut self.access {
+            Access::Cell(held) => (Some(held), None),
+            Access::Session(own) => (None, Some(&mut own.is_written)),
+            Access::Left => (None, None),
         };
         Commit {
             session: self.home.handle(),
             thread,
             writes,
             cell: held,
+            is_written,
             wait: None,
         }
     }
@@ -401,6 +399,8 @@ pub struct Commit<'g, 's> {
     pub(crate) writes: Option<(AttributeName, Option<Value>)>,
     /// That cell: afterwards the thread sees there what it has committed.
     pub(crate) cell: Option<&'g mut Held<'s>>,
+    /// Whether the guard has written what is not committed, where no cell knows.
+    pub(crate) is_written: Option<&'g mut bool>,
     pub(crate) wait: Option<Arc<Wait>>,
 }
 
@@ -444,6 +444,9 @@ impl Commit<'_, '_> {
             let Self { session, cell, .. } = self;
             if let Some(held) = cell {
                 session.entry.lock().rebase(held);
+            }
+            if let Some(is_written) = self.is_written.take() {
+                *is_written = false;
             }
         }
         let wait = self.wait.as_ref().expect("just asked");

@@ -171,7 +171,12 @@ impl<'s> GuardSet<'s> {
     fn write(&mut self, name: AttributeName, value: Option<Value>) -> Result<(), Error> {
         self.take_note();
         let hub = &self.session.hub;
-        hub.write(&self.entry, self.thread, &name, value.as_ref(), None)?;
+        let mut result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
+        if result.is_err() && self.moved().is_some() {
+            self.take_note(); // Of a rename that was answered meanwhile.
+            result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
+        }
+        result?;
         self.is_written = true;
         let place = self.values.iter().position(|(own, _)| *own == name);
         match (place, value) {
@@ -204,7 +209,6 @@ impl<'s> GuardSet<'s> {
     /// has written under other guards of the session may go along or not.
     pub fn commit(&mut self) -> Commit<'_, 's> {
         self.take_note();
-        self.is_written = false;
         Commit {
             session: Session {
                 hub: Arc::clone(&self.session.hub),
@@ -213,6 +217,7 @@ impl<'s> GuardSet<'s> {
             thread: self.thread,
             writes: None,
             cell: None,
+            is_written: Some(&mut self.is_written),
             wait: None,
         }
     }

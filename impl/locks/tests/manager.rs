@@ -312,10 +312,12 @@ fn a_panic_discards_and_says_so() {
             if by_set {
                 let mut set = s.lock_all().wait().expect("free");
                 set.set("a", "half").expect("set");
+                drop(set.commit()); // Nothing was sent yet.
                 panic!("on purpose");
             }
             let mut guard = s.lock("a").wait().expect("free");
             guard.set("half").expect("set");
+            drop(guard.commit());
             panic!("on purpose");
         }));
         assert!(result.is_err());
