@@ -61,6 +61,21 @@ fn a_hand_over_allocates_nothing() {
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
 }
 
+/// Names that come from outside, each locked once by who has a handle, take no more memory than a session has attributes.
+#[test]
+fn names_that_do_not_exist_take_a_limited_amount_of_memory() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let info = measure(|| {
+        for at in 0..20_000 {
+            let name = format!("name{at}");
+            let guard = s.lock(&name).wait().expect("free");
+            assert_eq!(guard.bytes(), None);
+        }
+    });
+    assert!(info.bytes_current < 512 << 10, "{info:?}");
+}
+
 /// What a thread that leaves has to do does not grow with how many others are inside, beyond a look at each.
 #[test]
 fn leaving_beside_a_waiter_for_all_copies_nothing() {

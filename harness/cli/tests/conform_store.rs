@@ -52,7 +52,7 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |end: &str| folder.path().join(format!("report.{end}"));
     let files = ["json", "xml", "tap", "md", "html"].map(file);
-    let mut arguments = vec!["store", "--reference", "grant/exclusive/*"];
+    let mut arguments = vec!["store", "--reference", "grant/free/*"];
     for file in &files {
         arguments.extend(["--report", file.to_str().expect("UTF-8")]);
     }
@@ -66,7 +66,7 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
     let output = conform(&["trace", recorded]);
     let judged = text(&output.stdout);
     assert_eq!(code(&output), 0, "{judged}");
-    let conforms = "grant/exclusive/second-waits: conforms";
+    let conforms = "grant/free/at-once: conforms";
     assert!(judged.contains(conforms), "{judged}");
     let id = report["cases"][0]["id"].as_str().expect("a case");
     for file in &files {

@@ -9,6 +9,10 @@ use crate::sync::{AtomicPtr, Ordering};
 use std::ptr;
 use tenure_protocol::AttributeName;
 
+/// Cells of one list. To walk further takes longer than to ask the session; and names that come from outside, each locked once, take
+/// no more memory than this.
+const LIST_MAX: usize = 64;
+
 /// The name of an attribute as it is looked for: the first eight bytes decide most comparisons, and are computed where the
 /// name is written if it is written in the program.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +44,7 @@ impl<'n> Key<'n> {
     }
 }
 
-/// The cells of a session by their attributes' names: lists that only grow, read without a lock.
+/// The cells of a session by their attributes' names: lists that only grow, up to a limit, read without a lock.
 #[derive(Debug)]
 pub(crate) struct Cells {
     /// The first that was made; many sessions need no more.
@@ -112,14 +116,14 @@ impl Cells {
         None
     }
 
-    /// The cell of an attribute, which is made when there is none.
+    /// The cell of an attribute, which is made when there is none, or `None` when its list is full.
     ///
     /// # Safety
     /// The caller holds the session's lock.
-    pub(crate) unsafe fn get_or_make(&self, name: &AttributeName) -> &Cell {
+    pub(crate) unsafe fn get_or_make(&self, name: &AttributeName) -> Option<&Cell> {
         let key = Key::new(name.as_bytes());
         if let Some(cell) = self.get(key) {
-            return cell;
+            return Some(cell);
         }
         let mut place = &self.first;
         if place.get().is_some() {
@@ -130,11 +134,13 @@ impl Cells {
             });
             place = &table[key.list()];
         }
+        let mut length = 0;
         while let Some(cell) = place.get() {
             place = &cell.next;
+            length += 1;
         }
         // SAFETY: as above.
-        unsafe { place.fill(Cell::new(name)) }
+        (length < LIST_MAX).then(|| unsafe { place.fill(Cell::new(name)) })
     }
 
     /// All of them.

@@ -339,10 +339,10 @@ impl<'e> Locked<'e> {
         let lent = self.state.lent.as_mut()?;
         // SAFETY: the lock of the cells' session is held.
         let cell = unsafe { self.cells.get_or_make(name) };
-        if cell.is_open() {
+        if let Some(cell) = cell.filter(|cell| cell.is_open()) {
             return cell.enter(entrance).map(Entered::Cell);
         }
-        if cell.is_idle()
+        if let Some(cell) = cell.filter(|cell| cell.is_idle())
             && let Some(out) = lent.hand_out(name, limits)
         {
             let terms = Terms {

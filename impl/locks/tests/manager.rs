@@ -662,6 +662,32 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     drop(rig.complete(&mut waits).expect("handed over"));
 }
 
+/// Their names begin alike, so that they are found in one list, which is not long enough for all of them.
+#[test]
+fn many_attributes_with_like_names_are_each_its_own() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let names: Vec<String> = (0..300).map(|at| format!("product-{at:03}")).collect();
+    for round in 0..3_u8 {
+        for (at, name) in names.iter().enumerate() {
+            let mut guard = s.lock(name).wait().expect("free");
+            let old = (round > 0).then(|| vec![round - 1, at as u8]);
+            assert_eq!(guard.bytes(), old.as_deref());
+            guard.set(vec![round, at as u8]).expect("small");
+            let mut next = s.lock(name);
+            assert!(rig.poll(&mut next).is_none());
+            guard.unlock().expect("in time");
+            drop(rig.poll(&mut next).expect("let in").expect("granted"));
+        }
+    }
+    rig.locks.release(&session());
+    rig.pump();
+    for (at, name) in names.iter().enumerate() {
+        let stored = rig.stored(&session(), name);
+        assert_eq!(stored.as_deref(), Some(&[2, at as u8][..]));
+    }
+}
+
 #[test]
 fn a_panic_by_id_discards_what_was_changed() {
     let rig = Rig::holding(&[session()]);
