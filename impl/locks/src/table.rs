@@ -5,6 +5,9 @@
 //! cell of its first attribute, and that one's value. All is fetched together, and the entry not at all. A table that keeps
 //! the hashes apart from the places has to read one line more before it knows.
 //!
+//! The hash has no key, and ids may come from outside: whoever chooses them can have as many as it likes with one hash. So a search
+//! looks at [`SEARCH_MAX`] places at most; those for whom there is none among these are kept in order.
+//!
 //! `unsafe` is for reading an id and a cell by their addresses. Both belong to the entry, which the place owns, and they move
 //! only where the entry can be changed: in [`Table::retain`], which notes them anew.
 #![allow(unsafe_code)]
@@ -14,6 +17,7 @@ use crate::cells::Key;
 use crate::entry::Entry;
 use crate::hint::{Hint, Near};
 use crate::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::{ptr, slice};
@@ -21,12 +25,17 @@ use tenure_protocol::SessionId;
 
 /// The fewest places of a table that has any.
 const PLACES_MIN: usize = 8;
+/// The most places that are looked at. At this load chance alone hardly ever needs more.
+const SEARCH_MAX: usize = 128;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     /// A power of two of them, or none. At least a quarter is free, so that a search ends soon.
     places: Vec<Option<Known>>,
+    /// Those who found no place near enough to where their search begins.
+    crowded: BTreeMap<SessionId, Known>,
+    /// All, there and here.
     count: usize,
 }
 
@@ -133,17 +142,22 @@ impl Table {
     fn find(&mut self, id: &SessionId, fetches: impl Fn(&Known)) -> Option<&mut Known> {
         let hash = Hash::of(id);
         let mut at = self.home(id.frozen_hash());
-        loop {
+        for _ in 0..SEARCH_MAX {
             let known = self.places.get(at)?.as_ref()?;
             if known.hash == hash {
                 fetches(known);
                 if known.id() == id.as_bytes() {
-                    break;
+                    return self.places[at].as_mut();
                 }
             }
             at = self.after(at);
         }
-        self.places[at].as_mut()
+        self.find_crowded(id)
+    }
+
+    #[cold]
+    fn find_crowded(&mut self, id: &SessionId) -> Option<&mut Known> {
+        self.crowded.get_mut(id)
     }
 
     /// What is kept of a session.
@@ -185,40 +199,46 @@ impl Table {
 
     fn put(&mut self, known: Known) {
         let mut at = self.home(known.entry.id.frozen_hash());
-        while self.places[at].is_some() {
+        for _ in 0..SEARCH_MAX {
+            let place = &mut self.places[at];
+            if place.is_none() {
+                *place = Some(known);
+                return;
+            }
             at = self.after(at);
         }
-        self.places[at] = Some(known);
+        self.crowded.insert(known.entry.id.clone(), known);
     }
 
     fn rebuild(&mut self, places: usize) {
         let fresh = std::iter::repeat_with(|| None).take(places).collect();
         let before = std::mem::replace(&mut self.places, fresh);
-        before
-            .into_iter()
-            .flatten()
-            .for_each(|known| self.put(known));
+        let crowded = std::mem::take(&mut self.crowded);
+        let all = before.into_iter().flatten().chain(crowded.into_values());
+        all.for_each(|known| self.put(known));
     }
 
     /// All of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.places.iter().flatten().map(|known| &known.entry)
+        let all = self.places.iter().flatten().chain(self.crowded.values());
+        all.map(|known| &known.entry)
     }
 
     /// Drops those for which `stays` says no, and memory that is not needed for the others.
     pub(crate) fn retain(&mut self, mut stays: impl FnMut(&mut Arc<Entry>) -> bool) {
         let before = self.count;
-        for place in &mut self.places {
-            let Some(known) = place else {
-                continue;
-            };
+        let mut goes = |known: &mut Known| {
             if stays(&mut known.entry) {
                 known.note();
-            } else {
-                *place = None;
-                self.count -= 1;
+                return false;
             }
+            self.count -= 1;
+            true
+        };
+        for place in &mut self.places {
+            place.take_if(&mut goes);
         }
+        self.crowded.retain(|_, known| !goes(known));
         // Whoever went has left a gap, at which a search would end: all are put in anew.
         if self.count < before {
             let needed = (self.count + self.count / 2 + 1).next_power_of_two();
@@ -231,7 +251,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::Table;
+    use super::{SEARCH_MAX, Table};
     use crate::entry::Entry;
     use crate::sync::Arc;
     use std::collections::BTreeSet;
@@ -259,6 +279,35 @@ mod tests {
         assert!(table.get(&id(1_000)).is_none());
         assert_eq!(ids(&table).len(), 1_000);
         assert!(table.places.len() <= 2_048);
+    }
+
+    #[test]
+    fn ids_that_are_chosen_to_collide_are_found_as_soon_as_others() {
+        const COUNT: usize = 1_000;
+        let collides = |id: &SessionId| id.frozen_hash() & 0xfff == 7;
+        let mut colliding = (0..).map(id).filter(collides);
+        let mut table = Table::default();
+        let ids: Vec<_> = colliding.by_ref().take(COUNT).collect();
+        for id in &ids {
+            assert!(table.get(id).is_none());
+            table.insert(Arc::new(Entry::new(id.clone())));
+        }
+        assert_eq!(table.crowded.len(), COUNT - SEARCH_MAX);
+        assert!(table.get(&colliding.next().expect("more")).is_none());
+        assert_eq!(table.iter().count(), COUNT);
+        let find = |table: &mut Table, id| table.get(id).map(|entry| entry.id.clone());
+        for id in &ids {
+            assert_eq!(find(&mut table, id).as_ref(), Some(id));
+        }
+        table.retain(|entry| entry.id != ids[0] && entry.id != ids[COUNT - 1]);
+        for id in &ids[1..COUNT - 1] {
+            assert_eq!(find(&mut table, id).as_ref(), Some(id));
+        }
+        assert_eq!(find(&mut table, &ids[0]), None);
+        assert_eq!(find(&mut table, &ids[COUNT - 1]), None);
+        assert_eq!(table.crowded.len(), COUNT - 2 - SEARCH_MAX);
+        table.retain(|_| false);
+        assert_eq!((table.count, table.crowded.len()), (0, 0));
     }
 
     #[test]
