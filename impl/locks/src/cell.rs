@@ -39,7 +39,7 @@ use crate::hint::{Hint, Near};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
 use crate::wait::Wait;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
@@ -591,11 +591,12 @@ impl<'c> Held<'c> {
         }
         let rest = &self.cell.used.values[usize::from(free & SECOND == 0)];
         // SAFETY: only this thread writes to either place. Whoever takes the attribute back may look there until this is out,
-        // and nobody from then on: if it gets out what was read is its own, and if not it is forgotten.
-        let rest = rest.with(|rest| unsafe { rest.read() });
+        // so until then these are bytes and not yet a value, which would have to be the only one.
+        let rest = rest.with(|rest| unsafe { rest.cast::<MaybeUninit<Content>>().read() });
         let has_left = self.go_out(free | VACANT, now);
         if has_left {
-            spare::keep(ManuallyDrop::into_inner(rest));
+            // SAFETY: nobody looks there from now on: what was read is its own.
+            spare::keep(unsafe { rest.assume_init() });
         }
         has_left
     }

@@ -268,6 +268,7 @@ impl<'s> Guard<'s> {
             thread,
             writes,
             cell: held,
+            ending: None,
             is_written,
             wait: None,
         }
@@ -399,6 +400,8 @@ pub struct Commit<'g, 's> {
     pub(crate) writes: Option<(AttributeName, Option<Value>)>,
     /// That cell: afterwards the thread sees there what it has committed.
     pub(crate) cell: Option<&'g mut Held<'s>>,
+    /// An answer that may still come, or have come, and moves the guard to another session.
+    pub(crate) ending: Option<Arc<Wait>>,
     /// Whether the guard has written what is not committed, where no cell knows.
     pub(crate) is_written: Option<&'g mut bool>,
     pub(crate) wait: Option<Arc<Wait>>,
@@ -436,10 +439,17 @@ impl Commit<'_, '_> {
         if self.wait.is_none() {
             let writes = self.writes.take();
             let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
+            // First of all: whoever is woken may panic, and then nobody waits.
+            let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
-            match hub.ask_to(entry, self.thread, writes, &Call::Commit) {
-                Ok(wait) => self.wait = Some(wait),
-                Err(error) => return Poll::Ready(Err(error)),
+            let ending = self.ending.as_ref();
+            let of = || match ending.and_then(|wait| wait.renamed()) {
+                Some(to) => hub.map.get_or_make(&to.session),
+                None => Arc::clone(entry),
+            };
+            if let Err(error) = hub.ask_to(of, self.thread, writes, &Call::Commit, &wait) {
+                self.wait = None;
+                return Poll::Ready(Err(error));
             }
             let Self { session, cell, .. } = self;
             if let Some(held) = cell {

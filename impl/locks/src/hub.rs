@@ -223,16 +223,18 @@ impl Hub {
         step.finish();
     }
 
-    /// A thread waits for the answer to a call that is not a lock.
+    /// A thread waits for the answer to a call that is not a lock. Which session it is in is asked `of` it when no answer can come
+    /// in between that says that it has moved.
     pub(crate) fn ask_to(
         &self,
-        entry: &Arc<Entry>,
+        of: impl FnOnce() -> Arc<Entry>,
         thread: ThreadId,
         writes: Option<(&AttributeName, Option<Value>)>,
         call: &Call,
-    ) -> Result<Arc<Wait>, Error> {
-        let wait = Arc::new(Wait::default());
+        wait: &Arc<Wait>,
+    ) -> Result<(), Error> {
         let mut step = self.step();
+        let entry = &of();
         let kind = Kind::of(call).expect("a call that is answered");
         let key = (thread, entry.id.clone(), kind);
         if step.machine.waiting.contains_key(&key) {
@@ -245,7 +247,7 @@ impl Hub {
         step.bring_back(entry);
         let session = step.machine.process.session(&entry.id);
         let waiting = Waiting {
-            wait: Arc::clone(&wait),
+            wait: Arc::clone(wait),
             earlier: session.map_or(0, |session| match kind {
                 Kind::Commit => session.commits_of(thread),
                 _ => 0,
@@ -254,7 +256,7 @@ impl Hub {
         step.machine.waiting.insert(key, waiting);
         step.call(entry, thread, call);
         step.finish();
-        Ok(wait)
+        Ok(())
     }
 
     /// A thread no longer waits for the answer to a commit.

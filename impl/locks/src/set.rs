@@ -10,7 +10,7 @@ use crate::wait::{Outcome, Wait};
 use std::fmt;
 use std::future::poll_fn;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::{Hold, Refusal};
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
@@ -217,6 +217,7 @@ impl<'s> GuardSet<'s> {
             thread: self.thread,
             writes: None,
             cell: None,
+            ending: self.ending.clone(),
             is_written: Some(&mut self.is_written),
             wait: None,
         }
@@ -251,12 +252,19 @@ impl<'s> GuardSet<'s> {
 
     async fn end(&mut self, call: &Call) -> Outcome {
         self.take_note();
-        let hub = &self.session.hub;
-        let wait = match hub.ask_to(&self.entry, self.thread, None, call) {
-            Ok(wait) => wait,
-            Err(error) => return Outcome::Failed(error),
-        };
+        if self.ending.is_some() {
+            let refused = Error::refused(&self.entry.id, Refusal::AlreadyLocked);
+            return Outcome::Failed(refused);
+        }
+        let wait = Arc::new(Wait::default());
+        // First of all: whoever is woken may panic, and the answer still comes.
         self.ending = Some(Arc::clone(&wait));
+        let entry = || Arc::clone(&self.entry);
+        let hub = &self.session.hub;
+        if let Err(error) = hub.ask_to(entry, self.thread, None, call, &wait) {
+            self.ending = None;
+            return Outcome::Failed(error);
+        }
         let polled = Polled(&wait);
         let outcome = poll_fn(|context| polled.0.poll(context)).await;
         drop(polled);

@@ -258,6 +258,27 @@ fn who_asks_leaves_nothing_when_a_waker_panics() {
     assert!(s.lock("a").trying().wait().is_ok());
 }
 
+/// The same of a commit, which has been sent: the next one is not taken for a second.
+#[test]
+fn who_commits_leaves_no_wait_when_a_waker_panics() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut all = s.lock_all().wait().expect("free");
+    all.set("a", "1").expect("set");
+    let broken = std::sync::Arc::new(Broken).into();
+    let context = std::task::Context::from_waker(&broken);
+    while rig.locks.poll_event(&context).is_ready() {}
+    let polls = std::panic::AssertUnwindSafe(|| {
+        let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(all.commit()).poll(&mut waits).is_ready()
+    });
+    assert!(std::panic::catch_unwind(polls).is_err(), "nobody was woken");
+    all.set("a", "2").expect("set");
+    let mut commit = Box::pin(all.commit());
+    rig.complete(&mut commit).expect("the second");
+    assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
+}
+
 #[test]
 fn a_wait_ends_at_its_deadline() {
     let mut rig = Rig::holding(&[session()]);
@@ -575,6 +596,22 @@ fn a_session_is_destroyed_or_renamed_under_its_locks() {
     let mut again = renamed.lock("a");
     let guard = rig.complete(&mut again).expect("a new life");
     assert_eq!(guard.bytes(), None);
+}
+
+#[test]
+fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let mut all = s.lock_all().wait().expect("free");
+    all.set("a", "renamed").expect("set");
+    let to = tenure_protocol::SessionId::from_static("to");
+    assert!(rig.poll(&mut Box::pin(all.rename(&to))).is_none());
+    let twice = rig.poll(&mut Box::pin(all.rename(&to)));
+    assert!(matches!(twice, Some(Err(_))), "{twice:?}");
+    let mut commit = Box::pin(all.commit());
+    rig.pump();
+    rig.complete(&mut commit).expect("it goes along");
+    assert_eq!(rig.stored(&to, "a").as_deref(), Some(&b"renamed"[..]));
 }
 
 #[test]
