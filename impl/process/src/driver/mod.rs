@@ -14,6 +14,7 @@ use crate::error::ConnectError;
 use crate::line::{Backoff, Line, Moved};
 use crate::shared::{Identity, Phase, Shared, State, Wishes};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
@@ -368,9 +369,13 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Nobody may wait for what will never come.
-        self.0.locks.disconnected();
-        self.0.locks.shutdown();
+        // Nobody may wait for what will never come. After a panic inside the locks, a bug in Tenure, this panics as whoever uses
+        // them next does; the handles are told nonetheless.
+        let locks = &self.0.locks;
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            locks.disconnected();
+            locks.shutdown();
+        }));
         self.0.state.send_modify(|state| {
             if state.phase != Phase::Superseded {
                 state.phase = Phase::Stopped;
