@@ -52,6 +52,18 @@ fn what_the_machines_do_conforms() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Three processes take turns as fast as they can, and the store hears one of them much later than the others: what it
+/// has taken in which order shows late.
+#[test]
+fn what_a_store_did_under_load_conforms() {
+    let judged = check(include_str!("recorded/under_load.json")).expect("a report");
+    assert_eq!(judged.len(), 3);
+    for own in judged {
+        assert!(own.store && own.entries > 100);
+        assert!(own.finding.is_none(), "{own:#?}");
+    }
+}
+
 #[test]
 fn one_thing_that_is_wrong_is_found_and_named() {
     let mut wrong = Vec::new();

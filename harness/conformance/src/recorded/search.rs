@@ -2,7 +2,8 @@
 //!
 //! Everything that explains what came so far is kept as a world of its own. The worlds that take what comes next are those
 //! from which as few timers as will do lead to it. What was seen on the way, and may be taken at any time, costs nothing: all
-//! orders in which that can have been taken are tried.
+//! orders in which that can have been taken are tried, also when nothing need have been. Worlds of one hash are kept once: they
+//! explain the same from now on.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
@@ -60,11 +61,7 @@ impl Breadth {
         around: &A,
         mut take: impl FnMut(&mut W) -> bool,
     ) -> Vec<W> {
-        let mut found = worlds.to_vec();
-        found.retain_mut(&mut take);
-        if !found.is_empty() && self.longer == 0 {
-            return self.few(found);
-        }
+        let mut found = Vec::new();
         let mut from = worlds.to_vec();
         let mut most = HIDDEN_MAX;
         for hidden in 0..=HIDDEN_MAX {
@@ -89,10 +86,13 @@ impl Breadth {
     /// These and all that they become when what is under way is taken.
     pub(super) fn closure<A, W: World<A>>(self, worlds: Vec<W>, around: &A) -> Vec<W> {
         let mut all = each_once(worlds, self.looked_at_max);
-        let mut seen: HashSet<u64> = all.iter().map(hash).collect();
+        let mut seen = HashSet::new();
         let mut at = 0;
         while at < all.len() && all.len() < self.looked_at_max {
             for world in all[at].taken(around) {
+                if seen.is_empty() {
+                    seen.extend(all.iter().map(hash));
+                }
                 if seen.insert(hash(&world)) {
                     all.push(world);
                 }
@@ -109,9 +109,17 @@ impl Breadth {
 }
 
 fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
+    let mut worlds = worlds.into_iter().peekable();
+    let Some(first) = worlds.next() else {
+        return Vec::new();
+    };
+    if worlds.peek().is_none() {
+        return vec![first]; // So it is most of the time, and hashes take most of the time.
+    }
     let mut seen = HashSet::new();
+    let all = std::iter::once(first).chain(worlds);
     let is_new = |world: &W| seen.insert(hash(world));
-    worlds.into_iter().filter(is_new).take(max).collect()
+    all.filter(is_new).take(max).collect()
 }
 
 fn hash(world: &impl Hash) -> u64 {

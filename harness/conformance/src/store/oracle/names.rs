@@ -4,6 +4,7 @@
 //! rise among those who wait. So these are what is compared, for each session by itself.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use tenure_protocol::{SessionId, Stamp};
 
 /// What a number counts.
@@ -15,14 +16,14 @@ pub(crate) enum Kind {
 }
 
 /// A number of the machine's and the target's for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     ours: Stamp,
     theirs: Stamp,
 }
 
 /// See the [module](self).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names(BTreeMap<(Kind, SessionId), Vec<Pair>>);
 
 impl Names {
@@ -70,6 +71,23 @@ impl Names {
         let pairs = self.0.get(&(kind, session.clone()))?;
         // The last: a number may come again in another life of the session.
         pairs.iter().rev().find(|pair| is_it(pair)).copied()
+    }
+
+    /// As it matters from now on, where `place` says of a number of the machine's how many in use are before it, and whether it
+    /// is one of these.
+    pub(super) fn hash_by<H: Hasher>(
+        &self,
+        place: impl Fn(Stamp) -> Result<usize, usize>,
+        state: &mut H,
+    ) {
+        for (of, pairs) in &self.0 {
+            of.hash(state);
+            let mut order: Vec<&Pair> = pairs.iter().collect();
+            order.sort_by_key(|pair| pair.ours);
+            for pair in order {
+                (pair.theirs, place(pair.ours)).hash(state);
+            }
+        }
     }
 
     /// The session has ended: the versions of its next life may be any.

@@ -37,11 +37,11 @@ pub(crate) enum What {
 }
 
 /// See the [module](self).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct World {
     pub(crate) store: Store,
-    records: Records,
-    epoch: u64,
+    pub(super) records: Records,
+    pub(super) epoch: u64,
     pub(crate) names: Names,
     pub(crate) owed: BTreeMap<Connection, Vec<Owed>>,
     /// Connections that were cut; the machine was not told yet.
