@@ -1,4 +1,4 @@
-//! What a frame costs: `cargo bench --bench wire`.
+//! What a frame costs: `cargo bench -p tenure-benches --bench wire`.
 //!
 //! A grant that carries four attributes of 512 bytes, as a store writes it and a process reads it, and the smallest
 //! messages of a hand-off.
