@@ -8,7 +8,7 @@ use crate::home::Home;
 use crate::session::Session;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
-use crate::wait::{Outcome, Wait, block_on};
+use crate::wait::{Outcome, Wait, block_on, in_drop};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -351,7 +351,7 @@ impl Drop for Guard<'_> {
         {
             return;
         }
-        self.drop_slowly();
+        in_drop(|| self.drop_slowly());
     }
 }
 
@@ -476,7 +476,7 @@ impl Drop for Commit<'_, '_> {
     fn drop(&mut self) {
         if let Some(wait) = &self.wait {
             let Session { hub, entry } = &self.session;
-            hub.forget_commit(entry, self.thread, wait);
+            in_drop(|| hub.forget_commit(entry, self.thread, wait));
         }
     }
 }

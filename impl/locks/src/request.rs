@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::set::GuardSet;
 use crate::sync::Arc;
 use crate::thread;
-use crate::wait::{Outcome, Wait, block_on};
+use crate::wait::{Outcome, Wait, block_on, in_drop};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -101,7 +101,7 @@ impl Drop for Waiting<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_answered {
-            self.abandon();
+            in_drop(|| self.abandon());
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::fault::{self, Fault};
 use crate::guard::{Commit, note_panic};
 use crate::session::Session;
 use crate::sync::{Arc, panicking};
-use crate::wait::{Outcome, Wait};
+use crate::wait::{Outcome, Wait, in_drop};
 use std::fmt;
 use std::future::poll_fn;
 use tenure_protocol::attributes::Value;
@@ -315,6 +315,12 @@ impl Drop for Polled<'_> {
 
 impl Drop for GuardSet<'_> {
     fn drop(&mut self) {
+        in_drop(|| self.drop_now());
+    }
+}
+
+impl GuardSet<'_> {
+    fn drop_now(&mut self) {
         let panics = panicking() && !self.was_panicking;
         let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
         // A lost grant is reported where it was noticed.

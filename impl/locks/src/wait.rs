@@ -104,6 +104,15 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> std::thread::
     result
 }
 
+/// Does what a destructor has to do. While the thread unwinds, another panic that came out of a destructor would end the program.
+pub(crate) fn in_drop(work: impl FnOnce()) {
+    if std::thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(work));
+    } else {
+        work();
+    }
+}
+
 /// Polls `own` from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.
 #[inline]
 pub(crate) fn block_on<S, R>(

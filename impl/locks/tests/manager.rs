@@ -258,7 +258,25 @@ fn who_asks_leaves_nothing_when_a_waker_panics() {
     assert!(s.lock("a").trying().wait().is_ok());
 }
 
-/// The same of a commit, which has been sent: the next one is not taken for a second.
+/// A panic out of a destructor while another one unwinds would end the program, and this test with it.
+#[test]
+fn a_guard_that_unwinds_survives_a_waker_that_panics() {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let broken = std::sync::Arc::new(Broken).into();
+    let context = std::task::Context::from_waker(&broken);
+    while rig.locks.poll_event(&context).is_ready() {}
+    let unwinds = std::panic::AssertUnwindSafe(|| {
+        let mut guard = s.lock("a").wait().expect("free");
+        guard.set("half done").expect("set");
+        panic!("in the application");
+    });
+    assert!(std::panic::catch_unwind(unwinds).is_err());
+    let guard = s.lock("a").trying().wait().expect("it was let out");
+    assert_ne!(guard.bytes(), Some(&b"half done"[..]));
+}
+
+/// Who commits has sent it already: the next one is not taken for a second.
 #[test]
 fn who_commits_leaves_no_wait_when_a_waker_panics() {
     let mut rig = Rig::holding(&[session()]);

@@ -4,6 +4,7 @@ use crate::builder::Builder;
 use crate::error::{ConnectError, ShutdownError};
 use crate::shared::{Phase, Shared, State, block_on};
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tenure_locks::{Busy, Error, Lock};
@@ -24,7 +25,9 @@ struct Handle(Arc<Shared>);
 impl Drop for Handle {
     fn drop(&mut self) {
         let limit = Duration::from_millis(self.0.shutdown_ms);
-        self.0.locks.shutdown();
+        let locks = &self.0.locks;
+        // It panics where the locks are broken; perhaps that is why this is dropped.
+        let _ = catch_unwind(AssertUnwindSafe(|| locks.shutdown()));
         self.0.wishes.send_modify(|wishes| {
             let by = || Instant::now() + limit;
             wishes.shutdown_by = Some(wishes.shutdown_by.unwrap_or_else(by));
