@@ -442,11 +442,7 @@ impl Commit<'_, '_> {
             // First of all: whoever is woken may panic, and then nobody waits.
             let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
-            let ending = self.ending.as_ref();
-            let of = || match ending.and_then(|wait| wait.renamed()) {
-                Some(to) => hub.map.get_or_make(&to.session),
-                None => Arc::clone(entry),
-            };
+            let of = || hub.moved(entry, self.ending.as_ref());
             if let Err(error) = hub.ask_to(of, self.thread, writes, &Call::Commit, &wait) {
                 self.wait = None;
                 return Poll::Ready(Err(error));

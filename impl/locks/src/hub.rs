@@ -223,6 +223,14 @@ impl Hub {
         step.finish();
     }
 
+    /// What is kept of the session in which a guard is, after what it may have been answered.
+    pub(crate) fn moved(&self, entry: &Arc<Entry>, ending: Option<&Arc<Wait>>) -> Arc<Entry> {
+        match ending.and_then(|wait| wait.renamed()) {
+            Some(to) => self.map.get_or_make(&to.session),
+            None => Arc::clone(entry),
+        }
+    }
+
     /// A thread waits for the answer to a call that is not a lock. Which session it is in is asked `of` it when no answer can come
     /// in between that says that it has moved.
     pub(crate) fn ask_to(

@@ -84,10 +84,7 @@ impl<'s> GuardSet<'s> {
 
     /// What is kept of the session that it is in.
     fn entry(&self) -> Arc<Entry> {
-        match self.moved() {
-            Some(to) => self.session.hub.map.get_or_make(&to.session),
-            None => Arc::clone(&self.entry),
-        }
+        self.session.hub.moved(&self.entry, self.ending.as_ref())
     }
 
     /// Takes note of how an attempt to end or rename the session has ended whose future was dropped.

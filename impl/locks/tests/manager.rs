@@ -236,15 +236,20 @@ fn a_waker_that_panics_keeps_nobody_from_being_woken() {
     assert!(one.poll(&mut context).is_ready());
 }
 
+/// From now on the driver is one whose waker panics.
+fn break_driver(rig: &Rig) {
+    let broken = std::sync::Arc::new(Broken).into();
+    let context = std::task::Context::from_waker(&broken);
+    while rig.locks.poll_event(&context).is_ready() {}
+}
+
 /// Who comes to wait tells the driver until when: its request does not stay when the driver's waker panics.
 #[test]
 fn who_asks_leaves_nothing_when_a_waker_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let broken = std::sync::Arc::new(Broken).into();
-    let context = std::task::Context::from_waker(&broken);
     let panics = |lock: tenure_locks::Lock<'_>| {
-        while rig.locks.poll_event(&context).is_ready() {}
+        break_driver(&rig);
         let mut lock = std::pin::pin!(lock);
         let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
         let polls = std::panic::AssertUnwindSafe(|| lock.as_mut().poll(&mut waits).is_ready());
@@ -263,9 +268,7 @@ fn who_asks_leaves_nothing_when_a_waker_panics() {
 fn a_guard_that_unwinds_survives_a_waker_that_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let broken = std::sync::Arc::new(Broken).into();
-    let context = std::task::Context::from_waker(&broken);
-    while rig.locks.poll_event(&context).is_ready() {}
+    break_driver(&rig);
     let unwinds = std::panic::AssertUnwindSafe(|| {
         let mut guard = s.lock("a").wait().expect("free");
         guard.set("half done").expect("set");
@@ -283,9 +286,7 @@ fn who_commits_leaves_no_wait_when_a_waker_panics() {
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().wait().expect("free");
     all.set("a", "1").expect("set");
-    let broken = std::sync::Arc::new(Broken).into();
-    let context = std::task::Context::from_waker(&broken);
-    while rig.locks.poll_event(&context).is_ready() {}
+    break_driver(&rig);
     let polls = std::panic::AssertUnwindSafe(|| {
         let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
         std::pin::pin!(all.commit()).poll(&mut waits).is_ready()
