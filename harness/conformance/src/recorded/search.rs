@@ -5,8 +5,9 @@
 //! orders in which that can have been taken are tried, also when nothing need have been. Worlds of one hash are kept once: they
 //! explain the same from now on.
 
+use crate::store::oracle::likeness::{each_once, hash};
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::Hash;
 
 /// How many timers may have passed in a row unseen.
 const HIDDEN_MAX: usize = 2;
@@ -106,22 +107,4 @@ impl Breadth {
     pub(super) fn few<W: Hash>(self, worlds: impl IntoIterator<Item = W>) -> Vec<W> {
         each_once(worlds, self.kept_max)
     }
-}
-
-fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
-    let mut worlds = worlds.into_iter().peekable();
-    let Some(first) = worlds.next() else {
-        return Vec::new();
-    };
-    if worlds.peek().is_none() {
-        return vec![first]; // So it is most of the time, and hashes take most of the time.
-    }
-    let mut seen = HashSet::new();
-    let all = std::iter::once(first).chain(worlds);
-    let is_new = |world: &W| seen.insert(hash(world));
-    all.filter(is_new).take(max).collect()
-}
-
-fn hash(world: &impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
 }

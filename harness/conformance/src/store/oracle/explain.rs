@@ -2,9 +2,8 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::compare::Came;
+use crate::store::oracle::likeness::each_once;
 use crate::store::oracle::world::{Around, World};
-use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use tenure_protocol::ToStore;
 use tenure_protocol::store::{Input, Timer};
 
@@ -73,11 +72,4 @@ pub(super) fn hidden(worlds: &[World], around: &Around) -> Vec<World> {
 /// Each once, and not too many.
 pub(super) fn few(worlds: Vec<World>) -> Vec<World> {
     each_once(worlds, WORLDS_MAX)
-}
-
-fn each_once(worlds: impl IntoIterator<Item = World>, max: usize) -> Vec<World> {
-    let mut seen = HashSet::new();
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let is_new = |world: &World| seen.insert(hasher.hash_one(world));
-    worlds.into_iter().filter(is_new).take(max).collect()
 }

@@ -6,11 +6,30 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::world::{Owed, What, World};
-use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use tenure_protocol::message::{Hold, Reason};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::{Incarnation, Link, ProcessId, Records, Request, Stamp, Store, Time};
+
+/// Of those that hash alike the first, and not too many.
+pub(crate) fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
+    let mut worlds = worlds.into_iter().peekable();
+    let Some(first) = worlds.next() else {
+        return Vec::new();
+    };
+    if worlds.peek().is_none() {
+        return vec![first]; // So it is most of the time, and hashes take most of the time.
+    }
+    let mut seen = HashSet::new();
+    let all = std::iter::once(first).chain(worlds);
+    let is_new = |world: &W| seen.insert(hash(world));
+    all.filter(is_new).take(max).collect()
+}
+
+pub(crate) fn hash(world: &impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
+}
 
 /// The same for worlds that explain the same from now on.
 impl Hash for World {

@@ -23,7 +23,7 @@ mod choice;
 pub(crate) mod compare;
 mod explain;
 mod judge;
-mod likeness;
+pub(crate) mod likeness;
 pub(crate) mod names;
 mod sessions;
 pub(crate) mod world;
