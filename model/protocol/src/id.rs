@@ -93,7 +93,8 @@ macro_rules! name {
 
         impl Hash for $name {
             fn hash<S: Hasher>(&self, state: &mut S) {
-                state.write_u64(self.hash);
+                // Not the frozen hash: it has no key, so that whoever chooses names could fill one bucket of any table.
+                self.bytes.hash(state);
             }
         }
 

@@ -3,6 +3,7 @@
 mod findings;
 mod machines;
 mod memory;
+mod names;
 mod races;
 mod support;
 mod transcripts;
