@@ -241,29 +241,17 @@ struct Named<'n> {
     is_known: bool,
 }
 
-macro_rules! only_stamps {
-    ($who:ty, |$own:ident, $stamp:ident| $do:expr) => {
-        impl Numbers for $who {
-            fn stamp(&mut self, $stamp: &mut Stamp) {
-                let $own = self;
-                $do
-            }
-
-            fn store_counter(&mut self, _: &mut u64, _: &mut u64) {}
-            fn incarnation(&mut self, _: &ProcessId, _: &mut Incarnation) {}
-            fn link(&mut self, _: &ProcessId, _: &mut Link) {}
-            fn request(&mut self, _: &ProcessId, _: &mut Request) {}
-            fn request_counter(&mut self, _: &ProcessId, _: &mut u64) {}
-            fn link_counter(&mut self, _: &ProcessId, _: Incarnation, _: &mut u64) {}
-            fn time(&mut self, _: &mut Time) {}
-            fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
-            fn process_time(&mut self, _: &ProcessId, _: &mut Time) {}
-        }
-    };
+impl Numbers for Told {
+    fn stamp(&mut self, stamp: &mut Stamp) {
+        self.0.push(*stamp);
+    }
 }
 
-only_stamps!(Told, |own, stamp| own.0.push(*stamp));
-only_stamps!(Named<'_>, |own, stamp| match own.names.get(stamp) {
-    Some(ours) => *stamp = *ours,
-    None => own.is_known = false,
-});
+impl Numbers for Named<'_> {
+    fn stamp(&mut self, stamp: &mut Stamp) {
+        match self.names.get(stamp) {
+            Some(ours) => *stamp = *ours,
+            None => self.is_known = false,
+        }
+    }
+}

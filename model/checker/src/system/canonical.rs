@@ -381,11 +381,6 @@ impl Numbers for Writer<'_> {
             .counter(Number::new(LINK | owner(process), incarnation.0, *last))
             .low();
     }
-
-    fn time(&mut self, _: &mut Time) {}
-
-    fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
-    fn process_time(&mut self, _: &ProcessId, _: &mut Time) {}
 }
 
 /// Moves all times back, since the clocks stand still: the store's by one, each process's by its own.
@@ -404,19 +399,9 @@ impl Shift {
 }
 
 impl Numbers for Shift {
-    fn stamp(&mut self, _: &mut Stamp) {}
-    fn store_counter(&mut self, _: &mut u64, _: &mut u64) {}
-    fn incarnation(&mut self, _: &ProcessId, _: &mut Incarnation) {}
-    fn link(&mut self, _: &ProcessId, _: &mut Link) {}
-    fn request(&mut self, _: &ProcessId, _: &mut Request) {}
-    fn request_counter(&mut self, _: &ProcessId, _: &mut u64) {}
-    fn link_counter(&mut self, _: &ProcessId, _: Incarnation, _: &mut u64) {}
-
     fn time(&mut self, time: &mut Time) {
         shift(time, self.store);
     }
-
-    fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
 
     fn process_time(&mut self, process: &ProcessId, time: &mut Time) {
         shift(time, self.processes[index(process) as usize]);

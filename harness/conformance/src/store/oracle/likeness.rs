@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use tenure_protocol::message::{Hold, Reason};
 use tenure_protocol::renumber::Numbers;
-use tenure_protocol::{Incarnation, Link, ProcessId, Records, Request, Stamp, Store, Time};
+use tenure_protocol::{Records, Stamp, Store};
 
 /// Of those that hash alike the first, and not too many.
 pub(crate) fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
@@ -102,13 +102,4 @@ impl Numbers for Pass<'_> {
     fn store_counter(&mut self, _: &mut u64, sequence: &mut u64) {
         *sequence = 0; // What is drawn next is after all others.
     }
-
-    fn incarnation(&mut self, _: &ProcessId, _: &mut Incarnation) {}
-    fn link(&mut self, _: &ProcessId, _: &mut Link) {}
-    fn request(&mut self, _: &ProcessId, _: &mut Request) {}
-    fn request_counter(&mut self, _: &ProcessId, _: &mut u64) {}
-    fn link_counter(&mut self, _: &ProcessId, _: Incarnation, _: &mut u64) {}
-    fn time(&mut self, _: &mut Time) {}
-    fn process_mark(&mut self, _: &ProcessId, _: &mut Time) {}
-    fn process_time(&mut self, _: &ProcessId, _: &mut Time) {}
 }
