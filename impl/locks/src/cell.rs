@@ -38,7 +38,7 @@ use crate::fault::{self, Fault};
 use crate::hint::{Hint, Near};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
-use crate::wait::Wait;
+use crate::wait::Waiter;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr;
@@ -118,7 +118,7 @@ pub(crate) struct Cell {
 struct Aside {
     name: AttributeName,
     /// Who waits for the thread inside to leave, while that is [prepared](PREPARED).
-    next_user: AtomicPtr<Wait>,
+    next_user: AtomicPtr<Waiter>,
 }
 
 /// What changes with every use.

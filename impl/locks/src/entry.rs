@@ -14,7 +14,7 @@ use crate::fault::{self, Fault};
 use crate::hint::Hint;
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
-use crate::wait::{Outcome, Wait, wake_all};
+use crate::wait::{Outcome, Waiter, wake_all};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::task::Waker;
@@ -45,7 +45,7 @@ struct Rare {
     /// The guards that are not in a cell.
     inside: Vec<Inside>,
     /// Those who wait for a lock.
-    waiting: Vec<Waiting>,
+    waiting: Vec<Arc<Waiter>>,
     /// The last write set that was discarded.
     discard: Option<Discard>,
     /// What is prepared in a cell, and has happened or not.
@@ -66,19 +66,22 @@ impl State {
 
     /// A thread waits for a lock. Answers `false` when it waits for one already.
     #[must_use]
-    pub(crate) fn note_waiting(&mut self, waiting: Waiting) -> bool {
+    pub(crate) fn note_waiting(&mut self, waiter: Arc<Waiter>) -> bool {
         let all = &mut self.rare.get_or_insert_default().waiting;
-        let thread = waiting.entrance.thread;
+        let thread = waiter.entrance.thread;
         let is_first = !all.iter().any(|own| own.entrance.thread == thread);
         if is_first {
-            all.push(waiting);
+            all.push(waiter);
         }
         is_first
     }
 
     /// A thread does not wait for a lock any more.
     #[inline(always)]
-    pub(crate) fn end_waiting(&mut self, is_it: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    pub(crate) fn end_waiting(
+        &mut self,
+        is_it: impl Fn(&Arc<Waiter>) -> bool,
+    ) -> Option<Arc<Waiter>> {
         let waiting = &mut self.rare.as_mut()?.waiting;
         let place = waiting.iter().position(is_it)?;
         Some(waiting.swap_remove(place))
@@ -86,20 +89,14 @@ impl State {
 
     /// A thread that has waited is let in: it is inside from here on, whenever it comes for its guard. Answers whom to wake.
     #[inline(always)]
-    pub(crate) fn let_in(
-        &mut self,
-        now: Time,
-        waiting: Waiting,
-        granted: Granted,
-    ) -> Option<Waker> {
-        let Waiting {
-            wait,
-            names,
-            entrance,
-        } = waiting;
-        let entrance = Entrance { now, ..entrance };
+    pub(crate) fn let_in(&mut self, now: Time, waiter: &Waiter, granted: Granted) -> Option<Waker> {
+        let names = waiter.names.clone();
+        let entrance = Entrance {
+            now,
+            ..waiter.entrance
+        };
         self.note_inside(Inside { names, entrance });
-        wait.answer(Outcome::Locked(granted))
+        waiter.wait.answer(Outcome::Locked(Box::new(granted)))
     }
 
     /// The last write set that was discarded.
@@ -116,14 +113,6 @@ impl State {
 /// A guard that is not in a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
-    pub(crate) names: Names,
-    pub(crate) entrance: Entrance,
-}
-
-/// A thread that waits for a lock.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) wait: Arc<Wait>,
     pub(crate) names: Names,
     pub(crate) entrance: Entrance,
 }
@@ -269,16 +258,10 @@ impl Entry {
         own
     }
 
-    /// Goes into an attribute that was handed over.
-    pub(crate) fn follow(
-        &self,
-        name: &AttributeName,
-        handed_over: HandedOver,
-        entrance: Entrance,
-    ) -> Held<'_> {
-        let cell = self.cells.get(Key::new(name.as_bytes()));
-        let cell = cell.expect("it was handed over there");
-        cell.follow(handed_over, entrance)
+    /// Goes into an attribute of this session that was handed over.
+    pub(crate) fn follow(&self, handed_over: HandedOver, entrance: Entrance) -> Held<'_> {
+        // SAFETY: a session's cells stay where they are while anybody is inside, as the one is to whom it was handed over.
+        unsafe { handed_over.follow(entrance) }
     }
 
     /// The cell of the attribute that was first used.
@@ -388,12 +371,12 @@ impl<'e> Locked<'e> {
         while let Some(lent) = &mut state.lent
             && let Some(thread) = lent.admit()
         {
-            let Some(waiting) = state.end_waiting(|own| own.entrance.thread == thread) else {
+            let Some(waiter) = state.end_waiting(|own| own.entrance.thread == thread) else {
                 continue;
             };
             let lent = state.lent.as_ref().expect("just seen");
-            let granted = Granted::of(lent, &waiting.names);
-            if let Some(waker) = state.let_in(now, waiting, granted) {
+            let granted = Granted::of(lent, &waiter.names);
+            if let Some(waker) = state.let_in(now, &waiter, granted) {
                 woken.add(waker);
             }
         }

@@ -325,7 +325,7 @@ impl<'s> Guard<'s> {
         if keeps
             && let Access::Cell(held) = &access
             && held.is_prepared()
-            && self.home.with(|_| held.hand_over())
+            && hand_over(self.home, held)
         {
             return Ok(());
         }
@@ -347,12 +347,25 @@ impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Access::Cell(held) = &self.access
             && !held.is_panicking()
-            && self.home.leave(held, true)
         {
-            return;
+            // First, since somebody sleeps until then.
+            if held.is_prepared() && !panicking() && hand_over(self.home, held) {
+                return;
+            }
+            if self.home.leave(held, true) {
+                return;
+            }
         }
         in_drop(|| self.drop_slowly());
     }
+}
+
+/// Leaves to who waits, see [`Held::hand_over`].
+#[cold]
+#[inline(never)]
+fn hand_over(home: Home<'_>, held: &Held<'_>) -> bool {
+    let _owner = home.owner();
+    held.hand_over(home.hub().clock.coarse())
 }
 
 impl Guard<'_> {
@@ -462,7 +475,7 @@ impl Commit<'_, '_> {
         self.wait = None;
         Poll::Ready(match outcome {
             Outcome::Committed(version) => Ok(version),
-            Outcome::Failed(error) => Err(error),
+            Outcome::Failed(error) => Err(*error),
             _ => unreachable!("a commit is answered by a version or a refusal"),
         })
     }

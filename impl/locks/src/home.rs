@@ -124,13 +124,12 @@ impl<'s> Opened<'s> {
     /// Goes into an attribute that was handed over.
     pub(crate) fn follow(
         &self,
-        name: &AttributeName,
         handed_over: HandedOver,
         entrance: Entrance,
     ) -> (Home<'s>, Entered<'s>) {
         // SAFETY: to whom it was handed over is inside.
         let home = unsafe { self.home() };
-        let held = home.entry().follow(name, handed_over, entrance);
+        let held = home.entry().follow(handed_over, entrance);
         (home, Entered::Cell(held))
     }
 
@@ -191,6 +190,14 @@ impl<'s> Home<'s> {
         match self {
             Self::Handle(session) => uses(session),
             Self::Inside(..) => uses(&self.handle()),
+        }
+    }
+
+    /// What keeps the session when the guard has left, if its user does not.
+    pub(crate) fn owner(self) -> Option<Session> {
+        match self {
+            Self::Handle(_) => None,
+            Self::Inside(..) => Some(self.handle()),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
-use crate::entry::{self, Entered, Entry, Granted};
+use crate::entry::{Entered, Entry, Granted};
 use crate::error::Error;
 use crate::event::Event;
 use crate::fault::{self, Fault};
@@ -14,7 +14,7 @@ use crate::map::Map;
 use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
-use crate::wait::{Outcome, Wait};
+use crate::wait::{Outcome, Wait, Waiter};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -41,9 +41,9 @@ pub(crate) struct Hub {
 
 /// How the process answered a lock.
 pub(crate) enum Asked {
-    Locked(Granted),
+    Locked(Box<Granted>),
     Refused(Error),
-    Waits(Arc<Wait>),
+    Waits(Arc<Waiter>),
 }
 
 impl fmt::Debug for Hub {
@@ -145,12 +145,12 @@ impl Hub {
         let mut step = self.step();
         // From here on nobody lets it in who is not in this step.
         step.bring_back(entry);
-        let wait = Arc::new(Wait::default());
-        let is_noted = entry.lock().state.note_waiting(entry::Waiting {
-            wait: Arc::clone(&wait),
-            names: names.clone(),
+        let waiter = Arc::new(Waiter {
+            wait: Wait::default(),
             entrance,
+            names: names.clone(),
         });
+        let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
             step.finish();
             return Asked::Refused(Error::refused(&entry.id, Refusal::AlreadyLocked));
@@ -161,54 +161,53 @@ impl Hub {
             until,
         };
         step.call(entry, thread, &call);
-        let asked = match wait.take() {
+        let asked = match waiter.wait.take() {
             Some(Outcome::Locked(granted)) => Asked::Locked(granted),
-            Some(Outcome::Failed(error)) => Asked::Refused(error),
+            Some(Outcome::Failed(error)) => Asked::Refused(*error),
             // Not in a cell: it has not waited.
             Some(_) => unreachable!("a lock is answered by a lock or a refusal"),
             None => {
                 step.machine.events.push_back(Event::Until(until));
-                Asked::Waits(Arc::clone(&wait))
+                Asked::Waits(Arc::clone(&waiter))
             }
         };
         let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
         if let Err(panicked) = finished {
             // A waker has panicked, and nobody but this knows of the request.
             if let Asked::Locked(granted) = asked {
-                wait.answer_early(Outcome::Locked(granted));
+                waiter.wait.answer_early(Outcome::Locked(granted));
             }
-            self.abandon(entry, names, entrance, &wait);
+            self.abandon(entry, &waiter);
             resume_unwind(panicked);
         }
         asked
     }
 
     /// A thread no longer waits for a lock. If it was let in meanwhile it leaves again.
-    pub(crate) fn abandon(
-        &self,
-        entry: &Arc<Entry>,
-        names: &Names,
-        entrance: Entrance,
-        wait: &Wait,
-    ) {
+    pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
         if fault::is_made(Fault::LeaksWaiter) {
             return;
         }
+        let Waiter {
+            wait,
+            entrance,
+            names,
+        } = &**waiter;
         let thread = entrance.thread;
         let mut step = self.step();
         step.bring_back(entry);
-        let is_it = |own: &entry::Waiting| std::ptr::eq(&*own.wait, wait);
+        let is_it = |own: &_| Arc::ptr_eq(own, waiter);
         let waiting = entry.lock().state.end_waiting(is_it);
         if waiting.is_some() {
             step.call(entry, thread, &Call::Abandon);
         }
         // Nobody waits for the result: if the grant was lost as well, it is gone either way.
         let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
-        match (wait.take(), names) {
+        match wait.take() {
             _ if fault::is_made(Fault::KeepsUnwantedGrant) => {}
-            (Some(Outcome::Locked(_)), _) => leaves(None),
-            (Some(Outcome::Entered(handed_over)), Names::One(name)) => {
-                leaves(Some(entry.follow(name, handed_over, entrance)));
+            Some(Outcome::Locked(_)) => leaves(None),
+            Some(Outcome::Entered(handed_over)) => {
+                leaves(Some(entry.follow(handed_over, *entrance)));
             }
             _ => {}
         }

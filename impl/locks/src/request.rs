@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::set::GuardSet;
 use crate::sync::Arc;
 use crate::thread;
-use crate::wait::{Outcome, Wait, block_on, in_drop};
+use crate::wait::{Outcome, Waiter, block_on, in_drop};
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -39,9 +39,7 @@ struct Manner {
 #[derive(Debug)]
 struct Waiting<'s> {
     session: Opened<'s>,
-    wait: Arc<Wait>,
-    names: Names,
-    entrance: Entrance,
+    waiter: Arc<Waiter>,
     until: Time,
     is_answered: bool,
 }
@@ -59,16 +57,16 @@ impl<'s> Waiting<'s> {
     /// The answer, once.
     #[inline(always)]
     fn poll(&mut self, context: &Context<'_>) -> Poll<Answer<'s>> {
-        let Poll::Ready(outcome) = self.wait.poll(context) else {
+        let Poll::Ready(outcome) = self.waiter.wait.poll(context) else {
             return Poll::Pending;
         };
         self.is_answered = true;
-        Poll::Ready(match (outcome, &self.names) {
-            (Outcome::Entered(handed_over), Names::One(name)) => {
-                Ok(self.session.follow(name, handed_over, self.entrance))
+        Poll::Ready(match outcome {
+            Outcome::Entered(handed_over) => {
+                Ok(self.session.follow(handed_over, self.waiter.entrance))
             }
-            (Outcome::Locked(granted), _) => Ok(self.session.enter(granted)),
-            (Outcome::Failed(error), _) => Err(error),
+            Outcome::Locked(granted) => Ok(self.session.enter(*granted)),
+            Outcome::Failed(error) => Err(*error),
             _ => unreachable!("a lock is answered by a lock or a refusal"),
         })
     }
@@ -78,7 +76,7 @@ impl<'s> Waiting<'s> {
         let Session { hub, entry } = &*self.session;
         let left = hub.clock.until(self.until);
         if left.is_zero() {
-            hub.end_wait(entry, self.entrance.thread);
+            hub.end_wait(entry, self.waiter.entrance.thread);
         }
         left
     }
@@ -93,7 +91,7 @@ impl<'s> Waiting<'s> {
     #[inline(never)]
     fn abandon(&self) {
         let Session { hub, entry } = &*self.session;
-        hub.abandon(entry, &self.names, self.entrance, &self.wait);
+        hub.abandon(entry, &self.waiter);
     }
 }
 
@@ -150,13 +148,11 @@ impl<'s> Request<'s> {
             until => until,
         };
         match hub.ask(entry, names, entrance, (self.manner.patience, until)) {
-            Asked::Locked(granted) => Made::Answered(Ok(session.enter(granted))),
+            Asked::Locked(granted) => Made::Answered(Ok(session.enter(*granted))),
             Asked::Refused(error) => Made::Answered(Err(error)),
-            Asked::Waits(wait) => Made::Waits(Waiting {
+            Asked::Waits(waiter) => Made::Waits(Waiting {
                 session,
-                wait,
-                names: names.clone(),
-                entrance,
+                waiter,
                 until,
                 is_answered: false,
             }),
@@ -256,7 +252,11 @@ impl<'s> Lock<'s> {
                 Made::Waits(waiting) => waiting,
             },
         };
-        Slowly::answered(waiting.block(), &waiting.names, waiting.entrance.thread)
+        let answer = waiting.block();
+        let Waiter {
+            names, entrance, ..
+        } = &*waiting.waiter;
+        Slowly::answered(answer, names, entrance.thread)
     }
 
     /// Asks the session, and then the process.
@@ -293,8 +293,10 @@ impl<'s> Lock<'s> {
         let Poll::Ready((answer, waiting)) = self.request.poll(context) else {
             return None;
         };
-        let thread = waiting.entrance.thread;
-        Some(Slowly::answered(answer, &waiting.names, thread))
+        let Waiter {
+            names, entrance, ..
+        } = &*waiting.waiter;
+        Some(Slowly::answered(answer, names, entrance.thread))
     }
 }
 
@@ -383,7 +385,7 @@ impl<'s> LockSet<'s> {
                 Made::Waits(waiting) => waiting,
             },
         };
-        self.answered(waiting.block(), waiting.entrance.thread)
+        self.answered(waiting.block(), waiting.waiter.entrance.thread)
     }
 
     /// Asks the session, and then the process.
@@ -424,6 +426,6 @@ impl<'s> Future for LockSet<'s> {
         let Poll::Ready((answer, waiting)) = self.request.poll(context) else {
             return Poll::Pending;
         };
-        Poll::Ready(self.answered(answer, waiting.entrance.thread))
+        Poll::Ready(self.answered(answer, waiting.waiter.entrance.thread))
     }
 }

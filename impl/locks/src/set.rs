@@ -228,7 +228,7 @@ impl<'s> GuardSet<'s> {
     pub async fn destroy(mut self) -> Result<(), Error> {
         match self.end(&Call::Destroy).await {
             Outcome::Destroyed => Ok(()),
-            Outcome::Failed(error) => Err(error),
+            Outcome::Failed(error) => Err(*error),
             _ => unreachable!("a destroy is answered by its end or a refusal"),
         }
     }
@@ -242,7 +242,7 @@ impl<'s> GuardSet<'s> {
     pub async fn rename(&mut self, to: &SessionId) -> Result<(), Error> {
         match self.end(&Call::Rename(to.clone())).await {
             Outcome::Renamed(_) => Ok(()),
-            Outcome::Failed(error) => Err(error),
+            Outcome::Failed(error) => Err(*error),
             _ => unreachable!("a rename is answered by the new id or a refusal"),
         }
     }
@@ -251,7 +251,7 @@ impl<'s> GuardSet<'s> {
         self.take_note();
         if self.ending.is_some() {
             let refused = Error::refused(&self.entry.id, Refusal::AlreadyLocked);
-            return Outcome::Failed(refused);
+            return Outcome::Failed(Box::new(refused));
         }
         let wait = Arc::new(Wait::default());
         // First of all: whoever is woken may panic, and the answer still comes.
@@ -260,7 +260,7 @@ impl<'s> GuardSet<'s> {
         let hub = &self.session.hub;
         if let Err(error) = hub.ask_to(entry, self.thread, None, call, &wait) {
             self.ending = None;
-            return Outcome::Failed(error);
+            return Outcome::Failed(Box::new(error));
         }
         let polled = Polled(&wait);
         let outcome = poll_fn(|context| polled.0.poll(context)).await;

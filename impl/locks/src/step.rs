@@ -281,27 +281,28 @@ impl Step<'_> {
             return;
         };
         let mut own = entry.lock();
-        let Some(waiting) = own.state.end_waiting(|own| own.entrance.thread == thread) else {
+        let Some(waiter) = own.state.end_waiting(|own| own.entrance.thread == thread) else {
             return;
         };
         match answer {
             Answer::Locked(token) => {
-                let granted = self.granted(id, token, &waiting.names);
+                let granted = self.granted(id, token, &waiter.names);
                 self.woken
-                    .extend(own.state.let_in(self.now, waiting, granted));
+                    .extend(own.state.let_in(self.now, &waiter, granted));
             }
             Answer::Refused(Refusal::AlreadyLocked) => {
-                let place = own.place_of(thread, &waiting.names);
+                let place = own.place_of(thread, &waiter.names);
                 let first = First {
                     session: id.clone(),
                     place: place.map(|entrance| entrance.place),
                 };
-                let failed = Outcome::Failed(Error::AlreadyLocked(Box::new(first)));
-                self.woken.extend(waiting.wait.answer(failed));
+                let failed = Error::AlreadyLocked(Box::new(first));
+                let failed = Outcome::Failed(Box::new(failed));
+                self.woken.extend(waiter.wait.answer(failed));
             }
             answer => {
                 drop(own);
-                self.answer(thread, id, answer, &waiting.wait);
+                self.answer(thread, id, answer, &waiter.wait);
             }
         }
     }
@@ -316,10 +317,10 @@ impl Step<'_> {
             }
             Answer::Renamed(to) => {
                 self.move_guard(thread, id, Some(&to.session));
-                Outcome::Renamed(to)
+                Outcome::Renamed(Box::new(to))
             }
-            Answer::Poisoned(why) => Outcome::Failed(Error::lost(id, why)),
-            Answer::Refused(why) => Outcome::Failed(Error::refused(id, why)),
+            Answer::Poisoned(why) => Outcome::Failed(Box::new(Error::lost(id, why))),
+            Answer::Refused(why) => Outcome::Failed(Box::new(Error::refused(id, why))),
         };
         self.woken.extend(wait.answer(outcome));
     }

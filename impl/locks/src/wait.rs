@@ -1,7 +1,7 @@
 //! Waiting for an answer of the process: the same for tasks and for OS threads, which wait as a task with a waker that
 //! unparks them. So both stand in one queue and are woken in one way.
 
-use crate::cell::HandedOver;
+use crate::cell::{Entrance, HandedOver};
 use crate::entry::Granted;
 use crate::error::Error;
 use crate::fault::{self, Fault};
@@ -11,17 +11,30 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tenure_protocol::Version;
 use tenure_protocol::message::Hold;
+use tenure_protocol::process::Names;
 
-/// How a wait ended.
+/// How a wait ended. Small: it goes through the memory of both threads.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Locked(Granted),
+    Locked(Box<Granted>),
     /// Locked, in its cell.
     Entered(HandedOver),
     Committed(Version),
     Destroyed,
-    Renamed(Hold),
-    Failed(Error),
+    Renamed(Box<Hold>),
+    Failed(Box<Error>),
+}
+
+const _: () = assert!(size_of::<Outcome>() <= 24);
+
+/// Who waits for a lock, as the session knows it and as it knows itself. Whoever lets go of it last drops the names too: after a
+/// hand-over in a cell that is the session, which is in no hurry.
+#[derive(Debug)]
+#[repr(C)] // What both threads of a hand-over read is together.
+pub(crate) struct Waiter {
+    pub(crate) wait: Wait,
+    pub(crate) entrance: Entrance,
+    pub(crate) names: Names,
 }
 
 /// One wait. Answered once.
@@ -82,7 +95,7 @@ impl Wait {
     /// What a session is since it was renamed, if that is the answer.
     pub(crate) fn renamed(&self) -> Option<Hold> {
         match &lock(&self.0).outcome {
-            Some(Outcome::Renamed(to)) => Some(to.clone()),
+            Some(Outcome::Renamed(to)) => Some(Hold::clone(to)),
             _ => None,
         }
     }

@@ -35,28 +35,28 @@ macro_rules! cases {
 }
 
 cases! {
-    lock_and_unlock, 6 preemptions, 850 interleavings;
-    lock_and_unlock_three, 3 preemptions, 89_000 interleavings;
-    hand_over, 6 preemptions, 187 interleavings;
-    several_attributes, 6 preemptions, 36_000 interleavings;
-    recall_while_inside, 3 preemptions, 9_500 interleavings;
-    recall_against_a_new_thread, 4 preemptions, 8_500 interleavings;
+    lock_and_unlock, 6 preemptions, 2_550 interleavings;
+    lock_and_unlock_three, 3 preemptions, 158_000 interleavings;
+    hand_over, 6 preemptions, 366 interleavings;
+    several_attributes, 6 preemptions, 140_000 interleavings;
+    recall_while_inside, 3 preemptions, 12_300 interleavings;
+    recall_against_a_new_thread, 4 preemptions, 12_000 interleavings;
     hand_over_against_recall, 3 preemptions, 7_600 interleavings;
-    hand_over_against_deadline, 6 preemptions, 2_380 interleavings;
+    hand_over_against_deadline, 6 preemptions, 7_900 interleavings;
     hand_over_against_revoke, 3 preemptions, 24_000 interleavings;
-    hand_over_against_look, 6 preemptions, 34_000 interleavings;
-    limit_against_a_new_thread, 6 preemptions, 8_500 interleavings;
-    hand_over_against_cycle, 3 preemptions, 5_900 interleavings;
-    cancel_against_grant, 6 preemptions, 3_300 interleavings;
-    drop_against_wake_up, 6 preemptions, 1_160 interleavings;
+    hand_over_against_look, 6 preemptions, 50_000 interleavings;
+    limit_against_a_new_thread, 6 preemptions, 14_500 interleavings;
+    hand_over_against_cycle, 3 preemptions, 6_700 interleavings;
+    cancel_against_grant, 6 preemptions, 4_760 interleavings;
+    drop_against_wake_up, 6 preemptions, 4_570 interleavings;
     revoke_while_inside, 4 preemptions, 7_100 interleavings;
-    revoke_against_a_new_thread, 3 preemptions, 35_000 interleavings;
-    two_handles_at_once, 2 preemptions, 4_000 interleavings;
-    panic_inside, 6 preemptions, 1_980 interleavings;
-    sweep_against_a_lock_by_id, 4 preemptions, 10_600 interleavings;
-    sweep_against_a_hand_over_by_id, 3 preemptions, 39_000 interleavings;
-    recall_against_a_lock_by_id, 4 preemptions, 8_900 interleavings;
-    retire_against_a_lock_by_id, 4 preemptions, 12_800 interleavings;
+    revoke_against_a_new_thread, 3 preemptions, 39_000 interleavings;
+    two_handles_at_once, 2 preemptions, 4_320 interleavings;
+    panic_inside, 6 preemptions, 3_380 interleavings;
+    sweep_against_a_lock_by_id, 4 preemptions, 16_200 interleavings;
+    sweep_against_a_hand_over_by_id, 3 preemptions, 40_000 interleavings;
+    recall_against_a_lock_by_id, 4 preemptions, 13_900 interleavings;
+    retire_against_a_lock_by_id, 4 preemptions, 17_100 interleavings;
 }
 
 /// What is said when a case was cut short.

@@ -18,29 +18,32 @@ use super::{
 };
 use crate::fault::{self, Fault};
 use crate::sync::{Arc, Ordering, panicking};
-use crate::wait::{Outcome, Wait};
-use std::ptr;
-use tenure_protocol::ThreadId;
+use crate::wait::{Outcome, Waiter};
+use std::ptr::{self, NonNull};
 use tenure_protocol::attributes::Value;
+use tenure_protocol::{ThreadId, Time};
 
-/// An attribute was handed over: who waited for it is inside, and may [follow](Cell::follow), once.
+/// An attribute was handed over, in this cell: who waited for it is inside, and may [follow](HandedOver::follow), once.
 #[derive(Debug)]
-pub(crate) struct HandedOver(());
+pub(crate) struct HandedOver(NonNull<Cell>);
+
+// SAFETY: a cell may be used by any thread.
+unsafe impl Send for HandedOver {}
 
 impl Cell {
-    /// Has `from`, who is inside, leave the closed cell to who waits in `wait`. Answers `false` when that cannot be.
+    /// Has `from`, who is inside, leave the closed cell to `waiter`. Answers `false` when that cannot be.
     ///
     /// # Safety
     /// The caller holds the session's lock.
-    pub(crate) unsafe fn prepare(&self, from: ThreadId, wait: &Arc<Wait>) -> bool {
+    pub(crate) unsafe fn prepare(&self, from: ThreadId, waiter: &Arc<Waiter>) -> bool {
         let word = self.used.word.load(Ordering::Relaxed);
         let is_inside = word & (CLOSED | HELD) == CLOSED | HELD && word >> THREAD == from.0;
         // Filled: whoever was handed the attribute last is not told yet.
         if !is_inside || !self.aside.next_user.load(Ordering::Acquire).is_null() {
             return false;
         }
-        let wait = Arc::into_raw(Arc::clone(wait)).cast_mut();
-        self.aside.next_user.store(wait, Ordering::Relaxed);
+        let waiter = Arc::into_raw(Arc::clone(waiter)).cast_mut();
+        self.aside.next_user.store(waiter, Ordering::Relaxed);
         self.used.word.fetch_or(PREPARED, Ordering::Release);
         true
     }
@@ -80,18 +83,7 @@ impl Cell {
         let word = self.used.word.load(Ordering::Relaxed);
         let word = word & !(u64::MAX << THREAD) | entrance.thread.0 << THREAD;
         self.used.word.store(word, Ordering::Release);
-        HandedOver(())
-    }
-
-    /// Goes in, after the attribute was handed over.
-    pub(crate) fn follow(&self, _: HandedOver, entrance: Entrance) -> Held<'_> {
-        self.note_place(entrance);
-        let word = self.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
-        let unwinding = if panicking() { UNWINDING } else { 0 };
-        Held {
-            cell: self,
-            word: word | HELD | entrance.thread.0 << THREAD | unwinding,
-        }
+        HandedOver(NonNull::from(self))
     }
 
     fn note_place(&self, entrance: Entrance) {
@@ -99,10 +91,28 @@ impl Cell {
         self.used.place.store(place, Ordering::Relaxed);
     }
 
-    pub(super) fn take_next_user(&self) -> Option<Arc<Wait>> {
-        let wait = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
+    pub(super) fn take_next_user(&self) -> Option<Arc<Waiter>> {
+        let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
         // SAFETY: it comes from an `Arc`, and whoever takes it out is the only one.
-        (!wait.is_null()).then(|| unsafe { Arc::from_raw(wait) })
+        (!waiter.is_null()).then(|| unsafe { Arc::from_raw(waiter) })
+    }
+}
+
+impl HandedOver {
+    /// Goes in.
+    ///
+    /// # Safety
+    /// The cell stays where it is as long as the thread is inside.
+    pub(crate) unsafe fn follow<'c>(self, entrance: Entrance) -> Held<'c> {
+        // SAFETY: the caller says so.
+        let cell: &'c Cell = unsafe { self.0.as_ref() };
+        cell.note_place(entrance);
+        let word = cell.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
+        let unwinding = if panicking() { UNWINDING } else { 0 };
+        Held {
+            cell,
+            word: word | HELD | entrance.thread.0 << THREAD | unwinding,
+        }
     }
 }
 
@@ -116,7 +126,7 @@ impl Held<'_> {
     /// Leaves to who waits, and wakes it, if that is [prepared](Cell::prepare); what was written stays. This is not used any more
     /// then. The cell has to stay where it is meanwhile, although nobody is inside any more.
     #[must_use = "it is still inside when that was not prepared"]
-    pub(crate) fn hand_over(&self) -> bool {
+    pub(crate) fn hand_over(&self, now: Time) -> bool {
         if self.is_written() && self.length() > self.terms().bytes_max as usize {
             return false; // The session has been asked, and may have to be again.
         }
@@ -131,6 +141,7 @@ impl Held<'_> {
         } else {
             Ordering::AcqRel
         };
+        self.cell.touch(now);
         let word = &self.cell.used.word;
         if fault::is_made(Fault::HandsOverBlindly) {
             word.swap(handed, order);
@@ -140,9 +151,10 @@ impl Held<'_> {
                 return false;
             }
         }
-        let wait = self.cell.take_next_user();
-        let wait = wait.expect("filled before it was prepared");
-        if let Some(waker) = wait.answer(Outcome::Entered(HandedOver(()))) {
+        let waiter = self.cell.take_next_user();
+        let waiter = waiter.expect("filled before it was prepared");
+        let handed_over = HandedOver(NonNull::from(self.cell));
+        if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_over)) {
             waker.wake();
         }
         true

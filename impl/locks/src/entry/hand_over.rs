@@ -29,13 +29,13 @@ impl Locked<'_> {
         let HandOver { name, from, to } = &hand_over;
         let rare = state.rare.as_mut()?;
         let mut waiting = rare.waiting.iter();
-        let waiting = waiting.find(|own| own.entrance.thread == *to)?;
-        if !matches!(waiting.names, Names::One(_)) {
+        let waiter = waiting.find(|own| own.entrance.thread == *to)?;
+        if !matches!(waiter.names, Names::One(_)) {
             return None; // It asked for several, and named one.
         }
         let cell = self.cells.get(Key::new(name.as_bytes()))?;
         // SAFETY: the lock of the cell's session is held.
-        let is_prepared = unsafe { cell.prepare(*from, &waiting.wait) };
+        let is_prepared = unsafe { cell.prepare(*from, waiter) };
         rare.hand_over = is_prepared.then_some(hand_over);
         Some(())
     }
@@ -59,15 +59,15 @@ impl Locked<'_> {
             return;
         }
         let state = &mut *self.state;
-        let waiting = state.end_waiting(|own| own.entrance.thread == hand_over.to);
-        let waiting = waiting.expect("it waited when the session was last locked");
+        let waiter = state.end_waiting(|own| own.entrance.thread == hand_over.to);
+        let waiter = waiter.expect("it waited when the session was last locked");
         let lent = state.lent.as_mut().expect("as before");
         // SAFETY: as above; the cell's user has left.
         let handed_over = unsafe {
             lent.note_hand_over(cell.at(), hand_over, cell.handed_over());
-            cell.note_user(waiting.entrance)
+            cell.note_user(waiter.entrance)
         };
         // Whoever hands over may not have come to that.
-        waiting.wait.answer_early(Outcome::Entered(handed_over));
+        waiter.wait.answer_early(Outcome::Entered(handed_over));
     }
 }
