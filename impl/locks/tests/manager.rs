@@ -279,6 +279,32 @@ fn a_guard_that_unwinds_survives_a_waker_that_panics() {
     assert_ne!(guard.bytes(), Some(&b"half done"[..]));
 }
 
+/// A destructor that locks for itself while its thread unwinds.
+#[test]
+fn who_hands_over_while_unwinding_survives_a_waker_that_panics() {
+    struct HandsOver<'d, 's>(&'s tenure_locks::Session, &'d mut tenure_locks::Lock<'s>);
+    impl Drop for HandsOver<'_, '_> {
+        fn drop(&mut self) {
+            let mut guard = self.0.lock("a").wait().expect("free");
+            guard.set("whole").expect("small");
+            let waker = std::sync::Arc::new(Broken).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            assert!(std::pin::pin!(&mut *self.1).poll(&mut context).is_pending());
+        }
+    }
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    drop(s.lock("a").wait().expect("free"));
+    let mut next = s.lock("a");
+    let unwinds = std::panic::AssertUnwindSafe(|| {
+        let _hands_over = HandsOver(&s, &mut next);
+        panic!("in the application");
+    });
+    assert!(std::panic::catch_unwind(unwinds).is_err());
+    let next = rig.poll(&mut next).expect("it has the lock").expect("held");
+    assert_eq!(next.bytes(), Some(&b"whole"[..]));
+}
+
 /// Who commits has sent it already: the next one is not taken for a second.
 #[test]
 fn who_commits_leaves_no_wait_when_a_waker_panics() {
