@@ -50,6 +50,7 @@ tests! {
     panic_inside
     sweep_against_a_lock_by_id
     sweep_against_a_hand_over_by_id
+    sweep_after_a_hand_over_by_id
     recall_against_a_lock_by_id
     retire_against_a_lock_by_id
 }

@@ -33,6 +33,7 @@ const CAUGHT: &[(Fault, Result<(), &str>)] = &[
     (Fault::HidesPoison, Ok(())),
     (Fault::TwoEntries, Err("nothing happens between")),
     (Fault::EntersLate, Err("nothing happens between")),
+    (Fault::HandsOverUnowned, Err("nothing happens between")),
     (Fault::ChangesBlindly, Err("nothing happens between")),
 ];
 

@@ -1,8 +1,8 @@
 //! What the manager keeps of one session: a small lock, behind it the session while it is lent, and the cells of the
 //! attributes that are handed out further.
 //!
-//! The lock orders everything but what happens in open cells. Whoever changes a closed cell holds it: that is what the
-//! `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
+//! The lock orders everything but what happens in open cells. Whoever changes a closed cell holds it: that is what nearly
+//! all `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
 #![allow(unsafe_code)]
 
 mod hand_over;
@@ -260,7 +260,7 @@ impl Entry {
 
     /// Goes into an attribute of this session that was handed over.
     pub(crate) fn follow(&self, handed_over: HandedOver, entrance: Entrance) -> Held<'_> {
-        // SAFETY: a session's cells stay where they are while anybody is inside, as the one is to whom it was handed over.
+        // SAFETY: it is this session's, which the request owns that waited here; the cell stays as long as that, or who is inside.
         unsafe { handed_over.follow(entrance) }
     }
 

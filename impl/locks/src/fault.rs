@@ -70,6 +70,8 @@ faults! {
     TwoEntries = "two-entries";
     /// By id, a session is looked up under its shard's lock and entered after it, although nothing counts who has looked.
     EntersLate = "enters-late";
+    /// By id, who hands an attribute over has nothing that keeps the session until it is done.
+    HandsOverUnowned = "hands-over-unowned";
     /// By id, a value is changed in its own place although the attribute was taken back meanwhile.
     ChangesBlindly = "changes-blindly";
 }

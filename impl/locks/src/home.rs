@@ -196,8 +196,8 @@ impl<'s> Home<'s> {
     /// What keeps the session when the guard has left, if its user does not.
     pub(crate) fn owner(self) -> Option<Session> {
         match self {
-            Self::Handle(_) => None,
-            Self::Inside(..) => Some(self.handle()),
+            Self::Inside(..) if !fault::is_made(Fault::HandsOverUnowned) => Some(self.handle()),
+            _ => None,
         }
     }
 

@@ -55,6 +55,7 @@ cases! {
     panic_inside, 6 preemptions, 3_380 interleavings;
     sweep_against_a_lock_by_id, 4 preemptions, 16_200 interleavings;
     sweep_against_a_hand_over_by_id, 3 preemptions, 40_000 interleavings;
+    sweep_after_a_hand_over_by_id, 3 preemptions, 1_560 interleavings;
     recall_against_a_lock_by_id, 4 preemptions, 13_900 interleavings;
     retire_against_a_lock_by_id, 4 preemptions, 17_100 interleavings;
 }
@@ -106,6 +107,15 @@ fn warm() -> (Rig, Session) {
     (rig, s)
 }
 
+/// What comes of a future at once.
+fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
 /// Adds one to the digit in an attribute.
 fn count(s: &Session, name: &str) {
     add(s.lock(name).wait().expect("granted"));
@@ -130,7 +140,7 @@ fn value(s: &Session, name: &str) -> Option<u8> {
     guard.bytes().map(|bytes| bytes[0])
 }
 
-fn spawn(work: impl FnOnce() + 'static) -> loom::thread::JoinHandle<()> {
+fn spawn<R: 'static>(work: impl FnOnce() -> R + 'static) -> loom::thread::JoinHandle<R> {
     loom::thread::spawn(work)
 }
 
@@ -434,10 +444,7 @@ fn drop_against_wake_up() {
     });
     {
         let mut request = s.lock("a");
-        let waker = std::task::Waker::noop();
-        let mut context = std::task::Context::from_waker(waker);
-        let polled = Future::poll(std::pin::Pin::new(&mut request), &mut context);
-        drop(polled);
+        drop(poll(&mut request));
         drop(request);
     }
     thread.join().expect("no panic");
@@ -571,6 +578,36 @@ fn sweep_against_a_hand_over_by_id() {
     thread.join().expect("no panic");
     sweeper.join().expect("no panic");
     assert_eq!(value(&rig.locks.session(&id), "a"), Some(b'3'));
+}
+
+/// Who leaves to another one by id is overtaken: that one is told by somebody who looks, leaves, and has the memory given back.
+fn sweep_after_a_hand_over_by_id() {
+    let rig = warm_by_id();
+    let id = session();
+    let guard = rig.locks.lock(&id, "a").wait().expect("free");
+    let locks = rig.locks.clone();
+    let thread = spawn(move || {
+        let id = session();
+        let mut request = locks.lock(&id, "a");
+        let mut polled = poll(&mut request);
+        if polled.is_none() {
+            drop(locks.session(&id).busy());
+            polled = poll(&mut request);
+        }
+        let has_left = polled
+            .map(|guard| add(guard.expect("free or handed over")))
+            .is_some();
+        drop(request);
+        locks.sweep(0);
+        has_left
+    });
+    add(guard);
+    let digit = if thread.join().expect("no panic") {
+        b'3'
+    } else {
+        b'2'
+    };
+    assert_eq!(value(&rig.locks.session(&id), "a"), Some(digit));
 }
 
 /// A recall against a thread that goes in by id.

@@ -11,6 +11,8 @@
 //! - The word says that it is prepared. Under the session's lock that is said, and taken back. Without it there is one thing that
 //!   happens to a closed cell: its user takes it away, and is out.
 //! - `next_user` is filled before the word says so, and emptied by who takes that away; it is not filled while it is not empty.
+//! - [`HandedOver`] says where the cell is. Until it is followed the request owns the session; from then on being inside keeps it.
+//!   One that nobody follows is not looked at, since both who hands over and the session that notes it may answer.
 #![allow(unsafe_code)]
 
 use super::{
@@ -106,6 +108,7 @@ impl HandedOver {
     pub(crate) unsafe fn follow<'c>(self, entrance: Entrance) -> Held<'c> {
         // SAFETY: the caller says so.
         let cell: &'c Cell = unsafe { self.0.as_ref() };
+        cell.lives.with(|_| ());
         cell.note_place(entrance);
         let word = cell.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
         let unwinding = if panicking() { UNWINDING } else { 0 };
@@ -153,6 +156,7 @@ impl Held<'_> {
         }
         let waiter = self.cell.take_next_user();
         let waiter = waiter.expect("filled before it was prepared");
+        self.cell.lives.with(|_| ());
         let handed_over = HandedOver(NonNull::from(self.cell));
         if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_over)) {
             waker.wake();
