@@ -235,13 +235,23 @@ impl Cell {
 
     #[inline(always)]
     fn go_in(&self, word: u64, entrance: Entrance) -> Held<'_> {
-        let place = ptr::from_ref(entrance.place).cast_mut();
-        self.used.place.store(place, Ordering::Relaxed);
         self.touch(entrance.now);
+        self.be_inside(word, entrance)
+    }
+
+    #[inline(always)]
+    fn be_inside(&self, word: u64, entrance: Entrance) -> Held<'_> {
+        self.note_place(entrance);
         Held {
             cell: self,
             word: word | if panicking() { UNWINDING } else { 0 },
         }
+    }
+
+    #[inline(always)]
+    fn note_place(&self, entrance: Entrance) {
+        let place = ptr::from_ref(entrance.place).cast_mut();
+        self.used.place.store(place, Ordering::Relaxed);
     }
 
     #[inline(always)]

@@ -253,10 +253,8 @@ impl<'s> Lock<'s> {
             },
         };
         let answer = waiting.block();
-        let Waiter {
-            names, entrance, ..
-        } = &*waiting.waiter;
-        Slowly::answered(answer, names, entrance.thread)
+        let waiter = &waiting.waiter;
+        Slowly::answered(answer, &waiter.names, waiter.entrance.thread)
     }
 
     /// Asks the session, and then the process.
@@ -293,10 +291,12 @@ impl<'s> Lock<'s> {
         let Poll::Ready((answer, waiting)) = self.request.poll(context) else {
             return None;
         };
-        let Waiter {
-            names, entrance, ..
-        } = &*waiting.waiter;
-        Some(Slowly::answered(answer, names, entrance.thread))
+        let waiter = &waiting.waiter;
+        Some(Slowly::answered(
+            answer,
+            &waiter.names,
+            waiter.entrance.thread,
+        ))
     }
 }
 

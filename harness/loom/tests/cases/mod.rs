@@ -8,7 +8,7 @@ mod support;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::atomic::{AtomicU64, Ordering as Plain};
-use support::{Rig, session};
+use support::{Rig, poll, session};
 use tenure_locks::{Guard, Locks, Session};
 
 /// A small scene, and how far it is explored.
@@ -105,15 +105,6 @@ fn warm() -> (Rig, Session) {
     let s = rig.locks.session(&session());
     drop(s.lock("a").wait().expect("free"));
     (rig, s)
-}
-
-/// What comes of a future at once.
-fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::Pin::new(future).poll(&mut context) {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
-    }
 }
 
 /// Adds one to the digit in an attribute.
@@ -602,11 +593,8 @@ fn sweep_after_a_hand_over_by_id() {
         has_left
     });
     add(guard);
-    let digit = if thread.join().expect("no panic") {
-        b'3'
-    } else {
-        b'2'
-    };
+    let has_left = thread.join().expect("no panic");
+    let digit = b'2' + u8::from(has_left);
     assert_eq!(value(&rig.locks.session(&id), "a"), Some(digit));
 }
 

@@ -15,11 +15,9 @@
 //!   One that nobody follows is not looked at, since both who hands over and the session that notes it may answer.
 #![allow(unsafe_code)]
 
-use super::{
-    CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, UNWINDING, VACANT,
-};
+use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, VACANT};
 use crate::fault::{self, Fault};
-use crate::sync::{Arc, Ordering, panicking};
+use crate::sync::{Arc, Ordering};
 use crate::wait::{Outcome, Waiter};
 use std::ptr::{self, NonNull};
 use tenure_protocol::attributes::Value;
@@ -88,11 +86,6 @@ impl Cell {
         HandedOver(NonNull::from(self))
     }
 
-    fn note_place(&self, entrance: Entrance) {
-        let place = ptr::from_ref(entrance.place).cast_mut();
-        self.used.place.store(place, Ordering::Relaxed);
-    }
-
     pub(super) fn take_next_user(&self) -> Option<Arc<Waiter>> {
         let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
         // SAFETY: it comes from an `Arc`, and whoever takes it out is the only one.
@@ -109,13 +102,8 @@ impl HandedOver {
         // SAFETY: the caller says so.
         let cell: &'c Cell = unsafe { self.0.as_ref() };
         cell.lives.with(|_| ());
-        cell.note_place(entrance);
         let word = cell.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
-        let unwinding = if panicking() { UNWINDING } else { 0 };
-        Held {
-            cell,
-            word: word | HELD | entrance.thread.0 << THREAD | unwinding,
-        }
+        cell.be_inside(word | HELD | entrance.thread.0 << THREAD, entrance)
     }
 }
 

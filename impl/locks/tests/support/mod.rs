@@ -22,6 +22,15 @@ pub(crate) fn session() -> SessionId {
     SessionId::from_static("s")
 }
 
+/// Polls a future once.
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
 /// A store, a lock manager connected to it, and another process.
 pub(crate) struct Rig {
     pub(crate) locks: Locks,
@@ -133,12 +142,7 @@ impl Rig {
 
     /// Polls a future once.
     pub(crate) fn poll<F: Future + Unpin>(&mut self, future: &mut F) -> Option<F::Output> {
-        let waker = std::task::Waker::noop();
-        let mut context = std::task::Context::from_waker(waker);
-        match std::pin::Pin::new(future).poll(&mut context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        }
+        poll(future)
     }
 
     /// Carries messages until nothing is under way.
