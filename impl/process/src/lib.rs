@@ -76,13 +76,16 @@
 //!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_ms`] says.
 //!
 //! [`Process::status`] says how it is. Logs go through `tracing`; a session appears there, and in the words of errors, as its
-//! [`ShortId`] alone.
+//! [`ShortId`] alone. A thread `tenure-log` calls the subscriber, so a subscriber that blocks costs no lease: past 1,024 waiting
+//! events, further ones are dropped, counted in [`Status::events_dropped`], and named in the log. The connection's thread does
+//! call the wakers of waiting tasks, so a waker must not block.
 mod builder;
 mod cache;
 mod connection;
 mod driver;
 mod error;
 mod line;
+mod log;
 mod process;
 mod shared;
 #[cfg(feature = "testing")]

@@ -6,6 +6,7 @@ use crate::shared::{Phase, Shared, State, block_on};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tenure_locks::{Busy, Error, Lock};
 use tenure_protocol::SessionId;
@@ -200,6 +201,8 @@ pub struct Status {
     pub connections: u64,
     /// What went wrong last with the connection, in words, even if all is well again.
     pub last_error: Option<String>,
+    /// How many log events of this process were dropped: the `tracing` subscriber was too slow, blocked, or panicked.
+    pub events_dropped: u64,
 }
 
 impl Status {
@@ -217,6 +220,7 @@ impl Status {
             kept: lease.map_or(0, |_| state.kept),
             connections: state.connections,
             last_error: state.last_error.as_ref().map(ToString::to_string),
+            events_dropped: shared.events_dropped.load(Ordering::Relaxed),
         }
     }
 }

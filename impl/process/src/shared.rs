@@ -4,6 +4,7 @@ use crate::error::ConnectError;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) wishes: watch::Sender<Wishes>,
     /// What the driver tells.
     pub(crate) state: watch::Sender<State>,
+    /// How many log events were dropped, since the subscriber was too slow.
+    pub(crate) events_dropped: Arc<AtomicU64>,
 }
 
 /// What the handles want of the driver.

@@ -3,13 +3,14 @@
 use super::{Driver, SWEEP_SOON};
 use crate::error::ConnectError;
 use crate::line::Line;
+use crate::log::Log;
 use crate::shared::{Identity, Phase};
 use tenure_locks::ShortId;
-use tenure_protocol::message::ToProcess;
+use tenure_protocol::message::{Notice, ToProcess};
 use tenure_protocol::{Link, ProcessSettings};
 use tenure_wire::{Fault, FaultCode, FromProcess, FromStore};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 impl Driver {
     /// Whatever has come: to the locks, and what the driver itself learns from it.
@@ -38,19 +39,36 @@ impl Driver {
         let lease_ms = match &message {
             ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
             ToProcess::Granted { session, token, .. } => {
-                debug!(session = %ShortId(session), token = %token, "granted");
+                if Log::is_on(Level::DEBUG) {
+                    let (session, token) = (session.clone(), *token);
+                    self.log.say(Level::DEBUG, move || {
+                        debug!(session = %ShortId(&session), token = %token, "granted");
+                    });
+                }
                 if self.cache.is_over() {
                     self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
                 }
                 None
             }
             ToProcess::Recall { hold, notice } => {
-                let session = ShortId(&hold.session);
-                debug!(%session, reason = ?notice.reason, deadline_ms = notice.deadline_ms, "recalled");
+                if Log::is_on(Level::DEBUG) {
+                    let (hold, notice) = (hold.clone(), *notice);
+                    let Notice {
+                        reason,
+                        deadline_ms,
+                    } = notice;
+                    self.log.say(Level::DEBUG, move || {
+                        let session = ShortId(&hold.session);
+                        debug!(%session, ?reason, deadline_ms, "recalled");
+                    });
+                }
                 None
             }
             ToProcess::Revoked { session, why, .. } => {
-                warn!(session = %ShortId(session), ?why, "revoked");
+                let (session, why) = (session.clone(), *why);
+                self.log.say(Level::WARN, move || {
+                    warn!(session = %ShortId(&session), ?why, "revoked");
+                });
                 None
             }
             ToProcess::LeaseEnded => {
@@ -90,16 +108,20 @@ impl Driver {
             if self.connect_by.is_some() {
                 return self.fail(Some(failure));
             }
-            error!("{failure}");
-            self.note_error(&failure.to_string());
+            let why = failure.to_string();
+            self.note_error(&why);
+            self.log.say(Level::ERROR, move || error!("{why}"));
         }
         let locks = &self.shared.locks;
         if locks.lease().is_none() {
             return; // The answer took longer than the lease; the locks have asked to disconnect.
         }
         self.connect_by = None;
-        let Identity { address, name, .. } = &self.shared.identity;
-        info!(%address, process = %name, lease_ms, "connected");
+        let Identity { address, name, .. } = self.shared.identity.clone();
+        self.log.say(
+            Level::INFO,
+            move || info!(%address, process = %name, lease_ms, "connected"),
+        );
         self.shared.state.send_modify(|state| {
             state.phase = Phase::Connected;
             state.connections += 1;

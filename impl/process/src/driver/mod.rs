@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::line::{Backoff, Line, Moved};
+use crate::log::Log;
 use crate::shared::{Identity, Phase, Shared, State, Wishes};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,7 @@ use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
 use tenure_wire::{FrameLimits, FromProcess};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, warn};
+use tracing::{Level, debug, error, warn};
 
 /// How fine the times are that people look at.
 const TICK: Duration = Duration::from_millis(100);
@@ -33,6 +34,7 @@ const SWEEP_SOON: Duration = Duration::from_millis(50);
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    log: Log,
     wishes: watch::Receiver<Wishes>,
     settings: ProcessSettings,
     limits: FrameLimits,
@@ -64,11 +66,13 @@ impl Driver {
             shutdown_ms: builder.shutdown_ms,
             wishes,
             state: watch::Sender::new(State::default()),
+            events_dropped: Arc::default(),
         });
         let own = Arc::clone(&shared);
         let failed = |error: io::Error| ConnectError::Driver {
             why: error.to_string(),
         };
+        let log = Log::start(Arc::clone(&shared.events_dropped)).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -77,7 +81,7 @@ impl Driver {
             .name("tenure-driver".to_owned())
             .spawn(move || {
                 let ending = Ending(Arc::clone(&own));
-                runtime.block_on(async { Self::new(own, &builder).run().await });
+                runtime.block_on(async { Self::new(own, log, &builder).run().await });
                 // A look-up of the store's address may still be under way, and nobody wants its answer.
                 runtime.shutdown_background();
                 drop(ending);
@@ -86,13 +90,14 @@ impl Driver {
         Ok(shared)
     }
 
-    fn new(shared: Arc<Shared>, builder: &Builder) -> Self {
+    fn new(shared: Arc<Shared>, log: Log, builder: &Builder) -> Self {
         let now = Instant::now();
         let connect = Duration::from_millis(builder.connect_ms);
         Self {
             wishes: shared.wishes.subscribe(),
             line: Line::open(shared.identity.address.clone(), connect),
             shared,
+            log,
             settings: builder.settings.clone(),
             limits: FrameLimits::for_machines(&builder.settings.limits),
             backoff: Backoff::new(builder.backoff_ms),
@@ -206,7 +211,7 @@ impl Driver {
                 self.due = Some(self.due.map_or(then, |due| due.min(then)));
             }
             Event::Idle { session, since } => self.cache.note_idle(session, since),
-            Event::Discarded(discard) => warn!("{discard}"),
+            Event::Discarded(discard) => self.log.say(Level::WARN, move || warn!("{discard}")),
         }
     }
 
@@ -228,14 +233,20 @@ impl Driver {
             _ => return, // It was for an earlier connection.
         }
         self.cache.note_sent(&message);
-        if let ToStore::Release { session, token, .. } = &message {
-            debug!(session = %ShortId(session), token = %token, "released");
+        if let ToStore::Release { session, token, .. } = &message
+            && Log::is_on(Level::DEBUG)
+        {
+            let (session, token) = (session.clone(), *token);
+            self.log.say(Level::DEBUG, move || {
+                debug!(session = %ShortId(&session), token = %token, "released");
+            });
         }
         let item = FromProcess::new(&self.shared.identity.name, link, message);
         if let Err(error) = connection.push(&item) {
             // The limits that the locks check are smaller, so this is a mistake of ours.
-            error!("a message was not sent: {error}");
-            self.note_error(&format!("a message was not sent: {error}"));
+            let why = format!("a message was not sent: {error}");
+            self.note_error(&why);
+            self.log.say(Level::ERROR, move || error!("{why}"));
         }
     }
 
@@ -282,9 +293,13 @@ impl Driver {
         let pause = self.backoff.next(lived, most);
         self.line = Line::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
-        let Identity { address, name, .. } = &self.shared.identity;
+        let Identity { address, name, .. } = self.shared.identity.clone();
         let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        warn!(%address, process = %name, again_ms, "no connection: {why}");
+        let said = why.to_owned();
+        self.log.say(
+            Level::WARN,
+            move || warn!(%address, process = %name, again_ms, "no connection: {said}"),
+        );
         self.note_error(why);
         self.shared
             .state
@@ -308,10 +323,11 @@ impl Driver {
                 .last_error
                 .map_or_else(|| "no answer".to_owned(), |why| why.to_string()),
         });
+        let why = failure.to_string();
+        self.note_error(&why);
         if self.connect_by.is_none() {
-            error!("{failure}");
+            self.log.say(Level::ERROR, move || error!("{why}"));
         }
-        self.note_error(&failure.to_string());
         let is_superseded = matches!(failure, ConnectError::Superseded { .. });
         self.shared.state.send_modify(|state| {
             if is_superseded {
@@ -340,9 +356,9 @@ impl Driver {
         if is_late && is_dropped || is_free && is_alone {
             if !is_free {
                 let kept = self.cache.len();
-                warn!(
-                    "stopped before everything was given back: {kept} sessions until the lease ends"
-                );
+                self.log.say(Level::WARN, move || {
+                    warn!("stopped before everything was given back: {kept} sessions until the lease ends");
+                });
             }
             self.is_done = true;
         } else if is_late {
