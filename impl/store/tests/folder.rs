@@ -4,8 +4,9 @@ use crate::support::{PATIENCE, Player, Running, config, id, set};
 use std::path::Path;
 use std::process::Command;
 use tenure_engine::{EngineError, FORMAT};
-use tenure_protocol::message::{Limited, Refusal};
-use tenure_protocol::{ToProcess, ToStore};
+use tenure_protocol::attributes::State;
+use tenure_protocol::message::{Limited, Patience, Refusal, Wish};
+use tenure_protocol::{Request, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, StoreError};
 
 async fn refused(config: Config) -> StoreError {
@@ -150,9 +151,51 @@ async fn a_real_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
     p.hello(vec![], vec![]).await;
     assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
     let grant = p.acquire(&s, 1).await;
-    let tenure_protocol::attributes::State::Full(state) = grant.state else {
+    let State::Full(state) = grant.state else {
         panic!("{grant:?}")
     };
     assert_eq!(state, set("n", format!("{:0>60000}", acknowledged + 1)));
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+/// The folder that version 1.0 wrote, see `impl/engine/src/tests/golden.rs`.
+#[tokio::test]
+async fn the_golden_folder_of_1_0_is_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(folder.path());
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/1.0");
+    std::fs::create_dir(&config.data).expect("a folder");
+    for file in std::fs::read_dir(golden).expect("the golden folder") {
+        let file = file.expect("an entry");
+        std::fs::copy(file.path(), config.data.join(file.file_name())).expect("copied");
+    }
+    let store = Running::start(config).await;
+    let mut p = Player::connect(store.address, "web-4").await;
+    let grant = p.acquire(&id("free"), 1).await;
+    let State::Full(state) = grant.state else {
+        panic!("all of it, not {:?}", grant.state);
+    };
+    let mut names: Vec<&[u8]> = state
+        .changes()
+        .iter()
+        .map(|own| own.name.as_bytes())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, [&b"lang"[..], b"photo", b"user"]);
+    // Its holder has a whole lease, so the session is not free.
+    p.say(ToStore::Acquire(Wish {
+        session: id("held"),
+        request: Request(2),
+        known: None,
+        patience: Patience::Try,
+        ticket: None,
+    }))
+    .await;
+    let refused = p.next().await;
+    let why = Refusal::WouldBlock;
+    assert!(
+        matches!(&refused, ToProcess::Refused { why: found, .. } if *found == why),
+        "{refused:?}"
+    );
     store.stop(Stop::Fast).await.expect("no failure");
 }

@@ -2,6 +2,9 @@
 //!
 //! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire golden`
 //! writes them anew; read the difference before you commit it.
+//!
+//! `tests/vectors/frozen/` holds the valid vectors of each minor version as they were when it was frozen. Nothing writes them anew:
+//! every later version reads the same items from them, with each field that was added since absent.
 
 pub(crate) mod diagnostic;
 pub(crate) mod file;
@@ -55,6 +58,9 @@ fn the_files_hold_these_vectors() {
     pinned("invalid.json", invalid::all());
 }
 
+/// The minor versions that are frozen, oldest first.
+const FROZEN: &[&str] = &["1.0"];
+
 fn accepts<T: Item + PartialEq + Debug + DeserializeOwned>(vector: &Valid) {
     let name = &vector.name;
     let bytes = hex(&vector.hex);
@@ -79,6 +85,49 @@ fn writes<T: Item + DeserializeOwned>(vector: &Valid) {
         "{}",
         vector.name
     );
+}
+
+/// Sets the minor version of every whole frame to 0.
+fn without_minor(bytes: &mut [u8]) {
+    let mut at = 0;
+    while let Some(header) = bytes[at..].first_chunk::<HEADER_BYTES>() {
+        let header = Header::read(header);
+        bytes[at + 4] &= 0xf0;
+        at += HEADER_BYTES + header.length as usize;
+    }
+}
+
+/// Checks that today's writer gives the bytes of a canonical frozen vector, but for the minor version in each header.
+fn still_writes<T: Item + DeserializeOwned>(vector: &Valid) {
+    let mut written = Vec::new();
+    for item in &vector.items {
+        let item: T = serde_json::from_value(item.clone()).expect("an item");
+        written.extend_from_slice(&encode(&item, &FrameLimits::default()));
+    }
+    let mut frozen = hex(&vector.hex);
+    without_minor(&mut written);
+    without_minor(&mut frozen);
+    assert!(!vector.canonical || written == frozen, "{}", vector.name);
+}
+
+#[test]
+fn the_frozen_vectors_of_every_earlier_version_are_still_read_and_written() {
+    for version in FROZEN {
+        let file: File<Valid> = file::read(&format!("frozen/{version}.json"));
+        assert_eq!(file.limits, limits().into(), "{version}");
+        let mut kinds = BTreeSet::new();
+        for vector in &file.vectors {
+            kinds.extend(hex(&vector.hex).get(5).copied());
+            if vector.from == "process" {
+                accepts::<FromProcess>(vector);
+                still_writes::<FromProcess>(vector);
+            } else {
+                accepts::<FromStore>(vector);
+                still_writes::<FromStore>(vector);
+            }
+        }
+        assert!(kinds.len() >= 25, "{version} freezes kinds {kinds:x?} only");
+    }
 }
 
 /// Examples of RFC 8949, appendix A.

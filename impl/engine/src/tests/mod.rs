@@ -6,6 +6,7 @@ mod disk;
 mod fence;
 mod folder;
 mod format;
+mod golden;
 mod histories;
 mod upkeep;
 
