@@ -1,13 +1,15 @@
 //! `tenure check`: universes explored whole, defects hunted.
 
 use crate::progress::{Line, thousands};
-use crate::{hunt, memory, names, report};
+use crate::{UNJUDGED, exit_code, hunt, memory, names, report};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
-use tenure_checker::check::{Outcome, Settings, check};
+use tenure_checker::check::{Outcome, Settings, Verdict, check};
 use tenure_checker::hunt::{Catch, hunt as hunt_everywhere, hunt_in};
 use tenure_checker::scripts;
 use tenure_checker::universe::{UNIVERSES, Universe};
@@ -34,8 +36,8 @@ pub(crate) struct Check {
     /// object a line, from which the book makes its table. Takes half an hour.
     #[arg(long, conflicts_with_all = ["defect", "defects", "symmetry"])]
     matrix: bool,
-    /// Explore one of the states that differ only in which of several like processes is which. Judges safety only, and
-    /// changes nothing where no processes are alike.
+    /// Explore one of the states that differ only in which of several like processes is which. Progress is not judged
+    /// then, and the exit code is 4 when nothing fails. Changes nothing where no processes are alike.
     #[arg(long, conflicts_with_all = ["defect", "defects"])]
     symmetry: bool,
     /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
@@ -61,14 +63,14 @@ enum Which {
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<bool> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         if let Some(which) = self.scripts {
             let export = match which {
                 Which::Transitions => scripts::transitions(),
                 Which::Sometimes => scripts::sometimes(),
             };
             std::io::stdout().write_all(export.to_json().as_bytes())?;
-            return Ok(true);
+            return Ok(ExitCode::SUCCESS);
         }
         if let Some(path) = &self.chart {
             let ending = path.extension().and_then(|ending| ending.to_str());
@@ -78,20 +80,26 @@ impl Check {
             report::assert_writable(path)?;
         }
         if self.list {
-            return list(self.json).map(|()| true);
+            return list(self.json).map(|()| ExitCode::SUCCESS);
         }
         let universes = self.selection()?;
         if self.matrix {
-            return hunt::matrix(&universes, self.threads()).map(|()| true);
+            return hunt::matrix(&universes, self.threads()).map(|()| ExitCode::SUCCESS);
         }
         if self.defects {
             let only = (!self.universes.is_empty()).then_some(&universes[..]);
-            return hunt::all(only, self.threads(), self.json);
+            return hunt::all(only, self.threads(), self.json).map(exit_code);
         }
         if let Some(name) = &self.defect {
-            return self.hunt_one(names::defect(name)?, &universes);
+            let holds = self.hunt_one(names::defect(name)?, &universes);
+            return holds.map(exit_code);
         }
-        self.check_universes(&universes)
+        let verdict = self.check_universes(&universes)?;
+        Ok(match verdict {
+            Verdict::Holds => ExitCode::SUCCESS,
+            Verdict::Unjudged => ExitCode::from(UNJUDGED),
+            Verdict::Fails => ExitCode::from(1),
+        })
     }
 
     fn threads(&self) -> usize {
@@ -111,32 +119,42 @@ impl Check {
             .collect()
     }
 
-    fn check_universes(&self, universes: &[&'static Universe]) -> Result<bool> {
+    /// Returns the worst verdict.
+    fn check_universes(&self, universes: &[&'static Universe]) -> Result<Verdict> {
         let started = Instant::now();
-        let mut all_hold = true;
+        let mut verdict = Verdict::Holds;
+        let mut unjudged = BTreeSet::new();
         let mut states = 0;
         for universe in universes {
             let (outcome, peak) = explore(universe, self.threads(), self.symmetry);
-            all_hold &= outcome.holds();
+            verdict = verdict.max(outcome.verdict());
+            unjudged.extend(outcome.unjudged().map(|own| own.name));
             states += outcome.unique_states;
             self.show(&outcome, peak)?;
         }
         if !self.json {
             let mut out = std::io::stdout().lock();
-            let verdict = if all_hold {
-                "everything holds"
-            } else {
-                "SOMETHING DOES NOT HOLD"
+            let said = match verdict {
+                Verdict::Holds => "everything holds".to_owned(),
+                Verdict::Unjudged => {
+                    let unjudged: Vec<_> = unjudged.into_iter().collect();
+                    format!("nothing fails, but NOT JUDGED: {}", unjudged.join(", "))
+                }
+                Verdict::Fails => "SOMETHING DOES NOT HOLD".to_owned(),
             };
-            let (count, seconds) = (universes.len(), started.elapsed().as_secs_f64());
-            let plural = if count == 1 { "universe" } else { "universes" };
+            let (count, all) = (universes.len(), UNIVERSES.len());
+            let (states, seconds) = (thousands(states), started.elapsed().as_secs_f64());
             writeln!(
                 out,
-                "{count} {plural}, {} unique states, {seconds:.1} s: {verdict}",
-                thousands(states)
+                "{count} of {all} universes, {states} unique states, {seconds:.1} s: {said}"
             )?;
+            let safety = universes.iter().filter(|own| !own.judges_progress);
+            let safety: Vec<_> = safety.map(|own| own.name).collect();
+            if !safety.is_empty() {
+                writeln!(out, "of these, for safety alone: {}", safety.join(", "))?;
+            }
         }
-        Ok(all_hold)
+        Ok(verdict)
     }
 
     fn show(&self, outcome: &Outcome, peak: Option<u64>) -> Result<()> {

@@ -25,7 +25,7 @@ pub(crate) struct Crash {
     #[arg(long, default_value_t = 100)]
     process_kills: u64,
     /// How many processes.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     processes: u64,
     /// OS threads in each process.
     #[arg(long, default_value_t = 4)]
@@ -34,10 +34,10 @@ pub(crate) struct Crash {
     #[arg(long, default_value_t = 4)]
     tasks: u64,
     /// Sessions that all share.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     sessions: u64,
     /// Increments that are to be acknowledged between two kills.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     between: u64,
     /// What decides who is killed when; the system decides the rest.
     #[arg(long, default_value_t = 1)]

@@ -3,7 +3,7 @@
 //! `check`, `explore` and `replay` are for who runs the model checker; `serve`, `ctl` and `backup` for the operator of a store,
 //! `crash` for who doubts it; `conform` for who writes another store or library; `verify` shows everything that works, on one machine, in one command. Exit codes are the same
 //! everywhere: 0 all holds, 1 something does not, 2 usage, bad input, or a target that cannot be reached, 3 a fault of the
-//! suite itself.
+//! suite itself, 4 nothing fails but not everything was judged.
 
 mod backup;
 mod check;
@@ -65,7 +65,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Check(check) => check.run(),
+        Command::Check(check) => return ended(check.run()),
         Command::Explore(explore) => explore.run(),
         Command::Replay(replay) => replay.run(),
         Command::Serve(serve) => serve.run(),
@@ -80,9 +80,21 @@ fn main() -> ExitCode {
         Command::Work(work) => work.run(),
         Command::Hold(hold) => hold.run(),
     };
+    ended(result.map(exit_code))
+}
+
+/// The exit code of a run in which nothing fails and something was not judged.
+pub(crate) const UNJUDGED: u8 = 4;
+
+/// Returns the exit code of a run that judged everything.
+pub(crate) fn exit_code(holds: bool) -> ExitCode {
+    ExitCode::from(u8::from(!holds))
+}
+
+/// Reports an error on standard error.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tenure: {error:#}");

@@ -3,7 +3,7 @@
 use crate::progress::thousands;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
-use tenure_checker::check::{Counterexample, Outcome};
+use tenure_checker::check::{Counterexample, Outcome, Verdict};
 use tenure_checker::hunt::Catch;
 use tenure_checker::{chart, story};
 use tenure_protocol::Defect;
@@ -40,6 +40,9 @@ pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
         "pinned": outcome.is_pinned,
         "reduced": outcome.is_reduced,
         "properties": properties.collect::<Vec<Value>>(),
+        "judges_progress": outcome.universe.judges_progress,
+        "unjudged": outcome.unjudged().map(|own| own.name).collect::<Vec<_>>(),
+        "verdict": outcome.verdict().name(),
         "holds": outcome.holds(),
     })
 }
@@ -61,10 +64,10 @@ pub(crate) fn write_outcome(
     outcome: &Outcome,
     peak: Option<u64>,
 ) -> std::io::Result<()> {
-    let verdict = if outcome.holds() {
-        "holds"
-    } else {
-        "DOES NOT HOLD"
+    let verdict = match outcome.verdict() {
+        Verdict::Holds => "holds",
+        Verdict::Unjudged => "NOT JUDGED WHOLE",
+        Verdict::Fails => "DOES NOT HOLD",
     };
     writeln!(
         out,
@@ -92,7 +95,7 @@ pub(crate) fn write_outcome(
     if outcome.is_reduced {
         writeln!(
             out,
-            "  like processes count as one: safety only, the number of states is not pinned"
+            "  like processes count as one: progress is not judged, and the number of states is not pinned"
         )?;
     }
     if let Some((seconds, bytes)) = outcome.progress {

@@ -121,6 +121,52 @@ fn json_is_an_object_a_line() {
 }
 
 #[test]
+fn a_check_by_symmetry_names_the_properties_that_it_leaves_out() {
+    let output = tenure(&["check", "limits", "--symmetry"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("limits: NOT JUDGED WHOLE."), "{text}");
+    assert!(
+        text.contains("NOT JUDGED progress  rule 14  waiting ends"),
+        "{text}"
+    );
+    let said = "nothing fails, but NOT JUDGED: recalled leads to free, waiting ends";
+    assert!(text.contains(said), "{text}");
+    assert!(!text.contains("everything holds"), "{text}");
+
+    let output = tenure(&["check", "limits", "--symmetry", "--json"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let line = &lines(&output)[0];
+    assert_eq!(line["holds"], false);
+    assert_eq!(line["verdict"], "unjudged");
+    let unjudged = serde_json::json!(["waiting ends", "recalled leads to free"]);
+    assert_eq!(line["unjudged"], unjudged);
+
+    // No processes are alike here: the universe is explored whole.
+    let output = tenure(&["check", "nested", "--symmetry"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_universe_without_progress_says_so_beside_the_verdict() {
+    let output = tenure(&["check", "drift"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("of these, for safety alone: drift"), "{text}");
+}
+
+#[test]
+fn a_run_that_could_show_nothing_is_refused() {
+    for (flag, least) in [
+        ("--processes", "0"),
+        ("--sessions", "0"),
+        ("--between", "0"),
+    ] {
+        assert_refused(&["crash", flag, least], &[flag]);
+    }
+}
+
+#[test]
 fn a_defect_is_caught_saved_and_replayed() {
     let file = scratch("grants-to-two.json");
     let path = file.to_str().expect("a path");

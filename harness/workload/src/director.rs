@@ -59,10 +59,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether all is well.
+    /// Returns whether something was acknowledged, and nothing is wrong with it.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.verdict.findings.is_empty() && self.leaked == 0 && !self.differs_on_disk
+        self.verdict.acknowledged > 0
+            && self.verdict.findings.is_empty()
+            && self.leaked == 0
+            && !self.differs_on_disk
     }
 }
 

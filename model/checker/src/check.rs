@@ -1,8 +1,8 @@
 //! Checks a universe whole: explores it, judges every property, and looks for whoever waits for ever.
 //!
-//! A run that was cut short, or a property that was never evaluated, is a failure: [`Outcome::holds`] is true only when
-//! every state was reached, every `always` was judged in each of them, every `sometimes` was seen, the progress pass ran
-//! over the complete graph, and the number of states is the pinned one.
+//! A run that was cut short, or a property that was never evaluated, never passes: [`Outcome::verdict`] is
+//! [`Verdict::Holds`] only when every state was reached, every `always` was judged in each of them, every `sometimes` was
+//! seen, the progress pass ran over the complete graph, and the number of states is the pinned one.
 
 use crate::explore::{Exploration, Live, Options, explore};
 use crate::progress::{self, Lasso};
@@ -100,16 +100,52 @@ pub struct Outcome {
     pub counterexamples: Vec<Counterexample>,
 }
 
+/// What a check has shown of a universe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Every property of the universe was judged and holds.
+    Holds,
+    /// No judged property fails, but a property was not judged or a state was not reached.
+    Unjudged,
+    /// A property fails, or the number of states is not the pinned one.
+    Fails,
+}
+
+impl Verdict {
+    /// Returns the name of the verdict in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Unjudged => "unjudged",
+            Self::Fails => "fails",
+        }
+    }
+}
+
 impl Outcome {
-    /// Whether everything holds and everything was checked.
+    /// Returns the verdict on the whole universe.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let mut judged = self.judgements.iter().filter(|own| own.is_judged);
+        if self.is_pinned == Some(false) || judged.any(|own| !own.holds) {
+            Verdict::Fails
+        } else if self.is_complete && self.unjudged().next().is_none() {
+            Verdict::Holds
+        } else {
+            Verdict::Unjudged
+        }
+    }
+
+    /// Returns the properties that the universe has and the check did not judge.
+    pub fn unjudged(&self) -> impl Iterator<Item = &Judgement> {
+        self.judgements.iter().filter(|own| !own.is_judged)
+    }
+
+    /// Returns whether everything holds and everything was checked.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.is_complete
-            && self.is_pinned != Some(false)
-            && self
-                .judgements
-                .iter()
-                .all(|judgement| judgement.holds && judgement.is_judged)
+        self.verdict() == Verdict::Holds
     }
 }
 
@@ -162,7 +198,8 @@ fn explore_and_judge<H: Hook>(
     let mut counterexamples = safety(model, defect, &exploration);
     let mut judgements = judge(model, &exploration);
     let mut progress = None;
-    if judges_progress {
+    // Without a graph, as by symmetry, the properties are listed as not judged.
+    if model.universe.judges_progress {
         let report = exploration
             .graph
             .as_ref()

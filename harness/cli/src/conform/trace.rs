@@ -1,5 +1,6 @@
 //! `tenure conform trace`: judges what was recorded of a store and its processes.
 
+use crate::UNJUDGED;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::io::{Read, Write};
@@ -33,10 +34,7 @@ impl Trace {
                 return Ok(ExitCode::from(3));
             };
             let judged = judged.map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
-            if !judged
-                .iter()
-                .any(|own| own.store || !own.processes.is_empty())
-            {
+            if !judged.iter().any(is_judged) {
                 bail!("{}: nothing in it can be judged", file.display());
             }
             all.push((file, judged));
@@ -49,8 +47,12 @@ impl Trace {
         };
         super::shown(told)?;
         let mut judged = all.iter().flat_map(|(_, judged)| judged);
-        let conforms = judged.all(|own| own.finding.is_none());
-        Ok(ExitCode::from(u8::from(!conforms)))
+        let is_whole = judged.clone().all(is_judged);
+        Ok(match judged.all(|own| own.finding.is_none()) {
+            false => ExitCode::from(1),
+            true if is_whole => ExitCode::SUCCESS,
+            true => ExitCode::from(UNJUDGED),
+        })
     }
 }
 
@@ -76,7 +78,8 @@ fn json(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
         judged.iter().map(move |own| {
             let mut object = serde_json::json!(own);
             object["file"] = file.display().to_string().into();
-            object["conforms"] = own.finding.is_none().into();
+            object["judged"] = is_judged(own).into();
+            object["conforms"] = (is_judged(own) && own.finding.is_none()).into();
             object
         })
     });
@@ -96,6 +99,14 @@ fn text(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
                 Some(name) if judged.len() > 1 => format!("{file}, {name}"),
                 _ => file.to_string(),
             };
+            if !is_judged(own) && own.finding.is_none() {
+                let entries = own.entries;
+                writeln!(
+                    out,
+                    "{name}: NOT JUDGED ({entries} entries; of no store and no process is enough recorded)"
+                )?;
+                continue;
+            }
             let Some(finding) = &own.finding else {
                 writeln!(
                     out,
@@ -113,6 +124,11 @@ fn text(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns whether the trace showed a store or a process that could be judged.
+fn is_judged(own: &Judgement) -> bool {
+    own.store || !own.processes.is_empty()
 }
 
 /// Who was judged.

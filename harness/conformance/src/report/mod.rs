@@ -192,7 +192,8 @@ impl Report {
             Verdict::Fail => case.level != Level::Must && !self.is_part,
             Verdict::KnownFailing | Verdict::Skip => case.level != Level::Must,
         };
-        self.conforms = !self.cases.is_empty() && self.cases.iter().all(is_fine);
+        // A run in which every case was left out shows nothing.
+        self.conforms = of(Verdict::Pass).next().is_some() && self.cases.iter().all(is_fine);
         self
     }
 
@@ -208,6 +209,9 @@ impl Report {
             (false, true) if is_bad => "does not hold in the part that was selected",
             (false, _) if is_wrong => "does not conform",
             (false, _) if self.is_faulty() => "was not judged: the suite has a fault",
+            (false, true) => {
+                "is not shown to hold in the part that was selected: cases were left out"
+            }
             (false, _) => "is not shown to conform: a MUST was left out",
         }
     }
