@@ -13,7 +13,8 @@ The copy is whole: everything that was acknowledged before the command began is 
 To restore, stop the store and the processes that use it, move the old folder away, and copy the backup to its place with the
 same command: tenure backup BACKUP FOLDER. What was acknowledged after the backup is not in it.
 
-Exit codes: 0 copied, 1 the copy failed, and what is in TO is no backup, 2 usage: FROM is no store's folder, TO is not empty.";
+Exit codes: 0 copied, 1 the copy failed, and what is in TO is no backup, 2 usage: FROM is no store's folder, TO is not empty, or
+one is inside the other.";
 
 /// Copy a store's folder; the store may be running.
 #[derive(clap::Args)]
@@ -38,7 +39,11 @@ impl Backup {
         }
         let copied = match tenure_engine::backup(&self.from, &self.to) {
             Ok(copied) => copied,
-            Err(error @ (EngineError::Foreign { .. } | EngineError::Newer { .. })) => {
+            Err(
+                error @ (EngineError::Foreign { .. }
+                | EngineError::Newer { .. }
+                | EngineError::Overlaps { .. }),
+            ) => {
                 return Err(anyhow!("{error}{}", of_engine(&error, &from.to_string())));
             }
             Err(error) => {

@@ -8,9 +8,10 @@ use crate::EngineError;
 use crate::embedded::folder::{Folder, read_claim, write_claim};
 use crate::embedded::recover::contiguous;
 use crate::embedded::segment::{Segment, path, walk};
-use crate::embedded::{Named, corrupt, refused};
+use crate::embedded::{Named, corrupt, failed, refused};
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 /// How many epochs a copy is ahead of what it copies: a store that starts from it draws tokens that are larger than those
 /// that the original drew after the copy, unless that was claimed more often than this.
@@ -29,6 +30,7 @@ pub struct Copied {
 /// consistent, and durable when this returns; to restore it, start a store on it.
 ///
 /// # Errors
+/// [`EngineError::Overlaps`] when one folder is the other or is inside it; nothing was made then.
 /// [`EngineError::Corrupt`] when what would be copied is damaged; [`EngineError::Foreign`] when `target` is not empty or
 /// `folder` is not a store's; [`EngineError::Newer`], [`EngineError::Full`], [`EngineError::Unknown`],
 /// [`EngineError::Io`].
@@ -39,6 +41,7 @@ pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
             what: "it is empty",
         });
     }
+    refuse_overlap(folder, target)?;
     fs::create_dir_all(target).map_err(|error| refused("make", target, error))?;
     let is_empty = fs::read_dir(target).map_err(|error| refused("list", target, error))?;
     if is_empty.count() > 0 {
@@ -65,6 +68,56 @@ pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
     // Last: without it the folder is none of a store.
     Folder::write_format(target)?;
     Ok(copied)
+}
+
+/// Refuses a target that is `folder`, is inside it, or has it inside. Folders are compared by device and inode, so that
+/// neither a symbolic link nor a bind mount hides that two names mean the same folder.
+fn refuse_overlap(folder: &Path, target: &Path) -> Result<(), EngineError> {
+    let own = identity(folder)?;
+    let overlaps = || EngineError::Overlaps {
+        folder: folder.to_owned(),
+        target: target.to_owned(),
+    };
+    let resolve = |path: &Path| fs::canonicalize(path).map_err(|error| failed("find", path, error));
+    let absolute = std::path::absolute(target).map_err(|error| failed("find", target, error))?;
+    // The path is followed as the system does when it makes the folders: the part that exists so far, and how many
+    // folders below it would be made. Those stay, even where the path leaves them again: `D/new/../../elsewhere`.
+    let mut place = PathBuf::new();
+    let mut new_below = 0_usize;
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir if new_below > 0 => new_below -= 1,
+            Component::ParentDir => drop(place.pop()),
+            part if new_below == 0 && place.join(part).exists() => {
+                place = resolve(&place.join(part))?;
+            }
+            _ => new_below += 1,
+        }
+        if new_below > 0 && is_at_or_below(&place, own)? {
+            return Err(overlaps());
+        }
+    }
+    let is_around = new_below == 0 && is_at_or_below(&resolve(folder)?, identity(&place)?)?;
+    if is_around || is_at_or_below(&place, own)? {
+        return Err(overlaps());
+    }
+    Ok(())
+}
+
+/// The device and inode of a folder.
+fn identity(folder: &Path) -> Result<(u64, u64), EngineError> {
+    let metadata = fs::metadata(folder).map_err(|error| failed("look at", folder, error))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Returns whether a folder, given by its canonical path, is `own` or is inside it.
+fn is_at_or_below(place: &Path, own: (u64, u64)) -> Result<bool, EngineError> {
+    for ancestor in place.ancestors() {
+        if identity(ancestor)? == own {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// All segments, open. A running store may delete some, or begin one, while this looks.

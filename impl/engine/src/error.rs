@@ -78,6 +78,14 @@ pub enum EngineError {
         /// Why not.
         what: &'static str,
     },
+    /// A backup was to be made of a folder into itself, into a part of it, or around it.
+    #[error("{}: a backup cannot be the folder that it copies, {}, nor be inside it or around it", target.display(), folder.display())]
+    Overlaps {
+        /// The folder that was to be copied.
+        folder: PathBuf,
+        /// The folder to which it was to be copied.
+        target: PathBuf,
+    },
     /// The system refused something else.
     #[error("{}: cannot {doing}: {source}", file.display())]
     Io {
