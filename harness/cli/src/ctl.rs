@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::time::Duration;
-use tenure_store::{SessionStatus, StoreStatus, WaiterStatus};
+use tenure_store::{Drains, SessionStatus, StoreStatus, WaiterStatus};
 
 const AFTER: &str = "\
 A session's id is written as the store shows it: as it is, or hex: and its bytes in hexadecimal digits.
@@ -51,6 +51,8 @@ enum Question {
         /// Which one.
         id: String,
     },
+    /// Stop the store for good: recall everything that is held, wait for it as long as stop_ms, and end.
+    Drain,
     /// Ask the holder of a session to give it back, as a waiter would: after recall_ms its grant is revoked.
     Recall {
         /// Which session.
@@ -87,6 +89,10 @@ impl Ctl {
                 })
             }
             Question::Session { id } => self.show(&path(id)?, session),
+            Question::Drain => {
+                let (code, body) = self.ask("POST", "/drain")?;
+                self.answer(code, &body, |body| self.words(body, drains))
+            }
             Question::Recall { id } => {
                 let (code, body) = self.ask("POST", &format!("{}/recall", path(id)?))?;
                 let text = match self.json {
@@ -111,13 +117,19 @@ impl Ctl {
         words: impl FnOnce(&T) -> String,
     ) -> Result<bool> {
         let (code, body) = self.ask("GET", path)?;
-        self.answer(code, &body, |body| {
-            let parsed: T = serde_json::from_str(body)
-                .with_context(|| format!("{} is no store of this version", self.admin))?;
-            Ok(match self.json {
-                true => format!("{}\n", body.trim_end()),
-                false => words(&parsed),
-            })
+        self.answer(code, &body, |body| self.words(body, words))
+    }
+
+    fn words<T: DeserializeOwned>(
+        &self,
+        body: &str,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<String> {
+        let parsed: T = serde_json::from_str(body)
+            .with_context(|| format!("{} is no store of this version", self.admin))?;
+        Ok(match self.json {
+            true => format!("{}\n", body.trim_end()),
+            false => words(&parsed),
         })
     }
 
@@ -311,6 +323,14 @@ fn session(session: &SessionStatus) -> String {
         .iter()
         .map(|(what, text)| format!("{what:<12}{text}\n"));
     lines.collect()
+}
+
+fn drains(drains: &Drains) -> String {
+    let Drains { held, stop_ms } = *drains;
+    format!(
+        "recalled: {held}. The store ends when they are back, at the latest in {}\n",
+        span(stop_ms)
+    )
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -2,7 +2,6 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::time::Duration;
 pub(crate) use tenure_checker::book::thousands;
 use tenure_checker::explore::Live;
 
@@ -23,18 +22,6 @@ impl Line {
         );
         bar.set_prefix(what.to_owned());
         Self(bar)
-    }
-
-    /// A line about something that does not say how far it is: how long it takes is shown, and that it goes on.
-    pub(crate) fn spinning(what: &str) -> Self {
-        const EVERY: Duration = Duration::from_millis(200);
-        let line = Self::new(what);
-        line.0.set_style(
-            ProgressStyle::with_template("{spinner} {prefix}  {elapsed}")
-                .expect("a valid template"),
-        );
-        line.0.enable_steady_tick(EVERY);
-        line
     }
 
     /// How far an exploration is.

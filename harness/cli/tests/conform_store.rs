@@ -1,5 +1,7 @@
 //! `tenure conform`, as who writes another store meets it.
 
+mod support;
+
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -73,6 +75,52 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
         assert!(read(file).contains(id), "{} has no {id}", file.display());
     }
     assert!(read(&files[2]).starts_with("TAP version 14\n1.."));
+}
+
+#[test]
+fn a_part_of_which_every_case_was_left_out_is_not_shown_to_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = support::Store::start(folder.path(), &[]);
+    let case = "expiry/use/busy"; // Needs --expires-ms.
+    let output = conform(&["store", "--target", &store.listen, case]);
+    let told = text(&output.stdout);
+    assert_eq!(code(&output), 1, "{told}");
+    assert!(told.contains("is not shown to hold"), "{told}");
+}
+
+#[test]
+fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("report.json");
+    let path = file.to_str().expect("UTF-8");
+    let output = conform(&[
+        "store",
+        "--reference",
+        "grant/free/at-once",
+        "--report",
+        path,
+    ]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    // The same run, and a case that is paused at its beginning: nothing behind a pause is judged.
+    let mut report: Value =
+        serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON");
+    let cases = report["cases"].as_array_mut().expect("cases");
+    let mut cut = cases[0].clone();
+    cut["id"] = "grant/free/cut".into();
+    let pause = &mut cut["trace"][0];
+    pause["way"] = "!".into();
+    pause["says"] = "is paused".into();
+    cases.push(cut);
+    fs::write(&file, report.to_string()).expect("written");
+    let output = conform(&["trace", path]);
+    let told = text(&output.stdout);
+    assert!(told.contains("grant/free/cut: NOT JUDGED"), "{told}");
+    assert!(told.contains("grant/free/at-once: conforms"), "{told}");
+    assert_eq!(code(&output), 4, "{told}");
+    let told: Value =
+        serde_json::from_slice(&conform(&["trace", path, "--json"]).stdout).expect("JSON");
+    assert_eq!(told["traces"][1]["conforms"], false);
+    assert_eq!(told["traces"][1]["judged"], false);
 }
 
 #[test]

@@ -4,12 +4,16 @@ mod support;
 
 use bytes::Bytes;
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use support::{Player, Store, assert_ends, command, stderr, stdout, tenure};
 use tempfile::TempDir;
 use tenure_protocol::attributes::Change;
+use tenure_protocol::message::Hold;
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore};
 
 fn folder() -> TempDir {
@@ -51,7 +55,137 @@ fn it_starts_says_where_and_stops_when_told() {
     store.signal(Signal::TERM);
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
+    let last = log.lines().last().expect("the last lines are written");
+    assert!(last.ends_with("stopped"), "{log}");
     assert!(!ports.exists(), "nobody is there any more");
+}
+
+/// A signal that would end a process by default, and that tools send to reload settings or to begin a new log.
+#[test]
+fn signals_to_reload_are_ignored_with_a_line_in_the_log() {
+    let folder = folder();
+    let mut store = Store::start(folder.path(), &[]);
+    let mut holder = Player::connect(&store, "p1");
+    holder.acquire(&CART);
+    for (signal, name) in [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::HUP, "SIGHUP"),
+    ] {
+        store.signal(signal);
+        let line = store.logged("ignored");
+        assert!(line.contains(name) && line.contains("SIGTERM"), "{line}");
+    }
+    assert_eq!(store.json(&["status"])["held"], 1);
+    store.signal(Signal::TERM);
+    let (status, log) = store.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// Uses the session until the store has dropped lines of its log, which nobody reads.
+fn fill_the_log(store: &Store, holder: &mut Player) {
+    const ROUNDS_MAX: u64 = 200_000;
+    for round in 1..ROUNDS_MAX {
+        let (token, base) = holder.acquire_as(&CART, round);
+        holder.release(&CART, token, base);
+        if round % 500 == 0 && dropped_lines(store) > 0 {
+            return;
+        }
+    }
+    panic!("no line was dropped");
+}
+
+fn dropped_lines(store: &Store) -> u64 {
+    let metrics = store.get("/metrics");
+    let name = "tenure_log_dropped_lines_total ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.expect("the metric").parse().expect("a number")
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_store_nor_its_end() {
+    let folder = folder();
+    let arguments = ["--log", "debug", "--durability", "buffered"];
+    let store = Store::start(folder.path(), &arguments);
+    let mut holder = Player::connect(&store, "p1");
+    fill_the_log(&store, &mut holder);
+    // Grants, commits and answers go on behind a full pipe.
+    let before = dropped_lines(&store);
+    for round in 1_000_000..1_000_100 {
+        let (token, base) = holder.acquire_as(&CART, round);
+        holder.release(&CART, token, base);
+    }
+    assert!(dropped_lines(&store) > before);
+    assert!(store.get("/readyz").contains("200 OK"));
+    store.signal(Signal::HUP);
+    store.signal(Signal::TERM);
+    assert_eq!(store.ended_unread().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_is_read_late_says_how_many_lines_are_missing() {
+    let folder = folder();
+    let arguments = ["--log", "debug", "--durability", "buffered"];
+    let mut store = Store::start(folder.path(), &arguments);
+    let mut holder = Player::connect(&store, "p1");
+    fill_the_log(&store, &mut holder);
+    let line = store.logged("lines of this log were dropped");
+    assert!(line.contains("lines="), "{line}");
+}
+
+#[test]
+fn a_log_whose_reader_has_gone_stops_nothing() {
+    let folder = folder();
+    let mut store = Store::start(folder.path(), &["--log", "debug"]);
+    store.close_log();
+    let mut holder = Player::connect(&store, "p1");
+    for round in 1..20 {
+        let (token, base) = holder.acquire_as(&CART, round);
+        holder.release(&CART, token, base);
+    }
+    assert!(dropped_lines(&store) > 0, "each line has failed");
+    store.signal(Signal::TERM);
+    assert_eq!(store.ended_unread().code(), Some(0));
+}
+
+#[test]
+fn a_restart_recalls_nothing_and_its_holder_goes_on() {
+    let folder = folder();
+    let store = Store::start(folder.path(), &[]);
+    let mut holder = Player::connect(&store, "p1");
+    let (token, base) = holder.acquire(&CART);
+    let mut waits = Player::connect(&store, "p2");
+    let mut other = Player::connect(&store, "p3");
+    let other_cart = SessionId::from_static("other");
+    other.acquire(&other_cart);
+    store.signal(Signal::TERM);
+    for player in [&mut holder, &mut waits, &mut other] {
+        let said = player.until_closed();
+        let recalls = said
+            .iter()
+            .filter(|own| matches!(own, ToProcess::Recall { .. }));
+        assert_eq!(recalls.count(), 0, "{said:?}");
+    }
+    let (status, log) = store.ended();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("held=2"), "{log}");
+
+    let store = Store::start(folder.path(), &[]);
+    let hold = Hold {
+        session: CART,
+        token,
+    };
+    let mut holder = Player::reconnect(&store, "p1", vec![hold]);
+    holder.say(ToStore::Commit {
+        session: CART,
+        token,
+        base,
+        delta: [].into_iter().collect(),
+    });
+    assert!(matches!(holder.next(), ToProcess::Committed { .. }));
+    let metrics = store.get("/metrics");
+    assert!(!metrics.contains("kind=\"recall\""), "{metrics}");
 }
 
 #[test]
@@ -126,7 +260,7 @@ fn a_second_store_on_the_folder_is_refused() {
     let data = folder.path().join("data");
     let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let output = tenure(&[&serve[..], &["--data", text(&data)]].concat());
-    assert_ends(&output, 2, &[text(&data), "another store", "--data"]);
+    assert_ends(&output, 75, &[text(&data), "another store", "--data"]);
     assert_eq!(store.json(&["status"])["epoch"], 1, "the first goes on");
 }
 
@@ -176,7 +310,76 @@ fn what_cannot_be_started_says_why() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     let output = serve(&folder.path().join("fresh"), &["--listen", &address]);
-    assert_ends(&output, 2, &[&address, "cannot listen"]);
+    assert_ends(&output, 75, &[&address, "cannot listen"]);
+
+    // The system has no such address, and may have it later.
+    let output = serve(&folder.path().join("fresh"), &["--listen", "192.0.2.1:0"]);
+    assert_ends(&output, 75, &["192.0.2.1:0", "cannot listen"]);
+
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("written");
+    for [flag, path] in [
+        ["--data", text(&file.join("data"))],
+        ["--port-file", text(&file.join("ports"))],
+    ] {
+        let own = ["serve", "--admin", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+        let output = tenure(&[&own[..], &[flag, path]].concat());
+        assert_ends(&output, 2, &[path]);
+    }
+}
+
+/// A file system of 1 MiB. Unmounted when it is dropped.
+struct Small(TempDir);
+
+impl Small {
+    fn mount() -> Option<Self> {
+        let folder = folder();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=1m", "tenure-test"]);
+        let output = mount.arg(folder.path()).output().ok()?;
+        output.status.success().then_some(Self(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Without the right to mount, the parts of this are tested alone: a claim on a full disk by the engine, and that its
+/// error passes by the store.
+#[test]
+fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
+    let Some(small) = Small::mount() else {
+        println!("skipped: a small file system cannot be mounted here; it takes root");
+        return;
+    };
+    let folder = folder();
+    // The port file is elsewhere: it has room.
+    let (real, data) = (small.0.path().join("data"), folder.path().join("data"));
+    fs::create_dir(&real).expect("made");
+    std::os::unix::fs::symlink(&real, &data).expect("a link");
+    let store = Store::start(folder.path(), &[]);
+    Player::connect(&store, "p1").acquire(&CART);
+    store.signal(Signal::KILL);
+    drop(store);
+    let ballast = small.0.path().join("ballast");
+    let mut file = fs::File::create(&ballast).expect("made");
+    let full = loop {
+        if let Err(error) = file.write_all(&[1; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let output = tenure(&[&serve[..], &["--data", text(&data)]].concat());
+    assert_ends(&output, 75, &["no room", text(&data), "Make room"]);
+    fs::remove_file(&ballast).expect("removed");
+    drop(file);
+    let store = Store::start(folder.path(), &[]);
+    assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
 }
 
 #[test]
@@ -244,7 +447,7 @@ fn flag_beats_variable_beats_file_beats_default() {
             flags.push((number + 3).to_string());
         }
     }
-    assert_eq!(flags.len(), 2 * 18);
+    assert_eq!(flags.len(), 2 * 19);
     let config = ["serve", "--print-config", "--config", text(&file)];
     let printed = |with_variables: bool, with_flags: bool| {
         let mut command = command(&config);
@@ -288,7 +491,8 @@ fn killed_it_starts_again_with_a_later_epoch_and_knows_its_holders() {
 #[test]
 fn the_second_signal_stops_at_once() {
     let folder = folder();
-    let mut store = Store::start(folder.path(), &["--stop-ms", "100000000"]);
+    let arguments = ["--stop", "drain", "--stop-ms", "100000000"];
+    let mut store = Store::start(folder.path(), &arguments);
     let mut holder = Player::connect(&store, "p1");
     holder.acquire(&CART);
     store.signal(Signal::TERM);
@@ -308,12 +512,32 @@ fn the_second_signal_stops_at_once() {
 }
 
 #[test]
-fn a_graceful_stop_waits_for_what_is_given_back() {
+fn a_drain_waits_for_what_is_given_back() {
+    for by_ctl in [false, true] {
+        drain(by_ctl);
+    }
+}
+
+fn drain(by_ctl: bool) {
     let folder = folder();
-    let store = Store::start(folder.path(), &["--stop-ms", "100000000"]);
+    let mut arguments = vec!["--stop-ms", "100000000"];
+    if !by_ctl {
+        arguments.extend(["--stop", "drain"]);
+    }
+    let store = Store::start(folder.path(), &arguments);
     let mut holder = Player::connect(&store, "p1");
     let (token, base) = holder.acquire(&CART);
-    store.signal(Signal::TERM);
+    if by_ctl {
+        let output = store.ctl(&["drain"]);
+        assert_ends(&output, 0, &[]);
+        assert!(
+            stdout(&output).starts_with("recalled: 1."),
+            "{}",
+            stdout(&output)
+        );
+    } else {
+        store.signal(Signal::TERM);
+    }
     while !matches!(holder.next(), ToProcess::Recall { .. }) {}
     holder.say(ToStore::Release {
         session: CART,
@@ -364,6 +588,48 @@ fn a_backup_of_a_running_store_is_a_store() {
         store.epoch
     );
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
+}
+
+#[test]
+fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    drop(Store::start(folder.path(), &[]));
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&data, &link).expect("a link");
+    let names = || -> BTreeSet<_> {
+        let entries = fs::read_dir(&data).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect()
+    };
+    let before = names();
+    for (from, to) in [
+        ("data", "data"),
+        ("data", "data/sub"),
+        ("data", "data/a/b"),
+        ("data", "./data/../data/sub"),
+        ("data", "link/sub"),
+        ("link", "data/sub"),
+        ("link", "link"),
+        ("data", "data/new/../../elsewhere"),
+        ("data", "elsewhere/../data/sub"),
+        ("data", "."),
+        (text(&data), "data/sub"),
+    ] {
+        let output = command(&["backup", from, to])
+            .current_dir(folder.path())
+            .output()
+            .expect("it starts");
+        assert_ends(&output, 2, &[to, "inside", "elsewhere"]);
+        assert_eq!(names(), before, "{from} to {to}");
+        assert!(!folder.path().join("elsewhere").exists(), "{from} to {to}");
+    }
+    // Beside it is not inside it, however much the names are alike.
+    let beside = command(&["backup", "data", "data-copy"])
+        .current_dir(folder.path())
+        .output();
+    assert_ends(&beside.expect("it starts"), 0, &[]);
 }
 
 #[test]

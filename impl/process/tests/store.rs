@@ -47,6 +47,47 @@ impl Running {
     }
 }
 
+/// A new grant would have a new token: the same token says that the session was never given back.
+#[tokio::test]
+async fn a_cached_session_that_is_in_use_survives_a_restart_of_the_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Running::start(folder.path(), 0);
+    let address = store.address;
+    let process = Process::connect(address.to_string())
+        .await
+        .expect("connected");
+    let session = process.session("cart").expect("an id");
+    let mut count = 0_u32;
+    let first = session.lock("count").await.expect("locked").token();
+    let mut store = Some(store);
+    let mut restarted = None;
+    for round in 0..300 {
+        let mut guard = session.lock("count").await.expect("locked");
+        assert_eq!(guard.token(), first, "round {round}");
+        assert_eq!(guard.get::<u32>(), Ok((count > 0).then_some(count)));
+        count += 1;
+        guard.put(&count).expect("put");
+        match round {
+            100 => {
+                // Locked while the store stops and starts.
+                store.take().expect("running").stop(Stop::Keep);
+                restarted = Some(Running::start(folder.path(), address.port()));
+                reconnected(&process, 1).await;
+                guard.commit().await.expect("durable");
+            }
+            200 => {
+                // Cached and not locked.
+                guard.unlock().expect("held");
+                restarted.take().expect("running").stop(Stop::Keep);
+                restarted = Some(Running::start(folder.path(), address.port()));
+            }
+            _ => guard.unlock().expect("held"),
+        }
+    }
+    process.shutdown().await.expect("in time");
+    restarted.expect("running").stop(Stop::Keep);
+}
+
 #[tokio::test]
 async fn the_reference_store_serves_two_processes_over_two_starts() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -87,5 +128,5 @@ async fn the_reference_store_serves_two_processes_over_two_starts() {
 
     one.shutdown().await.expect("in time");
     two.shutdown().await.expect("in time");
-    store.stop(Stop::Gracefully);
+    store.stop(Stop::Drain);
 }

@@ -3,7 +3,7 @@
 //! It names sessions by their ids, never by what is in them.
 
 use crate::connection::Service;
-use crate::server::Stop;
+use crate::server::{Stop, Stopper};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use tenure_protocol::store::Session;
 use tenure_protocol::{SessionId, Time};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// Sessions in one answer, at most.
 const SESSIONS_MAX: usize = 10_000;
@@ -98,6 +97,15 @@ pub struct WaiterStatus {
     pub left_ms: u64,
 }
 
+/// The answer to a request to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drains {
+    /// How many sessions are held, and recalled.
+    pub held: usize,
+    /// After how many milliseconds the store ends at the latest.
+    pub stop_ms: u64,
+}
+
 /// Which sessions.
 #[derive(Debug, Default, Deserialize)]
 struct Which {
@@ -145,12 +153,8 @@ pub fn parse(text: &str) -> Result<SessionId, String> {
     SessionId::new(bytes).map_err(|error| error.to_string())
 }
 
-pub(crate) async fn serve(
-    listener: TcpListener,
-    service: Arc<Service>,
-    stop: watch::Receiver<Stop>,
-) {
-    let state = Admin { service, stop };
+pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>, stopper: Stopper) {
+    let state = Admin { service, stopper };
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -159,6 +163,7 @@ pub(crate) async fn serve(
         .route("/sessions", get(sessions))
         .route("/sessions/{id}", get(session))
         .route("/sessions/{id}/recall", post(recall))
+        .route("/drain", post(drain))
         .with_state(state);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the admin listener has ended");
@@ -168,18 +173,25 @@ pub(crate) async fn serve(
 #[derive(Clone, Debug)]
 struct Admin {
     service: Arc<Service>,
-    stop: watch::Receiver<Stop>,
+    stopper: Stopper,
 }
 
 type Own = State<Admin>;
 
 async fn readyz(State(admin): Own) -> Response {
-    if *admin.stop.borrow() > Stop::Run {
+    if admin.stopper.how() > Stop::Run {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
     } else if admin.service.shard.is_full() {
         (StatusCode::SERVICE_UNAVAILABLE, "the disk is full\n").into_response()
     } else if admin.service.shard.failed.borrow().is_some() {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine has failed\n").into_response()
+    } else if let Some(waited) = admin.service.stalled() {
+        let text = format!(
+            "the disk does not answer: the oldest commit has waited {} ms, more than stall_ms, {}\n",
+            waited.as_millis(),
+            admin.service.config.stall_ms
+        );
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     } else {
         "ok\n".into_response()
     }
@@ -190,7 +202,8 @@ async fn metrics(State(admin): Own) -> Response {
         "content-type",
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
     )];
-    (kind, admin.service.metrics.text()).into_response()
+    let oldest = admin.service.shard.writer.oldest_wait();
+    (kind, admin.service.metrics.text(oldest)).into_response()
 }
 
 async fn status(State(admin): Own) -> Json<StoreStatus> {
@@ -274,6 +287,18 @@ async fn recall(State(admin): Own, Path(id): Path<String>) -> Response {
     }
     shard.recall(&id);
     (StatusCode::ACCEPTED, "recalled\n").into_response()
+}
+
+/// Stops the store for good: what is held is recalled first.
+async fn drain(State(admin): Own) -> Response {
+    let held = admin.service.shard.held();
+    tracing::info!(held, "told to drain, over the admin listener");
+    admin.stopper.stop(Stop::Drain);
+    let drains = Drains {
+        held,
+        stop_ms: admin.service.config.stop_ms,
+    };
+    (StatusCode::ACCEPTED, Json(drains)).into_response()
 }
 
 fn describe(id: &SessionId, session: &Session, now: Time, wait_ms: u64) -> SessionStatus {

@@ -35,6 +35,17 @@ impl From<Durability> for tenure_engine::Level {
     }
 }
 
+/// What a store does with the grants that stand when it is told to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// They stay: the next start knows their holders. For a restart.
+    #[default]
+    Keep,
+    /// They are recalled, and waited for. For a stop for good.
+    Drain,
+}
+
 /// Everything that can be set. What a file or a flag does not say is as in [`Config::default`]. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,8 +73,12 @@ pub struct Config {
     pub turns: u8,
     /// How long a new connection may take to say hello.
     pub hello_ms: u64,
-    /// How long a store that is told to stop waits for what it has recalled.
+    /// What a store that is told to stop does with the grants that stand.
+    pub stop: OnStop,
+    /// How long a store that is told to stop waits for what it has recalled, and for a disk that does not answer.
     pub stop_ms: u64,
+    /// After how long a commit that waits for the disk makes `/readyz` answer 503.
+    pub stall_ms: u64,
     /// How long a free session stays in memory unused.
     pub evict_ms: u64,
     /// Limits.
@@ -120,7 +135,9 @@ impl Default for Config {
             time_to_live_ms,
             turns,
             hello_ms: 5_000,
+            stop: OnStop::default(),
             stop_ms: 10_000,
+            stall_ms: 5_000,
             evict_ms: 60_000,
             limits: LimitsConfig::default(),
         }
@@ -170,13 +187,14 @@ impl Config {
     /// The first setting that cannot be so, and why.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
-        let positive: [(&'static str, u64); 15] = [
+        let positive: [(&'static str, u64); 16] = [
             ("lease_ms", self.lease_ms),
             ("remind_ms", self.remind_ms),
             ("recall_ms", self.recall_ms),
             ("wait_ms", self.wait_ms),
             ("time_to_live_ms", self.time_to_live_ms.unwrap_or(1)),
             ("hello_ms", self.hello_ms),
+            ("stall_ms", self.stall_ms),
             ("limits.connections_max", limits.connections_max as u64),
             ("limits.processes_max", limits.processes_max as u64),
             ("limits.grants_max", limits.grants_max as u64),

@@ -81,6 +81,12 @@ impl Incoming {
 }
 
 impl Service {
+    /// Returns how long the oldest commit has waited, if that is longer than the setting `stall_ms`.
+    pub(crate) fn stalled(&self) -> Option<Duration> {
+        let waited = self.shard.writer.oldest_wait();
+        (waited > Duration::from_millis(self.config.stall_ms)).then_some(waited)
+    }
+
     /// Serves one connection until it ends.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
         // Without it small messages would wait for the acknowledgement of earlier ones.

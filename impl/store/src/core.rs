@@ -22,6 +22,7 @@ pub(crate) struct Core {
     pub(crate) undurable: Undurable,
     pub(crate) is_full: bool,
     pub(crate) is_stopping: bool,
+    pub(crate) is_draining: bool,
     pub(crate) is_closed: bool,
 }
 
@@ -37,6 +38,7 @@ impl Core {
             undurable: Undurable::default(),
             is_full: false,
             is_stopping: false,
+            is_draining: false,
             is_closed: false,
         }
     }

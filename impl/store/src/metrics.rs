@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::{ToProcess, ToStore};
@@ -51,8 +52,10 @@ pub(crate) struct Metrics {
     resident: Gauge,
     outside: Gauge,
     full: Gauge,
+    oldest: Gauge<f64, AtomicU64>,
     updates: Counter,
     commits: Histogram,
+    pub(crate) dropped_lines: Counter,
 }
 
 impl Metrics {
@@ -67,7 +70,9 @@ impl Metrics {
             resident: Gauge::default(),
             outside: Gauge::default(),
             full: Gauge::default(),
+            oldest: Gauge::default(),
             updates: Counter::default(),
+            dropped_lines: Counter::default(),
             // From 50 µs, which a fast disk takes to sync, to 6 s.
             commits: Histogram::new(exponential_buckets(0.000_05, 3.0, 11)),
         };
@@ -108,7 +113,17 @@ impl Metrics {
             "1 while the disk is full and new work is refused",
             own.full.clone(),
         );
+        registry.register(
+            "oldest_commit_seconds",
+            "How long the oldest commit has waited for the disk",
+            own.oldest.clone(),
+        );
         registry.register("updates", "Updates made durable", own.updates.clone());
+        registry.register(
+            "log_dropped_lines",
+            "Lines of the log that were dropped because nothing read it",
+            own.dropped_lines.clone(),
+        );
         registry.register(
             "commit_seconds",
             "How long batches took to become durable",
@@ -117,8 +132,9 @@ impl Metrics {
         own
     }
 
-    /// All of them, in the text format of Prometheus.
-    pub(crate) fn text(&self) -> String {
+    /// All of them, in the text format of Prometheus. `oldest`: how long the oldest commit has waited.
+    pub(crate) fn text(&self, oldest: Duration) -> String {
+        self.oldest.set(oldest.as_secs_f64());
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a string can be written to");
         text

@@ -7,6 +7,7 @@ use crate::connection::Service;
 use crate::metrics::Metrics;
 use crate::shard::{Failure, Shard};
 use crate::writer::{Durable, Writer};
+use prometheus_client::metrics::counter::Counter;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tenure_protocol::{Records, Settings, Store};
 use tenure_wire::{Fault, FaultCode, FrameLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Heads that are read at a time when a store starts.
 const PAGE: usize = 10_000;
@@ -73,13 +74,56 @@ impl From<EngineError> for StoreError {
     }
 }
 
+impl StoreError {
+    /// Returns whether the condition passes by itself, so that the same start may succeed later: no room on the disk, an
+    /// address or a folder that another program uses, a lack of memory, threads or open files.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Engine(error) => match &**error {
+                EngineError::Full { .. } | EngineError::Locked { .. } => true,
+                EngineError::Unknown { source, .. } | EngineError::Io { source, .. } => {
+                    is_passing(source)
+                }
+                _ => false,
+            },
+            Self::Bind { source, .. } | Self::Thread(source) => is_passing(source),
+            Self::Config(_) | Self::Panicked => false,
+        }
+    }
+}
+
+/// Returns whether an error of the system passes by itself: see [`StoreError::is_passing`].
+#[must_use]
+pub fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    use rustix::io::Errno;
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::AGAIN];
+    let scarce = scarce.map(|errno| Some(errno.raw_os_error()));
+    scarce.contains(&error.raw_os_error())
+        || matches!(
+            error.kind(),
+            Kind::StorageFull
+                | Kind::QuotaExceeded
+                | Kind::AddrInUse
+                // An interface that comes up later.
+                | Kind::AddrNotAvailable
+                | Kind::OutOfMemory
+                | Kind::ResourceBusy
+                | Kind::Interrupted
+                | Kind::TimedOut
+        )
+}
+
 /// How a store is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// Not at all.
     Run,
+    /// Recall nothing: grants stay, and the next start knows their holders. Make durable what was said.
+    Keep,
     /// Recall what is held, wait for it for as long as [`Config::stop_ms`], make everything durable.
-    Gracefully,
+    Drain,
     /// Make durable what was said, and nothing more.
     Fast,
 }
@@ -106,11 +150,27 @@ pub struct Recovered {
     pub held: usize,
 }
 
+/// The count of log lines that nobody will read.
+#[derive(Clone, Debug)]
+pub struct DroppedLines(Counter);
+
+impl DroppedLines {
+    /// Adds to the count. Never blocks, and never logs.
+    pub fn add(&self, lines: u64) {
+        self.0.inc_by(lines);
+    }
+}
+
 /// Tells a store that runs to stop.
 #[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<Stop>);
 
 impl Stopper {
+    /// Returns how the store is to stop.
+    pub(crate) fn how(&self) -> Stop {
+        *self.0.borrow()
+    }
+
     /// Stops it so; what was asked for last counts if it is faster.
     pub fn stop(&self, how: Stop) {
         self.0.send_if_modified(|stop| {
@@ -210,6 +270,12 @@ impl Server {
         self.recovered
     }
 
+    /// Counts lines that the log of this store's program has dropped, as `tenure_log_dropped_lines_total`.
+    #[must_use]
+    pub fn dropped_lines(&self) -> DroppedLines {
+        DroppedLines(self.service.metrics.dropped_lines.clone())
+    }
+
     /// Tells this store to stop, while it runs.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -234,7 +300,8 @@ impl Server {
         let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
         let mut ticks = tokio::spawn(tick(Arc::clone(&shard)));
         let mut evicts = tokio::spawn(evict(Arc::clone(&service)));
-        let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stop.subscribe()));
+        let stopper = Stopper(stop.clone());
+        let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stopper));
         let mut stops = stop.subscribe();
         let mut fails = shard.failed.subscribe();
         let failure = tokio::select! {
@@ -245,17 +312,26 @@ impl Server {
             _ = &mut evicts => Some(Failure::Panic),
         };
         accepts.abort();
+        let mut until = Instant::now();
         if failure.is_none() {
-            give_back(&service, &mut stops).await;
+            let how = *stops.borrow_and_update();
+            until = Instant::now() + Duration::from_millis(service.config.stop_ms);
+            let held = shard.stop(how == Stop::Drain);
+            match how {
+                Stop::Drain => {
+                    tracing::info!(held, "stopping: everything that is held is recalled");
+                    give_back(&service, &mut stops, until).await;
+                }
+                _ => tracing::info!(
+                    held,
+                    "stopping: nothing is recalled, the next start knows the holders"
+                ),
+            }
         }
-        shard.writer.stop();
-        // The last words are written by the connections' own tasks.
-        let ended = tokio::task::spawn_blocking(move || writer.join()).await;
-        debug_assert!(
-            matches!(ended, Ok(Ok(()))),
-            "the writer says itself that it panicked"
-        );
+        // Before the writer: it ends when nothing is left to write, and processes would go on to commit.
         shard.close();
+        shard.writer.stop();
+        written(writer, until.max(Instant::now() + CLOSE), failure.is_some()).await;
         service.closing.send_replace(true);
         let connections = &service.metrics.connections;
         let closed = async {
@@ -272,11 +348,25 @@ impl Server {
     }
 }
 
-/// Recalls everything, and waits for it within bounds.
-async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>) {
+/// Waits until everything that was said is durable, or the disk has not answered for too long.
+async fn written(writer: JoinHandle<()>, until: Instant, has_failed: bool) {
+    // The last words are written by the connections' own tasks.
+    let joined = tokio::task::spawn_blocking(move || writer.join());
+    match timeout_at(until, joined).await {
+        Ok(ended) => debug_assert!(
+            matches!(ended, Ok(Ok(()))),
+            "the writer says itself that it panicked"
+        ),
+        Err(_) if has_failed => {}
+        Err(_) => tracing::error!(
+            "stopped although the disk does not answer: what was not acknowledged may not be durable"
+        ),
+    }
+}
+
+/// Waits for what was recalled, within bounds.
+async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>, until: Instant) {
     let shard = &service.shard;
-    let held = shard.stop();
-    tracing::info!(held, "stopping: everything that is held is recalled");
     let returned = async {
         while shard.held() > 0 {
             shard.released.notified().await;
@@ -286,7 +376,7 @@ async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>) {
     };
     tokio::select! {
         () = returned => {}
-        () = tokio::time::sleep(Duration::from_millis(service.config.stop_ms)) => {
+        () = sleep_until(until) => {
             let held = shard.held();
             tracing::warn!(held, "not everything came back in time; the grants stand, and are known after the next start");
         }
@@ -371,12 +461,158 @@ async fn tick(shard: Arc<Shard>) {
     }
 }
 
+/// Tells the log once when the disk no longer answers, and once when it does again.
+#[derive(Debug, Default)]
+struct StallWatch {
+    longest: Option<Duration>,
+}
+
+/// What the log is to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StallChange {
+    Began(Duration),
+    Ended(Duration),
+}
+
+impl StallWatch {
+    fn look(&mut self, stalled: Option<Duration>) -> Option<StallChange> {
+        match (self.longest, stalled) {
+            (None, Some(waited)) => {
+                self.longest = Some(waited);
+                Some(StallChange::Began(waited))
+            }
+            (Some(longest), Some(waited)) => {
+                self.longest = Some(longest.max(waited));
+                None
+            }
+            (Some(longest), None) => {
+                self.longest = None;
+                Some(StallChange::Ended(longest))
+            }
+            (None, None) => None,
+        }
+    }
+}
+
 async fn evict(service: Arc<Service>) {
     let config = &service.config;
+    let mut watch = StallWatch::default();
     loop {
         tokio::time::sleep(EVICT_EVERY).await;
+        // A full disk is told by the writer.
+        let stalled = service.stalled().filter(|_| !service.shard.is_full());
+        match watch.look(stalled) {
+            Some(StallChange::Began(waited)) => tracing::error!(
+                waited_ms = waited.as_millis(),
+                stall_ms = config.stall_ms,
+                "the disk does not answer: commits and grants wait. Nothing is lost; see to the disk (dmesg)"
+            ),
+            Some(StallChange::Ended(longest)) => {
+                tracing::warn!(waited_ms = longest.as_millis(), "the disk answers again");
+            }
+            None => {}
+        }
         service
             .shard
             .evict(config.evict_ms, config.limits.memory_sessions_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn system(kind: io::ErrorKind) -> io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn a_stall_is_told_once_when_it_begins_and_once_when_it_ends() {
+        let mut watch = StallWatch::default();
+        let seconds = |count| Some(Duration::from_secs(count));
+        let told = [
+            None,
+            seconds(6),
+            seconds(7),
+            seconds(9),
+            None,
+            None,
+            seconds(5),
+            None,
+        ];
+        let told = told.map(|stalled| watch.look(stalled));
+        let began = |count| Some(StallChange::Began(Duration::from_secs(count)));
+        let ended = |count| Some(StallChange::Ended(Duration::from_secs(count)));
+        let expected = [
+            None,
+            began(6),
+            None,
+            None,
+            ended(9),
+            None,
+            began(5),
+            ended(5),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_condition_passes_when_the_same_start_may_succeed_later() {
+        let folder = || PathBuf::from("data");
+        let engine = |error: EngineError| StoreError::from(error);
+        let cannot = |source| {
+            engine(EngineError::Io {
+                doing: "open",
+                file: folder(),
+                source,
+            })
+        };
+        let bind = |source| StoreError::Bind {
+            address: ([127, 0, 0, 1], 1).into(),
+            source,
+        };
+        let passing = [
+            engine(EngineError::Full { folder: folder() }),
+            engine(EngineError::Locked { folder: folder() }),
+            cannot(system(io::ErrorKind::OutOfMemory)),
+            cannot(rustix::io::Errno::MFILE.into()),
+            cannot(rustix::io::Errno::NFILE.into()),
+            bind(system(io::ErrorKind::AddrInUse)),
+            bind(system(io::ErrorKind::AddrNotAvailable)),
+            bind(rustix::io::Errno::MFILE.into()),
+            StoreError::Thread(rustix::io::Errno::AGAIN.into()),
+        ];
+        for error in passing {
+            assert!(error.is_passing(), "{error}");
+        }
+        let lasting = [
+            engine(EngineError::Newer {
+                folder: folder(),
+                found: 99,
+                known: 1,
+            }),
+            engine(EngineError::Foreign {
+                folder: folder(),
+                what: "a test says so",
+            }),
+            engine(EngineError::Corrupt {
+                file: folder(),
+                offset: 0,
+                what: "a test says so",
+            }),
+            engine(EngineError::Fenced {
+                claimed: 1,
+                current: 2,
+            }),
+            cannot(system(io::ErrorKind::PermissionDenied)),
+            cannot(system(io::ErrorKind::ReadOnlyFilesystem)),
+            cannot(rustix::io::Errno::IO.into()),
+            bind(system(io::ErrorKind::PermissionDenied)),
+            StoreError::Panicked,
+        ];
+        for error in lasting {
+            assert!(!error.is_passing(), "{error}");
+        }
     }
 }

@@ -240,13 +240,17 @@ impl Shard {
         self.metrics.sessions(residents.len(), residents.outside());
     }
 
-    /// From now on nothing new is granted, and everything that is held is recalled. Answers how many grants there are.
-    pub(crate) fn stop(&self) -> usize {
+    /// Takes no new request from now on. With `drains`, recalls everything that is held or is granted after this. Returns
+    /// the number of grants.
+    pub(crate) fn stop(&self, drains: bool) -> usize {
         let mut core = self.core();
         core.is_stopping = true;
+        core.is_draining = drains;
         let held = core.held();
-        for id in &held {
-            self.submit(&mut core, Input::Recall(id.clone()));
+        if drains {
+            for id in &held {
+                self.submit(&mut core, Input::Recall(id.clone()));
+            }
         }
         held.len()
     }
@@ -331,7 +335,7 @@ impl Shard {
         let hello = Greeting::of(core, &input);
         let mut out = std::mem::take(&mut core.out);
         core.machine.step(now, input, &mut out);
-        let granted = if core.is_stopping {
+        let granted = if core.is_draining {
             granted(&out)
         } else {
             Vec::new()

@@ -48,10 +48,15 @@ pub(crate) struct Writer {
 
 #[derive(Debug, Default)]
 struct Queue {
-    updates: VecDeque<Update>,
+    /// Each with the time at which it was put in.
+    updates: VecDeque<(Update, Instant)>,
     /// Bytes of the updates that are not durable, those that are being written among them.
     bytes: usize,
     loads: Vec<SessionId>,
+    /// Since when the oldest load waits.
+    loads_since: Option<Instant>,
+    /// Since when the oldest update or load waits of those that the engine has in hand.
+    in_hand_since: Option<Instant>,
     /// Updates that were ever put in.
     last: u64,
     is_stopping: bool,
@@ -76,7 +81,7 @@ impl Writer {
     pub(crate) fn write(&self, update: Update) -> u64 {
         let mut queue = self.queue();
         queue.bytes += size::of_update(&update);
-        queue.updates.push_back(update);
+        queue.updates.push_back((update, Instant::now()));
         queue.last += 1;
         let last = queue.last;
         drop(queue);
@@ -86,8 +91,20 @@ impl Writer {
 
     /// Has a session read.
     pub(crate) fn load(&self, session: SessionId) {
-        self.queue().loads.push(session);
+        let mut queue = self.queue();
+        queue.loads.push(session);
+        queue.loads_since.get_or_insert_with(Instant::now);
+        drop(queue);
         self.filled.notify_one();
+    }
+
+    /// Returns how long the oldest update that is not durable, or the oldest session that is to be read, has waited.
+    pub(crate) fn oldest_wait(&self) -> Duration {
+        let queue = self.queue();
+        let update = queue.updates.front().map(|(_, since)| *since);
+        let waiting = [queue.in_hand_since, queue.loads_since, update];
+        let oldest = waiting.into_iter().flatten().min();
+        oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Waits until less than half of what may wait for the disk does.
@@ -142,6 +159,7 @@ impl Writer {
         while let Some((batch, bytes, loads)) = self.next() {
             load(&mut *engine, loads, told)?;
             if batch.is_empty() {
+                self.queue().in_hand_since = None;
                 continue;
             }
             let began = Instant::now();
@@ -153,7 +171,10 @@ impl Writer {
             }
             metrics.committed(batch.len(), began.elapsed());
             durable += batch.len() as u64;
-            self.queue().bytes -= bytes;
+            let mut queue = self.queue();
+            queue.bytes -= bytes;
+            queue.in_hand_since = None;
+            drop(queue);
             told.on_durable(durable);
             self.drained.notify_waiters();
         }
@@ -193,6 +214,7 @@ impl Writer {
                     return Ok(false);
                 }
                 let loads = std::mem::take(&mut queue.loads);
+                queue.loads_since = None;
                 drop(queue);
                 load(engine, loads, told)?;
             }
@@ -221,14 +243,17 @@ impl Writer {
         }
         let mut bytes = 0;
         let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));
-        while let Some(update) = queue.updates.front() {
+        let mut since = queue.loads_since.take();
+        while let Some((update, put_in)) = queue.updates.front() {
             let size = size::of_update(update);
             if batch.len() == BATCH_MAX || (!batch.is_empty() && bytes + size > BATCH_BYTES_MAX) {
                 break;
             }
             bytes += size;
-            batch.extend(queue.updates.pop_front());
+            since = Some(since.map_or(*put_in, |since| since.min(*put_in)));
+            batch.extend(queue.updates.pop_front().map(|(update, _)| update));
         }
+        queue.in_hand_since = since;
         Some((batch, bytes, std::mem::take(&mut queue.loads)))
     }
 }

@@ -246,3 +246,54 @@ async fn a_store_that_was_fenced_says_nothing_more() {
     p.acquire(&id("s"), 1).await;
     other.stop(Stop::Fast).await.expect("no failure");
 }
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_seen_by_the_operator_until_it_does() {
+    let memory = Memory::new();
+    let (engine, gate) = Gated::new(&memory);
+    let mut config = config(std::path::Path::new("unused"));
+    config.stall_ms = 1;
+    let store = Running::with_engine(config, engine).await;
+    let s = id("s");
+    let mut p = Player::connect(store.address, "p").await;
+    store.until("/readyz", |status, _| status == 200).await;
+
+    gate.shut_commits();
+    p.ask_for(&s, 1).await;
+    let says = |status, body: &str| {
+        status == 503 && body.contains("the oldest commit has waited") && body.contains("stall_ms")
+    };
+    store.until("/readyz", says).await;
+    let waits = |_, body: &str| {
+        let name = "tenure_oldest_commit_seconds ";
+        let line = body.lines().find_map(|line| line.strip_prefix(name));
+        line.expect("the gauge").parse::<f64>().expect("a number") > 0.001
+    };
+    store.until("/metrics", waits).await;
+    // The lease lives: keep-alives do not wait for the disk.
+    assert!(p.lives().await.is_empty());
+    gate.open();
+    let grant = p.granted(&s).await;
+    store.until("/readyz", |status, _| status == 200).await;
+    p.release(&s, grant.token, grant.version, set("n", "1"))
+        .await;
+    store.stop(Stop::Fast).await.expect("no failure");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
+    let memory = Memory::new();
+    let (engine, gate) = Gated::new(&memory);
+    let mut config = config(std::path::Path::new("unused"));
+    config.stop_ms = 1;
+    let store = Running::with_engine(config, engine).await;
+    let mut p = Player::connect(store.address, "p").await;
+    let (commits, _) = gate.begun();
+    gate.shut_commits();
+    p.ask_for(&id("s"), 1).await;
+    gate.until(commits + 1, 0).await;
+    // The gate stays shut until the store has ended.
+    store.stop(Stop::Keep).await.expect("told to stop");
+    assert!(memory.records().get(&id("s")).is_none());
+    drop(gate);
+}

@@ -115,7 +115,7 @@ async fn a_graceful_stop_recalls_and_keeps_what_comes_back() {
     q.ask_for(&s, 1).await;
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
-    let stops = tokio::spawn(store.stop(Stop::Gracefully));
+    let stops = tokio::spawn(store.stop(Stop::Drain));
     p.release(&s, grant.token, grant.version, set("cart", "kept"))
         .await;
     // The one that waited gets it, and is asked for it at once.

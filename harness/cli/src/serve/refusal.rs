@@ -1,14 +1,48 @@
 //! Why a store did not start or go on, and what to do next.
 
-use anyhow::{Error, anyhow};
+use std::io;
 use std::io::ErrorKind;
 use tenure_engine::EngineError;
-use tenure_store::{Config, StoreError};
+use tenure_store::{Config, StoreError, is_passing};
+
+/// Why a store ended that was not told to: the text, and the exit code of the process.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Ends with what to do next.
+    pub(crate) text: String,
+    pub(crate) code: u8,
+}
+
+impl Refusal {
+    /// The store ran, or met a bug: a restart finds out what is durable.
+    pub(crate) const FAILED: u8 = 1;
+    /// A restart meets the same: a person has to change something.
+    pub(crate) const LASTS: u8 = 2;
+    /// The condition passes by itself: try again later. `EX_TEMPFAIL` of `sysexits.h`.
+    pub(crate) const PASSES: u8 = 75;
+}
+
+/// What the system refused around the store: a file, a thread, a signal handler.
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        let mut causes = error.chain();
+        let passes = causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_passing));
+        Self {
+            text: format!("{error:#}"),
+            code: if passes { Self::PASSES } else { Self::LASTS },
+        }
+    }
+}
 
 /// Why the store did not start, in words that end with what to do.
-pub(crate) fn refusal(error: StoreError, config: &Config) -> Error {
-    let advice = advice(&error, config);
-    anyhow!("{error}{advice}")
+pub(crate) fn refusal(error: &StoreError, config: &Config) -> Refusal {
+    let code = match error {
+        StoreError::Panicked => Refusal::FAILED,
+        error if error.is_passing() => Refusal::PASSES,
+        _ => Refusal::LASTS,
+    };
+    let text = format!("{error}{}", advice(error, config));
+    Refusal { text, code }
 }
 
 /// What to do next, as what stands behind the error.
@@ -42,8 +76,15 @@ pub(crate) fn of_engine(error: &EngineError, data: &str) -> String {
         EngineError::Corrupt { .. } => format!(
             ". Nothing was changed. Move {data} away and keep it, then restore the last backup: tenure backup BACKUP {data}"
         ),
+        EngineError::Overlaps { .. } => {
+            ". Nothing was copied. Name a folder elsewhere, on another disk if there is one"
+                .to_owned()
+        }
         EngineError::Foreign { .. } => ". Name the folder of a store, or an empty one".to_owned(),
-        EngineError::Full { .. } => ". Make room on that disk, then start again".to_owned(),
+        EngineError::Full { .. } => {
+            ". Make room on that disk: under systemd the store then starts again by itself"
+                .to_owned()
+        }
         EngineError::Fenced { .. } => format!(
             ". Only one store may use {data}: see that no other does, and that nobody deletes files in it, then start again"
         ),

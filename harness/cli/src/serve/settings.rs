@@ -21,6 +21,7 @@ pub(crate) enum Kind {
     Address,
     Folder,
     Durability,
+    OnStop,
     Number {
         unit: &'static str,
         max: i64,
@@ -73,7 +74,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("time_to_live_ms", Kind::Span, "How long an unused session lives; `none`: for ever"),
     setting("turns", TURNS, "After how many grants that each went to another process a grant says to give it back after use; 0: never"),
     setting("hello_ms", MS, "How long a new connection may take to say hello"),
-    setting("stop_ms", MS, "How long a graceful stop waits for what it has recalled"),
+    setting("stop", Kind::OnStop, "On SIGTERM or SIGINT: `keep`: grants stay, the next start knows their holders; `drain`: all are recalled"),
+    setting("stop_ms", MS, "How long a stop waits for what it has recalled, and for a disk that does not answer"),
+    setting("stall_ms", MS, "After how long a commit that waits for the disk makes `/readyz` answer 503"),
     setting("evict_ms", MS, "How long a free session stays in memory unused"),
     setting("limits.connections_max", COUNT, "Open connections; each is an open file"),
     setting("limits.processes_max", COUNT, "Processes that have a lease"),
@@ -175,6 +178,10 @@ impl Setting {
                 matches!(text, Some("durable" | "buffered")),
                 "durable or buffered".to_owned(),
             ),
+            Kind::OnStop => (
+                matches!(text, Some("keep" | "drain")),
+                "keep or drain".to_owned(),
+            ),
             Kind::Number { max, .. } => (within(value, max), number(max)),
             Kind::Span => (
                 within(value, NUMBER_MAX),
@@ -193,6 +200,7 @@ impl Setting {
             Kind::Address => "ADDRESS",
             Kind::Folder => "FOLDER",
             Kind::Durability => "LEVEL",
+            Kind::OnStop => "HOW",
             Kind::Number { unit, .. } => unit,
             Kind::Span => "MS",
         }

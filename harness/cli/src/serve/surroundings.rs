@@ -1,15 +1,19 @@
 //! What is around a store: the log, the limit of open files, the file that says where it is, and systemd.
 
 use super::LogFormat;
+use super::log::Log;
 use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -35,11 +39,11 @@ pub(crate) fn filter(text: &str) -> Result<Targets> {
     text.parse().map_err(|_| wrong(text))
 }
 
-/// Logs on standard error from now on.
-pub(crate) fn log(filter: Targets, format: LogFormat) {
+/// Sends the log, and the messages of panics, to `log` from now on.
+pub(crate) fn log(filter: Targets, format: LogFormat, log: &Log) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(log.clone())
         .with_ansi(io::stderr().is_terminal() && !is_plain)
         // A log that nobody reads any more must not end the store.
         .log_internal_errors(false);
@@ -50,6 +54,25 @@ pub(crate) fn log(filter: Targets, format: LogFormat) {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// The hook of the standard library writes to standard error itself, and would block the thread that panics when nobody
+/// reads there: the store could not end.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = panic.location().map(ToString::to_string);
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => String::new(),
+    };
+    tracing::error!(
+        thread = thread.name().unwrap_or("unnamed"),
+        place = place.unwrap_or_default(),
+        "a thread panicked, which is a bug in Tenure: {}{backtrace}",
+        panic.payload_as_str().unwrap_or("no message")
+    );
 }
 
 /// Raises the limit of open files as far as it goes without asking anybody, and says if that is not enough.
@@ -123,7 +146,10 @@ pub(crate) fn notify(state: &str) {
 }
 
 fn send(name: &OsStr, state: &str) -> io::Result<()> {
+    // A service manager that does not read must not stop the store.
+    const PATIENCE: Duration = Duration::from_secs(1);
     let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     socket.send_to_addr(state.as_bytes(), &address(name.as_bytes())?)?;
     Ok(())
 }

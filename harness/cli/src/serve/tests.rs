@@ -33,6 +33,7 @@ fn other(setting: &Setting) -> String {
         Kind::Address => default.replace(':', "0:"),
         Kind::Folder => format!("{default}/other"),
         Kind::Durability => "buffered".to_owned(),
+        Kind::OnStop => "drain".to_owned(),
         Kind::Number { .. } => (default.parse::<i64>().expect("a number") + 1).to_string(),
         Kind::Span => "86400000".to_owned(),
     }

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{Hold, Patience, Wish};
 use tenure_protocol::{
     Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
@@ -57,7 +57,8 @@ pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
 /// A store that runs; killed when it is dropped.
 pub(crate) struct Store {
     child: Child,
-    log: BufReader<ChildStderr>,
+    /// None when the test has closed it.
+    log: Option<BufReader<ChildStderr>>,
     pub(crate) ports: PathBuf,
     pub(crate) listen: String,
     pub(crate) admin: String,
@@ -91,7 +92,7 @@ impl Store {
         let log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut store = Self {
             child,
-            log,
+            log: Some(log),
             ports,
             listen: String::new(),
             admin: String::new(),
@@ -121,7 +122,8 @@ impl Store {
     /// What is left of the log, once the store has ended.
     fn rest(&mut self) -> String {
         let mut rest = String::new();
-        self.log.read_to_string(&mut rest).expect("text");
+        let log = self.log.as_mut().expect("the log is open");
+        log.read_to_string(&mut rest).expect("text");
         rest
     }
 
@@ -134,7 +136,8 @@ impl Store {
         let mut line = String::new();
         while !line.contains(part) {
             line.clear();
-            let length = self.log.read_line(&mut line).expect("text");
+            let log = self.log.as_mut().expect("the log is open");
+            let length = log.read_line(&mut line).expect("text");
             assert!(length > 0, "the log has ended without {part:?}");
         }
         line
@@ -144,6 +147,23 @@ impl Store {
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let rest = self.rest();
         (self.child.wait().expect("a child"), rest)
+    }
+
+    /// Closes the reading end of the log, as a terminal that is closed.
+    pub(crate) fn close_log(&mut self) {
+        self.log = None;
+    }
+
+    /// Waits for the end of a store whose log nobody reads.
+    pub(crate) fn ended_unread(mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the store does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
@@ -184,6 +204,15 @@ pub(crate) struct Player {
 impl Player {
     /// Connects and is welcome.
     pub(crate) fn connect(store: &Store, name: &'static str) -> Self {
+        Self::open(store, name, 1, vec![])
+    }
+
+    /// Connects for the second time, after a loss of the connection.
+    pub(crate) fn reconnect(store: &Store, name: &'static str, holds: Vec<Hold>) -> Self {
+        Self::open(store, name, 2, holds)
+    }
+
+    fn open(store: &Store, name: &'static str, number: u64, holds: Vec<Hold>) -> Self {
         let stream = TcpStream::connect(&store.listen).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut player = Self {
@@ -195,11 +224,11 @@ impl Player {
             process: ProcessId::from_static(name),
             link: Link {
                 incarnation: Incarnation(1),
-                number: 1,
+                number,
             },
             minor_max: 0,
             sent: Time(1),
-            holds: vec![],
+            holds,
             waits: vec![],
         }));
         assert!(matches!(player.next(), ToProcess::Welcome { .. }));
@@ -232,18 +261,57 @@ impl Player {
     }
 
     pub(crate) fn ask_for(&mut self, session: &SessionId) {
+        self.ask_as(session, 1);
+    }
+
+    fn ask_as(&mut self, session: &SessionId, request: u64) {
         self.say(ToStore::Acquire(Wish {
             session: session.clone(),
-            request: Request(1),
+            request: Request(request),
             known: None,
             patience: Patience::Wait,
             ticket: None,
         }));
     }
 
+    /// Reads until the store closes the connection. Returns its messages.
+    pub(crate) fn until_closed(&mut self) -> Vec<ToProcess> {
+        let mut said = Vec::new();
+        loop {
+            match self.decoder.decode(&mut self.bytes).expect("frames") {
+                Some(FromStore::Message(message)) => said.push(message),
+                Some(FromStore::Fault(_)) => return said,
+                None => {
+                    let mut read = [0; 4096];
+                    let length = self.stream.read(&mut read).expect("an end");
+                    assert!(length > 0, "closed without a fault");
+                    self.bytes.extend_from_slice(&read[..length]);
+                }
+            }
+        }
+    }
+
+    /// Gives a session back unchanged, and waits until the store has it.
+    pub(crate) fn release(&mut self, session: &SessionId, token: Token, base: Version) {
+        self.say(ToStore::Release {
+            session: session.clone(),
+            token,
+            base,
+            delta: [].into_iter().collect(),
+            requeue: None,
+            idle_ms: 0,
+        });
+        while !matches!(self.next(), ToProcess::Released { .. }) {}
+    }
+
     /// Asks, and waits until it is granted.
     pub(crate) fn acquire(&mut self, session: &SessionId) -> (Token, Version) {
-        self.ask_for(session);
+        self.acquire_as(session, 1)
+    }
+
+    /// As [`Player::acquire`], with a request number of its own.
+    pub(crate) fn acquire_as(&mut self, session: &SessionId, request: u64) -> (Token, Version) {
+        self.ask_as(session, request);
         loop {
             if let ToProcess::Granted { token, version, .. } = self.next() {
                 return (token, version);
