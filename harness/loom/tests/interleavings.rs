@@ -46,6 +46,7 @@ tests! {
     drop_against_wake_up
     revoke_while_inside
     revoke_against_a_new_thread
+    lease_against_a_cached_lock
     two_handles_at_once
     panic_inside
     sweep_against_a_lock_by_id

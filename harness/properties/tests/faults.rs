@@ -34,6 +34,7 @@ const CAUGHT: &[(Fault, Result<(), &str>)] = &[
     (Fault::TwoEntries, Err("nothing happens between")),
     (Fault::EntersLate, Err("nothing happens between")),
     (Fault::HandsOverUnowned, Err("nothing happens between")),
+    (Fault::OutlivesLease, Ok(())),
     (Fault::ChangesBlindly, Err("nothing happens between")),
 ];
 

@@ -256,7 +256,7 @@ impl Cell {
 
     #[inline(always)]
     fn touch(&self, now: Time) {
-        if self.at.load(Ordering::Relaxed) != now.0 {
+        if self.at.load(Ordering::Relaxed) < now.0 {
             self.at.store(now.0, Ordering::Relaxed);
         }
     }

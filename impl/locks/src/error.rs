@@ -57,6 +57,12 @@ pub enum Error {
     /// The guard does not have this attribute.
     #[error("attribute {0} is not locked by this guard")]
     NotLocked(Box<AttributeName>),
+    /// This OS process is a child, by `fork`, of the one that has the locks. Nothing was done, here or there. Connect in the
+    /// child, after the fork, or execute another program there; guards and handles from before the fork are of no use.
+    #[error(
+        "this OS process was forked from the one that holds the locks, and has none of them; connect a process of its own after the fork, or exec another program"
+    )]
+    Forked,
     /// The process is shutting down.
     #[error("session {}: the process is shutting down", ShortId(.0))]
     ShuttingDown(Box<SessionId>),
@@ -87,11 +93,11 @@ impl From<NameLength> for Error {
 }
 
 impl Error {
-    /// The session that it is about; `None` when it is about a name, or about several.
+    /// The session that it is about; `None` when it is about a name, about several, or about none.
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Name(_) | Self::NotLocked(_) | Self::Deadlock { .. } => None,
+            Self::Name(_) | Self::NotLocked(_) | Self::Deadlock { .. } | Self::Forked => None,
             Self::AlreadyLocked(first) => Some(&first.session),
             Self::Deadline(session)
             | Self::WouldBlock(session)

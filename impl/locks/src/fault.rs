@@ -72,6 +72,8 @@ faults! {
     EntersLate = "enters-late";
     /// By id, who hands an attribute over has nothing that keeps the session until it is done.
     HandsOverUnowned = "hands-over-unowned";
+    /// A lock that is cached does not compare the clock with the end of the lease.
+    OutlivesLease = "outlives-lease";
     /// By id, a value is changed in its own place although the attribute was taken back meanwhile.
     ChangesBlindly = "changes-blindly";
 }

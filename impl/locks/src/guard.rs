@@ -142,6 +142,7 @@ impl<'s> Guard<'s> {
 
     fn write(&mut self, value: Option<Value>) -> Result<(), Error> {
         let home = self.home;
+        home.hub().refuse_forked()?;
         match &mut self.access {
             Access::Cell(held) => {
                 let length = value.as_ref().map_or(0, Value::len);
@@ -178,6 +179,7 @@ impl<'s> Guard<'s> {
             Access::Cell(held) => held.terms().bytes_max as usize,
             _ => return self.edit_copy(change),
         };
+        self.home.hub().refuse_forked()?;
         let Access::Cell(held) = &mut self.access else {
             unreachable!("just seen")
         };
@@ -205,7 +207,7 @@ impl<'s> Guard<'s> {
         home.with(|Session { hub, entry }| {
             let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
             match &result {
-                Err(error) if error.is_lost() => held.undo(),
+                Err(error) if error.is_lost() || *error == Error::Forked => held.undo(),
                 Err(_) => held.set(hub.value(entry, thread, name)),
                 Ok(()) => {}
             }
@@ -230,12 +232,13 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// Whether the store has asked for the session, so that this thread should hurry. A load, unless it has.
+    /// Whether the store has asked for the session, so that this thread should hurry, or the lease has ended by the coarse clock.
+    /// Two loads and a look at that clock, unless the session was taken back.
     #[must_use]
     pub fn recalled(&self) -> bool {
         let (hub, entry) = (self.home.hub(), self.home.entry());
         match &self.access {
-            Access::Cell(held) => held.is_closed() && hub.is_recalled(entry),
+            Access::Cell(held) if !held.is_closed() => hub.is_past_lease(),
             _ => hub.is_recalled(entry),
         }
     }
@@ -279,6 +282,9 @@ impl<'s> Guard<'s> {
     /// # Errors
     /// One that [`is_lost`](Error::is_lost) when the grant was lost: what was written is discarded.
     pub fn unlock(mut self) -> Result<(), Error> {
+        if self.home.hub().is_past_lease() {
+            return self.leave_session(true);
+        }
         self.leave(true)
     }
 
@@ -325,6 +331,7 @@ impl<'s> Guard<'s> {
         if keeps
             && let Access::Cell(held) = &access
             && held.is_prepared()
+            && !self.home.hub().is_past_lease()
             && hand_over(self.home, held)
         {
             return Ok(());
@@ -364,14 +371,21 @@ impl Drop for Guard<'_> {
 #[cold]
 #[inline(never)]
 fn hand_over(home: Home<'_>, held: &Held<'_>) -> bool {
+    if home.hub().is_forked() {
+        return false;
+    }
     let _owner = home.owner();
-    held.hand_over(home.hub().clock.coarse())
+    held.hand_over(home.hub().clock.seen())
 }
 
 impl Guard<'_> {
     #[cold]
     #[inline(never)]
     fn drop_slowly(&mut self) {
+        if self.home.hub().is_forked() {
+            self.access = Access::Left;
+            return;
+        }
         let panics = match &self.access {
             Access::Cell(held) => held.is_panicking(),
             Access::Session(own) => panicking() && !own.was_panicking,
@@ -449,6 +463,10 @@ impl Future for Commit<'_, '_> {
 
 impl Commit<'_, '_> {
     fn go_on(&mut self, context: &Context<'_>) -> Poll<Result<Version, Error>> {
+        if let Err(forked) = self.session.hub.refuse_forked() {
+            self.wait = None;
+            return Poll::Ready(Err(forked));
+        }
         if self.wait.is_none() {
             let writes = self.writes.take();
             let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));

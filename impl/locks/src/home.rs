@@ -69,13 +69,18 @@ impl<'s> Of<'s> {
         }
     }
 
-    /// Goes into an open cell.
+    /// Goes into an open cell, unless the lease has ended by the coarse clock that `entrance` was read from.
+    ///
+    /// The clock is read before the cell is entered: a thread that is stopped in between is stopped inside its call.
     #[inline(always)]
     pub(crate) fn enter_cell(
         self,
         key: Key<'_>,
         entrance: Entrance,
     ) -> Option<(Home<'s>, Held<'s>)> {
+        if self.hub().clock.is_past_lease(entrance.now) && !fault::is_made(Fault::OutlivesLease) {
+            return None;
+        }
         match self {
             Self::Handle(session) => {
                 let held = session.entry.enter_cell(key, entrance)?;
@@ -93,7 +98,7 @@ impl<'s> Of<'s> {
         match self {
             Self::Handle(session) => Opened::Handle(session),
             Self::Id(hub, id) => {
-                let entry = hub.map.get_or_make(id);
+                let entry = hub.entry(id);
                 let hub = Arc::clone(hub);
                 Opened::Own(self, Session { hub, entry })
             }
@@ -178,7 +183,7 @@ impl<'s> Home<'s> {
     #[inline(always)]
     #[must_use = "it is still inside when the cell was closed"]
     pub(crate) fn leave(self, held: &Held<'_>, keeps: bool) -> bool {
-        let now = self.hub().clock.coarse();
+        let now = self.hub().clock.seen();
         match self {
             Self::Handle(_) => held.leave(keeps, now),
             Self::Inside(..) => held.leave_nothing(keeps, now),
@@ -206,7 +211,11 @@ impl<'s> Home<'s> {
             Self::Handle(session) => session.clone(),
             Self::Inside(hub, entry) => Session {
                 hub: Arc::clone(hub),
-                entry: hub.map.get(&entry.id).expect("kept by who is inside"),
+                entry: if hub.is_forked() {
+                    hub.entry(&entry.id)
+                } else {
+                    hub.map.get(&entry.id).expect("kept by who is inside")
+                },
             },
         }
     }

@@ -21,10 +21,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::{Hold, Patience, Refusal};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
 use tenure_protocol::{
-    AttributeName, Incarnation, Limits, Process, ProcessSettings, Settings, ThreadId, Time,
+    AttributeName, Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId,
+    Time,
 };
 
 /// What all handles share.
@@ -35,8 +36,8 @@ pub(crate) struct Hub {
     pub(crate) limits: Limits,
     /// Names of attributes that threads have used: most sessions have the same ones, so each is kept once.
     names: Mutex<HashSet<AttributeName>>,
-    /// When the lease ends; the largest number when there is none. For those who only ask.
-    pub(crate) lease: AtomicU64,
+    /// How often a thread inside has lost its grant. Changes under the machine's lock.
+    pub(crate) losses: AtomicU64,
 }
 
 /// How the process answered a lock.
@@ -67,7 +68,7 @@ impl Hub {
             names: Mutex::new(HashSet::new()),
             clock,
             limits,
-            lease: AtomicU64::new(u64::MAX),
+            losses: AtomicU64::new(0),
         }
     }
 
@@ -75,10 +76,36 @@ impl Hub {
         lock(&self.machine)
     }
 
+    /// Whether this OS process is a child, by `fork`, of the one that made this. Then another thread may have held any lock at
+    /// the fork, and nobody will let it go: whoever is about to take one looks here first.
+    #[inline(always)]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.clock.is_forked()
+    }
+
+    /// Refuses whatever a child of a `fork` asks for.
+    #[inline(always)]
+    pub(crate) fn refuse_forked(&self) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        Ok(())
+    }
+
+    /// What is kept of a session, from now on if it was not before. A child of a `fork` gets what nobody else has.
+    #[inline]
+    pub(crate) fn entry(&self, id: &SessionId) -> Arc<Entry> {
+        if self.is_forked() {
+            return Arc::new(Entry::new(id.clone()));
+        }
+        self.map.get_or_make(id)
+    }
+
     /// An attribute's name.
     pub(crate) fn name(&self, name: &[u8]) -> Result<AttributeName, Error> {
         /// An application has few; whoever makes names up as it goes keeps its own.
         const NAMES_MAX: usize = 1_024;
+        self.refuse_forked()?;
         let new = AttributeName::new(name.to_vec())?;
         let mut names = lock(&self.names);
         if let Some(known) = names.get(&new) {
@@ -102,9 +129,15 @@ impl Hub {
         }
     }
 
-    /// Whether the lease has ended by the clock, which is looked at.
+    /// Whether the lease has ended by the exact clock.
     pub(crate) fn has_outlived_lease(&self) -> bool {
-        self.clock.now().0 > self.lease.load(Ordering::Relaxed)
+        self.clock.is_past_lease(self.clock.now())
+    }
+
+    /// Whether the lease has ended by the coarse clock.
+    #[inline(always)]
+    pub(crate) fn is_past_lease(&self) -> bool {
+        self.clock.is_past_lease(self.clock.coarse())
     }
 
     /// Lets a thread into one attribute without the process, if it can.
@@ -141,6 +174,9 @@ impl Hub {
         entrance: Entrance,
         (patience, until): (Patience, Time),
     ) -> Asked {
+        if let Err(forked) = self.refuse_forked() {
+            return Asked::Refused(forked);
+        }
         let thread = entrance.thread;
         let mut step = self.step();
         // From here on nobody lets it in who is not in this step.
@@ -149,6 +185,7 @@ impl Hub {
             wait: Wait::default(),
             entrance,
             names: names.clone(),
+            losses: self.losses.load(Ordering::Relaxed),
         });
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
@@ -185,13 +222,14 @@ impl Hub {
 
     /// A thread no longer waits for a lock. If it was let in meanwhile it leaves again.
     pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
-        if fault::is_made(Fault::LeaksWaiter) {
+        if fault::is_made(Fault::LeaksWaiter) || self.is_forked() {
             return;
         }
         let Waiter {
             wait,
             entrance,
             names,
+            ..
         } = &**waiter;
         let thread = entrance.thread;
         let mut step = self.step();
@@ -224,10 +262,18 @@ impl Hub {
 
     /// What is kept of the session in which a guard is, after what it may have been answered.
     pub(crate) fn moved(&self, entry: &Arc<Entry>, ending: Option<&Arc<Wait>>) -> Arc<Entry> {
-        match ending.and_then(|wait| wait.renamed()) {
+        match ending.and_then(|wait| self.renamed(wait)) {
             Some(to) => self.map.get_or_make(&to.session),
             None => Arc::clone(entry),
         }
+    }
+
+    /// What a session is since it was renamed, if that is the answer.
+    pub(crate) fn renamed(&self, wait: &Wait) -> Option<Hold> {
+        if self.is_forked() {
+            return None;
+        }
+        wait.renamed()
     }
 
     /// A thread waits for the answer to a call that is not a lock. Which session it is in is asked `of` it when no answer can come
@@ -240,6 +286,7 @@ impl Hub {
         call: &Call,
         wait: &Arc<Wait>,
     ) -> Result<(), Error> {
+        self.refuse_forked()?;
         let mut step = self.step();
         let entry = &of();
         let kind = Kind::of(call).expect("a call that is answered");
@@ -268,6 +315,9 @@ impl Hub {
 
     /// A thread no longer waits for the answer to a commit.
     pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
+        if self.is_forked() {
+            return;
+        }
         let mut step = self.step();
         step.forget(&(thread, entry.id.clone(), Kind::Commit), wait);
         step.finish();
@@ -282,6 +332,7 @@ impl Hub {
         keeps: bool,
         wait: &Wait,
     ) -> Result<(), Error> {
+        self.refuse_forked()?;
         let mut step = self.step();
         // In one step: afterwards no answer can come that nobody takes.
         step.forget(&(thread, entry.id.clone(), Kind::Ending), wait);
@@ -306,11 +357,15 @@ impl Hub {
         value: Option<&Value>,
         held: Option<&mut Held<'_>>,
     ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        let is_past_lease = self.is_past_lease();
         let mut own = entry.lock();
         if held.is_some() {
             own.close(name);
         }
-        if let Some(lent) = &mut own.state.lent {
+        if let Some(lent) = &mut own.state.lent
+            && !is_past_lease
+        {
             return match lent.write(thread, name, value, &self.limits) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::NotLocked(Box::new(name.clone()))),
@@ -342,14 +397,16 @@ impl Hub {
         keeps: bool,
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
+        self.refuse_forked()?;
         let written = held.as_ref().and_then(Held::written).filter(|_| keeps);
         let write = match names {
             Names::One(name) => written.map(|value| (name, value)),
             _ => None, // Of several, what is written is in the session at once.
         };
+        let is_past_lease = self.is_past_lease();
         let mut own = entry.lock();
-        if own.state.lent.is_some() {
-            let now = self.clock.coarse();
+        if own.state.lent.is_some() && !is_past_lease {
+            let now = self.clock.seen();
             let lent = own.state.lent.as_mut().expect("just seen");
             let mut result = Ok(());
             if let Some((name, value)) = write
@@ -392,6 +449,7 @@ impl Hub {
         thread: ThreadId,
         is_lent: bool,
     ) -> Result<(), Error> {
+        self.refuse_forked()?;
         if is_lent && !self.has_outlived_lease() {
             return Ok(());
         }
@@ -402,6 +460,16 @@ impl Hub {
         lost.map_or(Ok(()), |why| Err(Error::lost(&entry.id, why)))
     }
 
+    /// Whether a thread that was let in while it did something else still has the grant when it comes for its guard.
+    #[inline(always)]
+    pub(crate) fn still_stands(&self, entry: &Arc<Entry>, waiter: &Waiter) -> Result<(), Error> {
+        let is_sure = self.losses.load(Ordering::Relaxed) == waiter.losses && !self.is_past_lease();
+        if is_sure || fault::is_made(Fault::OutlivesLease) {
+            return Ok(());
+        }
+        self.check(entry, waiter.entrance.thread, false)
+    }
+
     /// What `thread`, which is inside, sees in an attribute that is not handed out.
     pub(crate) fn value(
         &self,
@@ -409,6 +477,9 @@ impl Hub {
         thread: ThreadId,
         name: &AttributeName,
     ) -> Option<Value> {
+        if self.is_forked() {
+            return None;
+        }
         if let Some(lent) = &entry.lock().state.lent {
             return lent.value(thread, name).cloned();
         }
@@ -423,6 +494,13 @@ impl Hub {
 
     /// Who is inside a session, and who waits.
     pub(crate) fn busy(&self, entry: &Entry) -> Busy {
+        if self.is_forked() {
+            return Busy {
+                session: entry.id.clone(),
+                holders: Vec::new(),
+                waiters: Vec::new(),
+            };
+        }
         let machine = self.machine();
         let own = entry.lock();
         let others = own.state.inside().iter();
@@ -452,6 +530,9 @@ impl Hub {
 
     /// See [`Locks::sweep`](crate::Locks::sweep).
     pub(crate) fn sweep(&self, unused_ms: u64) {
+        if self.is_forked() {
+            return;
+        }
         let now = self.clock.now();
         let mut machine = self.machine();
         let Machine {
@@ -491,6 +572,9 @@ impl Hub {
 
     /// Whether the grant of a session is recalled.
     pub(crate) fn is_recalled(&self, entry: &Entry) -> bool {
+        if self.is_past_lease() {
+            return true;
+        }
         if entry.lock().state.lent.is_some() {
             return false;
         }
@@ -507,6 +591,9 @@ impl Hub {
 
     /// Notes that a write set was discarded.
     pub(crate) fn discarded(&self, entry: &Entry, discard: Discard) {
+        if self.is_forked() {
+            return;
+        }
         entry.lock().state.note_discard(discard.clone());
         let mut step = self.step();
         step.machine.events.push_back(Event::Discarded(discard));

@@ -37,6 +37,11 @@
 //!   [`Session::last_discard`] the others.
 //! - A thread that went on for longer than its lease, stopped by a debugger perhaps, cannot do harm: the store refuses its writes
 //!   by their [token](Guard::token), and so can any other resource that it is shown to.
+//! - No lock is given out from the cache after the end of the lease, within the resolution of the clock that
+//!   [`Locks::with_host`] is given. Reads and writes through a guard from before look at no clock; [`Guard::recalled`],
+//!   [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] do.
+//! - A child of a `fork` has no part in any of it: every call there fails with [`Error::Forked`], and dropping what it inherited does
+//!   nothing.
 //!
 //! # For drivers
 //!
@@ -48,6 +53,7 @@ pub use event::Event;
 #[cfg(feature = "faults")]
 pub use fault::{Fault, make, make_defect};
 pub use guard::{Commit, Guard};
+pub use host::Host;
 pub use locks::Locks;
 pub use request::{Lock, LockSet, WAIT_MS};
 pub use session::Session;
@@ -70,6 +76,7 @@ mod fault;
 mod guard;
 mod hint;
 mod home;
+mod host;
 mod hub;
 mod locks;
 mod map;

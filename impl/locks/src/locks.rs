@@ -1,8 +1,11 @@
 //! The manager itself: sessions for threads, and one side for the driver that connects it to a store.
 
 use crate::clock::Clock;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::event::Event;
 use crate::home::Of;
+use crate::host::Host;
 use crate::hub::Hub;
 use crate::request::Lock;
 use crate::session::Session;
@@ -31,6 +34,20 @@ impl Locks {
         }
     }
 
+    /// As [`Locks::new`], with the clocks of `host`.
+    ///
+    /// [`Locks::new`] has no cheap clock: a lock that is cached is given out until the first tick after the end of the lease.
+    #[must_use]
+    pub fn with_host(
+        settings: ProcessSettings,
+        incarnation: Incarnation,
+        host: Box<dyn Host>,
+    ) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(settings, incarnation, Clock::of(host))),
+        }
+    }
+
     /// As [`Locks::new`], with a clock that stands until [`Locks::set_time`] moves it: for tests and simulations.
     #[must_use]
     pub fn with_manual_clock(settings: ProcessSettings, incarnation: Incarnation) -> Self {
@@ -45,7 +62,7 @@ impl Locks {
     pub fn session(&self, id: &SessionId) -> Session {
         Session {
             hub: Arc::clone(&self.hub),
-            entry: self.hub.map.get_or_make(id),
+            entry: self.hub.entry(id),
         }
     }
 
@@ -66,10 +83,20 @@ impl Locks {
     /// attribute that is handed out does not notice.
     #[must_use]
     pub fn busy(&self) -> Vec<Busy> {
+        if self.is_forked() {
+            return Vec::new();
+        }
         let entries = self.hub.map.all();
         let busy = entries.iter().map(|entry| self.hub.busy(entry));
         busy.filter(|busy| !busy.holders.is_empty() || !busy.waiters.is_empty())
             .collect()
+    }
+
+    /// Whether this OS process is a child, by `fork`, of the one that made this: then every call ends with [`Error::Forked`], or does
+    /// nothing where it returns none.
+    #[must_use]
+    pub fn is_forked(&self) -> bool {
+        self.hub.is_forked()
     }
 
     /// The time on the manager's clock, in milliseconds since it was made.
@@ -114,6 +141,9 @@ impl Locks {
     /// Does what is due. To be called by [`Locks::next_deadline`], and about every 100 ms while threads are at work: times
     /// that people look at are as fine as this.
     pub fn tick(&self) {
+        if self.is_forked() {
+            return;
+        }
         let now = self.hub.clock.now();
         loop {
             let mut step = self.hub.step();
@@ -135,6 +165,9 @@ impl Locks {
     /// When [`Locks::tick`] is to be called; `None` when nothing waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
+        if self.is_forked() {
+            return None;
+        }
         let process = &self.hub.machine().process;
         let waited = process.waited().filter_map(|id| self.hub.map.get(id));
         let ends = waited.filter_map(|entry| entry.lock().state.lent.as_ref()?.next_deadline());
@@ -155,23 +188,32 @@ impl Locks {
     /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
     #[must_use]
     pub fn has_left(&self) -> bool {
-        self.hub.machine().process.has_left()
+        self.is_forked() || self.hub.machine().process.has_left()
     }
 
     /// When the lease ends, on the manager's clock and less the margin; `None` when there is none.
     #[must_use]
     pub fn lease(&self) -> Option<Time> {
+        if self.is_forked() {
+            return None;
+        }
         self.hub.machine().process.lease()
     }
 
     /// The next event, if there is one.
     #[must_use]
     pub fn try_event(&self) -> Option<Event> {
+        if self.is_forked() {
+            return None;
+        }
         self.hub.machine().next_event()
     }
 
     /// The next event. One driver at a time: the waker of the last call counts.
     pub fn poll_event(&self, context: &Context<'_>) -> Poll<Event> {
+        if self.is_forked() {
+            return Poll::Pending;
+        }
         let mut machine = self.hub.machine();
         if let Some(event) = machine.next_event() {
             return Poll::Ready(event);
@@ -204,6 +246,9 @@ impl Locks {
     }
 
     fn take(&self, input: Input) {
+        if self.is_forked() {
+            return;
+        }
         let mut step = self.hub.step();
         step.run(input);
         step.finish();

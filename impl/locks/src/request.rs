@@ -57,18 +57,42 @@ impl<'s> Waiting<'s> {
     /// The answer, once.
     #[inline(always)]
     fn poll(&mut self, context: &Context<'_>) -> Poll<Answer<'s>> {
+        if let Err(forked) = self.session.hub.refuse_forked() {
+            self.is_answered = true;
+            return Poll::Ready(Err(forked));
+        }
         let Poll::Ready(outcome) = self.waiter.wait.poll(context) else {
             return Poll::Pending;
         };
         self.is_answered = true;
-        Poll::Ready(match outcome {
-            Outcome::Entered(handed_over) => {
-                Ok(self.session.follow(handed_over, self.waiter.entrance))
-            }
-            Outcome::Locked(granted) => Ok(self.session.enter(*granted)),
-            Outcome::Failed(error) => Err(*error),
+        let entered = match outcome {
+            Outcome::Entered(handed_over) => self.session.follow(handed_over, self.waiter.entrance),
+            Outcome::Locked(granted) => self.session.enter(*granted),
+            Outcome::Failed(error) => return Poll::Ready(Err(*error)),
             _ => unreachable!("a lock is answered by a lock or a refusal"),
-        })
+        };
+        let Session { hub, entry } = &*self.session;
+        match hub.still_stands(entry, &self.waiter) {
+            Ok(()) => Poll::Ready(Ok(entered)),
+            Err(lost) => Poll::Ready(Err(self.leave_lost(entered, lost))),
+        }
+    }
+
+    /// Leaves what was lost before this came for it.
+    #[cold]
+    #[inline(never)]
+    fn leave_lost(&self, (_, entered): (Home<'s>, Entered<'s>), lost: Error) -> Error {
+        let Session { hub, entry } = &*self.session;
+        let Waiter {
+            entrance, names, ..
+        } = &*self.waiter;
+        let held = match entered {
+            Entered::Cell(held) => Some(held),
+            Entered::Session(_) => None,
+        };
+        // It says once more that the grant was lost.
+        let _ = hub.leave(entry, entrance.thread, names, false, held);
+        lost
     }
 
     /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
@@ -396,6 +420,9 @@ impl<'s> LockSet<'s> {
         };
         let session = Opened::Handle(self.session);
         let Session { hub, entry } = self.session;
+        if let Err(forked) = hub.refuse_forked() {
+            return Made::Answered(Err(forked));
+        }
         match hub.enter_session(entry, names, entrance) {
             Some(granted) => Made::Answered(Ok(session.enter(granted))),
             None => self.request.ask(session, names, entrance),

@@ -55,6 +55,9 @@ impl Session {
 
     /// Gives the grant back if no thread is inside. Rule 4.
     pub fn release(&self) {
+        if self.hub.is_forked() {
+            return;
+        }
         let mut step = self.hub.step();
         step.run(Input::Release(self.entry.id.clone()));
         step.finish();
@@ -75,6 +78,9 @@ impl Session {
     /// The last write set of this session that a panic or a lost grant discarded, if any since the session is known here.
     #[must_use]
     pub fn last_discard(&self) -> Option<Discard> {
+        if self.hub.is_forked() {
+            return None;
+        }
         self.entry.lock().state.discard().cloned()
     }
 }

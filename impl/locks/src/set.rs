@@ -4,11 +4,13 @@ use crate::entry::{Entry, Granted, has};
 use crate::error::Error;
 use crate::fault::{self, Fault};
 use crate::guard::{Commit, note_panic};
+use crate::hub::Hub;
 use crate::session::Session;
 use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait, in_drop};
 use std::fmt;
 use std::future::poll_fn;
+use std::task::Poll;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{Hold, Refusal};
 use tenure_protocol::process::{Call, Names};
@@ -79,7 +81,7 @@ impl<'s> GuardSet<'s> {
 
     /// What its session has become, if nobody has taken note of that.
     fn moved(&self) -> Option<Hold> {
-        self.ending.as_ref()?.renamed()
+        self.session.hub.renamed(self.ending.as_ref()?)
     }
 
     /// What is kept of the session that it is in.
@@ -89,6 +91,9 @@ impl<'s> GuardSet<'s> {
 
     /// Takes note of how an attempt to end or rename the session has ended whose future was dropped.
     fn take_note(&mut self) {
+        if self.session.hub.is_forked() {
+            return;
+        }
         if let Some(outcome) = self.ending.as_ref().and_then(|wait| wait.take()) {
             self.ended(&outcome);
         }
@@ -262,8 +267,12 @@ impl<'s> GuardSet<'s> {
             self.ending = None;
             return Outcome::Failed(Box::new(error));
         }
-        let polled = Polled(&wait);
-        let outcome = poll_fn(|context| polled.0.poll(context)).await;
+        let polled = Polled(hub, &wait);
+        let outcome = poll_fn(|context| match hub.refuse_forked() {
+            Ok(()) => polled.1.poll(context),
+            Err(forked) => Poll::Ready(Outcome::Failed(Box::new(forked))),
+        });
+        let outcome = outcome.await;
         drop(polled);
         self.ended(&outcome);
         outcome
@@ -302,11 +311,13 @@ impl<'s> GuardSet<'s> {
 }
 
 /// A wait whose answer may be awaited no more before it comes: then whoever polled is not woken by it.
-struct Polled<'w>(&'w Wait);
+struct Polled<'w>(&'w Hub, &'w Wait);
 
 impl Drop for Polled<'_> {
     fn drop(&mut self) {
-        self.0.sleep();
+        if !self.0.is_forked() {
+            self.1.sleep();
+        }
     }
 }
 
@@ -318,6 +329,9 @@ impl Drop for GuardSet<'_> {
 
 impl GuardSet<'_> {
     fn drop_now(&mut self) {
+        if self.session.hub.is_forked() {
+            return;
+        }
         let panics = panicking() && !self.was_panicking;
         let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
         // A lost grant is reported where it was noticed.

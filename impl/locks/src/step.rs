@@ -351,6 +351,7 @@ impl Step<'_> {
         let Some(entry) = self.hub.map.get(id) else {
             return;
         };
+        self.hub.losses.fetch_add(1, Ordering::Relaxed);
         let mut own = entry.lock();
         let discard = Discard {
             session: id.clone(),
@@ -397,6 +398,7 @@ impl Step<'_> {
         keeps: bool,
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
+        self.notice_lease();
         self.bring_back(entry);
         let lost = self.lost(entry, thread);
         let mut result = Ok(());
@@ -429,9 +431,7 @@ impl Step<'_> {
 
     /// Wakes whom there is to wake, and lends what can be lent. In this order: who sleeps has waited longest.
     pub(crate) fn finish(mut self) {
-        let lease = self.machine.process.lease();
-        let lease = lease.map_or(u64::MAX, |end| end.0);
-        self.hub.lease.store(lease, Ordering::Relaxed);
+        self.hub.clock.set_lease(self.machine.process.lease());
         if !self.machine.events.is_empty() {
             self.woken.extend(self.machine.driver.take());
         }

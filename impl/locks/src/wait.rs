@@ -35,6 +35,8 @@ pub(crate) struct Waiter {
     pub(crate) wait: Wait,
     pub(crate) entrance: Entrance,
     pub(crate) names: Names,
+    /// [`Hub::losses`](crate::hub::Hub::losses) when the wait began.
+    pub(crate) losses: u64,
 }
 
 /// One wait. Answered once.

@@ -2,12 +2,14 @@
 
 use bytes::{Buf, BytesMut};
 use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tenure_protocol::Link;
 use tenure_wire::{
     DecodeError, Decoder, EncodeError, FrameLimits, FromProcess, FromStore, Outgoing,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -104,5 +106,13 @@ impl Connection {
         };
         // Whether it worked makes no difference any more.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Not left to the closing of the descriptor: a child of a `fork` has a copy of it, and the connection would stay open.
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
     }
 }

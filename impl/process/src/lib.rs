@@ -71,6 +71,13 @@
 //!   restarted. A commit waits until it is answered.
 //! - **The lease ends**, since nothing was heard of the store for too long, or the process was stopped. Every guard is
 //!   lost, what was not committed is discarded, and what is kept is forgotten. As soon as there is a store again, locks work again.
+//! - **The process is stopped past its lease, and goes on.** Locks look at a clock, so none is given out from the cache, within the 1 to 10 ms
+//!   of the kernel's coarse clock. A guard from before says that it is lost when it is asked ([`Guard::check`], [`Guard::recalled`],
+//!   [`Guard::commit`], [`Guard::unlock`]). After a sleep of the whole machine this holds from the driver's first tick on.
+//! - **The process forks.** The parent goes on undisturbed. In the child every call fails with [`Error::Forked`], and dropping what it
+//!   inherited does nothing, so a guard that was held at the fork is still the parent's alone. Fork before you connect, or connect in the child, or
+//!   execute another program there: that closes the connection's descriptors. Until then the child keeps copies of these, which does no harm. A `fork`
+//!   that passes by the C library (a bare `clone`) is not noticed.
 //! - **A newer start of the same name connects.** This one stops for ever: [`Phase::Superseded`].
 //! - **[`Process::shutdown`], or the last handle is dropped.** Nobody is let in any more, each session is given back with what
 //!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_ms`] says.
@@ -84,8 +91,10 @@ mod cache;
 mod connection;
 mod driver;
 mod error;
+mod host;
 mod line;
 mod log;
+mod os;
 mod process;
 mod shared;
 #[cfg(feature = "testing")]

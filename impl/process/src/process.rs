@@ -25,6 +25,9 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.0.locks.is_forked() {
+            return; // The parent's, which goes on.
+        }
         let limit = Duration::from_millis(self.0.shutdown_ms);
         let locks = &self.0.locks;
         // It panics where the locks are broken; perhaps that is why this is dropped.
@@ -85,6 +88,7 @@ impl Process {
     /// [`Error::Name`] when the id is empty or longer.
     pub fn session(&self, id: impl AsRef<[u8]>) -> Result<Session, Error> {
         let id = SessionId::new(id.as_ref().to_vec())?;
+        self.refuse_forked()?;
         Ok(Session {
             locks: self.shared().locks.session(&id),
             process: self.clone(),
@@ -109,6 +113,7 @@ impl Process {
     /// [`Error::Name`] when the id is empty or too long.
     pub fn release(&self, id: impl AsRef<[u8]>) -> Result<(), Error> {
         let id = SessionId::new(id.as_ref().to_vec())?;
+        self.refuse_forked()?;
         self.shared().locks.release(&id);
         Ok(())
     }
@@ -123,7 +128,7 @@ impl Process {
     /// How it is, now.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::new(self.shared(), &self.shared().state.borrow().clone())
+        Status::new(self.shared(), &self.shared().now())
     }
 
     /// Waits until it is as `is_wanted`: looked at whenever it gains or loses its connection, stops, or meets an error.
@@ -151,9 +156,19 @@ impl Process {
     pub async fn shutdown_within(&self, limit: Duration) -> Result<(), ShutdownError> {
         let shared = self.shared();
         let by = Instant::now() + limit.min(Duration::from_secs(1 << 30));
-        shared.shutdown(by);
+        if !shared.locks.is_forked() {
+            shared.shutdown(by);
+        }
         let is_over = |state: &State| state.has_ended || state.late >= Some(by);
         let state = shared.when(is_over).await;
+        if shared.locks.is_forked() {
+            return Err(ShutdownError {
+                waited: Duration::ZERO,
+                busy: Vec::new(),
+                kept: 0,
+                last_error: Some(Error::Forked.to_string()),
+            });
+        }
         if state.has_ended {
             return Ok(());
         }
@@ -174,6 +189,13 @@ impl Process {
     /// As [`Process::shutdown`].
     pub fn shutdown_blocking(&self) -> Result<(), ShutdownError> {
         block_on(self.shutdown())
+    }
+
+    fn refuse_forked(&self) -> Result<(), Error> {
+        if self.shared().locks.is_forked() {
+            return Err(Error::Forked);
+        }
+        Ok(())
     }
 
     fn shared(&self) -> &Shared {

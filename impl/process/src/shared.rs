@@ -1,7 +1,7 @@
 //! What the handles of a process and its driver share.
 
 use crate::error::ConnectError;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -71,6 +71,8 @@ pub enum Phase {
     Connected,
     /// It has stopped: it said goodbye, or gave up.
     Stopped,
+    /// This OS process is a child, by `fork`, of the one that connected, and has no part in it. See [`Error::Forked`](crate::Error::Forked).
+    Forked,
     /// A newer incarnation of it took over. Start again with a higher one, if this is the one that should live.
     Superseded,
 }
@@ -83,8 +85,30 @@ impl Shared {
             .send_modify(|wishes| wishes.shutdown_by = Some(by));
     }
 
-    /// Waits until the driver tells what `is_wanted`.
-    pub(crate) async fn when(&self, mut is_wanted: impl FnMut(&State) -> bool) -> State {
+    /// What the driver has told last. A child of a `fork` is told nothing, and takes no lock that somebody may have held then.
+    pub(crate) fn now(&self) -> State {
+        if self.locks.is_forked() {
+            return State {
+                phase: Phase::Forked,
+                ..State::default()
+            };
+        }
+        self.state.borrow().clone()
+    }
+
+    /// Waits until the driver tells what `is_wanted`. In a child of a `fork` that is not waited for.
+    pub(crate) async fn when(&self, is_wanted: impl FnMut(&State) -> bool) -> State {
+        let mut told = pin!(self.when_told(is_wanted));
+        poll_fn(|context| {
+            if self.locks.is_forked() {
+                return Poll::Ready(self.now());
+            }
+            told.as_mut().poll(context)
+        })
+        .await
+    }
+
+    async fn when_told(&self, mut is_wanted: impl FnMut(&State) -> bool) -> State {
         let mut states = self.state.subscribe();
         loop {
             // Cloned: whoever is asked may ask for the state itself.

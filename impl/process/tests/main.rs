@@ -3,6 +3,7 @@
 mod faults;
 mod log;
 mod sessions;
+mod stopped;
 mod store;
 mod storm;
 mod support;

@@ -134,8 +134,19 @@ impl Run {
 
     pub(crate) fn poll(&mut self, at: usize) -> Checked {
         self.let_out_if_not_ended(at);
+        self.let_out_if_lost_before_it_came(at);
         let said = self.handles[at].task.poll();
         self.heard(at, said).map(drop)
+    }
+
+    /// A request whose grant was lost before its task came for the guard is told so, and leaves.
+    fn let_out_if_lost_before_it_came(&mut self, at: usize) {
+        let own = &self.handles[at];
+        let is_granted = own.doing == Doing::Asks && matches!(own.answer, Some(Answer::Locked(_)));
+        if is_granted && let Some(why) = self.machine.lost(own.thread(), &own.session) {
+            self.let_out(at, false);
+            self.handles[at].answer = Some(Answer::Poisoned(why));
+        }
     }
 
     /// Polls whoever was woken: as often as that wakes others.

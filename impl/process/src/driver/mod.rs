@@ -11,6 +11,7 @@ use crate::builder::Builder;
 use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::error::ConnectError;
+use crate::host::OsHost;
 use crate::line::{Backoff, Line, Moved};
 use crate::log::Log;
 use crate::shared::{Identity, Phase, Shared, State, Wishes};
@@ -58,7 +59,11 @@ impl Driver {
     /// Starts the thread.
     pub(crate) fn start(identity: Identity, builder: Builder) -> Result<Arc<Shared>, ConnectError> {
         let Builder { settings, .. } = &builder;
-        let locks = Locks::new(settings.clone(), identity.incarnation);
+        let failed = |error: io::Error| ConnectError::Driver {
+            why: error.to_string(),
+        };
+        let host = Box::new(OsHost::new().map_err(failed)?);
+        let locks = Locks::with_host(settings.clone(), identity.incarnation, host);
         let wishes = watch::Sender::new(Wishes::default());
         let shared = Arc::new(Shared {
             identity,
@@ -69,9 +74,6 @@ impl Driver {
             events_dropped: Arc::default(),
         });
         let own = Arc::clone(&shared);
-        let failed = |error: io::Error| ConnectError::Driver {
-            why: error.to_string(),
-        };
         let log = Log::start(Arc::clone(&shared.events_dropped)).map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,0 +1,56 @@
+//! The services that the manager takes from the OS process around it: the time, and whether that process is a copy of another one.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tenure_protocol::Time;
+
+/// The services that the manager takes from the OS process around it, for [`Locks::with_host`](crate::Locks::with_host).
+///
+/// Both times are in milliseconds and begin at the same moment.
+pub trait Host: fmt::Debug + Send + Sync {
+    /// Returns the exact time, which never goes back. Read by every step that is not on the fast path.
+    fn now(&self) -> Time;
+
+    /// Returns the time as of the last update of a cheap clock. Read by every lock, so it should cost a few nanoseconds.
+    ///
+    /// A lock that is cached gives out no guard once this time is past the end of the lease. A clock that another thread must
+    /// update does not suffice: after a stop of the whole OS process, that thread may run last.
+    fn coarse(&self) -> Time;
+
+    /// Returns a counter that the child of each `fork` finds changed, and its parent does not; `None` where nothing counts forks.
+    ///
+    /// In a child every call of the manager ends with [`Error::Forked`](crate::Error::Forked): its threads are gone, its locks
+    /// may have been in use, and its grants belong to the parent.
+    fn forks(&self) -> Option<&'static AtomicU64> {
+        None
+    }
+}
+
+/// The clock of `std`. Its coarse time is that of the last exact look, in whatever thread that was.
+#[derive(Debug)]
+pub(crate) struct Std {
+    origin: Instant,
+    looked: AtomicU64,
+}
+
+impl Std {
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            looked: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Host for Std {
+    fn now(&self) -> Time {
+        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.looked.store(now, Ordering::Relaxed);
+        Time(now)
+    }
+
+    fn coarse(&self) -> Time {
+        Time(self.looked.load(Ordering::Relaxed))
+    }
+}

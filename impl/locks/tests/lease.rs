@@ -1,0 +1,182 @@
+//! The end of the lease, seen by a thread before the driver's timer sees it: as after a stop of the whole OS process.
+
+mod support;
+
+use std::task::{Context, Poll, Waker};
+use support::{Rig, poll, session};
+use tenure_locks::{Error, Event, Guard, Locks, Session};
+use tenure_protocol::{ThreadId, Time};
+
+/// Past the lease of the rig's store.
+const LATER: Time = Time(20_000);
+
+/// A request that must not be granted from the cache.
+type Asks = fn(&Locks, &Session) -> bool;
+
+/// Every way to lock without the process. Each says whether it was given a guard.
+const WAYS: &[(&str, Asks)] = &[
+    ("handle", |_, s| is_granted(poll(&mut s.lock("a")))),
+    ("handle, try", |_, s| {
+        is_granted(poll(&mut s.lock("a").trying()))
+    }),
+    ("handle, not handed out", |_, s| {
+        is_granted(poll(&mut s.lock("b")))
+    }),
+    ("id", |locks, _| {
+        is_granted(poll(&mut locks.lock(&session(), "a")))
+    }),
+    ("id, try", |locks, _| {
+        is_granted(poll(&mut locks.lock(&session(), "a").trying()))
+    }),
+    ("several", |_, s| {
+        matches!(poll(&mut s.lock_many(["a", "b"])), Some(Ok(_)))
+    }),
+    ("all", |_, s| matches!(poll(&mut s.lock_all()), Some(Ok(_)))),
+    ("handle, blocking", |locks, s| {
+        blocks(locks, || s.lock("a").wait().is_ok())
+    }),
+    ("id, blocking", |locks, _| {
+        blocks(locks, || locks.lock(&session(), "a").wait().is_ok())
+    }),
+    ("several, blocking", |locks, s| {
+        blocks(locks, || s.lock_many(["a", "b"]).wait().is_ok())
+    }),
+];
+
+fn is_granted(answer: Option<Result<Guard<'_>, Error>>) -> bool {
+    matches!(answer, Some(Ok(_)))
+}
+
+/// Runs a blocking request until it has a guard, or has begun to wait: then the manager shuts down, which refuses it.
+fn blocks(locks: &Locks, asks: impl Fn() -> bool + Sync) -> bool {
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let is_granted = asks();
+            locks.shutdown(); // So that the other thread has an event in any case.
+            is_granted
+        });
+        while !locks.has_left() && !asking.is_finished() {
+            if let Some(Event::Until(_)) = locks.wait_event(std::time::Duration::from_millis(20)) {
+                locks.shutdown();
+            }
+        }
+        asking.join().expect("no panic")
+    })
+}
+
+/// A session with an attribute "a" that is handed out.
+fn cached() -> (Rig, Session) {
+    let rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    drop(s.lock("a").wait().expect("cached"));
+    (rig, s)
+}
+
+#[test]
+fn no_way_to_lock_hands_out_a_guard_when_the_lease_has_ended_and_no_timer_has_run() {
+    for (way, asks) in WAYS {
+        let (rig, s) = cached();
+        assert!(asks(&rig.locks, &s), "{way}: cached");
+        let (rig, s) = cached();
+        rig.locks.set_time(LATER);
+        assert!(!asks(&rig.locks, &s), "{way}: the lease has ended");
+        assert_eq!(rig.locks.lease(), None, "{way}: noticed by the request");
+    }
+}
+
+#[test]
+fn a_lock_at_the_last_moment_of_the_lease_is_cached() {
+    let (rig, s) = cached();
+    let end = rig.locks.lease().expect("a lease");
+    rig.locks.set_time(end);
+    assert!(is_granted(poll(&mut s.lock("a"))));
+    rig.locks.set_time(end.after(1));
+    assert!(!is_granted(poll(&mut s.lock("a"))));
+}
+
+#[test]
+fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
+    let (rig, s) = cached();
+    let mut guard = s.lock("a").wait().expect("cached");
+    guard.set("1").expect("set");
+    assert!(!guard.recalled());
+    rig.locks.set_time(LATER);
+    assert_eq!(guard.bytes(), Some(&b"1"[..]), "reads look at no clock");
+    assert_eq!(guard.set("2"), Ok(()), "nor do writes");
+    assert!(guard.recalled());
+    let unlocked = guard.unlock();
+    assert!(matches!(unlocked, Err(Error::LeaseLost(_))), "{unlocked:?}");
+    let discard = s.last_discard().expect("reported");
+    assert_eq!(discard.session, session());
+
+    let (rig, s) = cached();
+    let mut set = s.lock_many(["a", "b"]).wait().expect("cached");
+    assert!(!set.recalled());
+    rig.locks.set_time(LATER);
+    assert!(set.recalled());
+    let written = set.set("a", "1");
+    assert!(matches!(written, Err(Error::LeaseLost(_))), "{written:?}");
+    let unlocked = set.unlock();
+    assert!(matches!(unlocked, Err(Error::LeaseLost(_))), "{unlocked:?}");
+}
+
+#[test]
+fn a_dropped_guard_from_before_the_end_of_the_lease_leaves_nothing_to_the_next_one() {
+    let (mut rig, s) = cached();
+    let mut guard = s.lock("a").wait().expect("cached");
+    guard.set("lost").expect("set");
+    rig.locks.set_time(LATER);
+    drop(guard);
+    let mut again = s.lock("a");
+    assert!(rig.poll(&mut again).is_none());
+    rig.locks.connected();
+    let guard = rig.complete(&mut again).expect("granted again");
+    assert_eq!(guard.bytes(), None);
+}
+
+/// A thread is let in while it does something else, and the lease ends before it comes for its guard.
+#[test]
+fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
+    let mut context = Context::from_waker(Waker::noop());
+    // One waiter is handed the attribute over in its cell, two by way of the session. The timer has run, or has not.
+    for (waiters, ticks) in [(1, false), (1, true), (2, false), (2, true)] {
+        let (rig, s) = cached();
+        let other = rig.locks.session(&session());
+        let guard = s.lock("a").wait().expect("cached");
+        let mut requests: Vec<_> = (0..waiters)
+            .map(|at| Box::pin(other.lock("a").beside(ThreadId(u64::MAX >> (10 - at)))))
+            .collect();
+        for request in &mut requests {
+            assert!(request.as_mut().poll(&mut context).is_pending());
+        }
+        drop(guard);
+        rig.locks.set_time(LATER);
+        if ticks {
+            rig.locks.tick();
+        }
+        let fetched = requests[0].as_mut().poll(&mut context);
+        assert!(
+            matches!(fetched, Poll::Ready(Err(Error::LeaseLost(_)))),
+            "{waiters} {ticks}: {fetched:?}"
+        );
+        drop(fetched);
+        assert!(s.busy().holders.is_empty(), "{waiters} {ticks}");
+    }
+}
+
+#[test]
+fn a_set_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
+    let (rig, s) = cached();
+    let guard = s.lock("a").wait().expect("cached");
+    let mut request = Box::pin(s.lock_many(["a", "b"]));
+    assert!(poll(&mut request).is_none());
+    drop(guard);
+    rig.locks.set_time(LATER);
+    let fetched = poll(&mut request);
+    assert!(
+        matches!(fetched, Some(Err(Error::LeaseLost(_)))),
+        "{fetched:?}"
+    );
+    drop(fetched);
+    assert!(s.busy().holders.is_empty());
+}

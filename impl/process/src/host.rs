@@ -1,0 +1,144 @@
+//! The clocks of this OS process and its forks, for the lock manager.
+
+use crate::os;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tenure_locks::Host;
+use tenure_protocol::Time;
+
+/// How far the coarse clock may be behind before the machine is taken to have slept, in milliseconds. Its resolution is 10 at most.
+const SLEPT_MS: u64 = 50;
+
+/// The exact clock counts the time that the machine sleeps; the coarse one does not, and is set by the exact one after a sleep.
+///
+/// So until the first exact look after a sleep, which the driver takes with its next tick, a lock that is cached may be given
+/// out although the lease has ended.
+#[derive(Debug)]
+pub(crate) struct OsHost {
+    clocks: Clocks,
+    /// The exact time when this was made.
+    origin: u64,
+    /// What is added, wrapping, to the coarse clock.
+    offset: AtomicU64,
+    forks: &'static AtomicU64,
+}
+
+/// Where the times come from: a seam for tests.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    /// Time asleep included.
+    boot_ms: fn() -> u64,
+    coarse_awake_ms: fn() -> u64,
+}
+
+impl OsHost {
+    /// # Errors
+    /// The kernel lacks one of the clocks, or the C library has no memory.
+    pub(crate) fn new() -> io::Result<Self> {
+        let clocks = Clocks {
+            boot_ms: os::boot_ms,
+            coarse_awake_ms: os::coarse_awake_ms,
+        };
+        Self::with(clocks, os::awake_ms(), os::forks()?).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the kernel has no CLOCK_BOOTTIME or no CLOCK_MONOTONIC_COARSE",
+            )
+        })
+    }
+
+    /// `None` where one of the clocks is missing.
+    fn with(clocks: Clocks, awake_ms: u64, forks: &'static AtomicU64) -> Option<Self> {
+        let origin = (clocks.boot_ms)();
+        let is_missing = [origin, awake_ms, (clocks.coarse_awake_ms)()].contains(&0);
+        (!is_missing).then(|| Self {
+            clocks,
+            origin,
+            offset: AtomicU64::new(awake_ms.wrapping_neg()),
+            forks,
+        })
+    }
+
+    #[inline(always)]
+    fn coarse_ms(&self, raw: u64) -> u64 {
+        let time = raw.wrapping_add(self.offset.load(Ordering::Relaxed));
+        // Just after the start the coarse clock is still before it.
+        if time.cast_signed() < 0 { 0 } else { time }
+    }
+}
+
+impl Host for OsHost {
+    fn now(&self) -> Time {
+        let now = (self.clocks.boot_ms)().saturating_sub(self.origin);
+        let raw = (self.clocks.coarse_awake_ms)();
+        if self.coarse_ms(raw) + SLEPT_MS < now {
+            self.offset.store(now.wrapping_sub(raw), Ordering::Relaxed);
+        }
+        Time(now)
+    }
+
+    #[inline]
+    fn coarse(&self) -> Time {
+        // Called directly, since this is on the fast path of every lock.
+        #[cfg(not(test))]
+        let raw = os::coarse_awake_ms();
+        #[cfg(test)]
+        let raw = (self.clocks.coarse_awake_ms)();
+        Time(self.coarse_ms(raw))
+    }
+
+    fn forks(&self) -> Option<&'static AtomicU64> {
+        Some(self.forks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static BOOT: Cell<u64> = const { Cell::new(0) };
+        static AWAKE: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn host() -> OsHost {
+        pass(1_000, 500);
+        let clocks = Clocks {
+            boot_ms: || BOOT.get(),
+            coarse_awake_ms: || AWAKE.get() / 4 * 4,
+        };
+        static FORKS: AtomicU64 = AtomicU64::new(0);
+        OsHost::with(clocks, AWAKE.get(), &FORKS).expect("both clocks")
+    }
+
+    fn pass(awake_ms: u64, asleep_ms: u64) {
+        AWAKE.set(AWAKE.get() + awake_ms);
+        BOOT.set(BOOT.get() + awake_ms + asleep_ms);
+    }
+
+    #[test]
+    fn the_coarse_time_is_never_ahead_and_behind_by_no_more_than_a_tick() {
+        pass(2, 0);
+        let host = host();
+        assert_eq!((host.now(), host.coarse()), (Time(0), Time(0)));
+        for _ in 0..100 {
+            pass(3, 0);
+            let (now, coarse) = (host.now(), host.coarse());
+            assert!(coarse <= now && now.since(coarse) < 4, "{now} {coarse}");
+        }
+    }
+
+    #[test]
+    fn the_first_exact_look_after_a_sleep_sets_the_coarse_clock() {
+        let host = host();
+        pass(1_000, 0);
+        assert_eq!(host.coarse(), Time(1_000));
+        pass(0, 60_000);
+        assert_eq!(host.coarse(), Time(1_000), "it does not see the sleep");
+        assert_eq!(host.now(), Time(61_000));
+        assert_eq!(host.coarse(), Time(61_000));
+        pass(500, 0);
+        assert_eq!((host.now(), host.coarse()), (Time(61_500), Time(61_500)));
+    }
+}

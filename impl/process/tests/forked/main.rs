@@ -1,0 +1,337 @@
+//! A process that forks while its threads hold locks: the parent goes on as if nothing had happened, and every call of the child ends
+//! with an error. A program of its own, since a `fork` of a program that runs many tests at once would copy them all.
+//!
+//! The child tells by its exit code which check failed; 0 is none. An alarm ends it, should it block.
+#![allow(unsafe_code)] // For `fork`, `alarm`, `waitpid` and `_exit`, which `std` does not have.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
+use std::os::fd::RawFd;
+use std::pin::{Pin, pin};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tenure::testing::Store;
+use tenure::{Error, Guard, Phase, Process, Session, SessionId, Typed};
+
+/// How long the child may take, in seconds.
+const ALARM_S: u32 = 20;
+
+/// How often the process forks while other threads use its locks. Each child must get by without any lock that was held then.
+const FORKS: usize = 200;
+
+/// Starts a child that runs `child`, and gives back its number.
+fn fork(child: impl FnOnce() -> i32) -> libc::pid_t {
+    // SAFETY: the child uses memory that `malloc` has made usable again, and this library, which is what is tested.
+    match unsafe { libc::fork() } {
+        -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            // SAFETY: both may be called at any time; `_exit` runs nothing of the parent's.
+            unsafe {
+                libc::alarm(ALARM_S);
+                libc::_exit(child());
+            }
+        }
+        pid => pid,
+    }
+}
+
+/// Waits for the end of a child.
+fn wait_for(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: the pointer is to a local variable.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid);
+    status
+}
+
+/// Runs `child` in a child, and gives back its exit code.
+fn in_child(child: impl FnOnce() -> i32) -> i32 {
+    let status = wait_for(fork(child));
+    assert!(
+        libc::WIFEXITED(status),
+        "it was ended by a signal: it blocked"
+    );
+    libc::WEXITSTATUS(status)
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The number of the first check that fails; 0 if none does.
+fn first_failed(checks: &[bool]) -> i32 {
+    let failed = checks.iter().position(|is_right| !is_right);
+    failed.map_or(0, |at| i32::try_from(at).expect("few") + 1)
+}
+
+fn is_forked<T>(result: Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Forked))
+}
+
+/// All calls that lock, by handle and by id.
+fn locks_fail(process: &Process, session: &Session, id: &SessionId) -> bool {
+    let is_refused = |answer: Option<Result<Guard<'_>, Error>>| answer.is_some_and(is_forked);
+    first_failed(&[
+        is_forked(session.lock("a").wait()),
+        is_forked(session.lock("b").trying().wait()),
+        is_refused(poll(pin!(session.lock("a")))),
+        is_forked(process.lock(id, "a").wait()),
+        is_refused(poll(pin!(process.lock(id, "c")))),
+        is_forked(session.lock_many(["a", "b"]).wait()),
+        is_forked(session.lock_all().wait()),
+        poll(pin!(session.lock_all())).is_some_and(is_forked),
+        is_forked(process.session("new")),
+        is_forked(process.release("s")),
+    ]) == 0
+}
+
+/// A child has guards, a set, a request and a commit of its parent, and handles; each says what it is, and can be dropped.
+fn everything_inherited_fails(store: &Store) {
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let id = SessionId::new("s").expect("short");
+    let session = process.session("s").expect("an id");
+    let mut guard = session.lock("a").wait().expect("granted");
+    guard.put(&1).expect("put");
+    let mut by_id = process.lock(&id, "c").wait().expect("free");
+    let other = process.session("t").expect("an id");
+    let mut set = other.lock_many(["a", "b"]).wait().expect("granted");
+    let mut request = Box::pin(session.lock("a").beside(tenure::ThreadId(1 << 50)));
+    assert!(poll(request.as_mut()).is_none(), "it waits");
+    let third = process.session("u").expect("an id");
+    let mut written = third.lock("a").wait().expect("granted");
+    written.put(&1).expect("put");
+    // The child drops a last handle, too. Nothing is given back.
+    let last = Process::connect_blocking(store.address()).expect("connected");
+    let of_last = last.session("v").expect("an id");
+    drop(of_last.lock("a").wait().expect("granted"));
+    drop(of_last);
+    let mut last = Some(last);
+    store.pause(); // So that the commit has no answer yet.
+    let mut commit = Box::pin(written.commit());
+    assert!(poll(commit.as_mut()).is_none(), "it waits");
+    let mut stopping = Box::pin(process.when(|status| status.phase == Phase::Stopped));
+    assert!(poll(stopping.as_mut()).is_none(), "it waits");
+
+    let code = in_child(|| {
+        let failed = first_failed(&[
+            locks_fail(&process, &session, &id),
+            guard.get::<u32>() == Ok(Some(1)),
+            is_forked(guard.set("2")),
+            is_forked(guard.edit(|bytes| bytes.push(0))),
+            is_forked(guard.check()),
+            guard.recalled(),
+            is_forked(guard.commit().wait()),
+            is_forked(by_id.set("2")),
+            is_forked(by_id.commit().wait()),
+            by_id.session().id() == &id,
+            is_forked(set.set("a", "2")),
+            is_forked(set.remove("a")),
+            is_forked(set.commit().wait()),
+            is_forked(set.check()),
+            set.recalled(),
+            poll(request.as_mut()).is_some_and(is_forked),
+            poll(commit.as_mut()).is_some_and(is_forked),
+            poll(stopping.as_mut()).is_some_and(|status| status.phase == Phase::Forked),
+            process.status().phase == Phase::Forked,
+            process.busy().is_empty() && session.busy().holders.is_empty(),
+            session.last_discard().is_none(),
+            process.shutdown_blocking().is_err(),
+        ]);
+        if failed != 0 {
+            return failed;
+        }
+        by_id.discard();
+        session.release();
+        drop((request, commit, stopping));
+        drop(last.take());
+        2 * first_failed(&[is_forked(guard.unlock()), is_forked(set.unlock())])
+    });
+    store.resume();
+    assert_eq!(code, 0, "the check of that number failed in the child");
+    assert!(store.holder("v").is_some(), "the child has given it back");
+}
+
+/// What the child did has not reached the parent, whose guards, lease and connection are as before.
+fn the_parent_goes_on(store: &Store) {
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let session = process.session("p").expect("an id");
+    let mut guard = session.lock("a").wait().expect("granted");
+    guard.put(&1).expect("put");
+    let code = in_child(|| {
+        let is_refused = is_forked(guard.set("9")) && is_forked(guard.commit().wait());
+        drop(session.lock("a").wait());
+        drop(process.clone());
+        i32::from(!is_refused)
+    });
+    assert_eq!(code, 0);
+    assert_eq!(guard.check(), Ok(()));
+    guard.commit().wait().expect("durable");
+    assert_eq!(guard.get::<u32>(), Ok(Some(1)));
+    drop(guard);
+    drop(session.lock("a").wait().expect("cached"));
+    assert_eq!(process.status().connections, 1);
+    assert_eq!(store.value("p", "a").as_deref(), Some(&b"1"[..]));
+    process.shutdown_blocking().expect("in time");
+}
+
+/// At the fork other threads are inside every lock that the manager has.
+fn locks_that_were_held_at_the_fork_do_not_matter(store: &Store) {
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let id = SessionId::new("busy").expect("short");
+    let session = process.session("busy").expect("an id");
+    let is_over = AtomicBool::new(false);
+    let begun = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for at in 0..3_u64 {
+            let (process, session, id) = (&process, &session, &id);
+            let (is_over, begun) = (&is_over, &begun);
+            scope.spawn(move || {
+                begun.wait();
+                let mut round = at;
+                while !is_over.load(Ordering::Relaxed) {
+                    round += 1;
+                    drop(session.lock("a").wait().expect("granted"));
+                    drop(
+                        process
+                            .lock(id, &format!("{round}"))
+                            .wait()
+                            .expect("granted"),
+                    );
+                    drop(process.session(format!("{}", round % 50)).expect("an id"));
+                    drop(session.lock_all().wait().expect("granted"));
+                    drop(process.busy());
+                }
+            });
+        }
+        begun.wait();
+        for fork in 0..FORKS {
+            let code = in_child(|| {
+                let is_refused = locks_fail(&process, &session, &id)
+                    && process.status().phase == Phase::Forked
+                    && process.busy().is_empty();
+                i32::from(!is_refused)
+            });
+            assert_eq!(code, 0, "fork {fork}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    process.shutdown_blocking().expect("in time");
+}
+
+/// A child that connects has a process of its own.
+fn a_child_connects_for_itself(store: &Store) {
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let session = process.session("own").expect("an id");
+    let mut guard = session.lock("a").wait().expect("granted");
+    guard.put(&1).expect("put");
+    drop(guard);
+    let code = in_child(|| {
+        let Ok(own) = Process::connect_blocking(store.address()) else {
+            return 1;
+        };
+        let session = own.session("own").expect("an id");
+        let mut guard = session.lock("a").wait().expect("given back by the parent");
+        let seen = guard.get::<u32>();
+        guard.put(&2).expect("put");
+        drop(guard);
+        let is_stopped = own.shutdown_blocking().is_ok();
+        // A child of the child has neither.
+        let grandchild = in_child(|| first_failed(&[is_forked(own.session("own"))]));
+        first_failed(&[seen == Ok(Some(1)), is_stopped, grandchild == 0]) * 2
+    });
+    assert_eq!(code, 0);
+    let guard = session.lock("a").wait().expect("given back by the child");
+    assert_eq!(guard.get::<u32>(), Ok(Some(2)));
+    drop(guard);
+    process.shutdown_blocking().expect("in time");
+}
+
+/// A program that a process executes gets no descriptor of the library's.
+fn descriptors_are_closed_when_another_program_is_executed(store: &Store) {
+    let opened = || -> Vec<RawFd> {
+        let all = std::fs::read_dir("/proc/self/fd").expect("Linux");
+        let names = all.map(|entry| entry.expect("listed").file_name());
+        names
+            .filter_map(|name| name.to_string_lossy().parse().ok())
+            .filter(|fd| *fd > 2)
+            .collect()
+    };
+    let inherited = opened();
+    let process = Process::connect_blocking(store.address()).expect("connected");
+    let is_kept = |fd: &RawFd| {
+        // SAFETY: it asks for a flag of a descriptor; of one that is closed meanwhile it says so.
+        let flags = unsafe { libc::fcntl(*fd, libc::F_GETFD) };
+        flags != -1 && flags & libc::FD_CLOEXEC == 0
+    };
+    let own = opened().into_iter().filter(|fd| !inherited.contains(fd));
+    let kept: Vec<_> = own.filter(is_kept).collect();
+    assert_eq!(kept, [] as [RawFd; 0]);
+    process.shutdown_blocking().expect("in time");
+}
+
+/// The child's copy of the socket does not keep a connection open that the parent closes.
+fn a_connection_that_the_parent_closes_is_closed(_: &Store) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let connects = move || {
+        let builder = Process::builder(address).connect_ms(1_000);
+        builder.connect_blocking().is_err()
+    };
+    let connecting = std::thread::spawn(connects);
+    let (mut stream, _) = listener.accept().expect("it connects");
+    stream.read_exact(&mut [0; 1]).expect("a hello");
+    let child = fork(|| {
+        loop {
+            std::thread::park(); // Until it is killed.
+        }
+    });
+    stream.write_all(&[0xff; 64]).expect("no frame");
+    let limit = Some(Duration::from_secs(10));
+    stream.set_read_timeout(limit).expect("not zero");
+    let end = stream.read_to_end(&mut Vec::new());
+    // SAFETY: it is a child that nobody has waited for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    wait_for(child);
+    let is_closed = match &end {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(is_closed, "{end:?}");
+    assert!(connecting.join().expect("no panic"), "that was no store");
+}
+
+/// Its name, and what it does with a store of its own.
+type Test = (&'static str, fn(&Store));
+
+fn main() {
+    let tests: [Test; 6] = [
+        (
+            "a_connection_that_the_parent_closes_is_closed",
+            a_connection_that_the_parent_closes_is_closed,
+        ),
+        ("everything_inherited_fails", everything_inherited_fails),
+        ("the_parent_goes_on", the_parent_goes_on),
+        (
+            "locks_that_were_held_at_the_fork_do_not_matter",
+            locks_that_were_held_at_the_fork_do_not_matter,
+        ),
+        ("a_child_connects_for_itself", a_child_connects_for_itself),
+        (
+            "descriptors_are_closed_when_another_program_is_executed",
+            descriptors_are_closed_when_another_program_is_executed,
+        ),
+    ];
+    if std::env::args().any(|arg| arg == "--list") {
+        return;
+    }
+    for (name, test) in tests {
+        let store = Store::start().expect("a store");
+        test(&store);
+        println!("test {name} ... ok");
+    }
+}
