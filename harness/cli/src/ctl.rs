@@ -7,7 +7,8 @@ use std::time::Duration;
 use tenure_store::{Drains, SessionStatus, StoreStatus, WaiterStatus};
 
 const AFTER: &str = "\
-A session's id is written as the store shows it: as it is, or hex: and its bytes in hexadecimal digits.
+A session is named by its short id, as `ctl sessions` and the logs show it (# and eight digits; quote it in a shell), or by its
+id: as it is, or hex: and its bytes in hexadecimal digits. Ids are as good as passwords: --reveal shows them on loopback alone.
 
 Exit codes: 0 answered, 1 the session is not in memory (so nobody holds it or waits for it) or nobody holds it, 2 usage, or no
 store answers there.";
@@ -45,17 +46,23 @@ enum Question {
         /// At most so many; a store answers 10,000 at most.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
+        /// Show whole ids. Only on the machine of the store.
+        #[arg(long)]
+        reveal: bool,
     },
     /// One session: its holder, who waits, and for how long.
     Session {
-        /// Which one.
+        /// Which one: its short id or its id.
         id: String,
+        /// Show its whole id. Only on the machine of the store.
+        #[arg(long)]
+        reveal: bool,
     },
     /// Stop the store for good: recall everything that is held, wait for it as long as stop_ms, and end.
     Drain,
     /// Ask the holder of a session to give it back, as a waiter would: after recall_ms its grant is revoked.
     Recall {
-        /// Which session.
+        /// Which session: its short id or its id.
         id: String,
     },
 }
@@ -82,13 +89,19 @@ impl Ctl {
     pub(crate) fn run(&self) -> Result<bool> {
         match &self.question {
             Question::Status => self.show("/status", status),
-            Question::Sessions { waiting, limit } => {
-                let path = format!("/sessions?waiting={waiting}&limit={limit}");
+            Question::Sessions {
+                waiting,
+                limit,
+                reveal,
+            } => {
+                let path = format!("/sessions?waiting={waiting}&limit={limit}&reveal={reveal}");
                 self.show(&path, |found: &Vec<SessionStatus>| {
                     sessions(found, *waiting, *limit)
                 })
             }
-            Question::Session { id } => self.show(&path(id)?, session),
+            Question::Session { id, reveal } => {
+                self.show(&format!("{}?reveal={reveal}", path(id)?), session)
+            }
             Question::Drain => {
                 let (code, body) = self.ask("POST", "/drain")?;
                 self.answer(code, &body, |body| self.words(body, drains))
@@ -148,6 +161,8 @@ impl Ctl {
                 eprintln!("tenure: {}", clean(body.trim_end()));
                 Ok(false)
             }
+            // The listener of a store says why.
+            403 | 409 | 421 => bail!("{} refused: {}", self.admin, clean(body.trim_end())),
             _ => {
                 let body: String = body.chars().take(200).collect();
                 bail!(
@@ -191,9 +206,14 @@ impl Ctl {
 
 /// The address of a session, every byte that might mean something else written as its number.
 fn path(id: &str) -> Result<String> {
-    let id =
-        tenure_store::parse(id).map_err(|error| anyhow!("'{id}' is no session's id: {error}"))?;
-    let shown = tenure_store::show(&id);
+    let shown = match tenure_store::short(id) {
+        Some(_) => id.to_owned(),
+        None => {
+            let parsed = tenure_store::parse(id);
+            let parsed = parsed.map_err(|error| anyhow!("'{id}' is no session's id: {error}"))?;
+            tenure_store::show(&parsed)
+        }
+    };
     let bytes = shown.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
@@ -386,6 +406,7 @@ mod tests {
     fn ids_stay_whole_in_an_address() {
         let path = |id| path(id).expect("an id");
         assert_eq!(path("cart-1"), "/sessions/cart-1");
+        assert_eq!(path("#0123abcd"), "/sessions/%230123abcd");
         assert_eq!(path("a/b?c#d%"), "/sessions/a%2Fb%3Fc%23d%25");
         assert_eq!(path(".."), "/sessions/%2E%2E");
         assert_eq!(path("hex:00ff"), "/sessions/hex%3A00ff");

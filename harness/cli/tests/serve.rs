@@ -13,6 +13,7 @@ use std::process::Command;
 use support::{Player, Store, assert_ends, command, stderr, stdout, tenure};
 use tempfile::TempDir;
 use tenure_protocol::attributes::Change;
+use tenure_protocol::id::ShortId;
 use tenure_protocol::message::Hold;
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore};
 
@@ -201,11 +202,24 @@ fn ctl_shows_holder_and_waiters_and_recalls() {
     let json = store.json(&["session", "cart"]);
     assert_eq!(json["holder"]["process"], "shop-1");
     assert_eq!(json["waiters"][0]["process"], "shop-2");
+    let short = ShortId(&CART).to_string();
     let waiting = store.json(&["sessions", "--waiting"]);
-    assert_eq!(waiting[0]["session"], "cart");
+    assert_eq!(waiting[0]["session"], short);
+    let revealed = store.json(&["sessions", "--waiting", "--reveal"]);
+    assert_eq!(revealed[0]["session"], "cart");
+    assert_eq!(
+        store.json(&["session", &short, "--reveal"])["session"],
+        "cart"
+    );
     assert_eq!(waiting.as_array().map(Vec::len), Some(1));
-    let shown = stdout(&store.ctl(&["session", "cart"]));
-    for part in ["cart", "shop-1, token 1.", "1. shop-2, for ", "revoked in"] {
+    assert_eq!(
+        stdout(&store.ctl(&["session", "cart"]))
+            .matches("cart")
+            .count(),
+        0
+    );
+    let shown = stdout(&store.ctl(&["session", &short]));
+    for part in [&short, "shop-1, token 1.", "1. shop-2, for ", "revoked in"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     let shown = stdout(&store.ctl(&["sessions", "--waiting"]));
@@ -230,6 +244,8 @@ fn ctl_shows_holder_and_waiters_and_recalls() {
             break;
         }
     }
+    assert_ends(&store.ctl(&["recall", &short]), 0, &[]);
+    assert_ends(&store.ctl(&["session", "#00000000"]), 1, &["not in memory"]);
     assert_ends(&store.ctl(&["session", "nobody"]), 1, &["not in memory"]);
     assert_ends(&store.ctl(&["recall", "nobody"]), 1, &["not held"]);
     assert_ends(

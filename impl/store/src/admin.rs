@@ -1,6 +1,17 @@
 //! For the operator: what is held by whom, who waits and for how long, and metrics. Over HTTP, on loopback unless told otherwise.
 //!
-//! It names sessions by their ids, never by what is in them.
+//! It names sessions by their short ids, as the logs do: an id is as good as a password, and a metrics scraper must not see
+//! it. On loopback it shows whole ids when asked to. What is in a session it never shows.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `listen` | connections, bounded in number, time and size |
+//! | `origin` | keeps web pages away |
+//! | `ids` | whole and short ids |
+
+mod ids;
+mod listen;
+mod origin;
 
 use crate::connection::Service;
 use crate::server::{Stop, Stopper};
@@ -8,11 +19,15 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router, middleware};
+use ids::{Name, Named};
+pub use ids::{parse, short, show};
+use listen::{Bounds, Peer};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tenure_protocol::id::ShortId;
 use tenure_protocol::store::Session;
-use tenure_protocol::{SessionId, Time};
+use tenure_protocol::{SessionId, Store, Time};
 use tokio::net::TcpListener;
 
 /// Sessions in one answer, at most.
@@ -55,7 +70,7 @@ pub struct ProcessStatus {
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStatus {
-    /// Its id: as text if it is printable, else `hex:` and its bytes.
+    /// Its short id, as in the logs. Where ids are revealed: its id, as [`show`] writes it.
     pub session: String,
     /// The version of its state, if it exists.
     pub version: Option<String>,
@@ -114,60 +129,60 @@ struct Which {
     waiting: bool,
     /// At most so many.
     limit: Option<usize>,
+    /// Whether ids are shown whole.
+    #[serde(default)]
+    reveal: bool,
 }
 
-/// A session's id as people see it.
-#[must_use]
-pub fn show(id: &SessionId) -> String {
-    let bytes = id.as_bytes();
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.starts_with("hex:") && text.chars().all(|c| c.is_ascii_graphic()) => {
-            text.to_owned()
+/// Why a request has no answer: a status, and the text.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, format!("{}\n", self.1)).into_response()
+    }
+}
+
+/// Whether ids are shown whole, once it is known that they may be.
+#[derive(Clone, Copy, Debug)]
+struct Reveal(bool);
+
+impl Reveal {
+    fn new(is_wanted: bool, peer: Peer) -> Result<Self, Refused> {
+        if is_wanted && !peer.is_local() {
+            let text = "whole ids are shown on loopback alone: ask on the machine of the store";
+            return Err(Refused(StatusCode::FORBIDDEN, text.to_owned()));
         }
-        _ => {
-            let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
-            format!("hex:{}", hex.collect::<String>())
+        Ok(Self(is_wanted))
+    }
+
+    fn id(self, id: &SessionId) -> String {
+        match self.0 {
+            true => show(id),
+            false => ShortId(id).to_string(),
         }
     }
 }
 
-/// Reads what [`show`] has written.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse(text: &str) -> Result<SessionId, String> {
-    let bytes = match text.strip_prefix("hex:") {
-        Some(hex) => {
-            let digits = hex.as_bytes();
-            let pairs = digits.chunks(2).map(|pair| {
-                let pair = std::str::from_utf8(pair).ok()?;
-                u8::from_str_radix(pair, 16)
-                    .ok()
-                    .filter(|_| pair.len() == 2)
-            });
-            let bytes: Option<Vec<u8>> = pairs.collect();
-            bytes.ok_or_else(|| format!("{text:?} is not hex: and pairs of hexadecimal digits"))?
-        }
-        None => text.as_bytes().to_vec(),
-    };
-    SessionId::new(bytes).map_err(|error| error.to_string())
-}
-
 pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>, stopper: Stopper) {
+    let names: origin::Names = service.config.admin_names().map(str::to_owned).collect();
     let state = Admin { service, stopper };
-    let router = Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+    let guarded = Router::new()
         .route("/status", get(status))
         .route("/sessions", get(sessions))
         .route("/sessions/{id}", get(session))
         .route("/sessions/{id}/recall", post(recall))
         .route("/drain", post(drain))
+        .layer(middleware::from_fn_with_state(names, origin::check));
+    // These name neither a process nor a session and change nothing: a scraper may use whatever name it has.
+    let router = Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
         .with_state(state);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin listener has ended");
-    }
+    listen::serve(listener, router, Bounds::default()).await;
 }
 
 #[derive(Clone, Debug)]
@@ -238,7 +253,12 @@ async fn status(State(admin): Own) -> Json<StoreStatus> {
     Json(status)
 }
 
-async fn sessions(State(admin): Own, Query(which): Query<Which>) -> Json<Vec<SessionStatus>> {
+async fn sessions(
+    State(admin): Own,
+    Extension(peer): Extension<Peer>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<SessionStatus>>, Refused> {
+    let reveal = Reveal::new(which.reveal, peer)?;
     let limit = which.limit.unwrap_or(SESSIONS_MAX).min(SESSIONS_MAX);
     let wait_ms = admin.service.config.wait_ms;
     let found = admin.service.shard.look(|store, now| {
@@ -247,46 +267,62 @@ async fn sessions(State(admin): Own, Query(which): Query<Which>) -> Json<Vec<Ses
             sessions.filter(|(_, session)| !which.waiting || session.lock().waiting() > 0);
         let sessions = sessions.take(limit);
         sessions
-            .map(|(id, session)| describe(id, session, now, wait_ms))
+            .map(|(id, session)| describe(reveal.id(id), session, now, wait_ms))
             .collect()
     });
-    Json(found)
+    Ok(Json(found))
 }
 
-async fn session(State(admin): Own, Path(id): Path<String>) -> Response {
-    let id = match parse(&id) {
-        Ok(id) => id,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
+async fn session(
+    State(admin): Own,
+    Extension(peer): Extension<Peer>,
+    Path(text): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Json<SessionStatus>, Refused> {
+    let reveal = Reveal::new(which.reveal, peer)?;
+    let name = Name::read(&text).map_err(unreadable)?;
     let wait_ms = admin.service.config.wait_ms;
-    let look = |store: &tenure_protocol::Store, now| {
-        let session = store.session(&id)?;
-        Some(describe(&id, session, now, wait_ms))
+    let look = |store: &Store, now| {
+        let id = one(name.find(store), &text)?;
+        let session = store.session(&id).expect("found under the same lock");
+        Ok(describe(reveal.id(&id), session, now, wait_ms))
     };
-    match admin.service.shard.look(look) {
-        Some(status) => Json(status).into_response(),
-        None => not_here(),
+    admin.service.shard.look(look).map(Json)
+}
+
+fn unreadable(why: String) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, why)
+}
+
+/// The one session that has a name.
+fn one(named: Named, text: &str) -> Result<SessionId, Refused> {
+    match named {
+        Named::One(id) => Ok(id),
+        Named::None => Err(not_here()),
+        Named::Many(count) => {
+            let why = format!(
+                "{text} is the short id of {count} sessions in memory: name one by its whole id, which --reveal shows on loopback"
+            );
+            Err(Refused(StatusCode::CONFLICT, why))
+        }
     }
 }
 
-fn not_here() -> Response {
-    let text = "not in memory: nobody holds this session or waits for it\n";
-    (StatusCode::NOT_FOUND, text).into_response()
+fn not_here() -> Refused {
+    let text = "not in memory: nobody holds this session or waits for it";
+    Refused(StatusCode::NOT_FOUND, text.to_owned())
 }
 
-async fn recall(State(admin): Own, Path(id): Path<String>) -> Response {
-    let id = match parse(&id) {
-        Ok(id) => id,
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-    };
+async fn recall(State(admin): Own, Path(text): Path<String>) -> Result<Response, Refused> {
+    let name = Name::read(&text).map_err(unreadable)?;
     let shard = &admin.service.shard;
-    let is_held =
-        shard.look(|store, _| store.session(&id).is_some_and(|own| own.holder().is_some()));
-    if !is_held {
-        return not_here();
-    }
-    shard.recall(&id);
-    (StatusCode::ACCEPTED, "recalled\n").into_response()
+    let held = shard.look(|store, _| {
+        let id = one(name.find(store), &text)?;
+        let is_held = store.session(&id).is_some_and(|own| own.holder().is_some());
+        if is_held { Ok(id) } else { Err(not_here()) }
+    });
+    shard.recall(&held?);
+    Ok((StatusCode::ACCEPTED, "recalled\n").into_response())
 }
 
 /// Stops the store for good: what is held is recalled first.
@@ -301,7 +337,8 @@ async fn drain(State(admin): Own) -> Response {
     (StatusCode::ACCEPTED, Json(drains)).into_response()
 }
 
-fn describe(id: &SessionId, session: &Session, now: Time, wait_ms: u64) -> SessionStatus {
+/// `id`: the session's id, as it may be shown.
+fn describe(id: String, session: &Session, now: Time, wait_ms: u64) -> SessionStatus {
     let record = session.record();
     let values = record.attributes().iter();
     let values =
@@ -325,7 +362,7 @@ fn describe(id: &SessionId, session: &Session, now: Time, wait_ms: u64) -> Sessi
         left_ms: place.until.since(now),
     });
     SessionStatus {
-        session: show(id),
+        session: id,
         version: record.exists().then(|| record.head.version.to_string()),
         attributes,
         bytes,

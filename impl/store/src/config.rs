@@ -54,6 +54,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `tenure ctl` and metrics are answered. Only ever give it an address that outsiders cannot reach.
     pub admin: SocketAddr,
+    /// Host names by which the admin listener is reached, separated by commas. Addresses and `localhost` always are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_hosts: Option<String>,
     /// The folder of the data. One store at a time has it.
     pub data: PathBuf,
     /// How durable what is acknowledged is.
@@ -126,6 +129,7 @@ impl Default for Config {
         Self {
             listen: ([127, 0, 0, 1], PORT).into(),
             admin: ([127, 0, 0, 1], ADMIN_PORT).into(),
+            admin_hosts: None,
             data: PathBuf::from("tenure-data"),
             durability: Durability::Durable,
             lease_ms,
@@ -217,6 +221,15 @@ impl Config {
                 return refuse(key, "must be at least 1".to_owned());
             }
         }
+        let is_name = |name: &str| {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !name.is_empty() && name.chars().all(is_part)
+        };
+        if let Some(wrong) = self.admin_names().find(|name| !is_name(name)) {
+            let why =
+                format!("{wrong:?} is no host name; names are separated by commas, without ports");
+            return refuse("admin_hosts", why);
+        }
         if limits.attribute_bytes_max > limits.session_bytes_max {
             let why = format!(
                 "{} is more than a whole session may have ({})",
@@ -242,6 +255,12 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// The names in [`Config::admin_hosts`].
+    pub(crate) fn admin_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.admin_hosts.iter().flat_map(|names| names.split(','));
+        names.map(str::trim)
     }
 
     /// What the machine is told.

@@ -24,7 +24,8 @@
 //! Deliberately absent: rules (they are the machine's), threads within a process (the process's), who a peer is (an
 //! authenticating proxy, or loopback).
 pub use admin::{
-    Drains, HolderStatus, ProcessStatus, SessionStatus, StoreStatus, WaiterStatus, parse, show,
+    Drains, HolderStatus, ProcessStatus, SessionStatus, StoreStatus, WaiterStatus, parse, short,
+    show,
 };
 pub use config::{ADMIN_PORT, Config, ConfigError, Durability, LimitsConfig, OnStop, PORT};
 pub use server::{DroppedLines, Recovered, Server, Stop, Stopper, StoreError, is_passing};

@@ -1,5 +1,6 @@
 //! The store over TCP, as processes see it.
 
+mod admin;
 mod bytes;
 mod crowd;
 mod durable;

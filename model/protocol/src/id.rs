@@ -134,9 +134,17 @@ name! {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ShortId<'a>(pub &'a SessionId);
 
+impl ShortId<'_> {
+    /// Returns the number that its digits write.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        (self.0.frozen_hash() >> 32) as u32
+    }
+}
+
 impl fmt::Display for ShortId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{:08x}", self.0.frozen_hash() >> 32)
+        write!(f, "#{:08x}", self.bits())
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     },
     /// Milliseconds, or `none`.
     Span,
+    /// Host names, or `none`.
+    Hosts,
 }
 
 const MS: Kind = Kind::Number {
@@ -65,6 +67,7 @@ const fn setting(key: &'static str, kind: Kind, help: &'static str) -> Setting {
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("listen", Kind::Address, "Where processes connect; nobody is asked who they are"),
     setting("admin", Kind::Address, "Where `tenure ctl`, health checks and metrics are answered"),
+    setting("admin_hosts", Kind::Hosts, "Host names by which the admin listener is reached, with commas; addresses and localhost always are"),
     setting("data", Kind::Folder, "The folder of the data; one store at a time has it"),
     setting("durability", Kind::Durability, "`durable`: nothing acknowledged is ever lost; `buffered`: it survives kill -9, not a loss of power"),
     setting("lease_ms", MS, "How long the store waits for a process that is not heard of"),
@@ -152,7 +155,7 @@ impl Setting {
     /// Reads what a flag or a variable says. `None`: it is to have no value.
     pub(crate) fn read(&self, text: &str) -> Result<Option<Value>, String> {
         let value = match self.kind {
-            Kind::Span if text == "none" => return Ok(None),
+            Kind::Span | Kind::Hosts if text == "none" => return Ok(None),
             Kind::Number { .. } | Kind::Span => text
                 .parse()
                 .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
@@ -178,6 +181,7 @@ impl Setting {
                 matches!(text, Some("durable" | "buffered")),
                 "durable or buffered".to_owned(),
             ),
+            Kind::Hosts => (text.is_some(), "none or host names, with commas".to_owned()),
             Kind::OnStop => (
                 matches!(text, Some("keep" | "drain")),
                 "keep or drain".to_owned(),
@@ -201,6 +205,7 @@ impl Setting {
             Kind::Folder => "FOLDER",
             Kind::Durability => "LEVEL",
             Kind::OnStop => "HOW",
+            Kind::Hosts => "NAMES",
             Kind::Number { unit, .. } => unit,
             Kind::Span => "MS",
         }

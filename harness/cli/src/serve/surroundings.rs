@@ -194,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn a_service_manager_that_does_not_read_stops_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notify");
+        let _socket = UnixDatagram::bind(&path).expect("bound");
+        // The system keeps so many messages for a reader, and not one more.
+        const MESSAGES_MAX: usize = 100_000;
+        let refused = (0..MESSAGES_MAX).find_map(|_| send(path.as_os_str(), "READY=1").err());
+        assert_eq!(
+            refused.map(|error| error.kind()),
+            Some(io::ErrorKind::WouldBlock)
+        );
+    }
+
+    #[test]
     fn a_port_file_is_there_only_while_the_store_runs() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ports");

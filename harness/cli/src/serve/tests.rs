@@ -34,6 +34,7 @@ fn other(setting: &Setting) -> String {
         Kind::Folder => format!("{default}/other"),
         Kind::Durability => "buffered".to_owned(),
         Kind::OnStop => "drain".to_owned(),
+        Kind::Hosts => "store.example,other.example".to_owned(),
         Kind::Number { .. } => (default.parse::<i64>().expect("a number") + 1).to_string(),
         Kind::Span => "86400000".to_owned(),
     }
@@ -54,6 +55,7 @@ fn file(folder: &Path, text: &str) -> PathBuf {
 fn every_field_is_a_setting_and_the_other_way_round() {
     let whole = Config {
         time_to_live_ms: Some(1),
+        admin_hosts: Some("store.example".to_owned()),
         ..Config::default()
     };
     let settings = SETTINGS.iter().map(|setting| setting.key.to_owned());
@@ -123,6 +125,10 @@ fn what_is_wrong_is_said_with_its_place() {
             "durability must be durable or buffered, not quick",
         ),
         ("lease_ms = 0", "lease_ms: must be at least 1 (from "),
+        (
+            "admin_hosts = \"a:7421\"",
+            "admin_hosts: \"a:7421\" is no host name",
+        ),
         ("lease_ms = ", "is not TOML"),
         ("\"limits.waiters_max\" = 1", "waiters_max"),
     ] {

@@ -106,7 +106,8 @@ impl Running {
     /// A request to the admin listener: the status, and the body.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).await.expect("it listens");
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
         stream
             .write_all(request.as_bytes())
             .await
