@@ -4,8 +4,13 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 use tenure_conformance::recorded::check;
 use tenure_conformance::{rules, store};
 
@@ -121,6 +126,61 @@ fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
         serde_json::from_slice(&conform(&["trace", path, "--json"]).stdout).expect("JSON");
     assert_eq!(told["traces"][1]["conforms"], false);
     assert_eq!(told["traces"][1]["judged"], false);
+}
+
+/// The longest time between two keep-alives of a process is shorter than this: always one of them has no answer yet.
+const DELAY: Duration = Duration::from_millis(450);
+
+/// Passes bytes on to a store, and its answers back, each after [`DELAY`].
+fn slow_link(store: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    thread::spawn(move || {
+        for near in listener.incoming() {
+            let near = near.expect("a connection");
+            let far = TcpStream::connect(&store).expect("it listens");
+            for end in [&near, &far] {
+                end.set_nodelay(true).expect("a socket");
+            }
+            let ends = |end: &TcpStream| end.try_clone().expect("a socket");
+            let (mut to_store, mut from_store) = (ends(&far), far);
+            let (mut from_suite, mut to_suite) = (ends(&near), near);
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from_suite, &mut to_store);
+                let _ = to_store.shutdown(Shutdown::Write);
+            });
+            let (push, pop) = channel::<(Instant, Vec<u8>)>();
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(length @ 1..) = from_store.read(&mut bytes) {
+                    let _ = push.send((Instant::now() + DELAY, bytes[..length].to_owned()));
+                }
+            });
+            thread::spawn(move || {
+                for (due, bytes) in pop {
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    if to_suite.write_all(&bytes).is_err() {
+                        break;
+                    }
+                }
+                let _ = to_suite.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    address
+}
+
+/// In this case a lease ends that nobody sees ending. The suite waits for a recall as long as the slack, and then finds that the end
+/// of the lease explains that none comes. An answer that is on its way at that moment must not spoil the explanation.
+#[test]
+fn an_answer_that_is_on_its_way_is_not_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let times = ["--lease-ms", "1600", "--recall-ms", "6000"];
+    let store = support::Store::start(folder.path(), &times);
+    let target = slow_link(store.listen.clone());
+    let case = "derived/the-lease-ends/held-by-another-recalled-waits";
+    let output = conform(&["store", "--target", &target, "--slack-ms", "3000", case]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stdout));
 }
 
 #[test]
