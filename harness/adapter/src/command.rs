@@ -146,6 +146,7 @@ impl From<Error> for Refusal {
             Error::Late(_) => "late",
             Error::Superseded(_) => "superseded",
             Error::NotLocked(_) => "not-held",
+            Error::Forked => "forked",
             Error::ShuttingDown(_) => "shutting-down",
         };
         let mut refusal = Self::new(kind, &error);
