@@ -398,6 +398,25 @@ fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
 }
 
+/// Each of two stores on one folder would take it from the other at each restart: the loser must stay down.
+#[test]
+fn a_store_that_lost_its_folder_ends_and_does_not_ask_for_a_restart() {
+    let folder = folder();
+    let store = Store::start(folder.path(), &[]);
+    let mut holder = Player::connect(&store, "p1");
+    // As a store does that takes the folder over where locks do not work.
+    fs::remove_file(folder.path().join("data").join("claim")).expect("removed");
+    holder.ask_for(&CART);
+    let (status, log) = store.ended();
+    assert_eq!(status.code(), Some(2), "{log}");
+    let last = log.lines().last().expect("the reason");
+    assert!(
+        last.starts_with("tenure: another store has taken over"),
+        "{log}"
+    );
+    assert!(last.contains("Only one store may use"), "{log}");
+}
+
 #[test]
 fn a_bad_configuration_is_refused_and_touches_nothing() {
     let folder = folder();

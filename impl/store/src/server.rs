@@ -98,7 +98,7 @@ impl StoreError {
 pub fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     use rustix::io::Errno;
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::AGAIN];
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
     let scarce = scarce.map(|errno| Some(errno.raw_os_error()));
     scarce.contains(&error.raw_os_error())
         || matches!(
@@ -109,6 +109,8 @@ pub fn is_passing(error: &io::Error) -> bool {
                 // An interface that comes up later.
                 | Kind::AddrNotAvailable
                 | Kind::OutOfMemory
+                // A lack of threads.
+                | Kind::WouldBlock
                 | Kind::ResourceBusy
                 | Kind::Interrupted
                 | Kind::TimedOut

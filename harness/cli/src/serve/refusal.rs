@@ -88,6 +88,12 @@ pub(crate) fn of_engine(error: &EngineError, data: &str) -> String {
         EngineError::Fenced { .. } => format!(
             ". Only one store may use {data}: see that no other does, and that nobody deletes files in it, then start again"
         ),
+        EngineError::Unknown { source, .. } | EngineError::Io { source, .. }
+            if is_passing(source) =>
+        {
+            ". Try again later, or raise what is short (open files: ulimit -n, LimitNOFILE=)"
+                .to_owned()
+        }
         EngineError::Unknown { .. } | EngineError::Broken => format!(
             ". What was acknowledged is durable. See to the disk of {data} (dmesg), then start again: the store finds out what is there"
         ),

@@ -1,5 +1,6 @@
 //! The table of settings is [`Config`], by every way in, and the book shows it.
 
+use super::refusal::Refusal;
 use super::settings::{Kind, SETTINGS, Said, Setting, Told, table};
 use super::sources::{effective, print, strays};
 use clap::Parser;
@@ -147,6 +148,19 @@ fn what_is_wrong_is_said_with_its_place() {
         format!("{error:#}").starts_with("--turns: must be"),
         "{error:#}"
     );
+}
+
+#[test]
+fn what_the_system_refuses_at_a_start_passes_or_lasts() {
+    let code = |kind: std::io::ErrorKind| {
+        let error = anyhow::Error::from(std::io::Error::from(kind));
+        Refusal::from(error.context("cannot write the port file")).code
+    };
+    assert_eq!(code(std::io::ErrorKind::StorageFull), Refusal::PASSES);
+    assert_eq!(code(std::io::ErrorKind::WouldBlock), Refusal::PASSES);
+    assert_eq!(code(std::io::ErrorKind::PermissionDenied), Refusal::LASTS);
+    let wrong = Refusal::from(anyhow::anyhow!("a setting cannot be so"));
+    assert_eq!(wrong.code, Refusal::LASTS);
 }
 
 #[test]
