@@ -58,4 +58,5 @@ chapters! {
     decision_0013 = "src/decisions/0013-driver-thread.md";
     decision_0014 = "src/decisions/0014-one-lock.md";
     decision_0015 = "src/decisions/0015-black-box.md";
+    decision_0018 = "src/decisions/0018-a-stop-keeps.md";
 }
