@@ -147,6 +147,7 @@ impl From<Error> for Refusal {
             Error::Superseded(_) => "superseded",
             Error::NotLocked(_) => "not-held",
             Error::Forked => "forked",
+            Error::BlocksRuntime(_) => "blocks-runtime",
             Error::ShuttingDown(_) => "shutting-down",
         };
         let mut refusal = Self::new(kind, &error);

@@ -1,6 +1,7 @@
 //! The manager's clock, and the end of the lease on it: together, since every lock compares both.
 
 use crate::host::{Host, Std};
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_protocol::Time;
@@ -89,6 +90,18 @@ impl Clock {
     pub(crate) fn set(&self, now: Time) {
         if matches!(self.source, Source::Manual) {
             self.seen.fetch_max(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// See [`Host::may_sleep`].
+    pub(crate) fn may_sleep(
+        &self,
+        is_local: &dyn Fn() -> bool,
+        place: &'static Location<'static>,
+    ) -> bool {
+        match &self.source {
+            Source::Manual => true,
+            Source::Host(host) => host.may_sleep(is_local, place),
         }
     }
 

@@ -63,6 +63,14 @@ pub enum Error {
         "this OS process was forked from the one that holds the locks, and has none of them; connect a process of its own after the fork, or exec another program"
     )]
     Forked,
+    /// A blocking wait inside a task would have stopped the only thread of its runtime, while another thread or task of this process has
+    /// the lock or comes first. If that is a task of the same runtime the wait could not end. Nothing was locked. Await the lock, or
+    /// wait for it in `tokio::task::spawn_blocking`; in a runtime of several threads also in `tokio::task::block_in_place`.
+    #[error(
+        "session {}: a blocking wait would stop the only thread of this runtime, which the holder of the lock may need; await the lock, or wait in spawn_blocking",
+        ShortId(.0)
+    )]
+    BlocksRuntime(Box<SessionId>),
     /// The process is shutting down.
     #[error("session {}: the process is shutting down", ShortId(.0))]
     ShuttingDown(Box<SessionId>),
@@ -108,6 +116,7 @@ impl Error {
             | Self::Revoked(session)
             | Self::Late(session)
             | Self::Superseded(session)
+            | Self::BlocksRuntime(session)
             | Self::ShuttingDown(session) => Some(session),
         }
     }

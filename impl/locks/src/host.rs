@@ -1,6 +1,7 @@
 //! The services that the manager takes from the OS process around it: the time, and whether that process is a copy of another one.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tenure_protocol::Time;
@@ -24,6 +25,16 @@ pub trait Host: fmt::Debug + Send + Sync {
     /// may have been in use, and its grants belong to the parent.
     fn forks(&self) -> Option<&'static AtomicU64> {
         None
+    }
+
+    /// Says whether this OS thread may sleep until the lock is granted that it asks for at `place`. `is_local` looks whether another
+    /// thread or task of this process has the lock or comes first; otherwise only the store is waited for.
+    ///
+    /// A host that knows of a runtime returns `false` where the sleep might keep that other task from running. The request then
+    /// ends with [`Error::BlocksRuntime`](crate::Error::BlocksRuntime).
+    fn may_sleep(&self, is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
+        let _ = (is_local, place);
+        true
     }
 }
 

@@ -14,6 +14,7 @@ use crate::map::Map;
 use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::unfetched::Unfetched;
 use crate::wait::{Outcome, Wait, Waiter};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
@@ -62,6 +63,7 @@ impl Hub {
                 waiting: BTreeMap::new(),
                 events: VecDeque::new(),
                 out: Vec::new(),
+                unfetched: Unfetched::new(),
                 driver: None,
             }),
             map: Map::new(),
@@ -181,12 +183,8 @@ impl Hub {
         let mut step = self.step();
         // From here on nobody lets it in who is not in this step.
         step.bring_back(entry);
-        let waiter = Arc::new(Waiter {
-            wait: Wait::default(),
-            entrance,
-            names: names.clone(),
-            losses: self.losses.load(Ordering::Relaxed),
-        });
+        let losses = self.losses.load(Ordering::Relaxed);
+        let waiter = Arc::new(Waiter::new(entrance, names.clone(), losses));
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
             step.finish();
@@ -205,6 +203,8 @@ impl Hub {
             Some(_) => unreachable!("a lock is answered by a lock or a refusal"),
             None => {
                 step.machine.events.push_back(Event::Until(until));
+                let own = (entry.id.clone(), Arc::clone(&waiter));
+                step.machine.unfetched.note(until, own.0, own.1);
                 Asked::Waits(Arc::clone(&waiter))
             }
         };
@@ -241,7 +241,8 @@ impl Hub {
         }
         // Nobody waits for the result: if the grant was lost as well, it is gone either way.
         let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
-        match wait.take() {
+        let (outcome, waker) = wait.close();
+        match outcome {
             _ if fault::is_made(Fault::KeepsUnwantedGrant) => {}
             Some(Outcome::Locked(_)) => leaves(None),
             Some(Outcome::Entered(handed_over)) => {
@@ -250,6 +251,52 @@ impl Hub {
             _ => {}
         }
         step.finish();
+        drop(waker);
+    }
+
+    /// Takes locks back that were granted and not fetched by their deadlines.
+    pub(crate) fn take_unfetched(&self) {
+        loop {
+            let mut step = self.step();
+            let now = step.now;
+            let Some((id, waiter)) = step.machine.unfetched.next_due(now) else {
+                return step.finish();
+            };
+            let entry = self.map.get(&id);
+            if let Some(entry) = entry {
+                // First, so that a hand-over that has happened is noted.
+                step.bring_back(&entry);
+                let late = Error::refused(&id, Refusal::Deadline);
+                if let Some((granted, waker)) = waiter.wait.expire(late) {
+                    let held = match granted {
+                        Outcome::Entered(handed_over) => {
+                            Some(entry.follow(handed_over, waiter.entrance))
+                        }
+                        _ => None,
+                    };
+                    let (thread, names) = (waiter.entrance.thread, &waiter.names);
+                    // If the grant was lost as well, the request fails either way.
+                    let _ = step.leave_writing(&entry, thread, names, None, false, held);
+                    step.woken.extend(waker);
+                }
+            }
+            step.finish();
+        }
+    }
+
+    /// Refuses to put this OS thread to sleep for a lock where the host says so.
+    pub(crate) fn may_sleep(&self, entry: &Entry, waiter: &Waiter) -> Result<(), Error> {
+        let own = waiter.entrance.thread;
+        let is_local = || {
+            let busy = self.busy(entry);
+            let mut holders = busy.holders.iter().map(|holder| holder.thread);
+            let mut waiters = busy.waiters.iter();
+            holders.any(|thread| thread != own) || waiters.any(|thread| *thread != own)
+        };
+        if self.clock.may_sleep(&is_local, waiter.entrance.place) {
+            return Ok(());
+        }
+        Err(Error::BlocksRuntime(Box::new(entry.id.clone())))
     }
 
     /// A thread's wait has passed its deadline: refuses it, unless it was answered.

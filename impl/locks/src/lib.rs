@@ -13,7 +13,12 @@
 //! - The session is recalled and the thread is not inside it: it goes behind the other process. A thread that is inside may
 //!   take more, or nobody could finish.
 //!
-//! Every wait has a deadline: [`WAIT_MS`], or [`Lock::within`]. Dropping a request leaves no trace.
+//! Every wait has a deadline: [`WAIT_MS`], or [`Lock::within`]. Dropping a request leaves no trace. A lock that was granted and is not
+//! fetched by the deadline, since its task is not polled any more, goes back with the driver's next tick: to the next thread, or to the
+//! store if the session is recalled. A task that comes later gets [`Error::Deadline`].
+//!
+//! [`Lock::wait`] puts the OS thread to sleep. Inside a task that stops other tasks, perhaps the holder. The driver's [`Host`]
+//! may refuse it there ([`Error::BlocksRuntime`]).
 //!
 //! Locks are taken by a handle, [`Session::lock`], or by the session's id, [`Locks::lock`]: for a single lock that takes less time
 //! than to open a handle and to drop it.
@@ -89,4 +94,5 @@ mod step;
 mod sync;
 mod table;
 mod thread;
+mod unfetched;
 mod wait;

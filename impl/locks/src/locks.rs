@@ -155,7 +155,11 @@ impl Locks {
             for (_, timer) in due {
                 step.run(Input::Timer(timer));
             }
+            let has_unfetched = step.machine.unfetched.is_due(now);
             step.finish();
+            if is_done && has_unfetched {
+                self.hub.take_unfetched();
+            }
             if is_done {
                 return;
             }

@@ -108,6 +108,9 @@ impl<'s> Waiting<'s> {
     /// Blocks this OS thread until there is an answer.
     #[inline(always)]
     fn block(&mut self) -> Answer<'s> {
+        let Session { hub, entry } = &*self.session;
+        hub.refuse_forked()?;
+        hub.may_sleep(entry, &self.waiter)?;
         block_on(self, |own, context| own.poll(context), |own| own.left())
     }
 
@@ -246,10 +249,10 @@ impl<'s> Lock<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until the attribute is locked.
+    /// Blocks this OS thread until the attribute is locked. For threads: a task that has to wait here stops its runtime's thread.
     ///
     /// # Errors
-    /// As the future's.
+    /// As the future's; [`Error::BlocksRuntime`] inside a task where the wait might never end.
     #[inline(always)]
     pub fn wait(self) -> Result<Guard<'s>, Error> {
         if self.request.waiting.is_none() {
@@ -396,10 +399,10 @@ impl<'s> LockSet<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until all of them are locked.
+    /// Blocks this OS thread until all of them are locked. For threads, as [`Lock::wait`].
     ///
     /// # Errors
-    /// As the future's.
+    /// As [`Lock::wait`].
     pub fn wait(mut self) -> Result<GuardSet<'s>, Error> {
         let entrance = self.request.entrance(thread::blocking);
         let mut waiting = match self.request.waiting.take() {

@@ -10,6 +10,7 @@ use crate::fault::{self, Fault};
 use crate::hub::Hub;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
+use crate::unfetched::Unfetched;
 use crate::wait::{Outcome, Wait, wake_all};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::resume_unwind;
@@ -29,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) events: VecDeque<Event>,
     /// The outputs of a step, empty between steps: its memory is kept.
     pub(crate) out: Vec<Output>,
+    /// The requests that wait, or were granted and not fetched.
+    pub(crate) unfetched: Unfetched,
     /// Who takes the events out.
     pub(crate) driver: Option<Waker>,
 }

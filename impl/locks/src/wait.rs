@@ -39,6 +39,17 @@ pub(crate) struct Waiter {
     pub(crate) losses: u64,
 }
 
+impl Waiter {
+    pub(crate) fn new(entrance: Entrance, names: Names, losses: u64) -> Self {
+        Self {
+            wait: Wait::default(),
+            entrance,
+            names,
+            losses,
+        }
+    }
+}
+
 /// One wait. Answered once.
 #[derive(Debug, Default)]
 pub(crate) struct Wait(Mutex<Waiting>);
@@ -47,6 +58,18 @@ pub(crate) struct Wait(Mutex<Waiting>);
 struct Waiting {
     outcome: Option<Outcome>,
     waker: Option<Waker>,
+    stage: Stage,
+}
+
+/// Whether a wait still counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    /// Its lock was taken back: what else it is answered comes too late.
+    Expired,
+    /// Its answer was fetched, or nobody will.
+    Over,
 }
 
 impl Wait {
@@ -54,7 +77,9 @@ impl Wait {
     #[inline(always)]
     pub(crate) fn answer(&self, outcome: Outcome) -> Option<Waker> {
         let mut waiting = lock(&self.0);
-        waiting.outcome = Some(outcome);
+        if waiting.stage == Stage::Open {
+            waiting.outcome = Some(outcome);
+        }
         waiting
             .waker
             .take()
@@ -63,7 +88,38 @@ impl Wait {
 
     /// Answers; whoever else is about to do the same wakes.
     pub(crate) fn answer_early(&self, outcome: Outcome) {
-        lock(&self.0).outcome = Some(outcome);
+        let mut waiting = lock(&self.0);
+        if waiting.stage == Stage::Open {
+            waiting.outcome = Some(outcome);
+        }
+    }
+
+    /// Takes a lock back that was granted and not fetched, and fails the wait with `error`. Answers whom to wake.
+    pub(crate) fn expire(&self, error: Error) -> Option<(Outcome, Option<Waker>)> {
+        let mut waiting = lock(&self.0);
+        if !matches!(
+            waiting.outcome,
+            Some(Outcome::Locked(_) | Outcome::Entered(_))
+        ) {
+            return None;
+        }
+        waiting.stage = Stage::Expired;
+        let failed = Outcome::Failed(Box::new(error));
+        let granted = waiting.outcome.replace(failed)?;
+        Some((granted, waiting.waker.take()))
+    }
+
+    /// Nobody will fetch the answer. Gives it back if it is there, and the waker, which is to be dropped with nothing locked: the
+    /// last waker of a task may drop its guards.
+    pub(crate) fn close(&self) -> (Option<Outcome>, Option<Waker>) {
+        let mut waiting = lock(&self.0);
+        waiting.stage = Stage::Over;
+        (waiting.outcome.take(), waiting.waker.take())
+    }
+
+    /// Whether the answer was fetched, or nobody will.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.0).stage == Stage::Over
     }
 
     /// The answer, or later a wake-up.
@@ -71,6 +127,7 @@ impl Wait {
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
         let mut waiting = lock(&self.0);
         if let Some(outcome) = waiting.outcome.take() {
+            waiting.stage = Stage::Over;
             return Poll::Ready(outcome);
         }
         if fault::is_made(Fault::WakerAfterLook) {

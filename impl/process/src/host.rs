@@ -1,7 +1,8 @@
 //! The clocks of this OS process and its forks, for the lock manager.
 
-use crate::os;
+use crate::{blocking, os};
 use std::io;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_locks::Host;
 use tenure_protocol::Time;
@@ -89,6 +90,10 @@ impl Host for OsHost {
 
     fn forks(&self) -> Option<&'static AtomicU64> {
         Some(self.forks)
+    }
+
+    fn may_sleep(&self, is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
+        blocking::may_sleep(is_local, place)
     }
 }
 

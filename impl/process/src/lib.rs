@@ -47,6 +47,14 @@
 //! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
 //! [`Lock::within`] says. [`Lock::trying`] does not wait for threads. Dropping the request leaves no trace.
 //!
+//! A lock that was granted to a task goes back at the deadline of its request if the task has not come for it: it is not polled any
+//! more, perhaps. If the task comes later it gets [`Deadline`](Error::Deadline). A grant of a session that no thread fetched is kept as after
+//! use: it is given back when the store asks, or when it was idle for long.
+//!
+//! The blocking twins are for threads without a runtime. Inside a task, `wait()` stops the runtime's thread while it waits. In a
+//! runtime of one thread, where another task or thread of this process has the lock, it fails with [`Error::BlocksRuntime`]; elsewhere
+//! it is logged as a warning, once for each line of the program. Await the lock, or wait in `spawn_blocking` or `block_in_place`.
+//!
 //! It fails with an [`Error`]: [`Deadline`](Error::Deadline), [`WouldBlock`](Error::WouldBlock),
 //! [`Deadlock`](Error::Deadlock) with the cycle, [`AlreadyLocked`](Error::AlreadyLocked) with the line,
 //! [`Gone`](Error::Gone) after a logout, [`Limit`](Error::Limit), [`ShuttingDown`](Error::ShuttingDown). Run each request as a
@@ -86,6 +94,7 @@
 //! [`ShortId`] alone. A thread `tenure-log` calls the subscriber, so a subscriber that blocks costs no lease: past 1,024 waiting
 //! events, further ones are dropped, counted in [`Status::events_dropped`], and named in the log. The connection's thread does
 //! call the wakers of waiting tasks, so a waker must not block.
+mod blocking;
 mod builder;
 mod cache;
 mod connection;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod log;
+mod runtime;
 mod sessions;
 mod stopped;
 mod store;

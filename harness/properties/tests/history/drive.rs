@@ -34,6 +34,7 @@ impl Run {
         } else {
             self.lines.push(format!("{ms} ms pass"));
             self.tick_machine();
+            self.take_unfetched();
             self.locks.tick();
             self.settle()?;
         }

@@ -29,6 +29,8 @@ pub(crate) struct Handle {
     pub(crate) doing: Doing,
     /// What the machine has answered and the task has not been polled for.
     pub(crate) answer: Option<Answer>,
+    /// The deadline of its request.
+    pub(crate) until: Time,
     /// Since when it is inside.
     pub(crate) since: Time,
     pub(crate) task: Task,
@@ -40,6 +42,8 @@ pub(crate) struct Handle {
     pub(crate) wrote: Vec<Option<Value>>,
     /// Whether it has done something since.
     pub(crate) has_acted: bool,
+    /// Whether its request had to wait.
+    pub(crate) has_waited: bool,
 }
 
 impl Handle {

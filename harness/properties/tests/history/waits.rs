@@ -5,7 +5,7 @@ use super::machine::words;
 use super::run::{Checked, Hints, Run, Wrong, same};
 use super::task::{Do, Said, Task, Wish};
 use tenure_locks::WAIT_MS;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::{Patience, Refusal};
 use tenure_protocol::process::{Answer, Call, Names};
 use tenure_protocol::{SessionId, ThreadId, Time};
 
@@ -41,15 +41,18 @@ impl Run {
             session: session.clone(),
             doing: Doing::Asks,
             answer: None,
+            until,
             since: Time::ZERO,
             seen: None,
             has_written: false,
             wrote: Vec::new(),
             has_acted: true,
+            has_waited: false,
         });
         self.call(thread, session, &call, false);
         let at = self.handles.len() - 1;
         let waits = self.handles[at].answer.is_none();
+        self.handles[at].has_waited = waits;
         let said = self.handles[at].task.poll();
         let hints = self.heard(at, said)?;
         let expected = waits.then_some(until).into_iter().collect();
@@ -146,6 +149,21 @@ impl Run {
         if is_granted && let Some(why) = self.machine.lost(own.thread(), &own.session) {
             self.let_out(at, false);
             self.handles[at].answer = Some(Answer::Poisoned(why));
+        }
+    }
+
+    /// Requests that were granted and that nobody came for by their deadlines are refused, and leave.
+    pub(crate) fn take_unfetched(&mut self) {
+        let mut due: Vec<_> = (0..self.handles.len()).collect();
+        due.retain(|at| {
+            let own = &self.handles[*at];
+            let is_granted = matches!(own.answer, Some(Answer::Locked(_)));
+            own.doing == Doing::Asks && own.has_waited && is_granted && own.until <= self.now
+        });
+        due.sort_by_key(|at| self.handles[*at].until);
+        for at in due {
+            self.let_out(at, false);
+            self.handles[at].answer = Some(Answer::Refused(Refusal::Deadline));
         }
     }
 

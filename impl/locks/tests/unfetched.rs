@@ -1,0 +1,143 @@
+//! Locks that were granted and that nobody comes for: they go back at the deadline of their request.
+
+mod support;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use support::{Rig, poll, session};
+use tenure_locks::{Error, Lock, Session};
+use tenure_protocol::ThreadId;
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counts(AtomicUsize);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn ask(s: &Session, at: u64) -> Pin<Box<Lock<'_>>> {
+    let thread = ThreadId((1 << 50) + at);
+    Box::pin(s.lock("a").beside(thread).within(LIMIT))
+}
+
+fn is_late<T>(answer: &Poll<Result<T, Error>>) -> bool {
+    matches!(answer, Poll::Ready(Err(Error::Deadline(_))))
+}
+
+#[test]
+fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
+    // One waiter is handed the attribute over in its cell; of two, the second is let in by the session.
+    for waiters in [1, 2] {
+        let mut rig = Rig::holding(&[session()]);
+        let s = rig.locks.session(&session());
+        let counts = Arc::new(Counts::default());
+        let waker = Waker::from(Arc::clone(&counts));
+        let mut context = Context::from_waker(&waker);
+        let guard = s.lock("a").wait().expect("cached");
+        let mut requests: Vec<_> = (0..waiters).map(|at| ask(&s, at)).collect();
+        for request in &mut requests {
+            assert!(request.as_mut().poll(&mut context).is_pending());
+        }
+        rig.pass(1_000);
+        let mut last = ask(&s, 9);
+        assert!(last.as_mut().poll(&mut context).is_pending());
+        drop(guard);
+        assert_eq!(counts.0.load(Ordering::Relaxed), 1, "the first is let in");
+        rig.pass(3_999);
+        assert!(last.as_mut().poll(&mut context).is_pending());
+        rig.pass(1);
+        // The first is told that it is late. Those behind it were refused at the same deadline; the last has a second left.
+        let Poll::Ready(Ok(guard)) = last.as_mut().poll(&mut context) else {
+            panic!("{waiters}: it goes to the last one");
+        };
+        for request in &mut requests {
+            assert!(is_late(&request.as_mut().poll(&mut context)), "{waiters}");
+        }
+        assert_eq!(guard.bytes(), Some(&b"0"[..]));
+        drop(guard);
+        assert!(s.busy().holders.is_empty() && s.busy().waiters.is_empty());
+    }
+}
+
+#[test]
+fn several_attributes_that_nobody_comes_for_go_back_together() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let guard = s.lock("a").wait().expect("cached");
+    let mut set = Box::pin(s.lock_many(["a", "b"]).within(LIMIT));
+    assert!(poll(&mut set).is_none());
+    drop(guard);
+    assert_eq!(s.busy().holders.len(), 1, "it is inside");
+    rig.pass(5_000);
+    assert!(s.busy().holders.is_empty());
+    drop(s.lock("b").wait().expect("free again"));
+    let fetched = poll(&mut set);
+    assert!(
+        matches!(fetched, Some(Err(Error::Deadline(_)))),
+        "{fetched:?}"
+    );
+}
+
+#[test]
+fn a_recalled_session_that_nobody_comes_for_is_released_at_the_deadline() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let guard = s.lock("a").wait().expect("cached");
+    let mut request = ask(&s, 0);
+    assert!(poll(&mut request).is_none());
+    drop(guard); // Before the recall, or the request would go behind the other process.
+    rig.ask_elsewhere(&session());
+    rig.pump();
+    let held = |rig: &Rig| rig.held_elsewhere(&session()).is_some();
+    assert!(!held(&rig), "the one that waited first is inside");
+    rig.pass(5_000);
+    rig.pump();
+    assert!(held(&rig), "it is released");
+    assert!(matches!(poll(&mut request), Some(Err(Error::Deadline(_)))));
+}
+
+#[test]
+fn a_grant_of_the_store_that_nobody_comes_for_is_kept_and_free() {
+    let mut rig = Rig::new();
+    let s = rig.locks.session(&session());
+    let mut request = ask(&s, 0);
+    assert!(poll(&mut request).is_none());
+    rig.pump();
+    assert_eq!(s.busy().holders.len(), 1, "granted");
+    rig.pass(5_000);
+    assert!(s.busy().holders.is_empty());
+    let messages = rig.messages;
+    drop(s.lock("a").wait().expect("cached"));
+    assert_eq!(rig.messages, messages, "nothing is sent for the next lock");
+    rig.ask_elsewhere(&session());
+    rig.pump();
+    assert!(rig.held_elsewhere(&session()).is_some());
+}
+
+#[test]
+fn a_task_that_comes_in_time_or_a_little_late_has_its_lock() {
+    let mut rig = Rig::holding(&[session()]);
+    let s = rig.locks.session(&session());
+    let guard = s.lock("a").wait().expect("cached");
+    let mut request = ask(&s, 0);
+    assert!(poll(&mut request).is_none());
+    drop(guard);
+    rig.pass(4_999);
+    rig.pump(); // The keep-alive.
+    let guard = poll(&mut request).expect("let in").expect("in time");
+    rig.pass(5_000);
+    assert_eq!(
+        guard.check(),
+        Ok(()),
+        "the deadline is that of the wait alone"
+    );
+    assert_eq!(guard.unlock(), Ok(()));
+}
