@@ -15,6 +15,7 @@ use crate::hint::Hint;
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::wait::{Outcome, Waiter, wake_all};
+use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::task::Waker;
@@ -44,8 +45,8 @@ pub(crate) struct State {
 struct Rare {
     /// The guards that are not in a cell.
     inside: Vec<Inside>,
-    /// Those who wait for a lock.
-    waiting: Vec<Arc<Waiter>>,
+    /// Those who wait for a lock: each thread for one.
+    waiting: BTreeMap<ThreadId, Arc<Waiter>>,
     /// The last write set that was discarded.
     discard: Option<Discard>,
     /// What is prepared in a cell, and has happened or not.
@@ -68,23 +69,28 @@ impl State {
     #[must_use]
     pub(crate) fn note_waiting(&mut self, waiter: Arc<Waiter>) -> bool {
         let all = &mut self.rare.get_or_insert_default().waiting;
-        let thread = waiter.entrance.thread;
-        let is_first = !all.iter().any(|own| own.entrance.thread == thread);
-        if is_first {
-            all.push(waiter);
+        match all.entry(waiter.entrance.thread) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(waiter);
+                true
+            }
+            btree_map::Entry::Occupied(_) => false,
         }
-        is_first
     }
 
     /// A thread does not wait for a lock any more.
     #[inline(always)]
-    pub(crate) fn end_waiting(
-        &mut self,
-        is_it: impl Fn(&Arc<Waiter>) -> bool,
-    ) -> Option<Arc<Waiter>> {
-        let waiting = &mut self.rare.as_mut()?.waiting;
-        let place = waiting.iter().position(is_it)?;
-        Some(waiting.swap_remove(place))
+    pub(crate) fn end_waiting(&mut self, thread: ThreadId) -> Option<Arc<Waiter>> {
+        self.rare.as_mut()?.waiting.remove(&thread)
+    }
+
+    /// A thread does not wait for this lock any more. Answers whether it did.
+    pub(crate) fn end_wait(&mut self, waiter: &Arc<Waiter>) -> bool {
+        let thread = waiter.entrance.thread;
+        let rare = self.rare.as_ref();
+        let own = rare.and_then(|rare| rare.waiting.get(&thread));
+        let is_it = own.is_some_and(|own| Arc::ptr_eq(own, waiter));
+        is_it && self.end_waiting(thread).is_some()
     }
 
     /// A thread that has waited is let in: it is inside from here on, whenever it comes for its guard. Answers whom to wake.
@@ -371,7 +377,7 @@ impl<'e> Locked<'e> {
         while let Some(lent) = &mut state.lent
             && let Some(thread) = lent.admit()
         {
-            let Some(waiter) = state.end_waiting(|own| own.entrance.thread == thread) else {
+            let Some(waiter) = state.end_waiting(thread) else {
                 continue;
             };
             let lent = state.lent.as_ref().expect("just seen");

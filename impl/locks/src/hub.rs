@@ -234,9 +234,8 @@ impl Hub {
         let thread = entrance.thread;
         let mut step = self.step();
         step.bring_back(entry);
-        let is_it = |own: &_| Arc::ptr_eq(own, waiter);
-        let waiting = entry.lock().state.end_waiting(is_it);
-        if waiting.is_some() {
+        let was_waiting = entry.lock().state.end_wait(waiter);
+        if was_waiting {
             step.call(entry, thread, &Call::Abandon);
         }
         // Nobody waits for the result: if the grant was lost as well, it is gone either way.

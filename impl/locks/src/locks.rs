@@ -147,10 +147,8 @@ impl Locks {
         let now = self.hub.clock.now();
         loop {
             let mut step = self.hub.step();
-            step.bring_back_waited();
-            let mut due: Vec<_> = step.machine.process.timers().collect();
-            due.retain(|(due, _)| *due <= now);
-            due.sort();
+            step.bring_back_waited(now);
+            let due = step.machine.process.due_timers(now);
             let is_done = due.is_empty();
             for (_, timer) in due {
                 step.run(Input::Timer(timer));
@@ -172,10 +170,21 @@ impl Locks {
         if self.is_forked() {
             return None;
         }
-        let process = &self.hub.machine().process;
-        let waited = process.waited().filter_map(|id| self.hub.map.get(id));
-        let ends = waited.filter_map(|entry| entry.lock().state.lent.as_ref()?.next_deadline());
-        ends.chain(process.next_deadline()).min()
+        let mut machine = self.hub.machine();
+        let process = &mut machine.process;
+        let mut waited = None;
+        while let Some((end, id)) = process.next_wait_end() {
+            let entry = self.hub.map.get(id);
+            let first = entry.and_then(|entry| entry.lock().state.lent.as_ref()?.next_deadline());
+            if first == Some(end) {
+                waited = first;
+                break;
+            }
+            // The thread has been let in since.
+            let id = id.clone();
+            process.note_wait_end(&id, first);
+        }
+        waited.into_iter().chain(process.next_deadline()).min()
     }
 
     /// Moves a manual clock; it never goes back.

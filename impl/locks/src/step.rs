@@ -123,10 +123,12 @@ impl Step<'_> {
         }
     }
 
-    /// Puts all sessions back in which threads wait.
-    pub(crate) fn bring_back_waited(&mut self) {
-        let waited: Vec<SessionId> = self.machine.process.waited().cloned().collect();
-        for entry in waited.iter().filter_map(|id| self.hub.map.get(id)) {
+    /// Puts the sessions back in which the wait of a thread has ended at `now`.
+    pub(crate) fn bring_back_waited(&mut self, now: Time) {
+        while let Some((end, id)) = self.machine.process.next_wait_end()
+            && end <= now
+        {
+            let entry = self.hub.map.get(id).expect("it is lent from there");
             self.bring_back(&entry);
         }
     }
@@ -279,12 +281,14 @@ impl Step<'_> {
 
     /// Answers who waits for a lock.
     fn tell_locker(&mut self, thread: ThreadId, id: &SessionId, answer: Answer) {
-        let touched = self.touched.iter().find(|entry| entry.id == *id).cloned();
+        // A step that no more than a few sessions concern finds it without the map.
+        let mut touched = self.touched.iter().take(4);
+        let touched = touched.find(|entry| entry.id == *id).cloned();
         let Some(entry) = touched.or_else(|| self.hub.map.get(id)) else {
             return;
         };
         let mut own = entry.lock();
-        let Some(waiter) = own.state.end_waiting(|own| own.entrance.thread == thread) else {
+        let Some(waiter) = own.state.end_waiting(thread) else {
             return;
         };
         match answer {

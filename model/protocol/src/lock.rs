@@ -4,32 +4,150 @@
 //! threads that want attributes, and two of them conflict when they share one. A claim that wants several attributes is
 //! granted all of them or none, so nobody waits while holding a part of what it asked for in one request.
 //!
-//! A waiter may go when it conflicts with no holder and with no waiter before it. *Before* is: a better rank first, then
-//! arrival. The rank is the caller's: the gate (rule 12) gives threads that are already inside the first rank and, once
-//! closed, the others none; a claim without a rank cannot go and stands in nobody's way.
+//! A waiter may go when it conflicts with no holder and with no waiter before it. Waiters whose owner holds something
+//! here already (*insiders*) come before all others (rule 12); within each class the order is that of arrival. The
+//! [`Gate`] says which classes may go: a class that may not go stands in nobody's way.
+//!
+//! A step costs what it changes. A short queue is scanned; a longer one keeps an index (`line`), which follows from the
+//! queue and is no part of its identity. The holders are always scanned: there are at most as many as attributes are
+//! locked by way of the session at the same time.
 
+mod line;
+
+use crate::id::Time;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use line::Line;
+pub use line::Waiters;
 
 /// Something that can hold or wait in a [`Lock`].
 pub trait Claim {
-    /// Whether the two cannot hold at the same time. Symmetric; a claim conflicts with itself.
-    fn conflicts(&self, other: &Self) -> bool;
+    /// Who makes a claim.
+    type Owner: Clone + Ord;
+
+    /// Returns who makes this claim. An owner waits at most once in a lock.
+    fn owner(&self) -> &Self::Owner;
+
+    /// Returns what is claimed.
+    fn parts(&self) -> Parts<'_>;
+
+    /// Returns when the wait ends.
+    fn until(&self) -> Time;
+
+    /// Returns whether the owner waits for other processes' grants only, and not for threads. Rule 13.
+    fn is_try(&self) -> bool;
+
+    /// Returns whether the two cannot hold at the same time. Symmetric; a claim conflicts with itself.
+    fn conflicts(&self, other: &Self) -> bool {
+        self.parts().shares(other.parts())
+    }
 }
+
+/// The parts of what a lock guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts<'a> {
+    /// All, present and future.
+    All,
+    /// One.
+    One(u32),
+    /// Several, sorted.
+    Many(&'a [u32]),
+}
+
+impl Parts<'_> {
+    /// Returns whether a part is in both.
+    #[must_use]
+    #[inline]
+    pub fn shares(self, other: Parts<'_>) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Parts::All) => true,
+            (Self::One(own), other) => other.has(own),
+            (Self::Many(own), other) => own.iter().any(|part| other.has(*part)),
+        }
+    }
+
+    /// Returns whether `part` is among them.
+    #[must_use]
+    #[inline]
+    pub fn has(self, part: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(own) => own == part,
+            Self::Many(own) => own.binary_search(&part).is_ok(),
+        }
+    }
+}
+
+/// Which waiters may go. Rule 12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// All.
+    Open,
+    /// Those whose owner holds something here.
+    Insiders,
+    /// None.
+    Closed,
+}
+
+/// The place of a waiter in the queue. Valid until the queue changes; a later place is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot(u64);
 
 /// An ordered lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lock<C> {
+pub struct Lock<C: Claim> {
     holders: Vec<C>,
-    waiters: VecDeque<C>,
+    line: Line<C>,
 }
 
-impl<C> Default for Lock<C> {
+impl<C: Claim> Default for Lock<C> {
     fn default() -> Self {
         Self {
             holders: Vec::new(),
-            waiters: VecDeque::new(),
+            line: Line::Few(VecDeque::new()),
         }
+    }
+}
+
+impl<C: Claim + Clone> Clone for Lock<C> {
+    fn clone(&self) -> Self {
+        Self {
+            holders: self.holders.clone(),
+            line: self.line.clone(),
+        }
+    }
+}
+
+impl<C: Claim + fmt::Debug> fmt::Debug for Lock<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct List<'a, C: Claim>(&'a Lock<C>);
+        impl<C: Claim + fmt::Debug> fmt::Debug for List<'_, C> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_list().entries(self.0.waiters()).finish()
+            }
+        }
+        f.debug_struct("Lock")
+            .field("holders", &self.holders)
+            .field("waiters", &List(self))
+            .finish()
+    }
+}
+
+// The index follows from the queue, and how it is kept from the queue's past: neither counts.
+impl<C: Claim + PartialEq> PartialEq for Lock<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.holders == other.holders && self.waiters().eq(other.waiters())
+    }
+}
+
+impl<C: Claim + Eq> Eq for Lock<C> {}
+
+impl<C: Claim + Hash> Hash for Lock<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.holders.hash(state);
+        state.write_usize(self.waiting());
+        self.waiters().for_each(|claim| claim.hash(state));
     }
 }
 
@@ -41,20 +159,59 @@ impl<C: Claim> Lock<C> {
     }
 
     /// Those who wait, in order of arrival.
-    pub fn waiters(&self) -> impl DoubleEndedIterator<Item = &C> + ExactSizeIterator {
-        self.waiters.iter()
+    #[must_use]
+    pub fn waiters(&self) -> Waiters<'_, C> {
+        self.line.iter()
     }
 
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiters.len()
+        self.line.len()
     }
 
     /// Whether nobody holds and nobody waits.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        self.holders.is_empty() && self.waiters.is_empty()
+        self.holders.is_empty() && self.line.is_empty()
+    }
+
+    /// Returns the claim under which `owner` waits.
+    #[must_use]
+    pub fn waiter(&self, owner: &C::Owner) -> Option<&C> {
+        self.line.get(self.line.find(owner)?)
+    }
+
+    /// Returns where `owner` waits.
+    #[must_use]
+    pub fn place_of(&self, owner: &C::Owner) -> Option<Spot> {
+        self.line.find(owner)
+    }
+
+    /// Returns the waiter at `spot`.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    #[must_use]
+    pub fn at(&self, spot: Spot) -> &C {
+        self.line.at(spot)
+    }
+
+    /// Returns when the first wait ends.
+    #[must_use]
+    pub fn next_end(&self) -> Option<Time> {
+        self.line.next_end()
+    }
+
+    /// Returns the waiters whose wait has ended at `now`, the earliest end first.
+    pub fn ended(&self, now: Time) -> Vec<&C> {
+        self.line.ended(now)
+    }
+
+    /// Returns whether any waiter does not merely try.
+    #[must_use]
+    pub fn has_patient(&self) -> bool {
+        self.line.has_patient()
     }
 
     /// Whether `claim` could hold beside those who hold now. Says nothing of those who wait.
@@ -64,57 +221,103 @@ impl<C: Claim> Lock<C> {
         !self.holders.iter().any(|holder| holder.conflicts(claim))
     }
 
+    /// Whether `owner` holds anything.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_inside(&self, owner: &C::Owner) -> bool {
+        self.holders.iter().any(|holder| holder.owner() == owner)
+    }
+
+    /// Whether a claim that comes now may hold at once: the gate lets it pass, it conflicts with no holder and, unless it
+    /// `barges`, with no waiter that goes before it.
+    #[must_use]
+    pub fn may_enter(&self, claim: &C, gate: Gate, barges: bool) -> bool {
+        let is_inside = self.is_inside(claim.owner());
+        let passes = match gate {
+            Gate::Open => true,
+            Gate::Insiders => is_inside,
+            Gate::Closed => false,
+        };
+        passes && self.fits(claim) && (barges || !self.has_before(claim, is_inside, None))
+    }
+
+    /// Whether a waiter conflicts with `claim` and goes before it. `place` is where it waits; `None` is behind all.
+    fn has_before(&self, claim: &C, is_inside: bool, place: Option<Spot>) -> bool {
+        if self.line.is_empty() {
+            return false;
+        }
+        let is_earlier = |spot: Spot| place.is_none_or(|place| spot < place);
+        let mut insiders = self.line.insiders(&self.holders).into_iter();
+        let is_behind_insider = insiders.any(|spot| {
+            (!is_inside || is_earlier(spot))
+                && Some(spot) != place
+                && self.line.at(spot).conflicts(claim)
+        });
+        is_behind_insider || (!is_inside && self.line.is_claimed_before(claim, place))
+    }
+
     /// Lets `claim` hold at once. The caller has made sure that it may.
     pub fn hold(&mut self, claim: C) {
+        self.line.note_holder(claim.owner());
         self.holders.push(claim);
     }
 
     /// Puts `claim` behind all that wait.
     pub fn enqueue(&mut self, claim: C) {
-        self.waiters.push_back(claim);
+        self.line.push(claim, &self.holders);
     }
 
     /// Puts `claim` before the first waiter that `is_later` says is later; used to restore an order (rule 5).
     pub fn enqueue_before(&mut self, claim: C, is_later: impl FnMut(&C) -> bool) {
-        let place = self
-            .waiters
-            .iter()
-            .position(is_later)
-            .unwrap_or(self.waiters.len());
-        self.waiters.insert(place, claim);
+        self.line.insert_before(claim, &self.holders, is_later);
     }
 
-    /// The place of the waiter that may hold now, if any: the one of the best rank, and of these the earliest.
+    /// The place of the waiter that may hold now, if any: an insider first, and of each class the earliest.
     #[inline(always)]
-    pub fn next(&self, rank: impl Fn(&C) -> Option<u8>) -> Option<usize> {
-        if let (1, Some(only)) = (self.waiters.len(), self.waiters.front()) {
-            return (self.fits(only) && rank(only).is_some()).then_some(0); // The common case, shortened.
+    pub fn next(&mut self, gate: Gate) -> Option<Spot> {
+        if self.line.is_empty() || gate == Gate::Closed {
+            return None;
         }
-        let mut best: Option<(u8, usize)> = None;
-        for (place, claim) in self.waiters.iter().enumerate() {
-            let Some(own) = rank(claim) else { continue };
-            if best.is_some_and(|(least, _)| least <= own) || !self.fits(claim) {
-                continue;
-            }
-            let is_behind = self.waiters.iter().enumerate().any(|(other_place, other)| {
-                rank(other).is_some_and(|theirs| (theirs, other_place) < (own, place))
-                    && other.conflicts(claim)
-            });
-            if !is_behind {
-                best = Some((own, place));
-            }
-        }
-        best.map(|(_, place)| place)
+        self.next_of(gate)
     }
 
-    /// Moves the waiter at `place` to the holders and answers it.
+    fn next_of(&mut self, gate: Gate) -> Option<Spot> {
+        let may_go = |own: &Self, spot: Spot, is_inside: bool| {
+            let claim = own.line.at(spot);
+            own.fits(claim) && !own.has_before(claim, is_inside, Some(spot))
+        };
+        let insiders = self.line.insiders(&self.holders);
+        if let Some(spot) = insiders.iter().find(|spot| may_go(self, **spot, true)) {
+            return Some(*spot);
+        }
+        if gate != Gate::Open {
+            return None;
+        }
+        let mut after = None;
+        while let Some(spot) = self.line.candidate(after) {
+            if insiders.binary_search(&spot).is_err() && may_go(self, spot, false) {
+                return Some(spot);
+            }
+            self.line.turn_down(spot);
+            after = Some(spot);
+        }
+        None
+    }
+
+    /// The waiter right behind the one at `spot`.
+    #[must_use]
+    pub fn after(&self, spot: Spot) -> Option<Spot> {
+        self.line.after(spot)
+    }
+
+    /// Moves the waiter at `spot` to the holders and returns it.
     ///
     /// # Panics
     /// When there is no such place.
     #[inline(always)]
-    pub fn admit(&mut self, place: usize) -> &C {
-        let claim = self.waiters.remove(place).expect("a place in the queue");
-        self.holders.push(claim);
+    pub fn admit(&mut self, spot: Spot) -> &C {
+        let claim = self.line.remove(spot);
+        self.hold(claim);
         &self.holders[self.holders.len() - 1]
     }
 
@@ -123,67 +326,192 @@ impl<C: Claim> Lock<C> {
     ///
     /// # Panics
     /// When there is no such holder.
-    pub(crate) fn successor(
-        &mut self,
-        leaving: usize,
-        rank: impl Fn(&Self, &C) -> Option<u8>,
-    ) -> Option<&C> {
-        let next = |own: &Self| own.next(|claim| rank(own, claim));
-        let left = self.holders.remove(leaving);
-        let mut place = next(self);
-        if let Some(first) = place {
+    pub fn successor(&mut self, leaving: usize, gate: Gate) -> Option<&C> {
+        let left = self.take_holder(leaving);
+        let mut spot = self.next(gate);
+        if let Some(first) = spot {
             self.admit(first);
-            if next(self).is_some() {
-                place = None;
+            if self.next(gate).is_some() {
+                spot = None;
             }
-            let claim = self.holders.pop().expect("just let in");
-            self.waiters.insert(first, claim);
+            let last = self.holders.len() - 1;
+            let claim = self.take_holder(last);
+            let is_inside = self.is_inside(claim.owner());
+            self.line.put_back(first, claim, is_inside);
         }
+        self.line.note_holder(left.owner());
         self.holders.insert(leaving, left);
-        place.map(|place| &self.waiters[place])
+        spot.map(|spot| self.line.at(spot))
     }
 
-    /// Changes the waiters in place; their order stays.
-    pub fn waiters_mut(&mut self) -> impl Iterator<Item = &mut C> {
-        self.waiters.iter_mut()
+    /// Returns the holders that have to leave before the waiter at `spot` can go, if nobody overtakes: those that conflict
+    /// with it, or with a waiter that it stands behind, directly or not.
+    pub fn in_the_way(&self, spot: Spot) -> impl Iterator<Item = &C> {
+        let claim = self.line.at(spot);
+        let mut wanted = Union::of(claim.parts());
+        // One that claims a single part adds nothing to what is behind it.
+        for wide in self.line.wide_before(spot, &self.holders) {
+            let parts = self.line.at(wide).parts();
+            if wanted.parts().shares(parts) {
+                wanted.add(parts);
+            }
+        }
+        let holders = self.holders.iter();
+        holders.filter(move |holder| holder.parts().shares(wanted.parts()))
     }
 
-    /// Changes the holders in place.
+    /// Whether the waiter at `behind` cannot go before the one at `spot`, directly or not.
+    #[must_use]
+    pub fn is_behind(&self, behind: Spot, spot: Spot) -> bool {
+        let is_inside = |spot: Spot| self.is_inside(self.line.at(spot).owner());
+        let rank = |spot: Spot| (!is_inside(spot), spot);
+        let claim = self.line.at(behind);
+        let mut wanted = Union::of(claim.parts());
+        for wide in self.line.wide_before(behind, &self.holders) {
+            let parts = self.line.at(wide).parts();
+            if rank(wide) > rank(spot) && wanted.parts().shares(parts) {
+                wanted.add(parts);
+            }
+        }
+        rank(spot) < rank(behind) && wanted.parts().shares(self.line.at(spot).parts())
+    }
+
+    /// Changes the claim under which `owner` waits; its place stays.
+    pub fn change_waiter<R>(
+        &mut self,
+        owner: &C::Owner,
+        change: impl FnOnce(&mut C) -> R,
+    ) -> Option<R> {
+        let spot = self.line.find(owner)?;
+        let mut claim = self.line.remove(spot);
+        let result = change(&mut claim);
+        let is_inside = self.is_inside(claim.owner());
+        self.line.put_back(spot, claim, is_inside);
+        Some(result)
+    }
+
+    /// Changes all claims in place; their order stays.
+    pub fn update(&mut self, mut change: impl FnMut(&mut C)) {
+        self.holders.iter_mut().for_each(&mut change);
+        self.line.update(&self.holders, change);
+    }
+
+    /// Has each claim make room for a new part at `at`: parts from there on are one further.
+    pub(crate) fn make_room(&mut self, at: u32, mut change: impl FnMut(&mut C)) {
+        self.holders.iter_mut().for_each(&mut change);
+        self.line.make_room(at, change);
+    }
+
+    /// Changes the holders in place, but for who they are and what they claim.
     pub fn holders_mut(&mut self) -> impl Iterator<Item = &mut C> {
         self.holders.iter_mut()
     }
 
-    /// Holders and waiters, to change in place.
-    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<C>, &mut VecDeque<C>) {
-        (&mut self.holders, &mut self.waiters)
+    /// Takes out the waiter of `owner`.
+    pub fn remove_waiter_of(&mut self, owner: &C::Owner) -> Option<C> {
+        let spot = self.line.find(owner)?;
+        Some(self.line.remove(spot))
     }
 
-    /// Takes out the first waiter that `is_it`.
+    /// Takes out the first waiter that `is_it`. Looks at those before it.
     pub fn remove_waiter(&mut self, is_it: impl FnMut(&C) -> bool) -> Option<C> {
-        let place = self.waiters.iter().position(is_it)?;
-        self.waiters.remove(place)
+        let place = self.line.iter().position(is_it)?;
+        let spot = self.line.nth(place)?;
+        Some(self.line.remove(spot))
+    }
+
+    /// Takes out all waiters that only try, in order of arrival.
+    pub fn remove_tries(&mut self) -> Vec<C> {
+        self.line.remove_tries()
+    }
+
+    /// Takes out all waiters that `is_it`, in order of arrival. Looks at all.
+    pub fn remove_waiters_if(&mut self, is_it: impl FnMut(&C) -> bool) -> Vec<C> {
+        self.line.remove_if(is_it)
     }
 
     /// Takes out the first holder that `is_it`.
     #[inline(always)]
     pub fn remove_holder(&mut self, is_it: impl FnMut(&C) -> bool) -> Option<C> {
         let place = self.holders.iter().position(is_it)?;
-        Some(self.holders.remove(place))
+        Some(self.take_holder(place))
+    }
+
+    #[inline(always)]
+    fn take_holder(&mut self, place: usize) -> C {
+        let left = self.holders.remove(place);
+        if !self.line.is_empty() {
+            let is_out = !self.is_inside(left.owner());
+            self.line.note_left(&left, is_out);
+        }
+        left
     }
 
     /// Gives memory back that is not needed now.
     pub fn shrink(&mut self) {
         self.holders.shrink_to_fit();
-        self.waiters.shrink_to_fit();
+        self.line.shrink();
     }
 
     /// Takes out all holders.
     pub fn remove_holders(&mut self) -> Vec<C> {
-        core::mem::take(&mut self.holders)
+        let left = core::mem::take(&mut self.holders);
+        if !self.line.is_empty() {
+            left.iter()
+                .for_each(|claim| self.line.note_left(claim, true));
+        }
+        left
     }
 
     /// Takes out all waiters, in order.
     pub fn remove_waiters(&mut self) -> Vec<C> {
-        self.waiters.drain(..).collect()
+        self.remove_waiters_if(|_| true)
+    }
+
+    /// How many waiters have been looked at since the queue became long. For tests that count; a short queue counts none.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn visits(&self) -> u64 {
+        self.line.visits()
+    }
+}
+
+/// Parts of several claims.
+enum Union {
+    All,
+    Some(Vec<u32>),
+}
+
+impl Union {
+    fn of(parts: Parts<'_>) -> Self {
+        let mut own = Self::Some(Vec::new());
+        own.add(parts);
+        own
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        match self {
+            Self::All => Parts::All,
+            Self::Some(own) => Parts::Many(own),
+        }
+    }
+
+    fn add(&mut self, parts: Parts<'_>) {
+        let one;
+        let (own, parts) = match (&mut *self, parts) {
+            (Self::All, _) => return,
+            (_, Parts::All) => {
+                *self = Self::All;
+                return;
+            }
+            (Self::Some(own), Parts::One(part)) => {
+                one = [part];
+                (own, &one[..])
+            }
+            (Self::Some(own), Parts::Many(parts)) => (own, parts),
+        };
+        own.extend_from_slice(parts);
+        own.sort_unstable();
+        own.dedup();
     }
 }

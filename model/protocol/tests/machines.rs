@@ -13,7 +13,7 @@ use proptest::test_runner::FileFailurePersistence;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, Update, Value};
 use tenure_protocol::invariant;
-use tenure_protocol::lock::{Claim, Lock};
+use tenure_protocol::lock::{Claim, Gate, Lock, Parts};
 use tenure_protocol::message::{
     Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
 };
@@ -41,93 +41,288 @@ fn config(cases: u32) -> ProptestConfig {
 
 // ---- the lock ------------------------------------------------------------------------------------------------------
 
+/// A claim of `owner` to the parts in `mask`. It has the number `id`, in order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Bits {
     id: usize,
-    mask: u8,
-    rank: Option<u8>,
+    owner: u8,
+    parts: Vec<u32>,
+    until: Time,
+    is_try: bool,
+}
+
+impl Bits {
+    fn new(id: usize, owner: u8, mask: u8) -> Self {
+        let parts = (0..4).filter(|part| mask & 1 << part != 0);
+        Self {
+            id,
+            owner,
+            parts: parts.collect(),
+            until: Time(u64::from(mask) * 7 + id as u64 % 5),
+            is_try: id.is_multiple_of(3),
+        }
+    }
 }
 
 impl Claim for Bits {
-    fn conflicts(&self, other: &Self) -> bool {
-        self.mask & other.mask != 0
+    type Owner = u8;
+
+    fn owner(&self) -> &u8 {
+        &self.owner
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        match &self.parts[..] {
+            [part] => Parts::One(*part),
+            [_, _, _, _] => Parts::All,
+            parts => Parts::Many(parts),
+        }
+    }
+
+    fn until(&self) -> Time {
+        self.until
+    }
+
+    fn is_try(&self) -> bool {
+        self.is_try
     }
 }
 
 #[derive(Clone, Debug)]
 enum LockOp {
-    Ask(u8, Option<u8>),
+    Ask(u8, u8),
+    AskBefore(u8, u8, prop::sample::Index),
     Leave(prop::sample::Index),
     GiveUp(prop::sample::Index),
-    Rerank(prop::sample::Index, Option<u8>),
+    Change(prop::sample::Index),
+    RefuseTries,
+    Renumber,
+    Gate(Gate),
 }
 
-fn rank() -> impl Strategy<Value = Option<u8>> {
-    prop_oneof![3 => Just(Some(1)), 2 => Just(Some(0)), 1 => Just(None)]
+fn gate() -> impl Strategy<Value = Gate> {
+    prop_oneof![3 => Just(Gate::Open), 2 => Just(Gate::Insiders), 1 => Just(Gate::Closed)]
 }
 
 fn lock_op() -> impl Strategy<Value = LockOp> {
+    let index = any::<prop::sample::Index>;
+    // Mostly one part, so that the queue is sometimes short and sometimes long.
+    let mask = || prop_oneof![8 => (0_u8..4).prop_map(|part| 1 << part), 1 => 1_u8..16];
     prop_oneof![
-        4 => (1_u8..16, rank()).prop_map(|(mask, rank)| LockOp::Ask(mask, rank)),
-        3 => any::<prop::sample::Index>().prop_map(LockOp::Leave),
-        1 => any::<prop::sample::Index>().prop_map(LockOp::GiveUp),
-        1 => (any::<prop::sample::Index>(), rank()).prop_map(|(at, rank)| LockOp::Rerank(at, rank)),
+        20 => (0_u8..60, mask()).prop_map(|(owner, mask)| LockOp::Ask(owner, mask)),
+        1 => (0_u8..60, mask(), index()).prop_map(|(owner, mask, at)| LockOp::AskBefore(owner, mask, at)),
+        8 => index().prop_map(LockOp::Leave),
+        4 => index().prop_map(LockOp::GiveUp),
+        1 => index().prop_map(LockOp::Change),
+        1 => Just(LockOp::RefuseTries),
+        1 => Just(LockOp::Renumber),
+        3 => gate().prop_map(LockOp::Gate),
     ]
 }
 
-/// The waiters that stand before `claim` and exclude it, by the definition.
-fn stands_before(waiters: &[Bits], claim: &Bits) -> bool {
-    waiters.iter().any(|other| {
-        other.rank.is_some()
-            && (other.rank, other.id) < (claim.rank, claim.id)
-            && other.conflicts(claim)
-    })
+/// The queue as the definition has it.
+struct Defined<'a> {
+    holders: &'a [Bits],
+    waiters: Vec<Bits>,
+}
+
+impl<'a> Defined<'a> {
+    fn of(lock: &'a Lock<Bits>) -> Self {
+        Self {
+            holders: lock.holders(),
+            waiters: lock.waiters().cloned().collect(),
+        }
+    }
+
+    fn is_inside(&self, owner: u8) -> bool {
+        self.holders.iter().any(|holder| holder.owner == owner)
+    }
+
+    /// What stands before what.
+    fn rank(&self, place: usize) -> (bool, usize) {
+        (!self.is_inside(self.waiters[place].owner), place)
+    }
+
+    fn passes(&self, owner: u8, gate: Gate) -> bool {
+        gate == Gate::Open || gate == Gate::Insiders && self.is_inside(owner)
+    }
+
+    fn fits(&self, claim: &Bits) -> bool {
+        !self.holders.iter().any(|holder| holder.conflicts(claim))
+    }
+
+    /// The waiter that goes next.
+    fn next(&self, gate: Gate) -> Option<usize> {
+        let all = 0..self.waiters.len();
+        let may_go = |place: &usize| {
+            let claim = &self.waiters[*place];
+            let is_in_the_way = |other: usize| {
+                self.rank(other) < self.rank(*place)
+                    && self.passes(self.waiters[other].owner, gate)
+                    && self.waiters[other].conflicts(claim)
+            };
+            self.passes(claim.owner, gate) && self.fits(claim) && !all.clone().any(is_in_the_way)
+        };
+        let able = all.clone().filter(may_go);
+        able.min_by_key(|place| self.rank(*place))
+    }
+
+    fn may_enter(&self, claim: &Bits, gate: Gate) -> bool {
+        let is_inside = self.is_inside(claim.owner);
+        let mut others = self.waiters.iter();
+        self.passes(claim.owner, gate)
+            && self.fits(claim)
+            && !others.any(|other| {
+                (!is_inside || self.is_inside(other.owner))
+                    && self.passes(other.owner, gate)
+                    && other.conflicts(claim)
+            })
+    }
+
+    /// The waiters that the one at `place` stands behind, directly or not.
+    fn before(&self, place: usize) -> BTreeSet<usize> {
+        let (mut open, mut found) = (vec![place], BTreeSet::new());
+        while let Some(own) = open.pop() {
+            for other in 0..self.waiters.len() {
+                let stands_before = self.rank(other) < self.rank(own);
+                if stands_before
+                    && self.waiters[other].conflicts(&self.waiters[own])
+                    && found.insert(other)
+                {
+                    open.push(other);
+                }
+            }
+        }
+        found
+    }
+
+    /// The holders that have to leave before the waiter at `place` can go.
+    fn in_the_way(&self, place: usize) -> Vec<usize> {
+        let before = self.before(place);
+        let blocked = before.iter().chain([&place]);
+        let blocked: Vec<&Bits> = blocked.map(|place| &self.waiters[*place]).collect();
+        let holders = self.holders.iter();
+        let holders = holders.filter(|own| blocked.iter().any(|other| own.conflicts(other)));
+        holders.map(|holder| holder.id).collect()
+    }
 }
 
 proptest! {
     #![proptest_config(config(400))]
 
-    /// No two that conflict hold at once; among those that conflict, the better rank and then the earlier goes first;
-    /// nobody who may go is left waiting.
+    /// Whoever goes next, may enter and is in the way is the one that the definition says, whether the queue is short or long.
     #[test]
-    fn lock_is_exclusive_in_order_and_leaves_nobody(ops in vec(lock_op(), 1..60)) {
+    fn lock_does_what_the_definition_says(ops in vec(lock_op(), 1..160)) {
         let mut lock = Lock::<Bits>::default();
+        let mut gate = Gate::Open;
         for (id, op) in ops.into_iter().enumerate() {
             match op {
-                LockOp::Ask(mask, rank) => lock.enqueue(Bits { id, mask, rank }),
+                LockOp::Ask(owner, mask) | LockOp::AskBefore(owner, mask, _) => {
+                    let claim = Bits::new(id, owner, mask);
+                    let expected = Defined::of(&lock).may_enter(&claim, gate);
+                    prop_assert_eq!(lock.may_enter(&claim, gate, false), expected, "{:?}: {:?}", claim, lock);
+                    if lock.waiter(&owner).is_some() {
+                        continue;
+                    }
+                    match op {
+                        LockOp::AskBefore(_, _, at) if lock.waiting() > 0 => {
+                            let before = lock.waiters().nth(at.index(lock.waiting())).expect("in range").id;
+                            lock.enqueue_before(claim, |other| other.id == before);
+                        }
+                        _ if expected => lock.hold(claim),
+                        _ => lock.enqueue(claim),
+                    }
+                }
                 LockOp::Leave(at) if !lock.holders().is_empty() => {
                     let id = lock.holders()[at.index(lock.holders().len())].id;
                     prop_assert!(lock.remove_holder(|claim| claim.id == id).is_some());
                 }
                 LockOp::GiveUp(at) if lock.waiting() > 0 => {
-                    let at = at.index(lock.waiting());
-                    let id = lock.waiters().nth(at).expect("in range").id;
-                    prop_assert!(lock.remove_waiter(|claim| claim.id == id).is_some());
+                    let owner = lock.waiters().nth(at.index(lock.waiting())).expect("in range").owner;
+                    prop_assert_eq!(lock.remove_waiter_of(&owner).map(|claim| claim.owner), Some(owner));
                 }
-                LockOp::Rerank(at, rank) if lock.waiting() > 0 => {
-                    let at = at.index(lock.waiting());
-                    lock.waiters_mut().nth(at).expect("in range").rank = rank;
+                LockOp::Change(at) if lock.waiting() > 0 => {
+                    let place = at.index(lock.waiting());
+                    let owner = lock.waiters().nth(place).expect("in range").owner;
+                    lock.change_waiter(&owner, |claim| claim.is_try = !claim.is_try);
+                    prop_assert_eq!(lock.waiters().nth(place).map(|claim| claim.owner), Some(owner));
                 }
+                LockOp::RefuseTries => {
+                    let tries: Vec<Bits> = lock.waiters().filter(|claim| claim.is_try).cloned().collect();
+                    prop_assert_eq!(lock.remove_tries(), tries);
+                }
+                LockOp::Renumber => lock.update(|claim| claim.until = claim.until.after(1)),
+                LockOp::Gate(new) => gate = new,
                 _ => {}
             }
-            while let Some(place) = lock.next(|claim| claim.rank) {
-                let waiters: Vec<Bits> = lock.waiters().cloned().collect();
-                let claim = lock.admit(place).clone();
-                prop_assert!(claim.rank.is_some());
-                prop_assert!(!stands_before(&waiters, &claim), "{claim:?} overtakes in {waiters:?}");
+            loop {
+                let defined = Defined::of(&lock);
+                let expected = defined.next(gate).map(|place| defined.waiters[place].id);
+                let spot = lock.next(gate);
+                prop_assert_eq!(spot.map(|spot| lock.at(spot).id), expected, "{:?}: {:?}", gate, lock);
+                let Some(spot) = spot else { break };
+                lock.admit(spot);
             }
-            let holders = lock.holders();
-            for (at, one) in holders.iter().enumerate() {
-                prop_assert!(holders[..at].iter().all(|two| !one.conflicts(two)), "{lock:?}");
-            }
-            let waiters: Vec<Bits> = lock.waiters().cloned().collect();
-            prop_assert!(waiters.is_sorted_by_key(|claim| claim.id));
-            for claim in waiters.iter().filter(|claim| claim.rank.is_some()) {
-                let excluded = holders.iter().any(|holder| holder.conflicts(claim));
-                prop_assert!(excluded || stands_before(&waiters, claim), "{claim:?} could go: {lock:?}");
-            }
+            check_queue(&mut lock)?;
         }
     }
+}
+
+/// Everything else that is asked of a queue.
+fn check_queue(lock: &mut Lock<Bits>) -> Result<(), TestCaseError> {
+    let defined = Defined::of(lock);
+    let ends = defined.waiters.iter().map(|claim| claim.until);
+    prop_assert_eq!(lock.next_end(), ends.clone().min());
+    let now = Time(30);
+    let mut ended: Vec<Time> = ends.filter(|end| *end <= now).collect();
+    ended.sort();
+    let found: Vec<Time> = lock.ended(now).iter().map(|claim| claim.until).collect();
+    prop_assert_eq!(found, ended);
+    let has_patient = defined.waiters.iter().any(|claim| !claim.is_try);
+    prop_assert_eq!(lock.has_patient(), has_patient);
+    for (place, claim) in defined.waiters.iter().enumerate() {
+        let spot = lock.place_of(&claim.owner).expect("it waits");
+        let in_the_way: Vec<usize> = lock.in_the_way(spot).map(|holder| holder.id).collect();
+        prop_assert_eq!(
+            in_the_way,
+            defined.in_the_way(place),
+            "{:?}: {:?}",
+            claim,
+            lock
+        );
+        let other = (place * 7 + 3) % defined.waiters.len();
+        let at = lock
+            .place_of(&defined.waiters[other].owner)
+            .expect("it waits");
+        let is_behind = defined.before(place).contains(&other);
+        prop_assert_eq!(
+            lock.is_behind(spot, at),
+            is_behind,
+            "{} {}: {:?}",
+            place,
+            other,
+            lock
+        );
+    }
+    let before = lock.clone();
+    if !before.holders().is_empty() && lock.next(Gate::Open).is_none() {
+        let mut left = before.clone();
+        let leaving = left.holders()[0].id;
+        left.remove_holder(|claim| claim.id == leaving);
+        let mut let_in = Vec::new();
+        while let Some(spot) = left.next(Gate::Open) {
+            let_in.push(left.admit(spot).id);
+        }
+        let alone = let_in.first().copied().filter(|_| let_in.len() == 1);
+        prop_assert_eq!(
+            lock.successor(0, Gate::Open).map(|claim| claim.id),
+            alone,
+            "{:?}",
+            before
+        );
+        prop_assert_eq!(&*lock, &before);
+    }
+    Ok(())
 }
 
 // ---- attributes ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ mod findings;
 mod machines;
 mod memory;
 mod names;
+mod process_costs;
 mod races;
 mod support;
 mod transcripts;

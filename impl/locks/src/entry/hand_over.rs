@@ -28,8 +28,7 @@ impl Locked<'_> {
         let hand_over = state.lent.as_mut()?.foresee()?;
         let HandOver { name, from, to } = &hand_over;
         let rare = state.rare.as_mut()?;
-        let mut waiting = rare.waiting.iter();
-        let waiter = waiting.find(|own| own.entrance.thread == *to)?;
+        let waiter = rare.waiting.get(to)?;
         if !matches!(waiter.names, Names::One(_)) {
             return None; // It asked for several, and named one.
         }
@@ -59,7 +58,7 @@ impl Locked<'_> {
             return;
         }
         let state = &mut *self.state;
-        let waiter = state.end_waiting(|own| own.entrance.thread == hand_over.to);
+        let waiter = state.end_waiting(hand_over.to);
         let waiter = waiter.expect("it waited when the session was last locked");
         let lent = state.lent.as_mut().expect("as before");
         // SAFETY: as above; the cell's user has left.

@@ -23,13 +23,15 @@
 //! is not ([`LockedState`]); the gate of a calm session is open. That lending changes nothing else is checked in every
 //! reachable state (`model/checker/tests/lending.rs`).
 
+use super::index::replace;
 use super::session::Grant;
-use super::state::{Gate, LockedState, ThreadClaim};
+use super::state::{LockedState, ThreadClaim};
 use super::{Input, Names, Phase, Process, Session, Timer};
 use crate::attributes::Value;
 use crate::config::Limits;
 use crate::defect::Hook;
 use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
+use crate::lock::Gate;
 use crate::message::{Limited, Patience, Refusal, ToProcess};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -42,7 +44,13 @@ pub struct Lent {
     version: Version,
     used: Time,
     state: LockedState,
+    /// Those who waited when it was lent and have been let in since. Boxed: most sessions have none.
+    let_in: Option<Box<LetIn>>,
 }
+
+/// Threads that were let in, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct LetIn(Vec<ThreadId>);
 
 /// An attribute outside its session: one thread at a time uses it, without the session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,11 +98,9 @@ impl Session {
             && !self.owes_busy
     }
 
-    /// Those who hold and those who wait.
-    fn threads(&self) -> impl Iterator<Item = ThreadId> {
-        let lock = &self.state.lock;
-        let all = lock.holders().iter().chain(lock.waiters());
-        all.map(|claim| claim.thread)
+    /// Those who hold.
+    fn inside_ids(&self) -> impl Iterator<Item = ThreadId> {
+        self.state.lock.holders().iter().map(|claim| claim.thread)
     }
 }
 
@@ -109,16 +115,18 @@ impl<H: Hook> Process<H> {
             return None;
         }
         if is_waited {
-            let waiters = session.state.lock.waiters().map(|claim| claim.thread);
-            self.waited.insert(id.clone(), waiters.collect());
+            let end = session.state.lock.next_end();
+            self.waited.entry(id.clone()).or_default();
+            self.note_wait_end(id, end);
         }
+        self.index.lent += 1;
         let Session {
             phase: Phase::Held(Grant { token, .. }),
             version: Some(version),
             used,
             state,
             ..
-        } = *self.sessions.remove(id)?
+        } = *self.remove_session(id)?
         else {
             unreachable!("a calm session is held, in some version");
         };
@@ -127,6 +135,7 @@ impl<H: Hook> Process<H> {
             version,
             used,
             state,
+            let_in: None,
         })
     }
 
@@ -138,16 +147,19 @@ impl<H: Hook> Process<H> {
         let is_whole = lent.state.slots.iter().all(|slot| slot.out.is_none());
         assert!(is_whole, "an attribute of session {id} is handed out");
         debug_assert_eq!(lent.admit(), None, "who may go in is let in at once");
-        for thread in self.waited.remove(&id).unwrap_or_default() {
-            if self.waits.get(&thread) == Some(&id) && !lent.state.is_waiting(thread) {
-                self.waits.remove(&thread);
-            }
+        if !self.waited.is_empty() {
+            self.note_wait_end(&id, None);
+            self.waited.remove(&id);
+        }
+        self.index.lent -= 1;
+        for thread in lent.let_in.into_iter().flat_map(|let_in| let_in.0) {
+            self.waits.end(thread, &id);
         }
         let session = Session {
             used: lent.used,
             ..Session::kept(lent.token, lent.version, lent.state)
         };
-        let earlier = self.sessions.insert(id, Box::new(session));
+        let earlier = self.insert_session(id, Box::new(session));
         assert!(earlier.is_none(), "the session was lent");
     }
 
@@ -181,27 +193,41 @@ impl<H: Hook> Process<H> {
         if self.waited.is_empty() {
             return None;
         }
-        let threads_of = |id| self.sessions.get(id).map(|own| own.threads());
-        let threads_of = |id| threads_of(id).into_iter().flatten();
+        // Those who wait in a session are blocked by those inside it, unless they wait elsewhere as well.
+        let threads_of = |id| {
+            let session = self.sessions.get(id).into_iter();
+            let inside = session.flat_map(|own| own.inside_ids());
+            inside.chain(self.waits.twofold_in(id))
+        };
         let mut open: Vec<ThreadId> = threads_of(session).chain(thread).collect();
         let mut seen = BTreeSet::new();
         while let Some(thread) = open.pop() {
-            let Some(id) = self.waits.get(&thread) else {
-                continue;
-            };
-            if self.waited.contains_key(id) {
-                return Some(id);
-            }
-            if seen.insert(id) {
-                open.extend(threads_of(id));
+            for id in self.waits.of(thread) {
+                if self.waited.contains_key(id) {
+                    return Some(id);
+                }
+                if seen.insert(id) {
+                    open.extend(threads_of(id));
+                }
             }
         }
         None
     }
 
-    /// The sessions that are lent although threads wait there: [`Process::timers`] knows of those waits when they are taken back.
-    pub fn waited(&self) -> impl Iterator<Item = &SessionId> {
-        self.waited.keys()
+    /// Of the sessions that are lent although threads wait there, the one whose first wait ends next, and when: not later than
+    /// that, and earlier when a thread has been let in since. [`Process::timers`] knows of these waits when it is taken back.
+    #[must_use]
+    pub fn next_wait_end(&self) -> Option<(Time, &SessionId)> {
+        let (end, id) = self.index.waited.first()?;
+        Some((*end, id))
+    }
+
+    /// The first wait in a session that is lent although threads wait there ends then.
+    pub fn note_wait_end(&mut self, id: &SessionId, end: Option<Time>) {
+        if let Some(noted) = self.waited.get_mut(id) {
+            let before = core::mem::replace(&mut **noted, end);
+            replace(&mut self.index.waited, id, before, end);
+        }
     }
 }
 
@@ -260,7 +286,7 @@ impl Lent {
         let wanted = self.state.wanted(names);
         let claim = ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO));
         let enters =
-            !self.state.is_waiting(thread) && self.state.may_enter(&claim, Gate::OPEN, false);
+            !self.state.is_waiting(thread) && self.state.lock.may_enter(&claim, Gate::Open, false);
         if enters {
             debug_assert!(!self.has_out(&claim), "what is handed out was not taken in");
             self.state.lock.hold(claim);
@@ -287,7 +313,7 @@ impl Lent {
     /// When the next wait of a thread ends.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.state.lock.waiters().map(|claim| claim.until).min()
+        self.state.lock.next_end()
     }
 
     /// The threads that wait, in order of arrival.
@@ -298,7 +324,9 @@ impl Lent {
     /// Lets the next one in who waits and may go in: to be called after each [`Lent::leave`] until it answers `None`.
     #[inline(always)]
     pub fn admit(&mut self) -> Option<ThreadId> {
-        self.state.admit(Gate::OPEN)
+        let thread = self.state.admit(Gate::Open)?;
+        self.let_in.get_or_insert_default().0.push(thread);
+        Some(thread)
     }
 
     /// Lets `thread` out; its write set becomes part of the client state if it `keeps` it. Answers whether it was inside
@@ -415,6 +443,13 @@ impl Lent {
         let own = self.state.holder_mut(*to, slot).expect("just let in");
         own.reserved = reserved;
         debug_assert_eq!(self.admit(), None, "as foreseen");
+    }
+
+    /// How many waiters have been looked at, see [`Lock::visits`](crate::lock::Lock::visits).
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn visits(&self) -> u64 {
+        self.state.lock.visits()
     }
 
     /// Gives memory back that it does not need now.

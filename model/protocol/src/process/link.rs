@@ -222,18 +222,18 @@ impl<H: Hook> Process<H> {
         self.in_session(now, from, out, |session, id, desk| {
             session.refuse_waiters(id, &Refusal::Gone, |_| true, desk)
         });
-        let Some(mut moved) = self.sessions.remove(from) else {
+        let Some(mut moved) = self.remove_session(from) else {
             return;
         };
         self.busy.remove(from);
-        let waiting = self.sessions.remove(to);
+        let waiting = self.remove_session(to);
         let thread = moved.end_renaming(renamed.token);
         if !moved.poisoned.is_empty() {
             // They know the session by its old id, and leave it by that.
             let left = self.sessions.entry(from.clone()).or_default();
             left.poisoned = core::mem::take(&mut moved.poisoned);
         }
-        self.sessions.insert(to.clone(), moved);
+        self.insert_session(to.clone(), moved);
         if let Some(waiting) = waiting {
             self.in_session(now, to, out, |session, id, desk| {
                 session.adopt(id, &waiting, desk)
@@ -294,7 +294,7 @@ impl<H: Hook> Process<H> {
         let Connection::Up(link) = self.connection else {
             return;
         };
-        if self.sessions.values().all(|session| session.is_settled()) {
+        if self.index.unsettled == 0 {
             out.push(Output::Send {
                 link,
                 message: ToStore::Goodbye,

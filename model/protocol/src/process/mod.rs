@@ -13,6 +13,7 @@
 mod commit;
 mod desk;
 mod grant;
+mod index;
 mod lend;
 mod link;
 mod release;
@@ -39,6 +40,8 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use desk::Desk;
+use index::{Derived, Index, due};
+use waits::Waits;
 
 /// What happens to a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,11 +197,12 @@ pub struct Process<H = Sound> {
     pub(crate) has_left: bool,
     pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
     /// Which thread waits for which session.
-    pub(crate) waits: BTreeMap<ThreadId, SessionId>,
+    pub(crate) waits: Waits,
     /// Recalled sessions with threads inside, and the sessions that were last said to block them.
     pub(crate) busy: BTreeMap<SessionId, Vec<SessionId>>,
-    /// Sessions that are lent although threads wait there, and those threads: some may have been let in since.
-    pub(crate) waited: BTreeMap<SessionId, Vec<ThreadId>>,
+    /// Sessions that are lent although threads wait there: some may have been let in since.
+    pub(crate) waited: BTreeMap<SessionId, Derived<Option<Time>>>,
+    pub(crate) index: Derived<Index>,
 }
 
 impl Process {
@@ -230,9 +234,10 @@ impl<H: Hook> Process<H> {
             is_closing: false,
             has_left: false,
             sessions: BTreeMap::new(),
-            waits: BTreeMap::new(),
+            waits: Waits::default(),
             busy: BTreeMap::new(),
             waited: BTreeMap::new(),
+            index: Derived::default(),
         }
     }
 
@@ -282,6 +287,25 @@ impl<H: Hook> Process<H> {
     fn end_step(&mut self, out: &mut Vec<Output>) {
         self.say_goodbye_when_done(out);
         #[cfg(debug_assertions)]
+        self.assert_invariants();
+    }
+
+    /// Asserts what must be true of every state. It looks at everything, so only while that is little: an application's debug
+    /// build, too, is to pay for what changes.
+    #[cfg(debug_assertions)]
+    fn assert_invariants(&self) {
+        const LITTLE: usize = 16;
+        if self.sessions.len() > LITTLE || self.waits.first.len() > LITTLE {
+            return;
+        }
+        let resend_ms = self.settings.resend_ms;
+        let mut sessions = self.sessions.iter();
+        let is_right = sessions.all(|(id, own)| self.index.is_right(id, own, resend_ms));
+        assert!(
+            is_right,
+            "the index follows from the sessions: {:#?}",
+            self.sessions
+        );
         if size_of::<H>() == 0 {
             crate::invariant::assert_process(self);
         }
@@ -296,11 +320,14 @@ impl<H: Hook> Process<H> {
         out: &mut Vec<Output>,
     ) {
         let is_lock = matches!(call, Call::Lock { .. });
-        let is_known = self.in_session_or_new(now, id, is_lock, out, |session, id, desk| {
-            session.call(id, thread, call, desk)
-        });
+        let caller = Some(thread).filter(|_| is_lock);
+        let makes_new = is_lock;
+        let is_known =
+            self.in_session_or_new(now, id, (makes_new, caller), out, |session, id, desk| {
+                session.call(id, thread, call, desk)
+            });
         if is_lock {
-            self.break_local_deadlock(now, thread, out);
+            self.break_local_deadlock(now, thread, id, out);
         } else if !is_known {
             let answer = Answer::Refused(Refusal::NotHeld);
             out.push(Output::Answer {
@@ -319,15 +346,16 @@ impl<H: Hook> Process<H> {
         out: &mut Vec<Output>,
         step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
     ) {
-        self.in_session_or_new(now, id, true, out, step);
+        self.in_session_or_new(now, id, (true, None), out, step);
     }
 
-    /// As [`Process::in_session`]; answers whether there is such a session, which is made only when `makes_new`.
+    /// As [`Process::in_session`]; answers whether there is such a session, which is made only when `makes_new`. `caller` is a
+    /// thread that may begin to wait.
     fn in_session_or_new(
         &mut self,
         now: Time,
         id: &SessionId,
-        makes_new: bool,
+        (makes_new, caller): (bool, Option<ThreadId>),
         out: &mut Vec<Output>,
         step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
     ) -> bool {
@@ -339,6 +367,7 @@ impl<H: Hook> Process<H> {
             requests,
             is_closing,
             sessions,
+            index,
             ..
         } = self;
         let mut desk = Desk {
@@ -356,14 +385,16 @@ impl<H: Hook> Process<H> {
             None if makes_new => sessions.entry(id.clone()).or_default(),
             None => return false,
         };
+        let was_waited = session.state.lock.waiting() > 0;
         step(session, id, &mut desk);
+        index.note(id, session, settings.resend_ms);
         // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
-        let is_local =
-            session.state.lock.waiting() == 0 && !session.owes_busy && !session.is_blank();
-        if is_local && self.waits.is_empty() && self.busy.is_empty() {
+        let is_waited = was_waited || session.state.lock.waiting() > 0;
+        let is_local = !is_waited && !session.owes_busy && !session.is_blank();
+        if is_local && (self.busy.is_empty() || !self.busy.contains_key(id)) {
             return true;
         }
-        self.note_waits(id, before, out);
+        self.note_waits(id, caller, before, out);
         if self.note_busy(id, out) {
             self.break_gate_deadlocks(now, id, out);
         }
@@ -372,9 +403,28 @@ impl<H: Hook> Process<H> {
             .get(id)
             .is_some_and(|session| session.is_blank())
         {
-            self.sessions.remove(id);
+            self.remove_session(id);
         }
         true
+    }
+
+    /// Takes a session out.
+    pub(crate) fn remove_session(&mut self, id: &SessionId) -> Option<Box<Session>> {
+        let mut session = self.sessions.remove(id)?;
+        self.index.forget(id, &mut session);
+        Some(session)
+    }
+
+    /// Puts a session in. Answers the one that was there.
+    pub(crate) fn insert_session(
+        &mut self,
+        id: SessionId,
+        mut session: Box<Session>,
+    ) -> Option<Box<Session>> {
+        let before = self.remove_session(&id);
+        self.index.note(&id, &mut session, self.settings.resend_ms);
+        self.sessions.insert(id, session);
+        before
     }
 
     fn on_forget(&mut self, id: &SessionId) {
@@ -384,7 +434,7 @@ impl<H: Hook> Process<H> {
             .get(id)
             .is_some_and(|session| session.is_settled() && session.poisoned.is_empty())
         {
-            self.sessions.remove(id);
+            self.remove_session(id);
         }
     }
 
@@ -425,15 +475,14 @@ impl<H: Hook> Process<H> {
             }
             Timer::Late(session) => self.sessions.get(session)?.late_due(),
             Timer::Wait(session, thread) => {
-                let mut waiters = self.sessions.get(session)?.state.lock.waiters();
-                waiters
-                    .find(|claim| claim.thread == *thread)
-                    .map(|claim| claim.until)
+                let lock = &self.sessions.get(session)?.state.lock;
+                lock.waiter(thread).map(|claim| claim.until)
             }
         }
     }
 
-    /// Everything that the process waits for, with the time when it is due.
+    /// Everything that the process waits for, with the time when it is due. It walks over all sessions and waiters: for those who
+    /// explore; a driver asks for what is [due](Process::due_timers).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
         let sessions = self.sessions.iter().flat_map(|(id, session)| {
@@ -450,10 +499,48 @@ impl<H: Hook> Process<H> {
             .filter_map(|timer| Some((self.due(&timer)?, timer)))
     }
 
+    /// The timers that are due at `now`, the earliest first. Costs what is due.
+    #[must_use]
+    pub fn due_timers(&self, now: Time) -> Vec<(Time, Timer)> {
+        let mut timers: Vec<(Time, Timer)> = self.own_timers().collect();
+        if self.link().is_some() {
+            let resends = due(&self.index.resends, now);
+            timers.extend(resends.map(|(due, id)| (*due, Timer::Resend(Some(id.clone())))));
+        }
+        for (_, id) in due(&self.index.ends, now) {
+            let Some(session) = self.sessions.get(id) else {
+                continue;
+            };
+            let late = session.late_due().map(|due| (due, Timer::Late(id.clone())));
+            let ended = session.state.lock.ended(now).into_iter();
+            let waits = ended.map(|claim| (claim.until, Timer::Wait(id.clone(), claim.thread)));
+            timers.extend(late.into_iter().chain(waits));
+        }
+        timers.retain(|(due, _)| *due <= now);
+        timers.sort();
+        timers
+    }
+
+    /// The timers that belong to no session.
+    fn own_timers(&self) -> impl Iterator<Item = (Time, Timer)> {
+        let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
+        own.filter_map(|timer| Some((self.due(&timer)?, timer)))
+    }
+
     /// When the next timer is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.timers().map(|(due, _)| due).min()
+        let resends = self.index.resends.first();
+        let resend = resends.filter(|_| self.link().is_some());
+        let sessions = resend.into_iter().chain(self.index.ends.first());
+        let sessions = sessions.map(|(due, _)| *due);
+        sessions.chain(self.own_timers().map(|(due, _)| due)).min()
+    }
+
+    /// How many grants the process has, whether or not their sessions are lent.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.index.held + self.index.lent
     }
 
     /// The sessions that the process knows of.
@@ -497,10 +584,10 @@ impl<H: Hook> Process<H> {
         self.is_closing
     }
 
-    /// Which thread waits for which session.
+    /// Which thread waits for which session; of several, for which it has waited longest.
     #[must_use]
     pub fn waits(&self) -> &BTreeMap<ThreadId, SessionId> {
-        &self.waits
+        &self.waits.first
     }
 
     fn link(&self) -> Option<Link> {
@@ -523,8 +610,16 @@ impl<H: Hook> Process<H> {
             numbers.process_time(process, lease);
         }
         numbers.process_time(process, &mut self.keep_alive);
-        for session in self.sessions.values_mut() {
+        let mut index = Index {
+            lent: self.index.lent,
+            waited: core::mem::take(&mut self.index.waited),
+            ..Index::default()
+        };
+        for (id, session) in &mut self.sessions {
             session.visit(process, numbers);
+            *session.noted = index::Noted::default();
+            index.note(id, session, self.settings.resend_ms);
         }
+        *self.index = index;
     }
 }

@@ -9,8 +9,13 @@ use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
 impl Session {
     /// Asks the store for the session, with a new request.
     pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let Some(patience) = self.state.lock.waiters().map(|claim| claim.patience).max() else {
+        if self.state.lock.waiting() == 0 {
             return;
+        }
+        let patience = if self.state.lock.has_patient() {
+            Patience::Wait
+        } else {
+            Patience::Try
         };
         self.phase = Phase::Wanted {
             request: desk.draw_request(),

@@ -1,6 +1,7 @@
 //! One session inside a process: its phase, the client state, and the claims of the threads.
 
 use super::Poison;
+use super::index::{Derived, Noted};
 use super::state::{LockedState, Slot, ThreadClaim};
 use crate::attributes::{Delta, Value};
 use crate::id::{
@@ -133,6 +134,8 @@ pub struct Session {
     pub(crate) used: Time,
     /// When something was last sent to the store that waits for an answer.
     pub(crate) sent: Time,
+    /// What the process's index knows of it.
+    pub(crate) noted: Derived<Noted>,
 }
 
 impl Session {
@@ -307,10 +310,9 @@ impl Session {
         if let Some(version) = &mut self.version {
             numbers.stamp(&mut version.0);
         }
-        let (holders, waiters) = self.state.lock.parts_mut();
-        for claim in holders.iter_mut().chain(waiters) {
-            numbers.process_time(process, &mut claim.until);
-        }
+        self.state
+            .lock
+            .update(|claim| numbers.process_time(process, &mut claim.until));
         if let Some(commit) = &mut self.commit {
             numbers.stamp(&mut commit.base.0);
         }

@@ -9,7 +9,7 @@ use super::Names;
 use crate::attributes::{Change, Delta, Value};
 use crate::config::Limits;
 use crate::id::{AttributeName, ThreadId, Time};
-use crate::lock::{Claim, Lock};
+use crate::lock::{Claim, Gate, Lock, Parts};
 use crate::message::{Limited, Patience};
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
@@ -58,18 +58,19 @@ impl Wanted {
     /// Whether the attribute at `slot` is among them.
     #[must_use]
     pub fn has(&self, slot: u32) -> bool {
-        match self {
-            Self::All => true,
-            Self::One(own) => *own == slot,
-            Self::Many(own) => own.binary_search(&slot).is_ok(),
-        }
+        self.parts().has(slot)
     }
 
     pub(crate) fn shares(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::All, _) | (_, Self::All) => true,
-            (Self::One(own), other) => other.has(*own),
-            (Self::Many(own), other) => own.iter().any(|slot| other.has(*slot)),
+        self.parts().shares(other.parts())
+    }
+
+    #[inline]
+    fn parts(&self) -> Parts<'_> {
+        match self {
+            Self::All => Parts::All,
+            Self::One(own) => Parts::One(*own),
+            Self::Many(own) => Parts::Many(own),
         }
     }
 
@@ -148,23 +149,25 @@ impl ThreadClaim {
 }
 
 impl Claim for ThreadClaim {
-    fn conflicts(&self, other: &Self) -> bool {
-        self.wanted.shares(&other.wanted)
+    type Owner = ThreadId;
+
+    #[inline]
+    fn owner(&self) -> &ThreadId {
+        &self.thread
     }
-}
 
-/// Whom the gate lets pass. Rule 12.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gate {
-    pub(crate) insiders: bool,
-    pub(crate) others: bool,
-}
+    #[inline]
+    fn parts(&self) -> Parts<'_> {
+        self.wanted.parts()
+    }
 
-impl Gate {
-    pub(crate) const OPEN: Self = Self {
-        insiders: true,
-        others: true,
-    };
+    fn until(&self) -> Time {
+        self.until
+    }
+
+    fn is_try(&self) -> bool {
+        self.patience == Patience::Try
+    }
 }
 
 /// See the [module](self).
@@ -200,13 +203,12 @@ impl LockedState {
             },
         );
         let at = place(at);
-        let (holders, waiters) = self.lock.parts_mut();
-        for claim in holders.iter_mut().chain(waiters) {
+        self.lock.make_room(at, |claim| {
             claim.wanted.make_room(at);
             for written in &mut claim.written {
                 written.slot += u32::from(written.slot >= at);
             }
-        }
+        });
         at
     }
 
@@ -265,32 +267,19 @@ impl LockedState {
     /// Whether `thread` holds any attribute.
     #[inline(always)]
     pub(crate) fn is_inside(&self, thread: ThreadId) -> bool {
-        self.claims_of(thread).next().is_some()
+        self.lock.is_inside(&thread)
     }
 
     /// Whether `thread` waits for any attribute.
     pub(crate) fn is_waiting(&self, thread: ThreadId) -> bool {
-        self.lock.waiters().any(|claim| claim.thread == thread)
-    }
-
-    /// Whether a thread that asks now may go in at once: it conflicts with nobody inside and, unless it `barges`, with nobody
-    /// who goes before it.
-    pub(crate) fn may_enter(&self, claim: &ThreadClaim, gate: Gate, barges: bool) -> bool {
-        let Some(own) = rank(&self.lock, claim, gate) else {
-            return false;
-        };
-        let goes_before = |other: &ThreadClaim| {
-            rank(&self.lock, other, gate).is_some_and(|theirs| theirs <= own)
-                && other.conflicts(claim)
-        };
-        self.lock.fits(claim) && (barges || !self.lock.waiters().any(goes_before))
+        self.lock.place_of(&thread).is_some()
     }
 
     /// Lets the next one in who may go in, if there is one.
     #[inline(always)]
     pub(crate) fn admit(&mut self, gate: Gate) -> Option<ThreadId> {
-        let place = self.lock.next(|claim| rank(&self.lock, claim, gate))?;
-        Some(self.lock.admit(place).thread)
+        let spot = self.lock.next(gate)?;
+        Some(self.lock.admit(spot).thread)
     }
 
     /// The holder of what the first waiter waits for, if it holds just that and `is_meant`, and who is let in when it leaves, if that
@@ -304,8 +293,7 @@ impl LockedState {
         let is_it = |claim: &ThreadClaim| claim.wanted == first.wanted && is_meant(claim);
         let leaving = holders.enumerate().find(|(_, claim)| is_it(claim));
         let (leaving, first) = (leaving?.0, first.thread);
-        let rank = |lock: &Lock<ThreadClaim>, claim: &ThreadClaim| rank(lock, claim, Gate::OPEN);
-        let next = self.lock.successor(leaving, rank)?.thread;
+        let next = self.lock.successor(leaving, Gate::Open)?.thread;
         let (holders, mut waiters) = (self.lock.holders(), self.lock.waiters());
         let next = (next == first).then(|| waiters.next())??;
         Some((&holders[leaving], next))
@@ -537,17 +525,6 @@ impl LockedState {
             }
         }
         self.lock.shrink();
-    }
-}
-
-/// The rank of a claim at the gate; `None` when it may not pass. Rule 12.
-#[inline(always)]
-fn rank(lock: &Lock<ThreadClaim>, claim: &ThreadClaim, gate: Gate) -> Option<u8> {
-    let mut holders = lock.holders().iter();
-    if holders.any(|own| own.thread == claim.thread) {
-        gate.insiders.then_some(0)
-    } else {
-        gate.others.then_some(1)
     }
 }
 

@@ -5,11 +5,12 @@
 
 use super::desk::Desk;
 use super::session::{Ending, Grant, Phase, Session};
-use super::state::{Gate, ThreadClaim};
+use super::state::ThreadClaim;
 use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
 use crate::defect::{Defect, Hook};
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
+use crate::lock::Gate;
 use crate::message::{Limited, Patience, Refusal, ToStore};
 
 impl Session {
@@ -102,16 +103,19 @@ impl Session {
     /// Whom the gate lets pass. Rule 12.
     fn gate<H: Hook>(&self, desk: &Desk<'_, H>) -> Gate {
         let lets_in = self.grant().is_none_or(Grant::lets_in);
-        Gate {
-            insiders: lets_in || !desk.makes(Defect::RefusesInsiders),
-            others: lets_in || desk.makes(Defect::AdmitsAfterRecall),
+        if lets_in || desk.makes(Defect::AdmitsAfterRecall) {
+            Gate::Open
+        } else if desk.makes(Defect::RefusesInsiders) {
+            Gate::Closed
+        } else {
+            Gate::Insiders
         }
     }
 
     /// Whether a thread that asks now may go in at once.
     fn may_enter<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
         let (gate, barges) = (self.gate(desk), desk.makes(Defect::Barges));
-        self.state.may_enter(claim, gate, barges)
+        self.state.lock.may_enter(claim, gate, barges)
     }
 
     /// Whether a thread that only tries may ask the store: not when it would stand behind others there. Rule 13.
@@ -146,11 +150,7 @@ impl Session {
 
     /// Refuses the threads that only try.
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        while let Some(claim) = self
-            .state
-            .lock
-            .remove_waiter(|claim| claim.patience == Patience::Try)
-        {
+        for claim in self.state.lock.remove_tries() {
             desk.refuse(claim.thread, id, Refusal::WouldBlock);
         }
     }
@@ -163,11 +163,11 @@ impl Session {
         is_meant: impl Fn(ThreadId) -> bool,
         desk: &mut Desk<'_, H>,
     ) {
-        while let Some(claim) = self
+        let meant = self
             .state
             .lock
-            .remove_waiter(|claim| is_meant(claim.thread))
-        {
+            .remove_waiters_if(|claim| is_meant(claim.thread));
+        for claim in meant {
             desk.refuse(claim.thread, id, why.clone());
         }
     }
@@ -180,14 +180,13 @@ impl Session {
         why: Refusal,
         desk: &mut Desk<'_, H>,
     ) {
-        let is_it = |claim: &ThreadClaim| claim.thread == thread;
         if desk.makes(Defect::AbandonLeavesWaiter) {
-            if self.state.lock.waiters().any(is_it) {
+            if self.state.is_waiting(thread) {
                 desk.refuse(thread, id, why);
             }
             return;
         }
-        if self.state.lock.remove_waiter(is_it).is_none() {
+        if self.state.lock.remove_waiter_of(&thread).is_none() {
             return; // The lock crossed the end of the wait, and has answered it.
         }
         desk.refuse(thread, id, why);
@@ -316,9 +315,7 @@ impl Session {
             if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
                 // The wait for a further attribute, if any, ends with this answer. Rule 14.
-                self.state
-                    .lock
-                    .remove_waiter(|waiter| waiter.thread == claim.thread);
+                self.state.lock.remove_waiter_of(&claim.thread);
                 desk.answer(claim.thread, id, Answer::Poisoned(why));
             }
         }

@@ -5,14 +5,19 @@ use super::session::{Ending, Phase, Session};
 use super::{Answer, Output, Process};
 use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, ThreadId, Time, Token};
-use crate::lock::Claim;
 use crate::message::{Refusal, ToStore};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 impl<H: Hook> Process<H> {
-    /// Keeps `waits` right after a step of the session `id`, whose outputs begin at `from`.
-    pub(crate) fn note_waits(&mut self, id: &SessionId, from: usize, out: &[Output]) {
+    /// Keeps `waits` right after a step of the session `id`, whose outputs begin at `from`. `caller` is the thread that asked.
+    pub(crate) fn note_waits(
+        &mut self,
+        id: &SessionId,
+        caller: Option<ThreadId>,
+        from: usize,
+        out: &[Output],
+    ) {
         for output in &out[from..] {
             let Output::Answer {
                 thread,
@@ -22,16 +27,20 @@ impl<H: Hook> Process<H> {
             else {
                 continue;
             };
-            if self.waits.get(thread) == Some(id) {
-                self.waits.remove(thread);
+            if !self.is_waiting(*thread, id) {
+                self.waits.end(*thread, id);
             }
         }
-        let Some(session) = self.sessions.get(id) else {
-            return;
-        };
-        for claim in session.state.lock.waiters() {
-            self.waits.entry(claim.thread).or_insert_with(|| id.clone());
+        if let Some(thread) = caller
+            && self.is_waiting(thread, id)
+        {
+            self.waits.begin(thread, id);
         }
+    }
+
+    fn is_waiting(&self, thread: ThreadId, id: &SessionId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| session.state.is_waiting(thread))
     }
 
     /// Says `Busy` for each recalled session with threads inside: when the recall comes, and when other sessions block them.
@@ -69,14 +78,16 @@ impl<H: Hook> Process<H> {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
-        let waiting: Vec<ThreadId> = session
-            .state
-            .lock
-            .waiters()
-            .map(|claim| claim.thread)
+        // A thread that waits here and is not among them is in no cycle: it is blocked by some of them alone.
+        let reached = self.blockers_of(self.insiders(id));
+        let lock = &session.state.lock;
+        let places = reached.iter();
+        let mut waiting: Vec<_> = places
+            .filter_map(|thread| Some((lock.place_of(thread)?, *thread)))
             .collect();
-        for thread in waiting {
-            self.break_local_deadlock(now, thread, out);
+        waiting.sort_unstable();
+        for (_, thread) in waiting {
+            self.break_local_deadlock(now, thread, id, out);
         }
     }
 
@@ -102,10 +113,10 @@ impl<H: Hook> Process<H> {
     fn blocked_on(&self, id: &SessionId) -> Vec<SessionId> {
         let mut found = BTreeSet::new();
         for thread in self.blockers_of(self.insiders(id)) {
-            if let Some((session, waited)) = self.wait_of(thread)
-                && waited.is_remote_for(thread)
-            {
-                found.insert(session.clone());
+            for (session, waited) in self.waits_of(thread) {
+                if waited.is_remote_for(thread) {
+                    found.insert(session.clone());
+                }
             }
         }
         found.into_iter().collect()
@@ -126,23 +137,41 @@ impl<H: Hook> Process<H> {
             .unwrap_or_default()
     }
 
-    fn wait_of(&self, thread: ThreadId) -> Option<(&SessionId, &Session)> {
-        let id = self.waits.get(&thread)?;
-        Some((id, self.sessions.get(id)?))
+    /// The sessions in which `thread` waits: one, unless the application waits for several at once.
+    fn waits_of(&self, thread: ThreadId) -> impl Iterator<Item = (&SessionId, &Session)> {
+        let ids = self.waits.of(thread);
+        ids.filter_map(|id| Some((id, &**self.sessions.get(id)?)))
     }
 
-    /// `threads` and all threads of this process that they wait for, directly or not.
+    /// `threads` and all threads of this process that have to leave before them, directly or not. A thread that waits in front of
+    /// another one for the same is not looked at: it is blocked by the same threads. So the search visits those inside.
     fn blockers_of(&self, threads: Vec<ThreadId>) -> BTreeSet<ThreadId> {
         let mut open = threads;
         let mut seen = BTreeSet::new();
         while let Some(thread) = open.pop() {
-            if seen.insert(thread)
-                && let Some((_, session)) = self.wait_of(thread)
-            {
-                open.extend(session.blockers_of(thread));
+            if seen.insert(thread) {
+                for (id, session) in self.waits_of(thread) {
+                    open.extend(self.blockers_in(id, session, thread));
+                }
             }
         }
         seen
+    }
+
+    /// The threads that have to leave before `thread`, which waits in the session `id`.
+    fn blockers_in(&self, id: &SessionId, session: &Session, thread: ThreadId) -> Vec<ThreadId> {
+        let mut blockers = session.blockers_of(thread);
+        // One in front that waits elsewhere as well may be blocked by more.
+        let lock = &session.state.lock;
+        let behind = lock.place_of(&thread);
+        let behind = behind.filter(|_| !session.is_remote_for(thread));
+        let in_front = self.waits.twofold_in(id).filter(|other| {
+            let place = lock.place_of(other);
+            let places = behind.zip(place);
+            places.is_some_and(|(behind, place)| lock.is_behind(behind, place))
+        });
+        blockers.extend(in_front);
+        blockers
     }
 
     /// The threads that a refused wait concerns: those in the cycle. Rule 17.
@@ -155,34 +184,33 @@ impl<H: Hook> Process<H> {
         }
     }
 
-    /// Refuses the wait that `thread` has just begun if, through threads of this process, it waits for itself.
+    /// Refuses the wait of `thread` in the session `id` if, through threads of this process, it waits for itself. Asked when a wait
+    /// begins, and when a gate closes: a cycle that a wait closes goes through the thread that waits.
     pub(crate) fn break_local_deadlock(
         &mut self,
         now: Time,
         thread: ThreadId,
+        id: &SessionId,
         out: &mut Vec<Output>,
     ) {
-        if self.hook.makes(Defect::OverlooksLocalDeadlock) {
+        if self.hook.makes(Defect::OverlooksLocalDeadlock) || !self.is_waiting(thread, id) {
             return;
         }
-        let Some((id, session)) = self.wait_of(thread) else {
+        let Some(session) = self.sessions.get(id) else {
             return;
         };
-        let id = id.clone();
-        let blockers = self.blockers_of(session.blockers_of(thread));
+        let blockers = self.blockers_of(self.blockers_in(id, session, thread));
         if !blockers.contains(&thread) {
             return;
         }
         // The sessions through which the threads of the cycle wait, for whoever has to find it.
-        let cycle = blockers
-            .iter()
-            .filter_map(|blocker| self.waits.get(blocker))
-            .cloned();
+        let cycle = blockers.iter().flat_map(|blocker| self.waits.of(*blocker));
+        let cycle = cycle.cloned();
         let cycle: BTreeSet<SessionId> = cycle.chain([id.clone()]).collect();
         let why = Refusal::Deadlock {
             cycle: cycle.into_iter().collect(),
         };
-        self.in_session(now, &id, out, |session, id, desk| {
+        self.in_session(now, id, out, |session, id, desk| {
             session.end_wait(id, thread, why, desk)
         });
     }
@@ -197,42 +225,17 @@ impl Session {
         }
     }
 
-    /// The threads that must leave, or be admitted, before `thread` can be admitted here.
+    /// The threads inside that must leave before `thread` can be admitted here.
     fn blockers_of(&self, thread: ThreadId) -> Vec<ThreadId> {
-        let Some(place) = self
-            .state
-            .lock
-            .waiters()
-            .position(|claim| claim.thread == thread)
-        else {
+        let lock = &self.state.lock;
+        let Some(spot) = lock.place_of(&thread) else {
             return Vec::new();
         };
         if self.is_remote_for(thread) {
             // All inside must leave before the grant can come again.
-            return self
-                .state
-                .lock
-                .holders()
-                .iter()
-                .map(|claim| claim.thread)
-                .collect();
+            return lock.holders().iter().map(|claim| claim.thread).collect();
         }
-        let claim = self.state.lock.waiters().nth(place).expect("just found");
-        let own_rank = !self.is_inside(thread);
-        let holders = self.state.lock.holders().iter();
-        let earlier = self
-            .state
-            .lock
-            .waiters()
-            .enumerate()
-            .filter(|(other_place, other)| {
-                let other_rank = !self.is_inside(other.thread);
-                (other_rank, *other_place) < (own_rank, place)
-            });
-        let all = holders.chain(earlier.map(|(_, other)| other));
-        all.filter(|other| other.conflicts(claim))
-            .map(|other| other.thread)
-            .collect()
+        lock.in_the_way(spot).map(|claim| claim.thread).collect()
     }
 
     /// What a thread does to the whole session under this token, without an answer yet.
@@ -288,5 +291,59 @@ impl Session {
     /// Whether nothing is held, wanted or without an answer.
     pub(crate) fn is_settled(&self) -> bool {
         self.phase == Phase::Absent && !self.is_waiting_for_store() && self.state.lock.is_free()
+    }
+}
+
+/// Which thread waits for which session. Nearly every thread waits for one at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Waits {
+    /// The one that it has waited for longest.
+    pub(crate) first: BTreeMap<ThreadId, SessionId>,
+    /// The others, in the order in which it began to wait for them.
+    further: BTreeMap<ThreadId, Vec<SessionId>>,
+}
+
+impl Waits {
+    pub(crate) fn begin(&mut self, thread: ThreadId, id: &SessionId) {
+        let first = self.first.entry(thread).or_insert_with(|| id.clone());
+        if first == id {
+            return;
+        }
+        let further = self.further.entry(thread).or_default();
+        if !further.contains(id) {
+            further.push(id.clone());
+        }
+    }
+
+    pub(crate) fn end(&mut self, thread: ThreadId, id: &SessionId) {
+        let further = self.further.get_mut(&thread);
+        if let Some(further) = further {
+            if self.first.get(&thread) == Some(id) {
+                self.first.insert(thread, further.remove(0));
+            } else {
+                further.retain(|own| own != id);
+            }
+            if further.is_empty() {
+                self.further.remove(&thread);
+            }
+        } else if self.first.get(&thread) == Some(id) {
+            self.first.remove(&thread);
+        }
+    }
+
+    /// The sessions for which `thread` waits.
+    pub(crate) fn of(&self, thread: ThreadId) -> impl Iterator<Item = &SessionId> {
+        let further = self.further.get(&thread);
+        let first = self.first.get(&thread).into_iter();
+        first.chain(further.into_iter().flatten())
+    }
+
+    /// The threads that wait for `id` and for another session.
+    pub(crate) fn twofold_in(&self, id: &SessionId) -> impl Iterator<Item = ThreadId> {
+        let twofold = self.further.iter();
+        let here = twofold.filter(move |(thread, further)| {
+            further.contains(id) || self.first.get(thread) == Some(id)
+        });
+        here.map(|(thread, _)| *thread)
     }
 }

@@ -6,6 +6,7 @@ use super::{Output, Place, Session, Store};
 use crate::attributes::{Delta, Holder, State};
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
+use crate::lock::Gate;
 use crate::message::{Limited, Patience, Reason, Refusal, ToProcess, Wish};
 use alloc::vec::Vec;
 
@@ -225,25 +226,25 @@ impl Session {
         if desk.makes(Defect::QueuesTwice) {
             return false;
         }
-        let Some(place) = self
-            .lock
-            .waiters_mut()
-            .find(|place| place.process == *process)
-        else {
-            return false;
+        let refreshed = self.lock.change_waiter(process, |place| {
+            if wish.request < place.request {
+                return None; // It came late.
+            }
+            let is_patient = place.patience == Patience::Wait || wish.patience == Patience::Wait;
+            place.patience = if is_patient {
+                Patience::Wait
+            } else {
+                Patience::Try
+            };
+            place.request = wish.request;
+            place.known = wish.known;
+            Some((is_patient, place.ticket))
+        });
+        let (is_patient, ticket) = match refreshed {
+            None => return false,
+            Some(None) => return true,
+            Some(Some(refreshed)) => refreshed,
         };
-        if wish.request < place.request {
-            return true; // It came late.
-        }
-        let is_patient = place.patience == Patience::Wait || wish.patience == Patience::Wait;
-        place.patience = if is_patient {
-            Patience::Wait
-        } else {
-            Patience::Try
-        };
-        place.request = wish.request;
-        place.known = wish.known;
-        let ticket = place.ticket;
         desk.send(process, queued(wish, ticket));
         if is_patient {
             self.ensure_recall(id, Reason::Wait, desk);
@@ -344,14 +345,12 @@ impl Session {
 
     /// Makes the head of the queue the holder, in memory.
     pub(crate) fn admit_next<H: Hook>(&mut self, desk: &mut Desk<'_, H>) -> bool {
-        let Some(head) = self.lock.next(|_| Some(0)) else {
+        let Some(head) = self.lock.next(Gate::Open) else {
             return false;
         };
-        let head = if desk.makes(Defect::SkipsHead) && self.lock.waiting() > 1 {
-            head + 1
-        } else {
-            head
-        };
+        let second = self.lock.after(head);
+        let skipped = second.filter(|_| desk.makes(Defect::SkipsHead));
+        let head = skipped.unwrap_or(head);
         self.lock.admit(head);
         self.start_grant(desk);
         true

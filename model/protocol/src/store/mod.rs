@@ -28,7 +28,7 @@ use crate::attributes::{Record, Records};
 use crate::config::{Settings, StoreSettings};
 use crate::defect::{Defect, Hook, Sound};
 use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
-use crate::lock::{Claim, Lock};
+use crate::lock::{Claim, Lock, Parts};
 use crate::message::{Patience, Reason, ToStore};
 use crate::renumber::Numbers;
 use alloc::boxed::Box;
@@ -94,8 +94,22 @@ pub struct Place {
 }
 
 impl Claim for Place {
-    fn conflicts(&self, _: &Self) -> bool {
-        true // Exclusive. Rule 1.
+    type Owner = ProcessId;
+
+    fn owner(&self) -> &ProcessId {
+        &self.process
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts::All // Exclusive. Rule 1.
+    }
+
+    fn until(&self) -> Time {
+        self.until
+    }
+
+    fn is_try(&self) -> bool {
+        self.patience == Patience::Try
     }
 }
 
@@ -458,27 +472,25 @@ impl<H: Hook> Store<H> {
 impl Session {
     fn rename_processes(&mut self, name: &impl Fn(&ProcessId) -> ProcessId) {
         let holder = self.record.head.holder.as_mut();
-        let (holders, waiters) = self.lock.parts_mut();
-        let places = holders.iter_mut().chain(waiters);
+        self.lock
+            .update(|place| place.process = name(&place.process));
         holder
             .map(|holder| &mut holder.process)
             .into_iter()
-            .chain(places.map(|place| &mut place.process))
             .chain(&mut self.last_holder)
             .for_each(|process| *process = name(process));
     }
 
     fn visit(&mut self, numbers: &mut impl Numbers) {
         self.record.visit(numbers);
-        let (holders, waiters) = self.lock.parts_mut();
-        for place in holders.iter_mut().chain(waiters) {
+        self.lock.update(|place| {
             numbers.request(&place.process, &mut place.request);
             numbers.stamp(&mut place.ticket.0);
             if let Some(known) = &mut place.known {
                 numbers.stamp(&mut known.0);
             }
             numbers.time(&mut place.until);
-        }
+        });
         if let Some(recall) = &mut self.recall {
             numbers.time(&mut recall.remind);
             numbers.time(&mut recall.deadline);

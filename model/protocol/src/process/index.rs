@@ -1,0 +1,136 @@
+//! What a step looks up instead of walking over all sessions: when which one is due, how many are held, and how many are not
+//! settled. It follows from the sessions, so it is no part of a process's identity.
+
+use super::{Phase, Session};
+use crate::id::{SessionId, Time};
+use alloc::collections::BTreeSet;
+use core::hash::{Hash, Hasher};
+use core::ops::{Deref, DerefMut};
+
+/// Something that follows from the rest of a state. All are equal, and none is hashed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Derived<T>(T);
+
+impl<T> PartialEq for Derived<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Derived<T> {}
+
+impl<T> Hash for Derived<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl<T> Deref for Derived<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Derived<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// What the index knows of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// When what the store has not answered is to be said again, if there is a connection.
+    resend: Option<Time>,
+    /// When the first wait of a thread ends, or the grant is given up.
+    end: Option<Time>,
+    is_held: bool,
+    is_unsettled: bool,
+}
+
+impl Noted {
+    fn of(session: &Session, resend_ms: u64) -> Self {
+        let is_waiting = session.is_waiting_for_store();
+        let ends = [session.late_due(), session.state.lock.next_end()];
+        Self {
+            resend: is_waiting.then(|| session.sent.after(resend_ms)),
+            end: ends.into_iter().flatten().min(),
+            is_held: matches!(session.phase, Phase::Held(_)),
+            is_unsettled: !session.is_settled(),
+        }
+    }
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) resends: BTreeSet<(Time, SessionId)>,
+    pub(crate) ends: BTreeSet<(Time, SessionId)>,
+    /// Of the sessions that are lent although threads wait there, when the first wait ends, or an earlier time.
+    pub(crate) waited: BTreeSet<(Time, SessionId)>,
+    pub(crate) held: usize,
+    pub(crate) unsettled: usize,
+    /// How many sessions are lent.
+    pub(crate) lent: usize,
+}
+
+impl Index {
+    /// A session has changed, or is new.
+    #[inline]
+    pub(crate) fn note(&mut self, id: &SessionId, session: &mut Session, resend_ms: u64) {
+        let now = Noted::of(session, resend_ms);
+        if now != *session.noted {
+            let before = core::mem::replace(&mut *session.noted, now.clone());
+            self.replace(id, &before, &now);
+        }
+    }
+
+    /// A session is no more.
+    pub(crate) fn forget(&mut self, id: &SessionId, session: &mut Session) {
+        let before = core::mem::take(&mut *session.noted);
+        self.replace(id, &before, &Noted::default());
+    }
+
+    fn replace(&mut self, id: &SessionId, before: &Noted, now: &Noted) {
+        replace(&mut self.resends, id, before.resend, now.resend);
+        replace(&mut self.ends, id, before.end, now.end);
+        self.held = self.held + usize::from(now.is_held) - usize::from(before.is_held);
+        self.unsettled =
+            self.unsettled + usize::from(now.is_unsettled) - usize::from(before.is_unsettled);
+    }
+
+    /// Whether what is known of a session is right.
+    #[cfg(debug_assertions)]
+    pub(crate) fn is_right(&self, id: &SessionId, session: &Session, resend_ms: u64) -> bool {
+        let noted = Noted::of(session, resend_ms);
+        let has = |set: &BTreeSet<_>, time: Option<Time>| {
+            time.is_none_or(|time| set.contains(&(time, id.clone())))
+        };
+        noted == *session.noted && has(&self.resends, noted.resend) && has(&self.ends, noted.end)
+    }
+}
+
+pub(crate) fn replace(
+    set: &mut BTreeSet<(Time, SessionId)>,
+    id: &SessionId,
+    before: Option<Time>,
+    now: Option<Time>,
+) {
+    if before == now {
+        return;
+    }
+    if let Some(before) = before {
+        set.remove(&(before, id.clone()));
+    }
+    if let Some(now) = now {
+        set.insert((now, id.clone()));
+    }
+}
+
+/// The sessions in `set` whose time has come.
+pub(crate) fn due(
+    set: &BTreeSet<(Time, SessionId)>,
+    now: Time,
+) -> impl Iterator<Item = &(Time, SessionId)> {
+    set.iter().take_while(move |(due, _)| *due <= now)
+}
