@@ -43,7 +43,7 @@ cases! {
     recall_against_a_new_thread, 4 preemptions, 12_000 interleavings;
     hand_over_against_recall, 3 preemptions, 7_600 interleavings;
     hand_over_against_deadline, 6 preemptions, 7_900 interleavings;
-    hand_over_against_revoke, 3 preemptions, 19_000 interleavings;
+    hand_over_against_revoke, 3 preemptions, 15_000 interleavings;
     hand_over_against_look, 6 preemptions, 50_000 interleavings;
     limit_against_a_new_thread, 6 preemptions, 14_500 interleavings;
     hand_over_against_cycle, 3 preemptions, 6_700 interleavings;
