@@ -23,6 +23,7 @@ chapters! {
     defects = "src/defects.md";
     assumptions = "src/assumptions.md";
     locks = "src/locks.md";
+    costs = "src/costs.md";
     operations = "src/operations.md";
     conform = "src/conform/index.md";
     conform_report = "src/conform/report.md";

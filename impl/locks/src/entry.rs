@@ -14,6 +14,7 @@ use crate::fault::{self, Fault};
 use crate::hint::Hint;
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::uses::Class;
 use crate::wait::{Outcome, Waiter, wake_all};
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
@@ -37,6 +38,12 @@ pub(crate) struct Entry {
 pub(crate) struct State {
     /// The session; `None` while the process has it, or does not know it.
     pub(crate) lent: Option<Lent>,
+    /// Where it stands among all by its last use.
+    pub(crate) class: Class,
+    /// Its last use, as far as that is known there.
+    pub(crate) known: Time,
+    /// Whether it is noted there.
+    pub(crate) is_noted: bool,
     /// What most sessions have none of.
     rare: Option<Box<Rare>>,
 }
@@ -103,6 +110,12 @@ impl State {
         };
         self.note_inside(Inside { names, entrance });
         waiter.wait.answer(Outcome::Locked(Box::new(granted)))
+    }
+
+    /// Somebody uses the session. Answers whether that is to be [noted](crate::uses).
+    #[inline]
+    pub(crate) fn wakes(&mut self) -> bool {
+        self.class == Class::Cold && !std::mem::replace(&mut self.is_noted, true)
     }
 
     /// The last write set that was discarded.
@@ -249,6 +262,9 @@ impl Entry {
             id,
             state: Mutex::new(State {
                 lent: None,
+                class: Class::New,
+                known: Time::ZERO,
+                is_noted: true, // In the map.
                 rare: None,
             }),
             cells: Cells::new(),
@@ -307,9 +323,6 @@ impl Entry {
         }
         drop(own);
         self.cells = Cells::new();
-        // Its own copy: what counts the owners of a shared one is as large as the id.
-        let id = self.id.as_bytes().to_vec();
-        self.id = SessionId::new(id).expect("as long as before");
     }
 
     pub(crate) fn has_cells(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What the manager wants of its driver, and tells it.
 
 use crate::snapshot::Discard;
-use tenure_protocol::{Link, SessionId, Time, ToStore};
+use tenure_protocol::{Link, Time, ToStore};
 
 /// Something for the driver to do or to know, in this order.
 #[derive(Clone, Debug)]
@@ -21,13 +21,6 @@ pub enum Event {
     },
     /// A thread waits until then: [`Locks::tick`](crate::Locks::tick) is to be called by then.
     Until(Time),
-    /// Nobody has used this session since then: the driver may want to release it. From [`Locks::sweep`](crate::Locks::sweep).
-    Idle {
-        /// Which session.
-        session: SessionId,
-        /// When a thread last left.
-        since: Time,
-    },
     /// A write set was discarded.
     Discarded(Discard),
 }

@@ -5,7 +5,7 @@
 //! into the attribute's cell while it has the lock of the session's shard; from then on it is *being inside* that keeps the
 //! session:
 //!
-//! - only [`Map::sweep`] lets an entry or its cells go, under the shard's lock; so nobody goes in by id meanwhile;
+//! - only [`Map::update`] lets an entry or its cells go, under the shard's lock; so nobody goes in by id meanwhile;
 //! - it lets neither go while anybody is inside, which the cell's word says, or the session's list of those in no cell;
 //! - whoever has left, or has not come in, looks at neither again.
 //!

@@ -15,12 +15,12 @@ use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::unfetched::Unfetched;
+use crate::uses::{Class, Kept, Uses};
 use crate::wait::{Outcome, Wait, Waiter};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{Hold, Patience, Refusal};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
@@ -65,6 +65,7 @@ impl Hub {
                 out: Vec::new(),
                 unfetched: Unfetched::new(),
                 driver: None,
+                uses: Uses::default(),
             }),
             map: Map::new(),
             names: Mutex::new(HashSet::new()),
@@ -152,7 +153,14 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        entry.lock().enter_one(name, entrance, &self.limits)
+        let mut own = entry.lock();
+        let wakes = own.state.wakes();
+        let entered = own.enter_one(name, entrance, &self.limits);
+        drop(own);
+        if wakes {
+            self.map.note(&entry.id);
+        }
+        entered
     }
 
     /// Lets a thread into several attributes without the process, if it can.
@@ -165,7 +173,14 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        entry.lock().enter_session(names, entrance)
+        let mut own = entry.lock();
+        let wakes = own.state.wakes();
+        let entered = own.enter_session(names, entrance);
+        drop(own);
+        if wakes {
+            self.map.note(&entry.id);
+        }
+        entered
     }
 
     /// Asks the process for a lock.
@@ -538,6 +553,15 @@ impl Hub {
         session.value(thread, name).cloned()
     }
 
+    /// The sessions that somebody may be inside of or wait for.
+    pub(crate) fn awake(&self) -> Vec<Arc<Entry>> {
+        let machine = self.machine();
+        let mut ids: BTreeSet<SessionId> = machine.uses.awake().cloned().collect();
+        ids.extend(self.map.noted());
+        drop(machine);
+        ids.iter().filter_map(|id| self.map.get(id)).collect()
+    }
+
     /// Who is inside a session, and who waits.
     pub(crate) fn busy(&self, entry: &Entry) -> Busy {
         if self.is_forked() {
@@ -581,39 +605,91 @@ impl Hub {
         }
         let now = self.clock.now();
         let mut machine = self.machine();
-        let Machine {
-            process, events, ..
-        } = &mut *machine;
-        self.map.sweep(|entry| {
+        let mut ids = machine.uses.take_noted();
+        ids.extend(self.map.take_noted());
+        if unused_ms <= now.0 {
+            ids.extend(machine.uses.stale(now.before(unused_ms)));
+        }
+        for id in &ids {
+            self.look(&mut machine, id, (now, unused_ms));
+        }
+    }
+
+    /// See [`Locks::idle`](crate::Locks::idle).
+    pub(crate) fn idle(&self, kept: Kept, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
+        let now = self.clock.now();
+        let mut machine = self.machine();
+        // When all are in use, none is idle, and no more than so many are looked at to find that.
+        let mut looks = max.saturating_mul(4).saturating_add(64);
+        let mut idle: Vec<(Time, SessionId)> = Vec::new();
+        let mut after = None;
+        while idle.len() < max
+            && looks > 0
+            && let Some(first) = machine.uses.first(kept, after.as_ref())
+            && now.since(first.0) >= unused_ms
+        {
+            looks -= 1;
+            let is_used = self.look(&mut machine, &first.1, (now, u64::MAX));
+            // If not, it was used since, and comes later.
+            if machine.uses.has(kept, &first) {
+                if !is_used {
+                    idle.push(first.clone());
+                }
+                after = Some(first);
+            }
+        }
+        idle
+    }
+
+    /// Finds out what a session is now, gives back memory that it does not need when it is unused for so long, and forgets it when
+    /// nothing is known of it. Answers whether a thread is inside.
+    fn look(&self, machine: &mut Machine, id: &SessionId, (now, unused_ms): (Time, u64)) -> bool {
+        let Machine { process, uses, .. } = machine;
+        let mut is_used = false;
+        uses.visits += 1;
+        self.map.update(id, |entry| {
             let own = entry.lock();
-            let is_used = own.is_used();
-            let used = own.used().filter(|_| !is_used);
-            let is_idle = used.is_some_and(|used| now.since(used) >= unused_ms);
-            let is_known = own.state.lent.is_some() || process.session(&entry.id).is_some();
-            drop(own);
-            if let (true, Some(since)) = (is_idle, used) {
-                let session = entry.id.clone();
-                events.push_back(Event::Idle { session, since });
-            }
-            let Some(entry) = Arc::get_mut(entry) else {
-                return true; // Somebody has a handle.
+            is_used = own.is_used();
+            let found = match (own.used(), process.session(id)) {
+                (Some(_), _) if is_used => Some((Class::Warm, now)),
+                (Some(used), _) => Some((Class::Warm, used)),
+                (None, Some(session)) if session.is_forgettable() && !is_used => {
+                    Some((Class::Copy, session.used()))
+                }
+                (None, Some(_)) => Some((Class::Other, now)),
+                (None, None) => None,
             };
+            let before = own.state.class;
+            drop(own);
+            let (class, used) = found.unwrap_or((Class::Other, now));
+            let is_unused = !is_used && now.since(used) >= unused_ms;
+            let folds = class == Class::Copy || class == Class::Warm && is_unused;
+            let mut class = class;
             // Looked at anew: whoever came by id has had an owner until it went in, and counts as none since.
-            if entry.lock().is_used() {
-                return true;
+            if let Some(entry) = Arc::get_mut(entry)
+                && !entry.lock().is_used()
+            {
+                if found.is_none() {
+                    let mut own = entry.lock();
+                    uses.put(id, &mut own.state, Class::New, Time::ZERO);
+                    return false;
+                }
+                if folds && entry.has_cells() {
+                    entry.fold();
+                }
+                if class == Class::Warm && !entry.has_cells() && (folds || before == Class::Cold) {
+                    class = Class::Cold;
+                }
+            } else if class == Class::Warm && (is_unused || before == Class::Owned && !is_used) {
+                class = Class::Owned;
             }
-            if is_idle && entry.has_cells() {
-                entry.fold();
-            }
-            is_known
+            let used = if class == Class::Other { now } else { used };
+            let mut own = entry.lock();
+            own.state.is_noted = false;
+            uses.put(id, &mut own.state, class, used);
+            true
         });
-        let driver = if events.is_empty() {
-            None
-        } else {
-            machine.driver.take()
-        };
-        drop(machine);
-        driver.into_iter().for_each(Waker::wake);
+        is_used
     }
 
     /// Whether the grant of a session is recalled.

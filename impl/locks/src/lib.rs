@@ -66,6 +66,7 @@ pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
 pub use tenure_protocol::id::ShortId;
 pub use thread::{Task, task};
+pub use uses::Kept;
 
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use sync::pretend_to_unwind;
@@ -95,4 +96,5 @@ mod sync;
 mod table;
 mod thread;
 mod unfetched;
+mod uses;
 mod wait;

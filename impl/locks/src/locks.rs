@@ -11,6 +11,7 @@ use crate::request::Lock;
 use crate::session::Session;
 use crate::snapshot::Busy;
 use crate::sync::Arc;
+use crate::uses::Kept;
 use crate::wait::block_on;
 use std::future::{Future, poll_fn};
 use std::panic::Location;
@@ -79,14 +80,14 @@ impl Locks {
         Lock::new(of, name.as_ref(), Location::caller())
     }
 
-    /// The sessions that threads use or wait for. Looks at all that are known, at each for a moment: whoever takes an
-    /// attribute that is handed out does not notice.
+    /// Returns the sessions that threads use or wait for, in the order of their ids. Looks at those that were used since memory was
+    /// last given back ([`Locks::sweep`]), at each for a moment: a thread that takes a cached attribute does not notice.
     #[must_use]
     pub fn busy(&self) -> Vec<Busy> {
         if self.is_forked() {
             return Vec::new();
         }
-        let entries = self.hub.map.all();
+        let entries = self.hub.awake();
         let busy = entries.iter().map(|entry| self.hub.busy(entry));
         busy.filter(|busy| !busy.holders.is_empty() || !busy.waiters.is_empty())
             .collect()
@@ -192,10 +193,106 @@ impl Locks {
         self.hub.clock.set(now);
     }
 
-    /// Tells of each session that nobody has used for `unused_ms` milliseconds ([`Event::Idle`]), gives back memory that only
-    /// sessions in use need, and forgets those of which nothing is known. Looks at all, a shard at a time.
+    /// Gives back memory that only sessions in use need, of those that nobody has used for `unused_ms` milliseconds, and forgets
+    /// those of which nothing is known. Looks at sessions that are new, that have changed, or whose time has come.
     pub fn sweep(&self, unused_ms: u64) {
         self.hub.sweep(unused_ms);
+    }
+
+    /// Returns up to `max` sessions that nobody has used for `unused_ms` milliseconds, the longest unused first, and since when. Of
+    /// sessions that have changed it knows after the next [`Locks::sweep`]. Looks at those, and at sessions that were
+    /// used since they were last looked at and come before them in the order known so far.
+    #[must_use]
+    pub fn idle(&self, kept: Kept, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
+        if self.is_forked() {
+            return Vec::new();
+        }
+        self.hub.idle(kept, unused_ms, max)
+    }
+
+    /// Gives back and forgets what nobody will miss: grants and copies that nobody has used for `idle_ms` milliseconds, and, when
+    /// the process knows more than `kept_max` sessions, the longest unused: copies first, then grants, and a
+    /// sixteenth more than must be. Sessions in use stay. To be called after [`Locks::sweep`].
+    pub fn trim(&self, kept_max: usize, idle_ms: u64) {
+        let target = kept_max - kept_max / 16;
+        let release = |unused_ms, max| {
+            for (_, session) in self.idle(Kept::Grant, unused_ms, max) {
+                self.release(&session);
+            }
+        };
+        let forget = |unused_ms, max| {
+            for (_, session) in self.idle(Kept::Copy, unused_ms, max) {
+                self.forget(&session);
+            }
+        };
+        release(idle_ms, usize::MAX);
+        forget(idle_ms, usize::MAX);
+        let known = self.known();
+        if known > kept_max {
+            forget(0, known - target);
+        }
+        let held = self.held();
+        if held > kept_max {
+            release(0, held - target);
+        }
+    }
+
+    /// Returns how many grants the process has.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
+        self.hub.machine().process.held()
+    }
+
+    /// Returns how many grants are on their way back to the store.
+    #[must_use]
+    pub fn releasing(&self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
+        self.hub.machine().process.releasing()
+    }
+
+    /// Returns how many sessions the process knows: those that it holds or asks for, and those of which it has a copy.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        if self.is_forked() {
+            return 0;
+        }
+        self.hub.machine().process.known()
+    }
+
+    /// Returns for how many sessions the manager keeps something. For tests that count.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.hub.map.len()
+    }
+
+    /// Returns how many waiters of a session have been looked at since its queue became long. For tests that count.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn waiter_visits(&self, session: &SessionId) -> u64 {
+        let machine = self.hub.machine();
+        let entry = self.hub.map.get(session);
+        let lent = entry.and_then(|entry| Some(entry.lock().state.lent.as_ref()?.visits()));
+        let own = || {
+            machine
+                .process
+                .session(session)
+                .map(|own| own.lock().visits())
+        };
+        lent.or_else(own).unwrap_or_default()
+    }
+
+    /// Returns how many sessions [`Locks::sweep`] and [`Locks::idle`] have looked at. For tests that count.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn visits(&self) -> u64 {
+        self.hub.machine().uses.visits
     }
 
     /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.

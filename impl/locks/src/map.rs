@@ -62,10 +62,34 @@ impl Map {
         all
     }
 
-    /// Visits all, one shard at a time; those that nobody else refers to can be changed, and go if `stays` says no.
-    pub(crate) fn sweep(&self, mut stays: impl FnMut(&mut Arc<Entry>) -> bool) {
+    /// Looks at a session; if nobody else refers to it, it can be changed, and goes if `stays` says no.
+    pub(crate) fn update(&self, id: &SessionId, stays: impl FnOnce(&mut Arc<Entry>) -> bool) {
+        lock(self.shard(id)).update(id, stays);
+    }
+
+    /// Notes that a session is to be looked at.
+    #[cold]
+    pub(crate) fn note(&self, id: &SessionId) {
+        lock(self.shard(id)).note(id);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Those that are new, or noted, since this was last asked.
+    pub(crate) fn take_noted(&self) -> Vec<SessionId> {
+        let shards = self.shards.iter();
+        shards.flat_map(|shard| lock(shard).take_noted()).collect()
+    }
+
+    /// Those that are new, or noted.
+    pub(crate) fn noted(&self) -> Vec<SessionId> {
+        let mut noted = Vec::new();
         for shard in &self.shards {
-            lock(shard).retain(&mut stays);
+            noted.extend_from_slice(lock(shard).noted());
         }
+        noted
     }
 }

@@ -11,6 +11,7 @@ use crate::hub::Hub;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
 use crate::unfetched::Unfetched;
+use crate::uses::Uses;
 use crate::wait::{Outcome, Wait, wake_all};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::resume_unwind;
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) unfetched: Unfetched,
     /// Who takes the events out.
     pub(crate) driver: Option<Waker>,
+    /// The sessions by their last use.
+    pub(crate) uses: Uses,
 }
 
 /// A thread may have a guard and a request in a session at once, and use both: it waits once for each kind of thing.
@@ -462,6 +465,7 @@ impl Step<'_> {
             if own.state.lent.is_none() {
                 own.state.lent = machine.process.lend(&entry.id);
             }
+            machine.uses.note(&entry.id, &mut own.state);
         }
         drop(machine);
         if let Err(panicked) = result {

@@ -9,7 +9,7 @@
 //! looks at [`SEARCH_MAX`] places at most; those for whom there is none among these are kept in order.
 //!
 //! `unsafe` is for reading an id and a cell by their addresses. Both belong to the entry, which the place owns, and they move
-//! only where the entry can be changed: in [`Table::retain`], which notes them anew.
+//! only where the entry can be changed: in [`Table::update`], which notes them anew.
 #![allow(unsafe_code)]
 
 use crate::cell::{Cell, Entrance, Held};
@@ -37,6 +37,8 @@ pub(crate) struct Table {
     crowded: BTreeMap<SessionId, Known>,
     /// All, there and here.
     count: usize,
+    /// Those that are new, or used again, since somebody asked.
+    noted: Vec<SessionId>,
 }
 
 /// A session that is known. Half a cache line.
@@ -143,7 +145,9 @@ impl Table {
         let hash = Hash::of(id);
         let mut at = self.home(id.frozen_hash());
         for _ in 0..SEARCH_MAX {
-            let known = self.places.get(at)?.as_ref()?;
+            let Some(known) = self.places.get(at)?.as_ref() else {
+                break;
+            };
             if known.hash == hash {
                 fetches(known);
                 if known.id() == id.as_bytes() {
@@ -194,7 +198,25 @@ impl Table {
             self.rebuild(places);
         }
         self.count += 1;
+        self.noted.push(entry.id.clone());
         self.put(Known::new(entry));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// A session is to be looked at.
+    pub(crate) fn note(&mut self, id: &SessionId) {
+        self.noted.push(id.clone());
+    }
+
+    pub(crate) fn noted(&self) -> &[SessionId] {
+        &self.noted
+    }
+
+    pub(crate) fn take_noted(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.noted)
     }
 
     fn put(&mut self, known: Known) {
@@ -224,27 +246,54 @@ impl Table {
         all.map(|known| &known.entry)
     }
 
-    /// Drops those for which `stays` says no, and memory that is not needed for the others.
-    pub(crate) fn retain(&mut self, mut stays: impl FnMut(&mut Arc<Entry>) -> bool) {
-        let before = self.count;
-        let mut goes = |known: &mut Known| {
-            if stays(&mut known.entry) {
-                known.note();
-                return false;
-            }
-            self.count -= 1;
-            true
+    /// Looks at a session, and drops it if `stays` says no.
+    pub(crate) fn update(&mut self, id: &SessionId, stays: impl FnOnce(&mut Arc<Entry>) -> bool) {
+        let Some(known) = self.find(id, |_| {}) else {
+            return;
         };
-        for place in &mut self.places {
-            place.take_if(&mut goes);
+        if stays(&mut known.entry) {
+            known.note();
+        } else {
+            drop(self.remove(id));
         }
-        self.crowded.retain(|_, known| !goes(known));
-        // Whoever went has left a gap, at which a search would end: all are put in anew.
-        if self.count < before {
-            let needed = (self.count + self.count / 2 + 1).next_power_of_two();
-            let needed = needed.max(PLACES_MIN);
-            let is_sparse = needed < self.places.len() / 2;
-            self.rebuild(if is_sparse { needed } else { self.places.len() });
+    }
+
+    /// Takes a session out, and gives back memory that is not needed for the others.
+    fn remove(&mut self, id: &SessionId) -> Option<Known> {
+        let mut gap = self.home(id.frozen_hash());
+        let mut tries = 0..SEARCH_MAX;
+        let is_it = |known: &Option<Known>| known.as_ref().is_some_and(|own| own.entry.id == *id);
+        while tries.next().is_some() && !is_it(&self.places[gap]) {
+            gap = self.after(gap);
+        }
+        let removed = if is_it(&self.places[gap]) {
+            self.places[gap].take()
+        } else {
+            self.crowded.remove(id)
+        };
+        self.count -= usize::from(removed.is_some());
+        let needed = (self.count + self.count / 2 + 1).next_power_of_two();
+        let needed = needed.max(PLACES_MIN);
+        if needed < self.places.len() / 4 {
+            self.rebuild(needed);
+        } else if self.places[gap].is_none() {
+            self.close(gap);
+        }
+        removed
+    }
+
+    /// Moves those behind a gap up whose search would end there.
+    fn close(&mut self, mut gap: usize) {
+        let mask = self.places.len() - 1;
+        let distance = |from: usize, to: usize| to.wrapping_sub(from) & mask;
+        let mut next = self.after(gap);
+        while let Some(known) = &self.places[next] {
+            let home = self.home(known.entry.id.frozen_hash());
+            if distance(home, next) >= distance(gap, next) {
+                self.places.swap(gap, next);
+                gap = next;
+            }
+            next = self.after(next);
         }
     }
 }
@@ -299,14 +348,16 @@ mod tests {
         for id in &ids {
             assert_eq!(find(&mut table, id).as_ref(), Some(id));
         }
-        table.retain(|entry| entry.id != ids[0] && entry.id != ids[COUNT - 1]);
+        let remove = |table: &mut Table, id| table.update(id, |_| false);
+        remove(&mut table, &ids[0]);
+        remove(&mut table, &ids[COUNT - 1]);
         for id in &ids[1..COUNT - 1] {
             assert_eq!(find(&mut table, id).as_ref(), Some(id));
         }
         assert_eq!(find(&mut table, &ids[0]), None);
         assert_eq!(find(&mut table, &ids[COUNT - 1]), None);
-        assert_eq!(table.crowded.len(), COUNT - 2 - SEARCH_MAX);
-        table.retain(|_| false);
+        assert_eq!(table.crowded.len(), COUNT - 1 - SEARCH_MAX);
+        ids.iter().for_each(|id| remove(&mut table, id));
         assert_eq!((table.count, table.crowded.len()), (0, 0));
     }
 
@@ -314,14 +365,16 @@ mod tests {
     fn those_who_stay_are_found_when_others_have_gone() {
         let mut table = Table::default();
         (0..1_000).for_each(|at| table.insert(Arc::new(Entry::new(id(at)))));
-        table.retain(|entry| entry.id.as_bytes().ends_with(b"7"));
+        for at in 0..1_000 {
+            table.update(&id(at), |entry| entry.id.as_bytes().ends_with(b"7"));
+        }
         for at in 0..1_000 {
             assert_eq!(table.get(&id(at)).is_some(), at % 10 == 7);
         }
         assert_eq!(table.count, 100);
         assert!(table.places.len() <= 256, "memory is given back");
-        table.retain(|_| false);
+        (0..1_000).for_each(|at| table.update(&id(at), |_| false));
         assert_eq!(ids(&table), BTreeSet::new());
-        assert!(table.places.len() <= 8);
+        assert!(table.places.len() <= 32);
     }
 }

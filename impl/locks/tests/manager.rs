@@ -5,9 +5,9 @@ mod support;
 
 use std::time::Duration;
 use support::{Driver, Rig, block_on, session};
-use tenure_locks::{Discarded, Error, Event, task};
+use tenure_locks::{Discarded, Error, Event, Kept, task};
 use tenure_protocol::message::Limited;
-use tenure_protocol::{Limits, ThreadId};
+use tenure_protocol::{Limits, SessionId, ThreadId};
 
 #[test]
 fn a_kept_session_is_used_without_a_message() {
@@ -571,18 +571,14 @@ fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
 }
 
 #[test]
-fn a_sweep_tells_of_idle_sessions_and_forgets_unknown_ones() {
+fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     drop(s.lock("a").wait().expect("free"));
     rig.pass(1_000);
     let idle = |rig: &mut Rig| {
         rig.locks.sweep(1_000);
-        rig.events.clear();
-        rig.pump();
-        let idle = rig.events.iter();
-        idle.filter(|event| matches!(event, Event::Idle { .. }))
-            .count()
+        rig.locks.idle(Kept::Grant, 1_000, usize::MAX).len()
     };
     assert_eq!(idle(&mut rig), 1);
     let guard = s.lock("a").wait().expect("free");
@@ -594,15 +590,50 @@ fn a_sweep_tells_of_idle_sessions_and_forgets_unknown_ones() {
     assert_eq!(idle(&mut rig), 1, "and its cells are given back");
     let s = rig.locks.session(&session());
     assert_eq!(s.lock("a").wait().expect("free").bytes(), Some(&b"0"[..]));
+    drop(s);
     rig.locks.release(&session());
     rig.pump();
+    rig.locks.sweep(1_000);
+    let copies = rig.locks.idle(Kept::Copy, 0, usize::MAX);
+    assert_eq!(copies.len(), 1, "its copy is a base for deltas");
     rig.locks.forget(&session());
-    assert_eq!(idle(&mut rig), 0);
+    rig.locks.sweep(1_000);
+    assert_eq!((rig.locks.known(), rig.locks.entries()), (0, 0));
+}
+
+/// One task holds an attribute, others ask for it, every second one is cancelled, the holder leaves, and the rest have it in turn.
+#[cfg(debug_assertions)] // Where the machine counts.
+#[test]
+fn a_long_queue_costs_each_request_a_few_visits() {
+    for count in [100, 3_000] {
+        let mut rig = Rig::holding(&[session()]);
+        let locks = rig.locks.clone();
+        let s = locks.session(&session());
+        let guard = s.lock("a").wait().expect("free");
+        let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(s.lock("a"))).collect();
+        for request in &mut waiting {
+            assert!(rig.poll(request).is_none(), "it is held");
+        }
+        let mut place = 0;
+        waiting.retain(|_| {
+            place += 1;
+            place % 2 == 0
+        });
+        drop(guard);
+        for mut request in waiting {
+            drop(rig.poll(&mut request).expect("its turn").expect("locked"));
+        }
+        let each = locks.waiter_visits(&session()) / count;
+        assert!(
+            each <= 40,
+            "{count}: {each} waiters looked at for each request"
+        );
+    }
 }
 
 #[test]
 fn a_cycle_of_threads_is_refused_with_its_sessions() {
-    let other = tenure_protocol::SessionId::from_static("r");
+    let other = SessionId::from_static("r");
     let mut rig = Rig::holding(&[session(), other.clone()]);
     let (s, r) = (rig.locks.session(&session()), rig.locks.session(&other));
     let (mut s1, mut r2) = (s.lock("a"), r.lock("a"));
@@ -624,7 +655,7 @@ fn a_session_is_destroyed_or_renamed_under_its_locks() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().wait().expect("free");
-    let to = tenure_protocol::SessionId::from_static("to");
+    let to = SessionId::from_static("to");
     let mut rename = Box::pin(all.rename(&to));
     rig.complete(&mut rename).expect("free");
     drop(rename);
@@ -649,7 +680,7 @@ fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().wait().expect("free");
     all.set("a", "renamed").expect("set");
-    let to = tenure_protocol::SessionId::from_static("to");
+    let to = SessionId::from_static("to");
     assert!(rig.poll(&mut Box::pin(all.rename(&to))).is_none());
     let twice = rig.poll(&mut Box::pin(all.rename(&to)));
     assert!(matches!(twice, Some(Err(_))), "{twice:?}");

@@ -64,14 +64,17 @@ impl Builder {
         self
     }
 
-    /// How many grants to keep after use; past that, the longest unused are released. Looked at some 20 times a second, so
-    /// there may be more for a moment, and those in use are never released. By default 65,536.
+    /// Sets how many sessions the process keeps after use, grants and copies together. A copy is left when a grant is given back; the
+    /// next grant then brings only what has changed. Beyond the limit the longest unused go: copies are forgotten first, then
+    /// grants are released. The limit is looked at some 20 times a second, so there may be more for a moment, and sessions in
+    /// use stay. By default 65,536.
     pub fn kept_max(mut self, kept_max: usize) -> Self {
         self.kept_max = kept_max;
         self
     }
 
-    /// Releases a session that nobody has used for so long; looked at once a second. By default 600,000 (ten minutes).
+    /// Sets after how many milliseconds without use a session is released, and its copy forgotten; looked at once a second. By
+    /// default 600,000 (ten minutes).
     pub fn idle_ms(mut self, idle_ms: u64) -> Self {
         self.idle_ms = idle_ms;
         self

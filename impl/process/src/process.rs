@@ -175,7 +175,7 @@ impl Process {
         Err(ShutdownError {
             waited: limit,
             busy: shared.locks.busy(),
-            kept: state.kept,
+            kept: shared.kept(state.phase),
             last_error: match state.phase {
                 Phase::Connected => None,
                 _ => state.last_error.map(|why| why.to_string()),
@@ -239,7 +239,7 @@ impl Status {
             incarnation: shared.identity.incarnation.0,
             address: shared.identity.address.clone(),
             lease_left: lease.map(Duration::from_millis),
-            kept: lease.map_or(0, |_| state.kept),
+            kept: lease.map_or(0, |_| shared.kept(state.phase)),
             connections: state.connections,
             last_error: state.last_error.as_ref().map(ToString::to_string),
             events_dropped: shared.events_dropped.load(Ordering::Relaxed),

@@ -47,8 +47,6 @@ pub(crate) struct Wishes {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    /// How many grants the process has, as far as its messages tell.
-    pub(crate) kept: usize,
     /// How often a store has welcomed it.
     pub(crate) connections: u64,
     pub(crate) last_error: Option<Arc<str>>,
@@ -83,6 +81,15 @@ impl Shared {
         self.locks.shutdown();
         self.wishes
             .send_modify(|wishes| wishes.shutdown_by = Some(by));
+    }
+
+    /// Returns how many grants the process has, less those that are given back. Without a connection nothing is given back.
+    pub(crate) fn kept(&self, phase: Phase) -> usize {
+        let releasing = match phase {
+            Phase::Connected => 0,
+            _ => self.locks.releasing(),
+        };
+        self.locks.held() + releasing
     }
 
     /// What the driver has told last. A child of a `fork` is told nothing, and takes no lock that somebody may have held then.

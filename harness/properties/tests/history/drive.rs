@@ -2,6 +2,7 @@
 
 use super::op::attribute;
 use super::run::{Checked, Run, same};
+use tenure_locks::Kept;
 use tenure_protocol::SessionId;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::Input;
@@ -15,12 +16,17 @@ impl Run {
             .push(format!("sweep what is unused for {unused_ms} ms"));
         let expected = self.machine.idle(self.now, unused_ms);
         self.locks.sweep(unused_ms);
-        let hints = self.settle()?;
+        self.settle()?;
+        let mut idle = self.locks.idle(Kept::Grant, unused_ms, usize::MAX);
+        let is_in_order = idle.is_sorted_by_key(|(since, _)| *since);
         same(
-            || "which sessions are idle".to_owned(),
-            &expected,
-            &hints.idle,
-        )
+            || "whether the longest unused come first".to_owned(),
+            &true,
+            &is_in_order,
+        )?;
+        idle.sort_by(|(_, one), (_, two)| one.cmp(two));
+        let idle: Vec<_> = idle.into_iter().map(|(since, id)| (id, since)).collect();
+        same(|| "which sessions are idle".to_owned(), &expected, &idle)
     }
 
     /// Time passes; then the driver ticks, or is late and something else comes first.

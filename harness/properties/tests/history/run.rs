@@ -67,7 +67,6 @@ pub(crate) struct Run {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Hints {
     pub(crate) until: Vec<Time>,
-    pub(crate) idle: Vec<(SessionId, Time)>,
 }
 
 impl Run {
@@ -211,7 +210,6 @@ impl Run {
                 Event::Send { link, message } => outs.push(Out::Send(link, message)),
                 Event::Disconnect { link } => outs.push(Out::Close(link)),
                 Event::Until(until) => hints.until.push(until),
-                Event::Idle { session, since } => hints.idle.push((session, since)),
                 Event::Discarded(discard) => match discard.why {
                     Discarded::Lost(why) => discards.push((discard.session, discard.thread, why)),
                     Discarded::Panic => unreachable!("nobody panics here"),
@@ -236,7 +234,6 @@ impl Run {
             &expected,
             &discards,
         )?;
-        hints.idle.sort();
         // A commit that has gone with its grant is not answered any more.
         let machine = &self.machine;
         self.forgotten

@@ -34,8 +34,6 @@ impl Driver {
     }
 
     fn on_message(&mut self, link: Link, message: ToProcess) {
-        self.cache.note_received(&message);
-        self.tell_kept(); // Before a thread is let in, which may ask.
         let lease_ms = match &message {
             ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
             ToProcess::Granted { session, token, .. } => {
@@ -45,7 +43,7 @@ impl Driver {
                         debug!(session = %ShortId(&session), token = %token, "granted");
                     });
                 }
-                if self.cache.is_over() {
+                if self.cache.is_full(&self.shared.locks) {
                     self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
                 }
                 None

@@ -119,7 +119,6 @@ impl Driver {
             self.pass_time();
             self.carry_out_all();
             self.heed_wishes();
-            self.tell_kept();
             if self.is_done {
                 break;
             }
@@ -153,15 +152,7 @@ impl Driver {
         }
         if now >= self.sweep_at {
             self.sweep_at = now + SWEEP;
-            if locks.lease().is_none() {
-                self.cache.note_lease_lost();
-            }
-            locks.sweep(self.cache.unused_ms());
-            self.carry_out_all();
-            let locks = &self.shared.locks;
-            for session in self.cache.trim(locks.now()) {
-                locks.release(&session);
-            }
+            self.cache.trim(locks);
         }
         if self.connect_by.is_some_and(|by| now >= by) {
             self.fail(None);
@@ -212,7 +203,6 @@ impl Driver {
             Event::Until(then) => {
                 self.due = Some(self.due.map_or(then, |due| due.min(then)));
             }
-            Event::Idle { session, since } => self.cache.note_idle(session, since),
             Event::Discarded(discard) => self.log.say(Level::WARN, move || warn!("{discard}")),
         }
     }
@@ -234,7 +224,6 @@ impl Driver {
             (_, own) if own == Some(link) => {}
             _ => return, // It was for an earlier connection.
         }
-        self.cache.note_sent(&message);
         if let ToStore::Release { session, token, .. } = &message
             && Log::is_on(Level::DEBUG)
         {
@@ -353,11 +342,11 @@ impl Driver {
         };
         let is_late = std::time::Instant::now() >= by;
         // Without a lease there is nothing to give back, and nobody to say goodbye to.
-        let is_free = self.shared.locks.lease().is_none() && self.cache.len() == 0;
+        let is_free = self.shared.locks.lease().is_none() && self.kept() == 0;
         let is_alone = self.connect_by.is_some() || !matches!(self.line, Line::Open(_));
         if is_late && is_dropped || is_free && is_alone {
             if !is_free {
-                let kept = self.cache.len();
+                let kept = self.kept();
                 self.log.say(Level::WARN, move || {
                     warn!("stopped before everything was given back: {kept} sessions until the lease ends");
                 });
@@ -372,13 +361,8 @@ impl Driver {
         }
     }
 
-    fn tell_kept(&self) {
-        let kept = self.cache.len();
-        // Nobody waits for this number alone.
-        self.shared.state.send_if_modified(|state| {
-            state.kept = kept;
-            false
-        });
+    fn kept(&self) -> usize {
+        self.shared.kept(self.shared.state.borrow().phase)
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) struct Noted {
     /// When the first wait of a thread ends, or the grant is given up.
     end: Option<Time>,
     is_held: bool,
+    is_releasing: bool,
     is_unsettled: bool,
 }
 
@@ -56,6 +57,7 @@ impl Noted {
             resend: is_waiting.then(|| session.sent.after(resend_ms)),
             end: ends.into_iter().flatten().min(),
             is_held: matches!(session.phase, Phase::Held(_)),
+            is_releasing: matches!(session.phase, Phase::Releasing { .. }),
             is_unsettled: !session.is_settled(),
         }
     }
@@ -69,6 +71,7 @@ pub(crate) struct Index {
     /// Of the sessions that are lent although threads wait there, when the first wait ends, or an earlier time.
     pub(crate) waited: BTreeSet<(Time, SessionId)>,
     pub(crate) held: usize,
+    pub(crate) releasing: usize,
     pub(crate) unsettled: usize,
     /// How many sessions are lent.
     pub(crate) lent: usize,
@@ -94,9 +97,12 @@ impl Index {
     fn replace(&mut self, id: &SessionId, before: &Noted, now: &Noted) {
         replace(&mut self.resends, id, before.resend, now.resend);
         replace(&mut self.ends, id, before.end, now.end);
-        self.held = self.held + usize::from(now.is_held) - usize::from(before.is_held);
-        self.unsettled =
-            self.unsettled + usize::from(now.is_unsettled) - usize::from(before.is_unsettled);
+        let count = |count: &mut usize, before: bool, now: bool| {
+            *count = *count + usize::from(now) - usize::from(before);
+        };
+        count(&mut self.held, before.is_held, now.is_held);
+        count(&mut self.releasing, before.is_releasing, now.is_releasing);
+        count(&mut self.unsettled, before.is_unsettled, now.is_unsettled);
     }
 
     /// Whether what is known of a session is right.

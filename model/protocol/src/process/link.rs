@@ -225,7 +225,7 @@ impl<H: Hook> Process<H> {
         let Some(mut moved) = self.remove_session(from) else {
             return;
         };
-        self.busy.remove(from);
+        self.forget_busy(from);
         let waiting = self.remove_session(to);
         let thread = moved.end_renaming(renamed.token);
         if !moved.poisoned.is_empty() {

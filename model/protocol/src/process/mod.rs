@@ -22,6 +22,7 @@ mod session;
 mod state;
 mod threads;
 mod waits;
+mod watch;
 
 pub use desk::Output;
 pub use lend::{Concerned, HandOver, HandedOut, Lent};
@@ -42,6 +43,7 @@ use alloc::vec::Vec;
 use desk::Desk;
 use index::{Derived, Index, due};
 use waits::Waits;
+use watch::Watch;
 
 /// What happens to a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +205,7 @@ pub struct Process<H = Sound> {
     /// Sessions that are lent although threads wait there: some may have been let in since.
     pub(crate) waited: BTreeMap<SessionId, Derived<Option<Time>>>,
     pub(crate) index: Derived<Index>,
+    pub(crate) watch: Derived<Watch>,
 }
 
 impl Process {
@@ -238,6 +241,7 @@ impl<H: Hook> Process<H> {
             busy: BTreeMap::new(),
             waited: BTreeMap::new(),
             index: Derived::default(),
+            watch: Derived::default(),
         }
     }
 
@@ -305,6 +309,14 @@ impl<H: Hook> Process<H> {
             is_right,
             "the index follows from the sessions: {:#?}",
             self.sessions
+        );
+        let mut said = self.busy.iter();
+        let is_said = self.link().is_none()
+            || self.watch.is_stale
+            || said.all(|(id, blocked_on)| self.blocked_on(id).0 == *blocked_on);
+        assert!(
+            is_said,
+            "the store knows what blocks recalled threads: {self:#?}"
         );
         if size_of::<H>() == 0 {
             crate::invariant::assert_process(self);
@@ -391,11 +403,12 @@ impl<H: Hook> Process<H> {
         // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
         let is_waited = was_waited || session.state.lock.waiting() > 0;
         let is_local = !is_waited && !session.owes_busy && !session.is_blank();
-        if is_local && (self.busy.is_empty() || !self.busy.contains_key(id)) {
+        let is_said = !self.busy.is_empty() && (self.watch.is_stale || self.busy.contains_key(id));
+        if is_local && !is_said {
             return true;
         }
         self.note_waits(id, caller, before, out);
-        if self.note_busy(id, out) {
+        if self.note_busy(id, caller, out) {
             self.break_gate_deadlocks(now, id, out);
         }
         if self
@@ -428,12 +441,8 @@ impl<H: Hook> Process<H> {
     }
 
     fn on_forget(&mut self, id: &SessionId) {
-        // A thread that has lost the grant has to find that when it leaves.
-        if self
-            .sessions
-            .get(id)
-            .is_some_and(|session| session.is_settled() && session.poisoned.is_empty())
-        {
+        let session = self.sessions.get(id);
+        if session.is_some_and(|session| session.is_forgettable()) {
             self.remove_session(id);
         }
     }
@@ -535,6 +544,18 @@ impl<H: Hook> Process<H> {
         let sessions = resend.into_iter().chain(self.index.ends.first());
         let sessions = sessions.map(|(due, _)| *due);
         sessions.chain(self.own_timers().map(|(due, _)| due)).min()
+    }
+
+    /// How many sessions the process knows, lent ones among them.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.sessions.len() + self.index.lent
+    }
+
+    /// How many grants are on their way back to the store.
+    #[must_use]
+    pub fn releasing(&self) -> usize {
+        self.index.releasing
     }
 
     /// How many grants the process has, whether or not their sessions are lent.

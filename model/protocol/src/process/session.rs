@@ -267,6 +267,19 @@ impl Session {
         self.state.clear();
     }
 
+    /// When a thread last left, or the grant came.
+    #[must_use]
+    pub fn used(&self) -> Time {
+        self.used
+    }
+
+    /// Whether nothing is left of it but a copy of the client state, as a base for what comes with the next grant. A thread that
+    /// has lost the grant has to find that when it leaves.
+    #[must_use]
+    pub fn is_forgettable(&self) -> bool {
+        self.is_settled() && self.poisoned.is_empty()
+    }
+
     /// Whether there is nothing to remember.
     pub(crate) fn is_blank(&self) -> bool {
         self.phase == Phase::Absent

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::session::{Ending, Phase, Session};
+use super::watch::Reach;
 use super::{Answer, Output, Process};
 use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, ThreadId, Time, Token};
@@ -44,28 +45,55 @@ impl<H: Hook> Process<H> {
     }
 
     /// Says `Busy` for each recalled session with threads inside: when the recall comes, and when other sessions block them.
-    /// Answers whether the gate of `id` has just been found closed.
-    pub(crate) fn note_busy(&mut self, id: &SessionId, out: &mut Vec<Output>) -> bool {
+    /// Answers whether the gate of `id` has just been found closed. `caller` is a thread that may have begun to wait.
+    pub(crate) fn note_busy(
+        &mut self,
+        id: &SessionId,
+        caller: Option<ThreadId>,
+        out: &mut Vec<Output>,
+    ) -> bool {
         let Some(session) = self.sessions.get_mut(id) else {
             return false;
         };
         let owes_busy = core::mem::take(&mut session.owes_busy);
         let is_busy = session.late_due().is_some();
         if !is_busy && !self.busy.is_empty() {
-            self.busy.remove(id);
+            self.forget_busy(id);
         }
         if is_busy && owes_busy {
-            let blocked_on = self.blocked_on(id);
+            let blocked_on = self.blocked_on(id).0;
             self.say_busy(id, blocked_on, out);
         }
-        let said: Vec<SessionId> = self.busy.keys().cloned().collect();
-        for session in said {
-            let blocked_on = self.blocked_on(&session);
+        for session in self.busy_beside(id, caller) {
+            let (blocked_on, reach) = self.blocked_on(&session);
+            self.watch.set(&session, reach);
             if self.busy.get(&session) != Some(&blocked_on) {
                 self.say_busy(&session, blocked_on, out);
             }
         }
         owes_busy
+    }
+
+    pub(crate) fn forget_busy(&mut self, id: &SessionId) {
+        self.busy.remove(id);
+        self.watch.forget(id);
+    }
+
+    /// The sessions of which something was said that the step of `id` may have changed.
+    fn busy_beside(&mut self, id: &SessionId, caller: Option<ThreadId>) -> BTreeSet<SessionId> {
+        if self.busy.is_empty() {
+            return BTreeSet::new();
+        }
+        if core::mem::take(&mut self.watch.is_stale) {
+            return self.busy.keys().cloned().collect();
+        }
+        let waits = caller.into_iter().flat_map(|thread| self.waits.of(thread));
+        let sessions = waits.chain([id]);
+        let beside = sessions.flat_map(|session| self.watch.of_session(session));
+        let threads = caller.into_iter();
+        let beside = beside.chain(threads.flat_map(|thread| self.watch.of_thread(thread)));
+        let own = self.busy.get_key_value(id).map(|(id, _)| id);
+        beside.chain(own).cloned().collect()
     }
 
     /// A gate that closes makes those outside wait for all inside, who may wait for them elsewhere. Rule 17.
@@ -96,6 +124,7 @@ impl<H: Hook> Process<H> {
             return;
         };
         let (Some(grant), Some(link)) = (session.grant(), self.link()) else {
+            self.watch.is_stale = true;
             return;
         };
         let (token, inside) = (grant.token, session.inside());
@@ -110,16 +139,24 @@ impl<H: Hook> Process<H> {
     }
 
     /// The sessions that the threads inside `id` cannot leave it without, because the store has to grant them first.
-    fn blocked_on(&self, id: &SessionId) -> Vec<SessionId> {
+    /// And what the answer depends on.
+    pub(crate) fn blocked_on(&self, id: &SessionId) -> (Vec<SessionId>, Reach) {
         let mut found = BTreeSet::new();
-        for thread in self.blockers_of(self.insiders(id)) {
-            for (session, waited) in self.waits_of(thread) {
-                if waited.is_remote_for(thread) {
+        let mut sessions = BTreeSet::new();
+        let threads = self.blockers_of(self.insiders(id));
+        for thread in &threads {
+            for (session, waited) in self.waits_of(*thread) {
+                sessions.insert(session);
+                if waited.is_remote_for(*thread) {
                     found.insert(session.clone());
                 }
             }
         }
-        found.into_iter().collect()
+        let reach = Reach {
+            threads: threads.into_iter().collect(),
+            sessions: sessions.into_iter().cloned().collect(),
+        };
+        (found.into_iter().collect(), reach)
     }
 
     fn insiders(&self, id: &SessionId) -> Vec<ThreadId> {
