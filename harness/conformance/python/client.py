@@ -220,6 +220,7 @@ class Process:
         self.lease_end: float | None = None
         self.lease_timer: asyncio.TimerHandle | None = None
         self.keep_alive_at = 0.0
+        self.silent_at: float | None = None  # when a connection without an answer is left
         self.lease_ms = 0
         self.stopping = self.over = self.superseded = False
         self.task: asyncio.Task[None] | None = None
@@ -376,6 +377,7 @@ class Process:
             case wire.Welcome():
                 self.take_welcome(message)
             case wire.Alive():
+                self.silent_at = None
                 self.renewed(message.sent, message.lease_ms)
                 for hold, notice in message.recalls:
                     self.take_recall(self.local(hold.session), hold.token, notice)
@@ -494,6 +496,7 @@ class Process:
             return
         hello = self.hello
         self.welcomed = True
+        self.silent_at = None
         self.ready.set()
         self.keep_alive_at = self.now()
         self.renewed(welcome.sent, welcome.lease_ms)
@@ -556,6 +559,12 @@ class Process:
             self.check_lease()
             if self.link != link:
                 link, hello_at = self.link, self.now()
+                self.silent_at = None
+                self.expect_answer()
+            if self.writer is not None and self.silent_at is not None and self.now() >= self.silent_at:
+                self.disconnect()  # while there is a lease to save (r[lease.silent])
+                self.silent_at = None
+                continue
             if self.writer is not None and not self.welcomed and self.now() - hello_at > self.settings.resend_ms:
                 self.disconnect()  # a hello without an answer: a new connection (timers.md)
             if self.welcomed:
@@ -568,6 +577,12 @@ class Process:
         if self.now() - self.keep_alive_at >= step * 0.9:
             self.keep_alive_at = self.now()
             self.send(wire.KeepAlive(int(self.keep_alive_at)))
+            self.expect_answer()
+
+    def expect_answer(self) -> None:
+        """A hello or keep-alive was sent: another connection is tried when half of what the lease has left has passed (r[lease.silent])."""
+        if self.silent_at is None and self.lease_end is not None:
+            self.silent_at = (self.now() + self.lease_end) / 2
 
     def resend(self) -> None:
         late = self.now() - self.settings.resend_ms

@@ -3,10 +3,14 @@
 use crate::connection::Connection;
 use std::future::{Future, pending};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// The least time that a try to connect gets, however soon the lease ends.
+const TRY_MIN: Duration = Duration::from_millis(50);
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
@@ -33,16 +37,17 @@ pub(crate) enum Moved {
 }
 
 impl Line {
-    /// Tries to connect, for as long as `limit`. The address is looked up each time: it may have moved.
-    pub(crate) fn open(address: String, limit: Duration) -> Self {
+    /// Tries to connect, for as long as `limit`, and at most half of what is `left` of the lease: the other half is for the
+    /// next try. The address is looked up each time, since it may have moved.
+    pub(crate) fn open(address: String, limit: Duration, left: Option<Duration>) -> Self {
+        let limit = left.map_or(limit, |left| limit.min((left / 2).max(TRY_MIN)));
         Self::Opening(Box::pin(async move {
-            match timeout(limit, TcpStream::connect(address)).await {
-                Ok(opened) => opened,
-                Err(_) => Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("no answer within {} ms", limit.as_millis()),
-                )),
-            }
+            let until = Instant::now() + limit;
+            let found = match timeout_at(until, lookup_host(address)).await {
+                Ok(found) => found?.collect(),
+                Err(_) => return Err(no_answer(limit)),
+            };
+            dial(found, until, limit).await
         }))
     }
 
@@ -58,6 +63,27 @@ impl Line {
             Self::Closed => pending().await,
         }
     }
+}
+
+/// Tries each address until one accepts. An address without an answer takes an equal share of the time that is left, so that
+/// it leaves time for those behind it.
+async fn dial(found: Vec<SocketAddr>, until: Instant, limit: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    for (left, address) in (1..=count).rev().zip(found) {
+        let share = until.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = no_answer(limit),
+        }
+    }
+    Err(last)
+}
+
+fn no_answer(limit: Duration) -> io::Error {
+    let why = format!("no answer within {} ms", limit.as_millis());
+    io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
 /// How long to wait before the next try.
@@ -94,6 +120,45 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A port on loopback where connecting gets no answer: its queue is full, and nobody accepts.
+    async fn hanging() -> (tokio::net::TcpListener, SocketAddr, Vec<TcpStream>) {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a port");
+        let listener = socket.listen(1).expect("it listens");
+        let address = listener.local_addr().expect("an address");
+        let mut queued = Vec::new();
+        let connect = || timeout(Duration::from_millis(200), TcpStream::connect(address));
+        while let Ok(stream) = connect().await {
+            queued.push(stream.expect("a connection"));
+            assert!(queued.len() < 100, "its queue does not fill");
+        }
+        (listener, address, queued)
+    }
+
+    #[tokio::test]
+    async fn an_address_without_an_answer_leaves_time_for_the_next() {
+        let (_listener, hangs, _queued) = hanging().await;
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let good = good.expect("a port");
+        let found = vec![hangs, good.local_addr().expect("an address")];
+        let limit = Duration::from_secs(1);
+        let opened = dial(found, Instant::now() + limit, limit).await;
+        assert!(opened.is_ok(), "{opened:?}");
+    }
+
+    #[tokio::test]
+    async fn a_try_ends_while_half_of_the_lease_is_left() {
+        let (_listener, hangs, _queued) = hanging().await;
+        let left = Some(Duration::from_millis(400));
+        let hour = Duration::from_secs(3_600);
+        let mut line = Line::open(hangs.to_string(), hour, left);
+        let Moved::Opened(Err(error)) = line.progress().await else {
+            panic!("nobody accepts");
+        };
+        assert_eq!(error.to_string(), "no answer within 200 ms");
+    }
 
     #[test]
     fn pauses_grow_up_to_the_limit_and_begin_again_after_a_long_connection() {

@@ -50,6 +50,8 @@ struct State {
     /// What is to be written on each connection; `None`: no more.
     lines: HashMap<(ProcessId, Link), mpsc::UnboundedSender<Option<Box<FromStore>>>>,
     counts: Counts,
+    /// Connections that were ever accepted.
+    accepted: u64,
     is_listening: bool,
 }
 
@@ -74,6 +76,8 @@ struct Control {
     has_ended: bool,
     /// Connections of an earlier one are cut.
     generation: u64,
+    /// Connections up to this number are silent.
+    silent: u64,
 }
 
 impl Store {
@@ -98,6 +102,7 @@ impl Store {
             epoch: 1,
             lines: HashMap::new(),
             counts: Counts::default(),
+            accepted: 0,
             is_listening: true,
         };
         let core = Arc::new(Core {
@@ -145,6 +150,15 @@ impl Store {
         self.core
             .control
             .send_modify(|control| control.is_paused = true);
+    }
+
+    /// Makes the connections that exist, and the `next` ones, silent for ever: nothing is read or written there, and none of
+    /// them is closed. Later ones work.
+    pub fn silence(&self, next: u64) {
+        let accepted = self.core.state().accepted;
+        self.core
+            .control
+            .send_modify(|control| control.silent = accepted + next);
     }
 
     /// Reads and writes again.
@@ -351,6 +365,11 @@ impl Core {
         own: &mut Option<(ProcessId, Link)>,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        let number = {
+            let mut state = self.state();
+            state.accepted += 1;
+            state.accepted
+        };
         let mut control = self.control.subscribe();
         let generation = control.borrow().generation;
         let (line, mut lines) = mpsc::unbounded_channel::<Option<Box<FromStore>>>();
@@ -361,11 +380,13 @@ impl Core {
             let Control {
                 is_paused,
                 generation: newest,
+                silent,
                 ..
             } = *control.borrow_and_update();
             if newest != generation {
                 return Ok(());
             }
+            let is_paused = is_paused || number <= silent;
             tokio::select! {
                 _ = control.changed() => {}
                 item = lines.recv(), if !is_paused => {

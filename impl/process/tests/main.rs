@@ -4,6 +4,7 @@ mod faults;
 mod log;
 mod runtime;
 mod sessions;
+mod silent;
 mod stopped;
 mod store;
 mod storm;

@@ -71,6 +71,7 @@ const SHOWS: &[(Defect, &str)] = &[
     (Defect::KeepsGuardsPastLease, "drift"),
     (Defect::LeaseFromReceipt, "drift"),
     (Defect::LeaseWithoutMargin, "drift"),
+    (Defect::StaysOnSilentLink, "silent"),
     (Defect::NeverKeeps, "crossing"),
     (Defect::OverlooksLocalDeadlock, "nested"),
     (Defect::DuplicateReleaseFrees, "wild"),

@@ -15,6 +15,8 @@ pub struct Clocks {
     pub skew_max: u8,
     /// Times longer ago than this are one.
     pub past: u64,
+    /// Whether time passes only while nothing is under way and every process has a connection.
+    pub is_prompt: bool,
 }
 
 /// Where the clocks stand in a universe that has some: far enough from 0 to have a past.
@@ -55,6 +57,8 @@ pub struct Universe {
     pub faulty: u8,
     /// Connections are cut, and a suffix in both directions is lost.
     pub cuts: bool,
+    /// Connections go silent without being closed, while the lease has at least so much left.
+    pub silences: Option<u64>,
     /// Processes die and start again.
     pub crashes: bool,
     /// Processes shut down and start again.
@@ -100,6 +104,7 @@ const QUIET: Universe = Universe {
     process: process_settings,
     faulty: 3,
     cuts: false,
+    silences: None,
     crashes: false,
     stops: false,
     restarts: false,
@@ -334,6 +339,7 @@ pub static UNIVERSES: &[Universe] = &[
         clocks: Some(Clocks {
             skew_max: 1,
             past: 4,
+            is_prompt: false,
         }),
         store: || StoreSettings {
             lease_ms: 4,
@@ -350,6 +356,46 @@ pub static UNIVERSES: &[Universe] = &[
         },
         store_timers: |timer| matches!(timer, StoreTimer::Lease { .. }),
         process_timers: |timer| matches!(timer, ProcessTimer::Lease | ProcessTimer::KeepAlive),
+        ..QUIET
+    },
+    Universe {
+        name: "silent",
+        summary: "two connections in a row go silent without being closed: the process leaves them in time to save its lease",
+        bounds: "1 process x 1 thread x 1 session x 1 attribute",
+        faults: "silence of a connection, and of the next one",
+        without: "cuts, crashes, restarts, drift; a third silent connection; progress, since time does not end",
+        judges_progress: false,
+        unique_states: 243,
+        programs: &[&[USE_A]],
+        silences: Some(3),
+        clocks: Some(Clocks {
+            skew_max: 0,
+            past: 8,
+            is_prompt: true,
+        }),
+        store: || StoreSettings {
+            lease_ms: 8,
+            remind_ms: u64::MAX,
+            recall_ms: u64::MAX,
+            wait_ms: u64::MAX,
+            ..store_settings()
+        },
+        process: || ProcessSettings {
+            margin_ms: 1,
+            keep_alive_ms: 1,
+            resend_ms: u64::MAX,
+            ..process_settings()
+        },
+        store_timers: |timer| matches!(timer, StoreTimer::Lease { .. }),
+        process_timers: |timer| {
+            matches!(
+                timer,
+                ProcessTimer::Lease
+                    | ProcessTimer::KeepAlive
+                    | ProcessTimer::Silent
+                    | ProcessTimer::ResendHello
+            )
+        },
         ..QUIET
     },
     Universe {

@@ -204,6 +204,8 @@ catalogue! {
     LeaseFromReceipt = "lease-from-receipt", Process, 10;
     /// The lease has no margin for drift.
     LeaseWithoutMargin = "lease-without-margin", Process, 10;
+    /// A connection on which no keep-alive is answered is kept until the lease has ended.
+    StaysOnSilentLink = "stays-on-silent-link", Process, 10;
     /// Every grant is given back after use.
     NeverKeeps = "never-keeps", Process, 2;
     /// A local cycle of threads is not looked for.

@@ -6,6 +6,7 @@ mod memory;
 mod names;
 mod process_costs;
 mod races;
+mod silent;
 mod support;
 mod transcripts;
 mod transition_table;

@@ -97,7 +97,7 @@ impl Driver {
         let connect = Duration::from_millis(builder.connect_ms);
         Self {
             wishes: shared.wishes.subscribe(),
-            line: Line::open(shared.identity.address.clone(), connect),
+            line: Line::open(shared.identity.address.clone(), connect, None),
             shared,
             log,
             settings: builder.settings.clone(),
@@ -194,10 +194,14 @@ impl Driver {
             Event::Disconnect { link } => {
                 // A farewell is still to be written.
                 if self.is_current(link) && !self.shared.locks.has_left() {
-                    let why = self.verdict.take();
-                    self.close(
-                        why.unwrap_or("the lease has ended: nothing was heard of the store"),
-                    );
+                    // The machine leaves a silent connection while it has a lease, and any connection when the lease ends.
+                    let why = if self.shared.locks.lease().is_some() {
+                        "the connection is silent: a keep-alive has had no answer for half of what the lease had left"
+                    } else {
+                        "the lease has ended: nothing was heard of the store"
+                    };
+                    let why = self.verdict.take().unwrap_or(why);
+                    self.close(why);
                 }
             }
             Event::Until(then) => {
@@ -244,7 +248,8 @@ impl Driver {
     fn on_moved(&mut self, moved: Moved) {
         match moved {
             Moved::Time => {
-                self.line = Line::open(self.shared.identity.address.clone(), self.connect);
+                let address = self.shared.identity.address.clone();
+                self.line = Line::open(address, self.connect, self.lease_left());
             }
             Moved::Opened(Ok(stream)) => {
                 let connection = Connection::new(stream, self.limits.clone());
@@ -278,9 +283,7 @@ impl Driver {
             _ => Duration::ZERO,
         };
         // While there is a lease to save, a long pause may cost it.
-        let locks = &self.shared.locks;
-        let left = locks.lease().map(|end| end.since(locks.now()));
-        let most = left.map(|left| Duration::from_millis(left / 4));
+        let most = self.lease_left().map(|left| left / 4);
         let pause = self.backoff.next(lived, most);
         self.line = Line::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
@@ -295,6 +298,13 @@ impl Driver {
         self.shared
             .state
             .send_modify(|state| state.phase = Phase::Connecting);
+    }
+
+    /// How much longer the lease lasts; `None` without one.
+    fn lease_left(&self) -> Option<Duration> {
+        let locks = &self.shared.locks;
+        let left = locks.lease()?.since(locks.now());
+        Some(Duration::from_millis(left))
     }
 
     fn note_error(&self, why: &str) {
@@ -381,6 +391,12 @@ impl Drop for Ending {
         self.0.state.send_modify(|state| {
             if state.phase != Phase::Superseded {
                 state.phase = Phase::Stopped;
+            }
+            // Else threads would be told that the process shuts down, and nobody why.
+            if std::thread::panicking() {
+                state.last_error = Some(Arc::from(
+                    "the thread of the connection has panicked, which is a bug in Tenure: its message says where",
+                ));
             }
             state.has_ended = true;
         });

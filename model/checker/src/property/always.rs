@@ -8,7 +8,7 @@ use tenure_protocol::message::{Patience, ToProcess};
 use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
 use tenure_protocol::store::Session;
 use tenure_protocol::{
-    AttributeName, Hook, Process, SessionId, Stamp, Store, Value, Version, invariant,
+    AttributeName, Hook, Process, SessionId, Stamp, Store, Time, Value, Version, invariant,
 };
 
 macro_rules! always {
@@ -158,6 +158,19 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         ),
         of_store!(4, "a recall is of a current grant"),
         of_process!(2, "a process without a lease has no grant"),
+        always!(
+            "lease kept",
+            10,
+            "no lease ends while another connection would have saved it",
+            |universe| universe.silences.is_some(),
+            |model, state| {
+                let (_, now) = model.universe.now();
+                let is_kept = |end: Time| end > now;
+                state
+                    .each_machine()
+                    .all(|(_, machine)| machine.lease().is_none_or(is_kept))
+            }
+        ),
         always!(
             "goodbye is final",
             10,

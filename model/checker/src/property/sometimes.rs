@@ -253,10 +253,23 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             }
         ),
         sometimes!(
+            "silent connection left",
+            10,
+            "a process says hello again with a grant whose connection went silent",
+            |universe| universe.silences.is_some(),
+            |_, state| {
+                state.each_machine().any(|(index, machine)| {
+                    matches!(machine.connection(), Connection::Greeting(_))
+                        && clients(state)
+                            .any(|(own, _, client)| own == index && client.grant().is_some())
+                })
+            }
+        ),
+        sometimes!(
             "lease lost",
             10,
             "a lease ends while its process has a grant",
-            |universe| universe.clocks.is_some(),
+            |universe| universe.clocks.is_some() && universe.silences.is_none(),
             |_, state| {
                 state.each_machine().any(|(index, machine)| {
                     machine.lease().is_none()

@@ -22,12 +22,16 @@ const UNIVERSES: [&str; 15] = [
 const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 7] = [
+const INSIDE: [(&str, &str); 8] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
     ("outsider waits at the gate", THREADS),
     ("two inside", THREADS),
     ("poisoned", THREADS),
+    (
+        "silent connection left",
+        "is decided by the process alone: a store sees one hello more",
+    ),
     (
         "recall before its grant",
         "needs a message that overtakes another: connections of the suite keep the order",

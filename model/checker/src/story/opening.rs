@@ -13,6 +13,10 @@ impl<H: Hook> Teller<'_, H> {
             Action::Cut { process: index, .. } => {
                 self.fault(process(index), "its connection is cut")
             }
+            Action::Silence { process: index } => self.fault(
+                process(index),
+                "its connection goes silent without being closed",
+            ),
             Action::Crash { process: index, .. } => self.fault(process(index), "dies"),
             Action::Start { process: index } => {
                 let side = step.told.next.processes[usize::from(index)].as_ref();
@@ -124,6 +128,10 @@ impl<H: Hook> Teller<'_, H> {
                 );
             }
             ProcessTimer::KeepAlive => {}
+            ProcessTimer::Silent => self.note(
+                process,
+                "no answer for half of what the lease had left: tries another connection",
+            ),
             ProcessTimer::ResendHello | ProcessTimer::Resend { .. } => {
                 self.note(process, "no answer yet: says it again")
             }

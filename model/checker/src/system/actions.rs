@@ -24,6 +24,8 @@ pub enum Action {
     LoseDown { process: u8, place: u8 },
     /// The connection is cut; so many messages to the store still arrive, none to the process.
     Cut { process: u8, arrive: u8 },
+    /// The connection goes silent without being closed: nothing arrives on it any more, and nobody is told.
+    Silence { process: u8 },
     /// The process opens a connection.
     Connect { process: u8 },
     /// The process dies; so many of its messages still arrive.
@@ -70,6 +72,8 @@ pub enum ProcessTimer {
     Lease,
     /// A keep-alive is due.
     KeepAlive,
+    /// A keep-alive has waited too long for its answer.
+    Silent,
     /// The hello is sent again.
     ResendHello,
     /// What a session waits for is sent again.
@@ -126,6 +130,7 @@ impl ProcessTimer {
         match timer {
             OfProcess::Lease => Self::Lease,
             OfProcess::KeepAlive => Self::KeepAlive,
+            OfProcess::Silent => Self::Silent,
             OfProcess::Resend(None) => Self::ResendHello,
             OfProcess::Resend(Some(id)) => Self::Resend {
                 session: session(id),
@@ -145,6 +150,7 @@ impl ProcessTimer {
         match self {
             Self::Lease => OfProcess::Lease,
             Self::KeepAlive => OfProcess::KeepAlive,
+            Self::Silent => OfProcess::Silent,
             Self::ResendHello => OfProcess::Resend(None),
             Self::Resend { session: index } => OfProcess::Resend(Some(session(index))),
             Self::Late { session: index } => OfProcess::Late(session(index)),
@@ -247,6 +253,12 @@ impl<H: Hook> Model<H> {
                 });
             }
         }
+        let (_, now) = self.universe.now();
+        let left = machine.lease().map_or(0, |lease| lease.since(now));
+        let silences = self.universe.silences.is_some_and(|least| left >= least);
+        if silences && wire.is_open && machine.connection() != Connection::Down {
+            actions.push(Action::Silence { process: index });
+        }
         if self.universe.stops && !machine.is_closing() {
             actions.push(Action::Shutdown { process: index });
         }
@@ -327,6 +339,19 @@ impl<H: Hook> Model<H> {
         process < self.universe.faulty
     }
 
+    /// Whether nothing is under way, and every process has a connection.
+    fn is_still(&self, state: &System<H>) -> bool {
+        let is_connected = |machine: &tenure_protocol::Process<H>| {
+            machine.connection() != Connection::Down || machine.has_left()
+        };
+        state
+            .each_wire()
+            .all(|(_, wire)| wire.up.is_empty() && wire.down.is_empty())
+            && state
+                .each_machine()
+                .all(|(_, machine)| is_connected(machine))
+    }
+
     /// Time passes when no process has a timer that is due: a process fires its own in time. The store may be late.
     fn list_ticks(
         &self,
@@ -335,11 +360,17 @@ impl<H: Hook> Model<H> {
         actions: &mut Vec<Action>,
     ) {
         let (_, now) = self.universe.now();
-        let is_due = |timer: OfProcess| matches!(timer, OfProcess::Lease | OfProcess::KeepAlive);
+        if clocks.is_prompt && !self.is_still(state) {
+            return;
+        }
+        let fires = |timer: OfProcess| {
+            let timer = ProcessTimer::of(&timer);
+            !matches!(timer, ProcessTimer::Resend { .. }) && (self.universe.process_timers)(timer)
+        };
         if state.each_machine().any(|(_, machine)| {
             machine
                 .timers()
-                .any(|(due, timer)| due <= now && is_due(timer))
+                .any(|(due, timer)| due <= now && fires(timer))
         }) {
             return;
         }

@@ -5,7 +5,7 @@ use super::deed::{Deed, Told};
 use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
 use super::watch::Flaw;
-use super::{Action, Model, PROCESSES, PROCESSES_MAX, Shared, System, Wire};
+use super::{Action, Model, PROCESSES, PROCESSES_MAX, ProcessTimer, Shared, System, Wire};
 use tenure_protocol::store::{Input as StoreInput, Output};
 use tenure_protocol::{Hook, Link, ToProcess, ToStore};
 
@@ -92,6 +92,23 @@ impl<'a, H: Hook> Draft<'a, H> {
             Action::Cut { process, arrive } => {
                 self.close(process.into(), arrive.into());
                 self.cue(process, Cue::Cut);
+            }
+            Action::Silence { process } => {
+                let index = process.into();
+                self.lose(index, true, 0);
+                self.lose(index, false, 0);
+                self.wire(index).is_open = false;
+            }
+            // A hello that is unanswered is said again on a connection of its own.
+            Action::ProcessTimer {
+                process,
+                timer: ProcessTimer::ResendHello,
+            } if self.model.universe.silences.is_some() => {
+                let index = process.into();
+                self.lose(index, true, 0);
+                self.lose(index, false, 0);
+                self.wire(index).is_open = true;
+                self.cue(process, Cue::Timer(ProcessTimer::ResendHello));
             }
             Action::Connect { process } => {
                 self.wire(process.into()).is_open = true;

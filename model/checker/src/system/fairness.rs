@@ -37,6 +37,7 @@ impl<H: Hook> Model<H> {
             | Action::LoseUp { .. }
             | Action::LoseDown { .. }
             | Action::Cut { .. }
+            | Action::Silence { .. }
             | Action::Crash { .. }
             | Action::Restart => Class::Fault,
         }
@@ -108,6 +109,7 @@ impl<H: Hook> Model<H> {
                 Class::Fault
             }
             ProcessTimer::KeepAlive => Class::Fair(30 + process),
+            ProcessTimer::Silent => Class::Fair(48 + process),
             ProcessTimer::ResendHello => Class::Fair(33 + process),
             ProcessTimer::Resend { session } => Class::Fair(36 + process * 2 + session),
             ProcessTimer::Late { session } if self.universe.lingers => {

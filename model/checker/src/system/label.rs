@@ -65,6 +65,9 @@ impl fmt::Display for Action {
                     process + 1
                 )
             }
+            Self::Silence { process } => {
+                write!(f, "connection of p{} goes silent", process + 1)
+            }
             Self::Connect { process } => write!(f, "p{} connects", process + 1),
             Self::Crash { process, arrive } => {
                 write!(
@@ -109,6 +112,7 @@ impl fmt::Display for ProcessTimer {
         match self {
             Self::Lease => write!(f, "lease ends"),
             Self::KeepAlive => write!(f, "keep-alive is due"),
+            Self::Silent => write!(f, "connection counts as silent"),
             Self::ResendHello => write!(f, "hello is sent again"),
             Self::Resend { session } => write!(f, "request for s{} is sent again", session + 1),
             Self::Late { session } => {

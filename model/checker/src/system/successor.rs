@@ -145,6 +145,7 @@ fn scope(action: Action) -> Scope {
         | Action::LoseUp { process, .. }
         | Action::LoseDown { process, .. }
         | Action::Cut { process, .. }
+        | Action::Silence { process }
         | Action::Connect { process }
         | Action::Crash { process, .. }
         | Action::Start { process }

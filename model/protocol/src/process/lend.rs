@@ -174,7 +174,9 @@ impl<H: Hook> Process<H> {
             Input::Connected
             | Input::Shutdown
             | Input::Timer(Timer::Lease | Timer::Resend(None)) => Concerned::All,
-            Input::Disconnected | Input::Timer(Timer::KeepAlive) => Concerned::These(Vec::new()),
+            Input::Disconnected | Input::Timer(Timer::KeepAlive | Timer::Silent) => {
+                Concerned::These(Vec::new())
+            }
             Input::Message { message, .. } => concerned_by(message),
             Input::Thread { session, .. }
             | Input::Release(session)

@@ -20,6 +20,7 @@ impl<H: Hook> Process<H> {
         };
         self.connection = Connection::Greeting(link);
         self.keep_alive = now;
+        self.asked = None;
         self.requests_said = self.requests;
         let holds = self
             .sessions
@@ -75,6 +76,7 @@ impl<H: Hook> Process<H> {
                 if own == link =>
             {
                 self.is_closing = true; // Nobody may wait for what will never come.
+                self.is_superseded = true;
                 self.on_lease_lost(now, Poison::Superseded, out);
                 self.refuse_everyone(now, out);
                 self.has_left = true;
@@ -129,6 +131,51 @@ impl<H: Hook> Process<H> {
         let end = from.after(lease_ms).before(margin);
         self.lease = Some(self.lease.map_or(end, |lease| lease.max(end)));
         self.keep_alive = from.after(self.settings.keep_alive_ms);
+        self.asked = None;
+    }
+
+    /// When this connection counts as silent: the first keep-alive without an answer has waited for half of the time that the
+    /// lease had left. The other half is for another connection. r[lease.silent]
+    pub(crate) fn silent_due(&self) -> Option<Time> {
+        let (Connection::Up(_), Some(asked), Some(lease)) =
+            (self.connection, self.asked, self.lease)
+        else {
+            return None;
+        };
+        Some(asked.after(self.patience_ms(asked, lease)))
+    }
+
+    /// How long a hello waits for its answer: `resend_ms`, and with a lease to save no longer than a keep-alive.
+    pub(crate) fn greeting_ms(&self) -> u64 {
+        let resend_ms = self.settings.resend_ms;
+        self.lease.map_or(resend_ms, |lease| {
+            resend_ms.min(self.patience_ms(self.keep_alive, lease))
+        })
+    }
+
+    /// How long what was `sent` waits for its answer before another connection is tried: half of what the lease had left.
+    /// Never less than the margin, or a process that was stopped for long would not wait for any answer.
+    fn patience_ms(&self, sent: Time, lease: Time) -> u64 {
+        (lease.since(sent) / 2).max(self.settings.margin_ms)
+    }
+
+    /// The connection is silent: the process leaves it while it still has a lease. Its grants stay.
+    pub(crate) fn on_silent(&mut self, out: &mut Vec<Output>) {
+        let Connection::Up(link) = self.connection else {
+            return;
+        };
+        if self.hook.makes(Defect::StaysOnSilentLink) {
+            self.asked = None; // As an answer would.
+            return;
+        }
+        out.push(Output::Disconnect { link });
+        self.lose_connection();
+    }
+
+    /// There is no connection any more. Frees nothing (rule 10).
+    pub(crate) fn lose_connection(&mut self) {
+        self.connection = Connection::Down;
+        self.asked = None;
     }
 
     /// Whether the lease has ended, by the clock.
@@ -258,6 +305,7 @@ impl<H: Hook> Process<H> {
                 link,
                 message: ToStore::KeepAlive { sent: now },
             });
+            self.asked.get_or_insert(now);
         }
     }
 
@@ -266,7 +314,7 @@ impl<H: Hook> Process<H> {
         if let Connection::Greeting(link) | Connection::Up(link) = self.connection {
             out.push(Output::Disconnect { link });
         }
-        self.connection = Connection::Down;
+        self.lose_connection();
         self.lease = None;
         for id in self.session_ids() {
             self.in_session(now, &id, out, |session, id, desk| {
@@ -301,7 +349,7 @@ impl<H: Hook> Process<H> {
             });
             out.push(Output::Disconnect { link });
             self.has_left = true;
-            self.connection = Connection::Down;
+            self.lose_connection();
             self.lease = None;
         }
     }

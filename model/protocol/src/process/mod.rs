@@ -162,6 +162,8 @@ pub enum Timer {
     Lease,
     /// A keep-alive is to be sent. Rule 10.
     KeepAlive,
+    /// A keep-alive has waited too long for its answer: another connection is to be tried. Rule 10.
+    Silent,
     /// The hello, or what a session waits for, is to be sent again. Rule 14.
     Resend(Option<SessionId>),
     /// A recalled grant is to be given up although threads are inside. Rule 11.
@@ -195,8 +197,12 @@ pub struct Process<H = Sound> {
     /// When the lease ends, on the process's clock, less the margin; `None` when there is none.
     pub(crate) lease: Option<Time>,
     pub(crate) keep_alive: Time,
+    /// When the first keep-alive was sent on this connection that is unanswered.
+    pub(crate) asked: Option<Time>,
     pub(crate) is_closing: bool,
     pub(crate) has_left: bool,
+    /// A newer incarnation is here: why it is closing, and has left.
+    pub(crate) is_superseded: bool,
     pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
     /// Which thread waits for which session.
     pub(crate) waits: Waits,
@@ -234,8 +240,10 @@ impl<H: Hook> Process<H> {
             requests_said: 0,
             lease: None,
             keep_alive: Time::ZERO,
+            asked: None,
             is_closing: false,
             has_left: false,
+            is_superseded: false,
             sessions: BTreeMap::new(),
             waits: Waits::default(),
             busy: BTreeMap::new(),
@@ -250,7 +258,7 @@ impl<H: Hook> Process<H> {
         self.notice_time(now, out);
         match input {
             Input::Connected => self.on_connected(now, out),
-            Input::Disconnected => self.connection = Connection::Down,
+            Input::Disconnected => self.lose_connection(),
             Input::Message { link, message } => self.on_message(now, link, message, out),
             Input::Thread {
                 thread,
@@ -454,6 +462,7 @@ impl<H: Hook> Process<H> {
         match timer {
             Timer::Lease => self.on_lease_lost(now, Poison::LeaseLost, out),
             Timer::KeepAlive => self.on_keep_alive(now, out),
+            Timer::Silent => self.on_silent(out),
             Timer::Resend(None) => self.on_connected(now, out),
             Timer::Resend(Some(session)) => self.in_session(now, &session, out, Session::resend),
             Timer::Late(session) => self.in_session(now, &session, out, Session::give_up),
@@ -473,8 +482,9 @@ impl<H: Hook> Process<H> {
             Timer::KeepAlive => {
                 matches!(self.connection, Connection::Up(_)).then_some(self.keep_alive)
             }
+            Timer::Silent => self.silent_due(),
             Timer::Resend(None) => matches!(self.connection, Connection::Greeting(_))
-                .then(|| self.keep_alive.after(self.settings.resend_ms)),
+                .then(|| self.keep_alive.after(self.greeting_ms())),
             Timer::Resend(Some(session)) => {
                 self.link()?;
                 let session = self.sessions.get(session)?;
@@ -493,7 +503,6 @@ impl<H: Hook> Process<H> {
     /// Everything that the process waits for, with the time when it is due. It walks over all sessions and waiters: for those who
     /// explore; a driver asks for what is [due](Process::due_timers).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
-        let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
         let sessions = self.sessions.iter().flat_map(|(id, session)| {
             let waits = session
                 .state
@@ -504,8 +513,8 @@ impl<H: Hook> Process<H> {
                 .into_iter()
                 .chain(waits)
         });
-        own.chain(sessions)
-            .filter_map(|timer| Some((self.due(&timer)?, timer)))
+        let sessions = sessions.filter_map(|timer| Some((self.due(&timer)?, timer)));
+        self.own_timers().chain(sessions)
     }
 
     /// The timers that are due at `now`, the earliest first. Costs what is due.
@@ -532,7 +541,13 @@ impl<H: Hook> Process<H> {
 
     /// The timers that belong to no session.
     fn own_timers(&self) -> impl Iterator<Item = (Time, Timer)> {
-        let own = [Timer::Lease, Timer::KeepAlive, Timer::Resend(None)].into_iter();
+        let own = [
+            Timer::Lease,
+            Timer::KeepAlive,
+            Timer::Silent,
+            Timer::Resend(None),
+        ];
+        let own = own.into_iter();
         own.filter_map(|timer| Some((self.due(&timer)?, timer)))
     }
 
@@ -599,6 +614,12 @@ impl<H: Hook> Process<H> {
         self.has_left
     }
 
+    /// Whether a newer incarnation is here. Such a process refuses threads as one that shuts down; this is the reason.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.is_superseded
+    }
+
     /// Whether it was told to stop.
     #[must_use]
     pub fn is_closing(&self) -> bool {
@@ -631,6 +652,9 @@ impl<H: Hook> Process<H> {
             numbers.process_time(process, lease);
         }
         numbers.process_time(process, &mut self.keep_alive);
+        if let Some(asked) = &mut self.asked {
+            numbers.process_time(process, asked);
+        }
         let mut index = Index {
             lent: self.index.lent,
             waited: core::mem::take(&mut self.index.waited),

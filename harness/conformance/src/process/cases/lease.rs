@@ -38,6 +38,10 @@ cases! { Process:
         "LeaseEnded before the welcome ends all grants, too.";
     "process/lease/kept/through-reconnects", Must ["lease.from-sent"] kept,
         "A lease goes on while the connection is lost.";
+    "process/lease/silent/keep-alive", Should ["lease.silent"] silent_keep_alive,
+        "A connection on which no keep-alive is answered is left while the lease goes on, and the grants are named on the next.";
+    "process/lease/silent/hello", Should ["lease.silent"] silent_hello,
+        "When the next connection is silent too, a third one saves the lease.";
     "process/lease/alive/three-times", Should ["lease.keeps-alive", "time.monotonic"] three_times,
         "A process says at least three times in a lease that it lives.";
     "process/lease/goodbye/last", Must ["lease.goodbye-last", "release.whole"] goodbye_last,
@@ -50,7 +54,7 @@ cases! { Process:
 
 /// A guard under a lease that ends soon when no keep-alive is answered.
 async fn short(stage: &Stage) -> Play<(Scene, Locked, u64)> {
-    let settings = json!({"keep_alive_ms": 300, "margin_ms": 400});
+    let settings = json!({"keep_alive_ms": 200, "margin_ms": 200});
     let mut t = stage.scene_with(settings, SHORT_MS).await?;
     t.setting("keep_alive_ms", SHORT_MS / 3)?;
     let margin_ms = t.setting("margin_ms", SHORT_MS / 2)?;
@@ -77,7 +81,8 @@ fn ms(ms: u64) -> Duration {
 async fn from_sent(stage: Stage) -> Play {
     let (mut t, lock, _) = short(&stage).await?;
     let (sent, heard) = next_alive(&mut t).await?;
-    sleep_until(heard + ms(700)).await;
+    // More than the margin, and so soon that the connection is not yet left as silent.
+    sleep_until(heard + ms(400)).await;
     t.peer.alive(sent).await?;
     sleep_until(heard + ms(SHORT_MS)).await;
     t.lost(&lock, LOST).await
@@ -120,14 +125,19 @@ async fn by_the_clock(stage: Stage) -> Play {
     let (mut t, lock, _) = short(&stage).await?;
     t.write(&lock, "a", "1").await?;
     let (_, heard) = next_alive(&mut t).await?;
-    sleep_until(heard + ms(SHORT_MS)).await;
+    // It may say hello on other connections meanwhile, which are not welcomed.
+    let until = heard + ms(SHORT_MS);
+    let left = || until.saturating_duration_since(Instant::now());
+    while let Some(mut peer) = t.listener.accept_within(left()).await? {
+        t.opening = peer.hello().await?;
+        t.peer = peer;
+    }
     t.lost(&lock, LOST).await?;
     let id = t.begin("unlock", &lock).await?;
     t.fails(id).await?;
     t.peer.close().await;
     // It may have said hello meanwhile, on a connection that has waited.
     t.next_hello().await?;
-    holds(t.opening.holds.is_empty(), "no grant", &t.opening)?;
     t.peer.lease_ms = crate::process::peer::LEASE_MS;
     t.welcome(Vec::new(), Vec::new()).await?;
     let (_, next) = t.take(2, &session("s"), &["a"]).await?;
@@ -201,6 +211,41 @@ async fn kept(stage: Stage) -> Play {
         t.silence(250, "it is idle").await?;
     }
     Ok(())
+}
+
+/// A guard under a lease that goes on for long enough that a silent connection can be left.
+async fn held(stage: &Stage) -> Play<(Scene, Grant, Locked)> {
+    const LEASE_MS: u64 = 4_000;
+    let settings = json!({"keep_alive_ms": 300, "margin_ms": 200});
+    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    t.setting("keep_alive_ms", LEASE_MS / 4)?;
+    t.setting("margin_ms", LEASE_MS / 4)?;
+    let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
+    next_alive(&mut t).await?;
+    Ok((t, grant, lock))
+}
+
+async fn silent_keep_alive(stage: Stage) -> Play {
+    let (mut t, grant, lock) = held(&stage).await?;
+    t.next_hello().await?;
+    saved(t, &grant, &lock).await
+}
+
+async fn silent_hello(stage: Stage) -> Play {
+    let (mut t, grant, lock) = held(&stage).await?;
+    t.next_hello().await?;
+    t.next_hello().await?;
+    saved(t, &grant, &lock).await
+}
+
+/// The newest hello names the grant, and the guard stands.
+async fn saved(mut t: Scene, grant: &Grant, lock: &Locked) -> Play {
+    let named = &t.opening.holds;
+    holds(named == &[grant.hold()], "the grant", &t.opening)?;
+    t.peer.keeps_alive = true;
+    t.welcome(vec![grant.hold()], Vec::new()).await?;
+    t.settle().await?;
+    t.stands(lock).await
 }
 
 async fn three_times(stage: Stage) -> Play {

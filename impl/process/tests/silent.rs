@@ -1,0 +1,63 @@
+//! Connections that go silent without being closed.
+
+use crate::support::reconnected;
+use tenure::testing::{Store, StoreSettings};
+use tenure::{Process, ProcessSettings, Typed};
+
+/// A process that sends a keep-alive often, and repeats nothing soon.
+async fn connected(store: &Store) -> Process {
+    let settings = ProcessSettings {
+        margin_ms: 100,
+        keep_alive_ms: 300,
+        resend_ms: 60_000,
+        ..ProcessSettings::default()
+    };
+    let builder = Process::builder(store.address())
+        .name("one")
+        .settings(settings)
+        .backoff_ms(5, 40);
+    builder.connect().await.expect("connected")
+}
+
+fn store() -> Store {
+    let settings = StoreSettings {
+        lease_ms: 3_000,
+        ..StoreSettings::default()
+    };
+    Store::start_with(settings).expect("a store")
+}
+
+/// The connection and the `next` ones are silent: the guard and the cached grant stay.
+async fn survives(next: u64) {
+    let store = store();
+    let process = connected(&store).await;
+    let session = process.session("s").expect("an id");
+    let mut guard = session.lock("a").await.expect("locked");
+    guard.put(&1).expect("put");
+    let token = guard.token();
+
+    store.silence(next);
+    reconnected(&process, 1).await;
+    assert_eq!(guard.check(), Ok(()), "the lease was saved");
+    guard.commit().await.expect("durable");
+    assert_eq!(guard.token(), token, "the same grant all the time");
+    let status = process.status();
+    let why = status.last_error.expect("it says why");
+    let says = if next == 0 {
+        "silent"
+    } else {
+        "does not answer"
+    };
+    assert!(why.contains(says), "{why}");
+    assert_eq!(status.connections, 2);
+}
+
+#[tokio::test]
+async fn a_silent_connection_costs_no_lease() {
+    survives(0).await;
+}
+
+#[tokio::test]
+async fn a_second_silent_connection_costs_no_lease() {
+    survives(1).await;
+}
