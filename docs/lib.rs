@@ -25,6 +25,7 @@ chapters! {
     locks = "src/locks.md";
     costs = "src/costs.md";
     operations = "src/operations.md";
+    clocks = "src/clocks.md";
     conform = "src/conform/index.md";
     conform_report = "src/conform/report.md";
     conform_defects = "src/conform/defects.md";

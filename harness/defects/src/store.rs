@@ -30,6 +30,7 @@ impl Default for Settings {
             wait_ms: 3_000,
             time_to_live_ms: None,
             turns: 3,
+            promised: tenure_protocol::Promised::default(),
             limits: Limits {
                 waiters_max: 8,
                 ..Limits::default()

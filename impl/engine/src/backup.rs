@@ -5,7 +5,7 @@
 //! began is in it.
 
 use crate::EngineError;
-use crate::embedded::folder::{Folder, read_claim, write_claim};
+use crate::embedded::folder::{Folder, read_claim, read_mark, write_claim, write_mark};
 use crate::embedded::recover::contiguous;
 use crate::embedded::segment::{Segment, path, walk};
 use crate::embedded::{Named, corrupt, failed, refused};
@@ -63,6 +63,9 @@ pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
         };
         write(&path(target, segment.header.number), &content)?;
         copied.bytes += content.len() as u64;
+    }
+    if let Some(mark) = read_mark(folder)? {
+        write_mark(target, &mark)?;
     }
     write_claim(target, read_claim(folder)?.saturating_add(BACKUP_EPOCHS))?;
     // Last: without it the folder is none of a store.

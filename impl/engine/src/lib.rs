@@ -97,6 +97,26 @@ pub trait Engine: Send {
     /// applied; the engine works on. [`EngineError::Fenced`]: give up. [`EngineError::Unknown`] and what comes after it,
     /// [`EngineError::Broken`]: reopen. See [`EngineError::outcome`].
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError>;
+
+    /// Returns the bytes of the last [`Engine::mark`], of whatever claimant; `None` when there was none. An engine that keeps no
+    /// mark returns none.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    fn marked(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(None)
+    }
+
+    /// Keeps a few bytes beside the records, in place of the last ones: what the next start of the store is to know. They are
+    /// durable when this returns, at any level. An error leaves the last ones, and the engine works on.
+    ///
+    /// # Errors
+    /// [`EngineError::Full`], [`EngineError::Unclaimed`], [`EngineError::Fenced`], [`EngineError::Unknown`],
+    /// [`EngineError::Io`].
+    fn mark(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        let _ = bytes;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ struct Shared {
     epoch: u64,
     health: Health,
     commits: u64,
+    mark: Option<Vec<u8>>,
 }
 
 /// [`Records`] as an engine. Its clones share one state, as stores that open the same folder one after the other, and each
@@ -160,5 +161,18 @@ impl Engine for Memory {
             file: folder,
             source: io::Error::other("a failure that a test asked for"),
         })
+    }
+
+    fn marked(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.usable()?.mark.clone())
+    }
+
+    fn mark(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        let mut shared = self.usable()?;
+        if self.claimed != Some(shared.epoch) {
+            return Err(EngineError::Unclaimed);
+        }
+        shared.mark = Some(bytes.to_vec());
+        Ok(())
     }
 }

@@ -274,6 +274,7 @@ impl Config {
             wait_ms: self.wait_ms,
             time_to_live_ms: self.time_to_live_ms,
             turns: self.turns,
+            promised: tenure_protocol::Promised::default(),
             limits: Limits {
                 processes_max: limits.processes_max,
                 grants_max: limits.grants_max,

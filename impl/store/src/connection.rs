@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_protocol::{Link, ProcessId};
+use tenure_protocol::{Link, ProcessId, Promised};
 use tenure_wire::{Decoder, Fault, FaultCode, FrameLimits, FromProcess, Opening, Outgoing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,6 +28,8 @@ const READ_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) shard: Arc<Shard>,
+    /// What an earlier start has promised.
+    pub(crate) promised: Promised,
     pub(crate) config: Arc<Config>,
     pub(crate) limits: FrameLimits,
     pub(crate) metrics: Arc<Metrics>,

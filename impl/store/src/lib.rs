@@ -27,6 +27,7 @@ pub use admin::{
     Drains, HolderStatus, ProcessStatus, SessionStatus, StoreStatus, WaiterStatus, parse, short,
     show,
 };
+pub use clock::{DOWNTIME_MAX_MS, SystemTimeSource, TimeSource};
 pub use config::{ADMIN_PORT, Config, ConfigError, Durability, LimitsConfig, OnStop, PORT};
 pub use server::{DroppedLines, Recovered, Server, Stop, Stopper, StoreError, is_passing};
 

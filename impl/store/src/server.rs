@@ -1,7 +1,7 @@
 //! Starting, running and stopping a store.
 
 use crate::admin;
-use crate::clock::Clock;
+use crate::clock::{Clock, DOWNTIME_MAX_MS, Mark, Started, SystemTimeSource, TimeSource};
 use crate::config::{Config, ConfigError};
 use crate::connection::Service;
 use crate::metrics::Metrics;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure_engine::{Embedded, Engine, EngineError, Settings as EngineSettings};
-use tenure_protocol::{Records, Settings, Store};
+use tenure_protocol::{Promised, Records, Settings, Store, StoreSettings};
 use tenure_wire::{Fault, FaultCode, FrameLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -28,6 +28,9 @@ const EVICT_EVERY: Duration = Duration::from_millis(100);
 
 /// How long connections may take to end: a little more than a peer has to read why.
 const CLOSE: Duration = Duration::from_millis(2_500);
+
+/// How often a running store leaves a mark of its clock for the next start.
+const MARK_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a store did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -204,9 +207,18 @@ impl Server {
     ///
     /// # Errors
     /// When a setting cannot be so, the engine refuses, or an address cannot be listened on.
-    pub async fn with_engine(
+    pub async fn with_engine(config: Config, engine: Box<dyn Engine>) -> Result<Self, StoreError> {
+        Self::with_clock(config, engine, Arc::new(SystemTimeSource)).await
+    }
+
+    /// As [`Server::with_engine`], with other clocks than the system's: for tests and simulations.
+    ///
+    /// # Errors
+    /// As [`Server::with_engine`].
+    pub async fn with_clock(
         config: Config,
         mut engine: Box<dyn Engine>,
+        source: Arc<dyn TimeSource>,
     ) -> Result<Self, StoreError> {
         config.check()?;
         let bind = async |address| {
@@ -218,9 +230,13 @@ impl Server {
         let admin = bind(config.admin).await?;
         let metrics = Arc::new(Metrics::new());
         let epoch = engine.claim()?;
-        let clock = Clock::start();
+        let (clock, promised) = start_clock(&config, &mut *engine, source)?;
+        let settings = StoreSettings {
+            promised: promised.clone(),
+            ..config.settings()
+        };
         let machine = Store::recover(
-            Settings::new(config.settings()),
+            Settings::new(settings),
             epoch,
             &Records::default(),
             clock.now(),
@@ -235,6 +251,7 @@ impl Server {
             .map_err(StoreError::Thread)?;
         let service = Service {
             shard,
+            promised,
             limits: FrameLimits::for_machines(&config.settings().limits),
             config: Arc::new(config),
             metrics,
@@ -302,6 +319,7 @@ impl Server {
         let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
         let mut ticks = tokio::spawn(tick(Arc::clone(&shard)));
         let mut evicts = tokio::spawn(evict(Arc::clone(&service)));
+        let marks = tokio::spawn(mark(Arc::clone(&service)));
         let stopper = Stopper(stop.clone());
         let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stopper));
         let mut stops = stop.subscribe();
@@ -332,6 +350,7 @@ impl Server {
         }
         // Before the writer: it ends when nothing is left to write, and processes would go on to commit.
         shard.close();
+        shard.writer.mark(service.mark());
         shard.writer.stop();
         written(writer, until.max(Instant::now() + CLOSE), failure.is_some()).await;
         service.closing.send_replace(true);
@@ -342,7 +361,7 @@ impl Server {
             }
         };
         let _ = timeout(CLOSE, closed).await;
-        for task in [ticks, evicts, admin] {
+        for task in [ticks, evicts, marks, admin] {
             task.abort();
         }
         let failure = failure.or_else(|| shard.failed.borrow().clone());
@@ -456,7 +475,7 @@ async fn tick(shard: Arc<Shard>) {
         match shard.tick() {
             Some(due) => tokio::select! {
                 () = sooner => {}
-                () = sleep_until(Instant::from_std(shard.clock.instant(due))) => {}
+                () = sleep_until(shard.clock.instant(due)) => {}
             },
             None => sooner.await,
         }
@@ -494,6 +513,76 @@ impl StallWatch {
             (None, None) => None,
         }
     }
+}
+
+/// Leaves a mark of the clock now and then.
+async fn mark(service: Arc<Service>) {
+    loop {
+        tokio::time::sleep(MARK_EVERY).await;
+        service.shard.writer.mark(service.mark());
+    }
+}
+
+impl Service {
+    /// What the next start is to know. A promise of an earlier start is in it as long as it may stand.
+    fn mark(&self) -> Vec<u8> {
+        let clock = &self.shard.clock;
+        let now = clock.now();
+        let lease_ms = self.config.lease_ms.max(self.promised.lease.since(now));
+        let recall_ms = self.config.recall_ms.max(self.promised.recall.since(now));
+        encode(&clock.mark(lease_ms, recall_ms))
+    }
+}
+
+fn encode(mark: &Mark) -> Vec<u8> {
+    serde_json::to_vec(mark).expect("numbers and a string are JSON")
+}
+
+/// Starts the clock behind the mark of the last start, and leaves one, so that what this start promises is durable before it
+/// is promised. Returns also how long the promises of earlier starts stand.
+fn start_clock(
+    config: &Config,
+    engine: &mut dyn Engine,
+    source: Arc<dyn TimeSource>,
+) -> Result<(Clock, Promised), StoreError> {
+    let marked = engine.marked()?;
+    let mark: Option<Mark> = match marked.as_deref().map(serde_json::from_slice) {
+        None => None,
+        Some(Ok(mark)) => Some(mark),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the clock's mark in the data folder is damaged: the wall clock is the store's time, and no promise of an earlier start is known");
+            None
+        }
+    };
+    let (clock, started) = Clock::start(source, mark.as_ref());
+    match started {
+        Started::New | Started::On => {}
+        Started::Behind(behind_ms) => tracing::error!(
+            behind_ms,
+            "the wall clock is behind the time of the last run: times to live go on from there, as if the store had not been down; set the clock of this machine"
+        ),
+        Started::Ahead(ahead_ms) => tracing::error!(
+            ahead_ms,
+            counted_ms = DOWNTIME_MAX_MS,
+            "the wall clock is far ahead of the time of the last run: only a part counts against times to live; if the store was not down for so long, set the clock of this machine"
+        ),
+    }
+    let now = clock.now();
+    let of = |before: fn(&Mark) -> u64| mark.as_ref().map_or(now, |mark| now.after(before(mark)));
+    let promised = Promised {
+        lease: of(|mark| mark.lease_ms),
+        recall: of(|mark| mark.recall_ms),
+    };
+    let lease_ms = config.lease_ms.max(promised.lease.since(now));
+    let recall_ms = config.recall_ms.max(promised.recall.since(now));
+    match engine.mark(&encode(&clock.mark(lease_ms, recall_ms))) {
+        Ok(()) => {}
+        Err(error @ EngineError::Full { .. }) => {
+            tracing::error!(%error, "the clock's mark is not durable: a next start counts from an earlier one");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok((clock, promised))
 }
 
 async fn evict(service: Arc<Service>) {

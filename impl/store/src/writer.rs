@@ -53,6 +53,8 @@ struct Queue {
     /// Bytes of the updates that are not durable, those that are being written among them.
     bytes: usize,
     loads: Vec<SessionId>,
+    /// A mark that is to be left.
+    mark: Option<Vec<u8>>,
     /// Since when the oldest load waits.
     loads_since: Option<Instant>,
     /// Since when the oldest update or load waits of those that the engine has in hand.
@@ -107,6 +109,12 @@ impl Writer {
         oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// Has a mark left for the next start of the store. A later one takes its place.
+    pub(crate) fn mark(&self, mark: Vec<u8>) {
+        self.queue().mark = Some(mark);
+        self.filled.notify_one();
+    }
+
     /// Waits until less than half of what may wait for the disk does.
     pub(crate) async fn room(&self) {
         loop {
@@ -158,6 +166,7 @@ impl Writer {
         let mut durable = 0;
         while let Some((batch, bytes, loads)) = self.next() {
             load(&mut *engine, loads, told)?;
+            self.leave_mark(&mut *engine)?;
             if batch.is_empty() {
                 self.queue().in_hand_since = None;
                 continue;
@@ -179,6 +188,19 @@ impl Writer {
             self.drained.notify_waiters();
         }
         Ok(())
+    }
+
+    /// Leaves the mark that is to be left. Without room on the disk the last one stays.
+    fn leave_mark(&self, engine: &mut dyn Engine) -> Result<(), EngineError> {
+        let mark = self.queue().mark.take();
+        match mark.map(|mark| engine.mark(&mark)) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error @ EngineError::Full { .. })) => {
+                tracing::warn!(%error, "the clock's mark was not left");
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+        }
     }
 
     /// Commits a batch, waiting for room on the disk if it must. `false`: the store stops before there is any.
@@ -230,7 +252,8 @@ impl Writer {
     fn next(&self) -> Option<(Vec<Update>, usize, Vec<SessionId>)> {
         let mut queue = self.queue();
         loop {
-            if !queue.updates.is_empty() || !queue.loads.is_empty() {
+            let has_work = !queue.updates.is_empty() || !queue.loads.is_empty();
+            if has_work || queue.mark.is_some() {
                 break;
             }
             if queue.is_stopping {

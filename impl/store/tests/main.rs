@@ -2,11 +2,13 @@
 
 mod admin;
 mod bytes;
+mod clock;
 mod crowd;
 mod durable;
 mod folder;
 mod hostile;
 mod players;
+mod preloaded;
 mod reads;
 mod serve;
 mod slow;

@@ -142,6 +142,7 @@ fn store_settings() -> StoreSettings {
         wait_ms: 0,
         time_to_live_ms: None,
         turns: 0,
+        promised: tenure_protocol::Promised::default(),
         limits: Limits::default(),
     }
 }

@@ -1,6 +1,7 @@
 //! Settings of the two machines: times, limits and choices. They do not change while a machine runs and are not part of
 //! its identity: equal states behave alike under equal settings.
 
+use crate::id::Time;
 use alloc::sync::Arc;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
@@ -75,6 +76,15 @@ impl Default for Limits {
     }
 }
 
+/// What earlier starts of a store have promised, on the store's clock. Their settings may have been others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Promised {
+    /// No lease that an earlier start gave goes on for longer.
+    pub lease: Time,
+    /// No deadline of a recall that an earlier start named is later.
+    pub recall: Time,
+}
+
 /// Settings of a store. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoreSettings {
@@ -91,6 +101,9 @@ pub struct StoreSettings {
     /// After how many grants that each went to another process than the one before a grant says that it should be given
     /// back after use; 0: never. Rule 2.
     pub turns: u8,
+    /// What earlier starts have promised to the holders that are in the records.
+    #[serde(default)]
+    pub promised: Promised,
     /// Limits. Rule 18.
     pub limits: Limits,
 }
@@ -104,6 +117,7 @@ impl Default for StoreSettings {
             wait_ms: 60_000,
             time_to_live_ms: None,
             turns: 3,
+            promised: Promised::default(),
             limits: Limits::default(),
         }
     }

@@ -5,6 +5,7 @@ mod machines;
 mod memory;
 mod names;
 mod process_costs;
+mod promises;
 mod races;
 mod silent;
 mod support;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `format` | that this is a store's folder, and its format |
 //! | `claim` | the epoch of the last claim; locked by the store that has the folder open |
+//! | `mark` | a few bytes that the store leaves to its next start |
 //! | `0000000001.log`, ... | the segments |
 
 use super::disk::{Named, failed, refused, sync_folder};
@@ -170,6 +171,31 @@ impl Folder {
             current,
         })
     }
+}
+
+const MARK_FILE: &str = "mark";
+const MARK_DRAFT: &str = "mark.new";
+
+/// The mark in a folder that may be open elsewhere.
+pub(crate) fn read_mark(folder: &Path) -> Result<Option<Vec<u8>>, EngineError> {
+    let path = folder.join(MARK_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path, error)),
+    }
+}
+
+/// Writes a mark in place of the last one: whatever happens meanwhile, one of them is there, whole.
+pub(crate) fn write_mark(folder: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let draft = folder.join(MARK_DRAFT);
+    let file = File::create(&draft).map_err(|error| refused("make", &draft, error))?;
+    let named = Named { file, path: draft };
+    named.write(bytes, 0)?;
+    named.sync()?;
+    let path = folder.join(MARK_FILE);
+    fs::rename(&named.path, &path).map_err(|error| refused("make", &path, error))?;
+    sync_folder(folder)
 }
 
 const CLAIM_BYTES: u64 = 12;

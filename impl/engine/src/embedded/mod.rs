@@ -460,6 +460,20 @@ impl Engine for Embedded {
             .collect()
     }
 
+    fn marked(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        self.readable()?;
+        folder::read_mark(&self.folder.path)
+    }
+
+    fn mark(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
+        self.readable()?;
+        let State::Claimed(epoch) = self.state else {
+            return Err(EngineError::Unclaimed);
+        };
+        self.folder.check(epoch)?;
+        folder::write_mark(&self.folder.path, bytes)
+    }
+
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError> {
         let mut draft = std::mem::take(&mut self.draft);
         let committed = self.try_commit(batch, &mut draft);

@@ -56,7 +56,7 @@ impl Running {
         )
     }
 
-    fn run(server: Server) -> Self {
+    pub(crate) fn run(server: Server) -> Self {
         Self {
             address: server.address().expect("bound"),
             admin: server.admin_address().expect("bound"),

@@ -27,7 +27,9 @@ impl<H: Hook> Store<H> {
             session.record.head.holder = None;
         }
         if let Some(holder) = &session.record.head.holder {
+            // r[lease.restart]
             let lease = now.after(self.settings.lease_ms);
+            let lease = lease.max(self.settings.promised.lease);
             self.peers
                 .recover(&holder.process, holder.incarnation, lease, id);
             session.last_holder = (self.settings.turns > 0).then(|| holder.process.clone());

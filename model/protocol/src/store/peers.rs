@@ -138,7 +138,13 @@ impl<H: Hook> Store<H> {
         } else if self.peers.len() >= self.settings.limits.processes_max {
             return turn_away(process, link, ToProcess::Full, out);
         }
-        let lease = now.after(self.settings.lease_ms);
+        let mut lease = now.after(self.settings.lease_ms);
+        if let Some(peer) = self.peers.get(process)
+            && peer.incarnation == incarnation
+        {
+            // An earlier start may have given a longer one, which the process counts on. r[lease.whole]
+            lease = lease.max(peer.lease);
+        }
         let sessions = self
             .peers
             .remove(process)
@@ -279,7 +285,8 @@ impl<H: Hook> Store<H> {
         let Some(peer) = self.peers.get_mut(process) else {
             return;
         };
-        peer.lease = now.after(lease_ms);
+        // Never back: an earlier start of the store may have given a longer one. r[lease.whole]
+        peer.lease = peer.lease.max(now.after(lease_ms));
         let held = peer
             .sessions
             .iter()

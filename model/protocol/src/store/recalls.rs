@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::{Busy, Output, Session, Store};
 use crate::attributes::Delta;
 use crate::defect::{Defect, Hook};
-use crate::id::{ProcessId, SessionId, Time, Token};
+use crate::id::{ProcessId, Request, SessionId, Time, Token};
 use crate::message::{Hold, Notice, Reason, Revocation, ToProcess};
 use alloc::vec::Vec;
 
@@ -57,9 +57,18 @@ impl Session {
         let mut recall = Recall::new(reason, desk.now, desk.settings);
         if let Some(earlier) = insists {
             recall.deadline = earlier.deadline;
+        } else if self.is_recovered() {
+            // An earlier start may have recalled it, and named a later deadline. r[recall.not-early]
+            recall.deadline = recall.deadline.max(desk.settings.promised.recall);
         }
         self.recall = Some(recall);
         self.repeat_recall(id, desk);
+    }
+
+    /// Whether the grant was made by an earlier start of the store.
+    fn is_recovered(&self) -> bool {
+        let mut holders = self.lock.holders().iter();
+        holders.any(|place| place.request == Request::default())
     }
 
     /// Says the recall again, if there is one.

@@ -251,10 +251,19 @@ impl Session {
 
     /// The session was used now. Rule 16.
     pub(crate) fn touch<H: Hook>(&mut self, desk: &Desk<'_, H>) {
-        self.record.head.expires = desk
-            .settings
-            .time_to_live_ms
-            .map(|live| desk.now.after(live));
+        self.live_from(desk.now, desk);
+    }
+
+    /// The session was last used at `used`. An earlier start of the store may have given it a longer time to live, which it
+    /// keeps: this start's gives none that ends later than a use that is now.
+    fn live_from<H: Hook>(&mut self, used: Time, desk: &Desk<'_, H>) {
+        let Some(live) = desk.settings.time_to_live_ms else {
+            self.record.head.expires = None;
+            return;
+        };
+        let promised = self.record.head.expires;
+        let promised = promised.filter(|promised| *promised > desk.now.after(live));
+        self.record.head.expires = Some(promised.unwrap_or_else(|| used.after(live)));
     }
 
     /// When the time to live of a session ends; while it is recalled anyway, nothing waits for that.
@@ -327,8 +336,8 @@ impl Session {
             return;
         }
         let version = self.write(&delta, desk);
-        if let (Some(live), true) = (desk.settings.time_to_live_ms, self.record.exists()) {
-            self.record.head.expires = Some(desk.now.before(after.idle_ms).after(live));
+        if desk.settings.time_to_live_ms.is_some() && self.record.exists() {
+            self.live_from(desk.now.before(after.idle_ms), desk);
         }
         let mut queued = None;
         if let Some(request) = after.requeue {

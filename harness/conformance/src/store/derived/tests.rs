@@ -51,6 +51,7 @@ fn settings(ends: bool) -> Settings<StoreSettings> {
         wait_ms: 0,
         time_to_live_ms: ends.then_some(0),
         turns: 0,
+        promised: tenure_protocol::Promised::default(),
         limits: tenure_protocol::Limits::default(),
     })
 }

@@ -414,6 +414,7 @@ fn settings(expires: bool) -> Settings<StoreSettings> {
         wait_ms: 0,
         time_to_live_ms: expires.then_some(0),
         turns: 0,
+        promised: tenure_protocol::Promised::default(),
         limits: tenure_protocol::Limits::default(),
     })
 }

@@ -1,0 +1,179 @@
+//! A store in an OS process of its own, whose clocks a preloaded library moves: what the seam of the tests does not replace is
+//! tried here, the reading of the system's clocks themselves.
+
+use crate::support::{PATIENCE, Player, Running, config, id};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tenure_protocol::{ToStore, Version};
+use tokio::time::timeout;
+
+const FOLDER: &str = "TENURE_TEST_FOLDER";
+const CLOCK: &str = "TENURE_TEST_CLOCK";
+const HOUR: i64 = 3_600;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// The other half: a store that runs until its input ends.
+#[tokio::test]
+#[ignore = "the other half of a_preloaded_clock_ends_no_session_early, which starts it"]
+async fn store_in_a_process() {
+    let Ok(folder) = std::env::var(FOLDER) else {
+        return;
+    };
+    let mut config = config(Path::new(&folder));
+    config.time_to_live_ms = Some(HOUR as u64 * 1_000);
+    config.evict_ms = 1_000_000_000_000;
+    let store = Running::start(config).await;
+    println!("\naddresses {} {}", store.address, store.admin);
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
+    let _ = ended.await;
+    store
+        .stop(tenure_store::Stop::Fast)
+        .await
+        .expect("no failure");
+}
+
+/// Builds the library; `None`, with the reason, where that is not possible.
+fn library(folder: &Path) -> Result<PathBuf, String> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        return Err("not Linux with glibc".to_owned());
+    }
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/preload/clock.rs");
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let library = folder.join("libclock.so");
+    let mut command = Command::new(rustc);
+    command.args(["--edition=2024", "--crate-type=cdylib", "-O", source, "-o"]);
+    let built = command.arg(&library).output();
+    match built {
+        Ok(output) if output.status.success() => Ok(library),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A store in a process of its own.
+struct Other {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Other {
+    fn start(folder: &Path, library: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this test"));
+        command.args([
+            "preloaded::store_in_a_process",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ]);
+        command.env("LD_PRELOAD", library).env(FOLDER, folder);
+        command.env(CLOCK, folder.join("clock"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.starts_with("addresses ") {
+            line.clear();
+            let read = out.read_line(&mut line).expect("text");
+            assert!(read > 0, "the store has ended");
+        }
+        let mut addresses = line.split_whitespace().skip(1);
+        let mut next = || addresses.next().expect("two").parse().expect("an address");
+        let (address, admin) = (next(), next());
+        // It writes little more, which nobody reads.
+        std::mem::forget(out);
+        Self {
+            child,
+            address,
+            admin,
+        }
+    }
+
+    fn stop(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().expect("a child").success());
+    }
+
+    /// Whether the session has its state.
+    async fn has(&self, name: &str) -> bool {
+        let mut p = Player::connect(self.address, name).await;
+        let grant = p.acquire(&id("s"), 1).await;
+        p.say(ToStore::Goodbye).await;
+        grant.version != Version::NONE
+    }
+
+    /// Whether the session is in memory, from which only its end takes it here. Does not use it.
+    async fn is_there(&self) -> bool {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.admin)
+            .await
+            .expect("it listens");
+        let path = format!("/sessions/{}", tenure_store::show(&id("s")));
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .await
+            .expect("it answers");
+        !answer.starts_with("HTTP/1.1 404")
+    }
+}
+
+/// Moves the wall clock and the clock since the boot by so many seconds.
+fn set_clocks(folder: &Path, wall: i64, since_boot: i64) {
+    let text = format!("{wall:>12}{since_boot:>12}");
+    let mut options = std::fs::OpenOptions::new();
+    // In place: the library has the file open.
+    let options = options.write(true).create(true).truncate(false);
+    let file = options.open(folder.join("clock")).expect("open");
+    file.write_all_at(text.as_bytes(), 0).expect("written");
+}
+
+#[tokio::test]
+async fn a_preloaded_clock_ends_no_session_early() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = scratch.path();
+    let library = match library(folder) {
+        Ok(library) => library,
+        Err(why) => {
+            println!("skipped: the library with the clocks cannot be built: {why}");
+            return;
+        }
+    };
+    set_clocks(folder, 0, 0);
+    let store = Other::start(folder, &library);
+    Player::connect(store.address, "p")
+        .await
+        .write(&id("s"), 1, "1")
+        .await;
+    // The wall clock jumps while the store runs.
+    for wall in [10 * YEAR, -20 * YEAR] {
+        set_clocks(folder, wall, 0);
+        assert!(store.has("q").await, "after a jump by {wall} s");
+    }
+    store.stop();
+
+    // It is wrong at the next start.
+    set_clocks(folder, 10 * YEAR, 0);
+    let store = Other::start(folder, &library);
+    assert!(store.has("r").await, "after a start with a wrong clock");
+
+    // The machine sleeps for longer than the session lives: that this ends it shows also that the clocks were preloaded.
+    assert!(store.is_there().await);
+    set_clocks(folder, 10 * YEAR, 2 * HOUR);
+    let ended = async {
+        while store.is_there().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the session ends");
+    store.stop();
+}
