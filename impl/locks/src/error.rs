@@ -51,8 +51,12 @@ pub enum Error {
     /// again, and be faster: [`Guard::recalled`](crate::Guard::recalled).
     #[error("session {}: {}", ShortId(.0), lost(Poison::Late))]
     Late(Box<SessionId>),
-    /// A newer incarnation of this process took over while the thread was inside: what it wrote is discarded. Rule 10. Stop.
-    #[error("session {}: {}", ShortId(.0), lost(Poison::Superseded))]
+    /// A newer start of this process has taken over. This one can lock nothing any more, and what a thread inside wrote is
+    /// discarded. Rule 10. Stop, or give each process a name of its own.
+    #[error(
+        "session {}: a newer start of this process has taken over, and this one can lock nothing any more; stop this process, or give each process a name of its own",
+        ShortId(.0)
+    )]
     Superseded(Box<SessionId>),
     /// The guard does not have this attribute.
     #[error("attribute {0} is not locked by this guard")]

@@ -330,6 +330,10 @@ impl Step<'_> {
                 Outcome::Renamed(Box::new(to))
             }
             Answer::Poisoned(why) => Outcome::Failed(Box::new(Error::lost(id, why))),
+            // It does shut down, but that is not why.
+            Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
+                Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
+            }
             Answer::Refused(why) => Outcome::Failed(Box::new(Error::refused(id, why))),
         };
         self.woken.extend(wait.answer(outcome));

@@ -4,6 +4,7 @@ use crate::driver::Driver;
 use crate::error::ConnectError;
 use crate::process::Process;
 use crate::shared::{Identity, block_on};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tenure_protocol::id::NAME_BYTES_MAX;
@@ -42,8 +43,10 @@ impl Builder {
     /// The name of the process, 1..=128 bytes; the store and its operator know it by that. Two that run at a time need two
     /// names, or the later one takes over from the earlier.
     ///
-    /// By default the name of the host and the number of the OS process, as in `web3-4711`; the second one in the same OS process is
-    /// `web3-4711-2`, and so on.
+    /// By default the name of the host, the number of the OS process and a random number, as in `web3-4711-5e0c92ab`. So two
+    /// containers with one host name and one process number have two names. Give a name that stays the same over restarts if
+    /// the next start is to take over from a process that died: the store then ends the grants of the earlier start at once,
+    /// and does not wait for its lease to end.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -128,16 +131,17 @@ impl Builder {
     }
 }
 
-/// The host's name, the OS process's number, and how many were named before it in this OS process.
+/// Returns a name that no other process has: the host's name, the OS process's number, and a random number.
 fn default_name() -> String {
-    static NAMED: AtomicU64 = AtomicU64::new(0);
-    let pid = std::process::id();
-    let suffix = match NAMED.fetch_add(1, Ordering::Relaxed) {
-        0 => format!("-{pid}"),
-        earlier => format!("-{pid}-{}", earlier + 1),
-    };
+    // The operating system's random numbers: each `RandomState` has keys of its own.
+    let random = RandomState::new().hash_one(std::process::id());
     let host = gethostname::gethostname();
-    let host = host.to_string_lossy();
+    named(&host.to_string_lossy(), std::process::id(), random)
+}
+
+/// Returns the default name from its parts. A long host name is cut.
+fn named(host: &str, pid: u32, random: u64) -> String {
+    let suffix = format!("-{pid}-{:08x}", random >> 32);
     let end = host.floor_char_boundary(NAME_BYTES_MAX - suffix.len());
     format!("{}{suffix}", &host[..end])
 }
@@ -151,4 +155,26 @@ fn default_incarnation() -> u64 {
         Some(now.max(last + 1))
     });
     last.map_or(now, |last| now.max(last + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_with_one_host_name_and_one_number_have_two_names() {
+        let names: std::collections::HashSet<String> = (0..100).map(|_| default_name()).collect();
+        assert_eq!(names.len(), 100);
+        assert_eq!(named("web3", 1, 0x5e0c_92ab_0000_0000), "web3-1-5e0c92ab");
+    }
+
+    #[test]
+    fn a_long_host_name_is_cut() {
+        for host in ["x".repeat(300), "é".repeat(300)] {
+            let name = named(&host, u32::MAX, u64::MAX);
+            assert!(name.len() <= NAME_BYTES_MAX, "{name}");
+            assert!(name.ends_with("-4294967295-ffffffff"), "{name}");
+            ProcessId::new(name).expect("a name");
+        }
+    }
 }

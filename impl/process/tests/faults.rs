@@ -140,6 +140,9 @@ async fn a_newer_start_takes_over() {
     let of_old = old.session("s").expect("an id");
     let mut guard = of_old.lock("a").await.expect("locked");
     guard.put(&1).expect("put");
+    let mut waits = Box::pin(of_old.lock("a"));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waits.as_mut().poll(&mut context).is_pending());
 
     let new = builder(&store.address(), "one").incarnation(2);
     let new = new.connect().await.expect("connected");
@@ -150,8 +153,12 @@ async fn a_newer_start_takes_over() {
     assert!(status.last_error.expect("a reason").contains("newer"));
     assert!(matches!(guard.commit().await, Err(Error::Superseded(_))));
     assert!(matches!(guard.unlock(), Err(Error::Superseded(_))));
+    let waited = waits.await;
+    assert!(matches!(waited, Err(Error::Superseded(_))), "{waited:?}");
     let never = of_old.lock("a").await;
-    assert!(matches!(never, Err(Error::ShuttingDown(_))), "{never:?}");
+    let never = never.expect_err("a newer start has taken over");
+    assert!(matches!(never, Error::Superseded(_)), "{never:?}");
+    assert!(never.to_string().contains("a name of its own"), "{never}");
     old.shutdown().await.expect("it has stopped");
     assert_eq!(old.status().phase, Phase::Superseded);
     assert_eq!(taken.check(), Ok(()));
