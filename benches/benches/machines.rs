@@ -127,6 +127,26 @@ fn at_the_store(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A keep-alive of a process with `count` cached grants, none of them recalled.
+fn keep_alives(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("keep-alive");
+    for count in [1, 1_000, 65_536] {
+        let mut store = store(count);
+        drop(holding(&mut store, 0, count));
+        assert_eq!(store.held(), count);
+        let me = process(0);
+        let mut out = Vec::with_capacity(8);
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                store.step(NOW, from(&me, ToStore::KeepAlive { sent: NOW }), &mut out);
+                black_box(&out);
+                out.clear();
+            });
+        });
+    }
+    group.finish();
+}
+
 /// One process uses a session that the other one keeps: request, recall, release, grant, use.
 fn hand_off(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("both");
@@ -163,6 +183,6 @@ fn clones(criterion: &mut Criterion) {
 criterion_group! {
     name = machines;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = local, at_the_store, hand_off, clones
+    targets = local, at_the_store, keep_alives, hand_off, clones
 }
 criterion_main!(machines);

@@ -228,22 +228,17 @@ async fn status(State(admin): Own) -> Json<StoreStatus> {
             epoch: store.stamps().last().epoch,
             connections: 0,
             is_full: false,
-            sessions: 0,
-            held: 0,
-            waiting: 0,
+            sessions: store.resident(),
+            held: store.held(),
+            waiting: store.waiting(),
             processes: Vec::new(),
         };
-        for (_, session) in store.sessions() {
-            status.sessions += 1;
-            status.held += usize::from(session.holder().is_some());
-            status.waiting += session.lock().waiting();
-        }
         let peers = store.peers().map(|(process, peer)| ProcessStatus {
             process: process.to_string(),
             incarnation: peer.incarnation().0,
             is_connected: peer.link().is_some(),
             lease_ms: peer.lease().since(now),
-            sessions: peer.sessions().len(),
+            sessions: peer.concerns(),
         });
         status.processes = peers.collect();
         status

@@ -68,13 +68,14 @@ impl Core {
     /// Whether the process holds the session or waits for it.
     pub(crate) fn knows(&self, process: &ProcessId, id: &SessionId) -> bool {
         let peer = self.machine.peer(process);
-        peer.is_some_and(|peer| peer.sessions().contains(id))
+        peer.is_some_and(|peer| peer.is_concerned(id))
     }
 
     pub(crate) fn held(&self) -> Vec<SessionId> {
-        let sessions = self.machine.sessions();
-        let held = sessions.filter(|(_, session)| session.holder().is_some());
-        held.map(|(id, _)| id.clone()).collect()
+        let peers = self.machine.peers();
+        peers
+            .flat_map(|(_, peer)| peer.holds().iter().cloned())
+            .collect()
     }
 
     pub(crate) fn set_timers(&mut self, ids: &[SessionId]) {

@@ -12,28 +12,47 @@ const LOOK_MAX: usize = 2_000;
 /// The sessions in memory, in about the order of their last use.
 #[derive(Debug, Default)]
 pub(crate) struct Residents {
-    touched: HashMap<SessionId, Time>,
-    ring: VecDeque<SessionId>,
+    resident: HashMap<SessionId, Resident>,
+    /// The sessions that may leave, each with the time of its last use when it was put here. A session that was used since
+    /// is put behind the others once it comes to the front.
+    ring: VecDeque<(Time, SessionId)>,
     /// How many of each hash are on the disk alone: less memory than their ids, and a look-up that says yes wrongly costs
     /// a read, nothing else.
     outside: HashMap<u64, u32>,
+    outside_count: usize,
+}
+
+/// A session in memory.
+#[derive(Clone, Copy, Debug)]
+struct Resident {
+    touched: Time,
+    is_in_ring: bool,
 }
 
 impl Residents {
     /// It is used now, and in memory.
     pub(crate) fn touch(&mut self, id: &SessionId, now: Time) {
-        if let Some(touched) = self.touched.get_mut(id) {
-            *touched = now;
-        } else {
-            self.touched.insert(id.clone(), now);
-            self.ring.push_back(id.clone());
+        let resident = Resident {
+            touched: now,
+            is_in_ring: true,
+        };
+        let was_in_ring = match self.resident.get_mut(id) {
+            Some(own) => std::mem::replace(own, resident).is_in_ring,
+            None => {
+                self.resident.insert(id.clone(), resident);
+                false
+            }
+        };
+        if !was_in_ring {
+            self.ring.push_back((now, id.clone()));
         }
     }
 
     /// It is on the disk alone from now on.
     pub(crate) fn leave(&mut self, id: &SessionId) {
-        self.touched.remove(id);
+        self.resident.remove(id);
         *self.outside.entry(id.frozen_hash()).or_default() += 1;
+        self.outside_count += 1;
     }
 
     /// It was on the disk alone, and was read.
@@ -41,6 +60,7 @@ impl Residents {
         let hash = id.frozen_hash();
         if let Some(count) = self.outside.get_mut(&hash) {
             *count -= 1;
+            self.outside_count -= 1;
             if *count == 0 {
                 self.outside.remove(&hash);
             }
@@ -53,28 +73,38 @@ impl Residents {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.touched.len()
+        self.resident.len()
     }
 
     /// How many are on the disk alone.
     pub(crate) fn outside(&self) -> usize {
-        self.outside.values().map(|count| *count as usize).sum()
+        self.outside_count
     }
 
-    /// Looks at the next few, so is to be called again and again: `fate` says what becomes of a session that was last used
-    /// at that time.
-    pub(crate) fn sweep(&mut self, mut fate: impl FnMut(&SessionId, Time) -> Fate) {
-        for _ in 0..self.ring.len().min(LOOK_MAX) {
-            let Some(id) = self.ring.pop_front() else {
-                break;
+    /// Looks at sessions that were last used before `before`, the longest unused first; at some of them only, so it is to be
+    /// called again and again. `fate` says what becomes of each. Sessions that were used later are not looked at.
+    pub(crate) fn sweep(
+        &mut self,
+        now: Time,
+        before: Time,
+        mut fate: impl FnMut(&SessionId) -> Fate,
+    ) {
+        for _ in 0..LOOK_MAX {
+            let Some((_, id)) = self.ring.pop_front_if(|(at, _)| *at < before) else {
+                return;
             };
-            let Some(touched) = self.touched.get(&id) else {
+            let Some(resident) = self.resident.get_mut(&id) else {
                 continue;
             };
-            match fate(&id, *touched) {
-                Fate::Stays => self.ring.push_back(id),
+            if resident.touched >= before {
+                self.ring.push_back((resident.touched, id));
+                continue;
+            }
+            match fate(&id) {
+                Fate::Stays => self.ring.push_back((now, id)),
+                Fate::Held => resident.is_in_ring = false,
                 Fate::Leaves => self.leave(&id),
-                Fate::Ended => drop(self.touched.remove(&id)),
+                Fate::Ended => drop(self.resident.remove(&id)),
             }
         }
     }
@@ -83,8 +113,10 @@ impl Residents {
 /// What becomes of a session in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It stays there.
+    /// It stays there for now, and is looked at again when it has been unused for as long once more.
     Stays,
+    /// It stays there until it is used again: a process holds it, or waits for it.
+    Held,
     /// It has left, and is on the disk.
     Leaves,
     /// It has no record any more.
@@ -241,11 +273,12 @@ mod tests {
     fn the_ring_does_not_grow_when_sessions_leave_and_come_back() {
         let mut residents = Residents::default();
         let ids = ["a", "b", "c"].map(SessionId::from_static);
-        for _ in 0..100 {
+        for round in (1..100).step_by(2) {
+            let later = Time(round + 1);
             for id in &ids {
-                residents.touch(id, Time(1));
+                residents.touch(id, Time(round));
             }
-            residents.sweep(|id, _| {
+            residents.sweep(later, later, |id| {
                 if *id == ids[2] {
                     Fate::Ended
                 } else {
@@ -255,14 +288,46 @@ mod tests {
             assert_eq!((residents.len(), residents.outside()), (0, 2));
             for id in &ids[..2] {
                 residents.come_back(id);
-                residents.touch(id, Time(2));
+                residents.touch(id, later);
             }
-            residents.sweep(|_, touched| {
-                assert_eq!(touched, Time(2));
-                Fate::Stays
-            });
+            residents.sweep(later, later, |_| unreachable!("none is unused for so long"));
         }
         assert_eq!((residents.len(), residents.ring.len()), (2, 2));
+    }
+
+    /// The sessions that a sweep looks at.
+    fn looked_at(residents: &mut Residents, now: u64, before: u64, fate: Fate) -> Vec<SessionId> {
+        let mut seen = Vec::new();
+        residents.sweep(Time(now), Time(before), |id| {
+            seen.push(id.clone());
+            fate
+        });
+        seen
+    }
+
+    #[test]
+    fn a_sweep_looks_at_what_is_unused_for_long_and_at_a_held_session_once() {
+        let mut residents = Residents::default();
+        let ids: Vec<SessionId> = (0..500)
+            .map(|at| SessionId::new(format!("{at:03}")).expect("a short id"))
+            .collect();
+        for id in &ids {
+            residents.touch(id, Time(10));
+        }
+        let none: [SessionId; 0] = [];
+        assert_eq!(looked_at(&mut residents, 20, 10, Fate::Held), none);
+        residents.touch(&ids[7], Time(30));
+        let seen = looked_at(&mut residents, 40, 20, Fate::Held);
+        assert_eq!(seen.len(), 499, "all but the one that was used");
+        assert_eq!(looked_at(&mut residents, 41, 20, Fate::Held), none);
+        // Held sessions are looked at again after they were used, as when they were given back.
+        residents.touch(&ids[3], Time(50));
+        assert_eq!(
+            looked_at(&mut residents, 60, 55, Fate::Leaves),
+            [ids[7].clone(), ids[3].clone()]
+        );
+        assert_eq!((residents.len(), residents.outside()), (498, 2));
+        assert!(residents.ring.is_empty());
     }
 
     #[test]

@@ -223,13 +223,14 @@ impl Shard {
         } else {
             now.before(evict_ms)
         };
-        residents.sweep(|id, touched| {
+        residents.sweep(now, before, |id| {
             let Some(session) = machine.session(id) else {
                 return Fate::Ended;
             };
             let has_record = session.record().exists();
-            if touched >= before || undurable.has(id) || parked.is_pinned(id) || !machine.evict(id)
-            {
+            if !session.lock().is_free() {
+                Fate::Held
+            } else if undurable.has(id) || parked.is_pinned(id) || !machine.evict(id) {
                 Fate::Stays
             } else if has_record {
                 Fate::Leaves
@@ -257,9 +258,7 @@ impl Shard {
 
     /// How many sessions are held.
     pub(crate) fn held(&self) -> usize {
-        let core = self.core();
-        let sessions = core.machine.sessions();
-        sessions.filter(|(_, own)| own.holder().is_some()).count()
+        self.core().machine.held()
     }
 
     /// From now on nothing is heard.

@@ -20,6 +20,11 @@ use core::hash::Hash;
 pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
     /// Whether to make this mistake.
     fn makes(self, defect: Defect) -> bool;
+
+    /// Receives one call for each session of a store that a step looks up or passes on a walk. A test that bounds the cost
+    /// of a step counts these calls. All other hooks ignore them.
+    #[inline(always)]
+    fn visits(self) {}
 }
 
 /// Makes no mistake.

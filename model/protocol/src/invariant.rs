@@ -88,7 +88,7 @@ pub fn of_process<H: Hook>() -> [Invariant<Process<H>>; 6] {
     )
 }
 
-/// Asserts all of [`of_store`].
+/// Asserts all of [`of_store`], and that the store's lists and counts, by which it saves walks, agree with its sessions.
 ///
 /// # Panics
 /// When one does not hold.
@@ -101,6 +101,35 @@ pub fn assert_store<H: Hook>(store: &Store<H>) {
             invariant.rule
         );
     }
+    assert!(
+        lists_agree(store),
+        "a list or count of the store disagrees with its sessions: {store:#?}"
+    );
+}
+
+/// The lists of each process, and the counts of all, say what the sessions say. No rule of the protocol: a walk over all
+/// sessions would find the same.
+#[must_use]
+pub fn lists_agree<H: Hook>(store: &Store<H>) -> bool {
+    let (mut held, mut waiting, mut recalled) = (0, 0, 0);
+    let are_listed = store.sessions().all(|(id, session)| {
+        let holder = session.holder().and_then(|holder| store.peer(holder));
+        held += usize::from(session.holder().is_some());
+        waiting += session.lock().waiting();
+        recalled += usize::from(session.recall().is_some());
+        let mut waiters = session.lock().waiters();
+        holder.is_none_or(|peer| {
+            peer.holds().contains(id) && peer.recalled().contains(id) == session.recall().is_some()
+        }) && waiters.all(|place| {
+            let peer = store.peer(&place.process);
+            peer.is_some_and(|peer| peer.waits().contains(id))
+        })
+    });
+    let peers = || store.peers().map(|(_, peer)| peer);
+    are_listed
+        && [held, peers().map(|peer| peer.holds().len()).sum()] == [store.held(); 2]
+        && [waiting, peers().map(|peer| peer.waits().len()).sum()] == [store.waiting(); 2]
+        && recalled == peers().map(|peer| peer.recalled().len()).sum()
 }
 
 /// Asserts all of [`of_process`].
@@ -182,7 +211,7 @@ pub fn leases_cover_sessions<H: Hook>(store: &Store<H>) -> bool {
         let is_listed = |process| {
             store
                 .peer(process)
-                .is_some_and(|peer| peer.sessions().contains(id))
+                .is_some_and(|peer| peer.is_concerned(id))
         };
         let holder = session.record().head.holder.as_ref();
         let is_current = holder.is_none_or(|holder| {

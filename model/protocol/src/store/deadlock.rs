@@ -71,7 +71,7 @@ impl<H: Hook> Store<H> {
         let needed = busy
             .blocked_on
             .iter()
-            .filter_map(|other| self.sessions.get_key_value(other));
+            .filter_map(|other| self.sessions.get_with_id(other));
         needed
             .filter(|(_, session)| waits(session))
             .map(|(id, _)| id)

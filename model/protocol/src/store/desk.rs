@@ -88,6 +88,10 @@ impl Stamps {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     peers: BTreeMap<ProcessId, Box<Peer>>,
+    /// How many sessions all of them hold.
+    pub(crate) held: usize,
+    /// How many sessions all of them wait for, one for each place in a queue.
+    pub(crate) waiting: usize,
 }
 
 impl Peers {
@@ -107,12 +111,60 @@ impl Peers {
         self.peers.len()
     }
 
-    pub(crate) fn insert(&mut self, process: &ProcessId, peer: Peer) {
-        self.peers.insert(process.clone(), Box::new(peer));
+    /// The process, which is new if it had no lease.
+    pub(crate) fn enter(&mut self, process: &ProcessId) -> &mut Peer {
+        self.peers.entry(process.clone()).or_insert_with(|| {
+            Box::new(Peer {
+                incarnation: Incarnation::default(),
+                link: None,
+                last_link: 0,
+                lease: Time::ZERO,
+                holds: BTreeSet::new(),
+                waits: BTreeSet::new(),
+                recalled: BTreeSet::new(),
+            })
+        })
     }
 
-    pub(crate) fn remove(&mut self, process: &ProcessId) -> Option<Box<Peer>> {
-        self.peers.remove(process)
+    pub(crate) fn remove(&mut self, process: &ProcessId) {
+        self.forget_stakes(process);
+        self.peers.remove(process);
+    }
+
+    /// Notes that the process holds the session, and so waits for it no more.
+    pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
+        self.waits_no_more(process, id);
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held += usize::from(peer.holds.insert(id.clone()));
+        }
+    }
+
+    pub(crate) fn holds_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held -= usize::from(peer.holds.remove(id));
+            peer.recalled.remove(id);
+        }
+    }
+
+    pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.waiting += usize::from(peer.waits.insert(id.clone()));
+        }
+    }
+
+    pub(crate) fn waits_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.waiting -= usize::from(peer.waits.remove(id));
+        }
+    }
+
+    /// Forgets whatever is left of what the process holds and waits for.
+    pub(crate) fn forget_stakes(&mut self, process: &ProcessId) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            self.held -= core::mem::take(&mut peer.holds).len();
+            self.waiting -= core::mem::take(&mut peer.waits).len();
+            peer.recalled.clear();
+        }
     }
 
     pub(crate) fn rename(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
@@ -131,17 +183,13 @@ impl Peers {
         lease: Time,
         session: &SessionId,
     ) {
-        let peer = self.peers.entry(process.clone()).or_insert_with(|| {
-            Box::new(Peer {
-                incarnation,
-                link: None,
-                last_link: 0,
-                lease,
-                sessions: BTreeSet::new(),
-            })
-        });
+        let is_new = !self.peers.contains_key(process);
+        let peer = self.enter(process);
+        if is_new {
+            peer.lease = lease;
+        }
         peer.incarnation = peer.incarnation.max(incarnation);
-        peer.sessions.insert(session.clone());
+        self.holds(process, session);
     }
 
     pub(crate) fn visit(&mut self, numbers: &mut impl Numbers) {
@@ -230,15 +278,35 @@ impl<H: Hook> Desk<'_, H> {
         self.out.push(Output::Persist(update));
     }
 
-    /// Keeps the process's list of sessions right after its place in one has changed.
-    pub(crate) fn relink(&mut self, process: &ProcessId, id: &SessionId, session: &Session) {
+    /// Notes that the process holds the session. See [`Peer::holds`].
+    pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
+        self.peers.holds(process, id);
+    }
+
+    /// Notes that the process holds the session no more.
+    pub(crate) fn holds_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        self.peers.holds_no_more(process, id);
+    }
+
+    /// Notes that the process waits for the session. See [`Peer::waits`].
+    pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
+        self.peers.waits(process, id);
+    }
+
+    /// Notes that the process waits for the session no more.
+    pub(crate) fn waits_no_more(&mut self, process: &ProcessId, id: &SessionId) {
+        self.peers.waits_no_more(process, id);
+    }
+
+    /// Notes whether the grant that the process has of the session is recalled. See [`Peer::recalled`].
+    pub(crate) fn is_recalled(&mut self, process: &ProcessId, id: &SessionId, is_recalled: bool) {
         let Some(peer) = self.peers.get_mut(process) else {
             return;
         };
-        if session.concerns(process) {
-            peer.sessions.insert(id.clone());
+        if is_recalled {
+            peer.recalled.insert(id.clone());
         } else {
-            peer.sessions.remove(id);
+            peer.recalled.remove(id);
         }
     }
 }

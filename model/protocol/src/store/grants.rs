@@ -20,17 +20,14 @@ impl<H: Hook> Store<H> {
     ) {
         let id = wish.session.clone();
         let (mut desk, sessions) = self.open(now, out);
-        let session = match sessions.get_mut(&id) {
-            Some(session) => session,
-            None => sessions.entry(id.clone()).or_default(),
-        };
+        let session = sessions.get_or_create(&id);
         if session.holder() == Some(process) {
             session.grant_again(&id, &wish, &mut desk);
         } else if desk.makes(Defect::GrantsToTwo) && session.holder().is_some() {
             let place = session.place(process, &wish, &mut desk);
             session.end_grant(&id, &mut desk);
             session.lock.enqueue_before(place, |_| true);
-            desk.relink(process, &id, session);
+            desk.waits(process, &id);
             session.pass_on(&id, Delta::default(), None, &mut desk);
         } else if session.refresh_waiter(&id, process, &wish, &mut desk) {
             // It was a repetition, and has its answer.
@@ -40,8 +37,7 @@ impl<H: Hook> Store<H> {
             // Nobody waits, so the queue, which would have to be allocated, is not needed. Rule 6.
             let place = session.place(process, &wish, &mut desk);
             session.lock.hold(place);
-            session.start_grant(&mut desk);
-            desk.relink(process, &id, session);
+            session.start_grant(&id, &mut desk);
             session.publish(&id, Delta::default(), None, true, &mut desk);
             return;
         } else {
@@ -60,7 +56,7 @@ impl<H: Hook> Store<H> {
         out: &mut Vec<Output>,
     ) {
         let (mut desk, sessions) = self.open(now, out);
-        let session = sessions.entry(id.clone()).or_default();
+        let session = sessions.get_or_create(id);
         if session.holder() == Some(process) && session.lock.holders()[0].request == request {
             if desk.makes(Defect::CancelDropsGrant) {
                 session.void(id, &mut desk);
@@ -135,11 +131,6 @@ impl Session {
             .map(|holder| holder.token)
     }
 
-    /// Whether `process` holds the session or waits for it.
-    pub(crate) fn concerns(&self, process: &ProcessId) -> bool {
-        self.holder() == Some(process) || self.lock.waiters().any(|place| place.process == *process)
-    }
-
     /// The claim that a wish makes; its ticket is the one it has, or a new one. Rule 5.
     pub(crate) fn place<H: Hook>(
         &self,
@@ -178,7 +169,7 @@ impl Session {
         if desk
             .peers
             .get(process)
-            .is_some_and(|peer| peer.sessions.len() >= limits.grants_max)
+            .is_some_and(|peer| peer.concerns() >= limits.grants_max)
         {
             return Some(Refusal::Limit(Limited::Grants));
         }
@@ -206,7 +197,7 @@ impl Session {
             self.lock
                 .enqueue_before(place, |other| other.ticket > ticket);
         }
-        desk.relink(process, id, self);
+        desk.waits(process, id);
         desk.send(process, queued(wish, ticket));
         match wish.patience {
             Patience::Try if desk.makes(Defect::TryNeverRecalls) => {}
@@ -281,7 +272,7 @@ impl Session {
     ) -> Option<Place> {
         let place = self.lock.remove_waiter(|place| place.process == *process)?;
         // A recall that it caused stays until the holder answers, else cancelled requests could send any number of them.
-        desk.relink(process, id, self);
+        desk.waits_no_more(process, id);
         Some(place)
     }
 
@@ -299,11 +290,11 @@ impl Session {
 
     /// Ends the current grant; whoever calls this passes the session on.
     pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.recall = None;
+        self.set_recall(id, None, desk);
         self.busy = None;
         self.lock.remove_holders();
         if let Some(holder) = self.record.head.holder.take() {
-            desk.relink(&holder.process, id, self);
+            desk.holds_no_more(&holder.process, id);
         }
     }
 
@@ -316,7 +307,7 @@ impl Session {
         reply: Option<(&ProcessId, ToProcess)>,
         desk: &mut Desk<'_, H>,
     ) {
-        let is_granted = self.admit_next(desk);
+        let is_granted = self.admit_next(id, desk);
         self.publish(id, delta, reply, is_granted, desk);
     }
 
@@ -344,7 +335,7 @@ impl Session {
     }
 
     /// Makes the head of the queue the holder, in memory.
-    pub(crate) fn admit_next<H: Hook>(&mut self, desk: &mut Desk<'_, H>) -> bool {
+    pub(crate) fn admit_next<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) -> bool {
         let Some(head) = self.lock.next(Gate::Open) else {
             return false;
         };
@@ -352,12 +343,12 @@ impl Session {
         let skipped = second.filter(|_| desk.makes(Defect::SkipsHead));
         let head = skipped.unwrap_or(head);
         self.lock.admit(head);
-        self.start_grant(desk);
+        self.start_grant(id, desk);
         true
     }
 
     /// Makes whoever holds the lock the holder of the record.
-    fn start_grant<H: Hook>(&mut self, desk: &mut Desk<'_, H>) {
+    fn start_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let place = self.lock.holders_mut().next().expect("just admitted");
         (place.ticket, place.until) = (Ticket::default(), Time::ZERO); // They were for the wait.
         let process = place.process.clone();
@@ -367,6 +358,7 @@ impl Session {
             .get(&process)
             .map(|peer| peer.incarnation)
             .unwrap_or_default();
+        desk.holds(&process, id);
         self.record.head.holder = Some(Holder {
             process: process.clone(),
             incarnation,
@@ -402,7 +394,8 @@ impl Session {
         if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters())
             && !desk.makes(Defect::ForgetsRecall)
         {
-            self.recall = Some(Recall::new(reason, desk.now, desk.settings));
+            let recall = Recall::new(reason, desk.now, desk.settings);
+            self.set_recall(id, Some(recall), desk);
         }
         let holder = self
             .record

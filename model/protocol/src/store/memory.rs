@@ -16,7 +16,7 @@ impl<H: Hook> Store<H> {
     /// Takes in one durable record, at the start or when the session is concerned again. Its holder, if it has one, gets a
     /// whole lease from `now` unless its lease is known (rule 8). A session that is in memory already stays as it is.
     pub fn admit(&mut self, id: &SessionId, record: &Record, now: Time) {
-        if self.sessions.contains_key(id) {
+        if self.sessions.contains(id) {
             return;
         }
         let mut session = Session {
@@ -65,8 +65,7 @@ impl<H: Hook> Store<H> {
     pub fn concerned(&self, input: &Input) -> Vec<SessionId> {
         let of_peer = |process| {
             let peer = self.peer(process);
-            peer.into_iter()
-                .flat_map(|peer| peer.sessions.iter().cloned())
+            peer.into_iter().flat_map(|peer| peer.sessions().cloned())
         };
         match input {
             Input::Message {
@@ -87,9 +86,12 @@ impl<H: Hook> Store<H> {
                 | ToStore::Busy { session, .. }
                 | ToStore::Destroy { session, .. } => [session.clone()].into(),
             },
-            Input::Disconnected { process, .. } | Input::Timer(Timer::Lease(process)) => {
-                of_peer(process).collect()
+            Input::Disconnected { process, .. } => {
+                let peer = self.peer(process).into_iter();
+                peer.flat_map(|peer| peer.recalled.iter().cloned())
+                    .collect()
             }
+            Input::Timer(Timer::Lease(process)) => of_peer(process).collect(),
             Input::Timer(
                 Timer::Remind(session)
                 | Timer::Revoke(session)

@@ -18,6 +18,7 @@ mod grants;
 mod memory;
 mod peers;
 mod recalls;
+mod sessions;
 mod writes;
 
 pub use desk::{Output, Stamps};
@@ -31,10 +32,9 @@ use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
 use crate::lock::{Claim, Lock, Parts};
 use crate::message::{Patience, Reason, ToStore};
 use crate::renumber::Numbers;
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use desk::{Desk, Peers};
+use sessions::Sessions;
 
 /// What happens to a store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -167,7 +167,7 @@ pub struct Store<H = Sound> {
     pub(crate) settings: Settings<StoreSettings>,
     pub(crate) stamps: Stamps,
     pub(crate) peers: Peers,
-    pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
+    pub(crate) sessions: Sessions<H>,
 }
 
 impl Store {
@@ -204,7 +204,7 @@ impl<H: Hook> Store<H> {
             settings,
             stamps: Stamps::new(epoch),
             peers: Peers::default(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::new(hook),
         };
         for (id, record) in records.iter() {
             store.admit(id, record, now);
@@ -360,19 +360,22 @@ impl<H: Hook> Store<H> {
         }
     }
 
-    /// Everything that the store waits for, with the time when it is due.
+    /// Everything that the store waits for, with the time when it is due. Walks over all sessions and processes: for checkers
+    /// and tests. A driver keeps an index, which it refreshes by [`Store::timers_of`] for the sessions that a step
+    /// [concerned](Store::concerned).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let leases = self
             .peers
             .iter()
             .map(|(process, _)| Timer::Lease(process.clone()));
-        let sessions = self.sessions.keys().flat_map(|id| self.timers_of(id));
+        let sessions = self.sessions();
+        let sessions = sessions.flat_map(|(id, _)| self.timers_of(id));
         leases
             .filter_map(|timer| Some((self.due(&timer)?, timer)))
             .chain(sessions)
     }
 
-    /// When the next timer is due.
+    /// When the next timer is due. Walks over everything, as [`Store::timers`] does.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers().map(|(due, _)| due).min()
@@ -380,13 +383,31 @@ impl<H: Hook> Store<H> {
 
     /// The sessions that the store has in memory.
     pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
-        self.sessions.iter().map(|(id, session)| (id, &**session))
+        self.sessions.iter()
+    }
+
+    /// How many sessions the store has in memory.
+    #[must_use]
+    pub fn resident(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many sessions are held. Costs no walk.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.peers.held
+    }
+
+    /// How many requests wait, in all queues together. Costs no walk.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.peers.waiting
     }
 
     /// One session.
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Option<&Session> {
-        self.sessions.get(id).map(|session| &**session)
+        self.sessions.get(id)
     }
 
     /// One process, if it has a lease.
@@ -418,7 +439,7 @@ impl<H: Hook> Store<H> {
         &'a mut self,
         now: Time,
         out: &'a mut Vec<Output>,
-    ) -> (Desk<'a, H>, &'a mut BTreeMap<SessionId, Box<Session>>) {
+    ) -> (Desk<'a, H>, &'a mut Sessions<H>) {
         let Self {
             hook,
             settings,

@@ -17,8 +17,12 @@ pub struct Peer {
     /// The newest connection of this incarnation: a `Hello` of an older one came late.
     pub(crate) last_link: u64,
     pub(crate) lease: Time,
-    /// The sessions that it holds or waits for.
-    pub(crate) sessions: BTreeSet<SessionId>,
+    /// The sessions that it holds.
+    pub(crate) holds: BTreeSet<SessionId>,
+    /// The sessions that it waits for.
+    pub(crate) waits: BTreeSet<SessionId>,
+    /// Those among the sessions that it holds whose grant is recalled: a keep-alive repeats these recalls.
+    pub(crate) recalled: BTreeSet<SessionId>,
 }
 
 impl Peer {
@@ -40,10 +44,44 @@ impl Peer {
         self.lease
     }
 
-    /// The sessions that it holds or waits for.
+    /// The sessions that it holds or waits for, in no particular order.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionId> {
+        self.holds.iter().chain(&self.waits)
+    }
+
+    /// How many sessions it holds or waits for.
     #[must_use]
-    pub fn sessions(&self) -> &BTreeSet<SessionId> {
-        &self.sessions
+    pub fn concerns(&self) -> usize {
+        self.holds.len() + self.waits.len()
+    }
+
+    /// Whether it holds the session or waits for it.
+    #[must_use]
+    pub fn is_concerned(&self, id: &SessionId) -> bool {
+        self.holds.contains(id) || self.waits.contains(id)
+    }
+
+    /// The sessions that it holds.
+    #[must_use]
+    pub fn holds(&self) -> &BTreeSet<SessionId> {
+        &self.holds
+    }
+
+    /// The sessions that it waits for.
+    #[must_use]
+    pub fn waits(&self) -> &BTreeSet<SessionId> {
+        &self.waits
+    }
+
+    /// The sessions that it holds and that are recalled.
+    #[must_use]
+    pub fn recalled(&self) -> &BTreeSet<SessionId> {
+        &self.recalled
+    }
+
+    /// The sessions that it holds or waits for, in the order of their ids.
+    fn in_order(&self) -> Vec<SessionId> {
+        self.holds.union(&self.waits).cloned().collect()
     }
 
     pub(crate) fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
@@ -145,18 +183,10 @@ impl<H: Hook> Store<H> {
             // An earlier start may have given a longer one, which the process counts on. r[lease.whole]
             lease = lease.max(peer.lease);
         }
-        let sessions = self
-            .peers
-            .remove(process)
-            .map_or_else(BTreeSet::new, |peer| peer.sessions);
-        let peer = Peer {
-            incarnation,
-            link: Some(link),
-            last_link: link.number,
-            lease,
-            sessions,
-        };
-        self.peers.insert(process, peer);
+        let peer = self.peers.enter(process);
+        peer.incarnation = incarnation;
+        (peer.link, peer.last_link) = (Some(link), link.number);
+        peer.lease = lease;
         self.reconcile(now, process, sent, holds, waits, out);
     }
 
@@ -172,7 +202,7 @@ impl<H: Hook> Store<H> {
         }
         let own = self.peers.get(process).into_iter();
         let renamed: BTreeMap<Token, Hold> = own
-            .flat_map(|peer| &peer.sessions)
+            .flat_map(|peer| &peer.holds)
             .filter_map(|id| {
                 let holder = self.sessions.get(id)?.record.head.holder.as_ref();
                 let holder = holder.filter(|holder| holder.process == *process)?;
@@ -232,7 +262,7 @@ impl<H: Hook> Store<H> {
         let known: Vec<SessionId> = self
             .peers
             .get(process)
-            .map(|peer| peer.sessions.iter().cloned().collect())
+            .map(Peer::in_order)
             .unwrap_or_default();
         for id in known {
             let is_held = held.contains(&id);
@@ -287,11 +317,11 @@ impl<H: Hook> Store<H> {
         };
         // Never back: an earlier start of the store may have given a longer one. r[lease.whole]
         peer.lease = peer.lease.max(now.after(lease_ms));
-        let held = peer
-            .sessions
+        let recalled = peer
+            .recalled
             .iter()
             .filter_map(|id| Some((id, self.sessions.get(id)?)));
-        let recalls = held
+        let recalls = recalled
             .filter_map(|(id, session)| session.recall_of(id, process, now))
             .collect();
         let (mut desk, _) = self.open(now, out);
@@ -323,14 +353,11 @@ impl<H: Hook> Store<H> {
             self.void_all(now, process, out);
             return;
         }
-        // A try does not wait for a process that cannot answer. Rule 13.
-        let sessions: Vec<SessionId> = peer.sessions.iter().cloned().collect();
-        for id in sessions {
+        // A try does not wait for a process that cannot answer. Rule 13. Each try has made the store recall.
+        let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
+        for id in recalled {
             let (mut desk, sessions) = self.open(now, out);
-            let Some(session) = sessions.get_mut(&id) else {
-                continue;
-            };
-            if session.holder() == Some(process) {
+            if let Some(session) = sessions.get_mut(&id) {
                 session.refuse_tries(&id, &mut desk);
             }
         }
@@ -355,11 +382,10 @@ impl<H: Hook> Store<H> {
 
     /// Ends everything that the process holds and waits for.
     fn void_all(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        let Some(peer) = self.peers.get_mut(process) else {
+        let Some(sessions) = self.peers.get(process).map(Peer::in_order) else {
             return;
         };
         // First, so that nothing is granted to the process while its grants are passed on.
-        let sessions: Vec<SessionId> = core::mem::take(&mut peer.sessions).into_iter().collect();
         if !self.hook.makes(Defect::KeepsOrphanedWaiter) {
             for id in &sessions {
                 let (mut desk, sessions) = self.open(now, out);
@@ -377,6 +403,7 @@ impl<H: Hook> Store<H> {
             }
             self.tidy(id);
         }
+        self.peers.forget_stakes(process);
     }
 }
 
@@ -412,20 +439,20 @@ impl Session {
             .lock
             .remove_waiter(|place| place.patience == Patience::Try)
         {
-            desk.relink(&place.process, id, self);
+            desk.waits_no_more(&place.process, id);
             desk.refuse(&place.process, id, place.request, Refusal::WouldBlock);
         }
-        self.forget_mild_recall();
+        self.forget_mild_recall(id, desk);
     }
 
     /// Forgets a recall that asked politely, once nobody needs it any more.
-    pub(crate) fn forget_mild_recall(&mut self) {
+    pub(crate) fn forget_mild_recall<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let is_mild = self
             .recall
             .as_ref()
             .is_some_and(|recall| !recall.reason.insists());
         if is_mild && self.lock.waiting() == 0 {
-            self.recall = None;
+            self.set_recall(id, None, desk);
         }
     }
 

@@ -37,6 +37,21 @@ impl Recall {
 }
 
 impl Session {
+    /// Begins or ends a recall, and keeps the holder's list of recalled grants right.
+    pub(crate) fn set_recall<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        recall: Option<Recall>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        if let Some(holder) = self.holder()
+            && recall.is_some() != self.recall.is_some()
+        {
+            desk.is_recalled(holder, id, recall.is_some());
+        }
+        self.recall = recall;
+    }
+
     /// Makes sure that the holder was asked, for a reason that counts at least as much. Once per grant (rule 3).
     pub(crate) fn ensure_recall<H: Hook>(
         &mut self,
@@ -53,7 +68,8 @@ impl Session {
         {
             return;
         }
-        let insists = self.recall.take().filter(|recall| recall.reason.insists());
+        let earlier = self.recall.as_ref();
+        let insists = earlier.filter(|recall| recall.reason.insists());
         let mut recall = Recall::new(reason, desk.now, desk.settings);
         if let Some(earlier) = insists {
             recall.deadline = earlier.deadline;
@@ -61,7 +77,7 @@ impl Session {
             // An earlier start may have recalled it, and named a later deadline. r[recall.not-early]
             recall.deadline = recall.deadline.max(desk.settings.promised.recall);
         }
-        self.recall = Some(recall);
+        self.set_recall(id, Some(recall), desk);
         self.repeat_recall(id, desk);
     }
 

@@ -31,7 +31,7 @@ impl<H: Hook> Store<H> {
         out: &mut Vec<Output>,
     ) {
         if self.resurrects(id, &write) {
-            self.sessions.entry(id.clone()).or_default();
+            self.sessions.get_or_create(id);
         }
         let (mut desk, sessions) = self.open(now, out);
         let session = sessions.get_mut(id);
@@ -90,7 +90,7 @@ impl<H: Hook> Store<H> {
     ) {
         if self.resurrects(id, &write) {
             let (mut desk, sessions) = self.open(now, out);
-            let session = sessions.entry(id.clone()).or_default();
+            let session = sessions.get_or_create(id);
             session.write(&write.delta, &mut desk);
             desk.persist(id, session, write.delta.clone());
         }
@@ -317,7 +317,7 @@ impl Session {
         self.end_grant(id, desk);
         if desk.makes(Defect::FreesBeforeWriting) && self.lock.waiting() > 0 {
             // The next holder is told the state before the changes.
-            let is_granted = self.admit_next(desk);
+            let is_granted = self.admit_next(id, desk);
             let place = &self.lock.holders()[0];
             let state = self.record.state_since(place.known);
             let version = self.write(&delta, desk);
@@ -349,7 +349,7 @@ impl Session {
             } else {
                 self.lock.enqueue(place);
             }
-            desk.relink(process, id, self);
+            desk.waits(process, id);
         }
         let released = ToProcess::Released {
             session: id.clone(),
@@ -383,7 +383,7 @@ impl Session {
 
     /// Goes to a new id, with the holder. The waits end; the token and what others may know of the new id are as of now.
     fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, desk: &mut Desk<'_, H>) {
-        self.recall = None;
+        self.set_recall(from, None, desk);
         self.busy = None;
         let stamp = desk.stamps.draw();
         let head = &mut self.record.head;
@@ -404,10 +404,8 @@ impl Session {
             head: head.clone(),
         }));
         self.end_waits(from, desk);
-        if let Some(peer) = desk.peers.get_mut(process) {
-            peer.sessions.remove(from);
-            peer.sessions.insert(to.clone());
-        }
+        desk.holds_no_more(process, from);
+        desk.holds(process, to);
         let renamed = Hold {
             session: to.clone(),
             token: holder.token,
@@ -423,7 +421,7 @@ impl Session {
     fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let is_silent = desk.makes(Defect::DestroyForgetsWaiters);
         for place in self.lock.remove_waiters() {
-            desk.relink(&place.process, id, self);
+            desk.waits_no_more(&place.process, id);
             if !is_silent {
                 desk.refuse(&place.process, id, place.request, Refusal::Gone);
             }

@@ -1,0 +1,84 @@
+//! The sessions that a store has in memory, behind the one door through which a step reaches them.
+//!
+//! Each look-up and each element of a walk tells the hook, so that a test can count which sessions a step visits. The
+//! hook of a running store ignores the call, and the compiler removes it.
+
+use super::Session;
+use crate::defect::Hook;
+use crate::id::SessionId;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+/// See the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sessions<H> {
+    hook: H,
+    sessions: BTreeMap<SessionId, Box<Session>>,
+}
+
+impl<H: Hook> Sessions<H> {
+    pub(crate) fn new(hook: H) -> Self {
+        Self {
+            hook,
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(crate) fn contains(&self, id: &SessionId) -> bool {
+        self.hook.visits();
+        self.sessions.contains_key(id)
+    }
+
+    pub(crate) fn get(&self, id: &SessionId) -> Option<&Session> {
+        self.hook.visits();
+        self.sessions.get(id).map(|session| &**session)
+    }
+
+    /// As [`Sessions::get`], with the id as the store has it.
+    pub(crate) fn get_with_id(&self, id: &SessionId) -> Option<(&SessionId, &Session)> {
+        self.hook.visits();
+        let (id, session) = self.sessions.get_key_value(id)?;
+        Some((id, session))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
+        self.hook.visits();
+        self.sessions.get_mut(id).map(|session| &mut **session)
+    }
+
+    /// The session, which is new and empty if the store did not have it.
+    pub(crate) fn get_or_create(&mut self, id: &SessionId) -> &mut Session {
+        self.hook.visits();
+        // Almost always the session is there, and then its id need not be cloned.
+        if !self.sessions.contains_key(id) {
+            self.sessions.insert(id.clone(), Box::default());
+        }
+        self.sessions.get_mut(id).expect("it was just inserted")
+    }
+
+    pub(crate) fn insert(&mut self, id: SessionId, session: Box<Session>) {
+        self.hook.visits();
+        self.sessions.insert(id, session);
+    }
+
+    pub(crate) fn remove(&mut self, id: &SessionId) -> Option<Box<Session>> {
+        self.hook.visits();
+        self.sessions.remove(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        let all = self.sessions.iter();
+        all.map(|(id, session)| (id, &**session))
+            .inspect(|_| self.hook.visits())
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        let hook = self.hook;
+        let all = self.sessions.values_mut().map(|session| &mut **session);
+        all.inspect(move |_| hook.visits())
+    }
+}

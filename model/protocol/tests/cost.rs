@@ -1,0 +1,198 @@
+//! What a step of the store visits: what changed, not what exists.
+//!
+//! A hook counts the sessions that a step looks up or passes on a walk. Time is not measured here; the benches do that.
+
+use std::cell::Cell;
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::store::{Input, Output};
+use tenure_protocol::{
+    Defect, Hook, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, Store,
+    StoreSettings, Time, ToProcess, ToStore,
+};
+
+thread_local! {
+    static VISITS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts what the machine visits on this thread. It has a size, so that the invariants, which walk over everything, are
+/// not asserted after each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Counting(u8);
+
+impl Hook for Counting {
+    fn makes(self, _: Defect) -> bool {
+        false
+    }
+
+    fn visits(self) {
+        VISITS.set(VISITS.get() + 1);
+    }
+}
+
+const NOW: Time = Time(1_000);
+const GRANTS: [usize; 3] = [1, 100, 10_000];
+
+fn name(process: &str) -> ProcessId {
+    ProcessId::new(process.to_owned()).expect("a short name")
+}
+
+fn session(at: usize) -> SessionId {
+    SessionId::new(format!("{at:08}")).expect("a short id")
+}
+
+/// A store, and the connection of its processes.
+struct Rig(Store<Counting>, Link);
+
+impl Rig {
+    /// A store in which process `p` holds `grants` sessions, and `q` is connected.
+    fn holding(grants: usize) -> Self {
+        let settings = Settings::new(StoreSettings::default());
+        let store = Store::with_hook(Counting(0), settings, 1, &Records::default(), NOW);
+        let incarnation = Incarnation(1);
+        let number = 1;
+        let mut rig = Self(
+            store,
+            Link {
+                incarnation,
+                number,
+            },
+        );
+        for process in ["p", "q"] {
+            rig.hello(process);
+        }
+        for at in 0..grants {
+            rig.say("p", acquire(at, Patience::Wait));
+        }
+        assert_eq!(rig.0.held(), grants);
+        rig
+    }
+
+    fn hello(&mut self, process: &str) {
+        let hello = ToStore::Hello {
+            incarnation: Incarnation(1),
+            sent: NOW,
+            holds: Vec::new(),
+            waits: Vec::new(),
+        };
+        self.say(process, hello);
+    }
+
+    /// Takes a step, and returns what came of it and how many sessions it visited.
+    fn step(&mut self, input: Input) -> (Vec<Output>, usize) {
+        let mut out = Vec::new();
+        VISITS.set(0);
+        self.0.step(NOW, input, &mut out);
+        (out, VISITS.get())
+    }
+
+    fn say(&mut self, process: &str, message: ToStore) -> (Vec<Output>, usize) {
+        self.step(Input::Message {
+            process: name(process),
+            link: self.1,
+            message,
+        })
+    }
+
+    fn cut(&mut self, process: &str) -> (Vec<Output>, usize) {
+        self.step(Input::Disconnected {
+            process: name(process),
+            link: self.1,
+        })
+    }
+
+    /// How many recalls a keep-alive of `p` repeats, and how many sessions it visits.
+    fn keep_alive(&mut self) -> (usize, usize) {
+        let (out, visits) = self.say("p", ToStore::KeepAlive { sent: NOW });
+        let [
+            Output::Send {
+                message: ToProcess::Alive { recalls, .. },
+                ..
+            },
+        ] = &out[..]
+        else {
+            panic!("a keep-alive is answered with `Alive` alone: {out:?}");
+        };
+        (recalls.len(), visits)
+    }
+}
+
+fn acquire(at: usize, patience: Patience) -> ToStore {
+    ToStore::Acquire(Wish {
+        session: session(at),
+        request: Request(at as u64 + 1),
+        known: None,
+        patience,
+        ticket: None,
+    })
+}
+
+#[test]
+fn a_keep_alive_visits_the_recalled_grants_and_no_others() {
+    for grants in GRANTS {
+        let mut rig = Rig::holding(grants);
+        assert_eq!(rig.keep_alive(), (0, 0), "{grants} grants, none recalled");
+        let wanted = grants.min(7);
+        for at in 0..wanted {
+            rig.say("q", acquire(at, Patience::Wait));
+        }
+        assert_eq!(rig.keep_alive(), (wanted, wanted), "{grants} grants");
+        for at in 0..wanted {
+            let id = session(at);
+            let holder = rig
+                .0
+                .session(&id)
+                .and_then(|own| own.record().head.holder.clone());
+            let token = holder.expect("p holds it").token;
+            let release = ToStore::Release {
+                session: id,
+                token,
+                base: tenure_protocol::Version::NONE,
+                delta: tenure_protocol::Delta::default(),
+                requeue: None,
+                idle_ms: 0,
+            };
+            rig.say("p", release);
+        }
+        assert_eq!(rig.keep_alive(), (0, 0), "what was recalled has gone back");
+    }
+}
+
+#[test]
+fn a_cut_connection_visits_what_somebody_tries_to_get_and_nothing_else() {
+    for grants in GRANTS {
+        let mut rig = Rig::holding(grants);
+        let (out, visits) = rig.cut("p");
+        assert_eq!(
+            (out.len(), visits),
+            (0, 0),
+            "{grants} grants, none recalled"
+        );
+
+        let mut rig = Rig::holding(grants);
+        rig.say("q", acquire(grants / 2, Patience::Try));
+        let (out, visits) = rig.cut("p");
+        assert_eq!((out.len(), visits), (1, 1), "the try is refused");
+    }
+}
+
+#[test]
+fn a_request_visits_its_own_session_whatever_else_there_is() {
+    let visits = GRANTS.map(|grants| {
+        let mut rig = Rig::holding(grants);
+        let wait = rig.say("q", acquire(0, Patience::Wait)).1;
+        let grant = rig.say("q", acquire(grants, Patience::Wait)).1;
+        (wait, grant)
+    });
+    assert!(visits.iter().all(|own| *own == visits[0]), "{visits:?}");
+}
+
+#[test]
+fn how_much_is_held_and_waited_for_is_counted_without_a_walk() {
+    let mut rig = Rig::holding(100);
+    for at in 0..7 {
+        rig.say("q", acquire(at, Patience::Wait));
+    }
+    VISITS.set(0);
+    let counts = (rig.0.resident(), rig.0.held(), rig.0.waiting());
+    assert_eq!((counts, VISITS.get()), ((100, 100, 7), 0));
+}
