@@ -60,5 +60,7 @@ chapters! {
     decision_0013 = "src/decisions/0013-driver-thread.md";
     decision_0014 = "src/decisions/0014-one-lock.md";
     decision_0015 = "src/decisions/0015-black-box.md";
+    decision_0016 = "src/decisions/0016-admission-is-an-input.md";
+    decision_0017 = "src/decisions/0017-a-welcome-may-overtake.md";
     decision_0018 = "src/decisions/0018-a-stop-keeps.md";
 }

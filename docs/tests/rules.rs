@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CHAPTERS: [&str; 20] = [
+const CHAPTERS: [&str; 21] = [
     "connect",
     "grant",
     "queue",
@@ -22,6 +22,7 @@ const CHAPTERS: [&str; 20] = [
     "destroy",
     "rename",
     "deadlock",
+    "stop",
     "limit",
     "wire",
     "thread",

@@ -3,10 +3,9 @@
 use crate::memory::{Parked, Residents};
 use crate::outbox::Outbox;
 use crate::timers::{Owner, Timers};
-use crate::undurable::{Letter, Undurable};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use tenure_protocol::store::{Input, Output, Timer};
+use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, Store, Time, ToStore};
 use tenure_wire::{Fault, FaultCode};
 
@@ -19,10 +18,7 @@ pub(crate) struct Core {
     pub(crate) residents: Residents,
     pub(crate) parked: Parked,
     pub(crate) connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
-    pub(crate) undurable: Undurable,
-    pub(crate) is_full: bool,
-    pub(crate) is_stopping: bool,
-    pub(crate) is_draining: bool,
+    pub(crate) undurable: DurabilityBarrier,
     pub(crate) is_closed: bool,
 }
 
@@ -35,15 +31,12 @@ impl Core {
             residents: Residents::default(),
             parked: Parked::default(),
             connections: HashMap::new(),
-            undurable: Undurable::default(),
-            is_full: false,
-            is_stopping: false,
-            is_draining: false,
+            undurable: DurabilityBarrier::default(),
             is_closed: false,
         }
     }
 
-    pub(crate) fn deliver(&self, (process, link, message): Letter) {
+    pub(crate) fn deliver(&self, (process, link, message): Envelope) {
         if let Some(outbox) = self.connections.get(&(process, link)) {
             outbox.send(message);
         }
@@ -63,19 +56,6 @@ impl Core {
                 && !self.parked.is_absent(id)
         });
         missing.cloned().collect()
-    }
-
-    /// Whether the process holds the session or waits for it.
-    pub(crate) fn knows(&self, process: &ProcessId, id: &SessionId) -> bool {
-        let peer = self.machine.peer(process);
-        peer.is_some_and(|peer| peer.is_concerned(id))
-    }
-
-    pub(crate) fn held(&self) -> Vec<SessionId> {
-        let peers = self.machine.peers();
-        peers
-            .flat_map(|(_, peer)| peer.holds().iter().cloned())
-            .collect()
     }
 
     pub(crate) fn set_timers(&mut self, ids: &[SessionId]) {

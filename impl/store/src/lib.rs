@@ -16,7 +16,6 @@
 //! | `writer` | updates to the engine in batches: one wait for the disk serves all |
 //! | `memory` | which sessions are in memory, and what waits for one to be read |
 //! | `timers` | what is due, by an index |
-//! | `undurable` | what is not durable yet, and the messages that wait for it |
 //! | `size` | about how many bytes things take |
 //! | `admin` | status, sessions, recall, metrics over HTTP |
 //! | `server` | starting, running, stopping |
@@ -43,5 +42,4 @@ mod server;
 mod shard;
 mod size;
 mod timers;
-mod undurable;
 mod writer;

@@ -128,6 +128,8 @@ pub(crate) enum Fate {
 pub(crate) enum Line {
     Process(ProcessId),
     Session(SessionId),
+    /// What concerns the store as a whole, which never waits.
+    Store,
 }
 
 impl Line {
@@ -139,6 +141,7 @@ impl Line {
             | Input::Timer(Lease(process)) => Self::Process(process.clone()),
             Input::Timer(Remind(id) | Revoke(id) | Wait(id, _) | Expire(id))
             | Input::Recall(id) => Self::Session(id.clone()),
+            Input::Admission(_) => Self::Store,
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure_engine::{Embedded, Engine, EngineError, Settings as EngineSettings};
+use tenure_protocol::store::Stopping;
 use tenure_protocol::{Promised, Records, Settings, Store, StoreSettings};
 use tenure_wire::{Fault, FaultCode, FrameLimits};
 use tokio::net::{TcpListener, TcpStream};
@@ -336,7 +337,10 @@ impl Server {
         if failure.is_none() {
             let how = *stops.borrow_and_update();
             until = Instant::now() + Duration::from_millis(service.config.stop_ms);
-            let held = shard.stop(how == Stop::Drain);
+            let held = shard.stop(match how {
+                Stop::Drain => Stopping::Draining,
+                _ => Stopping::Keeping,
+            });
             match how {
                 Stop::Drain => {
                     tracing::info!(held, "stopping: everything that is held is recalled");

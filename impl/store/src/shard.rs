@@ -15,18 +15,15 @@ use crate::memory::{Fate, Line};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::timers::Owner;
-use crate::undurable::Letter;
 use crate::writer::{Durable, Writer};
 use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::{Hold, Limited, Refusal};
-use tenure_protocol::store::{Input, Output, Timer};
-use tenure_protocol::{
-    Link, ProcessId, Record, SessionId, Store, Time, ToProcess, ToStore, Update,
-};
+use tenure_protocol::message::Hold;
+use tenure_protocol::store::{Admission, Envelope, Input, Output, Stopping, Timer};
+use tenure_protocol::{Link, ProcessId, Record, SessionId, Store, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode};
 use tokio::sync::{Notify, watch};
 
@@ -133,22 +130,6 @@ impl Shard {
         if core.is_closed {
             return;
         }
-        if let ToStore::Acquire(wish) = &message {
-            if core.is_stopping {
-                return; // It will be asked again, of the store that starts next.
-            }
-            let is_heard = core.link(process) == Some(link);
-            if core.is_full && is_heard && !core.knows(process, &wish.session) {
-                let why = Refusal::Limit(Limited::Storage);
-                let (session, request) = (wish.session.clone(), wish.request);
-                let refused = ToProcess::Refused {
-                    session,
-                    request,
-                    why,
-                };
-                return self.send(&mut core, None, (process.clone(), link, refused));
-            }
-        }
         let lives =
             matches!(message, ToStore::KeepAlive { .. }) && core.link(process) == Some(link);
         let process = process.clone();
@@ -241,19 +222,17 @@ impl Shard {
         self.metrics.sessions(residents.len(), residents.outside());
     }
 
-    /// Takes no new request from now on. With `drains`, recalls everything that is held or is granted after this. Returns
-    /// the number of grants.
-    pub(crate) fn stop(&self, drains: bool) -> usize {
+    /// From now on nothing new is granted; what is held stays with its holder, or is recalled. Returns how many grants there
+    /// are.
+    pub(crate) fn stop(&self, stopping: Stopping) -> usize {
         let mut core = self.core();
-        core.is_stopping = true;
-        core.is_draining = drains;
-        let held = core.held();
-        if drains {
-            for id in &held {
-                self.submit(&mut core, Input::Recall(id.clone()));
-            }
-        }
-        held.len()
+        let admission = Admission {
+            stopping,
+            ..core.machine.admission()
+        };
+        // It concerns what is held, which is in memory, so nothing has to be read first.
+        self.step(&mut core, Input::Admission(admission));
+        core.machine.held()
     }
 
     /// How many sessions are held.
@@ -275,7 +254,7 @@ impl Shard {
 
     /// Whether the disk is full.
     pub(crate) fn is_full(&self) -> bool {
-        self.core().is_full
+        self.core().machine.admission().is_full
     }
 
     /// Takes a step, now or when what it concerns is in memory.
@@ -334,11 +313,6 @@ impl Shard {
         let hello = Greeting::of(core, &input);
         let mut out = std::mem::take(&mut core.out);
         core.machine.step(now, input, &mut out);
-        let granted = if core.is_draining {
-            granted(&out)
-        } else {
-            Vec::new()
-        };
         self.carry_out(core, &mut out);
         core.out = out;
         if let Some(hello) = hello {
@@ -357,9 +331,6 @@ impl Shard {
         if core.timers.next() < next || next.is_none() {
             self.sooner.notify_one();
         }
-        for id in granted {
-            self.submit(core, Input::Recall(id));
-        }
     }
 
     fn carry_out(&self, core: &mut Core, out: &mut Vec<Output>) {
@@ -368,18 +339,13 @@ impl Shard {
         for output in out.drain(..) {
             match output {
                 Output::Persist(update) => {
-                    let ids = match &update {
-                        Update::Put { session, .. } | Update::Remove { session } => {
-                            [Some(session.clone()), None]
-                        }
-                        Update::Rename { from, to, .. } => [Some(from.clone()), Some(to.clone())],
-                    };
+                    let ids = update.sessions().map(Option::<&SessionId>::cloned);
                     let sequence = self.writer.write(update);
                     for id in ids.iter().flatten() {
                         core.undurable.note(sequence, id);
                     }
                     own = Some(sequence);
-                    if core.is_stopping {
+                    if core.machine.admission().stopping.is_stopping() {
                         self.released.notify_one();
                     }
                 }
@@ -402,7 +368,7 @@ impl Shard {
 
 impl Shard {
     /// Sends a message when what it says is durable.
-    fn send(&self, core: &mut Core, own: Option<u64>, letter: Letter) {
+    fn send(&self, core: &mut Core, own: Option<u64>, letter: Envelope) {
         log(&letter);
         self.metrics.sent(&letter.2);
         if let Some(letter) = core.undurable.hold(own, letter) {
@@ -412,7 +378,7 @@ impl Shard {
 }
 
 /// Who gets a session, and who is to give it back: so that it can be followed through the logs of all.
-fn log((process, _, message): &Letter) {
+fn log((process, _, message): &Envelope) {
     match message {
         ToProcess::Granted { session, token, .. } => {
             tracing::debug!(session = %ShortId(session), %process, %token, "granted");
@@ -433,18 +399,6 @@ fn log((process, _, message): &Letter) {
         }
         _ => {}
     }
-}
-
-/// The sessions that were granted.
-fn granted(out: &[Output]) -> Vec<SessionId> {
-    let granted = out.iter().filter_map(|output| match output {
-        Output::Send {
-            message: ToProcess::Granted { session, .. },
-            ..
-        } => Some(session.clone()),
-        _ => None,
-    });
-    granted.collect()
 }
 
 impl Durable for Shard {
@@ -473,7 +427,13 @@ impl Durable for Shard {
     }
 
     fn on_full(&self, is_full: bool) {
-        self.core().is_full = is_full;
+        let mut core = self.core();
+        let admission = Admission {
+            is_full,
+            ..core.machine.admission()
+        };
+        self.step(&mut core, Input::Admission(admission));
+        drop(core);
         self.metrics.full(is_full);
     }
 

@@ -65,6 +65,10 @@ pub struct Universe {
     pub stops: bool,
     /// The store dies and starts again.
     pub restarts: bool,
+    /// The store stops in good order, for a restart or after a drain, and starts again.
+    pub closes: bool,
+    /// The store's disk is full for a time.
+    pub fills: bool,
     /// Messages are lost, repeated and reordered; so many are under way at most between a process and the store: what is
     /// sent beyond is lost.
     pub channel_max: Option<usize>,
@@ -108,6 +112,8 @@ const QUIET: Universe = Universe {
     crashes: false,
     stops: false,
     restarts: false,
+    closes: false,
+    fills: false,
     channel_max: None,
     abandons: false,
     gives_back: false,
@@ -307,9 +313,31 @@ pub static UNIVERSES: &[Universe] = &[
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "store crashes, a disk that lags behind",
         without: "cuts without a crash, process crashes, leases",
-        unique_states: 570_077,
+        unique_states: 568_622,
         programs: &[&[COMMIT_A], &[USE_A]],
         restarts: true,
+        ..QUIET
+    },
+    Universe {
+        name: "closing",
+        summary: "the store stops for a restart, or drains: nothing new is granted, and nothing is lost",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "stops, drains",
+        without: "all other faults; a disk that lags behind, see `restart`",
+        unique_states: 1_967_984,
+        programs: &[&[USE_A], &[READ_A]],
+        closes: true,
+        ..QUIET
+    },
+    Universe {
+        name: "full",
+        summary: "the disk is full for a time: what is new is refused, what is there stays",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "a full disk",
+        without: "all other faults",
+        unique_states: 5_726,
+        programs: &[&[USE_A], &[COMMIT_A]],
+        fills: true,
         ..QUIET
     },
     Universe {
@@ -531,6 +559,18 @@ pub static UNIVERSES: &[Universe] = &[
 ];
 
 impl Universe {
+    /// Whether the store has a disk.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.restarts || self.closes || self.fills
+    }
+
+    /// Whether an update takes its time to become durable.
+    #[must_use]
+    pub fn lags(&self) -> bool {
+        self.restarts || self.fills
+    }
+
     /// The points in time that the store and the processes are told.
     pub(crate) fn now(&self) -> (Time, Time) {
         let now = if self.clocks.is_some() {

@@ -334,6 +334,25 @@ pub enum Update {
     },
 }
 
+impl Update {
+    /// The sessions whose records it changes.
+    #[must_use]
+    pub fn sessions(&self) -> [Option<&SessionId>; 2] {
+        match self {
+            Self::Put { session, .. } | Self::Remove { session } => [Some(session), None],
+            Self::Rename { from, to, .. } => [Some(from), Some(to)],
+        }
+    }
+
+    /// Shows every number in the update.
+    pub fn visit(&mut self, numbers: &mut impl Numbers) {
+        match self {
+            Self::Put { head, .. } | Self::Rename { head, .. } => head.visit(numbers),
+            Self::Remove { .. } => {}
+        }
+    }
+}
+
 /// Records in memory: what an engine keeps, as a plain value. The checker's durable state, and the reference that engines
 /// are tested against.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

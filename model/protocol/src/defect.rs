@@ -173,6 +173,14 @@ catalogue! {
     OverlooksDeadlock = "overlooks-deadlock", Store, 17;
     /// The longest queue is not limited.
     QueueWithoutLimit = "queue-without-limit", Store, 18;
+    /// A store that drains recalls nothing.
+    DrainRecallsNothing = "drain-recalls-nothing", Store, 3;
+    /// A store that stops for a restart recalls everything all the same.
+    StopRecalls = "stop-recalls", Store, 2;
+    /// A store that stops goes on making grants.
+    GrantsWhileStopping = "grants-while-stopping", Store, 6;
+    /// A store whose disk is full grants what it cannot make durable.
+    GrantsWhenFull = "grants-when-full", Store, 18;
     /// The last to arrive is admitted first, at an attribute.
     LifoAtAttribute = "lifo-at-attribute", Process, 12;
     /// A thread takes a free attribute although another, that wants several, waits for it.

@@ -5,7 +5,7 @@ use crate::defect::Hook;
 use crate::id::Version;
 use crate::message::Patience;
 use crate::process::{Phase, Process, Session as Client, ThreadClaim};
-use crate::store::{Session, Store};
+use crate::store::{Recall, Session, Stopping, Store};
 
 /// A named property of one machine.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub struct Invariant<M> {
 }
 
 /// The names and rules of the invariants of a store, in the order of [`of_store`].
-pub const STORE: [(&str, u8); 8] = [
+pub const STORE: [(&str, u8); 9] = [
     ("one holder", 1),
     ("queue in order", 5),
     ("waiters recall", 3),
@@ -28,6 +28,7 @@ pub const STORE: [(&str, u8); 8] = [
     ("leases cover grants", 10),
     ("waits once", 14),
     ("queues within their limit", 18),
+    ("a drain recalls", 3),
 ];
 
 /// The names and rules of the invariants of a process, in the order of [`of_process`].
@@ -56,7 +57,7 @@ fn named<M, const N: usize>(
 
 /// The invariants of a store.
 #[must_use]
-pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 8] {
+pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 9] {
     named(
         STORE,
         [
@@ -68,6 +69,7 @@ pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 8] {
             leases_cover_sessions,
             waits_once,
             queues_within_limit,
+            drain_recalls,
         ],
     )
 }
@@ -177,24 +179,27 @@ pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
     })
 }
 
-/// Whoever waits has made the store recall. Rule 3.
+/// Whoever waits has made the store recall, unless the store stops. Rule 3.
 pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
+    let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
         let is_waited_for = session
             .lock()
             .waiters()
             .any(|place| place.patience == Patience::Wait);
         !is_waited_for
+            || stops
             || session
                 .recall()
                 .is_some_and(|recall| recall.reason.insists())
     })
 }
 
-/// Nobody waits for a session that nobody holds. Rule 6.
+/// Nobody waits for a session that nobody holds, unless the store stops. Rule 6.
 pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
+    let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
-        session.holder().is_some() || session.lock().waiting() == 0
+        session.holder().is_some() || session.lock().waiting() == 0 || stops
     })
 }
 
@@ -248,6 +253,15 @@ pub fn queues_within_limit<H: Hook>(store: &Store<H>) -> bool {
     each_session(store, |session| {
         session.lock().waiting() <= store.settings.limits.waiters_max
     })
+}
+
+/// A store that drains has recalled whatever is held. Rule 3.
+pub fn drain_recalls<H: Hook>(store: &Store<H>) -> bool {
+    store.admission().stopping != Stopping::Draining
+        || each_session(store, |session| {
+            let insists = |recall: &Recall| recall.reason.insists();
+            session.holder().is_none() || session.recall().is_some_and(insists)
+        })
 }
 
 /// A thread holds an attribute only while its process has the grant. Rule 1.

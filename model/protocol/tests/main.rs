@@ -1,5 +1,6 @@
 //! The machines, their parts, and what they say.
 
+mod admission;
 mod cost;
 mod findings;
 mod machines;

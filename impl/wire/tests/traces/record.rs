@@ -174,7 +174,7 @@ impl Recorder {
                 let more = json!({"did": "recalls", "session": to_hex(session.as_bytes())});
                 self.note("store", '!', "store", more);
             }
-            store::Input::Timer(_) => {}
+            store::Input::Timer(_) | store::Input::Admission(_) => {}
         }
         for output in outputs {
             match output {

@@ -143,7 +143,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "durable before visible",
             8,
             "every grant and version that a process knows of is durable",
-            restarts,
+            Universe::has_disk,
             durable_first
         ),
         flaw!(
@@ -235,6 +235,25 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             16,
             "no late write brings a session back, and none ends under its holder",
             Resurrected | EndedUnderHolder
+        ),
+        flaw!(
+            "a stop grants nothing",
+            6,
+            "a store that stops makes no new grant",
+            GrantedWhileStopping
+        ),
+        flaw!(
+            "a stop recalls nothing",
+            2,
+            "a store that stops for a restart begins no recall",
+            RecalledByStop
+        ),
+        of_store!(8, "a store that drains has recalled whatever is held"),
+        flaw!(
+            "a full disk takes nothing on",
+            18,
+            "a request that does not wait yet is not granted while the disk is full",
+            GrantedWhenFull
         ),
         always!(
             "rest is quiet",
@@ -369,7 +388,7 @@ fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     let is_settled = |index: usize| {
         let mut wires = state.each_wire();
-        state.store.outbox.is_empty()
+        state.store.updates.is_empty()
             && wires.all(|(own, wire)| {
                 own != index || (wire.is_open && wire.up.is_empty() && wire.down.is_empty())
             })
@@ -482,7 +501,7 @@ fn tries_do_not_wait<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 
 /// Nothing under way, every thread at its beginning.
 fn rest_is_quiet<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    let is_at_rest = state.store.outbox.is_empty()
+    let is_at_rest = state.store.updates.is_empty()
         && state
             .each_wire()
             .all(|(_, wire)| wire.is_open && wire.up.is_empty() && wire.down.is_empty())
@@ -498,4 +517,5 @@ fn rest_is_quiet<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     !is_at_rest
         || sessions(state)
             .all(|(_, session)| session.recall().is_none() && session.lock().waiting() == 0)
+        || state.store.machine.admission().stopping.is_stopping()
 }

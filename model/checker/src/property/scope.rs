@@ -42,10 +42,6 @@ pub(super) fn keeps_bases(universe: &Universe) -> bool {
     several_processes(universe) && (universe.process)().keeps_base
 }
 
-pub(super) fn restarts(universe: &Universe) -> bool {
-    universe.restarts
-}
-
 pub(super) fn keeps_base(universe: &Universe) -> bool {
     universe.gives_back || universe.abandons
 }

@@ -5,6 +5,7 @@ use super::{Checked, Kind};
 use crate::system::{Model, PROCESSES, System};
 use tenure_protocol::message::{Limited, Patience, Refusal, ToProcess, ToStore};
 use tenure_protocol::process::{Connection, Phase};
+use tenure_protocol::store::{Input, Output, Stopping};
 use tenure_protocol::{Hook, Stamp};
 
 macro_rules! sometimes {
@@ -197,7 +198,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "takeover after restart",
             8,
             "a process keeps its grant over a restart of the store",
-            restarts,
+            |universe| universe.restarts || universe.closes,
             |_, state| {
                 let epoch = state.store.machine.stamps().last().epoch;
                 clients(state).any(|(_, _, client)| {
@@ -215,6 +216,46 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                         })
                 })
             }
+        ),
+        sometimes!(
+            "welcome overtakes the disk",
+            15,
+            "a welcome leaves while an update from before it is not durable",
+            |universe| universe.restarts,
+            welcome_overtakes
+        ),
+        sometimes!(
+            "kept over a stop",
+            2,
+            "a thread is inside while the store stops for a restart",
+            |universe| universe.closes,
+            |_, state| {
+                let stopping = state.store.machine.admission().stopping;
+                stopping == Stopping::Keeping
+                    && clients(state).any(|(_, _, client)| client.inside() > 0)
+            }
+        ),
+        sometimes!(
+            "drained",
+            3,
+            "a store that drains has everything back while a process still waits",
+            |universe| universe.closes,
+            |_, state| {
+                let machine = &state.store.machine;
+                machine.admission().stopping == Stopping::Draining
+                    && machine.held() == 0
+                    && machine.waiting() > 0
+            }
+        ),
+        sometimes!(
+            "refused for want of room",
+            18,
+            "a request is refused because the disk is full",
+            |universe| universe.fills,
+            |_, state| is_under_way(state, |message| {
+                let why = Refusal::Limit(Limited::Storage);
+                matches!(message, ToProcess::Refused { why: said, .. } if *said == why)
+            })
         ),
         sometimes!(
             "revoked while inside",
@@ -412,6 +453,36 @@ fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             }) && !wire.down.iter().any(is_queued)
         })
     })
+}
+
+/// A hello arrives next whose answer does not wait for what the store has not made durable yet.
+fn welcome_overtakes<H: Hook>(model: &Model<H>, state: &System<H>) -> bool {
+    let side = &state.store;
+    !side.updates.is_empty()
+        && state.each_wire().any(|(index, wire)| {
+            let Some((link, Some(message @ ToStore::Hello { .. }))) = wire.up.first() else {
+                return false;
+            };
+            let input = Input::Message {
+                process: PROCESSES[index].clone(),
+                link: *link,
+                message: message.clone(),
+            };
+            let mut out = Vec::new();
+            let mut machine = side.machine.clone();
+            machine.step(model.universe.now().0, input, &mut out);
+            let Some(Output::Send {
+                process,
+                link,
+                message,
+            }) = out.into_iter().next()
+            else {
+                return false; // Not its first output, so it waits for what its own step has made durable.
+            };
+            let is_welcome = matches!(message, ToProcess::Welcome { .. });
+            let mut barrier = side.barrier.clone();
+            is_welcome && barrier.hold(None, (process, link, message)).is_some()
+        })
 }
 
 fn reused<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {

@@ -96,6 +96,7 @@ pub(super) fn whose(act: &Act) -> (Option<ProcessId>, Option<SessionId>) {
             }
         },
         Act::Input(Input::Recall(session)) => (None, Some(session.clone())),
+        Act::Input(Input::Admission(_)) => (None, None),
         Act::Silence(process) => (Some(PROCESSES[*process].clone()), None),
         Act::Restart => (None, None),
     }

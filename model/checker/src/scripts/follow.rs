@@ -146,7 +146,7 @@ impl Follower {
 
 /// Whether a store that dies loses nothing.
 pub(super) fn is_durable(store: &StoreSide<Sound>) -> bool {
-    store.outbox.is_empty()
+    store.updates.is_empty()
 }
 
 /// What the store sees of an action.

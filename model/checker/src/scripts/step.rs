@@ -103,6 +103,10 @@ impl Step {
             }
             .by(process, *link),
             Input::Timer(timer) => Self::timer(timer),
+            Input::Admission(_) => Self {
+                what: "admission".into(),
+                ..Self::default()
+            },
             Input::Recall(session) => Self {
                 what: "operator".into(),
                 session: Some(session.to_string()),

@@ -178,6 +178,7 @@ pub(super) fn class_of(place: &Place, act: &Act) -> String {
             }
         },
         Act::Input(Input::Recall(session)) => (0, session),
+        Act::Input(Input::Admission(_)) => (0, &SESSIONS[0]),
     };
     place.class(process, session)
 }

@@ -22,7 +22,7 @@ const UNIVERSES: [&str; 15] = [
 const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 8] = [
+const INSIDE: [(&str, &str); 12] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
     ("outsider waits at the gate", THREADS),
@@ -36,11 +36,19 @@ const INSIDE: [(&str, &str); 8] = [
         "recall before its grant",
         "needs a message that overtakes another: connections of the suite keep the order",
     ),
+    ("kept over a stop", OPERATOR),
+    ("drained", OPERATOR),
+    ("refused for want of room", OPERATOR),
+    (
+        "welcome overtakes the disk",
+        "needs a disk that is slow, in which the suite has no hand",
+    ),
     (
         "queue is full",
         "needs as many waiters as the target allows: limit/waiters is played with --limits",
     ),
 ];
+const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
 const THREADS: &str = "shows in the threads of a process only, which no store sees";
 
 type Found = BTreeMap<&'static str, Result<Script, &'static str>>;
@@ -184,13 +192,15 @@ pub(super) fn is_quiet(state: &System<Sound>) -> bool {
         && machines.all(|(_, machine)| {
             machine.has_left() || matches!(machine.connection(), Connection::Up(_))
         })
-        && state.store.outbox.is_empty()
+        && state.store.updates.is_empty()
 }
 
 /// What can be played from outside: a store dies when all is durable, and whoever is connected speaks.
 pub(super) fn is_playable(state: &System<Sound>, action: Action) -> bool {
     match action {
         Action::Restart => is_durable(&state.store),
+        // The suite cannot stop a store, nor fill its disk.
+        Action::Stop { .. } | Action::Fill { .. } => false,
         Action::StoreTimer(StoreTimer::Lease { process }) => {
             let peer = state.store.machine.peer(&PROCESSES[usize::from(process)]);
             peer.is_some_and(|peer| peer.link().is_none())

@@ -16,7 +16,7 @@ use tenure_protocol::message::Patience;
 use tenure_protocol::process::{
     Connection, Ending, Grant, Phase, Session as Client, ThreadClaim, Wanted,
 };
-use tenure_protocol::store::{Output, Place};
+use tenure_protocol::store::Place;
 use tenure_protocol::{AttributeName, Hook, Process, ProcessId, Store, ToProcess, ToStore};
 
 /// One thing that is so in a state.
@@ -36,7 +36,7 @@ pub fn facts<H: Hook>(state: &System<H>) -> Vec<Fact> {
     let InUniverse(universe) = state.store.universe;
     let mut facts = Facts::default();
     facts.store(&state.store.machine);
-    if universe.restarts {
+    if universe.has_disk() {
         facts.disk(state);
     }
     for (index, side) in state.each_process() {
@@ -224,12 +224,20 @@ impl Facts {
         let words = words::Words {
             names_sessions: true,
         };
-        let waiting = state.store.outbox.iter().map(|output| match output {
-            Output::Persist(update) => format!("write ({})", words.update(update)),
-            Output::Send {
-                process, message, ..
-            } => format!("say {} to {process}", down_name(message)),
-            Output::Disconnect { process, .. } => format!("hang up on {process}"),
+        let numbered = (1..).zip(&state.store.updates);
+        let held = |number| {
+            state
+                .store
+                .barrier
+                .held()
+                .filter(move |(own, _)| *own == number)
+        };
+        let waiting = numbered.flat_map(|(number, update)| {
+            let write = format!("write ({})", words.update(update));
+            let said = held(number).map(|(_, (process, _, message))| {
+                format!("say {} to {process}", down_name(message))
+            });
+            [write].into_iter().chain(said)
         });
         self.add_list("disk", "still to do", waiting);
     }

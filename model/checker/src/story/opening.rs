@@ -46,6 +46,22 @@ impl<H: Hook> Teller<'_, H> {
                     format!("dies, and starts again from its disk as epoch {epoch}"),
                 );
             }
+            Action::Stop { drains } => {
+                let how = if drains {
+                    "to drain"
+                } else {
+                    "to stop for a restart"
+                };
+                self.note(Actor::Store, format!("begins {how}"));
+            }
+            Action::Fill { is_full } => {
+                let text = if is_full {
+                    "its disk is full"
+                } else {
+                    "its disk has room again"
+                };
+                self.note(Actor::Store, text);
+            }
             Action::StoreTimer(timer) => self.store_timer(timer),
             Action::ProcessTimer {
                 process: index,

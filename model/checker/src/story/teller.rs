@@ -7,7 +7,6 @@ use crate::chart::{Chart, Event};
 use crate::system::deed::{Deed, Told};
 use crate::system::{Action, Model, PROCESSES, SESSIONS, System};
 use tenure_protocol::attributes::Holder;
-use tenure_protocol::store::Output;
 use tenure_protocol::{Hook, ThreadId, Update};
 
 /// A lane, before it is known which are needed.
@@ -291,31 +290,8 @@ impl<'a, H: Hook> Teller<'a, H> {
             told,
         } = step;
         self.holders(before, told);
-        let outbox = &told.next.store.outbox;
-        let known = match action {
-            Action::Restart => 0,
-            Action::Flush => before.store.outbox.len().saturating_sub(1),
-            _ => before.store.outbox.len(),
-        };
-        let waiting = outbox
-            .iter()
-            .rev()
-            .take(outbox.len().saturating_sub(known))
-            .rev();
-        for output in waiting {
-            match output {
-                Output::Persist(update) => self.note(
-                    Actor::Store,
-                    format!("not yet on disk: {}", self.words.update(update)),
-                ),
-                Output::Send {
-                    process, message, ..
-                } => {
-                    let text = self.words.to_process(message);
-                    self.note(Actor::Store, format!("after that, to {process}: {text}"));
-                }
-                Output::Disconnect { .. } => {}
-            }
+        if !matches!(action, Action::Flush | Action::Restart) {
+            self.new_on_disk(before, told);
         }
         let is_silent = told.deeds.len() == 1 && matches!(told.deeds[0], Deed::Arrived { .. });
         let is_message = self
@@ -336,6 +312,25 @@ impl<'a, H: Hook> Teller<'a, H> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The updates of this step that are not durable yet, and the messages that wait for them or for earlier ones.
+    fn new_on_disk(&mut self, before: &System<H>, told: &Told<H>) {
+        let (old, new) = (&before.store, &told.next.store);
+        for update in new.updates.iter().skip(old.updates.len()) {
+            let text = format!("not yet on disk: {}", self.words.update(update));
+            self.note(Actor::Store, text);
+        }
+        let mut known: Vec<_> = old.barrier.held().collect();
+        for held in new.barrier.held() {
+            if let Some(place) = known.iter().position(|own| *own == held) {
+                known.remove(place);
+                continue;
+            }
+            let (_, (process, _, message)) = held;
+            let text = self.words.to_process(message);
+            self.note(Actor::Store, format!("after that, to {process}: {text}"));
         }
     }
 
@@ -365,8 +360,8 @@ impl<'a, H: Hook> Teller<'a, H> {
                 );
             }
             let is_written = |new: &Holder| {
-                let outbox = told.next.store.outbox.iter();
-                outbox.into_iter().any(|output| matches!(output, Output::Persist(Update::Put { head, .. }) if head.holder.as_ref() == Some(new)))
+                let mut updates = told.next.store.updates.iter();
+                updates.any(|update| matches!(update, Update::Put { head, .. } if head.holder.as_ref() == Some(new)))
             };
             if let Some(new) = new.filter(|new| !has_sent(&new.process) && !is_written(new)) {
                 self.note(

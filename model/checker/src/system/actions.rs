@@ -4,7 +4,7 @@ use super::{Model, PROCESSES, PROCESSES_MAX, SESSIONS, System, session_index, th
 use serde::{Deserialize, Serialize};
 use tenure_protocol::Hook;
 use tenure_protocol::process::{Connection, Timer as OfProcess};
-use tenure_protocol::store::Timer as OfStore;
+use tenure_protocol::store::{Stopping, Timer as OfStore};
 
 /// One transition. Processes, threads, sessions are numbered from 0 here, and from 1 in text.
 #[allow(missing_docs)] // The fields are what they are called, numbered from 0.
@@ -40,6 +40,10 @@ pub enum Action {
     Restart,
     /// The next update becomes durable.
     Flush,
+    /// The store begins to stop: for a restart, or after everything that is held has come back.
+    Stop { drains: bool },
+    /// The store's disk becomes full, or has room again.
+    Fill { is_full: bool },
     /// A timer of the store fires.
     StoreTimer(StoreTimer),
     /// A timer of a process fires.
@@ -286,10 +290,30 @@ impl<H: Hook> Model<H> {
     }
 
     fn list_store(&self, state: &System<H>, actions: &mut Vec<Action>) {
-        if !state.store.outbox.is_empty() {
+        let admission = state.store.machine.admission();
+        let is_durable = state.store.updates.is_empty();
+        if !is_durable && !admission.is_full {
             actions.push(Action::Flush);
         }
-        if self.universe.restarts {
+        if self.universe.closes {
+            if admission.stopping < Stopping::Keeping {
+                actions.push(Action::Stop { drains: false });
+            }
+            if admission.stopping < Stopping::Draining {
+                actions.push(Action::Stop { drains: true });
+            }
+        }
+        if self.universe.fills {
+            let is_full = !admission.is_full;
+            actions.push(Action::Fill { is_full });
+        }
+        // A store that stops ends when all is durable and, if it drains, everything has come back.
+        let has_stopped = match admission.stopping {
+            Stopping::No => false,
+            Stopping::Keeping => is_durable,
+            Stopping::Draining => is_durable && state.store.machine.held() == 0,
+        };
+        if self.universe.restarts || has_stopped {
             actions.push(Action::Restart);
         }
     }

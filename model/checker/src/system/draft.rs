@@ -6,7 +6,7 @@ use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
 use super::watch::Flaw;
 use super::{Action, Model, PROCESSES, PROCESSES_MAX, ProcessTimer, Shared, System, Wire};
-use tenure_protocol::store::{Input as StoreInput, Output};
+use tenure_protocol::store::{Admission, Input as StoreInput, Stopping};
 use tenure_protocol::{Hook, Link, ToProcess, ToStore};
 
 pub(super) struct Draft<'a, H> {
@@ -63,7 +63,11 @@ impl<'a, H: Hook> Draft<'a, H> {
         match action {
             Action::Thread { process, thread } => self.cue(process, Cue::Run(thread)),
             Action::Abandon { process, thread } => self.cue(process, Cue::Abandon(thread)),
-            Action::ToStore { .. } | Action::Flush | Action::StoreTimer(_) => {
+            Action::ToStore { .. }
+            | Action::Flush
+            | Action::StoreTimer(_)
+            | Action::Stop { .. }
+            | Action::Fill { .. } => {
                 let event = self.event_of(action).expect("the store moves");
                 self.event(event);
             }
@@ -165,9 +169,7 @@ impl<'a, H: Hook> Draft<'a, H> {
     }
 
     fn event(&mut self, event: Event) {
-        if let (Event::Flush, Some(Output::Persist(update))) =
-            (&event, self.next.store.outbox.first())
-        {
+        if let (Event::Flush, Some(update)) = (&event, self.next.store.updates.first()) {
             let update = update.clone();
             self.tell(|| Deed::Durable(update));
         }
@@ -217,6 +219,25 @@ impl<'a, H: Hook> Draft<'a, H> {
             } => Some(self.store_hears(process, place.into(), stays)),
             Action::Flush => Some(Event::Flush),
             Action::StoreTimer(timer) => Some(Event::Step(StoreInput::Timer(timer.timer()))),
+            Action::Stop { drains } => {
+                let stopping = if drains {
+                    Stopping::Draining
+                } else {
+                    Stopping::Keeping
+                };
+                let now = self.next.store.machine.admission();
+                Some(Event::Step(StoreInput::Admission(Admission {
+                    stopping,
+                    ..now
+                })))
+            }
+            Action::Fill { is_full } => {
+                let now = self.next.store.machine.admission();
+                Some(Event::Step(StoreInput::Admission(Admission {
+                    is_full,
+                    ..now
+                })))
+            }
             _ => None,
         }
     }

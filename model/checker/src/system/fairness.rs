@@ -39,7 +39,12 @@ impl<H: Hook> Model<H> {
             | Action::Cut { .. }
             | Action::Silence { .. }
             | Action::Crash { .. }
-            | Action::Restart => Class::Fault,
+            | Action::Stop { .. }
+            | Action::Fill { is_full: true } => Class::Fault,
+            Action::Fill { is_full: false } => Class::Fair(48),
+            // A store that has stopped is started again.
+            Action::Restart if self.universe.closes => Class::Fair(49),
+            Action::Restart => Class::Fault,
         }
     }
 

@@ -83,6 +83,10 @@ impl fmt::Display for Action {
             }
             Self::Restart => write!(f, "store dies and starts again"),
             Self::Flush => write!(f, "an update becomes durable"),
+            Self::Stop { drains: false } => write!(f, "store begins to stop for a restart"),
+            Self::Stop { drains: true } => write!(f, "store begins to drain"),
+            Self::Fill { is_full: true } => write!(f, "disk of the store is full"),
+            Self::Fill { is_full: false } => write!(f, "disk of the store has room again"),
             Self::StoreTimer(timer) => write!(f, "{timer}"),
             Self::ProcessTimer { process, timer } => write!(f, "p{}: {timer}", process + 1),
             Self::Tick { clocks } => write!(f, "time passes (clocks of the processes: {clocks:?})"),

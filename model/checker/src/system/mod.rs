@@ -39,10 +39,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tenure_protocol::process::Connection;
 use tenure_protocol::renumber::Numbers;
-use tenure_protocol::store::Output as StoreOutput;
+use tenure_protocol::store::DurabilityBarrier;
 use tenure_protocol::{
     AttributeName, Hook, Link, Process, ProcessId, Records, SessionId, Settings, Stamp, Store,
-    ThreadId, ToProcess, ToStore,
+    ThreadId, ToProcess, ToStore, Update,
 };
 
 /// The most processes of a universe.
@@ -110,8 +110,10 @@ pub struct StoreSide<H> {
     pub machine: Store<H>,
     /// What is durable; empty where no universe can lose the store.
     pub durable: Records,
-    /// Outputs that wait for an update, the first, to become durable.
-    pub outbox: Vec<StoreOutput>,
+    /// Updates that are not durable yet, in order. The first has number 1 in the barrier.
+    pub updates: Vec<Update>,
+    /// Messages that wait for some of these updates.
+    pub barrier: DurabilityBarrier,
     /// Where all this is.
     pub universe: InUniverse,
 }
@@ -205,9 +207,10 @@ impl<H: Hook> Numbered for StoreSide<H> {
     fn visit(&mut self, numbers: &mut impl Numbers) {
         self.machine.visit(numbers);
         self.durable.visit(numbers);
-        for output in &mut self.outbox {
-            output.visit(numbers);
+        for update in &mut self.updates {
+            update.visit(numbers);
         }
+        self.barrier.visit(numbers);
     }
 
     fn broken(&self, _: &'static Universe) -> u32 {

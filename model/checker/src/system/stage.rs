@@ -3,7 +3,7 @@
 use super::canonical::{Numbered, Shift, index};
 use super::watch::{self, Flaw};
 use super::{Model, PROCESSES_MAX, StoreSide};
-use tenure_protocol::store::{Input, Output};
+use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output};
 use tenure_protocol::{Hook, Link, Stamp, Store, ToProcess};
 
 /// What happens to the store.
@@ -50,20 +50,20 @@ pub(super) fn stage<H: Hook>(
                 let resurrection = watch::resurrection(&before, &side.machine, input, &destroyed);
                 staged.flaw = staged.flaw.or(resurrection);
             }
-            if model.universe.restarts {
-                side.outbox.extend(out);
+            if model.universe.has_disk() {
+                staged.pass(side, out);
+                while !model.universe.lags() && !side.updates.is_empty() {
+                    staged.flush(side);
+                }
             } else {
                 out.into_iter().for_each(|output| staged.carry_out(output));
             }
         }
-        Event::Flush => {
-            if let Output::Persist(update) = side.outbox.remove(0) {
-                side.durable.apply(&update);
-            }
-        }
+        Event::Flush => staged.flush(side),
         Event::Restart => {
             let epoch = side.machine.stamps().last().epoch + 1;
-            side.outbox.clear();
+            side.updates.clear();
+            side.barrier = DurabilityBarrier::default();
             let settings = model.store_settings.clone();
             side.machine = Store::with_hook(
                 model.hook,
@@ -75,22 +75,50 @@ pub(super) fn stage<H: Hook>(
         }
         Event::Tick => side.visit(&mut Shift::new([0; PROCESSES_MAX])),
     }
-    // What waits for no update leaves.
-    let ready = side
-        .outbox
-        .iter()
-        .position(|output| matches!(output, Output::Persist(_)));
-    let ready: Vec<Output> = side
-        .outbox
-        .drain(..ready.unwrap_or(side.outbox.len()))
-        .collect();
-    ready
-        .into_iter()
-        .for_each(|output| staged.carry_out(output));
     staged
 }
 
 impl Staged {
+    /// Passes outputs on as the store's driver does: updates to the disk, and messages when what they say is durable.
+    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>) {
+        let mut own = None;
+        for output in out {
+            match output {
+                Output::Persist(update) => {
+                    let number = side.updates.len() as u64 + 1;
+                    for id in update.sessions().into_iter().flatten() {
+                        side.barrier.note(number, id);
+                    }
+                    side.updates.push(update);
+                    own = Some(number);
+                }
+                Output::Send {
+                    process,
+                    link,
+                    message,
+                } => {
+                    if let Some(ready) = side.barrier.hold(own, (process, link, message)) {
+                        self.send(ready);
+                    }
+                }
+                Output::Disconnect { .. } => self.carry_out(output),
+            }
+        }
+    }
+
+    /// The first update becomes durable, and what has waited for it leaves.
+    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>) {
+        let update = side.updates.remove(0);
+        side.durable.apply(&update);
+        let ready: Vec<Envelope> = side.barrier.take(1).collect();
+        side.barrier.rebase(1);
+        ready.into_iter().for_each(|envelope| self.send(envelope));
+    }
+
+    fn send(&mut self, (process, link, message): Envelope) {
+        self.sent.push((index(&process) as usize, link, message));
+    }
+
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(_) => {}
@@ -98,7 +126,7 @@ impl Staged {
                 process,
                 link,
                 message,
-            } => self.sent.push((index(&process) as usize, link, message)),
+            } => self.send((process, link, message)),
             Output::Disconnect { .. } => self.flaw = self.flaw.or(Some(Flaw::Misbehaved)),
         }
     }

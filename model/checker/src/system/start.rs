@@ -6,6 +6,7 @@ use super::{
     System, Wire,
 };
 use tenure_protocol::attributes::{Change, Head};
+use tenure_protocol::store::DurabilityBarrier;
 use tenure_protocol::{Delta, Hook, Incarnation, Process, Records, Stamp, Store, Update, Version};
 
 impl<H: Hook> Model<H> {
@@ -52,14 +53,15 @@ impl<H: Hook> Model<H> {
             &durable,
             self.universe.now().0,
         );
-        if !self.universe.restarts {
+        if !self.universe.has_disk() {
             durable = Records::default();
         }
         let store = Shared::new(
             StoreSide {
                 machine,
                 durable,
-                outbox: Vec::new(),
+                updates: Vec::new(),
+                barrier: DurabilityBarrier::default(),
                 universe: InUniverse(self.universe),
             },
             self.lister(),

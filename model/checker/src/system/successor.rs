@@ -153,7 +153,9 @@ fn scope(action: Action) -> Scope {
         | Action::GiveBack { process, .. }
         | Action::ProcessTimer { process, .. } => Scope::Process(process),
         Action::ToStore { process, .. } => Scope::Store(Some(process)),
-        Action::StoreTimer(_) | Action::Flush => Scope::Store(None),
+        Action::StoreTimer(_) | Action::Flush | Action::Stop { .. } | Action::Fill { .. } => {
+            Scope::Store(None)
+        }
         Action::Restart | Action::Tick { .. } => Scope::World,
     }
 }

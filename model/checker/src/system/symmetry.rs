@@ -17,7 +17,7 @@ pub(super) type Permutation = [u8; PROCESSES_MAX];
 
 /// Every way to exchange like processes, less the one that leaves all as they are; empty where none is sound.
 pub(super) fn permutations(universe: &Universe) -> Vec<Permutation> {
-    let is_sound = universe.sessions == 1 && !universe.restarts && universe.clocks.is_none();
+    let is_sound = universe.sessions == 1 && !universe.has_disk() && universe.clocks.is_none();
     let count = universe.programs.len();
     let like = |index: usize, other: usize| {
         let faulty = usize::from(universe.faulty);

@@ -5,7 +5,7 @@ use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
-use tenure_protocol::store::{Input, Place, Session};
+use tenure_protocol::store::{Admission, Input, Place, Session, Stopping};
 use tenure_protocol::{
     Hook, Process, ProcessId, SessionId, Stamp, Store, ThreadId, ToStore, Token, Value, Version,
 };
@@ -37,6 +37,12 @@ pub enum Flaw {
     ForgotRecall,
     /// A thread inside lost its attribute without being told. Rules 11 and 12.
     Evicted,
+    /// A store that stops made a grant. Rule 6.
+    GrantedWhileStopping,
+    /// A store that stops for a restart began to recall a grant. Rule 2.
+    RecalledByStop,
+    /// A request that did not wait yet was granted although the disk was full. Rule 18.
+    GrantedWhenFull,
     /// A machine thinks that the other has broken the protocol.
     Misbehaved,
 }
@@ -56,6 +62,7 @@ pub(super) fn store_step<H: Hook>(
             _ => None,
         };
         old.passed_over(&new, input)
+            .or_else(|| old.taken_on(&new, before.admission(), after.admission(), input))
             .or_else(|| old.write_flaw(&new, own))
     })
 }
@@ -159,6 +166,33 @@ impl<'a> Glimpse<'a> {
                 && after.queue().any(|left| left.process == other.process)
         };
         self.queue().find(is_passed).map(|_| Flaw::PassedOver)
+    }
+
+    /// A grant that the store should not have made, or a recall that it should not have begun, because of its admission.
+    fn taken_on(
+        &self,
+        after: &Self,
+        old: Admission,
+        new: Admission,
+        input: &Input,
+    ) -> Option<Flaw> {
+        let is_recalled = |own: &Self| own.session.is_some_and(|own| own.recall().is_some());
+        let keeps = new.stopping == Stopping::Keeping && !matches!(input, Input::Timer(_));
+        if keeps && is_recalled(after) && !is_recalled(self) {
+            return Some(Flaw::RecalledByStop);
+        }
+        let process = &after.holder?.process;
+        // A rename takes its holder along, and a grant that was not told is told anew after a restart.
+        let is_same = self.holder.is_some_and(|old| old.process == *process);
+        let is_renamed = after.holder?.renamed.is_some() && self.holder.is_none();
+        if is_same || is_renamed {
+            return None;
+        }
+        if old.stopping.is_stopping() {
+            return Some(Flaw::GrantedWhileStopping);
+        }
+        let waited = self.queue().any(|place| place.process == *process);
+        (old.is_full && !waited).then_some(Flaw::GrantedWhenFull)
     }
 
     fn write_flaw(&self, after: &Self, own: Option<(&ProcessId, &ToStore)>) -> Option<Flaw> {

@@ -1,5 +1,6 @@
 //! What every step of a session shares: the time, the settings, the counter, the processes, and the outputs.
 
+use super::admission::Admission;
 use super::peers::Peer;
 use crate::attributes::{Delta, Update};
 use crate::config::StoreSettings;
@@ -34,27 +35,6 @@ pub enum Output {
         /// Which.
         link: Link,
     },
-}
-
-impl Output {
-    /// Shows every number in the output.
-    pub fn visit(&mut self, numbers: &mut impl Numbers) {
-        match self {
-            Self::Persist(Update::Put { head, .. } | Update::Rename { head, .. }) => {
-                head.visit(numbers)
-            }
-            Self::Persist(_) => {}
-            Self::Send {
-                process,
-                link,
-                message,
-            } => {
-                numbers.link(process, link);
-                message.visit(process, numbers);
-            }
-            Self::Disconnect { process, link } => numbers.link(process, link),
-        }
-    }
 }
 
 /// Draws stamps, strictly increasing for ever as long as the epoch is.
@@ -204,6 +184,7 @@ pub(crate) struct Desk<'a, H> {
     pub(crate) now: Time,
     pub(crate) hook: H,
     pub(crate) settings: &'a StoreSettings,
+    pub(crate) admission: Admission,
     pub(crate) stamps: &'a mut Stamps,
     pub(crate) peers: &'a mut Peers,
     pub(crate) out: &'a mut Vec<Output>,

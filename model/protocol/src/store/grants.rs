@@ -33,7 +33,7 @@ impl<H: Hook> Store<H> {
             // It was a repetition, and has its answer.
         } else if let Some(why) = session.refusal_of(process, &wish, &desk) {
             desk.refuse(process, &id, wish.request, why);
-        } else if session.lock.is_free() {
+        } else if session.lock.is_free() && !desk.is_stopping() {
             // Nobody waits, so the queue, which would have to be allocated, is not needed. Rule 6.
             let place = session.place(process, &wish, &mut desk);
             session.lock.hold(place);
@@ -162,7 +162,9 @@ impl Session {
         desk: &Desk<'_, H>,
     ) -> Option<Refusal> {
         let limits = &desk.settings.limits;
-        let is_full = self.lock.waiting() >= limits.waiters_max && self.holder().is_some();
+        let stops = desk.is_stopping();
+        let has_to_wait = self.holder().is_some() || stops;
+        let is_full = self.lock.waiting() >= limits.waiters_max && has_to_wait;
         if is_full && !desk.makes(Defect::QueueWithoutLimit) {
             return Some(Refusal::Limit(Limited::Waiters));
         }
@@ -172,6 +174,12 @@ impl Session {
             .is_some_and(|peer| peer.concerns() >= limits.grants_max)
         {
             return Some(Refusal::Limit(Limited::Grants));
+        }
+        if desk.is_full() && !stops {
+            return Some(Refusal::Limit(Limited::Storage));
+        }
+        if stops && wish.patience == Patience::Try {
+            return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
         let is_busy = self.busy.is_some() && !desk.makes(Defect::TryWaitsForThread);
@@ -200,6 +208,7 @@ impl Session {
         desk.waits(process, id);
         desk.send(process, queued(wish, ticket));
         match wish.patience {
+            _ if desk.is_stopping() => {}
             Patience::Try if desk.makes(Defect::TryNeverRecalls) => {}
             Patience::Try => self.ensure_recall(id, Reason::Try, desk),
             Patience::Wait => self.ensure_recall(id, Reason::Wait, desk),
@@ -237,7 +246,7 @@ impl Session {
             Some(Some(refreshed)) => refreshed,
         };
         desk.send(process, queued(wish, ticket));
-        if is_patient {
+        if is_patient && !desk.is_stopping() {
             self.ensure_recall(id, Reason::Wait, desk);
         }
         true
@@ -336,7 +345,8 @@ impl Session {
 
     /// Makes the head of the queue the holder, in memory.
     pub(crate) fn admit_next<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) -> bool {
-        let Some(head) = self.lock.next(Gate::Open) else {
+        let next = self.lock.next(Gate::Open);
+        let Some(head) = next.filter(|_| !desk.is_stopping()) else {
             return false;
         };
         let second = self.lock.after(head);
@@ -393,6 +403,7 @@ impl Session {
         let is_stale = desk.makes(Defect::KeepsRecallOfDead) && self.recall.is_some();
         if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters())
             && !desk.makes(Defect::ForgetsRecall)
+            && !desk.is_stopping()
         {
             let recall = Recall::new(reason, desk.now, desk.settings);
             self.set_recall(id, Some(recall), desk);

@@ -99,6 +99,11 @@ impl<H: Hook> Store<H> {
                 | Timer::Expire(session),
             )
             | Input::Recall(session) => [session.clone()].into(),
+            // What is held is in memory.
+            Input::Admission(admission) if admission.stopping > self.admission.stopping => {
+                self.all_held().cloned().collect()
+            }
+            Input::Admission(_) => Vec::new(),
         }
     }
 

@@ -7,11 +7,13 @@
 //! # Outputs
 //! Outputs are carried out in order, and that order is the durability contract: a [`Output::Send`] that follows a
 //! [`Output::Persist`] must not leave before that update is durable (rule 8). A driver may run ahead and commit in
-//! groups, as long as, for each session, what its outputs waited for is durable before they leave.
+//! groups: a [`DurabilityBarrier`] tells it which message depends on which update.
 //!
 //! Deliberately absent: clocks, sockets, disks; eviction of idle sessions from memory (the driver's); any knowledge of
 //! threads beyond what `Busy` says.
 
+mod admission;
+mod barrier;
 mod deadlock;
 mod desk;
 mod grants;
@@ -21,6 +23,8 @@ mod recalls;
 mod sessions;
 mod writes;
 
+pub use admission::{Admission, Stopping};
+pub use barrier::{DurabilityBarrier, Envelope};
 pub use desk::{Output, Stamps};
 pub use peers::Peer;
 pub use recalls::Recall;
@@ -59,6 +63,8 @@ pub enum Input {
     Timer(Timer),
     /// The operator wants the session given back.
     Recall(SessionId),
+    /// What the store may take on has changed: its disk is full or has room again, or the store stops.
+    Admission(Admission),
 }
 
 /// What a store waits for, see [`Store::timers`].
@@ -165,6 +171,7 @@ impl Session {
 pub struct Store<H = Sound> {
     pub(crate) hook: H,
     pub(crate) settings: Settings<StoreSettings>,
+    pub(crate) admission: Admission,
     pub(crate) stamps: Stamps,
     pub(crate) peers: Peers,
     pub(crate) sessions: Sessions<H>,
@@ -202,6 +209,7 @@ impl<H: Hook> Store<H> {
         let mut store = Self {
             hook,
             settings,
+            admission: Admission::default(),
             stamps: Stamps::new(epoch),
             peers: Peers::default(),
             sessions: Sessions::new(hook),
@@ -223,6 +231,7 @@ impl<H: Hook> Store<H> {
             Input::Disconnected { process, link } => self.on_disconnected(now, &process, link, out),
             Input::Timer(timer) => self.on_timer(now, timer, out),
             Input::Recall(session) => self.on_operator_recall(now, &session, out),
+            Input::Admission(admission) => self.on_admission(now, admission, out),
         }
         #[cfg(debug_assertions)]
         if size_of::<H>() == 0 {
@@ -443,6 +452,7 @@ impl<H: Hook> Store<H> {
         let Self {
             hook,
             settings,
+            admission,
             stamps,
             peers,
             sessions,
@@ -452,6 +462,7 @@ impl<H: Hook> Store<H> {
                 now,
                 hook: *hook,
                 settings,
+                admission: *admission,
                 stamps,
                 peers,
                 out,

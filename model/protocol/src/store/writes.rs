@@ -315,7 +315,8 @@ impl Session {
     ) {
         let Write { token, delta, .. } = write;
         self.end_grant(id, desk);
-        if desk.makes(Defect::FreesBeforeWriting) && self.lock.waiting() > 0 {
+        let has_next = self.lock.waiting() > 0 && !desk.is_stopping();
+        if has_next && desk.makes(Defect::FreesBeforeWriting) {
             // The next holder is told the state before the changes.
             let is_granted = self.admit_next(id, desk);
             let place = &self.lock.holders()[0];
@@ -416,6 +417,9 @@ impl Session {
             renamed: Some(renamed),
         };
         desk.send(process, gone);
+        if desk.is_draining() {
+            self.ensure_recall(to, Reason::Operator, desk);
+        }
     }
 
     fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
