@@ -521,14 +521,19 @@ impl Hub {
         lost.map_or(Ok(()), |why| Err(Error::lost(&entry.id, why)))
     }
 
-    /// Whether a thread that was let in while it did something else still has the grant when it comes for its guard.
+    /// Whether the lease still stands when a thread that was let in while it did something else comes for its guard.
+    ///
+    /// A thread whose grant was revoked meanwhile gets its guard, which says so: it was let in, and then it lost the grant.
     #[inline(always)]
     pub(crate) fn still_stands(&self, entry: &Arc<Entry>, waiter: &Waiter) -> Result<(), Error> {
         let is_sure = self.losses.load(Ordering::Relaxed) == waiter.losses && !self.is_past_lease();
         if is_sure || fault::is_made(Fault::OutlivesLease) {
             return Ok(());
         }
-        self.check(entry, waiter.entrance.thread, false)
+        match self.check(entry, waiter.entrance.thread, false) {
+            Err(Error::Revoked(_) | Error::Late(_)) | Ok(()) => Ok(()),
+            lost => lost,
+        }
     }
 
     /// What `thread`, which is inside, sees in an attribute that is not handed out.

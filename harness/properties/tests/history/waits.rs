@@ -6,7 +6,7 @@ use super::run::{Checked, Hints, Run, Wrong, same};
 use super::task::{Do, Said, Task, Wish};
 use tenure_locks::WAIT_MS;
 use tenure_protocol::message::{Patience, Refusal};
-use tenure_protocol::process::{Answer, Call, Names};
+use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{SessionId, ThreadId, Time};
 
 /// How many requests and guards a thread has at most.
@@ -142,11 +142,14 @@ impl Run {
         self.heard(at, said).map(drop)
     }
 
-    /// A request whose grant was lost before its task came for the guard is told so, and leaves.
+    /// A request whose lease ended before its task came for the guard fails, and leaves. After a revocation it gets a guard that says so.
     fn let_out_if_lost_before_it_came(&mut self, at: usize) {
         let own = &self.handles[at];
         let is_granted = own.doing == Doing::Asks && matches!(own.answer, Some(Answer::Locked(_)));
-        if is_granted && let Some(why) = self.machine.lost(own.thread(), &own.session) {
+        if is_granted
+            && let Some(why @ (Poison::LeaseLost | Poison::Superseded)) =
+                self.machine.lost(own.thread(), &own.session)
+        {
             self.let_out(at, false);
             self.handles[at].answer = Some(Answer::Poisoned(why));
         }
