@@ -250,8 +250,11 @@ pub fn waits_once<H: Hook>(store: &Store<H>) -> bool {
 
 /// No queue is longer than its limit. Rule 18.
 pub fn queues_within_limit<H: Hook>(store: &Store<H>) -> bool {
+    // A request that comes with a release is queued in any case, and a store that stops lets nobody in for it.
+    let is_stopping = store.admission().stopping != Stopping::No;
     each_session(store, |session| {
-        session.lock().waiting() <= store.settings.limits.waiters_max
+        let released = usize::from(is_stopping && session.holder().is_none());
+        session.lock().waiting() <= store.settings.limits.waiters_max + released
     })
 }
 
