@@ -1,4 +1,4 @@
-//! The page *Clocks and deadlines* names a test for each timer: every test that it names exists.
+//! The pages *Clocks and deadlines* and *What each operation costs* name tests: every test that they name exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,20 +31,22 @@ fn functions(folder: &Path, into: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_test_that_the_page_names_exists() {
+fn every_test_that_the_pages_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = fs::read_to_string(root.join("docs/src/clocks.md")).expect("a page");
-    let named = named(&page);
-    assert!(named.len() >= 30, "{named:?}");
     let mut known = BTreeSet::new();
-    for room in ["model", "impl", "harness"] {
+    for room in ["model", "impl", "harness", "benches"] {
         functions(&root.join(room), &mut known);
     }
-    let missing: Vec<_> = named
-        .iter()
-        .filter(|name| !known.contains(**name))
-        .collect();
-    assert!(missing.is_empty(), "no such test: {missing:?}");
+    for (page, least) in [("clocks", 30), ("costs", 15)] {
+        let text = fs::read_to_string(root.join(format!("docs/src/{page}.md"))).expect("a page");
+        let named = named(&text);
+        assert!(named.len() >= least, "{page}: {named:?}");
+        let missing: Vec<_> = named
+            .iter()
+            .filter(|name| !known.contains(**name))
+            .collect();
+        assert!(missing.is_empty(), "{page}: no such test: {missing:?}");
+    }
 }
 
 #[test]
