@@ -9,7 +9,7 @@ use super::search::World as Explanation;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
 use tenure_protocol::message::Refusal;
-use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Timer};
+use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Poison, Timer};
 use tenure_protocol::{
     Incarnation, Link, Process, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
 };
@@ -448,11 +448,15 @@ fn kind(why: &Refusal) -> &'static str {
     }
 }
 
-/// Whether a thread is told the same. That it has left a session that has ended may be said in two ways.
+/// Whether a thread is told the same. Two things may be said in two ways: that it has left a session that has ended, and that
+/// its process stops since a newer incarnation is here.
 fn is_same_told(ours: &Told, theirs: &Told) -> bool {
     let is_left =
         |told: &Told| matches!(told, Told::Refused(why) if why == "gone" || why == "not-held");
-    ours == theirs || (is_left(ours) && is_left(theirs))
+    let is_refused = |told: &Told| matches!(told, Told::Refused(why) if why == "shutting-down");
+    ours == theirs
+        || (is_left(ours) && is_left(theirs))
+        || (is_refused(ours) && *theirs == Told::Lost(Poison::Superseded))
 }
 
 /// The session that a message is about.
