@@ -47,19 +47,19 @@ pub(super) struct Index<C: Claim> {
 /// Counts; no part of any identity.
 #[cfg(debug_assertions)]
 #[derive(Default)]
-struct Visits(core::sync::atomic::AtomicU64);
+struct Visits(core::sync::atomic::AtomicUsize);
 
 #[cfg(debug_assertions)]
 impl Clone for Visits {
     fn clone(&self) -> Self {
-        Self(self.get().into())
+        Self(self.0.load(core::sync::atomic::Ordering::Relaxed).into())
     }
 }
 
 #[cfg(debug_assertions)]
 impl Visits {
     fn get(&self) -> u64 {
-        self.0.load(core::sync::atomic::Ordering::Relaxed)
+        self.0.load(core::sync::atomic::Ordering::Relaxed) as u64
     }
 
     fn add(&self) {

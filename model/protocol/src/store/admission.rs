@@ -17,7 +17,7 @@ use crate::id::{SessionId, Time};
 use crate::message::Reason;
 use alloc::vec::Vec;
 
-/// See the [module](self). The default is a store that takes everything on.
+/// Whether a store takes on new work, as its driver has found it. The default is a store that takes everything on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Admission {
     /// Whether nothing more can be made durable for now: the disk is full.

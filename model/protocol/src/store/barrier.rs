@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 /// A message and where it goes.
 pub type Envelope = (ProcessId, Link, ToProcess);
 
-/// See the [module](self).
+/// Holds a message back until the updates that it depends on are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DurabilityBarrier {
     /// The number of the last update of each session that has one that is not durable.
