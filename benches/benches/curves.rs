@@ -7,120 +7,30 @@
 //!
 //! The store is played by hand: it grants and takes back at once, and keeps nothing. Each figure is the best of a few turns.
 
+#[path = "../../impl/locks/tests/support/mod.rs"]
+mod support;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tenure_locks::{Event, Locks};
-use tenure_protocol::attributes::State;
-use tenure_protocol::{
-    Delta, Incarnation, Limits, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token,
-    Version,
-};
+use support::by_hand::{ByHand, id};
+use support::poll;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::{Limits, ProcessSettings};
 
 /// The limit of what is kept while sessions pass through.
 const KEPT_MAX: usize = 20_000;
 /// Bytes of each session's state.
 const BYTES: usize = 2_048;
 
-/// Locks, and a store that is played by hand.
-struct Rig {
-    locks: Locks,
-    stamps: u64,
-}
-
-impl Rig {
-    fn new() -> Self {
-        let settings = ProcessSettings {
-            limits: Limits {
-                threads_max: usize::MAX,
-                ..Limits::default()
-            },
-            ..ProcessSettings::default()
-        };
-        let locks = Locks::with_manual_clock(settings, Incarnation(1));
-        locks.connected();
-        let mut rig = Self { locks, stamps: 0 };
-        rig.pump();
-        rig
-    }
-
-    fn stamp(&mut self) -> Stamp {
-        self.stamps += 1;
-        Stamp {
-            epoch: 1,
-            sequence: self.stamps,
-        }
-    }
-
-    fn answer(&mut self, message: ToStore) -> Option<ToProcess> {
-        Some(match message {
-            ToStore::Hello { sent, .. } => ToProcess::Welcome {
-                sent,
-                lease_ms: 1 << 40,
-                holds: Vec::new(),
-                gone: Vec::new(),
-            },
-            ToStore::Acquire(wish) => ToProcess::Granted {
-                session: wish.session,
-                request: wish.request,
-                token: Token(self.stamp()),
-                version: Version::NONE,
-                state: State::Full(Delta::default()),
-                recall: None,
-                give_back: false,
-            },
-            ToStore::Release { session, token, .. } => ToProcess::Released {
-                session,
-                token,
-                version: Some(Version(self.stamp())),
-            },
-            _ => return None,
-        })
-    }
-
-    fn pump(&mut self) {
-        while let Some(event) = self.locks.try_event() {
-            if let Event::Send { link, message } = event
-                && let Some(answer) = self.answer(message)
-            {
-                self.locks.message(link, answer);
-            }
-        }
-    }
-
-    /// Locks a session that is not held, writes its state and leaves.
-    fn use_once(&mut self, id: &SessionId) {
-        let locks = self.locks.clone();
-        let mut request = locks.lock(id, "state");
-        assert!(poll(Pin::new(&mut request)).is_none(), "it is not held");
-        self.pump();
-        let guard = poll(Pin::new(&mut request)).expect("granted");
-        guard
-            .expect("granted")
-            .set(vec![b'0'; BYTES])
-            .expect("small");
-    }
-
-    /// What a driver does from time to time.
-    fn look_after(&mut self, now: u64, kept_max: usize) {
-        self.locks.set_time(Time(now));
-        self.locks.tick();
-        self.locks.sweep(60_000);
-        self.locks.trim(kept_max, 600_000);
-        self.pump();
-    }
-}
-
-fn poll<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
-    match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
-    }
-}
-
-fn id(at: usize) -> SessionId {
-    SessionId::new(format!("{at:032}")).expect("a short id")
+fn rig() -> ByHand {
+    let settings = ProcessSettings {
+        limits: Limits {
+            threads_max: usize::MAX,
+            ..Limits::default()
+        },
+        ..ProcessSettings::default()
+    };
+    ByHand::new(settings, Value::from(vec![b'0'; BYTES]))
 }
 
 fn best(turns: usize, mut turn: impl FnMut() -> Duration) -> Duration {
@@ -128,16 +38,16 @@ fn best(turns: usize, mut turn: impl FnMut() -> Duration) -> Duration {
 }
 
 fn waiters(count: usize) -> Duration {
-    let mut rig = Rig::new();
+    let mut rig = rig();
     let id = id(0);
-    rig.use_once(&id);
+    rig.use_once(0);
     let session = rig.locks.session(&id);
     let start = Instant::now();
-    let guard = session.lock("state").wait().expect("free");
+    let guard = session.lock("a").wait().expect("free");
     let mut waiting: VecDeque<_> = VecDeque::with_capacity(count);
     for _ in 0..count {
-        let mut request = Box::pin(session.lock("state"));
-        assert!(poll(request.as_mut()).is_none(), "it is held");
+        let mut request = Box::pin(session.lock("a"));
+        assert!(poll(&mut request).is_none(), "it is held");
         waiting.push_back(request);
     }
     let mut place = 0;
@@ -147,16 +57,16 @@ fn waiters(count: usize) -> Duration {
     });
     drop(guard);
     for mut request in waiting {
-        drop(poll(request.as_mut()).expect("its turn").expect("locked"));
+        drop(poll(&mut request).expect("its turn").expect("locked"));
     }
     start.elapsed()
 }
 
 fn pass_through(count: usize) -> Duration {
-    let mut rig = Rig::new();
+    let mut rig = rig();
     let start = Instant::now();
     for at in 0..count {
-        rig.use_once(&id(at));
+        rig.use_once(at);
         if at % 100 == 0 {
             rig.look_after(at as u64 / 100, KEPT_MAX);
         }
@@ -170,9 +80,9 @@ fn pass_through(count: usize) -> Duration {
 /// What a tick costs beside so many idle sessions.
 fn tick_beside(count: usize) -> Duration {
     const TICKS: u32 = 1_000;
-    let mut rig = Rig::new();
+    let mut rig = rig();
     for at in 0..count {
-        rig.use_once(&id(at));
+        rig.use_once(at);
     }
     rig.look_after(0, usize::MAX);
     best(5, || {

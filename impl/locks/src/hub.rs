@@ -6,7 +6,7 @@
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
-use crate::entry::{Entered, Entry, Granted};
+use crate::entry::{Entered, Entry, Granted, Locked};
 use crate::error::Error;
 use crate::event::Event;
 use crate::fault::{self, Fault};
@@ -153,14 +153,7 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        let mut own = entry.lock();
-        let wakes = own.state.wakes();
-        let entered = own.enter_one(name, entrance, &self.limits);
-        drop(own);
-        if wakes {
-            self.map.note(&entry.id);
-        }
-        entered
+        self.use_session(entry, |own| own.enter_one(name, entrance, &self.limits))
     }
 
     /// Lets a thread into several attributes without the process, if it can.
@@ -173,9 +166,15 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
+        self.use_session(entry, |own| own.enter_session(names, entrance))
+    }
+
+    /// Locks a session for a thread that uses it, and notes a use that the order of use does not know yet.
+    #[inline(always)]
+    fn use_session<'e, R>(&self, entry: &'e Entry, enter: impl FnOnce(&mut Locked<'e>) -> R) -> R {
         let mut own = entry.lock();
         let wakes = own.state.wakes();
-        let entered = own.enter_session(names, entrance);
+        let entered = enter(&mut own);
         drop(own);
         if wakes {
             self.map.note(&entry.id);
@@ -666,10 +665,9 @@ impl Hub {
             };
             let before = own.state.class;
             drop(own);
-            let (class, used) = found.unwrap_or((Class::Other, now));
+            let (mut class, used) = found.unwrap_or((Class::Other, now));
             let is_unused = !is_used && now.since(used) >= unused_ms;
             let folds = class == Class::Copy || class == Class::Warm && is_unused;
-            let mut class = class;
             // Looked at anew: whoever came by id has had an owner until it went in, and counts as none since.
             if let Some(entry) = Arc::get_mut(entry)
                 && !entry.lock().is_used()
@@ -688,7 +686,6 @@ impl Hub {
             } else if class == Class::Warm && (is_unused || before == Class::Owned && !is_used) {
                 class = Class::Owned;
             }
-            let used = if class == Class::Other { now } else { used };
             let mut own = entry.lock();
             own.state.is_noted = false;
             uses.put(id, &mut own.state, class, used);

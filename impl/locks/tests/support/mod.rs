@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 
+pub(crate) mod by_hand;
+
 use std::time::Duration;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::Value;

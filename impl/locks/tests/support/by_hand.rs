@@ -1,0 +1,108 @@
+//! A store that is played by hand: it grants and takes back at once, and keeps nothing. So a step costs the same beside any number of
+//! sessions, which the machine of [`Rig`](super::Rig) does not promise in a debug build, where it checks all of them.
+
+use super::poll;
+use tenure_locks::{Event, Locks};
+use tenure_protocol::attributes::{State, Value};
+use tenure_protocol::{
+    Delta, Incarnation, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token, Version,
+};
+
+/// Memory that only use needs is given back after so long, in milliseconds.
+pub(crate) const FOLD_MS: u64 = 60_000;
+/// A session that is unused for so long is given back, in milliseconds.
+pub(crate) const IDLE_MS: u64 = 600_000;
+
+/// A lock manager, connected to a store that is played by hand.
+pub(crate) struct ByHand {
+    pub(crate) locks: Locks,
+    stamps: u64,
+    /// The value that each use writes.
+    value: Value,
+}
+
+/// Returns the id of the session of this number.
+pub(crate) fn id(at: usize) -> SessionId {
+    SessionId::new(format!("{at:032}")).expect("a short id")
+}
+
+impl ByHand {
+    pub(crate) fn new(settings: ProcessSettings, value: Value) -> Self {
+        let locks = Locks::with_manual_clock(settings, Incarnation(1));
+        locks.connected();
+        let mut rig = Self {
+            locks,
+            stamps: 0,
+            value,
+        };
+        rig.pump();
+        rig
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.stamps += 1;
+        Stamp {
+            epoch: 1,
+            sequence: self.stamps,
+        }
+    }
+
+    fn answer(&mut self, message: ToStore) -> Option<ToProcess> {
+        Some(match message {
+            ToStore::Hello { sent, .. } => ToProcess::Welcome {
+                sent,
+                lease_ms: 1 << 40,
+                holds: Vec::new(),
+                gone: Vec::new(),
+            },
+            ToStore::Acquire(wish) => ToProcess::Granted {
+                session: wish.session,
+                request: wish.request,
+                token: Token(self.stamp()),
+                version: Version::NONE,
+                state: State::Full(Delta::default()),
+                recall: None,
+                give_back: false,
+            },
+            ToStore::Release { session, token, .. } => ToProcess::Released {
+                session,
+                token,
+                version: Some(Version(self.stamp())),
+            },
+            _ => return None,
+        })
+    }
+
+    /// Carries messages until nothing is under way.
+    pub(crate) fn pump(&mut self) {
+        while let Some(event) = self.locks.try_event() {
+            if let Event::Send { link, message } = event
+                && let Some(answer) = self.answer(message)
+            {
+                self.locks.message(link, answer);
+            }
+        }
+    }
+
+    /// Locks a session that is not held, writes the attribute `a`, and leaves.
+    pub(crate) fn use_once(&mut self, at: usize) {
+        let (locks, id) = (self.locks.clone(), id(at));
+        let mut request = locks.lock(&id, "a");
+        assert!(poll(&mut request).is_none(), "it is not held");
+        self.pump();
+        let guard = poll(&mut request).expect("it was granted");
+        guard
+            .expect("granted")
+            .set(self.value.clone())
+            .expect("small");
+    }
+
+    /// Does what a driver does from time to time.
+    pub(crate) fn look_after(&mut self, now: u64, kept_max: usize) {
+        self.locks.set_time(Time(now));
+        self.locks.tick();
+        self.locks.sweep(FOLD_MS);
+        self.locks.trim(kept_max, IDLE_MS);
+        self.pump();
+    }
+}
