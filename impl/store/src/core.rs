@@ -18,7 +18,7 @@ pub(crate) struct Core {
     pub(crate) residents: Residents,
     pub(crate) parked: Parked,
     pub(crate) connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
-    pub(crate) undurable: DurabilityBarrier,
+    pub(crate) barrier: DurabilityBarrier,
     pub(crate) is_closed: bool,
 }
 
@@ -31,7 +31,7 @@ impl Core {
             residents: Residents::default(),
             parked: Parked::default(),
             connections: HashMap::new(),
-            undurable: DurabilityBarrier::default(),
+            barrier: DurabilityBarrier::default(),
             is_closed: false,
         }
     }
@@ -52,7 +52,7 @@ impl Core {
         let missing = concerned.iter().filter(|id| {
             self.residents.is_outside(id)
                 && self.machine.session(id).is_none()
-                && !self.undurable.has(id)
+                && !self.barrier.has(id)
                 && !self.parked.is_absent(id)
         });
         missing.cloned().collect()

@@ -16,6 +16,9 @@
 //! | `writer` | updates to the engine in batches: one wait for the disk serves all |
 //! | `memory` | which sessions are in memory, and what waits for one to be read |
 //! | `timers` | what is due, by an index |
+//! | `clock`, `mark` | the store's time, and what a start leaves of it to the next |
+//! | `error` | why a store did not start, and whether that passes by itself |
+//! | `stall` | when the log says that the disk does not answer |
 //! | `size` | about how many bytes things take |
 //! | `admin` | status, sessions, recall, metrics over HTTP |
 //! | `server` | starting, running, stopping |
@@ -28,18 +31,22 @@ pub use admin::{
 };
 pub use clock::{DOWNTIME_MAX_MS, SystemTimeSource, TimeSource};
 pub use config::{ADMIN_PORT, Config, ConfigError, Durability, LimitsConfig, OnStop, PORT};
-pub use server::{DroppedLines, Recovered, Server, Stop, Stopper, StoreError, is_passing};
+pub use error::{StoreError, is_passing};
+pub use server::{DroppedLines, Recovered, Server, Stop, Stopper};
 
 mod admin;
 mod clock;
 mod config;
 mod connection;
 mod core;
+mod error;
+mod mark;
 mod memory;
 mod metrics;
 mod outbox;
 mod server;
 mod shard;
 mod size;
+mod stall;
 mod timers;
 mod writer;

@@ -1,11 +1,14 @@
 //! Starting, running and stopping a store.
 
 use crate::admin;
-use crate::clock::{Clock, DOWNTIME_MAX_MS, Mark, Started, SystemTimeSource, TimeSource};
-use crate::config::{Config, ConfigError};
+use crate::clock::{SystemTimeSource, TimeSource};
+use crate::config::Config;
 use crate::connection::Service;
+use crate::error::StoreError;
+use crate::mark::{self, start_clock};
 use crate::metrics::Metrics;
 use crate::shard::{Failure, Shard};
+use crate::stall::{StallChange, StallWatch};
 use crate::writer::{Durable, Writer};
 use prometheus_client::metrics::counter::Counter;
 use std::io;
@@ -15,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure_engine::{Embedded, Engine, EngineError, Settings as EngineSettings};
 use tenure_protocol::store::Stopping;
-use tenure_protocol::{Promised, Records, Settings, Store, StoreSettings};
+use tenure_protocol::{Records, Settings, Store, StoreSettings};
 use tenure_wire::{Fault, FaultCode, FrameLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -32,94 +35,6 @@ const CLOSE: Duration = Duration::from_millis(2_500);
 
 /// How often a running store leaves a mark of its clock for the next start.
 const MARK_EVERY: Duration = Duration::from_secs(60);
-
-/// Why a store did not start, or ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// A setting cannot be so.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The engine refuses: its folder is in use, unreadable, newer or damaged; or it has failed while the store ran.
-    #[error("{0}")]
-    Engine(Arc<EngineError>),
-    /// An address cannot be listened on.
-    #[error(
-        "cannot listen on {address}: {source}; is another store running there? (--listen, --admin)"
-    )]
-    Bind {
-        /// Which address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A thread or task of the store has panicked: a bug in Tenure, or in an engine. What was acknowledged is durable.
-    #[error(
-        "a part of the store has panicked, which is a bug: its message stands in the log before"
-    )]
-    Panicked,
-    /// The system refused a thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Engine(error) => Self::Engine(error),
-            Failure::Panic => Self::Panicked,
-        }
-    }
-}
-
-impl From<EngineError> for StoreError {
-    fn from(error: EngineError) -> Self {
-        Self::Engine(Arc::new(error))
-    }
-}
-
-impl StoreError {
-    /// Returns whether the condition passes by itself, so that the same start may succeed later: no room on the disk, an
-    /// address or a folder that another program uses, a lack of memory, threads or open files.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        match self {
-            Self::Engine(error) => match &**error {
-                EngineError::Full { .. } | EngineError::Locked { .. } => true,
-                EngineError::Unknown { source, .. } | EngineError::Io { source, .. } => {
-                    is_passing(source)
-                }
-                _ => false,
-            },
-            Self::Bind { source, .. } | Self::Thread(source) => is_passing(source),
-            Self::Config(_) | Self::Panicked => false,
-        }
-    }
-}
-
-/// Returns whether an error of the system passes by itself: see [`StoreError::is_passing`].
-#[must_use]
-pub fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    use rustix::io::Errno;
-    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
-    let scarce = scarce.map(|errno| Some(errno.raw_os_error()));
-    scarce.contains(&error.raw_os_error())
-        || matches!(
-            error.kind(),
-            Kind::StorageFull
-                | Kind::QuotaExceeded
-                | Kind::AddrInUse
-                // An interface that comes up later.
-                | Kind::AddrNotAvailable
-                | Kind::OutOfMemory
-                // A lack of threads.
-                | Kind::WouldBlock
-                | Kind::ResourceBusy
-                | Kind::Interrupted
-                | Kind::TimedOut
-        )
-}
 
 /// How a store is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -320,7 +235,7 @@ impl Server {
         let accepts = tokio::spawn(accept(Arc::clone(&service), listener));
         let mut ticks = tokio::spawn(tick(Arc::clone(&shard)));
         let mut evicts = tokio::spawn(evict(Arc::clone(&service)));
-        let marks = tokio::spawn(mark(Arc::clone(&service)));
+        let marks = tokio::spawn(leave_marks(Arc::clone(&service)));
         let stopper = Stopper(stop.clone());
         let admin = tokio::spawn(admin::serve(admin, Arc::clone(&service), stopper));
         let mut stops = stop.subscribe();
@@ -354,7 +269,7 @@ impl Server {
         }
         // Before the writer: it ends when nothing is left to write, and processes would go on to commit.
         shard.close();
-        shard.writer.mark(service.mark());
+        shard.writer.mark(mark_of(&service));
         shard.writer.stop();
         written(writer, until.max(Instant::now() + CLOSE), failure.is_some()).await;
         service.closing.send_replace(true);
@@ -486,107 +401,16 @@ async fn tick(shard: Arc<Shard>) {
     }
 }
 
-/// Tells the log once when the disk no longer answers, and once when it does again.
-#[derive(Debug, Default)]
-struct StallWatch {
-    longest: Option<Duration>,
-}
-
-/// What the log is to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StallChange {
-    Began(Duration),
-    Ended(Duration),
-}
-
-impl StallWatch {
-    fn look(&mut self, stalled: Option<Duration>) -> Option<StallChange> {
-        match (self.longest, stalled) {
-            (None, Some(waited)) => {
-                self.longest = Some(waited);
-                Some(StallChange::Began(waited))
-            }
-            (Some(longest), Some(waited)) => {
-                self.longest = Some(longest.max(waited));
-                None
-            }
-            (Some(longest), None) => {
-                self.longest = None;
-                Some(StallChange::Ended(longest))
-            }
-            (None, None) => None,
-        }
-    }
-}
-
 /// Leaves a mark of the clock now and then.
-async fn mark(service: Arc<Service>) {
+async fn leave_marks(service: Arc<Service>) {
     loop {
         tokio::time::sleep(MARK_EVERY).await;
-        service.shard.writer.mark(service.mark());
+        service.shard.writer.mark(mark_of(&service));
     }
 }
 
-impl Service {
-    /// What the next start is to know. A promise of an earlier start is in it as long as it may stand.
-    fn mark(&self) -> Vec<u8> {
-        let clock = &self.shard.clock;
-        let now = clock.now();
-        let lease_ms = self.config.lease_ms.max(self.promised.lease.since(now));
-        let recall_ms = self.config.recall_ms.max(self.promised.recall.since(now));
-        encode(&clock.mark(lease_ms, recall_ms))
-    }
-}
-
-fn encode(mark: &Mark) -> Vec<u8> {
-    serde_json::to_vec(mark).expect("numbers and a string are JSON")
-}
-
-/// Starts the clock behind the mark of the last start, and leaves one, so that what this start promises is durable before it
-/// is promised. Returns also how long the promises of earlier starts stand.
-fn start_clock(
-    config: &Config,
-    engine: &mut dyn Engine,
-    source: Arc<dyn TimeSource>,
-) -> Result<(Clock, Promised), StoreError> {
-    let marked = engine.marked()?;
-    let mark: Option<Mark> = match marked.as_deref().map(serde_json::from_slice) {
-        None => None,
-        Some(Ok(mark)) => Some(mark),
-        Some(Err(error)) => {
-            tracing::error!(%error, "the clock's mark in the data folder is damaged: the wall clock is the store's time, and no promise of an earlier start is known");
-            None
-        }
-    };
-    let (clock, started) = Clock::start(source, mark.as_ref());
-    match started {
-        Started::New | Started::On => {}
-        Started::Behind(behind_ms) => tracing::error!(
-            behind_ms,
-            "the wall clock is behind the time of the last run: times to live go on from there, as if the store had not been down; set the clock of this machine"
-        ),
-        Started::Ahead(ahead_ms) => tracing::error!(
-            ahead_ms,
-            counted_ms = DOWNTIME_MAX_MS,
-            "the wall clock is far ahead of the time of the last run: only a part counts against times to live; if the store was not down for so long, set the clock of this machine"
-        ),
-    }
-    let now = clock.now();
-    let of = |before: fn(&Mark) -> u64| mark.as_ref().map_or(now, |mark| now.after(before(mark)));
-    let promised = Promised {
-        lease: of(|mark| mark.lease_ms),
-        recall: of(|mark| mark.recall_ms),
-    };
-    let lease_ms = config.lease_ms.max(promised.lease.since(now));
-    let recall_ms = config.recall_ms.max(promised.recall.since(now));
-    match engine.mark(&encode(&clock.mark(lease_ms, recall_ms))) {
-        Ok(()) => {}
-        Err(error @ EngineError::Full { .. }) => {
-            tracing::error!(%error, "the clock's mark is not durable: a next start counts from an earlier one");
-        }
-        Err(error) => return Err(error.into()),
-    }
-    Ok((clock, promised))
+fn mark_of(service: &Service) -> Vec<u8> {
+    mark::now(&service.shard.clock, &service.config, &service.promised)
 }
 
 async fn evict(service: Arc<Service>) {
@@ -610,104 +434,5 @@ async fn evict(service: Arc<Service>) {
         service
             .shard
             .evict(config.evict_ms, config.limits.memory_sessions_max);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::PathBuf;
-
-    fn system(kind: io::ErrorKind) -> io::Error {
-        kind.into()
-    }
-
-    #[test]
-    fn a_stall_is_told_once_when_it_begins_and_once_when_it_ends() {
-        let mut watch = StallWatch::default();
-        let seconds = |count| Some(Duration::from_secs(count));
-        let told = [
-            None,
-            seconds(6),
-            seconds(7),
-            seconds(9),
-            None,
-            None,
-            seconds(5),
-            None,
-        ];
-        let told = told.map(|stalled| watch.look(stalled));
-        let began = |count| Some(StallChange::Began(Duration::from_secs(count)));
-        let ended = |count| Some(StallChange::Ended(Duration::from_secs(count)));
-        let expected = [
-            None,
-            began(6),
-            None,
-            None,
-            ended(9),
-            None,
-            began(5),
-            ended(5),
-        ];
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn a_condition_passes_when_the_same_start_may_succeed_later() {
-        let folder = || PathBuf::from("data");
-        let engine = |error: EngineError| StoreError::from(error);
-        let cannot = |source| {
-            engine(EngineError::Io {
-                doing: "open",
-                file: folder(),
-                source,
-            })
-        };
-        let bind = |source| StoreError::Bind {
-            address: ([127, 0, 0, 1], 1).into(),
-            source,
-        };
-        let passing = [
-            engine(EngineError::Full { folder: folder() }),
-            engine(EngineError::Locked { folder: folder() }),
-            cannot(system(io::ErrorKind::OutOfMemory)),
-            cannot(rustix::io::Errno::MFILE.into()),
-            cannot(rustix::io::Errno::NFILE.into()),
-            bind(system(io::ErrorKind::AddrInUse)),
-            bind(system(io::ErrorKind::AddrNotAvailable)),
-            bind(rustix::io::Errno::MFILE.into()),
-            StoreError::Thread(rustix::io::Errno::AGAIN.into()),
-        ];
-        for error in passing {
-            assert!(error.is_passing(), "{error}");
-        }
-        let lasting = [
-            engine(EngineError::Newer {
-                folder: folder(),
-                found: 99,
-                known: 1,
-            }),
-            engine(EngineError::Foreign {
-                folder: folder(),
-                what: "a test says so",
-            }),
-            engine(EngineError::Corrupt {
-                file: folder(),
-                offset: 0,
-                what: "a test says so",
-            }),
-            engine(EngineError::Fenced {
-                claimed: 1,
-                current: 2,
-            }),
-            cannot(system(io::ErrorKind::PermissionDenied)),
-            cannot(system(io::ErrorKind::ReadOnlyFilesystem)),
-            cannot(rustix::io::Errno::IO.into()),
-            bind(system(io::ErrorKind::PermissionDenied)),
-            StoreError::Panicked,
-        ];
-        for error in lasting {
-            assert!(!error.is_passing(), "{error}");
-        }
     }
 }

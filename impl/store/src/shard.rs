@@ -4,10 +4,9 @@
 //! No task stands between, so a message costs no hop; decoding, encoding, sockets and the disk are outside of the lock.
 //!
 //! # Order
-//! Updates go to the [writer](crate::writer) in the order of output. A message that follows an update of its session is held
-//! back until that update is durable (rule 8); then it goes to its connection's [outbox](crate::outbox). So the messages about
-//! one session leave in the order of output, on whatever connection. A message about a process as a whole waits for what its
-//! own step made durable, and for what it says of sessions; on its connection nothing overtakes it.
+//! Updates go to the [writer](crate::writer) in the order of output. The machine's
+//! [`DurabilityBarrier`](tenure_protocol::store::DurabilityBarrier) says which message waits for which update (rule 8). A
+//! message that waits no more goes to its connection's [outbox](crate::outbox).
 
 use crate::clock::Clock;
 use crate::core::{Core, Greeting};
@@ -195,7 +194,7 @@ impl Shard {
         let Core {
             machine,
             residents,
-            undurable,
+            barrier,
             parked,
             ..
         } = &mut *core;
@@ -211,7 +210,7 @@ impl Shard {
             let has_record = session.record().exists();
             if !session.lock().is_free() {
                 Fate::Held
-            } else if undurable.has(id) || parked.is_pinned(id) || !machine.evict(id) {
+            } else if barrier.has(id) || parked.is_pinned(id) || !machine.evict(id) {
                 Fate::Stays
             } else if has_record {
                 Fate::Leaves
@@ -342,7 +341,7 @@ impl Shard {
                     let ids = update.sessions().map(Option::<&SessionId>::cloned);
                     let sequence = self.writer.write(update);
                     for id in ids.iter().flatten() {
-                        core.undurable.note(sequence, id);
+                        core.barrier.note(sequence, id);
                     }
                     own = Some(sequence);
                     if core.machine.admission().stopping.is_stopping() {
@@ -368,11 +367,11 @@ impl Shard {
 
 impl Shard {
     /// Sends a message when what it says is durable.
-    fn send(&self, core: &mut Core, own: Option<u64>, letter: Envelope) {
-        log(&letter);
-        self.metrics.sent(&letter.2);
-        if let Some(letter) = core.undurable.hold(own, letter) {
-            core.deliver(letter);
+    fn send(&self, core: &mut Core, own: Option<u64>, envelope: Envelope) {
+        log(&envelope);
+        self.metrics.sent(&envelope.2);
+        if let Some(envelope) = core.barrier.hold(own, envelope) {
+            core.deliver(envelope);
         }
     }
 }
@@ -404,8 +403,8 @@ fn log((process, _, message): &Envelope) {
 impl Durable for Shard {
     fn on_durable(&self, sequence: u64) {
         let mut core = self.core();
-        for letter in core.undurable.take(sequence) {
-            core.deliver(letter);
+        for envelope in core.barrier.take(sequence) {
+            core.deliver(envelope);
         }
     }
 

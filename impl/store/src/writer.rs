@@ -48,8 +48,9 @@ pub(crate) struct Writer {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each with the time at which it was put in.
-    updates: VecDeque<(Update, Instant)>,
+    updates: VecDeque<Update>,
+    /// Since when updates are in the queue, or since the last batch left it, if that was later.
+    updates_since: Option<Instant>,
     /// Bytes of the updates that are not durable, those that are being written among them.
     bytes: usize,
     loads: Vec<SessionId>,
@@ -83,7 +84,8 @@ impl Writer {
     pub(crate) fn write(&self, update: Update) -> u64 {
         let mut queue = self.queue();
         queue.bytes += size::of_update(&update);
-        queue.updates.push_back((update, Instant::now()));
+        queue.updates.push_back(update);
+        queue.updates_since.get_or_insert_with(Instant::now);
         queue.last += 1;
         let last = queue.last;
         drop(queue);
@@ -100,11 +102,10 @@ impl Writer {
         self.filled.notify_one();
     }
 
-    /// Returns how long the oldest update that is not durable, or the oldest session that is to be read, has waited.
+    /// Returns how long the oldest update that is not durable, or the oldest session that is to be read, has waited at least.
     pub(crate) fn oldest_wait(&self) -> Duration {
         let queue = self.queue();
-        let update = queue.updates.front().map(|(_, since)| *since);
-        let waiting = [queue.in_hand_since, queue.loads_since, update];
+        let waiting = [queue.in_hand_since, queue.loads_since, queue.updates_since];
         let oldest = waiting.into_iter().flatten().min();
         oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -266,17 +267,17 @@ impl Writer {
         }
         let mut bytes = 0;
         let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));
-        let mut since = queue.loads_since.take();
-        while let Some((update, put_in)) = queue.updates.front() {
+        let since = [queue.loads_since.take(), queue.updates_since.take()];
+        queue.in_hand_since = since.into_iter().flatten().min();
+        while let Some(update) = queue.updates.front() {
             let size = size::of_update(update);
             if batch.len() == BATCH_MAX || (!batch.is_empty() && bytes + size > BATCH_BYTES_MAX) {
                 break;
             }
             bytes += size;
-            since = Some(since.map_or(*put_in, |since| since.min(*put_in)));
-            batch.extend(queue.updates.pop_front().map(|(update, _)| update));
+            batch.extend(queue.updates.pop_front());
         }
-        queue.in_hand_since = since;
+        queue.updates_since = (!queue.updates.is_empty()).then(Instant::now);
         Some((batch, bytes, std::mem::take(&mut queue.loads)))
     }
 }

@@ -1,7 +1,7 @@
 //! A store in an OS process of its own, whose clocks a preloaded library moves: what the seam of the tests does not replace is
 //! tried here, the reading of the system's clocks themselves.
 
-use crate::support::{PATIENCE, Player, Running, config, id};
+use crate::support::{PATIENCE, Player, Running, ask, config, id};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
@@ -107,23 +107,9 @@ impl Other {
 
     /// Whether the session is in memory, from which only its end takes it here. Does not use it.
     async fn is_there(&self) -> bool {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.admin)
-            .await
-            .expect("it listens");
         let path = format!("/sessions/{}", tenure_store::show(&id("s")));
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("it reads");
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .await
-            .expect("it answers");
-        !answer.starts_with("HTTP/1.1 404")
+        let (status, _) = ask(self.admin, "GET", &path).await;
+        status != 404
     }
 }
 

@@ -14,7 +14,6 @@ use super::desk::Desk;
 use super::{Output, Store};
 use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, Time};
-use crate::message::Reason;
 use alloc::vec::Vec;
 
 /// Whether a store takes on new work, as its driver has found it. The default is a store that takes everything on.
@@ -65,10 +64,7 @@ impl<H: Hook> Store<H> {
         }
         let held: Vec<SessionId> = self.all_held().cloned().collect();
         for id in held {
-            let (mut desk, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(&id) {
-                session.ensure_recall(&id, Reason::Operator, &mut desk);
-            }
+            self.on_operator_recall(now, &id, out);
         }
     }
 

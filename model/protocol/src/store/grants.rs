@@ -369,10 +369,6 @@ impl Session {
             .map(|peer| peer.incarnation)
             .unwrap_or_default();
         desk.holds(&process, id);
-        // Only a mutant leaves a recall behind. The list follows it, or a keep-alive would not show the mutant.
-        if self.recall.is_some() {
-            desk.is_recalled(&process, id, true);
-        }
         self.record.head.holder = Some(Holder {
             process: process.clone(),
             incarnation,

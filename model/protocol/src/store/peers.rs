@@ -410,14 +410,14 @@ impl<H: Hook> Store<H> {
 impl Session {
     /// Takes a grant away without the holder's consent and passes it on.
     pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let recall = if desk.makes(Defect::KeepsRecallOfDead) {
-            self.recall.take()
-        } else {
-            None
-        };
+        let keeps_recall = desk.makes(Defect::KeepsRecallOfDead);
+        let recall = self.recall.take_if(|_| keeps_recall);
         self.end_grant(id, desk);
         self.recall = recall;
         self.pass_on(id, crate::Delta::default(), None, desk);
+        if let (true, Some(_), Some(holder)) = (keeps_recall, &self.recall, self.holder()) {
+            desk.is_recalled(holder, id, true); // Or a keep-alive would not show the mutant.
+        }
     }
 
     /// The recall that `process` owes an answer to.

@@ -1,0 +1,165 @@
+//! Why a store did not start, or ended, and whether that passes by itself.
+
+use crate::config::ConfigError;
+use crate::shard::Failure;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tenure_engine::EngineError;
+
+/// Why a store did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A setting cannot be so.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The engine refuses: its folder is in use, unreadable, newer or damaged; or it has failed while the store ran.
+    #[error("{0}")]
+    Engine(Arc<EngineError>),
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; is another store running there? (--listen, --admin)"
+    )]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread or task of the store has panicked: a bug in Tenure, or in an engine. What was acknowledged is durable.
+    #[error(
+        "a part of the store has panicked, which is a bug: its message stands in the log before"
+    )]
+    Panicked,
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Engine(error) => Self::Engine(error),
+            Failure::Panic => Self::Panicked,
+        }
+    }
+}
+
+impl From<EngineError> for StoreError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(Arc::new(error))
+    }
+}
+
+impl StoreError {
+    /// Returns whether the condition passes by itself, so that the same start may succeed later: no room on the disk, an
+    /// address or a folder that another program uses, a lack of memory, threads or open files.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Engine(error) => match &**error {
+                EngineError::Full { .. } | EngineError::Locked { .. } => true,
+                EngineError::Unknown { source, .. } | EngineError::Io { source, .. } => {
+                    is_passing(source)
+                }
+                _ => false,
+            },
+            Self::Bind { source, .. } | Self::Thread(source) => is_passing(source),
+            Self::Config(_) | Self::Panicked => false,
+        }
+    }
+}
+
+/// Returns whether an error of the system passes by itself: see [`StoreError::is_passing`].
+#[must_use]
+pub fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    use rustix::io::Errno;
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS];
+    let scarce = scarce.map(|errno| Some(errno.raw_os_error()));
+    scarce.contains(&error.raw_os_error())
+        || matches!(
+            error.kind(),
+            Kind::StorageFull
+                | Kind::QuotaExceeded
+                | Kind::AddrInUse
+                // An interface that comes up later.
+                | Kind::AddrNotAvailable
+                | Kind::OutOfMemory
+                // A lack of threads.
+                | Kind::WouldBlock
+                | Kind::ResourceBusy
+                | Kind::Interrupted
+                | Kind::TimedOut
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn system(kind: io::ErrorKind) -> io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn a_condition_passes_when_the_same_start_may_succeed_later() {
+        let folder = || PathBuf::from("data");
+        let engine = |error: EngineError| StoreError::from(error);
+        let cannot = |source| {
+            engine(EngineError::Io {
+                doing: "open",
+                file: folder(),
+                source,
+            })
+        };
+        let bind = |source| StoreError::Bind {
+            address: ([127, 0, 0, 1], 1).into(),
+            source,
+        };
+        let passing = [
+            engine(EngineError::Full { folder: folder() }),
+            engine(EngineError::Locked { folder: folder() }),
+            cannot(system(io::ErrorKind::OutOfMemory)),
+            cannot(rustix::io::Errno::MFILE.into()),
+            cannot(rustix::io::Errno::NFILE.into()),
+            bind(system(io::ErrorKind::AddrInUse)),
+            bind(system(io::ErrorKind::AddrNotAvailable)),
+            bind(rustix::io::Errno::MFILE.into()),
+            StoreError::Thread(rustix::io::Errno::AGAIN.into()),
+        ];
+        for error in passing {
+            assert!(error.is_passing(), "{error}");
+        }
+        let lasting = [
+            engine(EngineError::Newer {
+                folder: folder(),
+                found: 99,
+                known: 1,
+            }),
+            engine(EngineError::Foreign {
+                folder: folder(),
+                what: "a test says so",
+            }),
+            engine(EngineError::Corrupt {
+                file: folder(),
+                offset: 0,
+                what: "a test says so",
+            }),
+            engine(EngineError::Fenced {
+                claimed: 1,
+                current: 2,
+            }),
+            cannot(system(io::ErrorKind::PermissionDenied)),
+            cannot(system(io::ErrorKind::ReadOnlyFilesystem)),
+            cannot(rustix::io::Errno::IO.into()),
+            bind(system(io::ErrorKind::PermissionDenied)),
+            StoreError::Panicked,
+        ];
+        for error in lasting {
+            assert!(!error.is_passing(), "{error}");
+        }
+    }
+}
