@@ -80,7 +80,7 @@ impl Hub {
     }
 
     /// Whether this OS process is a child, by `fork`, of the one that made this. Then another thread may have held any lock at
-    /// the fork, and nobody will let it go: whoever is about to take one looks here first.
+    /// the fork, and no thread will release it: every caller looks here before it takes a lock.
     #[inline(always)]
     pub(crate) fn is_forked(&self) -> bool {
         self.clock.is_forked()

@@ -90,7 +90,7 @@ impl<'s> Waiting<'s> {
             Entered::Cell(held) => Some(held),
             Entered::Session(_) => None,
         };
-        // It says once more that the grant was lost.
+        // The result says once more that the grant was lost.
         let _ = hub.leave(entry, entrance.thread, names, false, held);
         lost
     }

@@ -330,7 +330,7 @@ impl Step<'_> {
                 Outcome::Renamed(Box::new(to))
             }
             Answer::Poisoned(why) => Outcome::Failed(Box::new(Error::lost(id, why))),
-            // It does shut down, but that is not why.
+            // The process does shut down. The newer incarnation is the reason.
             Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
                 Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
             }

@@ -13,12 +13,12 @@ use tenure_protocol::{SessionId, Time};
 /// What is known of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// It has not been looked at.
+    /// The session has not been looked at.
     #[default]
     New,
     /// A grant that may be in use.
     Warm,
-    /// A grant of which the memory was given back that only use needs. Whoever uses it has it noted first.
+    /// A cached grant whose memory for use was given back. The next use notes the session first.
     Cold,
     /// A grant that nobody has used for long, of which somebody has a handle and may use it unseen.
     Owned,

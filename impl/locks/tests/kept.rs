@@ -93,7 +93,7 @@ fn the_longest_unused_go_first_and_copies_before_grants() {
         rig.use_once(at);
     }
     look_after(&mut rig, 16, 16);
-    // Used again, in their cells, of which nobody is told.
+    // Used again in their cells, which the order of use does not see at once.
     for at in 0..4 {
         drop(rig.locks.lock(&id(at), "a").wait().expect("free"));
     }

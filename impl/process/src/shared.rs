@@ -92,7 +92,8 @@ impl Shared {
         self.locks.held() + releasing
     }
 
-    /// What the driver has told last. A child of a `fork` is told nothing, and takes no lock that somebody may have held then.
+    /// Returns the last state that the driver has set. In a child of a `fork` the phase is `Forked`, and no lock is taken that a
+    /// thread may have held at the fork.
     pub(crate) fn now(&self) -> State {
         if self.locks.is_forked() {
             return State {

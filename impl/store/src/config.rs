@@ -35,7 +35,7 @@ impl From<Durability> for tenure_engine::Level {
     }
 }
 
-/// What a store does with the grants that stand when it is told to stop.
+/// How a stopping store treats the current grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnStop {
@@ -76,9 +76,9 @@ pub struct Config {
     pub turns: u8,
     /// How long a new connection may take to say hello.
     pub hello_ms: u64,
-    /// What a store that is told to stop does with the grants that stand.
+    /// How a stopping store treats the current grants.
     pub stop: OnStop,
-    /// How long a store that is told to stop waits for what it has recalled, and for a disk that does not answer.
+    /// How long a stopping store waits for recalled grants, and for a disk that does not answer.
     pub stop_ms: u64,
     /// After how long a commit that waits for the disk makes `/readyz` answer 503.
     pub stall_ms: u64,

@@ -113,9 +113,9 @@ impl Residents {
 /// What becomes of a session in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It stays there for now, and is looked at again when it has been unused for as long once more.
+    /// The session stays in memory, and is looked at again when it has been unused for as long once more.
     Stays,
-    /// It stays there until it is used again: a process holds it, or waits for it.
+    /// The session stays in memory until its next use: a process holds it, or waits for it.
     Held,
     /// It has left, and is on the disk.
     Leaves,

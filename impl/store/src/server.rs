@@ -418,7 +418,7 @@ async fn evict(service: Arc<Service>) {
     let mut watch = StallWatch::default();
     loop {
         tokio::time::sleep(EVICT_EVERY).await;
-        // A full disk is told by the writer.
+        // The writer reports a full disk.
         let stalled = service.stalled().filter(|_| !service.shard.is_full());
         match watch.look(stalled) {
             Some(StallChange::Began(waited)) => tracing::error!(

@@ -229,7 +229,7 @@ impl Shard {
             stopping,
             ..core.machine.admission()
         };
-        // It concerns what is held, which is in memory, so nothing has to be read first.
+        // The input concerns held sessions, which are in memory, so nothing has to be read first.
         self.step(&mut core, Input::Admission(admission));
         core.machine.held()
     }

@@ -83,7 +83,7 @@ impl Other {
         let mut addresses = line.split_whitespace().skip(1);
         let mut next = || addresses.next().expect("two").parse().expect("an address");
         let (address, admin) = (next(), next());
-        // It writes little more, which nobody reads.
+        // The store writes little more, which no test reads.
         std::mem::forget(out);
         Self {
             child,
@@ -147,7 +147,7 @@ async fn a_preloaded_clock_ends_no_session_early() {
     }
     store.stop();
 
-    // It is wrong at the next start.
+    // The wall clock is wrong at the next start.
     set_clocks(folder, 10 * YEAR, 0);
     let store = Other::start(folder, &library);
     assert!(store.has("r").await, "after a start with a wrong clock");

@@ -179,7 +179,7 @@ pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
     })
 }
 
-/// Whoever waits has made the store recall, unless the store stops. Rule 3.
+/// A held session with waiters is recalled, unless the store stops. Rule 3.
 pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {

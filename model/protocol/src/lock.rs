@@ -24,7 +24,7 @@ pub use line::Waiters;
 
 /// Something that can hold or wait in a [`Lock`].
 pub trait Claim {
-    /// Who makes a claim.
+    /// The maker of a claim.
     type Owner: Clone + Ord;
 
     /// Returns who makes this claim. An owner waits at most once in a lock.

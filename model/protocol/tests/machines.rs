@@ -210,7 +210,7 @@ impl<'a> Defined<'a> {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// Whoever goes next, may enter and is in the way is the one that the definition says, whether the queue is short or long.
+    /// The lock agrees with the definition on the next waiter, on admission and on blockers, in short and in long queues.
     #[test]
     fn lock_does_what_the_definition_says(ops in vec(lock_op(), 1..160)) {
         let mut lock = Lock::<Bits>::default();

@@ -11,7 +11,7 @@ use tenure_store::{Config, Durability, OnStop, Server, Stop, StoreError};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Runs a store until it is told to stop.
+/// Runs a store until a signal or the admin listener stops it.
 pub(crate) fn run(config: Config, port_file: Option<&Path>, log: &Log) -> Result<(), Refusal> {
     let port_file = port_file.map(PortFile::new).transpose()?;
     surroundings::raise_open_files(config.limits.connections_max);
@@ -129,7 +129,7 @@ fn announce(server: &Server, told: &Config, port_file: Option<&PortFile>) -> Res
     if !admin.ip().is_loopback() {
         tracing::warn!(
             %admin,
-            "the admin listener is not on loopback: whoever can connect can recall sessions and stop the store"
+            "the admin listener is not on loopback: any program that can connect can recall sessions and stop the store"
         );
     }
     if let Some(file) = port_file {

@@ -1,5 +1,5 @@
 //! Connections of the admin listener, bounded in number, time and size: they must take no open file and no memory from
-//! processes, whoever opens them and however slowly they speak.
+//! processes, however many a peer opens and however slowly it sends.
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;

@@ -24,7 +24,7 @@ pub enum Action {
     LoseDown { process: u8, place: u8 },
     /// The connection is cut; so many messages to the store still arrive, none to the process.
     Cut { process: u8, arrive: u8 },
-    /// The connection goes silent without being closed: nothing arrives on it any more, and nobody is told.
+    /// The connection goes silent without being closed: no message arrives on it any more, and neither end notices at once.
     Silence { process: u8 },
     /// The process opens a connection.
     Connect { process: u8 },

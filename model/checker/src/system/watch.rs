@@ -182,7 +182,7 @@ impl<'a> Glimpse<'a> {
             return Some(Flaw::RecalledByStop);
         }
         let process = &after.holder?.process;
-        // A rename takes its holder along, and a grant that was not told is told anew after a restart.
+        // A rename takes its holder along. After a restart, a grant that its process has not received is sent again.
         let is_same = self.holder.is_some_and(|old| old.process == *process);
         let is_renamed = after.holder?.renamed.is_some() && self.holder.is_none();
         if is_same || is_renamed {

@@ -45,7 +45,7 @@ impl<H: Hook> Process<H> {
     }
 
     /// Says `Busy` for each recalled session with threads inside: when the recall comes, and when other sessions block them.
-    /// Answers whether the gate of `id` has just been found closed. `caller` is a thread that may have begun to wait.
+    /// Returns whether the gate of `id` has just been found closed. `caller` is a thread that may have begun to wait.
     pub(crate) fn note_busy(
         &mut self,
         id: &SessionId,

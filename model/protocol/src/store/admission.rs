@@ -2,11 +2,11 @@
 //!
 //! A driver knows both facts and decides nothing: it passes them as an [`Admission`]. What follows from them is decided here.
 //!
-//! - While a store stops, in either way, it makes no new grant. A request that would have been granted waits, and is told
-//!   its ticket, which it presents to the store that starts next. So the order of arrival survives the restart.
+//! - While a store stops, in either way, it makes no new grant. A request that would have been granted waits. Its
+//!   process receives a ticket, and presents it to the store that starts next. So the order of arrival survives the restart.
 //! - A store that stops for a restart recalls nothing: the next start knows the holders (rule 8).
 //! - A store that drains recalls every grant. None is passed on, so the last one comes back.
-//! - While the disk is full, a request that is not waiting yet is refused. Whoever holds or waits keeps what it has.
+//! - While the disk is full, a request that is not waiting yet is refused. A holder keeps its grant, and a waiter its place.
 //!
 //! A further condition for new grants becomes a field here: what a process may do, or whether the store is confirmed.
 
@@ -28,7 +28,7 @@ pub struct Admission {
 /// Whether a store stops. A store that has begun to stop never goes back, except by starting anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stopping {
-    /// It does not.
+    /// The store does not stop.
     #[default]
     No,
     /// For a restart: every grant stays with its holder.
