@@ -10,6 +10,7 @@ use crate::hub::Hub;
 use crate::request::Lock;
 use crate::session::Session;
 use crate::snapshot::Busy;
+use crate::step::Machine;
 use crate::sync::Arc;
 use crate::uses::Kept;
 use crate::wait::block_on;
@@ -240,28 +241,19 @@ impl Locks {
     /// Returns how many grants the process has.
     #[must_use]
     pub fn held(&self) -> usize {
-        if self.is_forked() {
-            return 0;
-        }
-        self.hub.machine().process.held()
+        self.ask(|machine| machine.process.held())
     }
 
     /// Returns how many grants are on their way back to the store.
     #[must_use]
     pub fn releasing(&self) -> usize {
-        if self.is_forked() {
-            return 0;
-        }
-        self.hub.machine().process.releasing()
+        self.ask(|machine| machine.process.releasing())
     }
 
     /// Returns how many sessions the process knows: those that it holds or asks for, and those of which it has a copy.
     #[must_use]
     pub fn known(&self) -> usize {
-        if self.is_forked() {
-            return 0;
-        }
-        self.hub.machine().process.known()
+        self.ask(|machine| machine.process.known())
     }
 
     /// Returns for how many sessions the manager keeps something. For tests that count.
@@ -304,19 +296,13 @@ impl Locks {
     /// When the lease ends, on the manager's clock and less the margin; `None` when there is none.
     #[must_use]
     pub fn lease(&self) -> Option<Time> {
-        if self.is_forked() {
-            return None;
-        }
-        self.hub.machine().process.lease()
+        self.ask(|machine| machine.process.lease())
     }
 
     /// The next event, if there is one.
     #[must_use]
     pub fn try_event(&self) -> Option<Event> {
-        if self.is_forked() {
-            return None;
-        }
-        self.hub.machine().next_event()
+        self.ask(Machine::next_event)
     }
 
     /// The next event. One driver at a time: the waker of the last call counts.
@@ -353,6 +339,14 @@ impl Locks {
             },
             left,
         )
+    }
+
+    /// Asks the machine. A child of a `fork` gets the default: another thread may have held the machine's lock at the fork.
+    fn ask<R: Default>(&self, ask: impl FnOnce(&mut Machine) -> R) -> R {
+        if self.is_forked() {
+            return R::default();
+        }
+        ask(&mut self.hub.machine())
     }
 
     fn take(&self, input: Input) {
