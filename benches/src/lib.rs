@@ -153,6 +153,7 @@ pub fn connected() -> Process {
         lease_ms: 10_000,
         holds: vec![],
         gone: vec![],
+        limits: None,
     };
     process.step(NOW, to(welcome), &mut out);
     process

@@ -80,6 +80,7 @@ class Grant:
     busy: bool = False  # the holder has answered the recall with Busy
     blocked_on: list[bytes] = dataclasses.field(default_factory=list)
     renamed_from: Hold | None = None
+    is_spoilt: bool = False  # the holder was told that it is lost, and has not shown that it has heard that
 
     @property
     def hold(self) -> Hold:
@@ -383,6 +384,10 @@ class Store:
         """A request. One that comes with a release is queued in any case (limits.md)."""
         session = self.session(wish.session)
         grant, wait = session.grant, session.wait_of(process)
+        if grant is not None and grant.process is process and grant.is_spoilt and wish.request > grant.request:
+            self.end_grant(grant)  # it has heard that the grant is lost: r[limit.until-heard]
+            session = self.session(wish.session)
+            grant = session.grant
         if grant is not None and grant.process is process:
             if wish.request >= grant.request:  # r[grant.no-late-request]
                 grant.request, grant.known = wish.request, wish.known
@@ -602,11 +607,15 @@ class Store:
 
     def commit(self, process: Process, message: wire.Commit) -> None:
         grant = self.current(process, message.session, message.token)
-        if grant is None:
+        if grant is None or grant.is_spoilt:
             process.send(wire.Revoked(message.session, message.token, wire.FENCED))  # r[fence.commit]
             return
         session = grant.session
-        self.check_base(session, message)
+        if not self.may_write(session, message):  # r[limit.ends-grant], r[commit.base-ends-grant]
+            process.send(wire.Revoked(session.id, grant.token, wire.FENCED))
+            grant.is_spoilt = True  # passed on when the holder has heard it: r[limit.until-heard]
+            self.recall(grant, wire.OPERATOR)
+            return
         if message.base == session.version:  # a lower base: it was accepted before (r[commit.repeated])
             self.write(session, message.delta)
         self.used(session, self.now())
@@ -617,9 +626,11 @@ class Store:
         known: Stamp | None = None
         if grant is None:
             process.send(wire.Released(message.session, message.token))  # r[release.old]
+        elif not self.may_write(grant.session, message):  # r[limit.ends-grant], r[commit.base-ends-grant]
+            process.send(wire.Released(message.session, message.token))
+            self.end_grant(grant)
         else:
             session = grant.session
-            self.check_base(session, message)
             self.write(session, message.delta)  # r[release.written]; what a commit brought before comes again, and is the same
             self.used(session, self.now() - message.idle_ms / 1000)  # r[expiry.not-early]
             known = session.version  # what the request of a release knows: r[grant.state]
@@ -628,30 +639,33 @@ class Store:
         if message.request is not None:  # r[release.requeued]; behind who waits: r[queue.requeue-last]
             self.acquire(process, wire.Wish(message.session, message.request, wire.WAIT, known), with_release=True)
 
-    @staticmethod
-    def check_base(session: Session, message: wire.Commit | wire.Release) -> None:
-        if message.delta and message.base > session.version:
-            raise WireError(wire.UNEXPECTED, "changes to a version that there never was")  # r[commit.unknown-base]
+    def may_write(self, session: Session, message: wire.Commit | wire.Release) -> bool:
+        """Whether changes are to a version that there was, and within the limits or making nothing larger."""
+        if not message.delta:
+            return True
+        if message.base > session.version:
+            return False
+        limits, before = self.settings, session.attributes
+        after = changed_attributes(before, message.delta)
+        size = {id(of): sum(len(name) + len(value) for name, value in of.items()) for of in (before, after)}
+        return (
+            len(after) <= max(limits.attributes_max, len(before))
+            and size[id(after)] <= max(limits.session_bytes_max, size[id(before)])
+            and all(
+                len(after[name]) <= max(limits.attribute_bytes_max, len(before.get(name, b"")))
+                for name in message.delta
+                if name in after
+            )
+        )
 
     def write(self, session: Session, delta: wire.Delta) -> None:
         """Applies changes, and draws a version for them."""
         if not delta:
             return
         after = changed_attributes(session.attributes, delta)
-        self.check_limits(after)
         session.attributes, session.version = after, self.draw()
         session.history.append((session.version, frozenset(delta)))
         del session.history[:-HISTORY]
-
-    def check_limits(self, attributes: dict[bytes, bytes]) -> None:
-        limits = self.settings
-        total = sum(len(name) + len(value) for name, value in attributes.items())
-        if (
-            len(attributes) > limits.attributes_max
-            or total > limits.session_bytes_max
-            or any(len(value) > limits.attribute_bytes_max for value in attributes.values())
-        ):
-            raise WireError(wire.UNEXPECTED, "a write takes the session over a limit")  # r[limit.write], r[limit.nothing-lost]
 
     # ---- time to live
 

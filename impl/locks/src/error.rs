@@ -2,6 +2,7 @@
 //!
 //! Errors end in logs, and the id of a session is as good as a password there: in words, a session is its [`ShortId`].
 
+use crate::limits::Agreed;
 use std::fmt;
 use std::panic::Location;
 use tenure_protocol::AttributeName;
@@ -38,9 +39,9 @@ pub enum Error {
     /// The id that a session was to be renamed to is taken. Choose another.
     #[error("session {}: the new id is taken", ShortId(.0))]
     IdTaken(Box<SessionId>),
-    /// A limit is reached; nothing has changed. Rule 18.
-    #[error("session {}: over the limit of {}", ShortId(.0), limit(*.1))]
-    Limit(Box<SessionId>, Limited),
+    /// A limit is reached; nothing has changed. Rule 18. [`Exceeded`] says which limit, whose, and its value.
+    #[error("session {}: {}", ShortId(&.0.session), .0)]
+    Limit(Box<Exceeded>),
     /// The lease ended while the thread was inside: what it wrote is discarded. Rule 10. Lock again and begin again.
     #[error("session {}: {}", ShortId(.0), lost(Poison::LeaseLost))]
     LeaseLost(Box<SessionId>),
@@ -80,6 +81,45 @@ pub enum Error {
     ShuttingDown(Box<SessionId>),
 }
 
+/// Which limit is exceeded. Rule 18.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// In which session.
+    pub session: SessionId,
+    /// Which limit.
+    pub limit: Limited,
+    /// Who sets it.
+    pub whose: Whose,
+    /// Its value; `None` when the store has not said it.
+    pub max: Option<u64>,
+}
+
+/// Who sets a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The store, in its settings.
+    Store,
+    /// This process, in its `ProcessSettings`.
+    Process,
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = match self.whose {
+            Whose::Store => "the store",
+            Whose::Process => "this process",
+        };
+        match self.max {
+            Some(max) => write!(
+                f,
+                "over the limit of {whose}: at most {max} {}",
+                limit(self.limit)
+            ),
+            None => write!(f, "over the limit of {whose} on {}", limit(self.limit)),
+        }
+    }
+}
+
 /// Where the lock is that a thread has already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct First {
@@ -111,11 +151,11 @@ impl Error {
         match self {
             Self::Name(_) | Self::NotLocked(_) | Self::Deadlock { .. } | Self::Forked => None,
             Self::AlreadyLocked(first) => Some(&first.session),
+            Self::Limit(exceeded) => Some(&exceeded.session),
             Self::Deadline(session)
             | Self::WouldBlock(session)
             | Self::Gone(session)
             | Self::IdTaken(session)
-            | Self::Limit(session, _)
             | Self::LeaseLost(session)
             | Self::Revoked(session)
             | Self::Late(session)
@@ -147,7 +187,8 @@ impl Error {
     }
 
     /// What a refusal means to a thread, less those that need to know more than the session.
-    pub(crate) fn refused(session: &SessionId, why: Refusal) -> Self {
+    pub(crate) fn refused(session: &SessionId, why: Refusal, limits: &Agreed) -> Self {
+        let id = session;
         let session = || Box::new(session.clone());
         match why {
             Refusal::WouldBlock => Self::WouldBlock(session()),
@@ -155,7 +196,7 @@ impl Error {
             Refusal::Deadlock { cycle } => Self::Deadlock {
                 cycle: cycle.into(),
             },
-            Refusal::Limit(limited) => Self::Limit(session(), limited),
+            Refusal::Limit(limited) => Self::Limit(limits.exceeded(id, limited)),
             Refusal::Gone | Refusal::NotHeld => Self::Gone(session()),
             Refusal::AlreadyLocked => Self::AlreadyLocked(Box::new(First {
                 session: *session(),

@@ -10,6 +10,7 @@ use crate::entry::{Entered, Entry, Granted, Locked};
 use crate::error::Error;
 use crate::event::Event;
 use crate::fault::{self, Fault};
+use crate::limits::Agreed;
 use crate::map::Map;
 use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
@@ -25,8 +26,7 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{Hold, Patience, Refusal};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
 use tenure_protocol::{
-    AttributeName, Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId,
-    Time,
+    AttributeName, Incarnation, Process, ProcessSettings, SessionId, Settings, ThreadId, Time,
 };
 
 /// What all handles share.
@@ -34,7 +34,7 @@ pub(crate) struct Hub {
     pub(crate) machine: Mutex<Machine>,
     pub(crate) map: Map,
     pub(crate) clock: Clock,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Agreed,
     /// Names of attributes that threads have used: most sessions have the same ones, so each is kept once.
     names: Mutex<HashSet<AttributeName>>,
     /// How often a thread inside has lost its grant. Changes under the machine's lock.
@@ -70,7 +70,7 @@ impl Hub {
             map: Map::new(),
             names: Mutex::new(HashSet::new()),
             clock,
-            limits,
+            limits: Agreed::new(limits),
             losses: AtomicU64::new(0),
         }
     }
@@ -153,7 +153,9 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        self.use_session(entry, |own| own.enter_one(name, entrance, &self.limits))
+        self.use_session(entry, |own| {
+            own.enter_one(name, entrance, &self.limits.current())
+        })
     }
 
     /// Lets a thread into several attributes without the process, if it can.
@@ -202,7 +204,11 @@ impl Hub {
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
             step.finish();
-            return Asked::Refused(Error::refused(&entry.id, Refusal::AlreadyLocked));
+            return Asked::Refused(Error::refused(
+                &entry.id,
+                Refusal::AlreadyLocked,
+                &self.limits,
+            ));
         }
         let call = Call::Lock {
             names: names.clone(),
@@ -279,7 +285,7 @@ impl Hub {
             if let Some(entry) = entry {
                 // First, so that a hand-over that has happened is noted.
                 step.bring_back(&entry);
-                let late = Error::refused(&id, Refusal::Deadline);
+                let late = Error::refused(&id, Refusal::Deadline, &self.limits);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
                     let held = match granted {
                         Outcome::Entered(handed_over) => {
@@ -352,7 +358,11 @@ impl Hub {
         let kind = Kind::of(call).expect("a call that is answered");
         let key = (thread, entry.id.clone(), kind);
         if step.machine.waiting.contains_key(&key) {
-            return Err(Error::refused(&entry.id, Refusal::AlreadyLocked));
+            return Err(Error::refused(
+                &entry.id,
+                Refusal::AlreadyLocked,
+                &self.limits,
+            ));
         }
         if let Some((name, value)) = writes {
             let name = name.clone();
@@ -426,10 +436,10 @@ impl Hub {
         if let Some(lent) = &mut own.state.lent
             && !is_past_lease
         {
-            return match lent.write(thread, name, value, &self.limits) {
+            return match lent.write(thread, name, value, &self.limits.current()) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::NotLocked(Box::new(name.clone()))),
-                Err(limited) => Err(Error::Limit(Box::new(entry.id.clone()), limited)),
+                Err(limited) => Err(Error::Limit(self.limits.exceeded(&entry.id, limited))),
             };
         }
         drop(own);
@@ -443,7 +453,7 @@ impl Hub {
         step.finish();
         match (lost, answer) {
             (Some(why), _) => Err(Error::lost(&entry.id, why)),
-            (None, Some(Answer::Refused(why))) => Err(Error::refused(&entry.id, why)),
+            (None, Some(Answer::Refused(why))) => Err(Error::refused(&entry.id, why, &self.limits)),
             (None, _) => Ok(()),
         }
     }
@@ -470,9 +480,10 @@ impl Hub {
             let lent = own.state.lent.as_mut().expect("just seen");
             let mut result = Ok(());
             if let Some((name, value)) = write
-                && let Err(limited) = lent.write(thread, name, value.as_ref(), &self.limits)
+                && let Err(limited) =
+                    lent.write(thread, name, value.as_ref(), &self.limits.current())
             {
-                result = Err(Error::Limit(Box::new(entry.id.clone()), limited));
+                result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
             }
             let has_left = lent.leave(now, thread, names, keeps);
             debug_assert!(has_left, "a guard of a lent session is inside");

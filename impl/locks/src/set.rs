@@ -255,7 +255,11 @@ impl<'s> GuardSet<'s> {
     async fn end(&mut self, call: &Call) -> Outcome {
         self.take_note();
         if self.ending.is_some() {
-            let refused = Error::refused(&self.entry.id, Refusal::AlreadyLocked);
+            let refused = Error::refused(
+                &self.entry.id,
+                Refusal::AlreadyLocked,
+                &self.session.hub.limits,
+            );
             return Outcome::Failed(Box::new(refused));
         }
         let wait = Arc::new(Wait::default());

@@ -155,6 +155,13 @@ impl Step<'_> {
     /// A step that no thread asks for.
     pub(crate) fn run(&mut self, input: Input) {
         self.bring_back_concerned(&input);
+        if let Input::Message {
+            message: tenure_protocol::ToProcess::Welcome { limits, .. },
+            ..
+        } = &input
+        {
+            self.hub.limits.note(limits.as_ref());
+        }
         let Machine { process, out, .. } = &mut *self.machine;
         process.step(self.now, input, out);
         self.deliver(None);
@@ -334,7 +341,9 @@ impl Step<'_> {
             Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
                 Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
             }
-            Answer::Refused(why) => Outcome::Failed(Box::new(Error::refused(id, why))),
+            Answer::Refused(why) => {
+                Outcome::Failed(Box::new(Error::refused(id, why, &self.hub.limits)))
+            }
         };
         self.woken.extend(wait.answer(outcome));
     }
@@ -422,7 +431,7 @@ impl Step<'_> {
                 let name = name.clone();
                 let told = self.call(entry, thread, &Call::Write { name, value });
                 if let Some(Answer::Refused(why)) = told {
-                    result = Err(Error::refused(&entry.id, why));
+                    result = Err(Error::refused(&entry.id, why, &self.hub.limits));
                 }
             }
             let call = if keeps {
@@ -432,7 +441,7 @@ impl Step<'_> {
             };
             let told = self.call(entry, thread, &call);
             if let Some(Answer::Refused(why)) = told {
-                result = Err(Error::refused(&entry.id, why));
+                result = Err(Error::refused(&entry.id, why, &self.hub.limits));
             }
         }
         self.left = entry.lock().let_out(thread, names, held);

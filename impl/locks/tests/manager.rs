@@ -472,7 +472,7 @@ fn limits_refuse_and_lose_nothing() {
     let s = rig.locks.session(&session());
     let refused = |result: Result<(), Error>, by: Limited| {
         assert!(
-            matches!(&result, Err(Error::Limit(_, own)) if *own == by),
+            matches!(&result, Err(Error::Limit(own)) if own.limit == by),
             "{result:?}"
         );
     };

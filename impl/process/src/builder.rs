@@ -61,7 +61,8 @@ impl Builder {
     }
 
     /// Times and limits of the protocol. `keep_alive_ms` and `margin_ms` together must be less than the store's lease, and no
-    /// limit less than the store's: a session that the store has and this process may not would never arrive.
+    /// limit less than the store's: a session that the store has and this process may not is refused to its threads. Of what threads
+    /// write, the smaller limit counts, the store's or this process's.
     pub fn settings(mut self, settings: ProcessSettings) -> Self {
         self.settings = settings;
         self

@@ -47,6 +47,12 @@ impl Connection {
         }
     }
 
+    /// Reads and writes frames within these limits from now on.
+    pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
+        self.decoder.set_limits(limits.clone());
+        self.limits = limits;
+    }
+
     /// Appends to what is to be written.
     pub(crate) fn push(&mut self, item: &FromProcess) -> Result<(), EncodeError> {
         self.outgoing.push(item, &self.limits)

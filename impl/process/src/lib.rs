@@ -115,8 +115,8 @@ pub use error::{ConnectError, ShutdownError};
 pub use process::{Process, Session, Status};
 pub use shared::Phase;
 pub use tenure_locks::{
-    Busy, Commit, Discard, Discarded, Error, First, Guard, GuardSet, Holder, Lock, LockSet,
-    ShortId, Task, WAIT_MS, task,
+    Busy, Commit, Discard, Discarded, Error, Exceeded, First, Guard, GuardSet, Holder, Lock,
+    LockSet, ShortId, Task, WAIT_MS, Whose, task,
 };
 pub use tenure_protocol::{
     AttributeName, Limits, ProcessSettings, SessionId, ThreadId, Token, Version,

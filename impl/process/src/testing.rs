@@ -109,7 +109,7 @@ impl Store {
             state: Mutex::new(state),
             changed: Condvar::new(),
             control: watch::Sender::new(Control::default()),
-            limits: FrameLimits::for_machines(&settings.limits),
+            limits: FrameLimits::generous(&settings.limits),
             settings,
             origin: Instant::now(),
         });

@@ -1,6 +1,7 @@
 //! The library between threads and a store.
 
 mod faults;
+mod limits;
 mod log;
 mod runtime;
 mod sessions;

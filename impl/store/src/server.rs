@@ -168,7 +168,7 @@ impl Server {
         let service = Service {
             shard,
             promised,
-            limits: FrameLimits::for_machines(&config.settings().limits),
+            limits: FrameLimits::generous(&config.settings().limits),
             config: Arc::new(config),
             metrics,
             closing: watch::Sender::new(false),

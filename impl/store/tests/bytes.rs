@@ -1,8 +1,8 @@
 //! Peers that do not speak the protocol, or not all of it.
 
 use crate::support::{Player, Running, acquire, config, encode, id, set};
-use tenure_protocol::message::Hold;
-use tenure_protocol::{ToProcess, ToStore};
+use tenure_protocol::message::{Hold, Limited};
+use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Config, Stop};
 use tenure_wire::{FaultCode, FromProcess, FromStore};
 use tokio::io::AsyncWriteExt;
@@ -113,34 +113,58 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
 
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
-    let grant = p.acquire(&s, 1).await;
-    let version = p
+    let kept = p.acquire(&id("other"), 1).await;
+    let mut grant = p.acquire(&s, 2).await;
+    grant.version = p
         .commit(&s, grant.token, grant.version, set("a", vec![b'x'; 900]))
         .await;
-    for (link, delta) in [
-        (2, set("b", vec![b'x'; 901])),
-        (3, set("b", vec![b'x'; 800])),
+    for (request, delta, passed) in [
+        (3, set("b", vec![b'x'; 901]), Limited::AttributeBytes),
+        (4, set("b", vec![b'x'; 800]), Limited::SessionBytes),
     ] {
-        let commit = ToStore::Commit {
-            session: s.clone(),
-            token: grant.token,
-            base: version,
+        let (session, token, base) = (s.clone(), grant.token, grant.version);
+        p.say(ToStore::Commit {
+            session,
+            token,
+            base,
             delta,
-        };
-        p.say(commit).await;
-        assert_eq!(p.fault().await.code, FaultCode::Unexpected);
-        p = Player::silent(store.address, "p", 1, link).await;
-        let hold = Hold {
-            session: s.clone(),
-            token: grant.token,
-        };
-        p.hello(vec![hold.clone()], vec![]).await;
+        })
+        .await;
         match p.next().await {
-            ToProcess::Welcome { holds, .. } => assert_eq!(holds, [hold]),
-            other => panic!("{other:?}"),
+            ToProcess::Revoked { token, limit, .. } => {
+                assert_eq!((token, limit), (grant.token, Some(passed)));
+            }
+            other => panic!("revoked, not {other:?}"),
         }
+        assert!(matches!(p.next().await, ToProcess::Recall { .. }));
+        p.release(&s, grant.token, grant.version, Delta::default())
+            .await;
+        let again = p.acquire(&s, request).await;
+        assert_eq!(again.version, grant.version);
+        grant = again;
     }
-    p.commit(&s, grant.token, version, set("b", "fits")).await;
+    // Nobody else is harmed: the connection and the other grant are as they were.
+    p.commit(&id("other"), kept.token, kept.version, set("a", "fits"))
+        .await;
+    let version = p
+        .commit(&s, grant.token, grant.version, set("b", "fits"))
+        .await;
+    let (session, token, base) = (s.clone(), grant.token, version);
+    p.say(ToStore::Release {
+        session,
+        token,
+        base,
+        delta: set("c", "one too many"),
+        requeue: None,
+        idle_ms: 0,
+    })
+    .await;
+    match p.next().await {
+        ToProcess::Released { version, limit, .. } => {
+            assert_eq!((version, limit), (None, Some(Limited::Attributes)));
+        }
+        other => panic!("released, not {other:?}"),
+    }
     is_well(store).await;
 }
 
@@ -157,7 +181,8 @@ fn first_part(player: &Player) -> bytes::Bytes {
 
 #[tokio::test]
 async fn a_hello_that_never_ends_is_too_large_or_too_late() {
-    let small = store(|config| config.limits.grants_max = 4_000).await;
+    // The reader takes as many items as of a process with the default limits, and time enough for that.
+    let small = store(|config| config.hello_ms = 60_000).await;
     let mut endless = Player::silent(small.address, "e", 1, 1).await;
     let part = first_part(&endless);
     while endless.stream.write_all(&part).await.is_ok() {}

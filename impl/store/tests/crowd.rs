@@ -170,7 +170,12 @@ async fn a_thousand_wait_in_order_and_one_more_is_refused() {
         println!("skipped: the system's hard limit of open files is below 3000");
         return;
     }
-    let store = store(|config| config.limits.waiters_max = WAITERS).await;
+    let store = store(|config| {
+        config.limits.waiters_max = WAITERS;
+        // No player sends a keep-alive, and a loaded machine takes longer than the default lease for all of them.
+        config.lease_ms = 3_600_000;
+    })
+    .await;
     let s = id("s");
     let mut holder = Player::connect(store.address, "holder").await;
     let grant = holder.acquire(&s, 1).await;

@@ -330,6 +330,7 @@ impl Wild {
                 session,
                 token,
                 version,
+                ..
             } => {
                 if self
                     .held

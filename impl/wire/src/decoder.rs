@@ -33,6 +33,11 @@ impl<T: Item> Decoder<T> {
         }
     }
 
+    /// Takes frames within these limits from now on.
+    pub fn set_limits(&mut self, limits: FrameLimits) {
+        self.limits = limits;
+    }
+
     /// Takes the next item off the front of `stream`; `None` when it is not there yet. Then append what comes next, and
     /// call again: there is room for some of it.
     ///

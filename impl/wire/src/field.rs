@@ -46,6 +46,14 @@ pub(crate) mod key {
     pub(crate) const recalls: u64 = 29;
     pub(crate) const code: u64 = 30;
     pub(crate) const text: u64 = 31;
+    // Since 1.1.
+    pub(crate) const store_limits: u64 = 32;
+    pub(crate) const limit: u64 = 33;
+    pub(crate) const grants_max: u64 = 34;
+    pub(crate) const waiters_max: u64 = 35;
+    pub(crate) const attributes_max: u64 = 36;
+    pub(crate) const attribute_bytes_max: u64 = 37;
+    pub(crate) const session_bytes_max: u64 = 38;
 }
 
 /// Writes a map of those of these fields that are not absent. In ascending order of keys, please.

@@ -1,7 +1,7 @@
 //! What a frame and a message may at most be.
 
-use tenure_protocol::Limits;
 use tenure_protocol::id::NAME_BYTES_MAX;
+use tenure_protocol::{Limits, StoreLimits};
 
 /// How large a part of a message that goes on is: small enough that other messages of a connection do not wait long.
 pub(crate) const PART_BYTES: usize = 64 << 10;
@@ -42,8 +42,72 @@ impl FrameLimits {
     }
 }
 
+impl FrameLimits {
+    /// Limits under which a reader takes whatever a peer with the default limits, or with these, has for it. A peer need not know
+    /// these limits, and one frame that is refused ends the whole connection: what a frame says of one session is refused
+    /// for that session alone, by the machine.
+    #[must_use]
+    pub fn generous(limits: &Limits) -> Self {
+        let (own, least) = (Self::for_machines(limits), Self::default());
+        Self {
+            frame_bytes_max: own.frame_bytes_max.max(least.frame_bytes_max),
+            changes_max: own.changes_max.max(least.changes_max),
+            items_max: own.items_max.max(least.items_max),
+        }
+    }
+
+    /// Returns these limits, or more where a store that says its limits may send more: up to 64 MiB for a session, 65,536 attributes,
+    /// and 4,194,304 grants. What a store says must not let it fill the memory of its processes.
+    #[must_use]
+    pub fn and_of(&self, store: &StoreLimits) -> Self {
+        let at_most =
+            |limit: u64, most: usize| usize::try_from(limit).map_or(most, |limit| limit.min(most));
+        let store = Self::for_machines(&Limits {
+            grants_max: at_most(store.grants_max, 4 << 20),
+            attributes_max: at_most(store.attributes_max, 64 << 10),
+            session_bytes_max: at_most(store.session_bytes_max, 64 << 20),
+            ..Limits::default()
+        });
+        Self {
+            frame_bytes_max: self.frame_bytes_max.max(store.frame_bytes_max),
+            changes_max: self.changes_max.max(store.changes_max),
+            items_max: self.items_max.max(store.items_max),
+        }
+    }
+}
+
 impl Default for FrameLimits {
     fn default() -> Self {
         Self::for_machines(&Limits::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(each: u64) -> StoreLimits {
+        StoreLimits {
+            grants_max: each,
+            waiters_max: each,
+            attributes_max: each,
+            attribute_bytes_max: each,
+            session_bytes_max: each,
+        }
+    }
+
+    #[test]
+    fn a_store_that_says_endless_limits_gets_no_endless_memory() {
+        let own = FrameLimits::default();
+        let read = own.and_of(&store(u64::MAX));
+        assert!(read.frame_bytes_max > 64 << 20, "{read:?}");
+        assert!(read.frame_bytes_max < 128 << 20, "{read:?}");
+        assert_eq!((read.changes_max, read.items_max), (128 << 10, 8 << 20));
+    }
+
+    #[test]
+    fn a_store_that_says_small_limits_takes_nothing_away() {
+        let own = FrameLimits::default();
+        assert_eq!(own.and_of(&store(0)), own);
     }
 }

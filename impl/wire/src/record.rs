@@ -9,7 +9,7 @@ use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
     Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
 };
-use tenure_protocol::{Delta, SessionId};
+use tenure_protocol::{Delta, SessionId, StoreLimits};
 
 impl Put for Hold {
     fn put(&self, writer: &mut Writer<'_>) {
@@ -69,6 +69,32 @@ impl Get for Wish {
             known,
             patience,
             ticket,
+        })
+    }
+}
+
+impl Put for StoreLimits {
+    fn put(&self, writer: &mut Writer<'_>) {
+        let Self {
+            grants_max,
+            waiters_max,
+            attributes_max,
+            attribute_bytes_max,
+            session_bytes_max,
+        } = self;
+        write_fields!(writer; grants_max, waiters_max, attributes_max, attribute_bytes_max, session_bytes_max);
+    }
+}
+
+impl Get for StoreLimits {
+    fn get(reader: &mut Reader<'_>) -> Result<Self> {
+        read_fields!(reader; grants_max, waiters_max, attributes_max, attribute_bytes_max, session_bytes_max);
+        Ok(Self {
+            grants_max,
+            waiters_max,
+            attributes_max,
+            attribute_bytes_max,
+            session_bytes_max,
         })
     }
 }

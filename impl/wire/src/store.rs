@@ -10,7 +10,7 @@ use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use crate::parts::{self, Room};
 use tenure_protocol::message::{Hold, Notice};
-use tenure_protocol::{Request, Time, ToProcess};
+use tenure_protocol::{Request, StoreLimits, Time, ToProcess};
 
 impl Item for FromStore {
     fn way(kind: u8) -> Way {
@@ -28,7 +28,8 @@ impl Item for FromStore {
                 lease_ms,
                 holds,
                 gone,
-            }) => encode_welcome((*sent, *lease_ms), holds, gone, limits, out),
+                limits: said,
+            }) => encode_welcome((*sent, *lease_ms, *said), holds, gone, limits, out),
             Self::Message(ToProcess::Alive {
                 sent,
                 lease_ms,
@@ -67,17 +68,19 @@ impl Item for FromStore {
                     lease_ms,
                     holds,
                     gone,
+                    limits,
                 }),
                 Self::Message(ToProcess::Welcome {
                     sent: part_sent,
                     lease_ms: part_lease_ms,
                     holds: mut part_holds,
                     gone: mut part_gone,
+                    limits: part_limits,
                 }),
             ) => {
                 parts::append(holds, &mut part_holds);
                 parts::append(gone, &mut part_gone);
-                (*sent, *lease_ms) == (part_sent, part_lease_ms)
+                (*sent, *lease_ms, *limits) == (part_sent, part_lease_ms, part_limits)
             }
             (
                 Self::Message(ToProcess::Alive {
@@ -101,7 +104,7 @@ impl Item for FromStore {
 }
 
 fn encode_welcome(
-    (sent, lease_ms): (Time, u64),
+    (sent, lease_ms, store_limits): (Time, u64, Option<StoreLimits>),
     mut holds: &[Hold],
     mut gone: &[(Hold, Option<Hold>)],
     limits: &FrameLimits,
@@ -111,7 +114,7 @@ fn encode_welcome(
     parts::encode(header, limits, out, |room: &mut Room| {
         let holds = room.take(&mut holds);
         let gone = room.take(&mut gone);
-        move |writer: &mut Writer<'_>| write_fields!(writer; sent, lease_ms, holds, gone)
+        move |writer: &mut Writer<'_>| write_fields!(writer; sent, lease_ms, holds, gone, store_limits)
     })
 }
 
@@ -180,12 +183,14 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
             session,
             token,
             version,
-        } => write_fields!(writer; session, token, version),
+            limit,
+        } => write_fields!(writer; session, token, version, limit),
         ToProcess::Revoked {
             session,
             token,
             why: revocation,
-        } => write_fields!(writer; session, token, revocation),
+            limit,
+        } => write_fields!(writer; session, token, revocation, limit),
         ToProcess::Refused {
             session,
             request: _,
@@ -213,12 +218,13 @@ fn read_answer(
 ) -> Result<ToProcess, DecodeError> {
     Ok(match kind {
         kind::WELCOME => {
-            read_fields!(reader; sent, lease_ms, holds, gone);
+            read_fields!(reader; sent, lease_ms, holds, gone, store_limits);
             ToProcess::Welcome {
                 sent,
                 lease_ms,
                 holds,
                 gone,
+                limits: store_limits,
             }
         }
         kind::ALIVE => {
@@ -281,19 +287,21 @@ fn read_news(kind: u8, reader: &mut Reader<'_>) -> Result<ToProcess, DecodeError
             }
         }
         kind::RELEASED => {
-            read_fields!(reader; session, token, version);
+            read_fields!(reader; session, token, version, limit);
             ToProcess::Released {
                 session,
                 token,
                 version,
+                limit,
             }
         }
         kind::REVOKED => {
-            read_fields!(reader; session, token, revocation);
+            read_fields!(reader; session, token, revocation, limit);
             ToProcess::Revoked {
                 session,
                 token,
                 why: revocation,
+                limit,
             }
         }
         kind::NOT_RENAMED => {

@@ -37,6 +37,10 @@ const STAYS: &[(&str, &str)] = &[
         "it cuts the connections of both processes with a commit under way, in a world small enough to read",
     ),
     (
+        "crash",
+        "it is where a process dies and comes back as a new incarnation, at the smallest size",
+    ),
+    (
         "rush",
         "it is `crowd` and `calm` at once, at a size that no defect is hunted in",
     ),

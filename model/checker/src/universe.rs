@@ -88,6 +88,8 @@ pub struct Universe {
     pub process_timers: fn(ProcessTimer) -> bool,
     /// Whether sessions end, and must not come back.
     pub watches_destroyed: bool,
+    /// Whether the processes are of 1.0, which do not read what a store says of its limits.
+    pub is_deaf: bool,
 }
 
 /// A world without faults.
@@ -123,6 +125,7 @@ const QUIET: Universe = Universe {
     store_timers: |_| false,
     process_timers: |_| false,
     watches_destroyed: false,
+    is_deaf: false,
 };
 
 /// A world whose first process has a network that does anything, so that both sides repeat what they said.
@@ -150,6 +153,17 @@ fn store_settings() -> StoreSettings {
         turns: 0,
         promised: tenure_protocol::Promised::default(),
         limits: Limits::default(),
+    }
+}
+
+/// The third of the values is too long for the store.
+fn short_values() -> StoreSettings {
+    StoreSettings {
+        limits: Limits {
+            attribute_bytes_max: 1,
+            ..Limits::default()
+        },
+        ..store_settings()
     }
 }
 
@@ -271,6 +285,36 @@ pub static UNIVERSES: &[Universe] = &[
             },
             ..store_settings()
         },
+        ..QUIET
+    },
+    Universe {
+        name: "narrow",
+        summary: "the store has smaller limits than the processes, which keep to them",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, of whose 3 values one is too long",
+        values: 3,
+        unique_states: 330,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        store: short_values,
+        process: || ProcessSettings {
+            // Once the second value is there no other is written: there is no difference to send.
+            keeps_base: false,
+            ..process_settings()
+        },
+        ..QUIET
+    },
+    Universe {
+        name: "deaf",
+        summary: "processes of 1.0 write beyond the limits of the store: it costs them that grant and nobody else anything",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, of whose 3 values one is too long",
+        faults: "cuts of p1",
+        without: "all other faults",
+        values: 3,
+        unique_states: 284_340,
+        programs: &[&[COMMIT_A], &[USE_A]],
+        store: short_values,
+        faulty: 1,
+        cuts: true,
+        is_deaf: true,
         ..QUIET
     },
     Universe {

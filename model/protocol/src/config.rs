@@ -85,6 +85,49 @@ pub struct Promised {
     pub recall: Time,
 }
 
+/// What a store says of its limits in `Welcome`, since 1.1. Rule 18.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct StoreLimits {
+    /// Grants and waits that one process has at a time.
+    pub grants_max: u64,
+    /// Processes that wait for one session at a time.
+    pub waiters_max: u64,
+    /// Attributes of one session.
+    pub attributes_max: u64,
+    /// Bytes of one attribute's value.
+    pub attribute_bytes_max: u64,
+    /// Bytes of all names and values of one session.
+    pub session_bytes_max: u64,
+}
+
+impl Limits {
+    /// Returns what a store with these limits says of them.
+    #[must_use]
+    pub fn said(&self) -> StoreLimits {
+        let number = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
+        StoreLimits {
+            grants_max: number(self.grants_max),
+            waiters_max: number(self.waiters_max),
+            attributes_max: number(self.attributes_max),
+            attribute_bytes_max: number(self.attribute_bytes_max),
+            session_bytes_max: number(self.session_bytes_max),
+        }
+    }
+
+    /// Returns the limits on what a process may write: the smaller of these, which are its own, and the store's.
+    #[must_use]
+    pub fn within(&self, store: &StoreLimits) -> Self {
+        let smaller =
+            |own: usize, store: u64| usize::try_from(store).map_or(own, |store| own.min(store));
+        Self {
+            attributes_max: smaller(self.attributes_max, store.attributes_max),
+            attribute_bytes_max: smaller(self.attribute_bytes_max, store.attribute_bytes_max),
+            session_bytes_max: smaller(self.session_bytes_max, store.session_bytes_max),
+            ..self.clone()
+        }
+    }
+}
+
 /// Settings of a store. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoreSettings {
@@ -137,7 +180,8 @@ pub struct ProcessSettings {
     pub recall_margin_ms: u64,
     /// Whether the process keeps the client state of a session that it has released, as a base for deltas. Rule 7.
     pub keeps_base: bool,
-    /// Limits that the process checks before it sends. Rule 18.
+    /// Limits that the process checks before it sends, where those that the store says are not smaller. A session that is larger
+    /// than these is not taken from the store. Rule 18.
     pub limits: Limits,
 }
 

@@ -181,6 +181,10 @@ catalogue! {
     GrantsWhileStopping = "grants-while-stopping", Store, 6;
     /// A store whose disk is full grants what it cannot make durable.
     GrantsWhenFull = "grants-when-full", Store, 18;
+    /// The welcome does not say the limits of the store.
+    KeepsLimitsSecret = "keeps-limits-secret", Store, 18;
+    /// The session of a refused commit is passed on before its holder has heard that the grant is lost.
+    PassesOnUnheard = "passes-on-unheard", Store, 18;
     /// The last to arrive is admitted first, at an attribute.
     LifoAtAttribute = "lifo-at-attribute", Process, 12;
     /// A thread takes a free attribute although another, that wants several, waits for it.
@@ -221,6 +225,8 @@ catalogue! {
     StaysOnSilentLink = "stays-on-silent-link", Process, 10;
     /// Every grant is given back after use.
     NeverKeeps = "never-keeps", Process, 2;
+    /// The limits that the store says are not kept to.
+    IgnoresStoreLimits = "ignores-store-limits", Process, 18;
     /// A local cycle of threads is not looked for.
     OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17;
 }

@@ -34,7 +34,7 @@ pub mod renumber;
 pub mod store;
 
 pub use attributes::{Delta, Record, Records, Update, Value};
-pub use config::{Limits, ProcessSettings, Promised, Settings, StoreSettings};
+pub use config::{Limits, ProcessSettings, Promised, Settings, StoreLimits, StoreSettings};
 pub use defect::{Defect, Hook, Seeded, Sound};
 pub use id::{
     AttributeName, Incarnation, Link, ProcessId, Request, SessionId, Stamp, ThreadId, Ticket, Time,

@@ -4,6 +4,7 @@
 //! (rule 14). A process numbers its connections, and either side drops what comes on any but the newest (rule 15).
 
 use crate::attributes::{Delta, State};
+use crate::config::StoreLimits;
 use crate::id::{Incarnation, ProcessId, Request, SessionId, Ticket, Time, Token, Version};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
@@ -228,6 +229,9 @@ pub enum ToProcess {
         holds: Vec<Hold>,
         /// Those whose session is no more, or was renamed, with what the grant is since then: what a lost `Gone` said.
         gone: Vec<(Hold, Option<Hold>)>,
+        /// The limits of the store; `None` from a store of 1.0. Rule 18.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limits: Option<StoreLimits>,
     },
     /// Answers `KeepAlive`.
     Alive {
@@ -288,8 +292,11 @@ pub enum ToProcess {
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// The version that the release made; `None` when the grant had ended before.
+        /// The version that the release made; `None` when the grant had ended before, or the changes pass a limit.
         version: Option<Version>,
+        /// The limit of the store that the changes pass. For logs: a process of 1.0 does not read it. Rule 18.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Limited>,
     },
     /// The grant was taken.
     Revoked {
@@ -299,6 +306,9 @@ pub enum ToProcess {
         token: Token,
         /// Why.
         why: Revocation,
+        /// The limit of the store that a commit passes. For logs: a process of 1.0 does not read it. Rule 18.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Limited>,
     },
     /// The request ends without a grant.
     Refused {

@@ -1155,6 +1155,7 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
             lease_ms,
             holds,
             gone,
+            limits: None,
         });
     let alive = (number(), number(), vec((any_hold(), any_notice()), 0..3)).prop_map(
         |(sent, lease_ms, recalls)| ToProcess::Alive {
@@ -1173,9 +1174,9 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
         2 => (any_hold(), stamp(), stamp()).prop_map(|(hold, base, version)| ToProcess::Committed {
             session: hold.session, token: hold.token, base: Version(base), version: Version(version) }),
         2 => (any_hold(), prop::option::of(stamp())).prop_map(|(hold, version)| ToProcess::Released {
-            session: hold.session, token: hold.token, version: version.map(Version) }),
+            session: hold.session, token: hold.token, version: version.map(Version), limit: None }),
         1 => any_hold().prop_map(|hold| ToProcess::Revoked {
-            session: hold.session, token: hold.token, why: Revocation::Fenced }),
+            session: hold.session, token: hold.token, why: Revocation::Fenced, limit: None }),
         2 => (any_session(), number(), any_refusal()).prop_map(|(session, request, why)| ToProcess::Refused {
             session, request: Request(request), why }),
         1 => any_hold().prop_map(|hold| ToProcess::NotRenamed {

@@ -42,6 +42,7 @@ impl One {
             lease_ms: 1 << 40,
             holds: Vec::new(),
             gone: Vec::new(),
+            limits: None,
         });
         one
     }

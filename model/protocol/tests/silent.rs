@@ -36,6 +36,7 @@ fn welcomed(process: &mut Process, now: u64, number: u64) {
         lease_ms: 10_100,
         holds: Vec::new(),
         gone: Vec::new(),
+        limits: None,
     };
     let link = link(number);
     step(process, now, Input::Message { link, message });

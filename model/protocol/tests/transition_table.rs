@@ -217,11 +217,13 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
         session: s(),
         token,
         version,
+        limit: None,
     };
     let revoked = |token| ToProcess::Revoked {
         session: s(),
         token,
         why: Revocation::Fenced,
+        limit: None,
     };
     let gone = |token, renamed| ToProcess::Gone {
         session: s(),

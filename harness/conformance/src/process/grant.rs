@@ -68,6 +68,7 @@ impl Grant {
             session: self.session.clone(),
             token: self.token,
             version,
+            limit: None,
         }
     }
 
@@ -76,6 +77,7 @@ impl Grant {
             session: self.session.clone(),
             token: self.token,
             why: Revocation::RecallDeadline,
+            limit: None,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::stop::{Play, Stop};
 use crate::trace::{CUTS, Trace};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tenure_protocol::{Time, ToProcess, ToStore};
+use tenure_protocol::{StoreLimits, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FromProcess, FromStore, Opening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,6 +104,7 @@ impl Listener {
             slack: self.slack,
             frames: Frames::new(),
             lease_ms: LEASE_MS,
+            limits: None,
             keeps_alive: true,
             sent: Vec::new(),
             said: Vec::new(),
@@ -121,6 +122,8 @@ pub(crate) struct Peer {
     slack: Duration,
     frames: Frames<FromProcess>,
     pub(crate) lease_ms: u64,
+    /// What it says of its limits in each `Welcome`.
+    pub(crate) limits: Option<StoreLimits>,
     /// Whether it answers keep-alives by itself.
     pub(crate) keeps_alive: bool,
     /// When the process says that it has sent its hello and its keep-alives.

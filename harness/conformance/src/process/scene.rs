@@ -95,6 +95,7 @@ impl Scene {
             lease_ms: self.peer.lease_ms,
             holds,
             gone,
+            limits: self.peer.limits,
         }
     }
 
@@ -160,6 +161,7 @@ impl Scene {
     pub(crate) async fn next_hello(&mut self) -> Play {
         let mut peer = self.listener.accept().await?;
         peer.lease_ms = self.peer.lease_ms;
+        peer.limits = self.peer.limits;
         peer.keeps_alive = self.peer.keeps_alive;
         self.opening = peer.hello().await?;
         self.peer = peer;

@@ -11,7 +11,7 @@ use crate::trace::{CUTS, Trace};
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_protocol::message::{Hold, Wish};
-use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
+use tenure_protocol::{Incarnation, Link, ProcessId, StoreLimits, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FromProcess, FromStore, Opening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -161,11 +161,13 @@ impl Player {
                     lease_ms,
                     holds,
                     gone,
+                    limits,
                 } => Some(Welcome {
                     sent: *sent,
                     lease_ms: *lease_ms,
                     holds: holds.clone(),
                     gone: gone.clone(),
+                    limits: *limits,
                 }),
                 _ => None,
             })
@@ -372,6 +374,7 @@ pub(crate) struct Welcome {
     pub(crate) lease_ms: u64,
     pub(crate) holds: Vec<Hold>,
     pub(crate) gone: Vec<(Hold, Option<Hold>)>,
+    pub(crate) limits: Option<StoreLimits>,
 }
 
 /// What a process must take at any time: its place in a queue, and recalls, which are repeated.

@@ -132,7 +132,12 @@ pub(crate) fn refused(session: &SessionId, why: &Refusal) -> Error {
         Refusal::Deadlock { cycle } => Error::Deadlock {
             cycle: cycle.clone().into(),
         },
-        Refusal::Limit(limited) => Error::Limit(session, *limited),
+        Refusal::Limit(limited) => Error::Limit(Box::new(tenure_locks::Exceeded {
+            session: *session,
+            limit: *limited,
+            whose: tenure_locks::Whose::Process,
+            max: None,
+        })),
         Refusal::Gone | Refusal::NotHeld => Error::Gone(session),
         Refusal::AlreadyLocked => Error::AlreadyLocked(Box::new(tenure_locks::First {
             session: *session,
@@ -148,6 +153,10 @@ pub(crate) fn is_same(expected: &Said, actual: &Said) -> bool {
     match (expected, actual) {
         (Said::Failed(Error::AlreadyLocked(one)), Said::Failed(Error::AlreadyLocked(two))) => {
             one.session == two.session
+        }
+        // Whose limit it is, is said by the locks alone.
+        (Said::Failed(Error::Limit(one)), Said::Failed(Error::Limit(two))) => {
+            (&one.session, one.limit) == (&two.session, two.limit)
         }
         _ => expected == actual,
     }

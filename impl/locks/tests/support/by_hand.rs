@@ -54,6 +54,7 @@ impl ByHand {
                 lease_ms: 1 << 40,
                 holds: Vec::new(),
                 gone: Vec::new(),
+                limits: None,
             },
             ToStore::Acquire(wish) => ToProcess::Granted {
                 session: wish.session,
@@ -68,6 +69,7 @@ impl ByHand {
                 session,
                 token,
                 version: Some(Version(self.stamp())),
+                limit: None,
             },
             _ => return None,
         })

@@ -35,7 +35,15 @@ impl Driver {
 
     fn on_message(&mut self, link: Link, message: ToProcess) {
         let lease_ms = match &message {
-            ToProcess::Welcome { lease_ms, .. } => Some(*lease_ms),
+            ToProcess::Welcome {
+                lease_ms, limits, ..
+            } => {
+                if let (Some(store), Line::Open(connection)) = (limits, &mut self.line) {
+                    // A session of the store may be larger than one of this process: the locks refuse that session alone.
+                    connection.set_limits(self.limits.and_of(store));
+                }
+                Some(*lease_ms)
+            }
             ToProcess::Granted { session, token, .. } => {
                 if Log::is_on(Level::DEBUG) {
                     let (session, token) = (session.clone(), *token);
@@ -62,10 +70,37 @@ impl Driver {
                 }
                 None
             }
-            ToProcess::Revoked { session, why, .. } => {
-                let (session, why) = (session.clone(), *why);
+            ToProcess::Revoked {
+                session,
+                why,
+                limit,
+                ..
+            } => {
+                let (session, why, limit) = (session.clone(), *why, *limit);
                 self.log.say(Level::WARN, move || {
-                    warn!(session = %ShortId(&session), ?why, "revoked");
+                    let session = ShortId(&session);
+                    match limit {
+                        None => warn!(%session, ?why, "revoked"),
+                        Some(limit) => warn!(
+                            %session, ?limit,
+                            "revoked: what was committed passes this limit of the store, and is lost"
+                        ),
+                    }
+                });
+                None
+            }
+            ToProcess::Released {
+                session,
+                limit: Some(limit),
+                ..
+            } => {
+                let (session, limit) = (session.clone(), *limit);
+                self.log.say(Level::WARN, move || {
+                    let session = ShortId(&session);
+                    warn!(
+                        %session, ?limit,
+                        "released without its changes: they pass this limit of the store, and are lost"
+                    );
                 });
                 None
             }

@@ -101,7 +101,7 @@ impl Driver {
             shared,
             log,
             settings: builder.settings.clone(),
-            limits: FrameLimits::for_machines(&builder.settings.limits),
+            limits: FrameLimits::generous(&builder.settings.limits),
             backoff: Backoff::new(builder.backoff_ms),
             cache: Cache::new(builder.kept_max, builder.idle_ms),
             due: None,

@@ -108,6 +108,7 @@ pub(crate) fn of_this_version() -> Vec<Valid> {
                 session: SessionId::from_static("s"),
                 token: Token(stamp(1, 1)),
                 version: None,
+                limit: None,
             })],
         ),
         read(

@@ -10,8 +10,8 @@ use tenure_protocol::message::{
     Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
 };
 use tenure_protocol::{
-    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, Time,
-    ToProcess, ToStore, Token, Version,
+    AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Request, SessionId, Stamp, Ticket,
+    Time, ToProcess, ToStore, Token, Version,
 };
 use tenure_wire::{Fault, FaultCode, FrameLimits, FromProcess, FromStore, Item, Opening};
 
@@ -246,6 +246,7 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
         lease_ms,
         holds,
         gone,
+        limits: None,
     };
     let alive = |recalls| ToProcess::Alive {
         sent: SENT,
@@ -261,6 +262,16 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
             ),
         ),
         ("welcome of a new process", welcome(vec![], vec![])),
+        (
+            "welcome, and the limits of the store",
+            ToProcess::Welcome {
+                sent: SENT,
+                lease_ms,
+                holds: vec![hold()],
+                gone: vec![],
+                limits: Some(Limits::default().said()),
+            },
+        ),
         ("alive", alive(vec![])),
         ("alive, and recalled", alive(vec![(hold(), notice())])),
         ("lease ended", ToProcess::LeaseEnded),
@@ -303,11 +314,13 @@ fn about_sessions() -> Vec<(&'static str, ToProcess)> {
         session: SESSION,
         token,
         version,
+        limit: None,
     };
     let revoked = |why| ToProcess::Revoked {
         session: SESSION,
         token,
         why,
+        limit: None,
     };
     let gone = |renamed| ToProcess::Gone {
         session: SESSION,
@@ -335,6 +348,24 @@ fn about_sessions() -> Vec<(&'static str, ToProcess)> {
         notice: notice(),
     };
     vec![
+        (
+            "released without its changes, over a limit",
+            ToProcess::Released {
+                session: SESSION,
+                token,
+                version: None,
+                limit: Some(Limited::SessionBytes),
+            },
+        ),
+        (
+            "revoked, its commit over a limit",
+            ToProcess::Revoked {
+                session: SESSION,
+                token,
+                why: Revocation::Fenced,
+                limit: Some(Limited::AttributeBytes),
+            },
+        ),
         ("queued", queued),
         ("recall", recall),
         ("committed", committed),

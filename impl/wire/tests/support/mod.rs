@@ -9,8 +9,8 @@ use tenure_protocol::message::{
     Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
 };
 use tenure_protocol::{
-    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, Time,
-    ToProcess, ToStore, Token, Version,
+    AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, StoreLimits,
+    Ticket, Time, ToProcess, ToStore, Token, Version,
 };
 use tenure_wire::{
     DecodeError, Decoder, Fault, FaultCode, FrameLimits, FromProcess, FromStore, Item, Opening,
@@ -126,8 +126,8 @@ fn state() -> BoxedStrategy<State> {
     .boxed()
 }
 
-fn refusal() -> BoxedStrategy<Refusal> {
-    let limited = prop::sample::select(vec![
+fn limited() -> BoxedStrategy<Limited> {
+    prop::sample::select(vec![
         Limited::Processes,
         Limited::Grants,
         Limited::Waiters,
@@ -136,7 +136,11 @@ fn refusal() -> BoxedStrategy<Refusal> {
         Limited::SessionBytes,
         Limited::Threads,
         Limited::Storage,
-    ]);
+    ])
+    .boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refusal> {
     prop_oneof![
         prop::sample::select(vec![
             Refusal::WouldBlock,
@@ -149,7 +153,7 @@ fn refusal() -> BoxedStrategy<Refusal> {
             Refusal::ShuttingDown,
         ]),
         vec(session(), 0..5).prop_map(|cycle| Refusal::Deadlock { cycle }),
-        limited.prop_map(Refusal::Limit),
+        limited().prop_map(Refusal::Limit),
     ]
     .boxed()
 }
@@ -236,6 +240,18 @@ fn to_store() -> BoxedStrategy<ToStore> {
     .boxed()
 }
 
+prop_compose! {
+    fn store_limits()(
+        grants_max in number(),
+        waiters_max in number(),
+        attributes_max in number(),
+        attribute_bytes_max in number(),
+        session_bytes_max in number(),
+    ) -> StoreLimits {
+        StoreLimits { grants_max, waiters_max, attributes_max, attribute_bytes_max, session_bytes_max }
+    }
+}
+
 /// A welcome whose lists have up to `count` elements.
 pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
     let gone = (hold(), option::of(hold()));
@@ -244,12 +260,14 @@ pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
         number(),
         vec(hold(), 0..=count),
         vec(gone, 0..=count),
+        option::of(store_limits()),
     )
-        .prop_map(|(sent, lease_ms, holds, gone)| ToProcess::Welcome {
+        .prop_map(|(sent, lease_ms, holds, gone, limits)| ToProcess::Welcome {
             sent,
             lease_ms,
             holds,
             gone,
+            limits,
         })
         .boxed()
 }
@@ -310,15 +328,22 @@ fn to_process() -> BoxedStrategy<ToProcess> {
                 version,
             }
         }),
-        (session(), token(), option::of(version())).prop_map(|(session, token, version)| {
-            ToProcess::Released {
-                session,
-                token,
-                version,
-            }
-        }),
-        (session(), token(), any::<bool>()).prop_map(|(session, token, fenced)| {
-            ToProcess::Revoked {
+        (
+            session(),
+            token(),
+            option::of(version()),
+            option::of(limited())
+        )
+            .prop_map(|(session, token, version, limit)| {
+                ToProcess::Released {
+                    session,
+                    token,
+                    version,
+                    limit,
+                }
+            }),
+        (session(), token(), any::<bool>(), option::of(limited())).prop_map(
+            |(session, token, fenced, limit)| ToProcess::Revoked {
                 session,
                 token,
                 why: if fenced {
@@ -326,8 +351,9 @@ fn to_process() -> BoxedStrategy<ToProcess> {
                 } else {
                     Revocation::RecallDeadline
                 },
+                limit,
             }
-        }),
+        ),
         (session(), request(), refusal()).prop_map(|(session, request, why)| ToProcess::Refused {
             session,
             request,

@@ -34,6 +34,10 @@ pub(super) fn fills_queue(universe: &Universe) -> bool {
     (universe.store)().limits.waiters_max + 1 < universe.programs.len()
 }
 
+pub(super) fn is_deaf(universe: &Universe) -> bool {
+    universe.is_deaf
+}
+
 pub(super) fn several_processes(universe: &Universe) -> bool {
     universe.programs.len() > 1
 }

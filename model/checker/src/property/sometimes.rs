@@ -430,6 +430,24 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 matches!(message, ToProcess::Refused { why: said, .. } if *said == why)
             })
         ),
+        sometimes!(
+            "commit over a limit",
+            18,
+            "a grant ends since its commit would pass a limit of the store",
+            is_deaf,
+            |_, state| is_under_way(state, |message| {
+                matches!(message, ToProcess::Revoked { limit: Some(_), .. })
+            })
+        ),
+        sometimes!(
+            "release over a limit",
+            18,
+            "a grant is given back without its changes, which would pass a limit of the store",
+            is_deaf,
+            |_, state| is_under_way(state, |message| {
+                matches!(message, ToProcess::Released { limit: Some(_), .. })
+            })
+        ),
     ]
 }
 

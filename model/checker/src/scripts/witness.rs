@@ -22,7 +22,7 @@ const UNIVERSES: [&str; 15] = [
 const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 12] = [
+const INSIDE: [(&str, &str); 14] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
     ("outsider waits at the gate", THREADS),
@@ -47,7 +47,11 @@ const INSIDE: [(&str, &str); 12] = [
         "queue is full",
         "needs as many waiters as the target allows: limit/waiters is played with --limits",
     ),
+    ("commit over a limit", LIMITS),
+    ("release over a limit", LIMITS),
 ];
+const LIMITS: &str =
+    "needs a value beyond the limits of the target: limit/write/* is played with --limits";
 const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
 const THREADS: &str = "shows in the threads of a process only, which no store sees";
 

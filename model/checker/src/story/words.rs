@@ -223,16 +223,41 @@ impl Words {
                 session,
                 token,
                 version: Some(version),
+                ..
             } => ("Released", session, token, format!("v{version}")),
             ToProcess::Released {
                 session,
                 token,
                 version: None,
+                limit: Some(limit),
+            } => (
+                "Released",
+                session,
+                token,
+                format!("over the limit of {}", limited(limit)),
+            ),
+            ToProcess::Released {
+                session,
+                token,
+                version: None,
+                limit: None,
             } => ("Released", session, token, "it had ended before".to_owned()),
             ToProcess::Revoked {
                 session,
                 token,
+                limit: Some(limit),
+                ..
+            } => (
+                "Revoked",
+                session,
+                token,
+                format!("over the limit of {}", limited(limit)),
+            ),
+            ToProcess::Revoked {
+                session,
+                token,
                 why,
+                limit: None,
             } => (
                 "Revoked",
                 session,
@@ -392,8 +417,8 @@ pub(super) fn poison(why: Poison) -> &'static str {
     }
 }
 
-pub(super) fn refusal(why: &Refusal) -> String {
-    let limited = |limited: &Limited| match limited {
+fn limited(limited: &Limited) -> &'static str {
+    match limited {
         Limited::Processes => "processes",
         Limited::Grants => "grants",
         Limited::Waiters => "waiters",
@@ -402,7 +427,10 @@ pub(super) fn refusal(why: &Refusal) -> String {
         Limited::SessionBytes => "bytes of a session",
         Limited::Threads => "waiting threads",
         Limited::Storage => "storage",
-    };
+    }
+}
+
+pub(super) fn refusal(why: &Refusal) -> String {
     match why {
         Refusal::WouldBlock => "would have to wait".to_owned(),
         Refusal::Cancelled => "cancelled".to_owned(),

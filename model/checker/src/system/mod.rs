@@ -64,7 +64,7 @@ pub static ATTRIBUTES: [AttributeName; 2] = [
     AttributeName::from_static("b"),
 ];
 /// What threads write, one after the other.
-pub(crate) static VALUES: [&[u8]; 3] = [b"0", b"1", b"2"];
+pub(crate) static VALUES: [&[u8]; 3] = [b"0", b"1", b"22"];
 
 /// The thread at `index` of a process.
 #[must_use]

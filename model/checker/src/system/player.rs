@@ -5,7 +5,7 @@ use super::canonical::NEVER;
 use super::deed::Deed;
 use super::watch::{self, Flaw};
 use super::{ATTRIBUTES, Model, ProcessSide, SESSIONS, VALUES, thread_id};
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::{Patience, Refusal};
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output};
 use tenure_protocol::{Hook, Incarnation, Link, Process, ToProcess, ToStore, Value};
 
@@ -190,6 +190,10 @@ impl<'a, H: Hook> Player<'a, H> {
         let own = &mut self.side.threads[thread];
         let was_waiting = core::mem::take(&mut own.is_waiting);
         let arrival = core::mem::take(&mut own.arrival);
+        let is_write_refused = matches!(answer, Answer::Refused(Refusal::Limit(_))) && !was_waiting;
+        if is_write_refused {
+            return; // The thread goes on without that write.
+        }
         match answer {
             Answer::Locked(_) | Answer::Committed(_) | Answer::Renamed(_) | Answer::Destroyed => {
                 own.at += 1

@@ -51,15 +51,16 @@ pub(super) fn stage<H: Hook>(
                 staged.flaw = staged.flaw.or(resurrection);
             }
             if model.universe.has_disk() {
-                staged.pass(side, out);
+                staged.pass(side, out, model.universe.is_deaf);
                 while !model.universe.lags() && !side.updates.is_empty() {
-                    staged.flush(side);
+                    staged.flush(side, model.universe.is_deaf);
                 }
             } else {
-                out.into_iter().for_each(|output| staged.carry_out(output));
+                out.into_iter()
+                    .for_each(|output| staged.carry_out(output, model.universe.is_deaf));
             }
         }
-        Event::Flush => staged.flush(side),
+        Event::Flush => staged.flush(side, model.universe.is_deaf),
         Event::Restart => {
             let epoch = side.machine.stamps().last().epoch + 1;
             side.updates.clear();
@@ -80,7 +81,7 @@ pub(super) fn stage<H: Hook>(
 
 impl Staged {
     /// Passes outputs on as the store's driver does: updates to the disk, and messages when what they say is durable.
-    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>) {
+    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>, is_deaf: bool) {
         let mut own = None;
         for output in out {
             match output {
@@ -98,35 +99,46 @@ impl Staged {
                     message,
                 } => {
                     if let Some(ready) = side.barrier.hold(own, (process, link, message)) {
-                        self.send(ready);
+                        self.send(ready, is_deaf);
                     }
                 }
-                Output::Disconnect { .. } => self.carry_out(output),
+                Output::Disconnect { .. } => self.carry_out(output, is_deaf),
             }
         }
     }
 
     /// The first update becomes durable, and what has waited for it leaves.
-    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>) {
+    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>, is_deaf: bool) {
         let update = side.updates.remove(0);
         side.durable.apply(&update);
         let ready: Vec<Envelope> = side.barrier.take(1).collect();
         side.barrier.rebase(1);
-        ready.into_iter().for_each(|envelope| self.send(envelope));
+        ready
+            .into_iter()
+            .for_each(|envelope| self.send(envelope, is_deaf));
     }
 
-    fn send(&mut self, (process, link, message): Envelope) {
+    fn send(&mut self, (process, link, mut message): Envelope, is_deaf: bool) {
+        let passes_limit = matches!(
+            message,
+            ToProcess::Revoked { limit: Some(_), .. } | ToProcess::Released { limit: Some(_), .. }
+        );
+        if let (ToProcess::Welcome { limits, .. }, true) = (&mut message, is_deaf) {
+            *limits = None; // As a process of 1.0 reads it.
+        } else if passes_limit && !is_deaf {
+            self.flaw = self.flaw.or(Some(Flaw::Misbehaved));
+        }
         self.sent.push((index(&process) as usize, link, message));
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: Output, is_deaf: bool) {
         match output {
             Output::Persist(_) => {}
             Output::Send {
                 process,
                 link,
                 message,
-            } => self.send((process, link, message)),
+            } => self.send((process, link, message), is_deaf),
             Output::Disconnect { .. } => self.flaw = self.flaw.or(Some(Flaw::Misbehaved)),
         }
     }

@@ -1,7 +1,7 @@
 //! What every step of a session shares: the time, the settings, the connection, the request counter, and the outputs.
 
 use super::Answer;
-use crate::config::ProcessSettings;
+use crate::config::{Limits, ProcessSettings};
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, ThreadId, Time};
 use crate::message::{Refusal, ToStore};
@@ -38,6 +38,8 @@ pub(crate) struct Desk<'a, H> {
     pub(crate) now: Time,
     pub(crate) hook: H,
     pub(crate) settings: &'a ProcessSettings,
+    /// What threads may write.
+    pub(crate) limits: &'a Limits,
     pub(crate) link: Option<Link>,
     pub(crate) requests: &'a mut u64,
     pub(crate) is_closing: bool,

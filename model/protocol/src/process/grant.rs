@@ -5,7 +5,7 @@ use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
 use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, Token, Version};
-use crate::message::{Notice, ToProcess, ToStore};
+use crate::message::{Notice, Refusal, ToProcess, ToStore};
 use alloc::vec::Vec;
 
 /// A `Granted` message, less the session.
@@ -93,6 +93,18 @@ impl Session {
             // It is a difference to a state that was dropped since: ask for the whole.
             self.turn_down(id, token, desk);
             return self.acquire(id, desk);
+        }
+        let own = &desk.settings.limits;
+        if let Some(limited) = self
+            .state
+            .over(own)
+            .filter(|_| granted.state != State::Unchanged)
+        {
+            // It would never fit: the threads that wait for it are told so, and nothing else is harmed. Rule 18.
+            self.phase = Phase::Absent;
+            self.drop_base();
+            self.turn_down(id, token, desk);
+            return self.refuse_waiters(id, &Refusal::Limit(limited), |_| true, desk);
         }
         self.start_grant(id, &granted, desk);
     }

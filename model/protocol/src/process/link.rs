@@ -1,6 +1,7 @@
 //! The connection and the lease: hello, welcome, keep-alive, goodbye. Rules 10 and 15.
 
 use super::{Connection, Output, Poison, Process, Session};
+use crate::config::StoreLimits;
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
@@ -56,9 +57,11 @@ impl<H: Hook> Process<H> {
                     lease_ms,
                     holds,
                     gone,
+                    limits,
                 },
             ) if own == link => {
                 self.connection = Connection::Up(link);
+                self.agree_on(limits.as_ref());
                 self.extend_lease(now, sent, lease_ms);
                 if self.has_outlived_lease(now) {
                     // The answer took longer than the lease.
@@ -84,6 +87,13 @@ impl<H: Hook> Process<H> {
             (Connection::Up(own), message) if own == link => self.on_answer(now, message, out),
             _ => {} // Late, of an old connection. Rule 15.
         }
+    }
+
+    /// Keeps to the store's limits where they are smaller than its own. Rule 18.
+    fn agree_on(&mut self, store: Option<&StoreLimits>) {
+        let own = &self.settings.limits;
+        let store = store.filter(|_| !self.hook.makes(Defect::IgnoresStoreLimits));
+        self.limits = store.map_or_else(|| own.clone(), |store| own.within(store));
     }
 
     fn on_welcome(

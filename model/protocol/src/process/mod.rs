@@ -30,7 +30,7 @@ pub use session::{Ending, Grant, Outgoing, Phase, Session};
 pub use state::{Slot, ThreadClaim, Wanted, Written};
 
 use crate::attributes::Value;
-use crate::config::{ProcessSettings, Settings};
+use crate::config::{Limits, ProcessSettings, Settings};
 use crate::defect::{Hook, Sound};
 use crate::id::{
     AttributeName, Incarnation, Link, ProcessId, SessionId, ThreadId, Time, Token, Version,
@@ -203,6 +203,8 @@ pub struct Process<H = Sound> {
     pub(crate) has_left: bool,
     /// A newer incarnation is here: why it is closing, and has left.
     pub(crate) is_superseded: bool,
+    /// What threads may write: the smaller of its own limits and those of the store that has welcomed it last. Rule 18.
+    pub(crate) limits: Limits,
     pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
     /// Which thread waits for which session.
     pub(crate) waits: Waits,
@@ -232,6 +234,7 @@ impl<H: Hook> Process<H> {
     ) -> Self {
         Self {
             hook,
+            limits: settings.limits.clone(),
             settings,
             incarnation,
             connection: Connection::Down,
@@ -386,6 +389,7 @@ impl<H: Hook> Process<H> {
             settings,
             requests,
             is_closing,
+            limits,
             sessions,
             index,
             ..
@@ -394,6 +398,7 @@ impl<H: Hook> Process<H> {
             now,
             hook: *hook,
             settings,
+            limits,
             link,
             requests,
             is_closing: *is_closing,
@@ -624,6 +629,12 @@ impl<H: Hook> Process<H> {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.is_closing
+    }
+
+    /// Returns what threads may write: the smaller of the process's own limits and those of the store that has welcomed it last.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Which thread waits for which session; of several, for which it has waited longest.

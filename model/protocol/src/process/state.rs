@@ -367,6 +367,13 @@ impl LockedState {
         if own.reserved.is_some() && Some(length) <= self.kept(name) {
             return None; // It may have been accepted before, where the attribute was handed out.
         }
+        let before = self
+            .find(name)
+            .ok()
+            .and_then(|place| self.slots[place as usize].value.as_ref());
+        if before.is_some_and(|before| length <= before.len()) {
+            return None; // It makes nothing larger: the store's limits may be lower than they were.
+        }
         if length > limits.attribute_bytes_max {
             return Some(Limited::AttributeBytes);
         }
@@ -374,6 +381,26 @@ impl LockedState {
             Ok(room) => (length > room).then_some(Limited::SessionBytes),
             Err(limited) => Some(limited),
         }
+    }
+
+    /// Which limit the attributes pass, as they came from the store. Rule 18.
+    pub(crate) fn over(&self, limits: &Limits) -> Option<Limited> {
+        let values = self
+            .slots
+            .iter()
+            .filter_map(|slot| Some((&slot.name, slot.value.as_ref()?)));
+        let (mut count, mut bytes) = (0, 0_usize);
+        for (name, value) in values {
+            if value.len() > limits.attribute_bytes_max {
+                return Some(Limited::AttributeBytes);
+            }
+            count += 1;
+            bytes = bytes.saturating_add(name.as_bytes().len() + value.len());
+        }
+        if count > limits.attributes_max {
+            return Some(Limited::Attributes);
+        }
+        (bytes > limits.session_bytes_max).then_some(Limited::SessionBytes)
     }
 
     /// To how many bytes the attribute in `slot`, which nobody has locked, may grow whatever happens to the others; twice

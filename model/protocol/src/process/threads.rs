@@ -213,8 +213,7 @@ impl Session {
         if self.poison_of(thread).is_some() {
             return; // It was told; what it writes is discarded.
         }
-        let limits = &desk.settings.limits;
-        match self.state.write(thread, name, value, limits) {
+        match self.state.write(thread, name, value, desk.limits) {
             Ok(true) => {}
             Ok(false) => desk.refuse(thread, id, Refusal::NotHeld),
             Err(limited) => desk.refuse(thread, id, Refusal::Limit(limited)),

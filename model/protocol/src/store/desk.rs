@@ -234,6 +234,7 @@ impl<H: Hook> Desk<'_, H> {
                 session,
                 token,
                 why,
+                limit: None,
             },
         );
     }

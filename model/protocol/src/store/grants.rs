@@ -21,6 +21,9 @@ impl<H: Hook> Store<H> {
         let id = wish.session.clone();
         let (mut desk, sessions) = self.open(now, out);
         let session = sessions.get_or_create(&id);
+        if session.has_heard_of_loss(process, &wish) {
+            session.void(&id, &mut desk);
+        }
         if session.holder() == Some(process) {
             session.grant_again(&id, &wish, &mut desk);
         } else if desk.makes(Defect::GrantsToTwo) && session.holder().is_some() {
@@ -301,6 +304,7 @@ impl Session {
     pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         self.set_recall(id, None, desk);
         self.busy = None;
+        self.is_spoilt = false;
         self.lock.remove_holders();
         if let Some(holder) = self.record.head.holder.take() {
             desk.holds_no_more(&holder.process, id);

@@ -135,6 +135,9 @@ pub struct Session {
     pub(crate) lock: Lock<Place>,
     pub(crate) recall: Option<Recall>,
     pub(crate) busy: Option<Busy>,
+    /// Whether the holder has been told that the grant is lost, since it committed what it may not: the session is passed on when
+    /// the holder shows that it has heard that, or when its recall ends. Rules 1 and 18.
+    pub(crate) is_spoilt: bool,
     /// How many grants in a row went to another process than the one before, and which had the last. Rule 2.
     pub(crate) turns: u8,
     pub(crate) last_holder: Option<ProcessId>,

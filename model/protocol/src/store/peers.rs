@@ -236,6 +236,7 @@ impl<H: Hook> Store<H> {
         let gone = self.ends_of(process, lost);
         let (mut desk, _) = self.open(now, out);
         let lease_ms = desk.settings.lease_ms;
+        let limits = (!desk.makes(Defect::KeepsLimitsSecret)).then(|| desk.settings.limits.said());
         desk.send(
             process,
             ToProcess::Welcome {
@@ -243,6 +244,7 @@ impl<H: Hook> Store<H> {
                 lease_ms,
                 holds: holds.clone(),
                 gone: gone.clone(),
+                limits,
             },
         );
         // A session that was renamed is held under its new id.

@@ -177,6 +177,7 @@ impl<H: Hook> Store<H> {
             session: id.clone(),
             token: holder.token,
             why,
+            limit: None,
         };
         session.pass_on(
             id,

@@ -2,10 +2,11 @@
 
 use super::desk::Desk;
 use super::{Output, Session, Store, grants};
-use crate::attributes::{Delta, Update};
+use crate::attributes::{Change, Delta, Update};
+use crate::config::StoreSettings;
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
-use crate::message::{Hold, Patience, Reason, Refusal, ToProcess, Wish};
+use crate::message::{Hold, Limited, Patience, Reason, Refusal, Revocation, ToProcess, Wish};
 use alloc::vec::Vec;
 
 /// What a commit and a release have in common.
@@ -43,8 +44,9 @@ impl<H: Hook> Store<H> {
             desk.fence(process, id, write.token);
             return;
         };
-        if !session.is_possible(process, &write, &mut desk) {
-            return;
+        let refused = session.may_write(&write, desk.settings).err();
+        if session.is_spoilt || refused.is_some() {
+            return session.spoil(id, process, refused.flatten(), &mut desk);
         }
         let Write { token, base, delta } = write;
         if base == session.record.head.version || desk.makes(Defect::CommitsOnWrongVersion) {
@@ -108,6 +110,7 @@ impl<H: Hook> Store<H> {
                     session: id.clone(),
                     token: write.token,
                     version: None,
+                    limit: None,
                 },
             );
             if let Some(request) = after.requeue {
@@ -115,9 +118,23 @@ impl<H: Hook> Store<H> {
             }
             return;
         };
-        if session.is_possible(process, &write, &mut desk) {
-            session.release(id, process, write, after, &mut desk);
+        if let Err(limit) = session.may_write(&write, desk.settings) {
+            // Nobody is inside any more: the grant ends at once, and the changes with it.
+            session.end_grant(id, &mut desk);
+            let released = ToProcess::Released {
+                session: id.clone(),
+                token: write.token,
+                version: None,
+                limit,
+            };
+            session.pass_on(id, Delta::default(), Some((process, released)), &mut desk);
+            self.tidy(id);
+            if let Some(request) = after.requeue {
+                self.on_acquire(now, process, requeued(id, request, None), out);
+            }
+            return;
         }
+        session.release(id, process, write, after, &mut desk);
         self.tidy(id);
     }
 
@@ -147,7 +164,7 @@ impl<H: Hook> Store<H> {
             renamed: None,
         };
         match session {
-            Some(session) if session.is_held(process, token) => {
+            Some(session) if session.is_held(process, token) && !session.is_spoilt => {
                 session.destroy(id, Some((process, gone)), &mut desk);
                 self.sessions.remove(id);
             }
@@ -171,7 +188,7 @@ impl<H: Hook> Store<H> {
         let session = id.clone();
         let is_held = sessions
             .get(id)
-            .is_some_and(|own| own.is_held(process, token));
+            .is_some_and(|own| own.is_held(process, token) && !own.is_spoilt);
         let taken = sessions.get(&to);
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
             // It is a repetition.
@@ -274,35 +291,84 @@ impl Session {
             .filter(|_| self.record.exists() && self.recall.is_none())
     }
 
-    /// A process makes its changes to no version that the store has not, and checks the limits before it sends. One that
-    /// does not has broken the protocol: nothing is written, and its connection closed. Without changes, as when a grant is
-    /// turned down, the version is that of a copy, which may be of an earlier life of the session. Rules 7 and 18.
-    fn is_possible<H: Hook>(
-        &self,
-        process: &ProcessId,
-        write: &Write,
-        desk: &mut Desk<'_, H>,
-    ) -> bool {
-        let limits = &desk.settings.limits;
-        let (bytes, count) = self.record.size_with(&write.delta);
-        let values = write
-            .delta
-            .changes()
-            .iter()
-            .filter_map(|change| change.value.as_ref());
-        let largest = values.map(bytes::Bytes::len).max().unwrap_or(0);
-        let is_within = bytes <= limits.session_bytes_max
-            && count <= limits.attributes_max
-            && largest <= limits.attribute_bytes_max;
-        let is_known = write.delta.is_empty() || write.base <= self.record.head.version;
-        let is_possible = is_within && is_known;
-        if !is_possible && let Some(link) = desk.peers.get(process).and_then(|peer| peer.link) {
-            desk.out.push(Output::Disconnect {
-                process: process.clone(),
-                link,
-            });
+    /// Whether these changes may become part of the state. A process makes its changes to no version that the store has not, unless
+    /// the store was set back, as by an old backup; and it passes no limit that it knows. Changes that make nothing larger pass none:
+    /// the limits may be lower than they were when the state was written. Rules 7 and 18.
+    ///
+    /// The error is the limit; `None` when it is the version. It ends this grant and nothing else: who sends such changes would send
+    /// them again on each connection. Without changes, as when a grant is turned down, the version is that of a copy, which
+    /// may be of an earlier life of the session.
+    fn may_write(&self, write: &Write, settings: &StoreSettings) -> Result<(), Option<Limited>> {
+        if write.delta.is_empty() {
+            return Ok(());
         }
-        is_possible
+        if write.base > self.record.head.version {
+            return Err(None);
+        }
+        let limits = &settings.limits;
+        let (bytes, count) = self.record.size_with(&write.delta);
+        let (bytes_before, count_before) = self.record.size_with(&Delta::default());
+        let is_too_large = |change: &Change| {
+            let length = change.value.as_ref().map_or(0, bytes::Bytes::len);
+            let before = self.record.value(&change.name).map_or(0, bytes::Bytes::len);
+            length > limits.attribute_bytes_max.max(before)
+        };
+        if write.delta.changes().iter().any(is_too_large) {
+            return Err(Some(Limited::AttributeBytes));
+        }
+        if count > limits.attributes_max.max(count_before) {
+            return Err(Some(Limited::Attributes));
+        }
+        if bytes > limits.session_bytes_max.max(bytes_before) {
+            return Err(Some(Limited::SessionBytes));
+        }
+        Ok(())
+    }
+
+    /// Tells the holder, which has committed what it may not, that its grant is lost. Its threads may be inside until it hears that,
+    /// so the session is passed on only then: the recall of a grant that a process has not is answered by its release.
+    /// Rules 1 and 18.
+    fn spoil<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        process: &ProcessId,
+        limit: Option<Limited>,
+        desk: &mut Desk<'_, H>,
+    ) {
+        let Some(token) = self.token_of(process) else {
+            return;
+        };
+        desk.send(
+            process,
+            ToProcess::Revoked {
+                session: id.clone(),
+                token,
+                why: Revocation::Fenced,
+                limit,
+            },
+        );
+        if desk.makes(Defect::PassesOnUnheard) {
+            return self.void(id, desk);
+        }
+        self.is_spoilt = true;
+        let is_recalled = self
+            .recall
+            .as_ref()
+            .is_some_and(|recall| recall.reason == Reason::Operator);
+        if is_recalled {
+            // It was said while the process had the grant: only one behind the loss is answered by a release.
+            self.repeat_recall(id, desk);
+        } else {
+            self.ensure_recall(id, Reason::Operator, desk);
+        }
+    }
+
+    /// Whether a new request of the holder shows that it has heard that its grant is lost.
+    pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, wish: &Wish) -> bool {
+        let granted = self.lock.holders().first();
+        self.is_spoilt
+            && granted
+                .is_some_and(|place| place.process == *process && place.request < wish.request)
     }
 
     fn release<H: Hook>(
@@ -329,6 +395,7 @@ impl Session {
                     session: id.clone(),
                     token,
                     version: Some(version),
+                    limit: None,
                 },
             );
             if is_granted {
@@ -356,6 +423,7 @@ impl Session {
             session: id.clone(),
             token,
             version: Some(version),
+            limit: None,
         };
         self.pass_on(id, delta, Some((process, released)), desk);
         let is_told = self.holder() != Some(process) && !desk.makes(Defect::RequeuesUntold);

@@ -317,6 +317,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
             session,
             token: own,
             version: Some(at),
+            ..
         } => {
             format!("released {session} {} at {}", token(*own), version(*at))
         }
@@ -324,19 +325,28 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
             session,
             token: own,
             version: None,
+            limit,
         } => {
-            format!("released {session} {} had ended before", token(*own))
+            let why = match limit {
+                None => "had ended before".to_owned(),
+                Some(limit) => format!("over the limit of {limit:?}"),
+            };
+            format!("released {session} {} {why}", token(*own))
         }
         ToProcess::Revoked {
             session,
             token: own,
             why,
+            limit,
         } => {
             let why = match why {
                 Revocation::RecallDeadline => "recall deadline",
                 Revocation::Fenced => "fenced",
             };
-            format!("revoked {session} {}: {why}", token(*own))
+            let limit = limit.map_or_else(String::new, |limit| {
+                format!(", over the limit of {limit:?}")
+            });
+            format!("revoked {session} {}: {why}{limit}", token(*own))
         }
         ToProcess::Refused {
             session,

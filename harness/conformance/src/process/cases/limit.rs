@@ -6,6 +6,7 @@ use crate::process::scene::{delta, session};
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use serde_json::json;
+use tenure_protocol::StoreLimits;
 use tenure_protocol::message::{Limited, Reason, Refusal};
 
 /// Of larger limits a case would have to send too much.
@@ -18,6 +19,10 @@ cases! { Process:
         "A write that would take the session over its limit is refused to the thread.";
     "process/limit/write/attributes", Must ["limit.checks"] attributes,
         "One attribute too many is refused to the thread.";
+    "process/limit/write/of-store", Must ["limit.of-store"] of_welcome,
+        "A write beyond a limit that the welcome has said is refused to the thread, and nothing of it is sent.";
+    "process/limit/session/too-large", Should ["limit.session-too-large"] too_large,
+        "A session that is larger than the process may have is given back; its threads are told, and the connection goes on.";
     "process/limit/threads/one-too-many", Should ["limit.threads"] threads,
         "A thread too many that would wait for a session is refused.";
     "process/limit/store/grants", Must ["limit.told", "thread.ends-once"] grants,
@@ -106,6 +111,57 @@ async fn attributes(stage: Stage) -> Play {
     let release = t.released(&grant).await?;
     let count = release.delta.changes().len() as u64;
     holds(count == max, "what was accepted", release)
+}
+
+/// Limits of a store, of which the last may be passed.
+fn store_limits(attribute_bytes_max: u64) -> Option<StoreLimits> {
+    Some(StoreLimits {
+        grants_max: 1_000,
+        waiters_max: 1_000,
+        attributes_max: 1_000,
+        attribute_bytes_max,
+        session_bytes_max: 1_000_000,
+    })
+}
+
+async fn of_welcome(stage: Stage) -> Play {
+    let mut t = stage.scene().await?;
+    t.peer.limits = store_limits(10);
+    t.come_back().await?;
+    let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
+    let refused = t.try_write(&lock, "a", "12345678901").await?;
+    let is_limit = refused.is_err_and(|refused| refused.kind == "limit");
+    holds(is_limit, "`limit`", 10)?;
+    t.is_quiet("nothing was written").await?;
+    t.write(&lock, "a", "1234567890").await?;
+    t.unlock(&lock).await?;
+    t.peer.say(grant.recall(Reason::Wait)).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some("1234567890"))]),
+        "a value of just the limit",
+        release,
+    )
+}
+
+async fn too_large(stage: Stage) -> Play {
+    let settings = json!({"attribute_bytes_max": 1_000});
+    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let max = usize::try_from(t.setting("attribute_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
+    let s = session("s");
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let large = "x".repeat(max + 1);
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([("a", large.as_str())])).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta.is_empty(),
+        "a release without changes",
+        release,
+    )?;
+    t.refused(id, "limit").await?;
+    t.take(2, &session("other"), &["a"]).await.map(drop)
 }
 
 async fn threads(stage: Stage) -> Play {

@@ -17,7 +17,7 @@ cases! { Store:
         "An old commit that comes again does not undo a later one, and is answered with the current version.";
     "commit/repeated/answer-lost", Must ["commit.repeated", "commit.answered"] answer_lost,
         "A commit whose answer was lost and that is said again after a reconnect is applied once.";
-    "commit/base/unknown-is-refused", Must ["commit.unknown-base"] unknown_is_refused,
+    "commit/base/unknown-is-refused", Must ["commit.base-ends-grant"] unknown_is_refused,
         "Changes to a version that the session never had are refused, and the grant stays.";
     "commit/recall/keeps-grant-and-recall", Must ["commit.keeps-grant"] keeps_grant_and_recall,
         "A commit under a recall ends neither the grant nor the recall, and does not move its deadline.";
@@ -118,10 +118,15 @@ async fn unknown_is_refused(stage: Stage) -> Play {
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let mut wrong = grant.clone();
     wrong.version = later(grant.version);
-    p.say_commit(&wrong, set([("a", Some("2"))])).await?;
-    p.thrown_out("no such version").await?;
-    let mut p = p.back_with(&stage, &grant).await?;
-    p.still_has(grant, &[("a", "1")]).await
+    p.is_fenced(&wrong, set([("a", Some("2"))])).await?;
+    p.recalled(&grant).await?;
+    let version = p.release(&grant, set([])).await?;
+    holds(
+        version == Some(grant.version),
+        "the version that it had",
+        version,
+    )?;
+    is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
 }
 
 async fn keeps_grant_and_recall(stage: Stage) -> Play {

@@ -63,6 +63,7 @@ pub(super) async fn fenced(p: &mut Player, hold: &Hold) -> Play {
         session: hold.session.clone(),
         token: hold.token,
         why,
+        limit: None,
     };
     p.expect(&format!("{revoked:?}"), |message| {
         (*message == revoked).then_some(())

@@ -1,6 +1,6 @@
 //! Limits: at each comes a clear answer, one below it does not, and nothing that was there before is lost.
 //!
-//! The protocol does not tell a store's limits: who judges it may, with `--limits`.
+//! A store may say its limits in `Welcome`, since 1.1; who judges it tells them here, with `--limits`.
 
 use super::expiry::live;
 use super::wire::ends;
@@ -9,27 +9,29 @@ use crate::stop::{Play, Stop, holds};
 use crate::store::{Grant, Heard, Player, Stage, set};
 use std::time::Duration;
 use tenure_protocol::message::{Limited, Refusal};
-use tenure_protocol::{SessionId, ToProcess, ToStore};
+use tenure_protocol::{Delta, SessionId, ToProcess, ToStore};
 use tenure_wire::FaultCode;
 use tokio::time::{Instant, sleep};
 
 cases! { Store:
-    "limit/processes/full", Must ["limit.processes", "limit.nothing-lost"] (Limits, Alone) processes,
+    "limit/processes/full", Must ["limit.processes", "limit.harms-nobody"] (Limits, Alone) processes,
         "One process too many is told that the store is full, and has its place when another has left.";
-    "limit/grants/held-and-waited-for", Must ["limit.grants", "limit.nothing-lost"] (Limits) grants,
+    "limit/grants/held-and-waited-for", Must ["limit.grants", "limit.harms-nobody"] (Limits) grants,
         "A request for one session too many is refused; what the process has and waits for stays.";
     "limit/grants/within-a-hello", Must ["limit.grants"] (Limits) grants_of_hello,
         "A wish of a hello for one session too many is refused.";
-    "limit/waiters/one-too-many", Must ["limit.waiters", "limit.nothing-lost"] (Limits) waiters,
+    "limit/waiters/one-too-many", Must ["limit.waiters", "limit.harms-nobody"] (Limits) waiters,
         "One waiter too many is refused; who waits keeps its place, and may repeat its request.";
     "limit/waiters/tries", Must ["limit.waiters"] (Limits) tries,
         "A try for a session with a full queue is refused, too.";
-    "limit/write/attributes", Must ["limit.write", "limit.nothing-lost"] (Limits) attributes,
-        "A commit of one attribute too many is refused, and changes nothing.";
-    "limit/write/attribute-bytes", Must ["limit.write", "limit.nothing-lost"] (Limits) attribute_bytes,
-        "A release with a value that is a byte too long is refused, and the grant stays.";
-    "limit/write/session-bytes", Must ["limit.write", "limit.nothing-lost"] (Limits) session_bytes,
-        "A commit that makes the session a byte too large is refused, and changes nothing.";
+    "limit/write/attributes", Must ["limit.ends-grant", "limit.until-heard", "limit.harms-nobody"] (Limits) attributes,
+        "A commit of one attribute too many ends that grant, and nothing else; a waiter gets the session when the holder has answered.";
+    "limit/write/attribute-bytes", Must ["limit.ends-grant", "limit.harms-nobody"] (Limits) attribute_bytes,
+        "A release with a value that is a byte too long ends the grant without its changes, and nothing else.";
+    "limit/write/session-bytes", Must ["limit.ends-grant", "limit.harms-nobody"] (Limits) session_bytes,
+        "A commit that makes the session a byte too large ends that grant, and nothing else.";
+    "limit/welcome/says", Should ["limit.told-in-welcome"] (Limits) says,
+        "The welcome says the limits of the store.";
     "limit/connections/busy", Should ["limit.connections"] (Limits, Alone) connections,
         "A connection that is one too many is closed with fault 5, busy, before it says anything.";
 }
@@ -231,30 +233,28 @@ async fn tries(stage: Stage) -> Play {
     holds(is_so, "Refused, limit or would block", why)
 }
 
-/// `p` says what is refused, and comes back: it has its grant, as it was.
-async fn is_refused(stage: &Stage, mut p: Player, grant: &Grant, why: &str) -> Play<Player> {
-    ends(&mut p, why).await?;
-    let mut p = p.again(stage).await?;
-    let welcome = p.enter_with(vec![grant.hold()], vec![]).await?;
-    holds(
-        welcome.holds == [grant.hold()],
-        "the grant, as before",
-        &welcome,
-    )?;
-    Ok(p)
-}
-
-/// Releases it, and shows that nothing was added.
-async fn is_unchanged(stage: &Stage, mut p: Player, grant: &Grant) -> Play {
+/// Has a commit refused; the grant ends when `p` answers the recall that follows. What it has beside that stays, and `next`, which
+/// waits, gets the session as it was.
+async fn ends_grant(stage: &Stage, mut p: Player, grant: &Grant, delta: Delta) -> Play {
+    let other = stage.session("other");
+    let kept = p.acquire(&other).await?;
+    let mut next = stage.player("next").await?;
+    p.is_fenced(grant, delta).await?;
+    let request = next.ask(&grant.session).await?;
+    p.recalled(grant).await?;
+    next.is_quiet("the holder may still have threads inside")
+        .await?;
     let version = p.release(grant, set([])).await?;
     holds(
         version == Some(grant.version),
         "the version that it had",
         version,
     )?;
-    let next = stage.player("next").await?.acquire(&grant.session).await?;
-    let is_so = next.attributes == grant.attributes;
-    holds(is_so, "what was there", next.attributes.len())
+    let granted = next.granted(&grant.session, request).await?;
+    let is_so = granted.attributes == grant.attributes;
+    holds(is_so, "what was there", granted.attributes.len())?;
+    let version = p.release(&kept, set([])).await?;
+    holds(version == Some(kept.version), "the other grant", version)
 }
 
 async fn attributes(stage: Stage) -> Play {
@@ -264,28 +264,31 @@ async fn attributes(stage: Stage) -> Play {
     let names: Vec<String> = (0..=max).map(|at| format!("a{at}")).collect();
     let all = names[..max].iter().map(|name| (&**name, Some("")));
     p.commit(&mut grant, set(all)).await?;
-    p.keeps_alive = false;
-    p.say_commit(&grant, set([(&*names[max], Some(""))]))
-        .await?;
-    let mut p = is_refused(&stage, p, &grant, "one attribute too many").await?;
     // One for another are not more.
     let changes = [(&*names[0], None), (&*names[max], Some(""))];
     p.commit(&mut grant, set(changes)).await?;
-    is_unchanged(&stage, p, &grant).await
+    let more = set([(&*names[0], Some(""))]);
+    ends_grant(&stage, p, &grant, more).await
 }
 
 async fn attribute_bytes(stage: Stage) -> Play {
     let max = stage.limit("attribute_bytes_max", 2 << 20)?;
     let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+    let s = stage.session("s");
+    let mut grant = p.acquire(&s).await?;
+    let kept = p.acquire(&stage.session("other")).await?;
     let value = "v".repeat(max);
     p.commit(&mut grant, set([("a", Some(&*value))])).await?;
     let longer = value + "v";
-    p.keeps_alive = false;
     p.say_release(&grant, set([("a", Some(&*longer))]), None)
         .await?;
-    let p = is_refused(&stage, p, &grant, "a value that is a byte too long").await?;
-    is_unchanged(&stage, p, &grant).await
+    let version = p.released(&s, grant.token).await?;
+    holds(version.is_none(), "Released without a version", version)?;
+    let next = stage.player("next").await?.acquire(&s).await?;
+    let is_so = next.attributes == grant.attributes;
+    holds(is_so, "what was there", next.attributes.len())?;
+    let version = p.release(&kept, set([])).await?;
+    holds(version == Some(kept.version), "the other grant", version)
 }
 
 async fn session_bytes(stage: Stage) -> Play {
@@ -309,11 +312,27 @@ async fn session_bytes(stage: Stage) -> Play {
     }
     let last = format!("{:04}", grant.attributes.len() - 1);
     let longer = grant.text(&last).unwrap_or_default() + "v";
-    p.keeps_alive = false;
-    p.say_commit(&grant, set([(&*last, Some(&*longer))]))
-        .await?;
-    let p = is_refused(&stage, p, &grant, "a session that is a byte too large").await?;
-    is_unchanged(&stage, p, &grant).await
+    let more = set([(&*last, Some(&*longer))]);
+    ends_grant(&stage, p, &grant, more).await
+}
+
+async fn says(stage: Stage) -> Play {
+    let mut p = stage.silent("p").await?;
+    let welcome = p.enter_with(vec![], vec![]).await?;
+    let Some(said) = welcome.limits else {
+        return holds(false, "limits in the Welcome", &welcome);
+    };
+    for (name, said) in [
+        ("grants_max", said.grants_max),
+        ("waiters_max", said.waiters_max),
+        ("attributes_max", said.attributes_max),
+        ("attribute_bytes_max", said.attribute_bytes_max),
+        ("session_bytes_max", said.session_bytes_max),
+    ] {
+        let given = stage.limit(name, u64::MAX)?;
+        holds(u64::try_from(given) == Ok(said), name, said)?;
+    }
+    Ok(())
 }
 
 async fn connections(stage: Stage) -> Play {

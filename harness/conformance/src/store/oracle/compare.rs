@@ -298,6 +298,7 @@ impl World {
                     session,
                     token,
                     why: a,
+                    ..
                 },
                 Revoked {
                     token: own, why: b, ..
@@ -401,6 +402,7 @@ impl World {
                     session,
                     token: a,
                     version: v,
+                    ..
                 },
                 ToProcess::Released {
                     token: b,

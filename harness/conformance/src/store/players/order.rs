@@ -154,6 +154,7 @@ impl Player {
                 session,
                 token,
                 why: Revocation::Fenced,
+                ..
             } if *session == hold.session && *token == hold.token => Some(()),
             _ => None,
         })

@@ -131,6 +131,7 @@ impl Player {
                 session: own,
                 token: revoked,
                 why,
+                ..
             } if own == session && *revoked == token => Some(*why),
             _ => None,
         })

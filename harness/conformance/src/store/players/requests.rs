@@ -198,6 +198,7 @@ impl Player {
                 session: own,
                 token: released,
                 version,
+                ..
             } if own == session && *released == token => Some(*version),
             _ => None,
         })
