@@ -98,9 +98,11 @@ impl Builder {
         self
     }
 
-    /// How long to wait before connecting again: `first_ms` after a connection was lost, twice that after each failure, up to
-    /// `max_ms`. Of each, a random part between a half and all; and while the process has a lease, at most a quarter of what is
-    /// left of it. By default 50 and 2,000.
+    /// Sets how long the process waits before it connects again: `first_ms` milliseconds after it has lost a connection, and
+    /// twice as long after each failure, up to `max_ms`. A connection that ends soon is a failure too: it has to last for
+    /// `max_ms`, and for ten times the pause before it, so that the next pause is `first_ms` again. Each pause is a random part
+    /// between a half and all of that; while the process has a lease, it is at most a quarter of what is left of the lease. By
+    /// default 50 and 2,000.
     pub fn backoff_ms(mut self, first_ms: u64, max_ms: u64) -> Self {
         self.backoff_ms = (first_ms.max(1), max_ms.max(first_ms).max(1));
         self

@@ -86,12 +86,23 @@ fn no_answer(limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
+/// How many times the last pause a connection has to last, so that the next pause is the first one again.
+const STEADY: u32 = 10;
+
 /// How long to wait before the next try.
+///
+/// A store that accepts connections and ends each of them soon costs both sides as much as one that refuses them: a hello with
+/// everything that the process has. So a connection that was accepted is no success by itself.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
     max: Duration,
+    /// The next pause.
     pause: Duration,
+    /// The pause before the connection that there is, or was last.
+    last: Duration,
+    /// How many connections in a row ended soon.
+    cuts: u32,
 }
 
 impl Backoff {
@@ -101,19 +112,30 @@ impl Backoff {
             first,
             max: Duration::from_millis(max_ms),
             pause: first,
+            last: Duration::ZERO,
+            cuts: 0,
         }
     }
 
-    /// The next pause, after a connection that `lived` so long: at most `most`, but never less than the first. Processes that lost the same store do not all come back at
-    /// once: some part of each pause is random.
-    pub(crate) fn next(&mut self, lived: Duration, most: Option<Duration>) -> Duration {
-        if lived > self.max {
+    /// Returns the next pause: at most `most`, but never less than the first. `lived` is how long the connection lasted; `None`
+    /// if it did not come about. Processes that lost the same store do not all come back at once: a part of each pause is random.
+    pub(crate) fn next(&mut self, lived: Option<Duration>, most: Option<Duration>) -> Duration {
+        if lived > Some(self.max.max(self.last * STEADY)) {
             self.pause = self.first;
+            self.cuts = 0;
+        } else if lived.is_some() {
+            self.cuts = self.cuts.saturating_add(1);
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(self.max);
         let pause = most.map_or(pause, |most| pause.min(most).max(self.first));
+        self.last = pause;
         pause / 2 + pause.mul_f64(fastrand::f64() / 2.0)
+    }
+
+    /// Returns how many connections in a row ended soon after they had begun.
+    pub(crate) fn cuts(&self) -> u32 {
+        self.cuts
     }
 }
 
@@ -160,19 +182,37 @@ mod tests {
         assert_eq!(error.to_string(), "no answer within 200 ms");
     }
 
+    /// Whether `pause` is a random part of `full`, between a half and all.
+    #[track_caller]
+    fn is_part_of(pause: Duration, full_ms: u64) {
+        let full = Duration::from_millis(full_ms);
+        assert!(full / 2 <= pause && pause <= full, "{pause:?} of {full:?}");
+    }
+
     #[test]
     fn pauses_grow_up_to_the_limit_and_begin_again_after_a_long_connection() {
         let mut backoff = Backoff::new((50, 400));
         for ms in [50, 100, 200, 400, 400] {
-            let pause = backoff.next(Duration::ZERO, None);
-            let full = Duration::from_millis(ms);
-            assert!(full / 2 <= pause && pause <= full, "{pause:?} of {full:?}");
+            is_part_of(backoff.next(None, None), ms);
         }
         for (most, at_most) in [(100, 100), (1, 50)] {
-            let pause = backoff.next(Duration::ZERO, Some(Duration::from_millis(most)));
+            let pause = backoff.next(None, Some(Duration::from_millis(most)));
             assert!(pause <= Duration::from_millis(at_most), "{pause:?}");
         }
-        let pause = backoff.next(Duration::from_secs(1), None);
-        assert!(pause <= Duration::from_millis(50), "{pause:?}");
+        is_part_of(backoff.next(Some(Duration::from_secs(5)), None), 50);
+        assert_eq!(backoff.cuts(), 0, "none of them ended soon");
+    }
+
+    #[test]
+    fn a_store_that_ends_each_connection_soon_is_left_alone_for_longer_and_longer() {
+        let mut backoff = Backoff::new((50, 400));
+        // Each lasts longer than the longest pause, and still less than ten times the pause before it.
+        let lived = [0, 400, 400, 1_900, 3_900, 3_900];
+        for (lived, ms) in lived.into_iter().zip([50, 100, 200, 400, 400, 400]) {
+            is_part_of(backoff.next(Some(Duration::from_millis(lived)), None), ms);
+        }
+        assert_eq!(backoff.cuts(), 6);
+        is_part_of(backoff.next(Some(Duration::from_millis(4_100)), None), 50);
+        assert_eq!(backoff.cuts(), 0, "that one was steady");
     }
 }

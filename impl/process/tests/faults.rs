@@ -38,6 +38,27 @@ async fn a_commit_survives_a_restart_and_a_guard_a_cut() {
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"3"[..]));
 }
 
+/// The pauses between such connections grow, see the tests of `line`; the lease and the grants outlast them.
+#[tokio::test]
+async fn a_store_that_ends_each_connection_soon_is_named_and_costs_no_grant() {
+    let store = short();
+    // No connection of this test lasts for as long as the longest pause.
+    let builder = builder(&store.address(), "one").backoff_ms(5, 60_000);
+    let process = builder.connect().await.expect("connected");
+    let session = process.session("s").expect("an id");
+    let mut guard = session.lock("a").await.expect("locked");
+    let token = guard.token();
+    for times in 1..=6 {
+        store.cut();
+        reconnected(&process, times).await;
+        guard.put(&times).expect("put");
+    }
+    let why = process.status().last_error.expect("it says why");
+    assert!(why.contains("6 connections in a row ended soon"), "{why}");
+    guard.commit().await.expect("durable");
+    assert_eq!(guard.token(), token, "the same grant all the time");
+}
+
 #[tokio::test]
 async fn a_commit_waits_for_a_store_that_is_away() {
     let store = short();

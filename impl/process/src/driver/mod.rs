@@ -279,22 +279,27 @@ impl Driver {
     /// The connection has ended, or did not come about.
     fn close(&mut self, why: &str) {
         let lived = match &self.line {
-            Line::Open(connection) => connection.opened.elapsed(),
-            _ => Duration::ZERO,
+            Line::Open(connection) => Some(connection.opened.elapsed()),
+            _ => None,
         };
         // While there is a lease to save, a long pause may cost it.
         let most = self.lease_left().map(|left| left / 4);
         let pause = self.backoff.next(lived, most);
+        let why = match self.backoff.cuts() {
+            cuts @ 2.. if lived.is_some() => format!(
+                "{why}; {cuts} connections in a row ended soon after they had begun: the log of the store says why"
+            ),
+            _ => why.to_owned(),
+        };
         self.line = Line::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
         let Identity { address, name, .. } = self.shared.identity.clone();
         let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        let said = why.to_owned();
+        self.note_error(&why);
         self.log.say(
             Level::WARN,
-            move || warn!(%address, process = %name, again_ms, "no connection: {said}"),
+            move || warn!(%address, process = %name, again_ms, "no connection: {why}"),
         );
-        self.note_error(why);
         self.shared
             .state
             .send_modify(|state| state.phase = Phase::Connecting);
