@@ -143,6 +143,7 @@ class Grant:
     recalled: bool = False  # for whatever reason
     gate: Notice | None = None  # a recall for wait or operator: nobody enters
     late: asyncio.TimerHandle | None = None
+    deadline_said_ms: int = 0  # how much time the last recall left
     said_blocked: list[bytes] | None = None  # what the last Busy named
     one_use: Waiting | None = None  # whom the closed gate lets in all the same
     commit: Unanswered | None = None
@@ -725,6 +726,10 @@ class Process:
                 grant.gate = notice  # r[gate.closed]
                 grant.late = self.after(notice.deadline_ms - self.settings.recall_margin_ms, self.give_up, local, grant)
                 self.refuse_cycles()
+            elif notice.deadline_ms >= grant.deadline_said_ms and grant.late is not None:  # r[recall.later]
+                cancel(grant.late)
+                grant.late = self.after(notice.deadline_ms - self.settings.recall_margin_ms, self.give_up, local, grant)
+            grant.deadline_said_ms = notice.deadline_ms
             grant.said_blocked = None  # each recall is answered (r[recall.obeyed])
         elif grant.gate is not None:
             grant.said_blocked = None

@@ -117,6 +117,10 @@ class Session:
                 return State(wire.CHANGED, changes) if later else State(wire.UNCHANGED, {})
         return State(wire.ALL, dict(self.attributes))
 
+    def wanted_by(self) -> Wait | None:
+        """The first waiter that is connected; the others are passed by."""
+        return next((wait for wait in self.queue if wait.process.connection is not None), None)
+
     def wait_of(self, process: Process) -> Wait | None:
         return next((wait for wait in self.queue if wait.process is process), None)
 
@@ -304,10 +308,10 @@ class Store:
         self.settle_waits(process, wishes, {hold.session for hold in known})
 
     def is_nothing(self, name: bytes) -> bool:
-        """Whether a session neither exists nor is held; then nobody waits for it either."""
+        """Whether a session neither exists nor is held. A process that is away may wait for it."""
         session = self.session(name)
         self.forget_if_nothing(session)
-        return name not in self.sessions
+        return not session.exists and session.grant is None
 
     @staticmethod
     def renamed(process: Process, hold: Hold) -> Hold | None:
@@ -377,6 +381,8 @@ class Store:
         process.connection = None
         for grant in process.grants.values():
             self.end_tries(grant)  # r[try.refused-otherwise]
+        for name in process.waits:
+            self.spare_holder(self.sessions[name])
 
     # ---- requests
 
@@ -398,7 +404,7 @@ class Store:
         elif not with_release and len(process.grants) + len(process.waits) >= self.settings.grants_max:
             self.refuse(process, wish.session, wish.request, Refusal(wire.LIMIT, limit=1))  # r[limit.grants]
         elif grant is None:
-            self.grant(session, process, wish.request, wish.known)  # r[grant.at-once]
+            self.grant(session, process, wish.request, wish.known)  # r[grant.at-once], r[queue.passes-by]
         elif wish.patience == wire.TRY and (session.queue or grant.process.connection is None or grant.busy):
             self.refuse(process, wish.session, wish.request, Refusal(wire.WOULD_BLOCK))  # r[try.refused-otherwise]
         elif not with_release and len(session.queue) >= self.settings.waiters_max:
@@ -410,9 +416,14 @@ class Store:
     def ask_again(self, session: Session, wait: Wait, wish: wire.Wish) -> None:
         """A repetition, or a request that takes the place of an earlier one (r[queue.same-ticket])."""
         if wish.request < wait.request:
+            if session.grant is None:
+                self.pass_on(session)
             return  # r[grant.no-late-request]
         wait.request, wait.known = wish.request, wish.known
         wait.patience = max(wait.patience, wish.patience)
+        if session.grant is None:  # it was away, and nobody has taken the session meanwhile
+            self.pass_on(session)
+            return
         wait.process.send(wire.Queued(session.id, wait.request, wait.ticket))
         self.recall_for(session)
 
@@ -424,7 +435,7 @@ class Store:
         wait = Wait(process, wish.request, wish.patience, wish.known, ticket)
         wait.timer = self.after(self.settings.wait_ms, self.waited_long, session, wait)
         session.queue.append(wait)
-        session.queue.sort(key=lambda one: one.ticket)  # r[queue.fifo]
+        session.queue.sort(key=lambda one: one.ticket)  # r[queue.fifo-connected]
         process.waits[session.id] = wait
         process.send(wire.Queued(session.id, wait.request, ticket))  # r[queue.told]
         self.recall_for(session)
@@ -446,6 +457,7 @@ class Store:
         cancel(wait.timer)
         session.queue.remove(wait)
         del wait.process.waits[session.id]
+        self.spare_holder(session)
 
     def end_wait(self, session: Session, wait: Wait, why: Refusal) -> None:
         self.drop_wait(session, wait)
@@ -487,7 +499,7 @@ class Store:
         grant = Grant(process, session, self.draw(), request, known, give_back)  # r[grant.token-rises]
         session.grant = process.grants[session.id] = grant
         self.refuse_tries(session)  # r[try.refused-otherwise]
-        if session.queue:
+        if session.wanted_by() is not None:
             self.make_recall(grant, wire.WAIT_RECALL)
         self.watch_age(session)
         self.say_granted(grant)
@@ -500,15 +512,19 @@ class Store:
         grant.process.send(message)
 
     def end_grant(self, grant: Grant) -> None:
-        """Ends a grant for whatever reason, and passes the session on (r[queue.passes-on])."""
+        """Ends a grant for whatever reason, and passes the session on (r[queue.passes-by])."""
         self.drop_grant(grant)
         session = grant.session
-        if session.queue:
-            first = session.queue[0]  # r[queue.fifo]
-            self.drop_wait(session, first)
-            self.grant(session, first.process, first.request, first.known)
+        self.pass_on(session)
         self.look_at_age(session)
         self.forget_if_nothing(session)
+
+    def pass_on(self, session: Session) -> None:
+        """Grants a free session to the first waiter that is connected, if there is one (r[queue.fifo-connected], r[grant.connected])."""
+        first = session.wanted_by()
+        if first is not None:
+            self.drop_wait(session, first)
+            self.grant(session, first.process, first.request, first.known)
 
     def drop_grant(self, grant: Grant) -> None:
         self.drop_recall(grant)
@@ -531,10 +547,30 @@ class Store:
             recall = grant.recall = Recalled(reason)
             recall.remind = self.after(self.settings.remind_ms, self.remind, grant)
         recall.reason = reason
-        if reason >= wire.WAIT_RECALL and recall.deadline is None:  # r[recall.deadline-fixed], r[recall.mild]
-            recall.deadline = self.now() + self.settings.recall_ms / 1000
-            recall.revoke = self.after(self.settings.recall_ms + 1, self.revoke, grant)
+        if reason >= wire.WAIT_RECALL and recall.deadline is None:  # r[recall.deadline-kept], r[recall.mild]
+            self.set_deadline(grant, recall)
         return True
+
+    def set_deadline(self, grant: Grant, recall: Recalled) -> None:
+        cancel(recall.revoke)
+        recall.deadline = self.now() + self.settings.recall_ms / 1000
+        recall.revoke = self.after(self.settings.recall_ms + 1, self.revoke, grant)
+
+    def is_for_nobody(self, grant: Grant) -> bool:
+        """Whether a grant is recalled for waiters of which none is left that is connected (r[recall.for-nobody])."""
+        waiters = (wait for wait in grant.session.queue if wait.patience == wire.WAIT)
+        is_wanted = any(wait.process.connection is not None for wait in waiters)
+        return grant.recall is not None and grant.recall.reason == wire.WAIT_RECALL and not is_wanted
+
+    def spare_holder(self, session: Session) -> None:
+        """A waiter has left, or its connection: if it was the last one, the holder gets more time and is told (r[recall.spares])."""
+        grant = session.grant
+        if grant is None or grant.recall is None or grant.recall.deadline is None or not self.is_for_nobody(grant):
+            return
+        gained = self.now() + self.settings.recall_ms / 1000 - grant.recall.deadline
+        if gained >= self.settings.remind_ms / 1000:  # r[recall.once]
+            self.set_deadline(grant, grant.recall)
+            self.say_recall(grant)
 
     def notice(self, recall: Recalled) -> Notice:
         """How a recall is said: the milliseconds that are left, from now."""
@@ -548,11 +584,17 @@ class Store:
     def remind(self, grant: Grant) -> None:
         """Says a recall again (r[recall.reminds])."""
         if grant.recall is not None:
+            if self.is_for_nobody(grant):
+                self.set_deadline(grant, grant.recall)
             self.say_recall(grant)
             grant.recall.remind = self.after(self.settings.remind_ms, self.remind, grant)
 
     def revoke(self, grant: Grant) -> None:
-        """The deadline has passed: ends this one grant (r[recall.revokes])."""
+        """The deadline has passed: ends this one grant (r[recall.revokes]), unless nobody is left to wait (r[recall.for-nobody])."""
+        if grant.recall is not None and self.is_for_nobody(grant):
+            self.set_deadline(grant, grant.recall)
+            self.say_recall(grant)
+            return
         grant.process.send(wire.Revoked(grant.session.id, grant.token, wire.RECALL_DEADLINE))
         self.end_grant(grant)
 
@@ -690,6 +732,7 @@ class Store:
             if session.grant.recall is None:
                 self.recall(session.grant, wire.EXPIRY)
         else:
+            self.refuse_waiters(session)  # they are away, or one of them would hold it
             self.end_session(session)
 
     def end_session(self, session: Session) -> None:
@@ -723,7 +766,7 @@ class Store:
                 process.send(wire.Gone(*old, before))  # r[rename.repeated]
             else:
                 process.send(wire.Revoked(*old, wire.FENCED))  # r[fence.rename]
-        elif not self.is_nothing(message.to):
+        elif not self.is_nothing(message.to) or message.to in self.sessions:
             process.send(wire.NotRenamed(*old, Refusal(wire.ID_TAKEN)))  # r[rename.taken]
         else:
             self.move(grant, message.to)

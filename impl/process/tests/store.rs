@@ -1,11 +1,18 @@
 //! The library and the reference store, which otherwise know each other only by the protocol.
 
 use crate::support::reconnected;
+use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
-use tenure::{Process, Typed};
+use std::time::Duration;
+use tenure::{Process, ProcessSettings, Typed};
+use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::{Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, Stopper, StoreError};
+use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Opening, Outgoing};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A store on a thread of its own.
 struct Running {
@@ -17,11 +24,17 @@ struct Running {
 impl Running {
     /// On the port of an earlier one, or on any.
     fn start(folder: &Path, port: u16) -> Self {
-        let config = Config {
+        Self::start_with(Config {
             listen: ([127, 0, 0, 1], port).into(),
-            admin: ([127, 0, 0, 1], 0).into(),
             data: folder.join("data"),
             ..Config::default()
+        })
+    }
+
+    fn start_with(config: Config) -> Self {
+        let config = Config {
+            admin: ([127, 0, 0, 1], 0).into(),
+            ..config
         };
         let (told, tells) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -129,4 +142,143 @@ async fn the_reference_store_serves_two_processes_over_two_starts() {
     one.shutdown().await.expect("in time");
     two.shutdown().await.expect("in time");
     store.stop(Stop::Drain);
+}
+
+/// A process that answers no recall, and whose connection ends when it is dropped, as if it had been killed.
+struct Mute {
+    stream: TcpStream,
+    bytes: BytesMut,
+    decoder: Decoder<FromStore>,
+}
+
+impl Mute {
+    async fn connect(address: SocketAddr, name: &str) -> Self {
+        let mut own = Self {
+            stream: TcpStream::connect(address).await.expect("it listens"),
+            bytes: BytesMut::new(),
+            decoder: Decoder::new(FrameLimits::default()),
+        };
+        own.say(FromProcess::Hello(Opening {
+            process: ProcessId::new(name.to_owned()).expect("a name"),
+            link: Link {
+                incarnation: Incarnation(1),
+                number: 1,
+            },
+            minor_max: 0,
+            sent: Time(1),
+            holds: Vec::new(),
+            waits: Vec::new(),
+        }))
+        .await;
+        own.hears(|message| matches!(message, ToProcess::Welcome { .. }))
+            .await;
+        own
+    }
+
+    async fn say(&mut self, item: FromProcess) {
+        let mut out = Outgoing::new();
+        out.push(&item, &FrameLimits::default()).expect("it fits");
+        let bytes = out.copy_to_bytes(out.remaining());
+        self.stream.write_all(&bytes).await.expect("it reads");
+    }
+
+    async fn ask_for(&mut self, session: &SessionId) {
+        let wish = Wish {
+            session: session.clone(),
+            request: Request(1),
+            known: None,
+            patience: Patience::Wait,
+            ticket: None,
+        };
+        self.say(FromProcess::Message(ToStore::Acquire(wish))).await;
+    }
+
+    /// Waits for such a message.
+    async fn hears(&mut self, is_it: impl Fn(&ToProcess) -> bool) {
+        loop {
+            match self.decoder.decode(&mut self.bytes).expect("frames") {
+                Some(FromStore::Message(message)) if is_it(&message) => return,
+                Some(_) => {}
+                None => {
+                    let read = self.stream.read_buf(&mut self.bytes);
+                    assert_ne!(read.await.expect("it is open"), 0, "it is open");
+                }
+            }
+        }
+    }
+}
+
+/// What a thread does longer than a recall lasts is lost when somebody waits for it, and only then. The leases are longer than
+/// the test: whatever happens here is no end of a lease.
+#[tokio::test]
+async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Running::start_with(Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data: folder.path().join("data"),
+        lease_ms: 600_000,
+        remind_ms: 200,
+        recall_ms: 2_000,
+        ..Config::default()
+    });
+    let address = store.address;
+    let connect = |name: &str| {
+        let settings = ProcessSettings {
+            recall_margin_ms: 1_000,
+            ..ProcessSettings::default()
+        };
+        let builder = Process::builder(address.to_string()).name(name);
+        builder.settings(settings).connect()
+    };
+    let (holder, other) = (connect("holder").await, connect("other").await);
+    let (holder, other) = (holder.expect("connected"), other.expect("connected"));
+    let id = |name: &'static str| SessionId::from_static(name);
+
+    let session = holder.session("cart").expect("an id");
+    let mut guard = session.lock("count").await.expect("locked");
+    let token = guard.token();
+    guard.put(&1).expect("put");
+    let mut waiter = Mute::connect(address, "waiter").await;
+    waiter.ask_for(&id("cart")).await;
+    let is_queued = |message: &ToProcess| matches!(message, ToProcess::Queued { .. });
+    waiter.hears(is_queued).await;
+    assert!(
+        guard_is_recalled(&guard).await,
+        "the recall has reached the holder"
+    );
+    drop(waiter);
+
+    // Another grant is recalled later, and taken at its deadline, since its waiter lives: so the first deadline has passed, too.
+    let mut mute = Mute::connect(address, "mute").await;
+    mute.ask_for(&id("till")).await;
+    mute.hears(|message| matches!(message, ToProcess::Granted { .. }))
+        .await;
+    let till = other.session("till").expect("an id");
+    drop(till.lock("sum").await.expect("locked"));
+
+    assert_eq!(guard.check(), Ok(()), "the grant was not taken");
+    guard.commit().await.expect("durable");
+    assert_eq!(guard.token(), token, "the same grant all the time");
+    drop(guard);
+    // The dead waiter is passed by, or this would have to wait for the end of its lease.
+    let cart = other.session("cart").expect("an id");
+    let lock = tokio::time::timeout(Duration::from_secs(30), cart.lock("count"));
+    let guard = lock.await.expect("passed by").expect("locked");
+    assert_eq!(guard.get(), Ok(Some(1)));
+    drop(guard);
+
+    holder.shutdown().await.expect("in time");
+    other.shutdown().await.expect("in time");
+    store.stop(Stop::Fast);
+}
+
+/// Waits until the holder knows that its grant is recalled.
+async fn guard_is_recalled(guard: &tenure::Guard<'_>) -> bool {
+    let recalled = async {
+        while !guard.recalled() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let recalled = tokio::time::timeout(Duration::from_secs(20), recalled);
+    recalled.await.is_ok()
 }

@@ -400,6 +400,21 @@ pub static UNIVERSES: &[Universe] = &[
         ..QUIET
     },
     Universe {
+        name: "absent",
+        summary: "a waiter loses its connection after its recall: it is passed by, and takes no grant from a living holder",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "cuts of p1, revocations, threads that stay inside",
+        without: "crashes, restarts, lease ends; cuts of p2",
+        faulty: 1,
+        unique_states: 234_398,
+        programs: &[&[READ_A], &[LINGER_A]],
+        cuts: true,
+        lingers: true,
+        store_timers: |timer| matches!(timer, StoreTimer::Revoke { .. }),
+        process_timers: |timer| matches!(timer, ProcessTimer::Late { .. }),
+        ..QUIET
+    },
+    Universe {
         name: "drift",
         summary: "clocks drift within bounds: no thread believes in a dead lease",
         bounds: "1 process x 2 threads x 1 session x 1 attribute",

@@ -115,6 +115,8 @@ catalogue! {
     DuplicateReleaseFrees = "duplicate-release-frees", Store, 14;
     /// The last to arrive is granted first, at the store.
     LifoAtStore = "lifo-at-store", Store, 5;
+    /// A grant goes to the head of the queue also when that process has no connection.
+    GrantsToUnconnected = "grants-to-unconnected", Store, 5;
     /// A grant skips the head of the queue when there are others.
     SkipsHead = "skips-head", Store, 5;
     /// A releaser that asks again goes to the head of the queue.
@@ -169,6 +171,8 @@ catalogue! {
     CancelDropsGrant = "cancel-drops-grant", Store, 14;
     /// A holder that says it is busy is never revoked.
     BusyStopsRevoke = "busy-stops-revoke", Store, 11;
+    /// A recall for waiters that have left, or have no connection, takes the grant of a living holder.
+    RevokesForNobody = "revokes-for-nobody", Store, 11;
     /// Cycles across sessions are not looked for.
     OverlooksDeadlock = "overlooks-deadlock", Store, 17;
     /// The longest queue is not limited.

@@ -2,7 +2,7 @@
 //! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
 
 use crate::defect::Hook;
-use crate::id::Version;
+use crate::id::{ProcessId, Version};
 use crate::message::Patience;
 use crate::process::{Phase, Process, Session as Client, ThreadClaim};
 use crate::store::{Recall, Session, Stopping, Store};
@@ -149,6 +149,13 @@ pub fn assert_process<H: Hook>(process: &Process<H>) {
     }
 }
 
+/// Whether the process has a connection: one that has none is passed by. r[queue.passes-by]
+fn is_connected<H: Hook>(store: &Store<H>, process: &ProcessId) -> bool {
+    store
+        .peer(process)
+        .is_some_and(|peer| peer.link().is_some())
+}
+
 fn each_session<H: Hook>(store: &Store<H>, holds: impl Fn(&Session) -> bool) -> bool {
     store.sessions().all(|(_, session)| holds(session))
 }
@@ -179,14 +186,14 @@ pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
     })
 }
 
-/// A held session with waiters is recalled, unless the store stops. Rule 3.
+/// A held session with waiters that are connected is recalled, unless the store stops. Rule 3.
 pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
         let is_waited_for = session
             .lock()
             .waiters()
-            .any(|place| place.patience == Patience::Wait);
+            .any(|place| place.patience == Patience::Wait && is_connected(store, &place.process));
         !is_waited_for
             || stops
             || session
@@ -195,11 +202,14 @@ pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
     })
 }
 
-/// Nobody waits for a session that nobody holds, unless the store stops. Rule 6.
+/// No connected process waits for a session that nobody holds, unless the store stops. Rule 6.
 pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
-        session.holder().is_some() || session.lock().waiting() == 0 || stops
+        let mut waiters = session.lock().waiters();
+        session.holder().is_some()
+            || stops
+            || !waiters.any(|place| is_connected(store, &place.process))
     })
 }
 

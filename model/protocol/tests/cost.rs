@@ -176,6 +176,19 @@ fn a_cut_connection_visits_what_somebody_tries_to_get_and_nothing_else() {
 }
 
 #[test]
+fn a_cut_connection_visits_what_its_process_waits_for() {
+    for grants in GRANTS {
+        let mut rig = Rig::holding(grants);
+        let wanted = grants.min(7);
+        for at in 0..wanted {
+            rig.say("q", acquire(at, Patience::Wait));
+        }
+        let (out, visits) = rig.cut("q");
+        assert_eq!((out.len(), visits), (0, wanted), "{grants} grants");
+    }
+}
+
+#[test]
 fn a_request_visits_its_own_session_whatever_else_there_is() {
     let visits = GRANTS.map(|grants| {
         let mut rig = Rig::holding(grants);

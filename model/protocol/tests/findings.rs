@@ -485,3 +485,53 @@ fn what_was_accepted_of_a_thread_is_kept() {
     );
     assert_eq!(durable(&world, "a").as_deref(), Some("x"), "{log}");
 }
+
+/// A thread of `p` stays inside for longer than the recall lasts, for which `q` has asked.
+fn stays_inside(what_q_does: &str) {
+    let second = "wait 1000\n p tick\n store tick\n settle\n";
+    let script = format!(
+        "p.1 lock s a
+         settle
+         q.1 lock s a
+         settle
+         {what_q_does}
+         settle
+         p.1 write s a kept
+         {}
+         p.1 commit s
+         settle",
+        second.repeat(6)
+    );
+    let (world, log) = play(soon(), &script);
+    assert_eq!(durable(&world, "a").as_deref(), Some("kept"), "{log}");
+}
+
+#[test]
+fn a_waiter_that_loses_its_connection_costs_the_holder_nothing() {
+    stays_inside("q cut");
+}
+
+#[test]
+fn a_waiter_that_gives_up_costs_the_holder_nothing() {
+    stays_inside("q.1 abandon s");
+}
+
+#[test]
+fn a_session_is_granted_to_a_waiter_only_when_it_is_connected() {
+    let script = "p.1 lock s a
+         settle
+         q.1 lock s a
+         settle
+         q cut
+         settle
+         p.1 unlock s a
+         settle";
+    let (world, log) = play(soon(), script);
+    let session = world.store.session(&s()).expect("q waits for it");
+    assert_eq!(session.holder(), None, "{log}");
+    let (_, log) = play(soon(), &format!("{script}\n q connect\n settle"));
+    assert!(
+        told(&log, "q.1").iter().any(|told| told.contains("locked")),
+        "{log}"
+    );
+}

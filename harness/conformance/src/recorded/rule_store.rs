@@ -65,7 +65,7 @@ pub(super) fn missing(
             {
                 "grant.same-again"
             } else if side.queued.contains(&key) {
-                "queue.passes-on"
+                "queue.passes-by"
             } else {
                 "grant.at-once"
             }
@@ -309,7 +309,7 @@ impl<'a> Look<'a> {
     fn granted_unasked(&self, session: &SessionId) -> &'static str {
         let Some(holder) = self.holder(session) else {
             return if self.waits(session) {
-                "queue.fifo"
+                "queue.fifo-connected"
             } else {
                 "end.once"
             };
@@ -325,7 +325,7 @@ impl<'a> Look<'a> {
                 })
         });
         if is_untold && self.waits(session) {
-            "queue.fifo"
+            "queue.fifo-connected"
         } else {
             "grant.exclusive"
         }
@@ -404,6 +404,7 @@ impl<'a> Look<'a> {
         match (why, recall) {
             (Revocation::Fenced, _) => "fence.commit",
             (_, Some(recall)) if !recall.reason.insists() => "recall.mild",
+            _ if self.world.is_recalled_for_nobody(session) => "recall.for-nobody",
             _ => "recall.not-early",
         }
     }

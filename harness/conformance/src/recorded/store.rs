@@ -7,7 +7,7 @@ use super::Finding;
 use super::entry::Place;
 use super::head::Slack;
 use super::rule_store;
-use super::search::Breadth;
+use super::search::{Breadth, World as _};
 use super::store_world::{Explained, Under, with_silent};
 use super::talk::Name;
 use crate::store::oracle::Connection;
@@ -36,6 +36,8 @@ pub(super) struct StoreSide {
     /// When each process was last heard, and until when each grant is not to be revoked: when they end at the latest.
     heard: BTreeMap<ProcessId, u64>,
     recalled: BTreeMap<(SessionId, Token), u64>,
+    /// Until when each grant may have been given time since, because nobody was left to wait. r[recall.for-nobody]
+    moved: BTreeMap<(SessionId, Token), u64>,
     /// Requests that were told their place.
     pub(super) queued: BTreeSet<(ProcessId, SessionId, Request)>,
     count: u64,
@@ -57,6 +59,7 @@ impl StoreSide {
             idle_ms: 0,
             heard: BTreeMap::new(),
             recalled: BTreeMap::new(),
+            moved: BTreeMap::new(),
             queued: BTreeSet::new(),
             count: 0,
             is_cut_short: false,
@@ -129,7 +132,13 @@ impl StoreSide {
         if lease_ms == 0 {
             due.clear(); // Nobody has said yet how long it is.
         }
-        let recalled = self.recalled.clone();
+        self.note_moved();
+        let mut recalled = self.recalled.clone();
+        for (key, moved) in &self.moved {
+            recalled
+                .entry(key.clone())
+                .and_modify(|until| *until = (*until).max(*moved));
+        }
         self.change(|mut worlds, around| {
             for own in &mut worlds {
                 let revoked = own.world.store.sessions().filter_map(|(id, session)| {
@@ -344,7 +353,7 @@ impl StoreSide {
         }
     }
 
-    /// Until when the store lets a holder be, as it says: not later than it said before.
+    /// Until when the store lets a holder be, as it says: not later than it said before, unless nobody is left to wait.
     fn note_recalls(&mut self, line: usize, message: &ToProcess) -> Result<(), Finding> {
         let told = match message {
             ToProcess::Recall { hold, notice } => vec![(hold.clone(), *notice)],
@@ -365,15 +374,52 @@ impl StoreSide {
                 continue;
             }
             let until = self.now_ms.saturating_add(notice.deadline_ms);
-            let known = self.recalled.entry((session, token)).or_insert(until);
-            let moved = until.abs_diff(*known);
-            if moved > self.slack.late_ms {
+            let key = (session, token);
+            let known = self.recalled.get(&key).copied().unwrap_or(until);
+            let moved = until.abs_diff(known);
+            let is_moved = moved > self.slack.late_ms;
+            let may_move = until > known
+                && is_moved
+                && (self.moved.get(&key).is_some_and(|latest| until <= *latest)
+                    || self.may_move_deadline(&key.0));
+            self.recalled
+                .insert(key, if may_move { until } else { known });
+            if is_moved && !may_move {
                 let allowed = format!("the deadline that was told before, {moved} ms away");
                 let seen = format!("{message:?}");
-                return Err(Finding::new(line, "recall.deadline-fixed", allowed, seen));
+                return Err(Finding::new(line, "recall.deadline-kept", allowed, seen));
             }
         }
         Ok(())
+    }
+
+    /// Notes which grants are recalled for nobody now, as far as is known.
+    fn note_moved(&mut self) {
+        let recall_ms = u64::try_from(self.books.recall.as_millis()).unwrap_or(u64::MAX);
+        let whole = self.now_ms.saturating_add(recall_ms);
+        for key in self.recalled.keys() {
+            let mut worlds = self.worlds.iter();
+            if worlds.any(|own| own.world.is_recalled_for_nobody(&key.0)) {
+                self.moved.insert(key.clone(), whole);
+            }
+        }
+    }
+
+    /// Whether the store may have found that nobody is left to wait. r[recall.for-nobody]
+    fn may_move_deadline(&self, session: &SessionId) -> bool {
+        let around = self.around();
+        let is_for_nobody = |own: &Explained| own.world.is_recalled_for_nobody(session);
+        let mut worlds = self.worlds.iter();
+        worlds.any(|own| {
+            let passed = own.passed(&around);
+            // Nobody is told that a connection was lost. Who is told of the end of a wait will hear it.
+            let mut silent = passed
+                .iter()
+                .filter(|next| next.world.owed == own.world.owed);
+            is_for_nobody(own)
+                || silent.any(is_for_nobody)
+                || own.taken(&around).iter().any(is_for_nobody)
+        })
     }
 
     /// What a process says on a connection has ended, or what the store does.
@@ -413,6 +459,7 @@ impl StoreSide {
         let now = self.now_ms;
         self.heard.values_mut().for_each(|heard| *heard = now);
         self.recalled.clear();
+        self.moved.clear();
     }
 
     /// Its operator has asked for a session.

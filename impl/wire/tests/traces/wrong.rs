@@ -158,13 +158,13 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
             sends(all, at, "p", json!({"Queued": {"session": session(), "request": 1, "ticket": stamp([1, 1])}})) };
     "grant-same-again": "read-bumps-token", "grant.same-again", "the request that is said again draws another token",
         |all| { let at = sent(all, "p", "Granted", 2); says(all, at, |said| said["token"] = stamp(OTHER)) };
-    "queue-fifo": "queue", "queue.fifo", "r is granted before q, who asked first",
+    "queue-fifo": "queue", "queue.fifo-connected", "r is granted before q, who asked first",
         |all| { let at = sent(all, "q", "Granted", 1); sends(all, at, "r", granted(1, OTHER)) };
     "queue-same-ticket": "lease-unheard", "queue.same-ticket", "the request that is said again has another ticket",
         |all| { let at = sent(all, "q", "Queued", 2); says(all, at, |said| said["ticket"] = stamp(OTHER)) };
     "queue-tickets-rise": "queue", "queue.tickets-rise", "r, who came later, has the lower ticket",
         |all| { let at = sent(all, "r", "Queued", 1); says(all, at, |said| said["ticket"] = stamp([1, 1])) };
-    "queue-passes-on": "freed-before-written", "queue.passes-on", "q is not granted what p has given back",
+    "queue-passes-on": "freed-before-written", "queue.passes-by", "q is not granted what p has given back",
         |all| { let at = sent(all, "q", "Granted", 1); missing(all, at) };
     "recall-asks": "ordinary", "recall.asks", "p is not asked for what q waits for",
         |all| { let at = sent(all, "p", "Recall", 1); missing(all, at) };
@@ -175,7 +175,7 @@ pub(crate) const OF_STORES: &[Wrong] = wrongs! {
     "recall-not-early": "written-back", "recall.not-early", "the grant is revoked a second before the deadline",
         |all| { let at = sent(all, "p", "Revoked", 1); all.remove(at - 1);
             all[at - 1].insert("at_ms".to_owned(), 3_000.into()); at - 1 };
-    "recall-deadline-fixed": "lease-unheard", "recall.deadline-fixed", "the recall that is said again names a later deadline",
+    "recall-deadline-fixed": "lease-unheard", "recall.deadline-kept", "the recall that is said again names a later deadline",
         |all| { let at = sent(all, "p", "Recall", 2); says(all, at, |said| said["notice"]["deadline_ms"] = 30_000.into()) };
     "recall-revokes": "written-back", "recall.revokes", "the deadline passes, and nothing happens for a second",
         |all| { let at = sent(all, "p", "Recall", 2); passes(all, at, 5_000) };

@@ -104,8 +104,14 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                     .all(|process| process.broken() & (1 << invariant::PROCESS.len()) == 0)
             }
         ),
-        of_store!(2, "whoever waits at the store has made it recall"),
-        of_store!(3, "nobody waits for a session that nobody holds"),
+        of_store!(
+            2,
+            "whoever waits at the store and is connected has made it recall"
+        ),
+        of_store!(
+            3,
+            "no connected process waits for a session that nobody holds"
+        ),
         of_store!(1, "waiters stand in the order of their tickets"),
         always!(
             "tickets kept",
@@ -124,8 +130,20 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         flaw!(
             "first come, first served",
             5,
-            "a grant goes to the one that has waited longest",
+            "a grant goes to the one that has waited longest of those that are connected",
             PassedOver
+        ),
+        flaw!(
+            "granted to the connected",
+            5,
+            "no grant is made for a process that has no connection",
+            GrantedToUnconnected
+        ),
+        flaw!(
+            "revoked for a waiter",
+            11,
+            "the recall for a waiter takes a grant only while a connected process waits",
+            RevokedForNobody
         ),
         of_store!(
             6,

@@ -42,6 +42,11 @@ pub(super) fn several_processes(universe: &Universe) -> bool {
     universe.programs.len() > 1
 }
 
+/// The store finds that a process which waits has no connection.
+pub(super) fn loses_waiters(universe: &Universe) -> bool {
+    several_processes(universe) && (universe.cuts || universe.crashes)
+}
+
 pub(super) fn keeps_bases(universe: &Universe) -> bool {
     several_processes(universe) && (universe.process)().keeps_base
 }

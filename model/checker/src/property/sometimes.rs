@@ -3,9 +3,9 @@
 use super::scope::*;
 use super::{Checked, Kind};
 use crate::system::{Model, PROCESSES, System};
-use tenure_protocol::message::{Limited, Patience, Refusal, ToProcess, ToStore};
+use tenure_protocol::message::{Limited, Patience, Reason, Refusal, ToProcess, ToStore};
 use tenure_protocol::process::{Connection, Phase};
-use tenure_protocol::store::{Input, Output, Stopping};
+use tenure_protocol::store::{Input, Output, Place, Stopping};
 use tenure_protocol::{Hook, Stamp};
 
 macro_rules! sometimes {
@@ -179,6 +179,23 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             }
         ),
         sometimes!(
+            "passed by",
+            5,
+            "a session is free while only a process without a connection waits for it",
+            loses_waiters,
+            |_, state| {
+                sessions(state)
+                    .any(|(_, session)| session.holder().is_none() && session.lock().waiting() > 0)
+            }
+        ),
+        sometimes!(
+            "recalled for nobody",
+            11,
+            "a grant is recalled for a waiter, and no connected process waits any more",
+            loses_waiters,
+            recalled_for_nobody
+        ),
+        sometimes!(
             "holder is dead",
             10,
             "the store waits for a process that has died",
@@ -348,9 +365,9 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |universe| (universe.store)().time_to_live_ms.is_some(),
             |_, state| {
                 sessions(state).any(|(_, session)| {
-                    session.recall().is_some_and(|recall| {
-                        recall.reason == tenure_protocol::message::Reason::Expiry
-                    })
+                    session
+                        .recall()
+                        .is_some_and(|recall| recall.reason == Reason::Expiry)
                 })
             }
         ),
@@ -449,6 +466,19 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             })
         ),
     ]
+}
+
+fn recalled_for_nobody<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    let machine = &state.store.machine;
+    let is_connected = |place: &Place| {
+        let peer = machine.peer(&place.process);
+        peer.is_some_and(|peer| peer.link().is_some())
+    };
+    sessions(state).any(|(_, session)| {
+        let recall = session.recall();
+        recall.is_some_and(|recall| recall.reason == Reason::Wait)
+            && !session.lock().waiters().any(is_connected)
+    })
 }
 
 fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {

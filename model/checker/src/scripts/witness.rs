@@ -22,12 +22,14 @@ const UNIVERSES: [&str; 15] = [
 const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 14] = [
+const INSIDE: [(&str, &str); 16] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
     ("outsider waits at the gate", THREADS),
     ("two inside", THREADS),
     ("poisoned", THREADS),
+    ("passed by", AWAY),
+    ("recalled for nobody", AWAY),
     (
         "silent connection left",
         "is decided by the process alone: a store sees one hello more",
@@ -52,6 +54,7 @@ const INSIDE: [(&str, &str); 14] = [
 ];
 const LIMITS: &str =
     "needs a value beyond the limits of the target: limit/write/* is played with --limits";
+const AWAY: &str = "no message tells that a process has no connection: the cases queue/passed-by and recall/for-nobody show what comes of it";
 const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
 const THREADS: &str = "shows in the threads of a process only, which no store sees";
 

@@ -4,8 +4,9 @@ use super::SESSIONS;
 use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
+use tenure_protocol::message::{Patience, Reason};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
-use tenure_protocol::store::{Admission, Input, Place, Session, Stopping};
+use tenure_protocol::store::{Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
     Hook, Process, ProcessId, SessionId, Stamp, Store, ThreadId, ToStore, Token, Value, Version,
 };
@@ -15,6 +16,10 @@ use tenure_protocol::{
 pub enum Flaw {
     /// A grant went to another than the first in the queue. Rule 5.
     PassedOver,
+    /// A grant was made for a process that has no connection. Rule 5.
+    GrantedToUnconnected,
+    /// A grant was revoked by a recall for waiters of which none was left that had a connection. Rule 11.
+    RevokedForNobody,
     /// A write was accepted that did not carry the token of the current grant. Rule 9.
     Unfenced,
     /// A write was accepted that was made to an older version. Rule 7.
@@ -61,7 +66,12 @@ pub(super) fn store_step<H: Hook>(
             } if concerns(message, id) => Some((process, message)),
             _ => None,
         };
-        old.passed_over(&new, input)
+        let is_connected = |process: &ProcessId| {
+            let peer = after.peer(process);
+            peer.is_some_and(|peer| peer.link().is_some())
+        };
+        old.passed_over(&new, input, is_connected)
+            .or_else(|| old.served_nobody(&new, input, is_connected))
             .or_else(|| old.taken_on(&new, before.admission(), after.admission(), input))
             .or_else(|| old.write_flaw(&new, own))
     })
@@ -139,8 +149,13 @@ impl<'a> Glimpse<'a> {
             .flat_map(|session| session.lock().waiters())
     }
 
-    /// A new holder came from the queue, or past it, while somebody had waited longer and still does.
-    fn passed_over(&self, after: &Self, input: &Input) -> Option<Flaw> {
+    /// A new holder came from the queue, or past it, while somebody with a connection had waited longer and still does.
+    fn passed_over(
+        &self,
+        after: &Self,
+        input: &Input,
+        is_connected: impl Fn(&ProcessId) -> bool,
+    ) -> Option<Flaw> {
         let holder = after.holder?;
         if self.holder.is_some_and(|old| old.token == holder.token) {
             return None;
@@ -163,9 +178,32 @@ impl<'a> Glimpse<'a> {
         let is_passed = |other: &&Place| {
             other.process != holder.process
                 && ticket.is_none_or(|ticket| other.ticket < ticket)
+                && is_connected(&other.process)
                 && after.queue().any(|left| left.process == other.process)
         };
         self.queue().find(is_passed).map(|_| Flaw::PassedOver)
+    }
+
+    /// A grant was made for a process, or taken for processes, that have no connection.
+    fn served_nobody(
+        &self,
+        after: &Self,
+        input: &Input,
+        is_connected: impl Fn(&ProcessId) -> bool,
+    ) -> Option<Flaw> {
+        let is_new = |holder: &&Holder| self.holder.is_none_or(|old| old.token != holder.token);
+        let made = after.holder.filter(is_new);
+        if made.is_some_and(|holder| !is_connected(&holder.process)) {
+            return Some(Flaw::GrantedToUnconnected);
+        }
+        let recall = self.session.and_then(|session| session.recall());
+        let is_for_waiters = recall.is_some_and(|recall| recall.reason == Reason::Wait);
+        let is_taken = matches!(input, Input::Timer(Timer::Revoke(_)))
+            && self.holder.map(|old| old.token) != after.holder.map(|holder| holder.token);
+        let mut waiters = self.queue();
+        let is_wanted =
+            waiters.any(|place| place.patience == Patience::Wait && is_connected(&place.process));
+        (is_for_waiters && is_taken && !is_wanted).then_some(Flaw::RevokedForNobody)
     }
 
     /// A grant that the store should not have made, or a recall that it should not have begun, because of its admission.

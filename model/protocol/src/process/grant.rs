@@ -206,13 +206,19 @@ impl Session {
             }
             return;
         }
-        let is_new = grant.recall.is_none();
         let late = desk
             .now
             .after(notice.deadline_ms)
             .before(desk.settings.recall_margin_ms);
-        if is_new {
-            grant.recall = Some((notice, late));
+        match &mut grant.recall {
+            None => grant.recall = Some((notice, late)),
+            Some((said, until)) => {
+                // A repetition says how much is left. As much as before, or more, is a later deadline. r[recall.later]
+                if notice.deadline_ms >= said.deadline_ms {
+                    *until = late.max(*until);
+                }
+                said.deadline_ms = notice.deadline_ms;
+            }
         }
         grant.is_closed = true;
         // Busy is said by the process, which knows what blocks the threads.

@@ -33,11 +33,12 @@ impl<H: Hook> Store<H> {
             desk.waits(process, &id);
             session.pass_on(&id, Delta::default(), None, &mut desk);
         } else if session.refresh_waiter(&id, process, &wish, &mut desk) {
-            // It was a repetition, and has its answer.
+            // It was a repetition, and has its answer. A process that has connected again may find the session free.
+            session.serve(&id, &mut desk);
         } else if let Some(why) = session.refusal_of(process, &wish, &desk) {
             desk.refuse(process, &id, wish.request, why);
-        } else if session.lock.is_free() && !desk.is_stopping() {
-            // Nobody waits, so the queue, which would have to be allocated, is not needed. Rule 6.
+        } else if session.holder().is_none() && !desk.is_stopping() {
+            // No connected process waits, so this one need not queue. Rule 6, r[queue.passes-by].
             let place = session.place(process, &wish, &mut desk);
             session.lock.hold(place);
             session.start_grant(&id, &mut desk);
@@ -248,6 +249,9 @@ impl Session {
             Some(None) => return true,
             Some(Some(refreshed)) => refreshed,
         };
+        if self.holder().is_none() && !desk.is_stopping() {
+            return true; // It gets the session, and no place.
+        }
         desk.send(process, queued(wish, ticket));
         if is_patient && !desk.is_stopping() {
             self.ensure_recall(id, Reason::Wait, desk);
@@ -285,6 +289,7 @@ impl Session {
         let place = self.lock.remove_waiter(|place| place.process == *process)?;
         // A recall that it caused stays until the holder answers, else cancelled requests could send any number of them.
         desk.waits_no_more(process, id);
+        self.spare_holder(id, desk);
         Some(place)
     }
 
@@ -311,8 +316,15 @@ impl Session {
         }
     }
 
-    /// Gives a free session to the head of its queue, if any, and makes durable what changed: `delta` was already applied.
-    /// The `reply` to whoever caused it goes out first. Rules 5, 6 and 8.
+    /// Gives a free session to the first connected waiter, if there is one. r[queue.passes-by]
+    fn serve<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if self.holder().is_none() && self.admit_next(id, desk) {
+            self.publish(id, Delta::default(), None, true, desk);
+        }
+    }
+
+    /// Gives a free session to the first connected waiter, if any, and makes durable what changed: `delta` was already
+    /// applied. The `reply` to whoever caused it goes out first. Rules 5, 6 and 8.
     pub(crate) fn pass_on<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -347,9 +359,16 @@ impl Session {
         }
     }
 
-    /// Makes the head of the queue the holder, in memory.
+    /// Makes the first waiter that is connected the holder, in memory. A process without a connection is passed by, and
+    /// keeps its place. r[queue.fifo-connected], r[grant.connected]
     pub(crate) fn admit_next<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) -> bool {
-        let next = self.lock.next(Gate::Open);
+        let mut next = self.lock.next(Gate::Open);
+        while let Some(spot) = next
+            && !desk.is_connected(&self.lock.at(spot).process)
+            && !desk.makes(Defect::GrantsToUnconnected)
+        {
+            next = self.lock.after(spot);
+        }
         let Some(head) = next.filter(|_| !desk.is_stopping()) else {
             return false;
         };
@@ -405,7 +424,7 @@ impl Session {
             self.refuse_tries(id, desk);
         }
         let is_stale = desk.makes(Defect::KeepsRecallOfDead) && self.recall.is_some();
-        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters())
+        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(desk))
             && !desk.makes(Defect::ForgetsRecall)
             && !desk.is_stopping()
         {

@@ -88,7 +88,7 @@ impl<H: Hook> Store<H> {
             },
             Input::Disconnected { process, .. } => {
                 let peer = self.peer(process).into_iter();
-                peer.flat_map(|peer| peer.recalled.iter().cloned())
+                peer.flat_map(|peer| peer.recalled.iter().chain(&peer.waits).cloned())
                     .collect()
             }
             Input::Timer(Timer::Lease(process)) => of_peer(process).collect(),

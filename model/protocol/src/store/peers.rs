@@ -355,12 +355,20 @@ impl<H: Hook> Store<H> {
             self.void_all(now, process, out);
             return;
         }
+        // Nobody else may want what this process waits for. r[recall.for-nobody]
+        let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
         // A try does not wait for a process that cannot answer. Rule 13. Each try has made the store recall.
         let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
         for id in recalled {
             let (mut desk, sessions) = self.open(now, out);
             if let Some(session) = sessions.get_mut(&id) {
                 session.refuse_tries(&id, &mut desk);
+            }
+        }
+        for id in waits {
+            let (mut desk, sessions) = self.open(now, out);
+            if let Some(session) = sessions.get_mut(&id) {
+                session.spare_holder(&id, &mut desk);
             }
         }
     }
@@ -458,8 +466,11 @@ impl Session {
         }
     }
 
-    pub(crate) fn reason_of_waiters(&self) -> Option<Reason> {
-        let patience = self.lock.waiters().map(|place| place.patience).max()?;
+    /// Why the holder is to give back, for the waiters that are connected.
+    pub(crate) fn reason_of_waiters<H: Hook>(&self, desk: &Desk<'_, H>) -> Option<Reason> {
+        let waiters = self.lock.waiters();
+        let connected = waiters.filter(|place| desk.is_connected(&place.process));
+        let patience = connected.map(|place| place.patience).max()?;
         Some(if patience == Patience::Wait {
             Reason::Wait
         } else {

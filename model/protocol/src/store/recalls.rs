@@ -15,7 +15,8 @@ pub struct Recall {
     pub reason: Reason,
     /// When it is repeated.
     pub remind: Time,
-    /// When the grant is revoked. Set when the reason first insists; `Busy` does not move it (rule 3).
+    /// When the grant is revoked. Set when the reason first insists; `Busy` does not move it (rule 3). While no connected
+    /// process waits, it moves on (r[recall.for-nobody]).
     pub deadline: Time,
 }
 
@@ -87,6 +88,38 @@ impl Session {
         holders.any(|place| place.request == Request::default())
     }
 
+    /// Whether the grant is recalled for waiters of which none is left that is connected. Rule 11, r[recall.for-nobody]
+    fn is_recalled_for_nobody<H: Hook>(&self, desk: &Desk<'_, H>) -> bool {
+        let recall = self.recall.as_ref();
+        recall.is_some_and(|recall| recall.reason == Reason::Wait)
+            && self.reason_of_waiters(desk) != Some(Reason::Wait)
+            && !desk.makes(Defect::RevokesForNobody)
+    }
+
+    /// Gives the holder the whole time again if it is recalled for nobody. Returns whether it is.
+    fn moves_deadline<H: Hook>(&mut self, desk: &Desk<'_, H>) -> bool {
+        let is_for_nobody = self.is_recalled_for_nobody(desk);
+        if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
+            let whole = desk.now.after(desk.settings.recall_ms);
+            recall.deadline = recall.deadline.max(whole);
+        }
+        is_for_nobody
+    }
+
+    /// A waiter has left, or lost its connection. If it was the last one that the holder was recalled for, the holder learns
+    /// that it has more time. Requests that are made and cancelled again and again do not make the store say that more often
+    /// than it repeats a recall anyway. r[recall.once], r[recall.for-nobody]
+    pub(crate) fn spare_holder<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let Some(recall) = &self.recall else {
+            return;
+        };
+        let whole = desk.now.after(desk.settings.recall_ms);
+        let gains_ms = whole.since(recall.deadline);
+        if gains_ms >= desk.settings.remind_ms.max(1) && self.moves_deadline(desk) {
+            self.repeat_recall(id, desk);
+        }
+    }
+
     /// Says the recall again, if there is one.
     pub(crate) fn repeat_recall<H: Hook>(&self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let (Some(recall), Some(holder)) = (&self.recall, &self.record.head.holder) else {
@@ -156,6 +189,7 @@ impl<H: Hook> Store<H> {
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
+        session.moves_deadline(&desk);
         if let Some(recall) = &mut session.recall {
             recall.remind = now.after(desk.settings.remind_ms);
         }
@@ -171,6 +205,9 @@ impl<H: Hook> Store<H> {
         let Some(holder) = session.record.head.holder.clone() else {
             return;
         };
+        if session.moves_deadline(&desk) {
+            return; // The next repetition says so.
+        }
         session.end_grant(id, &mut desk);
         let why = Revocation::RecallDeadline;
         let revoked = ToProcess::Revoked {

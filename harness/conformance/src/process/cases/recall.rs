@@ -46,6 +46,8 @@ cases! { Process:
         "Recalls of fifty sessions at once give all of them back.";
     "process/recall/deadline/gives-up", Should ["recall.gives-up"] gives_up,
         "A thread that is late is told so, and what others have finished is released before the deadline.";
+    "process/recall/deadline/later-one", Should ["recall.later"] later_deadline,
+        "A repeated recall that names no less time than before gives the threads inside that time.";
     "process/recall/deadline/late-write-set", Must ["thread.discards", "thread.told"] late_write_set,
         "What a late thread has not unlocked reaches the store neither before nor after.";
 }
@@ -348,6 +350,33 @@ async fn gives_up(stage: Stage) -> Play {
         committed,
     )?;
     t.lost(&late, &["late", "revoked", "lease-lost"]).await
+}
+
+async fn later_deadline(stage: Stage) -> Play {
+    const DEADLINE_MS: u64 = 2_500;
+    const PASSED_MS: u64 = 1_000;
+    let mut t = stage
+        .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
+        .await?;
+    let s = session("s");
+    let (grant, lock) = t.take(1, &s, &["a"]).await?;
+    t.write(&lock, "a", "1").await?;
+    let recall = grant.recall_in(Reason::Wait, DEADLINE_MS);
+    t.peer.say(recall.clone()).await?;
+    t.busy(&grant).await?;
+    t.silence(PASSED_MS, "a thread is inside").await?;
+    // As much time as before, later: the deadline has moved.
+    t.peer.say(recall).await?;
+    t.busy(&grant).await?;
+    t.silence(PASSED_MS, "the deadline is later now").await?;
+    t.stands(&lock).await?;
+    t.unlock(&lock).await?;
+    let release = t.released(&grant).await?;
+    holds(
+        release.delta == delta([("a", Some("1"))]),
+        "what the thread has written",
+        release,
+    )
 }
 
 async fn late_write_set(stage: Stage) -> Play {

@@ -33,7 +33,7 @@ cases! { Store:
         "A wish for a session that the process holds is not queued: it holds nothing up, and is not granted.";
     "reconnect/both/release-brings-it", Must ["reconnect.not-both", "release.requeued"] release_brings_it,
         "A wish beside a known grant is granted when the release brings it.";
-    "reconnect/unclaimed/passed-on", Must ["reconnect.unclaimed", "queue.passes-on"] passed_on,
+    "reconnect/unclaimed/passed-on", Must ["reconnect.unclaimed", "queue.passes-by"] passed_on,
         "A grant that the Hello does not list goes to who waits.";
     "reconnect/unclaimed/is-free", Must ["reconnect.unclaimed", "reconnect.no-token-twice"] is_free,
         "A grant that the Hello does not list has ended: its token is fenced, and not granted again.";

@@ -10,7 +10,7 @@ cases! { Store:
         "A release with changes is answered with a new version.";
     "release/answered/without-changes", Must ["release.answered"] without_changes,
         "A release without changes is answered with the version that the session had.";
-    "release/written/before-the-next-grant", Must ["release.written", "queue.passes-on"] before_the_next_grant,
+    "release/written/before-the-next-grant", Must ["release.written", "queue.passes-by"] before_the_next_grant,
         "Who waited for the session finds all that was committed and released, and nothing else.";
     "release/written/found-later", Must ["release.written"] found_later,
         "Who comes later finds what was released.";

@@ -17,7 +17,7 @@ cases! { Store:
         "Tries one after another each recall the grant that is then current.";
     "try/succeeds/when-given-back", Must ["try.recalls"] succeeds,
         "A try is granted when the holder answers the recall with Release.";
-    "try/succeeds/before-a-waiter", Must ["try.recalls", "queue.fifo"] succeeds_before_waiter,
+    "try/succeeds/before-a-waiter", Must ["try.recalls", "queue.fifo-connected"] succeeds_before_waiter,
         "A try that came first is granted before a request that waits.";
     "try/busy/answered", Must ["try.refused-when-busy"] refused_when_busy,
         "A try is refused when the holder answers the recall with Busy.";

@@ -5,7 +5,7 @@ use crate::store::oracle::books::{Attributes, Books};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tenure_protocol::message::{Hold, Notice, Reason, Wish};
+use tenure_protocol::message::{Hold, Notice, Patience, Reason, Wish};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess,
@@ -92,6 +92,14 @@ impl World {
 
     pub(crate) fn step(&mut self, input: Input, around: &Around) {
         let actor = asks(&input);
+        let is_welcomed = matches!(
+            &input,
+            Input::Message {
+                message: ToStore::Hello { .. },
+                ..
+            }
+        );
+        let recalled = self.recalled();
         let mut outputs = Vec::new();
         self.store.step(NOW, input, &mut outputs);
         for output in outputs {
@@ -111,7 +119,12 @@ impl World {
                 } => {
                     let connection = Connection { process, link };
                     let is_asked = actor.as_ref() == Some(&connection);
-                    self.owe(connection, What::Said(message), is_asked, around);
+                    // A recall may be repeated at any time, so one that says a later deadline is not owed. r[recall.spares]
+                    let is_repeated = matches!(&message, ToProcess::Recall { hold, notice }
+                        if !is_welcomed && recalled.contains(&(hold.clone(), notice.reason)));
+                    if !is_repeated {
+                        self.owe(connection, What::Said(message), is_asked, around);
+                    }
                 }
                 Output::Disconnect { process, link } => {
                     let connection = Connection { process, link };
@@ -168,6 +181,21 @@ impl World {
             Some((Hold { session, token }, reason))
         });
         recalled.collect()
+    }
+
+    /// Whether the grant of a session is recalled for waiters of which none is left that has a connection.
+    pub(crate) fn is_recalled_for_nobody(&self, session: &SessionId) -> bool {
+        let is_connected = |process| {
+            let peer = self.store.peer(process);
+            peer.is_some_and(|peer| peer.link().is_some())
+        };
+        self.store.session(session).is_some_and(|own| {
+            let recall = own.recall();
+            let mut waiters = own.lock().waiters();
+            recall.is_some_and(|recall| recall.reason == Reason::Wait)
+                && !waiters
+                    .any(|place| place.patience == Patience::Wait && is_connected(&place.process))
+        })
     }
 
     /// The connection was cut, by a process or by the store.

@@ -49,6 +49,11 @@ impl Due {
         )
     }
 
+    /// Whether the other one is later for sure.
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        other.earliest > self.latest + ROUNDING
+    }
+
     /// Fails when it cannot have passed yet.
     pub(crate) fn has_passed(self) -> Play {
         let left = self.earliest.saturating_duration_since(Instant::now());

@@ -15,7 +15,7 @@ use crate::store::Stage;
 use act::{Act, Mix};
 
 cases! { Store:
-    "workload/locks", Must ["grant.exclusive", "queue.fifo", "recall.asks", "end.once", "release.written"] locks,
+    "workload/locks", Must ["grant.exclusive", "queue.fifo-connected", "recall.asks", "end.once", "release.written"] locks,
         "Random requests, cancels, commits and releases are answered as the machine answers them.";
     "workload/links", Must ["lease.frees-nothing", "reconnect.known", "queue.presented", "connect.new-incarnation"] links,
         "Among random cuts, reconnects and new starts everything is answered as the machine answers it.";

@@ -27,7 +27,7 @@ cases! { Store:
         "A process that comes back within its lease has its grants.";
     "lease/ends/frees-grants", Must ["lease.ends", "reconnect.known"] ends::frees_grants,
         "What a process held whose lease has ended is free, and not known when it comes back.";
-    "lease/ends/holder-dies-after-the-recall", Must ["lease.ends", "queue.passes-on"] ends::holder_dies,
+    "lease/ends/holder-dies-after-the-recall", Must ["lease.ends", "queue.passes-by"] ends::holder_dies,
         "The session of a holder that dies when it was recalled goes to who waits, as it was committed.";
     "lease/ends/clears-recalls", Must ["lease.ends", "recall.ends-with-grant"] ends::clears_recalls,
         "The recall of a grant whose holder has lost its lease is not said of the next grant.";

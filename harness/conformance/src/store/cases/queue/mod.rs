@@ -1,5 +1,6 @@
 //! The queue: first come, first served, whoever reconnects or restarts meanwhile.
 
+mod away;
 mod passing;
 mod ticket;
 
@@ -11,14 +12,20 @@ use tenure_protocol::message::{Patience, Wish};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
 
 cases! { Store:
-    "queue/fifo/two-waiters", Must ["queue.fifo"] two_waiters,
+    "queue/fifo/two-waiters", Must ["queue.fifo-connected"] two_waiters,
         "Of two waiters the one that asked first is granted first.";
-    "queue/fifo/three-waiters", Must ["queue.fifo", "queue.passes-on"] three_waiters,
+    "queue/fifo/three-waiters", Must ["queue.fifo-connected", "queue.passes-by"] three_waiters,
         "Three waiters are granted in the order in which they asked, whoever connected first.";
-    "queue/fifo/one-gives-up", Must ["queue.fifo", "queue.passes-on"] one_gives_up,
+    "queue/fifo/one-gives-up", Must ["queue.fifo-connected", "queue.passes-by"] one_gives_up,
         "When a waiter cancels, the others are granted in their order.";
-    "queue/fifo/head-is-away", Must ["queue.fifo", "lease.frees-nothing"] head_is_away,
-        "A waiter that has lost its connection is not passed over.";
+    "queue/fifo/head-is-away", Must ["queue.fifo-connected", "lease.frees-nothing"] away::head_is_away,
+        "A waiter whose connection was lost has its place again when it is back.";
+    "queue/passed-by/one-behind-it", Must ["queue.passes-by", "grant.connected"] away::one_behind_it,
+        "A waiter without a connection is passed by, and granted the session in its turn when it is back.";
+    "queue/passed-by/newcomer", Must ["queue.passes-by", "grant.connected"] away::newcomer,
+        "A free session for which only a process without a connection waits is granted to a newcomer at once.";
+    "queue/passed-by/back-to-a-free-one", Must ["queue.passes-by", "reconnect.waits"] away::back_to_a_free_one,
+        "A waiter that is back is granted the session that nobody has taken meanwhile.";
     "queue/ticket/rises", Must ["queue.tickets-rise"] ticket::rises,
         "Each waiter's ticket is greater than those before it.";
     "queue/ticket/same-again", Must ["queue.same-ticket"] ticket::same_again,
@@ -41,7 +48,7 @@ cases! { Store:
         "A ticket that another waiter has is ignored: the request stands last, with another one.";
     "queue/requeue/last", Must ["queue.requeue-last"] requeue_last,
         "Who gives the session back and asks again stands behind all that wait.";
-    "queue/requeue/alone", Must ["queue.requeue-last", "queue.passes-on"] requeue_alone,
+    "queue/requeue/alone", Must ["queue.requeue-last", "queue.passes-by"] requeue_alone,
         "Who gives the session back and asks again while nobody waits gets it again, by a new grant.";
     "queue/patience/kept", Must ["queue.same-ticket"] patience_kept,
         "A wait that is repeated as a try goes on when the holder is busy.";
@@ -49,17 +56,17 @@ cases! { Store:
         "A request that has to wait is answered with Queued at once.";
     "queue/told/with-a-release", Should ["queue.told"] told_with_release,
         "The request that comes with a Release and has to wait is answered with Queued, too.";
-    "queue/passes-on/goodbye", Must ["queue.passes-on"] passing::goodbye,
+    "queue/passes-on/goodbye", Must ["queue.passes-by"] passing::goodbye,
         "When the holder says Goodbye, the head of the queue is granted.";
-    "queue/passes-on/started-again", Must ["queue.passes-on"] passing::started_again,
+    "queue/passes-on/started-again", Must ["queue.passes-by"] passing::started_again,
         "When the holder was started again, the head of the queue is granted.";
-    "queue/passes-on/not-named", Must ["queue.passes-on"] passing::not_named,
+    "queue/passes-on/not-named", Must ["queue.passes-by"] passing::not_named,
         "When the holder does not name its grant in Hello, the head of the queue is granted.";
-    "queue/passes-on/lease-end", Must ["queue.passes-on"] passing::lease_end,
+    "queue/passes-on/lease-end", Must ["queue.passes-by"] passing::lease_end,
         "When the lease of the holder ends, the head of the queue is granted.";
-    "queue/passes-on/revoked", Must ["queue.passes-on"] passing::revoked,
+    "queue/passes-on/revoked", Must ["queue.passes-by"] passing::revoked,
         "When a holder does not answer its recall until the deadline, the head of the queue is granted.";
-    "queue/passes-on/to-one-that-dies", Must ["queue.passes-on", "lease.ends"] passing::to_one_that_dies,
+    "queue/passes-on/to-one-that-dies", Must ["queue.passes-by", "lease.ends"] passing::to_one_that_dies,
         "A session that is passed on to a process that never comes back is passed on again.";
     "queue/orphan/goodbye", Must ["lease.ends"] passing::orphan_goodbye,
         "A waiter that has said Goodbye is passed over.";
@@ -114,21 +121,6 @@ async fn one_gives_up(stage: Stage) -> Play {
         player.hears_nothing_of(&s, "it has cancelled").await?;
     }
     p.acquire_at_once(&s).await.map(drop)
-}
-
-async fn head_is_away(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let grant = p.acquire(&s).await?;
-    let first = q.waits_for(&s).await?;
-    let second = r.waits_for(&s).await?;
-    let mut again = q.again(&stage).await?;
-    q.last_words().await?;
-    p.give_back(&grant).await?;
-    r.hears_nothing_of(&s, "another came before").await?;
-    let wish = wish(&s, first, None);
-    again.enter_with(Vec::new(), vec![wish]).await?;
-    goes_in_order(&s, &mut [(&mut again, first), (&mut r, second)]).await
 }
 
 async fn requeue_last(stage: Stage) -> Play {

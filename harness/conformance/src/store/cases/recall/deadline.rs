@@ -9,16 +9,16 @@ use tenure_protocol::{Request, SessionId, ToStore};
 use tokio::time::{Instant, sleep};
 
 /// A grant that is recalled for good, because another process waits.
-struct Recalled {
-    grant: Grant,
+pub(super) struct Recalled {
+    pub(super) grant: Grant,
     /// Of the one who waits.
-    request: Request,
-    notice: Notice,
-    due: Due,
+    pub(super) request: Request,
+    pub(super) notice: Notice,
+    pub(super) due: Due,
 }
 
 /// `p` gets the session, and is recalled because `q` waits.
-async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Recalled> {
+pub(super) async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Recalled> {
     let grant = p.acquire(s).await?;
     let asked = Instant::now();
     let request = q.ask(s).await?;
@@ -33,7 +33,12 @@ async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Recalle
 
 impl Recalled {
     /// Waits until `p` has lost the grant, not too early, and `q` has it.
-    async fn passes(&self, stage: &Stage, p: &mut Player, q: &mut Player) -> Play<Grant> {
+    pub(super) async fn passes(
+        &self,
+        stage: &Stage,
+        p: &mut Player,
+        q: &mut Player,
+    ) -> Play<Grant> {
         let after_ms = self.notice.deadline_ms;
         stage.may_wait("a recall", after_ms)?;
         let session = &self.grant.session;
@@ -226,13 +231,13 @@ pub(super) async fn busy_ends_it(stage: Stage) -> Play {
 }
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.
-async fn keeps(stage: &Stage, mut p: Player, mut grant: Grant, notice: Notice) -> Play {
+pub(super) async fn keeps(stage: &Stage, mut p: Player, mut grant: Grant, notice: Notice) -> Play {
     const LATER: Duration = Duration::from_millis(300);
     stage.may_wait("a recall", notice.deadline_ms)?;
     let until = Instant::now() + Duration::from_millis(notice.deadline_ms) + LATER;
     while Instant::now() < until {
         sleep(Duration::from_millis((p.lease_ms / 4).min(100))).await;
-        p.is_quiet("the recall does not insist").await?;
+        p.is_quiet("the recall takes no grant").await?;
     }
     p.commit(&mut grant, set([("b", Some("2"))]))
         .await

@@ -1,6 +1,7 @@
 //! Recalls: when a store asks for a grant, how often it says so, and when it takes the grant in the end.
 
 mod deadline;
+mod nobody;
 mod notice;
 
 use crate::case::cases;
@@ -40,26 +41,34 @@ cases! { Store:
         "Who has given a recalled grant back and gets a new one is not recalled.";
     "recall/ends/with-the-revocation", Must ["recall.ends-with-grant"] deadline::ends_with_it,
         "After a revocation the next holder is not recalled.";
-    "recall/deadline/revokes", Must ["recall.revokes", "recall.not-early", "queue.passes-on"] deadline::revokes,
+    "recall/deadline/revokes", Must ["recall.revokes", "recall.not-early", "queue.passes-by"] deadline::revokes,
         "At the deadline, and not sooner, the grant is taken and passed on.";
     "recall/deadline/told-in-the-grant", Must ["recall.revokes", "recall.not-early"] deadline::told_in_the_grant,
         "A grant that was recalled when it was made is taken at the deadline it named, and not sooner.";
-    "recall/deadline/busy-does-not-stop-it", Must ["recall.revokes", "recall.deadline-fixed"] deadline::busy_does_not_stop_it,
+    "recall/deadline/busy-does-not-stop-it", Must ["recall.revokes", "recall.deadline-kept"] deadline::busy_does_not_stop_it,
         "A holder that says Busy again and again loses the grant at the deadline.";
-    "recall/deadline/busy-does-not-move-it", Must ["recall.deadline-fixed"] deadline::busy_does_not_move_it,
+    "recall/deadline/busy-does-not-move-it", Must ["recall.deadline-kept"] deadline::busy_does_not_move_it,
         "Busy leaves the deadline where it is.";
-    "recall/deadline/repetition-does-not-move-it", Must ["recall.deadline-fixed"] deadline::repetition_does_not_move_it,
+    "recall/deadline/repetition-does-not-move-it", Must ["recall.deadline-kept"] deadline::repetition_does_not_move_it,
         "What is said again in Alive names the same deadline.";
-    "recall/deadline/request-does-not-move-it", Must ["recall.deadline-fixed"] deadline::request_does_not_move_it,
+    "recall/deadline/request-does-not-move-it", Must ["recall.deadline-kept"] deadline::request_does_not_move_it,
         "Further and repeated requests leave the deadline where it is.";
-    "recall/deadline/hello-does-not-move-it", Must ["recall.deadline-fixed"] deadline::hello_does_not_move_it,
+    "recall/deadline/hello-does-not-move-it", Must ["recall.deadline-kept"] deadline::hello_does_not_move_it,
         "A new connection leaves the deadline where it is.";
-    "recall/deadline/runs-while-away", Must ["recall.asks", "recall.deadline-fixed"] deadline::runs_while_away,
+    "recall/deadline/runs-while-away", Must ["recall.asks", "recall.deadline-kept"] deadline::runs_while_away,
         "The deadline of a holder that was not connected when others came counts from then, not from its return.";
-    "recall/deadline/operator-does-not-move-it", Must ["recall.deadline-fixed"] (Recall) deadline::operator_does_not_move_it,
+    "recall/deadline/operator-does-not-move-it", Must ["recall.deadline-kept"] (Recall) deadline::operator_does_not_move_it,
         "An operator who recalls a recalled grant leaves the deadline where it is.";
     "recall/deadline/takes-one-grant", Must ["recall.revokes"] deadline::takes_one_grant,
         "A process that is late with one grant keeps its others, and its lease.";
+    "recall/for-nobody/waiter-cancels", Must ["recall.for-nobody"] nobody::waiter_cancels,
+        "A holder that is late keeps its grant when the only waiter has given up.";
+    "recall/for-nobody/waiter-is-away", Must ["recall.for-nobody"] nobody::waiter_is_away,
+        "A holder that is late keeps its grant when the only waiter has lost its connection.";
+    "recall/for-nobody/waiter-is-back", Must ["recall.revokes", "recall.not-early"] nobody::waiter_is_back,
+        "When the waiter is back, the grant is taken at the deadline that was named last.";
+    "recall/for-nobody/more-time", Should ["recall.spares"] nobody::more_time,
+        "When the only waiter has given up, the recall names a later deadline.";
     "recall/mild/try-takes-nothing", Must ["recall.mild"] deadline::try_takes_nothing,
         "A holder that does not answer a try keeps the grant.";
     "recall/mild/expiry-takes-nothing", Must ["recall.mild"] (Expiry) deadline::expiry_takes_nothing,

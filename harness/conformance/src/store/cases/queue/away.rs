@@ -1,0 +1,86 @@
+//! Waiters whose connection was lost: nothing is granted to them meanwhile, and they keep their place.
+
+use super::{goes_in_order, wish};
+use crate::stop::Play;
+use crate::store::{Grant, Player, Stage};
+use tenure_protocol::{Request, SessionId};
+
+/// `q` waits for a session that `p` holds, and has another one.
+struct Wait {
+    session: SessionId,
+    grant: Grant,
+    request: Request,
+    other: Grant,
+}
+
+async fn waits(stage: &Stage, p: &mut Player, q: &mut Player) -> Play<Wait> {
+    let session = stage.session("s");
+    let other = q.acquire(&stage.session("other")).await?;
+    let grant = p.acquire(&session).await?;
+    let request = q.waits_for(&session).await?;
+    Ok(Wait {
+        session,
+        grant,
+        request,
+        other,
+    })
+}
+
+impl Wait {
+    /// `q` loses its connection, and the store has noticed that: it refuses `r` what `q` has. Returns the next connection.
+    async fn is_cut_off(&self, stage: &Stage, q: Player, r: &mut Player) -> Play<Player> {
+        let again = q.again(stage).await?;
+        q.last_words().await?;
+        let request = r.try_for(&self.other.session).await?;
+        r.refused(&self.other.session, request).await?;
+        Ok(again)
+    }
+
+    /// `q` is back, and waits as before.
+    async fn is_back(&self, again: &mut Player) -> Play {
+        let wishes = vec![wish(&self.session, self.request, None)];
+        again.enter_with(vec![self.other.hold()], wishes).await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn head_is_away(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let own = waits(&stage, &mut p, &mut q).await?;
+    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+    let second = r.waits_for(&own.session).await?;
+    own.is_back(&mut again).await?;
+    p.give_back(&own.grant).await?;
+    let order = &mut [(&mut again, own.request), (&mut r, second)];
+    goes_in_order(&own.session, order).await
+}
+
+pub(super) async fn one_behind_it(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let own = waits(&stage, &mut p, &mut q).await?;
+    let second = r.waits_for(&own.session).await?;
+    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+    p.give_back(&own.grant).await?;
+    let next = r.granted(&own.session, second).await?;
+    own.is_back(&mut again).await?;
+    r.recalled(&next).await?;
+    r.give_back(&next).await?;
+    again.granted(&own.session, own.request).await.map(drop)
+}
+
+pub(super) async fn newcomer(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let own = waits(&stage, &mut p, &mut q).await?;
+    own.is_cut_off(&stage, q, &mut r).await?;
+    p.give_back(&own.grant).await?;
+    r.acquire_at_once(&own.session).await.map(drop)
+}
+
+pub(super) async fn back_to_a_free_one(stage: Stage) -> Play {
+    let [mut p, mut q, mut r] = stage.three().await?;
+    let own = waits(&stage, &mut p, &mut q).await?;
+    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+    p.give_back(&own.grant).await?;
+    own.is_back(&mut again).await?;
+    again.granted(&own.session, own.request).await.map(drop)
+}
