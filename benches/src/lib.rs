@@ -93,6 +93,7 @@ pub fn store(count: usize) -> Store {
     let mut out = Vec::new();
     for at in 0..2 {
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: vec![],
@@ -139,6 +140,7 @@ pub fn acquire(session: &SessionId, request: u64) -> ToStore {
         known: None,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     })
 }
 
@@ -149,6 +151,7 @@ pub fn connected() -> Process {
     let mut out = Vec::new();
     process.step(NOW, process::Input::Connected, &mut out);
     let welcome = ToProcess::Welcome {
+        minor: tenure_protocol::MINOR,
         sent: NOW,
         lease_ms: 10_000,
         holds: vec![],
@@ -178,6 +181,7 @@ pub fn lock(name: &AttributeName) -> Call {
         names: Names::One(name.clone()),
         patience: Patience::Wait,
         until: Time(60_000),
+        existing: false,
     }
 }
 

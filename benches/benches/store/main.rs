@@ -94,6 +94,7 @@ impl Player {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         };
         self.send(&FromProcess::Message(ToStore::Acquire(wish)))
             .await;

@@ -86,6 +86,8 @@ pub(crate) struct Lock {
     pub(crate) attributes: Option<Vec<Hex>>,
     #[serde(default, rename = "try")]
     pub(crate) is_try: bool,
+    #[serde(default)]
+    pub(crate) existing: bool,
     pub(crate) wait_ms: Option<u64>,
 }
 
@@ -149,6 +151,8 @@ impl From<Error> for Refusal {
             Error::Forked => "forked",
             Error::BlocksRuntime(_) => "blocks-runtime",
             Error::ShuttingDown(_) => "shutting-down",
+            Error::Absent(_) => "absent",
+            Error::Unsupported(_) => "unsupported",
         };
         let mut refusal = Self::new(kind, &error);
         if let Error::Deadlock { cycle } = &error {

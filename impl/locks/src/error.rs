@@ -36,6 +36,14 @@ pub enum Error {
     /// The session was destroyed or renamed while this waited for it. Rule 16.
     #[error("session {}: it was destroyed or renamed", ShortId(.0))]
     Gone(Box<SessionId>),
+    /// The session does not exist, and only one that exists was asked for ([`Lock::existing`](crate::Lock::existing)). Nothing was made,
+    /// here or at the store. Take the id for unknown: let the user log in again.
+    #[error("session {}: it does not exist, and only a session that exists was asked for", ShortId(.0))]
+    Absent(Box<SessionId>),
+    /// The store speaks a version of the protocol in which this cannot be asked for. Nothing was sent; the connection and all other
+    /// requests go on. [`Unsupported`] says what needs which version.
+    #[error("session {}: {}", ShortId(&.0.session), .0)]
+    Unsupported(Box<Unsupported>),
     /// The id that a session was to be renamed to is taken. Choose another.
     #[error("session {}: the new id is taken", ShortId(.0))]
     IdTaken(Box<SessionId>),
@@ -92,6 +100,35 @@ pub struct Exceeded {
     pub whose: Whose,
     /// Its value; `None` when the store has not said it.
     pub max: Option<u64>,
+}
+
+/// What a store is too old for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// For which session it was asked.
+    pub session: SessionId,
+    /// What was asked for.
+    pub feature: &'static str,
+    /// The version of the protocol that it needs: major, minor.
+    pub needs: (u8, u8),
+    /// The version that the store speaks: major, minor.
+    pub store: (u8, u8),
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            feature,
+            needs,
+            store,
+            ..
+        } = self;
+        write!(
+            f,
+            "{feature} needs a store that speaks version {}.{} of the protocol, and this one speaks {}.{}; update the store, or lock without it",
+            needs.0, needs.1, store.0, store.1
+        )
+    }
 }
 
 /// Who sets a limit.
@@ -152,9 +189,11 @@ impl Error {
             Self::Name(_) | Self::NotLocked(_) | Self::Deadlock { .. } | Self::Forked => None,
             Self::AlreadyLocked(first) => Some(&first.session),
             Self::Limit(exceeded) => Some(&exceeded.session),
+            Self::Unsupported(unsupported) => Some(&unsupported.session),
             Self::Deadline(session)
             | Self::WouldBlock(session)
             | Self::Gone(session)
+            | Self::Absent(session)
             | Self::IdTaken(session)
             | Self::LeaseLost(session)
             | Self::Revoked(session)
@@ -204,6 +243,8 @@ impl Error {
             })),
             Refusal::IdTaken => Self::IdTaken(session()),
             Refusal::ShuttingDown => Self::ShuttingDown(session()),
+            Refusal::Absent => Self::Absent(session()),
+            Refusal::Unsupported => Self::Unsupported(limits.unsupported(id)),
         }
     }
 }

@@ -214,6 +214,7 @@ impl Hub {
             names: names.clone(),
             patience,
             until,
+            existing: false,
         };
         step.call(entry, thread, &call);
         let asked = match waiter.wait.take() {

@@ -53,7 +53,7 @@
 //! [`Locks::event`] says what is to be sent; [`Locks::connected`], [`Locks::message`] and [`Locks::disconnected`] take what
 //! comes; [`Locks::tick`] is to be called by [`Locks::next_deadline`]; [`Locks::sweep`] tells of idle sessions.
 //! `examples/shared.rs` is a whole program.
-pub use error::{Error, Exceeded, First, Whose};
+pub use error::{Error, Exceeded, First, Unsupported, Whose};
 pub use event::Event;
 #[cfg(feature = "faults")]
 pub use fault::{Fault, make, make_defect};

@@ -1,7 +1,8 @@
-//! What threads may write: the smaller of this process's limits and those of the store, and whose limit is exceeded.
+//! What the store has said of itself in its last welcome: its version and its limits. Threads may write the smaller of this
+//! process's limits and those of the store.
 
-use crate::error::{Exceeded, Whose};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::error::{Exceeded, Unsupported, Whose};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use tenure_protocol::message::Limited;
 use tenure_protocol::{Limits, SessionId, StoreLimits};
 
@@ -14,6 +15,8 @@ const UNSAID: u64 = u64::MAX;
 /// not take. So they are the plain primitives of `std`, whose interleavings no checker has to explore.
 pub(crate) struct Agreed {
     own: Limits,
+    /// The store's minor version.
+    minor: AtomicU8,
     grants: AtomicU64,
     waiters: AtomicU64,
     attributes: AtomicU64,
@@ -30,6 +33,7 @@ impl Agreed {
         Self {
             current: writable(&own).map(AtomicUsize::new),
             own,
+            minor: AtomicU8::new(0),
             grants: unsaid(),
             waiters: unsaid(),
             attributes: unsaid(),
@@ -38,8 +42,9 @@ impl Agreed {
         }
     }
 
-    /// Notes what the store that has welcomed the process says of its limits.
-    pub(crate) fn note(&self, store: Option<&StoreLimits>) {
+    /// Notes what the store that has welcomed the process says of its version and its limits.
+    pub(crate) fn note(&self, minor: u8, store: Option<&StoreLimits>) {
+        self.minor.store(minor, Ordering::Relaxed);
         let said = |limit: fn(&StoreLimits) -> u64| store.map_or(UNSAID, limit);
         let own = [
             (&self.grants, said(|store| store.grants_max)),
@@ -83,6 +88,17 @@ impl Agreed {
             session_bytes_max,
             ..self.own.clone()
         }
+    }
+
+    /// Returns what the store is too old for, and how old it is.
+    pub(crate) fn unsupported(&self, session: &SessionId) -> Box<Unsupported> {
+        let minor = self.minor.load(Ordering::Relaxed);
+        Box::new(Unsupported {
+            session: session.clone(),
+            feature: "existing()",
+            needs: (tenure_protocol::MAJOR, tenure_protocol::EXISTING_SINCE),
+            store: (tenure_protocol::MAJOR, minor),
+        })
     }
 
     /// Returns which limit is exceeded, whose it is, and its value.

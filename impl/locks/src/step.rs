@@ -156,11 +156,11 @@ impl Step<'_> {
     pub(crate) fn run(&mut self, input: Input) {
         self.bring_back_concerned(&input);
         if let Input::Message {
-            message: tenure_protocol::ToProcess::Welcome { limits, .. },
+            message: tenure_protocol::ToProcess::Welcome { minor, limits, .. },
             ..
         } = &input
         {
-            self.hub.limits.note(limits.as_ref());
+            self.hub.limits.note(*minor, limits.as_ref());
         }
         let Machine { process, out, .. } = &mut *self.machine;
         process.step(self.now, input, out);

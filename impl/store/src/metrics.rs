@@ -233,5 +233,7 @@ fn refusal(why: &Refusal) -> &'static str {
         Refusal::NotHeld => "not_held",
         Refusal::IdTaken => "id_taken",
         Refusal::ShuttingDown => "shutting_down",
+        Refusal::Absent => "absent",
+        Refusal::Unsupported => "unsupported",
     }
 }

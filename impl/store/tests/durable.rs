@@ -134,6 +134,7 @@ async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
         known: None,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     };
     again.hello(vec![], vec![wish]).await;
     gate.until(commits + 1, 0).await;

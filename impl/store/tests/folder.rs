@@ -189,6 +189,7 @@ async fn the_golden_folder_of_1_0_is_served() {
         known: None,
         patience: Patience::Try,
         ticket: None,
+        existing: false,
     }))
     .await;
     let refused = p.next().await;

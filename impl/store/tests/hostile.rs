@@ -27,6 +27,7 @@ fn wish(session: &SessionId, request: u64, ticket: Option<Stamp>) -> Wish {
         known: Some(Version(FAR)),
         patience: Patience::Wait,
         ticket: ticket.map(Ticket),
+        existing: false,
     }
 }
 

@@ -141,6 +141,7 @@ impl Wild {
             known: None,
             patience: Patience::Wait,
             ticket: wait.1,
+            existing: false,
         };
         let holds = self.held.iter().map(hold).collect();
         let waits = self.waits.iter().map(wish).collect();
@@ -223,6 +224,7 @@ impl Wild {
                     known: None,
                     patience,
                     ticket,
+                    existing: false,
                 };
                 self.say(ToStore::Acquire(wish)).await;
             }

@@ -54,6 +54,7 @@ pub(crate) mod key {
     pub(crate) const attributes_max: u64 = 36;
     pub(crate) const attribute_bytes_max: u64 = 37;
     pub(crate) const session_bytes_max: u64 = 38;
+    pub(crate) const existing: u64 = 39;
 }
 
 /// Writes a map of those of these fields that are not absent. In ascending order of keys, please.

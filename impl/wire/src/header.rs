@@ -16,12 +16,9 @@ use serde::{Deserialize, Serialize};
 /// The length of a header, in bytes.
 pub const HEADER_BYTES: usize = 16;
 
-/// The major version that this crate speaks. Peers of different major versions do not understand each other.
-pub const MAJOR: u8 = 1;
-
-/// The highest minor version that this crate speaks. A higher one adds keys, which a lower one skips, and kinds, which a
-/// lower one skips or refuses by [`CRITICAL`].
-pub const MINOR: u8 = 0;
+/// The versions are those of the machines. A higher minor version adds keys, which a lower one skips, and kinds, which a lower
+/// one skips or refuses by [`CRITICAL`].
+pub use tenure_protocol::{MAJOR, MINOR};
 
 /// The version byte of the frames that this crate writes.
 pub const VERSION: u8 = MAJOR << 4 | MINOR;
@@ -113,6 +110,22 @@ impl Header {
             flags: CRITICAL,
             request,
         }
+    }
+
+    /// Returns the header with another minor version. One beyond 15 is written as 15.
+    #[must_use]
+    pub(crate) const fn of_minor(self, minor: u8) -> Self {
+        let minor = if minor > 15 { 15 } else { minor };
+        Self {
+            version: MAJOR << 4 | minor,
+            ..self
+        }
+    }
+
+    /// Returns the minor version in which the frame is written.
+    #[must_use]
+    pub const fn minor(&self) -> u8 {
+        self.version & 15
     }
 
     /// Reads a header.

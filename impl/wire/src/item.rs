@@ -1,6 +1,5 @@
 //! What a connection carries, one way and the other.
 
-use crate::header::MINOR;
 use crate::limits::FAULT_TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -51,6 +50,7 @@ impl FromProcess {
         match message {
             ToStore::Hello {
                 incarnation,
+                minor,
                 sent,
                 holds,
                 waits,
@@ -60,7 +60,7 @@ impl FromProcess {
                     incarnation,
                     ..link
                 },
-                minor_max: MINOR,
+                minor_max: minor,
                 sent,
                 holds,
                 waits,
@@ -82,6 +82,7 @@ impl Opening {
     pub fn into_parts(self) -> (ProcessId, Link, ToStore) {
         let message = ToStore::Hello {
             incarnation: self.link.incarnation,
+            minor: self.minor_max,
             sent: self.sent,
             holds: self.holds,
             waits: self.waits,

@@ -138,7 +138,8 @@ fn write(message: &ToStore, writer: &mut Writer<'_>) {
             known,
             patience,
             ticket,
-        }) => write_fields!(writer; session, known, patience, ticket),
+            existing,
+        }) => write_fields!(writer; session, known, patience, ticket, existing),
         ToStore::Cancel {
             session,
             request: _,
@@ -179,13 +180,14 @@ fn read(kind: u8, request: Request, reader: &mut Reader<'_>) -> Result<ToStore, 
             ToStore::KeepAlive { sent }
         }
         kind::ACQUIRE => {
-            read_fields!(reader; session, known, patience, ticket);
+            read_fields!(reader; session, known, patience, ticket, existing);
             ToStore::Acquire(Wish {
                 session,
                 request,
                 known,
                 patience,
                 ticket,
+                existing,
             })
         }
         kind::CANCEL => {

@@ -55,6 +55,7 @@ impl Put for Wish {
             known,
             patience,
             ticket,
+            existing: _, // In an `Acquire` only: a hello is written before it is known whether the store understands it.
         } = self;
         write_fields!(writer; session, request, known, patience, ticket);
     }
@@ -69,6 +70,7 @@ impl Get for Wish {
             known,
             patience,
             ticket,
+            existing: false,
         })
     }
 }
@@ -226,6 +228,8 @@ impl Put for Refusal {
             Self::NotHeld => 7,
             Self::IdTaken => 8,
             Self::ShuttingDown => 9,
+            Self::Absent => 10,
+            Self::Unsupported => 11,
         };
         writer.array(if matches!(number, 3 | 4) { 2 } else { 1 });
         writer.uint(number);
@@ -256,6 +260,8 @@ impl Get for Refusal {
                 7 => (1, Self::NotHeld),
                 8 => (1, Self::IdTaken),
                 9 => (1, Self::ShuttingDown),
+                10 => (1, Self::Absent),
+                11 => (1, Self::Unsupported),
                 _ => return Ok(None),
             }))
         })

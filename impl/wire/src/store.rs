@@ -24,12 +24,16 @@ impl Item for FromStore {
     fn encode(&self, limits: &FrameLimits, out: &mut Outgoing) -> Result<(), EncodeError> {
         match self {
             Self::Message(ToProcess::Welcome {
+                minor,
                 sent,
                 lease_ms,
                 holds,
                 gone,
                 limits: said,
-            }) => encode_welcome((*sent, *lease_ms, *said), holds, gone, limits, out),
+            }) => {
+                let header = Header::new(kind::WELCOME, 0).of_minor(*minor);
+                encode_welcome(header, (*sent, *lease_ms, *said), holds, gone, limits, out)
+            }
             Self::Message(ToProcess::Alive {
                 sent,
                 lease_ms,
@@ -50,10 +54,11 @@ impl Item for FromStore {
     ) -> Result<Self, DecodeError> {
         frame.read(limits, items_left, |reader| {
             let Header { kind, request, .. } = frame.header;
+            let minor = frame.header.minor();
             Ok(match kind {
                 kind::FAULT => Self::Fault(Fault::read(reader)?),
                 kind::WELCOME | kind::ALIVE | kind::GRANTED | kind::QUEUED | kind::REFUSED => {
-                    Self::Message(read_answer(kind, Request(request), reader)?)
+                    Self::Message(read_answer(kind, (minor, Request(request)), reader)?)
                 }
                 _ => Self::Message(read_news(kind, reader)?),
             })
@@ -64,6 +69,7 @@ impl Item for FromStore {
         let same = match (self, part) {
             (
                 Self::Message(ToProcess::Welcome {
+                    minor: _,
                     sent,
                     lease_ms,
                     holds,
@@ -71,6 +77,7 @@ impl Item for FromStore {
                     limits,
                 }),
                 Self::Message(ToProcess::Welcome {
+                    minor: _,
                     sent: part_sent,
                     lease_ms: part_lease_ms,
                     holds: mut part_holds,
@@ -104,13 +111,13 @@ impl Item for FromStore {
 }
 
 fn encode_welcome(
+    header: Header,
     (sent, lease_ms, store_limits): (Time, u64, Option<StoreLimits>),
     mut holds: &[Hold],
     mut gone: &[(Hold, Option<Hold>)],
     limits: &FrameLimits,
     out: &mut Outgoing,
 ) -> Result<(), EncodeError> {
-    let header = Header::new(kind::WELCOME, 0);
     parts::encode(header, limits, out, |room: &mut Room| {
         let holds = room.take(&mut holds);
         let gone = room.take(&mut gone);
@@ -213,13 +220,14 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
 /// What answers a keep-alive, a hello or a request.
 fn read_answer(
     kind: u8,
-    request: Request,
+    (minor, request): (u8, Request),
     reader: &mut Reader<'_>,
 ) -> Result<ToProcess, DecodeError> {
     Ok(match kind {
         kind::WELCOME => {
             read_fields!(reader; sent, lease_ms, holds, gone, store_limits);
             ToProcess::Welcome {
+                minor,
                 sent,
                 lease_ms,
                 holds,

@@ -57,6 +57,7 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
         names: names.clone(),
         patience: Patience::Try,
         until: Time::ZERO,
+        existing: false,
     };
     let answer = Answer::Locked(token);
     let locked = Output::Answer {
@@ -176,6 +177,7 @@ fn is_foreseen(
         names: names.clone(),
         patience: Patience::Wait,
         until: Time(1),
+        existing: false,
     };
     assert_eq!(calls(&mut process, id, other, &lock), []);
     let (mut whole, mut part) = (process.clone(), process);

@@ -189,6 +189,12 @@ catalogue! {
     KeepsLimitsSecret = "keeps-limits-secret", Store, 18;
     /// The session of a refused commit is passed on before its holder has heard that the grant is lost.
     PassesOnUnheard = "passes-on-unheard", Store, 18;
+    /// A request that wants a session only if it exists is granted one that does not.
+    GrantsAbsent = "grants-absent", Store, 16;
+    /// A session that exists is refused as absent to a request that wants it only if it exists.
+    DeniesExisting = "denies-existing", Store, 16;
+    /// A session that does not exist stays in memory after it was asked for.
+    RemembersAbsent = "remembers-absent", Store, 16;
     /// The last to arrive is admitted first, at an attribute.
     LifoAtAttribute = "lifo-at-attribute", Process, 12;
     /// A thread takes a free attribute although another, that wants several, waits for it.
@@ -231,6 +237,14 @@ catalogue! {
     NeverKeeps = "never-keeps", Process, 2;
     /// The limits that the store says are not kept to.
     IgnoresStoreLimits = "ignores-store-limits", Process, 18;
+    /// A thread that wants a session only if it exists is let in to one that does not.
+    EntersAbsent = "enters-absent", Process, 16;
+    /// A thread is refused because a session was absent before the thread asked.
+    RefusesByOldAnswer = "refuses-by-old-answer", Process, 16;
+    /// A store of an older version is asked for a session only if it exists, which that does not understand.
+    AsksOlderStore = "asks-older-store", Process, 16;
+    /// The hello lists requests that want a session only if it exists.
+    GreetsWithNewRequests = "greets-with-new-requests", Process, 15;
     /// A local cycle of threads is not looked for.
     OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17;
 }

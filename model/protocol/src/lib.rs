@@ -22,6 +22,15 @@
 
 extern crate alloc;
 
+/// The major version of the protocol. Machines of different major versions do not understand each other.
+pub const MAJOR: u8 = 1;
+
+/// The highest minor version of the protocol that these machines speak. A peer says its own in `Hello` and in `Welcome`.
+pub const MINOR: u8 = 1;
+
+/// The minor version since which a request may ask for a session only if it exists.
+pub const EXISTING_SINCE: u8 = 1;
+
 pub mod attributes;
 pub mod config;
 pub mod defect;

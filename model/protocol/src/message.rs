@@ -41,6 +41,9 @@ pub struct Wish {
     pub patience: Patience,
     /// Its place in the queue, when the store has already given it one. Rule 5.
     pub ticket: Option<Ticket>,
+    /// Whether the process wants the session only if it exists. Since 1.1; a `Hello` lists no such request. Rule 16.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub existing: bool,
 }
 
 /// From a process to the store.
@@ -50,6 +53,9 @@ pub enum ToStore {
     Hello {
         /// Which start of the process this is.
         incarnation: Incarnation,
+        /// The highest minor version of the protocol that the process speaks. On the wire it belongs to the connection.
+        #[serde(default)]
+        minor: u8,
         /// When it was sent, on the process's clock; comes back in `Welcome`. Rule 10.
         sent: Time,
         /// The grants that the process has, or has released without an answer yet.
@@ -184,6 +190,10 @@ pub enum Refusal {
     IdTaken,
     /// The process is shutting down.
     ShuttingDown,
+    /// Only a session that exists was asked for, and it does not exist. Since 1.1. Rule 16.
+    Absent,
+    /// The store speaks an older version, in which this cannot be asked for. A process says it to its threads.
+    Unsupported,
 }
 
 /// Which limit. Rule 18.
@@ -221,6 +231,9 @@ pub enum Revocation {
 pub enum ToProcess {
     /// Answers `Hello`: each grant in it is known, gone or, when it is listed in neither, lost. Rule 15.
     Welcome {
+        /// The highest minor version of the protocol that the store speaks. On the wire it stands in the frame's header.
+        #[serde(default)]
+        minor: u8,
         /// When the `Hello` was sent.
         sent: Time,
         /// How long the lease is, from then on. Rule 10.
@@ -355,6 +368,7 @@ impl ToStore {
                 sent,
                 holds,
                 waits,
+                ..
             } => {
                 numbers.incarnation(process, incarnation);
                 numbers.process_time(process, sent);

@@ -74,6 +74,7 @@ impl Rig {
             token: *token,
         };
         let message = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: holds.iter().map(hold).collect(),
@@ -149,6 +150,7 @@ fn wish(session: &str, request: u64, ticket: Option<Ticket>) -> Wish {
         known: None,
         patience: Patience::Wait,
         ticket,
+        existing: false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! A hook counts the sessions that a step looks up or passes on a walk. Time is not measured here; the benches do that.
 
 use std::cell::Cell;
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{Patience, Refusal, Wish};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Defect, Hook, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, Store,
@@ -69,6 +69,7 @@ impl Rig {
 
     fn hello(&mut self, process: &str) {
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: Vec::new(),
@@ -123,6 +124,7 @@ fn acquire(at: usize, patience: Patience) -> ToStore {
         known: None,
         patience,
         ticket: None,
+        existing: false,
     })
 }
 
@@ -195,6 +197,39 @@ fn a_request_visits_its_own_session_whatever_else_there_is() {
         let wait = rig.say("q", acquire(0, Patience::Wait)).1;
         let grant = rig.say("q", acquire(grants, Patience::Wait)).1;
         (wait, grant)
+    });
+    assert!(visits.iter().all(|own| *own == visits[0]), "{visits:?}");
+}
+
+#[test]
+fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
+    let visits = GRANTS.map(|grants| {
+        let mut rig = Rig::holding(grants);
+        let resident = rig.0.resident();
+        let mut visits = 0;
+        for at in grants..grants + 100 {
+            let ToStore::Acquire(wish) = acquire(at, Patience::Wait) else {
+                unreachable!("an acquire")
+            };
+            let wish = Wish {
+                existing: true,
+                ..wish
+            };
+            let (out, visited) = rig.say("q", ToStore::Acquire(wish));
+            let [
+                Output::Send {
+                    message: ToProcess::Refused { why, .. },
+                    ..
+                },
+            ] = &out[..]
+            else {
+                panic!("it is refused, and nothing is made durable: {out:?}");
+            };
+            assert_eq!(*why, Refusal::Absent);
+            visits += visited;
+        }
+        assert_eq!(rig.0.resident(), resident, "nothing stays in memory");
+        visits
     });
     assert!(visits.iter().all(|own| *own == visits[0]), "{visits:?}");
 }

@@ -421,6 +421,7 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
     };
     for process in ["p", "q"] {
         let hello = ToStore::Hello {
+            minor: MINOR,
             incarnation: link.incarnation,
             sent: Time(1),
             holds: vec![],
@@ -430,6 +431,7 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
                 known: None,
                 patience: Patience::Wait,
                 ticket: None,
+                existing: false,
             }],
         };
         say(process, hello);

@@ -437,12 +437,14 @@ fn some_names() -> impl Strategy<Value = Names> {
 
 fn a_call() -> impl Strategy<Value = Call> {
     let patience = prop_oneof![4 => Just(Patience::Wait), 1 => Just(Patience::Try)];
+    let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
     // Whatever is written is replaced by a number that is larger than all before.
     let value = prop_oneof![6 => Just(Some(Value::new())), 1 => Just(None)];
     prop_oneof![
-        10 => (some_names(), patience).prop_map(|(names, patience)| Call::Lock {
+        10 => (some_names(), patience, existing).prop_map(|(names, patience, existing)| Call::Lock {
             names,
             patience,
+            existing,
             until: Time(WAIT_MS),
         }),
         1 => Just(Call::Abandon),
@@ -878,13 +880,15 @@ fn any_wish() -> impl Strategy<Value = Wish> {
         prop::option::of(stamp()),
         any_patience(),
         prop::option::of(stamp()),
+        any::<bool>(),
     )
-        .prop_map(|(session, request, known, patience, ticket)| Wish {
+        .prop_map(|(session, request, known, patience, ticket, existing)| Wish {
             session,
             request: Request(request),
             known: known.map(Version),
             patience,
             ticket: ticket.map(Ticket),
+            existing,
         })
 }
 
@@ -906,6 +910,7 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         vec(any_wish(), 0..4),
     )
         .prop_map(|(incarnation, sent, holds, waits)| ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(incarnation),
             sent: Time(sent),
             holds,
@@ -1105,6 +1110,7 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
         vec(any_session(), 0..3).prop_map(|cycle| Refusal::Deadlock { cycle }),
         Just(Refusal::Limit(Limited::Waiters)),
         Just(Refusal::Gone),
+        Just(Refusal::Absent),
         Just(Refusal::NotHeld),
     ]
 }
@@ -1153,6 +1159,7 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
         vec((any_hold(), prop::option::of(any_hold())), 0..2),
     )
         .prop_map(|(sent, lease_ms, holds, gone)| ToProcess::Welcome {
+            minor: tenure_protocol::MINOR,
             sent: Time(sent),
             lease_ms,
             holds,

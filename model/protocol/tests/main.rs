@@ -2,6 +2,7 @@
 
 mod admission;
 mod cost;
+mod existing;
 mod findings;
 mod machines;
 mod memory;

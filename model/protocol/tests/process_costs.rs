@@ -38,6 +38,7 @@ impl One {
         };
         one.input(Input::Connected);
         one.message(ToProcess::Welcome {
+            minor: tenure_protocol::MINOR,
             sent: Time::ZERO,
             lease_ms: 1 << 40,
             holds: Vec::new(),
@@ -102,6 +103,7 @@ impl One {
             names: names.clone(),
             patience: Patience::Wait,
             until: Time(1_000 + thread),
+            existing: false,
         };
         self.call(thread, session, lock);
     }

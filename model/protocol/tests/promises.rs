@@ -58,6 +58,7 @@ impl World {
 
     fn hello(&mut self, now: u64, process: ProcessId, link: Link, holds: Vec<Hold>) {
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: link.incarnation,
             sent: Time(now),
             holds,
@@ -75,6 +76,7 @@ impl World {
             ticket: None,
             known: None,
             patience: Patience::Wait,
+            existing: false,
         };
         self.says(now, process, link, ToStore::Acquire(wish))
     }

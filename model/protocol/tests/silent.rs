@@ -32,6 +32,7 @@ fn link(number: u64) -> Link {
 fn welcomed(process: &mut Process, now: u64, number: u64) {
     step(process, now, Input::Connected);
     let message = ToProcess::Welcome {
+        minor: tenure_protocol::MINOR,
         sent: Time(now),
         lease_ms: 10_100,
         holds: Vec::new(),

@@ -69,6 +69,89 @@ fn kept_grant() {
 }
 
 #[test]
+fn only_if_it_exists() {
+    check(
+        "only-if-it-exists",
+        "A session that does not exist costs a look and an answer, and leaves nothing. One that does is granted. Rule 16.",
+        plain(),
+        "p q",
+        "p.1 existing s a
+         settle
+         q.1 lock s a
+         settle
+         q.1 write s a x
+         q.1 unlock s a
+         # The holder is recalled, as for any request.
+         p.1 existing s a
+         settle
+         p.1 unlock s a",
+    );
+}
+
+#[test]
+fn absent_behind_a_queue() {
+    check(
+        "absent-behind-a-queue",
+        "Whether the session exists is judged when it would be granted: its holder has made none. Whoever wants any session is next. Rule 16.",
+        plain(),
+        "p q r",
+        "q.1 lock s a
+         settle
+         p.1 existing s a
+         settle
+         r.1 lock s a
+         settle
+         q.1 unlock s a
+         settle
+         r.1 unlock s a",
+    );
+}
+
+#[test]
+fn existing_beside_others() {
+    check(
+        "existing-beside-others",
+        "A thread that wants any session joins one that wants an existing one: the process asks again for it. What it unlocks is enough for a third. Rule 16.",
+        plain(),
+        "p",
+        "p.1 existing s a
+         p.2 lock s a
+         settle
+         # Not by what is written, but by what is unlocked.
+         p.1 existing s a
+         p.3 existing s b
+         p.2 write s a x
+         p.2 unlock s a
+         p.3 existing s b
+         p.1 unlock s a
+         p.3 unlock s b",
+    );
+}
+
+#[test]
+fn existing_over_a_cut() {
+    check(
+        "existing-over-a-cut",
+        "No hello lists what is wanted only if it exists: behind the welcome it is said by a new request, in its old place. Rules 5, 15 and 16.",
+        plain(),
+        "p q r",
+        "q.1 lock s a
+         settle
+         q.1 write s a x
+         p.1 existing s a
+         settle
+         r.1 lock s a
+         settle
+         p cut
+         p connect
+         settle
+         q.1 unlock s a
+         settle
+         p.1 unlock s a",
+    );
+}
+
+#[test]
 fn recall_while_held() {
     check(
         "recall-while-held",

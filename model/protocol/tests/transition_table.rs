@@ -314,6 +314,7 @@ fn calls() -> Vec<(&'static str, u64, Call)> {
         names,
         patience,
         until: Time(50_000),
+        existing: false,
     };
     vec![
         (
@@ -552,11 +553,13 @@ fn wish(request: Request, patience: Patience) -> Wish {
         known: None,
         patience,
         ticket: None,
+        existing: false,
     }
 }
 
 fn hello(holds: Vec<Hold>, waits: Vec<Wish>) -> ToStore {
     ToStore::Hello {
+        minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
         sent: Time::ZERO,
         holds,

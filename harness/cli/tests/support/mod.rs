@@ -271,6 +271,7 @@ impl Player {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         }));
     }
 

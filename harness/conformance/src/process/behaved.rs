@@ -141,6 +141,7 @@ impl Running {
             Some(FromProcess::Hello(opening)) => {
                 line.whose = Some((opening.process, opening.link));
                 ToStore::Hello {
+                    minor: opening.minor_max,
                     incarnation: opening.link.incarnation,
                     sent: opening.sent,
                     holds: opening.holds,

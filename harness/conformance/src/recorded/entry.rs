@@ -85,6 +85,8 @@ pub(super) struct Line {
     #[serde(default, rename = "try")]
     is_try: bool,
     #[serde(default)]
+    existing: bool,
+    #[serde(default)]
     wait_ms: Option<u64>,
     #[serde(default)]
     to: Option<String>,
@@ -155,6 +157,7 @@ pub(crate) enum Deed {
     Lock {
         names: Names,
         patience: Patience,
+        existing: bool,
         wait_ms: u64,
     },
     Abandon,
@@ -316,6 +319,7 @@ impl Line {
                 } else {
                     Patience::Wait
                 },
+                existing: self.existing,
                 wait_ms: self.wait_ms.unwrap_or(u64::MAX),
             },
             "abandon" => Deed::Abandon,

@@ -415,10 +415,12 @@ fn call(deed: Deed, now: Time) -> Option<Call> {
         Deed::Lock {
             names,
             patience,
+            existing,
             wait_ms,
         } => Call::Lock {
             names,
             patience,
+            existing,
             until: now.after(wait_ms),
         },
         Deed::Abandon => Call::Abandon,
@@ -445,6 +447,8 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::NotHeld => "not-held",
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
+        Refusal::Absent => "absent",
+        Refusal::Unsupported => "unsupported",
     }
 }
 

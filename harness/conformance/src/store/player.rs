@@ -157,6 +157,7 @@ impl Player {
         let welcome = self
             .expect("a Welcome first", |message| match message {
                 ToProcess::Welcome {
+                    minor: _,
                     sent,
                     lease_ms,
                     holds,

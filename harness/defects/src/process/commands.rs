@@ -112,6 +112,8 @@ pub(super) fn refused(id: u64, why: &Refusal) {
         Refusal::NotHeld => "not-held",
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
+        Refusal::Absent => "absent",
+        Refusal::Unsupported => "unsupported",
     };
     let cycle: Vec<String> = match why {
         Refusal::Deadlock { cycle } => cycle.iter().map(|id| hex(id.as_bytes())).collect(),

@@ -294,6 +294,7 @@ impl Desk {
             Call::Lock {
                 names,
                 patience,
+                existing: command.is("existing"),
                 until,
             },
         );

@@ -145,6 +145,8 @@ pub(crate) fn refused(session: &SessionId, why: &Refusal) -> Error {
         })),
         Refusal::IdTaken => Error::IdTaken(session),
         Refusal::ShuttingDown => Error::ShuttingDown(session),
+        Refusal::Absent => Error::Absent(session),
+        Refusal::Unsupported => unreachable!("the store is as new as the process"),
     }
 }
 

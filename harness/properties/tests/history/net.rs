@@ -53,6 +53,7 @@ impl Net {
             asked: 0,
         };
         net.say(ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: Time::ZERO,
             holds: Vec::new(),
@@ -153,6 +154,7 @@ impl Net {
             known: None,
             patience,
             ticket: None,
+            existing: false,
         }));
     }
 

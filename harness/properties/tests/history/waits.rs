@@ -34,6 +34,7 @@ impl Run {
             names: wish.names.clone(),
             patience: wish.patience,
             until,
+            existing: false,
         };
         self.handles.push(Handle {
             task: Task::new(self.locks.clone(), session.clone(), wish.clone()),

@@ -94,6 +94,7 @@ impl Played {
 
     fn hello(&mut self, process: &'static str, link: u64) {
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(5),
             sent: NOW,
             holds: Vec::new(),
@@ -110,6 +111,7 @@ impl Played {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         };
         self.says(process, 1, ToStore::Acquire(wish));
     }

@@ -50,6 +50,7 @@ impl ByHand {
     fn answer(&mut self, message: ToStore) -> Option<ToProcess> {
         Some(match message {
             ToStore::Hello { sent, .. } => ToProcess::Welcome {
+                minor: tenure_protocol::MINOR,
                 sent,
                 lease_ms: 1 << 40,
                 holds: Vec::new(),

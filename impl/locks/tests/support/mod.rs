@@ -46,6 +46,8 @@ pub(crate) struct Rig {
     pub(crate) events: Vec<Event>,
     /// How many messages went either way.
     pub(crate) messages: usize,
+    /// How many updates the store has made durable.
+    pub(crate) updates: usize,
     /// Whether the other process gives back at once what it is granted.
     pub(crate) passes_on: bool,
 }
@@ -95,9 +97,11 @@ impl Rig {
             told: Vec::new(),
             events: Vec::new(),
             messages: 0,
+            updates: 0,
             passes_on: false,
         };
         rig.say(ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: Time::ZERO,
             holds: Vec::new(),
@@ -188,6 +192,7 @@ impl Rig {
         let mut out = Vec::new();
         self.store.step(self.now, input, &mut out);
         for output in out {
+            self.updates += usize::from(matches!(output, Output::Persist(_)));
             let Output::Send {
                 process,
                 link,
@@ -232,6 +237,7 @@ impl Rig {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         }));
     }
 
@@ -271,6 +277,11 @@ impl Rig {
                 self.step(Input::Timer(timer));
             }
         }
+    }
+
+    /// How many sessions the store has in memory.
+    pub(crate) fn resident(&self) -> usize {
+        self.store.resident()
     }
 
     /// What the store has of an attribute.

@@ -367,6 +367,7 @@ pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {
         known: None,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     })
 }
 

@@ -365,7 +365,7 @@ fn choices() -> Vec<Invalid> {
             10,
         ),
         body(REVOKED, "revocation 2", "a3 00 41 73 01 82 01 01 14 02", 9),
-        body(REFUSED, "refusal 10", &refused("81 0a"), 6),
+        body(REFUSED, "refusal 12", &refused("81 0c"), 6),
         body(REFUSED, "a refusal of nothing", &refused("80"), 5),
         body(
             REFUSED,

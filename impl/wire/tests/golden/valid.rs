@@ -48,6 +48,7 @@ fn wish() -> Wish {
         known: Some(Version(stamp(2, 17))),
         patience: Patience::Wait,
         ticket: Some(Ticket(stamp(3, 259))),
+        existing: false,
     }
 }
 
@@ -114,7 +115,7 @@ pub(crate) fn opening(holds: Vec<Hold>, waits: Vec<Wish>) -> FromProcess {
             incarnation: Incarnation(5),
             number: 2,
         },
-        minor_max: 0,
+        minor_max: tenure_wire::MINOR,
         sent: SENT,
         holds,
         waits,
@@ -143,6 +144,13 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
         ("keep-alive", ToStore::KeepAlive { sent: SENT }),
         ("acquire", ToStore::Acquire(wish())),
         ("acquire, a first try", ToStore::Acquire(first)),
+        (
+            "acquire, only if it exists",
+            ToStore::Acquire(Wish {
+                existing: true,
+                ..wish()
+            }),
+        ),
         ("cancel", cancel),
     ];
     messages.extend(with_a_grant());
@@ -219,6 +227,8 @@ fn from_store() -> Vec<(&'static str, FromStore)> {
         ("refused, already locked", Refusal::AlreadyLocked),
         ("refused, not held", Refusal::NotHeld),
         ("refused, shutting down", Refusal::ShuttingDown),
+        ("refused, absent", Refusal::Absent),
+        ("refused, unsupported", Refusal::Unsupported),
     ];
     items.extend(refusals.map(|(name, why)| {
         let refused = ToProcess::Refused {
@@ -242,6 +252,7 @@ fn from_store() -> Vec<(&'static str, FromStore)> {
 fn about_processes() -> Vec<(&'static str, ToProcess)> {
     let lease_ms = 10_000;
     let welcome = |holds, gone| ToProcess::Welcome {
+        minor: tenure_protocol::MINOR,
         sent: SENT,
         lease_ms,
         holds,
@@ -265,6 +276,7 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
         (
             "welcome, and the limits of the store",
             ToProcess::Welcome {
+                minor: tenure_protocol::MINOR,
                 sent: SENT,
                 lease_ms,
                 holds: vec![hold()],

@@ -92,7 +92,7 @@ prop_compose! {
         patience in prop::sample::select(vec![Patience::Try, Patience::Wait]),
         ticket in option::of(ticket()),
     ) -> Wish {
-        Wish { session, request, known, patience, ticket }
+        Wish { session, request, known, patience, ticket, existing: false }
     }
 }
 
@@ -151,6 +151,8 @@ fn refusal() -> BoxedStrategy<Refusal> {
             Refusal::NotHeld,
             Refusal::IdTaken,
             Refusal::ShuttingDown,
+            Refusal::Absent,
+            Refusal::Unsupported,
         ]),
         vec(session(), 0..5).prop_map(|cycle| Refusal::Deadlock { cycle }),
         limited().prop_map(Refusal::Limit),
@@ -193,7 +195,8 @@ prop_compose! {
 fn to_store() -> BoxedStrategy<ToStore> {
     prop_oneof![
         time().prop_map(|sent| ToStore::KeepAlive { sent }),
-        wish().prop_map(ToStore::Acquire),
+        (wish(), any::<bool>())
+            .prop_map(|(wish, existing)| ToStore::Acquire(Wish { existing, ..wish })),
         (session(), request()).prop_map(|(session, request)| ToStore::Cancel { session, request }),
         (session(), token(), version(), delta()).prop_map(|(session, token, base, delta)| {
             ToStore::Commit {
@@ -256,13 +259,15 @@ prop_compose! {
 pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
     let gone = (hold(), option::of(hold()));
     (
+        0..16_u8,
         time(),
         number(),
         vec(hold(), 0..=count),
         vec(gone, 0..=count),
         option::of(store_limits()),
     )
-        .prop_map(|(sent, lease_ms, holds, gone, limits)| ToProcess::Welcome {
+        .prop_map(|(minor, sent, lease_ms, holds, gone, limits)| ToProcess::Welcome {
+            minor,
             sent,
             lease_ms,
             holds,

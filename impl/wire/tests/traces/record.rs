@@ -283,10 +283,15 @@ impl Recorder {
                 names,
                 patience,
                 until,
+                existing,
             } => {
                 let is_try = *patience == Patience::Try;
                 let wait_ms = until.since(now);
-                json!({"did": "lock", "attributes": all(names), "try": is_try, "wait_ms": wait_ms})
+                let mut lock = json!({"did": "lock", "attributes": all(names), "try": is_try, "wait_ms": wait_ms});
+                if *existing {
+                    lock["existing"] = true.into();
+                }
+                lock
             }
             Call::Abandon => json!({"did": "abandon"}),
             Call::Write { name, value } => {
@@ -353,6 +358,8 @@ fn refused(why: &Refusal) -> Value {
         Refusal::NotHeld => "not-held",
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
+        Refusal::Absent => "absent",
+        Refusal::Unsupported => "unsupported",
     };
     json!({"told": "refused", "why": kind})
 }

@@ -70,6 +70,7 @@ impl Follower {
                 known: None,
                 patience: Patience::Wait,
                 ticket: None,
+                existing: false,
             };
             let granted = say(&mut self.place, ToStore::Acquire(wish));
             let release = ToStore::Release {
@@ -180,6 +181,7 @@ fn said(process: &ProcessId, link: Link, message: ToStore) -> Input {
 
 fn hello(link: Link) -> ToStore {
     ToStore::Hello {
+        minor: tenure_protocol::MINOR,
         incarnation: link.incarnation,
         sent: Time::ZERO,
         holds: Vec::new(),

@@ -18,6 +18,7 @@ fn delta(value: &'static str) -> Delta {
 
 fn hello(incarnation: Incarnation, holds: Vec<Hold>, waits: Vec<Wish>) -> ToStore {
     ToStore::Hello {
+        minor: tenure_protocol::MINOR,
         incarnation,
         sent: Time(1),
         holds,
@@ -47,6 +48,7 @@ fn belongings(place: &Place, process: usize) -> (Vec<Hold>, Vec<Wish>) {
                 known: None,
                 patience: own.patience,
                 ticket: Some(own.ticket),
+                existing: false,
             });
         }
     }
@@ -80,6 +82,7 @@ pub(super) fn hellos(place: &Place, process: usize, say: Say<'_>) {
         known: None,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     };
     say(
         "hello that waits, with the next request",
@@ -145,6 +148,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
                 known: None,
                 patience,
                 ticket: None,
+                existing: false,
             })
         };
         say("acquire", wish(side.next_request(), Patience::Wait));
@@ -184,6 +188,7 @@ fn repeated(place: &Place, process: usize, id: &SessionId, say: &mut dyn FnMut(&
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         })
     };
     let cancel = |request| ToStore::Cancel {

@@ -22,7 +22,7 @@ const UNIVERSES: [&str; 15] = [
 const STATES_MAX: usize = 60_000;
 
 /// What a store neither sees nor decides.
-const INSIDE: [(&str, &str); 16] = [
+const INSIDE: [(&str, &str); 19] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
     ("outsider waits at the gate", THREADS),
@@ -41,6 +41,12 @@ const INSIDE: [(&str, &str); 16] = [
     ("kept over a stop", OPERATOR),
     ("drained", OPERATOR),
     ("refused for want of room", OPERATOR),
+    ("told absent", BY_HAND),
+    ("absent to others", BY_HAND),
+    (
+        "asked an older store",
+        "is decided by the process alone: a store of 1.0 hears nothing of it",
+    ),
     (
         "welcome overtakes the disk",
         "needs a disk that is slow, in which the suite has no hand",
@@ -56,6 +62,7 @@ const LIMITS: &str =
     "needs a value beyond the limits of the target: limit/write/* is played with --limits";
 const AWAY: &str = "no message tells that a process has no connection: the cases queue/passed-by and recall/for-nobody show what comes of it";
 const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
+const BY_HAND: &str = "asks only for an existing session, which a script cannot say: exists/* are written by hand";
 const THREADS: &str = "shows in the threads of a process only, which no store sees";
 
 type Found = BTreeMap<&'static str, Result<Script, &'static str>>;

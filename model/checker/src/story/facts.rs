@@ -400,6 +400,7 @@ fn phase(phase: &Phase) -> String {
             request,
             ticket,
             patience,
+            existing,
         } => {
             let ticket = ticket.map_or_else(String::new, |ticket| format!(", ticket {ticket}"));
             let patience = if *patience == Patience::Try {
@@ -407,7 +408,8 @@ fn phase(phase: &Phase) -> String {
             } else {
                 ""
             };
-            format!("Wanted r{request}{ticket}{patience}")
+            let existing = if *existing { ", only if it exists" } else { "" };
+            format!("Wanted r{request}{ticket}{patience}{existing}")
         }
         Phase::Cancelling { request } => format!("Cancelling r{request}"),
         Phase::Held(grant) => format!("Held #{}", grant.token),

@@ -124,6 +124,9 @@ impl Words {
         if wish.patience == Patience::Try {
             text.push_str(", only tries");
         }
+        if wish.existing {
+            text.push_str(", only if it exists");
+        }
         if let Some(ticket) = wish.ticket {
             text.push_str(&format!(", ticket {ticket}"));
         }
@@ -330,14 +333,17 @@ impl Words {
         match call {
             Call::Lock {
                 names: which,
-                patience: Patience::Wait,
+                patience,
+                existing,
                 ..
-            } => format!("lock {}{of}", names(which)),
-            Call::Lock {
-                names: which,
-                patience: Patience::Try,
-                ..
-            } => format!("try to lock {}{of}", names(which)),
+            } => {
+                let lock = match patience {
+                    Patience::Wait => "lock",
+                    Patience::Try => "try to lock",
+                };
+                let only = if *existing { ", if it exists" } else { "" };
+                format!("{lock} {}{of}{only}", names(which))
+            }
             Call::Abandon => format!("give up waiting{}", of.replace(" of", " for")),
             Call::Write { name, value } => format!("write {name}={}{of}", shown(value.as_ref())),
             Call::Unlock(which) => format!("unlock {}{of}", names(which)),
@@ -442,6 +448,8 @@ pub(super) fn refusal(why: &Refusal) -> String {
         Refusal::NotHeld => "does not hold it".to_owned(),
         Refusal::IdTaken => "the id is taken".to_owned(),
         Refusal::ShuttingDown => "shutting down".to_owned(),
+        Refusal::Absent => "absent".to_owned(),
+        Refusal::Unsupported => "not supported by the store".to_owned(),
     }
 }
 

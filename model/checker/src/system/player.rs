@@ -309,6 +309,7 @@ impl<'a, H: Hook> Player<'a, H> {
             Call::Lock {
                 names: names_of(attributes),
                 patience,
+                existing: false,
                 until,
             },
         );

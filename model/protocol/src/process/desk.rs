@@ -1,6 +1,7 @@
 //! What every step of a session shares: the time, the settings, the connection, the request counter, and the outputs.
 
 use super::Answer;
+use crate::EXISTING_SINCE;
 use crate::config::{Limits, ProcessSettings};
 use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, ThreadId, Time};
@@ -41,6 +42,8 @@ pub(crate) struct Desk<'a, H> {
     /// What threads may write.
     pub(crate) limits: &'a Limits,
     pub(crate) link: Option<Link>,
+    /// The highest minor version of the store, if there is a link.
+    pub(crate) store_minor: u8,
     pub(crate) requests: &'a mut u64,
     pub(crate) is_closing: bool,
     pub(crate) out: &'a mut Vec<Output>,
@@ -49,6 +52,13 @@ pub(crate) struct Desk<'a, H> {
 impl<H: Hook> Desk<'_, H> {
     pub(crate) fn makes(&self, defect: Defect) -> bool {
         self.hook.makes(defect)
+    }
+
+    /// Whether the store is known not to understand that a session is wanted only if it exists.
+    pub(crate) fn is_store_too_old(&self) -> bool {
+        self.link.is_some()
+            && self.store_minor < EXISTING_SINCE
+            && !self.makes(Defect::AsksOlderStore)
     }
 
     /// Sends, if there is a connection. If not, the hello will say it (rule 15).

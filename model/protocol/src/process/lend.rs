@@ -44,6 +44,8 @@ pub struct Lent {
     version: Version,
     used: Time,
     state: LockedState,
+    /// As in the session.
+    awaits_existing: bool,
     /// Those who waited when it was lent and have been let in since. Boxed: most sessions have none.
     let_in: Option<Box<LetIn>>,
 }
@@ -114,6 +116,10 @@ impl<H: Hook> Process<H> {
         if self.is_closing || !session.is_calm() || (is_waited && !self.busy.is_empty()) {
             return None;
         }
+        // Outside, who waits is let in without a look at whether the session exists.
+        if is_waited && session.awaits_existing && session.version == Some(Version::NONE) {
+            return None;
+        }
         if is_waited {
             let end = session.state.lock.next_end();
             self.waited.entry(id.clone()).or_default();
@@ -125,6 +131,7 @@ impl<H: Hook> Process<H> {
             version: Some(version),
             used,
             state,
+            awaits_existing,
             ..
         } = *self.remove_session(id)?
         else {
@@ -135,6 +142,7 @@ impl<H: Hook> Process<H> {
             version,
             used,
             state,
+            awaits_existing,
             let_in: None,
         })
     }
@@ -157,6 +165,7 @@ impl<H: Hook> Process<H> {
         }
         let session = Session {
             used: lent.used,
+            awaits_existing: lent.awaits_existing,
             ..Session::kept(lent.token, lent.version, lent.state)
         };
         let earlier = self.insert_session(id, Box::new(session));
@@ -261,6 +270,12 @@ impl Lent {
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// Returns whether the session exists at the store. One that does not may have unlocked changes: the process knows.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.version != Version::NONE
     }
 
     /// When a thread last left.

@@ -20,6 +20,7 @@ impl<H: Hook> Process<H> {
             number: self.links,
         };
         self.connection = Connection::Greeting(link);
+        self.store_minor = 0;
         self.keep_alive = now;
         self.asked = None;
         self.requests_said = self.requests;
@@ -31,10 +32,13 @@ impl<H: Hook> Process<H> {
         let waits = self
             .sessions
             .iter()
-            .filter_map(|(id, session)| session.wish(id))
-            .collect();
+            .filter_map(|(id, session)| session.wish(id));
+        // Which version this store speaks is not known yet. r[exists.ends-with-link]
+        let says_all = self.hook.makes(Defect::GreetsWithNewRequests);
+        let waits = waits.filter(|wish| !wish.existing || says_all).collect();
         let message = ToStore::Hello {
             incarnation: self.incarnation,
+            minor: crate::MINOR,
             sent: now,
             holds,
             waits,
@@ -53,6 +57,7 @@ impl<H: Hook> Process<H> {
             (
                 Connection::Greeting(own),
                 ToProcess::Welcome {
+                    minor,
                     sent,
                     lease_ms,
                     holds,
@@ -61,6 +66,7 @@ impl<H: Hook> Process<H> {
                 },
             ) if own == link => {
                 self.connection = Connection::Up(link);
+                self.store_minor = minor;
                 self.agree_on(limits.as_ref());
                 self.extend_lease(now, sent, lease_ms);
                 if self.has_outlived_lease(now) {
@@ -185,6 +191,7 @@ impl<H: Hook> Process<H> {
     /// There is no connection any more. Frees nothing (rule 10).
     pub(crate) fn lose_connection(&mut self) {
         self.connection = Connection::Down;
+        self.store_minor = 0;
         self.asked = None;
     }
 

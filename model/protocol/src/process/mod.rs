@@ -98,6 +98,8 @@ pub enum Call {
         names: Names,
         /// Whether to wait for threads.
         patience: Patience,
+        /// Whether to lock only a session that exists. Rule 16.
+        existing: bool,
         /// When the wait ends. Rule 17: every wait has a deadline.
         until: Time,
     },
@@ -203,6 +205,8 @@ pub struct Process<H = Sound> {
     pub(crate) has_left: bool,
     /// A newer incarnation is here: why it is closing, and has left.
     pub(crate) is_superseded: bool,
+    /// The highest minor version of the store that has welcomed the process; 0 while no store has.
+    pub(crate) store_minor: u8,
     /// What threads may write: the smaller of its own limits and those of the store that has welcomed it last. Rule 18.
     pub(crate) limits: Limits,
     pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
@@ -247,6 +251,7 @@ impl<H: Hook> Process<H> {
             is_closing: false,
             has_left: false,
             is_superseded: false,
+            store_minor: 0,
             sessions: BTreeMap::new(),
             waits: Waits::default(),
             busy: BTreeMap::new(),
@@ -389,6 +394,7 @@ impl<H: Hook> Process<H> {
             settings,
             requests,
             is_closing,
+            store_minor,
             limits,
             sessions,
             index,
@@ -400,6 +406,7 @@ impl<H: Hook> Process<H> {
             settings,
             limits,
             link,
+            store_minor: *store_minor,
             requests,
             is_closing: *is_closing,
             out,
@@ -635,6 +642,12 @@ impl<H: Hook> Process<H> {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the highest minor version of the protocol that the store speaks; `None` while no store has welcomed the process.
+    #[must_use]
+    pub fn store_minor(&self) -> Option<u8> {
+        self.link().map(|_| self.store_minor)
     }
 
     /// Which thread waits for which session; of several, for which it has waited longest.

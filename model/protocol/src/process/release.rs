@@ -76,6 +76,7 @@ impl Session {
             return;
         };
         let token = grant.token;
+        self.refuse_absent(id, desk);
         let unanswered = self
             .commit
             .take()
@@ -130,6 +131,7 @@ impl Session {
                     request,
                     ticket: None,
                     patience: Patience::Wait,
+                    existing: false,
                 }
             }
             None => self.acquire(id, desk),
@@ -157,6 +159,7 @@ impl Session {
                     request,
                     ticket: None,
                     patience: Patience::Wait,
+                    existing: false,
                 };
                 self.cancel_if_unwanted(id, desk);
             }
@@ -240,6 +243,7 @@ impl Session {
                 let asks = requeue.is_some_and(|request| request > said);
                 self.lose_release(id, asks, desk);
             }
+            Phase::Wanted { existing: true, .. } => self.ask_behind_welcome(id, desk),
             Phase::Wanted { request, .. } if *request > said => self.resend(id, desk),
             Phase::Cancelling { .. } => self.resend(id, desk),
             Phase::Wanted { .. } | Phase::Absent => {}

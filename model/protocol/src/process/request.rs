@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::session::{Ending, Grant, Phase, Returning, Session};
+use super::state::ThreadClaim;
 use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, ThreadId, Ticket};
 use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
@@ -17,12 +18,47 @@ impl Session {
         } else {
             Patience::Try
         };
+        self.ask(id, (None, patience), desk);
+    }
+
+    /// Asks the store for the session by a new request. The request asks only for an existing session when all threads do. If
+    /// the store does not understand that, the threads are refused.
+    fn ask<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        (ticket, patience): (Option<Ticket>, Patience),
+        desk: &mut Desk<'_, H>,
+    ) {
+        let existing = self.awaits_existing && self.state.lock.waiters().all(|claim| claim.existing);
+        if existing && desk.is_store_too_old() {
+            self.phase = Phase::Absent;
+            self.refuse_waiters(id, &Refusal::Unsupported, |_| true, desk);
+            return self.state.tidy();
+        }
+        if existing {
+            self.state.lock.update(|claim| claim.is_asked = claim.existing);
+        }
         self.phase = Phase::Wanted {
             request: desk.draw_request(),
-            ticket: None,
+            ticket,
             patience,
+            existing,
         };
         self.resend(id, desk);
+    }
+
+    /// Asks again behind a welcome, by a new request with the ticket of the old one. The hello has not listed the old request,
+    /// which so has ended. r[exists.ends-with-link]
+    pub(super) fn ask_behind_welcome<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if let Phase::Wanted {
+            ticket,
+            patience,
+            existing: true,
+            ..
+        } = self.phase
+        {
+            self.ask(id, (ticket, patience), desk);
+        }
     }
 
     /// What the process waits for, as `Hello` says it. Rule 15.
@@ -32,6 +68,7 @@ impl Session {
                 request,
                 ticket,
                 patience,
+                ..
             } => (request, ticket, patience, self.version),
             // Whether the release was accepted is not known, so neither is the version.
             Phase::Releasing {
@@ -46,6 +83,7 @@ impl Session {
             known,
             patience,
             ticket,
+            existing: matches!(self.phase, Phase::Wanted { existing: true, .. }),
         })
     }
 
@@ -187,13 +225,25 @@ impl Session {
             // A thread's wait ends at the thread's own deadline; until then it asks again.
             Refusal::Cancelled | Refusal::Deadline => {}
             Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, desk),
+            Refusal::Absent => self.refuse_asked(id, desk),
             _ => self.refuse_waiters(id, why, |_| true, desk),
         }
-        if *why == Refusal::Gone {
+        if matches!(why, Refusal::Gone | Refusal::Absent) {
             self.drop_base();
         }
         self.acquire(id, desk);
         self.forget_turned_down();
         self.state.tidy();
+    }
+
+    /// Refuses the threads for which the process has asked only for an existing session. A thread that came after the request
+    /// was sent is not among them, since the session may exist by now. For the others the process asks again.
+    /// r[exists.not-before]
+    fn refuse_asked<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        let is_all = desk.makes(Defect::RefusesByOldAnswer);
+        let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
+        for claim in self.state.lock.remove_waiters_if(is_meant) {
+            desk.refuse(claim.thread, id, Refusal::Absent);
+        }
     }
 }

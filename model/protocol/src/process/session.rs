@@ -26,6 +26,8 @@ pub enum Phase {
         ticket: Option<Ticket>,
         /// Whether it waits for other processes' threads.
         patience: Patience,
+        /// Whether it wants the session only if that exists, as all threads did for which it was said. Rule 16.
+        existing: bool,
     },
     /// A request that is cancelled and has not ended.
     Cancelling {
@@ -128,6 +130,8 @@ pub struct Session {
     /// A grant that came unasked and is given back. It may still be under way a second time, so it is remembered until a
     /// newer one comes.
     pub(crate) returning: Option<Returning>,
+    /// Whether a thread has begun to wait for the session only if it exists, since nobody waited. Rule 16.
+    pub(crate) awaits_existing: bool,
     /// Whether a recall has come that `Busy` has to answer; settled within the step.
     pub(crate) owes_busy: bool,
     /// When a thread last left. Rule 16.
@@ -259,6 +263,14 @@ impl Session {
                 .any(|earlier| earlier.thread == claim.thread)
         };
         u32::try_from(holders.iter().enumerate().filter(first).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Returns whether the session exists, as the process that has the grant knows: at the store, or by a change that a thread
+    /// has unlocked since.
+    pub(crate) fn exists(&self) -> bool {
+        self.version.is_some_and(|version| version != Version::NONE)
+            || self.commit.is_some()
+            || self.state.is_dirty()
     }
 
     /// The client state is worth nothing any more.

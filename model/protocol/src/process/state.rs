@@ -102,6 +102,11 @@ pub struct ThreadClaim {
     pub wanted: Wanted,
     /// Whether it waits for other threads.
     pub patience: Patience,
+    /// Whether it wants the session only if that exists. Rule 16.
+    pub existing: bool,
+    /// Whether the request that the process has at the store was said after this thread asked, so that it may be told that
+    /// the session is absent. Only of one that is `existing`.
+    pub(crate) is_asked: bool,
     /// When its wait ends.
     pub until: Time,
     /// Its part of the write set, sorted by slot. Empty while it waits.
@@ -122,10 +127,19 @@ impl ThreadClaim {
             thread,
             wanted,
             patience,
+            existing: false,
+            is_asked: false,
             until,
             written: Vec::new(),
             reserved: None,
         }
+    }
+
+    /// Returns whether the thread wants the session only if it exists, and the store's answer to that is an answer to it: it asked
+    /// before the request was said.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.is_asked
     }
 
     /// What was written to the attribute at `slot` under this claim.

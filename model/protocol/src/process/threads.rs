@@ -25,8 +25,9 @@ impl Session {
             Call::Lock {
                 names,
                 patience,
+                existing,
                 until,
-            } => self.lock_for(id, thread, names, (*patience, *until), desk),
+            } => self.lock_for(id, thread, names, (*patience, *existing, *until), desk),
             Call::Abandon => self.end_wait(id, thread, Refusal::Cancelled, desk),
             Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), desk),
             Call::Unlock(names) => self.unlock(id, thread, names, true, desk),
@@ -45,15 +46,22 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         names: &Names,
-        (patience, until): (Patience, Time),
+        (patience, existing, until): (Patience, bool, Time),
         desk: &mut Desk<'_, H>,
     ) {
         if let Some(answer) = self.lock_misuse(thread, names, desk) {
             return desk.answer(thread, id, answer);
         }
-        let claim = ThreadClaim::new(thread, self.state.wanted(names), (patience, until));
+        let claim = ThreadClaim {
+            existing,
+            ..ThreadClaim::new(thread, self.state.wanted(names), (patience, until))
+        };
         if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, desk)) {
             let token = grant.token;
+            if self.is_absent_to(&claim, desk) {
+                self.state.tidy();
+                return desk.refuse(thread, id, Refusal::Absent);
+            }
             self.state.lock.hold(claim);
             return desk.answer(thread, id, Answer::Locked(token));
         }
@@ -64,6 +72,7 @@ impl Session {
         if self.state.lock.waiting() >= desk.settings.limits.threads_max {
             return desk.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
+        self.awaits_existing = existing || (self.awaits_existing && self.state.lock.waiting() > 0);
         if desk.makes(Defect::LifoAtAttribute) {
             self.state.lock.enqueue_before(claim, |_| true);
         } else {
@@ -139,6 +148,8 @@ impl Session {
     ) {
         match &mut self.phase {
             Phase::Absent => self.acquire(id, desk),
+            // A thread that wants any session joins a request for an existing one without a message: a repetition could cross
+            // the end of the request. If the session is absent, the process asks again for that thread.
             Phase::Wanted { patience, .. } if *patience < wanted => {
                 *patience = wanted;
                 self.refuse_tries(id, desk);
@@ -146,6 +157,23 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Returns whether a thread that may go in wants only an existing session, and this one does not exist. r[exists.thread]
+    fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
+        claim.existing && !self.exists() && !desk.makes(Defect::EntersAbsent)
+    }
+
+    /// Refuses the waiting threads that want only an existing session, when the process has the grant and this one does not
+    /// exist.
+    pub(crate) fn refuse_absent<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if !self.awaits_existing || self.exists() {
+            return;
+        }
+        for claim in self.state.lock.remove_waiters_if(|claim| claim.existing) {
+            desk.refuse(claim.thread, id, Refusal::Absent);
+        }
+        self.awaits_existing = false;
     }
 
     /// Refuses the threads that only try.
@@ -288,9 +316,17 @@ impl Session {
     pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         while let Phase::Held(grant) = &self.phase {
             let token = grant.token;
-            let Some(thread) = self.state.admit(self.gate(desk)) else {
+            let Some(next) = self.state.lock.next(self.gate(desk)) else {
                 return;
             };
+            let claim = self.state.lock.at(next);
+            let thread = claim.thread;
+            if self.is_absent_to(claim, desk) {
+                self.state.lock.remove_waiter_of(&thread);
+                desk.refuse(thread, id, Refusal::Absent);
+                continue;
+            }
+            self.state.lock.admit(next);
             desk.answer(thread, id, Answer::Locked(token));
         }
     }

@@ -303,6 +303,7 @@ impl Session {
                 ..claim.clone()
             });
         }
+        self.awaits_existing |= waiting.awaits_existing;
         self.poisoned.extend(waiting.poisoned.iter().copied());
     }
 

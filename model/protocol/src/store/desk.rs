@@ -96,6 +96,7 @@ impl Peers {
         self.peers.entry(process.clone()).or_insert_with(|| {
             Box::new(Peer {
                 incarnation: Incarnation::default(),
+                minor: 0,
                 link: None,
                 last_link: 0,
                 lease: Time::ZERO,

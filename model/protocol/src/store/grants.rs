@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::recalls::Recall;
 use super::{Output, Place, Session, Store};
+use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder, State};
 use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
@@ -15,10 +16,13 @@ impl<H: Hook> Store<H> {
         &mut self,
         now: Time,
         process: &ProcessId,
-        wish: Wish,
+        mut wish: Wish,
         out: &mut Vec<Output>,
     ) {
         let id = wish.session.clone();
+        // A process of 1.0 does not read the answer, so its flag means nothing. r[wire.newer]
+        let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
+        wish.existing &= minor >= EXISTING_SINCE;
         let (mut desk, sessions) = self.open(now, out);
         let session = sessions.get_or_create(&id);
         if session.has_heard_of_loss(process, &wish) {
@@ -48,7 +52,9 @@ impl<H: Hook> Store<H> {
             session.queue(&id, process, &wish, &mut desk);
         }
         self.break_deadlock(now, &id, out);
-        self.tidy(&id);
+        if !self.hook.makes(Defect::RemembersAbsent) {
+            self.tidy(&id);
+        }
     }
 
     pub(crate) fn on_cancel(
@@ -154,6 +160,7 @@ impl Session {
             ticket: presented.unwrap_or_else(|| Ticket(desk.stamps.draw())),
             known: wish.known,
             patience: wish.patience,
+            existing: wish.existing,
             until: desk.now.after(desk.settings.wait_ms),
         }
     }
@@ -178,6 +185,9 @@ impl Session {
             .is_some_and(|peer| peer.concerns() >= limits.grants_max)
         {
             return Some(Refusal::Limit(Limited::Grants));
+        }
+        if wish.existing && self.is_absent(desk) && self.holder().is_none() {
+            return Some(Refusal::Absent); // It needs no room on the disk, so this comes first. r[exists.absent]
         }
         if desk.is_full() && !stops {
             return Some(Refusal::Limit(Limited::Storage));
@@ -240,6 +250,7 @@ impl Session {
             } else {
                 Patience::Try
             };
+            place.existing &= wish.existing; // r[exists.never-stricter]
             place.request = wish.request;
             place.known = wish.known;
             Some((is_patient, place.ticket))
@@ -359,9 +370,33 @@ impl Session {
         }
     }
 
+    /// Returns whether a request that asks only for an existing session cannot have this one.
+    fn is_absent<H: Hook>(&self, desk: &Desk<'_, H>) -> bool {
+        !desk.makes(Defect::GrantsAbsent)
+            && (!self.record.exists() || desk.makes(Defect::DeniesExisting))
+    }
+
+    /// Refuses the requests at the head of the queue that ask only for an existing session, when there is none. A request
+    /// behind one of a connected process for any session waits: that process may make the session. r[exists.absent]
+    fn refuse_absent<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+        if !self.is_absent(desk) {
+            return;
+        }
+        let mut is_head = true;
+        let absent = self.lock.remove_waiters_if(|place| {
+            is_head &= place.existing || !desk.is_connected(&place.process);
+            is_head && place.existing
+        });
+        for place in absent {
+            desk.waits_no_more(&place.process, id);
+            desk.refuse(&place.process, id, place.request, Refusal::Absent);
+        }
+    }
+
     /// Makes the first waiter that is connected the holder, in memory. A process without a connection is passed by, and
     /// keeps its place. r[queue.fifo-connected], r[grant.connected]
     pub(crate) fn admit_next<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) -> bool {
+        self.refuse_absent(id, desk);
         let mut next = self.lock.next(Gate::Open);
         while let Some(spot) = next
             && !desk.is_connected(&self.lock.at(spot).process)

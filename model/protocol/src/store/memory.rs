@@ -40,6 +40,7 @@ impl<H: Hook> Store<H> {
                 ticket: Ticket::default(),
                 known: None,
                 patience: Patience::Wait,
+                existing: false,
                 until: now,
             });
         }

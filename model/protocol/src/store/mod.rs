@@ -95,6 +95,8 @@ pub struct Place {
     pub known: Option<Version>,
     /// Whether it waits for threads.
     pub patience: Patience,
+    /// Whether it wants the session only if that exists. Rule 16.
+    pub existing: bool,
     /// When its wait ends.
     pub until: Time,
 }
@@ -252,6 +254,7 @@ impl<H: Hook> Store<H> {
     ) {
         if let ToStore::Hello {
             incarnation,
+            minor,
             sent,
             holds,
             waits,
@@ -263,6 +266,7 @@ impl<H: Hook> Store<H> {
                 peers::Hello {
                     link,
                     incarnation,
+                    minor,
                     sent,
                     holds,
                     waits,

@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     pub(crate) incarnation: Incarnation,
+    /// The highest minor version that it speaks; 0 before its `Hello`.
+    pub(crate) minor: u8,
     pub(crate) link: Option<Link>,
     /// The newest connection of this incarnation: a `Hello` of an older one came late.
     pub(crate) last_link: u64,
@@ -30,6 +32,12 @@ impl Peer {
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// Returns the highest minor version of the protocol that it speaks, as its last `Hello` said; 0 before that.
+    #[must_use]
+    pub fn minor(&self) -> u8 {
+        self.minor
     }
 
     /// Its connection, while it has one.
@@ -103,6 +111,7 @@ impl Peer {
 pub(crate) struct Hello {
     pub(crate) link: Link,
     pub(crate) incarnation: Incarnation,
+    pub(crate) minor: u8,
     pub(crate) sent: Time,
     pub(crate) holds: Vec<Hold>,
     pub(crate) waits: Vec<Wish>,
@@ -156,6 +165,7 @@ impl<H: Hook> Store<H> {
         let Hello {
             link,
             incarnation,
+            minor,
             sent,
             holds,
             waits,
@@ -184,7 +194,7 @@ impl<H: Hook> Store<H> {
             lease = lease.max(peer.lease);
         }
         let peer = self.peers.enter(process);
-        peer.incarnation = incarnation;
+        (peer.incarnation, peer.minor) = (incarnation, minor);
         (peer.link, peer.last_link) = (Some(link), link.number);
         peer.lease = lease;
         self.reconcile(now, process, sent, holds, waits, out);
@@ -240,6 +250,7 @@ impl<H: Hook> Store<H> {
         desk.send(
             process,
             ToProcess::Welcome {
+                minor: crate::MINOR,
                 sent,
                 lease_ms,
                 holds: holds.clone(),

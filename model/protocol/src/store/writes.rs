@@ -247,6 +247,7 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Wish {
         known,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     }
 }
 

@@ -88,6 +88,8 @@ fn call(words: &[&str]) -> Call {
         }
         ["lock", _, attributes @ ..] => lock(attributes, Patience::Wait, WAIT_MS),
         ["try", _, attributes @ ..] => lock(attributes, Patience::Try, WAIT_MS),
+        ["existing", _, attributes @ ..] => only_existing(attributes, Patience::Wait),
+        ["try-existing", _, attributes @ ..] => only_existing(attributes, Patience::Try),
         ["write", _, name, value] => Call::Write {
             name: words::attribute(name),
             value: Some(Value::copy_from_slice(value.as_bytes())),
@@ -111,6 +113,16 @@ fn lock(attributes: &[&str], patience: Patience, ms: u64) -> Call {
         names: names(attributes),
         patience,
         until: Time(ms),
+        existing: false,
+    }
+}
+
+fn only_existing(attributes: &[&str], patience: Patience) -> Call {
+    Call::Lock {
+        names: names(attributes),
+        patience,
+        existing: true,
+        until: Time(WAIT_MS),
     }
 }
 
@@ -202,6 +214,15 @@ fn write_call(
             .join(" "),
     };
     match call {
+        Call::Lock {
+            names,
+            patience,
+            existing: true,
+            ..
+        } => {
+            let tries = if *patience == Patience::Try { "try-" } else { "" };
+            write!(f, "{who} {tries}existing {session} {}", list(names))
+        }
         Call::Lock {
             names,
             patience: Patience::Try,

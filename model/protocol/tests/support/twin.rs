@@ -236,6 +236,7 @@ impl Outside {
             self.bring_in(thread, limits);
         }
         match call {
+            Call::Lock { existing: true, .. } if !self.lent.exists() => false,
             Call::Lock {
                 names: Names::One(name),
                 ..

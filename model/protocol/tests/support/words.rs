@@ -101,6 +101,9 @@ fn wish(wish: &Wish) -> String {
     if let Some(place) = wish.ticket {
         let _ = write!(words, " ticket {}", ticket(place.0));
     }
+    if wish.existing {
+        words.push_str(" existing");
+    }
     words
 }
 
@@ -129,6 +132,8 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
         Refusal::NotHeld => "not held".to_owned(),
         Refusal::IdTaken => "id taken".to_owned(),
         Refusal::ShuttingDown => "shutting down".to_owned(),
+        Refusal::Absent => "absent".to_owned(),
+        Refusal::Unsupported => "unsupported".to_owned(),
     }
 }
 
@@ -453,11 +458,13 @@ pub(crate) fn phase(phase: &Phase) -> String {
             request,
             ticket: place,
             patience: how,
+            existing,
         } => {
             let place = place
                 .map(|place| format!(" {}", ticket(place.0)))
                 .unwrap_or_default();
-            format!("wanted #{request} {}{place}", patience(*how))
+            let existing = if *existing { " existing" } else { "" };
+            format!("wanted #{request} {}{place}{existing}", patience(*how))
         }
         Phase::Cancelling { request } => format!("cancelling #{request}"),
         Phase::Held(grant) => {

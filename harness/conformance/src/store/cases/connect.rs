@@ -402,6 +402,7 @@ fn wish(session: &SessionId, request: Request) -> Wish {
         known: None,
         patience: Patience::Wait,
         ticket: None,
+        existing: false,
     }
 }
 

@@ -90,6 +90,7 @@ impl Step {
                 _ => Patience::Wait,
             },
             ticket: ticket.map(Ticket),
+            existing: false,
         })
     }
 

@@ -119,6 +119,7 @@ impl Player {
         let waits = step.waits.iter().map(|own| own.wish(&self.theirs()));
         let waits = waits.collect::<Play<Vec<Wish>>>()?;
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation: connection.link.incarnation,
             sent: Time(1),
             holds: holds.clone(),

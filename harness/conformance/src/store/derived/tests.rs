@@ -102,6 +102,7 @@ impl Machine {
                 let holds = step.holds.iter().map(|own| own.hold(&same));
                 let waits = step.waits.iter().map(|own| own.wish(&same));
                 ToStore::Hello {
+                    minor: tenure_protocol::MINOR,
                     incarnation: connection.link.incarnation,
                     sent: Time(1),
                     holds: holds.collect::<Result<_, _>>().expect("holds"),

@@ -190,6 +190,7 @@ impl World {
             known: None,
             patience: Patience::Wait,
             ticket: Some(wait.ticket),
+            existing: false,
         };
         self.quietly(&wait.process, ToStore::Acquire(wish), around)
     }

@@ -112,6 +112,7 @@ impl Judge {
         }
         let sent = Time(1);
         let hello = ToStore::Hello {
+            minor: tenure_protocol::MINOR,
             incarnation,
             sent,
             holds: holds.clone(),

@@ -14,6 +14,7 @@ pub(crate) fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>
         known: None,
         patience: Patience::Wait,
         ticket,
+        existing: false,
     }
 }
 

@@ -20,6 +20,7 @@ impl Player {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         }
     }
 

@@ -84,6 +84,7 @@ impl Side {
             known: self.own[index].copy,
             patience: wait.patience,
             ticket: wait.ticket,
+            existing: false,
         }
     }
 

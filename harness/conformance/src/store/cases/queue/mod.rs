@@ -235,5 +235,6 @@ fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> Wish {
         known: None,
         patience: Patience::Wait,
         ticket,
+        existing: false,
     }
 }

@@ -1,0 +1,189 @@
+//! What a process does with threads that want a session only if it exists, beyond what the transcripts show.
+
+use tenure_protocol::message::{Patience, Refusal, Wish};
+use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
+use tenure_protocol::{
+    AttributeName, Incarnation, Link, MINOR, Process, ProcessSettings, Request, SessionId, Settings,
+    ThreadId, Time, ToProcess, ToStore, Version,
+};
+
+const NOW: Time = Time(1_000);
+
+struct Rig {
+    process: Process,
+    link: u64,
+}
+
+impl Rig {
+    /// A process that a store of this minor version has welcomed.
+    fn new(minor: u8) -> Self {
+        let settings = Settings::new(ProcessSettings::default());
+        let mut rig = Self {
+            process: Process::new(settings, Incarnation(1)),
+            link: 0,
+        };
+        rig.connect();
+        rig.welcome(minor);
+        rig
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.process.step(NOW, input, &mut out);
+        out
+    }
+
+    fn connect(&mut self) -> Vec<ToStore> {
+        self.link += 1;
+        sent(&self.step(Input::Connected))
+    }
+
+    fn hear(&mut self, message: ToProcess) -> Vec<Output> {
+        let link = Link {
+            incarnation: Incarnation(1),
+            number: self.link,
+        };
+        self.step(Input::Message { link, message })
+    }
+
+    fn welcome(&mut self, minor: u8) -> Vec<Output> {
+        self.hear(ToProcess::Welcome {
+            minor,
+            sent: NOW,
+            lease_ms: 10_000,
+            holds: Vec::new(),
+            gone: Vec::new(),
+            limits: None,
+        })
+    }
+
+    fn lock(&mut self, thread: u64, session: &'static str, existing: bool) -> Vec<Output> {
+        let call = Call::Lock {
+            names: Names::One(AttributeName::from_static("a")),
+            patience: Patience::Wait,
+            existing,
+            until: NOW.after(60_000),
+        };
+        self.step(Input::Thread {
+            thread: ThreadId(thread),
+            session: id(session),
+            call,
+        })
+    }
+
+    fn absent(&mut self, session: &'static str, request: u64) -> Vec<Output> {
+        self.hear(ToProcess::Refused {
+            session: id(session),
+            request: Request(request),
+            why: Refusal::Absent,
+        })
+    }
+}
+
+fn id(session: &'static str) -> SessionId {
+    SessionId::from_static(session)
+}
+
+fn sent(out: &[Output]) -> Vec<ToStore> {
+    let sent = out.iter().filter_map(|output| match output {
+        Output::Send { message, .. } => Some(message.clone()),
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn told(out: &[Output]) -> Vec<(u64, Answer)> {
+    let told = out.iter().filter_map(|output| match output {
+        Output::Answer { thread, answer, .. } => Some((thread.0, answer.clone())),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn wish(session: &'static str, request: u64, existing: bool) -> Wish {
+    Wish {
+        session: id(session),
+        request: Request(request),
+        known: None,
+        patience: Patience::Wait,
+        ticket: None,
+        existing,
+    }
+}
+
+fn refused(thread: u64, why: Refusal) -> (u64, Answer) {
+    (thread, Answer::Refused(why))
+}
+
+#[test]
+fn a_store_of_1_0_is_not_asked_and_all_other_requests_go_on() {
+    let mut rig = Rig::new(0);
+    let out = rig.lock(1, "s", true);
+    assert_eq!(told(&out), [refused(1, Refusal::Unsupported)]);
+    assert_eq!(sent(&out), []);
+    assert_eq!(rig.process.known(), 0);
+    let out = rig.lock(1, "s", false);
+    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 1, false))]);
+    // The request of another thread is out: this one joins it, and is judged by the grant.
+    let out = rig.lock(2, "s", true);
+    assert_eq!((told(&out), sent(&out)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_store_that_was_replaced_by_an_older_one_is_not_asked_either() {
+    let mut rig = Rig::new(MINOR);
+    let out = rig.lock(1, "s", true);
+    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 1, true))]);
+    rig.step(Input::Disconnected);
+    assert_eq!(rig.process.store_minor(), None);
+    let hello = rig.connect();
+    assert!(
+        matches!(&hello[..], [ToStore::Hello { waits, minor: MINOR, .. }] if waits.is_empty()),
+        "{hello:?}"
+    );
+    let out = rig.welcome(0);
+    assert_eq!(told(&out), [refused(1, Refusal::Unsupported)]);
+    assert_eq!(sent(&out), []);
+}
+
+#[test]
+fn a_thread_that_asked_after_the_request_was_said_gets_an_answer_of_its_own() {
+    let mut rig = Rig::new(MINOR);
+    rig.lock(1, "s", true);
+    // The session may have been made since the store was asked.
+    assert_eq!(sent(&rig.lock(2, "s", true)), []);
+    let out = rig.absent("s", 1);
+    assert_eq!(told(&out), [refused(1, Refusal::Absent)]);
+    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 2, true))]);
+    let out = rig.absent("s", 2);
+    assert_eq!(told(&out), [refused(2, Refusal::Absent)]);
+    assert_eq!(sent(&out), []);
+    assert_eq!(rig.process.known(), 0, "nothing is left of it");
+}
+
+#[test]
+fn a_grant_that_another_request_has_brought_lets_nobody_in_to_a_session_that_does_not_exist() {
+    let mut rig = Rig::new(MINOR);
+    rig.lock(1, "s", false);
+    rig.lock(2, "s", true);
+    let out = rig.hear(ToProcess::Granted {
+        session: id("s"),
+        request: Request(1),
+        token: tenure_protocol::Token::default(),
+        version: Version::NONE,
+        state: tenure_protocol::attributes::State::Full(tenure_protocol::Delta::default()),
+        recall: None,
+        give_back: false,
+    });
+    let locked = |out: &[Output]| told(out).iter().map(|(thread, _)| *thread).collect::<Vec<_>>();
+    assert_eq!(locked(&out), [1]);
+    // The first has changed nothing.
+    let out = rig.step(Input::Thread {
+        thread: ThreadId(1),
+        session: id("s"),
+        call: Call::Unlock(Names::One(AttributeName::from_static("a"))),
+    });
+    assert_eq!(told(&out), [refused(2, Refusal::Absent)]);
+    let session = rig.process.session(&id("s")).expect("it is kept");
+    assert!(matches!(session.phase(), Phase::Held(_)));
+}
