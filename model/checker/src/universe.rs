@@ -88,6 +88,8 @@ pub struct Universe {
     pub process_timers: fn(ProcessTimer) -> bool,
     /// Whether sessions end, and must not come back.
     pub watches_destroyed: bool,
+    /// Whether the store is of 1.0, which does not understand that a session is wanted only if it exists.
+    pub is_older: bool,
     /// Whether the processes are of 1.0, which do not read what a store says of its limits.
     pub is_deaf: bool,
 }
@@ -125,6 +127,7 @@ const QUIET: Universe = Universe {
     store_timers: |_| false,
     process_timers: |_| false,
     watches_destroyed: false,
+    is_older: false,
     is_deaf: false,
 };
 
@@ -227,6 +230,30 @@ const REPLACE: &[Do] = &[
     Do::Rename(0, 1),
     Do::Unlock,
 ];
+/// Reads, if there is a session.
+const READ_EXISTING: &[Do] = &[Do::LockExisting(0, A), Do::Unlock];
+/// Reads whatever there is, so that the process has also grants of sessions that do not exist; and writes if there is one.
+const READ_THEN_USE_EXISTING: &[Do] = &[
+    Do::Lock(0, A),
+    Do::Unlock,
+    Do::LockExisting(0, A),
+    Do::WriteAndUnlock(A),
+];
+/// Makes a session, shows it durable, and ends it.
+const MAKE_AND_END: &[Do] = &[
+    Do::Lock(0, ALL),
+    Do::Write(0, 0),
+    Do::Commit(0),
+    Do::Destroy(0),
+];
+/// The same, and what is unlocked is not durable at once.
+const MAKE_USE_AND_END: &[Do] = &[
+    Do::Lock(0, A),
+    Do::WriteAndUnlock(A),
+    Do::Lock(0, ALL),
+    Do::Commit(0),
+    Do::Destroy(0),
+];
 /// Writes one session, then the other.
 const USE_BOTH: &[Do] = &[
     Do::Lock(0, A),
@@ -315,6 +342,52 @@ pub static UNIVERSES: &[Universe] = &[
         faulty: 1,
         cuts: true,
         is_deaf: true,
+        ..QUIET
+    },
+    Universe {
+        name: "unknown",
+        summary: "a session is wanted only if it exists: one that does not costs a look and leaves nothing",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
+        without: "all faults, see `revisit`; copies that are kept as bases",
+        unique_states: 11_090,
+        programs: &[&[READ_EXISTING, READ_THEN_USE_EXISTING], &[MAKE_AND_END]],
+        process: || ProcessSettings {
+            keeps_base: false,
+            ..process_settings()
+        },
+        ..QUIET
+    },
+    Universe {
+        name: "revisit",
+        summary: "what is wanted only if it exists is said anew behind each welcome, and keeps its place",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute",
+        faults: "cuts of p1",
+        without: "all other faults; copies that are kept as bases; a second thread of p1",
+        unique_states: 16_243,
+        programs: &[&[READ_EXISTING], &[MAKE_USE_AND_END]],
+        process: || ProcessSettings {
+            keeps_base: false,
+            ..process_settings()
+        },
+        faulty: 1,
+        cuts: true,
+        ..QUIET
+    },
+    Universe {
+        name: "older",
+        summary: "a store of 1.0 is never asked for a session only if it exists; all other requests go on",
+        bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
+        faults: "cuts of p1",
+        without: "all other faults; copies that are kept as bases",
+        unique_states: 131_301,
+        programs: &[&[READ_EXISTING, USE_A], &[READ_A]],
+        process: || ProcessSettings {
+            keeps_base: false,
+            ..process_settings()
+        },
+        faulty: 1,
+        cuts: true,
+        is_older: true,
         ..QUIET
     },
     Universe {
@@ -638,6 +711,13 @@ impl Universe {
             Time::ZERO
         };
         (now, now)
+    }
+
+    /// Whether a thread wants a session only if it exists.
+    #[must_use]
+    pub fn asks_existing(&self) -> bool {
+        let mut threads = self.programs.iter().flat_map(|threads| threads.iter());
+        threads.any(|program| program.iter().any(|step| step.locks_existing().is_some()))
     }
 
     /// Whether any timer fires.

@@ -255,6 +255,18 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             Resurrected | EndedUnderHolder
         ),
         flaw!(
+            "absent is absent",
+            16,
+            "a session that does not exist is granted to no request, and locked by no thread, that wants one which does; one that exists is called absent to nobody who has asked since",
+            GrantedAbsent | EnteredAbsent | FalselyAbsent
+        ),
+        flaw!(
+            "absent leaves nothing",
+            16,
+            "a session that does not exist, and is wanted only if it does, is not made durable and not kept in memory",
+            LeftAbsent
+        ),
+        flaw!(
             "a stop grants nothing",
             6,
             "a store that stops makes no new grant",

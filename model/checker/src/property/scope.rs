@@ -34,6 +34,19 @@ pub(super) fn fills_queue(universe: &Universe) -> bool {
     (universe.store)().limits.waiters_max + 1 < universe.programs.len()
 }
 
+pub(super) fn asks_existing(universe: &Universe) -> bool {
+    universe.asks_existing() && !universe.is_older
+}
+
+/// Several threads of a process wait for the same.
+pub(super) fn is_joined(universe: &Universe) -> bool {
+    asks_existing(universe) && universe.programs[0].len() > 1
+}
+
+pub(super) fn is_older(universe: &Universe) -> bool {
+    universe.is_older
+}
+
 pub(super) fn is_deaf(universe: &Universe) -> bool {
     universe.is_deaf
 }

@@ -448,6 +448,51 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             })
         ),
         sometimes!(
+            "told absent",
+            16,
+            "a session that does not exist is wanted only if it does",
+            asks_existing,
+            |_, state| is_under_way(state, |message| {
+                matches!(message, ToProcess::Refused { why: Refusal::Absent, .. })
+            })
+        ),
+        sometimes!(
+            "absent to others",
+            16,
+            "a session turns out to be absent, and a thread waits that did not ask whether it exists, or has asked since",
+            is_joined,
+            |_, state| {
+                clients(state).any(|(index, id, client)| {
+                    let mut waiters = client.lock().waiters();
+                    let is_absent = |message: &ToProcess| {
+                        matches!(message, ToProcess::Refused { session, why: Refusal::Absent, .. } if session == id)
+                    };
+                    waiters.any(|claim| !claim.is_asked())
+                        && state.each_wire().any(|(own, wire)| {
+                            own == index && wire.down.iter().any(|(_, message)| is_absent(message))
+                        })
+                })
+            }
+        ),
+        sometimes!(
+            "asked an older store",
+            16,
+            "a thread waits for a session only if it exists, and the store that welcomes it does not understand that",
+            is_older,
+            |_, state| {
+                clients(state).any(|(index, _, client)| {
+                    let is_asked = matches!(client.phase(), Phase::Wanted { existing: true, .. });
+                    let welcomes = |(own, wire): (usize, &crate::system::Wire)| {
+                        own == index
+                            && wire.down.iter().any(|(_, message)| {
+                                matches!(message, ToProcess::Welcome { minor: 0, .. })
+                            })
+                    };
+                    is_asked && state.each_wire().any(welcomes)
+                })
+            }
+        ),
+        sometimes!(
             "commit over a limit",
             18,
             "a grant ends since its commit would pass a limit of the store",

@@ -387,8 +387,9 @@ fn waiter(place: &Place) -> String {
     } else {
         ""
     };
+    let existing = if place.existing { ", only if it exists" } else { "" };
     format!(
-        "{} (r{}, ticket {}{patience})",
+        "{} (r{}, ticket {}{patience}{existing})",
         place.process, place.request, place.ticket
     )
 }
@@ -498,7 +499,9 @@ fn attributes(session: u8, attributes: &[u8]) -> String {
 fn awaited(step: Do) -> String {
     let session = |session: u8| &SESSIONS[usize::from(session)];
     match step {
-        Do::Lock(session, names) | Do::Try(session, names) => attributes(session, names),
+        Do::Lock(session, names) | Do::Try(session, names) | Do::LockExisting(session, names) => {
+            attributes(session, names)
+        }
         Do::Commit(own) => format!("its commit of {}", session(own)),
         Do::Destroy(own) => format!("the end of {}", session(own)),
         Do::Rename(own, to) => format!("{} to become {}", session(own), session(to)),

@@ -9,6 +9,8 @@ pub enum Do {
     Lock(u8, &'static [u8]),
     /// The same, as a try.
     Try(u8, &'static [u8]),
+    /// Locks attributes of a session only if that exists.
+    LockExisting(u8, &'static [u8]),
     /// Writes an attribute of a session: the value after the one that it reads.
     Write(u8, u8),
     /// Makes its writes in a session durable, and waits for that.
@@ -30,8 +32,19 @@ impl Do {
     #[must_use]
     pub fn locks(self) -> Option<(u8, &'static [u8], Patience)> {
         match self {
-            Self::Lock(session, attributes) => Some((session, attributes, Patience::Wait)),
+            Self::Lock(session, attributes) | Self::LockExisting(session, attributes) => {
+                Some((session, attributes, Patience::Wait))
+            }
             Self::Try(session, attributes) => Some((session, attributes, Patience::Try)),
+            _ => None,
+        }
+    }
+
+    /// Which session a lock names only if that exists.
+    #[must_use]
+    pub fn locks_existing(self) -> Option<u8> {
+        match self {
+            Self::LockExisting(session, _) => Some(session),
             _ => None,
         }
     }
@@ -64,7 +77,7 @@ impl Thread {
         let mut held = Vec::new();
         for (place, step) in program[..usize::from(self.at)].iter().enumerate() {
             match step {
-                Do::Lock(..) | Do::Try(..) => held.push(place),
+                Do::Lock(..) | Do::Try(..) | Do::LockExisting(..) => held.push(place),
                 Do::Unlock | Do::WriteAndUnlock(_) | Do::Discard | Do::Destroy(_) => {
                     held.pop();
                 }

@@ -4,6 +4,7 @@ use super::canonical::{Numbered, Shift};
 use super::deed::{Deed, Told};
 use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
+use super::successor::process_of;
 use super::watch::Flaw;
 use super::{Action, Model, PROCESSES, PROCESSES_MAX, ProcessTimer, Shared, System, Wire};
 use tenure_protocol::store::{Admission, Input as StoreInput, Stopping};
@@ -16,6 +17,8 @@ pub(super) struct Draft<'a, H> {
     wires: [Option<Wire>; PROCESSES_MAX],
     /// What happens, if somebody wants to know.
     deeds: Option<Vec<Deed>>,
+    /// The threads of the process that moves that were told that a session is absent.
+    pub(super) told_absent: u8,
 }
 
 impl<H: Hook> Model<H> {
@@ -34,8 +37,15 @@ impl<H: Hook> Model<H> {
         draft.deeds = Some(Vec::new());
         draft.take(action);
         let deeds = draft.deeds.take().unwrap_or_default();
+        let told_absent = draft.told_absent;
+        let mut next = draft.finish();
+        if let Some(process) = process_of(action) {
+            next.flaw = next
+                .flaw
+                .or_else(|| self.falsely_absent(state, process.into(), told_absent));
+        }
         Told {
-            next: draft.finish(),
+            next: self.with_absent(next, state),
             deeds,
         }
     }
@@ -50,6 +60,7 @@ impl<'a, H: Hook> Draft<'a, H> {
             next,
             wires: [const { None }; PROCESSES_MAX],
             deeds: None,
+            told_absent: 0,
         }
     }
 
@@ -160,6 +171,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         let Player { side, played, .. } = Player::play(self.model, (**actor).clone(), cue);
         self.next.processes[index] = Some(Shared::new(side, self.model.lister()));
         self.blame(played.flaw);
+        self.told_absent |= played.told_absent;
         for (link, message) in &played.sent {
             self.send_up(index, *link, message);
         }

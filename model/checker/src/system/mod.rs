@@ -158,6 +158,9 @@ pub struct System<H> {
     /// When a session was last destroyed: nothing of an older grant may be written to it. Only where the
     /// universe watches that.
     pub destroyed: [Stamp; 2],
+    /// The threads that wait for a session only if it exists, and for which it has been absent at some time since they asked:
+    /// they may be told so. A bit for each, by process and thread.
+    pub absent: u16,
     /// What the last step did against the rules.
     pub flaw: Option<Flaw>,
 }
@@ -200,6 +203,51 @@ impl<H: Hook> System<H> {
             Connection::Greeting(link) | Connection::Up(link) => Some(link),
             Connection::Down => None,
         }
+    }
+}
+
+impl<H: Hook> Model<H> {
+    /// Notes for which waiting threads the session is absent that they want only if it exists. `before` is the state in which
+    /// they may have waited already.
+    fn with_absent(&self, mut next: System<H>, before: &System<H>) -> System<H> {
+        if !self.universe.asks_existing() {
+            return next;
+        }
+        let mut absent = 0;
+        for (index, side) in next.each_process() {
+            for (thread, own) in side.threads.iter().enumerate() {
+                if let (true, Some(session)) = (own.is_waiting, self.wanted(index, thread, own)) {
+                    let bit = 1 << (index * THREADS_MAX + thread);
+                    let is_absent = !watch::exists(&next.store.machine, &SESSIONS[session]);
+                    absent |= bit & (before.absent | if is_absent { bit } else { 0 });
+                }
+            }
+        }
+        next.absent = absent;
+        next
+    }
+
+    /// Blames a process that has told threads of an absence which there was not.
+    fn falsely_absent(&self, state: &System<H>, index: usize, told: u8) -> Option<Flaw> {
+        let side = state.processes[index].as_ref()?;
+        let is_false = |(thread, own): (usize, &Thread)| {
+            let bit = 1 << (index * THREADS_MAX + thread);
+            let is_told = told & 1 << thread != 0;
+            let wanted = self.wanted(index, thread, own).filter(|_| is_told);
+            wanted.is_some_and(|session| {
+                let exists = watch::exists(&state.store.machine, &SESSIONS[session]);
+                exists && state.absent & bit == 0
+            })
+        };
+        let is_any = side.threads.iter().enumerate().any(is_false);
+        is_any.then_some(Flaw::FalselyAbsent)
+    }
+
+    /// Which session a thread locks only if it exists, at the place where it is.
+    fn wanted(&self, index: usize, thread: usize, own: &Thread) -> Option<usize> {
+        let program = self.universe.programs.get(index)?.get(thread)?;
+        let session = program[usize::from(own.at)].locks_existing()?;
+        Some(session.into())
     }
 }
 

@@ -5,7 +5,7 @@ use super::canonical::NEVER;
 use super::deed::Deed;
 use super::watch::{self, Flaw};
 use super::{ATTRIBUTES, Model, ProcessSide, SESSIONS, VALUES, thread_id};
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output};
 use tenure_protocol::{Hook, Incarnation, Link, Process, ToProcess, ToStore, Value};
 
@@ -43,6 +43,8 @@ pub(super) struct Played {
     /// The connection that the process closes.
     pub(super) closed: Option<Link>,
     pub(super) flaw: Option<Flaw>,
+    /// The threads that were told that a session is absent, a bit for each.
+    pub(super) told_absent: u8,
 }
 
 /// See the [module](self).
@@ -194,6 +196,9 @@ impl<'a, H: Hook> Player<'a, H> {
         if is_write_refused {
             return; // The thread goes on without that write.
         }
+        if *answer == Answer::Refused(Refusal::Absent) {
+            self.played.told_absent |= 1 << thread;
+        }
         match answer {
             Answer::Locked(_) | Answer::Committed(_) | Answer::Renamed(_) | Answer::Destroyed => {
                 own.at += 1
@@ -228,10 +233,7 @@ impl<'a, H: Hook> Player<'a, H> {
         }
         let step = self.program(thread)[usize::from(own.at)];
         match step {
-            Do::Lock(session, attributes) => {
-                self.lock(thread, (session, attributes, Patience::Wait))
-            }
-            Do::Try(session, attributes) => self.lock(thread, (session, attributes, Patience::Try)),
+            Do::Lock(..) | Do::Try(..) | Do::LockExisting(..) => self.lock(thread, step),
             Do::Write(session, attribute) => {
                 self.write(thread, session, attribute);
                 self.advance(thread);
@@ -289,7 +291,8 @@ impl<'a, H: Hook> Player<'a, H> {
         self.call(thread, session, Call::Discard(names));
     }
 
-    fn lock(&mut self, thread: usize, (session, attributes, patience): (u8, &[u8], Patience)) {
+    fn lock(&mut self, thread: usize, step: Do) {
+        let (session, attributes, patience) = step.locks().expect("a lock");
         let last = self
             .side
             .threads
@@ -309,7 +312,7 @@ impl<'a, H: Hook> Player<'a, H> {
             Call::Lock {
                 names: names_of(attributes),
                 patience,
-                existing: false,
+                existing: step.locks_existing().is_some(),
                 until,
             },
         );

@@ -3,6 +3,7 @@
 use super::canonical::{Numbered, Shift, index};
 use super::watch::{self, Flaw};
 use super::{Model, PROCESSES_MAX, StoreSide};
+use crate::universe::Universe;
 use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output};
 use tenure_protocol::{Hook, Link, Stamp, Store, ToProcess};
 
@@ -44,23 +45,24 @@ pub(super) fn stage<H: Hook>(
             let before = side.machine.clone();
             side.machine
                 .step(model.universe.now().0, input.clone(), &mut out);
-            staged.flaw = watch::store_step(&before, &side.machine, input);
+            staged.flaw = watch::store_step(&before, &side.machine, input, &out);
+            staged.flaw = staged.flaw.or(watch::newer_than(input, model.universe.is_older));
             if model.universe.watches_destroyed {
                 watch::note_ends(&before, &side.machine, &mut staged.destroyed);
                 let resurrection = watch::resurrection(&before, &side.machine, input, &destroyed);
                 staged.flaw = staged.flaw.or(resurrection);
             }
             if model.universe.has_disk() {
-                staged.pass(side, out, model.universe.is_deaf);
+                staged.pass(side, out, model.universe);
                 while !model.universe.lags() && !side.updates.is_empty() {
-                    staged.flush(side, model.universe.is_deaf);
+                    staged.flush(side, model.universe);
                 }
             } else {
                 out.into_iter()
-                    .for_each(|output| staged.carry_out(output, model.universe.is_deaf));
+                    .for_each(|output| staged.carry_out(output, model.universe));
             }
         }
-        Event::Flush => staged.flush(side, model.universe.is_deaf),
+        Event::Flush => staged.flush(side, model.universe),
         Event::Restart => {
             let epoch = side.machine.stamps().last().epoch + 1;
             side.updates.clear();
@@ -81,7 +83,7 @@ pub(super) fn stage<H: Hook>(
 
 impl Staged {
     /// Passes outputs on as the store's driver does: updates to the disk, and messages when what they say is durable.
-    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>, is_deaf: bool) {
+    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>, universe: &Universe) {
         let mut own = None;
         for output in out {
             match output {
@@ -99,30 +101,34 @@ impl Staged {
                     message,
                 } => {
                     if let Some(ready) = side.barrier.hold(own, (process, link, message)) {
-                        self.send(ready, is_deaf);
+                        self.send(ready, universe);
                     }
                 }
-                Output::Disconnect { .. } => self.carry_out(output, is_deaf),
+                Output::Disconnect { .. } => self.carry_out(output, universe),
             }
         }
     }
 
     /// The first update becomes durable, and what has waited for it leaves.
-    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>, is_deaf: bool) {
+    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>, universe: &Universe) {
         let update = side.updates.remove(0);
         side.durable.apply(&update);
         let ready: Vec<Envelope> = side.barrier.take(1).collect();
         side.barrier.rebase(1);
         ready
             .into_iter()
-            .for_each(|envelope| self.send(envelope, is_deaf));
+            .for_each(|envelope| self.send(envelope, universe));
     }
 
-    fn send(&mut self, (process, link, mut message): Envelope, is_deaf: bool) {
+    fn send(&mut self, (process, link, mut message): Envelope, universe: &Universe) {
+        let is_deaf = universe.is_deaf;
         let passes_limit = matches!(
             message,
             ToProcess::Revoked { limit: Some(_), .. } | ToProcess::Released { limit: Some(_), .. }
         );
+        if let (ToProcess::Welcome { minor, .. }, true) = (&mut message, universe.is_older) {
+            *minor = 0;
+        }
         if let (ToProcess::Welcome { limits, .. }, true) = (&mut message, is_deaf) {
             *limits = None; // As a process of 1.0 reads it.
         } else if passes_limit && !is_deaf {
@@ -131,14 +137,14 @@ impl Staged {
         self.sent.push((index(&process) as usize, link, message));
     }
 
-    fn carry_out(&mut self, output: Output, is_deaf: bool) {
+    fn carry_out(&mut self, output: Output, universe: &Universe) {
         match output {
             Output::Persist(_) => {}
             Output::Send {
                 process,
                 link,
                 message,
-            } => self.send((process, link, message), is_deaf),
+            } => self.send((process, link, message), universe),
             Output::Disconnect { .. } => self.flaw = self.flaw.or(Some(Flaw::Misbehaved)),
         }
     }

@@ -71,6 +71,7 @@ impl<H: Hook> Model<H> {
             processes: [const { None }; PROCESSES_MAX],
             wires: [const { None }; PROCESSES_MAX],
             destroyed: [Stamp::default(); 2],
+            absent: 0,
             flaw: None,
         };
         for index in 0..self.universe.programs.len() {

@@ -27,6 +27,7 @@ struct Outcome<H> {
     actor: Option<Actor<H>>,
     wire: WireOf,
     flaw: Option<Flaw>,
+    told_absent: u8,
 }
 
 /// What a transition of the store leads to, before what it says is under way.
@@ -160,6 +161,14 @@ fn scope(action: Action) -> Scope {
     }
 }
 
+/// The process that moves.
+pub(super) fn process_of(action: Action) -> Option<u8> {
+    match scope(action) {
+        Scope::Process(process) => Some(process),
+        Scope::Store(_) | Scope::World => None,
+    }
+}
+
 impl<H: Hook> Model<H> {
     pub(super) fn lister(&self) -> Lister {
         Lister::new(self.universe)
@@ -175,15 +184,17 @@ impl<H: Hook> Model<H> {
         let next = match scope(action) {
             Scope::Process(process) => self.process_moves(state, process.into(), action),
             Scope::Store(from) => self.store_moves(state, from.map(usize::from), action),
-            Scope::World => self.draft(state, action),
+            Scope::World => self.draft(state, action).0,
         };
-        canonical(next, self)
+        canonical(self.with_absent(next, state), self)
     }
 
-    fn draft(&self, state: &System<H>, action: Action) -> System<H> {
+    /// The state after a transition, and the threads that were told that a session is absent.
+    fn draft(&self, state: &System<H>, action: Action) -> (System<H>, u8) {
         let mut draft = Draft::new(self, state);
         draft.take(action);
-        draft.finish()
+        let told_absent = draft.told_absent;
+        (draft.finish(), told_absent)
     }
 
     fn known_actor(&self, actor: &Option<Actor<H>>) -> Option<Actor<H>> {
@@ -200,11 +211,12 @@ impl<H: Hook> Model<H> {
             (actor, wire, action),
             |key| (&key.0, &key.1, key.2) == (actor, wire, action),
             || {
-                let next = self.draft(state, action);
+                let (next, told_absent) = self.draft(state, action);
                 let outcome = Outcome {
                     actor: self.known_actor(&next.processes[index]),
                     wire: self.known_wire(&next.wires[index]),
                     flaw: next.flaw,
+                    told_absent,
                 };
                 ((actor.clone(), wire.clone(), action), outcome)
             },
@@ -212,7 +224,9 @@ impl<H: Hook> Model<H> {
         let mut next = state.clone();
         next.processes[index] = outcome.actor;
         next.wires[index] = outcome.wire;
-        next.flaw = outcome.flaw;
+        next.flaw = outcome
+            .flaw
+            .or_else(|| self.falsely_absent(state, index, outcome.told_absent));
         next
     }
 

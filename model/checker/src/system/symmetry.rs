@@ -2,7 +2,8 @@
 //!
 //! Like are processes whose threads run the same programs and which the same faults hit. The machines never ask for a
 //! process's name but to compare it, except to choose the victim of a deadlock between sessions; so a universe is reduced
-//! only where there is one session. Nor is it where the disk is part of the state, or clocks are: these keep names too.
+//! only where there is one session. Nor is it where the disk is part of the state, or clocks are, or who may be told that a
+//! session is absent: these keep names too.
 //!
 //! Sound for safety, since every property speaks of all processes alike. Not for progress: a cycle of such states may be
 //! one in which everyone is served in turn.
@@ -17,7 +18,10 @@ pub(super) type Permutation = [u8; PROCESSES_MAX];
 
 /// Every way to exchange like processes, less the one that leaves all as they are; empty where none is sound.
 pub(super) fn permutations(universe: &Universe) -> Vec<Permutation> {
-    let is_sound = universe.sessions == 1 && !universe.has_disk() && universe.clocks.is_none();
+    let is_sound = universe.sessions == 1
+        && !universe.has_disk()
+        && universe.clocks.is_none()
+        && !universe.asks_existing();
     let count = universe.programs.len();
     let like = |index: usize, other: usize| {
         let faulty = usize::from(universe.faulty);

@@ -6,7 +6,7 @@ use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
 use tenure_protocol::message::{Patience, Reason};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
-use tenure_protocol::store::{Admission, Input, Place, Session, Stopping, Timer};
+use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
     Hook, Process, ProcessId, SessionId, Stamp, Store, ThreadId, ToStore, Token, Value, Version,
 };
@@ -48,6 +48,14 @@ pub enum Flaw {
     RecalledByStop,
     /// A request that did not wait yet was granted although the disk was full. Rule 18.
     GrantedWhenFull,
+    /// A request that wants the session only if it exists was granted one that does not. Rule 16.
+    GrantedAbsent,
+    /// A session was asked for that does not exist, only if it does, and something of that is left. Rule 16.
+    LeftAbsent,
+    /// A thread that wants the session only if it exists was let in to one that does not. Rule 16.
+    EnteredAbsent,
+    /// A thread was told that a session is absent that has existed since before the thread asked. Rule 16.
+    FalselyAbsent,
     /// A machine thinks that the other has broken the protocol.
     Misbehaved,
 }
@@ -57,7 +65,23 @@ pub(super) fn store_step<H: Hook>(
     before: &Store<H>,
     after: &Store<H>,
     input: &Input,
+    out: &[store::Output],
 ) -> Option<Flaw> {
+    if let Input::Message {
+        message: ToStore::Acquire(wish),
+        ..
+    } = input
+        && wish.existing
+        && before.session(&wish.session).is_none()
+    {
+        // It costs a look, and an answer.
+        let is_durable = out
+            .iter()
+            .any(|output| matches!(output, store::Output::Persist(_)));
+        if is_durable || after.session(&wish.session).is_some() {
+            return Some(Flaw::LeftAbsent);
+        }
+    }
     SESSIONS.iter().find_map(|id| {
         let (old, new) = (Glimpse::of(before, id), Glimpse::of(after, id));
         let own = match input {
@@ -72,9 +96,29 @@ pub(super) fn store_step<H: Hook>(
         };
         old.passed_over(&new, input, is_connected)
             .or_else(|| old.served_nobody(&new, input, is_connected))
+            .or_else(|| old.granted_absent(&new))
             .or_else(|| old.taken_on(&new, before.admission(), after.admission(), input))
             .or_else(|| old.write_flaw(&new, own))
     })
+}
+
+/// A request that wants a session only if it exists has reached a store that may not understand it: a hello comes before its
+/// version is known.
+pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Flaw> {
+    let Input::Message { message, .. } = input else {
+        return None;
+    };
+    let is_newer = match message {
+        ToStore::Hello { waits, .. } => waits.iter().any(|wish| wish.existing),
+        ToStore::Acquire(wish) => wish.existing && is_older,
+        _ => false,
+    };
+    is_newer.then_some(Flaw::Misbehaved)
+}
+
+/// Whether a session exists at the store.
+pub(super) fn exists<H: Hook>(store: &Store<H>, id: &SessionId) -> bool {
+    Glimpse::of(store, id).version != Version::NONE
 }
 
 /// Remembers when a session ended.
@@ -206,6 +250,15 @@ impl<'a> Glimpse<'a> {
         (is_for_waiters && is_taken && !is_wanted).then_some(Flaw::RevokedForNobody)
     }
 
+    /// A new holder has asked for the session only if it exists, and has one that does not.
+    fn granted_absent(&self, after: &Self) -> Option<Flaw> {
+        let token = |own: &Self| own.holder.map(|holder| holder.token);
+        let is_new = token(after) != token(self);
+        let mut holders = after.session?.lock().holders().iter();
+        let is_absent = after.version == Version::NONE;
+        (is_new && is_absent && holders.any(|place| place.existing)).then_some(Flaw::GrantedAbsent)
+    }
+
     /// A grant that the store should not have made, or a recall that it should not have begun, because of its admission.
     fn taken_on(
         &self,
@@ -279,6 +332,7 @@ pub(super) fn process_step<H: Hook>(
         _ => None,
     });
     admitted
+        .or_else(|| entered_absent(before, after, input, out))
         .or_else(|| leaked(before, caller, out))
         .or_else(|| lost(before, after, input))
         .or_else(|| forgot_recall(before, after))
@@ -296,6 +350,37 @@ fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Fla
         grant.is_some_and(|grant| grant.token == recalled && grant.recall.is_none())
     });
     is_forgotten.then_some(Flaw::ForgotRecall)
+}
+
+/// A thread was let in that wants the session only if it exists, and it has neither a version nor an unlocked change.
+fn entered_absent<H: Hook>(
+    before: &Process<H>,
+    after: &Process<H>,
+    input: &ProcessInput,
+    out: &[Output],
+) -> Option<Flaw> {
+    out.iter().find_map(|output| {
+        let Output::Answer {
+            thread,
+            session: id,
+            answer: Answer::Locked(_),
+        } = output
+        else {
+            return None;
+        };
+        let asked = matches!(
+            input,
+            ProcessInput::Thread { thread: own, session, call: Call::Lock { existing: true, .. } }
+                if own == thread && session == id
+        );
+        let waited = before.session(id).and_then(|own| own.lock().waiter(thread));
+        let wants_existing = asked || waited.is_some_and(|claim| claim.existing);
+        let client = after.session(id)?;
+        let exists = client.version() > Some(Version::NONE)
+            || client.commit().is_some()
+            || client.slots().iter().any(|slot| slot.is_dirty);
+        (wants_existing && !exists).then_some(Flaw::EnteredAbsent)
+    })
 }
 
 /// A thread was let in that the gate or the queue should have kept out.
