@@ -54,6 +54,7 @@ fn lock_names(thread: ThreadId, session: SessionId, names: Names) -> Op {
         session,
         names,
         patience: Patience::Wait,
+        existing: false,
         within_ms: None,
     }
 }

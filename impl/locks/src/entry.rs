@@ -331,6 +331,11 @@ impl Entry {
 }
 
 impl<'e> Locked<'e> {
+    /// Whether the session is lent and exists at the store.
+    pub(crate) fn exists(&self) -> bool {
+        self.state.lent.as_ref().is_some_and(Lent::exists)
+    }
+
     /// Lets a thread go into one attribute, if the session is lent and nobody is in its way.
     pub(crate) fn enter_one(
         &mut self,

@@ -112,10 +112,11 @@ impl<'s> Opened<'s> {
         &self,
         name: &AttributeName,
         entrance: Entrance,
+        existing: bool,
     ) -> Option<(Home<'s>, Entered<'s>)> {
         // SAFETY: given out only when somebody has gone in.
         let home = unsafe { self.home() };
-        let entered = self.hub.enter_one(home.entry(), name, entrance)?;
+        let entered = self.hub.enter_one(home.entry(), name, entrance, existing)?;
         Some((home, entered))
     }
 

@@ -143,32 +143,41 @@ impl Hub {
         self.clock.is_past_lease(self.clock.coarse())
     }
 
-    /// Lets a thread into one attribute without the process, if it can.
+    /// Lets a thread into one attribute without the process, if it can. One that wants only an `existing` session has to ask the
+    /// process, unless the session is known to exist.
     pub(crate) fn enter_one<'e>(
         &self,
         entry: &'e Entry,
         name: &AttributeName,
         entrance: Entrance,
+        existing: bool,
     ) -> Option<Entered<'e>> {
         if self.has_outlived_lease() {
             return None;
         }
         self.use_session(entry, |own| {
-            own.enter_one(name, entrance, &self.limits.current())
+            let enters = !existing || own.exists();
+            enters
+                .then(|| own.enter_one(name, entrance, &self.limits.current()))
+                .flatten()
         })
     }
 
-    /// Lets a thread into several attributes without the process, if it can.
+    /// Lets a thread into several attributes without the process, as [`Hub::enter_one`].
     pub(crate) fn enter_session(
         &self,
         entry: &Entry,
         names: &Names,
         entrance: Entrance,
+        existing: bool,
     ) -> Option<Granted> {
         if self.has_outlived_lease() {
             return None;
         }
-        self.use_session(entry, |own| own.enter_session(names, entrance))
+        self.use_session(entry, |own| {
+            let enters = !existing || own.exists();
+            enters.then(|| own.enter_session(names, entrance)).flatten()
+        })
     }
 
     /// Locks a session for a thread that uses it, and notes a use that the order of use does not know yet.
@@ -190,7 +199,7 @@ impl Hub {
         entry: &Arc<Entry>,
         names: &Names,
         entrance: Entrance,
-        (patience, until): (Patience, Time),
+        (patience, existing, until): (Patience, bool, Time),
     ) -> Asked {
         if let Err(forked) = self.refuse_forked() {
             return Asked::Refused(forked);
@@ -213,8 +222,8 @@ impl Hub {
         let call = Call::Lock {
             names: names.clone(),
             patience,
+            existing,
             until,
-            existing: false,
         };
         step.call(entry, thread, &call);
         let asked = match waiter.wait.take() {

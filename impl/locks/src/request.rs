@@ -28,6 +28,8 @@ pub const WAIT_MS: u64 = 60_000;
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     patience: Patience,
+    /// Only if the session exists.
+    existing: bool,
     /// On the manager's clock; [`Time::ZERO`]: [`WAIT_MS`] from when it begins to wait.
     until: Time,
     /// 0: whoever polls.
@@ -147,6 +149,7 @@ impl<'s> Request<'s> {
             of,
             manner: Manner {
                 patience: Patience::Wait,
+                existing: false,
                 until: Time::ZERO,
                 thread: ThreadId(0),
                 place,
@@ -167,6 +170,12 @@ impl<'s> Request<'s> {
         }
     }
 
+    /// Whether an open cell may be entered without a question: whether the session exists is not known there.
+    #[inline(always)]
+    fn may_enter_cell(&self) -> bool {
+        self.waiting.is_none() && !self.manner.existing
+    }
+
     /// Asks the process.
     fn ask(&self, session: Opened<'s>, names: &Names, entrance: Entrance) -> Made<'s, Answer<'s>> {
         let Session { hub, entry } = &*session;
@@ -174,7 +183,10 @@ impl<'s> Request<'s> {
             Time::ZERO => hub.clock.now().after(WAIT_MS),
             until => until,
         };
-        match hub.ask(entry, names, entrance, (self.manner.patience, until)) {
+        let Manner {
+            patience, existing, ..
+        } = self.manner;
+        match hub.ask(entry, names, entrance, (patience, existing, until)) {
             Asked::Locked(granted) => Made::Answered(Ok(session.enter(*granted))),
             Asked::Refused(error) => Made::Answered(Err(error)),
             Asked::Waits(waiter) => Made::Waits(Waiting {
@@ -221,6 +233,16 @@ macro_rules! manners {
             self
         }
 
+        /// Locks only a session that exists: one that was written to since it was created or destroyed. For ids that come from
+        /// outside, such as cookies: one that nobody knows costs a look-up at the store, and leaves nothing there or here.
+        ///
+        /// Fails with [`Error::Absent`] when the session does not exist, and with [`Error::Unsupported`] when the store speaks version 1.0
+        /// and would have to be asked.
+        pub fn existing(mut self) -> Self {
+            self.request.manner.existing = true;
+            self
+        }
+
         /// Asks on behalf of whoever has that guard. For tasks outside of [`task`](crate::task), whose locks are otherwise
         /// strangers to each other, so that a cycle through them is not seen. Of a number that no guard has told, 55 bits count.
         pub fn beside(mut self, thread: ThreadId) -> Self {
@@ -255,7 +277,7 @@ impl<'s> Lock<'s> {
     /// As the future's; [`Error::BlocksRuntime`] inside a task where the wait might never end.
     #[inline(always)]
     pub fn wait(self) -> Result<Guard<'s>, Error> {
-        if self.request.waiting.is_none() {
+        if self.request.may_enter_cell() {
             let entrance = self.request.entrance(thread::blocking);
             if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
                 std::mem::forget(self); // It waits for nothing, so there is nothing to take back.
@@ -289,12 +311,20 @@ impl<'s> Lock<'s> {
     #[inline(never)]
     fn ask(&self, entrance: Entrance) -> Made<'s, Slowly<'s>> {
         let of = self.request.of;
+        let existing = self.request.manner.existing;
+        if existing && let Some((home, held)) = of.enter_cell(self.name, entrance) {
+            // What has an attribute exists.
+            if held.bytes().is_some() {
+                return Made::Answered(Slowly::Cell(home, held));
+            }
+            drop(Guard::in_cell(home, held));
+        }
         let name = match of.hub().name(self.name.name()) {
             Ok(name) => name,
             Err(error) => return Made::Answered(Slowly::Otherwise(Box::new(Err(error)))),
         };
         let session = of.open();
-        let entered = session.enter_one(&name, entrance);
+        let entered = session.enter_one(&name, entrance, existing);
         let names = Names::One(name);
         let answer = match entered {
             Some(entered) => Ok(entered),
@@ -360,7 +390,7 @@ impl<'s> Future for Lock<'s> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.request.waiting.is_none() {
+        if self.request.may_enter_cell() {
             let entrance = self.request.entrance(thread::awaiting);
             if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
                 return Poll::Ready(Ok(Guard::in_cell(home, held)));
@@ -426,7 +456,8 @@ impl<'s> LockSet<'s> {
         if let Err(forked) = hub.refuse_forked() {
             return Made::Answered(Err(forked));
         }
-        match hub.enter_session(entry, names, entrance) {
+        let existing = self.request.manner.existing;
+        match hub.enter_session(entry, names, entrance, existing) {
             Some(granted) => Made::Answered(Ok(session.enter(granted))),
             None => self.request.ask(session, names, entrance),
         }

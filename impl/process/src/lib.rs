@@ -47,6 +47,10 @@
 //! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
 //! [`Lock::within`] says. [`Lock::trying`] does not wait for threads. Dropping the request leaves no trace.
 //!
+//! An id that comes from outside, such as a cookie, is asked for with [`Lock::existing`]: when there is no such session the lock fails with
+//! [`Absent`](Error::Absent), and neither the store nor this process keeps anything of it. A lock without that makes a session of any id.
+//! It needs a store of version 1.1; with an older one the lock fails with [`Unsupported`](Error::Unsupported), and all others go on.
+//!
 //! A lock that was granted to a task goes back at the deadline of its request if the task has not come for it: it is not polled any
 //! more, perhaps. If the task comes later it gets [`Deadline`](Error::Deadline). A grant of a session that no thread fetched is kept as after
 //! use: it is given back when the store asks, or when it was idle for long.
@@ -116,7 +120,7 @@ pub use process::{Process, Session, Status};
 pub use shared::Phase;
 pub use tenure_locks::{
     Busy, Commit, Discard, Discarded, Error, Exceeded, First, Guard, GuardSet, Holder, Lock,
-    LockSet, ShortId, Task, WAIT_MS, Whose, task,
+    LockSet, ShortId, Task, Unsupported, WAIT_MS, Whose, task,
 };
 pub use tenure_protocol::{
     AttributeName, Limits, ProcessSettings, SessionId, ThreadId, Token, Version,

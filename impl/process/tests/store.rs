@@ -2,11 +2,12 @@
 
 use crate::support::reconnected;
 use bytes::{Buf, BytesMut};
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tenure::{Process, ProcessSettings, Typed};
+use tenure::{Error, Process, ProcessSettings, Typed};
 use tenure_protocol::message::{Patience, Wish};
 use tenure_protocol::{Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, Stopper, StoreError};
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 /// A store on a thread of its own.
 struct Running {
     address: SocketAddr,
+    admin: SocketAddr,
     stopper: Stopper,
     thread: JoinHandle<Result<(), StoreError>>,
 }
@@ -42,16 +44,36 @@ impl Running {
             runtime.block_on(async {
                 let server = Server::start(config).await?;
                 let address = server.address().expect("bound");
-                told.send((address, server.stopper())).expect("awaited");
+                let admin = server.admin_address().expect("bound");
+                told.send((address, admin, server.stopper())).expect("awaited");
                 server.run().await
             })
         });
-        let (address, stopper) = tells.recv().expect("it starts");
+        let (address, admin, stopper) = tells.recv().expect("it starts");
         Self {
             address,
+            admin,
             stopper,
             thread,
         }
+    }
+
+    /// What the admin listener says there.
+    fn get(&self, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(self.admin).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    /// A counter of the store; 0 when there is none yet.
+    fn counter(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics");
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or(0)
     }
 
     fn stop(self, how: Stop) {
@@ -99,6 +121,51 @@ async fn a_cached_session_that_is_in_use_survives_a_restart_of_the_store() {
     }
     process.shutdown().await.expect("in time");
     restarted.expect("running").stop(Stop::Keep);
+}
+
+/// As somebody without an account can ask for, with a cookie of their own making.
+#[tokio::test]
+async fn five_thousand_unknown_ids_cost_no_durable_update_and_leave_no_session() {
+    const COUNT: u64 = 5_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Running::start(folder.path(), 0);
+    let process = Process::connect(store.address.to_string())
+        .await
+        .expect("connected");
+    let id = |number: u64| SessionId::new(format!("{number:032x}")).expect("a short id");
+    for number in 0..COUNT {
+        let id = id(number);
+        let ended = if number.is_multiple_of(2) {
+            process.lock(&id, "user").existing().await.map(drop)
+        } else {
+            let session = process.session(id.as_bytes()).expect("an id");
+            session.lock_all().existing().await.map(drop)
+        };
+        assert_eq!(ended, Err(Error::Absent(Box::new(id))));
+    }
+    assert_eq!(store.counter("tenure_updates_total"), 0);
+    let absent = store.counter("tenure_refusals_total{kind=\"absent\"}");
+    assert_eq!(absent, COUNT, "one look-up each");
+    let status = store.get("/status");
+    assert!(status.contains("\"sessions\":0,\"held\":0"), "{status}");
+    assert_eq!(process.status().kept, 0);
+
+    // What exists is found, here and elsewhere.
+    let known = id(1);
+    let mut guard = process.lock(&known, "user").await.expect("granted");
+    guard.put("ada").expect("put");
+    guard.commit().await.expect("durable");
+    drop(guard);
+    let other = Process::connect(store.address.to_string())
+        .await
+        .expect("connected");
+    let guard = other.lock(&known, "user").existing().await.expect("known");
+    assert_eq!(guard.get(), Ok(Some("ada".to_owned())));
+    drop(guard);
+    assert!(store.counter("tenure_updates_total") > 0);
+    process.shutdown().await.expect("in time");
+    other.shutdown().await.expect("in time");
+    store.stop(Stop::Keep);
 }
 
 #[tokio::test]

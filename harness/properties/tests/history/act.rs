@@ -35,12 +35,14 @@ impl Run {
                 session,
                 names,
                 patience,
+                existing,
                 within_ms,
             } => {
                 let wish = Wish {
                     thread,
                     names,
                     patience,
+                    existing,
                     within_ms,
                 };
                 self.lock(&session, wish)

@@ -44,6 +44,7 @@ pub(crate) enum Op {
         session: SessionId,
         names: Names,
         patience: Patience,
+        existing: bool,
         within_ms: Option<u64>,
     },
     Poll(ThreadId),
@@ -224,11 +225,12 @@ fn ops() -> impl Strategy<Value = Op> {
 
 fn by_threads() -> impl Strategy<Value = Op> {
     let which = || (threads(), 0_usize..3);
+    let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
     let within = prop_oneof![4 => Just(None), 1 => Just(Some(50_u64)), 1 => Just(Some(3_000))];
     prop_oneof![
-        14 => (threads(), sessions(), names(), patience(), within).prop_map(
-            |(thread, session, names, patience, within_ms)| Op::Lock {
-                thread, session, names, patience, within_ms,
+        14 => (threads(), sessions(), names(), patience(), existing, within).prop_map(
+            |(thread, session, names, patience, existing, within_ms)| Op::Lock {
+                thread, session, names, patience, existing, within_ms,
             }
         ),
         4 => threads().prop_map(Op::Poll),

@@ -22,6 +22,8 @@ pub(crate) struct Wish {
     pub(crate) thread: ThreadId,
     pub(crate) names: Names,
     pub(crate) patience: Patience,
+    /// Only if the session exists.
+    pub(crate) existing: bool,
     pub(crate) within_ms: Option<u64>,
 }
 
@@ -221,6 +223,9 @@ async fn lock<'s>(from: From<'s>, wish: &Wish) -> Result<Held<'s>, Error> {
             }
             if wish.patience == Patience::Try {
                 lock = lock.trying();
+            }
+            if wish.existing {
+                lock = lock.existing();
             }
             lock.await
         }};

@@ -24,7 +24,8 @@ impl Run {
             Patience::Wait => "lock",
         };
         let within = wish.within_ms.map(|ms| format!(" within {ms} ms"));
-        let line = format!("t{thread}: {how} {session}/{}", words(&wish.names));
+        let existing = if wish.existing { " if it exists" } else { "" };
+        let line = format!("t{thread}: {how} {session}/{}{existing}", words(&wish.names));
         self.lines.push(line + &within.unwrap_or_default());
         let until = self
             .now
@@ -33,8 +34,8 @@ impl Run {
         let call = Call::Lock {
             names: wish.names.clone(),
             patience: wish.patience,
+            existing: wish.existing,
             until,
-            existing: false,
         };
         self.handles.push(Handle {
             task: Task::new(self.locks.clone(), session.clone(), wish.clone()),

@@ -1,0 +1,169 @@
+//! Locks of sessions only if they exist: what they cost, and what is left of one that does not.
+
+mod support;
+
+use support::{Rig, poll, session};
+use tenure_locks::{Error, Event, Locks, Unsupported};
+use tenure_protocol::{
+    Incarnation, ProcessSettings, SessionId, StoreSettings, Time, ToProcess, ToStore,
+};
+
+fn absent(id: &SessionId) -> Error {
+    Error::Absent(Box::new(id.clone()))
+}
+
+/// Asks for one attribute, and says only how it ended.
+fn ends(rig: &mut Rig, id: &SessionId) -> Result<(), Error> {
+    let session = rig.locks.session(id);
+    let mut request = Box::pin(session.lock("a").existing());
+    rig.complete(&mut request).map(drop)
+}
+
+#[test]
+fn five_thousand_unknown_ids_cost_a_question_each_and_leave_nothing() {
+    const COUNT: u64 = 5_000;
+    let mut rig = Rig::new();
+    let ids: Vec<SessionId> = (0..COUNT)
+        .map(|number| SessionId::new(format!("cookie-{number}")).expect("a short id"))
+        .collect();
+    let messages = rig.messages;
+    for (id, manner) in ids.iter().zip((0..3).cycle()) {
+        let session = rig.locks.session(id);
+        let error = match manner {
+            0 => rig
+                .complete(&mut Box::pin(session.lock("a").existing()))
+                .map(drop),
+            1 => rig
+                .complete(&mut Box::pin(session.lock_all().existing().trying()))
+                .map(drop),
+            _ => rig
+                .complete(&mut Box::pin(rig.locks.clone().lock(id, "a").existing()))
+                .map(drop),
+        };
+        assert_eq!(error, Err(absent(id)));
+    }
+    let messages = rig.messages - messages;
+    assert_eq!(messages as u64, 2 * COUNT, "a question and an answer each");
+    assert_eq!(rig.updates, 0, "nothing is made durable");
+    assert_eq!(rig.resident(), 0, "the store has none in memory");
+    assert_eq!(rig.locks.known(), 0, "the process has none");
+    rig.locks.sweep(0);
+    assert_eq!(rig.locks.entries(), 0);
+}
+
+#[test]
+fn a_cached_session_that_exists_is_locked_without_a_message() {
+    let id = session();
+    let mut rig = Rig::new();
+    rig.hold(&id, &[("a", b"0")]);
+    // A commit gives it a version.
+    let session = rig.locks.session(&id);
+    let mut guard = session.lock("a").wait().expect("cached");
+    guard.set(&b"1"[..]).expect("set");
+    rig.complete(&mut guard.commit()).expect("durable");
+    drop(guard);
+    let messages = rig.messages;
+    for name in ["a", "b", "a", "b"] {
+        let guard = session.lock(name).existing().wait().expect("it exists");
+        let value = guard.bytes().map(<[u8]>::to_vec);
+        assert_eq!(value, (name == "a").then(|| b"1".to_vec()));
+    }
+    drop(session.lock_all().existing().wait().expect("it exists"));
+    let held = session.lock("a").wait().expect("free");
+    let refused = session.lock("a").existing().trying().beside(tenure_protocol::ThreadId(900));
+    assert!(matches!(refused.wait(), Err(Error::WouldBlock(_))));
+    drop(held);
+    assert_eq!(rig.messages, messages);
+}
+
+#[test]
+fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_change() {
+    let id = session();
+    let mut rig = Rig::new();
+    let session = rig.locks.session(&id);
+    let mut guard = rig
+        .complete(&mut Box::pin(session.lock("a")))
+        .expect("granted");
+    let messages = rig.messages;
+    guard.set(&b"1"[..]).expect("set");
+    // Another thread, for another attribute: what is written counts when it is unlocked.
+    let other = || session.lock("b").existing().beside(tenure_protocol::ThreadId(900));
+    assert_eq!(other().wait().map(drop), Err(absent(&id)));
+    // For the same attribute it waits, and finds what the first has done.
+    let same = || session.lock("a").existing().beside(tenure_protocol::ThreadId(901));
+    let mut waits = Box::pin(same());
+    assert!(poll(&mut waits).is_none());
+    guard.discard();
+    assert_eq!(poll(&mut waits).map(|ended| ended.map(drop)), Some(Err(absent(&id))));
+
+    let mut guard = session.lock("a").wait().expect("cached");
+    guard.set(&b"2"[..]).expect("set");
+    let mut waits = Box::pin(same());
+    assert!(poll(&mut waits).is_none());
+    guard.unlock().expect("held");
+    let let_in = poll(&mut waits).expect("let in").expect("it exists");
+    assert_eq!(let_in.bytes(), Some(&b"2"[..]));
+    drop(other().wait().expect("it exists"));
+    drop(let_in);
+    drop(session.lock("a").existing().wait().expect("it exists"));
+    assert_eq!(rig.messages, messages, "the process knows all that");
+}
+
+#[test]
+fn a_session_that_another_process_has_made_exists() {
+    let id = session();
+    let mut rig = Rig::new();
+    assert_eq!(ends(&mut rig, &id), Err(absent(&id)));
+    rig.hold(&id, &[("a", b"0")]);
+    rig.locks.release(&id);
+    rig.pump();
+    rig.locks.forget(&id);
+    assert_eq!(ends(&mut rig, &id), Ok(()));
+}
+
+#[test]
+fn a_store_of_1_0_is_not_asked() {
+    let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
+    locks.connected();
+    let Some(Event::Send { link, message }) = locks.try_event() else {
+        panic!("a hello first");
+    };
+    assert!(matches!(message, ToStore::Hello { .. }));
+    let welcome = ToProcess::Welcome {
+        minor: 0,
+        sent: Time::ZERO,
+        lease_ms: StoreSettings::default().lease_ms,
+        holds: Vec::new(),
+        gone: Vec::new(),
+        limits: None,
+    };
+    locks.message(link, welcome);
+    let id = session();
+    let session = locks.session(&id);
+    let error = session.lock("a").existing().wait().map(drop);
+    let Err(Error::Unsupported(unsupported)) = &error else {
+        panic!("refused, not {error:?}");
+    };
+    let expected = Unsupported {
+        session: id,
+        feature: "existing()",
+        needs: (1, 1),
+        store: (1, 0),
+    };
+    assert_eq!(**unsupported, expected);
+    let text = error.expect_err("refused").to_string();
+    assert!(
+        text.ends_with(
+            "existing() needs a store that speaks version 1.1 of the protocol, and this one speaks 1.0; update the store, or lock without it"
+        ),
+        "{text}"
+    );
+    let is_sent = |event: &Event| matches!(event, Event::Send { .. });
+    let events = std::iter::from_fn(|| locks.try_event());
+    assert_eq!(events.filter(is_sent).count(), 0);
+    assert_eq!(locks.known(), 0);
+    // All other requests go on.
+    assert!(poll(&mut Box::pin(session.lock("a"))).is_none());
+    let events = std::iter::from_fn(|| locks.try_event());
+    assert!(events.filter(is_sent).count() >= 1);
+}
