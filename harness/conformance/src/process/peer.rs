@@ -104,6 +104,7 @@ impl Listener {
             slack: self.slack,
             frames: Frames::new(),
             lease_ms: LEASE_MS,
+            minor: tenure_wire::MINOR,
             limits: None,
             keeps_alive: true,
             sent: Vec::new(),
@@ -122,6 +123,8 @@ pub(crate) struct Peer {
     slack: Duration,
     frames: Frames<FromProcess>,
     pub(crate) lease_ms: u64,
+    /// The minor version that it says in each `Welcome`.
+    pub(crate) minor: u8,
     /// What it says of its limits in each `Welcome`.
     pub(crate) limits: Option<StoreLimits>,
     /// Whether it answers keep-alives by itself.

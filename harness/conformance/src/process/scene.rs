@@ -91,7 +91,7 @@ impl Scene {
         gone: Vec<(Hold, Option<Hold>)>,
     ) -> ToProcess {
         ToProcess::Welcome {
-            minor: tenure_protocol::MINOR,
+            minor: self.peer.minor,
             sent: self.opening.sent,
             lease_ms: self.peer.lease_ms,
             holds,

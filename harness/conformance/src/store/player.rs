@@ -46,6 +46,10 @@ pub(crate) struct Player {
     frames: Frames<FromStore>,
     /// Of the last welcome; 0 before it.
     pub(crate) lease_ms: u64,
+    /// The minor version of the store, of the last welcome; 0 before it.
+    pub(crate) store_minor: u8,
+    /// The minor version that its hello says.
+    pub(crate) minor_max: u8,
     /// Says by itself that it lives, so long.
     pub(crate) keeps_alive: bool,
     /// When its next own keep-alive says that it was sent.
@@ -78,6 +82,8 @@ impl Player {
             stream,
             frames: Frames::new(),
             lease_ms: 0,
+            store_minor: 0,
+            minor_max: tenure_wire::MINOR,
             keeps_alive: true,
             own_sent: OWN,
             pulse: Instant::now(),
@@ -146,7 +152,7 @@ impl Player {
         Opening {
             process: self.process.clone(),
             link: self.link,
-            minor_max: 0,
+            minor_max: self.minor_max,
             sent: Time(1),
             holds,
             waits,
@@ -157,13 +163,14 @@ impl Player {
         let welcome = self
             .expect("a Welcome first", |message| match message {
                 ToProcess::Welcome {
-                    minor: _,
+                    minor,
                     sent,
                     lease_ms,
                     holds,
                     gone,
                     limits,
                 } => Some(Welcome {
+                    minor: *minor,
                     sent: *sent,
                     lease_ms: *lease_ms,
                     holds: holds.clone(),
@@ -174,6 +181,7 @@ impl Player {
             })
             .await?;
         self.lease_ms = welcome.lease_ms;
+        self.store_minor = welcome.minor;
         self.rests();
         Ok(welcome)
     }
@@ -371,6 +379,7 @@ impl Player {
 /// What a `Welcome` said.
 #[derive(Clone, Debug)]
 pub(crate) struct Welcome {
+    pub(crate) minor: u8,
     pub(crate) sent: Time,
     pub(crate) lease_ms: u64,
     pub(crate) holds: Vec<Hold>,

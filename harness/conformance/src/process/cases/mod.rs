@@ -6,6 +6,7 @@ mod connect;
 mod deadlock;
 mod destroy;
 mod end;
+mod exists;
 mod expiry;
 mod fence;
 mod gate;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         lease::CASES,
         reconnect::CASES,
         try_::CASES,
+        exists::CASES,
         end::CASES,
         expiry::CASES,
         destroy::CASES,

@@ -5,6 +5,7 @@ mod connect;
 mod deadlock;
 mod destroy;
 mod end;
+mod exists;
 mod expiry;
 mod fence;
 mod grant;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Case> {
         lease::CASES,
         reconnect::CASES,
         try_::CASES,
+        exists::CASES,
         end::CASES,
         expiry::CASES,
         destroy::CASES,

@@ -112,7 +112,7 @@ impl Judge {
         }
         let sent = Time(1);
         let hello = ToStore::Hello {
-            minor: tenure_protocol::MINOR,
+            minor: player.minor_max,
             incarnation,
             sent,
             holds: holds.clone(),

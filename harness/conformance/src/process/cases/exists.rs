@@ -1,0 +1,197 @@
+//! Threads that want a session only if it exists.
+
+use crate::case::cases;
+use crate::process::scene::{Scene, session};
+use crate::process::stage::Stage;
+use crate::stop::{Play, Stop, holds};
+use serde_json::json;
+use tenure_protocol::message::{Refusal, Wish};
+use tenure_protocol::{EXISTING_SINCE, SessionId, ToProcess, Version};
+
+cases! { Process:
+    "process/exists/ask/granted", Must ["exists.told"] granted,
+        "A thread that wants only an existing session makes its process ask so, and gets the attribute with the grant.";
+    "process/exists/ask/absent", Must ["exists.told"] absent,
+        "A thread that wants only an existing session is told when it is absent; another one is asked for plainly.";
+    "process/exists/ask/others-go-on", Must ["exists.told"] others,
+        "A thread that wants any session, and has joined the request, gets it after the answer that there is none.";
+    "process/exists/ask/not-before", Must ["exists.not-before"] not_before,
+        "A thread that asked after the request was sent is not told by its answer that the session is absent.";
+    "process/exists/grant/not-written", Must ["exists.thread"] not_written,
+        "Under a grant of a session that does not exist only a thread goes in that wants any session, until one has written.";
+    "process/exists/reconnect/behind-welcome", Must ["exists.ends-with-link", "exists.asks-newer"] behind_welcome,
+        "No hello lists a request only for an existing session: behind the Welcome it is said by a new request, with its ticket.";
+    "process/exists/older/not-asked", Must ["exists.asks-newer"] older,
+        "A store whose Welcome says 1.0 is never asked only for an existing session; all other requests go on.";
+    "process/exists/older/told", Should ["exists.unsupported"] older_told,
+        "A thread that wants only an existing session of a store of 1.0 is told that this is not supported.";
+    "process/exists/older/replaced", Must ["exists.asks-newer"] replaced,
+        "A store that was replaced by one of 1.0 is not asked only for an existing session any more.";
+}
+
+/// A scene; skips the case when the library does not know these requests.
+async fn scene(stage: &Stage) -> Play<Scene> {
+    knows(stage.scene().await?)
+}
+
+fn knows(t: Scene) -> Play<Scene> {
+    let minor = t.opening.minor_max;
+    if minor < EXISTING_SINCE {
+        let why = format!("the library speaks version 1.{minor}");
+        return Err(Stop::Skipped(why));
+    }
+    Ok(t)
+}
+
+async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]) -> Play<u64> {
+    t.ask_with(thread, s, names, json!({"existing": true}))
+        .await
+}
+
+fn is_strict(wish: &Wish) -> Play {
+    holds(wish.existing, "an Acquire only for an existing session", wish)
+}
+
+async fn granted(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    is_strict(&wish)?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([("a", "1")])).await?;
+    let lock = t.locked(id).await?;
+    t.unlock(&lock).await?;
+    // It is kept, and exists: another thread needs no message.
+    let id = only_existing(&mut t, 2, &s, &["a"]).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn absent(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    is_strict(&wish)?;
+    t.refuse(&wish, Refusal::Absent).await?;
+    t.refused(id, "absent").await?;
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    holds(!wish.existing, "an Acquire for any session", &wish)?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn others(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let strict = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    is_strict(&wish)?;
+    let any = t.ask(2, &s, &["b"]).await?;
+    t.refuse(&wish, Refusal::Absent).await?;
+    t.refused(strict, "absent").await?;
+    // It may have said the request again meanwhile; that counts as well.
+    let wish = t.acquired(&s).await?;
+    holds(!wish.existing, "an Acquire for any session", &wish)?;
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([])).await?;
+    t.locked(any).await.map(drop)
+}
+
+async fn not_before(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let first = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let second = only_existing(&mut t, 2, &s, &["b"]).await?;
+    t.is_quiet("it is asked for already").await?;
+    t.refuse(&wish, Refusal::Absent).await?;
+    t.refused(first, "absent").await?;
+    let wish = t.acquired(&s).await?;
+    // By now the session exists.
+    let grant = t.grant_of(&wish);
+    t.peer.say(grant.full([("b", "1")])).await?;
+    t.locked(second).await.map(drop)
+}
+
+async fn not_written(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let id = t.ask(1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    let mut grant = t.grant_of(&wish);
+    grant.version = Version::NONE;
+    t.peer.say(grant.full([])).await?;
+    let lock = t.locked(id).await?;
+    t.write(&lock, "a", "1").await?;
+    // Written, but not unlocked.
+    let id = only_existing(&mut t, 2, &s, &["b"]).await?;
+    t.refused(id, "absent").await?;
+    t.unlock(&lock).await?;
+    let id = only_existing(&mut t, 2, &s, &["b"]).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn behind_welcome(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let first = t.acquired(&s).await?;
+    let ticket = t.ticket();
+    let (session, request) = (s.clone(), first.request);
+    t.peer
+        .say(ToProcess::Queued {
+            session,
+            request,
+            ticket,
+        })
+        .await?;
+    t.waits(id, "it has a place, no grant").await?;
+    t.reconnect().await?;
+    let is_empty = t.opening.waits.is_empty();
+    holds(is_empty, "a Hello that does not list it", &t.opening)?;
+    t.welcome(Vec::new(), Vec::new()).await?;
+    let again = t.acquired(&s).await?;
+    is_strict(&again)?;
+    let is_new = again.request > first.request && again.ticket == Some(ticket);
+    holds(is_new, "a new request with the ticket", &again)?;
+    let grant = t.grant_of(&again);
+    t.peer.say(grant.full([("a", "1")])).await?;
+    t.locked(id).await.map(drop)
+}
+
+async fn older(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = knows(Scene::silent(&stage, json!({})).await?)?;
+    t.peer.minor = 0;
+    t.enter().await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    t.is_quiet("the store does not understand it").await?;
+    t.fails(id).await?;
+    t.take(1, &s, &["a"]).await.map(drop)
+}
+
+async fn older_told(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = knows(Scene::silent(&stage, json!({})).await?)?;
+    t.peer.minor = 0;
+    t.enter().await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    t.refused(id, "unsupported").await.map(drop)
+}
+
+async fn replaced(stage: Stage) -> Play {
+    let s = session("s");
+    let mut t = scene(&stage).await?;
+    let id = only_existing(&mut t, 1, &s, &["a"]).await?;
+    let wish = t.acquired(&s).await?;
+    is_strict(&wish)?;
+    t.reconnect().await?;
+    t.peer.minor = 0;
+    t.welcome(Vec::new(), Vec::new()).await?;
+    t.is_quiet("the store does not understand it").await?;
+    t.fails(id).await?;
+    t.take(1, &s, &["a"]).await.map(drop)
+}

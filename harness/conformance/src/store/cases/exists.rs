@@ -1,0 +1,234 @@
+//! Requests that ask only for a session that exists.
+
+use super::destroy::gone;
+use crate::case::cases;
+use crate::stop::{Play, Stop, holds};
+use crate::store::{Player, Stage, set};
+use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::{EXISTING_SINCE, Request, SessionId, Token, Version};
+
+cases! { Store:
+    "exists/free/absent", Must ["exists.absent", "exists.only"] free_absent,
+        "A request only for an existing session is refused as absent when there is none; another one is granted it empty.";
+    "exists/free/existing", Must ["exists.true", "grant.at-once"] free_existing,
+        "A request only for an existing session is granted one that was written to, with its state.";
+    "exists/free/try", Must ["exists.absent"] free_try,
+        "A try only for an existing session is refused as absent when there is none.";
+    "exists/free/destroyed", Must ["exists.absent"] destroyed,
+        "A session that was destroyed is absent.";
+    "exists/queue/not-written", Must ["exists.absent", "exists.only"] not_written,
+        "A request that waits for a new session is refused as absent when the holder gives it back without a change.";
+    "exists/queue/written", Must ["exists.true"] written,
+        "A request that waits for a new session is granted it when the holder has changed it.";
+    "exists/queue/passed-on", Must ["exists.absent", "queue.passes-on"] passed_on,
+        "Behind a request that is refused as absent, the next one is granted the session.";
+    "exists/queue/behind-a-plain-one", Must ["exists.true", "queue.fifo"] behind_plain,
+        "A request only for an existing session that stands behind another one is judged when that gives it back.";
+    "exists/repeated/plainly", Must ["exists.never-stricter"] repeated_plainly,
+        "A request that is repeated without asking only for an existing session is granted whatever there is.";
+    "exists/repeated/strictly", Must ["exists.never-stricter"] repeated_strictly,
+        "A request that was once said without asking only for an existing session stays so.";
+    "exists/own/again", Must ["grant.same-again"] own_again,
+        "A holder of a new session that asks only for an existing one is told its grant again.";
+    "exists/older/ignored", Must ["wire.newer"] older,
+        "To a process of 1.0, which has not said that it knows the answer, no session is called absent.";
+    "exists/leaves-nothing", Should ["exists.leaves-nothing"] leaves_nothing,
+        "After many requests for sessions that do not exist a process has none of them, and may have as many grants as before.";
+}
+
+/// Skips the case when the store does not understand it.
+async fn two(stage: &Stage) -> Play<[Player; 2]> {
+    let players = stage.two().await?;
+    understands(&players[0])?;
+    Ok(players)
+}
+
+fn understands(player: &Player) -> Play {
+    if player.store_minor >= EXISTING_SINCE {
+        return Ok(());
+    }
+    let minor = player.store_minor;
+    Err(Stop::Skipped(format!("the store speaks version 1.{minor}")))
+}
+
+async fn only_existing(p: &mut Player, session: &SessionId) -> Play<Request> {
+    let mut wish = p.wish(session);
+    wish.existing = true;
+    p.say_wish(&wish).await?;
+    Ok(wish.request)
+}
+
+async fn is_absent(p: &mut Player, session: &SessionId, request: Request) -> Play {
+    let why = p.refused(session, request).await?;
+    holds(why == Refusal::Absent, "Refused, absent", why)
+}
+
+async fn free_absent(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    for _ in 0..2 {
+        let request = only_existing(&mut p, &s).await?;
+        is_absent(&mut p, &s, request).await?;
+    }
+    let wish = q.wish(&s);
+    let grant = q.grant_at_once(wish).await?;
+    holds(grant.version == Version::NONE, "no session", grant.version)
+}
+
+async fn free_existing(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let mut wish = q.wish(&s);
+    wish.existing = true;
+    let grant = q.grant_at_once(wish).await?;
+    let is_written = grant.text("a").as_deref() == Some("1");
+    holds(is_written, "what was written", &grant.attributes)
+}
+
+async fn free_try(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, _] = two(&stage).await?;
+    let mut wish = p.wish(&s);
+    (wish.existing, wish.patience) = (true, Patience::Try);
+    p.say_wish(&wish).await?;
+    is_absent(&mut p, &s, wish.request).await
+}
+
+async fn destroyed(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let mut grant = p.acquire(&s).await?;
+    p.commit(&mut grant, set([("a", Some("1"))])).await?;
+    p.say_destroy(&grant).await?;
+    gone(&mut p, &grant.hold()).await?;
+    let request = only_existing(&mut q, &s).await?;
+    is_absent(&mut q, &s, request).await
+}
+
+/// A process that waits, while another has the new session.
+async fn waits_for_new(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Request> {
+    let request = only_existing(q, s).await?;
+    q.hears_nothing_of(s, "it is held").await?;
+    p.hears_nothing_of(s, "it is only recalled").await?;
+    Ok(request)
+}
+
+async fn not_written(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    let request = waits_for_new(&mut p, &mut q, &s).await?;
+    p.give_back(&grant).await?;
+    is_absent(&mut q, &s, request).await?;
+    let wish = p.wish(&s);
+    p.grant_at_once(wish).await.map(drop)
+}
+
+async fn written(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    let request = waits_for_new(&mut p, &mut q, &s).await?;
+    p.release(&grant, set([("a", Some("1"))])).await?;
+    let grant = q.granted(&s, request).await?;
+    let is_written = grant.text("a").as_deref() == Some("1");
+    holds(is_written, "what the holder released", &grant.attributes)
+}
+
+async fn passed_on(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let mut r = stage.player("r").await?;
+    let grant = p.acquire(&s).await?;
+    let first = waits_for_new(&mut p, &mut q, &s).await?;
+    let second = r.waits_for(&s).await?;
+    p.give_back(&grant).await?;
+    is_absent(&mut q, &s, first).await?;
+    let grant = r.granted(&s, second).await?;
+    holds(grant.version == Version::NONE, "no session", grant.version)
+}
+
+async fn behind_plain(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let mut r = stage.player("r").await?;
+    let grant = p.acquire(&s).await?;
+    let first = r.waits_for(&s).await?;
+    let second = only_existing(&mut q, &s).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    let grant = r.granted(&s, first).await?;
+    q.hears_nothing_of(&s, "another one came first").await?;
+    r.release(&grant, set([("a", Some("1"))])).await?;
+    q.granted(&s, second).await.map(drop)
+}
+
+async fn repeated_plainly(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    let mut wish = q.wish(&s);
+    wish.existing = true;
+    q.say_wish(&wish).await?;
+    wish.existing = false;
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, wish.request).await.map(drop)
+}
+
+async fn repeated_strictly(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, mut q] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    let mut wish = q.wish(&s);
+    q.say_wish(&wish).await?;
+    wish.existing = true;
+    q.say_wish(&wish).await?;
+    q.hears_nothing_of(&s, "it is held").await?;
+    p.give_back(&grant).await?;
+    q.granted(&s, wish.request).await.map(drop)
+}
+
+async fn own_again(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let [mut p, _] = two(&stage).await?;
+    let grant = p.acquire(&s).await?;
+    let request = only_existing(&mut p, &s).await?;
+    let again = p.granted(&s, request).await?;
+    holds(again.token == grant.token, "the same token", again.token)
+}
+
+async fn older(stage: Stage) -> Play {
+    let s = stage.session("s");
+    let mut p = stage.silent("p").await?;
+    p.minor_max = 0;
+    p.enter().await?;
+    understands(&p)?;
+    let mut wish = p.wish(&s);
+    wish.existing = true;
+    let grant = p.grant_at_once(wish).await?;
+    holds(grant.token > Token::default(), "a grant", grant.token)
+}
+
+async fn leaves_nothing(stage: Stage) -> Play {
+    const MANY: usize = 200;
+    let [mut p, mut q] = two(&stage).await?;
+    let sessions: Vec<SessionId> = (0..MANY)
+        .map(|number| stage.session(&format!("s{number}")))
+        .collect();
+    for session in &sessions {
+        let request = only_existing(&mut p, session).await?;
+        is_absent(&mut p, session, request).await?;
+    }
+    // Nobody has them: another process gets one at once, and the first process says goodbye to nothing.
+    for session in sessions.iter().step_by(50) {
+        let wish = q.wish(session);
+        let grant = q.grant_at_once(wish).await?;
+        holds(grant.version == Version::NONE, "no session", grant.version)?;
+        q.give_back(&grant).await?;
+    }
+    Ok(())
+}
