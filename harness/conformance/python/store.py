@@ -53,6 +53,7 @@ class Wait:
     patience: int
     known: Stamp | None
     ticket: Stamp
+    existing: bool = False  # it wants the session only if that exists
     timer: asyncio.TimerHandle | None = None
 
 
@@ -132,6 +133,7 @@ class Process:
     name: bytes
     incarnation: int
     link: int
+    minor: int = 0  # the version that it speaks
     connection: Connection | None = None
     lease: asyncio.TimerHandle | None = None  # None: it has no lease
     grants: dict[bytes, Grant] = dataclasses.field(default_factory=dict)
@@ -232,8 +234,9 @@ class Store:
         match message:
             case wire.KeepAlive():
                 self.keep_alive(process, message)
-            case wire.Acquire(name, request, patience, known, ticket):
-                self.acquire(process, wire.Wish(name, request, patience, known, ticket))
+            case wire.Acquire(name, request, patience, known, ticket, existing):
+                existing = existing and process.minor >= wire.EXISTING_SINCE  # r[wire.newer]
+                self.acquire(process, wire.Wish(name, request, patience, known, ticket, existing))
             case wire.Cancel():
                 self.cancel(process, message)
             case wire.Commit():
@@ -267,6 +270,7 @@ class Store:
             self.end_lease(old)  # r[connect.new-incarnation]
         process = old if old is not None and same else Process(hello.process, hello.incarnation, hello.link)
         process.link, process.connection, connection.process = hello.link, connection, process
+        process.minor = hello.minor_max
         self.processes[hello.process] = process
         self.renew(process)
         self.welcome(process, hello)
@@ -303,7 +307,8 @@ class Store:
                 claimed.add(renamed)
             elif self.is_nothing(hold.session):
                 ended.append((hold, None))
-        process.send(wire.Welcome(hello.sent, self.settings.lease_ms, known, ended))  # r[lease.echo]
+        limits = wire.StoreLimits(**{field.name: getattr(self.settings, field.name) for field in dataclasses.fields(wire.StoreLimits)})
+        process.send(wire.Welcome(hello.sent, self.settings.lease_ms, known, ended, limits))  # r[lease.echo], r[limit.told-in-welcome]
         self.settle_grants(process, claimed, wishes)
         self.settle_waits(process, wishes, {hold.session for hold in known})
 
@@ -403,6 +408,8 @@ class Store:
             self.ask_again(session, wait, wish)
         elif not with_release and len(process.grants) + len(process.waits) >= self.settings.grants_max:
             self.refuse(process, wish.session, wish.request, Refusal(wire.LIMIT, limit=1))  # r[limit.grants]
+        elif grant is None and wish.existing and not session.exists:
+            self.refuse(process, wish.session, wish.request, Refusal(wire.ABSENT))  # r[exists.absent]
         elif grant is None:
             self.grant(session, process, wish.request, wish.known)  # r[grant.at-once], r[queue.passes-by]
         elif wish.patience == wire.TRY and (session.queue or grant.process.connection is None or grant.busy):
@@ -421,6 +428,7 @@ class Store:
             return  # r[grant.no-late-request]
         wait.request, wait.known = wish.request, wish.known
         wait.patience = max(wait.patience, wish.patience)
+        wait.existing = wait.existing and wish.existing  # r[exists.never-stricter]
         if session.grant is None:  # it was away, and nobody has taken the session meanwhile
             self.pass_on(session)
             return
@@ -432,7 +440,7 @@ class Store:
         ticket = wish.ticket
         if ticket is None or ticket > self.last_ticket or any(wait.ticket == ticket for wait in session.queue):
             ticket = self.last_ticket = self.draw()  # r[queue.tickets-rise], r[queue.presented]
-        wait = Wait(process, wish.request, wish.patience, wish.known, ticket)
+        wait = Wait(process, wish.request, wish.patience, wish.known, ticket, wish.existing)
         wait.timer = self.after(self.settings.wait_ms, self.waited_long, session, wait)
         session.queue.append(wait)
         session.queue.sort(key=lambda one: one.ticket)  # r[queue.fifo-connected]
@@ -521,6 +529,11 @@ class Store:
 
     def pass_on(self, session: Session) -> None:
         """Grants a free session to the first waiter that is connected, if there is one (r[queue.fifo-connected], r[grant.connected])."""
+        for wait in [] if session.exists else list(session.queue):
+            if wait.existing:
+                self.end_wait(session, wait, Refusal(wire.ABSENT))  # r[exists.absent]
+            elif wait.process.connection is not None:
+                break
         first = session.wanted_by()
         if first is not None:
             self.drop_wait(session, first)

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 import cbor2
 
 HEADER = struct.Struct(">IBBHQ")
-VERSION = 0x10
+VERSION = 0x11  # 1.1
+EXISTING_SINCE = 1  # the minor version since which a session may be asked for only if it exists
 CRITICAL, MORE = 1, 2
 U64 = 2**64 - 1
 PART_BYTES = 64 * 1024  # how large a part of a message that goes on becomes, about
@@ -26,7 +27,7 @@ BUSY, SHUTTING_DOWN, SILENT, SLOW, FORBIDDEN, INTERNAL = 5, 6, 7, 8, 9, 10
 EXPIRY, TRY_RECALL, WAIT_RECALL, OPERATOR = 0, 1, 2, 3  # reasons of a recall
 TRY, WAIT = 0, 1  # patience
 RECALL_DEADLINE, FENCED = 0, 1  # revocations
-WOULD_BLOCK, CANCELLED, DEADLINE, DEADLOCK, LIMIT, GONE, ALREADY_LOCKED, NOT_HELD, ID_TAKEN, STOPPING = range(10)
+WOULD_BLOCK, CANCELLED, DEADLINE, DEADLOCK, LIMIT, GONE, ALREADY_LOCKED, NOT_HELD, ID_TAKEN, STOPPING, ABSENT, UNSUPPORTED = range(12)
 UNCHANGED, CHANGED, ALL = 0, 1, 2  # states
 
 
@@ -95,6 +96,18 @@ class Wish:
     patience: int
     known: Stamp | None = None
     ticket: Stamp | None = None
+    existing: bool = False  # of an acquire: no hello lists such a request
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreLimits:
+    """What a store says of its limits, since 1.1."""
+
+    grants_max: int
+    waiters_max: int
+    attributes_max: int
+    attribute_bytes_max: int
+    session_bytes_max: int
 
 
 # ---- reading: the structure, by hand
@@ -323,7 +336,7 @@ def state(r: Reader) -> State:
 
 def refusal(r: Reader) -> Refusal:
     count = r.argument(4, "a refusal")
-    kind = number(9)(r) if count else 10
+    kind = number(UNSUPPORTED)(r) if count else UNSUPPORTED + 1
     if count != (2 if kind in (DEADLOCK, LIMIT) else 1):
         raise r.fail("a refusal of another length")
     if kind == DEADLOCK:
@@ -374,8 +387,16 @@ BASE, DELTA = needs("base", stamp), ("delta", delta, dict)
 WISH: Fields = {0: SESSION, 2: needs("request", number()), 7: KNOWN, 8: PATIENCE, 9: TICKET}
 
 
+STORE_LIMITS: Fields = {34 + at: needs(field.name, number()) for at, field in enumerate(dataclasses.fields(StoreLimits))}
+LIMIT_PASSED = ("limit", optional(number(7)), None)
+
+
 def wish(r: Reader) -> Wish:
     return Wish(**read_map(r, WISH))
+
+
+def store_limits(r: Reader) -> StoreLimits:
+    return StoreLimits(**read_map(r, STORE_LIMITS))
 
 
 # ---- messages
@@ -430,12 +451,13 @@ class KeepAlive(Message):
 @dataclasses.dataclass
 class Acquire(Message):
     KIND: ClassVar[int] = 0x03
-    FIELDS: ClassVar[Fields] = {0: SESSION, 7: KNOWN, 8: PATIENCE, 9: TICKET}
+    FIELDS: ClassVar[Fields] = {0: SESSION, 7: KNOWN, 8: PATIENCE, 9: TICKET, 39: ("existing", flag, False)}
     session: bytes
     request: int
     patience: int
     known: Stamp | None = None
     ticket: Stamp | None = None
+    existing: bool = False
 
 
 @dataclasses.dataclass
@@ -509,12 +531,14 @@ class Welcome(Message):
         15: needs("lease_ms", number()),
         26: ("holds", list_of(hold), list),
         28: ("ended", list_of(ended), list),
+        32: ("limits", optional(store_limits), None),
     }
     LISTS: ClassVar[tuple[str, ...]] = ("holds", "ended")
     sent: int
     lease_ms: int
     holds: list[Hold] = dataclasses.field(default_factory=list)
     ended: list[tuple[Hold, Hold | None]] = dataclasses.field(default_factory=list)
+    limits: StoreLimits | None = None
 
 
 @dataclasses.dataclass
@@ -578,19 +602,21 @@ class Committed(Message):
 @dataclasses.dataclass
 class Released(Message):
     KIND: ClassVar[int] = 0x47
-    FIELDS: ClassVar[Fields] = {0: SESSION, 1: TOKEN, 3: ("version", optional(stamp), None)}
+    FIELDS: ClassVar[Fields] = {0: SESSION, 1: TOKEN, 3: ("version", optional(stamp), None), 33: LIMIT_PASSED}
     session: bytes
     token: Stamp
     version: Stamp | None = None
+    limit: int | None = None
 
 
 @dataclasses.dataclass
 class Revoked(Message):
     KIND: ClassVar[int] = 0x48
-    FIELDS: ClassVar[Fields] = {0: SESSION, 1: TOKEN, 20: needs("why", number(1))}
+    FIELDS: ClassVar[Fields] = {0: SESSION, 1: TOKEN, 20: needs("why", number(1)), 33: LIMIT_PASSED}
     session: bytes
     token: Stamp
     why: int
+    limit: int | None = None
 
 
 @dataclasses.dataclass
@@ -750,6 +776,8 @@ def plain(value: Any) -> Any:
             return [kind, list(cycle)] if kind == DEADLOCK else [kind, limit] if kind == LIMIT else [kind]
         case Wish():
             return body_map(value, WISH)
+        case StoreLimits():
+            return body_map(value, STORE_LIMITS)
         case dict():
             return [[key, entry] for key, entry in value.items()]
         case tuple() | list():

@@ -15,7 +15,8 @@ CODES = {"Malformed": 0, "TooLarge": 1, "Version": 2, "Unknown": 3, "Unexpected"
 FAULTS = {**CODES, "Busy": 5, "ShuttingDown": 6, "Silent": 7, "Slow": 8, "Forbidden": 9, "Internal": 10}
 REASONS = ["Expiry", "Try", "Wait", "Operator"]
 REVOCATIONS = ["RecallDeadline", "Fenced"]
-REFUSALS = ["WouldBlock", "Cancelled", "Deadline", "Deadlock", "Limit", "Gone", "AlreadyLocked", "NotHeld", "IdTaken", "ShuttingDown"]
+REFUSALS = ["WouldBlock", "Cancelled", "Deadline", "Deadlock", "Limit", "Gone", "AlreadyLocked", "NotHeld", "IdTaken", "ShuttingDown",
+            "Absent", "Unsupported"]
 LIMITS = ["Processes", "Grants", "Waiters", "Attributes", "AttributeBytes", "SessionBytes", "Threads", "Storage"]
 
 
@@ -40,6 +41,8 @@ def as_json(value: Any, field: str = "") -> Any:
             if kind == wire.DEADLOCK:
                 return {"Deadlock": {"cycle": [list(name) for name in cycle]}}
             return {"Limit": LIMITS[limit]} if limit is not None else REFUSALS[kind]
+        case wire.StoreLimits():
+            return dataclasses.asdict(value)
         case wire.Wish():
             return {name: as_json(getattr(value, name), name) for name in ("known", "patience", "request", "session", "ticket")}
         case dict():
@@ -48,9 +51,18 @@ def as_json(value: Any, field: str = "") -> Any:
             return list(value)
         case list() | tuple():
             return [as_json(entry) for entry in value]
+    if field == "limit" and value is not None:
+        return LIMITS[value]
     if field == "patience":
         return ["Try", "Wait"][value]
     return REVOCATIONS[value] if field == "why" else value
+
+
+def known(item: Any) -> Any:
+    """An item as this codec keeps it: without the version of the frame in which a welcome is written."""
+    if isinstance(item, dict) and isinstance(message := item.get("Message"), dict) and "Welcome" in message:
+        del message["Welcome"]["minor"]
+    return item
 
 
 def item(message: wire.Message) -> Any:
@@ -63,6 +75,9 @@ def item(message: wire.Message) -> Any:
     if isinstance(message, wire.Hello):
         fields["link"] = {"incarnation": fields.pop("incarnation"), "number": fields.pop("link")}
         return {"Hello": fields}
+    for absent in ("existing", "limits", "limit"):  # they came later than 1.0, and are left out
+        if not fields.get(absent, True):
+            del fields[absent]
     if isinstance(message, wire.Release):
         fields["requeue"] = fields.pop("request")
     if isinstance(message, wire.Welcome):
@@ -79,7 +94,7 @@ class Vectors(unittest.TestCase):
             with self.subTest(vector["name"]):
                 data = bytes.fromhex(vector["hex"])
                 messages = list(wire.Decoder(vector["from"] == "store", limits).feed(data))
-                expected = json.loads(json.dumps(vector["items"]))
+                expected = [known(one) for one in json.loads(json.dumps(vector["items"]))]
                 self.assertEqual([order(item(message)) for message in messages], [order(one) for one in expected])
                 if vector["canonical"]:
                     self.assertEqual(b"".join(map(wire.encode, messages)), data)
