@@ -7,7 +7,7 @@
 use super::{Input, Place, Session, Store, Timer};
 use crate::attributes::Record;
 use crate::defect::{Defect, Hook};
-use crate::id::{Request, SessionId, Ticket, Time};
+use crate::id::{ProcessId, Request, SessionId, Ticket, Time};
 use crate::message::{Patience, ToStore};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -68,23 +68,47 @@ impl<H: Hook> Store<H> {
             let peer = self.peer(process);
             peer.into_iter().flat_map(|peer| peer.sessions().cloned())
         };
+        // A deadlock is broken by refusing a wait, which may move the deadline of a recall. Rule 17, r[recall.for-nobody].
+        let waits_for = |process: &ProcessId, others: &[SessionId]| {
+            let waits = self.peer(process).map(|peer| &peer.waits);
+            let is_waited = |other: &&SessionId| waits.is_some_and(|waits| waits.contains(*other));
+            others.iter().filter(is_waited).cloned().collect::<Vec<_>>()
+        };
+        let asked = |id: &SessionId| {
+            let session = self.session(id);
+            let stuck = session.and_then(|own| Some((own.holder()?, own.busy.as_ref()?)));
+            let needed = stuck.map(|(holder, busy)| waits_for(holder, &busy.blocked_on));
+            [id.clone()].into_iter().chain(needed.unwrap_or_default())
+        };
         match input {
             Input::Message {
                 process, message, ..
             } => match message {
                 ToStore::Hello { holds, waits, .. } => {
                     let holds = holds.iter().map(|hold| hold.session.clone());
-                    let waits = waits.iter().map(|wish| wish.session.clone());
+                    let waits = waits.iter().flat_map(|wish| asked(&wish.session));
                     of_peer(process).chain(holds).chain(waits).collect()
                 }
                 ToStore::Goodbye => of_peer(process).collect(),
                 ToStore::KeepAlive { .. } => Vec::new(),
-                ToStore::Acquire(wish) => [wish.session.clone()].into(),
+                ToStore::Acquire(wish) => asked(&wish.session).collect(),
+                ToStore::Busy {
+                    session,
+                    blocked_on,
+                    ..
+                } => {
+                    let needed = waits_for(process, blocked_on);
+                    [session.clone()].into_iter().chain(needed).collect()
+                }
+                ToStore::Release {
+                    session,
+                    requeue: Some(_),
+                    ..
+                } => asked(session).collect(),
                 ToStore::Rename { session, to, .. } => [session.clone(), to.clone()].into(),
                 ToStore::Cancel { session, .. }
                 | ToStore::Commit { session, .. }
                 | ToStore::Release { session, .. }
-                | ToStore::Busy { session, .. }
                 | ToStore::Destroy { session, .. } => [session.clone()].into(),
             },
             Input::Disconnected { process, .. } => {

@@ -382,10 +382,8 @@ impl Session {
     ) {
         let Write { token, delta, .. } = write;
         self.end_grant(id, desk);
-        let has_next = self.lock.waiting() > 0 && !desk.is_stopping();
-        if has_next && desk.makes(Defect::FreesBeforeWriting) {
+        if desk.makes(Defect::FreesBeforeWriting) && self.admit_next(id, desk) {
             // The next holder is told the state before the changes.
-            let is_granted = self.admit_next(id, desk);
             let place = &self.lock.holders()[0];
             let state = self.record.state_since(place.known);
             let version = self.write(&delta, desk);
@@ -399,10 +397,7 @@ impl Session {
                     limit: None,
                 },
             );
-            if is_granted {
-                self.send_grant(id, Some(state), desk);
-            }
-            return;
+            return self.send_grant(id, Some(state), desk);
         }
         let version = self.write(&delta, desk);
         if desk.settings.time_to_live_ms.is_some() && self.record.exists() {
