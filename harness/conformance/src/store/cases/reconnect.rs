@@ -42,7 +42,7 @@ cases! { Store:
     "reconnect/untold/told-again", Must ["reconnect.untold"] told_again,
         "A grant that the process did not hear of is told again when its Hello lists the request.";
     "reconnect/untold/while-away", Must ["reconnect.untold", "lease.frees-nothing"] while_away,
-        "A grant that was made while the process was away is told when its Hello lists the request.";
+        "A grant whose message was lost with the connection is told when the next Hello lists the request.";
     "reconnect/untold/restart", Must ["reconnect.untold", "reconnect.no-token-twice"] (Restart) untold_after_restart,
         "A grant that is not named after a restart is told again under a later token when the Hello asks for the session.";
 }
@@ -311,11 +311,12 @@ async fn while_away(stage: Stage) -> Play {
     let grant = q.acquire(&s).await?;
     let request = p.ask(&s).await?;
     q.recalled(&grant).await?;
-    let mut back = p.again(&stage).await?;
-    p.cut();
     q.release(&grant, set([("a", Some("1"))])).await?;
     r.ask(&s).await?;
     r.is_quiet("it is granted to who waited first").await?;
+    // It has not read its grant.
+    let mut back = p.again(&stage).await?;
+    p.cut();
     let again = vec![wish(&s, request, None)];
     back.enter_with(Vec::new(), again).await?;
     let next = back.granted(&s, request).await?;

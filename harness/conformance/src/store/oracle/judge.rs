@@ -77,10 +77,26 @@ impl Judge {
     /// A step begins.
     fn begin(&mut self) {
         self.worlds.iter_mut().for_each(World::turn);
+        self.notice();
         self.before.clone_from(&self.worlds);
         self.log.clear();
         self.open = self.lines.keys().cloned().collect();
         self.books.begin();
+    }
+
+    /// The target may have noticed by now that connections were cut, and tells nobody. What it does next depends on that: a
+    /// process without a connection is passed by.
+    fn notice(&mut self) {
+        let around = self.around();
+        let blind = self
+            .worlds
+            .iter()
+            .filter(|world| !world.unnoticed.is_empty());
+        let mut worlds: Vec<World> = blind.map(|world| world.noticed(&around)).collect();
+        if !worlds.is_empty() {
+            worlds.extend(std::mem::take(&mut self.worlds));
+            self.worlds = few(worlds);
+        }
     }
 
     /// A process connects and says hello.
@@ -207,6 +223,11 @@ impl Judge {
     /// A timer of the store passes, which takes it no longer than that.
     pub(crate) async fn pass(&mut self, timer: Timer, span: Duration) -> Play {
         self.begin();
+        // A timer takes so long that what was cut has been noticed.
+        let around = self.around();
+        let noticed = self.worlds.iter().map(|world| world.noticed(&around));
+        self.worlds = few(noticed.collect());
+        self.before.clone_from(&self.worlds);
         let without = self.worlds.clone();
         self.tell(Entry::Passed(timer));
         let is_seen = !self.worlds.iter().all(World::is_satisfied);

@@ -217,6 +217,15 @@ impl World {
         self.owed.values().flatten().all(Owed::may_be_missing)
     }
 
+    /// The world in which all that was cut was noticed.
+    pub(crate) fn noticed(&self, around: &Around) -> Self {
+        let mut world = self.clone();
+        while let Some(Connection { process, link }) = world.unnoticed.pop_first() {
+            world.step(Input::Disconnected { process, link }, around);
+        }
+        world
+    }
+
     /// Every way in which something that cannot be seen may have happened.
     pub(crate) fn hidden(&self, around: &Around) -> Vec<Self> {
         let mut all = Vec::new();
