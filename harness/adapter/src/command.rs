@@ -152,7 +152,7 @@ impl From<Error> for Refusal {
             Error::BlocksRuntime(_) => "blocks-runtime",
             Error::ShuttingDown(_) => "shutting-down",
             Error::Absent(_) => "absent",
-            Error::Unsupported(_) => "unsupported",
+            Error::Unsupported(_) => "older-store",
         };
         let mut refusal = Self::new(kind, &error);
         if let Error::Deadlock { cycle } = &error {

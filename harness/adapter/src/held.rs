@@ -74,7 +74,11 @@ async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Er
     if let Some([name]) = lock.attributes.as_deref() {
         let asked = session.lock(&name.0).beside(thread).within(limit);
         let asked = if lock.is_try { asked.trying() } else { asked };
-        let asked = if lock.existing { asked.existing() } else { asked };
+        let asked = if lock.existing {
+            asked.existing()
+        } else {
+            asked
+        };
         return asked.await.map(Held::One);
     }
     let asked = match &lock.attributes {
@@ -83,7 +87,11 @@ async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Er
     };
     let asked = asked.beside(thread).within(limit);
     let asked = if lock.is_try { asked.trying() } else { asked };
-    let asked = if lock.existing { asked.existing() } else { asked };
+    let asked = if lock.existing {
+        asked.existing()
+    } else {
+        asked
+    };
     asked.await.map(Held::Set)
 }
 

@@ -61,7 +61,7 @@ impl Store {
         if mistake.is(Slip::LimitOffByOne) {
             own.limits.waiters_max += 1;
         }
-        let limits = FrameLimits::for_machines(&own.limits);
+        let limits = FrameLimits::generous(&own.limits);
         let core = Arc::new(Core::new(mistake, own));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -4,16 +4,13 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use tenure_protocol::{Limits, StoreSettings};
-use tenure_wire::FrameLimits;
+use tenure_wire::{FRAME_BYTES_MAX, FrameLimits};
 
 /// The port that a store listens on when it is not told otherwise.
 pub const PORT: u16 = 7420;
 
 /// The port of its admin listener.
 pub const ADMIN_PORT: u16 = 7421;
-
-/// The largest frame that a store can be told to take: what comes in one has to be made durable in one batch.
-const FRAME_BYTES_MAX: usize = 128 << 20;
 
 /// How durable what is acknowledged is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -113,7 +113,7 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
 
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
-    let kept = p.acquire(&id("other"), 1).await;
+    let kept = p.acquire(&id("kept"), 1).await;
     let mut grant = p.acquire(&s, 2).await;
     grant.version = p
         .commit(&s, grant.token, grant.version, set("a", vec![b'x'; 900]))
@@ -144,7 +144,7 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
         grant = again;
     }
     // Nobody else is harmed: the connection and the other grant are as they were.
-    p.commit(&id("other"), kept.token, kept.version, set("a", "fits"))
+    p.commit(&id("kept"), kept.token, kept.version, set("a", "fits"))
         .await;
     let version = p
         .commit(&s, grant.token, grant.version, set("b", "fits"))

@@ -12,6 +12,14 @@ pub(crate) const DEPTH_MAX: usize = 16;
 /// The most bytes of a fault's text.
 pub const FAULT_TEXT_BYTES_MAX: usize = 256;
 
+/// The most bytes of a frame's body that any settings may need: 128 MiB. What comes in one frame has to be made durable in one
+/// batch. A store refuses settings that need more, and a process reads no more, whatever its store says of its limits.
+pub const FRAME_BYTES_MAX: usize = 128 << 20;
+
+/// So many items in all lists of one message every reader takes: the grants that a process with the default cache keeps, and as
+/// many requests.
+pub const ITEMS_LEAST: usize = 2 * 65_536;
+
 /// What one side accepts from the other, and keeps to itself. Rule 18.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
@@ -43,7 +51,8 @@ impl FrameLimits {
 }
 
 impl FrameLimits {
-    /// Limits under which a reader takes whatever a peer with the default limits, or with these, has for it. A peer need not know
+    /// Limits under which a reader takes whatever a peer with the default limits, or with these, has for it, and at least
+    /// [`ITEMS_LEAST`] items. A peer need not know
     /// these limits, and one frame that is refused ends the whole connection: what a frame says of one session is refused
     /// for that session alone, by the machine.
     #[must_use]
@@ -52,24 +61,26 @@ impl FrameLimits {
         Self {
             frame_bytes_max: own.frame_bytes_max.max(least.frame_bytes_max),
             changes_max: own.changes_max.max(least.changes_max),
-            items_max: own.items_max.max(least.items_max),
+            items_max: own.items_max.max(ITEMS_LEAST),
         }
     }
 
-    /// Returns these limits, or more where a store that says its limits may send more: up to 64 MiB for a session, 65,536 attributes,
-    /// and 4,194,304 grants. What a store says must not let it fill the memory of its processes.
+    /// Returns these limits, or more where a store that says its limits may send more: up to [`FRAME_BYTES_MAX`] for a frame, 262,144
+    /// attributes and 4,194,304 grants. What a store says must not let it fill the memory of its processes.
     #[must_use]
     pub fn and_of(&self, store: &StoreLimits) -> Self {
         let at_most =
             |limit: u64, most: usize| usize::try_from(limit).map_or(most, |limit| limit.min(most));
         let store = Self::for_machines(&Limits {
             grants_max: at_most(store.grants_max, 4 << 20),
-            attributes_max: at_most(store.attributes_max, 64 << 10),
-            session_bytes_max: at_most(store.session_bytes_max, 64 << 20),
+            attributes_max: at_most(store.attributes_max, 256 << 10),
+            session_bytes_max: at_most(store.session_bytes_max, FRAME_BYTES_MAX),
             ..Limits::default()
         });
         Self {
-            frame_bytes_max: self.frame_bytes_max.max(store.frame_bytes_max),
+            frame_bytes_max: self
+                .frame_bytes_max
+                .max(store.frame_bytes_max.min(FRAME_BYTES_MAX)),
             changes_max: self.changes_max.max(store.changes_max),
             items_max: self.items_max.max(store.items_max),
         }
@@ -100,9 +111,8 @@ mod tests {
     fn a_store_that_says_endless_limits_gets_no_endless_memory() {
         let own = FrameLimits::default();
         let read = own.and_of(&store(u64::MAX));
-        assert!(read.frame_bytes_max > 64 << 20, "{read:?}");
-        assert!(read.frame_bytes_max < 128 << 20, "{read:?}");
-        assert_eq!((read.changes_max, read.items_max), (128 << 10, 8 << 20));
+        assert_eq!(read.frame_bytes_max, FRAME_BYTES_MAX);
+        assert_eq!((read.changes_max, read.items_max), (512 << 10, 8 << 20));
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn limits() -> Result<Limits> {
         let limit = all.find(|(own, _)| *own == name).map(|(_, limit)| *limit);
         usize::try_from(limit.unwrap_or_default())
     };
-    let frames = FrameLimits::for_machines(&tenure_protocol::Limits {
+    let frames = FrameLimits::generous(&tenure_protocol::Limits {
         grants_max: told("grants_max")?,
         attributes_max: told("attributes_max")?,
         session_bytes_max: told("session_bytes_max")?,

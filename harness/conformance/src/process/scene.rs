@@ -31,6 +31,14 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// Skips the case when the library speaks version 1.0: it knows nothing of what was added since.
+    pub(crate) fn of_1_1(self) -> Play<Self> {
+        match self.opening.minor_max {
+            0 => Err(Stop::Skipped("the library speaks version 1.0".to_owned())),
+            _ => Ok(self),
+        }
+    }
+
     /// A process that connects, and has said hello.
     pub(crate) async fn silent(stage: &Stage, settings: Value) -> Play<Self> {
         let listener = Listener::bind(stage).await?;

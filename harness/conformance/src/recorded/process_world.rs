@@ -448,7 +448,7 @@ fn kind(why: &Refusal) -> &'static str {
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
         Refusal::Absent => "absent",
-        Refusal::Unsupported => "unsupported",
+        Refusal::Unsupported => "older-store",
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn refused(id: u64, why: &Refusal) {
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
         Refusal::Absent => "absent",
-        Refusal::Unsupported => "unsupported",
+        Refusal::Unsupported => "older-store",
     };
     let cycle: Vec<String> = match why {
         Refusal::Deadlock { cycle } => cycle.iter().map(|id| hex(id.as_bytes())).collect(),

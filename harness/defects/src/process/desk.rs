@@ -256,7 +256,7 @@ impl Desk {
             "threads_max": limits.threads_max,
         });
         self.own = Some(Own {
-            limits: FrameLimits::for_machines(limits),
+            limits: FrameLimits::generous(limits),
             told,
             machine: Process::with_hook(self.mistake, Settings::new(settings), incarnation),
             name,

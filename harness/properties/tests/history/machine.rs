@@ -5,7 +5,8 @@ use super::net::Out;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Poison, Session, ThreadClaim};
 use tenure_protocol::{
-    Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, Token,
+    Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, ToProcess,
+    Token,
 };
 
 /// An answer, and to whom.
@@ -32,7 +33,14 @@ impl Machine {
         &self.process
     }
 
-    pub(crate) fn input(&mut self, now: Time, input: Input) -> Vec<To> {
+    pub(crate) fn input(&mut self, now: Time, mut input: Input) -> Vec<To> {
+        if let Input::Message {
+            message: ToProcess::Welcome { limits, .. },
+            ..
+        } = &mut input
+        {
+            *limits = None; // How large a session may be is for the manager to say, see `Setup::machine`.
+        }
         let mut out = Vec::new();
         self.process.step(now, input, &mut out);
         self.sort(out)

@@ -25,7 +25,10 @@ impl Run {
         };
         let within = wish.within_ms.map(|ms| format!(" within {ms} ms"));
         let existing = if wish.existing { " if it exists" } else { "" };
-        let line = format!("t{thread}: {how} {session}/{}{existing}", words(&wish.names));
+        let line = format!(
+            "t{thread}: {how} {session}/{}{existing}",
+            words(&wish.names)
+        );
         self.lines.push(line + &within.unwrap_or_default());
         let until = self
             .now

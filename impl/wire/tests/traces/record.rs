@@ -359,7 +359,7 @@ fn refused(why: &Refusal) -> Value {
         Refusal::IdTaken => "id-taken",
         Refusal::ShuttingDown => "shutting-down",
         Refusal::Absent => "absent",
-        Refusal::Unsupported => "unsupported",
+        Refusal::Unsupported => "older-store",
     };
     json!({"told": "refused", "why": kind})
 }

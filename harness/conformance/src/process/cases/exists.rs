@@ -3,10 +3,10 @@
 use crate::case::cases;
 use crate::process::scene::{Scene, session};
 use crate::process::stage::Stage;
-use crate::stop::{Play, Stop, holds};
+use crate::stop::{Play, holds};
 use serde_json::json;
 use tenure_protocol::message::{Refusal, Wish};
-use tenure_protocol::{EXISTING_SINCE, SessionId, ToProcess, Version};
+use tenure_protocol::{SessionId, ToProcess, Version};
 
 cases! { Process:
     "process/exists/ask/granted", Must ["exists.told"] granted,
@@ -31,16 +31,7 @@ cases! { Process:
 
 /// A scene; skips the case when the library does not know these requests.
 async fn scene(stage: &Stage) -> Play<Scene> {
-    knows(stage.scene().await?)
-}
-
-fn knows(t: Scene) -> Play<Scene> {
-    let minor = t.opening.minor_max;
-    if minor < EXISTING_SINCE {
-        let why = format!("the library speaks version 1.{minor}");
-        return Err(Stop::Skipped(why));
-    }
-    Ok(t)
+    stage.scene().await?.of_1_1()
 }
 
 async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]) -> Play<u64> {
@@ -49,7 +40,11 @@ async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]
 }
 
 fn is_strict(wish: &Wish) -> Play {
-    holds(wish.existing, "an Acquire only for an existing session", wish)
+    holds(
+        wish.existing,
+        "an Acquire only for an existing session",
+        wish,
+    )
 }
 
 async fn granted(stage: Stage) -> Play {
@@ -164,7 +159,7 @@ async fn behind_welcome(stage: Stage) -> Play {
 
 async fn older(stage: Stage) -> Play {
     let s = session("s");
-    let mut t = knows(Scene::silent(&stage, json!({})).await?)?;
+    let mut t = Scene::silent(&stage, json!({})).await?.of_1_1()?;
     t.peer.minor = 0;
     t.enter().await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
@@ -175,11 +170,11 @@ async fn older(stage: Stage) -> Play {
 
 async fn older_told(stage: Stage) -> Play {
     let s = session("s");
-    let mut t = knows(Scene::silent(&stage, json!({})).await?)?;
+    let mut t = Scene::silent(&stage, json!({})).await?.of_1_1()?;
     t.peer.minor = 0;
     t.enter().await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
-    t.refused(id, "unsupported").await.map(drop)
+    t.refused(id, "older-store").await.map(drop)
 }
 
 async fn replaced(stage: Stage) -> Play {

@@ -125,7 +125,7 @@ fn store_limits(attribute_bytes_max: u64) -> Option<StoreLimits> {
 }
 
 async fn of_welcome(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+    let mut t = stage.scene().await?.of_1_1()?;
     t.peer.limits = store_limits(10);
     t.come_back().await?;
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;

@@ -20,9 +20,9 @@ cases! { Store:
         "A request that waits for a new session is refused as absent when the holder gives it back without a change.";
     "exists/queue/written", Must ["exists.true"] written,
         "A request that waits for a new session is granted it when the holder has changed it.";
-    "exists/queue/passed-on", Must ["exists.absent", "queue.passes-on"] passed_on,
+    "exists/queue/passed-on", Must ["exists.absent", "queue.passes-by"] passed_on,
         "Behind a request that is refused as absent, the next one is granted the session.";
-    "exists/queue/behind-a-plain-one", Must ["exists.true", "queue.fifo"] behind_plain,
+    "exists/queue/behind-a-plain-one", Must ["exists.true", "queue.fifo-connected"] behind_plain,
         "A request only for an existing session that stands behind another one is judged when that gives it back.";
     "exists/repeated/plainly", Must ["exists.never-stricter"] repeated_plainly,
         "A request that is repeated without asking only for an existing session is granted whatever there is.";

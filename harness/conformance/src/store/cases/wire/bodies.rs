@@ -338,7 +338,7 @@ async fn too_many_changes(stage: Stage) -> Play {
 }
 
 async fn too_many_items(stage: Stage) -> Play {
-    let max = stage.limit("items_max", 100_000)?;
+    let max = stage.limit("items_max", 150_000)?;
     let none = Token(Stamp {
         epoch: 0,
         sequence: 1,
