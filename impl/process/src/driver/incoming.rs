@@ -34,7 +34,9 @@ impl Driver {
     }
 
     fn on_message(&mut self, link: Link, message: ToProcess) {
-        let lease_ms = match &message {
+        self.log_message(&message);
+        let mut welcomed = None;
+        match &message {
             ToProcess::Welcome {
                 lease_ms, limits, ..
             } => {
@@ -42,33 +44,46 @@ impl Driver {
                     // A session of the store may be larger than one of this process: the locks refuse that session alone.
                     connection.set_limits(self.limits.and_of(store));
                 }
-                Some(*lease_ms)
+                welcomed = Some(*lease_ms);
             }
-            ToProcess::Granted { session, token, .. } => {
-                if Log::is_on(Level::DEBUG) {
-                    let (session, token) = (session.clone(), *token);
-                    self.log.say(Level::DEBUG, move || {
-                        debug!(session = %ShortId(&session), token = %token, "granted");
-                    });
-                }
-                if self.cache.is_full(&self.shared.locks) {
-                    self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
-                }
-                None
+            ToProcess::Granted { .. } if self.cache.is_full(&self.shared.locks) => {
+                self.sweep_at = self.sweep_at.min(Instant::now() + SWEEP_SOON);
             }
-            ToProcess::Recall { hold, notice } => {
-                if Log::is_on(Level::DEBUG) {
-                    let (hold, notice) = (hold.clone(), *notice);
-                    let Notice {
-                        reason,
-                        deadline_ms,
-                    } = notice;
-                    self.log.say(Level::DEBUG, move || {
-                        let session = ShortId(&hold.session);
-                        debug!(%session, ?reason, deadline_ms, "recalled");
-                    });
-                }
-                None
+            ToProcess::LeaseEnded => self.verdict = Some("the store has ended the lease"),
+            ToProcess::Full => {
+                self.verdict = Some("the store knows as many processes as it may");
+            }
+            ToProcess::Superseded => {
+                let (address, name) = (self.address(), self.shared.identity.name.to_string());
+                self.shared.locks.message(link, message);
+                return self.fail(Some(ConnectError::Superseded { address, name }));
+            }
+            _ => {}
+        }
+        self.shared.locks.message(link, message);
+        if let Some(lease_ms) = welcomed {
+            self.on_welcome(lease_ms);
+        }
+    }
+
+    /// Logs what a message says of one session.
+    fn log_message(&self, message: &ToProcess) {
+        match message {
+            ToProcess::Granted { session, token, .. } if Log::is_on(Level::DEBUG) => {
+                let (session, token) = (session.clone(), *token);
+                self.log.say(Level::DEBUG, move || {
+                    debug!(session = %ShortId(&session), token = %token, "granted");
+                });
+            }
+            ToProcess::Recall { hold, notice } if Log::is_on(Level::DEBUG) => {
+                let (session, notice) = (hold.session.clone(), *notice);
+                let Notice {
+                    reason,
+                    deadline_ms,
+                } = notice;
+                self.log.say(Level::DEBUG, move || {
+                    debug!(session = %ShortId(&session), ?reason, deadline_ms, "recalled");
+                });
             }
             ToProcess::Revoked {
                 session,
@@ -87,7 +102,6 @@ impl Driver {
                         ),
                     }
                 });
-                None
             }
             ToProcess::Released {
                 session,
@@ -96,32 +110,13 @@ impl Driver {
             } => {
                 let (session, limit) = (session.clone(), *limit);
                 self.log.say(Level::WARN, move || {
-                    let session = ShortId(&session);
                     warn!(
-                        %session, ?limit,
+                        session = %ShortId(&session), ?limit,
                         "released without its changes: they pass this limit of the store, and are lost"
                     );
                 });
-                None
             }
-            ToProcess::LeaseEnded => {
-                self.verdict = Some("the store has ended the lease");
-                None
-            }
-            ToProcess::Full => {
-                self.verdict = Some("the store knows as many processes as it may");
-                None
-            }
-            ToProcess::Superseded => {
-                let (address, name) = (self.address(), self.shared.identity.name.to_string());
-                self.shared.locks.message(link, message);
-                return self.fail(Some(ConnectError::Superseded { address, name }));
-            }
-            _ => None,
-        };
-        self.shared.locks.message(link, message);
-        if let Some(lease_ms) = lease_ms {
-            self.on_welcome(lease_ms);
+            _ => {}
         }
     }
 
