@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CHAPTERS: [&str; 21] = [
+const CHAPTERS: [&str; 22] = [
     "connect",
     "grant",
     "queue",
@@ -18,6 +18,7 @@ const CHAPTERS: [&str; 21] = [
     "reconnect",
     "try",
     "end",
+    "exists",
     "expiry",
     "destroy",
     "rename",

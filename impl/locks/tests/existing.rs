@@ -70,7 +70,11 @@ fn a_cached_session_that_exists_is_locked_without_a_message() {
     }
     drop(session.lock_all().existing().wait().expect("it exists"));
     let held = session.lock("a").wait().expect("free");
-    let refused = session.lock("a").existing().trying().beside(tenure_protocol::ThreadId(900));
+    let refused = session
+        .lock("a")
+        .existing()
+        .trying()
+        .beside(tenure_protocol::ThreadId(900));
     assert!(matches!(refused.wait(), Err(Error::WouldBlock(_))));
     drop(held);
     assert_eq!(rig.messages, messages);
@@ -87,14 +91,27 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
     let messages = rig.messages;
     guard.set(&b"1"[..]).expect("set");
     // Another thread, for another attribute: what is written counts when it is unlocked.
-    let other = || session.lock("b").existing().beside(tenure_protocol::ThreadId(900));
+    let other = || {
+        session
+            .lock("b")
+            .existing()
+            .beside(tenure_protocol::ThreadId(900))
+    };
     assert_eq!(other().wait().map(drop), Err(absent(&id)));
     // For the same attribute it waits, and finds what the first has done.
-    let same = || session.lock("a").existing().beside(tenure_protocol::ThreadId(901));
+    let same = || {
+        session
+            .lock("a")
+            .existing()
+            .beside(tenure_protocol::ThreadId(901))
+    };
     let mut waits = Box::pin(same());
     assert!(poll(&mut waits).is_none());
     guard.discard();
-    assert_eq!(poll(&mut waits).map(|ended| ended.map(drop)), Some(Err(absent(&id))));
+    assert_eq!(
+        poll(&mut waits).map(|ended| ended.map(drop)),
+        Some(Err(absent(&id)))
+    );
 
     let mut guard = session.lock("a").wait().expect("cached");
     guard.set(&b"2"[..]).expect("set");

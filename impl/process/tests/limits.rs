@@ -79,6 +79,6 @@ async fn a_session_that_is_larger_than_the_process_may_have_is_refused_alone() {
         (Limited::SessionBytes, Whose::Process, Some(100_000))
     );
     let session = reader.session("small").expect("an id");
-    session.lock("a").await.expect("locked");
+    drop(session.lock("a").await.expect("locked"));
     assert_eq!(reader.status().connections, 1, "the connection went on");
 }

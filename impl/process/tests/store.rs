@@ -45,7 +45,8 @@ impl Running {
                 let server = Server::start(config).await?;
                 let address = server.address().expect("bound");
                 let admin = server.admin_address().expect("bound");
-                told.send((address, admin, server.stopper())).expect("awaited");
+                told.send((address, admin, server.stopper()))
+                    .expect("awaited");
                 server.run().await
             })
         });
@@ -61,7 +62,10 @@ impl Running {
     /// What the admin listener says there.
     fn get(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(self.admin).expect("it listens");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.admin
+        );
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
@@ -256,6 +260,7 @@ impl Mute {
             known: None,
             patience: Patience::Wait,
             ticket: None,
+            existing: false,
         };
         self.say(FromProcess::Message(ToStore::Acquire(wish))).await;
     }

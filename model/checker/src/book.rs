@@ -41,6 +41,18 @@ const STAYS: &[(&str, &str)] = &[
         "it is where a process dies and comes back as a new incarnation, at the smallest size",
     ),
     (
+        "absent",
+        "it cuts connections and revokes at once: only here does a waiter without a connection meet the deadline of its recall",
+    ),
+    (
+        "revisit",
+        "it cuts the connections of a process that asks only for an existing session: only here such a request gets its place anew",
+    ),
+    (
+        "late",
+        "it is where a recall ends with one of two threads inside while a commit is cut off: what the others wrote must survive",
+    ),
+    (
         "rush",
         "it is `crowd` and `calm` at once, at a size that no defect is hunted in",
     ),

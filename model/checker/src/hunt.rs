@@ -61,6 +61,8 @@ const SHOWS: &[(Defect, &str)] = &[
     (Defect::StopRecalls, "closing"),
     (Defect::GrantsWhileStopping, "closing"),
     (Defect::GrantsWhenFull, "full"),
+    (Defect::GrantsToUnconnected, "tcp"),
+    (Defect::RevokesForNobody, "absent"),
     (Defect::KeepsLimitsSecret, "narrow"),
     (Defect::PassesOnUnheard, "deaf"),
     (Defect::IgnoresStoreLimits, "narrow"),

@@ -3,8 +3,8 @@
 use tenure_protocol::message::{Patience, Refusal, Wish};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
 use tenure_protocol::{
-    AttributeName, Incarnation, Link, MINOR, Process, ProcessSettings, Request, SessionId, Settings,
-    ThreadId, Time, ToProcess, ToStore, Version,
+    AttributeName, Incarnation, Link, MINOR, Process, ProcessSettings, Request, SessionId,
+    Settings, ThreadId, Time, ToProcess, ToStore, Version,
 };
 
 const NOW: Time = Time(1_000);
@@ -175,7 +175,12 @@ fn a_grant_that_another_request_has_brought_lets_nobody_in_to_a_session_that_doe
         recall: None,
         give_back: false,
     });
-    let locked = |out: &[Output]| told(out).iter().map(|(thread, _)| *thread).collect::<Vec<_>>();
+    let locked = |out: &[Output]| {
+        told(out)
+            .iter()
+            .map(|(thread, _)| *thread)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(locked(&out), [1]);
     // The first has changed nothing.
     let out = rig.step(Input::Thread {

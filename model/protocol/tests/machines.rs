@@ -882,14 +882,16 @@ fn any_wish() -> impl Strategy<Value = Wish> {
         prop::option::of(stamp()),
         any::<bool>(),
     )
-        .prop_map(|(session, request, known, patience, ticket, existing)| Wish {
-            session,
-            request: Request(request),
-            known: known.map(Version),
-            patience,
-            ticket: ticket.map(Ticket),
-            existing,
-        })
+        .prop_map(
+            |(session, request, known, patience, ticket, existing)| Wish {
+                session,
+                request: Request(request),
+                known: known.map(Version),
+                patience,
+                ticket: ticket.map(Ticket),
+                existing,
+            },
+        )
 }
 
 fn any_write() -> impl Strategy<Value = (SessionId, Token, Version, Delta)> {

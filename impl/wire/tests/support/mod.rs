@@ -266,14 +266,16 @@ pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
         vec(gone, 0..=count),
         option::of(store_limits()),
     )
-        .prop_map(|(minor, sent, lease_ms, holds, gone, limits)| ToProcess::Welcome {
-            minor,
-            sent,
-            lease_ms,
-            holds,
-            gone,
-            limits,
-        })
+        .prop_map(
+            |(minor, sent, lease_ms, holds, gone, limits)| ToProcess::Welcome {
+                minor,
+                sent,
+                lease_ms,
+                holds,
+                gone,
+                limits,
+            },
+        )
         .boxed()
 }
 

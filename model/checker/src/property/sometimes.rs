@@ -453,7 +453,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "a session that does not exist is wanted only if it does",
             asks_existing,
             |_, state| is_under_way(state, |message| {
-                matches!(message, ToProcess::Refused { why: Refusal::Absent, .. })
+                matches!(
+                    message,
+                    ToProcess::Refused {
+                        why: Refusal::Absent,
+                        ..
+                    }
+                )
             })
         ),
         sometimes!(

@@ -62,7 +62,8 @@ const LIMITS: &str =
     "needs a value beyond the limits of the target: limit/write/* is played with --limits";
 const AWAY: &str = "no message tells that a process has no connection: the cases queue/passed-by and recall/for-nobody show what comes of it";
 const OPERATOR: &str = "needs a store that stops, or a full disk: the suite has no hand in either";
-const BY_HAND: &str = "asks only for an existing session, which a script cannot say: exists/* are written by hand";
+const BY_HAND: &str =
+    "asks only for an existing session, which a script cannot say: exists/* are written by hand";
 const THREADS: &str = "shows in the threads of a process only, which no store sees";
 
 type Found = BTreeMap<&'static str, Result<Script, &'static str>>;

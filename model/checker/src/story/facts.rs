@@ -387,7 +387,11 @@ fn waiter(place: &Place) -> String {
     } else {
         ""
     };
-    let existing = if place.existing { ", only if it exists" } else { "" };
+    let existing = if place.existing {
+        ", only if it exists"
+    } else {
+        ""
+    };
     format!(
         "{} (r{}, ticket {}{patience}{existing})",
         place.process, place.request, place.ticket

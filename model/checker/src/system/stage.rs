@@ -46,7 +46,9 @@ pub(super) fn stage<H: Hook>(
             side.machine
                 .step(model.universe.now().0, input.clone(), &mut out);
             staged.flaw = watch::store_step(&before, &side.machine, input, &out);
-            staged.flaw = staged.flaw.or(watch::newer_than(input, model.universe.is_older));
+            staged.flaw = staged
+                .flaw
+                .or_else(|| watch::newer_than(input, model.universe.is_older));
             if model.universe.watches_destroyed {
                 watch::note_ends(&before, &side.machine, &mut staged.destroyed);
                 let resurrection = watch::resurrection(&before, &side.machine, input, &destroyed);

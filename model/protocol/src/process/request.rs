@@ -29,14 +29,17 @@ impl Session {
         (ticket, patience): (Option<Ticket>, Patience),
         desk: &mut Desk<'_, H>,
     ) {
-        let existing = self.awaits_existing && self.state.lock.waiters().all(|claim| claim.existing);
+        let existing =
+            self.awaits_existing && self.state.lock.waiters().all(|claim| claim.existing);
         if existing && desk.is_store_too_old() {
             self.phase = Phase::Absent;
             self.refuse_waiters(id, &Refusal::Unsupported, |_| true, desk);
             return self.state.tidy();
         }
         if existing {
-            self.state.lock.update(|claim| claim.is_asked = claim.existing);
+            self.state
+                .lock
+                .update(|claim| claim.is_asked = claim.existing);
         }
         self.phase = Phase::Wanted {
             request: desk.draw_request(),

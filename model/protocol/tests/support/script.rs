@@ -220,7 +220,11 @@ fn write_call(
             existing: true,
             ..
         } => {
-            let tries = if *patience == Patience::Try { "try-" } else { "" };
+            let tries = if *patience == Patience::Try {
+                "try-"
+            } else {
+                ""
+            };
             write!(f, "{who} {tries}existing {session} {}", list(names))
         }
         Call::Lock {
