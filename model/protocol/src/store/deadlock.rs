@@ -3,9 +3,9 @@
 //! A session *needs* another when its holder was recalled, said that threads inside cannot leave without the other, and
 //! waits for it here. All threads inside must leave before a grant comes back, so every cycle of needs is a deadlock.
 
-use super::{Output, Session, Store};
+use super::{Output, Store};
 use crate::defect::{Defect, Hook};
-use crate::id::{SessionId, Time};
+use crate::id::{ProcessId, SessionId, Time};
 use crate::message::Refusal;
 use alloc::collections::BTreeSet;
 use alloc::vec;
@@ -55,26 +55,25 @@ impl<H: Hook> Store<H> {
     }
 
     /// The sessions that this one's holder waits for and cannot give it back without.
-    fn needs(&self, id: &SessionId) -> Vec<&SessionId> {
+    pub(crate) fn needs(&self, id: &SessionId) -> Vec<&SessionId> {
         let session = self.sessions.get(id);
         let Some((process, busy)) =
             session.and_then(|session| Some((session.holder()?, session.busy.as_ref()?)))
         else {
             return Vec::new();
         };
-        let waits = |session: &Session| {
-            session
-                .lock
-                .waiters()
-                .any(|place| place.process == *process)
-        };
-        let needed = busy
-            .blocked_on
+        self.waited_for(process, &busy.blocked_on).collect()
+    }
+
+    /// Which of these sessions the process waits for.
+    pub(crate) fn waited_for<'s>(
+        &'s self,
+        process: &ProcessId,
+        sessions: &'s [SessionId],
+    ) -> impl Iterator<Item = &'s SessionId> {
+        let waits = self.peer(process).map(|peer| &peer.waits);
+        sessions
             .iter()
-            .filter_map(|other| self.sessions.get_with_id(other));
-        needed
-            .filter(|(_, session)| waits(session))
-            .map(|(id, _)| id)
-            .collect()
+            .filter(move |id| waits.is_some_and(|waits| waits.contains(*id)))
     }
 }

@@ -7,7 +7,7 @@
 use super::{Input, Place, Session, Store, Timer};
 use crate::attributes::Record;
 use crate::defect::{Defect, Hook};
-use crate::id::{ProcessId, Request, SessionId, Ticket, Time};
+use crate::id::{Request, SessionId, Ticket, Time};
 use crate::message::{Patience, ToStore};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -69,16 +69,9 @@ impl<H: Hook> Store<H> {
             peer.into_iter().flat_map(|peer| peer.sessions().cloned())
         };
         // A deadlock is broken by refusing a wait, which may move the deadline of a recall. Rule 17, r[recall.for-nobody].
-        let waits_for = |process: &ProcessId, others: &[SessionId]| {
-            let waits = self.peer(process).map(|peer| &peer.waits);
-            let is_waited = |other: &&SessionId| waits.is_some_and(|waits| waits.contains(*other));
-            others.iter().filter(is_waited).cloned().collect::<Vec<_>>()
-        };
         let asked = |id: &SessionId| {
-            let session = self.session(id);
-            let stuck = session.and_then(|own| Some((own.holder()?, own.busy.as_ref()?)));
-            let needed = stuck.map(|(holder, busy)| waits_for(holder, &busy.blocked_on));
-            [id.clone()].into_iter().chain(needed.unwrap_or_default())
+            let needed = self.needs(id).into_iter().cloned();
+            [id.clone()].into_iter().chain(needed)
         };
         match input {
             Input::Message {
@@ -97,7 +90,7 @@ impl<H: Hook> Store<H> {
                     blocked_on,
                     ..
                 } => {
-                    let needed = waits_for(process, blocked_on);
+                    let needed = self.waited_for(process, blocked_on).cloned();
                     [session.clone()].into_iter().chain(needed).collect()
                 }
                 ToStore::Release {

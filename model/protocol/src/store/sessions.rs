@@ -38,13 +38,6 @@ impl<H: Hook> Sessions<H> {
         self.sessions.get(id).map(|session| &**session)
     }
 
-    /// As [`Sessions::get`], with the id as the store has it.
-    pub(crate) fn get_with_id(&self, id: &SessionId) -> Option<(&SessionId, &Session)> {
-        self.hook.visits();
-        let (id, session) = self.sessions.get_key_value(id)?;
-        Some((id, session))
-    }
-
     pub(crate) fn get_mut(&mut self, id: &SessionId) -> Option<&mut Session> {
         self.hook.visits();
         self.sessions.get_mut(id).map(|session| &mut **session)
