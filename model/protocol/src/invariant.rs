@@ -2,7 +2,7 @@
 //! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
 
 use crate::defect::Hook;
-use crate::id::{ProcessId, Version};
+use crate::id::Version;
 use crate::message::Patience;
 use crate::process::{Phase, Process, Session as Client, ThreadClaim};
 use crate::store::{Recall, Session, Stopping, Store};
@@ -149,13 +149,6 @@ pub fn assert_process<H: Hook>(process: &Process<H>) {
     }
 }
 
-/// Whether the process has a connection: one that has none is passed by. r[queue.passes-by]
-fn is_connected<H: Hook>(store: &Store<H>, process: &ProcessId) -> bool {
-    store
-        .peer(process)
-        .is_some_and(|peer| peer.link().is_some())
-}
-
 fn each_session<H: Hook>(store: &Store<H>, holds: impl Fn(&Session) -> bool) -> bool {
     store.sessions().all(|(_, session)| holds(session))
 }
@@ -193,7 +186,7 @@ pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
         let is_waited_for = session
             .lock()
             .waiters()
-            .any(|place| place.patience == Patience::Wait && is_connected(store, &place.process));
+            .any(|place| place.patience == Patience::Wait && store.is_connected(&place.process));
         !is_waited_for
             || stops
             || session
@@ -209,7 +202,7 @@ pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
         let mut waiters = session.lock().waiters();
         session.holder().is_some()
             || stops
-            || !waiters.any(|place| is_connected(store, &place.process))
+            || !waiters.any(|place| store.is_connected(&place.process))
     })
 }
 

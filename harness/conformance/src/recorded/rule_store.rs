@@ -404,7 +404,7 @@ impl<'a> Look<'a> {
         match (why, recall) {
             (Revocation::Fenced, _) => "fence.commit",
             (_, Some(recall)) if !recall.reason.insists() => "recall.mild",
-            _ if self.world.is_recalled_for_nobody(session) => "recall.for-nobody",
+            _ if self.world.store.is_recalled_for_nobody(session) => "recall.for-nobody",
             _ => "recall.not-early",
         }
     }

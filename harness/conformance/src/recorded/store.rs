@@ -399,7 +399,7 @@ impl StoreSide {
         let whole = self.now_ms.saturating_add(recall_ms);
         for key in self.recalled.keys() {
             let mut worlds = self.worlds.iter();
-            if worlds.any(|own| own.world.is_recalled_for_nobody(&key.0)) {
+            if worlds.any(|own| own.world.store.is_recalled_for_nobody(&key.0)) {
                 self.moved.insert(key.clone(), whole);
             }
         }
@@ -408,7 +408,7 @@ impl StoreSide {
     /// Whether the store may have found that nobody is left to wait. r[recall.for-nobody]
     fn may_move_deadline(&self, session: &SessionId) -> bool {
         let around = self.around();
-        let is_for_nobody = |own: &Explained| own.world.is_recalled_for_nobody(session);
+        let is_for_nobody = |own: &Explained| own.world.store.is_recalled_for_nobody(session);
         let mut worlds = self.worlds.iter();
         worlds.any(|own| {
             let passed = own.passed(&around);

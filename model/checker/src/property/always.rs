@@ -106,7 +106,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         ),
         of_store!(
             2,
-            "whoever waits at the store and is connected has made it recall"
+            "a connected process that waits at the store has made it recall"
         ),
         of_store!(
             3,

@@ -521,10 +521,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
 
 fn recalled_for_nobody<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     let machine = &state.store.machine;
-    let is_connected = |place: &Place| {
-        let peer = machine.peer(&place.process);
-        peer.is_some_and(|peer| peer.link().is_some())
-    };
+    let is_connected = |place: &Place| machine.is_connected(&place.process);
     sessions(state).any(|(_, session)| {
         let recall = session.recall();
         recall.is_some_and(|recall| recall.reason == Reason::Wait)

@@ -90,10 +90,7 @@ pub(super) fn store_step<H: Hook>(
             } if concerns(message, id) => Some((process, message)),
             _ => None,
         };
-        let is_connected = |process: &ProcessId| {
-            let peer = after.peer(process);
-            peer.is_some_and(|peer| peer.link().is_some())
-        };
+        let is_connected = |process: &ProcessId| after.is_connected(process);
         old.passed_over(&new, input, is_connected)
             .or_else(|| old.served_nobody(&new, input, is_connected))
             .or_else(|| old.granted_absent(&new))
@@ -193,6 +190,11 @@ impl<'a> Glimpse<'a> {
             .flat_map(|session| session.lock().waiters())
     }
 
+    /// The token of the grant, if the session is held.
+    fn token(&self) -> Option<Token> {
+        self.holder.map(|holder| holder.token)
+    }
+
     /// A new holder came from the queue, or past it, while somebody with a connection had waited longer and still does.
     fn passed_over(
         &self,
@@ -235,15 +237,14 @@ impl<'a> Glimpse<'a> {
         input: &Input,
         is_connected: impl Fn(&ProcessId) -> bool,
     ) -> Option<Flaw> {
-        let is_new = |holder: &&Holder| self.holder.is_none_or(|old| old.token != holder.token);
-        let made = after.holder.filter(is_new);
+        let is_changed = after.token() != self.token();
+        let made = after.holder.filter(|_| is_changed);
         if made.is_some_and(|holder| !is_connected(&holder.process)) {
             return Some(Flaw::GrantedToUnconnected);
         }
         let recall = self.session.and_then(|session| session.recall());
         let is_for_waiters = recall.is_some_and(|recall| recall.reason == Reason::Wait);
-        let is_taken = matches!(input, Input::Timer(Timer::Revoke(_)))
-            && self.holder.map(|old| old.token) != after.holder.map(|holder| holder.token);
+        let is_taken = matches!(input, Input::Timer(Timer::Revoke(_))) && is_changed;
         let mut waiters = self.queue();
         let is_wanted =
             waiters.any(|place| place.patience == Patience::Wait && is_connected(&place.process));
@@ -252,8 +253,7 @@ impl<'a> Glimpse<'a> {
 
     /// A new holder has asked for the session only if it exists, and has one that does not.
     fn granted_absent(&self, after: &Self) -> Option<Flaw> {
-        let token = |own: &Self| own.holder.map(|holder| holder.token);
-        let is_new = token(after) != token(self);
+        let is_new = after.token() != self.token();
         let mut holders = after.session?.lock().holders().iter();
         let is_absent = after.version == Version::NONE;
         (is_new && is_absent && holders.any(|place| place.existing)).then_some(Flaw::GrantedAbsent)

@@ -94,12 +94,9 @@ impl Session {
             self.turn_down(id, token, desk);
             return self.acquire(id, desk);
         }
-        let own = &desk.settings.limits;
-        if let Some(limited) = self
-            .state
-            .over(own)
-            .filter(|_| granted.state != State::Unchanged)
-        {
+        // What the process has already fits.
+        let is_new = granted.state != State::Unchanged;
+        if is_new && let Some(limited) = self.state.over(&desk.settings.limits) {
             // It would never fit: the threads that wait for it are told so, and nothing else is harmed. Rule 18.
             self.phase = Phase::Absent;
             self.drop_base();

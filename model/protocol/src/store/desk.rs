@@ -83,6 +83,10 @@ impl Peers {
         self.peers.get_mut(process).map(|peer| &mut **peer)
     }
 
+    pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
+        self.get(process).is_some_and(|peer| peer.link.is_some())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
         self.peers.iter().map(|(process, peer)| (process, &**peer))
     }
@@ -241,9 +245,7 @@ impl<H: Hook> Desk<'_, H> {
     }
 
     pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
-        self.peers
-            .get(process)
-            .is_some_and(|peer| peer.link.is_some())
+        self.peers.is_connected(process)
     }
 
     pub(crate) fn persist(&mut self, session: &SessionId, of: &Session, delta: Delta) {

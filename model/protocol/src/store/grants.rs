@@ -459,7 +459,7 @@ impl Session {
             self.refuse_tries(id, desk);
         }
         let is_stale = desk.makes(Defect::KeepsRecallOfDead) && self.recall.is_some();
-        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(desk))
+        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(desk.peers))
             && !desk.makes(Defect::ForgetsRecall)
             && !desk.is_stopping()
         {

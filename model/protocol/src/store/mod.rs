@@ -432,6 +432,12 @@ impl<H: Hook> Store<H> {
         self.peers.get(process)
     }
 
+    /// Returns whether a process has a lease and a connection. One that waits without a connection is passed by (rule 5).
+    #[must_use]
+    pub fn is_connected(&self, process: &ProcessId) -> bool {
+        self.peers.is_connected(process)
+    }
+
     /// The processes that have a lease.
     pub fn peers(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
         self.peers.iter()

@@ -1,6 +1,6 @@
 //! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
 
-use super::desk::Desk;
+use super::desk::{Desk, Peers};
 use super::{Output, Session, Store};
 use crate::defect::{Defect, Hook};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
@@ -478,9 +478,9 @@ impl Session {
     }
 
     /// Why the holder is to give back, for the waiters that are connected.
-    pub(crate) fn reason_of_waiters<H: Hook>(&self, desk: &Desk<'_, H>) -> Option<Reason> {
+    pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
         let waiters = self.lock.waiters();
-        let connected = waiters.filter(|place| desk.is_connected(&place.process));
+        let connected = waiters.filter(|place| peers.is_connected(&place.process));
         let patience = connected.map(|place| place.patience).max()?;
         Some(if patience == Patience::Wait {
             Reason::Wait

@@ -1,6 +1,6 @@
 //! Recalls: asking a holder for its grant, reminding it, and taking the grant in the end. Rules 3, 11 and 13.
 
-use super::desk::Desk;
+use super::desk::{Desk, Peers};
 use super::{Busy, Output, Session, Store};
 use crate::attributes::Delta;
 use crate::defect::{Defect, Hook};
@@ -88,17 +88,16 @@ impl Session {
         holders.any(|place| place.request == Request::default())
     }
 
-    /// Whether the grant is recalled for waiters of which none is left that is connected. Rule 11, r[recall.for-nobody]
-    fn is_recalled_for_nobody<H: Hook>(&self, desk: &Desk<'_, H>) -> bool {
+    fn is_recalled_for_nobody(&self, peers: &Peers) -> bool {
         let recall = self.recall.as_ref();
         recall.is_some_and(|recall| recall.reason == Reason::Wait)
-            && self.reason_of_waiters(desk) != Some(Reason::Wait)
-            && !desk.makes(Defect::RevokesForNobody)
+            && self.reason_of_waiters(peers) != Some(Reason::Wait)
     }
 
     /// Gives the holder the whole time again if it is recalled for nobody. Returns whether it is.
     fn moves_deadline<H: Hook>(&mut self, desk: &Desk<'_, H>) -> bool {
-        let is_for_nobody = self.is_recalled_for_nobody(desk);
+        let is_for_nobody =
+            self.is_recalled_for_nobody(desk.peers) && !desk.makes(Defect::RevokesForNobody);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
             let whole = desk.now.after(desk.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
@@ -140,6 +139,14 @@ impl Session {
 }
 
 impl<H: Hook> Store<H> {
+    /// Returns whether the grant of a session is recalled for waiters of which none is left that is connected. Such a recall takes
+    /// no grant. Rule 11, r[recall.for-nobody]
+    #[must_use]
+    pub fn is_recalled_for_nobody(&self, id: &SessionId) -> bool {
+        self.session(id)
+            .is_some_and(|session| session.is_recalled_for_nobody(&self.peers))
+    }
+
     pub(crate) fn revoke_due(&self, session: &Session) -> Option<Time> {
         if session.busy.is_some() && self.hook.makes(Defect::BusyStopsRevoke) {
             return None;

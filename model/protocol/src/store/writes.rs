@@ -307,16 +307,19 @@ impl Session {
             return Err(None);
         }
         let limits = &settings.limits;
-        let (bytes, count) = self.record.size_with(&write.delta);
-        let (bytes_before, count_before) = self.record.size_with(&Delta::default());
         let is_too_large = |change: &Change| {
             let length = change.value.as_ref().map_or(0, bytes::Bytes::len);
-            let before = self.record.value(&change.name).map_or(0, bytes::Bytes::len);
-            length > limits.attribute_bytes_max.max(before)
+            let before = || self.record.value(&change.name).map_or(0, bytes::Bytes::len);
+            length > limits.attribute_bytes_max && length > before()
         };
         if write.delta.changes().iter().any(is_too_large) {
             return Err(Some(Limited::AttributeBytes));
         }
+        let (bytes, count) = self.record.size_with(&write.delta);
+        if count <= limits.attributes_max && bytes <= limits.session_bytes_max {
+            return Ok(());
+        }
+        let (bytes_before, count_before) = self.record.size_with(&Delta::default());
         if count > limits.attributes_max.max(count_before) {
             return Err(Some(Limited::Attributes));
         }

@@ -5,7 +5,7 @@ use crate::store::oracle::books::{Attributes, Books};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tenure_protocol::message::{Hold, Notice, Patience, Reason, Wish};
+use tenure_protocol::message::{Hold, Notice, Reason, Wish};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess,
@@ -181,21 +181,6 @@ impl World {
             Some((Hold { session, token }, reason))
         });
         recalled.collect()
-    }
-
-    /// Whether the grant of a session is recalled for waiters of which none is left that has a connection.
-    pub(crate) fn is_recalled_for_nobody(&self, session: &SessionId) -> bool {
-        let is_connected = |process| {
-            let peer = self.store.peer(process);
-            peer.is_some_and(|peer| peer.link().is_some())
-        };
-        self.store.session(session).is_some_and(|own| {
-            let recall = own.recall();
-            let mut waiters = own.lock().waiters();
-            recall.is_some_and(|recall| recall.reason == Reason::Wait)
-                && !waiters
-                    .any(|place| place.patience == Patience::Wait && is_connected(&place.process))
-        })
     }
 
     /// The connection was cut, by a process or by the store.
