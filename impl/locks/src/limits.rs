@@ -2,78 +2,42 @@
 //! process's limits and those of the store.
 
 use crate::error::{Exceeded, Unsupported, Whose};
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use tenure_protocol::message::Limited;
 use tenure_protocol::{Limits, SessionId, StoreLimits};
 
-/// A limit that the store has not said.
-const UNSAID: u64 = u64::MAX;
-
 /// See the [module](self).
 ///
-/// The numbers are read one by one: a change of the store's limits has no order with a write, and the store refuses what it does
-/// not take. So they are the plain primitives of `std`, whose interleavings no checker has to explore.
+/// What is read by each lock has no order with a write: the store refuses what it does not take. So these are the plain primitives of
+/// `std`, whose interleavings no checker has to explore.
 pub(crate) struct Agreed {
     own: Limits,
-    /// The store's minor version.
-    minor: AtomicU8,
-    grants: AtomicU64,
-    waiters: AtomicU64,
-    attributes: AtomicU64,
-    attribute_bytes: AtomicU64,
-    session_bytes: AtomicU64,
-    /// What threads may write, worked out when the store said its limits: each lock reads it. Attributes of a session, bytes of
-    /// an attribute, bytes of a session.
+    /// The store's minor version, and its limits if it has said them. Read for errors alone.
+    said: Mutex<(u8, Option<StoreLimits>)>,
+    /// What threads may write, as the machine has it. Attributes of a session, bytes of an attribute, bytes of a session.
     current: [AtomicUsize; 3],
 }
 
 impl Agreed {
     pub(crate) fn new(own: Limits) -> Self {
-        let unsaid = || AtomicU64::new(UNSAID);
         Self {
             current: writable(&own).map(AtomicUsize::new),
             own,
-            minor: AtomicU8::new(0),
-            grants: unsaid(),
-            waiters: unsaid(),
-            attributes: unsaid(),
-            attribute_bytes: unsaid(),
-            session_bytes: unsaid(),
+            said: Mutex::default(),
         }
     }
 
-    /// Notes what the store that has welcomed the process says of its version and its limits.
-    pub(crate) fn note(&self, minor: u8, store: Option<&StoreLimits>) {
-        self.minor.store(minor, Ordering::Relaxed);
-        let said = |limit: fn(&StoreLimits) -> u64| store.map_or(UNSAID, limit);
-        let own = [
-            (&self.grants, said(|store| store.grants_max)),
-            (&self.waiters, said(|store| store.waiters_max)),
-            (&self.attributes, said(|store| store.attributes_max)),
-            (
-                &self.attribute_bytes,
-                said(|store| store.attribute_bytes_max),
-            ),
-            (&self.session_bytes, said(|store| store.session_bytes_max)),
-        ];
-        for (limit, said) in own {
-            limit.store(said, Ordering::Relaxed);
-        }
-        let agreed = store.map_or_else(|| self.own.clone(), |store| self.own.within(store));
-        for (current, limit) in self.current.iter().zip(writable(&agreed)) {
-            current.store(limit, Ordering::Relaxed);
+    /// Notes what the store that has welcomed the process says of its version and its limits, and what threads may write from now on.
+    pub(crate) fn note(&self, said: (u8, Option<StoreLimits>), current: &Limits) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
+        for (own, limit) in self.current.iter().zip(writable(current)) {
+            own.store(limit, Ordering::Relaxed);
         }
     }
 
-    /// Returns what the store has said; all of it unsaid when it said nothing.
-    fn store(&self) -> StoreLimits {
-        StoreLimits {
-            grants_max: self.grants.load(Ordering::Relaxed),
-            waiters_max: self.waiters.load(Ordering::Relaxed),
-            attributes_max: self.attributes.load(Ordering::Relaxed),
-            attribute_bytes_max: self.attribute_bytes.load(Ordering::Relaxed),
-            session_bytes_max: self.session_bytes.load(Ordering::Relaxed),
-        }
+    fn said(&self) -> (u8, Option<StoreLimits>) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what threads may write now.
@@ -92,7 +56,7 @@ impl Agreed {
 
     /// Returns what the store is too old for, and how old it is.
     pub(crate) fn unsupported(&self, session: &SessionId) -> Box<Unsupported> {
-        let minor = self.minor.load(Ordering::Relaxed);
+        let (minor, _) = self.said();
         Box::new(Unsupported {
             session: session.clone(),
             feature: "existing()",
@@ -103,23 +67,23 @@ impl Agreed {
 
     /// Returns which limit is exceeded, whose it is, and its value.
     pub(crate) fn exceeded(&self, session: &SessionId, limit: Limited) -> Box<Exceeded> {
-        let (own, store) = (&self.own.said(), &self.store());
-        let of_store = |max: u64| (Whose::Store, (max != UNSAID).then_some(max));
-        let smaller = |own: u64, store: u64| {
-            let whose = if store < own {
-                Whose::Store
-            } else {
-                Whose::Process
-            };
-            (whose, Some(own.min(store)))
+        let (own, (_, store)) = (self.own.said(), self.said());
+        let of_store = |max: fn(&StoreLimits) -> u64| (Whose::Store, store.as_ref().map(max));
+        let smaller = |max: fn(&StoreLimits) -> u64| {
+            let own = max(&own);
+            let of_store = store.as_ref().map(max).filter(|store| *store < own);
+            match of_store {
+                Some(store) => (Whose::Store, Some(store)),
+                None => (Whose::Process, Some(own)),
+            }
         };
         let (whose, max) = match limit {
             Limited::Processes | Limited::Storage => (Whose::Store, None),
-            Limited::Grants => of_store(store.grants_max),
-            Limited::Waiters => of_store(store.waiters_max),
-            Limited::Attributes => smaller(own.attributes_max, store.attributes_max),
-            Limited::AttributeBytes => smaller(own.attribute_bytes_max, store.attribute_bytes_max),
-            Limited::SessionBytes => smaller(own.session_bytes_max, store.session_bytes_max),
+            Limited::Grants => of_store(|limits| limits.grants_max),
+            Limited::Waiters => of_store(|limits| limits.waiters_max),
+            Limited::Attributes => smaller(|limits| limits.attributes_max),
+            Limited::AttributeBytes => smaller(|limits| limits.attribute_bytes_max),
+            Limited::SessionBytes => smaller(|limits| limits.session_bytes_max),
             Limited::Threads => (Whose::Process, u64::try_from(self.own.threads_max).ok()),
         };
         Box::new(Exceeded {

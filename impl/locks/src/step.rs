@@ -19,8 +19,10 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Refusal;
-use tenure_protocol::process::{Answer, Call, Concerned, Input, Names, Output, Poison, Timer};
-use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time};
+use tenure_protocol::process::{
+    Answer, Call, Concerned, Connection, Input, Names, Output, Poison, Timer,
+};
+use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time, ToProcess};
 
 /// What stands behind the lock.
 #[derive(Debug)]
@@ -155,15 +157,21 @@ impl Step<'_> {
     /// A step that no thread asks for.
     pub(crate) fn run(&mut self, input: Input) {
         self.bring_back_concerned(&input);
-        if let Input::Message {
-            message: tenure_protocol::ToProcess::Welcome { minor, limits, .. },
-            ..
-        } = &input
-        {
-            self.hub.limits.note(*minor, limits.as_ref());
-        }
+        let said = match &input {
+            Input::Message {
+                link,
+                message: ToProcess::Welcome { minor, limits, .. },
+            } => Some((*link, (*minor, *limits))),
+            _ => None,
+        };
         let Machine { process, out, .. } = &mut *self.machine;
         process.step(self.now, input, out);
+        // The welcome of an earlier connection says nothing.
+        if let Some((link, said)) = said
+            && process.connection() == Connection::Up(link)
+        {
+            self.hub.limits.note(said, process.limits());
+        }
         self.deliver(None);
     }
 

@@ -5,7 +5,7 @@ mod support;
 use support::{Rig, poll, session};
 use tenure_locks::{Error, Event, Locks, Unsupported};
 use tenure_protocol::{
-    Incarnation, ProcessSettings, SessionId, StoreSettings, Time, ToProcess, ToStore,
+    Incarnation, Link, ProcessSettings, SessionId, StoreSettings, Time, ToProcess, ToStore,
 };
 
 fn absent(id: &SessionId) -> Error {
@@ -138,23 +138,58 @@ fn a_session_that_another_process_has_made_exists() {
     assert_eq!(ends(&mut rig, &id), Ok(()));
 }
 
-#[test]
-fn a_store_of_1_0_is_not_asked() {
-    let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
+/// Opens a connection, and returns its number.
+fn greeted(locks: &Locks) -> Link {
     locks.connected();
     let Some(Event::Send { link, message }) = locks.try_event() else {
         panic!("a hello first");
     };
     assert!(matches!(message, ToStore::Hello { .. }));
-    let welcome = ToProcess::Welcome {
+    link
+}
+
+/// The welcome of a store that speaks 1.0.
+fn welcome_of_1_0() -> ToProcess {
+    ToProcess::Welcome {
         minor: 0,
         sent: Time::ZERO,
         lease_ms: StoreSettings::default().lease_ms,
         holds: Vec::new(),
         gone: Vec::new(),
         limits: None,
+    }
+}
+
+/// Nor are threads held to its limits: the machine ignores the message.
+#[test]
+fn a_welcome_of_an_earlier_connection_says_nothing() {
+    let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
+    let earlier = greeted(&locks);
+    locks.disconnected();
+    let link = greeted(&locks);
+    locks.message(link, welcome_of_1_0());
+    let mut late = welcome_of_1_0();
+    if let ToProcess::Welcome { minor, .. } = &mut late {
+        *minor = 7;
+    }
+    locks.message(earlier, late);
+    let error = locks
+        .session(&session())
+        .lock("a")
+        .existing()
+        .wait()
+        .map(drop);
+    let Err(Error::Unsupported(unsupported)) = &error else {
+        panic!("refused, not {error:?}");
     };
-    locks.message(link, welcome);
+    assert_eq!(unsupported.store, (1, 0));
+}
+
+#[test]
+fn a_store_of_1_0_is_not_asked() {
+    let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
+    let link = greeted(&locks);
+    locks.message(link, welcome_of_1_0());
     let id = session();
     let session = locks.session(&id);
     let error = session.lock("a").existing().wait().map(drop);
