@@ -55,16 +55,15 @@ pub(super) fn stage<H: Hook>(
                 staged.flaw = staged.flaw.or(resurrection);
             }
             if model.universe.has_disk() {
-                staged.pass(side, out, model.universe);
+                staged.pass(side, out);
                 while !model.universe.lags() && !side.updates.is_empty() {
-                    staged.flush(side, model.universe);
+                    staged.flush(side);
                 }
             } else {
-                out.into_iter()
-                    .for_each(|output| staged.carry_out(output, model.universe));
+                out.into_iter().for_each(|output| staged.carry_out(output));
             }
         }
-        Event::Flush => staged.flush(side, model.universe),
+        Event::Flush => staged.flush(side),
         Event::Restart => {
             let epoch = side.machine.stamps().last().epoch + 1;
             side.updates.clear();
@@ -80,12 +79,13 @@ pub(super) fn stage<H: Hook>(
         }
         Event::Tick => side.visit(&mut Shift::new([0; PROCESSES_MAX])),
     }
+    staged.read_in(model.universe);
     staged
 }
 
 impl Staged {
     /// Passes outputs on as the store's driver does: updates to the disk, and messages when what they say is durable.
-    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>, universe: &Universe) {
+    fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>) {
         let mut own = None;
         for output in out {
             match output {
@@ -103,50 +103,59 @@ impl Staged {
                     message,
                 } => {
                     if let Some(ready) = side.barrier.hold(own, (process, link, message)) {
-                        self.send(ready, universe);
+                        self.send(ready);
                     }
                 }
-                Output::Disconnect { .. } => self.carry_out(output, universe),
+                Output::Disconnect { .. } => self.carry_out(output),
             }
         }
     }
 
     /// The first update becomes durable, and what has waited for it leaves.
-    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>, universe: &Universe) {
+    fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>) {
         let update = side.updates.remove(0);
         side.durable.apply(&update);
         let ready: Vec<Envelope> = side.barrier.take(1).collect();
         side.barrier.rebase(1);
-        ready
-            .into_iter()
-            .for_each(|envelope| self.send(envelope, universe));
+        ready.into_iter().for_each(|envelope| self.send(envelope));
     }
 
-    fn send(&mut self, (process, link, mut message): Envelope, universe: &Universe) {
-        let is_deaf = universe.is_deaf;
-        let passes_limit = matches!(
-            message,
-            ToProcess::Revoked { limit: Some(_), .. } | ToProcess::Released { limit: Some(_), .. }
-        );
-        if let (ToProcess::Welcome { minor, .. }, true) = (&mut message, universe.is_older) {
-            *minor = 0;
-        }
-        if let (ToProcess::Welcome { limits, .. }, true) = (&mut message, is_deaf) {
-            *limits = None; // As a process of 1.0 reads it.
-        } else if passes_limit && !is_deaf {
-            self.flaw = self.flaw.or(Some(Flaw::Misbehaved));
-        }
+    fn send(&mut self, (process, link, message): Envelope) {
         self.sent.push((index(&process) as usize, link, message));
     }
 
-    fn carry_out(&mut self, output: Output, universe: &Universe) {
+    /// Changes what is sent as versions of this universe have it: a store of 1.0 says that version, and a process of 1.0 reads no
+    /// limits. A process that has read the limits passes none.
+    fn read_in(&mut self, universe: &Universe) {
+        for (_, _, message) in &mut self.sent {
+            match message {
+                ToProcess::Welcome { minor, limits, .. } => {
+                    if universe.is_older {
+                        *minor = 0;
+                    }
+                    if universe.is_deaf {
+                        *limits = None;
+                    }
+                }
+                ToProcess::Revoked { limit: Some(_), .. }
+                | ToProcess::Released { limit: Some(_), .. }
+                    if !universe.is_deaf =>
+                {
+                    self.flaw = self.flaw.or(Some(Flaw::Misbehaved));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
         match output {
             Output::Persist(_) => {}
             Output::Send {
                 process,
                 link,
                 message,
-            } => self.send((process, link, message), universe),
+            } => self.send((process, link, message)),
             Output::Disconnect { .. } => self.flaw = self.flaw.or(Some(Flaw::Misbehaved)),
         }
     }
