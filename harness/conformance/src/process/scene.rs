@@ -285,6 +285,18 @@ impl Scene {
         }
     }
 
+    /// Says that a request has a place in the queue, and returns its ticket.
+    pub(crate) async fn queue(&mut self, wish: &Wish) -> Play<Ticket> {
+        let ticket = self.ticket();
+        let queued = ToProcess::Queued {
+            session: wish.session.clone(),
+            request: wish.request,
+            ticket,
+        };
+        self.peer.say(queued).await?;
+        Ok(ticket)
+    }
+
     pub(crate) async fn refuse(&mut self, wish: &Wish, why: Refusal) -> Play {
         self.peer
             .say(ToProcess::Refused {

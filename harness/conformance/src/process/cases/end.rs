@@ -6,8 +6,8 @@ use crate::process::scene::session;
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use serde_json::json;
+use tenure_protocol::Request;
 use tenure_protocol::message::{Reason, Refusal};
-use tenure_protocol::{Request, ToProcess};
 
 cases! { Process:
     "process/end/requests/rise", Must ["end.requests-rise"] rise,
@@ -112,14 +112,7 @@ async fn other_request(stage: Stage) -> Play {
             ..wish.clone()
         };
         t.refuse(&wrong, Refusal::Gone).await?;
-        let ticket = t.ticket();
-        t.peer
-            .say(ToProcess::Queued {
-                session: s.clone(),
-                request,
-                ticket,
-            })
-            .await?;
+        t.queue(&wrong).await?;
     }
     t.waits(id, "its own request was not answered").await?;
     t.reconnect().await?;

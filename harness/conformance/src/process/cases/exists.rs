@@ -6,7 +6,7 @@ use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use serde_json::json;
 use tenure_protocol::message::{Refusal, Wish};
-use tenure_protocol::{SessionId, ToProcess, Version};
+use tenure_protocol::{SessionId, Version};
 
 cases! { Process:
     "process/exists/ask/granted", Must ["exists.told"] granted,
@@ -134,15 +134,7 @@ async fn behind_welcome(stage: Stage) -> Play {
     let mut t = scene(&stage).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let first = t.acquired(&s).await?;
-    let ticket = t.ticket();
-    let (session, request) = (s.clone(), first.request);
-    t.peer
-        .say(ToProcess::Queued {
-            session,
-            request,
-            ticket,
-        })
-        .await?;
+    let ticket = t.queue(&first).await?;
     t.waits(id, "it has a place, no grant").await?;
     t.reconnect().await?;
     let is_empty = t.opening.waits.is_empty();

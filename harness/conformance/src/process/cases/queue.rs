@@ -34,16 +34,7 @@ async fn waits_with_ticket(stage: Stage, times: u32) -> Play {
     let wish = t.acquired(&s).await?;
     let mut ticket = None;
     for _ in 0..times {
-        let own = t.ticket();
-        ticket = Some(own);
-        let (session, request) = (s.clone(), wish.request);
-        t.peer
-            .say(ToProcess::Queued {
-                session,
-                request,
-                ticket: own,
-            })
-            .await?;
+        ticket = Some(t.queue(&wish).await?);
     }
     t.waits(id, "it has a place, no grant").await?;
     t.reconnect().await?;
@@ -64,15 +55,7 @@ async fn in_acquire(stage: Stage) -> Play {
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
     let wish = t.acquired(&s).await?;
-    let ticket = t.ticket();
-    let (session, request) = (s.clone(), wish.request);
-    t.peer
-        .say(ToProcess::Queued {
-            session,
-            request,
-            ticket,
-        })
-        .await?;
+    let ticket = t.queue(&wish).await?;
     // Repetitions that were under way do not know it.
     t.settle().await?;
     t.peer.forget();
@@ -100,15 +83,7 @@ async fn after_lease(stage: Stage) -> Play {
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let wish = t.acquired(&s).await?;
-    let ticket = t.ticket();
-    let (session, request) = (s.clone(), wish.request);
-    t.peer
-        .say(ToProcess::Queued {
-            session,
-            request,
-            ticket,
-        })
-        .await?;
+    let ticket = t.queue(&wish).await?;
     t.is_quiet("it waits").await?;
     t.peer.say(ToProcess::LeaseEnded).await?;
     t.next_hello().await?;

@@ -12,7 +12,7 @@ use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::Reason;
-use tenure_protocol::{Request, ToProcess, Token, Version};
+use tenure_protocol::{Request, Token, Version};
 use tenure_wire::{CRITICAL, Fault, FaultCode, FromStore, Header, MORE, VERSION, kind};
 
 cases! { Process:
@@ -316,14 +316,7 @@ async fn writes(stage: Stage) -> Play {
     t.peer.say(of_r.gone(Some(next.hold()))).await?;
     t.ask(1, &far, &["a"]).await?;
     let wish = t.acquired(&far).await?;
-    let ticket = t.ticket();
-    t.peer
-        .say(ToProcess::Queued {
-            session: far,
-            request: wish.request,
-            ticket,
-        })
-        .await?;
+    t.queue(&wish).await?;
     t.peer.say(of_s.recall(Reason::Wait)).await?;
     t.busy(&of_s).await?;
     t.ask(3, &s, &["c"]).await?;

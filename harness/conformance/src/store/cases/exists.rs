@@ -165,31 +165,27 @@ async fn behind_plain(stage: Stage) -> Play {
     q.granted(&s, second).await.map(drop)
 }
 
-async fn repeated_plainly(stage: Stage) -> Play {
+/// A request is said, and then again in the other way: as long as it was once said plainly, it is granted a session that does not exist.
+async fn repeated(stage: Stage, first_existing: bool) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = two(&stage).await?;
     let grant = p.acquire(&s).await?;
     let mut wish = q.wish(&s);
-    wish.existing = true;
-    q.say_wish(&wish).await?;
-    wish.existing = false;
-    q.say_wish(&wish).await?;
+    for existing in [first_existing, !first_existing] {
+        wish.existing = existing;
+        q.say_wish(&wish).await?;
+    }
     q.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
     q.granted(&s, wish.request).await.map(drop)
 }
 
+async fn repeated_plainly(stage: Stage) -> Play {
+    repeated(stage, true).await
+}
+
 async fn repeated_strictly(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
-    let grant = p.acquire(&s).await?;
-    let mut wish = q.wish(&s);
-    q.say_wish(&wish).await?;
-    wish.existing = true;
-    q.say_wish(&wish).await?;
-    q.hears_nothing_of(&s, "it is held").await?;
-    p.give_back(&grant).await?;
-    q.granted(&s, wish.request).await.map(drop)
+    repeated(stage, false).await
 }
 
 async fn own_again(stage: Stage) -> Play {
