@@ -389,36 +389,31 @@ fn log((process, _, message): &Envelope) {
         ToProcess::Released {
             session,
             token,
-            limit: Some(limit),
+            limit,
             ..
-        } => {
-            tracing::warn!(
+        } => match limit {
+            Some(limit) => tracing::warn!(
                 session = %ShortId(session), %process, %token, ?limit,
                 "released without its changes, which pass this limit; raise it here, or lower that of the process"
-            );
-        }
-        ToProcess::Released { session, token, .. } => {
-            tracing::debug!(session = %ShortId(session), %process, %token, "released");
-        }
-        ToProcess::Revoked {
-            session,
-            token,
-            limit: Some(limit),
-            ..
-        } => {
-            tracing::warn!(
-                session = %ShortId(session), %process, %token, ?limit,
-                "revoked: a commit passes this limit; raise it here, or lower that of the process"
-            );
-        }
+            ),
+            None => {
+                tracing::debug!(session = %ShortId(session), %process, %token, "released");
+            }
+        },
         ToProcess::Revoked {
             session,
             token,
             why,
-            limit: None,
-        } => {
-            tracing::warn!(session = %ShortId(session), %process, %token, ?why, "revoked");
-        }
+            limit,
+        } => match limit {
+            Some(limit) => tracing::warn!(
+                session = %ShortId(session), %process, %token, ?limit,
+                "revoked: a commit passes this limit; raise it here, or lower that of the process"
+            ),
+            None => {
+                tracing::warn!(session = %ShortId(session), %process, %token, ?why, "revoked");
+            }
+        },
         _ => {}
     }
 }
