@@ -155,11 +155,8 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        self.use_session(entry, |own| {
-            let enters = !existing || own.exists();
-            enters
-                .then(|| own.enter_one(name, entrance, &self.limits.current()))
-                .flatten()
+        self.use_session(entry, existing, |own| {
+            own.enter_one(name, entrance, &self.limits.current())
         })
     }
 
@@ -174,18 +171,27 @@ impl Hub {
         if self.has_outlived_lease() {
             return None;
         }
-        self.use_session(entry, |own| {
-            let enters = !existing || own.exists();
-            enters.then(|| own.enter_session(names, entrance)).flatten()
-        })
+        self.use_session(entry, existing, |own| own.enter_session(names, entrance))
     }
 
-    /// Locks a session for a thread that uses it, and notes a use that the order of use does not know yet.
+    /// Returns what a refusal means to a thread.
+    pub(crate) fn refused(&self, session: &SessionId, why: Refusal) -> Error {
+        Error::refused(session, why, &self.limits)
+    }
+
+    /// Locks a session for a thread that uses it, and notes a use that the order of use does not know yet. A thread that wants only an
+    /// `existing` session does not enter one that may not exist.
     #[inline(always)]
-    fn use_session<'e, R>(&self, entry: &'e Entry, enter: impl FnOnce(&mut Locked<'e>) -> R) -> R {
+    fn use_session<'e, R>(
+        &self,
+        entry: &'e Entry,
+        existing: bool,
+        enter: impl FnOnce(&mut Locked<'e>) -> Option<R>,
+    ) -> Option<R> {
         let mut own = entry.lock();
         let wakes = own.state.wakes();
-        let entered = enter(&mut own);
+        let enters = !existing || own.exists();
+        let entered = enters.then(|| enter(&mut own)).flatten();
         drop(own);
         if wakes {
             self.map.note(&entry.id);
@@ -213,11 +219,7 @@ impl Hub {
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
             step.finish();
-            return Asked::Refused(Error::refused(
-                &entry.id,
-                Refusal::AlreadyLocked,
-                &self.limits,
-            ));
+            return Asked::Refused(self.refused(&entry.id, Refusal::AlreadyLocked));
         }
         let call = Call::Lock {
             names: names.clone(),
@@ -295,7 +297,7 @@ impl Hub {
             if let Some(entry) = entry {
                 // First, so that a hand-over that has happened is noted.
                 step.bring_back(&entry);
-                let late = Error::refused(&id, Refusal::Deadline, &self.limits);
+                let late = self.refused(&id, Refusal::Deadline);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
                     let held = match granted {
                         Outcome::Entered(handed_over) => {
@@ -368,11 +370,7 @@ impl Hub {
         let kind = Kind::of(call).expect("a call that is answered");
         let key = (thread, entry.id.clone(), kind);
         if step.machine.waiting.contains_key(&key) {
-            return Err(Error::refused(
-                &entry.id,
-                Refusal::AlreadyLocked,
-                &self.limits,
-            ));
+            return Err(self.refused(&entry.id, Refusal::AlreadyLocked));
         }
         if let Some((name, value)) = writes {
             let name = name.clone();
@@ -463,7 +461,7 @@ impl Hub {
         step.finish();
         match (lost, answer) {
             (Some(why), _) => Err(Error::lost(&entry.id, why)),
-            (None, Some(Answer::Refused(why))) => Err(Error::refused(&entry.id, why, &self.limits)),
+            (None, Some(Answer::Refused(why))) => Err(self.refused(&entry.id, why)),
             (None, _) => Ok(()),
         }
     }

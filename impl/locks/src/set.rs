@@ -255,11 +255,10 @@ impl<'s> GuardSet<'s> {
     async fn end(&mut self, call: &Call) -> Outcome {
         self.take_note();
         if self.ending.is_some() {
-            let refused = Error::refused(
-                &self.entry.id,
-                Refusal::AlreadyLocked,
-                &self.session.hub.limits,
-            );
+            let refused = self
+                .session
+                .hub
+                .refused(&self.entry.id, Refusal::AlreadyLocked);
             return Outcome::Failed(Box::new(refused));
         }
         let wait = Arc::new(Wait::default());

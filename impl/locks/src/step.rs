@@ -349,9 +349,7 @@ impl Step<'_> {
             Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
                 Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
             }
-            Answer::Refused(why) => {
-                Outcome::Failed(Box::new(Error::refused(id, why, &self.hub.limits)))
-            }
+            Answer::Refused(why) => Outcome::Failed(Box::new(self.hub.refused(id, why))),
         };
         self.woken.extend(wait.answer(outcome));
     }
@@ -439,7 +437,7 @@ impl Step<'_> {
                 let name = name.clone();
                 let told = self.call(entry, thread, &Call::Write { name, value });
                 if let Some(Answer::Refused(why)) = told {
-                    result = Err(Error::refused(&entry.id, why, &self.hub.limits));
+                    result = Err(self.hub.refused(&entry.id, why));
                 }
             }
             let call = if keeps {
@@ -449,7 +447,7 @@ impl Step<'_> {
             };
             let told = self.call(entry, thread, &call);
             if let Some(Answer::Refused(why)) = told {
-                result = Err(Error::refused(&entry.id, why, &self.hub.limits));
+                result = Err(self.hub.refused(&entry.id, why));
             }
         }
         self.left = entry.lock().let_out(thread, names, held);

@@ -47,9 +47,10 @@
 //! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
 //! [`Lock::within`] says. [`Lock::trying`] does not wait for threads. Dropping the request leaves no trace.
 //!
-//! An id that comes from outside, such as a cookie, is asked for with [`Lock::existing`]: when there is no such session the lock fails with
-//! [`Absent`](Error::Absent), and neither the store nor this process keeps anything of it. A lock without that makes a session of any id.
-//! It needs a store of version 1.1; with an older one the lock fails with [`Unsupported`](Error::Unsupported), and all others go on.
+//! Use [`Lock::existing`] for an id that comes from outside, such as a cookie. If there is no such session, the lock fails with
+//! [`Absent`](Error::Absent), and neither the store nor this process keeps anything of that id. A plain lock creates a session of any id.
+//! [`Lock::existing`] needs a store of version 1.1. With an older store that lock fails with [`Unsupported`](Error::Unsupported), and all
+//! other locks go on.
 //!
 //! A lock that was granted to a task goes back at the deadline of its request if the task has not come for it: it is not polled any
 //! more, perhaps. If the task comes later it gets [`Deadline`](Error::Deadline). A grant of a session that no thread fetched is kept as after
