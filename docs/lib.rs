@@ -20,7 +20,7 @@ chapters! {
     check = "src/check.md";
     properties = "src/properties.md";
     universes = "src/universes.md";
-    defects = "src/defects.md";
+    mutants = "src/mutants.md";
     assumptions = "src/assumptions.md";
     locks = "src/locks.md";
     costs = "src/costs.md";
@@ -28,7 +28,7 @@ chapters! {
     clocks = "src/clocks.md";
     conform = "src/conform/index.md";
     conform_report = "src/conform/report.md";
-    conform_defects = "src/conform/defects.md";
+    conform_mutants = "src/conform/mutants.md";
     conform_traces = "src/conform/traces.md";
     protocol = "src/protocol/index.md";
     rules = "src/protocol/rules.md";

@@ -53,21 +53,21 @@ fn the_book_shows_the_properties() {
 }
 
 #[test]
-fn the_book_shows_the_defects() {
-    assert_shows("defects.md", "defects", &book::defects(&matrix()));
+fn the_book_shows_the_mutants() {
+    assert_shows("mutants.md", "mutants", &book::mutants(&matrix()));
 }
 
 #[test]
-fn the_book_shows_what_the_suite_catches() {
+fn the_book_shows_what_the_suite_kills() {
     assert_shows(
-        "conform/defects.md",
-        "caught",
-        &tenure_defects::table::table(),
+        "conform/mutants.md",
+        "killed",
+        &tenure_mutants::table::table(),
     );
 }
 
 #[test]
-fn every_defect_is_caught_and_every_universe_has_its_reason() {
+fn every_mutant_is_killed_and_every_universe_has_its_reason() {
     assert_eq!(book::faults(&matrix()), Vec::<String>::new());
 }
 

@@ -1,4 +1,4 @@
-//! `tenure check`: universes explored whole, defects hunted.
+//! `tenure check`: universes explored whole, mutants hunted.
 
 use crate::progress::{Line, thousands};
 use crate::{UNJUDGED, exit_code, hunt, memory, names, report};
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use tenure_checker::check::{Outcome, Settings, Verdict, check};
-use tenure_checker::hunt::{Catch, hunt as hunt_everywhere, hunt_in};
+use tenure_checker::hunt::{Kill, hunt as hunt_everywhere, hunt_in};
 use tenure_checker::scripts;
 use tenure_checker::universe::{UNIVERSES, Universe};
-use tenure_protocol::Defect;
+use tenure_protocol::ProtocolMutant;
 
 /// The arguments of `tenure check`.
 #[derive(Args)]
@@ -23,29 +23,34 @@ pub(crate) struct Check {
     /// Check all universes.
     #[arg(long, conflicts_with = "universes")]
     all: bool,
-    /// List universes, properties and defects, and check nothing.
+    /// List universes, properties and mutants, and check nothing.
     #[arg(long)]
     list: bool,
-    /// Make this mistake on purpose, and show how it is caught.
-    #[arg(long, value_name = "NAME", conflicts_with = "defects")]
-    defect: Option<String>,
-    /// Make every known mistake on purpose, one after the other: each must be caught.
-    #[arg(long)]
-    defects: bool,
-    /// Hunt every known mistake in each of these universes, the quick ones unless named, and print who catches what: a JSON
+    /// Plant this mutant, and show how it is killed
+    #[arg(
+        long,
+        alias = "defect",
+        value_name = "NAME",
+        conflicts_with = "mutants"
+    )]
+    mutant: Option<String>,
+    /// Plant every mutant, one after the other: each must be killed
+    #[arg(long, alias = "defects")]
+    mutants: bool,
+    /// Hunt every mutant in each of these universes, the quick ones unless named, and print who kills what: a JSON
     /// object a line, from which the book makes its table. Takes half an hour.
-    #[arg(long, conflicts_with_all = ["defect", "defects", "symmetry"])]
+    #[arg(long, conflicts_with_all = ["mutant", "mutants", "symmetry"])]
     matrix: bool,
     /// Explore one of the states that differ only in which of several like processes is which. Progress is not judged
     /// then, and the exit code is 4 when nothing fails. Changes nothing where no processes are alike.
-    #[arg(long, conflicts_with_all = ["defect", "defects"])]
+    #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
     symmetry: bool,
     /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
     /// Print, in JSON, the shortest way to each transition of the store's machine, or to each `sometimes` property: what the
     /// conformance suite plays.
-    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["universes", "all", "list", "defect", "defects", "matrix", "symmetry", "chart"])]
+    #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["universes", "all", "list", "mutant", "mutants", "matrix", "symmetry", "chart"])]
     scripts: Option<Which>,
     /// One JSON object a line, for machines.
     #[arg(long)]
@@ -86,12 +91,12 @@ impl Check {
         if self.matrix {
             return hunt::matrix(&universes, self.threads()).map(|()| ExitCode::SUCCESS);
         }
-        if self.defects {
+        if self.mutants {
             let only = (!self.universes.is_empty()).then_some(&universes[..]);
             return hunt::all(only, self.threads(), self.json).map(exit_code);
         }
-        if let Some(name) = &self.defect {
-            let holds = self.hunt_one(names::defect(name)?, &universes);
+        if let Some(name) = &self.mutant {
+            let holds = self.hunt_one(names::mutant(name)?, &universes);
             return holds.map(exit_code);
         }
         let verdict = self.check_universes(&universes)?;
@@ -174,65 +179,63 @@ impl Check {
         Ok(())
     }
 
-    /// One defect: in the named universes, or wherever it shows. Exit 1 says that something does not hold, as it should.
-    fn hunt_one(&self, defect: Defect, universes: &[&'static Universe]) -> Result<bool> {
-        let line = Line::new(defect.name());
+    /// One mutant: in the named universes, or wherever it shows. Exit 1 says that something does not hold, as it should.
+    fn hunt_one(&self, mutant: ProtocolMutant, universes: &[&'static Universe]) -> Result<bool> {
+        let line = Line::new(mutant.name());
         let show = |live: &_| line.show(live);
         let settings = Settings {
             threads: self.threads(),
             on_progress: Some(&show),
             ..Settings::default()
         };
-        let catch = if self.universes.is_empty() {
-            hunt_everywhere(defect, &settings)
+        let kill = if self.universes.is_empty() {
+            hunt_everywhere(mutant, &settings)
         } else {
             universes
                 .iter()
-                .find_map(|universe| hunt_in(defect, universe, &settings))
+                .find_map(|universe| hunt_in(mutant, universe, &settings))
         };
         drop(line);
         let mut out = std::io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", report::catch_json(defect, catch.as_ref()))?;
+            writeln!(out, "{}", report::kill_json(mutant, kill.as_ref()))?;
         } else {
             writeln!(
                 out,
-                "{defect} (rule {}): {}",
-                defect.rule(),
-                defect.summary()
+                "{mutant} (rule {}): {}",
+                mutant.rule(),
+                mutant.summary()
             )?;
-            match &catch {
-                None => writeln!(out, "NOT CAUGHT")?,
-                Some(catch) => write_catch(&mut out, catch)?,
+            match &kill {
+                None => writeln!(out, "SURVIVED")?,
+                Some(kill) => write_kill(&mut out, kill)?,
             }
         }
         if let (Some(path), Some(example)) = (
             &self.chart,
-            catch
-                .as_ref()
-                .and_then(|catch| catch.counterexample.as_ref()),
+            kill.as_ref().and_then(|kill| kill.counterexample.as_ref()),
         ) {
             report::save_counterexample(path, example)?;
         }
-        Ok(catch.is_none())
+        Ok(kill.is_none())
     }
 }
 
-fn write_catch(out: &mut impl Write, catch: &Catch) -> Result<()> {
-    let (universe, property) = (catch.universe.name, catch.property);
-    match &catch.counterexample {
+fn write_kill(out: &mut impl Write, kill: &Kill) -> Result<()> {
+    let (universe, property) = (kill.universe.name, kill.property);
+    match &kill.counterexample {
         Some(example) => {
             writeln!(
                 out,
-                "caught in '{universe}' by '{property}' in {} steps",
-                catch.steps
+                "killed in '{universe}' by '{property}' in {} steps",
+                kill.steps
             )?;
             report::write_counterexample(out, example)
         }
         None => {
             writeln!(
                 out,
-                "caught in '{universe}': of all its states, none shows '{property}'"
+                "killed in '{universe}': of all its states, none shows '{property}'"
             )?;
             Ok(())
         }
@@ -293,17 +296,17 @@ fn list(is_json: bool) -> Result<()> {
             )?;
         }
     }
-    for defect in Defect::ALL {
+    for mutant in ProtocolMutant::ALL {
         if is_json {
-            let line = serde_json::json!({ "defect": defect.name(), "rule": defect.rule(), "summary": defect.summary() });
+            let line = serde_json::json!({ "mutant": mutant.name(), "rule": mutant.rule(), "summary": mutant.summary() });
             writeln!(out, "{line}")?;
         } else {
             writeln!(
                 out,
-                "defect {:<30} rule {:<2}  {}",
-                defect.name(),
-                defect.rule(),
-                defect.summary()
+                "mutant {:<30} rule {:<2}  {}",
+                mutant.name(),
+                mutant.rule(),
+                mutant.summary()
             )?;
         }
     }

@@ -14,9 +14,9 @@ pub(crate) struct Explore {
     /// The universe.
     #[arg(default_value = "calm")]
     universe: String,
-    /// Make this mistake on purpose.
-    #[arg(long, value_name = "NAME")]
-    defect: Option<String>,
+    /// Plant this mutant
+    #[arg(long, alias = "defect", value_name = "NAME")]
+    mutant: Option<String>,
     /// The port on loopback; 0: any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
@@ -25,7 +25,7 @@ pub(crate) struct Explore {
 impl Explore {
     pub(crate) fn run(self) -> Result<bool> {
         let universe = names::universe(&self.universe)?;
-        let defect = self.defect.as_deref().map(names::defect).transpose()?;
+        let mutant = self.mutant.as_deref().map(names::mutant).transpose()?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
         // Stateright panics when it cannot listen, so find out first.
         let listener = TcpListener::bind(address)
@@ -36,10 +36,10 @@ impl Explore {
             "Exploring '{}' at http://{address}/ (Ctrl-C ends it)",
             universe.name
         );
-        match defect {
+        match mutant {
             None => drop(Model::new(universe, Sound).checker().serve(address)),
-            Some(defect) => drop(
-                Model::new(universe, Seeded(defect))
+            Some(mutant) => drop(
+                Model::new(universe, Seeded(mutant))
                     .checker()
                     .serve(address),
             ),

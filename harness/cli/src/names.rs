@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use tenure_checker::universe::{UNIVERSES, Universe};
-use tenure_protocol::Defect;
+use tenure_protocol::ProtocolMutant;
 
 /// A universe by its name.
 pub(crate) fn universe(name: &str) -> Result<&'static Universe> {
@@ -16,14 +16,20 @@ pub(crate) fn universe(name: &str) -> Result<&'static Universe> {
     )
 }
 
-/// A defect by its name.
-pub(crate) fn defect(name: &str) -> Result<Defect> {
-    if let Some(defect) = Defect::ALL.iter().find(|defect| defect.name() == name) {
-        return Ok(*defect);
+/// A mutant by its name.
+pub(crate) fn mutant(name: &str) -> Result<ProtocolMutant> {
+    if let Some(mutant) = ProtocolMutant::ALL
+        .iter()
+        .find(|mutant| mutant.name() == name)
+    {
+        return Ok(*mutant);
     }
-    let names: Vec<&str> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+    let names: Vec<&str> = ProtocolMutant::ALL
+        .iter()
+        .map(|mutant| mutant.name())
+        .collect();
     bail!(
-        "there is no defect '{name}'.{} `tenure check --list` shows all.",
+        "there is no mutant '{name}'.{} `tenure check --list` shows all.",
         nearest(name, &names)
     )
 }
@@ -47,7 +53,7 @@ mod tests {
         let message =
             |result: anyhow::Result<_>| format!("{:#}", result.map(|_| ()).expect_err("unknown"));
         assert!(message(super::universe("crwod").map(drop)).contains("'crowd'"));
-        assert!(message(super::defect("lifo-at-stoer").map(drop)).contains("'lifo-at-store'"));
+        assert!(message(super::mutant("lifo-at-stoer").map(drop)).contains("'lifo-at-store'"));
         assert!(!message(super::universe("zzzzqqqq").map(drop)).contains("Did you mean"));
     }
 }

@@ -4,9 +4,9 @@ use crate::progress::thousands;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use tenure_checker::check::{Counterexample, Outcome, Verdict};
-use tenure_checker::hunt::Catch;
+use tenure_checker::hunt::Kill;
 use tenure_checker::{chart, story};
-use tenure_protocol::Defect;
+use tenure_protocol::ProtocolMutant;
 
 /// How wide counterexamples are.
 const COLUMNS: usize = 100;
@@ -47,14 +47,14 @@ pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
     })
 }
 
-/// One defect as a JSON object.
-pub(crate) fn catch_json(defect: Defect, catch: Option<&Catch>) -> Value {
+/// One mutant as a JSON object.
+pub(crate) fn kill_json(mutant: ProtocolMutant, kill: Option<&Kill>) -> Value {
     json!({
-        "defect": defect.name(),
-        "caught": catch.is_some(),
-        "universe": catch.map(|catch| catch.universe.name),
-        "property": catch.map(|catch| catch.property),
-        "steps": catch.map(|catch| catch.steps),
+        "mutant": mutant.name(),
+        "killed": kill.is_some(),
+        "universe": kill.map(|kill| kill.universe.name),
+        "property": kill.map(|kill| kill.property),
+        "steps": kill.map(|kill| kill.steps),
     })
 }
 

@@ -24,11 +24,11 @@ impl Verify {
         let started = Instant::now();
         let mut out = std::io::stdout().lock();
         let (holds, states) = self.universes(&mut out)?;
-        let catches = self.defects(&mut out)?;
+        let kills = self.mutants(&mut out)?;
         let counts = self.counts(&mut out)?;
         let stops = self.stops(&mut out)?;
         let conforms = self.conforms(&mut out)?;
-        let holds = holds && catches && counts && stops && conforms;
+        let holds = holds && kills && counts && stops && conforms;
         let seconds = started.elapsed().as_secs_f64();
         if self.json {
             let verdict = serde_json::json!({ "holds": holds, "seconds": seconds });
@@ -71,25 +71,25 @@ impl Verify {
         Ok((holds, states))
     }
 
-    /// Hunts every seeded defect; answers whether all were caught.
-    fn defects(&self, out: &mut impl Write) -> Result<bool> {
+    /// Hunts every mutant; answers whether all were killed.
+    fn mutants(&self, out: &mut impl Write) -> Result<bool> {
         let mut missed = Vec::new();
-        let catches = crate::hunt::each(None, check::cores(), |defect, catch| {
-            if catch.is_none() {
-                missed.push(defect.name());
+        let kills = crate::hunt::each(None, check::cores(), |mutant, kill| {
+            if kill.is_none() {
+                missed.push(mutant.name());
             }
             if self.json {
-                writeln!(out, "{}", report::catch_json(defect, catch))?;
+                writeln!(out, "{}", report::kill_json(mutant, kill))?;
             }
             Ok(())
         })?;
         if !self.json {
-            let (caught, all) = (catches.iter().flatten().count(), catches.len());
-            writeln!(out, "Mistakes made on purpose: {caught} of {all} caught")?;
-            for defect in &missed {
+            let (killed, all) = (kills.iter().flatten().count(), kills.len());
+            writeln!(out, "Mutants: {killed} of {all} killed")?;
+            for mutant in &missed {
                 writeln!(
                     out,
-                    "  NOT CAUGHT  {defect}, see `tenure check --defect {defect}`"
+                    "  SURVIVED  {mutant}, see `tenure check --mutant {mutant}`"
                 )?;
             }
         }
@@ -182,7 +182,7 @@ fn write_verdict(out: &mut impl Write, holds: bool, states: u64, seconds: f64) -
         out,
         "
 Checked: {states} unique states, each universe whole. Safety in all of them, progress in all
-but {unjudged}. Every seeded defect.
+but {unjudged}. Every mutant.
 Not checked here: the larger universes, {slow} (`tenure check --all`).
 Trusted: what the book's chapter on assumptions names.
 

@@ -52,13 +52,13 @@ fn lines(output: &Output) -> Vec<Value> {
 fn unknown_names_suggest_the_nearest() {
     assert_refused(&["check", "nestde"], &["no universe 'nestde'", "'nested'"]);
     assert_refused(
-        &["check", "nested", "--defect", "lifo-at-stoer"],
-        &["no defect 'lifo-at-stoer'", "'lifo-at-store'"],
+        &["check", "nested", "--mutant", "lifo-at-stoer"],
+        &["no mutant 'lifo-at-stoer'", "'lifo-at-store'"],
     );
     assert_refused(&["explore", "calmm"], &["no universe", "'calm'"]);
     assert_refused(
-        &["explore", "calm", "--defect", "bargs"],
-        &["no defect", "'barges'"],
+        &["explore", "calm", "--mutant", "bargs"],
+        &["no mutant", "'barges'"],
     );
 }
 
@@ -167,11 +167,11 @@ fn a_run_that_could_show_nothing_is_refused() {
 }
 
 #[test]
-fn a_defect_is_caught_saved_and_replayed() {
+fn a_mutant_is_killed_saved_and_replayed() {
     let file = scratch("grants-to-two.json");
     let path = file.to_str().expect("a path");
-    let defect = ["check", "nested", "--defect", "grants-to-two"];
-    let output = tenure(&[&defect[..], &["--chart", path]].concat());
+    let mutant = ["check", "nested", "--mutant", "grants-to-two"];
+    let output = tenure(&[&mutant[..], &["--chart", path]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("violated: exclusive"), "{text}");
@@ -184,10 +184,10 @@ fn a_defect_is_caught_saved_and_replayed() {
     assert_eq!(replayed.status.code(), Some(0), "{}", stderr(&replayed));
     assert!(stdout(&replayed).contains("it ends where it did"));
 
-    let json = lines(&tenure(&[&defect[..], &["--json"]].concat()));
+    let json = lines(&tenure(&[&mutant[..], &["--json"]].concat()));
     assert_eq!(json.len(), 1);
-    assert_eq!(json[0]["defect"], "grants-to-two");
-    assert_eq!(json[0]["caught"], true);
+    assert_eq!(json[0]["mutant"], "grants-to-two");
+    assert_eq!(json[0]["killed"], true);
     assert_eq!(json[0]["universe"], "nested");
     assert_eq!(json[0]["property"], "exclusive");
     assert!(
@@ -256,13 +256,13 @@ fn the_scripts_that_the_suite_plays_are_printed() {
 }
 
 #[test]
-fn the_list_has_every_universe_and_defect() {
+fn the_list_has_every_universe_and_mutant() {
     let output = tenure(&["check", "--list", "--json"]);
     let lines = lines(&output);
     let universes = lines.iter().filter(|line| line["universe"].is_string());
-    let defects = lines.iter().filter(|line| line["defect"].is_string());
+    let mutants = lines.iter().filter(|line| line["mutant"].is_string());
     assert_eq!(universes.count(), tenure_checker::universe::UNIVERSES.len());
-    assert_eq!(defects.count(), tenure_protocol::Defect::ALL.len());
+    assert_eq!(mutants.count(), tenure_protocol::ProtocolMutant::ALL.len());
 }
 
 /// A child that ends with the test.

@@ -306,8 +306,8 @@ class Process:
                 await self.connect()
             except OSError:
                 pass
-            except Exception:  # a mistake of this program: it goes on with another connection, as after any other break
-                logging.getLogger("tenure").exception("a connection ended by a mistake")
+            except Exception:  # a bug of this program: it goes on with another connection, as after any other break
+                logging.getLogger("tenure").exception("a bug of this program ended a connection")
             self.disconnect()
             pause = self.settings.reconnect_ms if self.lease_end != before else min(2 * pause, self.settings.reconnect_max_ms)
             if not self.over:

@@ -4,7 +4,7 @@
 //! preemptions is set, every test counts the interleavings that it saw, and fails when that is fewer than what it is known to
 //! take: a test that was cut short, or that lost its threads, does not pass.
 //!
-//! `faults.rs` runs these same scenes with each mistake on purpose, and holds which of them catches it.
+//! `mutants.rs` runs these same scenes with each mutant, and holds which of them kills it.
 
 mod cases;
 

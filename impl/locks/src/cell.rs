@@ -34,8 +34,8 @@ pub(crate) use hand_over::HandedOver;
 
 use crate::cells::{Key, Link};
 use crate::content::Content;
-use crate::fault::{self, Fault};
 use crate::hint::{Hint, Near};
+use crate::mutant::{self, LockMutant};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
 use crate::wait::Waiter;
@@ -220,7 +220,7 @@ impl Cell {
         if free & (CLOSED | HELD) != 0 {
             return None;
         }
-        let order = if fault::is_made(Fault::EntersRelaxed) {
+        let order = if mutant::is(LockMutant::EntersRelaxed) {
             Ordering::Relaxed
         } else {
             Ordering::Acquire
@@ -312,7 +312,7 @@ impl Cell {
             value,
             is_changed: word & CHANGED != 0,
             at: self.at(),
-            user: (!is_free && !fault::is_made(Fault::ForgetsUser))
+            user: (!is_free && !mutant::is(LockMutant::ForgetsUser))
                 .then_some(ThreadId(word >> THREAD)),
         })
     }
@@ -493,7 +493,7 @@ impl<'c> Held<'c> {
         let word = &self.cell.used.word;
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         let is_changed = word.compare_exchange(held, held ^ SECOND, success, failure);
-        if is_changed.is_ok() || fault::is_made(Fault::ChangesBlindly) {
+        if is_changed.is_ok() || mutant::is(LockMutant::ChangesBlindly) {
             self.word ^= SECOND;
         }
         self.word |= WRITTEN;
@@ -575,7 +575,7 @@ impl<'c> Held<'c> {
     #[inline(always)]
     fn go_out(&self, free: u64, now: Time) -> bool {
         let held = self.own_word();
-        let order = if fault::is_made(Fault::LeavesRelaxed) {
+        let order = if mutant::is(LockMutant::LeavesRelaxed) {
             Ordering::Relaxed
         } else {
             Ordering::Release
@@ -583,7 +583,7 @@ impl<'c> Held<'c> {
         self.cell.touch(now);
         self.cell.lives.with(|_| ());
         let word = &self.cell.used.word;
-        if fault::is_made(Fault::LeavesBlindly) {
+        if mutant::is(LockMutant::LeavesBlindly) {
             word.store(free, order);
             return true;
         }

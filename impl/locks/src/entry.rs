@@ -10,8 +10,8 @@ mod hand_over;
 use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
 use crate::cells::{Cells, Key};
 use crate::content::Content;
-use crate::fault::{self, Fault};
 use crate::hint::Hint;
+use crate::mutant::{self, LockMutant};
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::uses::Class;
@@ -389,7 +389,7 @@ impl<'e> Locked<'e> {
     pub(crate) fn admit(&mut self, now: Time) -> Woken {
         let state = &mut *self.state;
         let mut woken = Woken::default();
-        if fault::is_made(Fault::LeavesWithoutAdmitting) {
+        if mutant::is(LockMutant::LeavesWithoutAdmitting) {
             return woken;
         }
         while let Some(lent) = &mut state.lent
@@ -439,7 +439,7 @@ impl<'e> Locked<'e> {
 
     /// Takes the session out, whole, for the process.
     pub(crate) fn take(&mut self) -> Option<Lent> {
-        if !fault::is_made(Fault::TakesBackOpen) {
+        if !mutant::is(LockMutant::TakesBackOpen) {
             self.close_all();
         }
         self.state.lent.take()

@@ -3,8 +3,8 @@
 use crate::cell::{Entrance, Held};
 use crate::entry::Granted;
 use crate::error::Error;
-use crate::fault::{self, Fault};
 use crate::home::Home;
+use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
@@ -398,7 +398,7 @@ impl Guard<'_> {
         }
         let panicked = self.written();
         let panicked = panicked.map(|entrance| (self.home.handle(), entrance));
-        if self.leave(fault::is_made(Fault::PanicKeepsWrites)).is_ok()
+        if self.leave(mutant::is(LockMutant::PanicKeepsWrites)).is_ok()
             && let Some((session, entrance)) = panicked
         {
             note_panic(&session, entrance);

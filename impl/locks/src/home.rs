@@ -19,9 +19,9 @@
 use crate::cell::{Entrance, HandedOver, Held};
 use crate::cells::Key;
 use crate::entry::{Entered, Entry, Granted};
-use crate::fault::{self, Fault};
 use crate::hub::Hub;
 use crate::map::Map;
+use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::sync::{Arc, lock};
 use std::fmt;
@@ -78,7 +78,7 @@ impl<'s> Of<'s> {
         key: Key<'_>,
         entrance: Entrance,
     ) -> Option<(Home<'s>, Held<'s>)> {
-        if self.hub().clock.is_past_lease(entrance.now) && !fault::is_made(Fault::OutlivesLease) {
+        if self.hub().clock.is_past_lease(entrance.now) && !mutant::is(LockMutant::OutlivesLease) {
             return None;
         }
         match self {
@@ -202,7 +202,7 @@ impl<'s> Home<'s> {
     /// What keeps the session when the guard has left, if its user does not.
     pub(crate) fn owner(self) -> Option<Session> {
         match self {
-            Self::Inside(..) if !fault::is_made(Fault::HandsOverUnowned) => Some(self.handle()),
+            Self::Inside(..) if !mutant::is(LockMutant::HandsOverUnowned) => Some(self.handle()),
             _ => None,
         }
     }
@@ -232,7 +232,7 @@ impl Map {
         entrance: Entrance,
     ) -> Option<(&Entry, Held<'_>)> {
         let mut shard = lock(self.shard(id));
-        if fault::is_made(Fault::EntersLate) {
+        if mutant::is(LockMutant::EntersLate) {
             let entry = shard.get(id).map(Arc::as_ptr)?;
             drop(shard);
             // SAFETY: none.

@@ -9,9 +9,9 @@ use crate::clock::Clock;
 use crate::entry::{Entered, Entry, Granted, Locked};
 use crate::error::Error;
 use crate::event::Event;
-use crate::fault::{self, Fault};
 use crate::limits::Agreed;
 use crate::map::Map;
+use crate::mutant::{self, LockMutant};
 use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
@@ -59,7 +59,7 @@ impl Hub {
         let limits = settings.limits.clone();
         Self {
             machine: Mutex::new(Machine {
-                process: Process::with_hook(fault::Own, Settings::new(settings), incarnation),
+                process: Process::with_hook(mutant::Own, Settings::new(settings), incarnation),
                 waiting: BTreeMap::new(),
                 events: VecDeque::new(),
                 out: Vec::new(),
@@ -254,7 +254,7 @@ impl Hub {
 
     /// A thread no longer waits for a lock. If it was let in meanwhile it leaves again.
     pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
-        if fault::is_made(Fault::LeaksWaiter) || self.is_forked() {
+        if mutant::is(LockMutant::LeaksWaiter) || self.is_forked() {
             return;
         }
         let Waiter {
@@ -274,7 +274,7 @@ impl Hub {
         let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
         let (outcome, waker) = wait.close();
         match outcome {
-            _ if fault::is_made(Fault::KeepsUnwantedGrant) => {}
+            _ if mutant::is(LockMutant::KeepsUnwantedGrant) => {}
             Some(Outcome::Locked(_)) => leaves(None),
             Some(Outcome::Entered(handed_over)) => {
                 leaves(Some(entry.follow(handed_over, *entrance)));
@@ -545,7 +545,7 @@ impl Hub {
     #[inline(always)]
     pub(crate) fn still_stands(&self, entry: &Arc<Entry>, waiter: &Waiter) -> Result<(), Error> {
         let is_sure = self.losses.load(Ordering::Relaxed) == waiter.losses && !self.is_past_lease();
-        if is_sure || fault::is_made(Fault::OutlivesLease) {
+        if is_sure || mutant::is(LockMutant::OutlivesLease) {
             return Ok(());
         }
         match self.check(entry, waiter.entrance.thread, false) {

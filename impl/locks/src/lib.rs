@@ -55,11 +55,11 @@
 //! `examples/shared.rs` is a whole program.
 pub use error::{Error, Exceeded, First, Unsupported, Whose};
 pub use event::Event;
-#[cfg(feature = "faults")]
-pub use fault::{Fault, make, make_defect};
 pub use guard::{Commit, Guard};
 pub use host::Host;
 pub use locks::Locks;
+#[cfg(feature = "mutants")]
+pub use mutant::{LockMutant, plant, plant_in_machine};
 pub use request::{Lock, LockSet, WAIT_MS};
 pub use session::Session;
 pub use set::GuardSet;
@@ -78,7 +78,6 @@ mod content;
 mod entry;
 mod error;
 mod event;
-mod fault;
 mod guard;
 mod hint;
 mod home;
@@ -87,6 +86,7 @@ mod hub;
 mod limits;
 mod locks;
 mod map;
+mod mutant;
 mod request;
 mod session;
 mod set;

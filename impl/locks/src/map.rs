@@ -1,7 +1,7 @@
 //! All sessions by their ids, in shards with a lock each.
 
 use crate::entry::Entry;
-use crate::fault::{self, Fault};
+use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Mutex, lock};
 use crate::table::Table;
 use tenure_protocol::SessionId;
@@ -44,7 +44,7 @@ impl Map {
         if let Some(entry) = shard.get(id) {
             return Arc::clone(entry);
         }
-        if fault::is_made(Fault::TwoEntries) {
+        if mutant::is(LockMutant::TwoEntries) {
             drop(shard);
             shard = lock(self.shard(id));
         }

@@ -2,9 +2,9 @@
 
 use crate::entry::{Entry, Granted, has};
 use crate::error::Error;
-use crate::fault::{self, Fault};
 use crate::guard::{Commit, note_panic};
 use crate::hub::Hub;
+use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait, in_drop};
@@ -336,7 +336,7 @@ impl GuardSet<'_> {
             return;
         }
         let panics = panicking() && !self.was_panicking;
-        let keeps = !panics || fault::is_made(Fault::PanicKeepsWrites);
+        let keeps = !panics || mutant::is(LockMutant::PanicKeepsWrites);
         // A lost grant is reported where it was noticed.
         let panicked = (panics && self.is_written && self.is_inside)
             .then(|| self.entry.lock().place_of(self.thread, &self.names))

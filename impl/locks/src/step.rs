@@ -6,8 +6,8 @@ use crate::content::Content;
 use crate::entry::{Entry, Granted, Values};
 use crate::error::{Error, First};
 use crate::event::Event;
-use crate::fault::{self, Fault};
 use crate::hub::Hub;
+use crate::mutant::{self, LockMutant};
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
 use crate::unfetched::Unfetched;
@@ -27,7 +27,7 @@ use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time, ToProce
 /// What stands behind the lock.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) process: Process<fault::Own>,
+    pub(crate) process: Process<mutant::Own>,
     /// Who waits for an answer of the process, other than for a lock: that stands with the session.
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,
@@ -121,7 +121,7 @@ impl Step<'_> {
     /// Puts the sessions back that are entangled with one that is back.
     fn bring_back_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
         while let Some(other) = self.machine.process.entangled(thread, id)
-            && !fault::is_made(Fault::OverlooksLent)
+            && !mutant::is(LockMutant::OverlooksLent)
         {
             let entry = self.hub.map.get(other).expect("it is lent from there");
             self.bring_back(&entry);
@@ -452,7 +452,7 @@ impl Step<'_> {
         }
         self.left = entry.lock().let_out(thread, names, held);
         match lost {
-            Some(_) if fault::is_made(Fault::HidesPoison) => Ok(()),
+            Some(_) if mutant::is(LockMutant::HidesPoison) => Ok(()),
             Some(why) => Err(Error::lost(&entry.id, why)),
             None => result,
         }

@@ -4,7 +4,7 @@
 use crate::cell::{Entrance, HandedOver};
 use crate::entry::Granted;
 use crate::error::Error;
-use crate::fault::{self, Fault};
+use crate::mutant::{self, LockMutant};
 use crate::sync::{self, Mutex, lock};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
@@ -83,7 +83,7 @@ impl Wait {
         waiting
             .waker
             .take()
-            .filter(|_| !fault::is_made(Fault::LostWakeup))
+            .filter(|_| !mutant::is(LockMutant::LostWakeup))
     }
 
     /// Answers; whoever else is about to do the same wakes.
@@ -130,7 +130,7 @@ impl Wait {
             waiting.stage = Stage::Over;
             return Poll::Ready(outcome);
         }
-        if fault::is_made(Fault::WakerAfterLook) {
+        if mutant::is(LockMutant::WakerAfterLook) {
             drop(waiting);
             waiting = lock(&self.0);
         }

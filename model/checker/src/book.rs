@@ -4,18 +4,18 @@ use crate::property::{self, PROGRESS};
 use crate::universe::{UNIVERSES, Universe, find};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
-use tenure_protocol::{Defect, Sound, defect::Level};
+use tenure_protocol::{ProtocolMutant, Sound, mutant::Level};
 
-/// Which universes catch a defect: a line of `tenure check --matrix`.
+/// Which universes kill a mutant: a line of `tenure check --matrix`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The defect's name.
-    pub defect: String,
+    /// The mutant's name.
+    pub mutant: String,
     /// In the order of the universes.
-    pub caught: Vec<Cell>,
+    pub killed: Vec<Cell>,
 }
 
-/// How a universe catches a defect.
+/// How a universe kills a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// The universe's name.
@@ -26,7 +26,7 @@ pub struct Cell {
     pub steps: usize,
 }
 
-/// Why a universe stays that is the only one to catch nothing, or in which no defect is hunted.
+/// Why a universe stays that is the only one to kill nothing, or in which no mutant is hunted.
 const STAYS: &[(&str, &str)] = &[
     (
         "calm",
@@ -54,15 +54,15 @@ const STAYS: &[(&str, &str)] = &[
     ),
     (
         "rush",
-        "it is `crowd` and `calm` at once, at a size that no defect is hunted in",
+        "it is `crowd` and `calm` at once, at a size that no mutant is hunted in",
     ),
     (
         "storm",
-        "it is `wild` with commits and differences, at a size that no defect is hunted in",
+        "it is `wild` with commits and differences, at a size that no mutant is hunted in",
     ),
     (
         "ordeal",
-        "it is `tcp` and `crash` at once, at a size that no defect is hunted in",
+        "it is `tcp` and `crash` at once, at a size that no mutant is hunted in",
     ),
 ];
 
@@ -129,24 +129,24 @@ pub fn properties() -> String {
     out
 }
 
-/// The table of defects, and what each universe is good for.
+/// The table of mutants, and what each universe is good for.
 #[must_use]
-pub fn defects(rows: &[Row]) -> String {
+pub fn mutants(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| defect | machine | rule | what is done wrong | caught by: universe (property, steps) |\n|---|---|--:|---|---|\n",
+        "| mutant | machine | rule | what is done wrong | killed by: universe (property, steps) |\n|---|---|--:|---|---|\n",
     );
-    for defect in Defect::ALL {
-        let machine = match defect.level() {
+    for mutant in ProtocolMutant::ALL {
+        let machine = match mutant.level() {
             Level::Store => "store",
             Level::Process => "process",
         };
         let _ = writeln!(
             out,
             "| `{}` | {machine} | {} | {} | {} |",
-            defect.name(),
-            defect.rule(),
-            defect.summary(),
-            catchers(rows, *defect)
+            mutant.name(),
+            mutant.rule(),
+            mutant.summary(),
+            killers(rows, *mutant)
         );
     }
     out.push_str("\nWhat each universe is good for:\n\n");
@@ -156,9 +156,9 @@ pub fn defects(rows: &[Row]) -> String {
     out
 }
 
-fn catchers(rows: &[Row], defect: Defect) -> String {
-    let row = rows.iter().find(|row| row.defect == defect.name());
-    let cells = row.into_iter().flat_map(|row| &row.caught);
+fn killers(rows: &[Row], mutant: ProtocolMutant) -> String {
+    let row = rows.iter().find(|row| row.mutant == mutant.name());
+    let cells = row.into_iter().flat_map(|row| &row.killed);
     let texts: Vec<String> = cells
         .map(|cell| match cell.steps {
             0 => format!("`{}` ({}, never reached)", cell.universe, cell.property),
@@ -168,42 +168,45 @@ fn catchers(rows: &[Row], defect: Defect) -> String {
     texts.join(", ")
 }
 
-/// The defects that only this universe catches, or why it stays.
+/// The mutants that only this universe kills, or why it stays.
 fn worth(rows: &[Row], universe: &Universe) -> String {
     let alone: Vec<String> = rows
         .iter()
-        .filter(|row| row.caught.len() == 1 && row.caught[0].universe == universe.name)
-        .map(|row| format!("`{}`", row.defect))
+        .filter(|row| row.killed.len() == 1 && row.killed[0].universe == universe.name)
+        .map(|row| format!("`{}`", row.mutant))
         .collect();
     if !alone.is_empty() {
-        return format!("alone catches {}", alone.join(", "));
+        return format!("alone kills {}", alone.join(", "));
     }
     let reason = STAYS.iter().find(|(name, _)| *name == universe.name);
     reason.map_or_else(
-        || String::from("catches nothing that no other does, and nobody has said why it stays"),
+        || String::from("kills nothing that no other does, and nobody has said why it stays"),
         |(_, reason)| format!("stays: {reason}"),
     )
 }
 
-/// What is wrong with a matrix: a defect that is missing, unknown or caught by none, or a universe that is unknown or has
+/// What is wrong with a matrix: a mutant that is missing, unknown or killed by none, or a universe that is unknown or has
 /// no reason to be there.
 #[must_use]
 pub fn faults(rows: &[Row]) -> Vec<String> {
     let mut faults = Vec::new();
-    for defect in Defect::ALL {
-        match rows.iter().find(|row| row.defect == defect.name()) {
-            None => faults.push(format!("{} is not in the matrix", defect.name())),
-            Some(row) if row.caught.is_empty() => {
-                faults.push(format!("{} is caught by none", defect.name()));
+    for mutant in ProtocolMutant::ALL {
+        match rows.iter().find(|row| row.mutant == mutant.name()) {
+            None => faults.push(format!("{} is not in the matrix", mutant.name())),
+            Some(row) if row.killed.is_empty() => {
+                faults.push(format!("{} is killed by none", mutant.name()));
             }
             Some(_) => {}
         }
     }
     for row in rows {
-        if !Defect::ALL.iter().any(|defect| defect.name() == row.defect) {
-            faults.push(format!("there is no defect {}", row.defect));
+        if !ProtocolMutant::ALL
+            .iter()
+            .any(|mutant| mutant.name() == row.mutant)
+        {
+            faults.push(format!("there is no mutant {}", row.mutant));
         }
-        for cell in &row.caught {
+        for cell in &row.killed {
             if find(&cell.universe).is_none() {
                 faults.push(format!("there is no universe {}", cell.universe));
             }

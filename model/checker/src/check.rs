@@ -9,14 +9,14 @@ use crate::progress::{self, Lasso};
 use crate::property::{self, Kind, PROGRESS};
 use crate::system::{Action, Model};
 use crate::universe::Universe;
-use tenure_protocol::{Defect, Hook, Seeded, Sound};
+use tenure_protocol::{Hook, ProtocolMutant, Seeded, Sound};
 
 /// How to check.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
     /// Threads that expand states; 0 counts as 1.
     pub threads: usize,
-    /// Whether to look for violations only, and stop at the first: what a hunt for a seeded defect needs.
+    /// Whether to look for violations only, and stop at the first: what a hunt for a mutant needs.
     pub is_hunt: bool,
     /// Whether to explore one of the states that differ only in which of several like processes is which, where that is
     /// sound, see [`Model::reduced`]. Progress is not judged then, nor is the number of states pinned.
@@ -47,8 +47,8 @@ pub struct Judgement {
 pub struct Counterexample {
     /// The universe.
     pub universe: &'static str,
-    /// The defect that was seeded, if any.
-    pub defect: Option<Defect>,
+    /// The mutant that was seeded, if any.
+    pub mutant: Option<ProtocolMutant>,
     /// The property that is violated, or for a `sometimes` shown.
     pub property: &'static str,
     /// Whether the property is violated, not shown.
@@ -156,32 +156,36 @@ pub fn check(universe: &'static Universe, settings: &Settings<'_>) -> Outcome {
     run(&model, None, settings)
 }
 
-/// Checks a universe whose machines make a mistake.
+/// Checks a universe whose machines are a mutant.
 #[must_use]
-pub fn check_defect(
+pub fn check_mutant(
     universe: &'static Universe,
-    defect: Defect,
+    mutant: ProtocolMutant,
     settings: &Settings<'_>,
 ) -> Outcome {
-    let model = Model::new(universe, Seeded(defect));
-    run(&model, Some(defect), settings)
+    let model = Model::new(universe, Seeded(mutant));
+    run(&model, Some(mutant), settings)
 }
 
-fn run<H: Hook>(model: &Model<H>, defect: Option<Defect>, settings: &Settings<'_>) -> Outcome {
+fn run<H: Hook>(
+    model: &Model<H>,
+    mutant: Option<ProtocolMutant>,
+    settings: &Settings<'_>,
+) -> Outcome {
     let Some(reduced) = model.clone().reduced().filter(|_| settings.by_symmetry) else {
-        return explore_and_judge(model, defect, settings, false);
+        return explore_and_judge(model, mutant, settings, false);
     };
-    let outcome = explore_and_judge(&reduced, defect, settings, true);
+    let outcome = explore_and_judge(&reduced, mutant, settings, true);
     if outcome.counterexamples.is_empty() {
         return outcome;
     }
     // A path on which the names change teaches nothing.
-    explore_and_judge(model, defect, settings, false)
+    explore_and_judge(model, mutant, settings, false)
 }
 
 fn explore_and_judge<H: Hook>(
     model: &Model<H>,
-    defect: Option<Defect>,
+    mutant: Option<ProtocolMutant>,
     settings: &Settings<'_>,
     is_reduced: bool,
 ) -> Outcome {
@@ -195,7 +199,7 @@ fn explore_and_judge<H: Hook>(
     };
     let exploration =
         explore(model, &options).expect("every universe has properties and an initial state");
-    let mut counterexamples = safety(model, defect, &exploration);
+    let mut counterexamples = safety(model, mutant, &exploration);
     let mut judgements = judge(model, &exploration);
     let mut progress = None;
     // Without a graph, as by symmetry, the properties are listed as not judged.
@@ -213,7 +217,7 @@ fn explore_and_judge<H: Hook>(
                 .iter()
                 .min_by_key(|lasso| lasso.cycle.len() + exploration.depth_of(lasso.start) as usize);
             if let Some(lasso) = shortest {
-                counterexamples.push(lasso_example(model, defect, &exploration, lasso, name));
+                counterexamples.push(lasso_example(model, mutant, &exploration, lasso, name));
             }
             let is_judged = report.is_some();
             let holds = is_judged && own.is_empty();
@@ -229,7 +233,7 @@ fn explore_and_judge<H: Hook>(
         progress = report.map(|report| (report.seconds, report.bytes));
     }
     let pinned = model.universe.unique_states;
-    let is_plain = defect.is_none() && !is_reduced;
+    let is_plain = mutant.is_none() && !is_reduced;
     Outcome {
         universe: model.universe,
         states: exploration.states,
@@ -269,7 +273,7 @@ fn judge<H: Hook>(model: &Model<H>, exploration: &Exploration) -> Vec<Judgement>
 /// The shortest violation of each `always`.
 fn safety<H: Hook>(
     model: &Model<H>,
-    defect: Option<Defect>,
+    mutant: Option<ProtocolMutant>,
     exploration: &Exploration,
 ) -> Vec<Counterexample> {
     let always = property::of::<H>(model.universe).filter(|checked| checked.kind == Kind::Always);
@@ -278,7 +282,7 @@ fn safety<H: Hook>(
     let mut found: Vec<Counterexample> = witnesses
         .map(|(property, witness)| Counterexample {
             universe: model.universe.name,
-            defect,
+            mutant,
             property,
             is_violation: true,
             stem: exploration
@@ -298,7 +302,7 @@ fn safety<H: Hook>(
 /// A lasso as actions, replayed through the machines on the way.
 fn lasso_example<H: Hook>(
     model: &Model<H>,
-    defect: Option<Defect>,
+    mutant: Option<ProtocolMutant>,
     exploration: &Exploration,
     lasso: &Lasso,
     property: &'static str,
@@ -323,7 +327,7 @@ fn lasso_example<H: Hook>(
     );
     Counterexample {
         universe: model.universe.name,
-        defect,
+        mutant,
         property,
         is_violation: true,
         stem: path.steps.iter().map(|step| step.action).collect(),

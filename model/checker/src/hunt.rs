@@ -1,16 +1,16 @@
-//! Hunts for seeded defects: each must be caught, by name, with a short counterexample.
+//! Hunts for mutants: each must be killed, by name, with a short counterexample.
 //!
-//! A defect is looked for where it is known to show first, then in every other universe, so that a change which hides it
+//! A mutant is looked for where it is known to show first, then in every other universe, so that a change which hides it
 //! there costs time and not the answer.
 
-use crate::check::{Counterexample, Outcome, Settings, check_defect};
+use crate::check::{Counterexample, Outcome, Settings, check_mutant};
 use crate::property::Kind;
 use crate::universe::{UNIVERSES, Universe, find};
-use tenure_protocol::Defect;
+use tenure_protocol::ProtocolMutant;
 
-/// Where a defect was caught.
+/// Where a mutant was killed.
 #[derive(Clone, Debug)]
-pub struct Catch {
+pub struct Kill {
     /// The universe.
     pub universe: &'static Universe,
     /// The property that fails.
@@ -21,91 +21,91 @@ pub struct Catch {
     pub counterexample: Option<Counterexample>,
 }
 
-/// Where a defect shows with few states: found by trying all, kept here to save that.
-const SHOWS: &[(Defect, &str)] = &[
-    (Defect::GrantsToTwo, "crossing"),
-    (Defect::ForgetsRecall, "crossing"),
-    (Defect::KeepsRecallOfDead, "crash"),
-    (Defect::GrantsBeforeDurable, "restart"),
-    (Defect::AcknowledgesBeforeDurable, "restart"),
-    (Defect::AcceptsOldToken, "expiry"),
-    (Defect::ReleaseByStranger, "expiry"),
-    (Defect::LifoAtStore, "crowd"),
-    (Defect::SkipsHead, "crowd"),
-    (Defect::RequeuesAtHead, "crowd"),
-    (Defect::RequeuesUntold, "nested"),
-    (Defect::LosesWaitersOnRestart, "restart"),
-    (Defect::IgnoresTicket, "restart"),
-    (Defect::FreesBeforeWriting, "crossing"),
-    (Defect::TryNeverRecalls, "try"),
-    (Defect::TryWaitsForThread, "try"),
-    (Defect::ResurrectsDestroyed, "expiry"),
-    (Defect::DestroyForgetsWaiters, "expiry"),
-    (Defect::DeltaAcrossLives, "expiry"),
-    (Defect::ExpiresWhileHeld, "expiry"),
-    (Defect::FreesOnDisconnect, "tcp"),
-    (Defect::LeaseOutlivesGoodbye, "goodbye"),
-    (Defect::KeepsOrphanedWaiter, "lease"),
-    (Defect::ForgetsGrantsOfDead, "drift"),
-    (Defect::KeepsOldIncarnation, "crash"),
-    (Defect::ReusesTokens, "restart"),
-    (Defect::ForgetsHolderOnRestart, "restart"),
-    (Defect::CommitsOnWrongVersion, "expiry"),
-    (Defect::SendsNoState, "crossing"),
-    (Defect::QueuesTwice, "lease"),
-    (Defect::CancelDropsGrant, "try"),
-    (Defect::BusyStopsRevoke, "lease"),
-    (Defect::OverlooksDeadlock, "crossing"),
-    (Defect::QueueWithoutLimit, "limits"),
-    (Defect::DrainRecallsNothing, "closing"),
-    (Defect::StopRecalls, "closing"),
-    (Defect::GrantsWhileStopping, "closing"),
-    (Defect::GrantsWhenFull, "full"),
-    (Defect::GrantsToUnconnected, "tcp"),
-    (Defect::RevokesForNobody, "absent"),
-    (Defect::KeepsLimitsSecret, "narrow"),
-    (Defect::PassesOnUnheard, "deaf"),
-    (Defect::IgnoresStoreLimits, "narrow"),
-    (Defect::GrantsAbsent, "unknown"),
-    (Defect::DeniesExisting, "unknown"),
-    (Defect::RemembersAbsent, "unknown"),
-    (Defect::EntersAbsent, "unknown"),
-    (Defect::RefusesByOldAnswer, "unknown"),
-    (Defect::AsksOlderStore, "older"),
-    (Defect::GreetsWithNewRequests, "older"),
-    (Defect::LifoAtAttribute, "threads"),
-    (Defect::Barges, "threads"),
-    (Defect::AdmitsAfterRecall, "expiry"),
-    (Defect::RefusesInsiders, "nested"),
-    (Defect::GrantWithoutUse, "expiry"),
-    (Defect::ReleasesWhileInside, "crossing"),
-    (Defect::AppliesLateWrites, "lease"),
-    (Defect::DiscardKeepsWrites, "threads"),
-    (Defect::UnlockByStranger, "drift"),
-    (Defect::AbandonLeavesWaiter, "try"),
-    (Defect::KeepsDirtyBase, "lease"),
-    (Defect::KeepsGuardsPastLease, "drift"),
-    (Defect::LeaseFromReceipt, "drift"),
-    (Defect::LeaseWithoutMargin, "drift"),
-    (Defect::StaysOnSilentLink, "silent"),
-    (Defect::NeverKeeps, "crossing"),
-    (Defect::OverlooksLocalDeadlock, "nested"),
-    (Defect::DuplicateReleaseFrees, "wild"),
-    (Defect::ForgetsEarlyRecall, "wild"),
-    (Defect::AcceptsOldGrant, "wild"),
-    (Defect::ReadBumpsToken, "wild"),
-    (Defect::ReleaseNotRepeated, "tcp"),
-    (Defect::ReleaseForgetsCommit, "late"),
-    (Defect::RenameKeepsFloor, "parting"),
-    (Defect::RenameKeepsToken, "parting"),
+/// Where a mutant shows with few states: found by trying all, kept here to save that.
+const SHOWS: &[(ProtocolMutant, &str)] = &[
+    (ProtocolMutant::GrantsToTwo, "crossing"),
+    (ProtocolMutant::ForgetsRecall, "crossing"),
+    (ProtocolMutant::KeepsRecallOfDead, "crash"),
+    (ProtocolMutant::GrantsBeforeDurable, "restart"),
+    (ProtocolMutant::AcknowledgesBeforeDurable, "restart"),
+    (ProtocolMutant::AcceptsOldToken, "expiry"),
+    (ProtocolMutant::ReleaseByStranger, "expiry"),
+    (ProtocolMutant::LifoAtStore, "crowd"),
+    (ProtocolMutant::SkipsHead, "crowd"),
+    (ProtocolMutant::RequeuesAtHead, "crowd"),
+    (ProtocolMutant::RequeuesUntold, "nested"),
+    (ProtocolMutant::LosesWaitersOnRestart, "restart"),
+    (ProtocolMutant::IgnoresTicket, "restart"),
+    (ProtocolMutant::FreesBeforeWriting, "crossing"),
+    (ProtocolMutant::TryNeverRecalls, "try"),
+    (ProtocolMutant::TryWaitsForThread, "try"),
+    (ProtocolMutant::ResurrectsDestroyed, "expiry"),
+    (ProtocolMutant::DestroyForgetsWaiters, "expiry"),
+    (ProtocolMutant::DeltaAcrossLives, "expiry"),
+    (ProtocolMutant::ExpiresWhileHeld, "expiry"),
+    (ProtocolMutant::FreesOnDisconnect, "tcp"),
+    (ProtocolMutant::LeaseOutlivesGoodbye, "goodbye"),
+    (ProtocolMutant::KeepsOrphanedWaiter, "lease"),
+    (ProtocolMutant::ForgetsGrantsOfDead, "drift"),
+    (ProtocolMutant::KeepsOldIncarnation, "crash"),
+    (ProtocolMutant::ReusesTokens, "restart"),
+    (ProtocolMutant::ForgetsHolderOnRestart, "restart"),
+    (ProtocolMutant::CommitsOnWrongVersion, "expiry"),
+    (ProtocolMutant::SendsNoState, "crossing"),
+    (ProtocolMutant::QueuesTwice, "lease"),
+    (ProtocolMutant::CancelDropsGrant, "try"),
+    (ProtocolMutant::BusyStopsRevoke, "lease"),
+    (ProtocolMutant::OverlooksDeadlock, "crossing"),
+    (ProtocolMutant::QueueWithoutLimit, "limits"),
+    (ProtocolMutant::DrainRecallsNothing, "closing"),
+    (ProtocolMutant::StopRecalls, "closing"),
+    (ProtocolMutant::GrantsWhileStopping, "closing"),
+    (ProtocolMutant::GrantsWhenFull, "full"),
+    (ProtocolMutant::GrantsToUnconnected, "tcp"),
+    (ProtocolMutant::RevokesForNobody, "absent"),
+    (ProtocolMutant::KeepsLimitsSecret, "narrow"),
+    (ProtocolMutant::PassesOnUnheard, "deaf"),
+    (ProtocolMutant::IgnoresStoreLimits, "narrow"),
+    (ProtocolMutant::GrantsAbsent, "unknown"),
+    (ProtocolMutant::DeniesExisting, "unknown"),
+    (ProtocolMutant::RemembersAbsent, "unknown"),
+    (ProtocolMutant::EntersAbsent, "unknown"),
+    (ProtocolMutant::RefusesByOldAnswer, "unknown"),
+    (ProtocolMutant::AsksOlderStore, "older"),
+    (ProtocolMutant::GreetsWithNewRequests, "older"),
+    (ProtocolMutant::LifoAtAttribute, "threads"),
+    (ProtocolMutant::Barges, "threads"),
+    (ProtocolMutant::AdmitsAfterRecall, "expiry"),
+    (ProtocolMutant::RefusesInsiders, "nested"),
+    (ProtocolMutant::GrantWithoutUse, "expiry"),
+    (ProtocolMutant::ReleasesWhileInside, "crossing"),
+    (ProtocolMutant::AppliesLateWrites, "lease"),
+    (ProtocolMutant::DiscardKeepsWrites, "threads"),
+    (ProtocolMutant::UnlockByStranger, "drift"),
+    (ProtocolMutant::AbandonLeavesWaiter, "try"),
+    (ProtocolMutant::KeepsDirtyBase, "lease"),
+    (ProtocolMutant::KeepsGuardsPastLease, "drift"),
+    (ProtocolMutant::LeaseFromReceipt, "drift"),
+    (ProtocolMutant::LeaseWithoutMargin, "drift"),
+    (ProtocolMutant::StaysOnSilentLink, "silent"),
+    (ProtocolMutant::NeverKeeps, "crossing"),
+    (ProtocolMutant::OverlooksLocalDeadlock, "nested"),
+    (ProtocolMutant::DuplicateReleaseFrees, "wild"),
+    (ProtocolMutant::ForgetsEarlyRecall, "wild"),
+    (ProtocolMutant::AcceptsOldGrant, "wild"),
+    (ProtocolMutant::ReadBumpsToken, "wild"),
+    (ProtocolMutant::ReleaseNotRepeated, "tcp"),
+    (ProtocolMutant::ReleaseForgetsCommit, "late"),
+    (ProtocolMutant::RenameKeepsFloor, "parting"),
+    (ProtocolMutant::RenameKeepsToken, "parting"),
 ];
 
-/// Looks for a defect until a universe catches it.
+/// Looks for a mutant until a universe kills it.
 #[must_use]
-pub fn hunt(defect: Defect, settings: &Settings<'_>) -> Option<Catch> {
+pub fn hunt(mutant: ProtocolMutant, settings: &Settings<'_>) -> Option<Kill> {
     let known = SHOWS
         .iter()
-        .find(|(known, _)| *known == defect)
+        .find(|(known, _)| *known == mutant)
         .and_then(|(_, name)| find(name));
     let mut others: Vec<&'static Universe> = UNIVERSES.iter().collect();
     others.sort_by_key(|universe| universe.unique_states);
@@ -115,36 +115,36 @@ pub fn hunt(defect: Defect, settings: &Settings<'_>) -> Option<Catch> {
     known
         .into_iter()
         .chain(others)
-        .find_map(|universe| hunt_in(defect, universe, settings))
+        .find_map(|universe| hunt_in(mutant, universe, settings))
 }
 
-/// Looks for a defect in one universe.
+/// Looks for a mutant in one universe.
 #[must_use]
 pub fn hunt_in(
-    defect: Defect,
+    mutant: ProtocolMutant,
     universe: &'static Universe,
     settings: &Settings<'_>,
-) -> Option<Catch> {
-    let outcome = check_defect(
+) -> Option<Kill> {
+    let outcome = check_mutant(
         universe,
-        defect,
+        mutant,
         &Settings {
             is_hunt: true,
             ..*settings
         },
     );
-    caught(universe, outcome)
+    killed(universe, outcome)
 }
 
-/// What of an outcome shows a mistake: a violation, or a race that a complete exploration never reached.
-fn caught(universe: &'static Universe, outcome: Outcome) -> Option<Catch> {
+/// What of an outcome kills a mutant: a violation, or a race that a complete exploration never reached.
+fn killed(universe: &'static Universe, outcome: Outcome) -> Option<Kill> {
     let shortest = outcome
         .counterexamples
         .into_iter()
         .min_by_key(Counterexample::steps);
     if let Some(counterexample) = shortest {
         let (property, steps) = (counterexample.property, counterexample.steps());
-        return Some(Catch {
+        return Some(Kill {
             universe,
             property,
             steps,
@@ -156,7 +156,7 @@ fn caught(universe: &'static Universe, outcome: Outcome) -> Option<Catch> {
         .judgements
         .iter()
         .find(|judgement| !judgement.holds && unreached(judgement.kind))?;
-    Some(Catch {
+    Some(Kill {
         universe,
         property: failed.name,
         steps: 0,
@@ -169,11 +169,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_defect_is_known_to_show_somewhere() {
-        for defect in Defect::ALL {
-            let known = SHOWS.iter().find(|(known, _)| known == defect);
+    fn every_mutant_is_known_to_show_somewhere() {
+        for mutant in ProtocolMutant::ALL {
+            let known = SHOWS.iter().find(|(known, _)| known == mutant);
             let (_, universe) =
-                known.unwrap_or_else(|| panic!("{} is not in SHOWS", defect.name()));
+                known.unwrap_or_else(|| panic!("{} is not in SHOWS", mutant.name()));
             assert!(find(universe).is_some(), "there is no universe {universe}");
         }
     }

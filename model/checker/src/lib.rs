@@ -2,7 +2,7 @@
 //!
 //! The machines of `tenure_protocol` are put into small worlds, [`universe`]s, and each world is explored whole: every
 //! message order, every crash, every moment at which a lease may end. [`property`] says what must hold in every state and
-//! which races must be reached; [`progress`] says, over the complete graph, that whoever waits is answered. Seeded defects
+//! which races must be reached; [`progress`] says, over the complete graph, that whoever waits is answered. Mutants
 //! show that each of these can fail.
 //!
 //! | module | what it holds |
@@ -11,7 +11,7 @@
 //! | [`universe`] | the named worlds with their bounds and faults |
 //! | [`property`] | what is checked |
 //! | [`check`] | a universe checked whole, with verdicts and counterexamples |
-//! | [`hunt`] | seeded defects, each to be caught |
+//! | [`hunt`] | mutants, each to be killed |
 //! | [`explore`] | breadth-first exploration over Stateright's `Model` |
 //! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
 //! | [`book`] | the tables of the book |

@@ -1,6 +1,6 @@
 //! A counterexample in a file: written, read back, and run again through the machines.
 //!
-//! The file is JSON, `"format": "tenure-counterexample"`, `"version": 1`: the universe, the defect if one was seeded, the
+//! The file is JSON, `"format": "tenure-counterexample"`, `"version": 1`: the universe, the mutant if one was seeded, the
 //! property, and the actions, one a line. Actions name places (a thread, the first message in a channel), never numbers
 //! that the machines drew, so that is all that is needed to see everything again. `fingerprint` is that of the last
 //! state: if it differs, the machines have changed since. `chart` is a picture for tools that cannot run the machines; it
@@ -13,7 +13,7 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 use stateright::Model as _;
-use tenure_protocol::{Defect, Hook, Seeded, Sound};
+use tenure_protocol::{Hook, ProtocolMutant, Seeded, Sound};
 use thiserror::Error;
 
 use crate::check::Counterexample;
@@ -38,8 +38,8 @@ const VERSION: u64 = 1;
 pub struct Replayed {
     /// The universe.
     pub universe: &'static Universe,
-    /// The defect that was seeded, if any.
-    pub defect: Option<Defect>,
+    /// The mutant that was seeded, if any.
+    pub mutant: Option<ProtocolMutant>,
     /// The property that is violated, or for a `sometimes` shown.
     pub property: &'static str,
     /// The rule that it follows.
@@ -97,7 +97,7 @@ pub enum ReplayError {
     /// A member is missing or is not what it should be.
     #[error("it is not a {FORMAT} of version {VERSION}: {0}")]
     Malformed(#[source] serde_json::Error),
-    /// There is no such universe, defect or property.
+    /// There is no such universe, mutant or property.
     #[error("there is no {what} {name}{}", .nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?")))]
     Unknown {
         /// What is named.
@@ -171,7 +171,11 @@ pub fn save(example: &Counterexample) -> String {
     member(&mut out, "format", &FORMAT);
     member(&mut out, "version", &VERSION);
     member(&mut out, "universe", &example.universe);
-    member(&mut out, "defect", &example.defect.map(Defect::name));
+    member(
+        &mut out,
+        "mutant",
+        &example.mutant.map(ProtocolMutant::name),
+    );
     member(&mut out, "property", &example.property);
     members(&mut out, "stem", &example.stem);
     members(&mut out, "cycle", &example.cycle);
@@ -208,7 +212,7 @@ struct Head {
 #[derive(Deserialize)]
 struct Body {
     universe: String,
-    defect: Option<String>,
+    mutant: Option<String>,
     property: String,
     stem: Vec<Action>,
     #[serde(default)]
@@ -234,11 +238,11 @@ pub fn load(text: &str) -> Result<Counterexample, ReplayError> {
             UNIVERSES.iter().map(|universe| universe.name),
         )
     })?;
-    let defect = body.defect.as_deref().map(find_defect).transpose()?;
+    let mutant = body.mutant.as_deref().map(find_mutant).transpose()?;
     let (property, _, kind, _) = find_property(universe, &body.property)?;
     let example = Counterexample {
         universe: universe.name,
-        defect,
+        mutant,
         property,
         is_violation: kind != Kind::Sometimes,
         stem: body.stem,
@@ -293,13 +297,15 @@ fn parse(text: &str) -> Result<Body, ReplayError> {
     serde_json::from_str(text).map_err(ReplayError::Malformed)
 }
 
-fn find_defect(name: &str) -> Result<Defect, ReplayError> {
-    let found = Defect::ALL.iter().find(|defect| defect.name() == name);
+fn find_mutant(name: &str) -> Result<ProtocolMutant, ReplayError> {
+    let found = ProtocolMutant::ALL
+        .iter()
+        .find(|mutant| mutant.name() == name);
     found.copied().ok_or_else(|| {
         unknown(
-            "defect",
+            "mutant",
             name,
-            Defect::ALL.iter().map(|defect| defect.name()),
+            ProtocolMutant::ALL.iter().map(|mutant| mutant.name()),
         )
     })
 }
@@ -362,9 +368,9 @@ fn quoted(text: &str) -> String {
 /// If it is none: see [`ReplayError`].
 pub fn replay(example: &Counterexample) -> Result<Replayed, ReplayError> {
     let universe = universe_of(example)?;
-    match example.defect {
+    match example.mutant {
         None => judge(&Model::new(universe, Sound), example),
-        Some(defect) => judge(&Model::new(universe, Seeded(defect)), example),
+        Some(mutant) => judge(&Model::new(universe, Seeded(mutant)), example),
     }
 }
 
@@ -429,7 +435,7 @@ fn judge<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Replayed
     }
     Ok(Replayed {
         universe: model.universe,
-        defect: example.defect,
+        mutant: example.mutant,
         property,
         rule,
         kind,

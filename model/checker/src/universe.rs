@@ -1,7 +1,7 @@
 //! The universes: small worlds, each explored whole.
 //!
 //! One table says what each contains, which faults it knows, what it does not combine, and how many states it has. The
-//! command line and the book show the same table. A universe stays only while a seeded defect is caught by it alone, or
+//! command line and the book show the same table. A universe stays only while a mutant is killed by it alone, or
 //! its summary says why it stays.
 
 use crate::system::app::Do;

@@ -103,7 +103,7 @@ fn hand_off() -> Chart {
 /// A loss, a crash, a duplicate, and messages that cross.
 fn crossing() -> Chart {
     let mut chart = five_lanes(
-        "seeded defect: a release is believed whatever its token",
+        "mutant: a release is believed whatever its token",
         [
             (1, call(T1, P1, "lock a")),
             (1, send(P1, STORE, 1, "Acquire s1")),
@@ -150,7 +150,7 @@ fn crossing() -> Chart {
 /// A progress violation: the recall was lost and is never repeated.
 fn lasso() -> Chart {
     let mut chart = five_lanes(
-        "seeded defect: a recall is never repeated",
+        "mutant: a recall is never repeated",
         [
             (1, call(T3, P2, "lock a")),
             (1, send(P2, STORE, 1, "Acquire s1")),

@@ -497,7 +497,7 @@ fn shortest_lasso(graph: &Graph, depths: &[u32], obligation: u8) -> Option<usize
         .min()
 }
 
-/// What the random suite saw, to show that it could have seen a mistake.
+/// What the random suite saw, to show that it could have seen a bug.
 #[derive(Debug, Default)]
 struct Tally {
     /// Obligations that are not pending for ever.

@@ -10,13 +10,13 @@ use tenure_checker::property::Kind;
 use tenure_checker::replay::{self, BYTES_MAX, ReplayError, STEPS_MAX, load, load_from, save};
 use tenure_checker::system::{Action, Model};
 use tenure_checker::{chart, story, universe};
-use tenure_protocol::{Defect, Sound};
+use tenure_protocol::{ProtocolMutant, Sound};
 
-fn check(universe: &str, defect: Defect, is_hunt: bool) -> Vec<Counterexample> {
+fn check(universe: &str, mutant: ProtocolMutant, is_hunt: bool) -> Vec<Counterexample> {
     let universe = universe::find(universe).expect("a universe");
-    check::check_defect(
+    check::check_mutant(
         universe,
-        defect,
+        mutant,
         &Settings {
             threads: 1,
             is_hunt,
@@ -30,10 +30,10 @@ fn check(universe: &str, defect: Defect, is_hunt: bool) -> Vec<Counterexample> {
 fn examples() -> &'static [Counterexample; 3] {
     static EXAMPLES: OnceLock<[Counterexample; 3]> = OnceLock::new();
     EXAMPLES.get_or_init(|| {
-        let safety = check("tcp", Defect::FreesOnDisconnect, true).swap_remove(0);
-        let mut stuck = check("crowd", Defect::ForgetsRecall, false);
+        let safety = check("tcp", ProtocolMutant::FreesOnDisconnect, true).swap_remove(0);
+        let mut stuck = check("crowd", ProtocolMutant::ForgetsRecall, false);
         stuck.retain(|example| example.waiting.is_some() && example.cycle.is_empty());
-        let mut lassos = check("threads", Defect::GrantWithoutUse, true);
+        let mut lassos = check("threads", ProtocolMutant::GrantWithoutUse, true);
         lassos.retain(|example| !example.cycle.is_empty());
         [safety, stuck.swap_remove(0), lassos.swap_remove(0)]
     })
@@ -87,7 +87,7 @@ fn what_is_shown_is_read_back() {
     let path = found.path(&model, shown.witness.expect("it is shown"));
     let mut example = Counterexample {
         universe: universe.name,
-        defect: None,
+        mutant: None,
         property: shown.name,
         is_violation: false,
         stem: path.steps.iter().map(|step| step.action).collect(),
@@ -187,7 +187,7 @@ fn what_is_something_else_is_named() {
         (
             "\"frees-on-disconnect\"",
             "\"free-on-disconect\"",
-            "there is no defect \"free-on-disconect\"; did you mean \"frees-on-disconnect\"?",
+            "there is no mutant \"free-on-disconect\"; did you mean \"frees-on-disconnect\"?",
         ),
         (
             "\"exclusive\"",
@@ -257,11 +257,11 @@ fn steps_must_be_possible() {
     ));
 }
 
-/// The machines without the defect do not do it.
+/// The machines without the mutant do not do it.
 #[test]
-fn without_its_defect_it_is_none() {
+fn without_its_mutant_it_is_none() {
     let sound = Counterexample {
-        defect: None,
+        mutant: None,
         ..examples()[0].clone()
     };
     let error = replay::replay(&sound).expect_err("the machines are sound");

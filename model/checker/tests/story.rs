@@ -6,55 +6,55 @@ use tenure_checker::chart::{self, Chart, Event};
 use tenure_checker::check::{self, Counterexample, Settings};
 use tenure_checker::system::Model;
 use tenure_checker::{story, universe};
-use tenure_protocol::{Defect, Sound};
+use tenure_protocol::{ProtocolMutant, Sound};
 
-/// What a hunt for a defect finds in a universe.
-fn hunt(universe: &str, defect: Defect) -> Vec<Counterexample> {
+/// What a hunt for a mutant finds in a universe.
+fn hunt(universe: &str, mutant: ProtocolMutant) -> Vec<Counterexample> {
     let universe = universe::find(universe).expect("a universe");
     let settings = Settings {
         threads: 1,
         is_hunt: true,
         ..Settings::default()
     };
-    let found = check::check_defect(universe, defect, &settings).counterexamples;
+    let found = check::check_mutant(universe, mutant, &settings).counterexamples;
     assert!(
         !found.is_empty(),
-        "{defect} is not caught in {}",
+        "{mutant} is not killed in {}",
         universe.name
     );
     found
 }
 
 /// The first of them, told.
-fn told(universe: &str, defect: Defect) -> Chart {
-    story::chart_of(&hunt(universe, defect)[0]).expect("it can be told")
+fn told(universe: &str, mutant: ProtocolMutant) -> Chart {
+    story::chart_of(&hunt(universe, mutant)[0]).expect("it can be told")
 }
 
 fn text(chart: &Chart) -> String {
     chart::text(chart, 100, false)
 }
 
-const SMALL: [(&str, Defect); 12] = [
-    ("crowd", Defect::LifoAtStore),
-    ("crowd", Defect::ForgetsRecall),
-    ("tcp", Defect::FreesOnDisconnect),
-    ("crash", Defect::KeepsRecallOfDead),
-    ("crash", Defect::KeepsOldIncarnation),
-    ("restart", Defect::GrantsBeforeDurable),
-    ("restart", Defect::ForgetsHolderOnRestart),
-    ("crossing", Defect::OverlooksDeadlock),
-    ("crossing", Defect::ReleasesWhileInside),
-    ("lease", Defect::QueuesTwice),
-    ("lease", Defect::AppliesLateWrites),
-    ("threads", Defect::Barges),
+const SMALL: [(&str, ProtocolMutant); 12] = [
+    ("crowd", ProtocolMutant::LifoAtStore),
+    ("crowd", ProtocolMutant::ForgetsRecall),
+    ("tcp", ProtocolMutant::FreesOnDisconnect),
+    ("crash", ProtocolMutant::KeepsRecallOfDead),
+    ("crash", ProtocolMutant::KeepsOldIncarnation),
+    ("restart", ProtocolMutant::GrantsBeforeDurable),
+    ("restart", ProtocolMutant::ForgetsHolderOnRestart),
+    ("crossing", ProtocolMutant::OverlooksDeadlock),
+    ("crossing", ProtocolMutant::ReleasesWhileInside),
+    ("lease", ProtocolMutant::QueuesTwice),
+    ("lease", ProtocolMutant::AppliesLateWrites),
+    ("threads", ProtocolMutant::Barges),
 ];
 
 #[test]
 fn charts_are_whole() {
-    for (universe, defect) in SMALL {
-        for example in hunt(universe, defect) {
+    for (universe, mutant) in SMALL {
+        for example in hunt(universe, mutant) {
             let chart = story::chart_of(&example).expect("it can be told");
-            let context = format!("{universe}, {defect}:\n{}", text(&chart));
+            let context = format!("{universe}, {mutant}:\n{}", text(&chart));
             // Every step is seen, in order.
             let mut steps: Vec<usize> = chart.rows.iter().map(|row| row.step).collect();
             assert!(steps.is_sorted(), "{context}");
@@ -83,7 +83,7 @@ fn charts_are_whole() {
                 chart
                     .verdict
                     .iter()
-                    .any(|line| line.contains(defect.summary())),
+                    .any(|line| line.contains(mutant.summary())),
                 "{context}"
             );
             assert!(!chart.changes.is_empty(), "{context}");
@@ -109,8 +109,8 @@ fn touches(event: &Event, own: usize) -> bool {
 /// A message is sent once before it arrives or is lost, and says the same at both ends.
 #[test]
 fn messages_have_both_ends() {
-    for (universe, defect) in SMALL {
-        let chart = told(universe, defect);
+    for (universe, mutant) in SMALL {
+        let chart = told(universe, mutant);
         let mut sent = BTreeMap::new();
         for row in &chart.rows {
             match &row.event {
@@ -140,7 +140,7 @@ fn messages_have_both_ends() {
                     assert_eq!(
                         sent.get(message),
                         Some(&(*from, *to, text.clone())),
-                        "{universe}, {defect}"
+                        "{universe}, {mutant}"
                     );
                 }
                 Event::Note { .. } | Event::Call { .. } | Event::Fault { .. } => {}
@@ -152,7 +152,7 @@ fn messages_have_both_ends() {
 /// A grant has one token from the granting to the end, whatever the explorer calls it on the way.
 #[test]
 fn tokens_stay() {
-    let chart = told("lease", Defect::AppliesLateWrites);
+    let chart = told("lease", ProtocolMutant::AppliesLateWrites);
     let granted = chart.rows.iter().find_map(|row| match &row.event {
         Event::Receive { text, .. } => text
             .strip_prefix("Granted #")?
@@ -176,7 +176,7 @@ fn tokens_stay() {
 /// A broken connection shows what it loses, and the store sees it later.
 #[test]
 fn a_cut_is_a_fault() {
-    let chart = told("tcp", Defect::FreesOnDisconnect);
+    let chart = told("tcp", ProtocolMutant::FreesOnDisconnect);
     let is_cut = |event: &Event| matches!(event, Event::Fault { text, .. } if text == "its connection is cut");
     let cut = chart
         .rows
@@ -194,7 +194,7 @@ fn a_cut_is_a_fault() {
 /// What cannot be told is an error.
 #[test]
 fn an_impossible_step_is_an_error() {
-    let mut example = hunt("tcp", Defect::FreesOnDisconnect).swap_remove(0);
+    let mut example = hunt("tcp", ProtocolMutant::FreesOnDisconnect).swap_remove(0);
     example.stem.swap(0, 2);
     let error = story::chart_of(&example).expect_err("the steps are in the wrong order");
     assert!(error.to_string().starts_with("step 1, "), "{error}");
@@ -251,10 +251,10 @@ fn a_step_is_told_by_its_differences() {
 
 #[test]
 fn frees_on_disconnect() {
-    insta::assert_snapshot!(text(&told("tcp", Defect::FreesOnDisconnect)));
+    insta::assert_snapshot!(text(&told("tcp", ProtocolMutant::FreesOnDisconnect)));
 }
 
 #[test]
 fn overlooks_deadlock() {
-    insta::assert_snapshot!(text(&told("crossing", Defect::OverlooksDeadlock)));
+    insta::assert_snapshot!(text(&told("crossing", ProtocolMutant::OverlooksDeadlock)));
 }

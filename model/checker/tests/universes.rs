@@ -8,8 +8,8 @@ use tenure_checker::explore::{Options, explore};
 use tenure_checker::property::{self, Kind};
 use tenure_checker::system::Model;
 use tenure_checker::universe::{UNIVERSES, Universe, find};
-use tenure_protocol::defect::Level;
-use tenure_protocol::{Defect, Seeded, Sound};
+use tenure_protocol::mutant::Level;
+use tenure_protocol::{ProtocolMutant, Seeded, Sound};
 
 /// Those that a test can afford, with the invariants of the machines asserted at each step.
 fn small() -> impl Iterator<Item = &'static Universe> {
@@ -119,14 +119,14 @@ fn symmetry_changes_no_verdict() {
 }
 
 #[test]
-fn symmetry_hides_no_defect() {
-    let mut caught = 0;
-    let of_store = Defect::ALL
+fn symmetry_hides_no_mutant() {
+    let mut killed = 0;
+    let of_store = ProtocolMutant::ALL
         .iter()
-        .filter(|defect| defect.level() == Level::Store);
-    for defect in of_store {
+        .filter(|mutant| mutant.level() == Level::Store);
+    for mutant in of_store {
         let universe = find("limits").expect("a universe");
-        let model = Model::new(universe, Seeded(*defect));
+        let model = Model::new(universe, Seeded(*mutant));
         let reduced = model.clone().reduced().expect("p2 and p3 are alike");
         let [whole, reduced] = [&model, &reduced].map(|model| {
             let options = Options {
@@ -140,10 +140,10 @@ fn symmetry_hides_no_defect() {
                 .map(|verdict| (verdict.name, verdict.holds()))
                 .collect::<Vec<_>>()
         });
-        assert_eq!(reduced, whole, "{}", defect.name());
-        caught += usize::from(whole.iter().any(|(_, holds)| !holds));
+        assert_eq!(reduced, whole, "{}", mutant.name());
+        killed += usize::from(whole.iter().any(|(_, holds)| !holds));
     }
-    assert!(caught >= 5, "the comparison needs violations: {caught}");
+    assert!(killed >= 5, "the comparison needs violations: {killed}");
 }
 
 #[test]

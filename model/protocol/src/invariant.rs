@@ -1,9 +1,9 @@
 //! What is true of each machine after every step. One name, one function, used everywhere: asserted after each step of a
 //! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
 
-use crate::defect::Hook;
 use crate::id::Version;
 use crate::message::Patience;
+use crate::mutant::Hook;
 use crate::process::{Phase, Process, Session as Client, ThreadClaim};
 use crate::store::{Recall, Session, Stopping, Store};
 

@@ -16,7 +16,7 @@
 //! | [`message`] | what they say to each other |
 //! | [`attributes`] | attributes, deltas, durable records |
 //! | [`invariant`] | what is true after every step |
-//! | [`defect`] | mistakes on purpose, for the checkers |
+//! | [`mutant`] | seeded bugs, for the checkers |
 //! | [`renumber`] | numbers whose only meaning is their order |
 #![no_std]
 
@@ -33,22 +33,22 @@ pub const EXISTING_SINCE: u8 = 1;
 
 pub mod attributes;
 pub mod config;
-pub mod defect;
 pub mod id;
 pub mod invariant;
 pub mod lock;
 pub mod message;
+pub mod mutant;
 pub mod process;
 pub mod renumber;
 pub mod store;
 
 pub use attributes::{Delta, Record, Records, Update, Value};
 pub use config::{Limits, ProcessSettings, Promised, Settings, StoreLimits, StoreSettings};
-pub use defect::{Defect, Hook, Seeded, Sound};
 pub use id::{
     AttributeName, Incarnation, Link, ProcessId, Request, SessionId, Stamp, ThreadId, Ticket, Time,
     Token, Version,
 };
 pub use message::{ToProcess, ToStore};
+pub use mutant::{Hook, ProtocolMutant, Seeded, Sound};
 pub use process::Process;
 pub use store::Store;

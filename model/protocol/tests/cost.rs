@@ -6,8 +6,8 @@ use std::cell::Cell;
 use tenure_protocol::message::{Patience, Refusal, Wish};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    Defect, Hook, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, Store,
-    StoreSettings, Time, ToProcess, ToStore,
+    Hook, Incarnation, Link, ProcessId, ProtocolMutant, Records, Request, SessionId, Settings,
+    Store, StoreSettings, Time, ToProcess, ToStore,
 };
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
 struct Counting(u8);
 
 impl Hook for Counting {
-    fn makes(self, _: Defect) -> bool {
+    fn is_mutant(self, _: ProtocolMutant) -> bool {
         false
     }
 

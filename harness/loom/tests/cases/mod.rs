@@ -1,4 +1,4 @@
-//! The cases, as data: so that they can be run sound and with faults.
+//! The cases, as data: so that they can be run sound and as mutants.
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 

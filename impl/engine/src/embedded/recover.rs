@@ -100,7 +100,7 @@ pub(crate) fn apply(
 ) -> Result<(), EngineError> {
     let mut end = 0;
     for entry in batch.entries() {
-        // Whole by its checksum, and yet not to be understood: a mistake of whoever wrote it.
+        // The checksum is right and the bytes make no record: a bug of the program that wrote them.
         let (offset, payload) = entry.ok_or_else(|| corrupt(end))?;
         let step = entry::step(payload).ok_or_else(|| corrupt(offset))?;
         end = offset + payload.len();

@@ -16,7 +16,7 @@
 #![allow(unsafe_code)]
 
 use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, VACANT};
-use crate::fault::{self, Fault};
+use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
 use crate::wait::{Outcome, Waiter};
 use std::ptr::{self, NonNull};
@@ -127,14 +127,14 @@ impl Held<'_> {
             // Also when it is the same as before: the session may have another value, of which it was asked.
             handed = (handed ^ SECOND) | CHANGED;
         }
-        let order = if fault::is_made(Fault::HandsOverRelaxed) {
+        let order = if mutant::is(LockMutant::HandsOverRelaxed) {
             Ordering::Acquire
         } else {
             Ordering::AcqRel
         };
         self.cell.touch(now);
         let word = &self.cell.used.word;
-        if fault::is_made(Fault::HandsOverBlindly) {
+        if mutant::is(LockMutant::HandsOverBlindly) {
             word.swap(handed, order);
         } else {
             let failure = Ordering::Relaxed;

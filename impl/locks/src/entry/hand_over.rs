@@ -6,7 +6,7 @@
 
 use super::Locked;
 use crate::cells::Key;
-use crate::fault::{self, Fault};
+use crate::mutant::{self, LockMutant};
 use crate::wait::Outcome;
 use tenure_protocol::process::{HandOver, Names};
 
@@ -54,7 +54,7 @@ impl Locked<'_> {
         let cell = cell.expect("it was prepared there");
         // SAFETY: the lock of the cell's session is held.
         let is_revoked = unsafe { cell.revoke() };
-        if is_revoked || fault::is_made(Fault::OverlooksHandOver) {
+        if is_revoked || mutant::is(LockMutant::OverlooksHandOver) {
             return;
         }
         let state = &mut *self.state;

@@ -25,7 +25,7 @@ impl Driver {
                 (Ok(Some(_)), None) => self.close("the store spoke before the hello"),
                 (Err(error), _) => {
                     let fault = FromProcess::Fault(Fault::from(&error));
-                    // As far as it goes: what the store gets to know of its mistake changes nothing here.
+                    // Sent as far as the link allows: whether the store reads it changes nothing here.
                     let _ = connection.push(&fault).map(|()| connection.flush());
                     self.close(&format!("the store sent what is no frame: {error}"));
                 }

@@ -238,7 +238,7 @@ impl Driver {
         }
         let item = FromProcess::new(&self.shared.identity.name, link, message);
         if let Err(error) = connection.push(&item) {
-            // The limits that the locks check are smaller, so this is a mistake of ours.
+            // The limits that the locks check are smaller, so this is a bug of ours.
             let why = format!("a message was not sent: {error}");
             self.note_error(&why);
             self.log.say(Level::ERROR, move || error!("{why}"));

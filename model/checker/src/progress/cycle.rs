@@ -177,7 +177,7 @@ impl<'a> Walker<'a> {
 
     /// Appends to `cycle` the shortest way to a state with an edge that meets the goal, within the component of `from`.
     /// Returns that state and edge, or nothing at the limit of effort. Never gives up otherwise, as that would turn a
-    /// mistake in the search for components into a verdict.
+    /// bug in the search for components into a verdict.
     fn leg(&mut self, from: u32, goal: Goal, cycle: &mut Cycle) -> Option<(u32, usize)> {
         let (mut head, mut tail) = (0, 1);
         self.queue[0] = from;

@@ -2,7 +2,7 @@
 //!
 //! The explorer works on canonical states, in which numbers change their names from step to step. A story replays the
 //! actions on the states as the machines leave them, so that grant `#2.3` is `#2.3` to the end. Actions name places, so
-//! they lead the same way; where a defect makes numbers come back, that is noticed and the canonical states are told.
+//! they lead the same way; where a mutant makes numbers come back, that is noticed and the canonical states are told.
 //!
 //! `teller` makes rows of what happens in a step (`opening` the first of them, `letters` knows what is under way), `words`
 //! says messages and calls, `facts` says states.
@@ -27,19 +27,19 @@ use teller::Teller;
 use tenure_protocol::process::Phase;
 use tenure_protocol::{Hook, Seeded, Sound};
 
-/// The story of a counterexample, with or without a defect as it says.
+/// The story of a counterexample, with or without a mutant as it says.
 ///
 /// # Errors
 /// If its actions are not possible, or it names what is not there.
 pub fn chart_of(example: &Counterexample) -> Result<Chart, ReplayError> {
     let universe = universe_of(example)?;
-    match example.defect {
+    match example.mutant {
         None => chart(&Model::new(universe, Sound), example),
-        Some(defect) => chart(&Model::new(universe, Seeded(defect)), example),
+        Some(mutant) => chart(&Model::new(universe, Seeded(mutant)), example),
     }
 }
 
-/// The story of a counterexample in a model, which is that of its universe and has its defect.
+/// The story of a counterexample in a model, which is that of its universe and has its mutant.
 ///
 /// # Errors
 /// As [`chart_of`].
@@ -111,9 +111,9 @@ fn title(example: &Counterexample) -> String {
         cycle,
         ..
     } = example;
-    let defect = example
-        .defect
-        .map_or_else(String::new, |defect| format!(", defect {}", defect.name()));
+    let mutant = example
+        .mutant
+        .map_or_else(String::new, |mutant| format!(", mutant {}", mutant.name()));
     let end = match (example.is_violation, &example.waiting) {
         (false, _) => format!("\"{property}\" reached in {}", count(stem.len())),
         (true, None) => format!("\"{property}\" violated in {}", count(stem.len())),
@@ -126,7 +126,7 @@ fn title(example: &Counterexample) -> String {
             cycle.len()
         ),
     };
-    format!("{universe}{defect}: {end}")
+    format!("{universe}{mutant}: {end}")
 }
 
 fn count(steps: usize) -> String {
@@ -155,12 +155,12 @@ fn verdict<H: Hook>(
         lines.push(waits(model, waiting, end));
     }
     lines.extend(situation(model, end));
-    if let Some(defect) = example.defect {
+    if let Some(mutant) = example.mutant {
         lines.push(format!(
-            "the defect: {} (rule {}): {}",
-            defect.name(),
-            defect.rule(),
-            defect.summary()
+            "the mutant: {} (rule {}): {}",
+            mutant.name(),
+            mutant.rule(),
+            mutant.summary()
         ));
     }
     lines.push(words::SIGNS.to_owned());

@@ -4,9 +4,9 @@ use super::Answer;
 use super::desk::Desk;
 use super::session::{Ending, Grant, Outgoing, Phase, Session};
 use super::state::Wanted;
-use crate::defect::Hook;
 use crate::id::{SessionId, ThreadId, Token, Version};
 use crate::message::{Refusal, ToStore};
+use crate::mutant::Hook;
 
 impl Session {
     /// A thread wants its writes durable.

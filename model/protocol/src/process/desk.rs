@@ -3,9 +3,9 @@
 use super::Answer;
 use crate::EXISTING_SINCE;
 use crate::config::{Limits, ProcessSettings};
-use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, ThreadId, Time};
 use crate::message::{Refusal, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 /// What a process wants done, in this order.
@@ -50,15 +50,15 @@ pub(crate) struct Desk<'a, H> {
 }
 
 impl<H: Hook> Desk<'_, H> {
-    pub(crate) fn makes(&self, defect: Defect) -> bool {
-        self.hook.makes(defect)
+    pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
+        self.hook.is_mutant(mutant)
     }
 
     /// Whether the store is known not to understand that a session is wanted only if it exists.
     pub(crate) fn is_store_too_old(&self) -> bool {
         self.link.is_some()
             && self.store_minor < EXISTING_SINCE
-            && !self.makes(Defect::AsksOlderStore)
+            && !self.is_mutant(ProtocolMutant::AsksOlderStore)
     }
 
     /// Sends, if there is a connection. If not, the hello will say it (rule 15).

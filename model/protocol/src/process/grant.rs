@@ -3,9 +3,9 @@
 use super::desk::Desk;
 use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
-use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, Token, Version};
 use crate::message::{Notice, Refusal, ToProcess, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 /// A `Granted` message, less the session.
@@ -80,7 +80,7 @@ impl Session {
                 token: given_back, ..
             } if *given_back >= token => return, // It crossed the release.
             Phase::Wanted { request, .. } => {
-                *request == granted.request || desk.makes(Defect::AcceptsOldGrant)
+                *request == granted.request || desk.is_mutant(ProtocolMutant::AcceptsOldGrant)
             }
             Phase::Cancelling { request } => *request == granted.request,
             Phase::Releasing { requeue, .. } => *requeue == Some(granted.request),
@@ -140,10 +140,10 @@ impl Session {
             .take()
             .filter(|(early, _)| *early == token)
             .map(|(_, notice)| notice);
-        let early = early.filter(|_| !desk.makes(Defect::ForgetsEarlyRecall));
+        let early = early.filter(|_| !desk.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
         let recall = granted.recall.max_by_reason(early);
         // A grant is good for at least one use, also when it is recalled already. Rule 12.
-        if !(recall.is_some() && desk.makes(Defect::GrantWithoutUse)) {
+        if !(recall.is_some() && desk.is_mutant(ProtocolMutant::GrantWithoutUse)) {
             self.admit(id, desk);
         }
         self.refuse_tries(id, desk);

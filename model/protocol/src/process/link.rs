@@ -2,9 +2,9 @@
 
 use super::{Connection, Output, Poison, Process, Session};
 use crate::config::StoreLimits;
-use crate::defect::{Defect, Hook};
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{Hold, Refusal, ToProcess, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -34,7 +34,7 @@ impl<H: Hook> Process<H> {
             .iter()
             .filter_map(|(id, session)| session.wish(id));
         // Which version this store speaks is not known yet. r[exists.ends-with-link]
-        let says_all = self.hook.makes(Defect::GreetsWithNewRequests);
+        let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
         let waits = waits.filter(|wish| !wish.existing || says_all).collect();
         let message = ToStore::Hello {
             incarnation: self.incarnation,
@@ -98,7 +98,7 @@ impl<H: Hook> Process<H> {
     /// Keeps to the store's limits where they are smaller than its own. Rule 18.
     fn agree_on(&mut self, store: Option<&StoreLimits>) {
         let own = &self.settings.limits;
-        let store = store.filter(|_| !self.hook.makes(Defect::IgnoresStoreLimits));
+        let store = store.filter(|_| !self.hook.is_mutant(ProtocolMutant::IgnoresStoreLimits));
         self.limits = store.map_or_else(|| own.clone(), |store| own.within(store));
     }
 
@@ -134,12 +134,12 @@ impl<H: Hook> Process<H> {
 
     /// The lease runs from when the question was sent, less the margin. Rule 10.
     fn extend_lease(&mut self, now: Time, sent: Time, lease_ms: u64) {
-        let from = if self.hook.makes(Defect::LeaseFromReceipt) {
+        let from = if self.hook.is_mutant(ProtocolMutant::LeaseFromReceipt) {
             now
         } else {
             sent.min(now) // It is what comes back, so it may be anything.
         };
-        let margin = if self.hook.makes(Defect::LeaseWithoutMargin) {
+        let margin = if self.hook.is_mutant(ProtocolMutant::LeaseWithoutMargin) {
             0
         } else {
             self.settings.margin_ms
@@ -180,7 +180,7 @@ impl<H: Hook> Process<H> {
         let Connection::Up(link) = self.connection else {
             return;
         };
-        if self.hook.makes(Defect::StaysOnSilentLink) {
+        if self.hook.is_mutant(ProtocolMutant::StaysOnSilentLink) {
             self.asked = None; // As an answer would.
             return;
         }

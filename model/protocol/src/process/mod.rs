@@ -31,11 +31,11 @@ pub use state::{Slot, ThreadClaim, Wanted, Written};
 
 use crate::attributes::Value;
 use crate::config::{Limits, ProcessSettings, Settings};
-use crate::defect::{Hook, Sound};
 use crate::id::{
     AttributeName, Incarnation, Link, ProcessId, SessionId, ThreadId, Time, Token, Version,
 };
 use crate::message::{Hold, Patience, Refusal, ToProcess};
+use crate::mutant::{Hook, Sound};
 use crate::renumber::Numbers;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -4,9 +4,9 @@ use super::Poison;
 use super::desk::Desk;
 use super::session::{Grant, Phase, Returning, Session};
 use crate::attributes::Delta;
-use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, Time, Token, Version};
 use crate::message::{Patience, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
     /// Gives back, unused, a grant that the process does not want, and remembers it: its message may come again.
@@ -80,7 +80,7 @@ impl Session {
         let unanswered = self
             .commit
             .take()
-            .filter(|_| !desk.makes(Defect::ReleaseForgetsCommit));
+            .filter(|_| !desk.is_mutant(ProtocolMutant::ReleaseForgetsCommit));
         let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
         for change in self.state.take_dirty().changes() {
             delta.set(change.name.clone(), change.value.clone());
@@ -150,7 +150,7 @@ impl Session {
         let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
             return;
         };
-        if !desk.makes(Defect::KeepsDirtyBase) {
+        if !desk.is_mutant(ProtocolMutant::KeepsDirtyBase) {
             self.drop_base();
         }
         match requeue {
@@ -195,7 +195,7 @@ impl Session {
     ) {
         self.poison(id, why, desk);
         self.phase = Phase::Absent;
-        if !desk.makes(Defect::KeepsDirtyBase) {
+        if !desk.is_mutant(ProtocolMutant::KeepsDirtyBase) {
             self.drop_base();
         }
     }
@@ -208,7 +208,7 @@ impl Session {
         desk: &mut Desk<'_, H>,
     ) {
         match self.phase {
-            Phase::Held(_) if desk.makes(Defect::KeepsGuardsPastLease) => return,
+            Phase::Held(_) if desk.is_mutant(ProtocolMutant::KeepsGuardsPastLease) => return,
             Phase::Held(_) => self.lose_grant(id, why, desk),
             Phase::Releasing { .. } => return self.lose_release(id, true, desk),
             Phase::Cancelling { .. } => self.phase = Phase::Absent,

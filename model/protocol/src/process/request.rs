@@ -3,9 +3,9 @@
 use super::desk::Desk;
 use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
-use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, ThreadId, Ticket};
 use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
+use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
     /// Asks the store for the session, with a new request.
@@ -117,7 +117,7 @@ impl Session {
     /// Says again what the store has not answered. Rule 14.
     pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
         let is_release = matches!(self.phase, Phase::Releasing { .. });
-        if !(is_release && desk.makes(Defect::ReleaseNotRepeated)) {
+        if !(is_release && desk.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
             self.say(id, desk);
         }
     }
@@ -243,7 +243,7 @@ impl Session {
     /// was sent is not among them, since the session may exist by now. For the others the process asks again.
     /// r[exists.not-before]
     fn refuse_asked<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let is_all = desk.makes(Defect::RefusesByOldAnswer);
+        let is_all = desk.is_mutant(ProtocolMutant::RefusesByOldAnswer);
         let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
         for claim in self.state.lock.remove_waiters_if(is_meant) {
             desk.refuse(claim.thread, id, Refusal::Absent);

@@ -8,10 +8,10 @@ use super::session::{Ending, Grant, Phase, Session};
 use super::state::ThreadClaim;
 use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
-use crate::defect::{Defect, Hook};
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
 use crate::lock::Gate;
 use crate::message::{Limited, Patience, Refusal, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
     pub(crate) fn call<H: Hook>(
@@ -32,7 +32,7 @@ impl Session {
             Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), desk),
             Call::Unlock(names) => self.unlock(id, thread, names, true, desk),
             Call::Discard(names) => {
-                let keeps = desk.makes(Defect::DiscardKeepsWrites);
+                let keeps = desk.is_mutant(ProtocolMutant::DiscardKeepsWrites);
                 self.unlock(id, thread, names, keeps, desk);
             }
             Call::Commit => self.commit_of(id, thread, desk),
@@ -73,7 +73,7 @@ impl Session {
             return desk.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
         self.awaits_existing = existing || (self.awaits_existing && self.state.lock.waiting() > 0);
-        if desk.makes(Defect::LifoAtAttribute) {
+        if desk.is_mutant(ProtocolMutant::LifoAtAttribute) {
             self.state.lock.enqueue_before(claim, |_| true);
         } else {
             self.state.lock.enqueue(claim);
@@ -112,9 +112,9 @@ impl Session {
     /// Whom the gate lets pass. Rule 12.
     fn gate<H: Hook>(&self, desk: &Desk<'_, H>) -> Gate {
         let lets_in = self.grant().is_none_or(Grant::lets_in);
-        if lets_in || desk.makes(Defect::AdmitsAfterRecall) {
+        if lets_in || desk.is_mutant(ProtocolMutant::AdmitsAfterRecall) {
             Gate::Open
-        } else if desk.makes(Defect::RefusesInsiders) {
+        } else if desk.is_mutant(ProtocolMutant::RefusesInsiders) {
             Gate::Closed
         } else {
             Gate::Insiders
@@ -123,7 +123,7 @@ impl Session {
 
     /// Whether a thread that asks now may go in at once.
     fn may_enter<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
-        let (gate, barges) = (self.gate(desk), desk.makes(Defect::Barges));
+        let (gate, barges) = (self.gate(desk), desk.is_mutant(ProtocolMutant::Barges));
         self.state.lock.may_enter(claim, gate, barges)
     }
 
@@ -161,7 +161,7 @@ impl Session {
 
     /// Returns whether a thread that may go in wants only an existing session, and this one does not exist. r[exists.thread]
     fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
-        claim.existing && !self.exists() && !desk.makes(Defect::EntersAbsent)
+        claim.existing && !self.exists() && !desk.is_mutant(ProtocolMutant::EntersAbsent)
     }
 
     /// Refuses the waiting threads that want only an existing session, when the process has the grant and this one does not
@@ -208,7 +208,7 @@ impl Session {
         why: Refusal,
         desk: &mut Desk<'_, H>,
     ) {
-        if desk.makes(Defect::AbandonLeavesWaiter) {
+        if desk.is_mutant(ProtocolMutant::AbandonLeavesWaiter) {
             if self.state.is_waiting(thread) {
                 desk.refuse(thread, id, why);
             }
@@ -258,7 +258,7 @@ impl Session {
     ) {
         let claim = self.state.leave(thread, names).or_else(|| {
             let wanted = desk
-                .makes(Defect::UnlockByStranger)
+                .is_mutant(ProtocolMutant::UnlockByStranger)
                 .then(|| self.state.wanted(names))?;
             self.state
                 .lock
@@ -297,14 +297,15 @@ impl Session {
             .is_some_and(|(notice, _)| notice.reason.insists());
         let is_idle = self.state.lock.is_free();
         if self.state.lock.holders().is_empty() {
-            let is_tired = is_idle && (grant.give_back || desk.makes(Defect::NeverKeeps));
+            let is_tired =
+                is_idle && (grant.give_back || desk.is_mutant(ProtocolMutant::NeverKeeps));
             if is_recalled || is_tired || (desk.is_closing && is_idle) {
                 self.release(id, desk);
             } else if is_idle {
                 self.state.tidy();
             }
         } else if is_recalled {
-            if desk.makes(Defect::ReleasesWhileInside) {
+            if desk.is_mutant(ProtocolMutant::ReleasesWhileInside) {
                 return self.release(id, desk);
             }
             // Under a recall each write set is made durable as its thread leaves. Rule 11.
@@ -333,7 +334,7 @@ impl Session {
 
     /// The grant is lost: whoever is inside is told, and its writes are discarded. Rules 10 and 11.
     pub(crate) fn poison<H: Hook>(&mut self, id: &SessionId, why: Poison, desk: &mut Desk<'_, H>) {
-        if why == Poison::Late && desk.makes(Defect::AppliesLateWrites) {
+        if why == Poison::Late && desk.is_mutant(ProtocolMutant::AppliesLateWrites) {
             self.state.merge_of(|_| true);
         }
         if why != Poison::Late {

@@ -4,9 +4,9 @@ use super::desk::Desk;
 use super::session::{Ending, Phase, Session};
 use super::watch::Reach;
 use super::{Answer, Output, Process};
-use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, ThreadId, Time, Token};
 use crate::message::{Refusal, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -230,7 +230,9 @@ impl<H: Hook> Process<H> {
         id: &SessionId,
         out: &mut Vec<Output>,
     ) {
-        if self.hook.makes(Defect::OverlooksLocalDeadlock) || !self.is_waiting(thread, id) {
+        if self.hook.is_mutant(ProtocolMutant::OverlooksLocalDeadlock)
+            || !self.is_waiting(thread, id)
+        {
             return;
         }
         let Some(session) = self.sessions.get(id) else {

@@ -12,8 +12,8 @@
 
 use super::desk::Desk;
 use super::{Output, Store};
-use crate::defect::{Defect, Hook};
 use crate::id::{SessionId, Time};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 /// Whether a store takes on new work, as its driver has found it. The default is a store that takes everything on.
@@ -71,8 +71,8 @@ impl<H: Hook> Store<H> {
     fn recalls_everything(&self) -> bool {
         match self.admission.stopping {
             Stopping::No => false,
-            Stopping::Keeping => self.hook.makes(Defect::StopRecalls),
-            Stopping::Draining => !self.hook.makes(Defect::DrainRecallsNothing),
+            Stopping::Keeping => self.hook.is_mutant(ProtocolMutant::StopRecalls),
+            Stopping::Draining => !self.hook.is_mutant(ProtocolMutant::DrainRecallsNothing),
         }
     }
 
@@ -85,7 +85,8 @@ impl<H: Hook> Store<H> {
 impl<H: Hook> Desk<'_, H> {
     /// Whether the store stops, so that no grant may be made.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.admission.stopping.is_stopping() && !self.makes(Defect::GrantsWhileStopping)
+        self.admission.stopping.is_stopping()
+            && !self.is_mutant(ProtocolMutant::GrantsWhileStopping)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -94,6 +95,6 @@ impl<H: Hook> Desk<'_, H> {
 
     /// Whether a request that does not wait yet is refused for want of room on the disk.
     pub(crate) fn is_full(&self) -> bool {
-        self.admission.is_full && !self.makes(Defect::GrantsWhenFull)
+        self.admission.is_full && !self.is_mutant(ProtocolMutant::GrantsWhenFull)
     }
 }

@@ -4,9 +4,9 @@
 //! waits for it here. All threads inside must leave before a grant comes back, so every cycle of needs is a deadlock.
 
 use super::{Output, Store};
-use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, SessionId, Time};
 use crate::message::Refusal;
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 impl<H: Hook> Store<H> {
     /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is one.
     pub(crate) fn break_deadlock(&mut self, now: Time, start: &SessionId, out: &mut Vec<Output>) {
-        if self.hook.makes(Defect::OverlooksDeadlock) {
+        if self.hook.is_mutant(ProtocolMutant::OverlooksDeadlock) {
             return;
         }
         let Some(cycle) = self.cycle_through(start) else {

@@ -4,9 +4,9 @@ use super::admission::Admission;
 use super::peers::Peer;
 use crate::attributes::{Delta, Update};
 use crate::config::StoreSettings;
-use crate::defect::{Defect, Hook};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Stamp, Time, Token};
 use crate::message::{Refusal, Revocation, ToProcess};
+use crate::mutant::{Hook, ProtocolMutant};
 use crate::renumber::Numbers;
 use crate::store::Session;
 use alloc::boxed::Box;
@@ -196,8 +196,8 @@ pub(crate) struct Desk<'a, H> {
 }
 
 impl<H: Hook> Desk<'_, H> {
-    pub(crate) fn makes(&self, defect: Defect) -> bool {
-        self.hook.makes(defect)
+    pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
+        self.hook.is_mutant(mutant)
     }
 
     /// Sends to a process that is connected. One that is not will be told after its `Hello` (rule 15).

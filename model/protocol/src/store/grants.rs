@@ -5,10 +5,10 @@ use super::recalls::Recall;
 use super::{Output, Place, Session, Store};
 use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder, State};
-use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
 use crate::lock::Gate;
 use crate::message::{Limited, Patience, Reason, Refusal, ToProcess, Wish};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 impl<H: Hook> Store<H> {
@@ -30,7 +30,7 @@ impl<H: Hook> Store<H> {
         }
         if session.holder() == Some(process) {
             session.grant_again(&id, &wish, &mut desk);
-        } else if desk.makes(Defect::GrantsToTwo) && session.holder().is_some() {
+        } else if desk.is_mutant(ProtocolMutant::GrantsToTwo) && session.holder().is_some() {
             let place = session.place(process, &wish, &mut desk);
             session.end_grant(&id, &mut desk);
             session.lock.enqueue_before(place, |_| true);
@@ -52,7 +52,7 @@ impl<H: Hook> Store<H> {
             session.queue(&id, process, &wish, &mut desk);
         }
         self.break_deadlock(now, &id, out);
-        if !self.hook.makes(Defect::RemembersAbsent) {
+        if !self.hook.is_mutant(ProtocolMutant::RemembersAbsent) {
             self.tidy(&id);
         }
     }
@@ -68,7 +68,7 @@ impl<H: Hook> Store<H> {
         let (mut desk, sessions) = self.open(now, out);
         let session = sessions.get_or_create(id);
         if session.holder() == Some(process) && session.lock.holders()[0].request == request {
-            if desk.makes(Defect::CancelDropsGrant) {
+            if desk.is_mutant(ProtocolMutant::CancelDropsGrant) {
                 session.void(id, &mut desk);
             } else {
                 // The grant crossed the cancel, and ends the request.
@@ -153,7 +153,7 @@ impl Session {
         let presented = wish
             .ticket
             .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
-        let presented = presented.filter(|_| !desk.makes(Defect::IgnoresTicket));
+        let presented = presented.filter(|_| !desk.is_mutant(ProtocolMutant::IgnoresTicket));
         Place {
             process: process.clone(),
             request: wish.request,
@@ -176,7 +176,7 @@ impl Session {
         let stops = desk.is_stopping();
         let has_to_wait = self.holder().is_some() || stops;
         let is_full = self.lock.waiting() >= limits.waiters_max && has_to_wait;
-        if is_full && !desk.makes(Defect::QueueWithoutLimit) {
+        if is_full && !desk.is_mutant(ProtocolMutant::QueueWithoutLimit) {
             return Some(Refusal::Limit(Limited::Waiters));
         }
         if desk
@@ -196,7 +196,7 @@ impl Session {
             return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
-        let is_busy = self.busy.is_some() && !desk.makes(Defect::TryWaitsForThread);
+        let is_busy = self.busy.is_some() && !desk.is_mutant(ProtocolMutant::TryWaitsForThread);
         let would_wait = self.lock.waiting() > 0 || is_busy || !desk.is_connected(holder);
         (wish.patience == Patience::Try && would_wait).then_some(Refusal::WouldBlock)
     }
@@ -211,9 +211,9 @@ impl Session {
     ) {
         let place = self.place(process, wish, desk);
         let ticket = place.ticket;
-        if desk.makes(Defect::LifoAtStore) {
+        if desk.is_mutant(ProtocolMutant::LifoAtStore) {
             self.lock.enqueue_before(place, |_| true);
-        } else if desk.makes(Defect::IgnoresTicket) {
+        } else if desk.is_mutant(ProtocolMutant::IgnoresTicket) {
             self.lock.enqueue(place);
         } else {
             self.lock
@@ -223,7 +223,7 @@ impl Session {
         desk.send(process, queued(wish, ticket));
         match wish.patience {
             _ if desk.is_stopping() => {}
-            Patience::Try if desk.makes(Defect::TryNeverRecalls) => {}
+            Patience::Try if desk.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
             Patience::Try => self.ensure_recall(id, Reason::Try, desk),
             Patience::Wait => self.ensure_recall(id, Reason::Wait, desk),
         }
@@ -237,7 +237,7 @@ impl Session {
         wish: &Wish,
         desk: &mut Desk<'_, H>,
     ) -> bool {
-        if desk.makes(Defect::QueuesTwice) {
+        if desk.is_mutant(ProtocolMutant::QueuesTwice) {
             return false;
         }
         let refreshed = self.lock.change_waiter(process, |place| {
@@ -283,7 +283,7 @@ impl Session {
         }
         place.request = wish.request;
         place.known = wish.known;
-        if desk.makes(Defect::ReadBumpsToken) {
+        if desk.is_mutant(ProtocolMutant::ReadBumpsToken) {
             let token = Token(desk.stamps.draw());
             self.record.head.holder.as_mut().expect("held").token = token;
             desk.persist(id, self, Delta::default());
@@ -356,7 +356,7 @@ impl Session {
         is_granted: bool,
         desk: &mut Desk<'_, H>,
     ) {
-        if is_granted && desk.makes(Defect::GrantsBeforeDurable) {
+        if is_granted && desk.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
             self.send_grant(id, None, desk);
             desk.persist(id, self, delta);
         } else {
@@ -365,15 +365,15 @@ impl Session {
         if let Some((process, message)) = reply {
             desk.send(process, message);
         }
-        if is_granted && !desk.makes(Defect::GrantsBeforeDurable) {
+        if is_granted && !desk.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
             self.send_grant(id, None, desk);
         }
     }
 
     /// Returns whether a request that asks only for an existing session cannot have this one.
     fn is_absent<H: Hook>(&self, desk: &Desk<'_, H>) -> bool {
-        !desk.makes(Defect::GrantsAbsent)
-            && (!self.record.exists() || desk.makes(Defect::DeniesExisting))
+        !desk.is_mutant(ProtocolMutant::GrantsAbsent)
+            && (!self.record.exists() || desk.is_mutant(ProtocolMutant::DeniesExisting))
     }
 
     /// Refuses the requests at the head of the queue that ask only for an existing session, when there is none. A request
@@ -400,7 +400,7 @@ impl Session {
         let mut next = self.lock.next(Gate::Open);
         while let Some(spot) = next
             && !desk.is_connected(&self.lock.at(spot).process)
-            && !desk.makes(Defect::GrantsToUnconnected)
+            && !desk.is_mutant(ProtocolMutant::GrantsToUnconnected)
         {
             next = self.lock.after(spot);
         }
@@ -408,7 +408,7 @@ impl Session {
             return false;
         };
         let second = self.lock.after(head);
-        let skipped = second.filter(|_| desk.makes(Defect::SkipsHead));
+        let skipped = second.filter(|_| desk.is_mutant(ProtocolMutant::SkipsHead));
         let head = skipped.unwrap_or(head);
         self.lock.admit(head);
         self.start_grant(id, desk);
@@ -447,7 +447,7 @@ impl Session {
         }
     }
 
-    /// Tells the holder its grant. `state` overrides what is sent, for a mistake only. Others who try are refused, others
+    /// Tells the holder its grant. `state` overrides what is sent, for a mutant only. Others who try are refused, others
     /// who wait recall it at once (rule 2).
     pub(crate) fn send_grant<H: Hook>(
         &mut self,
@@ -455,12 +455,12 @@ impl Session {
         state: Option<State>,
         desk: &mut Desk<'_, H>,
     ) {
-        if !desk.makes(Defect::TryWaitsForThread) {
+        if !desk.is_mutant(ProtocolMutant::TryWaitsForThread) {
             self.refuse_tries(id, desk);
         }
-        let is_stale = desk.makes(Defect::KeepsRecallOfDead) && self.recall.is_some();
+        let is_stale = desk.is_mutant(ProtocolMutant::KeepsRecallOfDead) && self.recall.is_some();
         if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(desk.peers))
-            && !desk.makes(Defect::ForgetsRecall)
+            && !desk.is_mutant(ProtocolMutant::ForgetsRecall)
             && !desk.is_stopping()
         {
             let recall = Recall::new(reason, desk.now, desk.settings);
@@ -473,7 +473,7 @@ impl Session {
             .as_ref()
             .expect("a grant has a holder");
         let place = &self.lock.holders()[0];
-        let sent = if desk.makes(Defect::SendsNoState) && place.known.is_some() {
+        let sent = if desk.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
             State::Unchanged
         } else {
             state.unwrap_or_else(|| self.record.state_since(place.known))

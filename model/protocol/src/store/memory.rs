@@ -6,9 +6,9 @@
 
 use super::{Input, Place, Session, Store, Timer};
 use crate::attributes::Record;
-use crate::defect::{Defect, Hook};
 use crate::id::{Request, SessionId, Ticket, Time};
 use crate::message::{Patience, ToStore};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -23,7 +23,7 @@ impl<H: Hook> Store<H> {
             record: record.clone(),
             ..Session::default()
         };
-        if self.hook.makes(Defect::ForgetsHolderOnRestart) {
+        if self.hook.is_mutant(ProtocolMutant::ForgetsHolderOnRestart) {
             session.record.head.holder = None;
         }
         if let Some(holder) = &session.record.head.holder {

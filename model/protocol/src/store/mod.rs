@@ -31,10 +31,10 @@ pub use recalls::Recall;
 
 use crate::attributes::{Record, Records};
 use crate::config::{Settings, StoreSettings};
-use crate::defect::{Defect, Hook, Sound};
 use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
 use crate::lock::{Claim, Lock, Parts};
 use crate::message::{Patience, Reason, ToStore};
+use crate::mutant::{Hook, ProtocolMutant, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
 use desk::{Desk, Peers};
@@ -206,7 +206,7 @@ impl<H: Hook> Store<H> {
         records: &Records,
         now: Time,
     ) -> Self {
-        let epoch = if hook.makes(Defect::ReusesTokens) {
+        let epoch = if hook.is_mutant(ProtocolMutant::ReusesTokens) {
             1
         } else {
             epoch

@@ -2,9 +2,9 @@
 
 use super::desk::{Desk, Peers};
 use super::{Output, Session, Store};
-use crate::defect::{Defect, Hook};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{Hold, Notice, Patience, Reason, Refusal, ToProcess, ToStore, Wish};
+use crate::mutant::{Hook, ProtocolMutant};
 use crate::renumber::Numbers;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -177,7 +177,9 @@ impl<H: Hook> Store<H> {
             if incarnation == peer.incarnation && link.number <= peer.last_link {
                 return; // It came late: a newer connection has said hello already.
             }
-            if incarnation > peer.incarnation && !self.hook.makes(Defect::KeepsOldIncarnation) {
+            if incarnation > peer.incarnation
+                && !self.hook.is_mutant(ProtocolMutant::KeepsOldIncarnation)
+            {
                 if let Some(old) = peer.link {
                     turn_away(process, old, ToProcess::Superseded, out);
                 }
@@ -246,7 +248,8 @@ impl<H: Hook> Store<H> {
         let gone = self.ends_of(process, lost);
         let (mut desk, _) = self.open(now, out);
         let lease_ms = desk.settings.lease_ms;
-        let limits = (!desk.makes(Defect::KeepsLimitsSecret)).then(|| desk.settings.limits.said());
+        let limits = (!desk.is_mutant(ProtocolMutant::KeepsLimitsSecret))
+            .then(|| desk.settings.limits.said());
         desk.send(
             process,
             ToProcess::Welcome {
@@ -289,7 +292,8 @@ impl<H: Hook> Store<H> {
             }
             if is_held {
                 session.repeat_recall(&id, &mut desk);
-            } else if session.holder() == Some(process) && !desk.makes(Defect::KeepsOldIncarnation)
+            } else if session.holder() == Some(process)
+                && !desk.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
                 // Asked for with the request that it answers, the grant was not told. Otherwise it was, and has ended at
                 // the process: its threads know its token, which so must not be granted again. Rule 9.
@@ -309,7 +313,7 @@ impl<H: Hook> Store<H> {
             }
             self.tidy(&id);
         }
-        if self.hook.makes(Defect::LosesWaitersOnRestart) {
+        if self.hook.is_mutant(ProtocolMutant::LosesWaitersOnRestart) {
             return;
         }
         for wish in waits {
@@ -362,7 +366,7 @@ impl<H: Hook> Store<H> {
             return;
         }
         peer.link = None;
-        if self.hook.makes(Defect::FreesOnDisconnect) {
+        if self.hook.is_mutant(ProtocolMutant::FreesOnDisconnect) {
             self.void_all(now, process, out);
             return;
         }
@@ -386,14 +390,14 @@ impl<H: Hook> Store<H> {
 
     pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
         self.void_all(now, process, out);
-        if !self.hook.makes(Defect::LeaseOutlivesGoodbye) {
+        if !self.hook.is_mutant(ProtocolMutant::LeaseOutlivesGoodbye) {
             self.peers.remove(process);
         }
     }
 
     /// The lease has ended: its grants are void, its waits dropped, its recalls cleared. Rule 10.
     pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        if !self.hook.makes(Defect::ForgetsGrantsOfDead) {
+        if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
             self.void_all(now, process, out);
         }
         let (mut desk, _) = self.open(now, out);
@@ -407,7 +411,7 @@ impl<H: Hook> Store<H> {
             return;
         };
         // First, so that nothing is granted to the process while its grants are passed on.
-        if !self.hook.makes(Defect::KeepsOrphanedWaiter) {
+        if !self.hook.is_mutant(ProtocolMutant::KeepsOrphanedWaiter) {
             for id in &sessions {
                 let (mut desk, sessions) = self.open(now, out);
                 if let Some(session) = sessions.get_mut(id) {
@@ -431,7 +435,7 @@ impl<H: Hook> Store<H> {
 impl Session {
     /// Takes a grant away without the holder's consent and passes it on.
     pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let keeps_recall = desk.makes(Defect::KeepsRecallOfDead);
+        let keeps_recall = desk.is_mutant(ProtocolMutant::KeepsRecallOfDead);
         let recall = self.recall.take_if(|_| keeps_recall);
         self.end_grant(id, desk);
         self.recall = recall;

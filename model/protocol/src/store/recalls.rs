@@ -3,9 +3,9 @@
 use super::desk::{Desk, Peers};
 use super::{Busy, Output, Session, Store};
 use crate::attributes::Delta;
-use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
 use crate::message::{Hold, Notice, Reason, Revocation, ToProcess};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 /// A recall of the current grant.
@@ -60,7 +60,7 @@ impl Session {
         reason: Reason,
         desk: &mut Desk<'_, H>,
     ) {
-        if desk.makes(Defect::ForgetsRecall)
+        if desk.is_mutant(ProtocolMutant::ForgetsRecall)
             || self.holder().is_none()
             || self
                 .recall
@@ -96,8 +96,8 @@ impl Session {
 
     /// Gives the holder the whole time again if it is recalled for nobody. Returns whether it is.
     fn moves_deadline<H: Hook>(&mut self, desk: &Desk<'_, H>) -> bool {
-        let is_for_nobody =
-            self.is_recalled_for_nobody(desk.peers) && !desk.makes(Defect::RevokesForNobody);
+        let is_for_nobody = self.is_recalled_for_nobody(desk.peers)
+            && !desk.is_mutant(ProtocolMutant::RevokesForNobody);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
             let whole = desk.now.after(desk.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
@@ -148,7 +148,7 @@ impl<H: Hook> Store<H> {
     }
 
     pub(crate) fn revoke_due(&self, session: &Session) -> Option<Time> {
-        if session.busy.is_some() && self.hook.makes(Defect::BusyStopsRevoke) {
+        if session.busy.is_some() && self.hook.is_mutant(ProtocolMutant::BusyStopsRevoke) {
             return None;
         }
         session
@@ -182,7 +182,7 @@ impl<H: Hook> Store<H> {
         }
         session.busy = Some(busy);
         session.touch(&desk);
-        if !desk.makes(Defect::TryWaitsForThread) {
+        if !desk.is_mutant(ProtocolMutant::TryWaitsForThread) {
             session.refuse_tries(id, &mut desk);
         }
         if session.recall.is_none() {

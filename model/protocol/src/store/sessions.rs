@@ -4,8 +4,8 @@
 //! hook of a running store ignores the call, and the compiler removes it.
 
 use super::Session;
-use crate::defect::Hook;
 use crate::id::SessionId;
+use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 

@@ -4,9 +4,9 @@ use super::desk::Desk;
 use super::{Output, Session, Store, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
-use crate::defect::{Defect, Hook};
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
 use crate::message::{Hold, Limited, Patience, Reason, Refusal, Revocation, ToProcess, Wish};
+use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
 /// What a commit and a release have in common.
@@ -39,7 +39,8 @@ impl<H: Hook> Store<H> {
         let is_fenced = !session
             .as_ref()
             .is_some_and(|session| session.is_held(process, write.token));
-        let Some(session) = session.filter(|_| !is_fenced || desk.makes(Defect::AcceptsOldToken))
+        let Some(session) =
+            session.filter(|_| !is_fenced || desk.is_mutant(ProtocolMutant::AcceptsOldToken))
         else {
             desk.fence(process, id, write.token);
             return;
@@ -49,7 +50,9 @@ impl<H: Hook> Store<H> {
             return session.spoil(id, process, refused.flatten(), &mut desk);
         }
         let Write { token, base, delta } = write;
-        if base == session.record.head.version || desk.makes(Defect::CommitsOnWrongVersion) {
+        if base == session.record.head.version
+            || desk.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
+        {
             let version = session.write(&delta, &mut desk);
             session.touch(&desk);
             let committed = ToProcess::Committed {
@@ -58,7 +61,7 @@ impl<H: Hook> Store<H> {
                 base,
                 version,
             };
-            if desk.makes(Defect::AcknowledgesBeforeDurable) {
+            if desk.is_mutant(ProtocolMutant::AcknowledgesBeforeDurable) {
                 desk.send(process, committed);
                 desk.persist(id, session, delta);
             } else {
@@ -100,8 +103,9 @@ impl<H: Hook> Store<H> {
         let session = sessions.get_mut(id);
         let is_current = session.as_ref().is_some_and(|session| {
             session.is_held(process, write.token)
-                || (desk.makes(Defect::ReleaseByStranger) && session.holder().is_some())
-                || (desk.makes(Defect::DuplicateReleaseFrees) && session.holder() == Some(process))
+                || (desk.is_mutant(ProtocolMutant::ReleaseByStranger) && session.holder().is_some())
+                || (desk.is_mutant(ProtocolMutant::DuplicateReleaseFrees)
+                    && session.holder() == Some(process))
         });
         let Some(session) = session.filter(|_| is_current) else {
             desk.send(
@@ -138,13 +142,15 @@ impl<H: Hook> Store<H> {
         self.tidy(id);
     }
 
-    /// Whether a mistake is made that brings a destroyed session back.
+    /// Returns whether this mutant brings a destroyed session back.
     fn resurrects(&self, id: &SessionId, write: &Write) -> bool {
         let exists = self
             .sessions
             .get(id)
             .is_some_and(|session| session.is_known());
-        self.hook.makes(Defect::ResurrectsDestroyed) && !exists && !write.delta.is_empty()
+        self.hook.is_mutant(ProtocolMutant::ResurrectsDestroyed)
+            && !exists
+            && !write.delta.is_empty()
     }
 
     /// Destroyed stays destroyed. Rule 16.
@@ -229,7 +235,7 @@ impl<H: Hook> Store<H> {
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
-        if session.holder().is_some() && !desk.makes(Defect::ExpiresWhileHeld) {
+        if session.holder().is_some() && !desk.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
             session.ensure_recall(id, Reason::Expiry, &mut desk);
             return;
         }
@@ -257,7 +263,7 @@ impl Session {
         if !delta.is_empty() {
             let floor = self.record.head.floor;
             self.record.apply(delta, Version(desk.stamps.draw()));
-            if desk.makes(Defect::DeltaAcrossLives) {
+            if desk.is_mutant(ProtocolMutant::DeltaAcrossLives) {
                 self.record.head.floor = floor;
             }
             if self.record.head.expires.is_none() {
@@ -351,7 +357,7 @@ impl Session {
                 limit,
             },
         );
-        if desk.makes(Defect::PassesOnUnheard) {
+        if desk.is_mutant(ProtocolMutant::PassesOnUnheard) {
             return self.void(id, desk);
         }
         self.is_spoilt = true;
@@ -385,7 +391,7 @@ impl Session {
     ) {
         let Write { token, delta, .. } = write;
         self.end_grant(id, desk);
-        if desk.makes(Defect::FreesBeforeWriting) && self.admit_next(id, desk) {
+        if desk.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, desk) {
             // The next holder is told the state before the changes.
             let place = &self.lock.holders()[0];
             let state = self.record.state_since(place.known);
@@ -411,7 +417,7 @@ impl Session {
             let wish = requeued(id, request, Some(version));
             let place = self.place(process, &wish, desk);
             queued = Some(grants::queued(&wish, place.ticket));
-            if desk.makes(Defect::RequeuesAtHead) {
+            if desk.is_mutant(ProtocolMutant::RequeuesAtHead) {
                 self.lock.enqueue_before(place, |_| true);
             } else {
                 self.lock.enqueue(place);
@@ -425,7 +431,8 @@ impl Session {
             limit: None,
         };
         self.pass_on(id, delta, Some((process, released)), desk);
-        let is_told = self.holder() != Some(process) && !desk.makes(Defect::RequeuesUntold);
+        let is_told =
+            self.holder() != Some(process) && !desk.is_mutant(ProtocolMutant::RequeuesUntold);
         if let Some(queued) = queued.filter(|_| is_told) {
             desk.send(process, queued);
         }
@@ -458,10 +465,10 @@ impl Session {
         let holder = head.holder.as_mut().expect("it is held");
         let token = holder.token;
         holder.renamed = Some(token);
-        if !desk.makes(Defect::RenameKeepsToken) {
+        if !desk.is_mutant(ProtocolMutant::RenameKeepsToken) {
             holder.token = Token(stamp);
         }
-        if !desk.makes(Defect::RenameKeepsFloor) {
+        if !desk.is_mutant(ProtocolMutant::RenameKeepsFloor) {
             head.floor = Version(stamp);
         }
         let holder = holder.clone();
@@ -490,7 +497,7 @@ impl Session {
     }
 
     fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let is_silent = desk.makes(Defect::DestroyForgetsWaiters);
+        let is_silent = desk.is_mutant(ProtocolMutant::DestroyForgetsWaiters);
         for place in self.lock.remove_waiters() {
             desk.waits_no_more(&place.process, id);
             if !is_silent {

@@ -1,20 +1,20 @@
-//! Faults on purpose: ways to break this crate, each of which a test of `harness/loom` or `harness/shuttle` must catch.
+//! Mutants of this crate, each of which a test of `harness/loom` or `harness/shuttle` must kill.
 //!
-//! They exist only where the harness compiles these sources. Here [`is_made`] is `false` when compiling, and nothing is left. The same
-//! goes for the mistakes of the process machine, which it makes there when it is told to.
+//! They exist only where the harness compiles these sources. Here [`is_mutant`] is `false` when compiling, and nothing is left. The same
+//! goes for the mutants of the process machine.
 
-/// Defines [`Fault`] and the list of all.
-macro_rules! faults {
+/// Defines [`LockMutant`] and the list of all.
+macro_rules! lock_mutants {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
         /// A way to break this crate.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "faults"), allow(dead_code, unreachable_pub))]
-        pub enum Fault {
+        #[cfg_attr(not(feature = "mutants"), allow(dead_code, unreachable_pub))]
+        pub enum LockMutant {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        #[cfg(feature = "faults")]
-        impl Fault {
+        #[cfg(feature = "mutants")]
+        impl LockMutant {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
@@ -33,7 +33,7 @@ macro_rules! faults {
     };
 }
 
-faults! {
+lock_mutants! {
     /// Who is let in is not woken.
     LostWakeup = "lost-wakeup";
     /// A waiter looks for its answer first and leaves its waker later, with a gap between.
@@ -78,60 +78,60 @@ faults! {
     ChangesBlindly = "changes-blindly";
 }
 
-/// Whether the fault is made.
-#[cfg(not(feature = "faults"))]
+/// Returns whether the crate runs as this mutant.
+#[cfg(not(feature = "mutants"))]
 #[inline(always)]
-pub(crate) const fn is_made(_: Fault) -> bool {
+pub(crate) const fn is(_: LockMutant) -> bool {
     false
 }
 
-/// The hook of the process machine: it makes no mistake.
-#[cfg(not(feature = "faults"))]
-pub(crate) use tenure_protocol::defect::Sound as Own;
+/// The hook of the process machine: it has no seeded bug.
+#[cfg(not(feature = "mutants"))]
+pub(crate) use tenure_protocol::mutant::Sound as Own;
 
-#[cfg(feature = "faults")]
-pub(crate) use switch::{Own, is_made};
-#[cfg(feature = "faults")]
-pub use switch::{make, make_defect};
+#[cfg(feature = "mutants")]
+pub(crate) use switch::{Own, is};
+#[cfg(feature = "mutants")]
+pub use switch::{plant, plant_in_machine};
 
-#[cfg(feature = "faults")]
+#[cfg(feature = "mutants")]
 mod switch {
-    use super::Fault;
+    use super::LockMutant;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tenure_protocol::defect::{Defect, Hook};
+    use tenure_protocol::mutant::{Hook, ProtocolMutant};
 
-    /// One more than the fault's number.
-    static MADE: AtomicUsize = AtomicUsize::new(0);
-    /// The same of the process machine's mistake.
-    static DEFECT: AtomicUsize = AtomicUsize::new(0);
+    /// One more than the number of the mutant.
+    static PLANTED: AtomicUsize = AtomicUsize::new(0);
+    /// One more than the number of the process machine's mutant.
+    static MUTANT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Makes a fault from now on, in the whole OS process, or none. Read once by each test's process, before it starts.
-    pub fn make(fault: Option<Fault>) {
-        MADE.store(
-            fault.map_or(0, |fault| fault as usize + 1),
+    /// Plants a mutant in the whole OS process, or none. Read once by each test's process, before it starts.
+    pub fn plant(mutant: Option<LockMutant>) {
+        PLANTED.store(
+            mutant.map_or(0, |mutant| mutant as usize + 1),
             Ordering::SeqCst,
         );
     }
 
-    /// Has the process machine make a mistake from now on, in the whole OS process, or none.
-    pub fn make_defect(defect: Option<Defect>) {
-        DEFECT.store(
-            defect.map_or(0, |defect| defect as usize + 1),
+    /// Plants a mutant of the process machine in the whole OS process, or none.
+    pub fn plant_in_machine(mutant: Option<ProtocolMutant>) {
+        MUTANT.store(
+            mutant.map_or(0, |mutant| mutant as usize + 1),
             Ordering::SeqCst,
         );
     }
 
-    /// Makes the mistake that was named to [`make_defect`].
+    /// The mutant that was named to [`plant_in_machine`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub(crate) struct Own;
 
     impl Hook for Own {
-        fn makes(self, defect: Defect) -> bool {
-            DEFECT.load(Ordering::Relaxed) == defect as usize + 1
+        fn is_mutant(self, mutant: ProtocolMutant) -> bool {
+            MUTANT.load(Ordering::Relaxed) == mutant as usize + 1
         }
     }
 
-    pub(crate) fn is_made(fault: Fault) -> bool {
-        MADE.load(Ordering::Relaxed) == fault as usize + 1
+    pub(crate) fn is(mutant: LockMutant) -> bool {
+        PLANTED.load(Ordering::Relaxed) == mutant as usize + 1
     }
 }

@@ -1,14 +1,14 @@
-//! Mistakes that can be made on purpose, so that every check can be seen to fail.
+//! Mutants: variants of the machines with one seeded bug each. Every check can be seen to fail on one of them.
 //!
-//! A machine asks its hook at the places where a known mistake could be made. There are two hooks. [`Sound`] has no size
+//! A machine asks its hook at the places where a mutant differs. There are two hooks. [`Sound`] has no size
 //! and always answers no: the compiler removes the question. It is the default parameter of [`Store`](crate::Store) and
-//! [`Process`](crate::Process), so a driver that names them plainly cannot be given a mistake: it is another type.
-//! [`Seeded`] makes one mistake of the catalogue; only the checker and tests name it.
+//! [`Process`](crate::Process), so a driver that names them plainly cannot be given a mutant: it is another type.
+//! [`Seeded`] is one mutant of the catalogue; only the checker and tests name it.
 //!
 //! ```compile_fail
 //! use tenure_protocol::{Seeded, Store};
 //! fn serve(_: Store) {}            // what a driver accepts
-//! fn with_mistake(store: Store<Seeded>) {
+//! fn with_mutant(store: Store<Seeded>) {
 //!     serve(store);                // does not compile: a seeded store is another type
 //! }
 //! ```
@@ -16,10 +16,10 @@
 use core::fmt::Debug;
 use core::hash::Hash;
 
-/// Decides whether a machine makes a mistake.
+/// Decides which mutant a machine is.
 pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
-    /// Whether to make this mistake.
-    fn makes(self, defect: Defect) -> bool;
+    /// Returns whether the machine is this mutant.
+    fn is_mutant(self, mutant: ProtocolMutant) -> bool;
 
     /// Receives one call for each session of a store that a step looks up or passes on a walk. A test that bounds the cost
     /// of a step counts these calls. All other hooks ignore them.
@@ -27,36 +27,36 @@ pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
     fn visits(self) {}
 }
 
-/// Makes no mistake.
+/// No mutant: the machine as it is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sound;
 
 impl Hook for Sound {
     #[inline(always)]
-    fn makes(self, _: Defect) -> bool {
+    fn is_mutant(self, _: ProtocolMutant) -> bool {
         false
     }
 }
 
-/// Makes one mistake.
+/// One mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Seeded(pub Defect);
+pub struct Seeded(pub ProtocolMutant);
 
 impl Hook for Seeded {
-    fn makes(self, defect: Defect) -> bool {
-        self.0 == defect
+    fn is_mutant(self, mutant: ProtocolMutant) -> bool {
+        self.0 == mutant
     }
 }
 
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal;)+) => {
-        /// The catalogue of mistakes.
+        /// The catalogue of mutants of the two machines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Defect {
+        pub enum ProtocolMutant {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl Defect {
+        impl ProtocolMutant {
             /// All of them, store first.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
@@ -87,7 +87,7 @@ macro_rules! catalogue {
     };
 }
 
-/// Which machine makes a mistake.
+/// Which machine a mutant differs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Level one.
@@ -249,7 +249,7 @@ catalogue! {
     OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17;
 }
 
-impl core::fmt::Display for Defect {
+impl core::fmt::Display for ProtocolMutant {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.name())
     }

@@ -1,7 +1,7 @@
-//! A connection of the store: frames in, frames out, and the mistakes that are made there.
+//! A connection of the store: frames in, frames out, and the mutants that are made there.
 
 use crate::core::Core;
-use crate::mistake::Slip;
+use crate::mutant::DriverMutant;
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::sync::Arc;
@@ -89,22 +89,22 @@ async fn talk(
                     }
                     return Ok(());
                 }
-                if core.mistake.is(Slip::IgnoresMore) {
+                if core.mutant.is(DriverMutant::IgnoresMore) {
                     ignore_more(&mut input);
                 }
                 if let Some(error) = decode(core, &mut decoder, &mut input, (who, &line, life)) {
-                    if core.mistake.is(Slip::GoesOnAfterGarbage) {
+                    if core.mutant.is(DriverMutant::GoesOnAfterGarbage) {
                         input.clear();
                         decoder = Decoder::new(limits.clone());
                         continue;
                     }
-                    if !core.mistake.is(Slip::ClosesWithoutFault) {
+                    if !core.mutant.is(DriverMutant::ClosesWithoutFault) {
                         outgoing.push(&FromStore::Fault(error), &limits).map_err(io::Error::other)?;
                         stream.write_all_buf(&mut outgoing).await?;
                     }
                     return stream.shutdown().await;
                 }
-                if core.mistake.is(Slip::LosesSplitFrames) {
+                if core.mutant.is(DriverMutant::LosesSplitFrames) {
                     input.clear();
                 }
             }

@@ -3,7 +3,7 @@
 //! The disk is slow: what is to be durable is so when it is flushed, some milliseconds later, and what waits for it leaves then.
 //! So an answer that leaves too early is wrong when the store is killed in between.
 
-use crate::mistake::{Mistake, Slip};
+use crate::mutant::{DriverMutant, Mutant};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub(crate) type Line = UnboundedSender<Option<FromStore>>;
 
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) mistake: Mistake,
+    pub(crate) mutant: Mutant,
     settings: StoreSettings,
     origin: Instant,
     inner: Mutex<Inner>,
@@ -29,7 +29,7 @@ pub(crate) struct Core {
 
 #[derive(Debug)]
 struct Inner {
-    machine: Machine<Mistake>,
+    machine: Machine<Mutant>,
     durable: Records,
     /// Not durable yet, and what waits for that.
     queue: VecDeque<Output>,
@@ -43,12 +43,12 @@ struct Inner {
 }
 
 impl Core {
-    pub(crate) fn new(mistake: Mistake, settings: StoreSettings) -> Self {
+    pub(crate) fn new(mutant: Mutant, settings: StoreSettings) -> Self {
         let durable = Records::default();
         let shared = Settings::new(settings.clone());
-        let machine = Machine::with_hook(mistake, shared, 1, &durable, Time::ZERO);
+        let machine = Machine::with_hook(mutant, shared, 1, &durable, Time::ZERO);
         Self {
-            mistake,
+            mutant,
             settings,
             origin: Instant::now(),
             inner: Mutex::new(Inner {
@@ -86,8 +86,7 @@ impl Core {
         inner.life += 1;
         let settings = Settings::new(self.settings.clone());
         let durable = &inner.durable;
-        inner.machine =
-            Machine::with_hook(self.mistake, settings, inner.epoch, durable, self.now());
+        inner.machine = Machine::with_hook(self.mutant, settings, inner.epoch, durable, self.now());
     }
 
     /// A connection that has said who it is; answers whether it may be. What it replaces is closed.
@@ -101,7 +100,7 @@ impl Core {
             .lines
             .iter()
             .filter(|((own, at), _)| own == process && is_old(at));
-        for (_, old) in old.filter(|_| !self.mistake.is(Slip::ServesOldConnection)) {
+        for (_, old) in old.filter(|_| !self.mutant.is(DriverMutant::ServesOldConnection)) {
             let _ = old.send(None); // It may have ended by itself.
         }
         inner.lines.insert((process.clone(), link), line.clone());
@@ -114,7 +113,9 @@ impl Core {
             return;
         }
         let mut link = link;
-        if self.mistake.is(Slip::ServesOldConnection) && !matches!(message, ToStore::Hello { .. }) {
+        if self.mutant.is(DriverMutant::ServesOldConnection)
+            && !matches!(message, ToStore::Hello { .. })
+        {
             let inner = self.inner();
             let own = inner.lines.keys().filter(|(own, _)| own == process);
             link = own.map(|(_, link)| *link).max().unwrap_or(link);
@@ -126,7 +127,7 @@ impl Core {
             link,
             message,
         });
-        if self.mistake.is(Slip::LeaseByTraffic) && !is_keep_alive {
+        if self.mutant.is(DriverMutant::LeaseByTraffic) && !is_keep_alive {
             let message = ToStore::KeepAlive { sent: Time::ZERO };
             let mut out = Vec::new();
             let process = process.clone();
@@ -159,17 +160,17 @@ impl Core {
         let mut out = Vec::new();
         let mut inner = self.inner();
         inner.machine.step(self.now(), input, &mut out);
-        inner.take(self.mistake, out);
+        inner.take(self.mutant, out);
     }
 
     /// What is on its way to the disk is there now, and what waited for it leaves.
     pub(crate) fn flush(&self) {
-        self.inner().flush(self.mistake);
+        self.inner().flush(self.mutant);
     }
 
     /// What is due is done.
     pub(crate) fn tick(&self) {
-        if self.mistake.is(Slip::ForgetsTimers) {
+        if self.mutant.is(DriverMutant::ForgetsTimers) {
             return;
         }
         let now = self.now();
@@ -189,7 +190,7 @@ impl Core {
                 token,
                 delta,
                 base,
-            } if self.mistake.is(Slip::WrongVersion) => {
+            } if self.mutant.is(DriverMutant::WrongVersion) => {
                 let inner = self.inner();
                 let own = inner.machine.session(&session);
                 ToStore::Commit {
@@ -206,28 +207,28 @@ impl Core {
 
 impl Inner {
     /// Carries outputs out in order; those behind something that is not durable yet wait.
-    fn take(&mut self, mistake: Mistake, out: Vec<Output>) {
+    fn take(&mut self, mutant: Mutant, out: Vec<Output>) {
         for output in out {
-            let is_early = mistake.is(Slip::SendsBeforeDurable);
+            let is_early = mutant.is(DriverMutant::SendsBeforeDurable);
             match output {
                 Output::Persist(_) => self.queue.push_back(output),
-                output if self.queue.is_empty() || is_early => self.send(mistake, output),
+                output if self.queue.is_empty() || is_early => self.send(mutant, output),
                 output => self.queue.push_back(output),
             }
         }
     }
 
-    fn flush(&mut self, mistake: Mistake) {
+    fn flush(&mut self, mutant: Mutant) {
         while let Some(output) = self.queue.pop_front() {
             match output {
                 Output::Persist(update) => self.durable.apply(&update),
-                output => self.send(mistake, output),
+                output => self.send(mutant, output),
             }
         }
     }
 
     /// Whoever has gone gets nothing.
-    fn send(&mut self, mistake: Mistake, output: Output) {
+    fn send(&mut self, mutant: Mutant, output: Output) {
         match output {
             Output::Send {
                 process,
@@ -236,22 +237,22 @@ impl Inner {
             } => {
                 self.sent += 1;
                 let is_refusal = matches!(message, ToProcess::Refused { .. });
-                let message = self.garble(mistake, message);
+                let message = self.garble(mutant, message);
                 let own = (process, link);
                 let mut line = self.lines.get(&own);
-                if mistake.is(Slip::WrongConnection) && self.sent.is_multiple_of(3) {
+                if mutant.is(DriverMutant::WrongConnection) && self.sent.is_multiple_of(3) {
                     let mut others = self.lines.iter().filter(|(other, _)| **other != own);
                     line = others.next().map(|(_, other)| other).or(line);
                 }
                 let Some(line) = line else { return };
-                if mistake.is(Slip::RefusesTwice) && is_refusal {
+                if mutant.is(DriverMutant::RefusesTwice) && is_refusal {
                     let _ = line.send(Some(FromStore::Message(message.clone())));
                 }
                 let _ = line.send(Some(FromStore::Message(message)));
             }
             Output::Disconnect { process, link } => {
                 if let Some(line) = self.lines.remove(&(process, link))
-                    && !mistake.is(Slip::ServesOldConnection)
+                    && !mutant.is(DriverMutant::ServesOldConnection)
                 {
                     let _ = line.send(None);
                 }
@@ -260,18 +261,18 @@ impl Inner {
         }
     }
 
-    fn garble(&mut self, mistake: Mistake, mut message: ToProcess) -> ToProcess {
+    fn garble(&mut self, mutant: Mutant, mut message: ToProcess) -> ToProcess {
         match &mut message {
             ToProcess::Granted { state, .. } => {
-                if mistake.is(Slip::GrantWithoutState) {
+                if mutant.is(DriverMutant::GrantWithoutState) {
                     *state = State::Unchanged;
                 }
                 let last = self.last_state.replace(state.clone());
-                if let Some(last) = last.filter(|_| mistake.is(Slip::MixesSessions)) {
+                if let Some(last) = last.filter(|_| mutant.is(DriverMutant::MixesSessions)) {
                     *state = last;
                 }
             }
-            ToProcess::Alive { sent, .. } if mistake.is(Slip::AnswersWithOwnTime) => {
+            ToProcess::Alive { sent, .. } if mutant.is(DriverMutant::AnswersWithOwnTime) => {
                 *sent = Time(sent.0 + 1);
             }
             _ => {}

@@ -2,7 +2,7 @@
 
 use super::commands::{Command, done, hex, lost, refuse, refused, token, version};
 use super::connection::Connection;
-use crate::mistake::Mistake;
+use crate::mutant::Mutant;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use tenure_wire::{FrameLimits, FromProcess};
 const WAIT_MS: u64 = 60_000;
 
 pub(super) struct Desk {
-    mistake: Mistake,
+    mutant: Mutant,
     origin: Instant,
     own: Option<Own>,
     locks: BTreeMap<u64, Lock>,
@@ -30,7 +30,7 @@ pub(super) struct Desk {
 
 /// What there is once it is told whom to connect to.
 struct Own {
-    machine: Process<Mistake>,
+    machine: Process<Mutant>,
     name: ProcessId,
     address: String,
     /// Of the connect that is answered by the first welcome.
@@ -68,9 +68,9 @@ fn started() -> u64 {
 }
 
 impl Desk {
-    pub(super) fn new(mistake: Mistake) -> Self {
+    pub(super) fn new(mutant: Mutant) -> Self {
         Self {
-            mistake,
+            mutant,
             origin: Instant::now(),
             own: None,
             locks: BTreeMap::new(),
@@ -190,7 +190,7 @@ impl Desk {
                     "rename",
                     "try",
                 ];
-                let library = format!("defective: {}", self.mistake);
+                let library = format!("mutant: {}", self.mutant);
                 done(
                     id,
                     json!({"adapter": 1, "library": library, "features": features}),
@@ -258,7 +258,7 @@ impl Desk {
         self.own = Some(Own {
             limits: FrameLimits::generous(limits),
             told,
-            machine: Process::with_hook(self.mistake, Settings::new(settings), incarnation),
+            machine: Process::with_hook(self.mutant, Settings::new(settings), incarnation),
             name,
             address: command.text("store").unwrap_or_default().to_owned(),
             connecting: Some(id),

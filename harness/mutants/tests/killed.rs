@@ -1,19 +1,19 @@
-//! Every mistake that can be seen from outside is caught by the suite, and what is right passes.
+//! Every mutant that can be seen from outside is killed by the suite, and what is right passes.
 //!
-//! `caught.jsonl` says which cases catch what; it is written by playing the whole suite against each mistake, and a part of it is
-//! played again here. It also says what is found when only what those cases have recorded is judged. `unseen.txt` says of the other mistakes why a black box cannot see them.
+//! `killed.jsonl` says which cases kill what; it is written by playing the whole suite against each mutant, and a part of it is
+//! played again here. It also says what is found when only what those cases have recorded is judged. `survivors.txt` says of the other mutants why a black box cannot see them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tenure_conformance::recorded::{Judgement, check_report};
 use tenure_conformance::report::{Outcome, Verdict};
 use tenure_conformance::{Case, Level, Plan, Report, Subject, process, rules, run, store};
-use tenure_defects::table::{Caught, Traced, caught, unseen};
-use tenure_defects::{Defect, Mistake, Settings, Store};
+use tenure_mutants::table::{Killed, Traced, killed, survivors};
+use tenure_mutants::{Mutant, ProtocolMutant, Settings, Store};
 
-/// Of the cases that catch a mistake so many are played again.
+/// Of the cases that kill a mutant so many are played again.
 const AGAIN: usize = 2;
-/// How often, until each mistake was caught.
+/// How often, until each mutant was killed.
 const PLAYED: usize = 3;
 /// So many are written down.
 const KEPT: usize = 12;
@@ -31,34 +31,34 @@ fn selected(case: &Case, cases: &[String]) -> bool {
     }
 }
 
-/// Plays cases against a store or a process that makes that mistake.
-async fn play(mistake: Mistake, is_process: bool, cases: &[String]) -> Report {
+/// Plays cases against a store or a process that makes that mutant.
+async fn play(mutant: Mutant, is_process: bool, cases: &[String]) -> Report {
     let all = [store::all(), process::all()].concat();
     let all: Vec<Case> = all
         .into_iter()
         .filter(|case| selected(case, cases))
         .collect();
-    // Who makes no mistake has all the time that a busy machine needs.
-    let is_sound = mistake == Mistake::None;
+    // Who makes no mutant has all the time that a busy machine needs.
+    let is_sound = mutant == Mutant::None;
     let slack_ms = if is_sound { 5_000 } else { 2_000 };
     let plan = Plan {
         jobs: if is_sound { 24 } else { 64 },
         ..Plan::default()
     };
     if is_process {
-        let adapter = env!("CARGO_BIN_EXE_defective-process").to_owned();
+        let adapter = env!("CARGO_BIN_EXE_mutant-process").to_owned();
         let target = process::Target {
-            command: vec![adapter, mistake.name().to_owned()],
+            command: vec![adapter, mutant.name().to_owned()],
             slack_ms,
         };
         let subject = Subject::Process(Arc::new(target));
         return run(&all, &subject, &plan, &()).await.expect("it starts");
     }
     let mut settings = Settings::default();
-    if mistake == Mistake::Defect(Defect::ExpiresWhileHeld) {
+    if mutant == Mutant::Protocol(ProtocolMutant::ExpiresWhileHeld) {
         settings.0.time_to_live_ms = Some(1_000);
     }
-    let own = Store::start(mistake, settings).await.expect("a port");
+    let own = Store::start(mutant, settings).await.expect("a port");
     let mut target = own.target();
     target.slack_ms = slack_ms;
     let subject = Subject::Store(Arc::new(target));
@@ -93,33 +93,33 @@ fn found(report: &Report) -> Vec<Judgement> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_without_a_mistake_passes() {
-    assert_passes(&play(Mistake::None, false, &[]).await);
+async fn a_store_without_a_mutant_passes() {
+    assert_passes(&play(Mutant::None, false, &[]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_without_a_mistake_passes() {
-    assert_passes(&play(Mistake::None, true, &[]).await);
+async fn a_process_without_a_mutant_passes() {
+    assert_passes(&play(Mutant::None, true, &[]).await);
 }
 
-/// Plays, for several mistakes at once, the cases that are meant.
-async fn play_each(meant: Vec<(Mistake, Vec<String>)>) -> Vec<(Mistake, Report)> {
+/// Plays, for several mutants at once, the cases that are meant.
+async fn play_each(meant: Vec<(Mutant, Vec<String>)>) -> Vec<(Mutant, Report)> {
     let gate = Arc::new(tokio::sync::Semaphore::new(6));
     let mut playing = tokio::task::JoinSet::new();
-    for (mistake, cases) in meant {
+    for (mutant, cases) in meant {
         let gate = Arc::clone(&gate);
         playing.spawn(async move {
             let _turn = gate.acquire().await.expect("never closed");
-            let report = play(mistake, mistake.is_of_process(), &cases).await;
-            (mistake, report)
+            let report = play(mutant, mutant.is_of_process(), &cases).await;
+            (mutant, report)
         });
     }
     playing.join_all().await
 }
 
-/// What of a mistake was to be caught again and is not.
-fn missed(own: &Caught, report: &Report) -> Option<String> {
-    let name = &own.mistake;
+/// What of a mutant was to be killed again and is not.
+fn missed(own: &Killed, report: &Report) -> Option<String> {
+    let name = &own.mutant;
     if failed(report).is_empty() {
         return Some(format!("{name}: {:?} pass", &own.cases));
     }
@@ -128,77 +128,77 @@ fn missed(own: &Caught, report: &Report) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_caught_is_caught_again() {
-    let mut left = caught();
+async fn what_was_killed_is_killed_again() {
+    let mut left = killed();
     let mut why = Vec::new();
     // What was sent when is up to chance.
     for _ in 0..PLAYED {
         let meant = left.values().map(|own| {
-            let mistake = Mistake::named(&own.mistake).expect("a mistake of the catalogue");
+            let mutant = Mutant::named(&own.mutant).expect("a mutant of the catalogue");
             let mut cases = own.cases.clone();
             cases.truncate(AGAIN);
             cases.extend(own.trace.clone().map(|own| own.case));
-            (mistake, cases)
+            (mutant, cases)
         });
         why.clear();
-        for (mistake, report) in play_each(meant.collect()).await {
-            match missed(&left[mistake.name()], &report) {
+        for (mutant, report) in play_each(meant.collect()).await {
+            match missed(&left[mutant.name()], &report) {
                 Some(own) => why.push(own),
-                None => drop(left.remove(mistake.name())),
+                None => drop(left.remove(mutant.name())),
             }
         }
     }
     assert!(left.is_empty(), "{}", why.join("\n"));
 }
 
-/// No mistake is caught by nobody: what cannot be seen from outside has a reason, and the model checker catches it.
+/// No mutant is killed by nobody: what cannot be seen from outside has a reason, and the model checker kills it.
 #[test]
-fn every_mistake_is_caught_or_cannot_be_seen() {
-    let (caught, unseen) = (caught(), unseen());
-    for mistake in Mistake::all() {
-        let name = mistake.name();
-        match (caught.get(name), unseen.get(name)) {
+fn every_mutant_is_killed_or_cannot_be_seen() {
+    let (killed, survivors) = (killed(), survivors());
+    for mutant in Mutant::all() {
+        let name = mutant.name();
+        match (killed.get(name), survivors.get(name)) {
             (Some(own), None) => assert!(!own.cases.is_empty(), "{name}"),
             (None, Some(why)) => {
                 assert!(why.len() > 20, "{name}: {why}");
                 assert!(
-                    matches!(mistake, Mistake::Defect(_)),
-                    "{name} is caught by nobody"
+                    matches!(mutant, Mutant::Protocol(_)),
+                    "{name} is killed by nobody"
                 );
             }
-            (Some(_), Some(_)) => panic!("{name} is caught after all"),
-            (None, None) => panic!("{name} is caught by nobody"),
+            (Some(_), Some(_)) => panic!("{name} is killed after all"),
+            (None, None) => panic!("{name} is killed by nobody"),
         }
     }
-    let all: BTreeSet<_> = Mistake::all().map(Mistake::name).collect();
-    let known = caught.keys().chain(unseen.keys());
-    known.for_each(|name| assert!(all.contains(&**name), "there is no mistake {name}"));
+    let all: BTreeSet<_> = Mutant::all().map(Mutant::name).collect();
+    let known = killed.keys().chain(survivors.keys());
+    known.for_each(|name| assert!(all.contains(&**name), "there is no mutant {name}"));
 }
 
-/// Whether a rule follows the rule of the design that a mistake breaks.
-fn breaks(mistake: Mistake, rule: &str) -> bool {
-    let Mistake::Defect(defect) = mistake else {
+/// Whether a rule follows the rule of the design that a mutant breaks.
+fn breaks(mutant: Mutant, rule: &str) -> bool {
+    let Mutant::Protocol(mutant) = mutant else {
         return false;
     };
-    rules::find(rule).is_some_and(|rule| rule.design.contains(&defect.rule()))
+    rules::find(rule).is_some_and(|rule| rule.design.contains(&mutant.rule()))
 }
 
-/// Whether a case doubts the rule of the design that a mistake breaks.
-fn names_rule(case: &str, mistake: Mistake) -> bool {
+/// Whether a case doubts the rule of the design that a mutant breaks.
+fn names_rule(case: &str, mutant: Mutant) -> bool {
     let all = [store::all(), process::all()].concat();
     let own = all.iter().filter(|own| own.id == case);
     own.flat_map(|own| own.rules)
-        .any(|rule| breaks(mistake, rule))
+        .any(|rule| breaks(mutant, rule))
 }
 
-/// One of those that catch a mistake cites the rule that it breaks.
+/// One of those that kill a mutant cites the rule that it breaks.
 #[test]
-fn what_catches_a_defect_names_its_rule() {
+fn what_kills_a_mutant_names_its_rule() {
     let mut nameless = Vec::new();
-    for (name, Caught { cases, .. }) in caught() {
-        let mistake = Mistake::named(&name).expect("a mistake of the catalogue");
-        let is_defect = matches!(mistake, Mistake::Defect(_));
-        if is_defect && !cases.iter().any(|case| names_rule(case, mistake)) {
+    for (name, Killed { cases, .. }) in killed() {
+        let mutant = Mutant::named(&name).expect("a mutant of the catalogue");
+        let is_mutant = matches!(mutant, Mutant::Protocol(_));
+        if is_mutant && !cases.iter().any(|case| names_rule(case, mutant)) {
             nameless.push(name);
         }
     }
@@ -209,9 +209,9 @@ fn what_catches_a_defect_names_its_rule() {
     );
 }
 
-/// What is found in a recording of a case that fails, or that needs little time: where the rule is one that the mistake breaks,
+/// What is found in a recording of a case that fails, or that needs little time: where the rule is one that the mutant breaks,
 /// if there is such.
-fn traced(mistake: Mistake, report: &Report) -> Option<Traced> {
+fn traced(mutant: Mutant, report: &Report) -> Option<Traced> {
     let mut cases: Vec<_> = report.cases.iter().collect();
     let weight = |case: &Outcome| (case.verdict != Verdict::Fail, case.seconds);
     cases.sort_by(|one, two| weight(one).partial_cmp(&weight(two)).expect("numbers"));
@@ -221,7 +221,7 @@ fn traced(mistake: Mistake, report: &Report) -> Option<Traced> {
         alone.cases = vec![case.clone()];
         for finding in found(&alone).into_iter().filter_map(|own| own.finding) {
             let rule = finding.rule.to_owned();
-            let is_meant = breaks(mistake, &rule);
+            let is_meant = breaks(mutant, &rule);
             let case = case.id.clone();
             let own = first.get_or_insert_with(|| Traced {
                 case: case.clone(),
@@ -236,62 +236,62 @@ fn traced(mistake: Mistake, report: &Report) -> Option<Traced> {
     first
 }
 
-/// What catches a mistake: those that need no waiting first, since they are played again.
-fn catching(mistake: Mistake, report: &Report) -> Option<Caught> {
+/// What kills a mutant: those that need no waiting first, since they are played again.
+fn killer(mutant: Mutant, report: &Report) -> Option<Killed> {
     let failed = report.cases.iter();
     let mut failed: Vec<_> = failed
         .filter(|case| case.verdict == Verdict::Fail)
         .collect();
     // Of those that name the rule first.
-    let names = |case: &Outcome| names_rule(&case.id, mistake);
+    let names = |case: &Outcome| names_rule(&case.id, mutant);
     let weight = |case: &Outcome| (!names(case), case.level != Level::Must, case.seconds);
     failed.sort_by(|one, two| weight(one).partial_cmp(&weight(two)).expect("numbers"));
-    let trace = traced(mistake, report);
+    let trace = traced(mutant, report);
     println!(
-        "{mistake}: {} cases, {:.1} s, {trace:?}",
+        "{mutant}: {} cases, {:.1} s, {trace:?}",
         failed.len(),
         report.seconds
     );
     let cases = failed.iter().take(KEPT).map(|case| case.id.clone());
-    let caught = Caught {
-        mistake: mistake.name().to_owned(),
+    let killed = Killed {
+        mutant: mutant.name().to_owned(),
         cases: cases.collect(),
         by_history: failed.iter().any(|case| case.id.starts_with("workload/")),
         trace,
     };
-    (!failed.is_empty()).then_some(caught)
+    (!failed.is_empty()).then_some(killed)
 }
 
-/// Writes `caught.jsonl`: some minutes. `cargo test -p tenure-defects --test caught -- --ignored`, of all mistakes or of those that
-/// TENURE_MISTAKES names. `TENURE_TRACES=1` plays only the cases that are there, and writes what their recordings show.
+/// Writes `killed.jsonl`: some minutes. `cargo test -p tenure-mutants --test killed -- --ignored`, of all mutants or of those that
+/// TENURE_MUTANTS names. `TENURE_TRACES=1` plays only the cases that are there, and writes what their recordings show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it writes caught.jsonl"]
+#[ignore = "it writes killed.jsonl"]
 async fn write() {
-    let asked = std::env::var("TENURE_MISTAKES").ok();
+    let asked = std::env::var("TENURE_MUTANTS").ok();
     let is_known = std::env::var_os("TENURE_TRACES").is_some();
-    let before = caught();
+    let before = killed();
     let is_asked = |name: &str| {
         let asked = asked.as_ref();
         asked.is_none_or(|asked| asked.split(',').any(|own| own == name))
     };
-    let known = caught().into_iter().filter(|(name, _)| !is_asked(name));
+    let known = killed().into_iter().filter(|(name, _)| !is_asked(name));
     let mut all: BTreeMap<_, _> = known.map(|(name, own)| (name, Some(own))).collect();
-    let meant = Mistake::all().filter(|mistake| is_asked(mistake.name()));
-    let meant = meant.filter_map(|mistake| match before.get(mistake.name()) {
-        Some(own) if is_known => Some((mistake, own.cases.clone())),
-        _ => (!is_known).then(|| (mistake, Vec::new())),
+    let meant = Mutant::all().filter(|mutant| is_asked(mutant.name()));
+    let meant = meant.filter_map(|mutant| match before.get(mutant.name()) {
+        Some(own) if is_known => Some((mutant, own.cases.clone())),
+        _ => (!is_known).then(|| (mutant, Vec::new())),
     });
-    for (mistake, report) in play_each(meant.collect()).await {
-        let mut own = catching(mistake, &report);
+    for (mutant, report) in play_each(meant.collect()).await {
+        let mut own = killer(mutant, &report);
         if is_known {
             let trace = own.and_then(|own| own.trace);
-            let known = before[mistake.name()].clone();
-            own = Some(Caught { trace, ..known });
+            let known = before[mutant.name()].clone();
+            own = Some(Killed { trace, ..known });
         }
-        all.insert(mistake.name().to_owned(), own);
+        all.insert(mutant.name().to_owned(), own);
     }
-    let caught = Mistake::all().filter_map(|mistake| all.remove(mistake.name()).flatten());
-    let lines = caught.map(|caught| serde_json::to_string(&caught).expect("JSON") + "\n");
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/caught.jsonl");
+    let killed = Mutant::all().filter_map(|mutant| all.remove(mutant.name()).flatten());
+    let lines = killed.map(|killed| serde_json::to_string(&killed).expect("JSON") + "\n");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/killed.jsonl");
     std::fs::write(file, lines.collect::<String>()).expect("it is ours");
 }

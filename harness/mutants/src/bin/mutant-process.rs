@@ -1,15 +1,15 @@
-//! An adapter of the conformance suite for a process that makes one mistake: `defective-process NAME`.
+//! An adapter of the conformance suite for a process that makes one mutant: `mutant-process NAME`.
 
 use std::process::ExitCode;
-use tenure_defects::{Mistake, process};
+use tenure_mutants::{Mutant, process};
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
-    let Some(mistake) = Mistake::named(&name) else {
-        eprintln!("there is no mistake `{name}`");
+    let Some(mutant) = Mutant::named(&name) else {
+        eprintln!("there is no mutant `{name}`");
         return ExitCode::from(2);
     };
-    match process::run(mistake) {
+    match process::run(mutant) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

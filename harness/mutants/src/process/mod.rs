@@ -1,4 +1,4 @@
-//! A process that makes one mistake, behind the suite's adapter protocol. The page *Adapters* of the book says what that is.
+//! A process that makes one mutant, behind the suite's adapter protocol. The page *Adapters* of the book says what that is.
 //!
 //! Around the machine there is no more than it needs: nothing is lent, and one OS thread does everything.
 
@@ -6,7 +6,7 @@ mod commands;
 mod connection;
 mod desk;
 
-use crate::mistake::Mistake;
+use crate::mutant::Mutant;
 use commands::{Command, refuse};
 use connection::Connection;
 use desk::Desk;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_millis(400);
 ///
 /// # Errors
 /// When a line is no command.
-pub fn run(mistake: Mistake) -> io::Result<()> {
+pub fn run(mutant: Mutant) -> io::Result<()> {
     let (lines, commands) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let all = io::stdin().lock().lines();
@@ -34,14 +34,11 @@ pub fn run(mistake: Mistake) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(answer_all(mistake, commands))
+    runtime.block_on(answer_all(mutant, commands))
 }
 
-async fn answer_all(
-    mistake: Mistake,
-    mut lines: mpsc::UnboundedReceiver<String>,
-) -> io::Result<()> {
-    let mut desk = Desk::new(mistake);
+async fn answer_all(mutant: Mutant, mut lines: mpsc::UnboundedReceiver<String>) -> io::Result<()> {
+    let mut desk = Desk::new(mutant);
     let mut connection = Connection::None;
     let (mut pause, mut opened) = (BETWEEN, Instant::now());
     let mut closed = Instant::now();

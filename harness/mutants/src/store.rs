@@ -1,8 +1,8 @@
-//! A store that makes one mistake, in this OS process.
+//! A store that makes one mutant, in this OS process.
 
 use crate::core::Core;
 use crate::line::{Control, serve};
-use crate::mistake::{Mistake, Slip};
+use crate::mutant::{DriverMutant, Mutant};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,18 +51,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts a store that makes `mistake`.
+    /// Starts a store that makes `mutant`.
     ///
     /// # Errors
     /// When the OS gives no port.
-    pub async fn start(mistake: Mistake, settings: Settings) -> io::Result<Arc<Self>> {
+    pub async fn start(mutant: Mutant, settings: Settings) -> io::Result<Arc<Self>> {
         let told = settings.0;
         let mut own = told.clone();
-        if mistake.is(Slip::LimitOffByOne) {
+        if mutant.is(DriverMutant::LimitOffByOne) {
             own.limits.waiters_max += 1;
         }
         let limits = FrameLimits::generous(&own.limits);
-        let core = Arc::new(Core::new(mistake, own));
+        let core = Arc::new(Core::new(mutant, own));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let control = watch::Sender::new(Control::default());

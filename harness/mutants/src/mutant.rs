@@ -1,29 +1,29 @@
 //! What may be done wrong.
 
 use std::fmt;
-use tenure_protocol::defect::{Defect, Hook, Level};
+use tenure_protocol::mutant::{Hook, Level, ProtocolMutant};
 
-/// One mistake, or none.
+/// One mutant, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Mistake {
+pub enum Mutant {
     /// All is right: the suite must pass.
     #[default]
     None,
     /// The machine makes it.
-    Defect(Defect),
+    Protocol(ProtocolMutant),
     /// The driver makes it.
-    Slip(Slip),
+    Driver(DriverMutant),
 }
 
-macro_rules! slips {
+macro_rules! driver_mutants {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
-        /// Mistakes that only a driver can make: the machine behind it is right.
+        /// Mutants that only a driver can make: the machine behind it is right.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Slip {
+        pub enum DriverMutant {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        impl Slip {
+        impl DriverMutant {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
@@ -42,7 +42,7 @@ macro_rules! slips {
     };
 }
 
-slips! {
+driver_mutants! {
     /// Every third answer goes to another connection.
     WrongConnection = "wrong-connection";
     /// A grant comes with the state of the session that was granted before it.
@@ -75,11 +75,11 @@ slips! {
     AnswersWithOwnTime = "answers-with-own-time";
 }
 
-impl Mistake {
+impl Mutant {
     /// All of them, of stores and processes.
     pub fn all() -> impl Iterator<Item = Self> {
-        let defects = Defect::ALL.iter().copied().map(Self::Defect);
-        defects.chain(Slip::ALL.iter().copied().map(Self::Slip))
+        let mutants = ProtocolMutant::ALL.iter().copied().map(Self::Protocol);
+        mutants.chain(DriverMutant::ALL.iter().copied().map(Self::Driver))
     }
 
     /// Its name.
@@ -87,37 +87,37 @@ impl Mistake {
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
-            Self::Defect(defect) => defect.name(),
-            Self::Slip(slip) => slip.name(),
+            Self::Protocol(mutant) => mutant.name(),
+            Self::Driver(driver) => driver.name(),
         }
     }
 
-    /// The mistake of that name.
+    /// The mutant of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         std::iter::once(Self::None)
             .chain(Self::all())
-            .find(|mistake| mistake.name() == name)
+            .find(|mutant| mutant.name() == name)
     }
 
     /// Whether a process makes it, and no store.
     #[must_use]
     pub fn is_of_process(self) -> bool {
-        matches!(self, Self::Defect(defect) if defect.level() == Level::Process)
+        matches!(self, Self::Protocol(mutant) if mutant.level() == Level::Process)
     }
 
-    pub(crate) fn is(self, slip: Slip) -> bool {
-        self == Self::Slip(slip)
-    }
-}
-
-impl Hook for Mistake {
-    fn makes(self, defect: Defect) -> bool {
-        self == Self::Defect(defect)
+    pub(crate) fn is(self, driver: DriverMutant) -> bool {
+        self == Self::Driver(driver)
     }
 }
 
-impl fmt::Display for Mistake {
+impl Hook for Mutant {
+    fn is_mutant(self, mutant: ProtocolMutant) -> bool {
+        self == Self::Protocol(mutant)
+    }
+}
+
+impl fmt::Display for Mutant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
