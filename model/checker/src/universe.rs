@@ -583,7 +583,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "try",
-        summary: "tries, cancels and deadlines against kept grants",
+        summary: "tries, cancels and deadlines against cached grants",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "waits of p1 that end at any time, at either end",
         without: "all other faults",
@@ -596,7 +596,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "expiry",
-        summary: "time to live while kept; destroy; no resurrection",
+        summary: "time to live while cached; destroy; no resurrection",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "the time to live ends at any time",
         without: "all other faults",

@@ -2,7 +2,7 @@
 
 use super::scope::*;
 use super::{Checked, Kind};
-use crate::system::{Flaw, Model, PROCESSES, ProcessSide, SESSIONS, System, thread_id};
+use crate::system::{Model, PROCESSES, ProcessSide, SESSIONS, System, Violation, thread_id};
 use crate::universe::Universe;
 use tenure_protocol::message::{Patience, ToProcess};
 use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
@@ -24,9 +24,9 @@ macro_rules! always {
     };
 }
 
-macro_rules! flaw {
-    ($name:literal, $rule:literal, $text:literal, $($flaw:ident)|+) => {
-        always!($name, $rule, $text, everywhere, |_, state| !matches!(state.flaw, Some($(Flaw::$flaw)|+)))
+macro_rules! violation {
+    ($name:literal, $rule:literal, $text:literal, $($violation:ident)|+) => {
+        always!($name, $rule, $text, everywhere, |_, state| !matches!(state.violation, Some($(Violation::$violation)|+)))
     };
 }
 
@@ -127,19 +127,19 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             loses_nothing,
             place_told
         ),
-        flaw!(
+        violation!(
             "first come, first served",
             5,
             "a grant goes to the one that has waited longest of those that are connected",
             PassedOver
         ),
-        flaw!(
+        violation!(
             "granted to the connected",
             5,
             "no grant is made for a process that has no connection",
             GrantedToUnconnected
         ),
-        flaw!(
+        violation!(
             "revoked for a waiter",
             11,
             "the recall for a waiter takes a grant only while a connected process waits",
@@ -164,7 +164,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             Universe::has_disk,
             durable_first
         ),
-        flaw!(
+        violation!(
             "serial writes",
             9,
             "the primary state changes only by the current grant's token, from the version it has",
@@ -196,26 +196,26 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             everywhere,
             goodbye_is_final
         ),
-        flaw!(
+        violation!(
             "late writes are lost",
             11,
             "only what a thread has unlocked or committed leaves the process, and all of that",
             LeakedWrite | LostWrite
         ),
         of_process!(5, "a write set belongs to a thread inside"),
-        flaw!(
+        violation!(
             "nobody is evicted unheard",
             11,
             "a thread inside loses its attributes only when it is told",
             Evicted
         ),
-        flaw!(
+        violation!(
             "the gate",
             12,
             "after the recall no thread enters that was not inside",
             AdmittedLate
         ),
-        flaw!(
+        violation!(
             "order at an attribute",
             12,
             "threads are admitted in the order in which they came, those inside first",
@@ -229,57 +229,57 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             everywhere,
             tries_do_not_wait
         ),
-        flaw!(
+        violation!(
             "ends once",
             14,
             "a request is answered exactly once",
             EndedTwice
         ),
         of_process!(3, "whoever waits in a process has made it ask the store"),
-        flaw!(
+        violation!(
             "recalls remembered",
             14,
             "a recall that came before its grant is known when the grant comes",
             ForgotRecall
         ),
-        flaw!(
+        violation!(
             "peers behave",
             15,
             "neither machine thinks that the other has broken the protocol",
             Misbehaved
         ),
-        flaw!(
+        violation!(
             "destroyed stays destroyed",
             16,
             "no late write brings a session back, and none ends under its holder",
             Resurrected | EndedUnderHolder
         ),
-        flaw!(
+        violation!(
             "absent is absent",
             16,
             "a session that does not exist is granted to no request, and locked by no thread, that wants one which does; one that exists is called absent to nobody who has asked since",
             GrantedAbsent | EnteredAbsent | FalselyAbsent
         ),
-        flaw!(
+        violation!(
             "absent leaves nothing",
             16,
             "a session that does not exist, and is wanted only if it does, is not made durable and not kept in memory",
             LeftAbsent
         ),
-        flaw!(
+        violation!(
             "a stop grants nothing",
             6,
             "a store that stops makes no new grant",
             GrantedWhileStopping
         ),
-        flaw!(
+        violation!(
             "a stop recalls nothing",
             2,
             "a store that stops for a restart begins no recall",
             RecalledByStop
         ),
         of_store!(8, "a store that drains has recalled whatever is held"),
-        flaw!(
+        violation!(
             "a full disk takes nothing on",
             18,
             "a request that does not wait yet is not granted while the disk is full",

@@ -339,7 +339,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "try gets a kept grant",
             13,
-            "a try gets what another process only kept",
+            "a try gets what another process only cached",
             tries,
             try_gets_kept_grant
         ),
@@ -361,7 +361,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recalled to end",
             16,
-            "a kept session is recalled because its time may have ended",
+            "a cached session is recalled because its time may have ended",
             |universe| (universe.store)().time_to_live_ms.is_some(),
             |_, state| {
                 sessions(state).any(|(_, session)| {

@@ -119,8 +119,8 @@ pub(crate) fn show<H: Hook>(state: &System<H>, f: &mut fmt::Formatter<'_>) -> fm
         }
         last = Some(place);
     }
-    match state.flaw {
-        Some(flaw) => write!(f, "\nflaw of the last step: {flaw:?}"),
+    match state.violation {
+        Some(violation) => write!(f, "\nviolation in the last step: {violation:?}"),
         None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use super::deed::{Deed, Told};
 use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
 use super::successor::process_of;
-use super::watch::Flaw;
+use super::watch::Violation;
 use super::{Action, Model, PROCESSES, PROCESSES_MAX, ProcessTimer, Shared, System, Wire};
 use tenure_protocol::store::{Admission, Input as StoreInput, Stopping};
 use tenure_protocol::{Hook, Link, ToProcess, ToStore};
@@ -40,8 +40,8 @@ impl<H: Hook> Model<H> {
         let told_absent = draft.told_absent;
         let mut next = draft.finish();
         if let Some(process) = process_of(action) {
-            next.flaw = next
-                .flaw
+            next.violation = next
+                .violation
                 .or_else(|| self.falsely_absent(state, process.into(), told_absent));
         }
         Told {
@@ -54,7 +54,7 @@ impl<H: Hook> Model<H> {
 impl<'a, H: Hook> Draft<'a, H> {
     pub(super) fn new(model: &'a Model<H>, state: &System<H>) -> Self {
         let mut next = state.clone();
-        next.flaw = None;
+        next.violation = None;
         Self {
             model,
             next,
@@ -151,8 +151,8 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.next
     }
 
-    fn blame(&mut self, flaw: Option<Flaw>) {
-        self.next.flaw = self.next.flaw.or(flaw);
+    fn blame(&mut self, violation: Option<Violation>) {
+        self.next.violation = self.next.violation.or(violation);
     }
 
     fn wire(&mut self, index: usize) -> &mut Wire {
@@ -170,7 +170,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         }
         let Player { side, played, .. } = Player::play(self.model, (**actor).clone(), cue);
         self.next.processes[index] = Some(Shared::new(side, self.model.lister()));
-        self.blame(played.flaw);
+        self.blame(played.violation);
         self.told_absent |= played.told_absent;
         for (link, message) in &played.sent {
             self.send_up(index, *link, message);
@@ -189,7 +189,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         let staged = stage(self.model, &mut side, self.next.destroyed, &event);
         self.next.store = Shared::new(side, self.model.lister());
         self.next.destroyed = staged.destroyed;
-        self.blame(staged.flaw);
+        self.blame(staged.violation);
         self.deliver(&staged, None);
     }
 

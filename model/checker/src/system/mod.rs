@@ -27,7 +27,7 @@ mod watch;
 pub use actions::{Action, ProcessTimer, StoreTimer};
 pub use canonical::Numbered;
 pub use shared::Shared;
-pub use watch::Flaw;
+pub use watch::Violation;
 
 use crate::explore::FairModel;
 use crate::graph::Class;
@@ -162,7 +162,7 @@ pub struct System<H> {
     /// they may be told so. A bit for each, by process and thread.
     pub absent: u16,
     /// What the last step did against the rules.
-    pub flaw: Option<Flaw>,
+    pub violation: Option<Violation>,
 }
 
 impl<H> System<H> {
@@ -228,7 +228,7 @@ impl<H: Hook> Model<H> {
     }
 
     /// Blames a process that has told threads of an absence which there was not.
-    fn falsely_absent(&self, state: &System<H>, index: usize, told: u8) -> Option<Flaw> {
+    fn falsely_absent(&self, state: &System<H>, index: usize, told: u8) -> Option<Violation> {
         let side = state.processes[index].as_ref()?;
         let is_false = |(thread, own): (usize, &Thread)| {
             let bit = 1 << (index * THREADS_MAX + thread);
@@ -240,7 +240,7 @@ impl<H: Hook> Model<H> {
             })
         };
         let is_any = side.threads.iter().enumerate().any(is_false);
-        is_any.then_some(Flaw::FalselyAbsent)
+        is_any.then_some(Violation::FalselyAbsent)
     }
 
     /// Which session a thread locks only if it exists, at the place where it is.
@@ -360,7 +360,7 @@ impl<H: Hook> stateright::Model for Model<H> {
     }
 
     fn actions(&self, state: &System<H>, actions: &mut Vec<Action>) {
-        if state.flaw.is_none() {
+        if state.violation.is_none() {
             self.list_actions(state, actions);
         }
     }

@@ -3,7 +3,7 @@
 use super::app::{Do, Thread};
 use super::canonical::NEVER;
 use super::deed::Deed;
-use super::watch::{self, Flaw};
+use super::watch::{self, Violation};
 use super::{ATTRIBUTES, Model, ProcessSide, SESSIONS, VALUES, thread_id};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output};
@@ -42,7 +42,7 @@ pub(super) struct Played {
     pub(super) sent: Vec<(Link, ToStore)>,
     /// The connection that the process closes.
     pub(super) closed: Option<Link>,
-    pub(super) flaw: Option<Flaw>,
+    pub(super) violation: Option<Violation>,
     /// The threads that were told that a session is absent, a bit for each.
     pub(super) told_absent: u8,
 }
@@ -161,8 +161,8 @@ impl<'a, H: Hook> Player<'a, H> {
         };
         machine.step(self.model.universe.now().1, input.clone(), &mut out);
         if let Some(before) = before {
-            let flaw = watch::process_step(&before, machine, &input, &out, &self.side.threads);
-            self.played.flaw = self.played.flaw.or(flaw);
+            let violation = watch::process_step(&before, machine, &input, &out, &self.side.threads);
+            self.played.violation = self.played.violation.or(violation);
         }
         for output in out {
             match output {
@@ -221,7 +221,7 @@ impl<'a, H: Hook> Player<'a, H> {
             others.for_each(|other| other.arrival -= 1);
         }
         if !was_waiting && !matches!(answer, Answer::Poisoned(_)) {
-            self.played.flaw = self.played.flaw.or(Some(Flaw::EndedTwice));
+            self.played.violation = self.played.violation.or(Some(Violation::EndedTwice));
         }
     }
 

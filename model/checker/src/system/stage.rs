@@ -1,7 +1,7 @@
 //! The store and its disk, taking one step of the model.
 
 use super::canonical::{Numbered, Shift, index};
-use super::watch::{self, Flaw};
+use super::watch::{self, Violation};
 use super::{Model, PROCESSES_MAX, StoreSide};
 use crate::universe::Universe;
 use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output};
@@ -25,7 +25,7 @@ pub(super) enum Event {
 pub(super) struct Staged {
     pub(super) sent: Vec<(usize, Link, ToProcess)>,
     pub(super) destroyed: [Stamp; 2],
-    pub(super) flaw: Option<Flaw>,
+    pub(super) violation: Option<Violation>,
 }
 
 /// Lets it happen.
@@ -45,14 +45,14 @@ pub(super) fn stage<H: Hook>(
             let before = side.machine.clone();
             side.machine
                 .step(model.universe.now().0, input.clone(), &mut out);
-            staged.flaw = watch::store_step(&before, &side.machine, input, &out);
-            staged.flaw = staged
-                .flaw
+            staged.violation = watch::store_step(&before, &side.machine, input, &out);
+            staged.violation = staged
+                .violation
                 .or_else(|| watch::newer_than(input, model.universe.is_older));
             if model.universe.watches_destroyed {
                 watch::note_ends(&before, &side.machine, &mut staged.destroyed);
                 let resurrection = watch::resurrection(&before, &side.machine, input, &destroyed);
-                staged.flaw = staged.flaw.or(resurrection);
+                staged.violation = staged.violation.or(resurrection);
             }
             if model.universe.has_disk() {
                 staged.pass(side, out);
@@ -141,7 +141,7 @@ impl Staged {
                 | ToProcess::Released { limit: Some(_), .. }
                     if !universe.is_deaf =>
                 {
-                    self.flaw = self.flaw.or(Some(Flaw::Misbehaved));
+                    self.violation = self.violation.or(Some(Violation::Misbehaved));
                 }
                 _ => {}
             }
@@ -156,7 +156,9 @@ impl Staged {
                 link,
                 message,
             } => self.send((process, link, message)),
-            Output::Disconnect { .. } => self.flaw = self.flaw.or(Some(Flaw::Misbehaved)),
+            Output::Disconnect { .. } => {
+                self.violation = self.violation.or(Some(Violation::Misbehaved))
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ impl<H: Hook> Model<H> {
             wires: [const { None }; PROCESSES_MAX],
             destroyed: [Stamp::default(); 2],
             absent: 0,
-            flaw: None,
+            violation: None,
         };
         for index in 0..self.universe.programs.len() {
             let machine =

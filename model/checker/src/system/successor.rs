@@ -9,7 +9,7 @@ use super::draft::Draft;
 use super::memo::Memo;
 use super::stage::{Staged, stage};
 use super::symmetry::{Named, Permutation};
-use super::watch::Flaw;
+use super::watch::Violation;
 use super::{Action, Model, PROCESSES_MAX, ProcessSide, Shared, StoreSide, System, Wire};
 use std::hash::Hash;
 use std::iter;
@@ -26,7 +26,7 @@ type WireOf = Option<Shared<Wire>>;
 struct Outcome<H> {
     actor: Option<Actor<H>>,
     wire: WireOf,
-    flaw: Option<Flaw>,
+    violation: Option<Violation>,
     told_absent: u8,
 }
 
@@ -215,7 +215,7 @@ impl<H: Hook> Model<H> {
                 let outcome = Outcome {
                     actor: self.known_actor(&next.processes[index]),
                     wire: self.known_wire(&next.wires[index]),
-                    flaw: next.flaw,
+                    violation: next.violation,
                     told_absent,
                 };
                 ((actor.clone(), wire.clone(), action), outcome)
@@ -224,8 +224,8 @@ impl<H: Hook> Model<H> {
         let mut next = state.clone();
         next.processes[index] = outcome.actor;
         next.wires[index] = outcome.wire;
-        next.flaw = outcome
-            .flaw
+        next.violation = outcome
+            .violation
             .or_else(|| self.falsely_absent(state, index, outcome.told_absent));
         next
     }
@@ -245,7 +245,7 @@ impl<H: Hook> Model<H> {
         let mut next = state.clone();
         next.store = aftermath.scene.clone();
         next.destroyed = aftermath.staged.destroyed;
-        next.flaw = aftermath.staged.flaw;
+        next.violation = aftermath.staged.violation;
         if let Some(index) = from {
             next.wires[index] = aftermath.wire.clone();
         }

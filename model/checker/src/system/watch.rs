@@ -13,7 +13,7 @@ use tenure_protocol::{
 
 /// What a step did against the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Flaw {
+pub enum Violation {
     /// A grant went to another than the first in the queue. Rule 5.
     PassedOver,
     /// A grant was made for a process that has no connection. Rule 5.
@@ -66,7 +66,7 @@ pub(super) fn store_step<H: Hook>(
     after: &Store<H>,
     input: &Input,
     out: &[store::Output],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     if let Input::Message {
         message: ToStore::Acquire(wish),
         ..
@@ -79,7 +79,7 @@ pub(super) fn store_step<H: Hook>(
             .iter()
             .any(|output| matches!(output, store::Output::Persist(_)));
         if is_durable || after.session(&wish.session).is_some() {
-            return Some(Flaw::LeftAbsent);
+            return Some(Violation::LeftAbsent);
         }
     }
     SESSIONS.iter().find_map(|id| {
@@ -95,13 +95,13 @@ pub(super) fn store_step<H: Hook>(
             .or_else(|| old.served_nobody(&new, input, is_connected))
             .or_else(|| old.granted_absent(&new))
             .or_else(|| old.taken_on(&new, before.admission(), after.admission(), input))
-            .or_else(|| old.write_flaw(&new, own))
+            .or_else(|| old.write_violation(&new, own))
     })
 }
 
 /// A request that wants a session only if it exists has reached a store that may not understand it: a hello comes before its
 /// version is known.
-pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Flaw> {
+pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
     let Input::Message { message, .. } = input else {
         return None;
     };
@@ -110,7 +110,7 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Flaw> {
         ToStore::Acquire(wish) => wish.existing && is_older,
         _ => false,
     };
-    is_newer.then_some(Flaw::Misbehaved)
+    is_newer.then_some(Violation::Misbehaved)
 }
 
 /// Whether a session exists at the store.
@@ -134,7 +134,7 @@ pub(super) fn resurrection<H: Hook>(
     after: &Store<H>,
     input: &Input,
     destroyed: &[Stamp; 2],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     if matches!(
         input,
         Input::Message {
@@ -151,7 +151,7 @@ pub(super) fn resurrection<H: Hook>(
             .holder
             .map_or_else(Stamp::default, |holder| holder.token.0);
         let is_late = writer <= *destroyed && *destroyed != Stamp::default();
-        (is_back && is_late).then_some(Flaw::Resurrected)
+        (is_back && is_late).then_some(Violation::Resurrected)
     })
 }
 
@@ -201,7 +201,7 @@ impl<'a> Glimpse<'a> {
         after: &Self,
         input: &Input,
         is_connected: impl Fn(&ProcessId) -> bool,
-    ) -> Option<Flaw> {
+    ) -> Option<Violation> {
         let holder = after.holder?;
         if self.holder.is_some_and(|old| old.token == holder.token) {
             return None;
@@ -227,7 +227,7 @@ impl<'a> Glimpse<'a> {
                 && is_connected(&other.process)
                 && after.queue().any(|left| left.process == other.process)
         };
-        self.queue().find(is_passed).map(|_| Flaw::PassedOver)
+        self.queue().find(is_passed).map(|_| Violation::PassedOver)
     }
 
     /// A grant was made for a process, or taken for processes, that have no connection.
@@ -236,11 +236,11 @@ impl<'a> Glimpse<'a> {
         after: &Self,
         input: &Input,
         is_connected: impl Fn(&ProcessId) -> bool,
-    ) -> Option<Flaw> {
+    ) -> Option<Violation> {
         let is_changed = after.token() != self.token();
         let made = after.holder.filter(|_| is_changed);
         if made.is_some_and(|holder| !is_connected(&holder.process)) {
-            return Some(Flaw::GrantedToUnconnected);
+            return Some(Violation::GrantedToUnconnected);
         }
         let recall = self.session.and_then(|session| session.recall());
         let is_for_waiters = recall.is_some_and(|recall| recall.reason == Reason::Wait);
@@ -248,15 +248,16 @@ impl<'a> Glimpse<'a> {
         let mut waiters = self.queue();
         let is_wanted =
             waiters.any(|place| place.patience == Patience::Wait && is_connected(&place.process));
-        (is_for_waiters && is_taken && !is_wanted).then_some(Flaw::RevokedForNobody)
+        (is_for_waiters && is_taken && !is_wanted).then_some(Violation::RevokedForNobody)
     }
 
     /// A new holder has asked for the session only if it exists, and has one that does not.
-    fn granted_absent(&self, after: &Self) -> Option<Flaw> {
+    fn granted_absent(&self, after: &Self) -> Option<Violation> {
         let is_new = after.token() != self.token();
         let mut holders = after.session?.lock().holders().iter();
         let is_absent = after.version == Version::NONE;
-        (is_new && is_absent && holders.any(|place| place.existing)).then_some(Flaw::GrantedAbsent)
+        (is_new && is_absent && holders.any(|place| place.existing))
+            .then_some(Violation::GrantedAbsent)
     }
 
     /// A grant that the store should not have made, or a recall that it should not have begun, because of its admission.
@@ -266,11 +267,11 @@ impl<'a> Glimpse<'a> {
         old: Admission,
         new: Admission,
         input: &Input,
-    ) -> Option<Flaw> {
+    ) -> Option<Violation> {
         let is_recalled = |own: &Self| own.session.is_some_and(|own| own.recall().is_some());
         let keeps = new.stopping == Stopping::Keeping && !matches!(input, Input::Timer(_));
         if keeps && is_recalled(after) && !is_recalled(self) {
-            return Some(Flaw::RecalledByStop);
+            return Some(Violation::RecalledByStop);
         }
         let process = &after.holder?.process;
         // A rename takes its holder along. After a restart, a grant that its process has not received is sent again.
@@ -280,13 +281,17 @@ impl<'a> Glimpse<'a> {
             return None;
         }
         if old.stopping.is_stopping() {
-            return Some(Flaw::GrantedWhileStopping);
+            return Some(Violation::GrantedWhileStopping);
         }
         let waited = self.queue().any(|place| place.process == *process);
-        (old.is_full && !waited).then_some(Flaw::GrantedWhenFull)
+        (old.is_full && !waited).then_some(Violation::GrantedWhenFull)
     }
 
-    fn write_flaw(&self, after: &Self, own: Option<(&ProcessId, &ToStore)>) -> Option<Flaw> {
+    fn write_violation(
+        &self,
+        after: &Self,
+        own: Option<(&ProcessId, &ToStore)>,
+    ) -> Option<Violation> {
         if self.version == after.version {
             return None;
         }
@@ -296,7 +301,7 @@ impl<'a> Glimpse<'a> {
         };
         match own {
             Some((process, ToStore::Commit { token, base, .. })) if is_held_by(process, token) => {
-                (*base != self.version).then_some(Flaw::Misapplied)
+                (*base != self.version).then_some(Violation::Misapplied)
             }
             Some((process, ToStore::Release { token, .. } | ToStore::Destroy { token, .. }))
                 if is_held_by(process, token) =>
@@ -305,8 +310,10 @@ impl<'a> Glimpse<'a> {
             }
             Some((_, ToStore::Rename { .. })) => None, // The store checks the token of the old id; `exclusive` sees the rest.
             // The time to live has ended.
-            None if after.version == Version::NONE => self.holder.map(|_| Flaw::EndedUnderHolder),
-            _ => Some(Flaw::Unfenced),
+            None if after.version == Version::NONE => {
+                self.holder.map(|_| Violation::EndedUnderHolder)
+            }
+            _ => Some(Violation::Unfenced),
         }
     }
 }
@@ -318,7 +325,7 @@ pub(super) fn process_step<H: Hook>(
     input: &ProcessInput,
     out: &[Output],
     threads: &[Thread],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     let caller = match input {
         ProcessInput::Thread { thread, call, .. } => Some((*thread, call)),
         _ => None,
@@ -328,7 +335,7 @@ pub(super) fn process_step<H: Hook>(
             thread,
             session,
             answer: Answer::Locked(token),
-        } => admission_flaw(before, after, (*thread, *token), session, out, threads),
+        } => admission_violation(before, after, (*thread, *token), session, out, threads),
         _ => None,
     });
     admitted
@@ -340,7 +347,7 @@ pub(super) fn process_step<H: Hook>(
 }
 
 /// The process has just been granted what it knew to be recalled, and knows of no recall.
-fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Flaw> {
+fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Violation> {
     let mut recalled = before.sessions().filter_map(|(id, client)| {
         let (token, _) = client.early_recall()?;
         Some((id, token))
@@ -349,7 +356,7 @@ fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Fla
         let grant = after.session(id).and_then(|client| client.grant());
         grant.is_some_and(|grant| grant.token == recalled && grant.recall.is_none())
     });
-    is_forgotten.then_some(Flaw::ForgotRecall)
+    is_forgotten.then_some(Violation::ForgotRecall)
 }
 
 /// A thread was let in that wants the session only if it exists, and it has neither a version nor an unlocked change.
@@ -358,7 +365,7 @@ fn entered_absent<H: Hook>(
     after: &Process<H>,
     input: &ProcessInput,
     out: &[Output],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     out.iter().find_map(|output| {
         let Output::Answer {
             thread,
@@ -379,19 +386,19 @@ fn entered_absent<H: Hook>(
         let exists = client.version() > Some(Version::NONE)
             || client.commit().is_some()
             || client.slots().iter().any(|slot| slot.is_dirty);
-        (wants_existing && !exists).then_some(Flaw::EnteredAbsent)
+        (wants_existing && !exists).then_some(Violation::EnteredAbsent)
     })
 }
 
 /// A thread was let in that the gate or the queue should have kept out.
-fn admission_flaw<H: Hook>(
+fn admission_violation<H: Hook>(
     before: &Process<H>,
     after: &Process<H>,
     (thread, token): (ThreadId, Token),
     id: &SessionId,
     out: &[Output],
     threads: &[Thread],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     let is_inside = before
         .session(id)
         .is_some_and(|session| session.is_inside(thread));
@@ -403,7 +410,7 @@ fn admission_flaw<H: Hook>(
         .and_then(|session| session.grant())
         .is_some_and(|grant| grant.token == token && grant.is_closed);
     if was_closed {
-        return Some(Flaw::AdmittedLate);
+        return Some(Violation::AdmittedLate);
     }
     let session = after.session(id)?;
     let own = session
@@ -424,7 +431,7 @@ fn admission_flaw<H: Hook>(
         .lock()
         .waiters()
         .find(is_overtaken)
-        .map(|_| Flaw::Overtook)
+        .map(|_| Violation::Overtook)
 }
 
 /// A delta carries what a thread has written and not unlocked.
@@ -432,7 +439,7 @@ fn leaked<H: Hook>(
     before: &Process<H>,
     caller: Option<(ThreadId, &Call)>,
     out: &[Output],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     let settles = |thread: ThreadId| {
         caller.is_some_and(|(own, call)| {
             own == thread && matches!(call, Call::Unlock(_) | Call::Commit)
@@ -467,7 +474,7 @@ fn leaked<H: Hook>(
                     .iter()
                     .any(|change| change.name == slot.name && carries(&change.value))
             {
-                return Some(Flaw::LeakedWrite);
+                return Some(Violation::LeakedWrite);
             }
         }
     }
@@ -475,7 +482,11 @@ fn leaked<H: Hook>(
 }
 
 /// An unlock lost what was written, or a discard kept it.
-fn lost<H: Hook>(before: &Process<H>, after: &Process<H>, input: &ProcessInput) -> Option<Flaw> {
+fn lost<H: Hook>(
+    before: &Process<H>,
+    after: &Process<H>,
+    input: &ProcessInput,
+) -> Option<Violation> {
     let ProcessInput::Thread {
         thread,
         session,
@@ -504,7 +515,7 @@ fn lost<H: Hook>(before: &Process<H>, after: &Process<H>, input: &ProcessInput) 
         // A release in the same step may have dropped the copy; then it is in the delta, and agreement is checked there.
         let is_gone = now.is_none() && then.version().is_none();
         if now != expected.as_ref() && !is_gone {
-            return Some(Flaw::LostWrite);
+            return Some(Violation::LostWrite);
         }
     }
     None
@@ -516,7 +527,7 @@ fn evicted<H: Hook>(
     after: &Process<H>,
     caller: Option<ThreadId>,
     out: &[Output],
-) -> Option<Flaw> {
+) -> Option<Violation> {
     for (id, client) in before.sessions() {
         for claim in client.lock().holders() {
             let is_there = after
@@ -527,13 +538,13 @@ fn evicted<H: Hook>(
                     if *thread == claim.thread)
             });
             if !is_there && !is_told && caller != Some(claim.thread) {
-                return Some(Flaw::Evicted);
+                return Some(Violation::Evicted);
             }
             let gave_up = after
                 .session(id)
                 .is_some_and(|session| matches!(session.phase(), Phase::Releasing { .. }));
             if is_there && gave_up {
-                return Some(Flaw::Evicted);
+                return Some(Violation::Evicted);
             }
         }
     }
