@@ -18,7 +18,7 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::{Limits, ProcessSettings};
 
 /// The limit of what is kept while sessions pass through.
-const KEPT_MAX: usize = 20_000;
+const CACHED_MAX: usize = 20_000;
 /// Bytes of each session's state.
 const BYTES: usize = 2_048;
 
@@ -68,12 +68,12 @@ fn pass_through(count: usize) -> Duration {
     for at in 0..count {
         rig.use_once(at);
         if at % 100 == 0 {
-            rig.look_after(at as u64 / 100, KEPT_MAX);
+            rig.look_after(at as u64 / 100, CACHED_MAX);
         }
     }
     let took = start.elapsed();
     let known = rig.locks.known();
-    assert!(known <= KEPT_MAX + 200, "{known} sessions are kept");
+    assert!(known <= CACHED_MAX + 200, "{known} sessions are kept");
     took
 }
 

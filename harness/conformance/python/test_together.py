@@ -61,7 +61,7 @@ class Together(unittest.IsolatedAsyncioTestCase):
     async def test_try(self) -> None:
         p, q = self.process("p"), self.process("q")
         await self.write(p, b"s", b"1")
-        await q.lock("x", b"s", [b"a"], attempt=True)  # a kept grant is given up
+        await q.lock("x", b"s", [b"a"], attempt=True)  # a cached grant is given up
         with self.assertRaises(Refused) as refused:
             await p.lock("t", b"s", [b"a"], attempt=True)
         self.assertEqual(refused.exception.why.kind, wire.WOULD_BLOCK)

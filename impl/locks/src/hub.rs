@@ -16,7 +16,7 @@ use crate::snapshot::{Busy, Discard, Holder};
 use crate::step::{Kind, Machine, Step, Waiting};
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::unfetched::Unfetched;
-use crate::uses::{Class, Kept, Uses};
+use crate::uses::{Cached, Class, Uses};
 use crate::wait::{Outcome, Wait, Waiter};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
@@ -639,7 +639,12 @@ impl Hub {
     }
 
     /// See [`Locks::idle`](crate::Locks::idle).
-    pub(crate) fn idle(&self, kept: Kept, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
+    pub(crate) fn idle(
+        &self,
+        cached: Cached,
+        unused_ms: u64,
+        max: usize,
+    ) -> Vec<(Time, SessionId)> {
         let now = self.clock.now();
         let mut machine = self.machine();
         // When all are in use, none is idle, and no more than so many are looked at to find that.
@@ -648,13 +653,13 @@ impl Hub {
         let mut after = None;
         while idle.len() < max
             && looks > 0
-            && let Some(first) = machine.uses.first(kept, after.as_ref())
+            && let Some(first) = machine.uses.first(cached, after.as_ref())
             && now.since(first.0) >= unused_ms
         {
             looks -= 1;
             let is_used = self.look(&mut machine, &first.1, (now, u64::MAX));
             // If not, it was used since, and comes later.
-            if machine.uses.has(kept, &first) {
+            if machine.uses.has(cached, &first) {
                 if !is_used {
                     idle.push(first.clone());
                 }

@@ -66,7 +66,7 @@ pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
 pub use tenure_protocol::id::ShortId;
 pub use thread::{Task, task};
-pub use uses::Kept;
+pub use uses::Cached;
 
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use sync::pretend_to_unwind;

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::snapshot::Busy;
 use crate::step::Machine;
 use crate::sync::Arc;
-use crate::uses::Kept;
+use crate::uses::Cached;
 use crate::wait::block_on;
 use std::future::{Future, poll_fn};
 use std::panic::Location;
@@ -204,36 +204,36 @@ impl Locks {
     /// sessions that have changed it knows after the next [`Locks::sweep`]. Looks at those, and at sessions that were
     /// used since they were last looked at and come before them in the order known so far.
     #[must_use]
-    pub fn idle(&self, kept: Kept, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
+    pub fn idle(&self, cached: Cached, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
         if self.is_forked() {
             return Vec::new();
         }
-        self.hub.idle(kept, unused_ms, max)
+        self.hub.idle(cached, unused_ms, max)
     }
 
     /// Gives back and forgets what nobody will miss: grants and copies that nobody has used for `idle_ms` milliseconds, and, when
-    /// the process knows more than `kept_max` sessions, the longest unused: copies first, then grants, and a
+    /// the process knows more than `cached_max` sessions, the longest unused: copies first, then grants, and a
     /// sixteenth more than must be. Sessions in use stay. To be called after [`Locks::sweep`].
-    pub fn trim(&self, kept_max: usize, idle_ms: u64) {
-        let target = kept_max - kept_max / 16;
+    pub fn trim(&self, cached_max: usize, idle_ms: u64) {
+        let target = cached_max - cached_max / 16;
         let release = |unused_ms, max| {
-            for (_, session) in self.idle(Kept::Grant, unused_ms, max) {
+            for (_, session) in self.idle(Cached::Grant, unused_ms, max) {
                 self.release(&session);
             }
         };
         let forget = |unused_ms, max| {
-            for (_, session) in self.idle(Kept::Copy, unused_ms, max) {
+            for (_, session) in self.idle(Cached::Copy, unused_ms, max) {
                 self.forget(&session);
             }
         };
         release(idle_ms, usize::MAX);
         forget(idle_ms, usize::MAX);
         let known = self.known();
-        if known > kept_max {
+        if known > cached_max {
             forget(0, known - target);
         }
         let held = self.held();
-        if held > kept_max {
+        if held > cached_max {
             release(0, held - target);
         }
     }

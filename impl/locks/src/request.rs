@@ -227,7 +227,7 @@ macro_rules! manners {
             self
         }
 
-        /// Waits for no thread, here or elsewhere; may ask the store whether the session is only kept elsewhere. Rule 13.
+        /// Waits for no thread, here or elsewhere; may ask the store whether the session is only cached elsewhere. Rule 13.
         pub fn trying(mut self) -> Self {
             self.request.manner.patience = Patience::Try;
             self

@@ -30,7 +30,7 @@ pub struct GuardSet<'s> {
     values: Vec<(AttributeName, Value)>,
     is_written: bool,
     is_inside: bool,
-    /// It wants the session to end or to have another id. Kept here, and not by the future that waits for the answer: that
+    /// It wants the session to end or to have another id. Cached here, and not by the future that waits for the answer: that
     /// may be dropped, and what was asked for happens nonetheless.
     ending: Option<Arc<Wait>>,
     was_panicking: bool,

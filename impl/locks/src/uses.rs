@@ -30,7 +30,7 @@ pub(crate) enum Class {
 
 /// What the manager keeps of a session that nobody uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Cached {
     /// Its grant.
     Grant,
     /// A copy of its state, as a base for what comes with the next grant. Rule 7.
@@ -104,7 +104,7 @@ impl Uses {
     /// The first of these after `after`, by the last use that is known.
     pub(crate) fn first(
         &self,
-        kept: Kept,
+        cached: Cached,
         after: Option<&(Time, SessionId)>,
     ) -> Option<(Time, SessionId)> {
         let first = |order: &Order| match after {
@@ -114,23 +114,23 @@ impl Uses {
                 order.range::<(Time, SessionId), _>(bounds).next().cloned()
             }
         };
-        match kept {
-            Kept::Grant => {
+        match cached {
+            Cached::Grant => {
                 let grants = [&self.warm, &self.cold, &self.owned];
                 grants.into_iter().filter_map(first).min()
             }
-            Kept::Copy => first(&self.copies),
+            Cached::Copy => first(&self.copies),
         }
     }
 
     /// Whether one of these has that last use.
-    pub(crate) fn has(&self, kept: Kept, use_of: &(Time, SessionId)) -> bool {
-        match kept {
-            Kept::Grant => {
+    pub(crate) fn has(&self, cached: Cached, use_of: &(Time, SessionId)) -> bool {
+        match cached {
+            Cached::Grant => {
                 let mut grants = [&self.warm, &self.cold, &self.owned].into_iter();
                 grants.any(|order| order.contains(use_of))
             }
-            Kept::Copy => self.copies.contains(use_of),
+            Cached::Copy => self.copies.contains(use_of),
         }
     }
 

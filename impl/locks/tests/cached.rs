@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use support::by_hand::{ByHand, FOLD_MS, IDLE_MS, id};
-use tenure_locks::Kept;
+use tenure_locks::Cached;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{ProcessSettings, SessionId, Time};
 
@@ -13,29 +13,29 @@ fn rig() -> ByHand {
 }
 
 /// Does what a driver does from time to time. Returns how many grants and how many sessions there are then.
-fn look_after(rig: &mut ByHand, now: u64, kept_max: usize) -> (usize, usize) {
-    rig.look_after(now, kept_max);
+fn look_after(rig: &mut ByHand, now: u64, cached_max: usize) -> (usize, usize) {
+    rig.look_after(now, cached_max);
     (rig.locks.held(), rig.locks.known())
 }
 
 #[test]
 fn a_hundred_thousand_sessions_leave_no_more_than_the_limit() {
     const COUNT: usize = 100_000;
-    const KEPT_MAX: usize = 2_000;
+    const CACHED_MAX: usize = 2_000;
     let mut rig = rig();
     for at in 0..COUNT {
         rig.use_once(at);
         if at.is_multiple_of(100) {
-            look_after(&mut rig, at as u64 / 100, KEPT_MAX);
+            look_after(&mut rig, at as u64 / 100, CACHED_MAX);
         }
         let known = rig.locks.known();
         assert!(
-            known <= KEPT_MAX + 300,
+            known <= CACHED_MAX + 300,
             "{known} sessions are known after {at}"
         );
         let entries = rig.locks.entries();
         assert!(
-            entries <= KEPT_MAX + 600,
+            entries <= CACHED_MAX + 600,
             "{entries} sessions are kept after {at}"
         );
     }
@@ -114,7 +114,7 @@ fn the_longest_unused_go_first_and_copies_before_grants() {
         (10, 10),
         "and their copies forgotten"
     );
-    let idle = rig.locks.idle(Kept::Grant, 0, usize::MAX);
+    let idle = rig.locks.idle(Cached::Grant, 0, usize::MAX);
     let idle: BTreeSet<SessionId> = idle.into_iter().map(|(_, id)| id).collect();
     let expected = (0..4).chain(9..15).map(id);
     assert_eq!(idle, expected.collect());

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 use support::{Driver, Rig, block_on, session};
-use tenure_locks::{Discarded, Error, Event, Kept, task};
+use tenure_locks::{Cached, Discarded, Error, Event, task};
 use tenure_protocol::message::Limited;
 use tenure_protocol::{Limits, SessionId, ThreadId};
 
@@ -578,7 +578,7 @@ fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     rig.pass(1_000);
     let idle = |rig: &mut Rig| {
         rig.locks.sweep(1_000);
-        rig.locks.idle(Kept::Grant, 1_000, usize::MAX).len()
+        rig.locks.idle(Cached::Grant, 1_000, usize::MAX).len()
     };
     assert_eq!(idle(&mut rig), 1);
     let guard = s.lock("a").wait().expect("free");
@@ -594,7 +594,7 @@ fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     rig.locks.release(&session());
     rig.pump();
     rig.locks.sweep(1_000);
-    let copies = rig.locks.idle(Kept::Copy, 0, usize::MAX);
+    let copies = rig.locks.idle(Cached::Copy, 0, usize::MAX);
     assert_eq!(copies.len(), 1, "its copy is a base for deltas");
     rig.locks.forget(&session());
     rig.locks.sweep(1_000);

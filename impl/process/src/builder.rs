@@ -18,7 +18,7 @@ pub struct Builder {
     name: Option<String>,
     incarnation: Option<u64>,
     pub(crate) settings: ProcessSettings,
-    pub(crate) kept_max: usize,
+    pub(crate) cached_max: usize,
     pub(crate) idle_ms: u64,
     pub(crate) connect_ms: u64,
     pub(crate) shutdown_ms: u64,
@@ -32,7 +32,7 @@ impl Builder {
             name: None,
             incarnation: None,
             settings: ProcessSettings::default(),
-            kept_max: 65_536,
+            cached_max: 65_536,
             idle_ms: 600_000,
             connect_ms: 5_000,
             shutdown_ms: 10_000,
@@ -72,8 +72,8 @@ impl Builder {
     /// next grant then brings only what has changed. Beyond the limit the longest unused go: copies are forgotten first, then
     /// grants are released. The limit is looked at some 20 times a second, so there may be more for a moment, and sessions in
     /// use stay. By default 65,536.
-    pub fn kept_max(mut self, kept_max: usize) -> Self {
-        self.kept_max = kept_max;
+    pub fn cached_max(mut self, cached_max: usize) -> Self {
+        self.cached_max = cached_max;
         self
     }
 

@@ -5,18 +5,21 @@ use tenure_locks::Locks;
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Cache {
-    kept_max: usize,
+    cached_max: usize,
     idle_ms: u64,
 }
 
 impl Cache {
-    pub(crate) fn new(kept_max: usize, idle_ms: u64) -> Self {
-        Self { kept_max, idle_ms }
+    pub(crate) fn new(cached_max: usize, idle_ms: u64) -> Self {
+        Self {
+            cached_max,
+            idle_ms,
+        }
     }
 
     /// Whether one more session is one too many.
     pub(crate) fn is_full(&self, locks: &Locks) -> bool {
-        locks.known() >= self.kept_max
+        locks.known() >= self.cached_max
     }
 
     /// Gives back memory, grants and copies that nobody will miss.
@@ -24,6 +27,6 @@ impl Cache {
         /// Memory that only sessions in use need is given back after so long.
         const FOLD_MS: u64 = 60_000;
         locks.sweep(self.idle_ms.min(FOLD_MS));
-        locks.trim(self.kept_max, self.idle_ms);
+        locks.trim(self.cached_max, self.idle_ms);
     }
 }

@@ -81,7 +81,7 @@ pub enum ConnectError {
 /// is lost.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "not everything was given back within {} ms: {} sessions are in use, {kept} are kept{}",
+    "not everything was given back within {} ms: {} sessions are in use, {held} grants are still held{}",
     .waited.as_millis(), .busy.len(), .last_error.as_ref().map_or_else(String::new, |why| format!("; the connection: {why}"))
 )]
 #[non_exhaustive]
@@ -91,7 +91,7 @@ pub struct ShutdownError {
     /// The sessions that threads still use.
     pub busy: Vec<Busy>,
     /// How many grants the process still has.
-    pub kept: usize,
+    pub held: usize,
     /// What went wrong last with the connection, when there is none.
     pub last_error: Option<String>,
 }

@@ -21,7 +21,7 @@
 //!     cart.commit().await?; // And from here on it survives this process.
 //!     drop(cart);
 //!
-//!     let again = session.lock("cart").wait()?; // From threads without a runtime. Sends nothing: the session is kept.
+//!     let again = session.lock("cart").wait()?; // From threads without a runtime. Sends nothing: the session is cached.
 //!     assert_eq!(again.get::<Vec<String>>()?, Some(items));
 //!     drop(again);
 //!     process.shutdown().await?; // Gives everything back, so that others need not wait for the lease.

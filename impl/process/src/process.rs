@@ -165,7 +165,7 @@ impl Process {
             return Err(ShutdownError {
                 waited: Duration::ZERO,
                 busy: Vec::new(),
-                kept: 0,
+                held: 0,
                 last_error: Some(Error::Forked.to_string()),
             });
         }
@@ -175,7 +175,7 @@ impl Process {
         Err(ShutdownError {
             waited: limit,
             busy: shared.locks.busy(),
-            kept: shared.kept(state.phase),
+            held: shared.held(state.phase),
             last_error: match state.phase {
                 Phase::Connected => None,
                 _ => state.last_error.map(|why| why.to_string()),
@@ -217,8 +217,8 @@ pub struct Status {
     pub address: String,
     /// How much longer it may use what it holds if nothing is heard from the store; `None` without a lease.
     pub lease_left: Option<Duration>,
-    /// How many sessions it holds, in use or kept.
-    pub kept: usize,
+    /// How many sessions it holds, in use or cached.
+    pub held: usize,
     /// How often a store has welcomed it.
     pub connections: u64,
     /// What went wrong last with the connection, in words, even if all is well again.
@@ -239,7 +239,7 @@ impl Status {
             incarnation: shared.identity.incarnation.0,
             address: shared.identity.address.clone(),
             lease_left: lease.map(Duration::from_millis),
-            kept: lease.map_or(0, |_| shared.kept(state.phase)),
+            held: lease.map_or(0, |_| shared.held(state.phase)),
             connections: state.connections,
             last_error: state.last_error.as_ref().map(ToString::to_string),
             events_dropped: shared.events_dropped.load(Ordering::Relaxed),

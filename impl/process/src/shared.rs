@@ -84,7 +84,7 @@ impl Shared {
     }
 
     /// Returns how many grants the process has, less those that are given back. Without a connection nothing is given back.
-    pub(crate) fn kept(&self, phase: Phase) -> usize {
+    pub(crate) fn held(&self, phase: Phase) -> usize {
         let releasing = match phase {
             Phase::Connected => 0,
             _ => self.locks.releasing(),

@@ -119,7 +119,7 @@ async fn a_lease_ends_guards_say_so_and_the_process_recovers() {
     store.wait_until(|_| guard.check().is_err());
     assert!(matches!(guard.check(), Err(Error::LeaseLost(_))));
     assert_eq!(one.status().lease_left, None);
-    assert_eq!(one.status().kept, 0);
+    assert_eq!(one.status().held, 0);
     let lost = guard.commit().await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "{lost:?}");
     assert!(matches!(guard.unlock(), Err(Error::LeaseLost(_))));
@@ -215,7 +215,7 @@ async fn a_shutdown_gives_everything_back() {
     let late = one.shutdown_within(Duration::from_millis(50)).await;
     let late = late.expect_err("a thread is inside");
     assert_eq!(late.busy.len(), 1);
-    assert_eq!(late.kept, 1, "the others are back: {late}");
+    assert_eq!(late.held, 1, "the others are back: {late}");
     assert!(store.holder("b").is_none());
     drop(guard);
     one.shutdown().await.expect("in time");
@@ -323,7 +323,7 @@ async fn a_process_that_lost_its_store_goes_on_trying() {
         .when(|status| status.phase == Phase::Connecting)
         .await;
     assert!(status.last_error.is_some());
-    // A kept session goes on without the store.
+    // A cached session goes on without the store.
     session
         .lock("a")
         .await
@@ -361,7 +361,7 @@ async fn without_a_store_a_shutdown_gives_up_in_time() {
         .await;
     let late = process.shutdown_within(Duration::from_millis(20)).await;
     let late = late.expect_err("there is no store to give it to");
-    assert_eq!((late.kept, late.busy.len()), (1, 0));
+    assert_eq!((late.held, late.busy.len()), (1, 0));
     assert!(late.last_error.is_some());
     // When the lease has ended there is nothing to give back any more.
     process.shutdown().await.expect("in time");

@@ -51,7 +51,7 @@ async fn a_kept_session_costs_no_message() {
         drop(guard);
         drop(session.lock_many(["a", "b"]).wait().expect("locked"));
     }
-    assert_eq!(process.status().kept, 1);
+    assert_eq!(process.status().held, 1);
     let mut guard = session.lock("a").await.expect("locked");
     guard.commit().await.expect("durable");
     assert_eq!(messages(&store), before + 1, "the commit alone");
@@ -136,7 +136,7 @@ async fn a_try_takes_what_is_only_kept_and_waits_for_nobody() {
     let there = of_two.lock("a").trying().await;
     assert!(matches!(there, Err(Error::WouldBlock(_))), "{there:?}");
     drop(guard);
-    drop(of_two.lock("a").trying().await.expect("it was only kept"));
+    drop(of_two.lock("a").trying().await.expect("it was only cached"));
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn several_attributes_and_whole_sessions() {
         session.lock("visits").await.expect("locked").get(),
         Ok(Some(3_u32))
     );
-    assert_eq!(process.status().kept, 1);
+    assert_eq!(process.status().held, 1);
     session
         .lock_all()
         .await
@@ -249,7 +249,7 @@ async fn several_attributes_and_whole_sessions() {
         .await
         .expect("destroyed");
     assert_eq!(store.value("t", "visits"), None);
-    store.wait_until(|_| process.status().kept == 0);
+    store.wait_until(|_| process.status().held == 0);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn errors_name_the_attribute_and_not_the_data() {
 #[tokio::test]
 async fn the_longest_unused_are_released_first() {
     let store = Store::start().expect("a store");
-    let process = builder(&store.address(), "one").kept_max(3);
+    let process = builder(&store.address(), "one").cached_max(3);
     let process = process.connect().await.expect("connected");
     for id in ["a", "b", "c", "a", "d", "e"] {
         let session = process.session(id).expect("an id");
@@ -297,7 +297,7 @@ async fn the_longest_unused_are_released_first() {
     let released = |store: &Store| ["b", "c"].iter().all(|id| store.holder(id).is_none());
     store.wait_until(released);
     assert!(["a", "d", "e"].iter().all(|id| store.holder(id).is_some()));
-    assert_eq!(process.status().kept, 3);
+    assert_eq!(process.status().held, 3);
 }
 
 #[tokio::test]

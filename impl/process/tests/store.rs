@@ -152,7 +152,7 @@ async fn five_thousand_unknown_ids_cost_no_durable_update_and_leave_no_session()
     assert_eq!(absent, COUNT, "one look-up each");
     let status = store.get("/status");
     assert!(status.contains("\"sessions\":0,\"held\":0"), "{status}");
-    assert_eq!(process.status().kept, 0);
+    assert_eq!(process.status().held, 0);
 
     // What exists is found, here and elsewhere.
     let known = id(1);

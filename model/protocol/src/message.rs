@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// How long a request is willing to wait at the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Patience {
-    /// Not at all for a thread: refused unless the session is free or only kept. Rule 13.
+    /// Not at all for a thread: refused unless the session is free or only cached. Rule 13.
     Try,
     /// Until granted, or the store's longest wait.
     Wait,

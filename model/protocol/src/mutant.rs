@@ -129,7 +129,7 @@ catalogue! {
     IgnoresTicket = "ignores-ticket", Store, 5;
     /// The next holder is granted before the releaser's changes are applied.
     FreesBeforeWriting = "frees-before-writing", Store, 7;
-    /// A try does not recall a kept grant.
+    /// A try does not recall a cached grant.
     TryNeverRecalls = "try-never-recalls", Store, 13;
     /// A try waits for the threads inside the holder.
     TryWaitsForThread = "try-waits-for-thread", Store, 13;

@@ -46,7 +46,7 @@ fn first_grant() {
 fn kept_grant() {
     check(
         "kept-grant",
-        "A grant is kept after use, and the next use sends nothing. It goes back when the driver says so. Rules 2 and 4.",
+        "A grant is cached after use, and the next use sends nothing. It goes back when the driver says so. Rules 2 and 4.",
         plain(),
         "p",
         "p.1 lock s a
@@ -190,7 +190,7 @@ fn recall_while_held() {
 fn recall_while_idle() {
     check(
         "recall-while-idle",
-        "A kept grant is given back at once. Rules 2, 3 and 7.",
+        "A cached grant is given back at once. Rules 2, 3 and 7.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -366,7 +366,7 @@ fn restart_after_grant() {
 fn expiry_while_cached() {
     check(
         "expiry-while-cached",
-        "The time to live runs out while the grant is kept: the holder is asked when it was last used. Rule 16.",
+        "The time to live runs out while the grant is cached: the holder is asked when it was last used. Rule 16.",
         with(|setup| {
             setup.store.time_to_live_ms = Some(4_000);
         }),

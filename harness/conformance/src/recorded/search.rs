@@ -17,7 +17,7 @@ const HIDDEN_MAX: usize = 2;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Breadth {
     /// How many explanations are kept.
-    kept_max: usize,
+    cached_max: usize,
     /// How many are looked at while one is looked for.
     looked_at_max: usize,
     /// By how many timers more than the shortest an explanation may be longer.
@@ -37,9 +37,9 @@ impl Breadth {
         Self { longer: 0, ..self }
     }
 
-    const fn new(kept_max: usize, looked_at_max: usize, longer: usize) -> Self {
+    const fn new(cached_max: usize, looked_at_max: usize, longer: usize) -> Self {
         Self {
-            kept_max,
+            cached_max,
             looked_at_max,
             longer,
         }
@@ -105,6 +105,6 @@ impl Breadth {
 
     /// Not too many.
     pub(super) fn few<W: Hash>(self, worlds: impl IntoIterator<Item = W>) -> Vec<W> {
-        each_once(worlds, self.kept_max)
+        each_once(worlds, self.cached_max)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::op::attribute;
 use super::run::{Checked, Run, same};
-use tenure_locks::Kept;
+use tenure_locks::Cached;
 use tenure_protocol::SessionId;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::Input;
@@ -17,7 +17,7 @@ impl Run {
         let expected = self.machine.idle(self.now, unused_ms);
         self.locks.sweep(unused_ms);
         self.settle()?;
-        let mut idle = self.locks.idle(Kept::Grant, unused_ms, usize::MAX);
+        let mut idle = self.locks.idle(Cached::Grant, unused_ms, usize::MAX);
         let is_in_order = idle.is_sorted_by_key(|(since, _)| *since);
         same(
             || "whether the longest unused come first".to_owned(),

@@ -101,11 +101,11 @@ impl ByHand {
     }
 
     /// Does what a driver does from time to time.
-    pub(crate) fn look_after(&mut self, now: u64, kept_max: usize) {
+    pub(crate) fn look_after(&mut self, now: u64, cached_max: usize) {
         self.locks.set_time(Time(now));
         self.locks.tick();
         self.locks.sweep(FOLD_MS);
-        self.locks.trim(kept_max, IDLE_MS);
+        self.locks.trim(cached_max, IDLE_MS);
         self.pump();
     }
 }

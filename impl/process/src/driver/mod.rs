@@ -3,7 +3,7 @@
 //! It has a thread, and on it a runtime, of its own so that nothing the application does can keep it from running: a handler
 //! that blocks its runtime's thread for longer than the lease would otherwise cost the process everything that it holds
 //! (decision 13). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
-//! pass they say when. What it decides is only when to connect, and which kept sessions nobody will miss.
+//! pass they say when. What it decides is only when to connect, and which cached sessions nobody will miss.
 
 mod incoming;
 
@@ -103,7 +103,7 @@ impl Driver {
             settings: builder.settings.clone(),
             limits: FrameLimits::generous(&builder.settings.limits),
             backoff: Backoff::new(builder.backoff_ms),
-            cache: Cache::new(builder.kept_max, builder.idle_ms),
+            cache: Cache::new(builder.cached_max, builder.idle_ms),
             due: None,
             tick_at: now,
             sweep_at: now + SWEEP,
@@ -357,13 +357,13 @@ impl Driver {
         };
         let is_late = std::time::Instant::now() >= by;
         // Without a lease there is nothing to give back, and nobody to say goodbye to.
-        let is_free = self.shared.locks.lease().is_none() && self.kept() == 0;
+        let is_free = self.shared.locks.lease().is_none() && self.held() == 0;
         let is_alone = self.connect_by.is_some() || !matches!(self.line, Line::Open(_));
         if is_late && is_dropped || is_free && is_alone {
             if !is_free {
-                let kept = self.kept();
+                let held = self.held();
                 self.log.say(Level::WARN, move || {
-                    warn!("stopped before everything was given back: {kept} sessions until the lease ends");
+                    warn!("stopped before everything was given back: {held} sessions until the lease ends");
                 });
             }
             self.is_done = true;
@@ -376,8 +376,8 @@ impl Driver {
         }
     }
 
-    fn kept(&self) -> usize {
-        self.shared.kept(self.shared.state.borrow().phase)
+    fn held(&self) -> usize {
+        self.shared.held(self.shared.state.borrow().phase)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Making changes durable while the grant is kept, and ending or renaming a session. Rules 7, 9 and 16.
+//! Making changes durable while the grant is cached, and ending or renaming a session. Rules 7, 9 and 16.
 
 use super::Answer;
 use super::desk::Desk;

@@ -1,6 +1,6 @@
 //! Lending: a session that needs nobody but its own threads is used without its process.
 //!
-//! What makes a kept grant worth having is that the next access sends nothing. It follows that such an access touches
+//! What makes a cached grant worth having is that the next access sends nothing. It follows that such an access touches
 //! nothing but the session: no connection, no other session. So a concurrent driver takes a *calm* session out of
 //! its [`Process`] with [`Process::lend`], puts it behind a lock of its own, and lets threads in and out there, many
 //! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::take_back`])

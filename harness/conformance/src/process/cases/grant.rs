@@ -266,7 +266,7 @@ async fn kept(stage: Stage) -> Play {
         )?;
         t.unlock(&lock).await?;
     }
-    t.is_quiet("the grant is kept").await
+    t.is_quiet("the grant is cached").await
 }
 
 /// A grant that says that it be given back when idle.

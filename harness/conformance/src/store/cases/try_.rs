@@ -1,4 +1,4 @@
-//! Tries: they get a session that is free or only kept, and never wait for a thread.
+//! Tries: they get a session that is free or only cached, and never wait for a thread.
 
 use crate::case::cases;
 use crate::stop::{Play, holds};
