@@ -148,14 +148,14 @@ fn keep_alives(criterion: &mut Criterion) {
 }
 
 /// One process uses a session that the other one keeps: request, recall, release, grant, use.
-fn hand_off(criterion: &mut Criterion) {
+fn handoff(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("both");
     group.throughput(Throughput::Elements(1));
     for count in [1, 100_000] {
         let mut rig = Rig::new(count);
         let (session, name, value) = (session(count / 2), attribute(0), value());
         let mut at = 0;
-        group.bench_function(BenchmarkId::new("hand-off", count), |bencher| {
+        group.bench_function(BenchmarkId::new("handoff", count), |bencher| {
             bencher.iter(|| {
                 at = 1 - at;
                 let sent = rig.thread(at, &session, &lock(&name));
@@ -183,6 +183,6 @@ fn clones(criterion: &mut Criterion) {
 criterion_group! {
     name = machines;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = local, at_the_store, keep_alives, hand_off, clones
+    targets = local, at_the_store, keep_alives, handoff, clones
 }
 criterion_main!(machines);

@@ -1,7 +1,7 @@
 //! What a frame costs: `cargo bench -p tenure-benches --bench wire`.
 //!
 //! A grant that carries four attributes of 512 bytes, as a store writes it and a process reads it, and the smallest
-//! messages of a hand-off.
+//! messages of a handoff.
 
 use bytes::{Buf, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

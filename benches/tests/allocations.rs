@@ -65,7 +65,7 @@ fn a_request_at_the_store() {
 }
 
 #[test]
-fn a_hand_off() {
+fn a_handoff() {
     let mut rig = Rig::new(10);
     let (session, name, value) = (session(5), attribute(0), value());
     let (mut count, mut sent) = (0, 0);
@@ -77,6 +77,6 @@ fn a_hand_off() {
         });
         count = info.count_total;
     }
-    println!("hand-off: {count} allocations, {sent} messages");
+    println!("handoff: {count} allocations, {sent} messages");
     assert!(count <= 60, "{count}");
 }

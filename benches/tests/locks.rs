@@ -40,7 +40,7 @@ fn a_kept_session_is_used_without_allocating() {
 }
 
 #[test]
-fn a_hand_over_allocates_nothing() {
+fn a_handoff_allocates_nothing() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -56,7 +56,7 @@ fn a_hand_over_allocates_nothing() {
     });
     assert_eq!(info.count_total, 0);
     let Some(std::task::Poll::Ready(Ok(guard))) = handed else {
-        panic!("it is handed over")
+        panic!("it is handed off")
     };
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
 }

@@ -1,6 +1,6 @@
 //! What each engine makes of a flipped byte in what a killed store has left, and of a disk that is full for a while.
 
-use super::{hand_off, open, whole};
+use super::{handoff, open, whole};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -76,7 +76,7 @@ fn flips(name: &str, root: &Path) {
         engine.commit(&[whole(at)]).expect("commits");
     }
     for at in 0..SESSIONS {
-        engine.commit(&hand_off(at, 2)).expect("commits");
+        engine.commit(&handoff(at, 2)).expect("commits");
     }
     let expected = everything(&mut *engine).expect("readable");
     // A copy of a running engine's files, all of which are synced: what kill -9 leaves.

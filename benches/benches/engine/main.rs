@@ -1,6 +1,6 @@
-//! What durable hand-offs cost, behind each engine that could be taken: `cargo bench -p tenure-benches --bench engine`.
+//! What durable handoffs cost, behind each engine that could be taken: `cargo bench -p tenure-benches --bench engine`.
 //!
-//! A hand-off is two updates: a release with a small delta on a session of 2 KiB, and the head with the next holder.
+//! A handoff is two updates: a release with a small delta on a session of 2 KiB, and the head with the next holder.
 //! `n` sessions at a time are handed off together, as a store does that gathers what came while it committed.
 //!
 //! | argument, after `--` | what it does |
@@ -82,7 +82,7 @@ fn noise(seed: usize, bytes: usize) -> Bytes {
     noise.into()
 }
 
-pub(crate) fn hand_off(at: usize, sequence: u64) -> [Update; 2] {
+pub(crate) fn handoff(at: usize, sequence: u64) -> [Update; 2] {
     let delta = [Change {
         name: attribute(0),
         value: Some(noise(at + usize::try_from(sequence).expect("small"), 64)),
@@ -129,7 +129,7 @@ fn folder_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-fn hand_offs(name: &str, folder: &Path, concurrent: usize, span: Duration) {
+fn handoffs(name: &str, folder: &Path, concurrent: usize, span: Duration) {
     const SESSIONS: usize = 10_000;
     let mut engine = open(name, folder).expect("opens");
     engine.claim().expect("a claim");
@@ -140,7 +140,7 @@ fn hand_offs(name: &str, folder: &Path, concurrent: usize, span: Duration) {
     while began.elapsed() < span {
         let first = took.len() * concurrent;
         let batch: Vec<Update> = (0..concurrent)
-            .flat_map(|at| hand_off((first + at) * 7919 % SESSIONS, sequence))
+            .flat_map(|at| handoff((first + at) * 7919 % SESSIONS, sequence))
             .collect();
         let start = Instant::now();
         engine.commit(&batch).expect("commits");
@@ -151,7 +151,7 @@ fn hand_offs(name: &str, folder: &Path, concurrent: usize, span: Duration) {
     let seconds: f64 = took.iter().map(Duration::as_secs_f64).sum();
     took.sort_unstable();
     println!(
-        "{name:>9} {concurrent:>5}  {:>9.0} hand-offs/s  p50 {:>8.1?}  p99 {:>8.1?}  {:>6} bytes written each",
+        "{name:>9} {concurrent:>5}  {:>9.0} handoffs/s  p50 {:>8.1?}  p99 {:>8.1?}  {:>6} bytes written each",
         count as f64 / seconds,
         took[took.len() / 2],
         took[took.len() * 99 / 100],
@@ -259,7 +259,7 @@ fn main() {
     for name in names.clone() {
         for concurrent in [1, 64, 1024] {
             let folder = root.path().join(format!("{name}-{concurrent}"));
-            hand_offs(name, &folder, concurrent, span);
+            handoffs(name, &folder, concurrent, span);
             fs::remove_dir_all(&folder).expect("removed");
         }
     }

@@ -17,7 +17,7 @@
 //!
 //! All look up the same ids in the same order and write a byte of a value of the same length.
 //!
-//! **Hand-over**: the time from before an unlock until a thread that sleeps for the lock has it, one at a time.
+//! **Handoff**: the time from before an unlock until a thread that sleeps for the lock has it, one at a time.
 
 use crate::{BYTES, holding, one, value};
 use dashmap::DashMap;
@@ -46,8 +46,8 @@ pub(crate) fn print() {
     if is_wanted("by id") {
         by_id();
     }
-    if is_wanted("hand-over") {
-        hand_overs();
+    if is_wanted("handoff") {
+        handoffs();
     }
 }
 
@@ -214,7 +214,7 @@ const ASLEEP: Duration = Duration::from_micros(200);
 
 /// Calls `measures` with a function that answers how many nanoseconds it takes from before an unlock until a thread that sleeps
 /// for the lock has it. `lock` locks, calls what it is given, and unlocks.
-fn hand_over<R>(
+fn handoff<R>(
     lock: impl Fn(&mut dyn FnMut()) + Sync,
     measures: impl FnOnce(&mut dyn FnMut() -> f64) -> R,
 ) -> R {
@@ -242,7 +242,7 @@ fn hand_over<R>(
     })
 }
 
-fn hand_overs() {
+fn handoffs() {
     const TURNS: usize = 8_001;
     let fair = parking_lot::Mutex::new(());
     let fair = |inside: &mut dyn FnMut()| {
@@ -256,10 +256,10 @@ fn hand_overs() {
         inside();
         drop(guard);
     };
-    hand_over(fair, |fair| {
-        hand_over(tenure, |tenure| {
+    handoff(fair, |fair| {
+        handoff(tenure, |tenure| {
             take_turns(
-                "hand-over to a sleeping waiter",
+                "handoff to a sleeping waiter",
                 TURNS,
                 &mut [("parking_lot, fair", fair), ("tenure", tenure)],
             );

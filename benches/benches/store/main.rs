@@ -1,4 +1,4 @@
-//! What a store over TCP does in a second, and what a hand-off takes: `cargo bench -p tenure-benches --bench store`.
+//! What a store over TCP does in a second, and what a handoff takes: `cargo bench -p tenure-benches --bench store`.
 //!
 //! Store and players are in one OS process, on loopback, beside an echo of the same bytes by the same runtime: the ratio is what
 //! locking adds to talking. Medians of several runs; the players keep one request each under way.

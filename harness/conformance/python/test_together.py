@@ -50,7 +50,7 @@ class Together(unittest.IsolatedAsyncioTestCase):
         process.unlock("t", session)
         return before
 
-    async def test_hand_over(self) -> None:
+    async def test_handoff(self) -> None:
         p, q = self.process("p"), self.process("q")
         self.assertIsNone(await self.write(p, b"s", b"1"))
         self.assertEqual(await self.write(q, b"s", b"2"), b"1")

@@ -32,16 +32,16 @@ macro_rules! tests {
 tests! {
     lock_and_unlock
     lock_and_unlock_three
-    hand_over
+    handoff
     several_attributes
     recall_while_inside
     recall_against_a_new_thread
-    hand_over_against_recall
-    hand_over_against_deadline
-    hand_over_against_revoke
-    hand_over_against_look
+    handoff_against_recall
+    handoff_against_deadline
+    handoff_against_revoke
+    handoff_against_look
     limit_against_a_new_thread
-    hand_over_against_cycle
+    handoff_against_cycle
     cancel_against_grant
     drop_against_wake_up
     revoke_while_inside
@@ -50,8 +50,8 @@ tests! {
     two_handles_at_once
     panic_inside
     sweep_against_a_lock_by_id
-    sweep_against_a_hand_over_by_id
-    sweep_after_a_hand_over_by_id
+    sweep_against_a_handoff_by_id
+    sweep_after_a_handoff_by_id
     recall_against_a_lock_by_id
     retire_against_a_lock_by_id
 }

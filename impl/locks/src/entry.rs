@@ -5,7 +5,7 @@
 //! all `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
 #![allow(unsafe_code)]
 
-mod hand_over;
+mod handoff;
 
 use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
 use crate::cells::{Cells, Key};
@@ -22,7 +22,7 @@ use std::panic::resume_unwind;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::process::{HandOver, Lent, Names};
+use tenure_protocol::process::{Handoff, Lent, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -57,7 +57,7 @@ struct Rare {
     /// The last write set that was discarded.
     discard: Option<Discard>,
     /// What is prepared in a cell, and has happened or not.
-    hand_over: Option<HandOver>,
+    handoff: Option<Handoff>,
 }
 
 impl State {
@@ -280,10 +280,10 @@ impl Entry {
         own
     }
 
-    /// Goes into an attribute of this session that was handed over.
-    pub(crate) fn follow(&self, handed_over: HandedOver, entrance: Entrance) -> Held<'_> {
+    /// Goes into an attribute of this session that was handed off.
+    pub(crate) fn follow(&self, handed_off: HandedOver, entrance: Entrance) -> Held<'_> {
         // SAFETY: it is this session's, which the request owns that waited here; the cell stays as long as that, or who is inside.
-        unsafe { handed_over.follow(entrance) }
+        unsafe { handed_off.follow(entrance) }
     }
 
     /// The cell of the attribute that was first used.

@@ -332,7 +332,7 @@ impl<'s> Guard<'s> {
             && let Access::Cell(held) = &access
             && held.is_prepared()
             && !self.home.hub().is_past_lease()
-            && hand_over(self.home, held)
+            && handoff(self.home, held)
         {
             return Ok(());
         }
@@ -356,7 +356,7 @@ impl Drop for Guard<'_> {
             && !held.is_panicking()
         {
             // First, since somebody sleeps until then.
-            if held.is_prepared() && !panicking() && hand_over(self.home, held) {
+            if held.is_prepared() && !panicking() && handoff(self.home, held) {
                 return;
             }
             if self.home.leave(held, true) {
@@ -367,15 +367,15 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Leaves to who waits, see [`Held::hand_over`].
+/// Leaves to who waits, see [`Held::handoff`].
 #[cold]
 #[inline(never)]
-fn hand_over(home: Home<'_>, held: &Held<'_>) -> bool {
+fn handoff(home: Home<'_>, held: &Held<'_>) -> bool {
     if home.hub().is_forked() {
         return false;
     }
     let _owner = home.owner();
-    held.hand_over(home.hub().clock.seen())
+    held.handoff(home.hub().clock.seen())
 }
 
 impl Guard<'_> {

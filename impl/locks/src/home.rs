@@ -127,15 +127,15 @@ impl<'s> Opened<'s> {
         (home, Entered::Session(granted))
     }
 
-    /// Goes into an attribute that was handed over.
+    /// Goes into an attribute that was handed off.
     pub(crate) fn follow(
         &self,
-        handed_over: HandedOver,
+        handed_off: HandedOver,
         entrance: Entrance,
     ) -> (Home<'s>, Entered<'s>) {
-        // SAFETY: to whom it was handed over is inside.
+        // SAFETY: to whom it was handed off is inside.
         let home = unsafe { self.home() };
-        let held = home.entry().follow(handed_over, entrance);
+        let held = home.entry().follow(handed_off, entrance);
         (home, Entered::Cell(held))
     }
 
@@ -202,7 +202,7 @@ impl<'s> Home<'s> {
     /// What keeps the session when the guard has left, if its user does not.
     pub(crate) fn owner(self) -> Option<Session> {
         match self {
-            Self::Inside(..) if !mutant::is(LockMutant::HandsOverUnowned) => Some(self.handle()),
+            Self::Inside(..) if !mutant::is(LockMutant::HandsOffUnowned) => Some(self.handle()),
             _ => None,
         }
     }

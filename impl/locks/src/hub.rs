@@ -276,8 +276,8 @@ impl Hub {
         match outcome {
             _ if mutant::is(LockMutant::KeepsUnwantedGrant) => {}
             Some(Outcome::Locked(_)) => leaves(None),
-            Some(Outcome::Entered(handed_over)) => {
-                leaves(Some(entry.follow(handed_over, *entrance)));
+            Some(Outcome::Entered(handed_off)) => {
+                leaves(Some(entry.follow(handed_off, *entrance)));
             }
             _ => {}
         }
@@ -295,13 +295,13 @@ impl Hub {
             };
             let entry = self.map.get(&id);
             if let Some(entry) = entry {
-                // First, so that a hand-over that has happened is noted.
+                // First, so that a handoff that has happened is noted.
                 step.bring_back(&entry);
                 let late = self.refused(&id, Refusal::Deadline);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
                     let held = match granted {
-                        Outcome::Entered(handed_over) => {
-                            Some(entry.follow(handed_over, waiter.entrance))
+                        Outcome::Entered(handed_off) => {
+                            Some(entry.follow(handed_off, waiter.entrance))
                         }
                         _ => None,
                     };

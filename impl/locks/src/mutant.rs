@@ -50,12 +50,12 @@ lock_mutants! {
     ForgetsUser = "forgets-user";
     /// A thread that leaves a session that is lent lets nobody in.
     LeavesWithoutAdmitting = "leaves-without-admitting";
-    /// A hand-over that has happened is taken for one that has not.
-    OverlooksHandOver = "overlooks-hand-over";
-    /// An attribute is handed over whether or not that is still prepared.
-    HandsOverBlindly = "hands-over-blindly";
-    /// Handing over does not release what was written.
-    HandsOverRelaxed = "hands-over-relaxed";
+    /// A handoff that has happened is taken for one that has not.
+    OverlooksHandoff = "overlooks-handoff";
+    /// An attribute is handed off whether or not that is still prepared.
+    HandsOffBlindly = "hands-off-blindly";
+    /// Handing off does not release what was written.
+    HandsOffRelaxed = "hands-off-relaxed";
     /// A session stays lent although a search for who waits for whom comes there.
     OverlooksLent = "overlooks-lent";
     /// A request that is dropped stays in the queue.
@@ -70,8 +70,8 @@ lock_mutants! {
     TwoEntries = "two-entries";
     /// By id, a session is looked up under its shard's lock and entered after it, although nothing counts who has looked.
     EntersLate = "enters-late";
-    /// By id, who hands an attribute over has nothing that keeps the session until it is done.
-    HandsOverUnowned = "hands-over-unowned";
+    /// By id, who hands an attribute off has nothing that keeps the session until it is done.
+    HandsOffUnowned = "hands-off-unowned";
     /// A lock that is cached does not compare the clock with the end of the lease.
     OutlivesLease = "outlives-lease";
     /// By id, a value is changed in its own place although the attribute was taken back meanwhile.

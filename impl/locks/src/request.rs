@@ -68,7 +68,7 @@ impl<'s> Waiting<'s> {
         };
         self.is_answered = true;
         let entered = match outcome {
-            Outcome::Entered(handed_over) => self.session.follow(handed_over, self.waiter.entrance),
+            Outcome::Entered(handed_off) => self.session.follow(handed_off, self.waiter.entrance),
             Outcome::Locked(granted) => self.session.enter(*granted),
             Outcome::Failed(error) => return Poll::Ready(Err(*error)),
             _ => unreachable!("a lock is answered by a lock or a refusal"),

@@ -28,9 +28,9 @@ pub(crate) enum Outcome {
 const _: () = assert!(size_of::<Outcome>() <= 24);
 
 /// Who waits for a lock, as the session knows it and as it knows itself. Whoever lets go of it last drops the names too: after a
-/// hand-over in a cell that is the session, which is in no hurry.
+/// handoff in a cell that is the session, which is in no hurry.
 #[derive(Debug)]
-#[repr(C)] // What both threads of a hand-over read is together.
+#[repr(C)] // What both threads of a handoff read is together.
 pub(crate) struct Waiter {
     pub(crate) wait: Wait,
     pub(crate) entrance: Entrance,

@@ -138,7 +138,7 @@ fn a_dropped_guard_from_before_the_end_of_the_lease_leaves_nothing_to_the_next_o
 #[test]
 fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
     let mut context = Context::from_waker(Waker::noop());
-    // One waiter is handed the attribute over in its cell, two by way of the session. The timer has run, or has not.
+    // One waiter receives the attribute in its cell, two by way of the session. The timer has run, or has not.
     for (waiters, ticks) in [(1, false), (1, true), (2, false), (2, true)] {
         let (rig, s) = cached();
         let other = rig.locks.session(&session());

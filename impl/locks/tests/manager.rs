@@ -179,7 +179,7 @@ impl std::task::Wake for Broken {
 }
 
 #[test]
-fn who_hands_over_has_left_also_when_the_waker_panics() {
+fn who_hands_off_has_left_also_when_the_waker_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let waker = std::sync::Arc::new(Broken).into();
@@ -281,9 +281,9 @@ fn a_guard_that_unwinds_survives_a_waker_that_panics() {
 
 /// A destructor that locks for itself while its thread unwinds.
 #[test]
-fn who_hands_over_while_unwinding_survives_a_waker_that_panics() {
-    struct HandsOver<'d, 's>(&'s tenure_locks::Session, &'d mut tenure_locks::Lock<'s>);
-    impl Drop for HandsOver<'_, '_> {
+fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
+    struct HandsOff<'d, 's>(&'s tenure_locks::Session, &'d mut tenure_locks::Lock<'s>);
+    impl Drop for HandsOff<'_, '_> {
         fn drop(&mut self) {
             let mut guard = self.0.lock("a").wait().expect("free");
             guard.set("whole").expect("small");
@@ -297,7 +297,7 @@ fn who_hands_over_while_unwinding_survives_a_waker_that_panics() {
     drop(s.lock("a").wait().expect("free"));
     let mut next = s.lock("a");
     let unwinds = std::panic::AssertUnwindSafe(|| {
-        let _hands_over = HandsOver(&s, &mut next);
+        let _hands_off = HandsOff(&s, &mut next);
         panic!("in the application");
     });
     assert!(std::panic::catch_unwind(unwinds).is_err());
@@ -521,7 +521,7 @@ fn a_long_hold_is_visible() {
 
 /// Also of who was handed the lock by the one before: it is inside since then.
 #[test]
-fn a_long_hold_begins_with_the_hand_over() {
+fn a_long_hold_begins_with_the_handoff() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     drop(s.lock("a").wait().expect("free")); // From now on it is handed out.
@@ -532,7 +532,7 @@ fn a_long_hold_begins_with_the_hand_over() {
     rig.pass(500);
     first.unlock().expect("in time");
     rig.pass(20);
-    let guard = rig.poll(&mut next).expect("handed over").expect("granted");
+    let guard = rig.poll(&mut next).expect("handed off").expect("granted");
     let holders = s.busy().holders;
     assert_eq!((holders.len(), holders[0].since.0), (1, 500));
     assert_eq!(holders[0].place.line(), line);
@@ -772,7 +772,7 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     assert!(rig.poll(&mut waits).is_none());
     drop(set);
     locks.sweep(0);
-    drop(rig.complete(&mut waits).expect("handed over"));
+    drop(rig.complete(&mut waits).expect("handed off"));
 }
 
 /// Their names begin alike, so that they are found in one list, which is not long enough for all of them.

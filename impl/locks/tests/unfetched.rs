@@ -34,7 +34,7 @@ fn is_late<T>(answer: &Poll<Result<T, Error>>) -> bool {
 
 #[test]
 fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
-    // One waiter is handed the attribute over in its cell; of two, the second is let in by the session.
+    // One waiter receives the attribute in its cell; of two, the second is let in by the session.
     for waiters in [1, 2] {
         let mut rig = Rig::holding(&[session()]);
         let s = rig.locks.session(&session());

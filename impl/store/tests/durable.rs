@@ -16,7 +16,7 @@ async fn gated() -> (Running, Gate, Memory) {
 }
 
 #[tokio::test]
-async fn a_grant_a_commit_and_a_hand_off_wait_for_the_disk_in_order() {
+async fn a_grant_a_commit_and_a_handoff_wait_for_the_disk_in_order() {
     let (store, gate, memory) = gated().await;
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;

@@ -69,9 +69,9 @@ fn five_lanes(title: &str, rows: impl IntoIterator<Item = (usize, Event)>) -> Ch
 }
 
 /// A thread holds, a thread of another process asks, and the grant goes from one process to the other.
-fn hand_off() -> Chart {
+fn handoff() -> Chart {
     let mut chart = five_lanes(
-        "hand-off: t1 holds, t3 asks",
+        "handoff: t1 holds, t3 asks",
         [
             (1, call(T1, P1, "lock a")),
             (1, note(T1, "holds a")),
@@ -175,21 +175,21 @@ fn lasso() -> Chart {
 
 #[test]
 fn charts_as_text() {
-    insta::assert_snapshot!("hand_off_text", text(&hand_off(), 100, false));
+    insta::assert_snapshot!("handoff_text", text(&handoff(), 100, false));
     insta::assert_snapshot!("crossing_text", text(&crossing(), 100, false));
     insta::assert_snapshot!("lasso_text", text(&lasso(), 100, false));
 }
 
 #[test]
 fn charts_as_svg() {
-    insta::assert_snapshot!("hand_off_svg", svg(&hand_off()));
+    insta::assert_snapshot!("handoff_svg", svg(&handoff()));
     insta::assert_snapshot!("crossing_svg", svg(&crossing()));
     insta::assert_snapshot!("lasso_svg", svg(&lasso()));
 }
 
 #[test]
 fn charts_as_mermaid() {
-    insta::assert_snapshot!("hand_off_mermaid", mermaid(&hand_off()));
+    insta::assert_snapshot!("handoff_mermaid", mermaid(&handoff()));
     insta::assert_snapshot!("crossing_mermaid", mermaid(&crossing()));
     insta::assert_snapshot!("lasso_mermaid", mermaid(&lasso()));
 }
@@ -235,7 +235,7 @@ fn a_chart_may_be_empty_or_stop_for_ever() {
 
 #[test]
 fn color_changes_no_character() {
-    for chart in [hand_off(), crossing(), lasso()] {
+    for chart in [handoff(), crossing(), lasso()] {
         let colored = text(&chart, 100, true);
         assert!(colored.contains("\u{1b}[1m"));
         assert_eq!(without_color(&colored), text(&chart, 100, false));
@@ -257,7 +257,7 @@ fn json_of_another_kind_is_refused() {
 #[ignore = "writes files; run by hand to look at the pictures"]
 fn write_pictures() {
     for (name, chart) in [
-        ("hand_off", hand_off()),
+        ("handoff", handoff()),
         ("crossing", crossing()),
         ("lasso", lasso()),
     ] {

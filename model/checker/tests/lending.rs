@@ -111,7 +111,7 @@ fn leaves_alike(
 
 /// Lets each thread out that is inside, both ways: whoever waits is handed the lock alike, and what the process knows of who
 /// waits where is the same. Answers how often somebody was let in.
-fn hands_over(process: &Process, id: &SessionId) -> usize {
+fn hands_off(process: &Process, id: &SessionId) -> usize {
     let session = process.session(id).expect("it can be lent");
     let name = |slot: &u32| session.slots()[*slot as usize].name.clone();
     let mut let_in = 0;
@@ -187,9 +187,9 @@ fn is_foreseen(
         assert_eq!(calls(&mut whole, id, user, &write), []);
     }
     let mut lent = part.lend(id)?;
-    let hand_over = lent.foresee().expect("it waits for this alone");
-    assert_eq!((hand_over.from, hand_over.to), (user, other));
-    lent.note_hand_over(Time::ZERO, &hand_over, written);
+    let handoff = lent.foresee().expect("it waits for this alone");
+    assert_eq!((handoff.from, handoff.to), (user, other));
+    lent.note_handoff(Time::ZERO, &handoff, written);
     let locked = Output::Answer {
         thread: other,
         session: id.clone(),
@@ -321,7 +321,7 @@ fn lends(system: &System<Sound>, so_far: &mut Seen) {
                 );
             }
         }
-        so_far.let_in += hands_over(process, id);
+        so_far.let_in += hands_off(process, id);
         so_far.kept += keeps(process, id);
         so_far.foreseen += foresees(process, id);
         so_far.lent += 1;

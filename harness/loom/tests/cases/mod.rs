@@ -37,16 +37,16 @@ macro_rules! cases {
 cases! {
     lock_and_unlock, 6 preemptions, 2_550 interleavings;
     lock_and_unlock_three, 3 preemptions, 158_000 interleavings;
-    hand_over, 6 preemptions, 366 interleavings;
+    handoff, 6 preemptions, 366 interleavings;
     several_attributes, 6 preemptions, 140_000 interleavings;
     recall_while_inside, 3 preemptions, 12_300 interleavings;
     recall_against_a_new_thread, 4 preemptions, 12_000 interleavings;
-    hand_over_against_recall, 3 preemptions, 7_600 interleavings;
-    hand_over_against_deadline, 6 preemptions, 7_900 interleavings;
-    hand_over_against_revoke, 3 preemptions, 15_000 interleavings;
-    hand_over_against_look, 6 preemptions, 50_000 interleavings;
+    handoff_against_recall, 3 preemptions, 7_600 interleavings;
+    handoff_against_deadline, 6 preemptions, 7_900 interleavings;
+    handoff_against_revoke, 3 preemptions, 15_000 interleavings;
+    handoff_against_look, 6 preemptions, 50_000 interleavings;
     limit_against_a_new_thread, 6 preemptions, 14_500 interleavings;
-    hand_over_against_cycle, 3 preemptions, 6_700 interleavings;
+    handoff_against_cycle, 3 preemptions, 6_700 interleavings;
     cancel_against_grant, 6 preemptions, 4_760 interleavings;
     drop_against_wake_up, 6 preemptions, 4_570 interleavings;
     revoke_while_inside, 4 preemptions, 7_100 interleavings;
@@ -55,8 +55,8 @@ cases! {
     two_handles_at_once, 2 preemptions, 4_320 interleavings;
     panic_inside, 6 preemptions, 3_380 interleavings;
     sweep_against_a_lock_by_id, 4 preemptions, 16_200 interleavings;
-    sweep_against_a_hand_over_by_id, 3 preemptions, 40_000 interleavings;
-    sweep_after_a_hand_over_by_id, 3 preemptions, 1_560 interleavings;
+    sweep_against_a_handoff_by_id, 3 preemptions, 40_000 interleavings;
+    sweep_after_a_handoff_by_id, 3 preemptions, 1_560 interleavings;
     recall_against_a_lock_by_id, 4 preemptions, 13_900 interleavings;
     retire_against_a_lock_by_id, 4 preemptions, 17_100 interleavings;
 }
@@ -171,12 +171,12 @@ fn lock_and_unlock_three() {
 }
 
 /// A thread that sleeps for the lock is woken with it.
-fn hand_over() {
+fn handoff() {
     let (_rig, s) = warm();
     let guard = s.lock("a").wait().expect("free");
     let two = s.clone();
     let thread = spawn(move || {
-        let guard = two.lock("a").wait().expect("handed over");
+        let guard = two.lock("a").wait().expect("handed off");
         assert_eq!(guard.bytes(), Some(&b"1"[..]));
     });
     let mut guard = guard;
@@ -238,7 +238,7 @@ fn recall_against_a_new_thread() {
 }
 
 /// A thread is handed the lock of another one while the session is recalled: under this grant or the next one, it counts.
-fn hand_over_against_recall() {
+fn handoff_against_recall() {
     let (mut rig, s) = warm();
     let guard = s.lock("a").wait().expect("free");
     let mut waits = s
@@ -261,11 +261,11 @@ fn hand_over_against_recall() {
 }
 
 /// A thread is handed a lock while its deadline passes: it has it or it does not, and nothing stays behind.
-fn hand_over_against_deadline() {
+fn handoff_against_deadline() {
     let (mut rig, s) = warm();
     let owner = s.clone();
     let thread = spawn(move || {
-        drop(owner.lock("a").wait().expect("free or handed over"));
+        drop(owner.lock("a").wait().expect("free or handed off"));
     });
     let mut waits = s.lock("a").until(tenure_protocol::Time(10));
     let polled = rig.poll(&mut waits);
@@ -281,7 +281,7 @@ fn hand_over_against_deadline() {
 }
 
 /// A thread is handed the lock of another one while the lease ends: whoever has lost the grant is told, and nothing of it stays.
-fn hand_over_against_revoke() {
+fn handoff_against_revoke() {
     let (mut rig, s) = warm();
     let guard = s.lock("a").wait().expect("free");
     let mut waits = s
@@ -351,7 +351,7 @@ fn limit_against_a_new_thread() {
 }
 
 /// A thread is handed a lock while another one looks at the session, and then uses it: one thread is inside at any time.
-fn hand_over_against_look() {
+fn handoff_against_look() {
     let (mut rig, s) = warm();
     let mut guard = s.lock("a").wait().expect("free");
     let first = guard.thread();
@@ -373,14 +373,14 @@ fn hand_over_against_look() {
     };
     guard.set("1").expect("small");
     guard.unlock().expect("in time");
-    add(waits.wait().expect("handed over"));
+    add(waits.wait().expect("handed off"));
     thread.join().expect("no panic");
     assert_eq!((value(&s, "a"), value(&s, "b")), (Some(b'2'), Some(b'1')));
 }
 
 /// Two threads that take two sessions in either order, the first one twice, so that a wait of the other ends in between without
 /// the process: whoever closes a cycle is told, and nobody waits for ever.
-fn hand_over_against_cycle() {
+fn handoff_against_cycle() {
     let two = tenure_protocol::SessionId::from_static("t");
     let rig = Rig::holding(&[session(), two.clone()]);
     let (s, t) = (rig.locks.session(&session()), rig.locks.session(&two));
@@ -388,7 +388,7 @@ fn hand_over_against_cycle() {
     let thread = {
         let (s, t) = (s.clone(), t.clone());
         spawn(move || {
-            let own = s.lock("a").wait().expect("handed over");
+            let own = s.lock("a").wait().expect("handed off");
             drop(t.lock("a").wait());
             drop(own);
         })
@@ -430,7 +430,7 @@ fn drop_against_wake_up() {
     let flag = Arc::new(AtomicUsize::new(0));
     let raised = Arc::clone(&flag);
     let thread = spawn(move || {
-        let guard = owner.lock("a").wait().expect("free or handed over");
+        let guard = owner.lock("a").wait().expect("free or handed off");
         raised.store(1, Ordering::Release);
         drop(guard);
     });
@@ -581,7 +581,7 @@ fn sweep_against_a_lock_by_id() {
 }
 
 /// The same while one thread leaves to another: that one has an owner while it waits, and gives it up once it is inside.
-fn sweep_against_a_hand_over_by_id() {
+fn sweep_against_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
     let guard = rig.locks.lock(&id, "a").wait().expect("free");
@@ -596,7 +596,7 @@ fn sweep_against_a_hand_over_by_id() {
 }
 
 /// Who leaves to another one by id is overtaken: that one is told by somebody who looks, leaves, and has the memory given back.
-fn sweep_after_a_hand_over_by_id() {
+fn sweep_after_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
     let guard = rig.locks.lock(&id, "a").wait().expect("free");
@@ -610,7 +610,7 @@ fn sweep_after_a_hand_over_by_id() {
             polled = poll(&mut request);
         }
         let has_left = polled
-            .map(|guard| add(guard.expect("free or handed over")))
+            .map(|guard| add(guard.expect("free or handed off")))
             .is_some();
         drop(request);
         locks.sweep(0);

@@ -65,7 +65,7 @@ pub struct HandedOut {
 
 /// What happens when the thread that uses an attribute leaves it, known before it does, see [`Lent::foresee`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HandOver {
+pub struct Handoff {
     /// The attribute.
     pub name: AttributeName,
     /// The thread that is inside.
@@ -421,33 +421,28 @@ impl Lent {
         }
     }
 
-    /// A hand-over that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
+    /// A handoff that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
     /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
-    /// where the attribute is, and tell the session later, before anything else happens in it ([`Lent::note_hand_over`]).
+    /// where the attribute is, and tell the session later, before anything else happens in it ([`Lent::note_handoff`]).
     ///
     /// Looks at the first that waits alone, and takes no longer than letting it in: it is asked each time that the session changes.
     #[must_use]
-    pub fn foresee(&mut self) -> Option<HandOver> {
+    pub fn foresee(&mut self) -> Option<Handoff> {
         let (user, next) = self.state.successor(|claim| claim.reserved.is_some())?;
         let (from, to, wanted) = (user.thread, next.thread, user.wanted.clone());
         let Names::One(name) = self.state.names(&wanted) else {
             return None;
         };
-        Some(HandOver { name, from, to })
+        Some(Handoff { name, from, to })
     }
 
-    /// A hand-over that was [foreseen](Lent::foresee) has happened: the one thread has left, with what it has `written`, if
+    /// A handoff that was [foreseen](Lent::foresee) has happened: the one thread has left, with what it has `written`, if
     /// anything, and the other is inside. What was reserved for the one is reserved for the other.
     ///
     /// # Panics
     /// When the session has changed since it was foreseen.
-    pub fn note_hand_over(
-        &mut self,
-        now: Time,
-        hand_over: &HandOver,
-        written: Option<Option<Value>>,
-    ) {
-        let HandOver { name, from, to } = hand_over;
+    pub fn note_handoff(&mut self, now: Time, handoff: &Handoff, written: Option<Option<Value>>) {
+        let Handoff { name, from, to } = handoff;
         let slot = self.state.slot(name);
         let own = self.state.holder_mut(*from, slot).expect("it was inside");
         let reserved = own.reserved;

@@ -25,7 +25,7 @@ mod waits;
 mod watch;
 
 pub use desk::Output;
-pub use lend::{Concerned, HandOver, HandedOut, Lent};
+pub use lend::{Concerned, HandedOut, Handoff, Lent};
 pub use session::{Ending, Grant, Outgoing, Phase, Session};
 pub use state::{Slot, ThreadClaim, Wanted, Written};
 

@@ -233,7 +233,7 @@ pub(crate) const RACES: &[Scene] = &[
 
 /// What is no race.
 pub(crate) const ORDINARY: &[Scene] = &[
-    // Acquired, kept, recalled, handed over with what changed, and held over a cut.
+    // Acquired, kept, recalled, handed off with what changed, and held over a cut.
     Scene {
         name: "ordinary",
         recall_ms: None,

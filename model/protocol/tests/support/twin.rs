@@ -7,7 +7,7 @@
 use super::words;
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::process::{Answer, Call, Concerned, HandOver, Input, Lent, Names, Output};
+use tenure_protocol::process::{Answer, Call, Concerned, Handoff, Input, Lent, Names, Output};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -170,7 +170,7 @@ impl Twin {
             session: session.clone(),
             answer: Answer::Locked(token),
         };
-        if let Some(next) = outside.hand_over(now, *thread, call) {
+        if let Some(next) = outside.handoff(now, *thread, call) {
             out.push(locked(outside.lent.token(), next));
             return true;
         }
@@ -272,16 +272,16 @@ impl Outside {
     }
 
     /// Lets a thread out of an attribute that was taken in around it as was foreseen; answers who is let in.
-    fn hand_over(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
-        let hand_over = self.lent.foresee()?;
-        let HandOver { name, from, to } = &hand_over;
+    fn handoff(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
+        let handoff = self.lent.foresee()?;
+        let Handoff { name, from, to } = &handoff;
         if *from != thread || *call != Call::Unlock(Names::One(name.clone())) {
             return None;
         }
         let is_it = |own: &mut Closed| own.thread == thread && own.name == *name;
         let own = self.closed.extract_if(.., is_it).next();
         let written = own.map(|own| own.written);
-        self.lent.note_hand_over(now, &hand_over, written);
+        self.lent.note_handoff(now, &handoff, written);
         Some(*to)
     }
 

@@ -58,7 +58,7 @@ async fn token_before_the_own(stage: Stage) -> Play {
 }
 
 /// `p` has had the session, with a version, and `q` has it now.
-async fn handed_over(stage: &Stage) -> Play<([Player; 2], Grant, Grant)> {
+async fn handed_off(stage: &Stage) -> Play<([Player; 2], Grant, Grant)> {
     let [mut p, mut q] = stage.two().await?;
     let mut old = p.acquire(&stage.session("s")).await?;
     p.commit(&mut old, set([("a", Some("1"))])).await?;
@@ -68,13 +68,13 @@ async fn handed_over(stage: &Stage) -> Play<([Player; 2], Grant, Grant)> {
 }
 
 async fn next_holder(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
     is_fenced(&mut p, &old).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
 async fn right_token_of_another(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
     is_fenced(&mut p, &grant).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
@@ -131,7 +131,7 @@ async fn restart(stage: Stage) -> Play {
 }
 
 async fn destroy_old_token(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
     p.say_destroy(&old).await?;
     p.fenced(&old.session, old.token).await?;
     q.still_has(grant, &[("a", "1")]).await
@@ -147,14 +147,14 @@ async fn destroy_nobody_holds_it(stage: Stage) -> Play {
 }
 
 async fn destroy_right_token(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
     p.say_destroy(&grant).await?;
     p.fenced(&grant.session, grant.token).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
 async fn rename_old_token(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
     let to = stage.session("to");
     p.say_rename(&old, &to).await?;
     p.fenced(&old.session, old.token).await?;
@@ -163,7 +163,7 @@ async fn rename_old_token(stage: Stage) -> Play {
 }
 
 async fn rename_right_token(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_over(&stage).await?;
+    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
     let to = stage.session("to");
     p.say_rename(&grant, &to).await?;
     p.fenced(&grant.session, grant.token).await?;

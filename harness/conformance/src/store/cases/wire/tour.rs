@@ -9,14 +9,14 @@ use tenure_protocol::{ToStore, Version};
 
 /// Makes the store say it. A player fails when it does not understand something.
 pub(super) async fn tour(stage: &Stage) -> Play {
-    hand_over(stage).await?;
+    handoff(stage).await?;
     refusals(stage).await?;
     ends(stage).await?;
     farewells(stage).await
 }
 
 /// Granted in all its states, Queued, Recall, Alive with a recall, Committed, Released in both ways, Revoked.
-async fn hand_over(stage: &Stage) -> Play {
+async fn handoff(stage: &Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let s = stage.session("s");
     let mut grant = p.acquire(&s).await?;

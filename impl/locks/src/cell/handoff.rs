@@ -1,8 +1,8 @@
-//! Handing an attribute over to the thread that waits for it, without the session.
+//! Handing an attribute off to the thread that waits for it, without the session.
 //!
 //! Who begins to wait has the session take the attribute back around its user, who then has to leave by way of the session. That
 //! is a thousand instructions, and none of them is near the processor when the user has slept meanwhile. But what the session
-//! will do is known before ([`Lent::foresee`](tenure_protocol::process::Lent::foresee)): so when its lock is let go the hand-over is
+//! will do is known before ([`Lent::foresee`](tenure_protocol::process::Lent::foresee)): so when its lock is let go the handoff is
 //! *prepared* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
 //! note it before anything else ([`Entry::lock`](crate::entry::Entry::lock)).
 //!
@@ -12,7 +12,7 @@
 //!   happens to a closed cell: its user takes it away, and is out.
 //! - `next_user` is filled before the word says so, and emptied by who takes that away; it is not filled while it is not empty.
 //! - [`HandedOver`] says where the cell is. Until it is followed the request owns the session; from then on being inside keeps it.
-//!   One that nobody follows is not looked at, since both who hands over and the session that notes it may answer.
+//!   One that nobody follows is not looked at, since both who hands off and the session that notes it may answer.
 #![allow(unsafe_code)]
 
 use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, VACANT};
@@ -23,7 +23,7 @@ use std::ptr::{self, NonNull};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{ThreadId, Time};
 
-/// An attribute was handed over, in this cell: who waited for it is inside, and may [follow](HandedOver::follow), once.
+/// An attribute was handed off, in this cell: who waited for it is inside, and may [follow](HandedOver::follow), once.
 #[derive(Debug)]
 pub(crate) struct HandedOver(NonNull<Cell>);
 
@@ -64,8 +64,8 @@ impl Cell {
     /// What the thread before has left in the closed cell, if it has changed the value.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the attribute was handed over.
-    pub(crate) unsafe fn handed_over(&self) -> Option<Option<Value>> {
+    /// The caller holds the session's lock, and the attribute was handed off.
+    pub(crate) unsafe fn handed_off(&self) -> Option<Option<Value>> {
         let word = self.used.word.load(Ordering::Relaxed);
         (word & CHANGED != 0).then(|| {
             let current = &self.used.values[usize::from(word & SECOND != 0)];
@@ -74,10 +74,10 @@ impl Cell {
         })
     }
 
-    /// Notes who is inside, to whom the attribute was handed over.
+    /// Notes who is inside, to whom the attribute was handed off.
     ///
     /// # Safety
-    /// As [`Cell::handed_over`].
+    /// As [`Cell::handed_off`].
     pub(crate) unsafe fn note_user(&self, entrance: Entrance) -> HandedOver {
         self.note_place(entrance);
         let word = self.used.word.load(Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Held<'_> {
     /// Leaves to who waits, and wakes it, if that is [prepared](Cell::prepare); what was written stays. This is not used any more
     /// then. The cell has to stay where it is meanwhile, although nobody is inside any more.
     #[must_use = "it is still inside when that was not prepared"]
-    pub(crate) fn hand_over(&self, now: Time) -> bool {
+    pub(crate) fn handoff(&self, now: Time) -> bool {
         if self.is_written() && self.length() > self.terms().bytes_max as usize {
             return false; // The session has been asked, and may have to be again.
         }
@@ -127,14 +127,14 @@ impl Held<'_> {
             // Also when it is the same as before: the session may have another value, of which it was asked.
             handed = (handed ^ SECOND) | CHANGED;
         }
-        let order = if mutant::is(LockMutant::HandsOverRelaxed) {
+        let order = if mutant::is(LockMutant::HandsOffRelaxed) {
             Ordering::Acquire
         } else {
             Ordering::AcqRel
         };
         self.cell.touch(now);
         let word = &self.cell.used.word;
-        if mutant::is(LockMutant::HandsOverBlindly) {
+        if mutant::is(LockMutant::HandsOffBlindly) {
             word.swap(handed, order);
         } else {
             let failure = Ordering::Relaxed;
@@ -145,8 +145,8 @@ impl Held<'_> {
         let waiter = self.cell.take_next_user();
         let waiter = waiter.expect("filled before it was prepared");
         self.cell.lives.with(|_| ());
-        let handed_over = HandedOver(NonNull::from(self.cell));
-        if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_over)) {
+        let handed_off = HandedOver(NonNull::from(self.cell));
+        if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_off)) {
             waker.wake();
         }
         true
