@@ -54,7 +54,7 @@ chapters! {
     decision_0007 = "src/decisions/0007-write-back.md";
     decision_0008 = "src/decisions/0008-endings.md";
     decision_0009 = "src/decisions/0009-deadlines.md";
-    decision_0010 = "src/decisions/0010-lending.md";
+    decision_0010 = "src/decisions/0010-detaching.md";
     decision_0011 = "src/decisions/0011-embedded-engine.md";
     decision_0012 = "src/decisions/0012-frames.md";
     decision_0013 = "src/decisions/0013-driver-thread.md";

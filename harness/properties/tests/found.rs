@@ -240,7 +240,7 @@ fn what_is_accepted_is_kept_beside_an_exchange() {
 /// What a thread had asked the session to accept was kept, although it had taken it back in the cell before it left that to
 /// who waited: it was then the same value as before, and so seemed not to have been written.
 #[test]
-fn what_is_taken_back_before_a_handoff_is_not_kept() {
+fn what_is_reattached_before_a_handoff_is_not_kept() {
     let writes = |value: Option<Vec<u8>>| Op::Set(T1, 0, A, value.map(Into::into));
     let script = [
         lock(T4, S1, A),

@@ -17,7 +17,7 @@
 //!
 //! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
 //! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
-//! (docs/src/decisions/0010-lending.md has the figures). Most `unsafe` of this crate is here and in `handoff`; the rest is in
+//! (docs/src/decisions/0010-detaching.md has the figures). Most `unsafe` of this crate is here and in `handoff`; the rest is in
 //! [`cells`](crate::cells), which finds a cell without a lock, in `entry`, which holds the session's lock or goes where the
 //! attribute was handed off, in `table` and `home`, which find a cell by an id, and in `hint`, which accesses nothing; every access
 //! goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:

@@ -1,4 +1,4 @@
-//! What the manager keeps of one session: a small lock, behind it the session while it is lent, and the cells of the
+//! What the manager keeps of one session: a small lock, behind it the session while it is detached, and the cells of the
 //! attributes that are handed out further.
 //!
 //! The lock orders everything but what happens in open cells. Whoever changes a closed cell holds it: that is what nearly
@@ -22,7 +22,7 @@ use std::panic::resume_unwind;
 use std::task::Waker;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::process::{Handoff, Lent, Names};
+use tenure_protocol::process::{Detached, Handoff, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct State {
     /// The session; `None` while the process has it, or does not know it.
-    pub(crate) lent: Option<Lent>,
+    pub(crate) detached: Option<Detached>,
     /// Where it stands among all by its last use.
     pub(crate) class: Class,
     /// Its last use, as far as that is known there.
@@ -240,12 +240,12 @@ pub(crate) struct Locked<'e> {
 }
 
 impl Granted {
-    /// These attributes of a session that is lent.
+    /// These attributes of a session that is detached.
     #[inline(always)]
-    fn of(lent: &Lent, names: &Names) -> Self {
+    fn of(detached: &Detached, names: &Names) -> Self {
         Self {
-            token: lent.token(),
-            values: Values::of(names, lent.attributes()),
+            token: detached.token(),
+            values: Values::of(names, detached.attributes()),
         }
     }
 }
@@ -261,7 +261,7 @@ impl Entry {
         Self {
             id,
             state: Mutex::new(State {
-                lent: None,
+                detached: None,
                 class: Class::New,
                 known: Time::ZERO,
                 is_noted: true, // In the map.
@@ -318,8 +318,8 @@ impl Entry {
         own.state.rare.take_if(|rare| {
             rare.inside.is_empty() && rare.waiting.is_empty() && rare.discard.is_none()
         });
-        if let Some(lent) = &mut own.state.lent {
-            lent.shrink();
+        if let Some(detached) = &mut own.state.detached {
+            detached.shrink();
         }
         drop(own);
         self.cells = Cells::new();
@@ -331,29 +331,29 @@ impl Entry {
 }
 
 impl<'e> Locked<'e> {
-    /// Whether the session is lent and exists at the store.
+    /// Whether the session is detached and exists at the store.
     pub(crate) fn exists(&self) -> bool {
-        self.state.lent.as_ref().is_some_and(Lent::exists)
+        self.state.detached.as_ref().is_some_and(Detached::exists)
     }
 
-    /// Lets a thread go into one attribute, if the session is lent and nobody is in its way.
+    /// Lets a thread go into one attribute, if the session is detached and nobody is in its way.
     pub(crate) fn enter_one(
         &mut self,
         name: &AttributeName,
         entrance: Entrance,
         limits: &Limits,
     ) -> Option<Entered<'e>> {
-        let lent = self.state.lent.as_mut()?;
+        let detached = self.state.detached.as_mut()?;
         // SAFETY: the lock of the cells' session is held.
         let cell = unsafe { self.cells.get_or_make(name) };
         if let Some(cell) = cell.filter(|cell| cell.is_open()) {
             return cell.enter(entrance).map(Entered::Cell);
         }
         if let Some(cell) = cell.filter(|cell| cell.is_idle())
-            && let Some(out) = lent.hand_out(name, limits)
+            && let Some(out) = detached.hand_out(name, limits)
         {
             let terms = Terms {
-                token: lent.token(),
+                token: detached.token(),
                 bytes_max: out.bytes_max,
             };
             // SAFETY: the lock is held; the cell is closed and idle.
@@ -367,24 +367,24 @@ impl<'e> Locked<'e> {
 
     /// Lets a thread go into several attributes or all, as [`Locked::enter_one`].
     pub(crate) fn enter_session(&mut self, names: &Names, entrance: Entrance) -> Option<Granted> {
-        self.state.lent.as_ref()?;
+        self.state.detached.as_ref()?;
         match names {
             Names::All => self.close_all(),
             Names::One(name) => self.close(name),
             Names::Many(names) => names.iter().for_each(|name| self.close(name)),
         }
         let state = &mut *self.state;
-        let lent = state.lent.as_mut()?;
-        if !lent.enter(entrance.thread, names) {
+        let detached = state.detached.as_mut()?;
+        if !detached.enter(entrance.thread, names) {
             return None;
         }
-        let granted = Granted::of(lent, names);
+        let granted = Granted::of(detached, names);
         let names = names.clone();
         state.note_inside(Inside { names, entrance });
         Some(granted)
     }
 
-    /// Lets those in who wait and may go in now that a thread has left, while the session is lent. Answers whom to wake.
+    /// Lets those in who wait and may go in now that a thread has left, while the session is detached. Answers whom to wake.
     #[inline(always)]
     pub(crate) fn admit(&mut self, now: Time) -> Woken {
         let state = &mut *self.state;
@@ -392,14 +392,14 @@ impl<'e> Locked<'e> {
         if mutant::is(LockMutant::LeavesWithoutAdmitting) {
             return woken;
         }
-        while let Some(lent) = &mut state.lent
-            && let Some(thread) = lent.admit()
+        while let Some(detached) = &mut state.detached
+            && let Some(thread) = detached.admit()
         {
             let Some(waiter) = state.end_waiting(thread) else {
                 continue;
             };
-            let lent = state.lent.as_ref().expect("just seen");
-            let granted = Granted::of(lent, &waiter.names);
+            let detached = state.detached.as_ref().expect("just seen");
+            let granted = Granted::of(detached, &waiter.names);
             if let Some(waker) = state.let_in(now, &waiter, granted) {
                 woken.add(waker);
             }
@@ -432,17 +432,17 @@ impl<'e> Locked<'e> {
             at,
             user,
         } = closed;
-        let lent = self.state.lent.as_mut();
-        let lent = lent.expect("a session with an open cell is lent");
-        lent.take_in(cell.name(), (value, is_changed), at, user);
+        let detached = self.state.detached.as_mut();
+        let detached = detached.expect("a session with an open cell is detached");
+        detached.take_in(cell.name(), (value, is_changed), at, user);
     }
 
     /// Takes the session out, whole, for the process.
-    pub(crate) fn take(&mut self) -> Option<Lent> {
-        if !mutant::is(LockMutant::TakesBackOpen) {
+    pub(crate) fn take(&mut self) -> Option<Detached> {
+        if !mutant::is(LockMutant::ReattachesOpen) {
             self.close_all();
         }
-        self.state.lent.take()
+        self.state.detached.take()
     }
 
     /// How many guards of `thread` are in the session by this count: those in closed cells among them.
@@ -496,11 +496,11 @@ impl<'e> Locked<'e> {
         other.map(|(_, entrance)| entrance).or_else(cell)
     }
 
-    /// When a thread last left, if the session is lent.
+    /// When a thread last left, if the session is detached.
     pub(crate) fn used(&self) -> Option<Time> {
-        let lent = self.state.lent.as_ref()?;
+        let detached = self.state.detached.as_ref()?;
         let cells = self.cells.iter().filter(|cell| cell.is_open());
-        Some(cells.fold(lent.used(), |used, cell| used.max(cell.at())))
+        Some(cells.fold(detached.used(), |used, cell| used.max(cell.at())))
     }
 
     /// Whether any thread is inside.

@@ -233,7 +233,7 @@ impl<'s> Guard<'s> {
     }
 
     /// Whether the store has asked for the session, so that this thread should hurry, or the lease has ended by the coarse clock.
-    /// Two loads and a look at that clock, unless the session was taken back.
+    /// Two loads and a look at that clock, unless the session was reattached.
     #[must_use]
     pub fn recalled(&self) -> bool {
         let (hub, entry) = (self.home.hub(), self.home.entry());
@@ -248,9 +248,9 @@ impl<'s> Guard<'s> {
     /// # Errors
     /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
     pub fn check(&self) -> Result<(), Error> {
-        let is_lent = matches!(&self.access, Access::Cell(held) if !held.is_closed());
+        let is_detached = matches!(&self.access, Access::Cell(held) if !held.is_closed());
         self.home
-            .with(|Session { hub, entry }| hub.check(entry, self.thread(), is_lent))
+            .with(|Session { hub, entry }| hub.check(entry, self.thread(), is_detached))
     }
 
     /// Makes what was written under this guard durable, and keeps the lock. To be awaited, or waited for. What the thread has

@@ -1,7 +1,7 @@
 //! The process machine behind its lock, and everything that needs it: waiting, messages, timers, and sessions that are not
-//! lent.
+//! detached.
 //!
-//! Locks are taken in this order: the machine's, a shard's of the map, a session's. A session is lent and taken back only
+//! Locks are taken in this order: the machine's, a shard's of the map, a session's. A session is detached and reattached only
 //! under the machine's and its own; so under the machine's lock it stays where it is unless it is taken back here.
 
 use crate::cell::{Entrance, Held};
@@ -213,7 +213,7 @@ impl Hub {
         let thread = entrance.thread;
         let mut step = self.step();
         // From here on nobody lets it in who is not in this step.
-        step.bring_back(entry);
+        step.reattach(entry);
         let losses = self.losses.load(Ordering::Relaxed);
         let waiter = Arc::new(Waiter::new(entrance, names.clone(), losses));
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
@@ -265,7 +265,7 @@ impl Hub {
         } = &**waiter;
         let thread = entrance.thread;
         let mut step = self.step();
-        step.bring_back(entry);
+        step.reattach(entry);
         let was_waiting = entry.lock().state.end_wait(waiter);
         if was_waiting {
             step.call(entry, thread, &Call::Abandon);
@@ -296,7 +296,7 @@ impl Hub {
             let entry = self.map.get(&id);
             if let Some(entry) = entry {
                 // First, so that a handoff that has happened is noted.
-                step.bring_back(&entry);
+                step.reattach(&entry);
                 let late = self.refused(&id, Refusal::Deadline);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
                     let held = match granted {
@@ -376,7 +376,7 @@ impl Hub {
             let name = name.clone();
             step.call(entry, thread, &Call::Write { name, value });
         }
-        step.bring_back(entry);
+        step.reattach(entry);
         let session = step.machine.process.session(&entry.id);
         let waiting = Waiting {
             wait: Arc::clone(wait),
@@ -441,10 +441,10 @@ impl Hub {
         if held.is_some() {
             own.close(name);
         }
-        if let Some(lent) = &mut own.state.lent
+        if let Some(detached) = &mut own.state.detached
             && !is_past_lease
         {
-            return match lent.write(thread, name, value, &self.limits.current()) {
+            return match detached.write(thread, name, value, &self.limits.current()) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::NotLocked(Box::new(name.clone()))),
                 Err(limited) => Err(Error::Limit(self.limits.exceeded(&entry.id, limited))),
@@ -483,18 +483,18 @@ impl Hub {
         };
         let is_past_lease = self.is_past_lease();
         let mut own = entry.lock();
-        if own.state.lent.is_some() && !is_past_lease {
+        if own.state.detached.is_some() && !is_past_lease {
             let now = self.clock.seen();
-            let lent = own.state.lent.as_mut().expect("just seen");
+            let detached = own.state.detached.as_mut().expect("just seen");
             let mut result = Ok(());
             if let Some((name, value)) = write
                 && let Err(limited) =
-                    lent.write(thread, name, value.as_ref(), &self.limits.current())
+                    detached.write(thread, name, value.as_ref(), &self.limits.current())
             {
                 result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
             }
-            let has_left = lent.leave(now, thread, names, keeps);
-            debug_assert!(has_left, "a guard of a lent session is inside");
+            let has_left = detached.leave(now, thread, names, keeps);
+            debug_assert!(has_left, "a guard of a detached session is inside");
             let left = own.let_out(thread, names, held);
             let woken = own.admit(now);
             drop(own);
@@ -521,15 +521,15 @@ impl Hub {
         result
     }
 
-    /// Whether the grant under which `thread` is inside still stands. `is_lent`: nothing has been taken back.
+    /// Whether the grant under which `thread` is inside still stands. `is_detached`: nothing has been taken back.
     pub(crate) fn check(
         &self,
         entry: &Arc<Entry>,
         thread: ThreadId,
-        is_lent: bool,
+        is_detached: bool,
     ) -> Result<(), Error> {
         self.refuse_forked()?;
-        if is_lent && !self.has_outlived_lease() {
+        if is_detached && !self.has_outlived_lease() {
             return Ok(());
         }
         let mut step = self.step();
@@ -564,13 +564,13 @@ impl Hub {
         if self.is_forked() {
             return None;
         }
-        if let Some(lent) = &entry.lock().state.lent {
-            return lent.value(thread, name).cloned();
+        if let Some(detached) = &entry.lock().state.detached {
+            return detached.value(thread, name).cloned();
         }
         let machine = self.machine();
-        // Looked at anew: it may have been lent again in between, and is not while the machine is locked.
-        if let Some(lent) = &entry.lock().state.lent {
-            return lent.value(thread, name).cloned();
+        // Looked at anew: it may have been detached again in between, and is not while the machine is locked.
+        if let Some(detached) = &entry.lock().state.detached {
+            return detached.value(thread, name).cloned();
         }
         let session = machine.process.session(&entry.id)?;
         session.value(thread, name).cloned()
@@ -601,7 +601,11 @@ impl Hub {
         let mut inside: Vec<_> = others.collect();
         let users = entry.users();
         inside.extend(users.map(|(name, entrance)| (Names::One(name.clone()), entrance)));
-        let waiters = own.state.lent.as_ref().map(|lent| lent.waiters().collect());
+        let waiters = own
+            .state
+            .detached
+            .as_ref()
+            .map(|detached| detached.waiters().collect());
         drop(own);
         let holders = inside.into_iter().map(|(names, entrance)| Holder {
             thread: entrance.thread,
@@ -723,12 +727,12 @@ impl Hub {
         if self.is_past_lease() {
             return true;
         }
-        if entry.lock().state.lent.is_some() {
+        if entry.lock().state.detached.is_some() {
             return false;
         }
         let machine = self.machine();
-        // Looked at anew: it may have been lent again in between, and is not while the machine is locked.
-        if entry.lock().state.lent.is_some() {
+        // Looked at anew: it may have been detached again in between, and is not while the machine is locked.
+        if entry.lock().state.detached.is_some() {
             return false;
         }
         let session = machine.process.session(&entry.id);

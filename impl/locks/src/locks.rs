@@ -149,7 +149,7 @@ impl Locks {
         let now = self.hub.clock.now();
         loop {
             let mut step = self.hub.step();
-            step.bring_back_waited(now);
+            step.reattach_waited(now);
             let due = step.machine.process.due_timers(now);
             let is_done = due.is_empty();
             for (_, timer) in due {
@@ -177,7 +177,8 @@ impl Locks {
         let mut waited = None;
         while let Some((end, id)) = process.next_wait_end() {
             let entry = self.hub.map.get(id);
-            let first = entry.and_then(|entry| entry.lock().state.lent.as_ref()?.next_deadline());
+            let first =
+                entry.and_then(|entry| entry.lock().state.detached.as_ref()?.next_deadline());
             if first == Some(end) {
                 waited = first;
                 break;
@@ -270,14 +271,14 @@ impl Locks {
     pub fn waiter_visits(&self, session: &SessionId) -> u64 {
         let machine = self.hub.machine();
         let entry = self.hub.map.get(session);
-        let lent = entry.and_then(|entry| Some(entry.lock().state.lent.as_ref()?.visits()));
+        let detached = entry.and_then(|entry| Some(entry.lock().state.detached.as_ref()?.visits()));
         let own = || {
             machine
                 .process
                 .session(session)
                 .map(|own| own.lock().visits())
         };
-        lent.or_else(own).unwrap_or_default()
+        detached.or_else(own).unwrap_or_default()
     }
 
     /// Returns how many sessions [`Locks::sweep`] and [`Locks::idle`] have looked at. For tests that count.

@@ -44,11 +44,11 @@ lock_mutants! {
     LeavesRelaxed = "leaves-relaxed";
     /// Going out stores the word whatever it has become meanwhile.
     LeavesBlindly = "leaves-blindly";
-    /// A session is taken back without closing its attributes: the gate is shut behind the session only.
-    TakesBackOpen = "takes-back-open";
+    /// A session is reattached without closing its attributes: the gate is shut behind the session only.
+    ReattachesOpen = "reattaches-open";
     /// Closing an attribute forgets who is inside.
     ForgetsUser = "forgets-user";
-    /// A thread that leaves a session that is lent lets nobody in.
+    /// A thread that leaves a session that is detached lets nobody in.
     LeavesWithoutAdmitting = "leaves-without-admitting";
     /// A handoff that has happened is taken for one that has not.
     OverlooksHandoff = "overlooks-handoff";
@@ -56,8 +56,8 @@ lock_mutants! {
     HandsOffBlindly = "hands-off-blindly";
     /// Handing off does not release what was written.
     HandsOffRelaxed = "hands-off-relaxed";
-    /// A session stays lent although a search for who waits for whom comes there.
-    OverlooksLent = "overlooks-lent";
+    /// A session stays detached although a search for who waits for whom comes there.
+    OverlooksDetached = "overlooks-detached";
     /// A request that is dropped stays in the queue.
     LeaksWaiter = "leaks-waiter";
     /// A request that is dropped although its lock was just granted keeps the lock.

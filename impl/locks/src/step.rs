@@ -1,5 +1,5 @@
 //! A step of the process machine, from taking its lock to waking whom there is to wake: the sessions that it concerns are brought
-//! back into it, its outputs are carried out, and what can be lent is lent again.
+//! back into it, its outputs are carried out, and what can be detached is detached again.
 
 use crate::cell::Held;
 use crate::content::Content;
@@ -80,7 +80,7 @@ pub(crate) struct Step<'h> {
     pub(crate) machine: MutexGuard<'h, Machine>,
     pub(crate) now: Time,
     pub(crate) woken: Vec<Waker>,
-    /// What may be lent again afterwards.
+    /// What may be detached again afterwards.
     pub(crate) touched: Vec<Arc<Entry>>,
     /// What a thread that left leaves behind: to be dropped when others have been woken.
     pub(crate) left: Option<[Content; 2]>,
@@ -98,57 +98,57 @@ impl Machine {
 }
 
 impl Step<'_> {
-    /// Puts a session that is lent back into the process.
-    pub(crate) fn bring_back(&mut self, entry: &Arc<Entry>) {
+    /// Puts a session that is detached back into the process.
+    pub(crate) fn reattach(&mut self, entry: &Arc<Entry>) {
         if self.touched.iter().any(|own| Arc::ptr_eq(own, entry)) {
-            return; // It is lent again only at the end.
+            return; // It is detached again only at the end.
         }
-        if let Some(lent) = entry.lock().take() {
-            self.machine.process.take_back(entry.id.clone(), lent);
+        if let Some(detached) = entry.lock().take() {
+            self.machine.process.reattach(entry.id.clone(), detached);
         }
         self.touched.push(Arc::clone(entry));
     }
 
-    fn bring_back_all(&mut self) {
+    fn reattach_all(&mut self) {
         for entry in self.hub.map.all() {
-            if let Some(lent) = entry.lock().take() {
-                self.machine.process.take_back(entry.id.clone(), lent);
+            if let Some(detached) = entry.lock().take() {
+                self.machine.process.reattach(entry.id.clone(), detached);
             }
             self.touched.push(entry);
         }
     }
 
     /// Puts the sessions back that are entangled with one that is back.
-    fn bring_back_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
+    fn reattach_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
         while let Some(other) = self.machine.process.entangled(thread, id)
-            && !mutant::is(LockMutant::OverlooksLent)
+            && !mutant::is(LockMutant::OverlooksDetached)
         {
-            let entry = self.hub.map.get(other).expect("it is lent from there");
-            self.bring_back(&entry);
+            let entry = self.hub.map.get(other).expect("it is detached from there");
+            self.reattach(&entry);
         }
     }
 
     /// Puts the sessions back in which the wait of a thread has ended at `now`.
-    pub(crate) fn bring_back_waited(&mut self, now: Time) {
+    pub(crate) fn reattach_waited(&mut self, now: Time) {
         while let Some((end, id)) = self.machine.process.next_wait_end()
             && end <= now
         {
-            let entry = self.hub.map.get(id).expect("it is lent from there");
-            self.bring_back(&entry);
+            let entry = self.hub.map.get(id).expect("it is detached from there");
+            self.reattach(&entry);
         }
     }
 
-    fn bring_back_concerned(&mut self, input: &Input) {
+    fn reattach_concerned(&mut self, input: &Input) {
         match self.machine.process.concerned(self.now, input) {
-            Concerned::All => self.bring_back_all(),
+            Concerned::All => self.reattach_all(),
             Concerned::These(ids) => {
                 for id in &ids {
                     if let Some(entry) = self.hub.map.get(id) {
-                        self.bring_back(&entry);
+                        self.reattach(&entry);
                     }
                 }
                 for id in ids {
-                    self.bring_back_entangled(None, id);
+                    self.reattach_entangled(None, id);
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Step<'_> {
 
     /// A step that no thread asks for.
     pub(crate) fn run(&mut self, input: Input) {
-        self.bring_back_concerned(&input);
+        self.reattach_concerned(&input);
         let said = match &input {
             Input::Message {
                 link,
@@ -197,10 +197,10 @@ impl Step<'_> {
         call: &Call,
     ) -> Option<Answer> {
         if self.has_outlived_lease() {
-            self.bring_back_all();
+            self.reattach_all();
         }
-        self.bring_back(entry);
-        self.bring_back_entangled(Some(thread), &entry.id);
+        self.reattach(entry);
+        self.reattach_entangled(Some(thread), &entry.id);
         let Machine { process, out, .. } = &mut *self.machine;
         process.call(self.now, thread, &entry.id, call, out);
         self.deliver(Some((thread, &entry.id, Kind::of(call))))
@@ -271,7 +271,7 @@ impl Step<'_> {
             Answer::Renamed(ref to) => {
                 // Known here from now on, also when the thread has left.
                 let entry = self.hub.map.get_or_make(&to.session);
-                self.bring_back(&entry);
+                self.reattach(&entry);
                 // Its commit goes along, and is answered there.
                 if let Some(commit) = self.machine.waiting.remove(&key(Kind::Commit)) {
                     let key = (thread, to.session.clone(), Kind::Commit);
@@ -354,7 +354,7 @@ impl Step<'_> {
         self.woken.extend(wait.answer(outcome));
     }
 
-    /// What a thread has locked, in a session that is not lent.
+    /// What a thread has locked, in a session that is not detached.
     fn granted(&self, id: &SessionId, token: tenure_protocol::Token, names: &Names) -> Granted {
         let session = self.machine.process.session(id);
         let slots = session.map(|session| session.slots()).unwrap_or_default();
@@ -428,7 +428,7 @@ impl Step<'_> {
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
         self.notice_lease();
-        self.bring_back(entry);
+        self.reattach(entry);
         let lost = self.lost(entry, thread);
         let mut result = Ok(());
         // A thread that has lost the grant is remembered until the last of its guards has left.
@@ -458,7 +458,7 @@ impl Step<'_> {
         }
     }
 
-    /// Wakes whom there is to wake, and lends what can be lent. In this order: who sleeps has waited longest.
+    /// Wakes whom there is to wake, and detaches what can be detached. In this order: who sleeps has waited longest.
     pub(crate) fn finish(mut self) {
         self.hub.clock.set_lease(self.machine.process.lease());
         if !self.machine.events.is_empty() {
@@ -481,8 +481,8 @@ impl Step<'_> {
         }
         for entry in touched {
             let mut own = entry.lock();
-            if own.state.lent.is_none() {
-                own.state.lent = machine.process.lend(&entry.id);
+            if own.state.detached.is_none() {
+                own.state.detached = machine.process.detach(&entry.id);
             }
             machine.uses.note(&entry.id, &mut own.state);
         }

@@ -68,7 +68,7 @@ impl Uses {
     /// A session is to be looked at, unless nothing about it has changed.
     #[inline]
     pub(crate) fn note(&mut self, id: &SessionId, state: &mut State) {
-        let is_as_before = state.class == Class::Warm && state.lent.is_some();
+        let is_as_before = state.class == Class::Warm && state.detached.is_some();
         if !is_as_before && !std::mem::replace(&mut state.is_noted, true) {
             self.noted.push(id.clone());
         }

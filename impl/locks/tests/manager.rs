@@ -807,10 +807,10 @@ fn a_panic_by_id_discards_what_was_changed() {
     let id = session();
     let lock = || rig.locks.lock(&id, "a").wait().expect("free");
     lock().edit(|bytes| bytes[0] = b'1').expect("as long");
-    for is_taken_back in [false, true] {
+    for is_reattached in [false, true] {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut guard = lock();
-            if is_taken_back {
+            if is_reattached {
                 let again = rig.locks.lock(&id, "a").beside(guard.thread());
                 again.trying().wait().expect_err("locked already");
             }

@@ -1,8 +1,8 @@
 //! The checker: what it explores, tells and exports.
 
 mod chart;
+mod detaching;
 mod explore;
-mod lending;
 mod progress;
 mod renumbering;
 mod replay;

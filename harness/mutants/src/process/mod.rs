@@ -1,6 +1,6 @@
 //! A process that makes one mutant, behind the suite's adapter protocol. The page *Adapters* of the book says what that is.
 //!
-//! Around the machine there is no more than it needs: nothing is lent, and one OS thread does everything.
+//! Around the machine there is no more than it needs: nothing is detached, and one OS thread does everything.
 
 mod commands;
 mod connection;

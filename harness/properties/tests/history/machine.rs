@@ -1,4 +1,4 @@
-//! The reference: the abstract machine itself, driven by its inputs alone. Nothing is lent, nobody waits for anything here;
+//! The reference: the abstract machine itself, driven by its inputs alone. Nothing is detached, nobody waits for anything here;
 //! what it answers goes to whoever asked in the history.
 
 use super::net::Out;
@@ -174,7 +174,7 @@ impl Machine {
         let idle = ids.filter_map(|id| {
             let session = self.process.session(&id)?;
             let is_free = session.lock().is_free();
-            let used = copy.lend(&id)?.used();
+            let used = copy.detach(&id)?.used();
             (is_free && now.since(used) >= unused_ms).then_some((id, used))
         });
         let mut idle: Vec<_> = idle.collect();

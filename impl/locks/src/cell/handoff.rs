@@ -2,7 +2,7 @@
 //!
 //! Who begins to wait has the session take the attribute back around its user, who then has to leave by way of the session. That
 //! is a thousand instructions, and none of them is near the processor when the user has slept meanwhile. But what the session
-//! will do is known before ([`Lent::foresee`](tenure_protocol::process::Lent::foresee)): so when its lock is let go the handoff is
+//! will do is known before ([`Detached::foresee`](tenure_protocol::process::Detached::foresee)): so when its lock is let go the handoff is
 //! *prepared* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
 //! note it before anything else ([`Entry::lock`](crate::entry::Entry::lock)).
 //!

@@ -25,7 +25,7 @@ impl Locked<'_> {
     #[cold]
     fn prepare(&mut self) -> Option<()> {
         let state = &mut *self.state;
-        let handoff = state.lent.as_mut()?.foresee()?;
+        let handoff = state.detached.as_mut()?.foresee()?;
         let Handoff { name, from, to } = &handoff;
         let rare = state.rare.as_mut()?;
         let waiter = rare.waiting.get(to)?;
@@ -60,10 +60,10 @@ impl Locked<'_> {
         let state = &mut *self.state;
         let waiter = state.end_waiting(handoff.to);
         let waiter = waiter.expect("it waited when the session was last locked");
-        let lent = state.lent.as_mut().expect("as before");
+        let detached = state.detached.as_mut().expect("as before");
         // SAFETY: as above; the cell's user has left.
         let handed_off = unsafe {
-            lent.note_handoff(cell.at(), handoff, cell.handed_off());
+            detached.note_handoff(cell.at(), handoff, cell.handed_off());
             cell.note_user(waiter.entrance)
         };
         // Whoever hands off may not have come to that.

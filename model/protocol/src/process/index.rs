@@ -68,13 +68,13 @@ impl Noted {
 pub(crate) struct Index {
     pub(crate) resends: BTreeSet<(Time, SessionId)>,
     pub(crate) ends: BTreeSet<(Time, SessionId)>,
-    /// Of the sessions that are lent although threads wait there, when the first wait ends, or an earlier time.
+    /// Of the sessions that are detached although threads wait there, when the first wait ends, or an earlier time.
     pub(crate) waited: BTreeSet<(Time, SessionId)>,
     pub(crate) held: usize,
     pub(crate) releasing: usize,
     pub(crate) unsettled: usize,
-    /// How many sessions are lent.
-    pub(crate) lent: usize,
+    /// How many sessions are detached.
+    pub(crate) detached: usize,
 }
 
 impl Index {

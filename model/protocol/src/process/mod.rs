@@ -12,9 +12,9 @@
 
 mod commit;
 mod desk;
+mod detach;
 mod grant;
 mod index;
-mod lend;
 mod link;
 mod release;
 mod request;
@@ -25,7 +25,7 @@ mod waits;
 mod watch;
 
 pub use desk::Output;
-pub use lend::{Concerned, HandedOut, Handoff, Lent};
+pub use detach::{Concerned, Detached, HandedOut, Handoff};
 pub use session::{Ending, Grant, Outgoing, Phase, Session};
 pub use state::{Slot, ThreadClaim, Wanted, Written};
 
@@ -214,7 +214,7 @@ pub struct Process<H = Sound> {
     pub(crate) waits: Waits,
     /// Recalled sessions with threads inside, and the sessions that were last said to block them.
     pub(crate) busy: BTreeMap<SessionId, Vec<SessionId>>,
-    /// Sessions that are lent although threads wait there: some may have been let in since.
+    /// Sessions that are detached although threads wait there: some may have been let in since.
     pub(crate) waited: BTreeMap<SessionId, Derived<Option<Time>>>,
     pub(crate) index: Derived<Index>,
     pub(crate) watch: Derived<Watch>,
@@ -573,10 +573,10 @@ impl<H: Hook> Process<H> {
         sessions.chain(self.own_timers().map(|(due, _)| due)).min()
     }
 
-    /// How many sessions the process knows, lent ones among them.
+    /// How many sessions the process knows, detached ones among them.
     #[must_use]
     pub fn known(&self) -> usize {
-        self.sessions.len() + self.index.lent
+        self.sessions.len() + self.index.detached
     }
 
     /// How many grants are on their way back to the store.
@@ -585,10 +585,10 @@ impl<H: Hook> Process<H> {
         self.index.releasing
     }
 
-    /// How many grants the process has, whether or not their sessions are lent.
+    /// How many grants the process has, whether or not their sessions are detached.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.index.held + self.index.lent
+        self.index.held + self.index.detached
     }
 
     /// The sessions that the process knows of.
@@ -680,7 +680,7 @@ impl<H: Hook> Process<H> {
             numbers.process_time(process, asked);
         }
         let mut index = Index {
-            lent: self.index.lent,
+            detached: self.index.detached,
             waited: core::mem::take(&mut self.index.waited),
             ..Index::default()
         };

@@ -23,7 +23,7 @@ pub struct Slot {
     pub value: Option<Value>,
     /// Whether the value has changed since it was last sent to the store.
     pub is_dirty: bool,
-    /// Whether the value is outside, see [`Lent::hand_out`](super::Lent::hand_out), and what is kept for it.
+    /// Whether the value is outside, see [`Detached::hand_out`](super::Detached::hand_out), and what is kept for it.
     pub(crate) out: Option<Reserved>,
 }
 

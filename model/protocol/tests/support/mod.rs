@@ -35,7 +35,7 @@ pub(crate) struct Node {
     pub(crate) label: String,
     pub(crate) name: ProcessId,
     pub(crate) process: Process,
-    /// The same process, which lends what it can.
+    /// The same process, which detaches what it can.
     pub(crate) twin: Twin,
     pub(crate) to_store: VecDeque<Packet<ToStore>>,
     pub(crate) to_process: VecDeque<Packet<ToProcess>>,

@@ -1,4 +1,4 @@
-//! The same process a second time, driven as a concurrent driver does it: every session that can be lent is lent, single
+//! The same process a second time, driven as a concurrent driver does it: every session that can be detached is detached, single
 //! attributes are handed out, and both come back only for a step that concerns them. It must say the same, and be the same.
 //!
 //! What was written where an attribute was handed out stays there when it is taken in around its user, and is brought in when
@@ -7,7 +7,7 @@
 use super::words;
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::process::{Answer, Call, Concerned, Handoff, Input, Lent, Names, Output};
+use tenure_protocol::process::{Answer, Call, Concerned, Detached, Handoff, Input, Names, Output};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, ThreadId, Time};
 
 /// See the [module](self).
@@ -15,15 +15,15 @@ use tenure_protocol::{AttributeName, Limits, Process, SessionId, ThreadId, Time}
 pub(crate) struct Twin {
     process: Process,
     limits: Limits,
-    lent: BTreeMap<SessionId, Outside>,
-    /// Of the sessions that are not lent.
+    detached: BTreeMap<SessionId, Outside>,
+    /// Of the sessions that are not detached.
     closed: BTreeMap<SessionId, Vec<Closed>>,
 }
 
 /// A session outside the process, and its attributes outside the session.
 #[derive(Clone, Debug)]
 struct Outside {
-    lent: Lent,
+    detached: Detached,
     attributes: BTreeMap<AttributeName, Attribute>,
     closed: Vec<Closed>,
 }
@@ -51,7 +51,7 @@ impl Twin {
         Self {
             process,
             limits,
-            lent: BTreeMap::new(),
+            detached: BTreeMap::new(),
             closed: BTreeMap::new(),
         }
     }
@@ -62,10 +62,10 @@ impl Twin {
         if !self.step_outside(now, input, &mut out) {
             let concerned: Vec<SessionId> = match self.process.concerned(now, input) {
                 Concerned::These(ids) => ids.into_iter().cloned().collect(),
-                Concerned::All => self.lent.keys().cloned().collect(),
+                Concerned::All => self.detached.keys().cloned().collect(),
             };
             for id in &concerned {
-                self.take_back(id);
+                self.reattach(id);
             }
             let caller = match input {
                 Input::Thread { thread, .. } => Some(*thread),
@@ -73,7 +73,7 @@ impl Twin {
             };
             for id in &concerned {
                 while let Some(other) = self.process.entangled(caller, id).cloned() {
-                    self.take_back(&other);
+                    self.reattach(&other);
                 }
             }
             if let Input::Thread {
@@ -88,42 +88,46 @@ impl Twin {
             self.process.step(now, input.clone(), &mut out);
         }
         let (own, others) = (in_any_order(&out), in_any_order(outputs));
-        assert_eq!(own, others, "{input:?}, with these lent: {:#?}", self.lent);
+        assert_eq!(
+            own, others,
+            "{input:?}, with these detached: {:#?}",
+            self.detached
+        );
         let mut whole = self.clone();
-        for id in self.lent.keys() {
-            whole.take_back(id);
+        for id in self.detached.keys() {
+            whole.reattach(id);
         }
         self.forget_lost(&whole.process);
         for id in whole.closed.clone().keys() {
             whole.bring_in(now, id, |_| true);
         }
         assert_eq!(parts(&whole.process), parts(other), "{input:?}");
-        self.lend();
+        self.detach();
     }
 
-    fn lend(&mut self) {
+    fn detach(&mut self) {
         let ids: Vec<SessionId> = self.process.sessions().map(|(id, _)| id.clone()).collect();
         for id in ids {
-            if let Some(lent) = self.process.lend(&id) {
+            if let Some(detached) = self.process.detach(&id) {
                 let outside = Outside {
-                    lent,
+                    detached,
                     attributes: BTreeMap::new(),
                     closed: self.closed.remove(&id).unwrap_or_default(),
                 };
-                self.lent.insert(id, outside);
+                self.detached.insert(id, outside);
             }
         }
     }
 
-    fn take_back(&mut self, id: &SessionId) {
-        if let Some(mut outside) = self.lent.remove(id) {
+    fn reattach(&mut self, id: &SessionId) {
+        if let Some(mut outside) = self.detached.remove(id) {
             outside.take_in(|_| true);
-            self.process.take_back(id.clone(), outside.lent);
+            self.process.reattach(id.clone(), outside.detached);
             self.closed.insert(id.clone(), outside.closed);
         }
     }
 
-    /// Brings in what was written by those `is_meant` to a session that is not lent.
+    /// Brings in what was written by those `is_meant` to a session that is not detached.
     fn bring_in(&mut self, now: Time, id: &SessionId, is_meant: impl Fn(ThreadId) -> bool) {
         let closed = self.closed.get_mut(id).into_iter();
         let meant = closed.flat_map(|closed| closed.extract_if(.., |own| is_meant(own.thread)));
@@ -162,7 +166,7 @@ impl Twin {
         if self.process.concerned(now, input) == Concerned::All {
             return false; // The lease has ended.
         }
-        let Some(outside) = self.lent.get_mut(session) else {
+        let Some(outside) = self.detached.get_mut(session) else {
             return false;
         };
         let locked = |token, thread| Output::Answer {
@@ -171,7 +175,7 @@ impl Twin {
             answer: Answer::Locked(token),
         };
         if let Some(next) = outside.handoff(now, *thread, call) {
-            out.push(locked(outside.lent.token(), next));
+            out.push(locked(outside.detached.token(), next));
             return true;
         }
         let is_done = outside.call(now, *thread, call, &self.limits);
@@ -180,8 +184,8 @@ impl Twin {
             .then_some(*thread)
             .into_iter()
             .collect();
-        let_in.extend(core::iter::from_fn(|| outside.lent.admit()));
-        let token = outside.lent.token();
+        let_in.extend(core::iter::from_fn(|| outside.detached.admit()));
+        let token = outside.detached.token();
         out.extend(let_in.into_iter().map(|thread| locked(token, thread)));
         is_done
     }
@@ -236,7 +240,7 @@ impl Outside {
             self.bring_in(thread, limits);
         }
         match call {
-            Call::Lock { existing: true, .. } if !self.lent.exists() => false,
+            Call::Lock { existing: true, .. } if !self.detached.exists() => false,
             Call::Lock {
                 names: Names::One(name),
                 ..
@@ -252,7 +256,7 @@ impl Outside {
                     Names::One(own) => own == name,
                     Names::Many(own) => own.contains(name),
                 });
-                self.lent.enter(thread, names)
+                self.detached.enter(thread, names)
             }
             Call::Write { name, value } => match self.used_by(thread, name) {
                 Some(own) => {
@@ -263,7 +267,7 @@ impl Outside {
                     }
                     fits
                 }
-                None => self.lent.write(thread, name, value.as_ref(), limits) == Ok(true),
+                None => self.detached.write(thread, name, value.as_ref(), limits) == Ok(true),
             },
             Call::Unlock(names) => self.leave(now, thread, names, true),
             Call::Discard(names) => self.leave(now, thread, names, false),
@@ -273,7 +277,7 @@ impl Outside {
 
     /// Lets a thread out of an attribute that was taken in around it as was foreseen; answers who is let in.
     fn handoff(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
-        let handoff = self.lent.foresee()?;
+        let handoff = self.detached.foresee()?;
         let Handoff { name, from, to } = &handoff;
         if *from != thread || *call != Call::Unlock(Names::One(name.clone())) {
             return None;
@@ -281,7 +285,7 @@ impl Outside {
         let is_it = |own: &mut Closed| own.thread == thread && own.name == *name;
         let own = self.closed.extract_if(.., is_it).next();
         let written = own.map(|own| own.written);
-        self.lent.note_handoff(now, &handoff, written);
+        self.detached.note_handoff(now, &handoff, written);
         Some(*to)
     }
 
@@ -302,14 +306,14 @@ impl Outside {
             own.used = now;
             return true;
         }
-        self.lent.leave(now, thread, names, keeps)
+        self.detached.leave(now, thread, names, keeps)
     }
 
     fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> bool {
         if self.attributes.contains_key(name) {
             return true;
         }
-        let Some(out) = self.lent.hand_out(name, limits) else {
+        let Some(out) = self.detached.hand_out(name, limits) else {
             return false;
         };
         let attribute = Attribute {
@@ -330,7 +334,7 @@ impl Outside {
         for name in names.into_iter().filter(is_meant) {
             let own = self.attributes.remove(&name).expect("handed out");
             let value = (own.value, own.is_changed);
-            self.lent.take_in(&name, value, own.used, own.user);
+            self.detached.take_in(&name, value, own.used, own.user);
             if let (Some(thread), Some(written)) = (own.user, own.written) {
                 self.closed.push(Closed {
                     name,
@@ -345,7 +349,7 @@ impl Outside {
     fn bring_in(&mut self, thread: ThreadId, limits: &Limits) {
         for own in self.closed.extract_if(.., |own| own.thread == thread) {
             let written = own.written.as_ref();
-            let is_written = self.lent.write(thread, &own.name, written, limits);
+            let is_written = self.detached.write(thread, &own.name, written, limits);
             assert_eq!(is_written, Ok(true), "what was accepted is kept");
         }
     }

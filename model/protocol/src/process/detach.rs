@@ -1,17 +1,17 @@
-//! Lending: a session that needs nobody but its own threads is used without its process.
+//! Detaching: a session that needs nobody but its own threads is used without its process.
 //!
 //! What makes a cached grant worth having is that the next access sends nothing. It follows that such an access touches
 //! nothing but the session: no connection, no other session. So a concurrent driver takes a *calm* session out of
-//! its [`Process`] with [`Process::lend`], puts it behind a lock of its own, and lets threads in and out there, many
-//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::take_back`])
+//! its [`Process`] with [`Process::detach`], puts it behind a lock of its own, and lets threads in and out there, many
+//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::reattach`])
 //! and lets the process do it. [`Process::concerned`] says which sessions a step may touch.
 //!
-//! A session is lent with its queue. Beginning to wait, giving up and the end of a wait are the process's business: it looks
+//! A session is detached with its queue. Beginning to wait, giving up and the end of a wait are the process's business: it looks
 //! for deadlocks, and knows the time. Being let in is not: when a thread leaves, the next one has the lock without the process,
 //! which finds that out when it takes the session back. So what it knows of who waits where is out of date for the sessions
-//! that are lent, and whoever looks at that takes those back first that it comes to ([`Process::entangled`]).
+//! that are detached, and whoever looks at that reattaches the sessions that it comes to ([`Process::entangled`]).
 //!
-//! A lent session can hand single attributes out further, with [`Lent::hand_out`] and [`Lent::take_in`], so that two
+//! A detached session can hand single attributes out further, with [`Detached::hand_out`] and [`Detached::take_in`], so that two
 //! threads that use two of them share nothing at all. What an attribute may grow to is reserved while it is out, and goes on
 //! being reserved when it is taken in around its user, until that one is out. So near the limits (rule 18) a session that is
 //! handed out may refuse another thread's write that the process alone would accept: it is refused when it is made, and its
@@ -19,8 +19,8 @@
 //! is accepted where the process alone might refuse it, since that counts what other threads have written and may discard,
 //! attribute by attribute, for more than can come of it. The limits are kept however the threads leave.
 //!
-//! No rule stands here twice. Who may go in, and who is next, say the same lines for a session that is lent and for one that
-//! is not ([`LockedState`]); the gate of a calm session is open. That lending changes nothing else is checked in every
+//! No rule stands here twice. Who may go in, and who is next, say the same lines for a session that is detached and for one that
+//! is not ([`LockedState`]); the gate of a calm session is open. That detaching changes nothing else is checked in every
 //! reachable state (`model/checker/tests/lending.rs`).
 
 use super::index::replace;
@@ -37,16 +37,16 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// A session outside its process, from [`Process::lend`].
+/// A session outside its process, from [`Process::detach`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lent {
+pub struct Detached {
     token: Token,
     version: Version,
     used: Time,
     state: LockedState,
     /// As in the session.
     awaits_existing: bool,
-    /// Those who waited when it was lent and have been let in since. Boxed: most sessions have none.
+    /// Those who waited when it was detached and have been let in since. Boxed: most sessions have none.
     let_in: Option<Box<LetIn>>,
 }
 
@@ -63,7 +63,7 @@ pub struct HandedOut {
     pub bytes_max: u32,
 }
 
-/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Lent::foresee`].
+/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Detached::foresee`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handoff {
     /// The attribute.
@@ -110,7 +110,7 @@ impl<H: Hook> Process<H> {
     /// Takes a session out, to be used without the process. `None` when the process is needed for it: it has no grant, the
     /// grant is to be given back, a commit is out, the process shuts down; or a thread waits, and what blocks whom has to be
     /// said to the store.
-    pub fn lend(&mut self, id: &SessionId) -> Option<Lent> {
+    pub fn detach(&mut self, id: &SessionId) -> Option<Detached> {
         let session = self.sessions.get(id)?;
         let is_waited = session.state.lock.waiting() > 0;
         if self.is_closing || !session.is_calm() || (is_waited && !self.busy.is_empty()) {
@@ -125,7 +125,7 @@ impl<H: Hook> Process<H> {
             self.waited.entry(id.clone()).or_default();
             self.note_wait_end(id, end);
         }
-        self.index.lent += 1;
+        self.index.detached += 1;
         let Session {
             phase: Phase::Held(Grant { token, .. }),
             version: Some(version),
@@ -137,7 +137,7 @@ impl<H: Hook> Process<H> {
         else {
             unreachable!("a calm session is held, in some version");
         };
-        Some(Lent {
+        Some(Detached {
             token,
             version,
             used,
@@ -147,32 +147,32 @@ impl<H: Hook> Process<H> {
         })
     }
 
-    /// Puts a session that was lent back as its threads have left it.
+    /// Puts a session that was detached back as its threads have left it.
     ///
     /// # Panics
     /// When an attribute of it is still handed out, or there is a session of this id.
-    pub fn take_back(&mut self, id: SessionId, mut lent: Lent) {
-        let is_whole = lent.state.slots.iter().all(|slot| slot.out.is_none());
+    pub fn reattach(&mut self, id: SessionId, mut detached: Detached) {
+        let is_whole = detached.state.slots.iter().all(|slot| slot.out.is_none());
         assert!(is_whole, "an attribute of session {id} is handed out");
-        debug_assert_eq!(lent.admit(), None, "who may go in is let in at once");
+        debug_assert_eq!(detached.admit(), None, "who may go in is let in at once");
         if !self.waited.is_empty() {
             self.note_wait_end(&id, None);
             self.waited.remove(&id);
         }
-        self.index.lent -= 1;
-        for thread in lent.let_in.into_iter().flat_map(|let_in| let_in.0) {
+        self.index.detached -= 1;
+        for thread in detached.let_in.into_iter().flat_map(|let_in| let_in.0) {
             self.waits.end(thread, &id);
         }
         let session = Session {
-            used: lent.used,
-            awaits_existing: lent.awaits_existing,
-            ..Session::kept(lent.token, lent.version, lent.state)
+            used: detached.used,
+            awaits_existing: detached.awaits_existing,
+            ..Session::kept(detached.token, detached.version, detached.state)
         };
         let earlier = self.insert_session(id, Box::new(session));
-        assert!(earlier.is_none(), "the session was lent");
+        assert!(earlier.is_none(), "the session was detached");
     }
 
-    /// Which sessions the step `input` at `now` may look at or change. Those among them that are lent have to be taken back
+    /// Which sessions the step `input` at `now` may look at or change. Those among them that are detached have to be reattached
     /// before it, and then those that are [entangled](Process::entangled) with them.
     #[must_use]
     pub fn concerned<'a>(&self, now: Time, input: &'a Input) -> Concerned<'a> {
@@ -196,7 +196,7 @@ impl<H: Hook> Process<H> {
         }
     }
 
-    /// A session that is lent although threads wait there, and that a step may look at which `thread` takes, if any does, and
+    /// A session that is detached although threads wait there, and that a step may look at which `thread` takes, if any does, and
     /// that concerns `session`: a search for whoever waits for whom comes there. It has to be taken back as well, and then
     /// this asked again.
     #[must_use]
@@ -225,7 +225,7 @@ impl<H: Hook> Process<H> {
         None
     }
 
-    /// Of the sessions that are lent although threads wait there, the one whose first wait ends next, and when: not later than
+    /// Of the sessions that are detached although threads wait there, the one whose first wait ends next, and when: not later than
     /// that, and earlier when a thread has been let in since. [`Process::timers`] knows of these waits when it is taken back.
     #[must_use]
     pub fn next_wait_end(&self) -> Option<(Time, &SessionId)> {
@@ -233,7 +233,7 @@ impl<H: Hook> Process<H> {
         Some((*end, id))
     }
 
-    /// The first wait in a session that is lent although threads wait there ends then.
+    /// The first wait in a session that is detached although threads wait there ends then.
     pub fn note_wait_end(&mut self, id: &SessionId, end: Option<Time>) {
         if let Some(noted) = self.waited.get_mut(id) {
             let before = core::mem::replace(&mut **noted, end);
@@ -265,7 +265,7 @@ fn concerned_by(message: &ToProcess) -> Concerned<'_> {
     }
 }
 
-impl Lent {
+impl Detached {
     /// The fencing token of the grant. Rule 9.
     #[must_use]
     pub fn token(&self) -> Token {
@@ -338,7 +338,7 @@ impl Lent {
         self.state.lock.waiters().map(|claim| claim.thread)
     }
 
-    /// Lets the next one in who waits and may go in: to be called after each [`Lent::leave`] until it answers `None`.
+    /// Lets the next one in who waits and may go in: to be called after each [`Detached::leave`] until it answers `None`.
     #[inline(always)]
     pub fn admit(&mut self) -> Option<ThreadId> {
         let thread = self.state.admit(Gate::Open)?;
@@ -423,7 +423,7 @@ impl Lent {
 
     /// A handoff that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
     /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
-    /// where the attribute is, and tell the session later, before anything else happens in it ([`Lent::note_handoff`]).
+    /// where the attribute is, and tell the session later, before anything else happens in it ([`Detached::note_handoff`]).
     ///
     /// Looks at the first that waits alone, and takes no longer than letting it in: it is asked each time that the session changes.
     #[must_use]
@@ -436,7 +436,7 @@ impl Lent {
         Some(Handoff { name, from, to })
     }
 
-    /// A handoff that was [foreseen](Lent::foresee) has happened: the one thread has left, with what it has `written`, if
+    /// A handoff that was [foreseen](Detached::foresee) has happened: the one thread has left, with what it has `written`, if
     /// anything, and the other is inside. What was reserved for the one is reserved for the other.
     ///
     /// # Panics

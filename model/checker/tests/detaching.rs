@@ -1,4 +1,4 @@
-//! Lending changes nothing: in every reachable state of the small universes, what threads do in a session that is lent is what
+//! Detaching changes nothing: in every reachable state of the small universes, what threads do in a session that is detached is what
 //! they would have done through the process; and what is accepted of a thread where its attribute is handed out is kept, however
 //! near the limits the session is. Random schedules of the whole are in `model/protocol/tests/support/twin.rs`.
 
@@ -9,7 +9,7 @@ use tenure_checker::system::{ATTRIBUTES, Model, SESSIONS, System, thread_id};
 use tenure_checker::universe::UNIVERSES;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Patience;
-use tenure_protocol::process::{Answer, Call, Lent, Names, Output, Wanted};
+use tenure_protocol::process::{Answer, Call, Detached, Names, Output, Wanted};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, Sound, ThreadId, Time};
 
 fn names() -> [Names; 4] {
@@ -29,7 +29,7 @@ fn calls(process: &mut Process, id: &SessionId, thread: ThreadId, call: &Call) -
 
 /// The client state and who is inside. All that can differ: the rest of a calm session is the grant alone.
 fn seen(process: &Process, id: &SessionId) -> String {
-    let session = process.session(id).expect("it was lent");
+    let session = process.session(id).expect("it was detached");
     let mut inside: Vec<String> = session
         .lock()
         .holders()
@@ -51,8 +51,8 @@ fn seen(process: &Process, id: &SessionId) -> String {
 /// Goes in, writes, goes out, both ways.
 fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) -> bool {
     let (mut whole, mut part) = (process.clone(), process.clone());
-    let mut lent = part.lend(id).expect("calm");
-    let token = lent.token();
+    let mut detached = part.detach(id).expect("calm");
+    let token = detached.token();
     let lock = Call::Lock {
         names: names.clone(),
         patience: Patience::Try,
@@ -65,14 +65,14 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
         session: id.clone(),
         answer,
     };
-    let enters = lent.enter(thread, names);
+    let enters = detached.enter(thread, names);
     let out = calls(&mut whole, id, thread, &lock);
     let mut is_alike = enters == (out == [locked]);
     if enters {
         for name in &ATTRIBUTES {
             let value = Some(b"z".to_vec().into());
             let limits = Limits::default();
-            let writes = lent.write(thread, name, value.as_ref(), &limits) == Ok(true);
+            let writes = detached.write(thread, name, value.as_ref(), &limits) == Ok(true);
             let write = Call::Write {
                 name: name.clone(),
                 value,
@@ -80,26 +80,26 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
             is_alike &= writes == calls(&mut whole, id, thread, &write).is_empty();
         }
         let mut midway = part.clone();
-        midway.take_back(id.clone(), lent.clone());
+        midway.reattach(id.clone(), detached.clone());
         is_alike &= seen(&midway, id) == seen(&whole, id);
-        is_alike &= leaves_alike(&mut lent, &mut whole, id, thread, names);
+        is_alike &= leaves_alike(&mut detached, &mut whole, id, thread, names);
     }
-    part.take_back(id.clone(), lent);
+    part.reattach(id.clone(), detached);
     // Who was turned away is another matter: what the process then says, only the process says.
     is_alike && (!enters || seen(&part, id) == seen(&whole, id))
 }
 
 /// Lets a thread out both ways; the same threads are let in, in this order.
 fn leaves_alike(
-    lent: &mut Lent,
+    detached: &mut Detached,
     whole: &mut Process,
     id: &SessionId,
     thread: ThreadId,
     names: &Names,
 ) -> bool {
-    let token = lent.token();
-    let has_left = lent.leave(Time::ZERO, thread, names, true);
-    let let_in = std::iter::from_fn(|| lent.admit());
+    let token = detached.token();
+    let has_left = detached.leave(Time::ZERO, thread, names, true);
+    let let_in = std::iter::from_fn(|| detached.admit());
     let locked = let_in.map(|thread| Output::Answer {
         thread,
         session: id.clone(),
@@ -112,7 +112,7 @@ fn leaves_alike(
 /// Lets each thread out that is inside, both ways: whoever waits is handed the lock alike, and what the process knows of who
 /// waits where is the same. Answers how often somebody was let in.
 fn hands_off(process: &Process, id: &SessionId) -> usize {
-    let session = process.session(id).expect("it can be lent");
+    let session = process.session(id).expect("it can be detached");
     let name = |slot: &u32| session.slots()[*slot as usize].name.clone();
     let mut let_in = 0;
     for claim in session.lock().holders() {
@@ -122,19 +122,19 @@ fn hands_off(process: &Process, id: &SessionId) -> usize {
             Wanted::Many(slots) => Names::Many(slots.iter().map(name).collect()),
         };
         let (mut whole, mut part) = (process.clone(), process.clone());
-        let mut lent = part.lend(id).expect("calm");
-        let before = lent.waiters().count();
-        let is_alike = leaves_alike(&mut lent, &mut whole, id, claim.thread, &names);
-        let_in += before - lent.waiters().count();
-        part.take_back(id.clone(), lent);
+        let mut detached = part.detach(id).expect("calm");
+        let before = detached.waiters().count();
+        let is_alike = leaves_alike(&mut detached, &mut whole, id, claim.thread, &names);
+        let_in += before - detached.waiters().count();
+        part.reattach(id.clone(), detached);
         let waiters = |process: &Process| {
             let lock = process.session(id).expect("taken back").lock();
             lock.waiters().cloned().collect::<Vec<_>>()
         };
         assert!(is_alike && waiters(&part) == waiters(&whole), "{claim:?}");
         assert_eq!(part.waits(), whole.waits(), "{claim:?}");
-        // A grant that is used up may be on its way back: nobody lends that.
-        let stays = whole.clone().lend(id).is_some();
+        // A grant that is used up may be on its way back: nobody detaches that.
+        let stays = whole.clone().detach(id).is_some();
         assert!(stays && seen(&part, id) == seen(&whole, id), "{claim:?}");
     }
     let_in
@@ -164,15 +164,15 @@ fn is_foreseen(
 ) -> Option<bool> {
     let names = Names::One(name.clone());
     let mut process = process.clone();
-    let mut lent = process.lend(id)?;
+    let mut detached = process.detach(id)?;
     let limits = Limits {
-        session_bytes_max: size(&lent) + 8,
+        session_bytes_max: size(&detached) + 8,
         ..Limits::default()
     };
-    let out = lent.hand_out(name, &limits)?;
-    lent.take_in(name, (out.value, false), Time::ZERO, Some(user));
-    assert_eq!(lent.foresee(), None, "nobody waits");
-    process.take_back(id.clone(), lent);
+    let out = detached.hand_out(name, &limits)?;
+    detached.take_in(name, (out.value, false), Time::ZERO, Some(user));
+    assert_eq!(detached.foresee(), None, "nobody waits");
+    process.reattach(id.clone(), detached);
     let lock = Call::Lock {
         names: names.clone(),
         patience: Patience::Wait,
@@ -186,17 +186,23 @@ fn is_foreseen(
         let write = Call::Write { name, value };
         assert_eq!(calls(&mut whole, id, user, &write), []);
     }
-    let mut lent = part.lend(id)?;
-    let handoff = lent.foresee().expect("it waits for this alone");
+    let mut detached = part.detach(id)?;
+    let handoff = detached.foresee().expect("it waits for this alone");
     assert_eq!((handoff.from, handoff.to), (user, other));
-    lent.note_handoff(Time::ZERO, &handoff, written);
+    detached.note_handoff(Time::ZERO, &handoff, written);
     let locked = Output::Answer {
         thread: other,
         session: id.clone(),
-        answer: Answer::Locked(lent.token()),
+        answer: Answer::Locked(detached.token()),
     };
-    let may_write = writes_beside(lent.clone(), other, name, out.bytes_max as usize, &limits);
-    part.take_back(id.clone(), lent);
+    let may_write = writes_beside(
+        detached.clone(),
+        other,
+        name,
+        out.bytes_max as usize,
+        &limits,
+    );
+    part.reattach(id.clone(), detached);
     let is_alike = calls(&mut whole, id, user, &Call::Unlock(names)) == [locked];
     let is_same = seen(&part, id) == seen(&whole, id) && part.waits() == whole.waits();
     Some(is_alike && is_same && may_write)
@@ -204,7 +210,7 @@ fn is_foreseen(
 
 /// Whether a thread may write so many bytes when another one has taken all the room in the other attribute.
 fn writes_beside(
-    mut lent: Lent,
+    mut detached: Detached,
     thread: ThreadId,
     name: &AttributeName,
     bytes: usize,
@@ -213,20 +219,20 @@ fn writes_beside(
     let stranger = ThreadId(100);
     let others = ATTRIBUTES.iter().find(|other| *other != name);
     let others = others.expect("there are two");
-    if lent.enter(stranger, &Names::One(others.clone())) {
+    if detached.enter(stranger, &Names::One(others.clone())) {
         fill(
-            &mut lent,
+            &mut detached,
             stranger,
             others,
             limits.session_bytes_max,
             limits,
         );
     }
-    fill(&mut lent, thread, name, bytes, limits) == Some(bytes)
+    fill(&mut detached, thread, name, bytes, limits) == Some(bytes)
 }
 
-fn size(lent: &Lent) -> usize {
-    let sizes = lent
+fn size(detached: &Detached) -> usize {
+    let sizes = detached
         .attributes()
         .map(|(name, value)| name.as_bytes().len() + value.len());
     sizes.sum()
@@ -234,7 +240,7 @@ fn size(lent: &Lent) -> usize {
 
 /// Writes as many bytes as are accepted, at most so many; answers how many.
 fn fill(
-    lent: &mut Lent,
+    detached: &mut Detached,
     thread: ThreadId,
     name: &AttributeName,
     most: usize,
@@ -243,75 +249,75 @@ fn fill(
     let mut lengths = (0..=most).rev();
     lengths.find(|length| {
         let value = Value::from(vec![b'z'; *length]);
-        lent.write(thread, name, Some(&value), limits) == Ok(true)
+        detached.write(thread, name, Some(&value), limits) == Ok(true)
     })
 }
 
 /// A thread uses an attribute that is handed out; that is taken in around it; another thread takes all the room that it gets,
 /// and keeps it or not. What the first may have been told is accepted is still accepted then, and no limit is passed.
 fn is_kept(
-    mut lent: Lent,
+    mut detached: Detached,
     [user, other]: [ThreadId; 2],
     limits: &Limits,
     keeps: bool,
 ) -> Option<bool> {
     let [own, others] = &ATTRIBUTES;
     let most = limits.session_bytes_max;
-    let out = lent.hand_out(own, limits)?;
-    lent.take_in(own, (out.value, false), Time::ZERO, Some(user));
+    let out = detached.hand_out(own, limits)?;
+    detached.take_in(own, (out.value, false), Time::ZERO, Some(user));
     let names = Names::One(others.clone());
-    if lent.enter(other, &names) {
-        fill(&mut lent, other, others, most, limits);
-        assert!(lent.leave(Time::ZERO, other, &names, keeps));
+    if detached.enter(other, &names) {
+        fill(&mut detached, other, others, most, limits);
+        assert!(detached.leave(Time::ZERO, other, &names, keeps));
     }
     let bytes = out.bytes_max as usize;
-    let mut is_kept = fill(&mut lent, user, own, bytes, limits) == Some(bytes);
+    let mut is_kept = fill(&mut detached, user, own, bytes, limits) == Some(bytes);
     // More than is reserved is a question, and its answer is kept as well: where it was accepted it is written again.
-    let more = fill(&mut lent, user, own, most, limits);
-    is_kept &= more >= Some(bytes) && fill(&mut lent, user, own, more?, limits) == more;
-    is_kept &= lent.leave(Time::ZERO, user, &Names::One(own.clone()), true);
-    Some(is_kept && size(&lent) <= most)
+    let more = fill(&mut detached, user, own, most, limits);
+    is_kept &= more >= Some(bytes) && fill(&mut detached, user, own, more?, limits) == more;
+    is_kept &= detached.leave(Time::ZERO, user, &Names::One(own.clone()), true);
+    Some(is_kept && size(&detached) <= most)
 }
 
 /// How often what is accepted was kept, in a session of this state whose limits are near.
 fn keeps(process: &Process, id: &SessionId) -> usize {
-    let lent = process.clone().lend(id).expect("calm");
+    let detached = process.clone().detach(id).expect("calm");
     let mut kept = 0;
     for (room, keeps) in (0..8).flat_map(|room| [(room, false), (room, true)]) {
         let limits = Limits {
-            session_bytes_max: size(&lent) + room,
+            session_bytes_max: size(&detached) + room,
             ..Limits::default()
         };
         let threads = [ThreadId(98), ThreadId(99)];
-        if let Some(is_kept) = is_kept(lent.clone(), threads, &limits, keeps) {
-            assert!(is_kept, "{room} bytes more {lent:#?}");
+        if let Some(is_kept) = is_kept(detached.clone(), threads, &limits, keeps) {
+            assert!(is_kept, "{room} bytes more {detached:#?}");
             kept += 1;
         }
     }
     kept
 }
 
-/// How many sessions could be lent; how often in them what was accepted was kept, a thread that waited was let in, and that was
+/// How many sessions could be detached; how often in them what was accepted was kept, a thread that waited was let in, and that was
 /// foreseen.
 #[derive(Default)]
 struct Seen {
-    lent: usize,
+    detached: usize,
     kept: usize,
     let_in: usize,
     foreseen: usize,
 }
 
-fn lends(system: &System<Sound>, so_far: &mut Seen) {
+fn detaches(system: &System<Sound>, so_far: &mut Seen) {
     let stranger = ThreadId(99);
     for ((_, process), id) in system
         .each_machine()
         .flat_map(|own| SESSIONS.iter().map(move |id| (own, id)))
     {
         let mut part = process.clone();
-        let Some(calm) = part.lend(id) else {
+        let Some(calm) = part.detach(id) else {
             continue;
         };
-        part.take_back(id.clone(), calm);
+        part.reattach(id.clone(), calm);
         assert_eq!(seen(&part, id), seen(process, id));
         for thread in [stranger, thread_id(0), thread_id(1)] {
             for names in names() {
@@ -324,12 +330,12 @@ fn lends(system: &System<Sound>, so_far: &mut Seen) {
         so_far.let_in += hands_off(process, id);
         so_far.kept += keeps(process, id);
         so_far.foreseen += foresees(process, id);
-        so_far.lent += 1;
+        so_far.detached += 1;
     }
 }
 
 #[test]
-fn lending_changes_nothing() {
+fn detaching_changes_nothing() {
     let mut let_in = 0;
     for universe in UNIVERSES
         .iter()
@@ -341,7 +347,7 @@ fn lending_changes_nothing() {
         let (mut states, mut seen) = (0, Seen::default());
         while let Some(state) = open.pop() {
             states += 1;
-            lends(&state, &mut seen);
+            detaches(&state, &mut seen);
             let mut actions = Vec::new();
             model.actions(&state, &mut actions);
             let next = actions
@@ -350,7 +356,11 @@ fn lending_changes_nothing() {
             open.extend(next.filter(|next| known.insert(fingerprint(next))));
         }
         assert_eq!(states, universe.unique_states, "{}", universe.name);
-        assert!(seen.lent > 0, "{}: nothing was ever lent", universe.name);
+        assert!(
+            seen.detached > 0,
+            "{}: nothing was ever detached",
+            universe.name
+        );
         assert!(seen.kept > 0, "{}: nothing was ever kept", universe.name);
         let name = universe.name;
         assert!(seen.foreseen > 0, "{name}: nothing was ever foreseen");
