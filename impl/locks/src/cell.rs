@@ -63,7 +63,7 @@ const VACANT: u64 = 64;
 /// In a [`Held`] only: there is something in the other place, although it was vacant.
 const FILLED: u64 = 128;
 /// The cell is closed, and who is inside leaves it to the one who waits in `next_user`.
-const PREPARED: u64 = 256;
+const PLANNED: u64 = 256;
 /// What only a [`Held`] knows.
 const OWN: u64 = WRITTEN | UNWINDING | FILLED;
 /// The bits below the thread.
@@ -117,7 +117,7 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Aside {
     name: AttributeName,
-    /// Who waits for the thread inside to leave, while that is [prepared](PREPARED).
+    /// Who waits for the thread inside to leave, while that is [planned](PLANNED).
     next_user: AtomicPtr<Waiter>,
 }
 

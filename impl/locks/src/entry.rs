@@ -56,7 +56,7 @@ struct Rare {
     waiting: BTreeMap<ThreadId, Arc<Waiter>>,
     /// The last write set that was discarded.
     discard: Option<Discard>,
-    /// What is prepared in a cell, and has happened or not.
+    /// What is planned in a cell, and has happened or not.
     handoff: Option<Handoff>,
 }
 
@@ -276,7 +276,7 @@ impl Entry {
             cells: &self.cells,
             state: lock(&self.state),
         };
-        own.catch_up();
+        own.settle_planned();
         own
     }
 

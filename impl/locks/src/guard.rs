@@ -330,7 +330,7 @@ impl<'s> Guard<'s> {
         }
         if keeps
             && let Access::Cell(held) = &access
-            && held.is_prepared()
+            && held.is_planned()
             && !self.home.hub().is_past_lease()
             && handoff(self.home, held)
         {
@@ -356,7 +356,7 @@ impl Drop for Guard<'_> {
             && !held.is_panicking()
         {
             // First, since somebody sleeps until then.
-            if held.is_prepared() && !panicking() && handoff(self.home, held) {
+            if held.is_planned() && !panicking() && handoff(self.home, held) {
                 return;
             }
             if self.home.leave(held, true) {

@@ -52,7 +52,7 @@ lock_mutants! {
     LeavesWithoutAdmitting = "leaves-without-admitting";
     /// A handoff that has happened is taken for one that has not.
     OverlooksHandoff = "overlooks-handoff";
-    /// An attribute is handed off whether or not that is still prepared.
+    /// An attribute is handed off whether or not that is still planned.
     HandsOffBlindly = "hands-off-blindly";
     /// Handing off does not release what was written.
     HandsOffRelaxed = "hands-off-relaxed";

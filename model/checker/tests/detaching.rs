@@ -141,21 +141,21 @@ fn hands_off(process: &Process, id: &SessionId) -> usize {
 }
 
 /// A thread uses an attribute that is handed out; another one comes, so that it is taken in around the first, and waits. When the first
-/// has written and leaves, who is let in is who was foreseen, everything else is as it is by way of the process, and the other may write
+/// has written and leaves, who is let in is who was planned, everything else is as it is by way of the process, and the other may write
 /// as much as the first. Answers how often that could be tried.
-fn foresees(process: &Process, id: &SessionId) -> usize {
+fn count_plans(process: &Process, id: &SessionId) -> usize {
     let threads = [ThreadId(98), ThreadId(99)];
     let ways = [None, Some(None), Some(Some(Value::from_static(b"z")))];
     let tried = ATTRIBUTES.iter().flat_map(|name| {
         let ways = ways.iter();
-        ways.filter_map(move |written| is_foreseen(process, id, name, threads, written.clone()))
+        ways.filter_map(move |written| is_planned(process, id, name, threads, written.clone()))
     });
     tried
-        .inspect(|is_foreseen| assert!(is_foreseen, "{process:#?}"))
+        .inspect(|is_planned| assert!(is_planned, "{process:#?}"))
         .count()
 }
 
-fn is_foreseen(
+fn is_planned(
     process: &Process,
     id: &SessionId,
     name: &AttributeName,
@@ -171,7 +171,7 @@ fn is_foreseen(
     };
     let out = detached.hand_out(name, &limits)?;
     detached.take_in(name, (out.value, false), Time::ZERO, Some(user));
-    assert_eq!(detached.foresee(), None, "nobody waits");
+    assert_eq!(detached.plan(), None, "nobody waits");
     process.reattach(id.clone(), detached);
     let lock = Call::Lock {
         names: names.clone(),
@@ -187,9 +187,9 @@ fn is_foreseen(
         assert_eq!(calls(&mut whole, id, user, &write), []);
     }
     let mut detached = part.detach(id)?;
-    let handoff = detached.foresee().expect("it waits for this alone");
+    let handoff = detached.plan().expect("it waits for this alone");
     assert_eq!((handoff.from, handoff.to), (user, other));
-    detached.note_handoff(Time::ZERO, &handoff, written);
+    detached.settle_handoff(Time::ZERO, &handoff, written);
     let locked = Output::Answer {
         thread: other,
         session: id.clone(),
@@ -298,13 +298,13 @@ fn keeps(process: &Process, id: &SessionId) -> usize {
 }
 
 /// How many sessions could be detached; how often in them what was accepted was kept, a thread that waited was let in, and that was
-/// foreseen.
+/// planned.
 #[derive(Default)]
 struct Seen {
     detached: usize,
     kept: usize,
     let_in: usize,
-    foreseen: usize,
+    planned: usize,
 }
 
 fn detaches(system: &System<Sound>, so_far: &mut Seen) {
@@ -329,7 +329,7 @@ fn detaches(system: &System<Sound>, so_far: &mut Seen) {
         }
         so_far.let_in += hands_off(process, id);
         so_far.kept += keeps(process, id);
-        so_far.foreseen += foresees(process, id);
+        so_far.planned += count_plans(process, id);
         so_far.detached += 1;
     }
 }
@@ -363,7 +363,7 @@ fn detaching_changes_nothing() {
         );
         assert!(seen.kept > 0, "{}: nothing was ever kept", universe.name);
         let name = universe.name;
-        assert!(seen.foreseen > 0, "{name}: nothing was ever foreseen");
+        assert!(seen.planned > 0, "{name}: nothing was ever planned");
         let_in += seen.let_in;
     }
     assert!(let_in > 0, "nobody who waited was ever let in");

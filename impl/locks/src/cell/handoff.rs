@@ -2,20 +2,20 @@
 //!
 //! Who begins to wait has the session take the attribute back around its user, who then has to leave by way of the session. That
 //! is a thousand instructions, and none of them is near the processor when the user has slept meanwhile. But what the session
-//! will do is known before ([`Detached::foresee`](tenure_protocol::process::Detached::foresee)): so when its lock is let go the handoff is
-//! *prepared* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
+//! will do is known before ([`Detached::plan`](tenure_protocol::process::Detached::plan)): so when its lock is let go the handoff is
+//! *published* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
 //! note it before anything else ([`Entry::lock`](crate::entry::Entry::lock)).
 //!
 //! It rests on this:
 //!
-//! - The word says that it is prepared. Under the session's lock that is said, and taken back. Without it there is one thing that
+//! - The word says that it is planned. Under the session's lock that is said, and taken back. Without it there is one thing that
 //!   happens to a closed cell: its user takes it away, and is out.
 //! - `next_user` is filled before the word says so, and emptied by who takes that away; it is not filled while it is not empty.
 //! - [`HandedOver`] says where the cell is. Until it is followed the request owns the session; from then on being inside keeps it.
 //!   One that nobody follows is not looked at, since both who hands off and the session that notes it may answer.
 #![allow(unsafe_code)]
 
-use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PREPARED, SECOND, THREAD, VACANT};
+use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
 use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
 use crate::wait::{Outcome, Waiter};
@@ -35,7 +35,7 @@ impl Cell {
     ///
     /// # Safety
     /// The caller holds the session's lock.
-    pub(crate) unsafe fn prepare(&self, from: ThreadId, waiter: &Arc<Waiter>) -> bool {
+    pub(crate) unsafe fn publish(&self, from: ThreadId, waiter: &Arc<Waiter>) -> bool {
         let word = self.used.word.load(Ordering::Relaxed);
         let is_inside = word & (CLOSED | HELD) == CLOSED | HELD && word >> THREAD == from.0;
         // Filled: whoever was handed the attribute last is not told yet.
@@ -44,21 +44,21 @@ impl Cell {
         }
         let waiter = Arc::into_raw(Arc::clone(waiter)).cast_mut();
         self.aside.next_user.store(waiter, Ordering::Relaxed);
-        self.used.word.fetch_or(PREPARED, Ordering::Release);
+        self.used.word.fetch_or(PLANNED, Ordering::Release);
         true
     }
 
-    /// Takes back what was prepared. Answers `false` when it has happened: then [`Cell::note_user`] is due.
+    /// Takes back what was planned. Answers `false` when it has happened: then [`Cell::settle_user`] is due.
     ///
     /// # Safety
     /// The caller holds the session's lock.
-    pub(crate) unsafe fn revoke(&self) -> bool {
-        let word = self.used.word.fetch_and(!PREPARED, Ordering::Acquire);
-        let is_revoked = word & PREPARED != 0;
-        if is_revoked {
+    pub(crate) unsafe fn withdraw(&self) -> bool {
+        let word = self.used.word.fetch_and(!PLANNED, Ordering::Acquire);
+        let is_withdrawn = word & PLANNED != 0;
+        if is_withdrawn {
             drop(self.take_next_user());
         }
-        is_revoked
+        is_withdrawn
     }
 
     /// What the thread before has left in the closed cell, if it has changed the value.
@@ -78,7 +78,7 @@ impl Cell {
     ///
     /// # Safety
     /// As [`Cell::handed_off`].
-    pub(crate) unsafe fn note_user(&self, entrance: Entrance) -> HandedOver {
+    pub(crate) unsafe fn settle_user(&self, entrance: Entrance) -> HandedOver {
         self.note_place(entrance);
         let word = self.used.word.load(Ordering::Relaxed);
         let word = word & !(u64::MAX << THREAD) | entrance.thread.0 << THREAD;
@@ -110,18 +110,18 @@ impl HandedOver {
 impl Held<'_> {
     /// Whether this thread leaves to another one.
     #[inline]
-    pub(crate) fn is_prepared(&self) -> bool {
-        self.cell.used.word.load(Ordering::Relaxed) & PREPARED != 0
+    pub(crate) fn is_planned(&self) -> bool {
+        self.cell.used.word.load(Ordering::Relaxed) & PLANNED != 0
     }
 
-    /// Leaves to who waits, and wakes it, if that is [prepared](Cell::prepare); what was written stays. This is not used any more
+    /// Leaves to who waits, and wakes it, if that is [published](Cell::publish); what was written stays. This is not used any more
     /// then. The cell has to stay where it is meanwhile, although nobody is inside any more.
-    #[must_use = "it is still inside when that was not prepared"]
+    #[must_use = "it is still inside when that was not planned"]
     pub(crate) fn handoff(&self, now: Time) -> bool {
         if self.is_written() && self.length() > self.terms().bytes_max as usize {
             return false; // The session has been asked, and may have to be again.
         }
-        let held = self.own_word() | CLOSED | PREPARED;
+        let held = self.own_word() | CLOSED | PLANNED;
         let mut handed = self.after(false) & !CHANGED | HELD | CLOSED;
         if self.is_written() {
             // Also when it is the same as before: the session may have another value, of which it was asked.
@@ -143,7 +143,7 @@ impl Held<'_> {
             }
         }
         let waiter = self.cell.take_next_user();
-        let waiter = waiter.expect("filled before it was prepared");
+        let waiter = waiter.expect("filled before it was planned");
         self.cell.lives.with(|_| ());
         let handed_off = HandedOver(NonNull::from(self.cell));
         if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_off)) {

@@ -1,5 +1,5 @@
 //! The session's side of a handoff that is made in its cell (`cell/handoff`): when the lock is let go, what is sure to
-//! come next is prepared; when it is taken, what has happened since is noted, and what has not is taken back.
+//! come next is planned; when it is taken, what has happened since is noted, and what has not is taken back.
 //!
 //! `unsafe` as in [`entry`](super): the lock of the cell's session is held.
 #![allow(unsafe_code)]
@@ -15,17 +15,17 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let rare = self.state.rare.as_ref();
         if rare.is_some_and(|rare| !rare.waiting.is_empty()) {
-            self.prepare();
+            self.publish();
         }
     }
 }
 
 impl Locked<'_> {
-    /// Prepares the handoff that is sure to come next, if there is one, until this is locked again.
+    /// Publishes the handoff that is sure to come next, if there is one, until this is locked again.
     #[cold]
-    fn prepare(&mut self) -> Option<()> {
+    fn publish(&mut self) -> Option<()> {
         let state = &mut *self.state;
-        let handoff = state.detached.as_mut()?.foresee()?;
+        let handoff = state.detached.as_mut()?.plan()?;
         let Handoff { name, from, to } = &handoff;
         let rare = state.rare.as_mut()?;
         let waiter = rare.waiting.get(to)?;
@@ -34,27 +34,27 @@ impl Locked<'_> {
         }
         let cell = self.cells.get(Key::new(name.as_bytes()))?;
         // SAFETY: the lock of the cell's session is held.
-        let is_prepared = unsafe { cell.prepare(*from, waiter) };
-        rare.handoff = is_prepared.then_some(handoff);
+        let is_planned = unsafe { cell.publish(*from, waiter) };
+        rare.handoff = is_planned.then_some(handoff);
         Some(())
     }
 
-    /// Has the session note a handoff that was prepared and has happened.
+    /// Has the session note a handoff that was planned and has happened.
     #[inline]
-    pub(super) fn catch_up(&mut self) {
+    pub(super) fn settle_planned(&mut self) {
         let rare = self.state.rare.as_mut();
         if let Some(handoff) = rare.and_then(|rare| rare.handoff.take()) {
-            self.note(&handoff);
+            self.settle(&handoff);
         }
     }
 
     #[cold]
-    fn note(&mut self, handoff: &Handoff) {
+    fn settle(&mut self, handoff: &Handoff) {
         let cell = self.cells.get(Key::new(handoff.name.as_bytes()));
-        let cell = cell.expect("it was prepared there");
+        let cell = cell.expect("it was planned there");
         // SAFETY: the lock of the cell's session is held.
-        let is_revoked = unsafe { cell.revoke() };
-        if is_revoked || mutant::is(LockMutant::OverlooksHandoff) {
+        let is_withdrawn = unsafe { cell.withdraw() };
+        if is_withdrawn || mutant::is(LockMutant::OverlooksHandoff) {
             return;
         }
         let state = &mut *self.state;
@@ -63,8 +63,8 @@ impl Locked<'_> {
         let detached = state.detached.as_mut().expect("as before");
         // SAFETY: as above; the cell's user has left.
         let handed_off = unsafe {
-            detached.note_handoff(cell.at(), handoff, cell.handed_off());
-            cell.note_user(waiter.entrance)
+            detached.settle_handoff(cell.at(), handoff, cell.handed_off());
+            cell.settle_user(waiter.entrance)
         };
         // Whoever hands off may not have come to that.
         waiter.wait.answer_early(Outcome::Entered(handed_off));

@@ -63,7 +63,7 @@ pub struct HandedOut {
     pub bytes_max: u32,
 }
 
-/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Detached::foresee`].
+/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Detached::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handoff {
     /// The attribute.
@@ -423,11 +423,11 @@ impl Detached {
 
     /// A handoff that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
     /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
-    /// where the attribute is, and tell the session later, before anything else happens in it ([`Detached::note_handoff`]).
+    /// where the attribute is, and tell the session later, before anything else happens in it ([`Detached::settle_handoff`]).
     ///
     /// Looks at the first that waits alone, and takes no longer than letting it in: it is asked each time that the session changes.
     #[must_use]
-    pub fn foresee(&mut self) -> Option<Handoff> {
+    pub fn plan(&mut self) -> Option<Handoff> {
         let (user, next) = self.state.successor(|claim| claim.reserved.is_some())?;
         let (from, to, wanted) = (user.thread, next.thread, user.wanted.clone());
         let Names::One(name) = self.state.names(&wanted) else {
@@ -436,12 +436,12 @@ impl Detached {
         Some(Handoff { name, from, to })
     }
 
-    /// A handoff that was [foreseen](Detached::foresee) has happened: the one thread has left, with what it has `written`, if
+    /// A handoff that was [planned](Detached::plan) has happened: the one thread has left, with what it has `written`, if
     /// anything, and the other is inside. What was reserved for the one is reserved for the other.
     ///
     /// # Panics
-    /// When the session has changed since it was foreseen.
-    pub fn note_handoff(&mut self, now: Time, handoff: &Handoff, written: Option<Option<Value>>) {
+    /// When the session has changed since it was planned.
+    pub fn settle_handoff(&mut self, now: Time, handoff: &Handoff, written: Option<Option<Value>>) {
         let Handoff { name, from, to } = handoff;
         let slot = self.state.slot(name);
         let own = self.state.holder_mut(*from, slot).expect("it was inside");
@@ -451,10 +451,10 @@ impl Detached {
         }
         let has_left = self.leave(now, *from, &Names::One(name.clone()), true);
         debug_assert!(has_left, "it was inside");
-        assert_eq!(self.admit(), Some(*to), "as foreseen");
+        assert_eq!(self.admit(), Some(*to), "as planned");
         let own = self.state.holder_mut(*to, slot).expect("just let in");
         own.reserved = reserved;
-        debug_assert_eq!(self.admit(), None, "as foreseen");
+        debug_assert_eq!(self.admit(), None, "as planned");
     }
 
     /// How many waiters have been looked at, see [`Lock::visits`](crate::lock::Lock::visits).

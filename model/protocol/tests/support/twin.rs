@@ -275,9 +275,9 @@ impl Outside {
         }
     }
 
-    /// Lets a thread out of an attribute that was taken in around it as was foreseen; answers who is let in.
+    /// Lets a thread out of an attribute that was taken in around it as was planned; answers who is let in.
     fn handoff(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
-        let handoff = self.detached.foresee()?;
+        let handoff = self.detached.plan()?;
         let Handoff { name, from, to } = &handoff;
         if *from != thread || *call != Call::Unlock(Names::One(name.clone())) {
             return None;
@@ -285,7 +285,7 @@ impl Outside {
         let is_it = |own: &mut Closed| own.thread == thread && own.name == *name;
         let own = self.closed.extract_if(.., is_it).next();
         let written = own.map(|own| own.written);
-        self.detached.note_handoff(now, &handoff, written);
+        self.detached.settle_handoff(now, &handoff, written);
         Some(*to)
     }
 
