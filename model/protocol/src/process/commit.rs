@@ -1,7 +1,7 @@
 //! Making changes durable while the grant is cached, and ending or renaming a session. Rules 7, 9 and 16.
 
 use super::Answer;
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Ending, Grant, Outgoing, Phase, Session};
 use super::state::Wanted;
 use crate::id::{SessionId, ThreadId, Token, Version};
@@ -14,25 +14,25 @@ impl Session {
         &mut self,
         id: &SessionId,
         thread: ThreadId,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(why) = self.poison_of(thread) {
-            return desk.answer(thread, id, Answer::Poisoned(why));
+            return ctx.answer(thread, id, Answer::Poisoned(why));
         }
         if !self.is_inside(thread) {
-            return desk.refuse(thread, id, Refusal::NotHeld);
+            return ctx.refuse(thread, id, Refusal::NotHeld);
         }
         self.state.merge_of(|inside| inside == thread);
         if self.commit.is_none() && !self.state.is_dirty() {
             let version = self.version.unwrap_or(Version::NONE);
-            return desk.answer(thread, id, Answer::Committed(version));
+            return ctx.answer(thread, id, Answer::Committed(version));
         }
         self.next_commit.push(thread);
-        self.send_commit(id, desk);
+        self.send_commit(id, ctx);
     }
 
     /// Sends what has changed, unless a commit is out already: then its answer sends the next.
-    pub(crate) fn send_commit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn send_commit<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Phase::Held(grant) = &self.phase else {
             return;
         };
@@ -43,8 +43,8 @@ impl Session {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = self.state.take_dirty();
         let threads = core::mem::take(&mut self.next_commit);
-        self.sent = desk.now;
-        desk.send(ToStore::Commit {
+        self.sent = ctx.now;
+        ctx.send(ToStore::Commit {
             session: id.clone(),
             token,
             base,
@@ -62,7 +62,7 @@ impl Session {
         id: &SessionId,
         token: Token,
         (base, version): (Version, Version),
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if self.grant().is_none_or(|grant| grant.token != token) {
             return;
@@ -72,18 +72,18 @@ impl Session {
         };
         self.version = Some(version);
         for thread in commit.threads {
-            desk.answer(thread, id, Answer::Committed(version));
+            ctx.answer(thread, id, Answer::Committed(version));
         }
         if !self.next_commit.is_empty() {
-            self.send_commit(id, desk);
+            self.send_commit(id, ctx);
             // Their writes were in the commit that has just been answered.
             if self.commit.is_none() {
                 for thread in core::mem::take(&mut self.next_commit) {
-                    desk.answer(thread, id, Answer::Committed(version));
+                    ctx.answer(thread, id, Answer::Committed(version));
                 }
             }
         }
-        self.settle(id, desk);
+        self.settle(id, ctx);
     }
 
     /// A thread that has locked everything ends the session, or gives it a new id.
@@ -92,23 +92,23 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         ending: Ending,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(why) = self.poison_of(thread) {
-            return desk.answer(thread, id, Answer::Poisoned(why));
+            return ctx.answer(thread, id, Answer::Poisoned(why));
         }
         let has_all = self
             .state
             .claims_of(thread)
             .any(|claim| claim.wanted == Wanted::All);
         let Phase::Held(grant) = &mut self.phase else {
-            return desk.refuse(thread, id, Refusal::NotHeld);
+            return ctx.refuse(thread, id, Refusal::NotHeld);
         };
         if !has_all || grant.ending.is_some() {
-            return desk.refuse(thread, id, Refusal::NotHeld);
+            return ctx.refuse(thread, id, Refusal::NotHeld);
         }
         grant.ending = Some((thread, ending));
-        self.resend(id, desk);
+        self.resend(id, ctx);
     }
 
     pub(crate) fn on_not_renamed<H: Hook>(
@@ -116,7 +116,7 @@ impl Session {
         id: &SessionId,
         token: Token,
         why: Refusal,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let Phase::Held(grant) = &mut self.phase else {
             return;
@@ -124,8 +124,8 @@ impl Session {
         if grant.token == token
             && let Some((thread, _)) = grant.ending.take()
         {
-            desk.refuse(thread, id, why);
-            self.settle(id, desk);
+            ctx.refuse(thread, id, why);
+            self.settle(id, ctx);
         }
     }
 
@@ -134,7 +134,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         token: Token,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if self
             .ending(token)
@@ -149,9 +149,9 @@ impl Session {
         self.commit = None;
         self.next_commit.clear();
         if let Some((thread, _)) = ending {
-            desk.answer(thread, id, Answer::Destroyed);
+            ctx.answer(thread, id, Answer::Destroyed);
         }
-        self.refuse_waiters(id, &Refusal::Gone, |_| true, desk);
+        self.refuse_waiters(id, &Refusal::Gone, |_| true, ctx);
         self.drop_base();
     }
 }

@@ -1,6 +1,6 @@
 //! A grant begins, and is recalled. Rules 2, 3, 7, 12 and 14.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
 use crate::id::{Request, SessionId, Token, Version};
@@ -24,7 +24,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         message: ToProcess,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match message {
             ToProcess::Granted {
@@ -44,23 +44,21 @@ impl Session {
                     recall,
                     give_back,
                 };
-                self.on_granted(id, granted, desk);
+                self.on_granted(id, granted, ctx);
             }
             ToProcess::Queued {
                 request, ticket, ..
             } => self.on_queued(request, ticket),
-            ToProcess::Recall { hold, notice } => self.on_recall(id, hold.token, notice, desk),
+            ToProcess::Recall { hold, notice } => self.on_recall(id, hold.token, notice, ctx),
             ToProcess::Committed {
                 token,
                 base,
                 version,
                 ..
-            } => self.on_committed(id, token, (base, version), desk),
-            ToProcess::Released { token, version, .. } => {
-                self.on_released(id, token, version, desk)
-            }
-            ToProcess::Revoked { token, .. } => self.on_revoked(id, token, desk),
-            ToProcess::NotRenamed { token, why, .. } => self.on_not_renamed(id, token, why, desk),
+            } => self.on_committed(id, token, (base, version), ctx),
+            ToProcess::Released { token, version, .. } => self.on_released(id, token, version, ctx),
+            ToProcess::Revoked { token, .. } => self.on_revoked(id, token, ctx),
+            ToProcess::NotRenamed { token, why, .. } => self.on_not_renamed(id, token, why, ctx),
             // They concern more than this session.
             ToProcess::Refused { .. }
             | ToProcess::Gone { .. }
@@ -72,7 +70,12 @@ impl Session {
         }
     }
 
-    fn on_granted<H: Hook>(&mut self, id: &SessionId, granted: Granted, desk: &mut Desk<'_, H>) {
+    fn on_granted<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        granted: Granted,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let token = granted.token;
         let is_asked = match &self.phase {
             Phase::Held(grant) if grant.token >= token => return, // A repetition, or late.
@@ -80,30 +83,30 @@ impl Session {
                 token: given_back, ..
             } if *given_back >= token => return, // It crossed the release.
             Phase::Wanted { request, .. } => {
-                *request == granted.request || desk.is_mutant(ProtocolMutant::AcceptsOldGrant)
+                *request == granted.request || ctx.is_mutant(ProtocolMutant::AcceptsOldGrant)
             }
             Phase::Cancelling { request } => *request == granted.request,
             Phase::Releasing { requeue, .. } => *requeue == Some(granted.request),
             Phase::Absent | Phase::Held(_) => false,
         };
         if !is_asked || self.has_turned_down() >= Some(token) {
-            return self.turn_down(id, token, desk);
+            return self.turn_down(id, token, ctx);
         }
         if !self.take_state(&granted) {
             // It is a difference to a state that was dropped since: ask for the whole.
-            self.turn_down(id, token, desk);
-            return self.acquire(id, desk);
+            self.turn_down(id, token, ctx);
+            return self.acquire(id, ctx);
         }
         // What the process has already fits.
         let is_new = granted.state != State::Unchanged;
-        if is_new && let Some(limited) = self.state.over(&desk.settings.limits) {
+        if is_new && let Some(limited) = self.state.over(&ctx.settings.limits) {
             // It would never fit: the threads that wait for it are told so, and nothing else is harmed. Rule 18.
             self.phase = Phase::Absent;
             self.drop_base();
-            self.turn_down(id, token, desk);
-            return self.refuse_waiters(id, &Refusal::Limit(limited), |_| true, desk);
+            self.turn_down(id, token, ctx);
+            return self.refuse_waiters(id, &Refusal::Limit(limited), |_| true, ctx);
         }
-        self.start_grant(id, &granted, desk);
+        self.start_grant(id, &granted, ctx);
     }
 
     /// Takes over the state of a grant; `false` when it needs a base that the process has not.
@@ -124,7 +127,12 @@ impl Session {
         true
     }
 
-    fn start_grant<H: Hook>(&mut self, id: &SessionId, granted: &Granted, desk: &mut Desk<'_, H>) {
+    fn start_grant<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        granted: &Granted,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let token = granted.token;
         let (give_back, ending) = (granted.give_back, None);
         self.phase = Phase::Held(Grant {
@@ -134,22 +142,22 @@ impl Session {
             give_back,
             ending,
         });
-        self.used = desk.now;
+        self.used = ctx.now;
         let early = self
             .early_recall
             .take()
             .filter(|(early, _)| *early == token)
             .map(|(_, notice)| notice);
-        let early = early.filter(|_| !desk.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
+        let early = early.filter(|_| !ctx.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
         let recall = granted.recall.max_by_reason(early);
         // A grant is good for at least one use, also when it is recalled already. Rule 12.
-        if !(recall.is_some() && desk.is_mutant(ProtocolMutant::GrantWithoutUse)) {
-            self.admit(id, desk);
+        if !(recall.is_some() && ctx.is_mutant(ProtocolMutant::GrantWithoutUse)) {
+            self.admit(id, ctx);
         }
-        self.refuse_tries(id, desk);
+        self.refuse_tries(id, ctx);
         match recall {
-            Some(notice) => self.take_recall(id, notice, desk),
-            None => self.settle(id, desk),
+            Some(notice) => self.take_recall(id, notice, ctx),
+            None => self.settle(id, ctx),
         }
     }
 
@@ -158,13 +166,13 @@ impl Session {
         id: &SessionId,
         token: Token,
         notice: Notice,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match &self.phase {
-            Phase::Held(grant) if grant.token == token => self.take_recall(id, notice, desk),
+            Phase::Held(grant) if grant.token == token => self.take_recall(id, notice, ctx),
             Phase::Releasing {
                 token: given_back, ..
-            } if *given_back == token => self.resend(id, desk),
+            } if *given_back == token => self.resend(id, ctx),
             Phase::Held(grant) if grant.token > token => {}
             Phase::Wanted { .. }
             | Phase::Cancelling { .. }
@@ -177,13 +185,18 @@ impl Session {
                 }
             }
             _ => {
-                self.turn_down(id, token, desk);
+                self.turn_down(id, token, ctx);
             }
         }
     }
 
     /// Obeys a recall of the grant that the process has. Rules 3 and 12.
-    fn take_recall<H: Hook>(&mut self, id: &SessionId, notice: Notice, desk: &mut Desk<'_, H>) {
+    fn take_recall<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        notice: Notice,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let has_threads = !self.state.lock.holders().is_empty();
         let Phase::Held(grant) = &mut self.phase else {
             return;
@@ -192,21 +205,21 @@ impl Session {
         if !notice.reason.insists() {
             if is_busy {
                 let (token, inside) = (grant.token, self.inside());
-                desk.send(ToStore::Busy {
+                ctx.send(ToStore::Busy {
                     session: id.clone(),
                     token,
                     inside,
                     blocked_on: Vec::new(),
                 });
             } else {
-                self.release(id, desk);
+                self.release(id, ctx);
             }
             return;
         }
-        let late = desk
+        let late = ctx
             .now
             .after(notice.deadline_ms)
-            .before(desk.settings.recall_margin_ms);
+            .before(ctx.settings.recall_margin_ms);
         match &mut grant.recall {
             None => grant.recall = Some((notice, late)),
             Some((said, until)) => {
@@ -220,7 +233,7 @@ impl Session {
         grant.is_closed = true;
         // Busy is said by the process, which knows what blocks the threads.
         self.owes_busy = has_threads;
-        self.settle(id, desk);
+        self.settle(id, ctx);
     }
 }
 

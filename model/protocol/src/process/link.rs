@@ -126,8 +126,8 @@ impl<H: Hook> Process<H> {
         for id in self.session_ids() {
             let own = self.sessions.get(&id).and_then(|session| session.hold(&id));
             let is_known = own.is_some_and(|own| known.get(&id) == Some(&own.token));
-            self.in_session(now, &id, out, |session, id, desk| {
-                session.on_welcome(id, is_known, said, desk)
+            self.in_session(now, &id, out, |session, id, ctx| {
+                session.on_welcome(id, is_known, said, ctx)
             });
         }
     }
@@ -213,8 +213,8 @@ impl<H: Hook> Process<H> {
             } => {
                 self.extend_lease(now, sent, lease_ms);
                 for (Hold { session, token }, notice) in recalls {
-                    self.in_session(now, &session, out, |session, id, desk| {
-                        session.on_recall(id, token, notice, desk)
+                    self.in_session(now, &session, out, |session, id, ctx| {
+                        session.on_recall(id, token, notice, ctx)
                     });
                 }
             }
@@ -230,14 +230,14 @@ impl<H: Hook> Process<H> {
             } => {
                 let victims = self.victims_of(&why);
                 let is_victim = |thread| victims.is_empty() || victims.contains(&thread);
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.on_refused(id, request, &why, is_victim, desk);
+                self.in_session(now, &session, out, |session, id, ctx| {
+                    session.on_refused(id, request, &why, is_victim, ctx);
                 });
             }
             message => {
                 if let Some(id) = message.session().cloned() {
-                    self.in_session(now, &id, out, |session, id, desk| {
-                        session.on_message(id, message, desk)
+                    self.in_session(now, &id, out, |session, id, ctx| {
+                        session.on_message(id, message, ctx)
                     });
                 }
             }
@@ -254,8 +254,8 @@ impl<H: Hook> Process<H> {
         out: &mut Vec<Output>,
     ) {
         match renamed {
-            None => self.in_session(now, id, out, |session, id, desk| {
-                session.on_destroyed(id, token, desk)
+            None => self.in_session(now, id, out, |session, id, ctx| {
+                session.on_destroyed(id, token, ctx)
             }),
             Some(to) => self.on_renamed(now, id, token, to, out),
         }
@@ -278,13 +278,13 @@ impl<H: Hook> Process<H> {
         let has_grant = |session: &Session| session.grant().is_some();
         if self.sessions.get(to).is_some_and(|own| has_grant(own)) {
             // The grant was told under its new id first, and threads have gone in there.
-            return self.in_session(now, from, out, |session, id, desk| {
-                session.lose_grant(id, Poison::Revoked, desk);
-                session.acquire(id, desk);
+            return self.in_session(now, from, out, |session, id, ctx| {
+                session.lose_grant(id, Poison::Revoked, ctx);
+                session.acquire(id, ctx);
             });
         }
-        self.in_session(now, from, out, |session, id, desk| {
-            session.refuse_waiters(id, &Refusal::Gone, |_| true, desk)
+        self.in_session(now, from, out, |session, id, ctx| {
+            session.refuse_waiters(id, &Refusal::Gone, |_| true, ctx)
         });
         let Some(mut moved) = self.remove_session(from) else {
             return;
@@ -299,8 +299,8 @@ impl<H: Hook> Process<H> {
         }
         self.insert_session(to.clone(), moved);
         if let Some(waiting) = waiting {
-            self.in_session(now, to, out, |session, id, desk| {
-                session.adopt(id, &waiting, desk)
+            self.in_session(now, to, out, |session, id, ctx| {
+                session.adopt(id, &waiting, ctx)
             });
         }
         if let Some(thread) = thread {
@@ -334,8 +334,8 @@ impl<H: Hook> Process<H> {
         self.lose_connection();
         self.lease = None;
         for id in self.session_ids() {
-            self.in_session(now, &id, out, |session, id, desk| {
-                session.on_lease_lost(id, why, desk)
+            self.in_session(now, &id, out, |session, id, ctx| {
+                session.on_lease_lost(id, why, ctx)
             });
         }
     }

@@ -11,7 +11,7 @@
 //! Deliberately absent: OS threads, wakers, sockets; when to give an idle grant back (the driver's choice, rule 4).
 
 mod commit;
-mod desk;
+mod context;
 mod detach;
 mod grant;
 mod index;
@@ -24,7 +24,7 @@ mod threads;
 mod waits;
 mod watch;
 
-pub use desk::Output;
+pub use context::Output;
 pub use detach::{Concerned, Detached, HandedOut, Handoff};
 pub use session::{Ending, Grant, Outgoing, Phase, Session};
 pub use state::{Slot, ThreadClaim, Wanted, Written};
@@ -40,7 +40,7 @@ use crate::renumber::Numbers;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use desk::Desk;
+use context::StepContext;
 use index::{Derived, Index, due};
 use waits::Waits;
 use watch::Watch;
@@ -351,8 +351,8 @@ impl<H: Hook> Process<H> {
         let caller = Some(thread).filter(|_| is_lock);
         let makes_new = is_lock;
         let is_known =
-            self.in_session_or_new(now, id, (makes_new, caller), out, |session, id, desk| {
-                session.call(id, thread, call, desk)
+            self.in_session_or_new(now, id, (makes_new, caller), out, |session, id, ctx| {
+                session.call(id, thread, call, ctx)
             });
         if is_lock {
             self.break_local_deadlock(now, thread, id, out);
@@ -372,7 +372,7 @@ impl<H: Hook> Process<H> {
         now: Time,
         id: &SessionId,
         out: &mut Vec<Output>,
-        step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
+        step: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
     ) {
         self.in_session_or_new(now, id, (true, None), out, step);
     }
@@ -385,7 +385,7 @@ impl<H: Hook> Process<H> {
         id: &SessionId,
         (makes_new, caller): (bool, Option<ThreadId>),
         out: &mut Vec<Output>,
-        step: impl FnOnce(&mut Session, &SessionId, &mut Desk<'_, H>),
+        step: impl FnOnce(&mut Session, &SessionId, &mut StepContext<'_, H>),
     ) -> bool {
         let before = out.len();
         let link = self.link();
@@ -400,7 +400,7 @@ impl<H: Hook> Process<H> {
             index,
             ..
         } = self;
-        let mut desk = Desk {
+        let mut ctx = StepContext {
             now,
             hook: *hook,
             settings,
@@ -418,7 +418,7 @@ impl<H: Hook> Process<H> {
             None => return false,
         };
         let was_waited = session.state.lock.waiting() > 0;
-        step(session, id, &mut desk);
+        step(session, id, &mut ctx);
         index.note(id, session, settings.resend_ms);
         // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
         let is_waited = was_waited || session.state.lock.waiting() > 0;
@@ -479,8 +479,8 @@ impl<H: Hook> Process<H> {
             Timer::Resend(Some(session)) => self.in_session(now, &session, out, Session::resend),
             Timer::Late(session) => self.in_session(now, &session, out, Session::give_up),
             Timer::Wait(session, thread) => {
-                self.in_session(now, &session, out, |session, id, desk| {
-                    session.end_wait(id, thread, Refusal::Deadline, desk);
+                self.in_session(now, &session, out, |session, id, ctx| {
+                    session.end_wait(id, thread, Refusal::Deadline, ctx);
                 })
             }
         }

@@ -1,7 +1,7 @@
 //! How a grant ends: given back, given up, turned down, taken or lost. Rules 3, 4, 10, 11 and 15.
 
 use super::Poison;
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Grant, Phase, Returning, Session};
 use crate::attributes::Delta;
 use crate::id::{Request, SessionId, Time, Token, Version};
@@ -14,7 +14,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         token: Token,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if self.has_turned_down().is_none_or(|last| last < token) {
             self.returning = Some(Returning {
@@ -22,8 +22,8 @@ impl Session {
                 is_answered: false,
             });
         }
-        self.sent = desk.now;
-        self.send_back(id, token, desk);
+        self.sent = ctx.now;
+        self.send_back(id, token, ctx);
     }
 
     /// The newest grant that was given back unused.
@@ -38,10 +38,15 @@ impl Session {
         }
     }
 
-    pub(super) fn send_back<H: Hook>(&self, id: &SessionId, token: Token, desk: &mut Desk<'_, H>) {
+    pub(super) fn send_back<H: Hook>(
+        &self,
+        id: &SessionId,
+        token: Token,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = Delta::default();
-        desk.send(ToStore::Release {
+        ctx.send(ToStore::Release {
             session: id.clone(),
             token,
             base,
@@ -52,9 +57,9 @@ impl Session {
     }
 
     /// The recall's deadline is near: the finished threads' changes are saved, the late ones' are not. Rule 11.
-    pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.poison(id, Poison::Late, desk);
-        self.settle(id, desk);
+    pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        self.poison(id, Poison::Late, ctx);
+        self.settle(id, ctx);
     }
 
     /// When the grant is given up although threads are inside.
@@ -64,31 +69,35 @@ impl Session {
     }
 
     /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
-    pub(crate) fn release_if_idle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn release_if_idle<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.state.lock.is_free() {
-            self.release(id, desk);
+            self.release(id, ctx);
         }
     }
 
     /// Gives the grant back, with all changes that the store has not answered. Rules 3, 7 and 12.
-    pub(crate) fn release<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn release<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Phase::Held(grant) = &self.phase else {
             return;
         };
         let token = grant.token;
-        self.refuse_absent(id, desk);
+        self.refuse_absent(id, ctx);
         let unanswered = self
             .commit
             .take()
-            .filter(|_| !desk.is_mutant(ProtocolMutant::ReleaseForgetsCommit));
+            .filter(|_| !ctx.is_mutant(ProtocolMutant::ReleaseForgetsCommit));
         let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
         for change in self.state.take_dirty().changes() {
             delta.set(change.name.clone(), change.value.clone());
         }
         self.next_commit.clear(); // Of threads that have left.
-        let requeue = (self.state.lock.waiting() > 0).then(|| desk.draw_request());
+        let requeue = (self.state.lock.waiting() > 0).then(|| ctx.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
-        let idle_ms = desk.now.since(self.used);
+        let idle_ms = ctx.now.since(self.used);
         self.phase = Phase::Releasing {
             token,
             base,
@@ -96,7 +105,7 @@ impl Session {
             requeue,
             idle_ms,
         };
-        self.say(id, desk);
+        self.say(id, ctx);
     }
 
     pub(super) fn on_released<H: Hook>(
@@ -104,7 +113,7 @@ impl Session {
         id: &SessionId,
         released: Token,
         version: Option<Version>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(returning) = &mut self.returning {
             returning.is_answered |= returning.token == released;
@@ -114,14 +123,14 @@ impl Session {
             return;
         }
         if version.is_none() {
-            return self.lose_release(id, false, desk); // The store has queued the requeue.
+            return self.lose_release(id, false, ctx); // The store has queued the requeue.
         }
         let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
             return;
         };
         self.version = version;
         // What was released with a new request is what the store takes the process to have.
-        if !desk.settings.keeps_base && requeue.is_none() {
+        if !ctx.settings.keeps_base && requeue.is_none() {
             self.drop_base();
         }
         self.state.tidy();
@@ -134,9 +143,9 @@ impl Session {
                     existing: false,
                 }
             }
-            None => self.acquire(id, desk),
+            None => self.acquire(id, ctx),
         }
-        self.cancel_if_unwanted(id, desk);
+        self.cancel_if_unwanted(id, ctx);
     }
 
     /// The grant had ended before its release arrived, or its acceptance was not heard: the client state is worth nothing.
@@ -145,12 +154,12 @@ impl Session {
         &mut self,
         id: &SessionId,
         asks: bool,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
             return;
         };
-        if !desk.is_mutant(ProtocolMutant::KeepsDirtyBase) {
+        if !ctx.is_mutant(ProtocolMutant::KeepsDirtyBase) {
             self.drop_base();
         }
         match requeue {
@@ -161,9 +170,9 @@ impl Session {
                     patience: Patience::Wait,
                     existing: false,
                 };
-                self.cancel_if_unwanted(id, desk);
+                self.cancel_if_unwanted(id, ctx);
             }
-            _ => self.acquire(id, desk),
+            _ => self.acquire(id, ctx),
         }
     }
 
@@ -171,17 +180,15 @@ impl Session {
         &mut self,
         id: &SessionId,
         revoked: Token,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match self.phase {
             Phase::Held(Grant { token, .. }) if token == revoked => {
-                self.lose_grant(id, Poison::Revoked, desk);
-                self.acquire(id, desk);
+                self.lose_grant(id, Poison::Revoked, ctx);
+                self.acquire(id, ctx);
             }
             // The release is under way, and will queue what it asks for.
-            Phase::Releasing { token, .. } if token == revoked => {
-                self.lose_release(id, false, desk)
-            }
+            Phase::Releasing { token, .. } if token == revoked => self.lose_release(id, false, ctx),
             _ => {}
         }
     }
@@ -191,11 +198,11 @@ impl Session {
         &mut self,
         id: &SessionId,
         why: Poison,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        self.poison(id, why, desk);
+        self.poison(id, why, ctx);
         self.phase = Phase::Absent;
-        if !desk.is_mutant(ProtocolMutant::KeepsDirtyBase) {
+        if !ctx.is_mutant(ProtocolMutant::KeepsDirtyBase) {
             self.drop_base();
         }
     }
@@ -205,19 +212,19 @@ impl Session {
         &mut self,
         id: &SessionId,
         why: Poison,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match self.phase {
-            Phase::Held(_) if desk.is_mutant(ProtocolMutant::KeepsGuardsPastLease) => return,
-            Phase::Held(_) => self.lose_grant(id, why, desk),
-            Phase::Releasing { .. } => return self.lose_release(id, true, desk),
+            Phase::Held(_) if ctx.is_mutant(ProtocolMutant::KeepsGuardsPastLease) => return,
+            Phase::Held(_) => self.lose_grant(id, why, ctx),
+            Phase::Releasing { .. } => return self.lose_release(id, true, ctx),
             Phase::Cancelling { .. } => self.phase = Phase::Absent,
             Phase::Wanted { .. } | Phase::Absent => {}
         }
         self.early_recall = None;
         self.returning = None;
         if self.phase == Phase::Absent {
-            self.acquire(id, desk);
+            self.acquire(id, ctx);
         }
     }
 
@@ -228,24 +235,24 @@ impl Session {
         id: &SessionId,
         is_known: bool,
         said: Request,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         self.early_recall = None; // It will be said again.
         self.returning = None; // What the hello did not list is void.
         match &self.phase {
-            Phase::Held(_) if is_known => self.resend(id, desk),
+            Phase::Held(_) if is_known => self.resend(id, ctx),
             Phase::Held(_) => {
-                self.lose_grant(id, Poison::Revoked, desk);
-                self.acquire(id, desk);
+                self.lose_grant(id, Poison::Revoked, ctx);
+                self.acquire(id, ctx);
             }
-            Phase::Releasing { .. } if is_known => self.resend(id, desk),
+            Phase::Releasing { .. } if is_known => self.resend(id, ctx),
             Phase::Releasing { requeue, .. } => {
                 let asks = requeue.is_some_and(|request| request > said);
-                self.lose_release(id, asks, desk);
+                self.lose_release(id, asks, ctx);
             }
-            Phase::Wanted { existing: true, .. } => self.ask_behind_welcome(id, desk),
-            Phase::Wanted { request, .. } if *request > said => self.resend(id, desk),
-            Phase::Cancelling { .. } => self.resend(id, desk),
+            Phase::Wanted { existing: true, .. } => self.ask_behind_welcome(id, ctx),
+            Phase::Wanted { request, .. } if *request > said => self.resend(id, ctx),
+            Phase::Cancelling { .. } => self.resend(id, ctx),
             Phase::Wanted { .. } | Phase::Absent => {}
         }
     }

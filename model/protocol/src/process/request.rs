@@ -1,6 +1,6 @@
 //! What a session asks the store for, and says again until it is answered. Rules 13 to 15 and 17.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
 use crate::id::{Request, SessionId, ThreadId, Ticket};
@@ -9,7 +9,7 @@ use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
     /// Asks the store for the session, with a new request.
-    pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         if self.state.lock.waiting() == 0 {
             return;
         }
@@ -18,7 +18,7 @@ impl Session {
         } else {
             Patience::Try
         };
-        self.ask(id, (None, patience), desk);
+        self.ask(id, (None, patience), ctx);
     }
 
     /// Asks the store for the session by a new request. The request asks only for an existing session when all threads do. If
@@ -27,13 +27,13 @@ impl Session {
         &mut self,
         id: &SessionId,
         (ticket, patience): (Option<Ticket>, Patience),
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let existing =
             self.awaits_existing && self.state.lock.waiters().all(|claim| claim.existing);
-        if existing && desk.is_store_too_old() {
+        if existing && ctx.is_store_too_old() {
             self.phase = Phase::Absent;
-            self.refuse_waiters(id, &Refusal::Unsupported, |_| true, desk);
+            self.refuse_waiters(id, &Refusal::Unsupported, |_| true, ctx);
             return self.state.tidy();
         }
         if existing {
@@ -42,17 +42,21 @@ impl Session {
                 .update(|claim| claim.is_asked = claim.existing);
         }
         self.phase = Phase::Wanted {
-            request: desk.draw_request(),
+            request: ctx.draw_request(),
             ticket,
             patience,
             existing,
         };
-        self.resend(id, desk);
+        self.resend(id, ctx);
     }
 
     /// Asks again behind a welcome, by a new request with the ticket of the old one. The hello has not listed the old request,
     /// which so has ended. r[exists.ends-with-link]
-    pub(super) fn ask_behind_welcome<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(super) fn ask_behind_welcome<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         if let Phase::Wanted {
             ticket,
             patience,
@@ -60,7 +64,7 @@ impl Session {
             ..
         } = self.phase
         {
-            self.ask(id, (ticket, patience), desk);
+            self.ask(id, (ticket, patience), ctx);
         }
     }
 
@@ -115,32 +119,32 @@ impl Session {
     }
 
     /// Says again what the store has not answered. Rule 14.
-    pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_release = matches!(self.phase, Phase::Releasing { .. });
-        if !(is_release && desk.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
-            self.say(id, desk);
+        if !(is_release && ctx.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
+            self.say(id, ctx);
         }
     }
 
     /// Says what the store is to answer.
-    pub(super) fn say<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.sent = desk.now;
+    pub(super) fn say<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        self.sent = ctx.now;
         let session = || id.clone();
         match &self.phase {
             Phase::Absent => {}
             Phase::Wanted { .. } => {
                 if let Some(wish) = self.wish(id) {
-                    desk.send(ToStore::Acquire(wish));
+                    ctx.send(ToStore::Acquire(wish));
                 }
             }
-            Phase::Cancelling { request } => desk.send(ToStore::Cancel {
+            Phase::Cancelling { request } => ctx.send(ToStore::Cancel {
                 session: session(),
                 request: *request,
             }),
             Phase::Held(grant) => {
                 if let Some(commit) = &self.commit {
                     let (base, delta) = (commit.base, commit.delta.clone());
-                    desk.send(ToStore::Commit {
+                    ctx.send(ToStore::Commit {
                         session: session(),
                         token: grant.token,
                         base,
@@ -149,13 +153,13 @@ impl Session {
                 }
                 match &grant.ending {
                     Some((_, Ending::Destroy)) => {
-                        desk.send(ToStore::Destroy {
+                        ctx.send(ToStore::Destroy {
                             session: session(),
                             token: grant.token,
                         });
                     }
                     Some((_, Ending::Rename(to))) => {
-                        desk.send(ToStore::Rename {
+                        ctx.send(ToStore::Rename {
                             session: session(),
                             token: grant.token,
                             to: to.clone(),
@@ -170,7 +174,7 @@ impl Session {
                 delta,
                 requeue,
                 idle_ms,
-            } => desk.send(ToStore::Release {
+            } => ctx.send(ToStore::Release {
                 session: session(),
                 token: *token,
                 base: *base,
@@ -184,7 +188,7 @@ impl Session {
             is_answered: false,
         }) = self.returning
         {
-            self.send_back(id, token, desk);
+            self.send_back(id, token, ctx);
         }
     }
 
@@ -199,10 +203,14 @@ impl Session {
     }
 
     /// Nobody may want the session any more that a release asked for again.
-    pub(crate) fn cancel_if_unwanted<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn cancel_if_unwanted<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
             self.phase = Phase::Cancelling { request: *request };
-            self.resend(id, desk);
+            self.resend(id, ctx);
         }
     }
 
@@ -213,28 +221,28 @@ impl Session {
         refused: Request,
         why: &Refusal,
         is_victim: impl Fn(ThreadId) -> bool,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match self.phase {
             Phase::Wanted { request, .. } if request == refused => self.phase = Phase::Absent,
             Phase::Cancelling { request } if request == refused => {
                 self.phase = Phase::Absent;
-                return self.acquire(id, desk);
+                return self.acquire(id, ctx);
             }
             _ => return,
         }
         match why {
-            Refusal::WouldBlock => self.refuse_tries(id, desk),
+            Refusal::WouldBlock => self.refuse_tries(id, ctx),
             // A thread's wait ends at the thread's own deadline; until then it asks again.
             Refusal::Cancelled | Refusal::Deadline => {}
-            Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, desk),
-            Refusal::Absent => self.refuse_asked(id, desk),
-            _ => self.refuse_waiters(id, why, |_| true, desk),
+            Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, ctx),
+            Refusal::Absent => self.refuse_asked(id, ctx),
+            _ => self.refuse_waiters(id, why, |_| true, ctx),
         }
         if matches!(why, Refusal::Gone | Refusal::Absent) {
             self.drop_base();
         }
-        self.acquire(id, desk);
+        self.acquire(id, ctx);
         self.forget_turned_down();
         self.state.tidy();
     }
@@ -242,11 +250,11 @@ impl Session {
     /// Refuses the threads for which the process has asked only for an existing session. A thread that came after the request
     /// was sent is not among them, since the session may exist by now. For the others the process asks again.
     /// r[exists.not-before]
-    fn refuse_asked<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let is_all = desk.is_mutant(ProtocolMutant::RefusesByOldAnswer);
+    fn refuse_asked<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let is_all = ctx.is_mutant(ProtocolMutant::RefusesByOldAnswer);
         let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
         for claim in self.state.lock.remove_waiters_if(is_meant) {
-            desk.refuse(claim.thread, id, Refusal::Absent);
+            ctx.refuse(claim.thread, id, Refusal::Absent);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Threads that are inside come before those that are not, at the gate and in the queue: a thread inside that had to wait
 //! behind one outside could never leave, and with the gate closed neither could get on (rule 12).
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Session};
 use super::state::ThreadClaim;
 use super::{Answer, Call, Names, Poison};
@@ -19,7 +19,7 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         call: &Call,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match call {
             Call::Lock {
@@ -27,17 +27,17 @@ impl Session {
                 patience,
                 existing,
                 until,
-            } => self.lock_for(id, thread, names, (*patience, *existing, *until), desk),
-            Call::Abandon => self.end_wait(id, thread, Refusal::Cancelled, desk),
-            Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), desk),
-            Call::Unlock(names) => self.unlock(id, thread, names, true, desk),
+            } => self.lock_for(id, thread, names, (*patience, *existing, *until), ctx),
+            Call::Abandon => self.end_wait(id, thread, Refusal::Cancelled, ctx),
+            Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), ctx),
+            Call::Unlock(names) => self.unlock(id, thread, names, true, ctx),
             Call::Discard(names) => {
-                let keeps = desk.is_mutant(ProtocolMutant::DiscardKeepsWrites);
-                self.unlock(id, thread, names, keeps, desk);
+                let keeps = ctx.is_mutant(ProtocolMutant::DiscardKeepsWrites);
+                self.unlock(id, thread, names, keeps, ctx);
             }
-            Call::Commit => self.commit_of(id, thread, desk),
-            Call::Destroy => self.end_session(id, thread, Ending::Destroy, desk),
-            Call::Rename(to) => self.end_session(id, thread, Ending::Rename(to.clone()), desk),
+            Call::Commit => self.commit_of(id, thread, ctx),
+            Call::Destroy => self.end_session(id, thread, Ending::Destroy, ctx),
+            Call::Rename(to) => self.end_session(id, thread, Ending::Rename(to.clone()), ctx),
         }
     }
 
@@ -47,38 +47,38 @@ impl Session {
         thread: ThreadId,
         names: &Names,
         (patience, existing, until): (Patience, bool, Time),
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if let Some(answer) = self.lock_misuse(thread, names, desk) {
-            return desk.answer(thread, id, answer);
+        if let Some(answer) = self.lock_misuse(thread, names, ctx) {
+            return ctx.answer(thread, id, answer);
         }
         let claim = ThreadClaim {
             existing,
             ..ThreadClaim::new(thread, self.state.wanted(names), (patience, until))
         };
-        if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, desk)) {
+        if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, ctx)) {
             let token = grant.token;
-            if self.is_absent_to(&claim, desk) {
+            if self.is_absent_to(&claim, ctx) {
                 self.state.tidy();
-                return desk.refuse(thread, id, Refusal::Absent);
+                return ctx.refuse(thread, id, Refusal::Absent);
             }
             self.state.lock.hold(claim);
-            return desk.answer(thread, id, Answer::Locked(token));
+            return ctx.answer(thread, id, Answer::Locked(token));
         }
         if patience == Patience::Try && !self.may_try() {
             self.state.tidy();
-            return desk.refuse(thread, id, Refusal::WouldBlock);
+            return ctx.refuse(thread, id, Refusal::WouldBlock);
         }
-        if self.state.lock.waiting() >= desk.settings.limits.threads_max {
-            return desk.refuse(thread, id, Refusal::Limit(Limited::Threads));
+        if self.state.lock.waiting() >= ctx.settings.limits.threads_max {
+            return ctx.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
         self.awaits_existing = existing || (self.awaits_existing && self.state.lock.waiting() > 0);
-        if desk.is_mutant(ProtocolMutant::LifoAtAttribute) {
+        if ctx.is_mutant(ProtocolMutant::LifoAtAttribute) {
             self.state.lock.enqueue_before(claim, |_| true);
         } else {
             self.state.lock.enqueue(claim);
         }
-        self.want(id, patience, desk);
+        self.want(id, patience, ctx);
     }
 
     /// Why a thread may not even ask.
@@ -86,7 +86,7 @@ impl Session {
         &self,
         thread: ThreadId,
         names: &Names,
-        desk: &Desk<'_, H>,
+        ctx: &StepContext<'_, H>,
     ) -> Option<Answer> {
         if let Some(why) = self.poison_of(thread) {
             return Some(Answer::Poisoned(why));
@@ -105,16 +105,16 @@ impl Session {
         if own.any(|claim| is_named(&claim)) || self.state.is_waiting(thread) {
             return Some(Answer::Refused(Refusal::AlreadyLocked));
         }
-        (desk.is_closing && !self.is_inside(thread))
+        (ctx.is_closing && !self.is_inside(thread))
             .then_some(Answer::Refused(Refusal::ShuttingDown))
     }
 
     /// Whom the gate lets pass. Rule 12.
-    fn gate<H: Hook>(&self, desk: &Desk<'_, H>) -> Gate {
+    fn gate<H: Hook>(&self, ctx: &StepContext<'_, H>) -> Gate {
         let lets_in = self.grant().is_none_or(Grant::lets_in);
-        if lets_in || desk.is_mutant(ProtocolMutant::AdmitsAfterRecall) {
+        if lets_in || ctx.is_mutant(ProtocolMutant::AdmitsAfterRecall) {
             Gate::Open
-        } else if desk.is_mutant(ProtocolMutant::RefusesInsiders) {
+        } else if ctx.is_mutant(ProtocolMutant::RefusesInsiders) {
             Gate::Closed
         } else {
             Gate::Insiders
@@ -122,8 +122,8 @@ impl Session {
     }
 
     /// Whether a thread that asks now may go in at once.
-    fn may_enter<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
-        let (gate, barges) = (self.gate(desk), desk.is_mutant(ProtocolMutant::Barges));
+    fn may_enter<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
+        let (gate, barges) = (self.gate(ctx), ctx.is_mutant(ProtocolMutant::Barges));
         self.state.lock.may_enter(claim, gate, barges)
     }
 
@@ -144,42 +144,42 @@ impl Session {
         &mut self,
         id: &SessionId,
         wanted: Patience,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         match &mut self.phase {
-            Phase::Absent => self.acquire(id, desk),
+            Phase::Absent => self.acquire(id, ctx),
             // A thread that wants any session joins a request for an existing one without a message: a repetition could cross
             // the end of the request. If the session is absent, the process asks again for that thread.
             Phase::Wanted { patience, .. } if *patience < wanted => {
                 *patience = wanted;
-                self.refuse_tries(id, desk);
-                self.resend(id, desk);
+                self.refuse_tries(id, ctx);
+                self.resend(id, ctx);
             }
             _ => {}
         }
     }
 
     /// Returns whether a thread that may go in wants only an existing session, and this one does not exist. r[exists.thread]
-    fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, desk: &Desk<'_, H>) -> bool {
-        claim.existing && !self.exists() && !desk.is_mutant(ProtocolMutant::EntersAbsent)
+    fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
+        claim.existing && !self.exists() && !ctx.is_mutant(ProtocolMutant::EntersAbsent)
     }
 
     /// Refuses the waiting threads that want only an existing session, when the process has the grant and this one does not
     /// exist.
-    pub(crate) fn refuse_absent<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn refuse_absent<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         if !self.awaits_existing || self.exists() {
             return;
         }
         for claim in self.state.lock.remove_waiters_if(|claim| claim.existing) {
-            desk.refuse(claim.thread, id, Refusal::Absent);
+            ctx.refuse(claim.thread, id, Refusal::Absent);
         }
         self.awaits_existing = false;
     }
 
     /// Refuses the threads that only try.
-    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         for claim in self.state.lock.remove_tries() {
-            desk.refuse(claim.thread, id, Refusal::WouldBlock);
+            ctx.refuse(claim.thread, id, Refusal::WouldBlock);
         }
     }
 
@@ -189,14 +189,14 @@ impl Session {
         id: &SessionId,
         why: &Refusal,
         is_meant: impl Fn(ThreadId) -> bool,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let meant = self
             .state
             .lock
             .remove_waiters_if(|claim| is_meant(claim.thread));
         for claim in meant {
-            desk.refuse(claim.thread, id, why.clone());
+            ctx.refuse(claim.thread, id, why.clone());
         }
     }
 
@@ -206,28 +206,28 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         why: Refusal,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if desk.is_mutant(ProtocolMutant::AbandonLeavesWaiter) {
+        if ctx.is_mutant(ProtocolMutant::AbandonLeavesWaiter) {
             if self.state.is_waiting(thread) {
-                desk.refuse(thread, id, why);
+                ctx.refuse(thread, id, why);
             }
             return;
         }
         if self.state.lock.remove_waiter_of(&thread).is_none() {
             return; // The lock crossed the end of the wait, and has answered it.
         }
-        desk.refuse(thread, id, why);
+        ctx.refuse(thread, id, why);
         if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
             let request = *request;
             self.phase = Phase::Cancelling { request };
-            self.sent = desk.now;
-            desk.send(ToStore::Cancel {
+            self.sent = ctx.now;
+            ctx.send(ToStore::Cancel {
                 session: id.clone(),
                 request,
             });
         }
-        self.settle(id, desk);
+        self.settle(id, ctx);
     }
 
     fn write<H: Hook>(
@@ -236,15 +236,15 @@ impl Session {
         thread: ThreadId,
         name: &AttributeName,
         value: Option<&Value>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if self.poison_of(thread).is_some() {
             return; // It was told; what it writes is discarded.
         }
-        match self.state.write(thread, name, value, desk.limits) {
+        match self.state.write(thread, name, value, ctx.limits) {
             Ok(true) => {}
-            Ok(false) => desk.refuse(thread, id, Refusal::NotHeld),
-            Err(limited) => desk.refuse(thread, id, Refusal::Limit(limited)),
+            Ok(false) => ctx.refuse(thread, id, Refusal::NotHeld),
+            Err(limited) => ctx.refuse(thread, id, Refusal::Limit(limited)),
         }
     }
 
@@ -254,10 +254,10 @@ impl Session {
         thread: ThreadId,
         names: &Names,
         keeps: bool,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let claim = self.state.leave(thread, names).or_else(|| {
-            let wanted = desk
+            let wanted = ctx
                 .is_mutant(ProtocolMutant::UnlockByStranger)
                 .then(|| self.state.wanted(names))?;
             self.state
@@ -272,20 +272,20 @@ impl Session {
                 .position(|(poisoned, _)| *poisoned == thread)
             {
                 Some(place) => drop(self.poisoned.remove(place)),
-                None => desk.refuse(thread, id, Refusal::NotHeld),
+                None => ctx.refuse(thread, id, Refusal::NotHeld),
             }
             return;
         };
         if keeps {
             self.state.merge(claim.written);
         }
-        self.used = desk.now;
-        self.settle(id, desk);
+        self.used = ctx.now;
+        self.settle(id, ctx);
     }
 
     /// Goes on as far as the rules allow: lets threads in, and gives the grant back when it is due.
-    pub(crate) fn settle<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.admit(id, desk);
+    pub(crate) fn settle<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        self.admit(id, ctx);
         let Phase::Held(grant) = &self.phase else {
             return;
         };
@@ -298,43 +298,48 @@ impl Session {
         let is_idle = self.state.lock.is_free();
         if self.state.lock.holders().is_empty() {
             let is_tired =
-                is_idle && (grant.give_back || desk.is_mutant(ProtocolMutant::NeverKeeps));
-            if is_recalled || is_tired || (desk.is_closing && is_idle) {
-                self.release(id, desk);
+                is_idle && (grant.give_back || ctx.is_mutant(ProtocolMutant::NeverKeeps));
+            if is_recalled || is_tired || (ctx.is_closing && is_idle) {
+                self.release(id, ctx);
             } else if is_idle {
                 self.state.tidy();
             }
         } else if is_recalled {
-            if desk.is_mutant(ProtocolMutant::ReleasesWhileInside) {
-                return self.release(id, desk);
+            if ctx.is_mutant(ProtocolMutant::ReleasesWhileInside) {
+                return self.release(id, ctx);
             }
             // Under a recall each write set is made durable as its thread leaves. Rule 11.
-            self.send_commit(id, desk);
+            self.send_commit(id, ctx);
         }
     }
 
     /// Lets in whoever may go in.
-    pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         while let Phase::Held(grant) = &self.phase {
             let token = grant.token;
-            let Some(next) = self.state.lock.next(self.gate(desk)) else {
+            let Some(next) = self.state.lock.next(self.gate(ctx)) else {
                 return;
             };
             let claim = self.state.lock.at(next);
             let thread = claim.thread;
-            if self.is_absent_to(claim, desk) {
+            if self.is_absent_to(claim, ctx) {
                 self.state.lock.remove_waiter_of(&thread);
-                desk.refuse(thread, id, Refusal::Absent);
+                ctx.refuse(thread, id, Refusal::Absent);
                 continue;
             }
             self.state.lock.admit(next);
-            desk.answer(thread, id, Answer::Locked(token));
+            ctx.answer(thread, id, Answer::Locked(token));
         }
     }
 
     /// The grant is lost: whoever is inside is told, and its writes are discarded. Rules 10 and 11.
-    pub(crate) fn poison<H: Hook>(&mut self, id: &SessionId, why: Poison, desk: &mut Desk<'_, H>) {
-        if why == Poison::Late && desk.is_mutant(ProtocolMutant::AppliesLateWrites) {
+    pub(crate) fn poison<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        why: Poison,
+        ctx: &mut StepContext<'_, H>,
+    ) {
+        if why == Poison::Late && ctx.is_mutant(ProtocolMutant::AppliesLateWrites) {
             self.state.merge_of(|_| true);
         }
         if why != Poison::Late {
@@ -345,14 +350,14 @@ impl Session {
             && let Some((thread, _)) = grant.ending.take()
             && !self.is_inside(thread)
         {
-            desk.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
+            ctx.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
         }
         for claim in self.state.lock.remove_holders() {
             if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
                 // The wait for a further attribute, if any, ends with this answer. Rule 14.
                 self.state.lock.remove_waiter_of(&claim.thread);
-                desk.answer(claim.thread, id, Answer::Poisoned(why));
+                ctx.answer(claim.thread, id, Answer::Poisoned(why));
             }
         }
     }

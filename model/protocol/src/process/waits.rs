@@ -1,6 +1,6 @@
 //! Which thread waits where, what blocks the threads inside a recalled session, and deadlocks. Rules 3 and 17.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::session::{Ending, Phase, Session};
 use super::watch::Reach;
 use super::{Answer, Output, Process};
@@ -249,8 +249,8 @@ impl<H: Hook> Process<H> {
         let why = Refusal::Deadlock {
             cycle: cycle.into_iter().collect(),
         };
-        self.in_session(now, id, out, |session, id, desk| {
-            session.end_wait(id, thread, why, desk)
+        self.in_session(now, id, out, |session, id, ctx| {
+            session.end_wait(id, thread, why, ctx)
         });
     }
 }
@@ -296,7 +296,12 @@ impl Session {
     }
 
     /// Takes in the threads that waited for this id before a session was renamed to it.
-    pub(crate) fn adopt<H: Hook>(&mut self, _: &SessionId, waiting: &Self, _: &mut Desk<'_, H>) {
+    pub(crate) fn adopt<H: Hook>(
+        &mut self,
+        _: &SessionId,
+        waiting: &Self,
+        _: &mut StepContext<'_, H>,
+    ) {
         for claim in waiting.state.lock.waiters() {
             let names = waiting.state.names(&claim.wanted);
             let wanted = self.state.wanted(&names);
@@ -310,7 +315,7 @@ impl Session {
     }
 
     /// The process shuts down: no one may wait who is not inside.
-    pub(crate) fn close<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn close<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let insiders: Vec<ThreadId> = self
             .state
             .lock
@@ -322,10 +327,10 @@ impl Session {
             id,
             &Refusal::ShuttingDown,
             |thread| !insiders.contains(&thread),
-            desk,
+            ctx,
         );
-        self.cancel_if_unwanted(id, desk);
-        self.settle(id, desk);
+        self.cancel_if_unwanted(id, ctx);
+        self.settle(id, ctx);
     }
 
     /// Whether nothing is held, wanted or without an answer.

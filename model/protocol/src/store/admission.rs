@@ -10,7 +10,7 @@
 //!
 //! A further condition for new grants becomes a field here: what a process may do, or whether the store is confirmed.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::{Output, Store};
 use crate::id::{SessionId, Time};
 use crate::mutant::{Hook, ProtocolMutant};
@@ -82,7 +82,7 @@ impl<H: Hook> Store<H> {
     }
 }
 
-impl<H: Hook> Desk<'_, H> {
+impl<H: Hook> StepContext<'_, H> {
     /// Whether the store stops, so that no grant may be made.
     pub(crate) fn is_stopping(&self) -> bool {
         self.admission.stopping.is_stopping()

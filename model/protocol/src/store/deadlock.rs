@@ -26,9 +26,9 @@ impl<H: Hook> Store<H> {
             .and_then(|session| session.holder())
             .cloned();
         let wanted = cycle[1 % cycle.len()].clone();
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         if let (Some(process), Some(session)) = (victim, sessions.get_mut(&wanted)) {
-            session.refuse_waiter(&wanted, &process, Refusal::Deadlock { cycle }, &mut desk);
+            session.refuse_waiter(&wanted, &process, Refusal::Deadlock { cycle }, &mut ctx);
         }
     }
 

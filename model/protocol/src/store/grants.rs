@@ -1,6 +1,6 @@
 //! Requests and grants: who is next, and what it is told. Rules 1, 2, 5, 6, 8, 13 and 14.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::recalls::Recall;
 use super::{Output, Place, Session, Store};
 use crate::EXISTING_SINCE;
@@ -23,33 +23,33 @@ impl<H: Hook> Store<H> {
         // A process of 1.0 does not read the answer, so its flag means nothing. r[wire.newer]
         let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
         wish.existing &= minor >= EXISTING_SINCE;
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_or_create(&id);
         if session.has_heard_of_loss(process, &wish) {
-            session.void(&id, &mut desk);
+            session.void(&id, &mut ctx);
         }
         if session.holder() == Some(process) {
-            session.grant_again(&id, &wish, &mut desk);
-        } else if desk.is_mutant(ProtocolMutant::GrantsToTwo) && session.holder().is_some() {
-            let place = session.place(process, &wish, &mut desk);
-            session.end_grant(&id, &mut desk);
+            session.grant_again(&id, &wish, &mut ctx);
+        } else if ctx.is_mutant(ProtocolMutant::GrantsToTwo) && session.holder().is_some() {
+            let place = session.place(process, &wish, &mut ctx);
+            session.end_grant(&id, &mut ctx);
             session.lock.enqueue_before(place, |_| true);
-            desk.waits(process, &id);
-            session.pass_on(&id, Delta::default(), None, &mut desk);
-        } else if session.refresh_waiter(&id, process, &wish, &mut desk) {
+            ctx.waits(process, &id);
+            session.pass_on(&id, Delta::default(), None, &mut ctx);
+        } else if session.refresh_waiter(&id, process, &wish, &mut ctx) {
             // It was a repetition, and has its answer. A process that has connected again may find the session free.
-            session.serve(&id, &mut desk);
-        } else if let Some(why) = session.refusal_of(process, &wish, &desk) {
-            desk.refuse(process, &id, wish.request, why);
-        } else if session.holder().is_none() && !desk.is_stopping() {
+            session.serve(&id, &mut ctx);
+        } else if let Some(why) = session.refusal_of(process, &wish, &ctx) {
+            ctx.refuse(process, &id, wish.request, why);
+        } else if session.holder().is_none() && !ctx.is_stopping() {
             // No connected process waits, so this one need not queue. Rule 6, r[queue.passes-by].
-            let place = session.place(process, &wish, &mut desk);
+            let place = session.place(process, &wish, &mut ctx);
             session.lock.hold(place);
-            session.start_grant(&id, &mut desk);
-            session.publish(&id, Delta::default(), None, true, &mut desk);
+            session.start_grant(&id, &mut ctx);
+            session.publish(&id, Delta::default(), None, true, &mut ctx);
             return;
         } else {
-            session.queue(&id, process, &wish, &mut desk);
+            session.queue(&id, process, &wish, &mut ctx);
         }
         self.break_deadlock(now, &id, out);
         if !self.hook.is_mutant(ProtocolMutant::RemembersAbsent) {
@@ -65,14 +65,14 @@ impl<H: Hook> Store<H> {
         request: Request,
         out: &mut Vec<Output>,
     ) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_or_create(id);
         if session.holder() == Some(process) && session.lock.holders()[0].request == request {
-            if desk.is_mutant(ProtocolMutant::CancelDropsGrant) {
-                session.void(id, &mut desk);
+            if ctx.is_mutant(ProtocolMutant::CancelDropsGrant) {
+                session.void(id, &mut ctx);
             } else {
                 // The grant crossed the cancel, and ends the request.
-                session.send_grant(id, None, &mut desk);
+                session.send_grant(id, None, &mut ctx);
             }
         } else {
             if session
@@ -80,9 +80,9 @@ impl<H: Hook> Store<H> {
                 .waiters()
                 .any(|place| place.process == *process && place.request <= request)
             {
-                session.remove_waiter(id, process, &mut desk);
+                session.remove_waiter(id, process, &mut ctx);
             }
-            desk.refuse(process, id, request, Refusal::Cancelled);
+            ctx.refuse(process, id, request, Refusal::Cancelled);
         }
         self.tidy(id);
     }
@@ -94,11 +94,11 @@ impl<H: Hook> Store<H> {
         process: &ProcessId,
         out: &mut Vec<Output>,
     ) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
-        session.refuse_waiter(id, process, Refusal::Deadline, &mut desk);
+        session.refuse_waiter(id, process, Refusal::Deadline, &mut ctx);
         self.tidy(id);
     }
 }
@@ -146,22 +146,22 @@ impl Session {
         &self,
         process: &ProcessId,
         wish: &Wish,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) -> Place {
-        let last = desk.stamps.last();
+        let last = ctx.stamps.last();
         let is_taken = |ticket: &Ticket| self.lock.waiters().any(|place| place.ticket == *ticket);
         let presented = wish
             .ticket
             .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
-        let presented = presented.filter(|_| !desk.is_mutant(ProtocolMutant::IgnoresTicket));
+        let presented = presented.filter(|_| !ctx.is_mutant(ProtocolMutant::IgnoresTicket));
         Place {
             process: process.clone(),
             request: wish.request,
-            ticket: presented.unwrap_or_else(|| Ticket(desk.stamps.draw())),
+            ticket: presented.unwrap_or_else(|| Ticket(ctx.stamps.draw())),
             known: wish.known,
             patience: wish.patience,
             existing: wish.existing,
-            until: desk.now.after(desk.settings.wait_ms),
+            until: ctx.now.after(ctx.settings.wait_ms),
         }
     }
 
@@ -170,34 +170,34 @@ impl Session {
         &self,
         process: &ProcessId,
         wish: &Wish,
-        desk: &Desk<'_, H>,
+        ctx: &StepContext<'_, H>,
     ) -> Option<Refusal> {
-        let limits = &desk.settings.limits;
-        let stops = desk.is_stopping();
+        let limits = &ctx.settings.limits;
+        let stops = ctx.is_stopping();
         let has_to_wait = self.holder().is_some() || stops;
         let is_full = self.lock.waiting() >= limits.waiters_max && has_to_wait;
-        if is_full && !desk.is_mutant(ProtocolMutant::QueueWithoutLimit) {
+        if is_full && !ctx.is_mutant(ProtocolMutant::QueueWithoutLimit) {
             return Some(Refusal::Limit(Limited::Waiters));
         }
-        if desk
+        if ctx
             .peers
             .get(process)
             .is_some_and(|peer| peer.concerns() >= limits.grants_max)
         {
             return Some(Refusal::Limit(Limited::Grants));
         }
-        if wish.existing && self.is_absent(desk) && self.holder().is_none() {
+        if wish.existing && self.is_absent(ctx) && self.holder().is_none() {
             return Some(Refusal::Absent); // It needs no room on the disk, so this comes first. r[exists.absent]
         }
-        if desk.is_full() && !stops {
+        if ctx.is_full() && !stops {
             return Some(Refusal::Limit(Limited::Storage));
         }
         if stops && wish.patience == Patience::Try {
             return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
-        let is_busy = self.busy.is_some() && !desk.is_mutant(ProtocolMutant::TryWaitsForThread);
-        let would_wait = self.lock.waiting() > 0 || is_busy || !desk.is_connected(holder);
+        let is_busy = self.busy.is_some() && !ctx.is_mutant(ProtocolMutant::TryWaitsForThread);
+        let would_wait = self.lock.waiting() > 0 || is_busy || !ctx.is_connected(holder);
         (wish.patience == Patience::Try && would_wait).then_some(Refusal::WouldBlock)
     }
 
@@ -207,25 +207,25 @@ impl Session {
         id: &SessionId,
         process: &ProcessId,
         wish: &Wish,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        let place = self.place(process, wish, desk);
+        let place = self.place(process, wish, ctx);
         let ticket = place.ticket;
-        if desk.is_mutant(ProtocolMutant::LifoAtStore) {
+        if ctx.is_mutant(ProtocolMutant::LifoAtStore) {
             self.lock.enqueue_before(place, |_| true);
-        } else if desk.is_mutant(ProtocolMutant::IgnoresTicket) {
+        } else if ctx.is_mutant(ProtocolMutant::IgnoresTicket) {
             self.lock.enqueue(place);
         } else {
             self.lock
                 .enqueue_before(place, |other| other.ticket > ticket);
         }
-        desk.waits(process, id);
-        desk.send(process, queued(wish, ticket));
+        ctx.waits(process, id);
+        ctx.send(process, queued(wish, ticket));
         match wish.patience {
-            _ if desk.is_stopping() => {}
-            Patience::Try if desk.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
-            Patience::Try => self.ensure_recall(id, Reason::Try, desk),
-            Patience::Wait => self.ensure_recall(id, Reason::Wait, desk),
+            _ if ctx.is_stopping() => {}
+            Patience::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
+            Patience::Try => self.ensure_recall(id, Reason::Try, ctx),
+            Patience::Wait => self.ensure_recall(id, Reason::Wait, ctx),
         }
     }
 
@@ -235,9 +235,9 @@ impl Session {
         id: &SessionId,
         process: &ProcessId,
         wish: &Wish,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) -> bool {
-        if desk.is_mutant(ProtocolMutant::QueuesTwice) {
+        if ctx.is_mutant(ProtocolMutant::QueuesTwice) {
             return false;
         }
         let refreshed = self.lock.change_waiter(process, |place| {
@@ -260,19 +260,19 @@ impl Session {
             Some(None) => return true,
             Some(Some(refreshed)) => refreshed,
         };
-        if self.holder().is_none() && !desk.is_stopping() {
+        if self.holder().is_none() && !ctx.is_stopping() {
             return true; // It gets the session, and no place.
         }
-        desk.send(process, queued(wish, ticket));
-        if is_patient && !desk.is_stopping() {
-            self.ensure_recall(id, Reason::Wait, desk);
+        ctx.send(process, queued(wish, ticket));
+        if is_patient && !ctx.is_stopping() {
+            self.ensure_recall(id, Reason::Wait, ctx);
         }
         true
     }
 
     /// Answers a wish of the process that has the grant: it was not told, or asks again. Links keep order, and a process
     /// asks only when it has no grant and no release without an answer, so the grant in question is unused.
-    fn grant_again<H: Hook>(&mut self, id: &SessionId, wish: &Wish, desk: &mut Desk<'_, H>) {
+    fn grant_again<H: Hook>(&mut self, id: &SessionId, wish: &Wish, ctx: &mut StepContext<'_, H>) {
         let place = self
             .lock
             .holders_mut()
@@ -283,24 +283,24 @@ impl Session {
         }
         place.request = wish.request;
         place.known = wish.known;
-        if desk.is_mutant(ProtocolMutant::ReadBumpsToken) {
-            let token = Token(desk.stamps.draw());
+        if ctx.is_mutant(ProtocolMutant::ReadBumpsToken) {
+            let token = Token(ctx.stamps.draw());
             self.record.head.holder.as_mut().expect("held").token = token;
-            desk.persist(id, self, Delta::default());
+            ctx.persist(id, self, Delta::default());
         }
-        self.send_grant(id, None, desk);
+        self.send_grant(id, None, ctx);
     }
 
     pub(crate) fn remove_waiter<H: Hook>(
         &mut self,
         id: &SessionId,
         process: &ProcessId,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) -> Option<Place> {
         let place = self.lock.remove_waiter(|place| place.process == *process)?;
         // A recall that it caused stays until the holder answers, else cancelled requests could send any number of them.
-        desk.waits_no_more(process, id);
-        self.spare_holder(id, desk);
+        ctx.waits_no_more(process, id);
+        self.spare_holder(id, ctx);
         Some(place)
     }
 
@@ -309,28 +309,28 @@ impl Session {
         id: &SessionId,
         process: &ProcessId,
         why: Refusal,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if let Some(place) = self.remove_waiter(id, process, desk) {
-            desk.refuse(process, id, place.request, why);
+        if let Some(place) = self.remove_waiter(id, process, ctx) {
+            ctx.refuse(process, id, place.request, why);
         }
     }
 
     /// Ends the current grant; whoever calls this passes the session on.
-    pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        self.set_recall(id, None, desk);
+    pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        self.set_recall(id, None, ctx);
         self.busy = None;
         self.is_spoilt = false;
         self.lock.remove_holders();
         if let Some(holder) = self.record.head.holder.take() {
-            desk.holds_no_more(&holder.process, id);
+            ctx.holds_no_more(&holder.process, id);
         }
     }
 
     /// Gives a free session to the first connected waiter, if there is one. r[queue.passes-by]
-    fn serve<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if self.holder().is_none() && self.admit_next(id, desk) {
-            self.publish(id, Delta::default(), None, true, desk);
+    fn serve<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        if self.holder().is_none() && self.admit_next(id, ctx) {
+            self.publish(id, Delta::default(), None, true, ctx);
         }
     }
 
@@ -341,10 +341,10 @@ impl Session {
         id: &SessionId,
         delta: Delta,
         reply: Option<(&ProcessId, ToProcess)>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        let is_granted = self.admit_next(id, desk);
-        self.publish(id, delta, reply, is_granted, desk);
+        let is_granted = self.admit_next(id, ctx);
+        self.publish(id, delta, reply, is_granted, ctx);
     }
 
     /// Makes durable what changed, and tells the holder when it is a new one. Rule 8.
@@ -354,92 +354,96 @@ impl Session {
         delta: Delta,
         reply: Option<(&ProcessId, ToProcess)>,
         is_granted: bool,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if is_granted && desk.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
-            self.send_grant(id, None, desk);
-            desk.persist(id, self, delta);
+        if is_granted && ctx.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
+            self.send_grant(id, None, ctx);
+            ctx.persist(id, self, delta);
         } else {
-            desk.persist(id, self, delta);
+            ctx.persist(id, self, delta);
         }
         if let Some((process, message)) = reply {
-            desk.send(process, message);
+            ctx.send(process, message);
         }
-        if is_granted && !desk.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
-            self.send_grant(id, None, desk);
+        if is_granted && !ctx.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
+            self.send_grant(id, None, ctx);
         }
     }
 
     /// Returns whether a request that asks only for an existing session cannot have this one.
-    fn is_absent<H: Hook>(&self, desk: &Desk<'_, H>) -> bool {
-        !desk.is_mutant(ProtocolMutant::GrantsAbsent)
-            && (!self.record.exists() || desk.is_mutant(ProtocolMutant::DeniesExisting))
+    fn is_absent<H: Hook>(&self, ctx: &StepContext<'_, H>) -> bool {
+        !ctx.is_mutant(ProtocolMutant::GrantsAbsent)
+            && (!self.record.exists() || ctx.is_mutant(ProtocolMutant::DeniesExisting))
     }
 
     /// Refuses the requests at the head of the queue that ask only for an existing session, when there is none. A request
     /// behind one of a connected process for any session waits: that process may make the session. r[exists.absent]
-    fn refuse_absent<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        if !self.is_absent(desk) {
+    fn refuse_absent<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        if !self.is_absent(ctx) {
             return;
         }
         let mut is_head = true;
         let absent = self.lock.remove_waiters_if(|place| {
-            is_head &= place.existing || !desk.is_connected(&place.process);
+            is_head &= place.existing || !ctx.is_connected(&place.process);
             is_head && place.existing
         });
         for place in absent {
-            desk.waits_no_more(&place.process, id);
-            desk.refuse(&place.process, id, place.request, Refusal::Absent);
+            ctx.waits_no_more(&place.process, id);
+            ctx.refuse(&place.process, id, place.request, Refusal::Absent);
         }
     }
 
     /// Makes the first waiter that is connected the holder, in memory. A process without a connection is passed by, and
     /// keeps its place. r[queue.fifo-connected], r[grant.connected]
-    pub(crate) fn admit_next<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) -> bool {
-        self.refuse_absent(id, desk);
+    pub(crate) fn admit_next<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        ctx: &mut StepContext<'_, H>,
+    ) -> bool {
+        self.refuse_absent(id, ctx);
         let mut next = self.lock.next(Gate::Open);
         while let Some(spot) = next
-            && !desk.is_connected(&self.lock.at(spot).process)
-            && !desk.is_mutant(ProtocolMutant::GrantsToUnconnected)
+            && !ctx.is_connected(&self.lock.at(spot).process)
+            && !ctx.is_mutant(ProtocolMutant::GrantsToUnconnected)
         {
             next = self.lock.after(spot);
         }
-        let Some(head) = next.filter(|_| !desk.is_stopping()) else {
+        let Some(head) = next.filter(|_| !ctx.is_stopping()) else {
             return false;
         };
         let second = self.lock.after(head);
-        let skipped = second.filter(|_| desk.is_mutant(ProtocolMutant::SkipsHead));
+        let skipped = second.filter(|_| ctx.is_mutant(ProtocolMutant::SkipsHead));
         let head = skipped.unwrap_or(head);
         self.lock.admit(head);
-        self.start_grant(id, desk);
+        self.start_grant(id, ctx);
         true
     }
 
     /// Makes whoever holds the lock the holder of the record.
-    fn start_grant<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    fn start_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let place = self.lock.holders_mut().next().expect("just admitted");
         (place.ticket, place.until) = (Ticket::default(), Time::ZERO); // They were for the wait.
         let process = place.process.clone();
         // It had a lease when it queued, and the end of the lease would have taken it out.
-        let incarnation = desk
+        let incarnation = ctx
             .peers
             .get(&process)
             .map(|peer| peer.incarnation)
             .unwrap_or_default();
-        desk.holds(&process, id);
+        ctx.holds(&process, id);
         self.record.head.holder = Some(Holder {
             process: process.clone(),
             incarnation,
-            token: Token(desk.stamps.draw()),
+            token: Token(ctx.stamps.draw()),
             renamed: None,
         });
-        if desk.settings.turns > 0 {
+        if ctx.settings.turns > 0 {
             let is_turn = self
                 .last_holder
                 .as_ref()
                 .is_some_and(|last| *last != process);
             self.turns = if is_turn {
-                self.turns.saturating_add(1).min(desk.settings.turns)
+                self.turns.saturating_add(1).min(ctx.settings.turns)
             } else {
                 0
             };
@@ -453,18 +457,18 @@ impl Session {
         &mut self,
         id: &SessionId,
         state: Option<State>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if !desk.is_mutant(ProtocolMutant::TryWaitsForThread) {
-            self.refuse_tries(id, desk);
+        if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+            self.refuse_tries(id, ctx);
         }
-        let is_stale = desk.is_mutant(ProtocolMutant::KeepsRecallOfDead) && self.recall.is_some();
-        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(desk.peers))
-            && !desk.is_mutant(ProtocolMutant::ForgetsRecall)
-            && !desk.is_stopping()
+        let is_stale = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead) && self.recall.is_some();
+        if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(ctx.peers))
+            && !ctx.is_mutant(ProtocolMutant::ForgetsRecall)
+            && !ctx.is_stopping()
         {
-            let recall = Recall::new(reason, desk.now, desk.settings);
-            self.set_recall(id, Some(recall), desk);
+            let recall = Recall::new(reason, ctx.now, ctx.settings);
+            self.set_recall(id, Some(recall), ctx);
         }
         let holder = self
             .record
@@ -473,7 +477,7 @@ impl Session {
             .as_ref()
             .expect("a grant has a holder");
         let place = &self.lock.holders()[0];
-        let sent = if desk.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
+        let sent = if ctx.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
             State::Unchanged
         } else {
             state.unwrap_or_else(|| self.record.state_since(place.known))
@@ -488,10 +492,10 @@ impl Session {
                 .recall
                 .as_ref()
                 .filter(|_| !is_stale)
-                .map(|recall| recall.notice(desk.now)),
-            give_back: desk.settings.turns > 0 && self.turns >= desk.settings.turns,
+                .map(|recall| recall.notice(ctx.now)),
+            give_back: ctx.settings.turns > 0 && self.turns >= ctx.settings.turns,
         };
-        desk.send(&holder.process, message);
+        ctx.send(&holder.process, message);
     }
 }
 

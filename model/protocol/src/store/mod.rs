@@ -14,8 +14,8 @@
 
 mod admission;
 mod barrier;
+mod context;
 mod deadlock;
-mod desk;
 mod grants;
 mod memory;
 mod peers;
@@ -25,7 +25,7 @@ mod writes;
 
 pub use admission::{Admission, Stopping};
 pub use barrier::{DurabilityBarrier, Envelope};
-pub use desk::{Output, Stamps};
+pub use context::{Output, Stamps};
 pub use peers::Peer;
 pub use recalls::Recall;
 
@@ -37,7 +37,7 @@ use crate::message::{Patience, Reason, ToStore};
 use crate::mutant::{Hook, ProtocolMutant, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
-use desk::{Desk, Peers};
+use context::{Peers, StepContext};
 use sessions::Sessions;
 
 /// What happens to a store.
@@ -450,9 +450,9 @@ impl<H: Hook> Store<H> {
     }
 
     fn on_operator_recall(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         if let Some(session) = sessions.get_mut(id) {
-            session.ensure_recall(id, Reason::Operator, &mut desk);
+            session.ensure_recall(id, Reason::Operator, &mut ctx);
         }
     }
 
@@ -461,7 +461,7 @@ impl<H: Hook> Store<H> {
         &'a mut self,
         now: Time,
         out: &'a mut Vec<Output>,
-    ) -> (Desk<'a, H>, &'a mut Sessions<H>) {
+    ) -> (StepContext<'a, H>, &'a mut Sessions<H>) {
         let Self {
             hook,
             settings,
@@ -471,7 +471,7 @@ impl<H: Hook> Store<H> {
             sessions,
         } = self;
         (
-            Desk {
+            StepContext {
                 now,
                 hook: *hook,
                 settings,

@@ -1,6 +1,6 @@
 //! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
 
-use super::desk::{Desk, Peers};
+use super::context::{Peers, StepContext};
 use super::{Output, Session, Store};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{Hold, Notice, Patience, Reason, Refusal, ToProcess, ToStore, Wish};
@@ -246,11 +246,11 @@ impl<H: Hook> Store<H> {
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
         let gone = self.ends_of(process, lost);
-        let (mut desk, _) = self.open(now, out);
-        let lease_ms = desk.settings.lease_ms;
-        let limits = (!desk.is_mutant(ProtocolMutant::KeepsLimitsSecret))
-            .then(|| desk.settings.limits.said());
-        desk.send(
+        let (mut ctx, _) = self.open(now, out);
+        let lease_ms = ctx.settings.lease_ms;
+        let limits =
+            (!ctx.is_mutant(ProtocolMutant::KeepsLimitsSecret)).then(|| ctx.settings.limits.said());
+        ctx.send(
             process,
             ToProcess::Welcome {
                 minor: crate::MINOR,
@@ -283,17 +283,17 @@ impl<H: Hook> Store<H> {
         for id in known {
             let is_held = held.contains(&id);
             let wanted = wanted.get(&id).copied();
-            let (mut desk, sessions) = self.open(now, out);
+            let (mut ctx, sessions) = self.open(now, out);
             let Some(session) = sessions.get_mut(&id) else {
                 continue;
             };
             if wanted.is_none() {
-                session.remove_waiter(&id, process, &mut desk);
+                session.remove_waiter(&id, process, &mut ctx);
             }
             if is_held {
-                session.repeat_recall(&id, &mut desk);
+                session.repeat_recall(&id, &mut ctx);
             } else if session.holder() == Some(process)
-                && !desk.is_mutant(ProtocolMutant::KeepsOldIncarnation)
+                && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
                 // Asked for with the request that it answers, the grant was not told. Otherwise it was, and has ended at
                 // the process: its threads know its token, which so must not be granted again. Rule 9.
@@ -302,13 +302,13 @@ impl<H: Hook> Store<H> {
                     Some(request) if request == granted_for => {}
                     Some(_) if granted_for == Request::default() => {
                         // The store has restarted, and cannot know: the same grant, under a new token.
-                        let token = Token(desk.stamps.draw());
+                        let token = Token(ctx.stamps.draw());
                         if let Some(holder) = &mut session.record.head.holder {
                             holder.token = token;
                         }
-                        desk.persist(&id, session, crate::Delta::default());
+                        ctx.persist(&id, session, crate::Delta::default());
                     }
-                    _ => session.void(&id, &mut desk),
+                    _ => session.void(&id, &mut ctx),
                 }
             }
             self.tidy(&id);
@@ -341,8 +341,8 @@ impl<H: Hook> Store<H> {
         let recalls = recalled
             .filter_map(|(id, session)| session.recall_of(id, process, now))
             .collect();
-        let (mut desk, _) = self.open(now, out);
-        desk.send(
+        let (mut ctx, _) = self.open(now, out);
+        ctx.send(
             process,
             ToProcess::Alive {
                 sent,
@@ -375,15 +375,15 @@ impl<H: Hook> Store<H> {
         // A try does not wait for a process that cannot answer. Rule 13. Each try has made the store recall.
         let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
         for id in recalled {
-            let (mut desk, sessions) = self.open(now, out);
+            let (mut ctx, sessions) = self.open(now, out);
             if let Some(session) = sessions.get_mut(&id) {
-                session.refuse_tries(&id, &mut desk);
+                session.refuse_tries(&id, &mut ctx);
             }
         }
         for id in waits {
-            let (mut desk, sessions) = self.open(now, out);
+            let (mut ctx, sessions) = self.open(now, out);
             if let Some(session) = sessions.get_mut(&id) {
-                session.spare_holder(&id, &mut desk);
+                session.spare_holder(&id, &mut ctx);
             }
         }
     }
@@ -400,8 +400,8 @@ impl<H: Hook> Store<H> {
         if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
             self.void_all(now, process, out);
         }
-        let (mut desk, _) = self.open(now, out);
-        desk.send(process, ToProcess::LeaseEnded);
+        let (mut ctx, _) = self.open(now, out);
+        ctx.send(process, ToProcess::LeaseEnded);
         self.peers.remove(process);
     }
 
@@ -413,18 +413,18 @@ impl<H: Hook> Store<H> {
         // First, so that nothing is granted to the process while its grants are passed on.
         if !self.hook.is_mutant(ProtocolMutant::KeepsOrphanedWaiter) {
             for id in &sessions {
-                let (mut desk, sessions) = self.open(now, out);
+                let (mut ctx, sessions) = self.open(now, out);
                 if let Some(session) = sessions.get_mut(id) {
-                    session.remove_waiter(id, process, &mut desk);
+                    session.remove_waiter(id, process, &mut ctx);
                 }
             }
         }
         for id in &sessions {
-            let (mut desk, sessions) = self.open(now, out);
+            let (mut ctx, sessions) = self.open(now, out);
             if let Some(session) = sessions.get_mut(id)
                 && session.holder() == Some(process)
             {
-                session.void(id, &mut desk);
+                session.void(id, &mut ctx);
             }
             self.tidy(id);
         }
@@ -434,14 +434,14 @@ impl<H: Hook> Store<H> {
 
 impl Session {
     /// Takes a grant away without the holder's consent and passes it on.
-    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let keeps_recall = desk.is_mutant(ProtocolMutant::KeepsRecallOfDead);
+    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let keeps_recall = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead);
         let recall = self.recall.take_if(|_| keeps_recall);
-        self.end_grant(id, desk);
+        self.end_grant(id, ctx);
         self.recall = recall;
-        self.pass_on(id, crate::Delta::default(), None, desk);
+        self.pass_on(id, crate::Delta::default(), None, ctx);
         if let (true, Some(_), Some(holder)) = (keeps_recall, &self.recall, self.holder()) {
-            desk.is_recalled(holder, id, true); // Or a keep-alive would not show the mutant.
+            ctx.is_recalled(holder, id, true); // Or a keep-alive would not show the mutant.
         }
     }
 
@@ -459,25 +459,29 @@ impl Session {
     }
 
     /// Refuses all who only try. Rule 13.
-    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         while let Some(place) = self
             .lock
             .remove_waiter(|place| place.patience == Patience::Try)
         {
-            desk.waits_no_more(&place.process, id);
-            desk.refuse(&place.process, id, place.request, Refusal::WouldBlock);
+            ctx.waits_no_more(&place.process, id);
+            ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
         }
-        self.forget_mild_recall(id, desk);
+        self.forget_mild_recall(id, ctx);
     }
 
     /// Forgets a recall that asked politely, once nobody needs it any more.
-    pub(crate) fn forget_mild_recall<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn forget_mild_recall<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let is_mild = self
             .recall
             .as_ref()
             .is_some_and(|recall| !recall.reason.insists());
         if is_mild && self.lock.waiting() == 0 {
-            self.set_recall(id, None, desk);
+            self.set_recall(id, None, ctx);
         }
     }
 

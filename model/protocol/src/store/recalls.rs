@@ -1,6 +1,6 @@
 //! Recalls: asking a holder for its grant, reminding it, and taking the grant in the end. Rules 3, 11 and 13.
 
-use super::desk::{Desk, Peers};
+use super::context::{Peers, StepContext};
 use super::{Busy, Output, Session, Store};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
@@ -43,12 +43,12 @@ impl Session {
         &mut self,
         id: &SessionId,
         recall: Option<Recall>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(holder) = self.holder()
             && recall.is_some() != self.recall.is_some()
         {
-            desk.is_recalled(holder, id, recall.is_some());
+            ctx.is_recalled(holder, id, recall.is_some());
         }
         self.recall = recall;
     }
@@ -58,9 +58,9 @@ impl Session {
         &mut self,
         id: &SessionId,
         reason: Reason,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        if desk.is_mutant(ProtocolMutant::ForgetsRecall)
+        if ctx.is_mutant(ProtocolMutant::ForgetsRecall)
             || self.holder().is_none()
             || self
                 .recall
@@ -71,15 +71,15 @@ impl Session {
         }
         let earlier = self.recall.as_ref();
         let insists = earlier.filter(|recall| recall.reason.insists());
-        let mut recall = Recall::new(reason, desk.now, desk.settings);
+        let mut recall = Recall::new(reason, ctx.now, ctx.settings);
         if let Some(earlier) = insists {
             recall.deadline = earlier.deadline;
         } else if self.is_recovered() {
             // An earlier start may have recalled it, and named a later deadline. r[recall.not-early]
-            recall.deadline = recall.deadline.max(desk.settings.promised.recall);
+            recall.deadline = recall.deadline.max(ctx.settings.promised.recall);
         }
-        self.set_recall(id, Some(recall), desk);
-        self.repeat_recall(id, desk);
+        self.set_recall(id, Some(recall), ctx);
+        self.repeat_recall(id, ctx);
     }
 
     /// Whether the grant was made by an earlier start of the store.
@@ -95,11 +95,11 @@ impl Session {
     }
 
     /// Gives the holder the whole time again if it is recalled for nobody. Returns whether it is.
-    fn moves_deadline<H: Hook>(&mut self, desk: &Desk<'_, H>) -> bool {
-        let is_for_nobody = self.is_recalled_for_nobody(desk.peers)
-            && !desk.is_mutant(ProtocolMutant::RevokesForNobody);
+    fn moves_deadline<H: Hook>(&mut self, ctx: &StepContext<'_, H>) -> bool {
+        let is_for_nobody = self.is_recalled_for_nobody(ctx.peers)
+            && !ctx.is_mutant(ProtocolMutant::RevokesForNobody);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
-            let whole = desk.now.after(desk.settings.recall_ms);
+            let whole = ctx.now.after(ctx.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
         }
         is_for_nobody
@@ -108,19 +108,19 @@ impl Session {
     /// A waiter has left, or lost its connection. If it was the last one that the holder was recalled for, the holder learns
     /// that it has more time. Requests that are made and cancelled again and again do not make the store say that more often
     /// than it repeats a recall anyway. r[recall.once], r[recall.for-nobody]
-    pub(crate) fn spare_holder<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn spare_holder<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Some(recall) = &self.recall else {
             return;
         };
-        let whole = desk.now.after(desk.settings.recall_ms);
+        let whole = ctx.now.after(ctx.settings.recall_ms);
         let gains_ms = whole.since(recall.deadline);
-        if gains_ms >= desk.settings.remind_ms.max(1) && self.moves_deadline(desk) {
-            self.repeat_recall(id, desk);
+        if gains_ms >= ctx.settings.remind_ms.max(1) && self.moves_deadline(ctx) {
+            self.repeat_recall(id, ctx);
         }
     }
 
     /// Says the recall again, if there is one.
-    pub(crate) fn repeat_recall<H: Hook>(&self, id: &SessionId, desk: &mut Desk<'_, H>) {
+    pub(crate) fn repeat_recall<H: Hook>(&self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let (Some(recall), Some(holder)) = (&self.recall, &self.record.head.holder) else {
             return;
         };
@@ -128,11 +128,11 @@ impl Session {
             session: id.clone(),
             token: holder.token,
         };
-        desk.send(
+        ctx.send(
             &holder.process,
             ToProcess::Recall {
                 hold,
-                notice: recall.notice(desk.now),
+                notice: recall.notice(ctx.now),
             },
         );
     }
@@ -170,7 +170,7 @@ impl<H: Hook> Store<H> {
         // They are looked at whenever somebody waits for this session. A cycle through more of them ends by a deadline.
         busy.blocked_on.truncate(self.settings.limits.threads_max);
         busy.blocked_on.shrink_to_fit();
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions
             .get_mut(id)
             .filter(|session| session.is_held(process, token))
@@ -181,9 +181,9 @@ impl<H: Hook> Store<H> {
             return; // The recall it answers was mild, and is forgotten.
         }
         session.busy = Some(busy);
-        session.touch(&desk);
-        if !desk.is_mutant(ProtocolMutant::TryWaitsForThread) {
-            session.refuse_tries(id, &mut desk);
+        session.touch(&ctx);
+        if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+            session.refuse_tries(id, &mut ctx);
         }
         if session.recall.is_none() {
             session.busy = None;
@@ -192,30 +192,30 @@ impl<H: Hook> Store<H> {
     }
 
     pub(crate) fn on_remind(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
-        session.moves_deadline(&desk);
+        session.moves_deadline(&ctx);
         if let Some(recall) = &mut session.recall {
-            recall.remind = now.after(desk.settings.remind_ms);
+            recall.remind = now.after(ctx.settings.remind_ms);
         }
-        session.repeat_recall(id, &mut desk);
+        session.repeat_recall(id, &mut ctx);
     }
 
     /// The recall's deadline has passed: this one grant is taken. Rule 11.
     pub(crate) fn on_revoke(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
         let Some(holder) = session.record.head.holder.clone() else {
             return;
         };
-        if session.moves_deadline(&desk) {
+        if session.moves_deadline(&ctx) {
             return; // The next repetition says so.
         }
-        session.end_grant(id, &mut desk);
+        session.end_grant(id, &mut ctx);
         let why = Revocation::RecallDeadline;
         let revoked = ToProcess::Revoked {
             session: id.clone(),
@@ -227,7 +227,7 @@ impl<H: Hook> Store<H> {
             id,
             Delta::default(),
             Some((&holder.process, revoked)),
-            &mut desk,
+            &mut ctx,
         );
         self.tidy(id);
     }

@@ -1,6 +1,6 @@
 //! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
 
-use super::desk::Desk;
+use super::context::StepContext;
 use super::{Output, Session, Store, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
@@ -34,45 +34,45 @@ impl<H: Hook> Store<H> {
         if self.resurrects(id, &write) {
             self.sessions.get_or_create(id);
         }
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_mut(id);
         let is_fenced = !session
             .as_ref()
             .is_some_and(|session| session.is_held(process, write.token));
         let Some(session) =
-            session.filter(|_| !is_fenced || desk.is_mutant(ProtocolMutant::AcceptsOldToken))
+            session.filter(|_| !is_fenced || ctx.is_mutant(ProtocolMutant::AcceptsOldToken))
         else {
-            desk.fence(process, id, write.token);
+            ctx.fence(process, id, write.token);
             return;
         };
-        let refused = session.may_write(&write, desk.settings).err();
+        let refused = session.may_write(&write, ctx.settings).err();
         if session.is_spoilt || refused.is_some() {
-            return session.spoil(id, process, refused.flatten(), &mut desk);
+            return session.spoil(id, process, refused.flatten(), &mut ctx);
         }
         let Write { token, base, delta } = write;
         if base == session.record.head.version
-            || desk.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
+            || ctx.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
         {
-            let version = session.write(&delta, &mut desk);
-            session.touch(&desk);
+            let version = session.write(&delta, &mut ctx);
+            session.touch(&ctx);
             let committed = ToProcess::Committed {
                 session: id.clone(),
                 token,
                 base,
                 version,
             };
-            if desk.is_mutant(ProtocolMutant::AcknowledgesBeforeDurable) {
-                desk.send(process, committed);
-                desk.persist(id, session, delta);
+            if ctx.is_mutant(ProtocolMutant::AcknowledgesBeforeDurable) {
+                ctx.send(process, committed);
+                ctx.persist(id, session, delta);
             } else {
-                desk.persist(id, session, delta);
-                desk.send(process, committed);
+                ctx.persist(id, session, delta);
+                ctx.send(process, committed);
             }
         } else {
             // The holder commits to one version after the other, so this one was accepted before: its answer was lost, or
             // it came twice. Nothing else can have changed the version under its token.
             let version = session.record.head.version;
-            desk.send(
+            ctx.send(
                 process,
                 ToProcess::Committed {
                     session: id.clone(),
@@ -94,21 +94,21 @@ impl<H: Hook> Store<H> {
         out: &mut Vec<Output>,
     ) {
         if self.resurrects(id, &write) {
-            let (mut desk, sessions) = self.open(now, out);
+            let (mut ctx, sessions) = self.open(now, out);
             let session = sessions.get_or_create(id);
-            session.write(&write.delta, &mut desk);
-            desk.persist(id, session, write.delta.clone());
+            session.write(&write.delta, &mut ctx);
+            ctx.persist(id, session, write.delta.clone());
         }
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_mut(id);
         let is_current = session.as_ref().is_some_and(|session| {
             session.is_held(process, write.token)
-                || (desk.is_mutant(ProtocolMutant::ReleaseByStranger) && session.holder().is_some())
-                || (desk.is_mutant(ProtocolMutant::DuplicateReleaseFrees)
+                || (ctx.is_mutant(ProtocolMutant::ReleaseByStranger) && session.holder().is_some())
+                || (ctx.is_mutant(ProtocolMutant::DuplicateReleaseFrees)
                     && session.holder() == Some(process))
         });
         let Some(session) = session.filter(|_| is_current) else {
-            desk.send(
+            ctx.send(
                 process,
                 ToProcess::Released {
                     session: id.clone(),
@@ -122,23 +122,23 @@ impl<H: Hook> Store<H> {
             }
             return;
         };
-        if let Err(limit) = session.may_write(&write, desk.settings) {
+        if let Err(limit) = session.may_write(&write, ctx.settings) {
             // Nobody is inside any more: the grant ends at once, and the changes with it.
-            session.end_grant(id, &mut desk);
+            session.end_grant(id, &mut ctx);
             let released = ToProcess::Released {
                 session: id.clone(),
                 token: write.token,
                 version: None,
                 limit,
             };
-            session.pass_on(id, Delta::default(), Some((process, released)), &mut desk);
+            session.pass_on(id, Delta::default(), Some((process, released)), &mut ctx);
             self.tidy(id);
             if let Some(request) = after.requeue {
                 self.on_acquire(now, process, requeued(id, request, None), out);
             }
             return;
         }
-        session.release(id, process, write, after, &mut desk);
+        session.release(id, process, write, after, &mut ctx);
         self.tidy(id);
     }
 
@@ -162,7 +162,7 @@ impl<H: Hook> Store<H> {
         token: Token,
         out: &mut Vec<Output>,
     ) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_mut(id);
         let gone = ToProcess::Gone {
             session: id.clone(),
@@ -171,13 +171,13 @@ impl<H: Hook> Store<H> {
         };
         match session {
             Some(session) if session.is_held(process, token) && !session.is_spoilt => {
-                session.destroy(id, Some((process, gone)), &mut desk);
+                session.destroy(id, Some((process, gone)), &mut ctx);
                 self.sessions.remove(id);
             }
             Some(session) if session.is_known() => {
-                desk.fence(process, id, token);
+                ctx.fence(process, id, token);
             }
-            _ => desk.send(process, gone),
+            _ => ctx.send(process, gone),
         }
     }
 
@@ -190,7 +190,7 @@ impl<H: Hook> Store<H> {
         to: SessionId,
         out: &mut Vec<Output>,
     ) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let session = id.clone();
         let is_held = sessions
             .get(id)
@@ -202,7 +202,7 @@ impl<H: Hook> Store<H> {
                 session: to,
                 token: renamed,
             });
-            desk.send(
+            ctx.send(
                 process,
                 ToProcess::Gone {
                     session,
@@ -211,10 +211,10 @@ impl<H: Hook> Store<H> {
                 },
             );
         } else if !is_held {
-            desk.fence(process, id, token);
+            ctx.fence(process, id, token);
         } else if taken.is_some() {
             let why = Refusal::IdTaken;
-            desk.send(
+            ctx.send(
                 process,
                 ToProcess::NotRenamed {
                     session,
@@ -224,23 +224,23 @@ impl<H: Hook> Store<H> {
             );
         } else {
             let mut moved = sessions.remove(id).expect("it is held");
-            moved.rename(id, &to, &mut desk);
+            moved.rename(id, &to, &mut ctx);
             sessions.insert(to, moved);
         }
     }
 
     /// The time to live may have ended. Rule 16.
     pub(crate) fn on_expire(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut desk, sessions) = self.open(now, out);
+        let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
-        if session.holder().is_some() && !desk.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
-            session.ensure_recall(id, Reason::Expiry, &mut desk);
+        if session.holder().is_some() && !ctx.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
+            session.ensure_recall(id, Reason::Expiry, &mut ctx);
             return;
         }
-        session.end_grant(id, &mut desk);
-        session.destroy(id, None, &mut desk);
+        session.end_grant(id, &mut ctx);
+        session.destroy(id, None, &mut ctx);
         self.sessions.remove(id);
     }
 }
@@ -259,34 +259,34 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Wish {
 
 impl Session {
     /// Applies a delta and answers the version that results.
-    fn write<H: Hook>(&mut self, delta: &Delta, desk: &mut Desk<'_, H>) -> Version {
+    fn write<H: Hook>(&mut self, delta: &Delta, ctx: &mut StepContext<'_, H>) -> Version {
         if !delta.is_empty() {
             let floor = self.record.head.floor;
-            self.record.apply(delta, Version(desk.stamps.draw()));
-            if desk.is_mutant(ProtocolMutant::DeltaAcrossLives) {
+            self.record.apply(delta, Version(ctx.stamps.draw()));
+            if ctx.is_mutant(ProtocolMutant::DeltaAcrossLives) {
                 self.record.head.floor = floor;
             }
             if self.record.head.expires.is_none() {
-                self.touch(desk);
+                self.touch(ctx);
             }
         }
         self.record.head.version
     }
 
     /// The session was used now. Rule 16.
-    pub(crate) fn touch<H: Hook>(&mut self, desk: &Desk<'_, H>) {
-        self.live_from(desk.now, desk);
+    pub(crate) fn touch<H: Hook>(&mut self, ctx: &StepContext<'_, H>) {
+        self.live_from(ctx.now, ctx);
     }
 
     /// The session was last used at `used`. An earlier start of the store may have given it a longer time to live, which it
     /// keeps: this start's gives none that ends later than a use that is now.
-    fn live_from<H: Hook>(&mut self, used: Time, desk: &Desk<'_, H>) {
-        let Some(live) = desk.settings.time_to_live_ms else {
+    fn live_from<H: Hook>(&mut self, used: Time, ctx: &StepContext<'_, H>) {
+        let Some(live) = ctx.settings.time_to_live_ms else {
             self.record.head.expires = None;
             return;
         };
         let promised = self.record.head.expires;
-        let promised = promised.filter(|promised| *promised > desk.now.after(live));
+        let promised = promised.filter(|promised| *promised > ctx.now.after(live));
         self.record.head.expires = Some(promised.unwrap_or_else(|| used.after(live)));
     }
 
@@ -343,12 +343,12 @@ impl Session {
         id: &SessionId,
         process: &ProcessId,
         limit: Option<Limited>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let Some(token) = self.token_of(process) else {
             return;
         };
-        desk.send(
+        ctx.send(
             process,
             ToProcess::Revoked {
                 session: id.clone(),
@@ -357,8 +357,8 @@ impl Session {
                 limit,
             },
         );
-        if desk.is_mutant(ProtocolMutant::PassesOnUnheard) {
-            return self.void(id, desk);
+        if ctx.is_mutant(ProtocolMutant::PassesOnUnheard) {
+            return self.void(id, ctx);
         }
         self.is_spoilt = true;
         let is_recalled = self
@@ -367,9 +367,9 @@ impl Session {
             .is_some_and(|recall| recall.reason == Reason::Operator);
         if is_recalled {
             // It was said while the process had the grant: only one behind the loss is answered by a release.
-            self.repeat_recall(id, desk);
+            self.repeat_recall(id, ctx);
         } else {
-            self.ensure_recall(id, Reason::Operator, desk);
+            self.ensure_recall(id, Reason::Operator, ctx);
         }
     }
 
@@ -387,17 +387,17 @@ impl Session {
         process: &ProcessId,
         write: Write,
         after: After,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
         let Write { token, delta, .. } = write;
-        self.end_grant(id, desk);
-        if desk.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, desk) {
+        self.end_grant(id, ctx);
+        if ctx.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, ctx) {
             // The next holder is told the state before the changes.
             let place = &self.lock.holders()[0];
             let state = self.record.state_since(place.known);
-            let version = self.write(&delta, desk);
-            desk.persist(id, self, delta);
-            desk.send(
+            let version = self.write(&delta, ctx);
+            ctx.persist(id, self, delta);
+            ctx.send(
                 process,
                 ToProcess::Released {
                     session: id.clone(),
@@ -406,23 +406,23 @@ impl Session {
                     limit: None,
                 },
             );
-            return self.send_grant(id, Some(state), desk);
+            return self.send_grant(id, Some(state), ctx);
         }
-        let version = self.write(&delta, desk);
-        if desk.settings.time_to_live_ms.is_some() && self.record.exists() {
-            self.live_from(desk.now.before(after.idle_ms), desk);
+        let version = self.write(&delta, ctx);
+        if ctx.settings.time_to_live_ms.is_some() && self.record.exists() {
+            self.live_from(ctx.now.before(after.idle_ms), ctx);
         }
         let mut queued = None;
         if let Some(request) = after.requeue {
             let wish = requeued(id, request, Some(version));
-            let place = self.place(process, &wish, desk);
+            let place = self.place(process, &wish, ctx);
             queued = Some(grants::queued(&wish, place.ticket));
-            if desk.is_mutant(ProtocolMutant::RequeuesAtHead) {
+            if ctx.is_mutant(ProtocolMutant::RequeuesAtHead) {
                 self.lock.enqueue_before(place, |_| true);
             } else {
                 self.lock.enqueue(place);
             }
-            desk.waits(process, id);
+            ctx.waits(process, id);
         }
         let released = ToProcess::Released {
             session: id.clone(),
@@ -430,11 +430,11 @@ impl Session {
             version: Some(version),
             limit: None,
         };
-        self.pass_on(id, delta, Some((process, released)), desk);
+        self.pass_on(id, delta, Some((process, released)), ctx);
         let is_told =
-            self.holder() != Some(process) && !desk.is_mutant(ProtocolMutant::RequeuesUntold);
+            self.holder() != Some(process) && !ctx.is_mutant(ProtocolMutant::RequeuesUntold);
         if let Some(queued) = queued.filter(|_| is_told) {
-            desk.send(process, queued);
+            ctx.send(process, queued);
         }
     }
 
@@ -443,44 +443,44 @@ impl Session {
         &mut self,
         id: &SessionId,
         reply: Option<(&ProcessId, ToProcess)>,
-        desk: &mut Desk<'_, H>,
+        ctx: &mut StepContext<'_, H>,
     ) {
-        self.end_grant(id, desk);
+        self.end_grant(id, ctx);
         self.record = crate::Record::default();
-        desk.out.push(Output::Persist(Update::Remove {
+        ctx.out.push(Output::Persist(Update::Remove {
             session: id.clone(),
         }));
-        self.end_waits(id, desk);
+        self.end_waits(id, ctx);
         if let Some((process, message)) = reply {
-            desk.send(process, message);
+            ctx.send(process, message);
         }
     }
 
     /// Goes to a new id, with the holder. The waits end; the token and what others may know of the new id are as of now.
-    fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, desk: &mut Desk<'_, H>) {
-        self.set_recall(from, None, desk);
+    fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, ctx: &mut StepContext<'_, H>) {
+        self.set_recall(from, None, ctx);
         self.busy = None;
-        let stamp = desk.stamps.draw();
+        let stamp = ctx.stamps.draw();
         let head = &mut self.record.head;
         let holder = head.holder.as_mut().expect("it is held");
         let token = holder.token;
         holder.renamed = Some(token);
-        if !desk.is_mutant(ProtocolMutant::RenameKeepsToken) {
+        if !ctx.is_mutant(ProtocolMutant::RenameKeepsToken) {
             holder.token = Token(stamp);
         }
-        if !desk.is_mutant(ProtocolMutant::RenameKeepsFloor) {
+        if !ctx.is_mutant(ProtocolMutant::RenameKeepsFloor) {
             head.floor = Version(stamp);
         }
         let holder = holder.clone();
         let process = &holder.process;
-        desk.out.push(Output::Persist(Update::Rename {
+        ctx.out.push(Output::Persist(Update::Rename {
             from: from.clone(),
             to: to.clone(),
             head: head.clone(),
         }));
-        self.end_waits(from, desk);
-        desk.holds_no_more(process, from);
-        desk.holds(process, to);
+        self.end_waits(from, ctx);
+        ctx.holds_no_more(process, from);
+        ctx.holds(process, to);
         let renamed = Hold {
             session: to.clone(),
             token: holder.token,
@@ -490,18 +490,18 @@ impl Session {
             token,
             renamed: Some(renamed),
         };
-        desk.send(process, gone);
-        if desk.is_draining() {
-            self.ensure_recall(to, Reason::Operator, desk);
+        ctx.send(process, gone);
+        if ctx.is_draining() {
+            self.ensure_recall(to, Reason::Operator, ctx);
         }
     }
 
-    fn end_waits<H: Hook>(&mut self, id: &SessionId, desk: &mut Desk<'_, H>) {
-        let is_silent = desk.is_mutant(ProtocolMutant::DestroyForgetsWaiters);
+    fn end_waits<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let is_silent = ctx.is_mutant(ProtocolMutant::DestroyForgetsWaiters);
         for place in self.lock.remove_waiters() {
-            desk.waits_no_more(&place.process, id);
+            ctx.waits_no_more(&place.process, id);
             if !is_silent {
-                desk.refuse(&place.process, id, place.request, Refusal::Gone);
+                ctx.refuse(&place.process, id, place.request, Refusal::Gone);
             }
         }
     }

@@ -185,7 +185,7 @@ impl Peers {
 }
 
 /// See the [module](self).
-pub(crate) struct Desk<'a, H> {
+pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
     pub(crate) hook: H,
     pub(crate) settings: &'a StoreSettings,
@@ -195,7 +195,7 @@ pub(crate) struct Desk<'a, H> {
     pub(crate) out: &'a mut Vec<Output>,
 }
 
-impl<H: Hook> Desk<'_, H> {
+impl<H: Hook> StepContext<'_, H> {
     pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
         self.hook.is_mutant(mutant)
     }
