@@ -4,7 +4,7 @@
 //! Names are on the heap, as they are when they come from a request, not in the program.
 
 use tenure_protocol::attributes::{Change, Head, Record, Records, Update, Value};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::process::{self, Call, Names};
 use tenure_protocol::store;
 use tenure_protocol::{
@@ -134,11 +134,11 @@ pub fn shuffled(count: usize) -> Vec<usize> {
 /// A request for a session.
 #[must_use]
 pub fn acquire(session: &SessionId, request: u64) -> ToStore {
-    ToStore::Acquire(Wish {
+    ToStore::Acquire(AcquireRequest {
         session: session.clone(),
         request: Request(request),
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     })
@@ -179,7 +179,7 @@ pub const THREAD: ThreadId = ThreadId(1);
 pub fn lock(name: &AttributeName) -> Call {
     Call::Lock {
         names: Names::One(name.clone()),
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         until: Time(60_000),
         existing: false,
     }

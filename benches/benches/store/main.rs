@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tenure_engine::{Engine, Memory};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token,
     Version,
@@ -88,11 +88,11 @@ impl Player {
 
     async fn acquire(&mut self, session: &SessionId) -> (Token, Version) {
         self.requests += 1;
-        let wish = Wish {
+        let wish = AcquireRequest {
             session: session.clone(),
             request: Request(self.requests),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         };

@@ -14,7 +14,7 @@ use support::{Player, Store, assert_ends, command, stderr, stdout, tenure};
 use tempfile::TempDir;
 use tenure_protocol::attributes::Change;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore};
 
 fn folder() -> TempDir {
@@ -173,7 +173,7 @@ fn a_restart_recalls_nothing_and_its_holder_goes_on() {
     assert!(log.contains("held=2"), "{log}");
 
     let store = Store::start(folder.path(), &[]);
-    let hold = Hold {
+    let hold = GrantRef {
         session: CART,
         token,
     };

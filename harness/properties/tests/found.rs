@@ -3,7 +3,7 @@
 
 use crate::history::op::{History, Op, Setup};
 use crate::history::play;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, SessionId, ThreadId};
 
@@ -53,7 +53,7 @@ fn lock_names(thread: ThreadId, session: SessionId, names: Names) -> Op {
         thread,
         session,
         names,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         existing: false,
         within_ms: None,
     }

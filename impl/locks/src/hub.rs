@@ -23,7 +23,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Hold, Patience, Refusal};
+use tenure_protocol::message::{GrantRef, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
 use tenure_protocol::{
     AttributeName, Incarnation, Process, ProcessSettings, SessionId, Settings, ThreadId, Time,
@@ -205,7 +205,7 @@ impl Hub {
         entry: &Arc<Entry>,
         names: &Names,
         entrance: Entrance,
-        (patience, existing, until): (Patience, bool, Time),
+        (patience, existing, until): (WaitMode, bool, Time),
     ) -> Asked {
         if let Err(forked) = self.refuse_forked() {
             return Asked::Refused(forked);
@@ -347,7 +347,7 @@ impl Hub {
     }
 
     /// What a session is since it was renamed, if that is the answer.
-    pub(crate) fn renamed(&self, wait: &Wait) -> Option<Hold> {
+    pub(crate) fn renamed(&self, wait: &Wait) -> Option<GrantRef> {
         if self.is_forked() {
             return None;
         }

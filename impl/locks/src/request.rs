@@ -17,7 +17,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{ThreadId, Time};
 
@@ -27,7 +27,7 @@ pub const WAIT_MS: u64 = 60_000;
 /// How a request is made.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
-    patience: Patience,
+    patience: WaitMode,
     /// Only if the session exists.
     existing: bool,
     /// On the manager's clock; [`Time::ZERO`]: [`WAIT_MS`] from when it begins to wait.
@@ -148,7 +148,7 @@ impl<'s> Request<'s> {
         Self {
             of,
             manner: Manner {
-                patience: Patience::Wait,
+                patience: WaitMode::Wait,
                 existing: false,
                 until: Time::ZERO,
                 thread: ThreadId(0),
@@ -229,7 +229,7 @@ macro_rules! manners {
 
         /// Waits for no thread, here or elsewhere; may ask the store whether the session is only cached elsewhere. Rule 13.
         pub fn trying(mut self) -> Self {
-            self.request.manner.patience = Patience::Try;
+            self.request.manner.patience = WaitMode::Try;
             self
         }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Hold, Refusal};
+use tenure_protocol::message::{GrantRef, Refusal};
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
@@ -80,7 +80,7 @@ impl<'s> GuardSet<'s> {
     }
 
     /// What its session has become, if nobody has taken note of that.
-    fn moved(&self) -> Option<Hold> {
+    fn moved(&self) -> Option<GrantRef> {
         self.session.hub.renamed(self.ending.as_ref()?)
     }
 

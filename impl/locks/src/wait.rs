@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tenure_protocol::Version;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::process::Names;
 
 /// How a wait ended. Small: it goes through the memory of both threads.
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Entered(HandedOver),
     Committed(Version),
     Destroyed,
-    Renamed(Box<Hold>),
+    Renamed(Box<GrantRef>),
     Failed(Box<Error>),
 }
 
@@ -152,9 +152,9 @@ impl Wait {
     }
 
     /// What a session is since it was renamed, if that is the answer.
-    pub(crate) fn renamed(&self) -> Option<Hold> {
+    pub(crate) fn renamed(&self) -> Option<GrantRef> {
         match &lock(&self.0).outcome {
-            Some(Outcome::Renamed(to)) => Some(Hold::clone(to)),
+            Some(Outcome::Renamed(to)) => Some(GrantRef::clone(to)),
             _ => None,
         }
     }

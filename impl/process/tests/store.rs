@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure::{Error, Process, ProcessSettings, Typed};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, Stopper, StoreError};
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Opening, Outgoing};
@@ -254,11 +254,11 @@ impl Mute {
     }
 
     async fn ask_for(&mut self, session: &SessionId) {
-        let wish = Wish {
+        let wish = AcquireRequest {
             session: session.clone(),
             request: Request(1),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         };

@@ -20,7 +20,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::store::{Admission, Envelope, Input, Output, Stopping, Timer};
 use tenure_protocol::{Link, ProcessId, Record, SessionId, Store, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode};
@@ -383,7 +383,7 @@ fn log((process, _, message): &Envelope) {
             tracing::debug!(session = %ShortId(session), %process, %token, "granted");
         }
         ToProcess::Recall { hold, notice } => {
-            let Hold { session, token } = hold;
+            let GrantRef { session, token } = hold;
             tracing::debug!(session = %ShortId(session), %process, %token, reason = ?notice.reason, "recalled");
         }
         ToProcess::Released {

@@ -1,7 +1,7 @@
 //! Peers that do not speak the protocol, or not all of it.
 
 use crate::support::{Player, Running, acquire, config, encode, id, set};
-use tenure_protocol::message::{Hold, Limited};
+use tenure_protocol::message::{GrantRef, Limited};
 use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Config, Stop};
 use tenure_wire::{FaultCode, FromProcess, FromStore};
@@ -47,7 +47,7 @@ async fn garbage_is_answered_by_a_fault() {
 #[tokio::test]
 async fn a_hello_that_is_cut_at_any_byte_is_a_fault() {
     let store = store(|_| {}).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: id("s"),
         token: Default::default(),
     };
@@ -170,7 +170,7 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
 
 /// The first part of a hello that goes on.
 fn first_part(player: &Player) -> bytes::Bytes {
-    let hold = |at: u32| Hold {
+    let hold = |at: u32| GrantRef {
         session: id(&format!("s{at}")),
         token: Default::default(),
     };

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use tenure_protocol::message::{Hold, Limited, Refusal};
+use tenure_protocol::message::{GrantRef, Limited, Refusal};
 use tenure_protocol::{Delta, ToProcess};
 use tenure_store::{Config, Stop};
 use tenure_wire::FaultCode;
@@ -212,7 +212,7 @@ async fn a_thousand_wait_in_order_and_one_more_is_refused() {
 async fn a_flood_of_hellos_with_forged_grants_is_answered_and_holds_nobody_up() {
     const HOLDS: u64 = 100_000;
     let store = store(|_| {}).await;
-    let forged = |at: u64| Hold {
+    let forged = |at: u64| GrantRef {
         session: id(&format!("forged-{at}")),
         token: Default::default(),
     };

@@ -3,7 +3,7 @@
 use crate::support::gated::{Gate, Gated};
 use crate::support::{Player, Running, acquire, config, id, set};
 use tenure_engine::{Health, Memory};
-use tenure_protocol::message::{Hold, Limited, Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
 use tenure_protocol::{Delta, Request, ToProcess, ToStore};
 use tenure_store::{Stop, StoreError};
 use tenure_wire::FaultCode;
@@ -75,7 +75,7 @@ async fn a_welcome_waits_for_what_it_says_has_ended() {
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
     let grant = p.acquire(&s, 1).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: s.clone(),
         token: grant.token,
     };
@@ -128,11 +128,11 @@ async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
     gate.shut_commits();
     // A new incarnation: what the old one held is void, which has to be durable, and what it waits for is only queued.
     let mut again = Player::silent(store.address, "p", 2, 1).await;
-    let wish = Wish {
+    let wish = AcquireRequest {
         session: t.clone(),
         request: Request(1),
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use tenure_engine::{EngineError, FORMAT};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Limited, Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, Limited, Refusal, WaitMode};
 use tenure_protocol::{Request, ToProcess, ToStore};
 use tenure_store::{Config, Server, Stop, StoreError};
 
@@ -183,11 +183,11 @@ async fn the_golden_folder_of_1_0_is_served() {
     names.sort_unstable();
     assert_eq!(names, [&b"lang"[..], b"photo", b"user"]);
     // Its holder has a whole lease, so the session is not free.
-    p.say(ToStore::Acquire(Wish {
+    p.say(ToStore::Acquire(AcquireRequest {
         session: id("held"),
         request: Request(2),
         known: None,
-        patience: Patience::Try,
+        patience: WaitMode::Try,
         ticket: None,
         existing: false,
     }))

@@ -2,7 +2,7 @@
 
 use crate::support::{Player, Running, acquire, config, id, set};
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::{Hold, Limited, Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
 use tenure_protocol::{
     Delta, Request, SessionId, Ticket, Time, ToProcess, ToStore, Token, Version,
 };
@@ -20,12 +20,12 @@ async fn store(change: impl FnOnce(&mut Config)) -> Running {
     Running::with_engine(config, Box::new(tenure_engine::Memory::new())).await
 }
 
-fn wish(session: &SessionId, request: u64, ticket: Option<Stamp>) -> Wish {
-    Wish {
+fn wish(session: &SessionId, request: u64, ticket: Option<Stamp>) -> AcquireRequest {
+    AcquireRequest {
         session: session.clone(),
         request: Request(request),
         known: Some(Version(FAR)),
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: ticket.map(Ticket),
         existing: false,
     }
@@ -111,7 +111,7 @@ async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
     // It knows p's token and q's ticket, and comes with both, and many times.
     let mut thief = Player::silent(store.address, "thief", 1, 1).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: s.clone(),
         token: grant.token,
     };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tenure_engine::Memory;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, Time, ToProcess, ToStore, Token, Version,
 };
@@ -131,15 +131,15 @@ impl Wild {
             return;
         };
         let mut player = Player::over(stream, &self.name, 1, self.link);
-        let hold = |(session, held): (&SessionId, &Held)| Hold {
+        let hold = |(session, held): (&SessionId, &Held)| GrantRef {
             session: session.clone(),
             token: held.token,
         };
-        let wish = |(session, wait): (&SessionId, &(Request, Option<Ticket>))| Wish {
+        let wish = |(session, wait): (&SessionId, &(Request, Option<Ticket>))| AcquireRequest {
             session: session.clone(),
             request: wait.0,
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: wait.1,
             existing: false,
         };
@@ -214,11 +214,11 @@ impl Wild {
                 let wait = self.waits.entry(session.clone()).or_insert((request, None));
                 let ticket = wait.1;
                 let patience = if self.chance(4) == 0 {
-                    Patience::Try
+                    WaitMode::Try
                 } else {
-                    Patience::Wait
+                    WaitMode::Wait
                 };
-                let wish = Wish {
+                let wish = AcquireRequest {
                     session,
                     request,
                     known: None,

@@ -5,7 +5,7 @@ use crate::support::{Grant, Player, Running, acquire, config, id, set};
 use tenure_engine::{Engine, Health, Memory};
 use tenure_protocol::attributes::{Head, State};
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Version};
 use tenure_store::{Config, Stop, StoreError};
 
@@ -147,7 +147,7 @@ async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
     config.evict_ms = 0;
     config.limits.memory_sessions_max = 1;
     let store = Running::with_engine(config, Box::new(memory)).await;
-    let hold = |id: &SessionId| Hold {
+    let hold = |id: &SessionId| GrantRef {
         session: id.clone(),
         token: Default::default(),
     };
@@ -170,7 +170,7 @@ async fn ids_of_one_hash_are_read_once_and_are_two_sessions() {
     }
     let (store, gate, _, mut p) = with_sessions(&ids, |_| {}).await;
     let (_, loads) = gate.begun();
-    let hold = |id: &SessionId| Hold {
+    let hold = |id: &SessionId| GrantRef {
         session: id.clone(),
         token: Default::default(),
     };
@@ -219,7 +219,7 @@ async fn sessions_are_read_while_the_disk_is_full() {
     p.ask_for(&id("t"), 9).await;
     store.until("/readyz", |status, _| status == 503).await;
     let mut q = Player::silent(store.address, "q", 1, 1).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: s[0].clone(),
         token: Default::default(),
     };
@@ -248,7 +248,7 @@ async fn what_is_not_durable_stays_in_memory() {
     store.until("/readyz", |status, _| status == 503).await;
     // Another that comes later is looked at later: when it has left, the first was free to leave.
     let mut q = Player::silent(store.address, "q", 1, 1).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: t.clone(),
         token: Default::default(),
     };

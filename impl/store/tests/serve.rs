@@ -2,7 +2,7 @@
 
 use crate::support::{PATIENCE, Player, Running, acquire, config, id, set};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Server, Stop, StoreError};
 use tenure_wire::{FaultCode, FromStore};
@@ -60,7 +60,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_so_is_the_holder() {
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
     // It comes back, and still holds it.
     let mut p = Player::silent(store.address, "p", 1, 2).await;
-    let hold = Hold {
+    let hold = GrantRef {
         session: s.clone(),
         token: grant.token,
     };

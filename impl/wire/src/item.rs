@@ -3,7 +3,7 @@
 use crate::limits::FAULT_TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tenure_protocol::message::{Hold, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef};
 use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
 
 /// From a process to the store.
@@ -38,9 +38,9 @@ pub struct Opening {
     /// When it was sent, on the process's clock. Rule 10.
     pub sent: Time,
     /// The grants that the process has, or has released without an answer yet.
-    pub holds: Vec<Hold>,
+    pub holds: Vec<GrantRef>,
     /// The requests that it waits for.
-    pub waits: Vec<Wish>,
+    pub waits: Vec<AcquireRequest>,
 }
 
 impl FromProcess {

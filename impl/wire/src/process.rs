@@ -9,7 +9,7 @@ use crate::item::{Fault, FromProcess, Opening};
 use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use crate::parts::{self, Room};
-use tenure_protocol::message::Wish;
+use tenure_protocol::message::AcquireRequest;
 use tenure_protocol::{Incarnation, Link, Request, ToStore};
 
 impl Item for FromProcess {
@@ -132,7 +132,7 @@ fn write(message: &ToStore, writer: &mut Writer<'_>) {
         // An opening's, written in parts.
         ToStore::Hello { .. } => {}
         ToStore::KeepAlive { sent } => write_fields!(writer; sent),
-        ToStore::Acquire(Wish {
+        ToStore::Acquire(AcquireRequest {
             session,
             request: _,
             known,
@@ -181,7 +181,7 @@ fn read(kind: u8, request: Request, reader: &mut Reader<'_>) -> Result<ToStore, 
         }
         kind::ACQUIRE => {
             read_fields!(reader; session, known, patience, ticket, existing);
-            ToStore::Acquire(Wish {
+            ToStore::Acquire(AcquireRequest {
                 session,
                 request,
                 known,

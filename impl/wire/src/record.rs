@@ -7,11 +7,11 @@ use crate::item::FaultCode;
 use bytes::Bytes;
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::{Delta, SessionId, StoreLimits};
 
-impl Put for Hold {
+impl Put for GrantRef {
     fn put(&self, writer: &mut Writer<'_>) {
         writer.array(2);
         self.session.put(writer);
@@ -19,7 +19,7 @@ impl Put for Hold {
     }
 }
 
-impl Get for Hold {
+impl Get for GrantRef {
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
         reader.tuple("a grant", 2)?;
         Ok(Self {
@@ -29,7 +29,7 @@ impl Get for Hold {
     }
 }
 
-impl Put for Notice {
+impl Put for RecallInfo {
     fn put(&self, writer: &mut Writer<'_>) {
         writer.array(2);
         self.reason.put(writer);
@@ -37,7 +37,7 @@ impl Put for Notice {
     }
 }
 
-impl Get for Notice {
+impl Get for RecallInfo {
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
         reader.tuple("a recall", 2)?;
         Ok(Self {
@@ -47,7 +47,7 @@ impl Get for Notice {
     }
 }
 
-impl Put for Wish {
+impl Put for AcquireRequest {
     fn put(&self, writer: &mut Writer<'_>) {
         let Self {
             session,
@@ -61,7 +61,7 @@ impl Put for Wish {
     }
 }
 
-impl Get for Wish {
+impl Get for AcquireRequest {
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
         read_fields!(reader; session, request, known, patience, ticket);
         Ok(Self {
@@ -112,29 +112,29 @@ impl Element for SessionId {
     }
 }
 
-impl Element for Hold {
+impl Element for GrantRef {
     const BYTES_MIN: usize = 1 + 2 + 3;
     fn bytes_max(&self) -> usize {
         1 + self.session.bytes_max() + STAMP
     }
 }
 
-impl Element for Wish {
+impl Element for AcquireRequest {
     const BYTES_MIN: usize = 1 + (1 + 2) + 2 + 2;
     fn bytes_max(&self) -> usize {
         1 + 5 + self.session.bytes_max() + UINT + STAMP + 1 + STAMP
     }
 }
 
-impl Element for (Hold, Option<Hold>) {
-    const BYTES_MIN: usize = 1 + Hold::BYTES_MIN + 1;
+impl Element for (GrantRef, Option<GrantRef>) {
+    const BYTES_MIN: usize = 1 + GrantRef::BYTES_MIN + 1;
     fn bytes_max(&self) -> usize {
         1 + self.0.bytes_max() + self.1.as_ref().map_or(1, Element::bytes_max)
     }
 }
 
-impl Element for (Hold, Notice) {
-    const BYTES_MIN: usize = 1 + Hold::BYTES_MIN + 3;
+impl Element for (GrantRef, RecallInfo) {
+    const BYTES_MIN: usize = 1 + GrantRef::BYTES_MIN + 3;
     fn bytes_max(&self) -> usize {
         1 + self.0.bytes_max() + 2 + UINT
     }
@@ -320,7 +320,7 @@ macro_rules! choices {
 }
 
 choices! {
-    Patience "a patience": Try = 0, Wait = 1;
+    WaitMode "a patience": Try = 0, Wait = 1;
     Reason "a reason": Expiry = 0, Try = 1, Wait = 2, Operator = 3;
     Revocation "a revocation": RecallDeadline = 0, Fenced = 1;
     Limited "a limit": Processes = 0, Grants = 1, Waiters = 2, Attributes = 3, AttributeBytes = 4, SessionBytes = 5,

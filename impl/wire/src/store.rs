@@ -9,7 +9,7 @@ use crate::item::{Fault, FromStore};
 use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use crate::parts::{self, Room};
-use tenure_protocol::message::{Hold, Notice};
+use tenure_protocol::message::{GrantRef, RecallInfo};
 use tenure_protocol::{Request, StoreLimits, Time, ToProcess};
 
 impl Item for FromStore {
@@ -113,8 +113,8 @@ impl Item for FromStore {
 fn encode_welcome(
     header: Header,
     (sent, lease_ms, store_limits): (Time, u64, Option<StoreLimits>),
-    mut holds: &[Hold],
-    mut gone: &[(Hold, Option<Hold>)],
+    mut holds: &[GrantRef],
+    mut gone: &[(GrantRef, Option<GrantRef>)],
     limits: &FrameLimits,
     out: &mut Outgoing,
 ) -> Result<(), EncodeError> {
@@ -127,7 +127,7 @@ fn encode_welcome(
 
 fn encode_alive(
     (sent, lease_ms): (Time, u64),
-    mut recalls: &[(Hold, Notice)],
+    mut recalls: &[(GrantRef, RecallInfo)],
     limits: &FrameLimits,
     out: &mut Outgoing,
 ) -> Result<(), EncodeError> {
@@ -177,7 +177,7 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
             ticket,
         } => write_fields!(writer; session, ticket),
         ToProcess::Recall {
-            hold: Hold { session, token },
+            hold: GrantRef { session, token },
             notice: recall,
         } => write_fields!(writer; session, token, recall),
         ToProcess::Committed {
@@ -281,7 +281,7 @@ fn read_news(kind: u8, reader: &mut Reader<'_>) -> Result<ToProcess, DecodeError
         kind::RECALL => {
             read_fields!(reader; session, token, recall);
             ToProcess::Recall {
-                hold: Hold { session, token },
+                hold: GrantRef { session, token },
                 notice: recall,
             }
         }

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tenure_checker::system::{ATTRIBUTES, Model, SESSIONS, System, thread_id};
 use tenure_checker::universe::UNIVERSES;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Answer, Call, Detached, Names, Output, Wanted};
 use tenure_protocol::{AttributeName, Limits, Process, SessionId, Sound, ThreadId, Time};
 
@@ -55,7 +55,7 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
     let token = detached.token();
     let lock = Call::Lock {
         names: names.clone(),
-        patience: Patience::Try,
+        patience: WaitMode::Try,
         until: Time::ZERO,
         existing: false,
     };
@@ -175,7 +175,7 @@ fn is_planned(
     process.reattach(id.clone(), detached);
     let lock = Call::Lock {
         names: names.clone(),
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         until: Time(1),
         existing: false,
     };

@@ -2,7 +2,7 @@
 //! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
 
 use crate::id::Version;
-use crate::message::Patience;
+use crate::message::WaitMode;
 use crate::mutant::Hook;
 use crate::process::{Phase, Process, Session as Client, ThreadClaim};
 use crate::store::{Recall, Session, Stopping, Store};
@@ -186,7 +186,7 @@ pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
         let is_waited_for = session
             .lock()
             .waiters()
-            .any(|place| place.patience == Patience::Wait && store.is_connected(&place.process));
+            .any(|place| place.patience == WaitMode::Wait && store.is_connected(&place.process));
         !is_waited_for
             || stops
             || session

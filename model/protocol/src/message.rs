@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// How long a request is willing to wait at the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Patience {
+pub enum WaitMode {
     /// Not at all for a thread: refused unless the session is free or only cached. Rule 13.
     Try,
     /// Until granted, or the store's longest wait.
@@ -21,7 +21,7 @@ pub enum Patience {
 
 /// A grant that a process has, or has released without an answer yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Hold {
+pub struct GrantRef {
     /// Which session.
     pub session: SessionId,
     /// The token of the grant.
@@ -30,7 +30,7 @@ pub struct Hold {
 
 /// A request that a process waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Wish {
+pub struct AcquireRequest {
     /// Which session.
     pub session: SessionId,
     /// The process's number for the request.
@@ -38,7 +38,7 @@ pub struct Wish {
     /// The version of the client state that the process has. Rule 7.
     pub known: Option<Version>,
     /// How long it is willing to wait.
-    pub patience: Patience,
+    pub patience: WaitMode,
     /// Its place in the queue, when the store has already given it one. Rule 5.
     pub ticket: Option<Ticket>,
     /// Whether the process wants the session only if it exists. Since 1.1; a `Hello` lists no such request. Rule 16.
@@ -59,9 +59,9 @@ pub enum ToStore {
         /// When it was sent, on the process's clock; comes back in `Welcome`. Rule 10.
         sent: Time,
         /// The grants that the process has, or has released without an answer yet.
-        holds: Vec<Hold>,
+        holds: Vec<GrantRef>,
         /// The requests that it waits for.
-        waits: Vec<Wish>,
+        waits: Vec<AcquireRequest>,
     },
     /// I live. Rule 10.
     KeepAlive {
@@ -69,7 +69,7 @@ pub enum ToStore {
         sent: Time,
     },
     /// I want a session.
-    Acquire(Wish),
+    Acquire(AcquireRequest),
     /// I no longer want it. Rule 14: the request still ends exactly once.
     Cancel {
         /// Which session.
@@ -157,7 +157,7 @@ impl Reason {
 
 /// A recall, as the holder sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Notice {
+pub struct RecallInfo {
     /// Why.
     pub reason: Reason,
     /// In how many milliseconds the store revokes the grant. Rule 11.
@@ -239,9 +239,9 @@ pub enum ToProcess {
         /// How long the lease is, from then on. Rule 10.
         lease_ms: u64,
         /// The grants that the store knows of, among those in `Hello`.
-        holds: Vec<Hold>,
+        holds: Vec<GrantRef>,
         /// Those whose session is no more, or was renamed, with what the grant is since then: what a lost `Gone` said.
-        gone: Vec<(Hold, Option<Hold>)>,
+        gone: Vec<(GrantRef, Option<GrantRef>)>,
         /// The limits of the store; `None` from a store of 1.0. Rule 18.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limits: Option<StoreLimits>,
@@ -253,7 +253,7 @@ pub enum ToProcess {
         /// How long the lease is, from then on.
         lease_ms: u64,
         /// Recalls that were not answered by a release yet. Rule 11.
-        recalls: Vec<(Hold, Notice)>,
+        recalls: Vec<(GrantRef, RecallInfo)>,
     },
     /// The session is yours.
     Granted {
@@ -268,7 +268,7 @@ pub enum ToProcess {
         /// The state itself. Rule 7.
         state: State,
         /// Already recalled: others wait. Rule 2.
-        recall: Option<Notice>,
+        recall: Option<RecallInfo>,
         /// Processes take turns: give it back when it is idle. Rule 2.
         give_back: bool,
     },
@@ -284,9 +284,9 @@ pub enum ToProcess {
     /// Give the grant back. Rule 3.
     Recall {
         /// Which grant.
-        hold: Hold,
+        hold: GrantRef,
         /// Why, and until when.
-        notice: Notice,
+        notice: RecallInfo,
     },
     /// The changes are durable.
     Committed {
@@ -349,7 +349,7 @@ pub enum ToProcess {
         token: Token,
         /// Its new id when it was renamed, and the token of the grant since then: who had the new id before may have had a
         /// later token than the grant (rule 9).
-        renamed: Option<Hold>,
+        renamed: Option<GrantRef>,
     },
     /// Your lease has ended: you hold nothing; say hello again. Rule 10.
     LeaseEnded,
@@ -406,7 +406,7 @@ impl ToStore {
     }
 }
 
-impl Wish {
+impl AcquireRequest {
     pub(crate) fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         numbers.request(process, &mut self.request);
         if let Some(known) = &mut self.known {
@@ -426,7 +426,7 @@ impl ToProcess {
             Self::Granted { session, .. }
             | Self::Queued { session, .. }
             | Self::Recall {
-                hold: Hold { session, .. },
+                hold: GrantRef { session, .. },
                 ..
             }
             | Self::Committed { session, .. }

@@ -1,6 +1,6 @@
 //! What a store does while it stops, and while its disk is full.
 
-use tenure_protocol::message::{Hold, Limited, Patience, Reason, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Reason, Refusal, WaitMode};
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, Store,
@@ -67,9 +67,9 @@ impl Rig {
         process: &str,
         number: u64,
         holds: &[(&str, Token)],
-        waits: &[Wish],
+        waits: &[AcquireRequest],
     ) -> Vec<(String, ToProcess)> {
-        let hold = |(session, token): &(&str, Token)| Hold {
+        let hold = |(session, token): &(&str, Token)| GrantRef {
             session: id(session),
             token: *token,
         };
@@ -143,12 +143,12 @@ fn link(number: u64) -> Link {
     }
 }
 
-fn wish(session: &str, request: u64, ticket: Option<Ticket>) -> Wish {
-    Wish {
+fn wish(session: &str, request: u64, ticket: Option<Ticket>) -> AcquireRequest {
+    AcquireRequest {
         session: id(session),
         request: Request(request),
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket,
         existing: false,
     }
@@ -238,8 +238,8 @@ fn a_store_that_stops_grants_nothing_new() {
         assert_eq!((rig.holder("s"), rig.holder("free")), (None, None));
         assert_eq!((rig.store.held(), rig.store.waiting()), (0, 3));
 
-        let attempt = Wish {
-            patience: Patience::Try,
+        let attempt = AcquireRequest {
+            patience: WaitMode::Try,
             ..wish("other", 2, None)
         };
         let sent = rig.say("r", ToStore::Acquire(attempt));

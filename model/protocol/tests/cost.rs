@@ -3,7 +3,7 @@
 //! A hook counts the sessions that a step looks up or passes on a walk. Time is not measured here; the benches do that.
 
 use std::cell::Cell;
-use tenure_protocol::message::{Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Hook, Incarnation, Link, ProcessId, ProtocolMutant, Records, Request, SessionId, Settings,
@@ -61,7 +61,7 @@ impl Rig {
             rig.hello(process);
         }
         for at in 0..grants {
-            rig.say("p", acquire(at, Patience::Wait));
+            rig.say("p", acquire(at, WaitMode::Wait));
         }
         assert_eq!(rig.0.held(), grants);
         rig
@@ -117,8 +117,8 @@ impl Rig {
     }
 }
 
-fn acquire(at: usize, patience: Patience) -> ToStore {
-    ToStore::Acquire(Wish {
+fn acquire(at: usize, patience: WaitMode) -> ToStore {
+    ToStore::Acquire(AcquireRequest {
         session: session(at),
         request: Request(at as u64 + 1),
         known: None,
@@ -135,7 +135,7 @@ fn a_keep_alive_visits_the_recalled_grants_and_no_others() {
         assert_eq!(rig.keep_alive(), (0, 0), "{grants} grants, none recalled");
         let wanted = grants.min(7);
         for at in 0..wanted {
-            rig.say("q", acquire(at, Patience::Wait));
+            rig.say("q", acquire(at, WaitMode::Wait));
         }
         assert_eq!(rig.keep_alive(), (wanted, wanted), "{grants} grants");
         for at in 0..wanted {
@@ -171,7 +171,7 @@ fn a_cut_connection_visits_what_somebody_tries_to_get_and_nothing_else() {
         );
 
         let mut rig = Rig::holding(grants);
-        rig.say("q", acquire(grants / 2, Patience::Try));
+        rig.say("q", acquire(grants / 2, WaitMode::Try));
         let (out, visits) = rig.cut("p");
         assert_eq!((out.len(), visits), (1, 1), "the try is refused");
     }
@@ -183,7 +183,7 @@ fn a_cut_connection_visits_what_its_process_waits_for() {
         let mut rig = Rig::holding(grants);
         let wanted = grants.min(7);
         for at in 0..wanted {
-            rig.say("q", acquire(at, Patience::Wait));
+            rig.say("q", acquire(at, WaitMode::Wait));
         }
         let (out, visits) = rig.cut("q");
         assert_eq!((out.len(), visits), (0, wanted), "{grants} grants");
@@ -194,8 +194,8 @@ fn a_cut_connection_visits_what_its_process_waits_for() {
 fn a_request_visits_its_own_session_whatever_else_there_is() {
     let visits = GRANTS.map(|grants| {
         let mut rig = Rig::holding(grants);
-        let wait = rig.say("q", acquire(0, Patience::Wait)).1;
-        let grant = rig.say("q", acquire(grants, Patience::Wait)).1;
+        let wait = rig.say("q", acquire(0, WaitMode::Wait)).1;
+        let grant = rig.say("q", acquire(grants, WaitMode::Wait)).1;
         (wait, grant)
     });
     assert!(visits.iter().all(|own| *own == visits[0]), "{visits:?}");
@@ -208,10 +208,10 @@ fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
         let resident = rig.0.resident();
         let mut visits = 0;
         for at in grants..grants + 100 {
-            let ToStore::Acquire(wish) = acquire(at, Patience::Wait) else {
+            let ToStore::Acquire(wish) = acquire(at, WaitMode::Wait) else {
                 unreachable!("an acquire")
             };
-            let wish = Wish {
+            let wish = AcquireRequest {
                 existing: true,
                 ..wish
             };
@@ -238,7 +238,7 @@ fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
 fn how_much_is_held_and_waited_for_is_counted_without_a_walk() {
     let mut rig = Rig::holding(100);
     for at in 0..7 {
-        rig.say("q", acquire(at, Patience::Wait));
+        rig.say("q", acquire(at, WaitMode::Wait));
     }
     VISITS.set(0);
     let counts = (rig.0.resident(), rig.0.held(), rig.0.waiting());

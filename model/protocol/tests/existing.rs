@@ -1,6 +1,6 @@
 //! What a process does with threads that want a session only if it exists, beyond what the transcripts show.
 
-use tenure_protocol::message::{Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
 use tenure_protocol::{
     AttributeName, Incarnation, Link, MINOR, Process, ProcessSettings, Request, SessionId,
@@ -60,7 +60,7 @@ impl Rig {
     fn lock(&mut self, thread: u64, session: &'static str, existing: bool) -> Vec<Output> {
         let call = Call::Lock {
             names: Names::One(AttributeName::from_static("a")),
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             existing,
             until: NOW.after(60_000),
         };
@@ -100,12 +100,12 @@ fn told(out: &[Output]) -> Vec<(u64, Answer)> {
     told.collect()
 }
 
-fn wish(session: &'static str, request: u64, existing: bool) -> Wish {
-    Wish {
+fn wish(session: &'static str, request: u64, existing: bool) -> AcquireRequest {
+    AcquireRequest {
         session: id(session),
         request: Request(request),
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing,
     }

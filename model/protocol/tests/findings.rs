@@ -399,7 +399,7 @@ fn a_grant_that_is_turned_down_breaks_no_rule_by_an_old_copy() {
 
 #[test]
 fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
-    use tenure_protocol::message::{Patience, ToProcess, Wish};
+    use tenure_protocol::message::{AcquireRequest, ToProcess, WaitMode};
     use tenure_protocol::store::{Input, Output};
     use tenure_protocol::*;
     let mut settings = StoreSettings::default();
@@ -425,11 +425,11 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
             incarnation: link.incarnation,
             sent: Time(1),
             holds: vec![],
-            waits: vec![Wish {
+            waits: vec![AcquireRequest {
                 session: s(),
                 request: Request(1),
                 known: None,
-                patience: Patience::Wait,
+                patience: WaitMode::Wait,
                 ticket: None,
                 existing: false,
             }],

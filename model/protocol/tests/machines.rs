@@ -15,7 +15,7 @@ use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, U
 use tenure_protocol::invariant;
 use tenure_protocol::lock::{Claim, Gate, Lock, Parts};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
 use tenure_protocol::store::{self, Admission, Output, Stopping};
@@ -436,7 +436,7 @@ fn some_names() -> impl Strategy<Value = Names> {
 }
 
 fn a_call() -> impl Strategy<Value = Call> {
-    let patience = prop_oneof![4 => Just(Patience::Wait), 1 => Just(Patience::Try)];
+    let patience = prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)];
     let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
     // Whatever is written is replaced by a number that is larger than all before.
     let value = prop_oneof![6 => Just(Some(Value::new())), 1 => Just(None)];
@@ -862,18 +862,18 @@ fn any_session() -> impl Strategy<Value = SessionId> {
     prop::sample::select(&["s", "r", "t"][..]).prop_map(words::session)
 }
 
-fn any_hold() -> impl Strategy<Value = Hold> {
-    (any_session(), stamp()).prop_map(|(session, token)| Hold {
+fn any_hold() -> impl Strategy<Value = GrantRef> {
+    (any_session(), stamp()).prop_map(|(session, token)| GrantRef {
         session,
         token: Token(token),
     })
 }
 
-fn any_patience() -> impl Strategy<Value = Patience> {
-    prop_oneof![Just(Patience::Wait), Just(Patience::Try)]
+fn any_patience() -> impl Strategy<Value = WaitMode> {
+    prop_oneof![Just(WaitMode::Wait), Just(WaitMode::Try)]
 }
 
-fn any_wish() -> impl Strategy<Value = Wish> {
+fn any_wish() -> impl Strategy<Value = AcquireRequest> {
     (
         any_session(),
         number(),
@@ -883,7 +883,7 @@ fn any_wish() -> impl Strategy<Value = Wish> {
         any::<bool>(),
     )
         .prop_map(
-            |(session, request, known, patience, ticket, existing)| Wish {
+            |(session, request, known, patience, ticket, existing)| AcquireRequest {
                 session,
                 request: Request(request),
                 known: known.map(Version),
@@ -946,9 +946,9 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit { session, token, base, delta }),
         3 => release,
         2 => busy,
-        1 => any_hold().prop_map(|Hold { session, token }| ToStore::Destroy { session, token }),
+        1 => any_hold().prop_map(|GrantRef { session, token }| ToStore::Destroy { session, token }),
         1 => (any_hold(), any_session())
-            .prop_map(|(Hold { session, token }, to)| ToStore::Rename { session, token, to }),
+            .prop_map(|(GrantRef { session, token }, to)| ToStore::Rename { session, token, to }),
         1 => Just(ToStore::Goodbye),
     ]
 }
@@ -1117,10 +1117,10 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
     ]
 }
 
-fn any_notice() -> impl Strategy<Value = Notice> {
+fn any_notice() -> impl Strategy<Value = RecallInfo> {
     let reason =
         prop::sample::select(&[Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator][..]);
-    (reason, number()).prop_map(|(reason, deadline_ms)| Notice {
+    (reason, number()).prop_map(|(reason, deadline_ms)| RecallInfo {
         reason,
         deadline_ms,
     })

@@ -4,7 +4,7 @@
 
 use crate::support::words::attribute;
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Timer};
 use tenure_protocol::{
     Delta, Incarnation, Link, Process, ProcessSettings, SessionId, Settings, Stamp, ThreadId, Time,
@@ -101,7 +101,7 @@ impl One {
     fn lock(&mut self, thread: u64, session: &SessionId, names: &Names) {
         let lock = Call::Lock {
             names: names.clone(),
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             until: Time(1_000 + thread),
             existing: false,
         };

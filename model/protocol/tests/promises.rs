@@ -1,6 +1,6 @@
 //! What a start of a store has promised holds for the next one, whose settings may be others.
 
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Promised, Records, Request, SessionId,
@@ -56,7 +56,7 @@ impl World {
         said
     }
 
-    fn hello(&mut self, now: u64, process: ProcessId, link: Link, holds: Vec<Hold>) {
+    fn hello(&mut self, now: u64, process: ProcessId, link: Link, holds: Vec<GrantRef>) {
         let hello = ToStore::Hello {
             minor: tenure_protocol::MINOR,
             incarnation: link.incarnation,
@@ -70,12 +70,12 @@ impl World {
     }
 
     fn acquire(&mut self, now: u64, process: ProcessId, link: Link) -> Vec<ToProcess> {
-        let wish = Wish {
+        let wish = AcquireRequest {
             session: S,
             request: Request(1),
             ticket: None,
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             existing: false,
         };
         self.says(now, process, link, ToStore::Acquire(wish))
@@ -118,7 +118,7 @@ fn a_longer_lease_of_an_earlier_start_holds_after_a_restart() {
     let mut world = World::start(shorter, 2, before.records, 500);
     assert_eq!(world.lease(), 10_500);
     // The process goes on to count on the longer lease, so no hello and no keep-alive takes it away.
-    let held = Hold { session: S, token };
+    let held = GrantRef { session: S, token };
     world.hello(1_000, P, link(1, 2), vec![held]);
     assert_eq!(world.lease(), 10_500);
     world.says(
@@ -151,7 +151,7 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
         };
     });
     let mut world = World::start(promised, 2, before.records, 500);
-    let held = Hold { session: S, token };
+    let held = GrantRef { session: S, token };
     world.hello(1_000, P, link(1, 2), vec![held]);
     world.hello(1_000, Q, link(1, 1), Vec::new());
     let deadline_of = |said: &[ToProcess]| {
@@ -188,7 +188,7 @@ fn said_or_recall(world: &World, mut said: Vec<ToProcess>) -> Vec<ToProcess> {
     });
     if let Some((session, token, notice)) = within {
         assert!(world.store.session(&session).is_some());
-        let hold = Hold { session, token };
+        let hold = GrantRef { session, token };
         said.push(ToProcess::Recall { hold, notice });
     }
     said
@@ -208,7 +208,7 @@ fn a_longer_time_to_live_of_an_earlier_start_holds_after_a_restart() {
 
     let short = settings(|own| own.time_to_live_ms = Some(1_000));
     let mut world = World::start(short, 2, before.records, 500);
-    world.hello(1_000, P, link(1, 2), vec![Hold { session: S, token }]);
+    world.hello(1_000, P, link(1, 2), vec![GrantRef { session: S, token }]);
     let said = world.says(2_000, P, link(1, 2), commit(token, base, "2"));
     assert!(
         matches!(said[..], [ToProcess::Committed { .. }]),

@@ -10,7 +10,9 @@ use crate::support::book::{assert_shows, grouped, with_letters, without_times};
 use crate::support::{Setup, World, words};
 use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, State, Value};
-use tenure_protocol::message::{Hold, Notice, Patience, Reason, Refusal, Revocation, Wish};
+use tenure_protocol::message::{
+    AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+};
 use tenure_protocol::process::{self, Call, Names, Phase};
 use tenure_protocol::store;
 use tenure_protocol::{
@@ -181,7 +183,7 @@ fn granted(request: Request, token: Stamp, recall: Option<Reason>) -> ToProcess 
         token: Token(token),
         version: Version(NEW),
         state: State::Full(changes("a", "new")),
-        recall: recall.map(|reason| Notice {
+        recall: recall.map(|reason| RecallInfo {
             reason,
             deadline_ms: 30_000,
         }),
@@ -193,11 +195,11 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
     let (token, request, base) = fitting(world);
     let session = s;
     let recall = |token, reason| ToProcess::Recall {
-        hold: Hold {
+        hold: GrantRef {
             session: s(),
             token,
         },
-        notice: Notice {
+        notice: RecallInfo {
             reason,
             deadline_ms: 30_000,
         },
@@ -231,7 +233,7 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
         renamed,
     };
     let old = Token(OLD);
-    let renamed = Hold {
+    let renamed = GrantRef {
         session: words::session("r"),
         token: Token(NEW),
     };
@@ -320,15 +322,15 @@ fn calls() -> Vec<(&'static str, u64, Call)> {
         (
             "lock of a free attribute",
             9,
-            lock(one("z"), Patience::Wait),
+            lock(one("z"), WaitMode::Wait),
         ),
-        ("lock of `a`", 9, lock(one("a"), Patience::Wait)),
-        ("try of a free attribute", 9, lock(one("z"), Patience::Try)),
-        ("try of `a`", 9, lock(one("a"), Patience::Try)),
+        ("lock of `a`", 9, lock(one("a"), WaitMode::Wait)),
+        ("try of a free attribute", 9, lock(one("z"), WaitMode::Try)),
+        ("try of `a`", 9, lock(one("a"), WaitMode::Try)),
         (
             "lock of a further attribute by thread 1",
             1,
-            lock(one("z"), Patience::Wait),
+            lock(one("z"), WaitMode::Wait),
         ),
         ("abandon by thread 2", 2, Call::Abandon),
         (
@@ -546,8 +548,8 @@ fn p() -> ProcessId {
     ProcessId::from_static("p")
 }
 
-fn wish(request: Request, patience: Patience) -> Wish {
-    Wish {
+fn wish(request: Request, patience: WaitMode) -> AcquireRequest {
+    AcquireRequest {
         session: s(),
         request,
         known: None,
@@ -557,7 +559,7 @@ fn wish(request: Request, patience: Patience) -> Wish {
     }
 }
 
-fn hello(holds: Vec<Hold>, waits: Vec<Wish>) -> ToStore {
+fn hello(holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
     ToStore::Hello {
         minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
@@ -586,7 +588,7 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
     } = right(world);
     let old = Token(OLD);
     let hold = |token| {
-        vec![Hold {
+        vec![GrantRef {
             session: s(),
             token,
         }]
@@ -613,22 +615,22 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
         (
             "acquire (wait)",
             1,
-            ToStore::Acquire(wish(request, Patience::Wait)),
+            ToStore::Acquire(wish(request, WaitMode::Wait)),
         ),
         (
             "acquire (try)",
             1,
-            ToStore::Acquire(wish(request, Patience::Try)),
+            ToStore::Acquire(wish(request, WaitMode::Try)),
         ),
         (
             "acquire (wait), next request",
             1,
-            ToStore::Acquire(wish(later, Patience::Wait)),
+            ToStore::Acquire(wish(later, WaitMode::Wait)),
         ),
         (
             "acquire (wait), old request",
             1,
-            ToStore::Acquire(wish(Request(0), Patience::Wait)),
+            ToStore::Acquire(wish(Request(0), WaitMode::Wait)),
         ),
         (
             "cancel",
@@ -690,17 +692,17 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
         (
             "hello, waits for it",
             2,
-            hello(vec![], vec![wish(request, Patience::Wait)]),
+            hello(vec![], vec![wish(request, WaitMode::Wait)]),
         ),
         (
             "hello, waits for it with the next request",
             2,
-            hello(vec![], vec![wish(later, Patience::Wait)]),
+            hello(vec![], vec![wish(later, WaitMode::Wait)]),
         ),
         (
             "hello, holds it and waits",
             2,
-            hello(hold(token), vec![wish(later, Patience::Wait)]),
+            hello(hold(token), vec![wish(later, WaitMode::Wait)]),
         ),
         (
             "hello of a connection that is no longer the newest",

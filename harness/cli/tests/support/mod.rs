@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{
     Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
@@ -208,11 +208,11 @@ impl Player {
     }
 
     /// Connects for the second time, after a loss of the connection.
-    pub(crate) fn reconnect(store: &Store, name: &'static str, holds: Vec<Hold>) -> Self {
+    pub(crate) fn reconnect(store: &Store, name: &'static str, holds: Vec<GrantRef>) -> Self {
         Self::open(store, name, 2, holds)
     }
 
-    fn open(store: &Store, name: &'static str, number: u64, holds: Vec<Hold>) -> Self {
+    fn open(store: &Store, name: &'static str, number: u64, holds: Vec<GrantRef>) -> Self {
         let stream = TcpStream::connect(&store.listen).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut player = Self {
@@ -265,11 +265,11 @@ impl Player {
     }
 
     fn ask_as(&mut self, session: &SessionId, request: u64) {
-        self.say(ToStore::Acquire(Wish {
+        self.say(ToStore::Acquire(AcquireRequest {
             session: session.clone(),
             request: Request(request),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         }));

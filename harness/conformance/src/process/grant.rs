@@ -5,7 +5,7 @@ use crate::process::adapter::name;
 use crate::process::scene::RECALL_MS;
 use serde_json::{Map, Value};
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{Hold, Notice, Reason, Revocation};
+use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, ToProcess, Token, Version};
 
 /// A grant of the scripted store.
@@ -18,15 +18,15 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    pub(crate) fn hold(&self) -> Hold {
-        Hold {
+    pub(crate) fn hold(&self) -> GrantRef {
+        GrantRef {
             session: self.session.clone(),
             token: self.token,
         }
     }
 
     /// As a message, with this state.
-    pub(crate) fn with(&self, state: State, recall: Option<Notice>) -> ToProcess {
+    pub(crate) fn with(&self, state: State, recall: Option<RecallInfo>) -> ToProcess {
         ToProcess::Granted {
             session: self.session.clone(),
             request: self.request,
@@ -56,7 +56,7 @@ impl Grant {
     pub(crate) fn recall_in(&self, reason: Reason, deadline_ms: u64) -> ToProcess {
         ToProcess::Recall {
             hold: self.hold(),
-            notice: Notice {
+            notice: RecallInfo {
                 reason,
                 deadline_ms,
             },
@@ -81,7 +81,7 @@ impl Grant {
         }
     }
 
-    pub(crate) fn gone(&self, renamed: Option<Hold>) -> ToProcess {
+    pub(crate) fn gone(&self, renamed: Option<GrantRef>) -> ToProcess {
         ToProcess::Gone {
             session: self.session.clone(),
             token: self.token,

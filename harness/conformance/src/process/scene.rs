@@ -5,7 +5,7 @@ use crate::process::peer::{Listener, Peer};
 use crate::process::stage::Stage;
 use crate::stop::{Play, Stop, holds};
 use serde_json::{Map, Value, json};
-use tenure_protocol::message::{Hold, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{Request, SessionId, Stamp, Ticket, ToProcess, ToStore, Token, Version};
 use tenure_wire::Opening;
 
@@ -95,8 +95,8 @@ impl Scene {
 
     pub(crate) fn welcome_of(
         &self,
-        holds: Vec<Hold>,
-        gone: Vec<(Hold, Option<Hold>)>,
+        holds: Vec<GrantRef>,
+        gone: Vec<(GrantRef, Option<GrantRef>)>,
     ) -> ToProcess {
         ToProcess::Welcome {
             minor: self.peer.minor,
@@ -110,8 +110,8 @@ impl Scene {
 
     pub(crate) async fn welcome(
         &mut self,
-        holds: Vec<Hold>,
-        gone: Vec<(Hold, Option<Hold>)>,
+        holds: Vec<GrantRef>,
+        gone: Vec<(GrantRef, Option<GrantRef>)>,
     ) -> Play {
         let welcome = self.welcome_of(holds, gone);
         self.peer.say(welcome).await
@@ -196,7 +196,7 @@ impl Scene {
     }
 
     /// A grant that answers a request, with a new token, which is still to be said.
-    pub(crate) fn grant_of(&mut self, wish: &Wish) -> Grant {
+    pub(crate) fn grant_of(&mut self, wish: &AcquireRequest) -> Grant {
         self.grant_for(&wish.session, wish.request)
     }
 
@@ -210,7 +210,7 @@ impl Scene {
     }
 
     /// The store hears a request for that session.
-    pub(crate) async fn acquired(&mut self, session: &SessionId) -> Play<Wish> {
+    pub(crate) async fn acquired(&mut self, session: &SessionId) -> Play<AcquireRequest> {
         let expected = format!("Acquire of {session}");
         match self.peer.next(&expected).await? {
             ToStore::Acquire(wish) if wish.session == *session => Ok(wish),
@@ -286,7 +286,7 @@ impl Scene {
     }
 
     /// Says that a request has a place in the queue, and returns its ticket.
-    pub(crate) async fn queue(&mut self, wish: &Wish) -> Play<Ticket> {
+    pub(crate) async fn queue(&mut self, wish: &AcquireRequest) -> Play<Ticket> {
         let ticket = self.ticket();
         let queued = ToProcess::Queued {
             session: wish.session.clone(),
@@ -297,7 +297,7 @@ impl Scene {
         Ok(ticket)
     }
 
-    pub(crate) async fn refuse(&mut self, wish: &Wish, why: Refusal) -> Play {
+    pub(crate) async fn refuse(&mut self, wish: &AcquireRequest, why: Refusal) -> Play {
         self.peer
             .say(ToProcess::Refused {
                 session: wish.session.clone(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, Stamp, ThreadId};
 
@@ -156,7 +156,7 @@ pub(crate) enum What {
 pub(crate) enum Deed {
     Lock {
         names: Names,
-        patience: Patience,
+        patience: WaitMode,
         existing: bool,
         wait_ms: u64,
     },
@@ -315,9 +315,9 @@ impl Line {
             "lock" => Deed::Lock {
                 names: self.names()?,
                 patience: if self.is_try {
-                    Patience::Try
+                    WaitMode::Try
                 } else {
-                    Patience::Wait
+                    WaitMode::Wait
                 },
                 existing: self.existing,
                 wait_ms: self.wait_ms.unwrap_or(u64::MAX),

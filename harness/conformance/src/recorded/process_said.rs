@@ -2,7 +2,7 @@
 
 use super::process_world::World;
 use std::collections::BTreeMap;
-use tenure_protocol::message::Wish;
+use tenure_protocol::message::AcquireRequest;
 use tenure_protocol::{Request, ToStore};
 
 impl World {
@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    fn is_wish(&mut self, ours: &Wish, theirs: &Wish) -> bool {
+    fn is_wish(&mut self, ours: &AcquireRequest, theirs: &AcquireRequest) -> bool {
         ours.session == theirs.session
             && ours.patience == theirs.patience
             && ours.ticket == theirs.ticket

@@ -150,7 +150,7 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
 fn wrong_hello(
     own: &World,
     holds: usize,
-    waits: &[tenure_protocol::message::Wish],
+    waits: &[tenure_protocol::message::AcquireRequest],
 ) -> &'static str {
     if own.machine.has_left() {
         return "connect.superseded-stops";

@@ -222,7 +222,7 @@ impl<'a> Look<'a> {
                 _ => "connect.late-hello",
             };
         };
-        let sessions = |holds: &[tenure_protocol::message::Hold]| {
+        let sessions = |holds: &[tenure_protocol::message::GrantRef]| {
             let mut all: Vec<_> = holds.iter().map(|hold| hold.session.clone()).collect();
             all.sort();
             all

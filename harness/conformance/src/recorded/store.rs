@@ -17,7 +17,7 @@ use crate::store::oracle::names::Kind;
 use crate::store::oracle::world::Around;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
@@ -365,11 +365,11 @@ impl StoreSide {
                 ..
             } => {
                 let (session, token) = (session.clone(), *token);
-                vec![(Hold { session, token }, *notice)]
+                vec![(GrantRef { session, token }, *notice)]
             }
             _ => Vec::new(),
         };
-        for (Hold { session, token }, notice) in told {
+        for (GrantRef { session, token }, notice) in told {
             if !notice.reason.insists() {
                 continue;
             }

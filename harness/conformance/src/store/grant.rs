@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::{Change, State, Value};
-use tenure_protocol::message::{Hold, Notice};
+use tenure_protocol::message::{GrantRef, RecallInfo};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, Token, Version};
 
 /// See the [module](self).
@@ -16,13 +16,13 @@ pub(crate) struct Grant {
     pub(crate) state: State,
     /// What the session is, if the player knew what the state builds on.
     pub(crate) attributes: BTreeMap<AttributeName, Value>,
-    pub(crate) recall: Option<Notice>,
+    pub(crate) recall: Option<RecallInfo>,
     pub(crate) give_back: bool,
 }
 
 impl Grant {
-    pub(crate) fn hold(&self) -> Hold {
-        Hold {
+    pub(crate) fn hold(&self) -> GrantRef {
+        GrantRef {
             session: self.session.clone(),
             token: self.token,
         }

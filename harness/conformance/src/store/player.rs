@@ -10,7 +10,7 @@ use crate::store::{Stage, Target};
 use crate::trace::{CUTS, Trace};
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_protocol::message::{Hold, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef};
 use tenure_protocol::{Incarnation, Link, ProcessId, StoreLimits, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FromProcess, FromStore, Opening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,19 +136,23 @@ impl Player {
     }
 
     /// Says what it holds and waits for, and is welcome; answers what the store knows of.
-    pub(crate) async fn enter_with(&mut self, holds: Vec<Hold>, waits: Vec<Wish>) -> Play<Welcome> {
+    pub(crate) async fn enter_with(
+        &mut self,
+        holds: Vec<GrantRef>,
+        waits: Vec<AcquireRequest>,
+    ) -> Play<Welcome> {
         self.hello(holds, waits).await?;
         self.welcome().await
     }
 
-    pub(crate) async fn hello(&mut self, holds: Vec<Hold>, waits: Vec<Wish>) -> Play {
+    pub(crate) async fn hello(&mut self, holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> Play {
         let opening = self.opening(holds, waits);
         let says = format!("{opening:?}").replacen("Opening", "Hello", 1);
         let bytes = encode(&FromProcess::Hello(opening))?;
         self.push(&bytes, &says).await
     }
 
-    pub(crate) fn opening(&self, holds: Vec<Hold>, waits: Vec<Wish>) -> Opening {
+    pub(crate) fn opening(&self, holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> Opening {
         Opening {
             process: self.process.clone(),
             link: self.link,
@@ -382,8 +386,8 @@ pub(crate) struct Welcome {
     pub(crate) minor: u8,
     pub(crate) sent: Time,
     pub(crate) lease_ms: u64,
-    pub(crate) holds: Vec<Hold>,
-    pub(crate) gone: Vec<(Hold, Option<Hold>)>,
+    pub(crate) holds: Vec<GrantRef>,
+    pub(crate) gone: Vec<(GrantRef, Option<GrantRef>)>,
     pub(crate) limits: Option<StoreLimits>,
 }
 

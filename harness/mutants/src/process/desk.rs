@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tenure_protocol::config::Settings;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Answer, Call, Connection as State, Input, Names, Output};
 use tenure_protocol::{
     Incarnation, Link, Process, ProcessId, ProcessSettings, SessionId, ThreadId, Time,
@@ -271,9 +271,9 @@ impl Desk {
         };
         let thread = ThreadId(command.number("thread").unwrap_or(1));
         let patience = if command.is("try") {
-            Patience::Try
+            WaitMode::Try
         } else {
-            Patience::Wait
+            WaitMode::Wait
         };
         let until = self
             .now()

@@ -5,9 +5,9 @@ use super::handle::{Doing, Handle};
 use super::inside::shown;
 use super::op::Op;
 use super::run::{Checked, Run};
-use super::task::Wish;
+use super::task::LockCall;
 use tenure_protocol::ThreadId;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Input;
 
 impl Run {
@@ -38,7 +38,7 @@ impl Run {
                 existing,
                 within_ms,
             } => {
-                let wish = Wish {
+                let wish = LockCall {
                     thread,
                     names,
                     patience,
@@ -80,7 +80,7 @@ impl Run {
     pub(crate) fn by_others(&mut self, op: Op) -> Checked {
         match op {
             Op::Ask(session, patience) => {
-                let how = if patience == Patience::Try {
+                let how = if patience == WaitMode::Try {
                     "tries"
                 } else {
                     "asks for"

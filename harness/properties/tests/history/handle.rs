@@ -1,7 +1,7 @@
 //! A request of the history, and the guard that it becomes.
 
 use super::machine::{Machine, words};
-use super::task::{Said, Task, View, Wish};
+use super::task::{LockCall, Said, Task, View};
 use std::collections::BTreeMap;
 use tenure_locks::Error;
 use tenure_protocol::attributes::Value;
@@ -23,7 +23,7 @@ pub(crate) enum Doing {
 
 /// See the [module](self).
 pub(crate) struct Handle {
-    pub(crate) wish: Wish,
+    pub(crate) wish: LockCall,
     /// Where its locks are, also when the guard has not heard of a rename yet.
     pub(crate) session: SessionId,
     pub(crate) doing: Doing,

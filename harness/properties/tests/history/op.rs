@@ -5,7 +5,7 @@ use super::task::KNOWN;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, Limits, ProcessSettings, SessionId, StoreSettings, ThreadId};
 
@@ -43,7 +43,7 @@ pub(crate) enum Op {
         thread: ThreadId,
         session: SessionId,
         names: Names,
-        patience: Patience,
+        patience: WaitMode,
         existing: bool,
         within_ms: Option<u64>,
     },
@@ -61,7 +61,7 @@ pub(crate) enum Op {
     /// Drops the future of a commit or a rename.
     Cancel(ThreadId),
     /// Another process asks for a session.
-    Ask(SessionId, Patience),
+    Ask(SessionId, WaitMode),
     /// It gives it back, with a write.
     GiveBack(SessionId, AttributeName, Value),
     /// The operator recalls a session.
@@ -194,8 +194,8 @@ fn names() -> impl Strategy<Value = Names> {
     ]
 }
 
-fn patience() -> impl Strategy<Value = Patience> {
-    prop_oneof![4 => Just(Patience::Wait), 1 => Just(Patience::Try)]
+fn patience() -> impl Strategy<Value = WaitMode> {
+    prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)]
 }
 
 /// Mostly small; some outgrow what a guard may write without asking, some the small limits.

@@ -12,16 +12,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tenure_locks::{Error, Guard, GuardSet, Locks, Session};
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
 /// What a task is to lock, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct LockCall {
     pub(crate) thread: ThreadId,
     pub(crate) names: Names,
-    pub(crate) patience: Patience,
+    pub(crate) patience: WaitMode,
     /// Only if the session exists.
     pub(crate) existing: bool,
     pub(crate) within_ms: Option<u64>,
@@ -91,7 +91,7 @@ impl Wake for Flag {
 
 impl Task {
     /// Every other thread has a handle to the session, if it wants one attribute of it; the others lock by id.
-    pub(crate) fn new(locks: Locks, id: SessionId, wish: Wish) -> Self {
+    pub(crate) fn new(locks: Locks, id: SessionId, wish: LockCall) -> Self {
         let port = Rc::new(Port::default());
         let flag = Arc::new(Flag(AtomicBool::new(false)));
         Self {
@@ -172,7 +172,7 @@ enum Held<'s> {
     Many(GuardSet<'s>),
 }
 
-async fn work(locks: Locks, id: SessionId, wish: Wish, port: Rc<Port>) {
+async fn work(locks: Locks, id: SessionId, wish: LockCall, port: Rc<Port>) {
     let is_by_id = matches!(wish.names, Names::One(_)) && wish.thread.0.is_multiple_of(2);
     let session = (!is_by_id).then(|| locks.session(&id));
     let from = session.as_ref().map_or(From::Id(&locks, &id), From::Handle);
@@ -214,14 +214,14 @@ enum From<'s> {
     Id(&'s Locks, &'s SessionId),
 }
 
-async fn lock<'s>(from: From<'s>, wish: &Wish) -> Result<Held<'s>, Error> {
+async fn lock<'s>(from: From<'s>, wish: &LockCall) -> Result<Held<'s>, Error> {
     macro_rules! in_this_manner {
         ($lock:expr) => {{
             let mut lock = $lock.beside(wish.thread);
             if let Some(ms) = wish.within_ms {
                 lock = lock.within(Duration::from_millis(ms));
             }
-            if wish.patience == Patience::Try {
+            if wish.patience == WaitMode::Try {
                 lock = lock.trying();
             }
             if wish.existing {

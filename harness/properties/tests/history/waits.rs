@@ -3,9 +3,9 @@
 use super::handle::{Doing, Handle, is_same, said};
 use super::machine::words;
 use super::run::{Checked, Hints, Run, Wrong, same};
-use super::task::{Do, Said, Task, Wish};
+use super::task::{Do, LockCall, Said, Task};
 use tenure_locks::WAIT_MS;
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{SessionId, ThreadId, Time};
 
@@ -13,15 +13,15 @@ use tenure_protocol::{SessionId, ThreadId, Time};
 const HANDLES_MAX: usize = 3;
 
 impl Run {
-    pub(crate) fn lock(&mut self, session: &SessionId, wish: Wish) -> Checked {
+    pub(crate) fn lock(&mut self, session: &SessionId, wish: LockCall) -> Checked {
         let thread = wish.thread;
         let own = self.handles.iter().filter(|own| own.thread() == thread);
         if self.waiting(thread).is_some() || own.count() >= HANDLES_MAX {
             return Ok(());
         }
         let how = match wish.patience {
-            Patience::Try => "try",
-            Patience::Wait => "lock",
+            WaitMode::Try => "try",
+            WaitMode::Wait => "lock",
         };
         let within = wish.within_ms.map(|ms| format!(" within {ms} ms"));
         let existing = if wish.existing { " if it exists" } else { "" };

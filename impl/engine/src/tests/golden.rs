@@ -9,7 +9,7 @@ use crate::{Engine, FORMAT, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Incarnation, Link, ProcessId, Record, Records, Request, SessionId, Store,
@@ -105,11 +105,11 @@ impl Played {
 
     fn acquire(&mut self, process: &'static str, session: &'static str) {
         self.requests += 1;
-        let wish = Wish {
+        let wish = AcquireRequest {
             session: SessionId::from_static(session),
             request: Request(self.requests),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         };

@@ -7,7 +7,7 @@ pub(crate) mod by_hand;
 use std::time::Duration;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, ProcessSettings, Records, Request,
@@ -231,11 +231,11 @@ impl Rig {
     /// The other process asks for a session; who holds it is recalled.
     pub(crate) fn ask_elsewhere(&mut self, id: &SessionId) {
         self.requests += 1;
-        self.say(ToStore::Acquire(Wish {
+        self.say(ToStore::Acquire(AcquireRequest {
             session: id.clone(),
             request: Request(self.requests),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         }));

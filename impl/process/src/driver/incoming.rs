@@ -6,7 +6,7 @@ use crate::line::Line;
 use crate::log::Log;
 use crate::shared::{Identity, Phase};
 use tenure_locks::ShortId;
-use tenure_protocol::message::{Notice, ToProcess};
+use tenure_protocol::message::{RecallInfo, ToProcess};
 use tenure_protocol::{Link, ProcessSettings};
 use tenure_wire::{Fault, FaultCode, FromProcess, FromStore};
 use tokio::time::Instant;
@@ -77,7 +77,7 @@ impl Driver {
             }
             ToProcess::Recall { hold, notice } if Log::is_on(Level::DEBUG) => {
                 let (session, notice) = (hold.session.clone(), *notice);
-                let Notice {
+                let RecallInfo {
                     reason,
                     deadline_ms,
                 } = notice;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tenure_engine::Engine;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Time, ToProcess,
     ToStore, Token, Version,
@@ -205,8 +205,8 @@ impl Player {
 
     pub(crate) async fn hello(
         &mut self,
-        holds: Vec<tenure_protocol::message::Hold>,
-        waits: Vec<Wish>,
+        holds: Vec<tenure_protocol::message::GrantRef>,
+        waits: Vec<AcquireRequest>,
     ) {
         let bytes = self.hello_bytes(holds, waits);
         self.stream.write_all(&bytes).await.expect("it reads");
@@ -214,8 +214,8 @@ impl Player {
 
     pub(crate) fn hello_bytes(
         &self,
-        holds: Vec<tenure_protocol::message::Hold>,
-        waits: Vec<Wish>,
+        holds: Vec<tenure_protocol::message::GrantRef>,
+        waits: Vec<AcquireRequest>,
     ) -> Bytes {
         let opening = Opening {
             process: self.name.clone(),
@@ -361,11 +361,11 @@ pub(crate) fn encode(item: &FromProcess) -> Bytes {
 }
 
 pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {
-    ToStore::Acquire(Wish {
+    ToStore::Acquire(AcquireRequest {
         session: id.clone(),
         request: Request(request),
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     })

@@ -7,7 +7,7 @@ use crate::support::encode;
 use serde::Serialize;
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Request, SessionId, Stamp, Ticket,
@@ -27,33 +27,33 @@ fn token() -> Token {
     Token(stamp(3, 258))
 }
 
-pub(crate) fn hold() -> Hold {
-    Hold {
+pub(crate) fn hold() -> GrantRef {
+    GrantRef {
         session: SESSION,
         token: token(),
     }
 }
 
-pub(crate) fn other_hold() -> Hold {
-    Hold {
+pub(crate) fn other_hold() -> GrantRef {
+    GrantRef {
         session: OTHER,
         token: Token(stamp(3, 300)),
     }
 }
 
-fn wish() -> Wish {
-    Wish {
+fn wish() -> AcquireRequest {
+    AcquireRequest {
         session: SESSION,
         request: Request(70_000),
         known: Some(Version(stamp(2, 17))),
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: Some(Ticket(stamp(3, 259))),
         existing: false,
     }
 }
 
-fn notice() -> Notice {
-    Notice {
+fn notice() -> RecallInfo {
+    RecallInfo {
         reason: Reason::Wait,
         deadline_ms: 30_000,
     }
@@ -108,7 +108,7 @@ pub(crate) fn all() -> Vec<Valid> {
     vectors
 }
 
-pub(crate) fn opening(holds: Vec<Hold>, waits: Vec<Wish>) -> FromProcess {
+pub(crate) fn opening(holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> FromProcess {
     FromProcess::Hello(Opening {
         process: ProcessId::from_static("shop-1"),
         link: Link {
@@ -129,10 +129,10 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
         ("hello of a new process", opening(vec![], vec![])),
         ("a fault of a process", FromProcess::Fault(fault)),
     ];
-    let first = Wish {
+    let first = AcquireRequest {
         request: Request(0),
         known: None,
-        patience: Patience::Try,
+        patience: WaitMode::Try,
         ticket: None,
         ..wish()
     };
@@ -146,7 +146,7 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
         ("acquire, a first try", ToStore::Acquire(first)),
         (
             "acquire, only if it exists",
-            ToStore::Acquire(Wish {
+            ToStore::Acquire(AcquireRequest {
                 existing: true,
                 ..wish()
             }),

@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, StoreLimits,
@@ -72,15 +72,15 @@ fn time() -> BoxedStrategy<Time> {
 }
 
 prop_compose! {
-    fn hold()(session in session(), token in token()) -> Hold { Hold { session, token } }
+    fn hold()(session in session(), token in token()) -> GrantRef { GrantRef { session, token } }
 }
 
 prop_compose! {
     fn notice()(
         reason in prop::sample::select(vec![Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator]),
         deadline_ms in number(),
-    ) -> Notice {
-        Notice { reason, deadline_ms }
+    ) -> RecallInfo {
+        RecallInfo { reason, deadline_ms }
     }
 }
 
@@ -89,10 +89,10 @@ prop_compose! {
         session in session(),
         request in request(),
         known in option::of(version()),
-        patience in prop::sample::select(vec![Patience::Try, Patience::Wait]),
+        patience in prop::sample::select(vec![WaitMode::Try, WaitMode::Wait]),
         ticket in option::of(ticket()),
-    ) -> Wish {
-        Wish { session, request, known, patience, ticket, existing: false }
+    ) -> AcquireRequest {
+        AcquireRequest { session, request, known, patience, ticket, existing: false }
     }
 }
 
@@ -196,7 +196,7 @@ fn to_store() -> BoxedStrategy<ToStore> {
     prop_oneof![
         time().prop_map(|sent| ToStore::KeepAlive { sent }),
         (wish(), any::<bool>())
-            .prop_map(|(wish, existing)| ToStore::Acquire(Wish { existing, ..wish })),
+            .prop_map(|(wish, existing)| ToStore::Acquire(AcquireRequest { existing, ..wish })),
         (session(), request()).prop_map(|(session, request)| ToStore::Cancel { session, request }),
         (session(), token(), version(), delta()).prop_map(|(session, token, base, delta)| {
             ToStore::Commit {

@@ -8,7 +8,7 @@ use crate::golden::file::to_hex;
 use bytes::Buf;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{self, Answer, Call, Names, Poison};
 use tenure_protocol::{AttributeName, Link, ProcessId, SessionId, Stamp, ThreadId, store};
 use tenure_wire::{FrameLimits, FromProcess, FromStore, Item, Outgoing};
@@ -285,7 +285,7 @@ impl Recorder {
                 until,
                 existing,
             } => {
-                let is_try = *patience == Patience::Try;
+                let is_try = *patience == WaitMode::Try;
                 let wait_ms = until.since(now);
                 let mut lock = json!({"did": "lock", "attributes": all(names), "try": is_try, "wait_ms": wait_ms});
                 if *existing {

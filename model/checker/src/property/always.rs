@@ -4,7 +4,7 @@ use super::scope::*;
 use super::{Checked, Kind};
 use crate::system::{Model, PROCESSES, ProcessSide, SESSIONS, System, Violation, thread_id};
 use crate::universe::Universe;
-use tenure_protocol::message::{Patience, ToProcess};
+use tenure_protocol::message::{ToProcess, WaitMode};
 use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
 use tenure_protocol::store::Session;
 use tenure_protocol::{
@@ -525,7 +525,7 @@ fn tries_do_not_wait<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             || session
                 .lock()
                 .waiters()
-                .all(|place| place.patience == Patience::Wait)
+                .all(|place| place.patience == WaitMode::Wait)
     })
 }
 

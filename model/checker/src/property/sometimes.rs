@@ -3,7 +3,7 @@
 use super::scope::*;
 use super::{Checked, Kind};
 use crate::system::{Model, PROCESSES, System};
-use tenure_protocol::message::{Limited, Patience, Reason, Refusal, ToProcess, ToStore};
+use tenure_protocol::message::{Limited, Reason, Refusal, ToProcess, ToStore, WaitMode};
 use tenure_protocol::process::{Connection, Phase};
 use tenure_protocol::store::{Input, Output, Place, Stopping};
 use tenure_protocol::{Hook, Stamp};
@@ -607,7 +607,7 @@ fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     sessions(state).any(|(id, session)| {
         let holder = session.lock().holders().first();
-        let Some(place) = holder.filter(|place| place.patience == Patience::Try) else {
+        let Some(place) = holder.filter(|place| place.patience == WaitMode::Try) else {
             return false;
         };
         state.each_wire().any(|(index, wire)| {

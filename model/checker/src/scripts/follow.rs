@@ -9,7 +9,7 @@ use super::place::Place;
 use crate::system::{ATTRIBUTES, Action, Model, PROCESSES, SESSIONS, StoreSide, System};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
@@ -64,11 +64,11 @@ impl Follower {
         say(&mut self.place, hello(link));
         for index in 0..model.universe.sessions {
             let session = SESSIONS[usize::from(index)].clone();
-            let wish = Wish {
+            let wish = AcquireRequest {
                 session: session.clone(),
                 request: Request(u64::from(index) + 1),
                 known: None,
-                patience: Patience::Wait,
+                patience: WaitMode::Wait,
                 ticket: None,
                 existing: false,
             };

@@ -3,7 +3,7 @@
 use super::place::Place;
 use crate::system::{ATTRIBUTES, PROCESSES, SESSIONS};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, Request, SessionId, Time, ToStore, Token, Value, Version,
 };
@@ -16,7 +16,7 @@ fn delta(value: &'static str) -> Delta {
     [change].into_iter().collect()
 }
 
-fn hello(incarnation: Incarnation, holds: Vec<Hold>, waits: Vec<Wish>) -> ToStore {
+fn hello(incarnation: Incarnation, holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
     ToStore::Hello {
         minor: tenure_protocol::MINOR,
         incarnation,
@@ -27,7 +27,7 @@ fn hello(incarnation: Incarnation, holds: Vec<Hold>, waits: Vec<Wish>) -> ToStor
 }
 
 /// What a process has and waits for.
-fn belongings(place: &Place, process: usize) -> (Vec<Hold>, Vec<Wish>) {
+fn belongings(place: &Place, process: usize) -> (Vec<GrantRef>, Vec<AcquireRequest>) {
     let name = &PROCESSES[process];
     let (mut holds, mut waits) = (Vec::new(), Vec::new());
     for id in &SESSIONS {
@@ -38,11 +38,11 @@ fn belongings(place: &Place, process: usize) -> (Vec<Hold>, Vec<Wish>) {
             && holder.process == *name
         {
             let (session, token) = (id.clone(), holder.token);
-            holds.push(Hold { session, token });
+            holds.push(GrantRef { session, token });
         }
         let mut waiters = session.lock().waiters();
         if let Some(own) = waiters.find(|own| own.process == *name) {
-            waits.push(Wish {
+            waits.push(AcquireRequest {
                 session: id.clone(),
                 request: own.request,
                 known: None,
@@ -76,11 +76,11 @@ pub(super) fn hellos(place: &Place, process: usize, say: Say<'_>) {
         return;
     }
     say("hello with nothing", link, hello(own, vec![], vec![]));
-    let ask = |request| Wish {
+    let ask = |request| AcquireRequest {
         session: SESSIONS[0].clone(),
         request,
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     };
@@ -106,7 +106,7 @@ fn strange_hellos(place: &Place, process: usize, say: Say<'_>) {
     let own = link.incarnation;
     if let Some(token) = side.old {
         let session = SESSIONS[0].clone();
-        let old = vec![Hold { session, token }];
+        let old = vec![GrantRef { session, token }];
         say("hello with an old token", link, hello(own, old, vec![]));
     }
     if side.incarnation == 1 {
@@ -142,7 +142,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
             continue;
         }
         let wish = |request, patience| {
-            ToStore::Acquire(Wish {
+            ToStore::Acquire(AcquireRequest {
                 session: id.clone(),
                 request,
                 known: None,
@@ -151,7 +151,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
                 existing: false,
             })
         };
-        say("acquire", wish(side.next_request(), Patience::Wait));
+        say("acquire", wish(side.next_request(), WaitMode::Wait));
         let token = place
             .store
             .session(id)
@@ -162,7 +162,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
             holder(place, process, id, token, say);
         }
         if is_first && process < 2 {
-            say("try", wish(side.next_request(), Patience::Try));
+            say("try", wish(side.next_request(), WaitMode::Try));
         }
         if is_first && process == 0 {
             repeated(place, process, id, say);
@@ -182,11 +182,11 @@ fn repeated(place: &Place, process: usize, id: &SessionId, say: &mut dyn FnMut(&
         return;
     }
     let wish = |request| {
-        ToStore::Acquire(Wish {
+        ToStore::Acquire(AcquireRequest {
             session: id.clone(),
             request,
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         })

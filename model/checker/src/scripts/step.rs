@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
 
@@ -137,14 +137,14 @@ impl Step {
         }
     }
 
-    fn wish(what: &'static str, wish: &Wish) -> Self {
+    fn wish(what: &'static str, wish: &AcquireRequest) -> Self {
         Self {
             what: what.into(),
             session: Some(wish.session.to_string()),
             request: Some(wish.request.0),
             patience: Some(match wish.patience {
-                Patience::Try => "try".into(),
-                Patience::Wait => "wait".into(),
+                WaitMode::Try => "try".into(),
+                WaitMode::Wait => "wait".into(),
             }),
             ticket: wish.ticket.map(|ticket| pair(ticket.0)),
             known: wish.known.map(|known| pair(known.0)),
@@ -152,7 +152,7 @@ impl Step {
         }
     }
 
-    fn hold(hold: &Hold) -> Self {
+    fn hold(hold: &GrantRef) -> Self {
         Self {
             what: "hold".into(),
             session: Some(hold.session.to_string()),

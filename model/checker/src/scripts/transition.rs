@@ -4,7 +4,7 @@ use super::act::Act;
 use super::place::{Lead, Place, index};
 use crate::system::{PROCESSES, SESSIONS};
 use serde::{Deserialize, Serialize};
-use tenure_protocol::message::{Patience, Reason};
+use tenure_protocol::message::{Reason, WaitMode};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 
@@ -44,8 +44,8 @@ impl Place {
         let mut waiters = session.lock().waiters();
         if let Some(own) = waiters.find(|place| place.process == *name) {
             words.push(match own.patience {
-                Patience::Try => "tries",
-                Patience::Wait => "waits",
+                WaitMode::Try => "tries",
+                WaitMode::Wait => "waits",
             });
         }
         let mut waiters = session.lock().waiters();

@@ -12,7 +12,7 @@ use crate::universe::Universe;
 use std::collections::BTreeMap;
 use std::fmt;
 use tenure_protocol::attributes::{Record, Value};
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{
     Connection, Ending, Grant, Phase, Session as Client, ThreadClaim, Wanted,
 };
@@ -382,7 +382,7 @@ fn value(name: &AttributeName, value: Option<&Value>) -> String {
 }
 
 fn waiter(place: &Place) -> String {
-    let patience = if place.patience == Patience::Try {
+    let patience = if place.patience == WaitMode::Try {
         ", only tries"
     } else {
         ""
@@ -408,7 +408,7 @@ fn phase(phase: &Phase) -> String {
             existing,
         } => {
             let ticket = ticket.map_or_else(String::new, |ticket| format!(", ticket {ticket}"));
-            let patience = if *patience == Patience::Try {
+            let patience = if *patience == WaitMode::Try {
                 ", only tries"
             } else {
                 ""

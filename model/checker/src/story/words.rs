@@ -4,7 +4,7 @@
 
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
@@ -103,7 +103,7 @@ impl Words {
         }
     }
 
-    fn hello(self, incarnation: u64, holds: &[Hold], waits: &[Wish]) -> String {
+    fn hello(self, incarnation: u64, holds: &[GrantRef], waits: &[AcquireRequest]) -> String {
         let mut text = String::from("Hello");
         if incarnation > 1 {
             text.push_str(&format!(" (incarnation {incarnation})"));
@@ -119,9 +119,9 @@ impl Words {
     }
 
     /// Begins with a space.
-    fn wish(self, wish: &Wish) -> String {
+    fn wish(self, wish: &AcquireRequest) -> String {
         let mut text = format!("{} r{}", self.of(&wish.session), wish.request);
-        if wish.patience == Patience::Try {
+        if wish.patience == WaitMode::Try {
             text.push_str(", only tries");
         }
         if wish.existing {
@@ -136,13 +136,13 @@ impl Words {
         text
     }
 
-    fn hold(self, hold: &Hold) -> String {
+    fn hold(self, hold: &GrantRef) -> String {
         format!("{} #{}", self.of(&hold.session), hold.token)
             .trim_start()
             .to_owned()
     }
 
-    fn holds(self, holds: &[Hold]) -> String {
+    fn holds(self, holds: &[GrantRef]) -> String {
         holds
             .iter()
             .map(|hold| self.hold(hold))
@@ -175,7 +175,7 @@ impl Words {
             ToProcess::Alive {
                 recalls, lease_ms, ..
             } => {
-                let recall = |(hold, notice): &(Hold, Notice)| {
+                let recall = |(hold, notice): &(GrantRef, RecallInfo)| {
                     format!(", Recall {} ({})", self.hold(hold), why(notice))
                 };
                 format!(
@@ -338,8 +338,8 @@ impl Words {
                 ..
             } => {
                 let lock = match patience {
-                    Patience::Wait => "lock",
-                    Patience::Try => "try to lock",
+                    WaitMode::Wait => "lock",
+                    WaitMode::Try => "try to lock",
                 };
                 let only = if *existing { ", if it exists" } else { "" };
                 format!("{lock} {}{of}{only}", names(which))
@@ -401,7 +401,7 @@ fn lease(lease_ms: u64) -> String {
     }
 }
 
-fn why(notice: &Notice) -> &'static str {
+fn why(notice: &RecallInfo) -> &'static str {
     reason(notice.reason)
 }
 

@@ -1,6 +1,6 @@
 //! The application of the model: threads that run small programs for ever, and check what they are told.
 
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 
 /// Something that a thread does. Sessions and attributes are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,12 +30,12 @@ pub enum Do {
 impl Do {
     /// What a lock names: session, attributes, patience.
     #[must_use]
-    pub fn locks(self) -> Option<(u8, &'static [u8], Patience)> {
+    pub fn locks(self) -> Option<(u8, &'static [u8], WaitMode)> {
         match self {
             Self::Lock(session, attributes) | Self::LockExisting(session, attributes) => {
-                Some((session, attributes, Patience::Wait))
+                Some((session, attributes, WaitMode::Wait))
             }
-            Self::Try(session, attributes) => Some((session, attributes, Patience::Try)),
+            Self::Try(session, attributes) => Some((session, attributes, WaitMode::Try)),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use super::SESSIONS;
 use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
-use tenure_protocol::message::{Patience, Reason};
+use tenure_protocol::message::{Reason, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
 use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
@@ -247,7 +247,7 @@ impl<'a> Glimpse<'a> {
         let is_taken = matches!(input, Input::Timer(Timer::Revoke(_))) && is_changed;
         let mut waiters = self.queue();
         let is_wanted =
-            waiters.any(|place| place.patience == Patience::Wait && is_connected(&place.process));
+            waiters.any(|place| place.patience == WaitMode::Wait && is_connected(&place.process));
         (is_for_waiters && is_taken && !is_wanted).then_some(Violation::RevokedForNobody)
     }
 

@@ -31,7 +31,7 @@ use crate::attributes::Value;
 use crate::config::Limits;
 use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
 use crate::lock::Gate;
-use crate::message::{Limited, Patience, Refusal, ToProcess};
+use crate::message::{Limited, Refusal, ToProcess, WaitMode};
 use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -301,7 +301,7 @@ impl Detached {
     #[must_use = "if it is not let in, the process has to be asked"]
     pub fn enter(&mut self, thread: ThreadId, names: &Names) -> bool {
         let wanted = self.state.wanted(names);
-        let claim = ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO));
+        let claim = ThreadClaim::new(thread, wanted, (WaitMode::Try, Time::ZERO));
         let enters =
             !self.state.is_waiting(thread) && self.state.lock.may_enter(&claim, Gate::Open, false);
         if enters {
@@ -411,7 +411,7 @@ impl Detached {
             let wanted = self.state.wanted(&Names::One(name.clone()));
             let claim = ThreadClaim {
                 reserved,
-                ..ThreadClaim::new(thread, wanted, (Patience::Try, Time::ZERO))
+                ..ThreadClaim::new(thread, wanted, (WaitMode::Try, Time::ZERO))
             };
             let enters = self.state.lock.fits(&claim);
             debug_assert!(enters, "{name} was handed out, and others have locked it");

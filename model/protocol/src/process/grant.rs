@@ -4,7 +4,7 @@ use super::context::StepContext;
 use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
 use crate::id::{Request, SessionId, Token, Version};
-use crate::message::{Notice, Refusal, ToProcess, ToStore};
+use crate::message::{RecallInfo, Refusal, ToProcess, ToStore};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
@@ -14,7 +14,7 @@ struct Granted {
     token: Token,
     version: Version,
     state: State,
-    recall: Option<Notice>,
+    recall: Option<RecallInfo>,
     give_back: bool,
 }
 
@@ -165,7 +165,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         token: Token,
-        notice: Notice,
+        notice: RecallInfo,
         ctx: &mut StepContext<'_, H>,
     ) {
         match &self.phase {
@@ -179,7 +179,7 @@ impl Session {
             | Phase::Releasing {
                 requeue: Some(_), ..
             } if self.has_turned_down() < Some(token) => {
-                let rank = |(token, notice): (Token, Notice)| (token, notice.reason);
+                let rank = |(token, notice): (Token, RecallInfo)| (token, notice.reason);
                 if self.early_recall.map(rank) <= Some((token, notice.reason)) {
                     self.early_recall = Some((token, notice));
                 }
@@ -194,7 +194,7 @@ impl Session {
     fn take_recall<H: Hook>(
         &mut self,
         id: &SessionId,
-        notice: Notice,
+        notice: RecallInfo,
         ctx: &mut StepContext<'_, H>,
     ) {
         let has_threads = !self.state.lock.holders().is_empty();
@@ -242,7 +242,7 @@ trait MaxByReason {
     fn max_by_reason(self, other: Self) -> Self;
 }
 
-impl MaxByReason for Option<Notice> {
+impl MaxByReason for Option<RecallInfo> {
     fn max_by_reason(self, other: Self) -> Self {
         [self, other]
             .into_iter()

@@ -3,7 +3,7 @@
 use super::{Connection, Output, Poison, Process, Session};
 use crate::config::StoreLimits;
 use crate::id::{Link, Request, SessionId, Time, Token};
-use crate::message::{Hold, Refusal, ToProcess, ToStore};
+use crate::message::{GrantRef, Refusal, ToProcess, ToStore};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -105,14 +105,14 @@ impl<H: Hook> Process<H> {
     fn on_welcome(
         &mut self,
         now: Time,
-        holds: Vec<Hold>,
-        gone: Vec<(Hold, Option<Hold>)>,
+        holds: Vec<GrantRef>,
+        gone: Vec<(GrantRef, Option<GrantRef>)>,
         out: &mut Vec<Output>,
     ) {
-        let by_session = |hold: Hold| (hold.session, hold.token);
+        let by_session = |hold: GrantRef| (hold.session, hold.token);
         let mut known: BTreeMap<SessionId, Token> = holds.into_iter().map(by_session).collect();
         // First: a thread that has asked for this is to hear it, not that the grant is lost.
-        for (Hold { session, token }, renamed) in gone {
+        for (GrantRef { session, token }, renamed) in gone {
             let asked = self
                 .sessions
                 .get(&session)
@@ -212,7 +212,7 @@ impl<H: Hook> Process<H> {
                 recalls,
             } => {
                 self.extend_lease(now, sent, lease_ms);
-                for (Hold { session, token }, notice) in recalls {
+                for (GrantRef { session, token }, notice) in recalls {
                     self.in_session(now, &session, out, |session, id, ctx| {
                         session.on_recall(id, token, notice, ctx)
                     });
@@ -250,7 +250,7 @@ impl<H: Hook> Process<H> {
         now: Time,
         id: &SessionId,
         token: Token,
-        renamed: Option<&Hold>,
+        renamed: Option<&GrantRef>,
         out: &mut Vec<Output>,
     ) {
         match renamed {
@@ -267,7 +267,7 @@ impl<H: Hook> Process<H> {
         now: Time,
         from: &SessionId,
         token: Token,
-        renamed: &Hold,
+        renamed: &GrantRef,
         out: &mut Vec<Output>,
     ) {
         let ending = self.sessions.get(from).and_then(|own| own.ending(token));

@@ -34,7 +34,7 @@ use crate::config::{Limits, ProcessSettings, Settings};
 use crate::id::{
     AttributeName, Incarnation, Link, ProcessId, SessionId, ThreadId, Time, Token, Version,
 };
-use crate::message::{Hold, Patience, Refusal, ToProcess};
+use crate::message::{GrantRef, Refusal, ToProcess, WaitMode};
 use crate::mutant::{Hook, Sound};
 use crate::renumber::Numbers;
 use alloc::boxed::Box;
@@ -97,7 +97,7 @@ pub enum Call {
         /// Which.
         names: Names,
         /// Whether to wait for threads.
-        patience: Patience,
+        patience: WaitMode,
         /// Whether to lock only a session that exists. Rule 16.
         existing: bool,
         /// When the wait ends. Rule 17: every wait has a deadline.
@@ -138,7 +138,7 @@ pub enum Answer {
     /// The session has ended, and with it the thread's locks.
     Destroyed,
     /// The session has this id from now on, and the thread's locks with it; its grant has this token.
-    Renamed(Hold),
+    Renamed(GrantRef),
     /// The grant was lost while the thread was inside: its writes are discarded, and what it reads is stale. It leaves by
     /// `Unlock` or `Discard`. A commit without an answer may or may not have become durable.
     Poisoned(Poison),

@@ -5,7 +5,7 @@ use super::context::StepContext;
 use super::session::{Grant, Phase, Returning, Session};
 use crate::attributes::Delta;
 use crate::id::{Request, SessionId, Time, Token, Version};
-use crate::message::{Patience, ToStore};
+use crate::message::{ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
@@ -139,7 +139,7 @@ impl Session {
                 self.phase = Phase::Wanted {
                     request,
                     ticket: None,
-                    patience: Patience::Wait,
+                    patience: WaitMode::Wait,
                     existing: false,
                 }
             }
@@ -167,7 +167,7 @@ impl Session {
                 self.phase = Phase::Wanted {
                     request,
                     ticket: None,
-                    patience: Patience::Wait,
+                    patience: WaitMode::Wait,
                     existing: false,
                 };
                 self.cancel_if_unwanted(id, ctx);

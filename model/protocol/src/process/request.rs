@@ -4,7 +4,7 @@ use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
 use crate::id::{Request, SessionId, ThreadId, Ticket};
-use crate::message::{Hold, Patience, Refusal, ToStore, Wish};
+use crate::message::{AcquireRequest, GrantRef, Refusal, ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
@@ -14,9 +14,9 @@ impl Session {
             return;
         }
         let patience = if self.state.lock.has_patient() {
-            Patience::Wait
+            WaitMode::Wait
         } else {
-            Patience::Try
+            WaitMode::Try
         };
         self.ask(id, (None, patience), ctx);
     }
@@ -26,7 +26,7 @@ impl Session {
     fn ask<H: Hook>(
         &mut self,
         id: &SessionId,
-        (ticket, patience): (Option<Ticket>, Patience),
+        (ticket, patience): (Option<Ticket>, WaitMode),
         ctx: &mut StepContext<'_, H>,
     ) {
         let existing =
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// What the process waits for, as `Hello` says it. Rule 15.
-    pub(crate) fn wish(&self, id: &SessionId) -> Option<Wish> {
+    pub(crate) fn wish(&self, id: &SessionId) -> Option<AcquireRequest> {
         let (request, ticket, patience, known) = match self.phase {
             Phase::Wanted {
                 request,
@@ -81,10 +81,10 @@ impl Session {
             Phase::Releasing {
                 requeue: Some(request),
                 ..
-            } => (request, None, Patience::Wait, None),
+            } => (request, None, WaitMode::Wait, None),
             _ => return None,
         };
-        Some(Wish {
+        Some(AcquireRequest {
             session: id.clone(),
             request,
             known,
@@ -95,9 +95,9 @@ impl Session {
     }
 
     /// What the process holds, or has given back without an answer, as `Hello` says it. Rule 15.
-    pub(crate) fn hold(&self, id: &SessionId) -> Option<Hold> {
+    pub(crate) fn hold(&self, id: &SessionId) -> Option<GrantRef> {
         match self.phase {
-            Phase::Held(Grant { token, .. }) | Phase::Releasing { token, .. } => Some(Hold {
+            Phase::Held(Grant { token, .. }) | Phase::Releasing { token, .. } => Some(GrantRef {
                 session: id.clone(),
                 token,
             }),

@@ -8,7 +8,7 @@ use crate::id::{
     AttributeName, ProcessId, Request, SessionId, ThreadId, Ticket, Time, Token, Version,
 };
 use crate::lock::Lock;
-use crate::message::{Hold, Notice, Patience};
+use crate::message::{GrantRef, RecallInfo, WaitMode};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
 
@@ -25,7 +25,7 @@ pub enum Phase {
         /// Its place in the store's queue, when it has one.
         ticket: Option<Ticket>,
         /// Whether it waits for other processes' threads.
-        patience: Patience,
+        patience: WaitMode,
         /// Whether it wants the session only if that exists, as all threads did for which it was said. Rule 16.
         existing: bool,
     },
@@ -57,7 +57,7 @@ pub struct Grant {
     /// Its fencing token.
     pub token: Token,
     /// The recall, and by when the process gives the grant up by itself. Rule 11.
-    pub recall: Option<(Notice, Time)>,
+    pub recall: Option<(RecallInfo, Time)>,
     /// Whether the gate is closed: no new thread enters under this grant. Rule 12.
     pub is_closed: bool,
     /// Whether it is to be given back when it is idle. Rule 2.
@@ -85,7 +85,7 @@ pub enum Ending {
 
 impl Ending {
     /// Whether `Gone` answers it.
-    pub(crate) fn is_done_by(&self, renamed: Option<&Hold>) -> bool {
+    pub(crate) fn is_done_by(&self, renamed: Option<&GrantRef>) -> bool {
         match (self, renamed) {
             (Self::Destroy, None) => true,
             (Self::Rename(to), Some(renamed)) => renamed.session == *to,
@@ -126,7 +126,7 @@ pub struct Session {
     /// Threads whose commit waits for the one that is out.
     pub(crate) next_commit: Vec<ThreadId>,
     /// A recall that came before its grant. Rule 14.
-    pub(crate) early_recall: Option<(Token, Notice)>,
+    pub(crate) early_recall: Option<(Token, RecallInfo)>,
     /// A grant that came unasked and is given back. It may still be under way a second time, so it is remembered until a
     /// newer one comes.
     pub(crate) returning: Option<Returning>,
@@ -214,7 +214,7 @@ impl Session {
 
     /// A recall that came before its grant.
     #[must_use]
-    pub fn early_recall(&self) -> Option<(Token, Notice)> {
+    pub fn early_recall(&self) -> Option<(Token, RecallInfo)> {
         self.early_recall
     }
 

@@ -10,7 +10,7 @@ use crate::attributes::{Change, Delta, Value};
 use crate::config::Limits;
 use crate::id::{AttributeName, ThreadId, Time};
 use crate::lock::{Claim, Gate, Lock, Parts};
-use crate::message::{Limited, Patience};
+use crate::message::{Limited, WaitMode};
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
@@ -101,7 +101,7 @@ pub struct ThreadClaim {
     /// Which attributes.
     pub wanted: Wanted,
     /// Whether it waits for other threads.
-    pub patience: Patience,
+    pub patience: WaitMode,
     /// Whether it wants the session only if that exists. Rule 16.
     pub existing: bool,
     /// Whether the request that the process has at the store was said after this thread asked, so that it may be told that
@@ -121,7 +121,7 @@ impl ThreadClaim {
     pub(crate) fn new(
         thread: ThreadId,
         wanted: Wanted,
-        (patience, until): (Patience, Time),
+        (patience, until): (WaitMode, Time),
     ) -> Self {
         Self {
             thread,
@@ -180,7 +180,7 @@ impl Claim for ThreadClaim {
     }
 
     fn is_try(&self) -> bool {
-        self.patience == Patience::Try
+        self.patience == WaitMode::Try
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Answer, Call, Names, Poison};
 use crate::attributes::Value;
 use crate::id::{AttributeName, SessionId, ThreadId, Time};
 use crate::lock::Gate;
-use crate::message::{Limited, Patience, Refusal, ToStore};
+use crate::message::{Limited, Refusal, ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
@@ -46,7 +46,7 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         names: &Names,
-        (patience, existing, until): (Patience, bool, Time),
+        (patience, existing, until): (WaitMode, bool, Time),
         ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(answer) = self.lock_misuse(thread, names, ctx) {
@@ -65,7 +65,7 @@ impl Session {
             self.state.lock.hold(claim);
             return ctx.answer(thread, id, Answer::Locked(token));
         }
-        if patience == Patience::Try && !self.may_try() {
+        if patience == WaitMode::Try && !self.may_try() {
             self.state.tidy();
             return ctx.refuse(thread, id, Refusal::WouldBlock);
         }
@@ -133,7 +133,7 @@ impl Session {
             self.phase,
             Phase::Absent
                 | Phase::Wanted {
-                    patience: Patience::Try,
+                    patience: WaitMode::Try,
                     ..
                 }
         )
@@ -143,7 +143,7 @@ impl Session {
     pub(crate) fn want<H: Hook>(
         &mut self,
         id: &SessionId,
-        wanted: Patience,
+        wanted: WaitMode,
         ctx: &mut StepContext<'_, H>,
     ) {
         match &mut self.phase {

@@ -7,7 +7,7 @@ use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder, State};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
 use crate::lock::Gate;
-use crate::message::{Limited, Patience, Reason, Refusal, ToProcess, Wish};
+use crate::message::{AcquireRequest, Limited, Reason, Refusal, ToProcess, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ impl<H: Hook> Store<H> {
         &mut self,
         now: Time,
         process: &ProcessId,
-        mut wish: Wish,
+        mut wish: AcquireRequest,
         out: &mut Vec<Output>,
     ) {
         let id = wish.session.clone();
@@ -145,7 +145,7 @@ impl Session {
     pub(crate) fn place<H: Hook>(
         &self,
         process: &ProcessId,
-        wish: &Wish,
+        wish: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) -> Place {
         let last = ctx.stamps.last();
@@ -169,7 +169,7 @@ impl Session {
     fn refusal_of<H: Hook>(
         &self,
         process: &ProcessId,
-        wish: &Wish,
+        wish: &AcquireRequest,
         ctx: &StepContext<'_, H>,
     ) -> Option<Refusal> {
         let limits = &ctx.settings.limits;
@@ -192,13 +192,13 @@ impl Session {
         if ctx.is_full() && !stops {
             return Some(Refusal::Limit(Limited::Storage));
         }
-        if stops && wish.patience == Patience::Try {
+        if stops && wish.patience == WaitMode::Try {
             return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
         let is_busy = self.busy.is_some() && !ctx.is_mutant(ProtocolMutant::TryWaitsForThread);
         let would_wait = self.lock.waiting() > 0 || is_busy || !ctx.is_connected(holder);
-        (wish.patience == Patience::Try && would_wait).then_some(Refusal::WouldBlock)
+        (wish.patience == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
     }
 
     /// Puts a wish into the queue and asks the holder. Rules 3 and 5.
@@ -206,7 +206,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         process: &ProcessId,
-        wish: &Wish,
+        wish: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) {
         let place = self.place(process, wish, ctx);
@@ -223,9 +223,9 @@ impl Session {
         ctx.send(process, queued(wish, ticket));
         match wish.patience {
             _ if ctx.is_stopping() => {}
-            Patience::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
-            Patience::Try => self.ensure_recall(id, Reason::Try, ctx),
-            Patience::Wait => self.ensure_recall(id, Reason::Wait, ctx),
+            WaitMode::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
+            WaitMode::Try => self.ensure_recall(id, Reason::Try, ctx),
+            WaitMode::Wait => self.ensure_recall(id, Reason::Wait, ctx),
         }
     }
 
@@ -234,7 +234,7 @@ impl Session {
         &mut self,
         id: &SessionId,
         process: &ProcessId,
-        wish: &Wish,
+        wish: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) -> bool {
         if ctx.is_mutant(ProtocolMutant::QueuesTwice) {
@@ -244,11 +244,11 @@ impl Session {
             if wish.request < place.request {
                 return None; // It came late.
             }
-            let is_patient = place.patience == Patience::Wait || wish.patience == Patience::Wait;
+            let is_patient = place.patience == WaitMode::Wait || wish.patience == WaitMode::Wait;
             place.patience = if is_patient {
-                Patience::Wait
+                WaitMode::Wait
             } else {
-                Patience::Try
+                WaitMode::Try
             };
             place.existing &= wish.existing; // r[exists.never-stricter]
             place.request = wish.request;
@@ -272,7 +272,12 @@ impl Session {
 
     /// Answers a wish of the process that has the grant: it was not told, or asks again. Links keep order, and a process
     /// asks only when it has no grant and no release without an answer, so the grant in question is unused.
-    fn grant_again<H: Hook>(&mut self, id: &SessionId, wish: &Wish, ctx: &mut StepContext<'_, H>) {
+    fn grant_again<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        wish: &AcquireRequest,
+        ctx: &mut StepContext<'_, H>,
+    ) {
         let place = self
             .lock
             .holders_mut()
@@ -500,7 +505,7 @@ impl Session {
 }
 
 /// Tells the place in the queue. Rule 5.
-pub(super) fn queued(wish: &Wish, ticket: Ticket) -> ToProcess {
+pub(super) fn queued(wish: &AcquireRequest, ticket: Ticket) -> ToProcess {
     ToProcess::Queued {
         session: wish.session.clone(),
         request: wish.request,

@@ -7,7 +7,7 @@
 use super::{Input, Place, Session, Store, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
-use crate::message::{Patience, ToStore};
+use crate::message::{ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ impl<H: Hook> Store<H> {
                 request: Request(0),
                 ticket: Ticket::default(),
                 known: None,
-                patience: Patience::Wait,
+                patience: WaitMode::Wait,
                 existing: false,
                 until: now,
             });

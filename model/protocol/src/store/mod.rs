@@ -33,7 +33,7 @@ use crate::attributes::{Record, Records};
 use crate::config::{Settings, StoreSettings};
 use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
 use crate::lock::{Claim, Lock, Parts};
-use crate::message::{Patience, Reason, ToStore};
+use crate::message::{Reason, ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
@@ -94,7 +94,7 @@ pub struct Place {
     /// The version that it has.
     pub known: Option<Version>,
     /// Whether it waits for threads.
-    pub patience: Patience,
+    pub patience: WaitMode,
     /// Whether it wants the session only if that exists. Rule 16.
     pub existing: bool,
     /// When its wait ends.
@@ -117,7 +117,7 @@ impl Claim for Place {
     }
 
     fn is_try(&self) -> bool {
-        self.patience == Patience::Try
+        self.patience == WaitMode::Try
     }
 }
 

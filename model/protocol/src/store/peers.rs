@@ -3,7 +3,9 @@
 use super::context::{Peers, StepContext};
 use super::{Output, Session, Store};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
-use crate::message::{Hold, Notice, Patience, Reason, Refusal, ToProcess, ToStore, Wish};
+use crate::message::{
+    AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, ToProcess, ToStore, WaitMode,
+};
 use crate::mutant::{Hook, ProtocolMutant};
 use crate::renumber::Numbers;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -113,8 +115,8 @@ pub(crate) struct Hello {
     pub(crate) incarnation: Incarnation,
     pub(crate) minor: u8,
     pub(crate) sent: Time,
-    pub(crate) holds: Vec<Hold>,
-    pub(crate) waits: Vec<Wish>,
+    pub(crate) holds: Vec<GrantRef>,
+    pub(crate) waits: Vec<AcquireRequest>,
 }
 
 /// Says why a connection is not wanted, and closes it.
@@ -202,27 +204,31 @@ impl<H: Hook> Store<H> {
         self.reconcile(now, process, sent, holds, waits, out);
     }
 
-    fn is_held(&self, process: &ProcessId, hold: &Hold) -> bool {
+    fn is_held(&self, process: &ProcessId, hold: &GrantRef) -> bool {
         let session = self.sessions.get(&hold.session);
         session.is_some_and(|session| session.is_held(process, hold.token))
     }
 
     /// What lost `Gone`s said of these grants, as far as there can have been one: the session is no more, or renamed.
-    fn ends_of(&self, process: &ProcessId, lost: Vec<Hold>) -> Vec<(Hold, Option<Hold>)> {
+    fn ends_of(
+        &self,
+        process: &ProcessId,
+        lost: Vec<GrantRef>,
+    ) -> Vec<(GrantRef, Option<GrantRef>)> {
         if lost.is_empty() {
             return Vec::new();
         }
         let own = self.peers.get(process).into_iter();
-        let renamed: BTreeMap<Token, Hold> = own
+        let renamed: BTreeMap<Token, GrantRef> = own
             .flat_map(|peer| &peer.holds)
             .filter_map(|id| {
                 let holder = self.sessions.get(id)?.record.head.holder.as_ref();
                 let holder = holder.filter(|holder| holder.process == *process)?;
                 let (session, token) = (id.clone(), holder.token);
-                Some((holder.renamed?, Hold { session, token }))
+                Some((holder.renamed?, GrantRef { session, token }))
             })
             .collect();
-        let end = |hold: Hold| match renamed.get(&hold.token) {
+        let end = |hold: GrantRef| match renamed.get(&hold.token) {
             Some(renamed) => Some((hold, Some(renamed.clone()))),
             None => {
                 let left = self.sessions.get(&hold.session);
@@ -238,11 +244,11 @@ impl<H: Hook> Store<H> {
         now: Time,
         process: &ProcessId,
         sent: Time,
-        holds: Vec<Hold>,
-        waits: Vec<Wish>,
+        holds: Vec<GrantRef>,
+        waits: Vec<AcquireRequest>,
         out: &mut Vec<Output>,
     ) {
-        let (holds, lost): (Vec<Hold>, Vec<Hold>) = holds
+        let (holds, lost): (Vec<GrantRef>, Vec<GrantRef>) = holds
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
         let gone = self.ends_of(process, lost);
@@ -267,7 +273,7 @@ impl<H: Hook> Store<H> {
         let held: BTreeSet<SessionId> = held.collect();
 
         // What the process has given back and asks for again is settled by that release.
-        let waits: Vec<Wish> = waits
+        let waits: Vec<AcquireRequest> = waits
             .into_iter()
             .filter(|wish| !held.contains(&wish.session))
             .collect();
@@ -446,11 +452,16 @@ impl Session {
     }
 
     /// The recall that `process` owes an answer to.
-    fn recall_of(&self, id: &SessionId, process: &ProcessId, now: Time) -> Option<(Hold, Notice)> {
+    fn recall_of(
+        &self,
+        id: &SessionId,
+        process: &ProcessId,
+        now: Time,
+    ) -> Option<(GrantRef, RecallInfo)> {
         let token = self.token_of(process)?;
         let recall = self.recall.as_ref()?;
         Some((
-            Hold {
+            GrantRef {
                 session: id.clone(),
                 token,
             },
@@ -462,7 +473,7 @@ impl Session {
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         while let Some(place) = self
             .lock
-            .remove_waiter(|place| place.patience == Patience::Try)
+            .remove_waiter(|place| place.patience == WaitMode::Try)
         {
             ctx.waits_no_more(&place.process, id);
             ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
@@ -490,7 +501,7 @@ impl Session {
         let waiters = self.lock.waiters();
         let connected = waiters.filter(|place| peers.is_connected(&place.process));
         let patience = connected.map(|place| place.patience).max()?;
-        Some(if patience == Patience::Wait {
+        Some(if patience == WaitMode::Wait {
             Reason::Wait
         } else {
             Reason::Try

@@ -4,7 +4,7 @@ use super::context::{Peers, StepContext};
 use super::{Busy, Output, Session, Store};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
-use crate::message::{Hold, Notice, Reason, Revocation, ToProcess};
+use crate::message::{GrantRef, Reason, RecallInfo, Revocation, ToProcess};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
@@ -29,8 +29,8 @@ impl Recall {
         }
     }
 
-    pub(crate) fn notice(&self, now: Time) -> Notice {
-        Notice {
+    pub(crate) fn notice(&self, now: Time) -> RecallInfo {
+        RecallInfo {
             reason: self.reason,
             deadline_ms: self.deadline.since(now),
         }
@@ -124,7 +124,7 @@ impl Session {
         let (Some(recall), Some(holder)) = (&self.recall, &self.record.head.holder) else {
             return;
         };
-        let hold = Hold {
+        let hold = GrantRef {
             session: id.clone(),
             token: holder.token,
         };

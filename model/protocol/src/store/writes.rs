@@ -5,7 +5,9 @@ use super::{Output, Session, Store, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
-use crate::message::{Hold, Limited, Patience, Reason, Refusal, Revocation, ToProcess, Wish};
+use crate::message::{
+    AcquireRequest, GrantRef, Limited, Reason, Refusal, Revocation, ToProcess, WaitMode,
+};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
@@ -198,7 +200,7 @@ impl<H: Hook> Store<H> {
         let taken = sessions.get(&to);
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
             // It is a repetition.
-            let renamed = Some(Hold {
+            let renamed = Some(GrantRef {
                 session: to,
                 token: renamed,
             });
@@ -246,12 +248,12 @@ impl<H: Hook> Store<H> {
 }
 
 /// The wish that a release with `requeue` carries. Rule 12.
-fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Wish {
-    Wish {
+fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> AcquireRequest {
+    AcquireRequest {
         session: id.clone(),
         request,
         known,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     }
@@ -374,7 +376,7 @@ impl Session {
     }
 
     /// Whether a new request of the holder shows that it has heard that its grant is lost.
-    pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, wish: &Wish) -> bool {
+    pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, wish: &AcquireRequest) -> bool {
         let granted = self.lock.holders().first();
         self.is_spoilt
             && granted
@@ -481,7 +483,7 @@ impl Session {
         self.end_waits(from, ctx);
         ctx.holds_no_more(process, from);
         ctx.holds(process, to);
-        let renamed = Hold {
+        let renamed = GrantRef {
             session: to.clone(),
             token: holder.token,
         };

@@ -25,7 +25,7 @@ use super::words;
 use std::fmt;
 use std::str::FromStr;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::Patience;
+use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{SessionId, Time};
 
@@ -84,12 +84,12 @@ fn names(words: &[&str]) -> Names {
 fn call(words: &[&str]) -> Call {
     match words {
         ["lock", _, attributes @ .., "until", ms] => {
-            lock(attributes, Patience::Wait, ms.parse().expect("a number"))
+            lock(attributes, WaitMode::Wait, ms.parse().expect("a number"))
         }
-        ["lock", _, attributes @ ..] => lock(attributes, Patience::Wait, WAIT_MS),
-        ["try", _, attributes @ ..] => lock(attributes, Patience::Try, WAIT_MS),
-        ["existing", _, attributes @ ..] => only_existing(attributes, Patience::Wait),
-        ["try-existing", _, attributes @ ..] => only_existing(attributes, Patience::Try),
+        ["lock", _, attributes @ ..] => lock(attributes, WaitMode::Wait, WAIT_MS),
+        ["try", _, attributes @ ..] => lock(attributes, WaitMode::Try, WAIT_MS),
+        ["existing", _, attributes @ ..] => only_existing(attributes, WaitMode::Wait),
+        ["try-existing", _, attributes @ ..] => only_existing(attributes, WaitMode::Try),
         ["write", _, name, value] => Call::Write {
             name: words::attribute(name),
             value: Some(Value::copy_from_slice(value.as_bytes())),
@@ -108,7 +108,7 @@ fn call(words: &[&str]) -> Call {
     }
 }
 
-fn lock(attributes: &[&str], patience: Patience, ms: u64) -> Call {
+fn lock(attributes: &[&str], patience: WaitMode, ms: u64) -> Call {
     Call::Lock {
         names: names(attributes),
         patience,
@@ -117,7 +117,7 @@ fn lock(attributes: &[&str], patience: Patience, ms: u64) -> Call {
     }
 }
 
-fn only_existing(attributes: &[&str], patience: Patience) -> Call {
+fn only_existing(attributes: &[&str], patience: WaitMode) -> Call {
     Call::Lock {
         names: names(attributes),
         patience,
@@ -220,7 +220,7 @@ fn write_call(
             existing: true,
             ..
         } => {
-            let tries = if *patience == Patience::Try {
+            let tries = if *patience == WaitMode::Try {
                 "try-"
             } else {
                 ""
@@ -229,7 +229,7 @@ fn write_call(
         }
         Call::Lock {
             names,
-            patience: Patience::Try,
+            patience: WaitMode::Try,
             ..
         } => write!(f, "{who} try {session} {}", list(names)),
         Call::Lock { names, until, .. } if until.0 == WAIT_MS => {

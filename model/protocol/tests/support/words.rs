@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, Delta, Head, Holder, State, Update, Value};
 use tenure_protocol::id::{AttributeName, Stamp, ThreadId, Token, Version};
 use tenure_protocol::message::{
-    Hold, Limited, Notice, Patience, Reason, Refusal, Revocation, Wish,
+    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Connection, Ending, Phase, Poison, Slot, Wanted};
 use tenure_protocol::{Process, SessionId, Store, ToProcess, ToStore, store};
@@ -59,10 +59,10 @@ pub(crate) fn delta(delta: &Delta) -> String {
     format!("{{{}}}", changes.join(", "))
 }
 
-fn patience(patience: Patience) -> &'static str {
+fn patience(patience: WaitMode) -> &'static str {
     match patience {
-        Patience::Try => "try",
-        Patience::Wait => "wait",
+        WaitMode::Try => "try",
+        WaitMode::Wait => "wait",
     }
 }
 
@@ -75,7 +75,7 @@ fn reason(reason: Reason) -> &'static str {
     }
 }
 
-fn notice(notice: Notice) -> String {
+fn notice(notice: RecallInfo) -> String {
     let within = if notice.reason.insists() {
         format!(" within {} ms", notice.deadline_ms)
     } else {
@@ -84,11 +84,11 @@ fn notice(notice: Notice) -> String {
     format!("recall ({}{within})", reason(notice.reason))
 }
 
-fn hold(hold: &Hold) -> String {
+fn hold(hold: &GrantRef) -> String {
     format!("{} {}", hold.session, token(hold.token))
 }
 
-fn wish(wish: &Wish) -> String {
+fn wish(wish: &AcquireRequest) -> String {
     let mut words = format!(
         "{} #{} {}",
         wish.session,
@@ -273,7 +273,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
         } => {
             let mut words = format!("welcome lease {lease_ms} holds {}", list(holds, hold));
             if !gone.is_empty() {
-                let end = |(own, renamed): &(Hold, Option<Hold>)| match renamed {
+                let end = |(own, renamed): &(GrantRef, Option<GrantRef>)| match renamed {
                     None => hold(own),
                     Some(to) => format!("{} renamed to {}", hold(own), hold(to)),
                 };

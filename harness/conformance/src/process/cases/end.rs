@@ -107,7 +107,7 @@ async fn other_request(stage: Stage) -> Play {
         Request(wish.request.0 + 1),
         Request(wish.request.0.saturating_sub(1)),
     ] {
-        let wrong = tenure_protocol::message::Wish {
+        let wrong = tenure_protocol::message::AcquireRequest {
             request,
             ..wish.clone()
         };

@@ -5,7 +5,7 @@ use crate::process::scene::{Scene, session};
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use serde_json::json;
-use tenure_protocol::message::{Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, Refusal};
 use tenure_protocol::{SessionId, Version};
 
 cases! { Process:
@@ -39,7 +39,7 @@ async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]
         .await
 }
 
-fn is_strict(wish: &Wish) -> Play {
+fn is_strict(wish: &AcquireRequest) -> Play {
     holds(
         wish.existing,
         "an Acquire only for an existing session",

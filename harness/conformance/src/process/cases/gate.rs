@@ -5,7 +5,7 @@ use crate::process::scene::session;
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use tenure_protocol::ToProcess;
-use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::message::{Reason, RecallInfo};
 
 cases! { Process:
     "process/gate/closed/new-thread-waits", Must ["gate.closed", "gate.requeues"] new_thread_waits,
@@ -127,7 +127,7 @@ async fn one_use(stage: Stage) -> Play {
     let id = t.ask(1, &s, &["a"]).await?;
     let wish = t.acquired(&s).await?;
     let grant = t.grant_of(&wish);
-    let notice = Notice {
+    let notice = RecallInfo {
         reason: Reason::Wait,
         deadline_ms: 60_000,
     };

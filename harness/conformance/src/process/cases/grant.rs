@@ -208,7 +208,7 @@ async fn asked_again(
     t: &mut Scene,
 ) -> Play<(
     u64,
-    tenure_protocol::message::Wish,
+    tenure_protocol::message::AcquireRequest,
     tenure_protocol::Version,
 )> {
     let s = session("s");

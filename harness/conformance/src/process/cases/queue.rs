@@ -62,7 +62,7 @@ async fn in_acquire(stage: Stage) -> Play {
     for _ in 0..10 {
         let expected = "the request again, with its ticket";
         let heard = t.peer.next_after(expected, resend_ms).await?;
-        let again = tenure_protocol::message::Wish {
+        let again = tenure_protocol::message::AcquireRequest {
             ticket: Some(ticket),
             ..wish.clone()
         };

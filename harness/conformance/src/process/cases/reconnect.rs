@@ -5,7 +5,7 @@ use crate::process::scene::{Grant, Scene, session};
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
 use std::collections::BTreeSet;
-use tenure_protocol::message::{Hold, Reason, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Reason};
 use tenure_protocol::{Request, SessionId, ToStore, Token};
 
 cases! { Process:
@@ -37,7 +37,7 @@ cases! { Process:
         "A connection that is lost while a thread waits costs it neither its request nor its place.";
 }
 
-fn tokens(holds: &[Hold]) -> BTreeSet<Token> {
+fn tokens(holds: &[GrantRef]) -> BTreeSet<Token> {
     holds.iter().map(|hold| hold.token).collect()
 }
 
@@ -75,7 +75,7 @@ async fn names_holds(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-fn requests(waits: &[Wish]) -> BTreeSet<Request> {
+fn requests(waits: &[AcquireRequest]) -> BTreeSet<Request> {
     waits.iter().map(|wish| wish.request).collect()
 }
 
@@ -155,7 +155,7 @@ async fn other_token(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let (grant, lock) = away(&mut t).await?;
     let other = Token(t.stamp());
-    let wrong = Hold {
+    let wrong = GrantRef {
         token: other,
         ..grant.hold()
     };

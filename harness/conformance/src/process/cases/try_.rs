@@ -4,7 +4,7 @@ use crate::case::cases;
 use crate::process::scene::session;
 use crate::process::stage::Stage;
 use crate::stop::{Play, holds};
-use tenure_protocol::message::{Patience, Reason, Refusal};
+use tenure_protocol::message::{Reason, Refusal, WaitMode};
 
 cases! { Process:
     "process/try/thread/locked", Must ["try.thread"] locked,
@@ -67,7 +67,7 @@ async fn asks(stage: Stage) -> Play {
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
     let wish = t.acquired(&s).await?;
-    holds(wish.patience == Patience::Try, "a try", &wish)?;
+    holds(wish.patience == WaitMode::Try, "a try", &wish)?;
     t.refuse(&wish, Refusal::WouldBlock).await?;
     t.refused(id, "would-block").await?;
     t.is_quiet("nobody waits").await
@@ -81,7 +81,7 @@ async fn refused(stage: Stage) -> Play {
     let waits = t.ask(2, &s, &["a"]).await?;
     // More patience: the same request.
     let patient = t.acquired(&s).await?;
-    let is_same = patient.request == wish.request && patient.patience == Patience::Wait;
+    let is_same = patient.request == wish.request && patient.patience == WaitMode::Wait;
     holds(is_same, "the same request, with patience", &patient)?;
     t.refuse(&patient, Refusal::WouldBlock).await?;
     t.refused(tries, "would-block").await?;

@@ -3,7 +3,7 @@
 use crate::case::cases;
 use crate::stop::{Play, Stop, holds};
 use crate::store::{Heard, Player, Stage, set};
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::FaultCode;
 
@@ -395,24 +395,24 @@ async fn old_is_told(stage: Stage) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-fn wish(session: &SessionId, request: Request) -> Wish {
-    Wish {
+fn wish(session: &SessionId, request: Request) -> AcquireRequest {
+    AcquireRequest {
         session: session.clone(),
         request,
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket: None,
         existing: false,
     }
 }
 
 /// Says hello with these grants, all of which the store has to know.
-async fn is_known(p: &mut Player, grants: &[Hold]) -> Play {
+async fn is_known(p: &mut Player, grants: &[GrantRef]) -> Play {
     is_known_of(p, grants.to_vec(), grants).await
 }
 
 /// Says hello with `named` grants, of which the store has to know those that are `known`.
-async fn is_known_of(p: &mut Player, named: Vec<Hold>, known: &[Hold]) -> Play {
+async fn is_known_of(p: &mut Player, named: Vec<GrantRef>, known: &[GrantRef]) -> Play {
     let welcome = p.enter_with(named, Vec::new()).await?;
     let expected = format!("a Welcome that knows {known:?}");
     holds(welcome.holds == known, &expected, &welcome.holds)

@@ -3,7 +3,7 @@
 use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Grant, Player, Stage, set};
-use tenure_protocol::message::{Hold, Refusal, Revocation};
+use tenure_protocol::message::{GrantRef, Refusal, Revocation};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 
 cases! { Store:
@@ -33,18 +33,18 @@ cases! { Store:
         "A session whose end was acknowledged stays ended when the store is killed.";
 }
 
-pub(super) async fn say_destroy(p: &mut Player, hold: &Hold) -> Play {
-    let Hold { session, token } = hold.clone();
+pub(super) async fn say_destroy(p: &mut Player, hold: &GrantRef) -> Play {
+    let GrantRef { session, token } = hold.clone();
     p.say(ToStore::Destroy { session, token }).await
 }
 
-pub(super) async fn say_rename(p: &mut Player, hold: &Hold, to: &SessionId) -> Play {
-    let (Hold { session, token }, to) = (hold.clone(), to.clone());
+pub(super) async fn say_rename(p: &mut Player, hold: &GrantRef, to: &SessionId) -> Play {
+    let (GrantRef { session, token }, to) = (hold.clone(), to.clone());
     p.say(ToStore::Rename { session, token, to }).await
 }
 
 /// Waits for the `Gone` of that grant; answers what it is since then.
-pub(super) async fn gone(p: &mut Player, hold: &Hold) -> Play<Option<Hold>> {
+pub(super) async fn gone(p: &mut Player, hold: &GrantRef) -> Play<Option<GrantRef>> {
     p.expect(&format!("Gone of {hold:?}"), |message| match message {
         ToProcess::Gone {
             session,
@@ -57,7 +57,7 @@ pub(super) async fn gone(p: &mut Player, hold: &Hold) -> Play<Option<Hold>> {
 }
 
 /// Waits until it is told that its token is an old one.
-pub(super) async fn fenced(p: &mut Player, hold: &Hold) -> Play {
+pub(super) async fn fenced(p: &mut Player, hold: &GrantRef) -> Play {
     let why = Revocation::Fenced;
     let revoked = ToProcess::Revoked {
         session: hold.session.clone(),
@@ -80,7 +80,7 @@ pub(super) async fn is_new(p: &mut Player, session: &SessionId) -> Play<Grant> {
 }
 
 /// Destroys it, and hears so.
-async fn destroys(p: &mut Player, hold: &Hold) -> Play {
+async fn destroys(p: &mut Player, hold: &GrantRef) -> Play {
     say_destroy(p, hold).await?;
     let renamed = gone(p, hold).await?;
     holds(renamed.is_none(), "Gone without a new grant", renamed)

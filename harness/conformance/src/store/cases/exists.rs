@@ -4,7 +4,7 @@ use super::destroy::gone;
 use crate::case::cases;
 use crate::stop::{Play, Stop, holds};
 use crate::store::{Player, Stage, set};
-use tenure_protocol::message::{Patience, Refusal};
+use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::{EXISTING_SINCE, Request, SessionId, Token, Version};
 
 cases! { Store:
@@ -91,7 +91,7 @@ async fn free_try(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, _] = two(&stage).await?;
     let mut wish = p.wish(&s);
-    (wish.existing, wish.patience) = (true, Patience::Try);
+    (wish.existing, wish.patience) = (true, WaitMode::Try);
     p.say_wish(&wish).await?;
     is_absent(&mut p, &s, wish.request).await
 }

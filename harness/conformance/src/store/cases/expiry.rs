@@ -8,7 +8,7 @@ use crate::case::cases;
 use crate::stop::{Play, Stop, holds};
 use crate::store::{Grant, Player, Stage, set};
 use std::time::Duration;
-use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::message::{Reason, RecallInfo};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 use tokio::time::{Instant, sleep};
 
@@ -96,7 +96,7 @@ async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<
 }
 
 /// Waits for the recall with reason expiry.
-pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<Notice> {
+pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<RecallInfo> {
     p.expect_after("Recall, expiry", after_ms, |message| match message {
         ToProcess::Recall { hold, notice }
             if *hold == grant.hold() && notice.reason == Reason::Expiry =>

@@ -4,7 +4,7 @@ use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Stage, is_state, set, wish};
 use tenure_protocol::Ticket;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 
 cases! { Store:
     "reconnect/known/exactly-the-current", Must ["reconnect.known", "reconnect.ended"] exactly_the_current,
@@ -109,7 +109,7 @@ async fn renamed(stage: Stage) -> Play {
         "the grant now",
         &welcome,
     )?;
-    if let Some(Hold { session, token }) = now {
+    if let Some(GrantRef { session, token }) = now {
         (grant.session, grant.token) = (session, token);
     }
     p.still_has(grant, &[("a", "1")]).await

@@ -4,7 +4,7 @@ use super::destroy::{fenced, gone, is_new, say_destroy, say_rename};
 use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Grant, Player, Stage, set};
-use tenure_protocol::message::{Hold, Reason, Refusal};
+use tenure_protocol::message::{GrantRef, Reason, Refusal};
 use tenure_protocol::{SessionId, ToProcess};
 
 cases! { Store:
@@ -47,7 +47,7 @@ async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
 async fn renames(p: &mut Player, grant: &Grant, to: &SessionId) -> Play<Grant> {
     say_rename(p, &grant.hold(), to).await?;
     let renamed = gone(p, &grant.hold()).await?;
-    let Some(Hold { session, token }) = renamed.filter(|renamed| renamed.session == *to) else {
+    let Some(GrantRef { session, token }) = renamed.filter(|renamed| renamed.session == *to) else {
         return Err(p.failed("Gone with a grant under the new id", "another"));
     };
     let grant = grant.clone();

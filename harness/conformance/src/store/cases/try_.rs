@@ -3,7 +3,7 @@
 use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Player, Stage, set};
-use tenure_protocol::message::{Patience, Reason, Refusal};
+use tenure_protocol::message::{Reason, Refusal, WaitMode};
 use tenure_protocol::{Request, SessionId, ToProcess};
 
 cases! { Store:
@@ -43,11 +43,11 @@ async fn free_at_once(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
     let mut wish = p.wish(&s);
-    wish.patience = Patience::Try;
+    wish.patience = WaitMode::Try;
     let grant = p.grant_at_once(wish).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let mut wish = q.wish(&s);
-    wish.patience = Patience::Try;
+    wish.patience = WaitMode::Try;
     q.grant_at_once(wish).await.map(drop)
 }
 

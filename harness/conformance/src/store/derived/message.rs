@@ -4,7 +4,7 @@ use crate::stop::{Play, Stop};
 use crate::store::derived::script::{Step, stamp};
 use crate::store::oracle::{Connection, Kind};
 use crate::store::set;
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, ToStore, Token, Version,
 };
@@ -65,14 +65,14 @@ impl Step {
         self.theirs(their, Kind::Version, ours).map(Version)
     }
 
-    pub(super) fn hold(&self, their: Theirs<'_>) -> Play<Hold> {
-        Ok(Hold {
+    pub(super) fn hold(&self, their: Theirs<'_>) -> Play<GrantRef> {
+        Ok(GrantRef {
             session: self.session()?,
             token: self.token(their)?,
         })
     }
 
-    pub(super) fn wish(&self, their: Theirs<'_>) -> Play<Wish> {
+    pub(super) fn wish(&self, their: Theirs<'_>) -> Play<AcquireRequest> {
         let known = self
             .known
             .map(|ours| self.theirs(their, Kind::Version, ours));
@@ -81,13 +81,13 @@ impl Step {
         let ticket = self
             .ticket
             .and_then(|ours| their(Kind::Ticket, &session, stamp(ours)));
-        Ok(Wish {
+        Ok(AcquireRequest {
             session,
             request: self.request()?,
             known: known.transpose()?.map(Version),
             patience: match self.patience.as_deref() {
-                Some("try") => Patience::Try,
-                _ => Patience::Wait,
+                Some("try") => WaitMode::Try,
+                _ => WaitMode::Wait,
             },
             ticket: ticket.map(Ticket),
             existing: false,

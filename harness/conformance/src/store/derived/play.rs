@@ -7,7 +7,7 @@ use crate::store::derived::script::{Script, Step};
 use crate::store::derived::shows::{self, Event};
 use crate::store::oracle::{Connection, Judge, Kind};
 use std::time::Duration;
-use tenure_protocol::message::{Hold, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 
@@ -115,9 +115,9 @@ impl Player {
     async fn connect(&mut self, step: &Step) -> Play {
         let connection = step.connection()?;
         let holds = step.holds.iter().map(|own| own.hold(&self.theirs()));
-        let holds = holds.collect::<Play<Vec<Hold>>>()?;
+        let holds = holds.collect::<Play<Vec<GrantRef>>>()?;
         let waits = step.waits.iter().map(|own| own.wish(&self.theirs()));
-        let waits = waits.collect::<Play<Vec<Wish>>>()?;
+        let waits = waits.collect::<Play<Vec<AcquireRequest>>>()?;
         let hello = ToStore::Hello {
             minor: tenure_protocol::MINOR,
             incarnation: connection.link.incarnation,

@@ -6,7 +6,7 @@
 use crate::store::oracle::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Patience, Reason, Refusal};
+use tenure_protocol::message::{Reason, Refusal, WaitMode};
 use tenure_protocol::{ProcessId, SessionId, ToProcess, ToStore, Token};
 
 /// Something that can be seen from outside, with the target's numbers.
@@ -322,7 +322,7 @@ fn try_gets_a_kept_grant(events: &[Event]) -> bool {
             return false;
         };
         let mut recalled = recalls(after);
-        wish.patience == Patience::Try
+        wish.patience == WaitMode::Try
             && recalled.any(|(_, _, after)| {
                 heard(after).any(|(own, message, _)| {
                     own == process

@@ -6,7 +6,7 @@ use crate::store::oracle::Connection;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_protocol::attributes::{State, Value};
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{
     AttributeName, ProcessId, Request, SessionId, Time, ToProcess, ToStore, Token, Version,
 };
@@ -128,7 +128,7 @@ impl Books {
                 ..
             } => {
                 let (session, token) = (session.clone(), *token);
-                self.recalled(&Hold { session, token }, notice.deadline_ms);
+                self.recalled(&GrantRef { session, token }, notice.deadline_ms);
             }
             ToProcess::Recall { hold, notice } => self.recalled(hold, notice.deadline_ms),
             ToProcess::Gone {
@@ -167,7 +167,7 @@ impl Books {
         }
     }
 
-    fn recalled(&mut self, hold: &Hold, deadline_ms: u64) {
+    fn recalled(&mut self, hold: &GrantRef, deadline_ms: u64) {
         let span = Duration::from_millis(deadline_ms);
         self.recall = self.recall.max(span);
         let from = self.began.unwrap_or_else(|| self.now());

@@ -8,7 +8,7 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::world::{Around, Owed, What, World};
-use tenure_protocol::message::{Notice, Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
 
@@ -92,7 +92,7 @@ impl World {
         let recall = own.recall();
         let mut waiters = own.lock().waiters();
         let is_tried = recall.is_some_and(|recall| !recall.reason.insists())
-            || waiters.any(|place| place.patience == Patience::Try);
+            || waiters.any(|place| place.patience == WaitMode::Try);
         let place = own.lock().holders().first()?;
         if !is_tried || place.process != connection.process || place.request != request {
             return None;
@@ -103,7 +103,7 @@ impl World {
             .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session))?
             .clone();
         if let What::Said(ToProcess::Granted { recall: told, .. }) = &mut granted.what {
-            *told = recall.map(|recall| Notice {
+            *told = recall.map(|recall| RecallInfo {
                 reason: recall.reason,
                 deadline_ms: 0,
             });
@@ -184,11 +184,11 @@ impl World {
 
     /// It waits again where it did, and nobody is told.
     fn present(&mut self, wait: &Wait, around: &Around) -> Option<()> {
-        let wish = Wish {
+        let wish = AcquireRequest {
             session: wait.session.clone(),
             request: wait.request,
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: Some(wait.ticket),
             existing: false,
         };

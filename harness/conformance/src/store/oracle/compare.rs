@@ -5,7 +5,7 @@ use crate::store::oracle::books::Attributes;
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::world::{EARLIEST, Owed, What, World};
 use std::collections::BTreeSet;
-use tenure_protocol::message::{Hold, Notice, Reason, Refusal};
+use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Refusal};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess, Token, Version};
 
 /// What came, and for a grant what the process may have after it.
@@ -100,7 +100,7 @@ impl World {
         ) = (said, came)
         {
             let (session, token) = (session.clone(), *token);
-            let owed = Owed::recall(Hold { session, token }, *notice, self.clock);
+            let owed = Owed::recall(GrantRef { session, token }, *notice, self.clock);
             self.owed
                 .entry(connection.clone())
                 .or_default()
@@ -172,11 +172,11 @@ impl World {
         self.meet(Kind::Version, session, ours.0, theirs.0)
     }
 
-    fn is_hold(&mut self, ours: &Hold, theirs: &Hold) -> bool {
+    fn is_hold(&mut self, ours: &GrantRef, theirs: &GrantRef) -> bool {
         ours.session == theirs.session && self.is_token(&ours.session, ours.token, theirs.token)
     }
 
-    fn are_holds(&mut self, ours: &[Hold], theirs: &[Hold]) -> bool {
+    fn are_holds(&mut self, ours: &[GrantRef], theirs: &[GrantRef]) -> bool {
         ours.len() == theirs.len()
             && theirs.iter().all(|hold| {
                 let mut own = ours.iter().filter(|own| own.session == hold.session);
@@ -184,7 +184,11 @@ impl World {
             })
     }
 
-    fn are_ends(&mut self, ours: &[(Hold, Option<Hold>)], theirs: &[(Hold, Option<Hold>)]) -> bool {
+    fn are_ends(
+        &mut self,
+        ours: &[(GrantRef, Option<GrantRef>)],
+        theirs: &[(GrantRef, Option<GrantRef>)],
+    ) -> bool {
         ours.len() == theirs.len()
             && theirs.iter().all(|(hold, renamed)| {
                 ours.iter().any(|(own, own_renamed)| {
@@ -193,7 +197,7 @@ impl World {
             })
     }
 
-    fn is_same_rename(&mut self, ours: &Option<Hold>, theirs: &Option<Hold>) -> bool {
+    fn is_same_rename(&mut self, ours: &Option<GrantRef>, theirs: &Option<GrantRef>) -> bool {
         match (ours, theirs) {
             (None, None) => true,
             (Some(ours), Some(theirs)) => self.is_hold(ours, theirs),
@@ -204,9 +208,9 @@ impl World {
     /// What is recalled now, and was when the step began, is told; what is not in both may be told.
     fn are_recalls(
         &mut self,
-        theirs: &[(Hold, Notice)],
-        ours: &[(Hold, Reason)],
-        last: &[(Hold, Reason)],
+        theirs: &[(GrantRef, RecallInfo)],
+        ours: &[(GrantRef, Reason)],
+        last: &[(GrantRef, Reason)],
     ) -> bool {
         let mut is_told = vec![false; ours.len()];
         theirs.iter().all(|(hold, notice)| {
@@ -337,7 +341,7 @@ impl World {
                 },
             ) => {
                 let rises =
-                    |old: &Token, new: &Option<Hold>| new.as_ref().map(|new| new.token > *old);
+                    |old: &Token, new: &Option<GrantRef>| new.as_ref().map(|new| new.token > *old);
                 rises(token, renamed) == rises(own, to)
                     && self.is_token(session, *token, *own)
                     && self.is_same_rename(renamed, to)

@@ -10,7 +10,7 @@ use crate::store::oracle::world::{Around, World, shown};
 use crate::store::{Heard, Player, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::{Hold, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{Link, ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
@@ -103,8 +103,8 @@ impl Judge {
     pub(crate) async fn connect(
         &mut self,
         connection: &Connection,
-        holds: Vec<Hold>,
-        waits: Vec<Wish>,
+        holds: Vec<GrantRef>,
+        waits: Vec<AcquireRequest>,
     ) -> Play {
         self.begin();
         let name = connection.process.to_string();
@@ -138,11 +138,11 @@ impl Judge {
         self.books.says_it_lives(connection, sent);
         self.tell(Entry::Heard(connection.clone(), hello));
         let theirs = |session: &SessionId| self.stage.session(&session.to_string());
-        let holds = holds.into_iter().map(|hold| Hold {
+        let holds = holds.into_iter().map(|hold| GrantRef {
             session: theirs(&hold.session),
             ..hold
         });
-        let waits = waits.into_iter().map(|wish| Wish {
+        let waits = waits.into_iter().map(|wish| AcquireRequest {
             session: theirs(&wish.session),
             ..wish
         });

@@ -8,7 +8,7 @@ use crate::store::oracle::Connection;
 use crate::store::oracle::world::{Owed, What, World};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
-use tenure_protocol::message::{Hold, Reason};
+use tenure_protocol::message::{GrantRef, Reason};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::{Records, Stamp, Store};
 
@@ -58,7 +58,7 @@ struct Using {
     store: Store,
     records: Records,
     owed: BTreeMap<Connection, Vec<Owed>>,
-    recalls: [Vec<(Hold, Reason)>; 2],
+    recalls: [Vec<(GrantRef, Reason)>; 2],
 }
 
 impl Using {

@@ -1,6 +1,6 @@
 //! Messages with other names of sessions: the machine's are short, the target's have the prefix of the case.
 
-use tenure_protocol::message::{Hold, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{SessionId, ToProcess, ToStore};
 
 type Name<'a> = &'a dyn Fn(&SessionId) -> SessionId;
@@ -69,10 +69,10 @@ pub(super) fn told(mut message: ToProcess, name: Name<'_>) -> ToProcess {
     message
 }
 
-fn hold(own: &mut Hold, name: Name<'_>) {
+fn hold(own: &mut GrantRef, name: Name<'_>) {
     own.session = name(&own.session);
 }
 
-fn wish(own: &mut Wish, name: Name<'_>) {
+fn wish(own: &mut AcquireRequest, name: Name<'_>) {
     own.session = name(&own.session);
 }

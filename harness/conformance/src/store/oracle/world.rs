@@ -5,7 +5,7 @@ use crate::store::oracle::books::{Attributes, Books};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tenure_protocol::message::{Hold, Notice, Reason, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Reason, RecallInfo};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess,
@@ -49,7 +49,7 @@ pub(crate) struct World {
     /// What time it is for who looks at what happened earlier: since when something is owed.
     pub(crate) clock: u64,
     /// Recalls of the last step and the one before: they may be told again.
-    pub(crate) recalls: [Vec<(Hold, Reason)>; 2],
+    pub(crate) recalls: [Vec<(GrantRef, Reason)>; 2],
 }
 
 /// What is open, and what is known of times.
@@ -174,11 +174,11 @@ impl World {
     }
 
     /// The recalls that are not answered.
-    pub(crate) fn recalled(&self) -> Vec<(Hold, Reason)> {
+    pub(crate) fn recalled(&self) -> Vec<(GrantRef, Reason)> {
         let recalled = self.store.sessions().filter_map(|(id, session)| {
             let (session, token) = (id.clone(), session.record().head.holder.as_ref()?.token);
             let reason = self.store.session(id)?.recall()?.reason;
-            Some((Hold { session, token }, reason))
+            Some((GrantRef { session, token }, reason))
         });
         recalled.collect()
     }
@@ -299,8 +299,8 @@ impl World {
         Ticket(ours.unwrap_or(LATEST))
     }
 
-    fn wish(&self, wish: &Wish) -> Wish {
-        Wish {
+    fn wish(&self, wish: &AcquireRequest) -> AcquireRequest {
+        AcquireRequest {
             // The machine says the whole state: what the process has in the end is compared.
             known: None,
             ticket: wish.ticket.map(|ticket| self.ticket(&wish.session, ticket)),
@@ -308,9 +308,9 @@ impl World {
         }
     }
 
-    fn hold(&self, hold: &Hold) -> Hold {
+    fn hold(&self, hold: &GrantRef) -> GrantRef {
         let (session, token) = (hold.session.clone(), self.token(&hold.session, hold.token));
-        Hold { session, token }
+        GrantRef { session, token }
     }
 
     /// A message of a process, with the machine's numbers.
@@ -418,7 +418,7 @@ impl Owed {
     }
 
     /// A recall that is told by itself though it could have been told with the grant.
-    pub(crate) fn recall(hold: Hold, notice: Notice, since: u64) -> Self {
+    pub(crate) fn recall(hold: GrantRef, notice: RecallInfo, since: u64) -> Self {
         Self {
             what: What::Said(ToProcess::Recall { hold, notice }),
             attributes: Attributes::new(),

@@ -4,7 +4,7 @@ use crate::stop::Play;
 use crate::store::players::grant_of;
 use crate::store::{Grant, Player, Stage};
 use std::time::Duration;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
@@ -55,7 +55,7 @@ impl Player {
         stage: &Stage,
         before: &mut Vec<ToProcess>,
     ) -> Play<bool> {
-        let nothing = Hold {
+        let nothing = GrantRef {
             session: stage.session("never-had"),
             token: Token::default(),
         };

@@ -10,7 +10,7 @@ use crate::store::{Grant, Heard, Player};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
-use tenure_protocol::message::{Refusal, Revocation, Wish};
+use tenure_protocol::message::{AcquireRequest, Refusal, Revocation};
 use tenure_protocol::{Delta, Request, SessionId, Ticket, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode, FromProcess};
 use tokio::time::{Instant, sleep};
@@ -101,8 +101,8 @@ impl Player {
     }
 
     /// Says this wish, and hears of the grant before anything else.
-    pub(crate) async fn grant_at_once(&mut self, wish: Wish) -> Play<Grant> {
-        let Wish {
+    pub(crate) async fn grant_at_once(&mut self, wish: AcquireRequest) -> Play<Grant> {
+        let AcquireRequest {
             session, request, ..
         } = wish.clone();
         self.say(ToStore::Acquire(wish)).await?;
@@ -131,7 +131,7 @@ impl Player {
     }
 
     /// Says a wish again, or another one.
-    pub(crate) async fn say_wish(&mut self, wish: &Wish) -> Play {
+    pub(crate) async fn say_wish(&mut self, wish: &AcquireRequest) -> Play {
         self.say(ToStore::Acquire(wish.clone())).await
     }
 

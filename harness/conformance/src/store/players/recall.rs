@@ -3,7 +3,7 @@
 use crate::stop::{Play, holds};
 use crate::store::{Grant, Player};
 use std::time::Duration;
-use tenure_protocol::message::{Hold, Notice, Reason, Revocation};
+use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
 use tenure_protocol::{SessionId, Time, ToProcess, ToStore, Token};
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ pub(crate) struct Due {
 
 impl Due {
     /// Of a notice that was heard just now, and was not said before `since`.
-    pub(crate) fn of(notice: Notice, since: Instant) -> Self {
+    pub(crate) fn of(notice: RecallInfo, since: Instant) -> Self {
         Self::after(notice.deadline_ms, since)
     }
 
@@ -69,7 +69,7 @@ impl Due {
 
 impl Player {
     /// Says that it lives, and hears which of its grants are recalled.
-    pub(crate) async fn recalls(&mut self) -> Play<Vec<(Hold, Notice)>> {
+    pub(crate) async fn recalls(&mut self) -> Play<Vec<(GrantRef, RecallInfo)>> {
         // It waits for each answer, so one number does for all.
         let asked = Time(2);
         self.say(ToStore::KeepAlive { sent: asked }).await?;
@@ -91,7 +91,7 @@ impl Player {
     }
 
     /// Waits for a recall that insists.
-    pub(crate) async fn recalled_for_good(&mut self, grant: &Grant) -> Play<Notice> {
+    pub(crate) async fn recalled_for_good(&mut self, grant: &Grant) -> Play<RecallInfo> {
         self.expect("Recall, wait or operator", |message| match message {
             ToProcess::Recall { hold, notice }
                 if *hold == grant.hold() && notice.reason.insists() =>
@@ -107,7 +107,7 @@ impl Player {
     pub(crate) async fn is_not_recalled(&mut self, grant: &Grant) -> Play {
         let own = grant.hold();
         let is_wanted =
-            |hold: &Hold, notice: &Notice| *hold == own && notice.reason != Reason::Expiry;
+            |hold: &GrantRef, notice: &RecallInfo| *hold == own && notice.reason != Reason::Expiry;
         let heard = self.settle().await?;
         let recall = heard.iter().find(|message| match message {
             ToProcess::Recall { hold, notice } => is_wanted(hold, notice),

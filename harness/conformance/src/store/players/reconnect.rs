@@ -3,16 +3,20 @@
 use crate::stop::{Play, holds};
 use crate::store::player::Welcome;
 use crate::store::{Grant, Player, Stage};
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
 /// A request that is said again.
-pub(crate) fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> Wish {
-    Wish {
+pub(crate) fn wish(
+    session: &SessionId,
+    request: Request,
+    ticket: Option<Ticket>,
+) -> AcquireRequest {
+    AcquireRequest {
         session: session.clone(),
         request,
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket,
         existing: false,
     }
@@ -23,8 +27,8 @@ impl Player {
     pub(crate) async fn back(
         self,
         stage: &Stage,
-        claims: Vec<Hold>,
-        waits: Vec<Wish>,
+        claims: Vec<GrantRef>,
+        waits: Vec<AcquireRequest>,
     ) -> Play<(Self, Welcome)> {
         let mut next = self.again(stage).await?;
         self.cut();

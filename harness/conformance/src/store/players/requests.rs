@@ -5,20 +5,20 @@ use crate::store::grant::{applied, apply};
 use crate::store::{Grant, Player};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Notice, Patience, Refusal, Wish};
+use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, ToProcess, ToStore, Token, Version,
 };
 
 impl Player {
     /// A wish for a session with the next request number.
-    pub(crate) fn wish(&mut self, session: &SessionId) -> Wish {
+    pub(crate) fn wish(&mut self, session: &SessionId) -> AcquireRequest {
         self.last_request += 1;
-        Wish {
+        AcquireRequest {
             session: session.clone(),
             request: Request(self.last_request),
             known: None,
-            patience: Patience::Wait,
+            patience: WaitMode::Wait,
             ticket: None,
             existing: false,
         }
@@ -35,7 +35,7 @@ impl Player {
     /// Asks for it without waiting for a thread.
     pub(crate) async fn try_for(&mut self, session: &SessionId) -> Play<Request> {
         let mut wish = self.wish(session);
-        wish.patience = Patience::Try;
+        wish.patience = WaitMode::Try;
         let request = wish.request;
         self.say(ToStore::Acquire(wish)).await?;
         Ok(request)
@@ -101,7 +101,7 @@ impl Player {
     }
 
     /// Waits for a recall of that grant.
-    pub(crate) async fn recalled(&mut self, grant: &Grant) -> Play<Notice> {
+    pub(crate) async fn recalled(&mut self, grant: &Grant) -> Play<RecallInfo> {
         let expected = format!("Recall of {:?}", grant.hold());
         self.expect(&expected, |message| match message {
             ToProcess::Recall { hold, notice } if *hold == grant.hold() => Some(*notice),

@@ -172,7 +172,7 @@ impl Player {
     pub(crate) async fn gone(
         &mut self,
         grant: &Grant,
-    ) -> Play<Option<tenure_protocol::message::Hold>> {
+    ) -> Play<Option<tenure_protocol::message::GrantRef>> {
         self.expect("Gone", |message| match message {
             ToProcess::Gone {
                 session,

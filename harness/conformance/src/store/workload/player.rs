@@ -7,7 +7,7 @@ use crate::store::workload::side::{Side, session, side};
 use crate::store::{Stage, set};
 use std::array;
 use std::time::Duration;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, Incarnation, Link, ToStore};
 
 /// So many leases long are all rests of a history together, about.
@@ -116,7 +116,7 @@ impl Stand {
         let holds = (0..SESSIONS).filter_map(|index| {
             let token = side.own[index].grant?.token;
             let session = session(index);
-            Some(Hold { session, token })
+            Some(GrantRef { session, token })
         });
         let waits = (0..SESSIONS).filter_map(|index| {
             let wait = side.own[index].wait?;

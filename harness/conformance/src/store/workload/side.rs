@@ -3,7 +3,7 @@
 use crate::store::oracle::Connection;
 use crate::store::workload::act::{Act, SESSIONS, What};
 use std::array;
-use tenure_protocol::message::{Hold, Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Ticket, ToProcess, ToStore, Token,
     Version,
@@ -33,7 +33,7 @@ pub(super) struct Grant {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub(super) request: Request,
-    pub(super) patience: Patience,
+    pub(super) patience: WaitMode,
     pub(super) ticket: Option<Ticket>,
 }
 
@@ -77,8 +77,8 @@ impl Side {
         }
     }
 
-    pub(super) fn wish(&self, index: usize, wait: Wait) -> Wish {
-        Wish {
+    pub(super) fn wish(&self, index: usize, wait: Wait) -> AcquireRequest {
+        AcquireRequest {
             session: session(index),
             request: wait.request,
             known: self.own[index].copy,
@@ -105,20 +105,20 @@ impl Side {
         match act.what {
             What::Acquire | What::Try if grant.is_none() && wait.is_none() => {
                 let patience = if act.what == What::Try {
-                    Patience::Try
+                    WaitMode::Try
                 } else {
-                    Patience::Wait
+                    WaitMode::Wait
                 };
                 Some(self.ask(act.session, patience))
             }
             What::AskAnew if grant.is_some() || wait.is_some() => {
-                let patience = wait.map_or(Patience::Wait, |wait| wait.patience);
+                let patience = wait.map_or(WaitMode::Wait, |wait| wait.patience);
                 Some(self.ask(act.session, patience))
             }
             What::AskAgain => {
                 let granted = grant.map(|grant| Wait {
                     request: grant.request,
-                    patience: Patience::Wait,
+                    patience: WaitMode::Wait,
                     ticket: None,
                 });
                 Some(ToStore::Acquire(self.wish(act.session, wait.or(granted)?)))
@@ -154,7 +154,7 @@ impl Side {
         }
     }
 
-    fn ask(&mut self, index: usize, patience: Patience) -> ToStore {
+    fn ask(&mut self, index: usize, patience: WaitMode) -> ToStore {
         let request = self.next_request();
         let wait = Wait {
             request,
@@ -202,7 +202,7 @@ impl Side {
                 if let Some(request) = requeue {
                     self.own[act.session].wait = Some(Wait {
                         request,
-                        patience: Patience::Wait,
+                        patience: WaitMode::Wait,
                         ticket: None,
                     });
                 }
@@ -255,7 +255,7 @@ impl Side {
                 if let Some(request) = requeue {
                     self.own[act.session].wait = Some(Wait {
                         request,
-                        patience: Patience::Wait,
+                        patience: WaitMode::Wait,
                         ticket: None,
                     });
                 }
@@ -299,13 +299,13 @@ impl Side {
         }
     }
 
-    fn welcome(&mut self, holds: &[Hold], gone: &[(Hold, Option<Hold>)]) {
+    fn welcome(&mut self, holds: &[GrantRef], gone: &[(GrantRef, Option<GrantRef>)]) {
         for index in 0..SESSIONS {
             let Some(grant) = self.own[index].grant else {
                 continue;
             };
             let (session, token) = (session(index), grant.token);
-            let hold = Hold { session, token };
+            let hold = GrantRef { session, token };
             if let Some((_, renamed)) = gone.iter().find(|(own, _)| *own == hold) {
                 self.gone(&hold.session, token, renamed.as_ref());
             } else if !holds.contains(&hold) {
@@ -315,7 +315,7 @@ impl Side {
         }
     }
 
-    fn gone(&mut self, session: &SessionId, token: Token, renamed: Option<&Hold>) {
+    fn gone(&mut self, session: &SessionId, token: Token, renamed: Option<&GrantRef>) {
         let Some(own) = self.own(session) else { return };
         let Some(grant) = own.grant.filter(|grant| grant.token == token) else {
             return;

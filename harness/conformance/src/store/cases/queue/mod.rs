@@ -8,7 +8,7 @@ use crate::case::cases;
 use crate::stop::{Play, holds};
 use crate::store::{Player, Stage, set};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
 
 cases! { Store:
@@ -174,7 +174,7 @@ async fn patience_kept(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let mut wish = q.wish(&s);
     q.say_wish(&wish).await?;
-    wish.patience = Patience::Try;
+    wish.patience = WaitMode::Try;
     q.say_wish(&wish).await?;
     q.hears_nothing_of(&s, "it waits").await?;
     p.busy(&grant, Vec::new()).await?;
@@ -228,12 +228,12 @@ async fn goes_in_order(session: &SessionId, order: &mut [(&mut Player, Request)]
 }
 
 /// A wait with the ticket that it has, if that is known.
-fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> Wish {
-    Wish {
+fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> AcquireRequest {
+    AcquireRequest {
         session: session.clone(),
         request,
         known: None,
-        patience: Patience::Wait,
+        patience: WaitMode::Wait,
         ticket,
         existing: false,
     }

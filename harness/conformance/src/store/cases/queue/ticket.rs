@@ -3,7 +3,7 @@
 use super::{goes_in_order, wish};
 use crate::stop::{Play, holds};
 use crate::store::{Player, Stage};
-use tenure_protocol::message::{Patience, Wish};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
 pub(super) async fn rises(stage: Stage) -> Play {
@@ -97,7 +97,7 @@ pub(super) async fn asked_again(stage: Stage) -> Play {
     q.say_cancel(&s, cancelled).await?;
     q.refused(&s, cancelled).await?;
     let mut wish = q.wish(&s);
-    (wish.ticket, wish.patience) = (Some(ticket), Patience::Wait);
+    (wish.ticket, wish.patience) = (Some(ticket), WaitMode::Wait);
     q.say_wish(&wish).await?;
     q.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
@@ -199,7 +199,7 @@ async fn presents(p: &mut Player, session: &SessionId, ticket: Ticket) -> Play<(
 }
 
 /// Connects again and names its wish, which the store has taken when this returns.
-async fn waits_again(stage: &Stage, old: &Player, wish: Wish) -> Play<Player> {
+async fn waits_again(stage: &Stage, old: &Player, wish: AcquireRequest) -> Play<Player> {
     let mut again = old.again(stage).await?;
     let session = wish.session.clone();
     again.enter_with(Vec::new(), vec![wish]).await?;

@@ -4,7 +4,7 @@ use crate::stop::{Play, Stop, holds};
 use crate::store::cases::expiry::{expires, written};
 use crate::store::{Due, Grant, Player, Stage, set};
 use std::time::Duration;
-use tenure_protocol::message::{Notice, Reason};
+use tenure_protocol::message::{Reason, RecallInfo};
 use tenure_protocol::{Request, SessionId, ToStore};
 use tokio::time::{Instant, sleep};
 
@@ -13,7 +13,7 @@ pub(super) struct Recalled {
     pub(super) grant: Grant,
     /// Of the one who waits.
     pub(super) request: Request,
-    pub(super) notice: Notice,
+    pub(super) notice: RecallInfo,
     pub(super) due: Due,
 }
 
@@ -203,7 +203,7 @@ pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
 }
 
 /// `p` holds a session whose time to live may have ended.
-async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, Notice)> {
+async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, RecallInfo)> {
     let after_ms = stage.target().expires_ms.unwrap_or_default();
     stage.may_wait("a time to live", after_ms)?;
     let grant = written(p, &stage.session("s")).await?;
@@ -231,7 +231,12 @@ pub(super) async fn busy_ends_it(stage: Stage) -> Play {
 }
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.
-pub(super) async fn keeps(stage: &Stage, mut p: Player, mut grant: Grant, notice: Notice) -> Play {
+pub(super) async fn keeps(
+    stage: &Stage,
+    mut p: Player,
+    mut grant: Grant,
+    notice: RecallInfo,
+) -> Play {
     const LATER: Duration = Duration::from_millis(300);
     stage.may_wait("a recall", notice.deadline_ms)?;
     let until = Instant::now() + Duration::from_millis(notice.deadline_ms) + LATER;

@@ -9,7 +9,7 @@ use crate::case::cases;
 use crate::stop::Play;
 use crate::store::{Grant, Stage};
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{SessionId, ToProcess, Token};
 use tenure_wire::{MORE, kind};
 
@@ -345,7 +345,7 @@ async fn too_many_items(stage: Stage) -> Play {
     });
     let hold_of = |session: SessionId| {
         let token = none;
-        hold(&Hold { session, token })
+        hold(&GrantRef { session, token })
     };
     let count = max.div_ceil(2);
     let unknown = |count: usize| (0..count).map(|at| hold_of(stage.session(&format!("{at}"))));

@@ -6,7 +6,7 @@ use crate::store::{Grant, Player};
 use serde::Deserialize;
 use tenure_protocol::SessionId;
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_wire::{CRITICAL, Header, VERSION, kind};
 
 /// What a reader has to refuse.
@@ -161,7 +161,7 @@ pub(super) fn stamp(stamp: Stamp) -> Vec<u8> {
     array(&[uint(stamp.epoch), uint(stamp.sequence)])
 }
 
-pub(super) fn hold(hold: &Hold) -> Vec<u8> {
+pub(super) fn hold(hold: &GrantRef) -> Vec<u8> {
     array(&[bytes(hold.session.as_bytes()), stamp(hold.token.0)])
 }
 

@@ -4,7 +4,7 @@ use super::bytes::vector;
 use crate::stop::Play;
 use crate::store::{Stage, set};
 use tenure_protocol::ToProcess;
-use tenure_protocol::message::Hold;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::{ToStore, Version};
 
 /// Makes the store say it. A player fails when it does not understand something.
@@ -69,7 +69,7 @@ async fn refusals(stage: &Stage) -> Play {
     let session = s.clone();
     q.say(ToStore::Cancel { session, request }).await?;
     q.refused(&s, request).await?;
-    let Hold { session, token } = taken.hold();
+    let GrantRef { session, token } = taken.hold();
     let to = s.clone();
     q.say(ToStore::Rename { session, token, to }).await?;
     q.expect("NotRenamed", |message| {
@@ -82,7 +82,7 @@ async fn refusals(stage: &Stage) -> Play {
 async fn ends(stage: &Stage) -> Play {
     let mut p = stage.player("e").await?;
     let before = p.acquire(&stage.session("s3")).await?.hold();
-    let Hold { session, token } = before.clone();
+    let GrantRef { session, token } = before.clone();
     let to = stage.session("t3");
     p.say(ToStore::Rename { session, token, to }).await?;
     let renamed = p.expect("Gone", |message| match message {
@@ -91,7 +91,7 @@ async fn ends(stage: &Stage) -> Play {
     });
     let renamed = renamed.await?;
     let ended = p.acquire(&stage.session("u3")).await?.hold();
-    let Hold { session, token } = ended.clone();
+    let GrantRef { session, token } = ended.clone();
     p.say(ToStore::Destroy { session, token }).await?;
     p.expect("Gone", |message| {
         is(matches!(message, ToProcess::Gone { .. }))
