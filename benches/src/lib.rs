@@ -138,7 +138,7 @@ pub fn acquire(session: &SessionId, request: u64) -> ToStore {
         session: session.clone(),
         request: Request(request),
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     })
@@ -179,7 +179,7 @@ pub const THREAD: ThreadId = ThreadId(1);
 pub fn lock(name: &AttributeName) -> Call {
     Call::Lock {
         names: Names::One(name.clone()),
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         until: Time(60_000),
         existing: false,
     }

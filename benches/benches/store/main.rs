@@ -88,15 +88,15 @@ impl Player {
 
     async fn acquire(&mut self, session: &SessionId) -> (Token, Version) {
         self.requests += 1;
-        let wish = AcquireRequest {
+        let acquire = AcquireRequest {
             session: session.clone(),
             request: Request(self.requests),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         };
-        self.send(&FromProcess::Message(ToStore::Acquire(wish)))
+        self.send(&FromProcess::Message(ToStore::Acquire(acquire)))
             .await;
         loop {
             if let ToProcess::Granted { token, version, .. } = self.next().await {

@@ -53,7 +53,7 @@ fn lock_names(thread: ThreadId, session: SessionId, names: Names) -> Op {
         thread,
         session,
         names,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         existing: false,
         within_ms: None,
     }

@@ -205,7 +205,7 @@ impl Hub {
         entry: &Arc<Entry>,
         names: &Names,
         entrance: Entrance,
-        (patience, existing, until): (WaitMode, bool, Time),
+        (wait_mode, existing, until): (WaitMode, bool, Time),
     ) -> Asked {
         if let Err(forked) = self.refuse_forked() {
             return Asked::Refused(forked);
@@ -223,7 +223,7 @@ impl Hub {
         }
         let call = Call::Lock {
             names: names.clone(),
-            patience,
+            wait_mode,
             existing,
             until,
         };

@@ -27,7 +27,7 @@ pub const WAIT_MS: u64 = 60_000;
 /// How a request is made.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
-    patience: WaitMode,
+    wait_mode: WaitMode,
     /// Only if the session exists.
     existing: bool,
     /// On the manager's clock; [`Time::ZERO`]: [`WAIT_MS`] from when it begins to wait.
@@ -148,7 +148,7 @@ impl<'s> Request<'s> {
         Self {
             of,
             manner: Manner {
-                patience: WaitMode::Wait,
+                wait_mode: WaitMode::Wait,
                 existing: false,
                 until: Time::ZERO,
                 thread: ThreadId(0),
@@ -184,9 +184,11 @@ impl<'s> Request<'s> {
             until => until,
         };
         let Manner {
-            patience, existing, ..
+            wait_mode,
+            existing,
+            ..
         } = self.manner;
-        match hub.ask(entry, names, entrance, (patience, existing, until)) {
+        match hub.ask(entry, names, entrance, (wait_mode, existing, until)) {
             Asked::Locked(granted) => Made::Answered(Ok(session.enter(*granted))),
             Asked::Refused(error) => Made::Answered(Err(error)),
             Asked::Waits(waiter) => Made::Waits(Waiting {
@@ -229,7 +231,7 @@ macro_rules! manners {
 
         /// Waits for no thread, here or elsewhere; may ask the store whether the session is only cached elsewhere. Rule 13.
         pub fn trying(mut self) -> Self {
-            self.request.manner.patience = WaitMode::Try;
+            self.request.manner.wait_mode = WaitMode::Try;
             self
         }
 

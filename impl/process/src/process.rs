@@ -32,10 +32,10 @@ impl Drop for Handle {
         let locks = &self.0.locks;
         // It panics where the locks are broken; perhaps that is why this is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| locks.shutdown()));
-        self.0.wishes.send_modify(|wishes| {
+        self.0.orders.send_modify(|orders| {
             let by = || Instant::now() + limit;
-            wishes.shutdown_by = Some(wishes.shutdown_by.unwrap_or_else(by));
-            wishes.is_dropped = true;
+            orders.shutdown_by = Some(orders.shutdown_by.unwrap_or_else(by));
+            orders.is_dropped = true;
         });
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) locks: Locks,
     pub(crate) shutdown_ms: u64,
     /// What the handles want of the driver.
-    pub(crate) wishes: watch::Sender<Wishes>,
+    pub(crate) orders: watch::Sender<Orders>,
     /// What the driver tells.
     pub(crate) state: watch::Sender<State>,
     /// How many log events were dropped, since the subscriber was too slow.
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 
 /// What the handles want of the driver.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Orders {
     /// Stop, and wait until then at most.
     pub(crate) shutdown_by: Option<Instant>,
     /// There is no handle any more.
@@ -79,8 +79,8 @@ impl Shared {
     /// Stops by `by`.
     pub(crate) fn shutdown(&self, by: Instant) {
         self.locks.shutdown();
-        self.wishes
-            .send_modify(|wishes| wishes.shutdown_by = Some(by));
+        self.orders
+            .send_modify(|orders| orders.shutdown_by = Some(by));
     }
 
     /// Returns how many grants the process has, less those that are given back. Without a connection nothing is given back.

@@ -254,15 +254,16 @@ impl Mute {
     }
 
     async fn ask_for(&mut self, session: &SessionId) {
-        let wish = AcquireRequest {
+        let acquire = AcquireRequest {
             session: session.clone(),
             request: Request(1),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         };
-        self.say(FromProcess::Message(ToStore::Acquire(wish))).await;
+        self.say(FromProcess::Message(ToStore::Acquire(acquire)))
+            .await;
     }
 
     /// Waits for such a message.

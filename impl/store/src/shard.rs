@@ -382,9 +382,9 @@ fn log((process, _, message): &Envelope) {
         ToProcess::Granted { session, token, .. } => {
             tracing::debug!(session = %ShortId(session), %process, %token, "granted");
         }
-        ToProcess::Recall { hold, notice } => {
+        ToProcess::Recall { hold, info } => {
             let GrantRef { session, token } = hold;
-            tracing::debug!(session = %ShortId(session), %process, %token, reason = ?notice.reason, "recalled");
+            tracing::debug!(session = %ShortId(session), %process, %token, reason = ?info.reason, "recalled");
         }
         ToProcess::Released {
             session,

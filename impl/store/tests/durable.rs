@@ -128,15 +128,15 @@ async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
     gate.shut_commits();
     // A new incarnation: what the old one held is void, which has to be durable, and what it waits for is only queued.
     let mut again = Player::silent(store.address, "p", 2, 1).await;
-    let wish = AcquireRequest {
+    let acquire = AcquireRequest {
         session: t.clone(),
         request: Request(1),
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     };
-    again.hello(vec![], vec![wish]).await;
+    again.hello(vec![], vec![acquire]).await;
     gate.until(commits + 1, 0).await;
     assert!(matches!(q.next().await, ToProcess::Recall { .. }));
     gate.open();

@@ -187,7 +187,7 @@ async fn the_golden_folder_of_1_0_is_served() {
         session: id("held"),
         request: Request(2),
         known: None,
-        patience: WaitMode::Try,
+        wait_mode: WaitMode::Try,
         ticket: None,
         existing: false,
     }))

@@ -20,12 +20,12 @@ async fn store(change: impl FnOnce(&mut Config)) -> Running {
     Running::with_engine(config, Box::new(tenure_engine::Memory::new())).await
 }
 
-fn wish(session: &SessionId, request: u64, ticket: Option<Stamp>) -> AcquireRequest {
+fn acquire_request(session: &SessionId, request: u64, ticket: Option<Stamp>) -> AcquireRequest {
     AcquireRequest {
         session: session.clone(),
         request: Request(request),
         known: Some(Version(FAR)),
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: ticket.map(Ticket),
         existing: false,
     }
@@ -48,8 +48,8 @@ async fn numbers_at_their_ends_break_nothing() {
     let s = id("s");
     for (at, incarnation) in [0, 1, u64::MAX].into_iter().enumerate() {
         let mut p = Player::silent(store.address, "p", incarnation, 0).await;
-        let wish = wish(&s, u64::MAX, Some(FAR));
-        p.hello(vec![], vec![wish]).await;
+        let acquire = acquire_request(&s, u64::MAX, Some(FAR));
+        p.hello(vec![], vec![acquire]).await;
         assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
         let grant = p.granted(&s).await;
         assert_eq!(grant.version, Version::NONE, "{at}");
@@ -115,8 +115,11 @@ async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
         session: s.clone(),
         token: grant.token,
     };
-    let mut waits = vec![wish(&s, 1, Some(ticket.0)); 20];
-    waits.extend([wish(&s, 2, Some(FAR)), wish(&s, 0, Some(Stamp::default()))]);
+    let mut waits = vec![acquire_request(&s, 1, Some(ticket.0)); 20];
+    waits.extend([
+        acquire_request(&s, 2, Some(FAR)),
+        acquire_request(&s, 0, Some(Stamp::default())),
+    ]);
     thief.hello(vec![hold.clone(), hold], waits).await;
     match thief.next().await {
         ToProcess::Welcome { holds, gone, .. } => assert!(holds.is_empty() && gone.is_empty()),

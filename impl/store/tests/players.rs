@@ -135,16 +135,16 @@ impl Wild {
             session: session.clone(),
             token: held.token,
         };
-        let wish = |(session, wait): (&SessionId, &(Request, Option<Ticket>))| AcquireRequest {
+        let acquire = |(session, wait): (&SessionId, &(Request, Option<Ticket>))| AcquireRequest {
             session: session.clone(),
             request: wait.0,
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: wait.1,
             existing: false,
         };
         let holds = self.held.iter().map(hold).collect();
-        let waits = self.waits.iter().map(wish).collect();
+        let waits = self.waits.iter().map(acquire).collect();
         let hello = player.hello_bytes(holds, waits);
         if player.stream.write_all(&hello).await.is_ok() {
             self.connection = Some(player);
@@ -213,20 +213,20 @@ impl Wild {
                 };
                 let wait = self.waits.entry(session.clone()).or_insert((request, None));
                 let ticket = wait.1;
-                let patience = if self.chance(4) == 0 {
+                let wait_mode = if self.chance(4) == 0 {
                     WaitMode::Try
                 } else {
                     WaitMode::Wait
                 };
-                let wish = AcquireRequest {
+                let acquire = AcquireRequest {
                     session,
                     request,
                     known: None,
-                    patience,
+                    wait_mode,
                     ticket,
                     existing: false,
                 };
-                self.say(ToStore::Acquire(wish)).await;
+                self.say(ToStore::Acquire(acquire)).await;
             }
             4..6 => self.write(session, false).await,
             6 => self.write(session, true).await,

@@ -124,8 +124,8 @@ async fn a_session_that_is_not_used_ends_and_one_that_is_held_is_asked_for() {
     p.commit(&t, grant.token, grant.version, set("n", "1"))
         .await;
     match p.next().await {
-        ToProcess::Recall { hold, notice } => {
-            assert_eq!((hold.session, notice.reason), (t.clone(), Reason::Expiry))
+        ToProcess::Recall { hold, info } => {
+            assert_eq!((hold.session, info.reason), (t.clone(), Reason::Expiry))
         }
         other => panic!("{other:?}"),
     }

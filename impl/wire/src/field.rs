@@ -22,7 +22,7 @@ pub(crate) mod key {
     pub(crate) const delta: u64 = 5;
     pub(crate) const state: u64 = 6;
     pub(crate) const known: u64 = 7;
-    pub(crate) const patience: u64 = 8;
+    pub(crate) const wait_mode: u64 = 8;
     pub(crate) const ticket: u64 = 9;
     pub(crate) const recall: u64 = 10;
     pub(crate) const give_back: u64 = 11;

@@ -115,7 +115,7 @@ fn header(message: &ToStore) -> Header {
     let (kind, request) = match message {
         ToStore::Hello { .. } => (kind::HELLO, None),
         ToStore::KeepAlive { .. } => (kind::KEEP_ALIVE, None),
-        ToStore::Acquire(wish) => (kind::ACQUIRE, Some(wish.request)),
+        ToStore::Acquire(acquire) => (kind::ACQUIRE, Some(acquire.request)),
         ToStore::Cancel { request, .. } => (kind::CANCEL, Some(*request)),
         ToStore::Commit { .. } => (kind::COMMIT, None),
         ToStore::Release { requeue, .. } => (kind::RELEASE, *requeue),
@@ -136,10 +136,10 @@ fn write(message: &ToStore, writer: &mut Writer<'_>) {
             session,
             request: _,
             known,
-            patience,
+            wait_mode,
             ticket,
             existing,
-        }) => write_fields!(writer; session, known, patience, ticket, existing),
+        }) => write_fields!(writer; session, known, wait_mode, ticket, existing),
         ToStore::Cancel {
             session,
             request: _,
@@ -180,12 +180,12 @@ fn read(kind: u8, request: Request, reader: &mut Reader<'_>) -> Result<ToStore, 
             ToStore::KeepAlive { sent }
         }
         kind::ACQUIRE => {
-            read_fields!(reader; session, known, patience, ticket, existing);
+            read_fields!(reader; session, known, wait_mode, ticket, existing);
             ToStore::Acquire(AcquireRequest {
                 session,
                 request,
                 known,
-                patience,
+                wait_mode,
                 ticket,
                 existing,
             })

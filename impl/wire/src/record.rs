@@ -53,22 +53,22 @@ impl Put for AcquireRequest {
             session,
             request,
             known,
-            patience,
+            wait_mode,
             ticket,
             existing: _, // In an `Acquire` only: a hello is written before it is known whether the store understands it.
         } = self;
-        write_fields!(writer; session, request, known, patience, ticket);
+        write_fields!(writer; session, request, known, wait_mode, ticket);
     }
 }
 
 impl Get for AcquireRequest {
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
-        read_fields!(reader; session, request, known, patience, ticket);
+        read_fields!(reader; session, request, known, wait_mode, ticket);
         Ok(Self {
             session,
             request,
             known,
-            patience,
+            wait_mode,
             ticket,
             existing: false,
         })
@@ -320,7 +320,7 @@ macro_rules! choices {
 }
 
 choices! {
-    WaitMode "a patience": Try = 0, Wait = 1;
+    WaitMode "a wait mode": Try = 0, Wait = 1;
     Reason "a reason": Expiry = 0, Try = 1, Wait = 2, Operator = 3;
     Revocation "a revocation": RecallDeadline = 0, Fenced = 1;
     Limited "a limit": Processes = 0, Grants = 1, Waiters = 2, Attributes = 3, AttributeBytes = 4, SessionBytes = 5,

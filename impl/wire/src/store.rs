@@ -178,7 +178,7 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
         } => write_fields!(writer; session, ticket),
         ToProcess::Recall {
             hold: GrantRef { session, token },
-            notice: recall,
+            info: recall,
         } => write_fields!(writer; session, token, recall),
         ToProcess::Committed {
             session,
@@ -282,7 +282,7 @@ fn read_news(kind: u8, reader: &mut Reader<'_>) -> Result<ToProcess, DecodeError
             read_fields!(reader; session, token, recall);
             ToProcess::Recall {
                 hold: GrantRef { session, token },
-                notice: recall,
+                info: recall,
             }
         }
         kind::COMMITTED => {

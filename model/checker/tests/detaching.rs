@@ -55,7 +55,7 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
     let token = detached.token();
     let lock = Call::Lock {
         names: names.clone(),
-        patience: WaitMode::Try,
+        wait_mode: WaitMode::Try,
         until: Time::ZERO,
         existing: false,
     };
@@ -175,7 +175,7 @@ fn is_planned(
     process.reattach(id.clone(), detached);
     let lock = Call::Lock {
         names: names.clone(),
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         until: Time(1),
         existing: false,
     };

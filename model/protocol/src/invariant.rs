@@ -186,7 +186,7 @@ pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
         let is_waited_for = session
             .lock()
             .waiters()
-            .any(|place| place.patience == WaitMode::Wait && store.is_connected(&place.process));
+            .any(|place| place.wait_mode == WaitMode::Wait && store.is_connected(&place.process));
         !is_waited_for
             || stops
             || session

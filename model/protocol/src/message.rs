@@ -38,7 +38,8 @@ pub struct AcquireRequest {
     /// The version of the client state that the process has. Rule 7.
     pub known: Option<Version>,
     /// How long it is willing to wait.
-    pub patience: WaitMode,
+    #[serde(rename = "patience")]
+    pub wait_mode: WaitMode,
     /// Its place in the queue, when the store has already given it one. Rule 5.
     pub ticket: Option<Ticket>,
     /// Whether the process wants the session only if it exists. Since 1.1; a `Hello` lists no such request. Rule 16.
@@ -286,7 +287,8 @@ pub enum ToProcess {
         /// Which grant.
         hold: GrantRef,
         /// Why, and until when.
-        notice: RecallInfo,
+        #[serde(rename = "notice")]
+        info: RecallInfo,
     },
     /// The changes are durable.
     Committed {
@@ -377,10 +379,10 @@ impl ToStore {
                     .for_each(|hold| numbers.stamp(&mut hold.token.0));
                 waits
                     .iter_mut()
-                    .for_each(|wish| wish.visit(process, numbers));
+                    .for_each(|acquire| acquire.visit(process, numbers));
             }
             Self::KeepAlive { sent } => numbers.process_time(process, sent),
-            Self::Acquire(wish) => wish.visit(process, numbers),
+            Self::Acquire(acquire) => acquire.visit(process, numbers),
             Self::Cancel { request, .. } => numbers.request(process, request),
             Self::Commit { token, base, .. } => {
                 numbers.stamp(&mut token.0);

@@ -88,7 +88,10 @@ impl Rig {
     }
 
     fn acquire(&mut self, process: &str, session: &str, request: u64) -> Vec<(String, ToProcess)> {
-        self.say(process, ToStore::Acquire(wish(session, request, None)))
+        self.say(
+            process,
+            ToStore::Acquire(acquire_request(session, request, None)),
+        )
     }
 
     fn release(
@@ -143,12 +146,12 @@ fn link(number: u64) -> Link {
     }
 }
 
-fn wish(session: &str, request: u64, ticket: Option<Ticket>) -> AcquireRequest {
+fn acquire_request(session: &str, request: u64, ticket: Option<Ticket>) -> AcquireRequest {
     AcquireRequest {
         session: id(session),
         request: Request(request),
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket,
         existing: false,
     }
@@ -169,7 +172,7 @@ fn is_refused(sent: &[(String, ToProcess)], reason: &Refusal) -> bool {
 }
 
 fn recalls(sent: &[(String, ToProcess)]) -> usize {
-    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { notice, .. } if notice.reason == Reason::Operator);
+    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { info, .. } if info.reason == Reason::Operator);
     sent.iter()
         .filter(|(_, message)| is_recall(message))
         .count()
@@ -219,8 +222,8 @@ fn a_store_that_stops_for_a_restart_recalls_nothing_and_the_order_survives() {
 
     rig.restart();
     rig.hello("p", 2, &[("s", token)], &[]);
-    rig.hello("r", 2, &[], &[wish("s", 1, Some(second))]);
-    rig.hello("q", 2, &[], &[wish("s", 1, Some(first))]);
+    rig.hello("r", 2, &[], &[acquire_request("s", 1, Some(second))]);
+    rig.hello("q", 2, &[], &[acquire_request("s", 1, Some(first))]);
     rig.release("p", "s", None);
     assert_eq!(rig.holder("s").as_deref(), Some("q"), "who came first");
 }
@@ -239,8 +242,8 @@ fn a_store_that_stops_grants_nothing_new() {
         assert_eq!((rig.store.held(), rig.store.waiting()), (0, 3));
 
         let attempt = AcquireRequest {
-            patience: WaitMode::Try,
-            ..wish("other", 2, None)
+            wait_mode: WaitMode::Try,
+            ..acquire_request("other", 2, None)
         };
         let sent = rig.say("r", ToStore::Acquire(attempt));
         assert!(is_refused(&sent, &Refusal::WouldBlock));

@@ -117,12 +117,12 @@ impl Rig {
     }
 }
 
-fn acquire(at: usize, patience: WaitMode) -> ToStore {
+fn acquire(at: usize, wait_mode: WaitMode) -> ToStore {
     ToStore::Acquire(AcquireRequest {
         session: session(at),
         request: Request(at as u64 + 1),
         known: None,
-        patience,
+        wait_mode,
         ticket: None,
         existing: false,
     })
@@ -208,14 +208,14 @@ fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
         let resident = rig.0.resident();
         let mut visits = 0;
         for at in grants..grants + 100 {
-            let ToStore::Acquire(wish) = acquire(at, WaitMode::Wait) else {
+            let ToStore::Acquire(acquire) = acquire(at, WaitMode::Wait) else {
                 unreachable!("an acquire")
             };
-            let wish = AcquireRequest {
+            let acquire = AcquireRequest {
                 existing: true,
-                ..wish
+                ..acquire
             };
-            let (out, visited) = rig.say("q", ToStore::Acquire(wish));
+            let (out, visited) = rig.say("q", ToStore::Acquire(acquire));
             let [
                 Output::Send {
                     message: ToProcess::Refused { why, .. },

@@ -60,7 +60,7 @@ impl Rig {
     fn lock(&mut self, thread: u64, session: &'static str, existing: bool) -> Vec<Output> {
         let call = Call::Lock {
             names: Names::One(AttributeName::from_static("a")),
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             existing,
             until: NOW.after(60_000),
         };
@@ -100,12 +100,12 @@ fn told(out: &[Output]) -> Vec<(u64, Answer)> {
     told.collect()
 }
 
-fn wish(session: &'static str, request: u64, existing: bool) -> AcquireRequest {
+fn acquire_request(session: &'static str, request: u64, existing: bool) -> AcquireRequest {
     AcquireRequest {
         session: id(session),
         request: Request(request),
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing,
     }
@@ -123,7 +123,10 @@ fn a_store_of_1_0_is_not_asked_and_all_other_requests_go_on() {
     assert_eq!(sent(&out), []);
     assert_eq!(rig.process.known(), 0);
     let out = rig.lock(1, "s", false);
-    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 1, false))]);
+    assert_eq!(
+        sent(&out),
+        [ToStore::Acquire(acquire_request("s", 1, false))]
+    );
     // The request of another thread is out: this one joins it, and is judged by the grant.
     let out = rig.lock(2, "s", true);
     assert_eq!((told(&out), sent(&out)), (Vec::new(), Vec::new()));
@@ -133,7 +136,10 @@ fn a_store_of_1_0_is_not_asked_and_all_other_requests_go_on() {
 fn a_store_that_was_replaced_by_an_older_one_is_not_asked_either() {
     let mut rig = Rig::new(MINOR);
     let out = rig.lock(1, "s", true);
-    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 1, true))]);
+    assert_eq!(
+        sent(&out),
+        [ToStore::Acquire(acquire_request("s", 1, true))]
+    );
     rig.step(Input::Disconnected);
     assert_eq!(rig.process.store_minor(), None);
     let hello = rig.connect();
@@ -154,7 +160,10 @@ fn a_thread_that_asked_after_the_request_was_said_gets_an_answer_of_its_own() {
     assert_eq!(sent(&rig.lock(2, "s", true)), []);
     let out = rig.absent("s", 1);
     assert_eq!(told(&out), [refused(1, Refusal::Absent)]);
-    assert_eq!(sent(&out), [ToStore::Acquire(wish("s", 2, true))]);
+    assert_eq!(
+        sent(&out),
+        [ToStore::Acquire(acquire_request("s", 2, true))]
+    );
     let out = rig.absent("s", 2);
     assert_eq!(told(&out), [refused(2, Refusal::Absent)]);
     assert_eq!(sent(&out), []);

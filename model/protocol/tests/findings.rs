@@ -429,7 +429,7 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
                 session: s(),
                 request: Request(1),
                 known: None,
-                patience: WaitMode::Wait,
+                wait_mode: WaitMode::Wait,
                 ticket: None,
                 existing: false,
             }],

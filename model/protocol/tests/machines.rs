@@ -436,14 +436,14 @@ fn some_names() -> impl Strategy<Value = Names> {
 }
 
 fn a_call() -> impl Strategy<Value = Call> {
-    let patience = prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)];
+    let wait_mode = prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)];
     let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
     // Whatever is written is replaced by a number that is larger than all before.
     let value = prop_oneof![6 => Just(Some(Value::new())), 1 => Just(None)];
     prop_oneof![
-        10 => (some_names(), patience, existing).prop_map(|(names, patience, existing)| Call::Lock {
+        10 => (some_names(), wait_mode, existing).prop_map(|(names, wait_mode, existing)| Call::Lock {
             names,
-            patience,
+            wait_mode,
             existing,
             until: Time(WAIT_MS),
         }),
@@ -869,25 +869,25 @@ fn any_hold() -> impl Strategy<Value = GrantRef> {
     })
 }
 
-fn any_patience() -> impl Strategy<Value = WaitMode> {
+fn any_wait_mode() -> impl Strategy<Value = WaitMode> {
     prop_oneof![Just(WaitMode::Wait), Just(WaitMode::Try)]
 }
 
-fn any_wish() -> impl Strategy<Value = AcquireRequest> {
+fn any_acquire() -> impl Strategy<Value = AcquireRequest> {
     (
         any_session(),
         number(),
         prop::option::of(stamp()),
-        any_patience(),
+        any_wait_mode(),
         prop::option::of(stamp()),
         any::<bool>(),
     )
         .prop_map(
-            |(session, request, known, patience, ticket, existing)| AcquireRequest {
+            |(session, request, known, wait_mode, ticket, existing)| AcquireRequest {
                 session,
                 request: Request(request),
                 known: known.map(Version),
-                patience,
+                wait_mode,
                 ticket: ticket.map(Ticket),
                 existing,
             },
@@ -909,7 +909,7 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         number(),
         number(),
         vec(any_hold(), 0..4),
-        vec(any_wish(), 0..4),
+        vec(any_acquire(), 0..4),
     )
         .prop_map(|(incarnation, sent, holds, waits)| ToStore::Hello {
             minor: tenure_protocol::MINOR,
@@ -940,7 +940,7 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
     prop_oneof![
         2 => hello,
         1 => number().prop_map(|sent| ToStore::KeepAlive { sent: Time(sent) }),
-        6 => any_wish().prop_map(ToStore::Acquire),
+        6 => any_acquire().prop_map(ToStore::Acquire),
         2 => (any_session(), number())
             .prop_map(|(session, request)| ToStore::Cancel { session, request: Request(request) }),
         3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit { session, token, base, delta }),
@@ -1117,7 +1117,7 @@ fn any_refusal() -> impl Strategy<Value = Refusal> {
     ]
 }
 
-fn any_notice() -> impl Strategy<Value = RecallInfo> {
+fn any_recall_info() -> impl Strategy<Value = RecallInfo> {
     let reason =
         prop::sample::select(&[Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator][..]);
     (reason, number()).prop_map(|(reason, deadline_ms)| RecallInfo {
@@ -1137,7 +1137,7 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
         number(),
         stamp(),
         state,
-        prop::option::of(any_notice()),
+        prop::option::of(any_recall_info()),
         any::<bool>(),
     )
         .prop_map(
@@ -1168,20 +1168,23 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
             gone,
             limits: None,
         });
-    let alive = (number(), number(), vec((any_hold(), any_notice()), 0..3)).prop_map(
-        |(sent, lease_ms, recalls)| ToProcess::Alive {
+    let alive = (
+        number(),
+        number(),
+        vec((any_hold(), any_recall_info()), 0..3),
+    )
+        .prop_map(|(sent, lease_ms, recalls)| ToProcess::Alive {
             sent: Time(sent),
             lease_ms,
             recalls,
-        },
-    );
+        });
     prop_oneof![
         3 => welcome,
         1 => alive,
         6 => any_granted(),
         1 => (any_session(), number(), stamp()).prop_map(|(session, request, ticket)| ToProcess::Queued {
             session, request: Request(request), ticket: Ticket(ticket) }),
-        3 => (any_hold(), any_notice()).prop_map(|(hold, notice)| ToProcess::Recall { hold, notice }),
+        3 => (any_hold(), any_recall_info()).prop_map(|(hold, info)| ToProcess::Recall { hold, info }),
         2 => (any_hold(), stamp(), stamp()).prop_map(|(hold, base, version)| ToProcess::Committed {
             session: hold.session, token: hold.token, base: Version(base), version: Version(version) }),
         2 => (any_hold(), prop::option::of(stamp())).prop_map(|(hold, version)| ToProcess::Released {

@@ -74,7 +74,7 @@ impl One {
         for output in out {
             match output {
                 Output::Send {
-                    message: ToStore::Acquire(wish),
+                    message: ToStore::Acquire(acquire),
                     ..
                 } => {
                     self.stamps += 1;
@@ -83,8 +83,8 @@ impl One {
                         sequence: self.stamps,
                     };
                     self.message(ToProcess::Granted {
-                        session: wish.session,
-                        request: wish.request,
+                        session: acquire.session,
+                        request: acquire.request,
                         token: Token(stamp),
                         version: Version::NONE,
                         state: State::Full(Delta::default()),
@@ -101,7 +101,7 @@ impl One {
     fn lock(&mut self, thread: u64, session: &SessionId, names: &Names) {
         let lock = Call::Lock {
             names: names.clone(),
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             until: Time(1_000 + thread),
             existing: false,
         };

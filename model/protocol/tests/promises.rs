@@ -70,15 +70,15 @@ impl World {
     }
 
     fn acquire(&mut self, now: u64, process: ProcessId, link: Link) -> Vec<ToProcess> {
-        let wish = AcquireRequest {
+        let acquire = AcquireRequest {
             session: S,
             request: Request(1),
             ticket: None,
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             existing: false,
         };
-        self.says(now, process, link, ToStore::Acquire(wish))
+        self.says(now, process, link, ToStore::Acquire(acquire))
     }
 
     /// `p` is welcomed, and gets the session.
@@ -156,7 +156,7 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
     world.hello(1_000, Q, link(1, 1), Vec::new());
     let deadline_of = |said: &[ToProcess]| {
         let recalled = said.iter().find_map(|message| match message {
-            ToProcess::Recall { notice, .. } => Some(notice.deadline_ms),
+            ToProcess::Recall { info, .. } => Some(info.deadline_ms),
             _ => None,
         });
         recalled.expect("a recall")
@@ -181,15 +181,15 @@ fn said_or_recall(world: &World, mut said: Vec<ToProcess>) -> Vec<ToProcess> {
         ToProcess::Granted {
             session,
             token,
-            recall: Some(notice),
+            recall: Some(info),
             ..
-        } => Some((session.clone(), *token, *notice)),
+        } => Some((session.clone(), *token, *info)),
         _ => None,
     });
-    if let Some((session, token, notice)) = within {
+    if let Some((session, token, info)) = within {
         assert!(world.store.session(&session).is_some());
         let hold = GrantRef { session, token };
-        said.push(ToProcess::Recall { hold, notice });
+        said.push(ToProcess::Recall { hold, info });
     }
     said
 }

@@ -199,7 +199,7 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
             session: s(),
             token,
         },
-        notice: RecallInfo {
+        info: RecallInfo {
             reason,
             deadline_ms: 30_000,
         },
@@ -312,9 +312,9 @@ fn messages(world: &World) -> Vec<(String, ToProcess)> {
 
 fn calls() -> Vec<(&'static str, u64, Call)> {
     let one = |name| Names::One(words::attribute(name));
-    let lock = |names, patience| Call::Lock {
+    let lock = |names, wait_mode| Call::Lock {
         names,
-        patience,
+        wait_mode,
         until: Time(50_000),
         existing: false,
     };
@@ -548,12 +548,12 @@ fn p() -> ProcessId {
     ProcessId::from_static("p")
 }
 
-fn wish(request: Request, patience: WaitMode) -> AcquireRequest {
+fn acquire_request(request: Request, wait_mode: WaitMode) -> AcquireRequest {
     AcquireRequest {
         session: s(),
         request,
         known: None,
-        patience,
+        wait_mode,
         ticket: None,
         existing: false,
     }
@@ -615,22 +615,22 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
         (
             "acquire (wait)",
             1,
-            ToStore::Acquire(wish(request, WaitMode::Wait)),
+            ToStore::Acquire(acquire_request(request, WaitMode::Wait)),
         ),
         (
             "acquire (try)",
             1,
-            ToStore::Acquire(wish(request, WaitMode::Try)),
+            ToStore::Acquire(acquire_request(request, WaitMode::Try)),
         ),
         (
             "acquire (wait), next request",
             1,
-            ToStore::Acquire(wish(later, WaitMode::Wait)),
+            ToStore::Acquire(acquire_request(later, WaitMode::Wait)),
         ),
         (
             "acquire (wait), old request",
             1,
-            ToStore::Acquire(wish(Request(0), WaitMode::Wait)),
+            ToStore::Acquire(acquire_request(Request(0), WaitMode::Wait)),
         ),
         (
             "cancel",
@@ -692,17 +692,17 @@ fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
         (
             "hello, waits for it",
             2,
-            hello(vec![], vec![wish(request, WaitMode::Wait)]),
+            hello(vec![], vec![acquire_request(request, WaitMode::Wait)]),
         ),
         (
             "hello, waits for it with the next request",
             2,
-            hello(vec![], vec![wish(later, WaitMode::Wait)]),
+            hello(vec![], vec![acquire_request(later, WaitMode::Wait)]),
         ),
         (
             "hello, holds it and waits",
             2,
-            hello(hold(token), vec![wish(later, WaitMode::Wait)]),
+            hello(hold(token), vec![acquire_request(later, WaitMode::Wait)]),
         ),
         (
             "hello of a connection that is no longer the newest",

@@ -89,10 +89,10 @@ impl Log {
     }
 
     /// Waits until every queued line is written, but no longer than `patience`.
-    pub(crate) fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, wait_mode: Duration) {
         let queue = self.0.queue();
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty();
-        let waited = self.0.written.wait_timeout_while(queue, patience, is_busy);
+        let waited = self.0.written.wait_timeout_while(queue, wait_mode, is_busy);
         drop(waited);
     }
 }

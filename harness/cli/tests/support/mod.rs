@@ -269,7 +269,7 @@ impl Player {
             session: session.clone(),
             request: Request(request),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         }));

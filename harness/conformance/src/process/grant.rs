@@ -56,7 +56,7 @@ impl Grant {
     pub(crate) fn recall_in(&self, reason: Reason, deadline_ms: u64) -> ToProcess {
         ToProcess::Recall {
             hold: self.hold(),
-            notice: RecallInfo {
+            info: RecallInfo {
                 reason,
                 deadline_ms,
             },

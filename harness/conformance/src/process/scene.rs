@@ -196,8 +196,8 @@ impl Scene {
     }
 
     /// A grant that answers a request, with a new token, which is still to be said.
-    pub(crate) fn grant_of(&mut self, wish: &AcquireRequest) -> Grant {
-        self.grant_for(&wish.session, wish.request)
+    pub(crate) fn grant_of(&mut self, acquire: &AcquireRequest) -> Grant {
+        self.grant_for(&acquire.session, acquire.request)
     }
 
     pub(crate) fn grant_for(&mut self, session: &SessionId, request: Request) -> Grant {
@@ -213,7 +213,7 @@ impl Scene {
     pub(crate) async fn acquired(&mut self, session: &SessionId) -> Play<AcquireRequest> {
         let expected = format!("Acquire of {session}");
         match self.peer.next(&expected).await? {
-            ToStore::Acquire(wish) if wish.session == *session => Ok(wish),
+            ToStore::Acquire(acquire) if acquire.session == *session => Ok(acquire),
             other => Err(self.peer.failed(&expected, other)),
         }
     }
@@ -286,22 +286,22 @@ impl Scene {
     }
 
     /// Says that a request has a place in the queue, and returns its ticket.
-    pub(crate) async fn queue(&mut self, wish: &AcquireRequest) -> Play<Ticket> {
+    pub(crate) async fn queue(&mut self, acquire: &AcquireRequest) -> Play<Ticket> {
         let ticket = self.ticket();
         let queued = ToProcess::Queued {
-            session: wish.session.clone(),
-            request: wish.request,
+            session: acquire.session.clone(),
+            request: acquire.request,
             ticket,
         };
         self.peer.say(queued).await?;
         Ok(ticket)
     }
 
-    pub(crate) async fn refuse(&mut self, wish: &AcquireRequest, why: Refusal) -> Play {
+    pub(crate) async fn refuse(&mut self, acquire: &AcquireRequest, why: Refusal) -> Play {
         self.peer
             .say(ToProcess::Refused {
-                session: wish.session.clone(),
-                request: wish.request,
+                session: acquire.session.clone(),
+                request: acquire.request,
                 why,
             })
             .await

@@ -109,8 +109,8 @@ impl Scene {
         attributes: &[(&str, &str)],
     ) -> Play<(Grant, Locked)> {
         let id = self.ask(thread, session, names).await?;
-        let wish = self.acquired(session).await?;
-        let grant = self.grant_of(&wish);
+        let acquire = self.acquired(session).await?;
+        let grant = self.grant_of(&acquire);
         self.peer
             .say(grant.full(attributes.iter().copied()))
             .await?;
@@ -129,8 +129,8 @@ impl Scene {
         loop {
             match self.peer.next(&expected).await? {
                 ToStore::Cancel { request, .. } if request == cancelled => {}
-                ToStore::Acquire(wish) if wish.session == *session => {
-                    let grant = self.grant_of(&wish);
+                ToStore::Acquire(acquire) if acquire.session == *session => {
+                    let grant = self.grant_of(&acquire);
                     self.peer.say(grant.full([])).await?;
                     return Ok((grant, self.locked(id).await?));
                 }
@@ -238,13 +238,13 @@ impl Scene {
             self.pings += 1;
             let session = session(&format!("ping-{}", self.pings));
             let id = self.ask(900 + self.pings, &session, &["a"]).await?;
-            let wish = loop {
+            let acquire = loop {
                 match self.peer.next("a request of the suite's own").await? {
-                    ToStore::Acquire(wish) if wish.session == session => break wish,
+                    ToStore::Acquire(acquire) if acquire.session == session => break acquire,
                     other => before.push(other),
                 }
             };
-            self.refuse(&wish, Refusal::Gone).await?;
+            self.refuse(&acquire, Refusal::Gone).await?;
             self.fails(id).await?;
         }
         Ok(before)
@@ -274,7 +274,7 @@ impl Scene {
     }
 
     /// A request that nobody waits for any more is cancelled, or its grant given back when it comes.
-    pub(crate) async fn settle_wish(&mut self, session: &SessionId, request: Request) -> Play {
+    pub(crate) async fn settle_acquire(&mut self, session: &SessionId, request: Request) -> Play {
         let heard = self.settle().await?;
         let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request: own, .. } if *own == request);
         if heard.iter().any(is_cancelled) {

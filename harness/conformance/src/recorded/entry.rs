@@ -156,7 +156,7 @@ pub(crate) enum What {
 pub(crate) enum Deed {
     Lock {
         names: Names,
-        patience: WaitMode,
+        wait_mode: WaitMode,
         existing: bool,
         wait_ms: u64,
     },
@@ -314,7 +314,7 @@ impl Line {
         let deed = match did {
             "lock" => Deed::Lock {
                 names: self.names()?,
-                patience: if self.is_try {
+                wait_mode: if self.is_try {
                     WaitMode::Try
                 } else {
                     WaitMode::Wait

@@ -25,9 +25,9 @@ impl World {
         }
     }
 
-    fn is_wish(&mut self, ours: &AcquireRequest, theirs: &AcquireRequest) -> bool {
+    fn is_acquire(&mut self, ours: &AcquireRequest, theirs: &AcquireRequest) -> bool {
         ours.session == theirs.session
-            && ours.patience == theirs.patience
+            && ours.wait_mode == theirs.wait_mode
             && ours.ticket == theirs.ticket
             // It need not keep what it has had.
             && (theirs.known.is_none() || ours.known == theirs.known)
@@ -51,16 +51,16 @@ impl World {
                 holds.len() == held.len()
                     && held.iter().all(|hold| holds.contains(hold))
                     && waits.len() == wanted.len()
-                    && wanted.iter().all(|wish| {
-                        let own = waits.iter().find(|own| own.session == wish.session);
-                        own.is_some_and(|own| self.is_wish(own, wish))
+                    && wanted.iter().all(|acquire| {
+                        let own = waits.iter().find(|own| own.session == acquire.session);
+                        own.is_some_and(|own| self.is_acquire(own, acquire))
                     })
             }
             (ToStore::KeepAlive { sent }, ToStore::KeepAlive { sent: said }) => {
                 self.sent.push((*sent, *said));
                 true
             }
-            (ToStore::Acquire(ours), ToStore::Acquire(theirs)) => self.is_wish(ours, theirs),
+            (ToStore::Acquire(ours), ToStore::Acquire(theirs)) => self.is_acquire(ours, theirs),
             (
                 ToStore::Cancel { request, .. },
                 ToStore::Cancel {

@@ -414,12 +414,12 @@ fn call(deed: Deed, now: Time) -> Option<Call> {
     Some(match deed {
         Deed::Lock {
             names,
-            patience,
+            wait_mode,
             existing,
             wait_ms,
         } => Call::Lock {
             names,
-            patience,
+            wait_mode,
             existing,
             until: now.after(wait_ms),
         },
@@ -466,7 +466,7 @@ fn is_same_told(ours: &Told, theirs: &Told) -> bool {
 /// The session that a message is about.
 pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
     match message {
-        ToStore::Acquire(wish) => Some(&wish.session),
+        ToStore::Acquire(acquire) => Some(&acquire.session),
         ToStore::Cancel { session, .. }
         | ToStore::Commit { session, .. }
         | ToStore::Release { session, .. }

@@ -87,9 +87,9 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
     let mut owed = own.says.iter().map(|owed| &owed.what.1);
     match message {
         ToStore::Hello { holds, waits, .. } => wrong_hello(own, holds.len(), waits),
-        ToStore::Acquire(wish) => {
+        ToStore::Acquire(acquire) => {
             let known = owed.find_map(|owed| match owed {
-                ToStore::Acquire(own) if own.session == wish.session => Some(own),
+                ToStore::Acquire(own) if own.session == acquire.session => Some(own),
                 _ => None,
             });
             let phase = session.map(Session::phase);
@@ -101,14 +101,16 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
                 Some(Phase::Held(_) | Phase::Releasing { .. } | Phase::Cancelling { .. }) => {
                     "end.one-at-a-time"
                 }
-                Some(Phase::Wanted { .. }) if ticket != wish.ticket => "queue.keeps-ticket",
-                _ if wish.known.is_some() && known.is_some_and(|own| own.known != wish.known) => {
+                Some(Phase::Wanted { .. }) if ticket != acquire.ticket => "queue.keeps-ticket",
+                _ if acquire.known.is_some()
+                    && known.is_some_and(|own| own.known != acquire.known) =>
+                {
                     "grant.known"
                 }
                 Some(Phase::Wanted { request, .. }) => {
                     let mut pairs = own.requests.iter();
                     let is_known =
-                        pairs.any(|(ours, theirs)| ours == request && *theirs == wish.request);
+                        pairs.any(|(ours, theirs)| ours == request && *theirs == acquire.request);
                     let is_first = own.requests.iter().all(|(ours, _)| ours != request);
                     if is_known {
                         "grant.known"
@@ -165,8 +167,8 @@ fn wrong_hello(
     }
     for (id, session) in &all {
         if let Phase::Wanted { ticket, .. } = session.phase() {
-            match waits.iter().find(|wish| wish.session == **id) {
-                Some(wish) if wish.ticket != *ticket => return "queue.keeps-ticket",
+            match waits.iter().find(|acquire| acquire.session == **id) {
+                Some(acquire) if acquire.ticket != *ticket => return "queue.keeps-ticket",
                 Some(_) => {}
                 None => return "reconnect.names-waits",
             }

@@ -245,9 +245,9 @@ impl StoreSide {
                 self.open.insert(connection.clone());
                 self.books.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
-                for wish in waits {
+                for acquire in waits {
                     self.books
-                        .asks(process, &wish.session, wish.request, wish.known);
+                        .asks(process, &acquire.session, acquire.request, acquire.known);
                 }
             }
             ToStore::KeepAlive { sent } => {
@@ -356,24 +356,24 @@ impl StoreSide {
     /// Until when the store lets a holder be, as it says: not later than it said before, unless nobody is left to wait.
     fn note_recalls(&mut self, line: usize, message: &ToProcess) -> Result<(), Finding> {
         let told = match message {
-            ToProcess::Recall { hold, notice } => vec![(hold.clone(), *notice)],
+            ToProcess::Recall { hold, info } => vec![(hold.clone(), *info)],
             ToProcess::Alive { recalls, .. } => recalls.clone(),
             ToProcess::Granted {
                 session,
                 token,
-                recall: Some(notice),
+                recall: Some(info),
                 ..
             } => {
                 let (session, token) = (session.clone(), *token);
-                vec![(GrantRef { session, token }, *notice)]
+                vec![(GrantRef { session, token }, *info)]
             }
             _ => Vec::new(),
         };
-        for (GrantRef { session, token }, notice) in told {
-            if !notice.reason.insists() {
+        for (GrantRef { session, token }, info) in told {
+            if !info.reason.insists() {
                 continue;
             }
-            let until = self.now_ms.saturating_add(notice.deadline_ms);
+            let until = self.now_ms.saturating_add(info.deadline_ms);
             let key = (session, token);
             let known = self.recalled.get(&key).copied().unwrap_or(until);
             let moved = until.abs_diff(known);

@@ -97,7 +97,7 @@ impl Explained {
         let Some(all) = self.under_way.get_mut(connection) else {
             return false;
         };
-        let is_asked = |own: &Under| matches!(&own.message, ToStore::Acquire(wish) if wish.session == *session && wish.request == *request);
+        let is_asked = |own: &Under| matches!(&own.message, ToStore::Acquire(acquire) if acquire.session == *session && acquire.request == *request);
         let Some(place) = all.iter().position(is_asked) else {
             return false;
         };

@@ -17,6 +17,6 @@ pub(crate) use derived::{DerivedScript, play as play_script};
 pub(crate) use grant::{Grant, set};
 pub use limits::Limits;
 pub(crate) use player::{Heard, Player};
-pub(crate) use players::{Due, alive, is_state, later, wish};
+pub(crate) use players::{Due, acquire_request, alive, is_state, later};
 pub use stage::Stage;
 pub use target::{Hook, Hooks, Target};

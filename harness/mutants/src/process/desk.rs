@@ -270,7 +270,7 @@ impl Desk {
             return refuse(id, "name", "a name has 1 to 128 bytes");
         };
         let thread = ThreadId(command.number("thread").unwrap_or(1));
-        let patience = if command.is("try") {
+        let wait_mode = if command.is("try") {
             WaitMode::Try
         } else {
             WaitMode::Wait
@@ -293,7 +293,7 @@ impl Desk {
             &lock,
             Call::Lock {
                 names,
-                patience,
+                wait_mode,
                 existing: command.is("existing"),
                 until,
             },

@@ -34,18 +34,18 @@ impl Run {
                 thread,
                 session,
                 names,
-                patience,
+                wait_mode,
                 existing,
                 within_ms,
             } => {
-                let wish = LockCall {
+                let acquire = LockCall {
                     thread,
                     names,
-                    patience,
+                    wait_mode,
                     existing,
                     within_ms,
                 };
-                self.lock(&session, wish)
+                self.lock(&session, acquire)
             }
             Op::Poll(thread) => self.with_waiting(thread, "poll", Self::poll),
             Op::Cancel(thread) => self.cancel(thread),
@@ -79,15 +79,15 @@ impl Run {
 
     pub(crate) fn by_others(&mut self, op: Op) -> Checked {
         match op {
-            Op::Ask(session, patience) => {
-                let how = if patience == WaitMode::Try {
+            Op::Ask(session, wait_mode) => {
+                let how = if wait_mode == WaitMode::Try {
                     "tries"
                 } else {
                     "asks for"
                 };
                 self.lines.push(format!("another process {how} {session}"));
-                self.net.ask(&session, patience);
-                self.twin.ask(&session, patience);
+                self.net.ask(&session, wait_mode);
+                self.twin.ask(&session, wait_mode);
             }
             Op::GiveBack(session, name, value) => {
                 if self.net.held_elsewhere(&session).is_some() {

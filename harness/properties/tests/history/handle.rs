@@ -23,7 +23,7 @@ pub(crate) enum Doing {
 
 /// See the [module](self).
 pub(crate) struct Handle {
-    pub(crate) wish: LockCall,
+    pub(crate) acquire: LockCall,
     /// Where its locks are, also when the guard has not heard of a rename yet.
     pub(crate) session: SessionId,
     pub(crate) doing: Doing,
@@ -48,11 +48,11 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn thread(&self) -> ThreadId {
-        self.wish.thread
+        self.acquire.thread
     }
 
     pub(crate) fn is_of(&self, thread: ThreadId, session: &SessionId) -> bool {
-        self.wish.thread == thread && self.session == *session
+        self.acquire.thread == thread && self.session == *session
     }
 
     /// Whether it has locked its attributes: also when its task does not know yet.
@@ -66,7 +66,7 @@ impl Handle {
 
     /// One of its attributes: `name` if it may be.
     pub(crate) fn own(&self, name: &AttributeName) -> AttributeName {
-        match &self.wish.names {
+        match &self.acquire.names {
             Names::One(own) => own.clone(),
             Names::Many(own) if !own.contains(name) => own[0].clone(),
             _ => name.clone(),
@@ -75,7 +75,7 @@ impl Handle {
 
     /// As a script names it.
     pub(crate) fn words(&self) -> String {
-        format!("{}/{}", self.session, words(&self.wish.names))
+        format!("{}/{}", self.session, words(&self.acquire.names))
     }
 
     /// What it has to see while its grant stands.
@@ -83,7 +83,7 @@ impl Handle {
         let session = machine.process().session(&self.session);
         let mut values = BTreeMap::new();
         for slot in session.map(|session| session.slots()).unwrap_or_default() {
-            let is_own = match &self.wish.names {
+            let is_own = match &self.acquire.names {
                 Names::All => true,
                 Names::One(own) => *own == slot.name,
                 Names::Many(own) => own.contains(&slot.name),

@@ -12,7 +12,8 @@ impl Run {
     /// The machine lets a guard out; answers what its thread is told.
     pub(crate) fn let_out(&mut self, at: usize, keeps: bool) -> Said {
         let own = &self.handles[at];
-        let (thread, session, names) = (own.thread(), own.session.clone(), own.wish.names.clone());
+        let (thread, session, names) =
+            (own.thread(), own.session.clone(), own.acquire.names.clone());
         let lost = self.machine.lost(thread, &session);
         let others = self.handles.iter().enumerate();
         let mut others = others.filter(|(other, _)| *other != at);

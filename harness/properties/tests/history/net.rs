@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use tenure_protocol::attributes::{Change, Value};
-use tenure_protocol::message::{LockCall, WaitMode};
+use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Records, Request, SessionId,
@@ -146,13 +146,13 @@ impl Net {
     }
 
     /// The other process asks for a session.
-    pub(crate) fn ask(&mut self, session: &SessionId, patience: WaitMode) {
+    pub(crate) fn ask(&mut self, session: &SessionId, wait_mode: WaitMode) {
         self.asked += 1;
-        self.say(ToStore::Acquire(LockCall {
+        self.say(ToStore::Acquire(AcquireRequest {
             session: session.clone(),
             request: Request(self.asked),
             known: None,
-            patience,
+            wait_mode,
             ticket: None,
             existing: false,
         }));

@@ -43,7 +43,7 @@ pub(crate) enum Op {
         thread: ThreadId,
         session: SessionId,
         names: Names,
-        patience: WaitMode,
+        wait_mode: WaitMode,
         existing: bool,
         within_ms: Option<u64>,
     },
@@ -194,7 +194,7 @@ fn names() -> impl Strategy<Value = Names> {
     ]
 }
 
-fn patience() -> impl Strategy<Value = WaitMode> {
+fn wait_mode() -> impl Strategy<Value = WaitMode> {
     prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)]
 }
 
@@ -228,9 +228,9 @@ fn by_threads() -> impl Strategy<Value = Op> {
     let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
     let within = prop_oneof![4 => Just(None), 1 => Just(Some(50_u64)), 1 => Just(Some(3_000))];
     prop_oneof![
-        14 => (threads(), sessions(), names(), patience(), existing, within).prop_map(
-            |(thread, session, names, patience, existing, within_ms)| Op::Lock {
-                thread, session, names, patience, existing, within_ms,
+        14 => (threads(), sessions(), names(), wait_mode(), existing, within).prop_map(
+            |(thread, session, names, wait_mode, existing, within_ms)| Op::Lock {
+                thread, session, names, wait_mode, existing, within_ms,
             }
         ),
         4 => threads().prop_map(Op::Poll),
@@ -256,7 +256,7 @@ fn by_threads() -> impl Strategy<Value = Op> {
 
 fn by_others() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (sessions(), patience()).prop_map(|(session, patience)| Op::Ask(session, patience)),
+        4 => (sessions(), wait_mode()).prop_map(|(session, wait_mode)| Op::Ask(session, wait_mode)),
         4 => (sessions(), attributes(), values())
             .prop_map(|(session, name, value)| Op::GiveBack(session, name, value)),
         2 => sessions().prop_map(Op::Recall),

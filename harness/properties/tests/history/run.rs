@@ -344,7 +344,7 @@ impl Run {
         }
         let inside = self.handles.iter().filter(|handle| handle.is_inside());
         for handle in inside.clone() {
-            let holder = (handle.thread(), words(&handle.wish.names), handle.since);
+            let holder = (handle.thread(), words(&handle.acquire.names), handle.since);
             let holders = &mut expected.entry(handle.session.clone()).or_default().0;
             holders.push(holder);
         }
@@ -355,7 +355,7 @@ impl Run {
                 .clone()
                 .filter(|own| own.session == *id && !lost(own));
             let mut stand: Vec<_> = stand
-                .map(|own| (own.thread(), words(&own.wish.names)))
+                .map(|own| (own.thread(), words(&own.acquire.names)))
                 .collect();
             stand.sort();
             let what = || format!("whose locks the machine has in {id}, and whose there should be");

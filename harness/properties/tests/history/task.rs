@@ -21,7 +21,7 @@ use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 pub(crate) struct LockCall {
     pub(crate) thread: ThreadId,
     pub(crate) names: Names,
-    pub(crate) patience: WaitMode,
+    pub(crate) wait_mode: WaitMode,
     /// Only if the session exists.
     pub(crate) existing: bool,
     pub(crate) within_ms: Option<u64>,
@@ -91,11 +91,11 @@ impl Wake for Flag {
 
 impl Task {
     /// Every other thread has a handle to the session, if it wants one attribute of it; the others lock by id.
-    pub(crate) fn new(locks: Locks, id: SessionId, wish: LockCall) -> Self {
+    pub(crate) fn new(locks: Locks, id: SessionId, acquire: LockCall) -> Self {
         let port = Rc::new(Port::default());
         let flag = Arc::new(Flag(AtomicBool::new(false)));
         Self {
-            future: Box::pin(work(locks, id, wish, Rc::clone(&port))),
+            future: Box::pin(work(locks, id, acquire, Rc::clone(&port))),
             port,
             waker: Waker::from(Arc::clone(&flag)),
             flag,
@@ -172,11 +172,11 @@ enum Held<'s> {
     Many(GuardSet<'s>),
 }
 
-async fn work(locks: Locks, id: SessionId, wish: LockCall, port: Rc<Port>) {
-    let is_by_id = matches!(wish.names, Names::One(_)) && wish.thread.0.is_multiple_of(2);
+async fn work(locks: Locks, id: SessionId, acquire: LockCall, port: Rc<Port>) {
+    let is_by_id = matches!(acquire.names, Names::One(_)) && acquire.thread.0.is_multiple_of(2);
     let session = (!is_by_id).then(|| locks.session(&id));
     let from = session.as_ref().map_or(From::Id(&locks, &id), From::Handle);
-    let mut held = match lock(from, &wish).await {
+    let mut held = match lock(from, &acquire).await {
         Ok(held) => held,
         Err(error) => return port.say(Err(error)),
     };
@@ -195,7 +195,7 @@ async fn work(locks: Locks, id: SessionId, wish: LockCall, port: Rc<Port>) {
                 return port.say(set.destroy().await.map(|()| Said::Destroyed));
             }
             Do::Look => {
-                *port.view.borrow_mut() = held.view(&wish.names);
+                *port.view.borrow_mut() = held.view(&acquire.names);
                 port.say(Ok(Said::Done));
             }
             what => {
@@ -214,23 +214,23 @@ enum From<'s> {
     Id(&'s Locks, &'s SessionId),
 }
 
-async fn lock<'s>(from: From<'s>, wish: &LockCall) -> Result<Held<'s>, Error> {
+async fn lock<'s>(from: From<'s>, acquire: &LockCall) -> Result<Held<'s>, Error> {
     macro_rules! in_this_manner {
         ($lock:expr) => {{
-            let mut lock = $lock.beside(wish.thread);
-            if let Some(ms) = wish.within_ms {
+            let mut lock = $lock.beside(acquire.thread);
+            if let Some(ms) = acquire.within_ms {
                 lock = lock.within(Duration::from_millis(ms));
             }
-            if wish.patience == WaitMode::Try {
+            if acquire.wait_mode == WaitMode::Try {
                 lock = lock.trying();
             }
-            if wish.existing {
+            if acquire.existing {
                 lock = lock.existing();
             }
             lock.await
         }};
     }
-    match (from, &wish.names) {
+    match (from, &acquire.names) {
         (_, Names::One(name)) => {
             // It is borrowed for as long as its session.
             let name = KNOWN.iter().find(|own| own.as_bytes() == name.as_bytes());

@@ -13,36 +13,40 @@ use tenure_protocol::{SessionId, ThreadId, Time};
 const HANDLES_MAX: usize = 3;
 
 impl Run {
-    pub(crate) fn lock(&mut self, session: &SessionId, wish: LockCall) -> Checked {
-        let thread = wish.thread;
+    pub(crate) fn lock(&mut self, session: &SessionId, acquire: LockCall) -> Checked {
+        let thread = acquire.thread;
         let own = self.handles.iter().filter(|own| own.thread() == thread);
         if self.waiting(thread).is_some() || own.count() >= HANDLES_MAX {
             return Ok(());
         }
-        let how = match wish.patience {
+        let how = match acquire.wait_mode {
             WaitMode::Try => "try",
             WaitMode::Wait => "lock",
         };
-        let within = wish.within_ms.map(|ms| format!(" within {ms} ms"));
-        let existing = if wish.existing { " if it exists" } else { "" };
+        let within = acquire.within_ms.map(|ms| format!(" within {ms} ms"));
+        let existing = if acquire.existing {
+            " if it exists"
+        } else {
+            ""
+        };
         let line = format!(
             "t{thread}: {how} {session}/{}{existing}",
-            words(&wish.names)
+            words(&acquire.names)
         );
         self.lines.push(line + &within.unwrap_or_default());
         let until = self
             .now
-            .after(wish.within_ms.unwrap_or(WAIT_MS))
+            .after(acquire.within_ms.unwrap_or(WAIT_MS))
             .max(Time(1));
         let call = Call::Lock {
-            names: wish.names.clone(),
-            patience: wish.patience,
-            existing: wish.existing,
+            names: acquire.names.clone(),
+            wait_mode: acquire.wait_mode,
+            existing: acquire.existing,
             until,
         };
         self.handles.push(Handle {
-            task: Task::new(self.locks.clone(), session.clone(), wish.clone()),
-            wish,
+            task: Task::new(self.locks.clone(), session.clone(), acquire.clone()),
+            acquire,
             session: session.clone(),
             doing: Doing::Asks,
             answer: None,
@@ -128,7 +132,7 @@ impl Run {
         let has_begun = forgotten.any(|(thread, session, doing)| {
             own.is_of(*thread, session) && *doing != Doing::Commits
         });
-        !has_begun && !matches!(own.wish.names, Names::One(_))
+        !has_begun && !matches!(own.acquire.names, Names::One(_))
     }
 
     /// A set that could not end its session is dropped with the attempt.

@@ -105,15 +105,15 @@ impl Played {
 
     fn acquire(&mut self, process: &'static str, session: &'static str) {
         self.requests += 1;
-        let wish = AcquireRequest {
+        let acquire = AcquireRequest {
             session: SessionId::from_static(session),
             request: Request(self.requests),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         };
-        self.says(process, 1, ToStore::Acquire(wish));
+        self.says(process, 1, ToStore::Acquire(acquire));
     }
 
     fn commit(&mut self, process: &'static str, session: &'static str, changes: &[Write]) {

@@ -57,9 +57,9 @@ impl ByHand {
                 gone: Vec::new(),
                 limits: None,
             },
-            ToStore::Acquire(wish) => ToProcess::Granted {
-                session: wish.session,
-                request: wish.request,
+            ToStore::Acquire(acquire) => ToProcess::Granted {
+                session: acquire.session,
+                request: acquire.request,
                 token: Token(self.stamp()),
                 version: Version::NONE,
                 state: State::Full(Delta::default()),

@@ -235,7 +235,7 @@ impl Rig {
             session: id.clone(),
             request: Request(self.requests),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         }));

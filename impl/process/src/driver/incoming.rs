@@ -75,12 +75,12 @@ impl Driver {
                     debug!(session = %ShortId(&session), token = %token, "granted");
                 });
             }
-            ToProcess::Recall { hold, notice } if Log::is_on(Level::DEBUG) => {
-                let (session, notice) = (hold.session.clone(), *notice);
+            ToProcess::Recall { hold, info } if Log::is_on(Level::DEBUG) => {
+                let (session, info) = (hold.session.clone(), *info);
                 let RecallInfo {
                     reason,
                     deadline_ms,
-                } = notice;
+                } = info;
                 self.log.say(Level::DEBUG, move || {
                     debug!(session = %ShortId(&session), ?reason, deadline_ms, "recalled");
                 });

@@ -14,7 +14,7 @@ use crate::error::ConnectError;
 use crate::host::OsHost;
 use crate::line::{Backoff, Line, Moved};
 use crate::log::Log;
-use crate::shared::{Identity, Phase, Shared, State, Wishes};
+use crate::shared::{Identity, Orders, Phase, Shared, State};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ const SWEEP_SOON: Duration = Duration::from_millis(50);
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     log: Log,
-    wishes: watch::Receiver<Wishes>,
+    orders: watch::Receiver<Orders>,
     settings: ProcessSettings,
     limits: FrameLimits,
     line: Line,
@@ -64,12 +64,12 @@ impl Driver {
         };
         let host = Box::new(OsHost::new().map_err(failed)?);
         let locks = Locks::with_host(settings.clone(), identity.incarnation, host);
-        let wishes = watch::Sender::new(Wishes::default());
+        let orders = watch::Sender::new(Orders::default());
         let shared = Arc::new(Shared {
             identity,
             locks,
             shutdown_ms: builder.shutdown_ms,
-            wishes,
+            orders,
             state: watch::Sender::new(State::default()),
             events_dropped: Arc::default(),
         });
@@ -96,7 +96,7 @@ impl Driver {
         let now = Instant::now();
         let connect = Duration::from_millis(builder.connect_ms);
         Self {
-            wishes: shared.wishes.subscribe(),
+            orders: shared.orders.subscribe(),
             line: Line::open(shared.identity.address.clone(), connect, None),
             shared,
             log,
@@ -118,7 +118,7 @@ impl Driver {
         while !self.is_done {
             self.pass_time();
             self.carry_out_all();
-            self.heed_wishes();
+            self.heed_orders();
             if self.is_done {
                 break;
             }
@@ -128,7 +128,7 @@ impl Driver {
             // carries out every event.
             tokio::select! {
                 biased;
-                _ = self.wishes.changed() => {}
+                _ = self.orders.changed() => {}
                 moved = self.line.progress() => self.on_moved(moved),
                 event = locks.event() => self.carry_out(event),
                 () = sleep_until(wake) => {}
@@ -165,7 +165,7 @@ impl Driver {
             let left = due.since(locks.now());
             Instant::now() + Duration::from_millis(left)
         });
-        let Wishes { shutdown_by, .. } = *self.wishes.borrow();
+        let Orders { shutdown_by, .. } = *self.orders.borrow();
         let late = self.shared.state.borrow().late;
         let shutdown_by = shutdown_by.filter(|by| late < Some(*by));
         let times = [due, self.connect_by, shutdown_by.map(Instant::from_std)];
@@ -347,11 +347,11 @@ impl Driver {
     }
 
     /// What the handles want.
-    fn heed_wishes(&mut self) {
-        let Wishes {
+    fn heed_orders(&mut self) {
+        let Orders {
             shutdown_by,
             is_dropped,
-        } = *self.wishes.borrow_and_update();
+        } = *self.orders.borrow_and_update();
         let Some(by) = shutdown_by else {
             return;
         };

@@ -365,7 +365,7 @@ pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {
         session: id.clone(),
         request: Request(request),
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     })

@@ -41,18 +41,18 @@ pub(crate) fn other_hold() -> GrantRef {
     }
 }
 
-fn wish() -> AcquireRequest {
+fn acquire_request() -> AcquireRequest {
     AcquireRequest {
         session: SESSION,
         request: Request(70_000),
         known: Some(Version(stamp(2, 17))),
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: Some(Ticket(stamp(3, 259))),
         existing: false,
     }
 }
 
-fn notice() -> RecallInfo {
+fn recall_info() -> RecallInfo {
     RecallInfo {
         reason: Reason::Wait,
         deadline_ms: 30_000,
@@ -125,16 +125,16 @@ pub(crate) fn opening(holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> FromP
 fn from_process() -> Vec<(&'static str, FromProcess)> {
     let fault = Fault::new(FaultCode::Unexpected, "no such request");
     let mut items = vec![
-        ("hello", opening(vec![hold()], vec![wish()])),
+        ("hello", opening(vec![hold()], vec![acquire_request()])),
         ("hello of a new process", opening(vec![], vec![])),
         ("a fault of a process", FromProcess::Fault(fault)),
     ];
     let first = AcquireRequest {
         request: Request(0),
         known: None,
-        patience: WaitMode::Try,
+        wait_mode: WaitMode::Try,
         ticket: None,
-        ..wish()
+        ..acquire_request()
     };
     let cancel = ToStore::Cancel {
         session: SESSION,
@@ -142,13 +142,13 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
     };
     let mut messages = vec![
         ("keep-alive", ToStore::KeepAlive { sent: SENT }),
-        ("acquire", ToStore::Acquire(wish())),
+        ("acquire", ToStore::Acquire(acquire_request())),
         ("acquire, a first try", ToStore::Acquire(first)),
         (
             "acquire, only if it exists",
             ToStore::Acquire(AcquireRequest {
                 existing: true,
-                ..wish()
+                ..acquire_request()
             }),
         ),
         ("cancel", cancel),
@@ -285,7 +285,7 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
             },
         ),
         ("alive", alive(vec![])),
-        ("alive, and recalled", alive(vec![(hold(), notice())])),
+        ("alive, and recalled", alive(vec![(hold(), recall_info())])),
         ("lease ended", ToProcess::LeaseEnded),
         ("superseded", ToProcess::Superseded),
         ("full", ToProcess::Full),
@@ -306,7 +306,7 @@ fn grants() -> Vec<(&'static str, ToProcess)> {
         ("granted, unchanged", granted(State::Unchanged, None, false)),
         (
             "granted, a delta",
-            granted(State::Delta(delta()), Some(notice()), true),
+            granted(State::Delta(delta()), Some(recall_info()), true),
         ),
         ("granted, all", granted(State::Full(delta()), None, true)),
         (
@@ -357,7 +357,7 @@ fn about_sessions() -> Vec<(&'static str, ToProcess)> {
     };
     let recall = ToProcess::Recall {
         hold: hold(),
-        notice: notice(),
+        info: recall_info(),
     };
     vec![
         (

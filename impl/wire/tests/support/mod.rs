@@ -76,7 +76,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn notice()(
+    fn recall_info()(
         reason in prop::sample::select(vec![Reason::Expiry, Reason::Try, Reason::Wait, Reason::Operator]),
         deadline_ms in number(),
     ) -> RecallInfo {
@@ -85,14 +85,14 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn wish()(
+    fn acquire_request()(
         session in session(),
         request in request(),
         known in option::of(version()),
-        patience in prop::sample::select(vec![WaitMode::Try, WaitMode::Wait]),
+        wait_mode in prop::sample::select(vec![WaitMode::Try, WaitMode::Wait]),
         ticket in option::of(ticket()),
     ) -> AcquireRequest {
-        AcquireRequest { session, request, known, patience, ticket, existing: false }
+        AcquireRequest { session, request, known, wait_mode, ticket, existing: false }
     }
 }
 
@@ -179,7 +179,7 @@ prop_compose! {
         minor_max in any::<u8>(),
         sent in time(),
         holds in vec(hold(), 0..=count),
-        waits in vec(wish(), 0..=count),
+        waits in vec(acquire_request(), 0..=count),
     ) -> Opening {
         Opening {
             process: ProcessId::new(process).expect("1..=128 bytes"),
@@ -195,8 +195,12 @@ prop_compose! {
 fn to_store() -> BoxedStrategy<ToStore> {
     prop_oneof![
         time().prop_map(|sent| ToStore::KeepAlive { sent }),
-        (wish(), any::<bool>())
-            .prop_map(|(wish, existing)| ToStore::Acquire(AcquireRequest { existing, ..wish })),
+        (acquire_request(), any::<bool>()).prop_map(|(acquire, existing)| ToStore::Acquire(
+            AcquireRequest {
+                existing,
+                ..acquire
+            }
+        )),
         (session(), request()).prop_map(|(session, request)| ToStore::Cancel { session, request }),
         (session(), token(), version(), delta()).prop_map(|(session, token, base, delta)| {
             ToStore::Commit {
@@ -281,7 +285,7 @@ pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
 
 /// An answer to a keep-alive with up to `count` recalls.
 pub(crate) fn alive(count: usize) -> BoxedStrategy<ToProcess> {
-    (time(), number(), vec((hold(), notice()), 0..=count))
+    (time(), number(), vec((hold(), recall_info()), 0..=count))
         .prop_map(|(sent, lease_ms, recalls)| ToProcess::Alive {
             sent,
             lease_ms,
@@ -298,7 +302,7 @@ fn grants() -> BoxedStrategy<ToProcess> {
             token(),
             version(),
             state(),
-            option::of(notice()),
+            option::of(recall_info()),
             any::<bool>()
         )
             .prop_map(
@@ -326,7 +330,7 @@ fn to_process() -> BoxedStrategy<ToProcess> {
         welcome(4),
         alive(4),
         grants(),
-        (hold(), notice()).prop_map(|(hold, notice)| ToProcess::Recall { hold, notice }),
+        (hold(), recall_info()).prop_map(|(hold, info)| ToProcess::Recall { hold, info }),
         (session(), token(), version(), version()).prop_map(|(session, token, base, version)| {
             ToProcess::Committed {
                 session,

@@ -281,11 +281,11 @@ impl Recorder {
         let more = match call {
             Call::Lock {
                 names,
-                patience,
+                wait_mode,
                 until,
                 existing,
             } => {
-                let is_try = *patience == WaitMode::Try;
+                let is_try = *wait_mode == WaitMode::Try;
                 let wait_ms = until.since(now);
                 let mut lock = json!({"did": "lock", "attributes": all(names), "try": is_try, "wait_ms": wait_ms});
                 if *existing {

@@ -525,7 +525,7 @@ fn tries_do_not_wait<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             || session
                 .lock()
                 .waiters()
-                .all(|place| place.patience == WaitMode::Wait)
+                .all(|place| place.wait_mode == WaitMode::Wait)
     })
 }
 

@@ -607,7 +607,7 @@ fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     sessions(state).any(|(id, session)| {
         let holder = session.lock().holders().first();
-        let Some(place) = holder.filter(|place| place.patience == WaitMode::Try) else {
+        let Some(place) = holder.filter(|place| place.wait_mode == WaitMode::Try) else {
             return false;
         };
         state.each_wire().any(|(index, wire)| {
@@ -626,7 +626,7 @@ fn request_crosses_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
                 return false;
             };
             wire.up.iter().any(
-                |(_, up)| matches!(up, Some(ToStore::Acquire(wish)) if wish.request == *request),
+                |(_, up)| matches!(up, Some(ToStore::Acquire(acquire)) if acquire.request == *request),
             )
         })
     })

@@ -64,15 +64,15 @@ impl Follower {
         say(&mut self.place, hello(link));
         for index in 0..model.universe.sessions {
             let session = SESSIONS[usize::from(index)].clone();
-            let wish = AcquireRequest {
+            let acquire = AcquireRequest {
                 session: session.clone(),
                 request: Request(u64::from(index) + 1),
                 known: None,
-                patience: WaitMode::Wait,
+                wait_mode: WaitMode::Wait,
                 ticket: None,
                 existing: false,
             };
-            let granted = say(&mut self.place, ToStore::Acquire(wish));
+            let granted = say(&mut self.place, ToStore::Acquire(acquire));
             let release = ToStore::Release {
                 session,
                 token: token_of(&granted),

@@ -166,7 +166,7 @@ impl Place {
             ToStore::Hello {
                 incarnation, waits, ..
             } => {
-                let last = waits.iter().map(|wish| wish.request.0).max();
+                let last = waits.iter().map(|acquire| acquire.request.0).max();
                 side.last_request = side.last_request.max(last.unwrap_or(0));
                 if side.incarnation <= incarnation.0 {
                     (side.link, side.is_silent) = (Some(link), false);
@@ -175,8 +175,8 @@ impl Place {
                 side.incarnation = side.incarnation.max(incarnation.0);
             }
             ToStore::Goodbye => side.link = None,
-            ToStore::Acquire(wish) => {
-                side.last_request = side.last_request.max(wish.request.0);
+            ToStore::Acquire(acquire) => {
+                side.last_request = side.last_request.max(acquire.request.0);
             }
             ToStore::Release {
                 requeue: Some(request),
@@ -207,9 +207,9 @@ impl Place {
                 holds.iter().all(|hold| told(hold.token.0))
                     && waits
                         .iter()
-                        .all(|wish| wish.ticket.is_none_or(|ticket| told(ticket.0)))
+                        .all(|acquire| acquire.ticket.is_none_or(|ticket| told(ticket.0)))
             }
-            ToStore::Acquire(wish) => wish.ticket.is_none_or(|ticket| told(ticket.0)),
+            ToStore::Acquire(acquire) => acquire.ticket.is_none_or(|ticket| told(ticket.0)),
             ToStore::Commit { token, base, .. } | ToStore::Release { token, base, .. } => {
                 told(token.0) && told(base.0)
             }

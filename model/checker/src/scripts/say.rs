@@ -46,7 +46,7 @@ fn belongings(place: &Place, process: usize) -> (Vec<GrantRef>, Vec<AcquireReque
                 session: id.clone(),
                 request: own.request,
                 known: None,
-                patience: own.patience,
+                wait_mode: own.wait_mode,
                 ticket: Some(own.ticket),
                 existing: false,
             });
@@ -80,7 +80,7 @@ pub(super) fn hellos(place: &Place, process: usize, say: Say<'_>) {
         session: SESSIONS[0].clone(),
         request,
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     };
@@ -141,17 +141,17 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
         if process == 2 && !is_first {
             continue;
         }
-        let wish = |request, patience| {
+        let acquire = |request, wait_mode| {
             ToStore::Acquire(AcquireRequest {
                 session: id.clone(),
                 request,
                 known: None,
-                patience,
+                wait_mode,
                 ticket: None,
                 existing: false,
             })
         };
-        say("acquire", wish(side.next_request(), WaitMode::Wait));
+        say("acquire", acquire(side.next_request(), WaitMode::Wait));
         let token = place
             .store
             .session(id)
@@ -162,7 +162,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
             holder(place, process, id, token, say);
         }
         if is_first && process < 2 {
-            say("try", wish(side.next_request(), WaitMode::Try));
+            say("try", acquire(side.next_request(), WaitMode::Try));
         }
         if is_first && process == 0 {
             repeated(place, process, id, say);
@@ -181,12 +181,12 @@ fn repeated(place: &Place, process: usize, id: &SessionId, say: &mut dyn FnMut(&
     if last.0 == 0 {
         return;
     }
-    let wish = |request| {
+    let acquire = |request| {
         ToStore::Acquire(AcquireRequest {
             session: id.clone(),
             request,
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         })
@@ -195,8 +195,8 @@ fn repeated(place: &Place, process: usize, id: &SessionId, say: &mut dyn FnMut(&
         session: id.clone(),
         request,
     };
-    say("acquire again", wish(last));
-    say("acquire, request 0", wish(Request(0)));
+    say("acquire again", acquire(last));
+    say("acquire, request 0", acquire(Request(0)));
     say("cancel", cancel(last));
     say("cancel, request 0", cancel(Request(0)));
 }

@@ -26,7 +26,7 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patience: Option<Word>,
+    pub wait_mode: Option<Word>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<[u64; 2]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,17 +137,17 @@ impl Step {
         }
     }
 
-    fn wish(what: &'static str, wish: &AcquireRequest) -> Self {
+    fn acquire_request(what: &'static str, acquire: &AcquireRequest) -> Self {
         Self {
             what: what.into(),
-            session: Some(wish.session.to_string()),
-            request: Some(wish.request.0),
-            patience: Some(match wish.patience {
+            session: Some(acquire.session.to_string()),
+            request: Some(acquire.request.0),
+            wait_mode: Some(match acquire.wait_mode {
                 WaitMode::Try => "try".into(),
                 WaitMode::Wait => "wait".into(),
             }),
-            ticket: wish.ticket.map(|ticket| pair(ticket.0)),
-            known: wish.known.map(|known| pair(known.0)),
+            ticket: acquire.ticket.map(|ticket| pair(ticket.0)),
+            known: acquire.known.map(|known| pair(known.0)),
             ..Self::default()
         }
     }
@@ -167,7 +167,10 @@ impl Step {
             ToStore::Hello { holds, waits, .. } => {
                 step.what = "connect".into();
                 step.holds = holds.iter().map(Self::hold).collect();
-                step.waits = waits.iter().map(|wish| Self::wish("wait", wish)).collect();
+                step.waits = waits
+                    .iter()
+                    .map(|acquire| Self::acquire_request("wait", acquire))
+                    .collect();
                 return step;
             }
             ToStore::KeepAlive { .. } => {
@@ -178,7 +181,7 @@ impl Step {
                 step.what = "goodbye".into();
                 return step;
             }
-            ToStore::Acquire(wish) => return Self::wish("acquire", wish),
+            ToStore::Acquire(acquire) => return Self::acquire_request("acquire", acquire),
             ToStore::Cancel { session, request } => {
                 (step.what, step.request) = ("cancel".into(), Some(request.0));
                 (session, None)

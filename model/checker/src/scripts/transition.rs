@@ -43,7 +43,7 @@ impl Place {
         }
         let mut waiters = session.lock().waiters();
         if let Some(own) = waiters.find(|place| place.process == *name) {
-            words.push(match own.patience {
+            words.push(match own.wait_mode {
                 WaitMode::Try => "tries",
                 WaitMode::Wait => "waits",
             });
@@ -82,7 +82,7 @@ impl Place {
             let waiters: Vec<_> = session
                 .lock()
                 .waiters()
-                .map(|place| (&place.process, place.patience))
+                .map(|place| (&place.process, place.wait_mode))
                 .collect();
             let is_new = head.version == Version::NONE;
             key += &format!(
@@ -185,7 +185,7 @@ pub(super) fn class_of(place: &Place, act: &Act) -> String {
 
 pub(super) fn session_of(message: &ToStore) -> &SessionId {
     match message {
-        ToStore::Acquire(wish) => &wish.session,
+        ToStore::Acquire(acquire) => &acquire.session,
         ToStore::Cancel { session, .. }
         | ToStore::Commit { session, .. }
         | ToStore::Release { session, .. }

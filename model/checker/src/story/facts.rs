@@ -310,9 +310,7 @@ impl Facts {
         self.add_some(
             place,
             "recall",
-            grant
-                .recall
-                .map(|(notice, _)| format!("{:?}", notice.reason)),
+            grant.recall.map(|(info, _)| format!("{:?}", info.reason)),
         );
         self.add_some(place, "gate", grant.is_closed.then(|| "closed".to_owned()));
         self.add_some(
@@ -382,7 +380,7 @@ fn value(name: &AttributeName, value: Option<&Value>) -> String {
 }
 
 fn waiter(place: &Place) -> String {
-    let patience = if place.patience == WaitMode::Try {
+    let wait_mode = if place.wait_mode == WaitMode::Try {
         ", only tries"
     } else {
         ""
@@ -393,7 +391,7 @@ fn waiter(place: &Place) -> String {
         ""
     };
     format!(
-        "{} (r{}, ticket {}{patience}{existing})",
+        "{} (r{}, ticket {}{wait_mode}{existing})",
         place.process, place.request, place.ticket
     )
 }
@@ -404,17 +402,17 @@ fn phase(phase: &Phase) -> String {
         Phase::Wanted {
             request,
             ticket,
-            patience,
+            wait_mode,
             existing,
         } => {
             let ticket = ticket.map_or_else(String::new, |ticket| format!(", ticket {ticket}"));
-            let patience = if *patience == WaitMode::Try {
+            let wait_mode = if *wait_mode == WaitMode::Try {
                 ", only tries"
             } else {
                 ""
             };
             let existing = if *existing { ", only if it exists" } else { "" };
-            format!("Wanted r{request}{ticket}{patience}{existing}")
+            format!("Wanted r{request}{ticket}{wait_mode}{existing}")
         }
         Phase::Cancelling { request } => format!("Cancelling r{request}"),
         Phase::Held(grant) => format!("Held #{}", grant.token),

@@ -47,7 +47,7 @@ impl Words {
                 ..
             } => self.hello(incarnation.0, holds, waits),
             ToStore::KeepAlive { .. } => "KeepAlive".to_owned(),
-            ToStore::Acquire(wish) => format!("Acquire{}", self.wish(wish)),
+            ToStore::Acquire(acquire) => format!("Acquire{}", self.acquire_request(acquire)),
             ToStore::Cancel { session, request } => {
                 format!("Cancel{} r{request}", self.of(session))
             }
@@ -111,7 +111,10 @@ impl Words {
         if !holds.is_empty() {
             text.push_str(&format!(", holds {}", self.holds(holds)));
         }
-        let waits: Vec<String> = waits.iter().map(|wish| self.wish(wish)).collect();
+        let waits: Vec<String> = waits
+            .iter()
+            .map(|acquire| self.acquire_request(acquire))
+            .collect();
         if !waits.is_empty() {
             text.push_str(&format!(", wants{}", waits.join(" and")));
         }
@@ -119,18 +122,18 @@ impl Words {
     }
 
     /// Begins with a space.
-    fn wish(self, wish: &AcquireRequest) -> String {
-        let mut text = format!("{} r{}", self.of(&wish.session), wish.request);
-        if wish.patience == WaitMode::Try {
+    fn acquire_request(self, acquire: &AcquireRequest) -> String {
+        let mut text = format!("{} r{}", self.of(&acquire.session), acquire.request);
+        if acquire.wait_mode == WaitMode::Try {
             text.push_str(", only tries");
         }
-        if wish.existing {
+        if acquire.existing {
             text.push_str(", only if it exists");
         }
-        if let Some(ticket) = wish.ticket {
+        if let Some(ticket) = acquire.ticket {
             text.push_str(&format!(", ticket {ticket}"));
         }
-        if let Some(known) = wish.known {
+        if let Some(known) = acquire.known {
             text.push_str(&format!(", has v{known}"));
         }
         text
@@ -175,8 +178,8 @@ impl Words {
             ToProcess::Alive {
                 recalls, lease_ms, ..
             } => {
-                let recall = |(hold, notice): &(GrantRef, RecallInfo)| {
-                    format!(", Recall {} ({})", self.hold(hold), why(notice))
+                let recall = |(hold, info): &(GrantRef, RecallInfo)| {
+                    format!(", Recall {} ({})", self.hold(hold), why(info))
                 };
                 format!(
                     "Alive{}{}",
@@ -195,8 +198,8 @@ impl Words {
             } => {
                 format!("Queued{} r{request}, ticket {ticket}", self.of(session))
             }
-            ToProcess::Recall { hold, notice } => {
-                format!("Recall {} ({})", self.hold(hold), why(notice))
+            ToProcess::Recall { hold, info } => {
+                format!("Recall {} ({})", self.hold(hold), why(info))
             }
             ToProcess::Refused {
                 session,
@@ -312,10 +315,10 @@ impl Words {
             State::Delta(delta) => format!(" with changes {}", changes(delta)),
             State::Full(delta) => format!(" {}", changes(delta)),
         });
-        if let Some(notice) = recall {
+        if let Some(info) = recall {
             text.push_str(", and recalled");
-            if notice.reason != Reason::Wait {
-                text.push_str(&format!(" ({})", why(notice)));
+            if info.reason != Reason::Wait {
+                text.push_str(&format!(" ({})", why(info)));
             }
         }
         if *give_back {
@@ -333,11 +336,11 @@ impl Words {
         match call {
             Call::Lock {
                 names: which,
-                patience,
+                wait_mode,
                 existing,
                 ..
             } => {
-                let lock = match patience {
+                let lock = match wait_mode {
                     WaitMode::Wait => "lock",
                     WaitMode::Try => "try to lock",
                 };
@@ -401,8 +404,8 @@ fn lease(lease_ms: u64) -> String {
     }
 }
 
-fn why(notice: &RecallInfo) -> &'static str {
-    reason(notice.reason)
+fn why(info: &RecallInfo) -> &'static str {
+    reason(info.reason)
 }
 
 pub(super) fn reason(reason: Reason) -> &'static str {

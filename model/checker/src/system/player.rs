@@ -292,7 +292,7 @@ impl<'a, H: Hook> Player<'a, H> {
     }
 
     fn lock(&mut self, thread: usize, step: Do) {
-        let (session, attributes, patience) = step.locks().expect("a lock");
+        let (session, attributes, wait_mode) = step.locks().expect("a lock");
         let last = self
             .side
             .threads
@@ -311,7 +311,7 @@ impl<'a, H: Hook> Player<'a, H> {
             session,
             Call::Lock {
                 names: names_of(attributes),
-                patience,
+                wait_mode,
                 existing: step.locks_existing().is_some(),
                 until,
             },

@@ -68,17 +68,17 @@ pub(super) fn store_step<H: Hook>(
     out: &[store::Output],
 ) -> Option<Violation> {
     if let Input::Message {
-        message: ToStore::Acquire(wish),
+        message: ToStore::Acquire(acquire),
         ..
     } = input
-        && wish.existing
-        && before.session(&wish.session).is_none()
+        && acquire.existing
+        && before.session(&acquire.session).is_none()
     {
         // It costs a look, and an answer.
         let is_durable = out
             .iter()
             .any(|output| matches!(output, store::Output::Persist(_)));
-        if is_durable || after.session(&wish.session).is_some() {
+        if is_durable || after.session(&acquire.session).is_some() {
             return Some(Violation::LeftAbsent);
         }
     }
@@ -106,8 +106,8 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
         return None;
     };
     let is_newer = match message {
-        ToStore::Hello { waits, .. } => waits.iter().any(|wish| wish.existing),
-        ToStore::Acquire(wish) => wish.existing && is_older,
+        ToStore::Hello { waits, .. } => waits.iter().any(|acquire| acquire.existing),
+        ToStore::Acquire(acquire) => acquire.existing && is_older,
         _ => false,
     };
     is_newer.then_some(Violation::Misbehaved)
@@ -247,7 +247,7 @@ impl<'a> Glimpse<'a> {
         let is_taken = matches!(input, Input::Timer(Timer::Revoke(_))) && is_changed;
         let mut waiters = self.queue();
         let is_wanted =
-            waiters.any(|place| place.patience == WaitMode::Wait && is_connected(&place.process));
+            waiters.any(|place| place.wait_mode == WaitMode::Wait && is_connected(&place.process));
         (is_for_waiters && is_taken && !is_wanted).then_some(Violation::RevokedForNobody)
     }
 

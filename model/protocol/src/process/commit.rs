@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// The session has ended at this process's own wish.
+    /// The session has ended at this process's own request.
     pub(crate) fn on_destroyed<H: Hook>(
         &mut self,
         id: &SessionId,

@@ -49,7 +49,7 @@ impl Session {
             ToProcess::Queued {
                 request, ticket, ..
             } => self.on_queued(request, ticket),
-            ToProcess::Recall { hold, notice } => self.on_recall(id, hold.token, notice, ctx),
+            ToProcess::Recall { hold, info } => self.on_recall(id, hold.token, info, ctx),
             ToProcess::Committed {
                 token,
                 base,
@@ -147,7 +147,7 @@ impl Session {
             .early_recall
             .take()
             .filter(|(early, _)| *early == token)
-            .map(|(_, notice)| notice);
+            .map(|(_, info)| info);
         let early = early.filter(|_| !ctx.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
         let recall = granted.recall.max_by_reason(early);
         // A grant is good for at least one use, also when it is recalled already. Rule 12.
@@ -156,7 +156,7 @@ impl Session {
         }
         self.refuse_tries(id, ctx);
         match recall {
-            Some(notice) => self.take_recall(id, notice, ctx),
+            Some(info) => self.take_recall(id, info, ctx),
             None => self.settle(id, ctx),
         }
     }
@@ -165,11 +165,11 @@ impl Session {
         &mut self,
         id: &SessionId,
         token: Token,
-        notice: RecallInfo,
+        info: RecallInfo,
         ctx: &mut StepContext<'_, H>,
     ) {
         match &self.phase {
-            Phase::Held(grant) if grant.token == token => self.take_recall(id, notice, ctx),
+            Phase::Held(grant) if grant.token == token => self.take_recall(id, info, ctx),
             Phase::Releasing {
                 token: given_back, ..
             } if *given_back == token => self.resend(id, ctx),
@@ -179,9 +179,9 @@ impl Session {
             | Phase::Releasing {
                 requeue: Some(_), ..
             } if self.has_turned_down() < Some(token) => {
-                let rank = |(token, notice): (Token, RecallInfo)| (token, notice.reason);
-                if self.early_recall.map(rank) <= Some((token, notice.reason)) {
-                    self.early_recall = Some((token, notice));
+                let rank = |(token, info): (Token, RecallInfo)| (token, info.reason);
+                if self.early_recall.map(rank) <= Some((token, info.reason)) {
+                    self.early_recall = Some((token, info));
                 }
             }
             _ => {
@@ -194,7 +194,7 @@ impl Session {
     fn take_recall<H: Hook>(
         &mut self,
         id: &SessionId,
-        notice: RecallInfo,
+        info: RecallInfo,
         ctx: &mut StepContext<'_, H>,
     ) {
         let has_threads = !self.state.lock.holders().is_empty();
@@ -202,7 +202,7 @@ impl Session {
             return;
         };
         let is_busy = has_threads || grant.ending.is_some();
-        if !notice.reason.insists() {
+        if !info.reason.insists() {
             if is_busy {
                 let (token, inside) = (grant.token, self.inside());
                 ctx.send(ToStore::Busy {
@@ -218,16 +218,16 @@ impl Session {
         }
         let late = ctx
             .now
-            .after(notice.deadline_ms)
+            .after(info.deadline_ms)
             .before(ctx.settings.recall_margin_ms);
         match &mut grant.recall {
-            None => grant.recall = Some((notice, late)),
+            None => grant.recall = Some((info, late)),
             Some((said, until)) => {
                 // A repetition says how much is left. As much as before, or more, is a later deadline. r[recall.later]
-                if notice.deadline_ms >= said.deadline_ms {
+                if info.deadline_ms >= said.deadline_ms {
                     *until = late.max(*until);
                 }
-                said.deadline_ms = notice.deadline_ms;
+                said.deadline_ms = info.deadline_ms;
             }
         }
         grant.is_closed = true;
@@ -247,6 +247,6 @@ impl MaxByReason for Option<RecallInfo> {
         [self, other]
             .into_iter()
             .flatten()
-            .max_by_key(|notice| notice.reason)
+            .max_by_key(|info| info.reason)
     }
 }

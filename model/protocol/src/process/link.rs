@@ -32,10 +32,12 @@ impl<H: Hook> Process<H> {
         let waits = self
             .sessions
             .iter()
-            .filter_map(|(id, session)| session.wish(id));
+            .filter_map(|(id, session)| session.acquire_request(id));
         // Which version this store speaks is not known yet. r[exists.ends-with-link]
         let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
-        let waits = waits.filter(|wish| !wish.existing || says_all).collect();
+        let waits = waits
+            .filter(|acquire| !acquire.existing || says_all)
+            .collect();
         let message = ToStore::Hello {
             incarnation: self.incarnation,
             minor: crate::MINOR,
@@ -158,20 +160,20 @@ impl<H: Hook> Process<H> {
         else {
             return None;
         };
-        Some(asked.after(self.patience_ms(asked, lease)))
+        Some(asked.after(self.wait_left_ms(asked, lease)))
     }
 
     /// How long a hello waits for its answer: `resend_ms`, and with a lease to save no longer than a keep-alive.
     pub(crate) fn greeting_ms(&self) -> u64 {
         let resend_ms = self.settings.resend_ms;
         self.lease.map_or(resend_ms, |lease| {
-            resend_ms.min(self.patience_ms(self.keep_alive, lease))
+            resend_ms.min(self.wait_left_ms(self.keep_alive, lease))
         })
     }
 
     /// How long what was `sent` waits for its answer before another connection is tried: half of what the lease had left.
     /// Never less than the margin, or a process that was stopped for long would not wait for any answer.
-    fn patience_ms(&self, sent: Time, lease: Time) -> u64 {
+    fn wait_left_ms(&self, sent: Time, lease: Time) -> u64 {
         (lease.since(sent) / 2).max(self.settings.margin_ms)
     }
 
@@ -212,9 +214,9 @@ impl<H: Hook> Process<H> {
                 recalls,
             } => {
                 self.extend_lease(now, sent, lease_ms);
-                for (GrantRef { session, token }, notice) in recalls {
+                for (GrantRef { session, token }, info) in recalls {
                     self.in_session(now, &session, out, |session, id, ctx| {
-                        session.on_recall(id, token, notice, ctx)
+                        session.on_recall(id, token, info, ctx)
                     });
                 }
             }

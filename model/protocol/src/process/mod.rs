@@ -97,7 +97,7 @@ pub enum Call {
         /// Which.
         names: Names,
         /// Whether to wait for threads.
-        patience: WaitMode,
+        wait_mode: WaitMode,
         /// Whether to lock only a session that exists. Rule 16.
         existing: bool,
         /// When the wait ends. Rule 17: every wait has a deadline.

@@ -139,7 +139,7 @@ impl Session {
                 self.phase = Phase::Wanted {
                     request,
                     ticket: None,
-                    patience: WaitMode::Wait,
+                    wait_mode: WaitMode::Wait,
                     existing: false,
                 }
             }
@@ -167,7 +167,7 @@ impl Session {
                 self.phase = Phase::Wanted {
                     request,
                     ticket: None,
-                    patience: WaitMode::Wait,
+                    wait_mode: WaitMode::Wait,
                     existing: false,
                 };
                 self.cancel_if_unwanted(id, ctx);

@@ -13,12 +13,12 @@ impl Session {
         if self.state.lock.waiting() == 0 {
             return;
         }
-        let patience = if self.state.lock.has_patient() {
+        let wait_mode = if self.state.lock.has_patient() {
             WaitMode::Wait
         } else {
             WaitMode::Try
         };
-        self.ask(id, (None, patience), ctx);
+        self.ask(id, (None, wait_mode), ctx);
     }
 
     /// Asks the store for the session by a new request. The request asks only for an existing session when all threads do. If
@@ -26,7 +26,7 @@ impl Session {
     fn ask<H: Hook>(
         &mut self,
         id: &SessionId,
-        (ticket, patience): (Option<Ticket>, WaitMode),
+        (ticket, wait_mode): (Option<Ticket>, WaitMode),
         ctx: &mut StepContext<'_, H>,
     ) {
         let existing =
@@ -44,7 +44,7 @@ impl Session {
         self.phase = Phase::Wanted {
             request: ctx.draw_request(),
             ticket,
-            patience,
+            wait_mode,
             existing,
         };
         self.resend(id, ctx);
@@ -59,24 +59,24 @@ impl Session {
     ) {
         if let Phase::Wanted {
             ticket,
-            patience,
+            wait_mode,
             existing: true,
             ..
         } = self.phase
         {
-            self.ask(id, (ticket, patience), ctx);
+            self.ask(id, (ticket, wait_mode), ctx);
         }
     }
 
     /// What the process waits for, as `Hello` says it. Rule 15.
-    pub(crate) fn wish(&self, id: &SessionId) -> Option<AcquireRequest> {
-        let (request, ticket, patience, known) = match self.phase {
+    pub(crate) fn acquire_request(&self, id: &SessionId) -> Option<AcquireRequest> {
+        let (request, ticket, wait_mode, known) = match self.phase {
             Phase::Wanted {
                 request,
                 ticket,
-                patience,
+                wait_mode,
                 ..
-            } => (request, ticket, patience, self.version),
+            } => (request, ticket, wait_mode, self.version),
             // Whether the release was accepted is not known, so neither is the version.
             Phase::Releasing {
                 requeue: Some(request),
@@ -88,7 +88,7 @@ impl Session {
             session: id.clone(),
             request,
             known,
-            patience,
+            wait_mode,
             ticket,
             existing: matches!(self.phase, Phase::Wanted { existing: true, .. }),
         })
@@ -133,8 +133,8 @@ impl Session {
         match &self.phase {
             Phase::Absent => {}
             Phase::Wanted { .. } => {
-                if let Some(wish) = self.wish(id) {
-                    ctx.send(ToStore::Acquire(wish));
+                if let Some(acquire) = self.acquire_request(id) {
+                    ctx.send(ToStore::Acquire(acquire));
                 }
             }
             Phase::Cancelling { request } => ctx.send(ToStore::Cancel {

@@ -25,7 +25,7 @@ pub enum Phase {
         /// Its place in the store's queue, when it has one.
         ticket: Option<Ticket>,
         /// Whether it waits for other processes' threads.
-        patience: WaitMode,
+        wait_mode: WaitMode,
         /// Whether it wants the session only if that exists, as all threads did for which it was said. Rule 16.
         existing: bool,
     },

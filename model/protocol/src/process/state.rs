@@ -101,7 +101,7 @@ pub struct ThreadClaim {
     /// Which attributes.
     pub wanted: Wanted,
     /// Whether it waits for other threads.
-    pub patience: WaitMode,
+    pub wait_mode: WaitMode,
     /// Whether it wants the session only if that exists. Rule 16.
     pub existing: bool,
     /// Whether the request that the process has at the store was said after this thread asked, so that it may be told that
@@ -121,12 +121,12 @@ impl ThreadClaim {
     pub(crate) fn new(
         thread: ThreadId,
         wanted: Wanted,
-        (patience, until): (WaitMode, Time),
+        (wait_mode, until): (WaitMode, Time),
     ) -> Self {
         Self {
             thread,
             wanted,
-            patience,
+            wait_mode,
             existing: false,
             is_asked: false,
             until,
@@ -180,7 +180,7 @@ impl Claim for ThreadClaim {
     }
 
     fn is_try(&self) -> bool {
-        self.patience == WaitMode::Try
+        self.wait_mode == WaitMode::Try
     }
 }
 

@@ -24,10 +24,10 @@ impl Session {
         match call {
             Call::Lock {
                 names,
-                patience,
+                wait_mode,
                 existing,
                 until,
-            } => self.lock_for(id, thread, names, (*patience, *existing, *until), ctx),
+            } => self.lock_for(id, thread, names, (*wait_mode, *existing, *until), ctx),
             Call::Abandon => self.end_wait(id, thread, Refusal::Cancelled, ctx),
             Call::Write { name, value } => self.write(id, thread, name, value.as_ref(), ctx),
             Call::Unlock(names) => self.unlock(id, thread, names, true, ctx),
@@ -46,7 +46,7 @@ impl Session {
         id: &SessionId,
         thread: ThreadId,
         names: &Names,
-        (patience, existing, until): (WaitMode, bool, Time),
+        (wait_mode, existing, until): (WaitMode, bool, Time),
         ctx: &mut StepContext<'_, H>,
     ) {
         if let Some(answer) = self.lock_misuse(thread, names, ctx) {
@@ -54,7 +54,7 @@ impl Session {
         }
         let claim = ThreadClaim {
             existing,
-            ..ThreadClaim::new(thread, self.state.wanted(names), (patience, until))
+            ..ThreadClaim::new(thread, self.state.wanted(names), (wait_mode, until))
         };
         if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, ctx)) {
             let token = grant.token;
@@ -65,7 +65,7 @@ impl Session {
             self.state.lock.hold(claim);
             return ctx.answer(thread, id, Answer::Locked(token));
         }
-        if patience == WaitMode::Try && !self.may_try() {
+        if wait_mode == WaitMode::Try && !self.may_try() {
             self.state.tidy();
             return ctx.refuse(thread, id, Refusal::WouldBlock);
         }
@@ -78,7 +78,7 @@ impl Session {
         } else {
             self.state.lock.enqueue(claim);
         }
-        self.want(id, patience, ctx);
+        self.want(id, wait_mode, ctx);
     }
 
     /// Why a thread may not even ask.
@@ -133,7 +133,7 @@ impl Session {
             self.phase,
             Phase::Absent
                 | Phase::Wanted {
-                    patience: WaitMode::Try,
+                    wait_mode: WaitMode::Try,
                     ..
                 }
         )
@@ -150,8 +150,8 @@ impl Session {
             Phase::Absent => self.acquire(id, ctx),
             // A thread that wants any session joins a request for an existing one without a message: a repetition could cross
             // the end of the request. If the session is absent, the process asks again for that thread.
-            Phase::Wanted { patience, .. } if *patience < wanted => {
-                *patience = wanted;
+            Phase::Wanted { wait_mode, .. } if *wait_mode < wanted => {
+                *wait_mode = wanted;
                 self.refuse_tries(id, ctx);
                 self.resend(id, ctx);
             }
@@ -292,9 +292,7 @@ impl Session {
         if grant.ending.is_some() {
             return; // Its answer says what becomes of the grant.
         }
-        let is_recalled = grant
-            .recall
-            .is_some_and(|(notice, _)| notice.reason.insists());
+        let is_recalled = grant.recall.is_some_and(|(info, _)| info.reason.insists());
         let is_idle = self.state.lock.is_free();
         if self.state.lock.holders().is_empty() {
             let is_tired =

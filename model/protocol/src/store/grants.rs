@@ -16,40 +16,40 @@ impl<H: Hook> Store<H> {
         &mut self,
         now: Time,
         process: &ProcessId,
-        mut wish: AcquireRequest,
+        mut acquire: AcquireRequest,
         out: &mut Vec<Output>,
     ) {
-        let id = wish.session.clone();
+        let id = acquire.session.clone();
         // A process of 1.0 does not read the answer, so its flag means nothing. r[wire.newer]
         let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
-        wish.existing &= minor >= EXISTING_SINCE;
+        acquire.existing &= minor >= EXISTING_SINCE;
         let (mut ctx, sessions) = self.open(now, out);
         let session = sessions.get_or_create(&id);
-        if session.has_heard_of_loss(process, &wish) {
+        if session.has_heard_of_loss(process, &acquire) {
             session.void(&id, &mut ctx);
         }
         if session.holder() == Some(process) {
-            session.grant_again(&id, &wish, &mut ctx);
+            session.grant_again(&id, &acquire, &mut ctx);
         } else if ctx.is_mutant(ProtocolMutant::GrantsToTwo) && session.holder().is_some() {
-            let place = session.place(process, &wish, &mut ctx);
+            let place = session.place(process, &acquire, &mut ctx);
             session.end_grant(&id, &mut ctx);
             session.lock.enqueue_before(place, |_| true);
             ctx.waits(process, &id);
             session.pass_on(&id, Delta::default(), None, &mut ctx);
-        } else if session.refresh_waiter(&id, process, &wish, &mut ctx) {
+        } else if session.refresh_waiter(&id, process, &acquire, &mut ctx) {
             // It was a repetition, and has its answer. A process that has connected again may find the session free.
             session.serve(&id, &mut ctx);
-        } else if let Some(why) = session.refusal_of(process, &wish, &ctx) {
-            ctx.refuse(process, &id, wish.request, why);
+        } else if let Some(why) = session.refusal_of(process, &acquire, &ctx) {
+            ctx.refuse(process, &id, acquire.request, why);
         } else if session.holder().is_none() && !ctx.is_stopping() {
             // No connected process waits, so this one need not queue. Rule 6, r[queue.passes-by].
-            let place = session.place(process, &wish, &mut ctx);
+            let place = session.place(process, &acquire, &mut ctx);
             session.lock.hold(place);
             session.start_grant(&id, &mut ctx);
             session.publish(&id, Delta::default(), None, true, &mut ctx);
             return;
         } else {
-            session.queue(&id, process, &wish, &mut ctx);
+            session.queue(&id, process, &acquire, &mut ctx);
         }
         self.break_deadlock(now, &id, out);
         if !self.hook.is_mutant(ProtocolMutant::RemembersAbsent) {
@@ -141,35 +141,35 @@ impl Session {
             .map(|holder| holder.token)
     }
 
-    /// The claim that a wish makes; its ticket is the one it has, or a new one. Rule 5.
+    /// The claim that a request makes; its ticket is the one it has, or a new one. Rule 5.
     pub(crate) fn place<H: Hook>(
         &self,
         process: &ProcessId,
-        wish: &AcquireRequest,
+        acquire: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) -> Place {
         let last = ctx.stamps.last();
         let is_taken = |ticket: &Ticket| self.lock.waiters().any(|place| place.ticket == *ticket);
-        let presented = wish
+        let presented = acquire
             .ticket
             .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
         let presented = presented.filter(|_| !ctx.is_mutant(ProtocolMutant::IgnoresTicket));
         Place {
             process: process.clone(),
-            request: wish.request,
+            request: acquire.request,
             ticket: presented.unwrap_or_else(|| Ticket(ctx.stamps.draw())),
-            known: wish.known,
-            patience: wish.patience,
-            existing: wish.existing,
+            known: acquire.known,
+            wait_mode: acquire.wait_mode,
+            existing: acquire.existing,
             until: ctx.now.after(ctx.settings.wait_ms),
         }
     }
 
-    /// Why a new wish cannot even wait.
+    /// Why a new request cannot even wait.
     fn refusal_of<H: Hook>(
         &self,
         process: &ProcessId,
-        wish: &AcquireRequest,
+        acquire: &AcquireRequest,
         ctx: &StepContext<'_, H>,
     ) -> Option<Refusal> {
         let limits = &ctx.settings.limits;
@@ -186,30 +186,30 @@ impl Session {
         {
             return Some(Refusal::Limit(Limited::Grants));
         }
-        if wish.existing && self.is_absent(ctx) && self.holder().is_none() {
+        if acquire.existing && self.is_absent(ctx) && self.holder().is_none() {
             return Some(Refusal::Absent); // It needs no room on the disk, so this comes first. r[exists.absent]
         }
         if ctx.is_full() && !stops {
             return Some(Refusal::Limit(Limited::Storage));
         }
-        if stops && wish.patience == WaitMode::Try {
+        if stops && acquire.wait_mode == WaitMode::Try {
             return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
         let is_busy = self.busy.is_some() && !ctx.is_mutant(ProtocolMutant::TryWaitsForThread);
         let would_wait = self.lock.waiting() > 0 || is_busy || !ctx.is_connected(holder);
-        (wish.patience == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
+        (acquire.wait_mode == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
     }
 
-    /// Puts a wish into the queue and asks the holder. Rules 3 and 5.
+    /// Puts a request into the queue and asks the holder. Rules 3 and 5.
     pub(crate) fn queue<H: Hook>(
         &mut self,
         id: &SessionId,
         process: &ProcessId,
-        wish: &AcquireRequest,
+        acquire: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) {
-        let place = self.place(process, wish, ctx);
+        let place = self.place(process, acquire, ctx);
         let ticket = place.ticket;
         if ctx.is_mutant(ProtocolMutant::LifoAtStore) {
             self.lock.enqueue_before(place, |_| true);
@@ -220,8 +220,8 @@ impl Session {
                 .enqueue_before(place, |other| other.ticket > ticket);
         }
         ctx.waits(process, id);
-        ctx.send(process, queued(wish, ticket));
-        match wish.patience {
+        ctx.send(process, queued(acquire, ticket));
+        match acquire.wait_mode {
             _ if ctx.is_stopping() => {}
             WaitMode::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
             WaitMode::Try => self.ensure_recall(id, Reason::Try, ctx),
@@ -229,30 +229,31 @@ impl Session {
         }
     }
 
-    /// Answers the repetition of a wish that waits already. Rule 14.
+    /// Answers the repetition of a request that waits already. Rule 14.
     fn refresh_waiter<H: Hook>(
         &mut self,
         id: &SessionId,
         process: &ProcessId,
-        wish: &AcquireRequest,
+        acquire: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) -> bool {
         if ctx.is_mutant(ProtocolMutant::QueuesTwice) {
             return false;
         }
         let refreshed = self.lock.change_waiter(process, |place| {
-            if wish.request < place.request {
+            if acquire.request < place.request {
                 return None; // It came late.
             }
-            let is_patient = place.patience == WaitMode::Wait || wish.patience == WaitMode::Wait;
-            place.patience = if is_patient {
+            let is_patient =
+                place.wait_mode == WaitMode::Wait || acquire.wait_mode == WaitMode::Wait;
+            place.wait_mode = if is_patient {
                 WaitMode::Wait
             } else {
                 WaitMode::Try
             };
-            place.existing &= wish.existing; // r[exists.never-stricter]
-            place.request = wish.request;
-            place.known = wish.known;
+            place.existing &= acquire.existing; // r[exists.never-stricter]
+            place.request = acquire.request;
+            place.known = acquire.known;
             Some((is_patient, place.ticket))
         });
         let (is_patient, ticket) = match refreshed {
@@ -263,19 +264,19 @@ impl Session {
         if self.holder().is_none() && !ctx.is_stopping() {
             return true; // It gets the session, and no place.
         }
-        ctx.send(process, queued(wish, ticket));
+        ctx.send(process, queued(acquire, ticket));
         if is_patient && !ctx.is_stopping() {
             self.ensure_recall(id, Reason::Wait, ctx);
         }
         true
     }
 
-    /// Answers a wish of the process that has the grant: it was not told, or asks again. Links keep order, and a process
+    /// Answers a request of the process that has the grant: it was not told, or asks again. Links keep order, and a process
     /// asks only when it has no grant and no release without an answer, so the grant in question is unused.
     fn grant_again<H: Hook>(
         &mut self,
         id: &SessionId,
-        wish: &AcquireRequest,
+        acquire: &AcquireRequest,
         ctx: &mut StepContext<'_, H>,
     ) {
         let place = self
@@ -283,11 +284,11 @@ impl Session {
             .holders_mut()
             .next()
             .expect("a held session has a holder");
-        if wish.request < place.request {
+        if acquire.request < place.request {
             return; // It came late.
         }
-        place.request = wish.request;
-        place.known = wish.known;
+        place.request = acquire.request;
+        place.known = acquire.known;
         if ctx.is_mutant(ProtocolMutant::ReadBumpsToken) {
             let token = Token(ctx.stamps.draw());
             self.record.head.holder.as_mut().expect("held").token = token;
@@ -497,7 +498,7 @@ impl Session {
                 .recall
                 .as_ref()
                 .filter(|_| !is_stale)
-                .map(|recall| recall.notice(ctx.now)),
+                .map(|recall| recall.recall_info(ctx.now)),
             give_back: ctx.settings.turns > 0 && self.turns >= ctx.settings.turns,
         };
         ctx.send(&holder.process, message);
@@ -505,10 +506,10 @@ impl Session {
 }
 
 /// Tells the place in the queue. Rule 5.
-pub(super) fn queued(wish: &AcquireRequest, ticket: Ticket) -> ToProcess {
+pub(super) fn queued(acquire: &AcquireRequest, ticket: Ticket) -> ToProcess {
     ToProcess::Queued {
-        session: wish.session.clone(),
-        request: wish.request,
+        session: acquire.session.clone(),
+        request: acquire.request,
         ticket,
     }
 }

@@ -39,7 +39,7 @@ impl<H: Hook> Store<H> {
                 request: Request(0),
                 ticket: Ticket::default(),
                 known: None,
-                patience: WaitMode::Wait,
+                wait_mode: WaitMode::Wait,
                 existing: false,
                 until: now,
             });
@@ -79,12 +79,12 @@ impl<H: Hook> Store<H> {
             } => match message {
                 ToStore::Hello { holds, waits, .. } => {
                     let holds = holds.iter().map(|hold| hold.session.clone());
-                    let waits = waits.iter().flat_map(|wish| asked(&wish.session));
+                    let waits = waits.iter().flat_map(|acquire| asked(&acquire.session));
                     of_peer(process).chain(holds).chain(waits).collect()
                 }
                 ToStore::Goodbye => of_peer(process).collect(),
                 ToStore::KeepAlive { .. } => Vec::new(),
-                ToStore::Acquire(wish) => asked(&wish.session).collect(),
+                ToStore::Acquire(acquire) => asked(&acquire.session).collect(),
                 ToStore::Busy {
                     session,
                     blocked_on,

@@ -94,7 +94,7 @@ pub struct Place {
     /// The version that it has.
     pub known: Option<Version>,
     /// Whether it waits for threads.
-    pub patience: WaitMode,
+    pub wait_mode: WaitMode,
     /// Whether it wants the session only if that exists. Rule 16.
     pub existing: bool,
     /// When its wait ends.
@@ -117,7 +117,7 @@ impl Claim for Place {
     }
 
     fn is_try(&self) -> bool {
-        self.patience == WaitMode::Try
+        self.wait_mode == WaitMode::Try
     }
 }
 
@@ -280,7 +280,7 @@ impl<H: Hook> Store<H> {
         match message {
             ToStore::Hello { .. } => unreachable!("handled above"),
             ToStore::KeepAlive { sent } => self.on_keep_alive(now, &process, sent, out),
-            ToStore::Acquire(wish) => self.on_acquire(now, &process, wish, out),
+            ToStore::Acquire(acquire) => self.on_acquire(now, &process, acquire, out),
             ToStore::Cancel { session, request } => {
                 self.on_cancel(now, &process, &session, request, out)
             }

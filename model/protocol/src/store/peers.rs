@@ -275,11 +275,11 @@ impl<H: Hook> Store<H> {
         // What the process has given back and asks for again is settled by that release.
         let waits: Vec<AcquireRequest> = waits
             .into_iter()
-            .filter(|wish| !held.contains(&wish.session))
+            .filter(|acquire| !held.contains(&acquire.session))
             .collect();
         let wanted: BTreeMap<&SessionId, Request> = waits
             .iter()
-            .map(|wish| (&wish.session, wish.request))
+            .map(|acquire| (&acquire.session, acquire.request))
             .collect();
         let known: Vec<SessionId> = self
             .peers
@@ -322,8 +322,8 @@ impl<H: Hook> Store<H> {
         if self.hook.is_mutant(ProtocolMutant::LosesWaitersOnRestart) {
             return;
         }
-        for wish in waits {
-            self.on_acquire(now, process, wish, out);
+        for acquire in waits {
+            self.on_acquire(now, process, acquire, out);
         }
     }
 
@@ -465,7 +465,7 @@ impl Session {
                 session: id.clone(),
                 token,
             },
-            recall.notice(now),
+            recall.recall_info(now),
         ))
     }
 
@@ -473,7 +473,7 @@ impl Session {
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         while let Some(place) = self
             .lock
-            .remove_waiter(|place| place.patience == WaitMode::Try)
+            .remove_waiter(|place| place.wait_mode == WaitMode::Try)
         {
             ctx.waits_no_more(&place.process, id);
             ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
@@ -500,8 +500,8 @@ impl Session {
     pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
         let waiters = self.lock.waiters();
         let connected = waiters.filter(|place| peers.is_connected(&place.process));
-        let patience = connected.map(|place| place.patience).max()?;
-        Some(if patience == WaitMode::Wait {
+        let wait_mode = connected.map(|place| place.wait_mode).max()?;
+        Some(if wait_mode == WaitMode::Wait {
             Reason::Wait
         } else {
             Reason::Try

@@ -29,7 +29,7 @@ impl Recall {
         }
     }
 
-    pub(crate) fn notice(&self, now: Time) -> RecallInfo {
+    pub(crate) fn recall_info(&self, now: Time) -> RecallInfo {
         RecallInfo {
             reason: self.reason,
             deadline_ms: self.deadline.since(now),
@@ -132,7 +132,7 @@ impl Session {
             &holder.process,
             ToProcess::Recall {
                 hold,
-                notice: recall.notice(ctx.now),
+                info: recall.recall_info(ctx.now),
             },
         );
     }

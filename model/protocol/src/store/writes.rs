@@ -253,7 +253,7 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Acquire
         session: id.clone(),
         request,
         known,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     }
@@ -376,11 +376,11 @@ impl Session {
     }
 
     /// Whether a new request of the holder shows that it has heard that its grant is lost.
-    pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, wish: &AcquireRequest) -> bool {
+    pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, acquire: &AcquireRequest) -> bool {
         let granted = self.lock.holders().first();
         self.is_spoilt
             && granted
-                .is_some_and(|place| place.process == *process && place.request < wish.request)
+                .is_some_and(|place| place.process == *process && place.request < acquire.request)
     }
 
     fn release<H: Hook>(
@@ -416,9 +416,9 @@ impl Session {
         }
         let mut queued = None;
         if let Some(request) = after.requeue {
-            let wish = requeued(id, request, Some(version));
-            let place = self.place(process, &wish, ctx);
-            queued = Some(grants::queued(&wish, place.ticket));
+            let acquire = requeued(id, request, Some(version));
+            let place = self.place(process, &acquire, ctx);
+            queued = Some(grants::queued(&acquire, place.ticket));
             if ctx.is_mutant(ProtocolMutant::RequeuesAtHead) {
                 self.lock.enqueue_before(place, |_| true);
             } else {

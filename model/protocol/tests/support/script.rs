@@ -108,19 +108,19 @@ fn call(words: &[&str]) -> Call {
     }
 }
 
-fn lock(attributes: &[&str], patience: WaitMode, ms: u64) -> Call {
+fn lock(attributes: &[&str], wait_mode: WaitMode, ms: u64) -> Call {
     Call::Lock {
         names: names(attributes),
-        patience,
+        wait_mode,
         until: Time(ms),
         existing: false,
     }
 }
 
-fn only_existing(attributes: &[&str], patience: WaitMode) -> Call {
+fn only_existing(attributes: &[&str], wait_mode: WaitMode) -> Call {
     Call::Lock {
         names: names(attributes),
-        patience,
+        wait_mode,
         existing: true,
         until: Time(WAIT_MS),
     }
@@ -216,11 +216,11 @@ fn write_call(
     match call {
         Call::Lock {
             names,
-            patience,
+            wait_mode,
             existing: true,
             ..
         } => {
-            let tries = if *patience == WaitMode::Try {
+            let tries = if *wait_mode == WaitMode::Try {
                 "try-"
             } else {
                 ""
@@ -229,7 +229,7 @@ fn write_call(
         }
         Call::Lock {
             names,
-            patience: WaitMode::Try,
+            wait_mode: WaitMode::Try,
             ..
         } => write!(f, "{who} try {session} {}", list(names)),
         Call::Lock { names, until, .. } if until.0 == WAIT_MS => {

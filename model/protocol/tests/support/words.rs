@@ -59,8 +59,8 @@ pub(crate) fn delta(delta: &Delta) -> String {
     format!("{{{}}}", changes.join(", "))
 }
 
-fn patience(patience: WaitMode) -> &'static str {
-    match patience {
+fn wait_mode(wait_mode: WaitMode) -> &'static str {
+    match wait_mode {
         WaitMode::Try => "try",
         WaitMode::Wait => "wait",
     }
@@ -75,33 +75,33 @@ fn reason(reason: Reason) -> &'static str {
     }
 }
 
-fn notice(notice: RecallInfo) -> String {
-    let within = if notice.reason.insists() {
-        format!(" within {} ms", notice.deadline_ms)
+fn recall_info(info: RecallInfo) -> String {
+    let within = if info.reason.insists() {
+        format!(" within {} ms", info.deadline_ms)
     } else {
         String::new()
     };
-    format!("recall ({}{within})", reason(notice.reason))
+    format!("recall ({}{within})", reason(info.reason))
 }
 
 fn hold(hold: &GrantRef) -> String {
     format!("{} {}", hold.session, token(hold.token))
 }
 
-fn wish(wish: &AcquireRequest) -> String {
+fn acquire_request(acquire: &AcquireRequest) -> String {
     let mut words = format!(
         "{} #{} {}",
-        wish.session,
-        wish.request,
-        patience(wish.patience)
+        acquire.session,
+        acquire.request,
+        wait_mode(acquire.wait_mode)
     );
-    if let Some(known) = wish.known {
+    if let Some(known) = acquire.known {
         let _ = write!(words, " knows {}", version(known));
     }
-    if let Some(place) = wish.ticket {
+    if let Some(place) = acquire.ticket {
         let _ = write!(words, " ticket {}", ticket(place.0));
     }
-    if wish.existing {
+    if acquire.existing {
         words.push_str(" existing");
     }
     words
@@ -168,11 +168,11 @@ pub(crate) fn to_store(message: &ToStore) -> String {
             format!(
                 "hello i{incarnation} holds {} waits {}",
                 list(holds, hold),
-                list(waits, wish)
+                list(waits, acquire_request)
             )
         }
         ToStore::KeepAlive { sent } => format!("keep-alive of {sent}"),
-        ToStore::Acquire(own) => format!("acquire {}", wish(own)),
+        ToStore::Acquire(own) => format!("acquire {}", acquire_request(own)),
         ToStore::Cancel { session, request } => format!("cancel {session} #{request}"),
         ToStore::Commit {
             session,
@@ -255,7 +255,7 @@ fn granted(message: &ToProcess) -> Option<String> {
     let (own, at, with) = (token(*own), version(*at), state(with));
     let mut words = format!("granted {session} #{request} {own} {at} {with}");
     if let Some(recall) = recall {
-        let _ = write!(words, ", {}", notice(*recall));
+        let _ = write!(words, ", {}", recall_info(*recall));
     }
     if *give_back {
         words.push_str(", give back");
@@ -283,7 +283,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
         }
         ToProcess::Alive { sent, recalls, .. } => {
             let recalls = list(recalls, |(own, why)| {
-                format!("{} {}", hold(own), notice(*why))
+                format!("{} {}", hold(own), recall_info(*why))
             });
             format!("alive of {sent} recalls {recalls}")
         }
@@ -297,11 +297,11 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
         }
         ToProcess::Recall {
             hold: own,
-            notice: why,
+            info: why,
         } => {
             format!(
                 "{} {}",
-                notice(*why).replace("recall", &format!("recall {}", own.session)),
+                recall_info(*why).replace("recall", &format!("recall {}", own.session)),
                 token(own.token)
             )
         }
@@ -457,14 +457,14 @@ pub(crate) fn phase(phase: &Phase) -> String {
         Phase::Wanted {
             request,
             ticket: place,
-            patience: how,
+            wait_mode: how,
             existing,
         } => {
             let place = place
                 .map(|place| format!(" {}", ticket(place.0)))
                 .unwrap_or_default();
             let existing = if *existing { " existing" } else { "" };
-            format!("wanted #{request} {}{place}{existing}", patience(*how))
+            format!("wanted #{request} {}{place}{existing}", wait_mode(*how))
         }
         Phase::Cancelling { request } => format!("cancelling #{request}"),
         Phase::Held(grant) => {
@@ -571,7 +571,7 @@ pub(crate) fn of_client(session: &process::Session) -> String {
         let _ = write!(words, ", {thread} poisoned ({})", poison(*why));
     }
     if let Some((own, why)) = session.early_recall() {
-        let _ = write!(words, ", early {} of {}", notice(why), token(own));
+        let _ = write!(words, ", early {} of {}", recall_info(why), token(own));
     }
     if let Some(own) = session.returning() {
         let _ = write!(words, ", returning {}", token(own));
@@ -597,7 +597,7 @@ pub(crate) fn of_session(session: &store::Session) -> String {
         .lock()
         .waiters()
         .map(|place| {
-            let (place, how) = (place, patience(place.patience));
+            let (place, how) = (place, wait_mode(place.wait_mode));
             format!(
                 "{} #{} {how} {}",
                 place.process,

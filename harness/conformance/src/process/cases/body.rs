@@ -1,6 +1,6 @@
 //! Bodies: what a map may be, which keys it has, and what their values are.
 
-use super::wire::{accepts, alive, granted, notice, refused, refuses, stamp};
+use super::wire::{accepts, alive, granted, recall_info, refused, refuses, stamp};
 use crate::case::cases;
 use crate::process::peer::LEASE_MS;
 use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
@@ -50,8 +50,8 @@ fn with_unknown(value: &[u8]) -> Vec<u8> {
 }
 
 /// A recall of a session that the process does not have, with these fields more.
-fn recall_with(name: Vec<u8>, token: Vec<u8>, notice: Vec<u8>) -> Vec<u8> {
-    frame(kind::RECALL, &map(&[(0, name), (1, token), (10, notice)]))
+fn recall_with(name: Vec<u8>, token: Vec<u8>, info: Vec<u8>) -> Vec<u8> {
+    frame(kind::RECALL, &map(&[(0, name), (1, token), (10, info)]))
 }
 
 async fn short_body(stage: Stage) -> Play {
@@ -119,7 +119,7 @@ async fn key_range(stage: Stage) -> Play {
 
 async fn missing_key(stage: Stage) -> Play {
     let no_lease = frame(kind::ALIVE, &map(&[(14, uint(0))]));
-    let no_token = frame(kind::RECALL, &map(&[(0, bytes("x")), (10, notice())]));
+    let no_token = frame(kind::RECALL, &map(&[(0, bytes("x")), (10, recall_info())]));
     refuses(&stage, [no_lease, no_token]).await
 }
 
@@ -142,9 +142,9 @@ async fn too_deep(stage: Stage) -> Play {
 
 async fn wrong_type(stage: Stage) -> Play {
     let name = || bytes("x");
-    let text = recall_with(vec![0x61, 0x78], stamp(1), notice());
-    let three = recall_with(name(), array(&[uint(1), uint(1), uint(1)]), notice());
-    let number = recall_with(name(), uint(1), notice());
+    let text = recall_with(vec![0x61, 0x78], stamp(1), recall_info());
+    let three = recall_with(name(), array(&[uint(1), uint(1), uint(1)]), recall_info());
+    let number = recall_with(name(), uint(1), recall_info());
     let negative = frame(kind::ALIVE, &map(&[(14, vec![0x20]), (15, uint(LEASE_MS))]));
     refuses(&stage, [text, three, number, negative]).await
 }
@@ -165,8 +165,12 @@ async fn unknown_choice(stage: Stage) -> Play {
 }
 
 async fn name_length(stage: Stage) -> Play {
-    let long = recall_with(bytes([b'x'; 129]), stamp(1), notice());
-    refuses(&stage, [recall_with(bytes(""), stamp(1), notice()), long]).await
+    let long = recall_with(bytes([b'x'; 129]), stamp(1), recall_info());
+    refuses(
+        &stage,
+        [recall_with(bytes(""), stamp(1), recall_info()), long],
+    )
+    .await
 }
 
 async fn name_twice(stage: Stage) -> Play {
@@ -179,7 +183,7 @@ async fn lenient(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &[]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let change = |name: &str, value| array(&[bytes(name), bytes(value)]);
     let removed = array(&[bytes("c"), vec![0xf6]]);
     let changes = array(&[change("b", "2"), removed, change("a", "1")]);
@@ -202,7 +206,7 @@ async fn lenient(stage: Stage) -> Play {
         body.extend_from_slice(key);
         body.extend_from_slice(value);
     }
-    let granted = frame_with(Header::new(kind::GRANTED, wish.request.0), &body);
+    let granted = frame_with(Header::new(kind::GRANTED, acquire.request.0), &body);
     t.peer
         .push(&granted, "Granted, written as nobody would")
         .await?;

@@ -98,7 +98,7 @@ async fn nothing_before(stage: Stage) -> Play {
     }
     let is_said = heard
         .iter()
-        .any(|message| matches!(message, ToStore::Acquire(wish) if wish.session == new))
+        .any(|message| matches!(message, ToStore::Acquire(acquire) if acquire.session == new))
         && heard
             .iter()
             .any(|message| matches!(message, ToStore::Commit { .. }));
@@ -110,9 +110,9 @@ async fn ignores_before(stage: Stage) -> Play {
     let [held, wanted] = ["held", "wanted"].map(session);
     let (grant, lock) = t.take(1, &held, &["a"]).await?;
     let id = t.ask(2, &wanted, &["a"]).await?;
-    let wish = t.acquired(&wanted).await?;
+    let acquire = t.acquired(&wanted).await?;
     t.reconnect().await?;
-    let early = t.grant_of(&wish);
+    let early = t.grant_of(&acquire);
     t.peer
         .say_all([grant.revoked(), grant.recall(Reason::Wait), early.full([])])
         .await?;

@@ -69,11 +69,11 @@ async fn says_again(stage: Stage) -> Play {
     let (grant, _) = recalled(&mut t).await?;
     let two = session("two");
     let id = t.ask(1, &two, &["a"]).await?;
-    let mut wish = None;
+    let mut acquire = None;
     let mut blocked = Vec::new();
     for _ in 0..2 {
         match t.peer.next("the request, and Busy").await? {
-            tenure_protocol::ToStore::Acquire(own) => wish = Some(own),
+            tenure_protocol::ToStore::Acquire(own) => acquire = Some(own),
             tenure_protocol::ToStore::Busy {
                 token, blocked_on, ..
             } if token == grant.token => {
@@ -83,10 +83,10 @@ async fn says_again(stage: Stage) -> Play {
         }
     }
     holds(blocked == [two], "blocked on the second session", blocked)?;
-    let Some(wish) = wish else {
+    let Some(acquire) = acquire else {
         return holds(false, "a request", ());
     };
-    let next = t.grant_of(&wish);
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     t.locked(id).await?;
     let blocked = t.busy(&grant).await?;
@@ -142,11 +142,11 @@ async fn victims(stage: Stage) -> Play {
     let [one, two] = ["one", "two"].map(session);
     let (grant, lock) = recalled(&mut t).await?;
     let stranger = t.ask(9, &two, &["b"]).await?;
-    let wish = t.acquired(&two).await?;
+    let acquire = t.acquired(&two).await?;
     let victim = t.ask(1, &two, &["a"]).await?;
     t.busy(&grant).await?;
     let cycle = vec![one.clone(), two.clone()];
-    t.refuse(&wish, Refusal::Deadlock { cycle }).await?;
+    t.refuse(&acquire, Refusal::Deadlock { cycle }).await?;
     let named = t.refused(victim, "deadlock").await?;
     holds(
         named.contains(&one) && named.contains(&two),
@@ -160,7 +160,7 @@ async fn victims(stage: Stage) -> Play {
     let tenure_protocol::ToStore::Acquire(next) = heard else {
         return Err(t.peer.failed("a new request for the stranger", heard));
     };
-    holds(next.request > wish.request, "a new request", &next)?;
+    holds(next.request > acquire.request, "a new request", &next)?;
     t.stands(&lock).await?;
     let granted = t.grant_of(&next);
     t.peer.say(granted.full([])).await?;

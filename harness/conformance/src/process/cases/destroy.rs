@@ -67,13 +67,13 @@ async fn nobody_enters(stage: Stage) -> Play {
 /// A thread that waited for a session that has ended is told, or asks anew.
 async fn asks_or_fails(t: &mut Scene, id: u64) -> Play {
     let heard = t.settle().await?;
-    let wish = match heard.into_iter().next() {
+    let acquire = match heard.into_iter().next() {
         None => return t.fails(id).await,
-        Some(ToStore::Acquire(wish)) => wish,
+        Some(ToStore::Acquire(acquire)) => acquire,
         Some(other) => return Err(t.peer.failed("a new request, or nothing", other)),
     };
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let grant = t.grant_of(&wish);
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.text("a").is_none(), "nothing of the old state", lock)
@@ -98,9 +98,9 @@ async fn drops(stage: Stage) -> Play {
     t.done(id).await?;
     t.is_quiet("it is over").await?;
     let id = t.ask(2, &s, &[]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.text("a").is_none(), "no attributes", lock)

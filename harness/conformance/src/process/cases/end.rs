@@ -38,11 +38,11 @@ async fn rise(stage: Stage) -> Play {
     for number in 0..6 {
         let s = session(&format!("s{number}"));
         let id = t.ask(number + 1, &s, &["a"]).await?;
-        let wish = t.acquired(&s).await?;
-        holds(wish.request > last, "a greater request", &wish)?;
-        last = wish.request;
+        let acquire = t.acquired(&s).await?;
+        holds(acquire.request > last, "a greater request", &acquire)?;
+        last = acquire.request;
         if number % 2 == 0 {
-            t.refuse(&wish, Refusal::Gone).await?;
+            t.refuse(&acquire, Refusal::Gone).await?;
             t.refused(id, "gone").await?;
         } else {
             t.come_back().await?;
@@ -55,12 +55,12 @@ async fn one_at_a_time(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let mut all = vec![t.ask(1, &s, &["a"]).await?];
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     for thread in 2..6 {
         all.push(t.ask(thread, &s, &["b"]).await?);
     }
     t.is_quiet("it has asked").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(all[0]).await?;
     t.locked(all[1]).await.map(drop)
@@ -70,15 +70,15 @@ async fn cancelled_first(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
     t.settle().await?; // It may have said so.
     let id = t.ask(2, &s, &["a"]).await?;
     t.waits(id, "the first request has not ended").await?;
-    t.refuse(&wish, Refusal::Cancelled).await?;
+    t.refuse(&acquire, Refusal::Cancelled).await?;
     let next = t.acquired(&s).await?;
-    holds(next.request > wish.request, "a new request", &next)?;
+    holds(next.request > acquire.request, "a new request", &next)?;
     let grant = t.grant_of(&next);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
@@ -102,21 +102,21 @@ async fn other_request(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     for request in [
-        Request(wish.request.0 + 1),
-        Request(wish.request.0.saturating_sub(1)),
+        Request(acquire.request.0 + 1),
+        Request(acquire.request.0.saturating_sub(1)),
     ] {
         let wrong = tenure_protocol::message::AcquireRequest {
             request,
-            ..wish.clone()
+            ..acquire.clone()
         };
         t.refuse(&wrong, Refusal::Gone).await?;
         t.queue(&wrong).await?;
     }
     t.waits(id, "its own request was not answered").await?;
     t.reconnect().await?;
-    let is_named = t.opening.waits == [wish.clone()];
+    let is_named = t.opening.waits == [acquire.clone()];
     holds(is_named, "its request, without a ticket", &t.opening)
 }
 
@@ -124,10 +124,10 @@ async fn after_grant(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
-    t.refuse(&wish, Refusal::Gone).await?;
+    t.refuse(&acquire, Refusal::Gone).await?;
     let lock = t.locked(id).await?;
     t.is_quiet("it has the grant").await?;
     t.stands(&lock).await
@@ -137,21 +137,21 @@ async fn cancels(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask_with(1, &s, &["a"], json!({"wait_ms": 200})).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.refused(id, "deadline").await?;
-    t.settle_wish(&s, wish.request).await
+    t.settle_acquire(&s, acquire.request).await
 }
 
 async fn one_of_two(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let one = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let two = t.ask(2, &s, &["a"]).await?;
     t.cancel(one).await?;
     t.refused(one, "cancelled").await?;
     t.waits(two, "it was not granted").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(two).await.map(drop)
 }
@@ -163,10 +163,12 @@ async fn resends(stage: Stage) -> Play {
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.peer.forget();
     match t.peer.next_after("the request again", resend_ms).await? {
-        tenure_protocol::ToStore::Acquire(again) => holds(again == wish, "the same request", again),
+        tenure_protocol::ToStore::Acquire(again) => {
+            holds(again == acquire, "the same request", again)
+        }
         other => Err(t.peer.failed("the request again", other)),
     }
 }
@@ -175,8 +177,8 @@ async fn deadline_of_store(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    t.refuse(&wish, Refusal::Deadline).await?;
+    let acquire = t.acquired(&s).await?;
+    t.refuse(&acquire, Refusal::Deadline).await?;
     // It asks again, or passes it on.
     match t
         .peer
@@ -184,7 +186,7 @@ async fn deadline_of_store(stage: Stage) -> Play {
         .await?
     {
         crate::process::peer::Heard::Message(tenure_protocol::ToStore::Acquire(next)) => {
-            holds(next.request > wish.request, "a new request", &next)?;
+            holds(next.request > acquire.request, "a new request", &next)?;
             let grant = t.grant_of(&next);
             t.peer.say(grant.full([])).await?;
             t.locked(id).await.map(drop)

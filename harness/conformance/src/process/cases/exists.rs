@@ -39,11 +39,11 @@ async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]
         .await
 }
 
-fn is_strict(wish: &AcquireRequest) -> Play {
+fn is_strict(acquire: &AcquireRequest) -> Play {
     holds(
-        wish.existing,
+        acquire.existing,
         "an Acquire only for an existing session",
-        wish,
+        acquire,
     )
 }
 
@@ -51,9 +51,9 @@ async fn granted(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    is_strict(&wish)?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    is_strict(&acquire)?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([("a", "1")])).await?;
     let lock = t.locked(id).await?;
     t.unlock(&lock).await?;
@@ -66,14 +66,14 @@ async fn absent(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    is_strict(&wish)?;
-    t.refuse(&wish, Refusal::Absent).await?;
+    let acquire = t.acquired(&s).await?;
+    is_strict(&acquire)?;
+    t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(id, "absent").await?;
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(!wish.existing, "an Acquire for any session", &wish)?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(!acquire.existing, "an Acquire for any session", &acquire)?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
 }
@@ -82,15 +82,15 @@ async fn others(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let strict = only_existing(&mut t, 1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    is_strict(&wish)?;
+    let acquire = t.acquired(&s).await?;
+    is_strict(&acquire)?;
     let any = t.ask(2, &s, &["b"]).await?;
-    t.refuse(&wish, Refusal::Absent).await?;
+    t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(strict, "absent").await?;
     // It may have said the request again meanwhile; that counts as well.
-    let wish = t.acquired(&s).await?;
-    holds(!wish.existing, "an Acquire for any session", &wish)?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(!acquire.existing, "an Acquire for any session", &acquire)?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(any).await.map(drop)
 }
@@ -99,14 +99,14 @@ async fn not_before(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let first = only_existing(&mut t, 1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let second = only_existing(&mut t, 2, &s, &["b"]).await?;
     t.is_quiet("it is asked for already").await?;
-    t.refuse(&wish, Refusal::Absent).await?;
+    t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(first, "absent").await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     // By now the session exists.
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([("b", "1")])).await?;
     t.locked(second).await.map(drop)
 }
@@ -115,8 +115,8 @@ async fn not_written(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let mut grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let mut grant = t.grant_of(&acquire);
     grant.version = Version::NONE;
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
@@ -173,8 +173,8 @@ async fn replaced(stage: Stage) -> Play {
     let s = session("s");
     let mut t = scene(&stage).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    is_strict(&wish)?;
+    let acquire = t.acquired(&s).await?;
+    is_strict(&acquire)?;
     t.reconnect().await?;
     t.peer.minor = 0;
     t.welcome(Vec::new(), Vec::new()).await?;

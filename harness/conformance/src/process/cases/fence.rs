@@ -44,9 +44,9 @@ async fn revoked(stage: Stage) -> Play {
         t.fails(id).await?;
     }
     let id = t.ask(3, &s, &[]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([("d", "2")])).await?;
     let lock = t.locked(id).await?;
     let is_new = lock.text("d").is_some() && lock.text("a").is_none() && lock.text("c").is_none();
@@ -60,8 +60,8 @@ async fn revoked_idle(stage: Stage) -> Play {
     t.peer.say(grant.revoked()).await?;
     t.is_quiet("nobody wants it").await?;
     t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", wish)
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", acquire)
 }
 
 async fn waiters_ask_again(stage: Stage) -> Play {
@@ -71,9 +71,9 @@ async fn waiters_ask_again(stage: Stage) -> Play {
     let id = t.ask(2, &s, &["a"]).await?;
     t.waits(id, "another thread has the attribute").await?;
     t.peer.say(grant.revoked()).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.lost(&lock, &["revoked", "lease-lost"]).await?;
-    let next = t.grant_of(&wish);
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.token == next.token, "the next grant", lock)

@@ -125,16 +125,16 @@ async fn one_use(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
-    let notice = RecallInfo {
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
+    let info = RecallInfo {
         reason: Reason::Wait,
         deadline_ms: 60_000,
     };
     let ToProcess::Granted { state, .. } = grant.full([]) else {
         unreachable!("a grant");
     };
-    t.peer.say(grant.with(state, Some(notice))).await?;
+    t.peer.say(grant.with(state, Some(info))).await?;
     let lock = t.locked(id).await?;
     t.busy(&grant).await?;
     let other = t.ask(2, &s, &["b"]).await?;
@@ -189,7 +189,7 @@ async fn requeue_cancelled(stage: Stage) -> Play {
         return holds(false, "a new request: a thread waits", release);
     };
     t.peer.say(grant.released(Some(grant.version))).await?;
-    t.settle_wish(&s, request).await
+    t.settle_acquire(&s, request).await
 }
 
 async fn requeue_deadline(stage: Stage) -> Play {

@@ -47,9 +47,9 @@ async fn never_asked(stage: Stage) -> Play {
     t.returned(&grant).await?;
     t.peer.say(grant.released(None)).await?;
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.waits(id, "the session was not granted to it").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
     holds(
@@ -63,13 +63,13 @@ async fn other_request(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let wrong = t.grant_for(&s, Request(wish.request.0 + 7));
+    let acquire = t.acquired(&s).await?;
+    let wrong = t.grant_for(&s, Request(acquire.request.0 + 7));
     t.peer.say(wrong.full([("a", "wrong")])).await?;
     t.returned(&wrong).await?;
     t.waits(id, "its own request was not granted").await?;
     t.peer.say(wrong.released(None)).await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([("a", "right")])).await?;
     let lock = t.locked(id).await?;
     let is_right = lock.token == grant.token && lock.text("a").as_deref() == Some("right");
@@ -90,9 +90,9 @@ async fn given_back(stage: Stage) -> Play {
         .await?;
     t.settle().await?; // It may give it back once more.
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.waits(id, "that grant was given back").await?;
-    let next = t.grant_of(&wish);
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.token == next.token, "the new token", lock)
@@ -102,10 +102,10 @@ async fn after_cancel(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     let heard = t.settle().await?;
     let is_back = |message: &ToStore| {
@@ -117,7 +117,7 @@ async fn after_cancel(stage: Stage) -> Play {
     }
     let has_cancelled = |message: &ToStore| {
         matches!(message, ToStore::Cancel { request, .. }
-        if *request == wish.request)
+        if *request == acquire.request)
     };
     holds(
         heard.iter().any(has_cancelled),
@@ -176,14 +176,14 @@ async fn without(stage: Stage, state: State) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.with(state, None)).await?;
     t.returned(&grant).await?;
     let again = t.acquired(&s).await?;
     t.still_waits(id, "that grant cannot be used").await?;
     holds(again.known.is_none(), "no known version", &again)?;
-    holds(again.request > wish.request, "a new request", &again)?;
+    holds(again.request > acquire.request, "a new request", &again)?;
     t.peer.say(grant.released(None)).await?;
     let grant = t.grant_of(&again);
     t.peer.say(grant.full([("a", "2")])).await?;
@@ -199,8 +199,8 @@ async fn nothing_at_first(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", wish)
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", acquire)
 }
 
 /// Releases what a thread has written, and asks again.
@@ -225,11 +225,11 @@ async fn asked_again(
 
 async fn known_after_release(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
-    let (id, wish, version) = asked_again(&mut t).await?;
-    let is_known = wish.known.is_none_or(|known| known == version);
-    holds(is_known, "the version of the release, or none", &wish)?;
-    let grant = t.grant_of(&wish);
-    let state = match wish.known {
+    let (id, acquire, version) = asked_again(&mut t).await?;
+    let is_known = acquire.known.is_none_or(|known| known == version);
+    holds(is_known, "the version of the release, or none", &acquire)?;
+    let grant = t.grant_of(&acquire);
+    let state = match acquire.known {
         Some(_) => State::Delta(delta([("b", Some("2")), ("c", Some("2"))])),
         None => State::Full(delta([
             ("a", Some("1")),
@@ -245,11 +245,11 @@ async fn known_after_release(stage: Stage) -> Play {
 
 async fn kept_base(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
-    let (_, wish, version) = asked_again(&mut t).await?;
+    let (_, acquire, version) = asked_again(&mut t).await?;
     holds(
-        wish.known == Some(version),
+        acquire.known == Some(version),
         "the version of the release",
-        wish,
+        acquire,
     )
 }
 
@@ -297,8 +297,8 @@ async fn hinted(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(with_hint(grant.full([]))).await?;
     let lock = t.locked(id).await?;
     t.write(&lock, "a", "1").await?;
@@ -315,8 +315,8 @@ async fn hinted_while_used(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(with_hint(grant.full([]))).await?;
     let lock = t.locked(id).await?;
     t.is_quiet("a thread is inside").await?;

@@ -176,15 +176,15 @@ async fn ended(stage: Stage, verdict: ToProcess) -> Play {
         .opening
         .waits
         .iter()
-        .find(|wish| wish.session == wanted)
+        .find(|acquire| acquire.session == wanted)
         .cloned();
     t.welcome(Vec::new(), Vec::new()).await?;
     if !t.adapter.has_answered(id)? {
-        let wish = match named {
-            Some(wish) => wish,
+        let acquire = match named {
+            Some(acquire) => acquire,
             None => t.acquired(&wanted).await?,
         };
-        let grant = t.grant_of(&wish);
+        let grant = t.grant_of(&acquire);
         t.peer.say(grant.full([])).await?;
         t.locked(id).await?;
     }
@@ -312,13 +312,13 @@ async fn waiters_told(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.adapter
         .begin("shutdown", json!({"within_ms": 30_000}))
         .await?;
     t.refused(id, "shutting-down").await?;
     // What comes nonetheless is given back.
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     loop {
         match t.peer.next("a Release of the late grant").await? {

@@ -150,9 +150,9 @@ async fn too_large(stage: Stage) -> Play {
     let max = usize::try_from(t.setting("attribute_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let large = "x".repeat(max + 1);
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([("a", large.as_str())])).await?;
     let release = t.released(&grant).await?;
     holds(
@@ -195,8 +195,8 @@ async fn of_store(stage: Stage, limited: Limited) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    t.refuse(&wish, Refusal::Limit(limited)).await?;
+    let acquire = t.acquired(&s).await?;
+    t.refuse(&acquire, Refusal::Limit(limited)).await?;
     let heard = t.settle().await?;
     if t.adapter.has_answered(id)? {
         t.refused(id, "limit").await?;
@@ -206,5 +206,5 @@ async fn of_store(stage: Stage, limited: Limited) -> Play {
         Some(tenure_protocol::ToStore::Acquire(next)) => next,
         _ => t.acquired(&s).await?,
     };
-    holds(next.request > wish.request, "a new request", next)
+    holds(next.request > acquire.request, "a new request", next)
 }

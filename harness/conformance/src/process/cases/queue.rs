@@ -31,18 +31,18 @@ async fn waits_with_ticket(stage: Stage, times: u32) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let mut ticket = None;
     for _ in 0..times {
-        ticket = Some(t.queue(&wish).await?);
+        ticket = Some(t.queue(&acquire).await?);
     }
     t.waits(id, "it has a place, no grant").await?;
     t.reconnect().await?;
     let named = t.opening.waits.iter().find(|wait| wait.session == s);
-    let is_named = named.is_some_and(|own| own.request == wish.request && own.ticket == ticket);
+    let is_named = named.is_some_and(|own| own.request == acquire.request && own.ticket == ticket);
     holds(is_named, "the request with its ticket", &t.opening)?;
     t.welcome(Vec::new(), Vec::new()).await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
 }
@@ -54,8 +54,8 @@ async fn in_acquire(stage: Stage) -> Play {
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let ticket = t.queue(&wish).await?;
+    let acquire = t.acquired(&s).await?;
+    let ticket = t.queue(&acquire).await?;
     // Repetitions that were under way do not know it.
     t.settle().await?;
     t.peer.forget();
@@ -64,13 +64,13 @@ async fn in_acquire(stage: Stage) -> Play {
         let heard = t.peer.next_after(expected, resend_ms).await?;
         let again = tenure_protocol::message::AcquireRequest {
             ticket: Some(ticket),
-            ..wish.clone()
+            ..acquire.clone()
         };
         if heard == tenure_protocol::ToStore::Acquire(again) {
             return Ok(());
         }
         holds(
-            heard == tenure_protocol::ToStore::Acquire(wish.clone()),
+            heard == tenure_protocol::ToStore::Acquire(acquire.clone()),
             expected,
             heard,
         )?;
@@ -82,8 +82,8 @@ async fn after_lease(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let ticket = t.queue(&wish).await?;
+    let acquire = t.acquired(&s).await?;
+    let ticket = t.queue(&acquire).await?;
     t.is_quiet("it waits").await?;
     t.peer.say(ToProcess::LeaseEnded).await?;
     t.next_hello().await?;
@@ -91,7 +91,7 @@ async fn after_lease(stage: Stage) -> Play {
         .opening
         .waits
         .iter()
-        .find(|own| own.request == wish.request);
+        .find(|own| own.request == acquire.request);
     holds(
         named.is_none_or(|own| own.ticket == Some(ticket)),
         "its ticket",
@@ -99,11 +99,11 @@ async fn after_lease(stage: Stage) -> Play {
     )?;
     let named = named.cloned();
     t.welcome(Vec::new(), Vec::new()).await?;
-    let wish = match named {
-        Some(wish) => wish,
+    let acquire = match named {
+        Some(acquire) => acquire,
         None => t.acquired(&s).await?,
     };
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
 }

@@ -175,8 +175,8 @@ async fn early(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.recall(Reason::Wait)).await?;
     t.waits(id, "there is no grant yet").await?;
     t.peer.say(grant.full([])).await?;
@@ -197,11 +197,11 @@ async fn early_other(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let old = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let old = t.grant_of(&acquire);
     t.peer.say(old.recall(Reason::Wait)).await?;
     t.settle().await?; // It may give it back at once.
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
     let other = t.lock(2, &s, &["b"]).await?;
@@ -244,14 +244,14 @@ async fn in_alive(stage: Stage) -> Play {
     while t.peer.sent.len() == count {
         t.silence(keep_alive_ms, "it is idle").await?;
     }
-    let ToProcess::Recall { hold, notice } = grant.recall(Reason::Wait) else {
+    let ToProcess::Recall { hold, info } = grant.recall(Reason::Wait) else {
         unreachable!("a recall");
     };
     let sent = *t.peer.sent.last().expect("just heard");
     let alive = ToProcess::Alive {
         sent,
         lease_ms: LEASE_MS,
-        recalls: vec![(hold, notice)],
+        recalls: vec![(hold, info)],
     };
     t.peer.say(alive).await?;
     t.released(&grant).await.map(drop)

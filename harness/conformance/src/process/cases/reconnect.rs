@@ -76,7 +76,7 @@ async fn names_holds(stage: Stage) -> Play {
 }
 
 fn requests(waits: &[AcquireRequest]) -> BTreeSet<Request> {
-    waits.iter().map(|wish| wish.request).collect()
+    waits.iter().map(|acquire| acquire.request).collect()
 }
 
 async fn names_waits(stage: Stage) -> Play {
@@ -111,8 +111,8 @@ async fn nothing_ended(stage: Stage) -> Play {
     let grant = t.keep(&revoked).await?;
     t.peer.say(grant.revoked()).await?;
     let id = t.ask(1, &refused, &["a"]).await?;
-    let wish = t.acquired(&refused).await?;
-    t.refuse(&wish, tenure_protocol::message::Refusal::Gone)
+    let acquire = t.acquired(&refused).await?;
+    t.refuse(&acquire, tenure_protocol::message::Refusal::Gone)
         .await?;
     t.refused(id, "gone").await?;
     let unasked = t.grant_for(&unasked, Request(77));
@@ -136,9 +136,9 @@ async fn is_lost(t: &mut Scene, lock: &super::super::scene::Locked) -> Play {
     t.is_quiet("nobody waits").await?;
     t.lost(lock, &["revoked", "lease-lost", "gone"]).await?;
     let id = t.ask(2, &session("s"), &["a"]).await?;
-    let wish = t.acquired(&session("s")).await?;
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&session("s")).await?;
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.text("a").is_none(), "nothing of the old state", lock)
@@ -232,18 +232,18 @@ async fn repeats_cancel(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
     let heard = t.settle().await?;
-    let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request, .. } if *request == wish.request);
+    let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request, .. } if *request == acquire.request);
     let has_cancelled = heard.iter().any(is_cancelled);
     t.reconnect().await?;
     let names = t
         .opening
         .waits
         .iter()
-        .any(|own| own.request == wish.request);
+        .any(|own| own.request == acquire.request);
     holds(
         !(has_cancelled && names),
         "nothing that was cancelled",
@@ -261,11 +261,11 @@ async fn granted_lost(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     // The grant is made, and its message is lost.
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.reconnect().await?;
-    let is_named = requests(&t.opening.waits) == BTreeSet::from([wish.request]);
+    let is_named = requests(&t.opening.waits) == BTreeSet::from([acquire.request]);
     holds(
         is_named && t.opening.holds.is_empty(),
         "the request",
@@ -281,15 +281,15 @@ async fn phase_waiting(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     for _ in 0..3 {
         t.reconnect().await?;
-        let is_named = requests(&t.opening.waits) == BTreeSet::from([wish.request]);
+        let is_named = requests(&t.opening.waits) == BTreeSet::from([acquire.request]);
         holds(is_named, "the request", &t.opening)?;
         t.welcome(Vec::new(), Vec::new()).await?;
         t.waits(id, "it was not granted").await?;
     }
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
 }

@@ -129,9 +129,13 @@ async fn over(stage: Stage) -> Play {
     let id = t.ask(2, &s, &["a"]).await?;
     t.waits(id, "the release is not answered").await?;
     t.peer.say(grant.released(Some(grant.version))).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.request > grant.request, "a greater request", &wish)?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(
+        acquire.request > grant.request,
+        "a greater request",
+        &acquire,
+    )?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     t.locked(id).await.map(drop)
 }
@@ -152,9 +156,9 @@ async fn lost(stage: Stage) -> Play {
     let grant = releasing(&mut t).await?;
     t.peer.say(grant.released(None)).await?;
     let id = t.ask(2, &s, &[]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([("c", "3")])).await?;
     let lock = t.locked(id).await?;
     let is_new = lock.text("c").is_some() && lock.text("a").is_none() && lock.text("b").is_none();
@@ -177,9 +181,9 @@ async fn lost_with_requeue(stage: Stage) -> Play {
     let unchanged = next.with(tenure_protocol::attributes::State::Unchanged, None);
     t.peer.say_all([grant.released(None), unchanged]).await?;
     t.returned(&next).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.still_waits(id, "that grant has no base").await?;
-    holds(wish.known.is_none(), "no known version", wish)
+    holds(acquire.known.is_none(), "no known version", acquire)
 }
 
 async fn only_changed(stage: Stage) -> Play {
@@ -275,8 +279,8 @@ async fn repeated_unknown(stage: Stage) -> Play {
     t.welcome(Vec::new(), Vec::new()).await?;
     t.is_quiet("the grant is over").await?;
     t.ask(2, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.known.is_none(), "no known version", wish)
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.known.is_none(), "no known version", acquire)
 }
 
 async fn revoked_while_releasing(stage: Stage) -> Play {
@@ -288,11 +292,11 @@ async fn revoked_while_releasing(stage: Stage) -> Play {
         .await?;
     t.is_quiet("the grant is over").await?;
     let id = t.ask(2, &s, &["a"]).await?;
-    let ToStore::Acquire(wish) = t.peer.next("a new request").await? else {
+    let ToStore::Acquire(acquire) = t.peer.next("a new request").await? else {
         return holds(false, "a new request", ());
     };
-    holds(wish.known.is_none(), "no known version", &wish)?;
-    let next = t.grant_of(&wish);
+    holds(acquire.known.is_none(), "no known version", &acquire)?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([])).await?;
     let lock = t.locked(id).await?;
     holds(lock.text("a").is_none(), "nothing of the old state", lock)

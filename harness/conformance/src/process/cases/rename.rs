@@ -100,8 +100,8 @@ async fn old_id(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     renamed(&mut t).await?;
     t.ask(2, &session("s"), &["a"]).await?;
-    let wish = t.acquired(&session("s")).await?;
-    holds(wish.known.is_none(), "no known version", wish)
+    let acquire = t.acquired(&session("s")).await?;
+    holds(acquire.known.is_none(), "no known version", acquire)
 }
 
 async fn recall_of_old(stage: Stage) -> Play {

@@ -48,11 +48,11 @@ async fn needs_grant(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let one = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let all = t.ask(2, &s, &[]).await?;
     t.waits(one, "there is no grant").await?;
     t.still_waits(all, "there is no grant").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(one).await.map(drop)
 }
@@ -155,8 +155,8 @@ async fn new_grant(stage: Stage) -> Play {
     t.released(&grant).await?;
     t.peer.say(grant.released(Some(grant.version))).await?;
     let id = t.ask(2, &s, &[]).await?;
-    let wish = t.acquired(&s).await?;
-    let next = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let next = t.grant_of(&acquire);
     t.peer.say(next.full([("a", "theirs")])).await?;
     let lock = t.locked(id).await?;
     let is_new = lock.text("a").as_deref() == Some("theirs") && lock.text("b").is_none();
@@ -249,10 +249,10 @@ async fn once(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     t.peer.say_all([grant.full([]), grant.full([])]).await?;
-    t.refuse(&wish, Refusal::WouldBlock).await?;
+    t.refuse(&acquire, Refusal::WouldBlock).await?;
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
     t.is_quiet("it has the grant").await?;
@@ -266,8 +266,8 @@ async fn cancel_crosses(stage: Stage) -> Play {
     for number in 0..5 {
         let s = session(&format!("s{number}"));
         let id = t.ask(1, &s, &["a"]).await?;
-        let wish = t.acquired(&s).await?;
-        let grant = t.grant_of(&wish);
+        let acquire = t.acquired(&s).await?;
+        let grant = t.grant_of(&acquire);
         t.peer.say(grant.full([])).await?;
         t.cancel(id).await?;
         match t.adapter.answer(id).await? {
@@ -281,8 +281,8 @@ async fn cancel_crosses(stage: Stage) -> Play {
         // Free: at once, or after asking the store, as it was given back.
         let id = t.ask(2, &s, &["a"]).await?;
         let heard = t.settle().await?;
-        if let Some(tenure_protocol::ToStore::Acquire(wish)) = heard.last() {
-            let grant = t.grant_of(wish);
+        if let Some(tenure_protocol::ToStore::Acquire(acquire)) = heard.last() {
+            let grant = t.grant_of(acquire);
             t.peer.say(grant.full([])).await?;
         }
         t.locked(id).await?;
@@ -341,12 +341,12 @@ async fn asks_again(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    t.refuse(&wish, Refusal::Gone).await?;
+    let acquire = t.acquired(&s).await?;
+    t.refuse(&acquire, Refusal::Gone).await?;
     t.refused(id, "gone").await?;
     let (grant, lock) = t.take(2, &s, &["a"]).await?;
     holds(
-        grant.request > wish.request,
+        grant.request > acquire.request,
         "a greater request",
         grant.request,
     )?;

@@ -14,7 +14,7 @@ cases! { Process:
     "process/try/thread/gate", Must ["try.thread", "gate.closed"] gate,
         "A try at a closed gate is refused at once.";
     "process/try/store/asks", Must ["thread.asks", "try.thread"] asks,
-        "A try for a session that the process has not asks the store, without patience.";
+        "A try for a session that the process has not asks the store, without waiting.";
     "process/try/store/refused", Must ["thread.ends-once", "try.thread"] refused,
         "A try that the store refuses is refused, and a thread that waits asks on.";
     "process/try/store/free", Must ["thread.needs-grant"] free,
@@ -66,9 +66,9 @@ async fn asks(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    holds(wish.patience == WaitMode::Try, "a try", &wish)?;
-    t.refuse(&wish, Refusal::WouldBlock).await?;
+    let acquire = t.acquired(&s).await?;
+    holds(acquire.wait_mode == WaitMode::Try, "a try", &acquire)?;
+    t.refuse(&acquire, Refusal::WouldBlock).await?;
     t.refused(id, "would-block").await?;
     t.is_quiet("nobody waits").await
 }
@@ -77,16 +77,16 @@ async fn refused(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let tries = t.try_for(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     let waits = t.ask(2, &s, &["a"]).await?;
-    // More patience: the same request.
+    // A longer wait: the same request.
     let patient = t.acquired(&s).await?;
-    let is_same = patient.request == wish.request && patient.patience == WaitMode::Wait;
-    holds(is_same, "the same request, with patience", &patient)?;
+    let is_same = patient.request == acquire.request && patient.wait_mode == WaitMode::Wait;
+    holds(is_same, "the same request, now waiting", &patient)?;
     t.refuse(&patient, Refusal::WouldBlock).await?;
     t.refused(tries, "would-block").await?;
     let next = t.acquired(&s).await?;
-    holds(next.request > wish.request, "a new request", &next)?;
+    holds(next.request > acquire.request, "a new request", &next)?;
     let grant = t.grant_of(&next);
     t.peer.say(grant.full([])).await?;
     t.locked(waits).await.map(drop)
@@ -96,9 +96,9 @@ async fn free(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
+    let acquire = t.acquired(&s).await?;
     t.waits(id, "it was not answered").await?;
-    let grant = t.grant_of(&wish);
+    let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)
 }

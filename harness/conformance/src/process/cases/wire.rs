@@ -101,7 +101,7 @@ pub(super) fn alive(sent: u64) -> Vec<u8> {
     map(&[(14, uint(sent)), (15, uint(LEASE_MS))])
 }
 
-pub(super) fn notice() -> Vec<u8> {
+pub(super) fn recall_info() -> Vec<u8> {
     array(&[uint(2), uint(9_000)])
 }
 
@@ -184,7 +184,7 @@ async fn reserved(stage: Stage) -> Play {
 }
 
 async fn more_unexpected(stage: Stage) -> Play {
-    let body = map(&[(0, bytes("x")), (1, stamp(1)), (10, notice())]);
+    let body = map(&[(0, bytes("x")), (1, stamp(1)), (10, recall_info())]);
     let (mut t, grant, lock) = inside(&stage).await?;
     // Nothing behind it: who waits for its next part has not refused it.
     t.peer
@@ -315,8 +315,8 @@ async fn writes(stage: Stage) -> Play {
     };
     t.peer.say(of_r.gone(Some(next.hold()))).await?;
     t.ask(1, &far, &["a"]).await?;
-    let wish = t.acquired(&far).await?;
-    t.queue(&wish).await?;
+    let acquire = t.acquired(&far).await?;
+    t.queue(&acquire).await?;
     t.peer.say(of_s.recall(Reason::Wait)).await?;
     t.busy(&of_s).await?;
     t.ask(3, &s, &["c"]).await?;
@@ -343,8 +343,8 @@ async fn in_order(stage: Stage) -> Play {
     let mut t = stage.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
-    let wish = t.acquired(&s).await?;
-    let grant = t.grant_of(&wish);
+    let acquire = t.acquired(&s).await?;
+    let grant = t.grant_of(&acquire);
     let state = State::Full(crate::process::scene::delta([("a", Some("1"))]));
     let unasked = t.grant_for(&session("other"), Request(99));
     t.peer

@@ -64,7 +64,7 @@ async fn other_first(stage: Stage) -> Play {
     let delta = set([("a", Some("1"))]);
     let others = [
         ToStore::KeepAlive { sent: Time(1) },
-        ToStore::Acquire(wish(&s, Request(1))),
+        ToStore::Acquire(acquire_request(&s, Request(1))),
         ToStore::Cancel {
             session: session.clone(),
             request: Request(1),
@@ -154,7 +154,9 @@ async fn welcome_before_grants(stage: Stage) -> Play {
     let mut again = q.again(&stage).await?;
     p.give_back(&grant).await?;
     let lost = q.granted(&s, request).await?;
-    again.hello(Vec::new(), vec![wish(&s, request)]).await?;
+    again
+        .hello(Vec::new(), vec![acquire_request(&s, request)])
+        .await?;
     welcome_is_next(&mut again).await?;
     let grant = again.granted(&s, request).await?;
     holds(grant.token >= lost.token, "no older grant", grant.token)
@@ -288,7 +290,8 @@ async fn old_cancel(stage: Stage) -> Play {
     let grant = q.acquire(&s).await?;
     let request = old.waits_for(&s).await?;
     let mut p = old.again(&stage).await?;
-    p.enter_with(Vec::new(), vec![wish(&s, request)]).await?;
+    p.enter_with(Vec::new(), vec![acquire_request(&s, request)])
+        .await?;
     old.say_cancel(&s, request).await?;
     old.last_words().await?;
     q.give_back(&grant).await?;
@@ -395,12 +398,12 @@ async fn old_is_told(stage: Stage) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-fn wish(session: &SessionId, request: Request) -> AcquireRequest {
+fn acquire_request(session: &SessionId, request: Request) -> AcquireRequest {
     AcquireRequest {
         session: session.clone(),
         request,
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket: None,
         existing: false,
     }

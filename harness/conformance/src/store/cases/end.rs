@@ -67,10 +67,10 @@ async fn repeat_races_release(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&s).await?;
-    let wish = q.wish(&s);
+    let acquire = q.acquire_request(&s);
     let repeats = async {
         for _ in 0..TIMES {
-            q.say_wish(&wish).await?;
+            q.say_acquire(&acquire).await?;
             tokio::task::yield_now().await;
         }
         Ok::<(), Stop>(())
@@ -78,7 +78,7 @@ async fn repeat_races_release(stage: Stage) -> Play {
     let (repeated, released) = tokio::join!(repeats, p.give_back(&grant));
     repeated.and(released)?;
     let heard = q.settle_at(&s).await?;
-    let token = ends(&heard, &s, wish.request)?;
+    let token = ends(&heard, &s, acquire.request)?;
     holds(token.is_some(), "Granted", &heard)
 }
 
@@ -110,7 +110,7 @@ async fn cancel_waiting(stage: Stage) -> Play {
 async fn cancel_unknown(stage: Stage) -> Play {
     let (s, t) = (stage.session("s"), stage.session("t"));
     let [mut p, mut q] = stage.two().await?;
-    let never = q.wish(&s).request;
+    let never = q.acquire_request(&s).request;
     // Of a session that nobody knows; of one that another holds; of one that it has given back.
     q.say_cancel(&s, never).await?;
     is_cancelled(q.refused(&s, never).await?)?;

@@ -52,10 +52,10 @@ fn understands(player: &Player) -> Play {
 }
 
 async fn only_existing(p: &mut Player, session: &SessionId) -> Play<Request> {
-    let mut wish = p.wish(session);
-    wish.existing = true;
-    p.say_wish(&wish).await?;
-    Ok(wish.request)
+    let mut acquire = p.acquire_request(session);
+    acquire.existing = true;
+    p.say_acquire(&acquire).await?;
+    Ok(acquire.request)
 }
 
 async fn is_absent(p: &mut Player, session: &SessionId, request: Request) -> Play {
@@ -70,8 +70,8 @@ async fn free_absent(stage: Stage) -> Play {
         let request = only_existing(&mut p, &s).await?;
         is_absent(&mut p, &s, request).await?;
     }
-    let wish = q.wish(&s);
-    let grant = q.grant_at_once(wish).await?;
+    let acquire = q.acquire_request(&s);
+    let grant = q.grant_at_once(acquire).await?;
     holds(grant.version == Version::NONE, "no session", grant.version)
 }
 
@@ -80,9 +80,9 @@ async fn free_existing(stage: Stage) -> Play {
     let [mut p, mut q] = two(&stage).await?;
     let grant = p.acquire(&s).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
-    let mut wish = q.wish(&s);
-    wish.existing = true;
-    let grant = q.grant_at_once(wish).await?;
+    let mut acquire = q.acquire_request(&s);
+    acquire.existing = true;
+    let grant = q.grant_at_once(acquire).await?;
     let is_written = grant.text("a").as_deref() == Some("1");
     holds(is_written, "what was written", &grant.attributes)
 }
@@ -90,10 +90,10 @@ async fn free_existing(stage: Stage) -> Play {
 async fn free_try(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, _] = two(&stage).await?;
-    let mut wish = p.wish(&s);
-    (wish.existing, wish.patience) = (true, WaitMode::Try);
-    p.say_wish(&wish).await?;
-    is_absent(&mut p, &s, wish.request).await
+    let mut acquire = p.acquire_request(&s);
+    (acquire.existing, acquire.wait_mode) = (true, WaitMode::Try);
+    p.say_acquire(&acquire).await?;
+    is_absent(&mut p, &s, acquire.request).await
 }
 
 async fn destroyed(stage: Stage) -> Play {
@@ -122,8 +122,8 @@ async fn not_written(stage: Stage) -> Play {
     let request = waits_for_new(&mut p, &mut q, &s).await?;
     p.give_back(&grant).await?;
     is_absent(&mut q, &s, request).await?;
-    let wish = p.wish(&s);
-    p.grant_at_once(wish).await.map(drop)
+    let acquire = p.acquire_request(&s);
+    p.grant_at_once(acquire).await.map(drop)
 }
 
 async fn written(stage: Stage) -> Play {
@@ -170,14 +170,14 @@ async fn repeated(stage: Stage, first_existing: bool) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = two(&stage).await?;
     let grant = p.acquire(&s).await?;
-    let mut wish = q.wish(&s);
+    let mut acquire = q.acquire_request(&s);
     for existing in [first_existing, !first_existing] {
-        wish.existing = existing;
-        q.say_wish(&wish).await?;
+        acquire.existing = existing;
+        q.say_acquire(&acquire).await?;
     }
     q.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
-    q.granted(&s, wish.request).await.map(drop)
+    q.granted(&s, acquire.request).await.map(drop)
 }
 
 async fn repeated_plainly(stage: Stage) -> Play {
@@ -203,9 +203,9 @@ async fn older(stage: Stage) -> Play {
     p.minor_max = 0;
     p.enter().await?;
     understands(&p)?;
-    let mut wish = p.wish(&s);
-    wish.existing = true;
-    let grant = p.grant_at_once(wish).await?;
+    let mut acquire = p.acquire_request(&s);
+    acquire.existing = true;
+    let grant = p.grant_at_once(acquire).await?;
     holds(grant.token > Token::default(), "a grant", grant.token)
 }
 
@@ -221,8 +221,8 @@ async fn leaves_nothing(stage: Stage) -> Play {
     }
     // Nobody has them: another process gets one at once, and the first process says goodbye to nothing.
     for session in sessions.iter().step_by(50) {
-        let wish = q.wish(session);
-        let grant = q.grant_at_once(wish).await?;
+        let acquire = q.acquire_request(session);
+        let grant = q.grant_at_once(acquire).await?;
         holds(grant.version == Version::NONE, "no session", grant.version)?;
         q.give_back(&grant).await?;
     }

@@ -98,10 +98,10 @@ async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<
 /// Waits for the recall with reason expiry.
 pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<RecallInfo> {
     p.expect_after("Recall, expiry", after_ms, |message| match message {
-        ToProcess::Recall { hold, notice }
-            if *hold == grant.hold() && notice.reason == Reason::Expiry =>
+        ToProcess::Recall { hold, info }
+            if *hold == grant.hold() && info.reason == Reason::Expiry =>
         {
-            Some(*notice)
+            Some(*info)
         }
         _ => None,
     })

@@ -93,11 +93,11 @@ async fn after_the_revocation(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&stage.session("s")).await?;
     let request = q.ask(&grant.session).await?;
-    let notice = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", notice.deadline_ms)?;
+    let info = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", info.deadline_ms)?;
     let (lost, next) = tokio::join!(
-        p.late(&grant, notice.deadline_ms),
-        q.granted_after(&grant.session, request, notice.deadline_ms),
+        p.late(&grant, info.deadline_ms),
+        q.granted_after(&grant.session, request, info.deadline_ms),
     );
     lost?;
     is_fenced(&mut p, &grant).await?;

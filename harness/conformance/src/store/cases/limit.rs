@@ -19,7 +19,7 @@ cases! { Store:
     "limit/grants/held-and-waited-for", Must ["limit.grants", "limit.harms-nobody"] (Limits) grants,
         "A request for one session too many is refused; what the process has and waits for stays.";
     "limit/grants/within-a-hello", Must ["limit.grants"] (Limits) grants_of_hello,
-        "A wish of a hello for one session too many is refused.";
+        "A request of a hello for one session too many is refused.";
     "limit/waiters/one-too-many", Must ["limit.waiters", "limit.harms-nobody"] (Limits) waiters,
         "One waiter too many is refused; who waits keeps its place, and may repeat its request.";
     "limit/waiters/tries", Must ["limit.waiters"] (Limits) tries,
@@ -179,9 +179,9 @@ async fn grants_of_hello(stage: Stage) -> Play {
     let mut again = p.again(&stage).await?;
     let all: Vec<_> = grants.iter().map(Grant::hold).collect();
     let (w, more) = (stage.session("w"), stage.session("more"));
-    let wishes = vec![again.wish(&w), again.wish(&more)];
-    let [waits, refused] = [wishes[0].request, wishes[1].request];
-    let welcome = again.enter_with(all.clone(), wishes).await?;
+    let acquires = vec![again.acquire_request(&w), again.acquire_request(&more)];
+    let [waits, refused] = [acquires[0].request, acquires[1].request];
+    let welcome = again.enter_with(all.clone(), acquires).await?;
     holds(welcome.holds.len() == all.len(), "all its grants", &welcome)?;
     again.queued(&w, waits).await?;
     is_limit(Limited::Grants, again.refused(&more, refused).await?)
@@ -195,21 +195,21 @@ async fn waiters(stage: Stage) -> Play {
     let mut waiters = Vec::new();
     for at in 0..max {
         let mut own = stage.player(&format!("w{at}")).await?;
-        let wish = own.wish(&s);
-        own.say(ToStore::Acquire(wish.clone())).await?;
-        let ticket = own.queued(&s, wish.request).await?;
-        waiters.push((own, wish, ticket));
+        let acquire = own.acquire_request(&s);
+        own.say(ToStore::Acquire(acquire.clone())).await?;
+        let ticket = own.queued(&s, acquire.request).await?;
+        waiters.push((own, acquire, ticket));
     }
     let request = more.ask(&s).await?;
     is_limit(Limited::Waiters, more.refused(&s, request).await?)?;
-    for (own, wish, ticket) in &mut waiters {
-        own.say(ToStore::Acquire(wish.clone())).await?;
-        let again = own.queued(&s, wish.request).await?;
+    for (own, acquire, ticket) in &mut waiters {
+        own.say(ToStore::Acquire(acquire.clone())).await?;
+        let again = own.queued(&s, acquire.request).await?;
         holds(again == *ticket, "its place, as before", again)?;
     }
     p.release(&grant, set([])).await?;
-    let (first, wish, _) = &mut waiters[0];
-    first.granted(&s, wish.request).await?;
+    let (first, acquire, _) = &mut waiters[0];
+    first.granted(&s, acquire.request).await?;
     let request = more.ask(&s).await?;
     more.queued(&s, request).await.map(drop)
 }

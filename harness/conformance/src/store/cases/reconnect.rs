@@ -2,7 +2,7 @@
 
 use crate::case::cases;
 use crate::stop::{Play, holds};
-use crate::store::{Stage, is_state, set, wish};
+use crate::store::{Stage, acquire_request, is_state, set};
 use tenure_protocol::Ticket;
 use tenure_protocol::message::GrantRef;
 
@@ -24,15 +24,15 @@ cases! { Store:
     "reconnect/waits/named-keeps-its-place", Must ["reconnect.waits", "lease.frees-nothing"] named_keeps_its_place,
         "A wait that the Hello names keeps its place.";
     "reconnect/waits/new-wish-of-a-free-session", Must ["reconnect.waits"] new_wish_free,
-        "A wish in a Hello for a free session is granted after the Welcome.";
+        "A request in a Hello for a free session is granted after the Welcome.";
     "reconnect/waits/new-wish-of-a-held-session", Must ["reconnect.waits", "recall.asks"] new_wish_held,
-        "A wish in a Hello for a session that is held recalls it, and is granted in turn.";
+        "A request in a Hello for a session that is held recalls it, and is granted in turn.";
     "reconnect/waits/restart", Must ["reconnect.waits", "queue.presented"] (Restart) order_after_restart,
         "Those who wait keep their order over a restart, in whichever order they come back.";
     "reconnect/both/wish-is-left-out", Must ["reconnect.not-both"] wish_is_left_out,
-        "A wish for a session that the process holds is not queued: it holds nothing up, and is not granted.";
+        "A request for a session that the process holds is not queued: it holds nothing up, and is not granted.";
     "reconnect/both/release-brings-it", Must ["reconnect.not-both", "release.requeued"] release_brings_it,
-        "A wish beside a known grant is granted when the release brings it.";
+        "A request beside a known grant is granted when the release brings it.";
     "reconnect/unclaimed/passed-on", Must ["reconnect.unclaimed", "queue.passes-by"] passed_on,
         "A grant that the Hello does not list goes to who waits.";
     "reconnect/unclaimed/is-free", Must ["reconnect.unclaimed", "reconnect.no-token-twice"] is_free,
@@ -172,7 +172,7 @@ async fn named_keeps_its_place(stage: Stage) -> Play {
     let ticket = p.queued(&s, first).await?;
     let second = r.ask(&s).await?;
     r.settle().await?;
-    let again = vec![wish(&s, first, Some(ticket))];
+    let again = vec![acquire_request(&s, first, Some(ticket))];
     let (mut p, _) = p.back(&stage, Vec::new(), again).await?;
     p.is_quiet("another has it").await?;
     q.release(&grant, set([])).await?;
@@ -184,7 +184,7 @@ async fn named_keeps_its_place(stage: Stage) -> Play {
 
 async fn new_wish_free(stage: Stage) -> Play {
     let mut p = stage.silent("p").await?;
-    let own = p.wish(&stage.session("s"));
+    let own = p.acquire_request(&stage.session("s"));
     p.enter_with(Vec::new(), vec![own.clone()]).await?;
     p.granted(&own.session, own.request).await.map(drop)
 }
@@ -193,7 +193,7 @@ async fn new_wish_held(stage: Stage) -> Play {
     let mut q = stage.player("q").await?;
     let grant = q.acquire(&stage.session("s")).await?;
     let mut p = stage.silent("p").await?;
-    let own = p.wish(&grant.session);
+    let own = p.acquire_request(&grant.session);
     p.enter_with(Vec::new(), vec![own.clone()]).await?;
     q.recalled_for_good(&grant).await?;
     q.release(&grant, set([("a", Some("1"))])).await?;
@@ -206,10 +206,10 @@ async fn order_after_restart(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     let ticket: Ticket = q.queued(&s, first).await?;
-    let own = wish(&s, first, Some(ticket));
+    let own = acquire_request(&s, first, Some(ticket));
     let second = r.ask(&s).await?;
     let ticket = r.queued(&s, second).await?;
-    let later = wish(&s, second, Some(ticket));
+    let later = acquire_request(&s, second, Some(ticket));
     stage.restart().await?;
     let mut p = p.back_with(&stage, &grant).await?;
     let (mut r, _) = r.back(&stage, Vec::new(), vec![later]).await?;
@@ -226,10 +226,10 @@ async fn order_after_restart(stage: Stage) -> Play {
 async fn wish_is_left_out(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&stage.session("s")).await?;
-    let own = p.wish(&grant.session);
+    let own = p.acquire_request(&grant.session);
     let (mut p, welcome) = p.back(&stage, vec![grant.hold()], vec![own]).await?;
     holds(welcome.holds == [grant.hold()], "a known grant", &welcome)?;
-    p.is_quiet("the wish waits for the release").await?;
+    p.is_quiet("the request waits for the release").await?;
     p.is_not_recalled(&grant).await?;
     p.release(&grant, set([])).await?;
     p.is_quiet("its release did not ask again").await?;
@@ -242,7 +242,7 @@ async fn release_brings_it(stage: Stage) -> Play {
     let waits = q.ask(&grant.session).await?;
     p.recalled(&grant).await?;
     // It has released and asked again, and that was lost with the connection.
-    let own = p.wish(&grant.session);
+    let own = p.acquire_request(&grant.session);
     let (claims, request) = (vec![grant.hold()], own.request);
     let (mut p, _) = p.back(&stage, claims, vec![own]).await?;
     p.say_release(&grant, set([("a", Some("1"))]), Some(request))
@@ -282,7 +282,7 @@ async fn is_free(stage: Stage) -> Play {
 async fn later_request(stage: Stage) -> Play {
     let mut p = stage.player("p").await?;
     let grant = p.acquire(&stage.session("s")).await?;
-    let own = p.wish(&grant.session);
+    let own = p.acquire_request(&grant.session);
     let (mut p, _) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
     let again = p.granted(&own.session, own.request).await?;
     holds(again.token > grant.token, "a later token", again.token)?;
@@ -296,7 +296,7 @@ async fn told_again(stage: Stage) -> Play {
     p.release(&written, set([("a", Some("1"))])).await?;
     let grant = p.acquire(&s).await?;
     // As if it had not heard that.
-    let again = vec![wish(&s, grant.request, None)];
+    let again = vec![acquire_request(&s, grant.request, None)];
     let (mut p, welcome) = p.back(&stage, Vec::new(), again).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     let again = p.granted(&s, grant.request).await?;
@@ -317,7 +317,7 @@ async fn while_away(stage: Stage) -> Play {
     // It has not read its grant.
     let mut back = p.again(&stage).await?;
     p.cut();
-    let again = vec![wish(&s, request, None)];
+    let again = vec![acquire_request(&s, request, None)];
     back.enter_with(Vec::new(), again).await?;
     let next = back.granted(&s, request).await?;
     is_state(&next, &[("a", "1")])?;
@@ -327,7 +327,7 @@ async fn while_away(stage: Stage) -> Play {
 async fn untold_after_restart(stage: Stage) -> Play {
     let mut p = stage.player("p").await?;
     let grant = p.acquire(&stage.session("s")).await?;
-    let own = p.wish(&grant.session);
+    let own = p.acquire_request(&grant.session);
     stage.restart().await?;
     let (mut p, welcome) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;

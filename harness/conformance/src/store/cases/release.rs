@@ -2,7 +2,7 @@
 
 use crate::case::cases;
 use crate::stop::{Play, holds};
-use crate::store::{Stage, is_state, later, set, wish};
+use crate::store::{Stage, acquire_request, is_state, later, set};
 use tenure_protocol::{ToProcess, Version};
 
 cases! { Store:
@@ -182,11 +182,11 @@ async fn after_the_revocation(stage: Stage) -> Play {
     let s = stage.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
-    let notice = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", notice.deadline_ms)?;
+    let info = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", info.deadline_ms)?;
     let (lost, next) = tokio::join!(
-        p.late(&grant, notice.deadline_ms),
-        q.granted_after(&s, request, notice.deadline_ms),
+        p.late(&grant, info.deadline_ms),
+        q.granted_after(&s, request, info.deadline_ms),
     );
     lost?;
     let answer = p.release(&grant, set([("a", Some("late"))])).await?;
@@ -325,7 +325,7 @@ async fn requeue_lost(stage: Stage) -> Play {
     p.recalled(&grant).await?;
     let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, waits).await?;
-    let again = vec![wish(&s, request, None)];
+    let again = vec![acquire_request(&s, request, None)];
     let (mut p, welcome) = p.back(&stage, vec![grant.hold()], again).await?;
     holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;
     p.is_quiet("another has it").await?;

@@ -244,10 +244,10 @@ async fn recalled_and_renamed(stage: &Stage) -> Play<(Player, Grant, u64)> {
     let s = stage.session("s");
     let grant = written(&mut p, &s).await?;
     let request = q.ask(&s).await?;
-    let notice = p.recalled(&grant).await?;
+    let info = p.recalled(&grant).await?;
     let renamed = renames(&mut p, &grant, &stage.session("t")).await?;
     q.refused(&s, request).await?;
-    Ok((p, renamed, notice.deadline_ms))
+    Ok((p, renamed, info.deadline_ms))
 }
 
 async fn recall_cleared(stage: Stage) -> Play {
@@ -256,7 +256,7 @@ async fn recall_cleared(stage: Stage) -> Play {
     // A store whose sessions expire may ask for that reason by now.
     let is_so = recalls
         .iter()
-        .all(|(_, notice)| notice.reason == Reason::Expiry);
+        .all(|(_, info)| info.reason == Reason::Expiry);
     holds(is_so, "Alive without the recall", recalls)
 }
 

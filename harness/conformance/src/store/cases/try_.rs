@@ -42,13 +42,13 @@ cases! { Store:
 async fn free_at_once(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
-    let mut wish = p.wish(&s);
-    wish.patience = WaitMode::Try;
-    let grant = p.grant_at_once(wish).await?;
+    let mut acquire = p.acquire_request(&s);
+    acquire.wait_mode = WaitMode::Try;
+    let grant = p.grant_at_once(acquire).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
-    let mut wish = q.wish(&s);
-    wish.patience = WaitMode::Try;
-    q.grant_at_once(wish).await.map(drop)
+    let mut acquire = q.acquire_request(&s);
+    acquire.wait_mode = WaitMode::Try;
+    q.grant_at_once(acquire).await.map(drop)
 }
 
 async fn own_again(stage: Stage) -> Play {
@@ -233,12 +233,12 @@ async fn passed_to_another(stage: Stage) -> Play {
     r.say_cancel(&s, cancelled).await?;
     r.refused(&s, cancelled).await?;
     let tried = q.tries(&s).await?;
-    let mut wish = r.wish(&s);
-    wish.ticket = Some(ticket);
-    r.say_wish(&wish).await?;
+    let mut acquire = r.acquire_request(&s);
+    acquire.ticket = Some(ticket);
+    r.say_acquire(&acquire).await?;
     r.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
-    r.granted(&s, wish.request).await?;
+    r.granted(&s, acquire.request).await?;
     is_refused(&mut q, &s, tried).await
 }
 

@@ -72,7 +72,7 @@ impl Step {
         })
     }
 
-    pub(super) fn wish(&self, their: Theirs<'_>) -> Play<AcquireRequest> {
+    pub(super) fn acquire_request(&self, their: Theirs<'_>) -> Play<AcquireRequest> {
         let known = self
             .known
             .map(|ours| self.theirs(their, Kind::Version, ours));
@@ -85,7 +85,7 @@ impl Step {
             session,
             request: self.request()?,
             known: known.transpose()?.map(Version),
-            patience: match self.patience.as_deref() {
+            wait_mode: match self.wait_mode.as_deref() {
                 Some("try") => WaitMode::Try,
                 _ => WaitMode::Wait,
             },
@@ -102,7 +102,7 @@ impl Step {
     pub(super) fn message(&self, their: Theirs<'_>) -> Play<ToStore> {
         let session = self.session()?;
         Ok(match self.what.as_str() {
-            "acquire" => ToStore::Acquire(self.wish(their)?),
+            "acquire" => ToStore::Acquire(self.acquire_request(their)?),
             "cancel" => ToStore::Cancel {
                 session,
                 request: self.request()?,

@@ -116,7 +116,10 @@ impl Player {
         let connection = step.connection()?;
         let holds = step.holds.iter().map(|own| own.hold(&self.theirs()));
         let holds = holds.collect::<Play<Vec<GrantRef>>>()?;
-        let waits = step.waits.iter().map(|own| own.wish(&self.theirs()));
+        let waits = step
+            .waits
+            .iter()
+            .map(|own| own.acquire_request(&self.theirs()));
         let waits = waits.collect::<Play<Vec<AcquireRequest>>>()?;
         let hello = ToStore::Hello {
             minor: tenure_protocol::MINOR,

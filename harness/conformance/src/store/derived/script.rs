@@ -49,7 +49,7 @@ pub(super) struct Step {
     pub(super) link: Option<[u64; 2]>,
     pub(super) session: Option<String>,
     pub(super) request: Option<u64>,
-    pub(super) patience: Option<String>,
+    pub(super) wait_mode: Option<String>,
     pub(super) ticket: Option<[u64; 2]>,
     pub(super) known: Option<[u64; 2]>,
     pub(super) token: Option<[u64; 2]>,

@@ -87,12 +87,12 @@ fn comes(events: &[Event], is_it: impl Fn(&ToProcess) -> bool) -> bool {
 /// The recalls: of which grant, with what came after it.
 fn recalls(events: &[Event]) -> impl Iterator<Item = (Token, Reason, &[Event])> {
     heard(events).filter_map(|(_, message, after)| match message {
-        ToProcess::Recall { hold, notice } => Some((hold.token, notice.reason, after)),
+        ToProcess::Recall { hold, info } => Some((hold.token, info.reason, after)),
         ToProcess::Granted {
             token,
-            recall: Some(notice),
+            recall: Some(info),
             ..
-        } => Some((*token, notice.reason, after)),
+        } => Some((*token, info.reason, after)),
         _ => None,
     })
 }
@@ -119,8 +119,8 @@ impl<'e> Standing<'e> {
     fn take(&mut self, event: &'e Event) {
         match event {
             Event::Said(own, ToStore::Hello { .. }) => drop(self.connected.insert(&own.process)),
-            Event::Said(own, ToStore::Acquire(wish)) => {
-                self.waiters.insert((&wish.session, &own.process));
+            Event::Said(own, ToStore::Acquire(acquire)) => {
+                self.waiters.insert((&acquire.session, &own.process));
             }
             Event::Said(
                 _,
@@ -234,7 +234,7 @@ fn told_again(events: &[Event], is_it: impl Fn(&ToStore, u64) -> bool) -> bool {
 fn request_crosses_its_grant(events: &[Event]) -> bool {
     told_again(
         events,
-        |message, request| matches!(message, ToStore::Acquire(wish) if wish.request.0 == request),
+        |message, request| matches!(message, ToStore::Acquire(acquire) if acquire.request.0 == request),
     )
 }
 
@@ -318,15 +318,15 @@ fn lease_lost(events: &[Event]) -> bool {
 
 fn try_gets_a_kept_grant(events: &[Event]) -> bool {
     said(events).any(|(process, message, after)| {
-        let ToStore::Acquire(wish) = message else {
+        let ToStore::Acquire(acquire) = message else {
             return false;
         };
         let mut recalled = recalls(after);
-        wish.patience == WaitMode::Try
+        acquire.wait_mode == WaitMode::Try
             && recalled.any(|(_, _, after)| {
                 heard(after).any(|(own, message, _)| {
                     own == process
-                        && matches!(message, ToProcess::Granted { request, .. } if *request == wish.request)
+                        && matches!(message, ToProcess::Granted { request, .. } if *request == acquire.request)
                 })
             })
     })
@@ -396,7 +396,7 @@ fn wanted_by_two(events: &[Event]) -> bool {
 
 fn granted_at_once(events: &[Event]) -> bool {
     said(events).any(|(process, message, after)| {
-        let ToStore::Acquire(wish) = message else {
+        let ToStore::Acquire(acquire) = message else {
             return false;
         };
         let mut answers = heard(after).filter(|(own, _, _)| *own == process);
@@ -405,6 +405,6 @@ fn granted_at_once(events: &[Event]) -> bool {
             ToProcess::Queued { request, .. } => Some((*request, false)),
             _ => None,
         });
-        first == Some((wish.request, true))
+        first == Some((acquire.request, true))
     })
 }

@@ -100,13 +100,13 @@ impl Machine {
         let message = match step.what.as_str() {
             "connect" => {
                 let holds = step.holds.iter().map(|own| own.hold(&same));
-                let waits = step.waits.iter().map(|own| own.wish(&same));
+                let waits = step.waits.iter().map(|own| own.acquire_request(&same));
                 ToStore::Hello {
                     minor: tenure_protocol::MINOR,
                     incarnation: connection.link.incarnation,
                     sent: Time(1),
                     holds: holds.collect::<Result<_, _>>().expect("holds"),
-                    waits: waits.collect::<Result<_, _>>().expect("wishes"),
+                    waits: waits.collect::<Result<_, _>>().expect("acquire requests"),
                 }
             }
             "keep alive" => ToStore::KeepAlive { sent: Time(2) },

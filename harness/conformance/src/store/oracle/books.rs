@@ -117,20 +117,20 @@ impl Books {
                 recalls,
             } => {
                 self.answered(connection, *sent, *lease_ms);
-                for (hold, notice) in recalls {
-                    self.recalled(hold, notice.deadline_ms);
+                for (hold, info) in recalls {
+                    self.recalled(hold, info.deadline_ms);
                 }
             }
             ToProcess::Granted {
                 session,
                 token,
-                recall: Some(notice),
+                recall: Some(info),
                 ..
             } => {
                 let (session, token) = (session.clone(), *token);
-                self.recalled(&GrantRef { session, token }, notice.deadline_ms);
+                self.recalled(&GrantRef { session, token }, info.deadline_ms);
             }
-            ToProcess::Recall { hold, notice } => self.recalled(hold, notice.deadline_ms),
+            ToProcess::Recall { hold, info } => self.recalled(hold, info.deadline_ms),
             ToProcess::Gone {
                 session,
                 renamed: Some(hold),
@@ -195,8 +195,8 @@ impl Books {
     /// What a process has said of its requests.
     pub(crate) fn said(&mut self, process: &ProcessId, message: &ToStore) {
         match message {
-            ToStore::Acquire(wish) => {
-                self.asks(process, &wish.session, wish.request, wish.known);
+            ToStore::Acquire(acquire) => {
+                self.asks(process, &acquire.session, acquire.request, acquire.known);
             }
             ToStore::Release {
                 session,

@@ -45,10 +45,10 @@ impl World {
             ToStore::Hello { holds, waits, .. } => {
                 let holds = holds.iter().map(|hold| &hold.session);
                 holds
-                    .chain(waits.iter().map(|wish| &wish.session))
+                    .chain(waits.iter().map(|acquire| &acquire.session))
                     .collect()
             }
-            ToStore::Acquire(wish) => vec![&wish.session],
+            ToStore::Acquire(acquire) => vec![&acquire.session],
             ToStore::Rename { to, .. } => vec![to],
             ToStore::Destroy { session, .. } => vec![session],
             _ => return None,
@@ -84,7 +84,7 @@ impl World {
     /// A holder is told its grant again, and whoever tries goes on trying.
     fn told_again(&self, connection: &Connection, message: &ToStore, after: &Self) -> Option<Self> {
         let (session, request) = match message {
-            ToStore::Acquire(wish) => (&wish.session, wish.request),
+            ToStore::Acquire(acquire) => (&acquire.session, acquire.request),
             ToStore::Cancel { session, request } => (session, *request),
             _ => return None,
         };
@@ -92,7 +92,7 @@ impl World {
         let recall = own.recall();
         let mut waiters = own.lock().waiters();
         let is_tried = recall.is_some_and(|recall| !recall.reason.insists())
-            || waiters.any(|place| place.patience == WaitMode::Try);
+            || waiters.any(|place| place.wait_mode == WaitMode::Try);
         let place = own.lock().holders().first()?;
         if !is_tried || place.process != connection.process || place.request != request {
             return None;
@@ -184,15 +184,15 @@ impl World {
 
     /// It waits again where it did, and nobody is told.
     fn present(&mut self, wait: &Wait, around: &Around) -> Option<()> {
-        let wish = AcquireRequest {
+        let acquire = AcquireRequest {
             session: wait.session.clone(),
             request: wait.request,
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: Some(wait.ticket),
             existing: false,
         };
-        self.quietly(&wait.process, ToStore::Acquire(wish), around)
+        self.quietly(&wait.process, ToStore::Acquire(acquire), around)
     }
 
     /// Nothing if the process is not connected: the machine does not hear it then.

@@ -93,14 +93,14 @@ impl World {
             ToProcess::Granted {
                 session,
                 token,
-                recall: Some(notice),
+                recall: Some(info),
                 ..
             },
             ToProcess::Granted { recall: None, .. },
         ) = (said, came)
         {
             let (session, token) = (session.clone(), *token);
-            let owed = Owed::recall(GrantRef { session, token }, *notice, self.clock);
+            let owed = Owed::recall(GrantRef { session, token }, *info, self.clock);
             self.owed
                 .entry(connection.clone())
                 .or_default()
@@ -111,11 +111,11 @@ impl World {
     /// Whether it may come at any time: recalls and places in queues are told again.
     fn is_free(&mut self, connection: &Connection, message: &ToProcess) -> bool {
         match message {
-            ToProcess::Recall { hold, notice } => {
+            ToProcess::Recall { hold, info } => {
                 let now = self.recalled();
                 let [last, before] = self.recalls.clone();
                 let mut all = now.iter().chain(&last).chain(&before);
-                all.any(|(own, reason)| self.is_hold(own, hold) && *reason == notice.reason)
+                all.any(|(own, reason)| self.is_hold(own, hold) && *reason == info.reason)
             }
             ToProcess::Queued {
                 session,
@@ -213,16 +213,16 @@ impl World {
         last: &[(GrantRef, Reason)],
     ) -> bool {
         let mut is_told = vec![false; ours.len()];
-        theirs.iter().all(|(hold, notice)| {
+        theirs.iter().all(|(hold, info)| {
             let place = ours
                 .iter()
-                .position(|(own, reason)| *reason == notice.reason && self.is_hold(own, hold));
+                .position(|(own, reason)| *reason == info.reason && self.is_hold(own, hold));
             if let Some(place) = place {
                 is_told[place] = true;
             }
             let mut was = last.iter();
             place.is_some()
-                || was.any(|(own, reason)| *reason == notice.reason && self.is_hold(own, hold))
+                || was.any(|(own, reason)| *reason == info.reason && self.is_hold(own, hold))
         }) && ours
             .iter()
             .zip(is_told)
@@ -267,7 +267,7 @@ impl World {
             ) => {
                 let own: Vec<_> = own
                     .iter()
-                    .map(|(hold, notice)| (hold.clone(), notice.reason))
+                    .map(|(hold, info)| (hold.clone(), info.reason))
                     .collect();
                 let [last, _] = self.recalls.clone();
                 a == b && self.are_recalls(recalls, &own, &last)
@@ -288,12 +288,12 @@ impl World {
                 },
             ) => a == b && self.meet(Kind::Ticket, session, ticket.0, own.0),
             (
-                Recall { hold, notice },
+                Recall { hold, info },
                 Recall {
                     hold: own,
-                    notice: named,
+                    info: named,
                 },
-            ) => self.is_hold(hold, own) && notice.reason == named.reason,
+            ) => self.is_hold(hold, own) && info.reason == named.reason,
             (Committed { .. }, Committed { .. }) | (Released { .. }, Released { .. }) => {
                 self.is_same_answer(ours, theirs)
             }

@@ -114,9 +114,13 @@ impl Judge {
         } = connection.link;
         let mut player = Player::connect(&self.stage, &name, incarnation.0, number).await?;
         player.keeps_alive = false;
-        for wish in &waits {
-            self.books
-                .asks(&connection.process, &wish.session, wish.request, wish.known);
+        for acquire in &waits {
+            self.books.asks(
+                &connection.process,
+                &acquire.session,
+                acquire.request,
+                acquire.known,
+            );
         }
         // What it replaces is heard to its end, and says nothing more.
         let mut is_newest = true;
@@ -142,9 +146,9 @@ impl Judge {
             session: theirs(&hold.session),
             ..hold
         });
-        let waits = waits.into_iter().map(|wish| AcquireRequest {
-            session: theirs(&wish.session),
-            ..wish
+        let waits = waits.into_iter().map(|acquire| AcquireRequest {
+            session: theirs(&acquire.session),
+            ..acquire
         });
         player.hello(holds.collect(), waits.collect()).await?;
         let line = Line {

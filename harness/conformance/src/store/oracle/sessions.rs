@@ -10,9 +10,9 @@ pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
     match &mut message {
         ToStore::Hello { holds, waits, .. } => {
             holds.iter_mut().for_each(|own| hold(own, name));
-            waits.iter_mut().for_each(|own| wish(own, name));
+            waits.iter_mut().for_each(|own| acquire_request(own, name));
         }
-        ToStore::Acquire(own) => wish(own, name),
+        ToStore::Acquire(own) => acquire_request(own, name),
         ToStore::Busy {
             session,
             blocked_on,
@@ -73,6 +73,6 @@ fn hold(own: &mut GrantRef, name: Name<'_>) {
     own.session = name(&own.session);
 }
 
-fn wish(own: &mut AcquireRequest, name: Name<'_>) {
+fn acquire_request(own: &mut AcquireRequest, name: Name<'_>) {
     own.session = name(&own.session);
 }

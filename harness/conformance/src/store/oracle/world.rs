@@ -120,8 +120,8 @@ impl World {
                     let connection = Connection { process, link };
                     let is_asked = actor.as_ref() == Some(&connection);
                     // A recall may be repeated at any time, so one that says a later deadline is not owed. r[recall.spares]
-                    let is_repeated = matches!(&message, ToProcess::Recall { hold, notice }
-                        if !is_welcomed && recalled.contains(&(hold.clone(), notice.reason)));
+                    let is_repeated = matches!(&message, ToProcess::Recall { hold, info }
+                        if !is_welcomed && recalled.contains(&(hold.clone(), info.reason)));
                     if !is_repeated {
                         self.owe(connection, What::Said(message), is_asked, around);
                     }
@@ -299,12 +299,14 @@ impl World {
         Ticket(ours.unwrap_or(LATEST))
     }
 
-    fn wish(&self, wish: &AcquireRequest) -> AcquireRequest {
+    fn acquire_request(&self, acquire: &AcquireRequest) -> AcquireRequest {
         AcquireRequest {
             // The machine says the whole state: what the process has in the end is compared.
             known: None,
-            ticket: wish.ticket.map(|ticket| self.ticket(&wish.session, ticket)),
-            ..wish.clone()
+            ticket: acquire
+                .ticket
+                .map(|ticket| self.ticket(&acquire.session, ticket)),
+            ..acquire.clone()
         }
     }
 
@@ -319,9 +321,11 @@ impl World {
         match &mut message {
             ToStore::Hello { holds, waits, .. } => {
                 holds.iter_mut().for_each(|hold| *hold = self.hold(hold));
-                waits.iter_mut().for_each(|wish| *wish = self.wish(wish));
+                waits
+                    .iter_mut()
+                    .for_each(|acquire| *acquire = self.acquire_request(acquire));
             }
-            ToStore::Acquire(wish) => *wish = self.wish(wish),
+            ToStore::Acquire(acquire) => *acquire = self.acquire_request(acquire),
             ToStore::Commit {
                 session,
                 token,
@@ -418,9 +422,9 @@ impl Owed {
     }
 
     /// A recall that is told by itself though it could have been told with the grant.
-    pub(crate) fn recall(hold: GrantRef, notice: RecallInfo, since: u64) -> Self {
+    pub(crate) fn recall(hold: GrantRef, info: RecallInfo, since: u64) -> Self {
         Self {
-            what: What::Said(ToProcess::Recall { hold, notice }),
+            what: What::Said(ToProcess::Recall { hold, info }),
             attributes: Attributes::new(),
             is_optional: false,
             since,

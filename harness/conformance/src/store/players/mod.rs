@@ -9,5 +9,5 @@ mod write;
 
 pub(crate) use order::alive;
 pub(crate) use recall::Due;
-pub(crate) use reconnect::wish;
+pub(crate) use reconnect::acquire_request;
 pub(crate) use write::{grant_of, is_state, later};

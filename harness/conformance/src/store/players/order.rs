@@ -96,16 +96,16 @@ impl Player {
 
     /// Asks, and hears of the grant before anything else.
     pub(crate) async fn acquire_at_once(&mut self, session: &SessionId) -> Play<Grant> {
-        let wish = self.wish(session);
-        self.grant_at_once(wish).await
+        let acquire = self.acquire_request(session);
+        self.grant_at_once(acquire).await
     }
 
-    /// Says this wish, and hears of the grant before anything else.
-    pub(crate) async fn grant_at_once(&mut self, wish: AcquireRequest) -> Play<Grant> {
+    /// Says this request, and hears of the grant before anything else.
+    pub(crate) async fn grant_at_once(&mut self, acquire: AcquireRequest) -> Play<Grant> {
         let AcquireRequest {
             session, request, ..
-        } = wish.clone();
-        self.say(ToStore::Acquire(wish)).await?;
+        } = acquire.clone();
+        self.say(ToStore::Acquire(acquire)).await?;
         let expected = format!("Granted to {request:?} for {session}, and nothing before it");
         match self.next(&expected).await? {
             ToProcess::Granted {
@@ -130,9 +130,9 @@ impl Player {
         }
     }
 
-    /// Says a wish again, or another one.
-    pub(crate) async fn say_wish(&mut self, wish: &AcquireRequest) -> Play {
-        self.say(ToStore::Acquire(wish.clone())).await
+    /// Says a request again, or another one.
+    pub(crate) async fn say_acquire(&mut self, acquire: &AcquireRequest) -> Play {
+        self.say(ToStore::Acquire(acquire.clone())).await
     }
 
     pub(crate) async fn say_cancel(&mut self, session: &SessionId, request: Request) -> Play {

@@ -20,8 +20,8 @@ pub(crate) struct Due {
 
 impl Due {
     /// Of a notice that was heard just now, and was not said before `since`.
-    pub(crate) fn of(notice: RecallInfo, since: Instant) -> Self {
-        Self::after(notice.deadline_ms, since)
+    pub(crate) fn of(info: RecallInfo, since: Instant) -> Self {
+        Self::after(info.deadline_ms, since)
     }
 
     /// So long after something that happened between `since` and now.
@@ -85,7 +85,7 @@ impl Player {
         let since = Instant::now();
         let recalls = self.recalls().await?;
         match recalls.iter().find(|(hold, _)| *hold == grant.hold()) {
-            Some((_, notice)) => Ok(Due::of(*notice, since)),
+            Some((_, info)) => Ok(Due::of(*info, since)),
             None => Err(self.failed("Alive with the recall", recalls)),
         }
     }
@@ -93,10 +93,8 @@ impl Player {
     /// Waits for a recall that insists.
     pub(crate) async fn recalled_for_good(&mut self, grant: &Grant) -> Play<RecallInfo> {
         self.expect("Recall, wait or operator", |message| match message {
-            ToProcess::Recall { hold, notice }
-                if *hold == grant.hold() && notice.reason.insists() =>
-            {
-                Some(*notice)
+            ToProcess::Recall { hold, info } if *hold == grant.hold() && info.reason.insists() => {
+                Some(*info)
             }
             _ => None,
         })
@@ -107,19 +105,19 @@ impl Player {
     pub(crate) async fn is_not_recalled(&mut self, grant: &Grant) -> Play {
         let own = grant.hold();
         let is_wanted =
-            |hold: &GrantRef, notice: &RecallInfo| *hold == own && notice.reason != Reason::Expiry;
+            |hold: &GrantRef, info: &RecallInfo| *hold == own && info.reason != Reason::Expiry;
         let heard = self.settle().await?;
         let recall = heard.iter().find(|message| match message {
-            ToProcess::Recall { hold, notice } => is_wanted(hold, notice),
+            ToProcess::Recall { hold, info } => is_wanted(hold, info),
             _ => false,
         });
         if let Some(recall) = recall {
             return Err(self.failed("no Recall of this grant", recall));
         }
         let mut recalls = self.recalls().await?;
-        let told = grant.recall.map(|notice| (own.clone(), notice));
+        let told = grant.recall.map(|info| (own.clone(), info));
         recalls.extend(told);
-        recalls.retain(|(hold, notice)| is_wanted(hold, notice));
+        recalls.retain(|(hold, info)| is_wanted(hold, info));
         holds(recalls.is_empty(), "no recall of this grant", recalls)
     }
 

@@ -7,7 +7,7 @@ use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
 /// A request that is said again.
-pub(crate) fn wish(
+pub(crate) fn acquire_request(
     session: &SessionId,
     request: Request,
     ticket: Option<Ticket>,
@@ -16,7 +16,7 @@ pub(crate) fn wish(
         session: session.clone(),
         request,
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket,
         existing: false,
     }

@@ -11,14 +11,14 @@ use tenure_protocol::{
 };
 
 impl Player {
-    /// A wish for a session with the next request number.
-    pub(crate) fn wish(&mut self, session: &SessionId) -> AcquireRequest {
+    /// A request for a session with the next request number.
+    pub(crate) fn acquire_request(&mut self, session: &SessionId) -> AcquireRequest {
         self.last_request += 1;
         AcquireRequest {
             session: session.clone(),
             request: Request(self.last_request),
             known: None,
-            patience: WaitMode::Wait,
+            wait_mode: WaitMode::Wait,
             ticket: None,
             existing: false,
         }
@@ -26,18 +26,18 @@ impl Player {
 
     /// Asks for a session.
     pub(crate) async fn ask(&mut self, session: &SessionId) -> Play<Request> {
-        let wish = self.wish(session);
-        let request = wish.request;
-        self.say(ToStore::Acquire(wish)).await?;
+        let acquire = self.acquire_request(session);
+        let request = acquire.request;
+        self.say(ToStore::Acquire(acquire)).await?;
         Ok(request)
     }
 
     /// Asks for it without waiting for a thread.
     pub(crate) async fn try_for(&mut self, session: &SessionId) -> Play<Request> {
-        let mut wish = self.wish(session);
-        wish.patience = WaitMode::Try;
-        let request = wish.request;
-        self.say(ToStore::Acquire(wish)).await?;
+        let mut acquire = self.acquire_request(session);
+        acquire.wait_mode = WaitMode::Try;
+        let request = acquire.request;
+        self.say(ToStore::Acquire(acquire)).await?;
         Ok(request)
     }
 
@@ -104,7 +104,7 @@ impl Player {
     pub(crate) async fn recalled(&mut self, grant: &Grant) -> Play<RecallInfo> {
         let expected = format!("Recall of {:?}", grant.hold());
         self.expect(&expected, |message| match message {
-            ToProcess::Recall { hold, notice } if *hold == grant.hold() => Some(*notice),
+            ToProcess::Recall { hold, info } if *hold == grant.hold() => Some(*info),
             _ => None,
         })
         .await

@@ -94,7 +94,7 @@ impl Player {
 
     /// Releases, and asks again in the same message.
     pub(crate) async fn requeue(&mut self, grant: &Grant, delta: Delta) -> Play<Request> {
-        let request = self.wish(&grant.session).request;
+        let request = self.acquire_request(&grant.session).request;
         self.say_release(grant, delta, Some(request)).await?;
         Ok(request)
     }

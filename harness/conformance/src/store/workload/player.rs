@@ -120,7 +120,7 @@ impl Stand {
         });
         let waits = (0..SESSIONS).filter_map(|index| {
             let wait = side.own[index].wait?;
-            Some(side.wish(index, wait))
+            Some(side.acquire_request(index, wait))
         });
         let (holds, waits) = (holds.collect(), waits.collect());
         self.judge.connect(&connection, holds, waits).await

@@ -33,7 +33,7 @@ pub(super) struct Grant {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub(super) request: Request,
-    pub(super) patience: WaitMode,
+    pub(super) wait_mode: WaitMode,
     pub(super) ticket: Option<Ticket>,
 }
 
@@ -77,12 +77,12 @@ impl Side {
         }
     }
 
-    pub(super) fn wish(&self, index: usize, wait: Wait) -> AcquireRequest {
+    pub(super) fn acquire_request(&self, index: usize, wait: Wait) -> AcquireRequest {
         AcquireRequest {
             session: session(index),
             request: wait.request,
             known: self.own[index].copy,
-            patience: wait.patience,
+            wait_mode: wait.wait_mode,
             ticket: wait.ticket,
             existing: false,
         }
@@ -104,24 +104,26 @@ impl Side {
         let old = own.old.last().copied();
         match act.what {
             What::Acquire | What::Try if grant.is_none() && wait.is_none() => {
-                let patience = if act.what == What::Try {
+                let wait_mode = if act.what == What::Try {
                     WaitMode::Try
                 } else {
                     WaitMode::Wait
                 };
-                Some(self.ask(act.session, patience))
+                Some(self.ask(act.session, wait_mode))
             }
             What::AskAnew if grant.is_some() || wait.is_some() => {
-                let patience = wait.map_or(WaitMode::Wait, |wait| wait.patience);
-                Some(self.ask(act.session, patience))
+                let wait_mode = wait.map_or(WaitMode::Wait, |wait| wait.wait_mode);
+                Some(self.ask(act.session, wait_mode))
             }
             What::AskAgain => {
                 let granted = grant.map(|grant| Wait {
                     request: grant.request,
-                    patience: WaitMode::Wait,
+                    wait_mode: WaitMode::Wait,
                     ticket: None,
                 });
-                Some(ToStore::Acquire(self.wish(act.session, wait.or(granted)?)))
+                Some(ToStore::Acquire(
+                    self.acquire_request(act.session, wait.or(granted)?),
+                ))
             }
             What::Cancel | What::CancelOld => {
                 let request = wait.map(|wait| wait.request);
@@ -154,17 +156,17 @@ impl Side {
         }
     }
 
-    fn ask(&mut self, index: usize, patience: WaitMode) -> ToStore {
+    fn ask(&mut self, index: usize, wait_mode: WaitMode) -> ToStore {
         let request = self.next_request();
         let wait = Wait {
             request,
-            patience,
+            wait_mode,
             ticket: self.own[index].wait.and_then(|wait| wait.ticket),
         };
         if self.own[index].grant.is_none() {
             self.own[index].wait = Some(wait);
         }
-        ToStore::Acquire(self.wish(index, wait))
+        ToStore::Acquire(self.acquire_request(index, wait))
     }
 
     /// What the holder says.
@@ -202,7 +204,7 @@ impl Side {
                 if let Some(request) = requeue {
                     self.own[act.session].wait = Some(Wait {
                         request,
-                        patience: WaitMode::Wait,
+                        wait_mode: WaitMode::Wait,
                         ticket: None,
                     });
                 }
@@ -255,7 +257,7 @@ impl Side {
                 if let Some(request) = requeue {
                     self.own[act.session].wait = Some(Wait {
                         request,
-                        patience: WaitMode::Wait,
+                        wait_mode: WaitMode::Wait,
                         ticket: None,
                     });
                 }

@@ -19,11 +19,11 @@ pub(super) async fn names_newest(stage: Stage) -> Play {
 pub(super) async fn sent_twice(stage: Stage) -> Play {
     let s = stage.session("s");
     let mut p = stage.player("p").await?;
-    let wish = p.wish(&s);
-    p.say_wish(&wish).await?;
-    p.say_wish(&wish).await?;
-    let mut grant = p.granted(&s, wish.request).await?;
-    let again = p.granted(&s, wish.request).await?;
+    let acquire = p.acquire_request(&s);
+    p.say_acquire(&acquire).await?;
+    p.say_acquire(&acquire).await?;
+    let mut grant = p.granted(&s, acquire.request).await?;
+    let again = p.granted(&s, acquire.request).await?;
     is_same(again.token, grant.token)?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.hears_nothing_of(&s, "both are answered").await
@@ -32,12 +32,12 @@ pub(super) async fn sent_twice(stage: Stage) -> Play {
 pub(super) async fn by_the_holder(stage: Stage) -> Play {
     let s = stage.session("s");
     let mut p = stage.player("p").await?;
-    let mut wish = p.wish(&s);
-    let mut grant = p.grant_at_once(wish.clone()).await?;
-    let again = p.grant_at_once(wish.clone()).await?;
+    let mut acquire = p.acquire_request(&s);
+    let mut grant = p.grant_at_once(acquire.clone()).await?;
+    let again = p.grant_at_once(acquire.clone()).await?;
     is_same(again.token, grant.token)?;
-    wish.request = p.wish(&s).request;
-    let again = p.grant_at_once(wish).await?;
+    acquire.request = p.acquire_request(&s).request;
+    let again = p.grant_at_once(acquire).await?;
     is_same(again.token, grant.token)?;
     p.commit(&mut grant, set([("a", Some("1"))]))
         .await
@@ -48,15 +48,15 @@ pub(super) async fn crosses_grant(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&s).await?;
-    let wish = q.wish(&s);
-    q.say_wish(&wish).await?;
+    let acquire = q.acquire_request(&s);
+    q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it is held").await?;
-    q.say_wish(&wish).await?;
+    q.say_acquire(&acquire).await?;
     p.say_release(&grant, set([("a", Some("1"))]), None).await?;
-    q.say_wish(&wish).await?;
+    q.say_acquire(&acquire).await?;
     p.released(&s, grant.token).await?;
     let heard = q.settle_at(&s).await?;
-    let tokens = tokens(&heard, &s, wish.request);
+    let tokens = tokens(&heard, &s, acquire.request);
     let is_one = !tokens.is_empty() && tokens.iter().all(|token| *token == tokens[0]);
     holds(is_one, "one grant, however often it is told", &heard)
 }
@@ -64,13 +64,13 @@ pub(super) async fn crosses_grant(stage: Stage) -> Play {
 pub(super) async fn under_recall(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
-    let mut wish = p.wish(&s);
-    let grant = p.grant_at_once(wish.clone()).await?;
+    let mut acquire = p.acquire_request(&s);
+    let grant = p.grant_at_once(acquire.clone()).await?;
     let request = q.waits_for(&s).await?;
     p.recalled(&grant).await?;
-    wish.request = p.wish(&s).request;
-    p.say_wish(&wish).await?;
-    let again = p.granted(&s, wish.request).await?;
+    acquire.request = p.acquire_request(&s).request;
+    p.say_acquire(&acquire).await?;
+    let again = p.granted(&s, acquire.request).await?;
     is_same(again.token, grant.token)?;
     q.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
@@ -83,10 +83,10 @@ pub(super) async fn under_recall(stage: Stage) -> Play {
 pub(super) async fn after_commit(stage: Stage) -> Play {
     let s = stage.session("s");
     let mut p = stage.player("p").await?;
-    let wish = p.wish(&s);
-    let mut grant = p.grant_at_once(wish.clone()).await?;
+    let acquire = p.acquire_request(&s);
+    let mut grant = p.grant_at_once(acquire.clone()).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
-    let again = p.grant_at_once(wish).await?;
+    let again = p.grant_at_once(acquire).await?;
     is_same(again.token, grant.token)?;
     holds(
         again.version == grant.version,
@@ -104,9 +104,9 @@ pub(super) async fn late_while_waiting(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&s).await?;
-    let late = q.wish(&s);
+    let late = q.acquire_request(&s);
     let request = q.waits_for(&s).await?;
-    q.say_wish(&late).await?;
+    q.say_acquire(&late).await?;
     is_not_answered(&q.settle_at(&s).await?, late.request)?;
     p.give_back(&grant).await?;
     q.granted(&s, request).await?;
@@ -116,9 +116,9 @@ pub(super) async fn late_while_waiting(stage: Stage) -> Play {
 pub(super) async fn late_while_holding(stage: Stage) -> Play {
     let s = stage.session("s");
     let mut p = stage.player("p").await?;
-    let late = p.wish(&s);
+    let late = p.acquire_request(&s);
     let mut grant = p.acquire(&s).await?;
-    p.say_wish(&late).await?;
+    p.say_acquire(&late).await?;
     let heard = p.settle_at(&s).await?;
     holds(heard.is_empty(), "no answer to a late request", &heard)?;
     p.commit(&mut grant, set([("a", Some("1"))]))

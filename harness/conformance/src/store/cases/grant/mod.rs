@@ -183,9 +183,9 @@ async fn new_destroyed(stage: Stage) -> Play {
     let next = q.acquire(&s).await?;
     is_new(&next)?;
     q.give_back(&next).await?;
-    let mut wish = p.wish(&s);
-    wish.known = Some(known);
-    is_new(&p.grant_at_once(wish).await?)
+    let mut acquire = p.acquire_request(&s);
+    acquire.known = Some(known);
+    is_new(&p.grant_at_once(acquire).await?)
 }
 
 /// Whether it is a grant of a session that does not exist.

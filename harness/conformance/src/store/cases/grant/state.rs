@@ -64,15 +64,15 @@ pub(super) async fn to_a_waiter(stage: Stage) -> Play {
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let base = (grant.version, grant.attributes.clone());
-    let mut wish = q.wish(&s);
-    wish.known = Some(base.0);
-    q.say_wish(&wish).await?;
+    let mut acquire = q.acquire_request(&s);
+    acquire.known = Some(base.0);
+    q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it is held").await?;
     p.commit(&mut grant, set([("a", Some("2"))])).await?;
     p.commit(&mut grant, set([("a", None), ("b", Some("3"))]))
         .await?;
     p.give_back(&grant).await?;
-    let next = q.granted_from(&s, wish.request, &base.1, 0).await?;
+    let next = q.granted_from(&s, acquire.request, &base.1, 0).await?;
     is_state_of(&next, &grant)
 }
 
@@ -176,10 +176,10 @@ async fn history(p: &mut Player, session: &SessionId) -> Play<(Grant, Vec<Known>
 
 /// Gets a session of which it knows a version.
 async fn knowing(p: &mut Player, session: &SessionId, known: &Known) -> Play<Grant> {
-    let mut wish = p.wish(session);
-    wish.known = Some(known.0);
-    p.say_wish(&wish).await?;
-    p.granted_from(session, wish.request, &known.1, 0).await
+    let mut acquire = p.acquire_request(session);
+    acquire.known = Some(known.0);
+    p.say_acquire(&acquire).await?;
+    p.granted_from(session, acquire.request, &known.1, 0).await
 }
 
 fn is_state_of(next: &Grant, written: &Grant) -> Play {

@@ -2,7 +2,7 @@
 
 use super::half_a_lease;
 use crate::stop::{Play, Stop, holds};
-use crate::store::{Due, Grant, Heard, Stage, is_state, set, wish};
+use crate::store::{Due, Grant, Heard, Stage, acquire_request, is_state, set};
 use std::time::Duration;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -75,7 +75,7 @@ pub(super) async fn drops_waits(stage: Stage) -> Play {
     q.enter().await?;
     q.is_quiet("its wait has ended").await?;
     r.is_not_recalled(&grant).await?;
-    let again = vec![wish(&s, request, None)];
+    let again = vec![acquire_request(&s, request, None)];
     let (mut q, _) = q.back(&stage, Vec::new(), again).await?;
     r.release(&grant, set([])).await?;
     q.granted(&s, request).await.map(drop)
@@ -140,7 +140,7 @@ fn all_messages(grant: &Grant) -> [(&'static str, ToStore); 8] {
         ("KeepAlive", ToStore::KeepAlive { sent: Time(3) }),
         (
             "Acquire",
-            ToStore::Acquire(wish(&session, Request(50), None)),
+            ToStore::Acquire(acquire_request(&session, Request(50), None)),
         ),
         (
             "Cancel",

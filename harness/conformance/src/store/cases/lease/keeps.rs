@@ -3,7 +3,7 @@
 use super::half_a_lease;
 use crate::frames::encode;
 use crate::stop::{Play, holds};
-use crate::store::{Due, Stage, is_state, set, wish};
+use crate::store::{Due, Stage, acquire_request, is_state, set};
 use std::time::Duration;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tenure_wire::FromProcess;
@@ -99,7 +99,7 @@ pub(super) async fn only_keep_alive(stage: Stage) -> Play {
         session: stage.session("t"),
         request: Request(999),
     };
-    let again = ToStore::Acquire(wish(&session, grant.request, None));
+    let again = ToStore::Acquire(acquire_request(&session, grant.request, None));
     p.loses_lease_saying(&stage, &mut [], &[commit, busy, cancel, again])
         .await
         .map(drop)

@@ -1,6 +1,6 @@
 //! Waiters whose connection was lost: nothing is granted to them meanwhile, and they keep their place.
 
-use super::{goes_in_order, wish};
+use super::{acquire_request, goes_in_order};
 use crate::stop::Play;
 use crate::store::{Grant, Player, Stage};
 use tenure_protocol::{Request, SessionId};
@@ -38,8 +38,8 @@ impl Wait {
 
     /// `q` is back, and waits as before.
     async fn is_back(&self, again: &mut Player) -> Play {
-        let wishes = vec![wish(&self.session, self.request, None)];
-        again.enter_with(vec![self.other.hold()], wishes).await?;
+        let acquires = vec![acquire_request(&self.session, self.request, None)];
+        again.enter_with(vec![self.other.hold()], acquires).await?;
         Ok(())
     }
 }

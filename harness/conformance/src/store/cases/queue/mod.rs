@@ -129,7 +129,7 @@ async fn requeue_last(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let first = q.waits_for(&s).await?;
     let second = r.waits_for(&s).await?;
-    let third = p.wish(&s).request;
+    let third = p.acquire_request(&s).request;
     p.say_release(&grant, set([("a", Some("1"))]), Some(third))
         .await?;
     p.released(&s, grant.token).await?;
@@ -142,7 +142,7 @@ async fn requeue_alone(stage: Stage) -> Play {
     let mut p = stage.player("p").await?;
     let grant = p.acquire(&s).await?;
     let delta = set([("a", Some("1"))]);
-    let request = p.wish(&s).request;
+    let request = p.acquire_request(&s).request;
     p.say_release(&grant, delta.clone(), Some(request)).await?;
     // Which of the two answers comes first is not said.
     let heard = p.settle_at(&s).await?;
@@ -172,19 +172,19 @@ async fn patience_kept(stage: Stage) -> Play {
     let s = stage.session("s");
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&s).await?;
-    let mut wish = q.wish(&s);
-    q.say_wish(&wish).await?;
-    wish.patience = WaitMode::Try;
-    q.say_wish(&wish).await?;
+    let mut acquire = q.acquire_request(&s);
+    q.say_acquire(&acquire).await?;
+    acquire.wait_mode = WaitMode::Try;
+    q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it waits").await?;
     p.busy(&grant, Vec::new()).await?;
     p.hears_nothing_of(&s, "it has only said that it is busy")
         .await?;
-    q.say_wish(&wish).await?;
+    q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it waits until the holder is done")
         .await?;
     p.give_back(&grant).await?;
-    q.granted(&s, wish.request).await.map(drop)
+    q.granted(&s, acquire.request).await.map(drop)
 }
 
 async fn told_at_once(stage: Stage) -> Play {
@@ -203,7 +203,7 @@ async fn told_with_release(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let grant = p.acquire(&s).await?;
     q.waits_for(&s).await?;
-    let request = p.wish(&s).request;
+    let request = p.acquire_request(&s).request;
     p.say_release(&grant, <_>::default(), Some(request)).await?;
     p.released(&s, grant.token).await?;
     let heard = p.settle_at(&s).await?;
@@ -228,12 +228,16 @@ async fn goes_in_order(session: &SessionId, order: &mut [(&mut Player, Request)]
 }
 
 /// A wait with the ticket that it has, if that is known.
-fn wish(session: &SessionId, request: Request, ticket: Option<Ticket>) -> AcquireRequest {
+fn acquire_request(
+    session: &SessionId,
+    request: Request,
+    ticket: Option<Ticket>,
+) -> AcquireRequest {
     AcquireRequest {
         session: session.clone(),
         request,
         known: None,
-        patience: WaitMode::Wait,
+        wait_mode: WaitMode::Wait,
         ticket,
         existing: false,
     }

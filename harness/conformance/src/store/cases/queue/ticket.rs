@@ -1,6 +1,6 @@
 //! Tickets: the place in the queue as a number, which outlives connections and restarts.
 
-use super::{goes_in_order, wish};
+use super::{acquire_request, goes_in_order};
 use crate::stop::{Play, holds};
 use crate::store::{Player, Stage};
 use tenure_protocol::message::{AcquireRequest, WaitMode};
@@ -21,10 +21,10 @@ pub(super) async fn rises(stage: Stage) -> Play {
         waiters.push(waiter);
     }
     // One that gave the session back is the last again.
-    let request = p.wish(&s).request;
+    let request = p.acquire_request(&s).request;
     p.say_release(&grant, <_>::default(), Some(request)).await?;
     p.released(&s, grant.token).await?;
-    p.say_wish(&wish(&s, request, None)).await?;
+    p.say_acquire(&acquire_request(&s, request, None)).await?;
     let (_, ticket) = stands_by(&mut p, &s, request).await?;
     let expected = format!("a ticket after {last}");
     holds(ticket > last, &expected, ticket)
@@ -36,7 +36,8 @@ pub(super) async fn same_again(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let (request, ticket) = stands(&mut q, &s).await?;
     for presented in [None, Some(ticket)] {
-        q.say_wish(&wish(&s, request, presented)).await?;
+        q.say_acquire(&acquire_request(&s, request, presented))
+            .await?;
         let again = q.place(&s, request).await?;
         is_same(again, ticket)?;
     }
@@ -54,7 +55,7 @@ pub(super) async fn more_patient(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let request = q.try_for(&s).await?;
     let ticket = q.place(&s, request).await?;
-    q.say_wish(&wish(&s, request, None)).await?;
+    q.say_acquire(&acquire_request(&s, request, None)).await?;
     is_same(q.place(&s, request).await?, ticket)?;
     p.busy(&grant, Vec::new()).await?;
     p.hears_nothing_of(&s, "it has only said that it is busy")
@@ -81,8 +82,8 @@ async fn reconnects(stage: Stage, presents: bool) -> Play {
     let second = r.waits_for(&s).await?;
     let mut again = q.again(&stage).await?;
     q.last_words().await?;
-    let wish = wish(&s, first, presents.then_some(ticket));
-    again.enter_with(Vec::new(), vec![wish]).await?;
+    let acquire = acquire_request(&s, first, presents.then_some(ticket));
+    again.enter_with(Vec::new(), vec![acquire]).await?;
     is_same(again.place(&s, first).await?, ticket)?;
     p.give_back(&grant).await?;
     goes_in_order(&s, &mut [(&mut again, first), (&mut r, second)]).await
@@ -96,12 +97,12 @@ pub(super) async fn asked_again(stage: Stage) -> Play {
     let second = r.waits_for(&s).await?;
     q.say_cancel(&s, cancelled).await?;
     q.refused(&s, cancelled).await?;
-    let mut wish = q.wish(&s);
-    (wish.ticket, wish.patience) = (Some(ticket), WaitMode::Wait);
-    q.say_wish(&wish).await?;
+    let mut acquire = q.acquire_request(&s);
+    (acquire.ticket, acquire.wait_mode) = (Some(ticket), WaitMode::Wait);
+    q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it is held").await?;
     p.give_back(&grant).await?;
-    let order = &mut [(&mut q, wish.request), (&mut r, second)];
+    let order = &mut [(&mut q, acquire.request), (&mut r, second)];
     goes_in_order(&s, order).await
 }
 
@@ -116,9 +117,9 @@ pub(super) async fn after_restart(stage: Stage) -> Play {
     stage.restart().await?;
     let mut p = p.again(&stage).await?;
     p.enter_with(vec![grant.hold()], Vec::new()).await?;
-    let mut r = waits_again(&stage, &r, wish(&s, second, Some(second_ticket))).await?;
-    let mut u = waits_again(&stage, &u, wish(&s, third, Some(third_ticket))).await?;
-    let mut q = waits_again(&stage, &q, wish(&s, first, Some(first_ticket))).await?;
+    let mut r = waits_again(&stage, &r, acquire_request(&s, second, Some(second_ticket))).await?;
+    let mut u = waits_again(&stage, &u, acquire_request(&s, third, Some(third_ticket))).await?;
+    let mut q = waits_again(&stage, &q, acquire_request(&s, first, Some(first_ticket))).await?;
     p.give_back(&grant).await?;
     let order = &mut [(&mut q, first), (&mut r, second), (&mut u, third)];
     goes_in_order(&s, order).await
@@ -134,7 +135,7 @@ pub(super) async fn before_newcomers(stage: Stage) -> Play {
     p.enter_with(vec![grant.hold()], Vec::new()).await?;
     let mut newcomer = stage.player("r").await?;
     let second = newcomer.waits_for(&s).await?;
-    let mut q = waits_again(&stage, &q, wish(&s, first, Some(ticket))).await?;
+    let mut q = waits_again(&stage, &q, acquire_request(&s, first, Some(ticket))).await?;
     p.give_back(&grant).await?;
     goes_in_order(&s, &mut [(&mut q, first), (&mut newcomer, second)]).await
 }
@@ -192,17 +193,17 @@ async fn stands_by(
 
 /// Asks with a ticket, and is told its place.
 async fn presents(p: &mut Player, session: &SessionId, ticket: Ticket) -> Play<(Request, Ticket)> {
-    let mut wish = p.wish(session);
-    wish.ticket = Some(ticket);
-    p.say_wish(&wish).await?;
-    stands_by(p, session, wish.request).await
+    let mut acquire = p.acquire_request(session);
+    acquire.ticket = Some(ticket);
+    p.say_acquire(&acquire).await?;
+    stands_by(p, session, acquire.request).await
 }
 
-/// Connects again and names its wish, which the store has taken when this returns.
-async fn waits_again(stage: &Stage, old: &Player, wish: AcquireRequest) -> Play<Player> {
+/// Connects again and names its request, which the store has taken when this returns.
+async fn waits_again(stage: &Stage, old: &Player, acquire: AcquireRequest) -> Play<Player> {
     let mut again = old.again(stage).await?;
-    let session = wish.session.clone();
-    again.enter_with(Vec::new(), vec![wish]).await?;
+    let session = acquire.session.clone();
+    again.enter_with(Vec::new(), vec![acquire]).await?;
     again.hears_nothing_of(&session, "it is held").await?;
     Ok(again)
 }

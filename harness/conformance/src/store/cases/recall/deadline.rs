@@ -13,7 +13,7 @@ pub(super) struct Recalled {
     pub(super) grant: Grant,
     /// Of the one who waits.
     pub(super) request: Request,
-    pub(super) notice: RecallInfo,
+    pub(super) info: RecallInfo,
     pub(super) due: Due,
 }
 
@@ -22,12 +22,12 @@ pub(super) async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> P
     let grant = p.acquire(s).await?;
     let asked = Instant::now();
     let request = q.ask(s).await?;
-    let notice = p.recalled_for_good(&grant).await?;
+    let info = p.recalled_for_good(&grant).await?;
     Ok(Recalled {
-        due: Due::of(notice, asked),
+        due: Due::of(info, asked),
         grant,
         request,
-        notice,
+        info,
     })
 }
 
@@ -39,7 +39,7 @@ impl Recalled {
         p: &mut Player,
         q: &mut Player,
     ) -> Play<Grant> {
-        let after_ms = self.notice.deadline_ms;
+        let after_ms = self.info.deadline_ms;
         stage.may_wait("a recall", after_ms)?;
         let session = &self.grant.session;
         let (lost, next) = tokio::join!(
@@ -57,10 +57,7 @@ impl Recalled {
 
     /// Lets so much time pass that a deadline which moves along would be another.
     async fn time_passes(&self) {
-        sleep(Duration::from_millis(
-            (self.notice.deadline_ms / 5).min(200),
-        ))
-        .await;
+        sleep(Duration::from_millis((self.info.deadline_ms / 5).min(200))).await;
     }
 }
 
@@ -89,15 +86,15 @@ pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
     let asked = Instant::now();
     p.release(&grant, set([])).await?;
     let grant = q.granted(&s, first).await?;
-    let notice = match grant.recall {
-        Some(notice) => notice,
+    let info = match grant.recall {
+        Some(info) => info,
         None => q.recalled_for_good(&grant).await?,
     };
     let own = Recalled {
-        due: Due::of(notice, asked),
+        due: Due::of(info, asked),
         grant,
         request,
-        notice,
+        info,
     };
     own.passes(&stage, &mut q, &mut r).await.map(drop)
 }
@@ -105,7 +102,7 @@ pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
 pub(super) async fn busy_does_not_stop_it(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    stage.may_wait("a recall", own.notice.deadline_ms)?;
+    stage.may_wait("a recall", own.info.deadline_ms)?;
     for _ in 0..3 {
         p.busy(&own.grant, Vec::new()).await?;
         own.time_passes().await;
@@ -139,7 +136,7 @@ pub(super) async fn request_does_not_move_it(stage: Stage) -> Play {
     r.ask(&s).await?;
     r.settle().await?;
     own.due.is_still(p.due(&own.grant).await?)?;
-    let again = crate::store::wish(&s, own.request, None);
+    let again = crate::store::acquire_request(&s, own.request, None);
     q.say(ToStore::Acquire(again)).await?;
     q.settle().await?;
     own.due.is_still(p.due(&own.grant).await?)
@@ -166,7 +163,7 @@ pub(super) async fn runs_while_away(stage: Stage) -> Play {
     let asked = Instant::now();
     let request = q.ask(&s).await?;
     q.queued(&s, request).await?;
-    let due = Due::after(told.notice.deadline_ms, asked);
+    let due = Due::after(told.info.deadline_ms, asked);
     told.time_passes().await;
     back.enter_with(vec![grant.hold()], Vec::new()).await?;
     due.is_still(back.due(&grant).await?)
@@ -195,11 +192,11 @@ pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
     let s = stage.session("s");
     let grant = p.acquire(&s).await?;
     q.try_for(&s).await?;
-    let notice = p.recalled(&grant).await?;
-    if notice.reason.insists() {
+    let info = p.recalled(&grant).await?;
+    if info.reason.insists() {
         return Err(Stop::Skipped("a try recalls for good here".to_owned()));
     }
-    keeps(&stage, p, grant, notice).await
+    keeps(&stage, p, grant, info).await
 }
 
 /// `p` holds a session whose time to live may have ended.
@@ -207,14 +204,14 @@ async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, RecallInfo)> {
     let after_ms = stage.target().expires_ms.unwrap_or_default();
     stage.may_wait("a time to live", after_ms)?;
     let grant = written(p, &stage.session("s")).await?;
-    let notice = expires(p, &grant, after_ms).await?;
-    Ok((grant, notice))
+    let info = expires(p, &grant, after_ms).await?;
+    Ok((grant, info))
 }
 
 pub(super) async fn expiry_takes_nothing(stage: Stage) -> Play {
     let mut p = stage.player("p").await?;
-    let (grant, notice) = aged(&stage, &mut p).await?;
-    keeps(&stage, p, grant, notice).await
+    let (grant, info) = aged(&stage, &mut p).await?;
+    keeps(&stage, p, grant, info).await
 }
 
 pub(super) async fn busy_ends_it(stage: Stage) -> Play {
@@ -225,9 +222,9 @@ pub(super) async fn busy_ends_it(stage: Stage) -> Play {
     // It was used just now, so that its time to live cannot have ended again.
     let mut q = stage.player("q").await?;
     q.try_for(&grant.session).await?;
-    let notice = p.recalled(&grant).await?;
-    let is_new = notice.reason != Reason::Expiry;
-    holds(is_new, "a recall for the try", notice)
+    let info = p.recalled(&grant).await?;
+    let is_new = info.reason != Reason::Expiry;
+    holds(is_new, "a recall for the try", info)
 }
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.
@@ -235,11 +232,11 @@ pub(super) async fn keeps(
     stage: &Stage,
     mut p: Player,
     mut grant: Grant,
-    notice: RecallInfo,
+    info: RecallInfo,
 ) -> Play {
     const LATER: Duration = Duration::from_millis(300);
-    stage.may_wait("a recall", notice.deadline_ms)?;
-    let until = Instant::now() + Duration::from_millis(notice.deadline_ms) + LATER;
+    stage.may_wait("a recall", info.deadline_ms)?;
+    let until = Instant::now() + Duration::from_millis(info.deadline_ms) + LATER;
     while Instant::now() < until {
         sleep(Duration::from_millis((p.lease_ms / 4).min(100))).await;
         p.is_quiet("the recall takes no grant").await?;
@@ -255,10 +252,10 @@ pub(super) async fn operator_revokes(stage: Stage) -> Play {
     let grant = p.acquire(&s).await?;
     let asked = Instant::now();
     stage.recall(&s).await?;
-    let notice = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", notice.deadline_ms)?;
-    let due = Due::of(notice, asked);
-    p.late(&grant, notice.deadline_ms).await?;
+    let info = p.recalled_for_good(&grant).await?;
+    stage.may_wait("a recall", info.deadline_ms)?;
+    let due = Due::of(info, asked);
+    p.late(&grant, info.deadline_ms).await?;
     due.has_passed()?;
     let again = p.acquire(&s).await?;
     holds(again.token > grant.token, "a later token", again.token)

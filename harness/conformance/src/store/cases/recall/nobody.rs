@@ -2,7 +2,7 @@
 
 use super::deadline::{Recalled, keeps, recalled};
 use crate::stop::{Play, holds};
-use crate::store::{Due, Stage, wish};
+use crate::store::{Due, Stage, acquire_request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -11,14 +11,14 @@ pub(super) async fn waiter_cancels(stage: Stage) -> Play {
     let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
     q.say_cancel(&own.grant.session, own.request).await?;
     q.refused(&own.grant.session, own.request).await?;
-    keeps(&stage, p, own.grant, own.notice).await
+    keeps(&stage, p, own.grant, own.info).await
 }
 
 pub(super) async fn waiter_is_away(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
     q.last_words().await?;
-    keeps(&stage, p, own.grant, own.notice).await
+    keeps(&stage, p, own.grant, own.info).await
 }
 
 pub(super) async fn waiter_is_back(stage: Stage) -> Play {
@@ -26,18 +26,18 @@ pub(super) async fn waiter_is_back(stage: Stage) -> Play {
     let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
     let mut again = q.again(&stage).await?;
     q.last_words().await?;
-    let wishes = vec![wish(&own.grant.session, own.request, None)];
-    again.enter_with(Vec::new(), wishes).await?;
+    let acquires = vec![acquire_request(&own.grant.session, own.request, None)];
+    again.enter_with(Vec::new(), acquires).await?;
     let asked = Instant::now();
     let recalls = p.recalls().await?;
     let is_own = |(hold, _): &&(_, _)| *hold == own.grant.hold();
-    let Some((_, notice)) = recalls.iter().find(is_own) else {
+    let Some((_, info)) = recalls.iter().find(is_own) else {
         return Err(p.failed("Alive with the recall", recalls));
     };
-    let due = Due::of(*notice, asked);
+    let due = Due::of(*info, asked);
     let now = Recalled {
         due,
-        notice: *notice,
+        info: *info,
         ..own
     };
     now.passes(&stage, &mut p, &mut again).await.map(drop)
@@ -46,9 +46,9 @@ pub(super) async fn waiter_is_back(stage: Stage) -> Play {
 pub(super) async fn more_time(stage: Stage) -> Play {
     let [mut p, mut q] = stage.two().await?;
     let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    stage.may_wait("a recall", own.notice.deadline_ms)?;
+    stage.may_wait("a recall", own.info.deadline_ms)?;
     // Half of the time has passed, so that a later deadline is one that differs.
-    let half = Duration::from_millis(own.notice.deadline_ms / 2);
+    let half = Duration::from_millis(own.info.deadline_ms / 2);
     let until = Instant::now() + half;
     while Instant::now() < until {
         sleep(half / 8).await;

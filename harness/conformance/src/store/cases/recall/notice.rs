@@ -35,7 +35,7 @@ pub(super) async fn next_holder(stage: Stage) -> Play {
     r.settle().await?;
     p.release(&grant, set([])).await?;
     let next = q.granted(&s, first).await?;
-    if next.recall.is_some_and(|notice| notice.reason.insists()) {
+    if next.recall.is_some_and(|info| info.reason.insists()) {
         return Ok(());
     }
     q.recalled_for_good(&next).await.map(drop)
@@ -93,14 +93,14 @@ pub(super) async fn further_requests(stage: Stage) -> Play {
     let [mut p, mut q, mut r] = stage.three().await?;
     let s = stage.session("s");
     let grant = p.acquire(&s).await?;
-    let mut wish = q.wish(&s);
-    q.say(ToStore::Acquire(wish.clone())).await?;
+    let mut acquire = q.acquire_request(&s);
+    q.say(ToStore::Acquire(acquire.clone())).await?;
     p.recalled(&grant).await?;
-    wish.ticket = Some(q.queued(&s, wish.request).await?);
+    acquire.ticket = Some(q.queued(&s, acquire.request).await?);
     r.ask(&s).await?;
     r.settle().await?;
     for _ in 0..REQUESTS {
-        q.say(ToStore::Acquire(wish.clone())).await?;
+        q.say(ToStore::Acquire(acquire.clone())).await?;
     }
     q.settle().await?;
     let heard = p.settle().await?;
@@ -167,11 +167,11 @@ async fn reminded(stage: Stage, is_busy: bool) -> Play {
     let s = stage.session("s");
     let grant = p.acquire(&s).await?;
     q.ask(&s).await?;
-    let notice = p.recalled(&grant).await?;
+    let info = p.recalled(&grant).await?;
     if is_busy {
         p.busy(&grant, Vec::new()).await?;
     }
-    let most = notice.deadline_ms.min(stage.target().wait_max_ms);
+    let most = info.deadline_ms.min(stage.target().wait_max_ms);
     let began = Instant::now();
     let repeated = p.expect_after("the Recall again", most, |message| match message {
         ToProcess::Recall { hold, .. } => Some(*hold == grant.hold()),
@@ -180,7 +180,7 @@ async fn reminded(stage: Stage, is_busy: bool) -> Play {
     match repeated.await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Stop::fault("nothing else is held")),
-        Err(stop) if notice.deadline_ms <= most => Err(stop),
+        Err(stop) if info.deadline_ms <= most => Err(stop),
         Err(_) => Err(Stop::Skipped(format!(
             "a store may remind after more than {:?}",
             began.elapsed()
@@ -255,6 +255,6 @@ pub(super) async fn operator_asks(stage: Stage) -> Play {
     let s = stage.session("s");
     let grant = p.acquire(&s).await?;
     stage.recall(&s).await?;
-    let notice = p.recalled(&grant).await?;
-    holds(notice.reason == Reason::Operator, "Operator", notice)
+    let info = p.recalled(&grant).await?;
+    holds(info.reason == Reason::Operator, "Operator", info)
 }

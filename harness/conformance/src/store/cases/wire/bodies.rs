@@ -1,8 +1,8 @@
 //! Bodies that are refused: not CBOR, not the map that the schema says, or beyond a limit.
 
 use super::bytes::{
-    array, bytes, faulty, head, hello, hello_fields, hold, map, plain, release, release_fields,
-    uint, vector, wish,
+    acquire_request, array, bytes, faulty, head, hello, hello_fields, hold, map, plain, release,
+    release_fields, uint, vector,
 };
 use super::scene::{Scene, refused, refused_first};
 use crate::case::cases;
@@ -29,7 +29,7 @@ cases! { Store:
     "wire/body/ill-formed", Must ["wire.ill-formed"] ill_formed,
         "What is not well-formed CBOR is refused also where it would be skipped.";
     "wire/key/twice", Must ["wire.duplicate-key"] key_twice,
-        "A body with a key twice is refused, be it known or not, in the body or in a wish.";
+        "A body with a key twice is refused, be it known or not, in the body or in a request.";
     "wire/key/out-of-range", Must ["wire.key-range"] key_range,
         "A body with key 64, a negative key or a text for a key is refused.";
     "wire/key/missing", Must ["wire.missing-key"] key_missing,
@@ -45,7 +45,7 @@ cases! { Store:
     "wire/value/indefinite-length", Must ["wire.wrong-type"] indefinite_value,
         "A known key whose value is of indefinite length is refused.";
     "wire/value/unknown-choice", Must ["wire.unknown-choice"] unknown_choice,
-        "A patience that nobody knows is refused.";
+        "A wait mode that nobody knows is refused.";
     "wire/name/empty", Must ["wire.name-length"] name_empty,
         "An empty name of a session or an attribute is refused.";
     "wire/name/129-bytes", Must ["wire.name-length"] name_long,
@@ -154,10 +154,10 @@ async fn ill_formed(stage: Stage) -> Play {
 
 async fn key_twice(stage: Stage) -> Play {
     let twice = stage.session("t");
-    let within = refused_first(&stage, ("h", "a wish with a key twice"), |again, _| {
+    let within = refused_first(&stage, ("h", "a request with a key twice"), |again, _| {
         let session = || (0, bytes(twice.as_bytes()));
-        let wish = map(&[session(), session(), (2, uint(1)), (8, uint(1))]);
-        hello(again, 0, &[(27, array(&[wish]))])
+        let acquire = map(&[session(), session(), (2, uint(1)), (8, uint(1))]);
+        hello(again, 0, &[(27, array(&[acquire]))])
     });
     within.await?;
     let mut scene = Scene::set(stage).await?;
@@ -352,7 +352,9 @@ async fn too_many_items(stage: Stage) -> Play {
     let first: Vec<_> = unknown(count).collect();
     let first = array(&first);
     let parts = |again: &crate::store::Player, rest: usize| {
-        let waits: Vec<_> = (0..rest).map(|_| wish(&stage.session("w"), 1)).collect();
+        let waits: Vec<_> = (0..rest)
+            .map(|_| acquire_request(&stage.session("w"), 1))
+            .collect();
         let first = hello(again, MORE, &[(26, first.clone())]);
         [first, hello(again, 0, &[(27, array(&waits))])].concat()
     };

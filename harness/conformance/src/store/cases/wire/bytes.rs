@@ -165,8 +165,8 @@ pub(super) fn hold(hold: &GrantRef) -> Vec<u8> {
     array(&[bytes(hold.session.as_bytes()), stamp(hold.token.0)])
 }
 
-/// A patient wish, as `waits` of a hello has it.
-pub(super) fn wish(session: &SessionId, request: u64) -> Vec<u8> {
+/// A waiting request, as `waits` of a hello has it.
+pub(super) fn acquire_request(session: &SessionId, request: u64) -> Vec<u8> {
     let session = bytes(session.as_bytes());
     map(&[(0, session), (2, uint(request)), (8, uint(1))])
 }

@@ -1,7 +1,8 @@
 //! What a store has to read though a careful writer of 1.0 would not write it: of other writers, or of later versions.
 
 use super::bytes::{
-    array, bytes, frame, hello, hold, map, plain, release, release_fields, uint, vector, wish,
+    acquire_request, array, bytes, frame, hello, hold, map, plain, release, release_fields, uint,
+    vector,
 };
 use super::scene::sends_no_more;
 use crate::case::cases;
@@ -22,7 +23,7 @@ cases! { Store:
     "wire/skipped/unknown-keys", Must ["wire.unknown-key"] unknown_keys,
         "Values of unknown keys are skipped: of any type, of indefinite length, and 16 deep.";
     "wire/skipped/unknown-key-in-a-wish", Must ["wire.unknown-key"] unknown_key_in_wish,
-        "An unknown key within a wish of a hello is skipped.";
+        "An unknown key within a request of a hello is skipped.";
     "wire/lenient/order-of-keys", Must ["wire.lenient"] order_of_keys,
         "Keys may come in any order.";
     "wire/lenient/long-heads", Must ["wire.lenient"] long_heads,
@@ -111,7 +112,7 @@ async fn parts_joined(stage: Stage) -> Play {
     let parts = [
         hello(&again, MORE, &[(26, list(hold(&grants[0])))]),
         hello(&again, MORE, &[(26, list(hold(&grants[1])))]),
-        hello(&again, 0, &[(27, list(wish(&u, 9)))]),
+        hello(&again, 0, &[(27, list(acquire_request(&u, 9)))]),
     ];
     again
         .push(&parts.concat(), "a hello in three parts")
@@ -140,15 +141,15 @@ async fn unknown_key_in_wish(stage: Stage) -> Play {
     let s = stage.session("s");
     let session = (0, bytes(s.as_bytes()));
     // A key of later versions, and one of 1.0 that has no place here.
-    let wish = map(&[
+    let acquire = map(&[
         session,
         (2, uint(9)),
         (8, uint(1)),
         (30, uint(1)),
         (63, array(&[])),
     ]);
-    let hello = hello(&p, 0, &[(27, array(&[wish]))]);
-    p.push(&hello, "a wish with unknown keys").await?;
+    let hello = hello(&p, 0, &[(27, array(&[acquire]))]);
+    p.push(&hello, "a request with unknown keys").await?;
     p.welcome().await?;
     p.granted(&s, Request(9)).await.map(drop)
 }

@@ -47,10 +47,10 @@ async fn knowing(
     known: Option<Version>,
 ) -> Play<crate::store::Grant> {
     let s = stage.session("s");
-    let mut wish = p.wish(&s);
-    wish.known = known;
-    let request = wish.request;
-    p.say(ToStore::Acquire(wish)).await?;
+    let mut acquire = p.acquire_request(&s);
+    acquire.known = known;
+    let request = acquire.request;
+    p.say(ToStore::Acquire(acquire)).await?;
     p.granted(&s, request).await
 }
 
