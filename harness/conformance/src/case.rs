@@ -1,6 +1,6 @@
 //! A case: what is required, of whom, and how it is played.
 
-use crate::stop::Play;
+use crate::end::Play;
 use crate::{process, store};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,10 +70,10 @@ pub struct Case {
 /// What plays a case.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
-    Store(fn(store::Stage) -> Playing),
+    Store(fn(store::CaseContext) -> Playing),
     /// A script that the model checker has exported.
     Script(&'static store::DerivedScript),
-    Process(fn(process::Stage) -> Playing),
+    Process(fn(process::CaseContext) -> Playing),
 }
 
 /// A case that is being played.
@@ -125,7 +125,7 @@ macro_rules! cases {
             rules: &[$($rule),+],
             needs: &[$($($crate::Need::$need),+)?],
             since: "1.0",
-            run: $crate::case::Run::$side(|stage| Box::pin($play(stage))),
+            run: $crate::case::Run::$side(|ctx| Box::pin($play(ctx))),
         }),+];
     };
 }

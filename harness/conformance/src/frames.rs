@@ -1,6 +1,6 @@
 //! Frames as they come, and what they say: the same for the processes and the stores that the suite plays.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use bytes::{Buf, Bytes, BytesMut};
 use tenure_wire::{DecodeError, Decoder, FrameLimits, HEADER_BYTES, Item, Outgoing};
 
@@ -42,6 +42,6 @@ impl<T: Item> Frames<T> {
 pub(crate) fn encode(item: &impl Item) -> Play<Bytes> {
     let mut out = Outgoing::new();
     out.push(item, &FrameLimits::default())
-        .map_err(Stop::fault)?;
+        .map_err(CaseEnd::fault)?;
     Ok(out.copy_to_bytes(out.remaining()))
 }

@@ -10,6 +10,7 @@
 //! Deliberately absent: a codec that is independent of the reference. Who doubts that runs the Python peers in `python/`.
 
 mod case;
+mod end;
 mod frames;
 mod hex;
 pub mod process;
@@ -18,13 +19,12 @@ pub mod report;
 pub mod rules;
 mod runner;
 mod select;
-mod stop;
 pub mod store;
 mod trace;
 
 pub use case::{Case, Level, Need, Side};
+pub use end::{CaseEnd, Play};
 pub use report::Report;
 pub use runner::{Plan, Progress, Subject, run};
 pub use select::{KnownFailing, Selection};
-pub use stop::{Play, Stop};
 pub use trace::{Trace, Traced};

@@ -1,9 +1,9 @@
 //! Plays cases: those that may run together at once, the others one after another.
 
 use crate::case::{Case, Need, Playing, Run};
+use crate::end::CaseEnd;
 use crate::report::{Outcome, Report, SCHEMA, Verdict};
 use crate::select::{KnownFailing, Selection};
-use crate::stop::Stop;
 use crate::trace::Trace;
 use crate::{Side, process, store};
 use std::sync::Arc;
@@ -89,11 +89,11 @@ impl Subject {
         let run = case.run;
         Some(match self {
             Self::Store(target) => {
-                let stage = store::Stage::new(Arc::clone(target), case.id, seed, trace);
-                let left = stage.clone();
+                let ctx = store::CaseContext::new(Arc::clone(target), case.id, seed, trace);
+                let left = ctx.clone();
                 let playing = match run {
-                    Run::Store(run) => run(stage),
-                    Run::Script(script) => Box::pin(store::play_script(stage, script)),
+                    Run::Store(run) => run(ctx),
+                    Run::Script(script) => Box::pin(store::play_script(ctx, script)),
                     Run::Process(_) => return None,
                 };
                 Box::pin(async move {
@@ -103,7 +103,7 @@ impl Subject {
                 })
             }
             Self::Process(target) => match run {
-                Run::Process(run) => run(process::Stage::new(
+                Run::Process(run) => run(process::CaseContext::new(
                     Arc::clone(target),
                     case.id,
                     seed,
@@ -210,7 +210,7 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
         let trace = Trace::default();
         let seed = plan.seed.wrapping_add(u64::from(turn));
         let Some(playing) = subject.play(case, seed, trace.clone()) else {
-            outcome.note(Some(Stop::fault("a case of the other side")), known);
+            outcome.note(Some(CaseEnd::fault("a case of the other side")), known);
             break;
         };
         // A panic is a fault of the suite, and no reason not to judge the others.
@@ -220,9 +220,9 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
         let stop = match ended {
             Ok(Ok(())) => None,
             Ok(Err(stop)) => Some(stop),
-            Err(error) => Some(Stop::fault(error)),
+            Err(error) => Some(CaseEnd::fault(error)),
         };
-        if matches!(stop, Some(Stop::Starved { .. })) && starved < STARVED_MAX {
+        if matches!(stop, Some(CaseEnd::Starved { .. })) && starved < STARVED_MAX {
             starved += 1;
             continue;
         }
@@ -238,7 +238,7 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
 
 impl Outcome {
     /// How it ended, and what is known of it.
-    fn note(&mut self, stop: Option<Stop>, known: Option<&str>) {
+    fn note(&mut self, stop: Option<CaseEnd>, known: Option<&str>) {
         let known = known.map(str::to_owned);
         (self.verdict, self.why) = match (stop, known) {
             (None, None) => (Verdict::Pass, None),
@@ -246,7 +246,10 @@ impl Outcome {
                 Verdict::UnexpectedPass,
                 Some(format!("was known to fail: {why}")),
             ),
-            (Some(Stop::Failed { expected, seen } | Stop::Starved { expected, seen }), known) => {
+            (
+                Some(CaseEnd::Failed { expected, seen } | CaseEnd::Starved { expected, seen }),
+                known,
+            ) => {
                 (self.expected, self.seen) = (Some(expected), Some(seen));
                 let verdict = if known.is_some() {
                     Verdict::KnownFailing
@@ -255,13 +258,13 @@ impl Outcome {
                 };
                 (verdict, known)
             }
-            (Some(Stop::Skipped(why)), _) => (Verdict::Skip, Some(why)),
+            (Some(CaseEnd::Skipped(why)), _) => (Verdict::Skip, Some(why)),
             // It could be reached when the run began.
-            (Some(Stop::Unreachable(why)), _) => {
+            (Some(CaseEnd::Unreachable(why)), _) => {
                 (self.expected, self.seen) = (Some("a connection".to_owned()), Some(why));
                 (Verdict::Fail, None)
             }
-            (Some(Stop::Fault(why)), _) => (Verdict::Fault, Some(why)),
+            (Some(CaseEnd::Fault(why)), _) => (Verdict::Fault, Some(why)),
         };
     }
 }

@@ -3,9 +3,9 @@
 //! Whatever it says and does is kept for the report. What it must not do — write what is no answer, answer twice, end — fails
 //! the case with what it did.
 
+use crate::end::{CaseEnd, Play};
 use crate::hex::{hex, unhex};
 use crate::process::Target;
-use crate::stop::{Play, Stop};
 use crate::trace::Trace;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,12 +71,12 @@ impl Adapter {
     /// Starts it.
     pub(crate) async fn start(target: &Target, trace: &Trace, who: &str) -> Play<Self> {
         let mut child = target.command()?.spawn().map_err(|why| {
-            Stop::Unreachable(format!("{} cannot be started: {why}", target.name()))
+            CaseEnd::Unreachable(format!("{} cannot be started: {why}", target.name()))
         })?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let heard = Arc::new(Heard::default());
-        let piped = || Stop::fault("a pipe of the adapter is missing");
+        let piped = || CaseEnd::fault("a pipe of the adapter is missing");
         tokio::spawn(listen(
             stdout.ok_or_else(piped)?,
             Arc::clone(&heard),
@@ -97,7 +97,7 @@ impl Adapter {
         let about = own.call("about", json!({})).await?;
         let version = about.as_ref().ok().and_then(|about| about.get("adapter"));
         if version != Some(&json!(1)) {
-            return Err(Stop::failed("an adapter of version 1", about));
+            return Err(CaseEnd::failed("an adapter of version 1", about));
         }
         Ok(own)
     }
@@ -121,7 +121,10 @@ impl Adapter {
         match timeout(self.slack, written).await {
             Ok(Ok(())) => Ok(id),
             Ok(Err(_)) => Err(self.ended().await),
-            Err(_) => Err(Stop::told("the adapter reads its commands", "it does not")),
+            Err(_) => Err(CaseEnd::told(
+                "the adapter reads its commands",
+                "it does not",
+            )),
         }
     }
 
@@ -141,7 +144,7 @@ impl Adapter {
             let what = {
                 let mut all = self.heard.all();
                 if let Some(broken) = &all.broken {
-                    return Err(Stop::told("one answer to each command", broken.clone()));
+                    return Err(CaseEnd::told("one answer to each command", broken.clone()));
                 }
                 if let Some(answer) = all.answers.remove(&id) {
                     return known(answer, all.asked.remove(&id).unwrap_or_default());
@@ -156,7 +159,7 @@ impl Adapter {
                 return Err(self.ended().await);
             };
             if timeout_at(until, changed).await.is_err() {
-                return Err(Stop::told(
+                return Err(CaseEnd::told(
                     format!("an answer to command {id}, `{what}`"),
                     "none",
                 ));
@@ -174,13 +177,13 @@ impl Adapter {
     pub(crate) fn has_answered(&self, id: u64) -> Play<bool> {
         let all = self.heard.all();
         match &all.broken {
-            Some(broken) => Err(Stop::told("one answer to each command", broken.clone())),
+            Some(broken) => Err(CaseEnd::told("one answer to each command", broken.clone())),
             None => Ok(all.answers.contains_key(&id)),
         }
     }
 
     /// It has ended, which it must not.
-    async fn ended(&mut self) -> Stop {
+    async fn ended(&mut self) -> CaseEnd {
         const SOON: Duration = Duration::from_secs(1);
         let status = timeout(SOON, self.child.wait()).await;
         // What it said last may still be in the pipe; if another program has that open, it stays there.
@@ -189,7 +192,7 @@ impl Adapter {
             Ok(Ok(status)) => status.to_string(),
             _ => "it closed its output".to_owned(),
         };
-        Stop::told(
+        CaseEnd::told(
             "an adapter that runs until its input ends",
             format!("{status}; it said: {}", self.stderr()),
         )
@@ -224,7 +227,7 @@ impl Target {
         let (program, arguments) = self
             .command
             .split_first()
-            .ok_or_else(|| Stop::Unreachable("no command".to_owned()))?;
+            .ok_or_else(|| CaseEnd::Unreachable("no command".to_owned()))?;
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -239,7 +242,7 @@ impl Target {
 /// What an adapter cannot do skips the case.
 fn known(answer: Answer, what: &str) -> Play<Answer> {
     match answer {
-        Err(Refused { kind, .. }) if kind == "unsupported" => Err(Stop::Skipped(format!(
+        Err(Refused { kind, .. }) if kind == "unsupported" => Err(CaseEnd::Skipped(format!(
             "the adapter does not support `{what}`"
         ))),
         answer => Ok(answer),

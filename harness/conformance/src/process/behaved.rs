@@ -2,9 +2,9 @@
 //!
 //! It may lose connections by chance, as networks do. What it takes from a process and what it says is traced.
 
+use crate::end::{CaseEnd, Play};
 use crate::frames::encode;
-use crate::process::stage::Stage;
-use crate::stop::{Play, Stop};
+use crate::process::context::CaseContext;
 use crate::trace::Trace;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
@@ -37,11 +37,11 @@ impl Drop for Behaved {
 
 impl Behaved {
     /// Starts one that loses a connection with one message in `cuts`; 0: never.
-    pub(crate) async fn start(stage: &Stage, cuts: u32) -> Play<Self> {
+    pub(crate) async fn start(ctx: &CaseContext, cuts: u32) -> Play<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
-            .map_err(Stop::fault)?;
-        let address = listener.local_addr().map_err(Stop::fault)?;
+            .map_err(CaseEnd::fault)?;
+        let address = listener.local_addr().map_err(CaseEnd::fault)?;
         let (heard, hears) = mpsc::unbounded_channel();
         let settings = Settings::new(StoreSettings::default());
         let own = Running {
@@ -49,9 +49,9 @@ impl Behaved {
             origin: Instant::now(),
             lines: BTreeMap::new(),
             heard,
-            chance: stage.chance(),
+            chance: ctx.chance(),
             cuts,
-            trace: stage.trace().clone(),
+            trace: ctx.trace().clone(),
         };
         let task = tokio::spawn(own.run(listener, hears));
         Ok(Self { address, task })

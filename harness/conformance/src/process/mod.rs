@@ -3,14 +3,14 @@
 mod adapter;
 mod behaved;
 mod cases;
+mod context;
 mod grant;
-mod peer;
 mod raw;
 mod scene;
-mod stage;
+mod scripted_store;
 mod target;
 mod threads;
 
 pub use cases::all;
-pub use stage::Stage;
+pub use context::CaseContext;
 pub use target::Target;

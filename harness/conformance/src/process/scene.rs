@@ -1,9 +1,9 @@
 //! A process and its store, with the words that most cases need.
 
+use crate::end::{CaseEnd, Play, holds};
 use crate::process::adapter::Adapter;
-use crate::process::peer::{Listener, Peer};
-use crate::process::stage::Stage;
-use crate::stop::{Play, Stop, holds};
+use crate::process::context::CaseContext;
+use crate::process::scripted_store::{Listener, ScriptedStore};
 use serde_json::{Map, Value, json};
 use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{Request, SessionId, Stamp, Ticket, ToProcess, ToStore, Token, Version};
@@ -17,9 +17,9 @@ pub(crate) const RECALL_MS: u64 = 120_000;
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Scene {
-    pub(crate) stage: Stage,
+    pub(crate) ctx: CaseContext,
     pub(crate) listener: Listener,
-    pub(crate) peer: Peer,
+    pub(crate) peer: ScriptedStore,
     pub(crate) adapter: Adapter,
     /// As the library has them.
     settings: Map<String, Value>,
@@ -34,15 +34,17 @@ impl Scene {
     /// Skips the case when the library speaks version 1.0: it knows nothing of what was added since.
     pub(crate) fn of_1_1(self) -> Play<Self> {
         match self.opening.minor_max {
-            0 => Err(Stop::Skipped("the library speaks version 1.0".to_owned())),
+            0 => Err(CaseEnd::Skipped(
+                "the library speaks version 1.0".to_owned(),
+            )),
             _ => Ok(self),
         }
     }
 
     /// A process that connects, and has said hello.
-    pub(crate) async fn silent(stage: &Stage, settings: Value) -> Play<Self> {
-        let listener = Listener::bind(stage).await?;
-        let mut adapter = stage.adapter("adapter").await?;
+    pub(crate) async fn silent(ctx: &CaseContext, settings: Value) -> Play<Self> {
+        let listener = Listener::bind(ctx).await?;
+        let mut adapter = ctx.adapter("adapter").await?;
         // Repetitions would be legal; without them a trace is easier to read.
         let mut all = json!({"resend_ms": 60_000, "keep_alive_ms": 1_000});
         if let (Some(all), Value::Object(settings)) = (all.as_object_mut(), settings) {
@@ -51,21 +53,21 @@ impl Scene {
         let connecting = adapter
             .begin("connect", connect(&listener, Some(7), all))
             .await?;
-        Self::greeted(stage, listener, adapter, connecting).await
+        Self::greeted(ctx, listener, adapter, connecting).await
     }
 
     /// As [`Scene::silent`], when the library chooses the incarnation.
-    pub(crate) async fn unnumbered(stage: &Stage) -> Play<Self> {
-        let listener = Listener::bind(stage).await?;
-        let mut adapter = stage.adapter("adapter").await?;
+    pub(crate) async fn unnumbered(ctx: &CaseContext) -> Play<Self> {
+        let listener = Listener::bind(ctx).await?;
+        let mut adapter = ctx.adapter("adapter").await?;
         let connecting = adapter
             .begin("connect", connect(&listener, None, json!({})))
             .await?;
-        Self::greeted(stage, listener, adapter, connecting).await
+        Self::greeted(ctx, listener, adapter, connecting).await
     }
 
     async fn greeted(
-        stage: &Stage,
+        ctx: &CaseContext,
         mut listener: Listener,
         mut adapter: Adapter,
         connecting: u64,
@@ -73,7 +75,7 @@ impl Scene {
         let mut peer = listener.accept_from(&mut adapter, connecting).await?;
         let opening = peer.hello().await?;
         Ok(Self {
-            stage: stage.clone(),
+            ctx: ctx.clone(),
             listener,
             peer,
             adapter,
@@ -128,7 +130,7 @@ impl Scene {
                 self.settings = settings.cloned().unwrap_or_default();
                 Ok(())
             }
-            Err(refused) => Err(Stop::failed("a process that connects", refused)),
+            Err(refused) => Err(CaseEnd::failed("a process that connects", refused)),
         }
     }
 
@@ -136,7 +138,7 @@ impl Scene {
     pub(crate) fn setting(&self, what: &str, most: u64) -> Play<u64> {
         let own = self.settings.get(what).and_then(Value::as_u64);
         own.filter(|own| *own <= most).ok_or_else(|| {
-            Stop::Skipped(format!(
+            CaseEnd::Skipped(format!(
                 "the library's {what} is {own:?}, and not {most} at most"
             ))
         })

@@ -1,7 +1,7 @@
 //! The library that is judged: how its adapter is started.
 
 use crate::case::Need;
-use crate::stop::Stop;
+use crate::end::CaseEnd;
 use std::time::Duration;
 
 /// A library to be judged.
@@ -41,7 +41,7 @@ impl Target {
     pub(crate) async fn reach(&self) -> Result<(), String> {
         let spawned = match self.command() {
             Ok(mut command) => command.spawn().map_err(|why| why.to_string()),
-            Err(Stop::Unreachable(why)) => Err(why),
+            Err(CaseEnd::Unreachable(why)) => Err(why),
             Err(other) => Err(format!("{other:?}")),
         };
         let mut child =

@@ -1,10 +1,10 @@
 //! What the threads of a scene do, by way of the adapter; and silence, on either side.
 
+use crate::end::{CaseEnd, Play};
 use crate::process::adapter::{Answer, name};
 use crate::process::grant::{Grant, Locked, session, text};
-use crate::process::peer::Heard;
 use crate::process::scene::Scene;
-use crate::stop::{Play, Stop};
+use crate::process::scripted_store::Heard;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tenure_protocol::message::Refusal;
@@ -66,10 +66,10 @@ impl Scene {
                         token: Token(token),
                         values,
                     }),
-                    _ => Err(Stop::failed("`token` and `values`", ok)),
+                    _ => Err(CaseEnd::failed("`token` and `values`", ok)),
                 }
             }
-            Err(refused) => Err(Stop::failed(format!("lock {id} is granted"), refused)),
+            Err(refused) => Err(CaseEnd::failed(format!("lock {id} is granted"), refused)),
         }
     }
 
@@ -78,7 +78,7 @@ impl Scene {
         let expected = format!("command {id} ends with `{kind}`");
         match self.adapter.answer(id).await? {
             Err(refused) if refused.kind == kind => Ok(refused.cycle),
-            other => Err(Stop::failed(expected, other)),
+            other => Err(CaseEnd::failed(expected, other)),
         }
     }
 
@@ -86,7 +86,7 @@ impl Scene {
     pub(crate) async fn fails(&mut self, id: u64) -> Play {
         match self.adapter.answer(id).await? {
             Err(_) => Ok(()),
-            other => Err(Stop::failed(format!("command {id} fails"), other)),
+            other => Err(CaseEnd::failed(format!("command {id} fails"), other)),
         }
     }
 
@@ -170,12 +170,12 @@ impl Scene {
     /// It is done.
     pub(crate) async fn done(&mut self, id: u64) -> Play<Map<String, Value>> {
         let answer = self.adapter.answer(id).await?;
-        answer.map_err(|refused| Stop::failed(format!("command {id} is done"), refused))
+        answer.map_err(|refused| CaseEnd::failed(format!("command {id} is done"), refused))
     }
 
     async fn must(&mut self, what: &'static str, with: Value) -> Play<Map<String, Value>> {
         let answer = self.adapter.call(what, with).await?;
-        answer.map_err(|refused| Stop::failed(format!("`{what}` is done"), refused))
+        answer.map_err(|refused| CaseEnd::failed(format!("`{what}` is done"), refused))
     }
 
     pub(crate) async fn unlock(&mut self, lock: &Locked) -> Play {
@@ -192,7 +192,7 @@ impl Scene {
     pub(crate) async fn lost(&mut self, lock: &Locked, kinds: &[&str]) -> Play {
         match self.with("check", lock).await? {
             Err(refused) if kinds.contains(&refused.kind.as_str()) => Ok(()),
-            other => Err(Stop::failed(
+            other => Err(CaseEnd::failed(
                 format!("a lock that is lost: {kinds:?}"),
                 other,
             )),
@@ -268,7 +268,10 @@ impl Scene {
     pub(crate) async fn still_waits(&mut self, id: u64, why: &str) -> Play {
         if self.adapter.has_answered(id)? {
             let answer = self.adapter.answer(id).await?;
-            return Err(Stop::failed(format!("command {id} waits: {why}"), answer));
+            return Err(CaseEnd::failed(
+                format!("command {id} waits: {why}"),
+                answer,
+            ));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a store accepts at most. The protocol does not tell; who judges a store may.
 
-use crate::stop::{Play, Stop};
-use crate::store::Stage;
+use crate::end::{CaseEnd, Play};
+use crate::store::CaseContext;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -63,16 +63,16 @@ impl fmt::Display for Limits {
     }
 }
 
-impl Stage {
+impl CaseContext {
     /// A limit of the store. Skips the case when it is not known, or larger than what can be tried.
     pub(crate) fn limit(&self, name: &str, most: u64) -> Play<usize> {
-        let skipped = |why: String| Err(Stop::Skipped(why));
+        let skipped = |why: String| Err(CaseEnd::Skipped(why));
         match self.target().limits.0.get(name) {
             None => skipped(format!("--limits does not say {name}")),
             Some(limit) if *limit > most => {
                 skipped(format!("{name}={limit} is too much to try: {most}"))
             }
-            Some(limit) => usize::try_from(*limit).map_err(Stop::fault),
+            Some(limit) => usize::try_from(*limit).map_err(CaseEnd::fault),
         }
     }
 }

@@ -1,22 +1,22 @@
 //! The suite for stores: it plays processes that behave, and some that do not, against any store that listens.
 
 mod cases;
+mod context;
 mod derived;
 mod grant;
 mod heartbeat;
 mod limits;
 pub(crate) mod oracle;
-mod player;
 mod players;
-mod stage;
+mod scripted_process;
 mod target;
 mod workload;
 
 pub use cases::all;
+pub use context::CaseContext;
 pub(crate) use derived::{DerivedScript, play as play_script};
 pub(crate) use grant::{Grant, set};
 pub use limits::Limits;
-pub(crate) use player::{Heard, Player};
 pub(crate) use players::{Due, acquire_request, alive, is_state, later};
-pub use stage::Stage;
+pub(crate) use scripted_process::{Heard, ScriptedProcess};
 pub use target::{Hook, Hooks, Target};

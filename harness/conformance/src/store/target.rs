@@ -1,7 +1,7 @@
 //! The store that is judged: where it listens, and what may be done to it.
 
 use crate::case::Need;
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::Limits;
 use std::fmt;
 use std::sync::Arc;
@@ -105,11 +105,11 @@ impl Target {
 
     pub(crate) async fn connect(&self) -> Play<TcpStream> {
         let unreachable = |why: &dyn fmt::Display| {
-            Stop::Unreachable(format!("{} cannot be reached: {why}", self.address))
+            CaseEnd::Unreachable(format!("{} cannot be reached: {why}", self.address))
         };
         match timeout(self.slack(), TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(Stop::fault)?;
+                stream.set_nodelay(true).map_err(CaseEnd::fault)?;
                 Ok(stream)
             }
             Ok(Err(error)) => Err(unreachable(&error)),
@@ -134,18 +134,19 @@ impl Target {
     pub(crate) async fn reach(&self) -> Result<(), String> {
         match self.listens().await {
             Ok(()) => Ok(()),
-            Err(Stop::Unreachable(why) | Stop::Fault(why)) => Err(why),
+            Err(CaseEnd::Unreachable(why) | CaseEnd::Fault(why)) => Err(why),
             Err(other) => Err(format!("{other:?}")),
         }
     }
 
     /// Runs a hook.
     pub(crate) async fn hook(&self, hook: Option<&Hook>, session: &str) -> Play {
-        let hook = hook.ok_or_else(|| Stop::Skipped("without the hook".to_owned()))?;
+        let hook = hook.ok_or_else(|| CaseEnd::Skipped("without the hook".to_owned()))?;
         let command = match hook {
             Hook::Shell(command) => command,
             Hook::Call(call) => {
-                return call(session).map_err(|why| Stop::Fault(format!("a hook failed: {why}")));
+                return call(session)
+                    .map_err(|why| CaseEnd::Fault(format!("a hook failed: {why}")));
             }
         };
         let output = Command::new("sh")
@@ -153,12 +154,12 @@ impl Target {
             .env("SESSION", session)
             .output()
             .await
-            .map_err(Stop::fault)?;
+            .map_err(CaseEnd::fault)?;
         if output.status.success() {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&output.stderr);
-        Err(Stop::Fault(format!(
+        Err(CaseEnd::Fault(format!(
             "the hook `{command}` failed: {}",
             text.trim()
         )))

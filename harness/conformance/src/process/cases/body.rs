@@ -2,11 +2,11 @@
 
 use super::wire::{accepts, alive, granted, recall_info, refused, refuses, stamp};
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
 use crate::process::scene::session;
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_wire::{Header, kind};
 
@@ -54,30 +54,30 @@ fn recall_with(name: Vec<u8>, token: Vec<u8>, info: Vec<u8>) -> Vec<u8> {
     frame(kind::RECALL, &map(&[(0, name), (1, token), (10, info)]))
 }
 
-async fn short_body(stage: Stage) -> Play {
+async fn short_body(ctx: CaseContext) -> Play {
     let body = alive(1_000);
     let short = frame(kind::ALIVE, &body[..body.len() - 1]);
     let long = frame(kind::ALIVE, &[&body[..], &[0]].concat());
-    refuses(&stage, [short, long]).await
+    refuses(&ctx, [short, long]).await
 }
 
-async fn not_a_map(stage: Stage) -> Play {
+async fn not_a_map(ctx: CaseContext) -> Play {
     let all = [&[0x80][..], &[0xf6], &[], &[0xbf, 0xff]];
-    refuses(&stage, all.map(|body| frame(kind::LEASE_ENDED, body))).await
+    refuses(&ctx, all.map(|body| frame(kind::LEASE_ENDED, body))).await
 }
 
-async fn ill_formed(stage: Stage) -> Play {
+async fn ill_formed(ctx: CaseContext) -> Play {
     let all = [
         &[0x1c][..],
         &[0xff],
         &[0xf8, 0x14],
         &[0x5f, 0x61, 0x61, 0xff],
     ];
-    refuses(&stage, all.map(with_unknown)).await
+    refuses(&ctx, all.map(with_unknown)).await
 }
 
-async fn too_many(stage: Stage) -> Play {
-    let mut t = stage
+async fn too_many(ctx: CaseContext) -> Play {
+    let mut t = ctx
         .scene_with(json!({"attributes_max": 8}), LEASE_MS)
         .await?;
     let max = t.setting("attributes_max", 1_024)?;
@@ -91,7 +91,7 @@ async fn too_many(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn duplicate_key(stage: Stage) -> Play {
+async fn duplicate_key(ctx: CaseContext) -> Play {
     let known = map(&[(14, uint(0)), (14, uint(0)), (15, uint(LEASE_MS))]);
     let unknown = map(&[
         (14, uint(0)),
@@ -99,57 +99,53 @@ async fn duplicate_key(stage: Stage) -> Play {
         (40, uint(0)),
         (40, uint(0)),
     ]);
-    refuses(
-        &stage,
-        [known, unknown].map(|body| frame(kind::ALIVE, &body)),
-    )
-    .await
+    refuses(&ctx, [known, unknown].map(|body| frame(kind::ALIVE, &body))).await
 }
 
-async fn key_range(stage: Stage) -> Play {
+async fn key_range(ctx: CaseContext) -> Play {
     let large = map(&[(14, uint(0)), (15, uint(LEASE_MS)), (64, uint(0))]);
     let negative = [&[0xa3], &alive(0)[1..], &[0x20, 0x00]].concat();
     let text = [&[0xa3], &alive(0)[1..], &[0x61, 0x61, 0x00]].concat();
     refuses(
-        &stage,
+        &ctx,
         [large, negative, text].map(|body| frame(kind::ALIVE, &body)),
     )
     .await
 }
 
-async fn missing_key(stage: Stage) -> Play {
+async fn missing_key(ctx: CaseContext) -> Play {
     let no_lease = frame(kind::ALIVE, &map(&[(14, uint(0))]));
     let no_token = frame(kind::RECALL, &map(&[(0, bytes("x")), (10, recall_info())]));
-    refuses(&stage, [no_lease, no_token]).await
+    refuses(&ctx, [no_lease, no_token]).await
 }
 
-async fn unknown_key(stage: Stage) -> Play {
+async fn unknown_key(ctx: CaseContext) -> Play {
     let deep = [&[0x81; 15][..], &[0x80]].concat();
     let text = [0x63, 0x61, 0x62, 0x63];
     let indefinite = [0x9f, 0x01, 0xbf, 0x01, 0x02, 0xff, 0xff];
     let tagged = [0xc1, 0xfb, 0, 0, 0, 0, 0, 0, 0, 0];
     accepts(
-        &stage,
+        &ctx,
         [&deep[..], &text, &indefinite, &tagged].map(with_unknown),
     )
     .await
 }
 
-async fn too_deep(stage: Stage) -> Play {
+async fn too_deep(ctx: CaseContext) -> Play {
     let deep = [&[0x81; 17][..], &[0x00]].concat();
-    refuses(&stage, [with_unknown(&deep)]).await
+    refuses(&ctx, [with_unknown(&deep)]).await
 }
 
-async fn wrong_type(stage: Stage) -> Play {
+async fn wrong_type(ctx: CaseContext) -> Play {
     let name = || bytes("x");
     let text = recall_with(vec![0x61, 0x78], stamp(1), recall_info());
     let three = recall_with(name(), array(&[uint(1), uint(1), uint(1)]), recall_info());
     let number = recall_with(name(), uint(1), recall_info());
     let negative = frame(kind::ALIVE, &map(&[(14, vec![0x20]), (15, uint(LEASE_MS))]));
-    refuses(&stage, [text, three, number, negative]).await
+    refuses(&ctx, [text, three, number, negative]).await
 }
 
-async fn unknown_choice(stage: Stage) -> Play {
+async fn unknown_choice(ctx: CaseContext) -> Play {
     let reason = recall_with(bytes("x"), stamp(1), array(&[uint(9), uint(0)]));
     let revocation = map(&[(0, bytes("x")), (1, stamp(1)), (20, uint(9))]);
     let refusal = map(&[(0, bytes("x")), (19, array(&[uint(20)]))]);
@@ -161,26 +157,26 @@ async fn unknown_choice(stage: Stage) -> Play {
         frame(kind::REFUSED, &limit),
         granted(array(&[uint(3)])),
     ];
-    refuses(&stage, all).await
+    refuses(&ctx, all).await
 }
 
-async fn name_length(stage: Stage) -> Play {
+async fn name_length(ctx: CaseContext) -> Play {
     let long = recall_with(bytes([b'x'; 129]), stamp(1), recall_info());
     refuses(
-        &stage,
+        &ctx,
         [recall_with(bytes(""), stamp(1), recall_info()), long],
     )
     .await
 }
 
-async fn name_twice(stage: Stage) -> Play {
+async fn name_twice(ctx: CaseContext) -> Play {
     let change = || array(&[bytes("a"), bytes("1")]);
     let all = [1, 2].map(|state| granted(array(&[uint(state), array(&[change(), change()])])));
-    refuses(&stage, all).await
+    refuses(&ctx, all).await
 }
 
-async fn lenient(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn lenient(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &[]).await?;
     let acquire = t.acquired(&s).await?;

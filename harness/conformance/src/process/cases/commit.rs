@@ -1,10 +1,10 @@
 //! Commits: one at a time, the same again, and durable when the store says so.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::ToStore;
 use tenure_protocol::message::Reason;
@@ -34,8 +34,8 @@ cases! { Process:
         "A thread whose grant is revoked while its commit is under way is told that the grant is lost.";
 }
 
-async fn one_at_a_time(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn one_at_a_time(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, first) = t.take(1, &s, &["a"]).await?;
     let second = t.lock(2, &s, &["b"]).await?;
@@ -62,8 +62,8 @@ async fn one_at_a_time(stage: Stage) -> Play {
     t.done(two).await.map(drop)
 }
 
-async fn per_session(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn per_session(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [r, s] = ["r", "s"].map(session);
     let (of_r, in_r) = t.take(1, &r, &["a"]).await?;
     let (of_s, in_s) = t.take(2, &s, &["a"]).await?;
@@ -82,8 +82,8 @@ async fn per_session(stage: Stage) -> Play {
     t.done(one).await.map(drop)
 }
 
-async fn next_connection(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn next_connection(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.write(&lock, "a", "1").await?;
     let id = t.begin("commit", &lock).await?;
@@ -99,10 +99,8 @@ async fn next_connection(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn same_connection(stage: Stage) -> Play {
-    let mut t = stage
-        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
-        .await?;
+async fn same_connection(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene_with(json!({"resend_ms": 200}), LEASE_MS).await?;
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -123,8 +121,8 @@ async fn same_connection(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn same_content(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn same_content(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -138,8 +136,8 @@ async fn same_content(stage: Stage) -> Play {
     holds(again == first, "the same Commit", (first, again))
 }
 
-async fn not_before(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn not_before(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.write(&lock, "a", "1").await?;
     let id = t.begin("commit", &lock).await?;
@@ -158,8 +156,8 @@ async fn not_before(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn other_base(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_base(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.write(&lock, "a", "1").await?;
     let id = t.begin("commit", &lock).await?;
@@ -171,8 +169,8 @@ async fn other_base(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn other_token(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_token(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -186,8 +184,8 @@ async fn other_token(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn under_recall_kept(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn under_recall_kept(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
     t.busy(&grant).await?;
@@ -203,8 +201,8 @@ async fn under_recall_kept(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn as_they_leave(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn as_they_leave(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, first) = t.take(1, &s, &["a"]).await?;
     let second = t.lock(2, &s, &["b"]).await?;
@@ -221,8 +219,8 @@ async fn as_they_leave(stage: Stage) -> Play {
     )
 }
 
-async fn revoked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn revoked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.write(&lock, "a", "1").await?;
     let id = t.begin("commit", &lock).await?;

@@ -1,10 +1,10 @@
 //! Connections: hello first and once, nothing before the welcome, and again after each loss.
 
 use crate::case::cases;
-use crate::process::peer::Heard;
+use crate::end::{CaseEnd, Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, Stop, holds};
+use crate::process::scripted_store::Heard;
 use serde_json::json;
 use std::time::Duration;
 use tenure_protocol::message::Reason;
@@ -40,14 +40,14 @@ cases! { Process:
         "The pauses between attempts that fail grow.";
 }
 
-async fn hello_first(stage: Stage) -> Play {
-    let mut t = stage.scene().await?; // Anything else would have failed there.
+async fn hello_first(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?; // Anything else would have failed there.
     t.reconnect().await
 }
 
-async fn hello_once(stage: Stage) -> Play {
+async fn hello_once(ctx: CaseContext) -> Play {
     const SILENT: Duration = Duration::from_millis(2_500);
-    let mut t = Scene::silent(&stage, json!({"resend_ms": 1_200})).await?;
+    let mut t = Scene::silent(&ctx, json!({"resend_ms": 1_200})).await?;
     // It may close the connection and try another.
     match t.peer.hear_within(SILENT).await? {
         Heard::Nothing | Heard::Fault(_) => {}
@@ -57,8 +57,8 @@ async fn hello_once(stage: Stage) -> Play {
     t.enter().await
 }
 
-async fn link_rises(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn link_rises(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     for _ in 0..4 {
         let before = t.opening.link;
         t.come_back().await?;
@@ -73,17 +73,17 @@ async fn link_rises(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn incarnation_rises(stage: Stage) -> Play {
-    let first = Scene::unnumbered(&stage).await?;
+async fn incarnation_rises(ctx: CaseContext) -> Play {
+    let first = Scene::unnumbered(&ctx).await?;
     let first = first.opening.link.incarnation;
     sleep(Duration::from_millis(20)).await; // Real starts are not closer.
-    let second = Scene::unnumbered(&stage).await?;
+    let second = Scene::unnumbered(&ctx).await?;
     let second = second.opening.link.incarnation;
     holds(second > first, "a greater incarnation", (first, second))
 }
 
-async fn nothing_before(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn nothing_before(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [kept, new] = ["kept", "new"].map(session);
     let (grant, lock) = t.take(1, &kept, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -105,8 +105,8 @@ async fn nothing_before(stage: Stage) -> Play {
     holds(is_said, "the request and the commit", heard)
 }
 
-async fn ignores_before(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn ignores_before(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [held, wanted] = ["held", "wanted"].map(session);
     let (grant, lock) = t.take(1, &held, &["a"]).await?;
     let id = t.ask(2, &wanted, &["a"]).await?;
@@ -123,12 +123,12 @@ async fn ignores_before(stage: Stage) -> Play {
     t.stands(&other).await
 }
 
-async fn ignores_older(stage: Stage) -> Play {
+async fn ignores_older(ctx: CaseContext) -> Play {
     const PATIENCE: Duration = Duration::from_secs(6);
-    let mut t = Scene::silent(&stage, json!({"resend_ms": 1_200})).await?;
+    let mut t = Scene::silent(&ctx, json!({"resend_ms": 1_200})).await?;
     let Some(mut newer) = t.listener.accept_within(PATIENCE).await? else {
         let why = "the library makes no second connection while it has one";
-        return Err(Stop::Skipped(why.to_owned()));
+        return Err(CaseEnd::Skipped(why.to_owned()));
     };
     let opening = newer.hello().await?;
     let late = t.welcome_of(Vec::new(), Vec::new());
@@ -146,8 +146,8 @@ async fn ignores_older(stage: Stage) -> Play {
     t.is_quiet("it is idle").await
 }
 
-async fn superseded(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn superseded(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [held, wanted] = ["held", "wanted"].map(session);
     let (_, lock) = t.take(1, &held, &["a"]).await?;
     let id = t.ask(2, &wanted, &["a"]).await?;
@@ -159,8 +159,8 @@ async fn superseded(stage: Stage) -> Play {
     stays_away(&mut t).await
 }
 
-async fn superseded_at_once(stage: Stage) -> Play {
-    let mut t = Scene::silent(&stage, json!({})).await?;
+async fn superseded_at_once(ctx: CaseContext) -> Play {
+    let mut t = Scene::silent(&ctx, json!({})).await?;
     t.peer.say(ToProcess::Superseded).await?;
     stays_away(&mut t).await
 }
@@ -182,14 +182,14 @@ async fn stays_away(t: &mut Scene) -> Play {
     }
 }
 
-async fn again_idle(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn again_idle(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     t.come_back().await?;
     t.is_quiet("there is nothing to say").await
 }
 
-async fn again_before_welcome(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn again_before_welcome(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     for _ in 0..3 {
@@ -201,8 +201,8 @@ async fn again_before_welcome(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn again_many(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn again_many(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -218,8 +218,8 @@ async fn again_many(stage: Stage) -> Play {
     )
 }
 
-async fn backs_off(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn backs_off(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     t.peer.close().await;
     let mut attempts = Vec::new();
     for _ in 0..7 {

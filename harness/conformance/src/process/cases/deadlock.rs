@@ -1,9 +1,9 @@
 //! Deadlocks: told to the store as far as it has to know, and found among threads of one process.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Locked, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::message::{Reason, Refusal};
 
 cases! { Process:
@@ -30,8 +30,8 @@ async fn recalled(t: &mut Scene) -> Play<(Grant, Locked)> {
     Ok((grant, lock))
 }
 
-async fn blocked_on(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn blocked_on(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [one, two, three] = ["one", "two", "three"].map(session);
     let (grant, _) = t.take(1, &one, &["a"]).await?;
     t.ask(1, &two, &["a"]).await?;
@@ -47,8 +47,8 @@ async fn blocked_on(stage: Stage) -> Play {
     )
 }
 
-async fn through_threads(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn through_threads(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [one, local, far] = ["one", "local", "far"].map(session);
     let (grant, _) = t.take(1, &one, &["a"]).await?;
     t.take(2, &local, &["a"]).await?;
@@ -64,8 +64,8 @@ async fn through_threads(stage: Stage) -> Play {
     )
 }
 
-async fn says_again(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn says_again(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _) = recalled(&mut t).await?;
     let two = session("two");
     let id = t.ask(1, &two, &["a"]).await?;
@@ -93,8 +93,8 @@ async fn says_again(stage: Stage) -> Play {
     holds(blocked.is_empty(), "nothing blocks it any more", blocked)
 }
 
-async fn two_attributes(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn two_attributes(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, one) = t.take(1, &s, &["a"]).await?;
     let two = t.lock(2, &s, &["b"]).await?;
@@ -113,8 +113,8 @@ async fn two_attributes(stage: Stage) -> Play {
     t.locked(other).await.map(drop)
 }
 
-async fn two_sessions(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn two_sessions(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [r, s] = ["r", "s"].map(session);
     let (_, one) = t.take(1, &r, &["a"]).await?;
     let (_, two) = t.take(2, &s, &["a"]).await?;
@@ -137,8 +137,8 @@ async fn two_sessions(stage: Stage) -> Play {
     t.locked(other).await.map(drop)
 }
 
-async fn victims(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn victims(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [one, two] = ["one", "two"].map(session);
     let (grant, lock) = recalled(&mut t).await?;
     let stranger = t.ask(9, &two, &["b"]).await?;

@@ -1,9 +1,9 @@
 //! Ends of sessions.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Locked, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::ToStore;
 use tenure_protocol::message::Reason;
 
@@ -42,8 +42,8 @@ async fn heard(t: &mut Scene, grant: &Grant) -> Play {
     )
 }
 
-async fn all_locked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn all_locked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, one) = t.take(1, &session("s"), &["a", "b"]).await?;
     let id = t.rename(&one, &session("to")).await?;
     t.fails(id).await?;
@@ -52,8 +52,8 @@ async fn all_locked(stage: Stage) -> Play {
     t.is_quiet("not all is locked").await
 }
 
-async fn nobody_enters(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn nobody_enters(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, destroy) = destroying(&mut t).await?;
     let id = t.ask(2, &session("s"), &["a"]).await?;
     t.waits(id, "a Destroy is under way").await?;
@@ -79,8 +79,8 @@ async fn asks_or_fails(t: &mut Scene, id: u64) -> Play {
     holds(lock.text("a").is_none(), "nothing of the old state", lock)
 }
 
-async fn recalled(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn recalled(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, id) = destroying(&mut t).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
     let heard = t.settle().await?;
@@ -90,8 +90,8 @@ async fn recalled(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn drops(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn drops(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, _, id) = destroying(&mut t).await?;
     t.peer.say(grant.gone(None)).await?;
@@ -106,8 +106,8 @@ async fn drops(stage: Stage) -> Play {
     holds(lock.text("a").is_none(), "no attributes", lock)
 }
 
-async fn waiters(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn waiters(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &[], &[("a", "1")]).await?;
     let id = t.ask(2, &s, &["a"]).await?;
@@ -118,16 +118,16 @@ async fn waiters(stage: Stage) -> Play {
     asks_or_fails(&mut t, id).await
 }
 
-async fn fenced(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn fenced(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, id) = destroying(&mut t).await?;
     t.peer.say(grant.revoked()).await?;
     t.fails(id).await?;
     t.is_quiet("the grant is lost").await
 }
 
-async fn repeated(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn repeated(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, id) = destroying(&mut t).await?;
     for _ in 0..2 {
         t.come_back().await?;

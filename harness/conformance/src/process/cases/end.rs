@@ -1,10 +1,10 @@
 //! Requests: numbered, one at a time, each ended once.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::session;
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::Request;
 use tenure_protocol::message::{Reason, Refusal};
@@ -32,8 +32,8 @@ cases! { Process:
         "A thread whose own deadline has not passed waits on when the store's longest wait has ended.";
 }
 
-async fn rise(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn rise(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let mut last = Request(0);
     for number in 0..6 {
         let s = session(&format!("s{number}"));
@@ -51,8 +51,8 @@ async fn rise(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn one_at_a_time(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn one_at_a_time(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let mut all = vec![t.ask(1, &s, &["a"]).await?];
     let acquire = t.acquired(&s).await?;
@@ -66,8 +66,8 @@ async fn one_at_a_time(stage: Stage) -> Play {
     t.locked(all[1]).await.map(drop)
 }
 
-async fn cancelled_first(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn cancelled_first(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -84,8 +84,8 @@ async fn cancelled_first(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn not_while_held(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn not_while_held(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     let id = t.ask(2, &s, &["a"]).await?;
@@ -98,8 +98,8 @@ async fn not_while_held(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn other_request(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_request(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -120,8 +120,8 @@ async fn other_request(stage: Stage) -> Play {
     holds(is_named, "its request, without a ticket", &t.opening)
 }
 
-async fn after_grant(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn after_grant(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -133,8 +133,8 @@ async fn after_grant(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn cancels(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn cancels(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask_with(1, &s, &["a"], json!({"wait_ms": 200})).await?;
     let acquire = t.acquired(&s).await?;
@@ -142,8 +142,8 @@ async fn cancels(stage: Stage) -> Play {
     t.settle_acquire(&s, acquire.request).await
 }
 
-async fn one_of_two(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn one_of_two(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let one = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -156,10 +156,8 @@ async fn one_of_two(stage: Stage) -> Play {
     t.locked(two).await.map(drop)
 }
 
-async fn resends(stage: Stage) -> Play {
-    let mut t = stage
-        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
-        .await?;
+async fn resends(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene_with(json!({"resend_ms": 200}), LEASE_MS).await?;
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
@@ -173,8 +171,8 @@ async fn resends(stage: Stage) -> Play {
     }
 }
 
-async fn deadline_of_store(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn deadline_of_store(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -185,7 +183,7 @@ async fn deadline_of_store(stage: Stage) -> Play {
         .hear_within(std::time::Duration::from_millis(500))
         .await?
     {
-        crate::process::peer::Heard::Message(tenure_protocol::ToStore::Acquire(next)) => {
+        crate::process::scripted_store::Heard::Message(tenure_protocol::ToStore::Acquire(next)) => {
             holds(next.request > acquire.request, "a new request", &next)?;
             let grant = t.grant_of(&next);
             t.peer.say(grant.full([])).await?;

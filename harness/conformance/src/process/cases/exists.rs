@@ -1,9 +1,9 @@
 //! Threads that want a session only if it exists.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use serde_json::json;
 use tenure_protocol::message::{AcquireRequest, Refusal};
 use tenure_protocol::{SessionId, Version};
@@ -30,8 +30,8 @@ cases! { Process:
 }
 
 /// A scene; skips the case when the library does not know these requests.
-async fn scene(stage: &Stage) -> Play<Scene> {
-    stage.scene().await?.of_1_1()
+async fn scene(ctx: &CaseContext) -> Play<Scene> {
+    ctx.scene().await?.of_1_1()
 }
 
 async fn only_existing(t: &mut Scene, thread: u64, s: &SessionId, names: &[&str]) -> Play<u64> {
@@ -47,9 +47,9 @@ fn is_strict(acquire: &AcquireRequest) -> Play {
     )
 }
 
-async fn granted(stage: Stage) -> Play {
+async fn granted(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     is_strict(&acquire)?;
@@ -62,9 +62,9 @@ async fn granted(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn absent(stage: Stage) -> Play {
+async fn absent(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     is_strict(&acquire)?;
@@ -78,9 +78,9 @@ async fn absent(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn others(stage: Stage) -> Play {
+async fn others(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let strict = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     is_strict(&acquire)?;
@@ -95,9 +95,9 @@ async fn others(stage: Stage) -> Play {
     t.locked(any).await.map(drop)
 }
 
-async fn not_before(stage: Stage) -> Play {
+async fn not_before(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let first = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     let second = only_existing(&mut t, 2, &s, &["b"]).await?;
@@ -111,9 +111,9 @@ async fn not_before(stage: Stage) -> Play {
     t.locked(second).await.map(drop)
 }
 
-async fn not_written(stage: Stage) -> Play {
+async fn not_written(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     let mut grant = t.grant_of(&acquire);
@@ -129,9 +129,9 @@ async fn not_written(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn behind_welcome(stage: Stage) -> Play {
+async fn behind_welcome(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let first = t.acquired(&s).await?;
     let ticket = t.queue(&first).await?;
@@ -149,9 +149,9 @@ async fn behind_welcome(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn older(stage: Stage) -> Play {
+async fn older(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = Scene::silent(&stage, json!({})).await?.of_1_1()?;
+    let mut t = Scene::silent(&ctx, json!({})).await?.of_1_1()?;
     t.peer.minor = 0;
     t.enter().await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
@@ -160,18 +160,18 @@ async fn older(stage: Stage) -> Play {
     t.take(1, &s, &["a"]).await.map(drop)
 }
 
-async fn older_told(stage: Stage) -> Play {
+async fn older_told(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = Scene::silent(&stage, json!({})).await?.of_1_1()?;
+    let mut t = Scene::silent(&ctx, json!({})).await?.of_1_1()?;
     t.peer.minor = 0;
     t.enter().await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     t.refused(id, "older-store").await.map(drop)
 }
 
-async fn replaced(stage: Stage) -> Play {
+async fn replaced(ctx: CaseContext) -> Play {
     let s = session("s");
-    let mut t = scene(&stage).await?;
+    let mut t = scene(&ctx).await?;
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     is_strict(&acquire)?;

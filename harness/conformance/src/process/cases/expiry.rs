@@ -1,9 +1,9 @@
 //! How long a session was unused.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use std::time::Duration;
 use tenure_protocol::message::Reason;
 use tokio::time::{Instant, sleep};
@@ -32,8 +32,8 @@ async fn released_idle(t: &mut Scene, grant: &Grant, left: Instant, waited: Dura
     )
 }
 
-async fn since_use(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn since_use(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     let left = Instant::now();
     t.unlock(&lock).await?;
@@ -41,8 +41,8 @@ async fn since_use(stage: Stage) -> Play {
     released_idle(&mut t, &grant, left, IDLE).await
 }
 
-async fn just_used(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn just_used(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
     sleep(IDLE).await;
     let left = Instant::now();

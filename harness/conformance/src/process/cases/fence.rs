@@ -1,9 +1,9 @@
 //! Tokens: shown to threads, and by them it is known what was lost.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::Token;
 
 cases! { Process:
@@ -21,8 +21,8 @@ cases! { Process:
         "A Revoked of a grant that was given back does not touch the next one.";
 }
 
-async fn shown(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn shown(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     holds(lock.token == grant.token, "its token", &lock)?;
@@ -30,8 +30,8 @@ async fn shown(stage: Stage) -> Play {
     holds(several.token == grant.token, "its token", &several)
 }
 
-async fn revoked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn revoked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, one) = t.take_full(1, &s, &["a"], &[("c", "1")]).await?;
     let two = t.lock(2, &s, &["b"]).await?;
@@ -53,8 +53,8 @@ async fn revoked(stage: Stage) -> Play {
     holds(is_new, "the state of the new grant alone", lock)
 }
 
-async fn revoked_idle(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn revoked_idle(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = t.keep(&s).await?;
     t.peer.say(grant.revoked()).await?;
@@ -64,8 +64,8 @@ async fn revoked_idle(stage: Stage) -> Play {
     holds(acquire.known.is_none(), "no known version", acquire)
 }
 
-async fn waiters_ask_again(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn waiters_ask_again(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     let id = t.ask(2, &s, &["a"]).await?;
@@ -79,8 +79,8 @@ async fn waiters_ask_again(stage: Stage) -> Play {
     holds(lock.token == next.token, "the next grant", lock)
 }
 
-async fn other_token(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_token(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let earlier = Token(t.stamp());
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
@@ -98,8 +98,8 @@ async fn other_token(stage: Stage) -> Play {
     holds(other.token == grant.token, "the grant that it has", other)
 }
 
-async fn after_release(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn after_release(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let first = t.keep(&s).await?;
     t.peer

@@ -1,9 +1,9 @@
 //! The gate: closed to new threads by a recall, open to those inside, and fair.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::session;
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::ToProcess;
 use tenure_protocol::message::{Reason, RecallInfo};
 
@@ -28,8 +28,8 @@ cases! { Process:
         "A thread that waits at the gate is told when its own deadline passes.";
 }
 
-async fn new_thread_waits(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn new_thread_waits(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -52,8 +52,8 @@ async fn new_thread_waits(stage: Stage) -> Play {
     holds(is_next, "the next grant, with what others wrote", lock)
 }
 
-async fn free_attribute(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn free_attribute(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Operator)).await?;
@@ -65,8 +65,8 @@ async fn free_attribute(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn insiders(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn insiders(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, first) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -86,8 +86,8 @@ async fn insiders(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn order(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn order(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, mut lock) = t.take(1, &s, &["a"]).await?;
     let mut waiting = Vec::new();
@@ -106,8 +106,8 @@ async fn order(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn insiders_first(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn insiders_first(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, _inside) = t.take(1, &s, &["a"]).await?;
     let holder = t.lock(2, &s, &["b"]).await?;
@@ -121,8 +121,8 @@ async fn insiders_first(stage: Stage) -> Play {
     t.locked(outside).await.map(drop)
 }
 
-async fn one_use(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn one_use(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -148,8 +148,8 @@ async fn one_use(stage: Stage) -> Play {
     )
 }
 
-async fn requeue(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn requeue(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (mut grant, mut lock) = t.take(1, &s, &["a"]).await?;
     for thread in 2..5 {
@@ -174,8 +174,8 @@ async fn requeue(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn requeue_cancelled(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn requeue_cancelled(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -192,8 +192,8 @@ async fn requeue_cancelled(stage: Stage) -> Play {
     t.settle_acquire(&s, request).await
 }
 
-async fn requeue_deadline(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn requeue_deadline(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;

@@ -1,9 +1,9 @@
 //! Grants: used only when they were asked for, kept, and given back when they are not wanted.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Scene, delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::Reason;
 use tenure_protocol::{Request, ToProcess, ToStore};
@@ -39,8 +39,8 @@ cases! { Process:
         "A grant that says that it be given back when idle stays while a thread is inside.";
 }
 
-async fn never_asked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn never_asked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = t.grant_for(&s, Request(41));
     t.peer.say(grant.full([("a", "1")])).await?;
@@ -59,8 +59,8 @@ async fn never_asked(stage: Stage) -> Play {
     )
 }
 
-async fn other_request(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_request(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -76,8 +76,8 @@ async fn other_request(stage: Stage) -> Play {
     holds(is_right, "the grant that names its request", lock)
 }
 
-async fn given_back(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn given_back(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = t.keep(&s).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -98,8 +98,8 @@ async fn given_back(stage: Stage) -> Play {
     holds(lock.token == next.token, "the new token", lock)
 }
 
-async fn after_cancel(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn after_cancel(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -129,8 +129,8 @@ async fn after_cancel(stage: Stage) -> Play {
     holds(lock.token == grant.token, "the grant that came", lock)
 }
 
-async fn old_copy(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn old_copy(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &["a"], &[("a", "1")]).await?;
     t.write(&lock, "a", "2").await?;
@@ -147,8 +147,8 @@ async fn old_copy(stage: Stage) -> Play {
     )
 }
 
-async fn lower_token(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn lower_token(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let early = t.grant_for(&s, Request(0));
     let (grant, lock) = t.take_full(1, &s, &["a"], &[("a", "1")]).await?;
@@ -164,16 +164,16 @@ async fn lower_token(stage: Stage) -> Play {
     holds(is_kept, "the grant that it has", other)
 }
 
-async fn unchanged_without(stage: Stage) -> Play {
-    without(stage, State::Unchanged).await
+async fn unchanged_without(ctx: CaseContext) -> Play {
+    without(ctx, State::Unchanged).await
 }
 
-async fn delta_without(stage: Stage) -> Play {
-    without(stage, State::Delta(delta([("a", Some("1"))]))).await
+async fn delta_without(ctx: CaseContext) -> Play {
+    without(ctx, State::Delta(delta([("a", Some("1"))]))).await
 }
 
-async fn without(stage: Stage, state: State) -> Play {
-    let mut t = stage.scene().await?;
+async fn without(ctx: CaseContext, state: State) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -195,8 +195,8 @@ async fn without(stage: Stage, state: State) -> Play {
     )
 }
 
-async fn nothing_at_first(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn nothing_at_first(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -223,8 +223,8 @@ async fn asked_again(
     Ok((id, t.acquired(&s).await?, version))
 }
 
-async fn known_after_release(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn known_after_release(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (id, acquire, version) = asked_again(&mut t).await?;
     let is_known = acquire.known.is_none_or(|known| known == version);
     holds(is_known, "the version of the release, or none", &acquire)?;
@@ -243,8 +243,8 @@ async fn known_after_release(stage: Stage) -> Play {
     holds(has == ["1", "2", "2"], "a=1, b=2, c=2", has)
 }
 
-async fn kept_base(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn kept_base(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, acquire, version) = asked_again(&mut t).await?;
     holds(
         acquire.known == Some(version),
@@ -253,8 +253,8 @@ async fn kept_base(stage: Stage) -> Play {
     )
 }
 
-async fn kept(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn kept(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = t.keep(&s).await?;
     for thread in 1..4 {
@@ -293,8 +293,8 @@ fn with_hint(granted: ToProcess) -> ToProcess {
     }
 }
 
-async fn hinted(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn hinted(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -311,8 +311,8 @@ async fn hinted(stage: Stage) -> Play {
     )
 }
 
-async fn hinted_while_used(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn hinted_while_used(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -4,10 +4,10 @@
 //! the lease is over all the more. So these cases need no slack.
 
 use crate::case::cases;
-use crate::process::peer::Heard;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Locked, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::Heard;
 use serde_json::json;
 use std::time::Duration;
 use tenure_protocol::{Time, ToProcess, ToStore};
@@ -53,9 +53,9 @@ cases! { Process:
 }
 
 /// A guard under a lease that ends soon when no keep-alive is answered.
-async fn short(stage: &Stage) -> Play<(Scene, Locked, u64)> {
+async fn short(ctx: &CaseContext) -> Play<(Scene, Locked, u64)> {
     let settings = json!({"keep_alive_ms": 200, "margin_ms": 200});
-    let mut t = stage.scene_with(settings, SHORT_MS).await?;
+    let mut t = ctx.scene_with(settings, SHORT_MS).await?;
     t.setting("keep_alive_ms", SHORT_MS / 3)?;
     let margin_ms = t.setting("margin_ms", SHORT_MS / 2)?;
     let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
@@ -66,7 +66,7 @@ async fn short(stage: &Stage) -> Play<(Scene, Locked, u64)> {
 async fn next_alive(t: &mut Scene) -> Play<(Time, Instant)> {
     t.peer.keeps_alive = false;
     let count = t.peer.sent.len();
-    let until = Instant::now() + t.stage.slack();
+    let until = Instant::now() + t.ctx.slack();
     while t.peer.sent.len() == count {
         holds(Instant::now() < until, "a KeepAlive", ())?;
         t.silence(1, "it is idle").await?;
@@ -78,8 +78,8 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-async fn from_sent(stage: Stage) -> Play {
-    let (mut t, lock, _) = short(&stage).await?;
+async fn from_sent(ctx: CaseContext) -> Play {
+    let (mut t, lock, _) = short(&ctx).await?;
     let (sent, heard) = next_alive(&mut t).await?;
     // More than the margin, and so soon that the connection is not yet left as silent.
     sleep_until(heard + ms(400)).await;
@@ -88,8 +88,8 @@ async fn from_sent(stage: Stage) -> Play {
     t.lost(&lock, LOST).await
 }
 
-async fn margin(stage: Stage) -> Play {
-    let (mut t, lock, margin_ms) = short(&stage).await?;
+async fn margin(ctx: CaseContext) -> Play {
+    let (mut t, lock, margin_ms) = short(&ctx).await?;
     holds(margin_ms > 0, "a margin", margin_ms)?;
     let (sent, heard) = next_alive(&mut t).await?;
     t.peer.alive(sent).await?;
@@ -97,8 +97,8 @@ async fn margin(stage: Stage) -> Play {
     t.lost(&lock, LOST).await
 }
 
-async fn alive_of_the_future(stage: Stage) -> Play {
-    let (mut t, lock, _) = short(&stage).await?;
+async fn alive_of_the_future(ctx: CaseContext) -> Play {
+    let (mut t, lock, _) = short(&ctx).await?;
     let (sent, _) = next_alive(&mut t).await?;
     t.peer.alive(Time(sent.0 + 100_000)).await?;
     t.settle().await?;
@@ -107,9 +107,9 @@ async fn alive_of_the_future(stage: Stage) -> Play {
     t.lost(&lock, LOST).await
 }
 
-async fn welcome_of_the_future(stage: Stage) -> Play {
+async fn welcome_of_the_future(ctx: CaseContext) -> Play {
     let settings = json!({"keep_alive_ms": 300, "margin_ms": 400});
-    let mut t = Scene::silent(&stage, settings).await?;
+    let mut t = Scene::silent(&ctx, settings).await?;
     t.peer.lease_ms = SHORT_MS;
     t.peer.keeps_alive = false;
     t.opening.sent = Time(t.opening.sent.0 + 100_000);
@@ -121,8 +121,8 @@ async fn welcome_of_the_future(stage: Stage) -> Play {
     t.lost(&lock, LOST).await
 }
 
-async fn by_the_clock(stage: Stage) -> Play {
-    let (mut t, lock, _) = short(&stage).await?;
+async fn by_the_clock(ctx: CaseContext) -> Play {
+    let (mut t, lock, _) = short(&ctx).await?;
     t.write(&lock, "a", "1").await?;
     let (_, heard) = next_alive(&mut t).await?;
     // It may say hello on other connections meanwhile, which are not welcomed.
@@ -138,30 +138,30 @@ async fn by_the_clock(stage: Stage) -> Play {
     t.peer.close().await;
     // It may have said hello meanwhile, on a connection that has waited.
     t.next_hello().await?;
-    t.peer.lease_ms = crate::process::peer::LEASE_MS;
+    t.peer.lease_ms = crate::process::scripted_store::LEASE_MS;
     t.welcome(Vec::new(), Vec::new()).await?;
     let (_, next) = t.take(2, &session("s"), &["a"]).await?;
     holds(next.text("a").is_none(), "nothing of what was lost", next)
 }
 
-async fn without_connection(stage: Stage) -> Play {
-    let (mut t, lock, _) = short(&stage).await?;
+async fn without_connection(ctx: CaseContext) -> Play {
+    let (mut t, lock, _) = short(&ctx).await?;
     t.peer.close().await;
     let closed = Instant::now();
     sleep_until(closed + ms(SHORT_MS)).await;
     t.lost(&lock, LOST).await
 }
 
-async fn lease_ended(stage: Stage) -> Play {
-    ended(stage, ToProcess::LeaseEnded).await
+async fn lease_ended(ctx: CaseContext) -> Play {
+    ended(ctx, ToProcess::LeaseEnded).await
 }
 
-async fn full(stage: Stage) -> Play {
-    ended(stage, ToProcess::Full).await
+async fn full(ctx: CaseContext) -> Play {
+    ended(ctx, ToProcess::Full).await
 }
 
-async fn ended(stage: Stage, verdict: ToProcess) -> Play {
-    let mut t = stage.scene().await?;
+async fn ended(ctx: CaseContext, verdict: ToProcess) -> Play {
+    let mut t = ctx.scene().await?;
     let [held, kept, wanted] = ["held", "kept", "wanted"].map(session);
     let (_, lock) = t.take(1, &held, &["a"]).await?;
     t.keep(&kept).await?;
@@ -192,8 +192,8 @@ async fn ended(stage: Stage, verdict: ToProcess) -> Play {
     t.stands(&lock).await
 }
 
-async fn answers_hello(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn answers_hello(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.reconnect().await?;
     t.peer.say(ToProcess::LeaseEnded).await?;
@@ -202,8 +202,8 @@ async fn answers_hello(stage: Stage) -> Play {
     t.lost(&lock, LOST).await
 }
 
-async fn kept(stage: Stage) -> Play {
-    let (mut t, lock, _) = short(&stage).await?;
+async fn kept(ctx: CaseContext) -> Play {
+    let (mut t, lock, _) = short(&ctx).await?;
     let until = Instant::now() + ms(2 * SHORT_MS);
     while Instant::now() < until {
         t.come_back().await?;
@@ -214,10 +214,10 @@ async fn kept(stage: Stage) -> Play {
 }
 
 /// A guard under a lease that goes on for long enough that a silent connection can be left.
-async fn held(stage: &Stage) -> Play<(Scene, Grant, Locked)> {
+async fn held(ctx: &CaseContext) -> Play<(Scene, Grant, Locked)> {
     const LEASE_MS: u64 = 4_000;
     let settings = json!({"keep_alive_ms": 300, "margin_ms": 200});
-    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     t.setting("keep_alive_ms", LEASE_MS / 4)?;
     t.setting("margin_ms", LEASE_MS / 4)?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
@@ -225,14 +225,14 @@ async fn held(stage: &Stage) -> Play<(Scene, Grant, Locked)> {
     Ok((t, grant, lock))
 }
 
-async fn silent_keep_alive(stage: Stage) -> Play {
-    let (mut t, grant, lock) = held(&stage).await?;
+async fn silent_keep_alive(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = held(&ctx).await?;
     t.next_hello().await?;
     saved(t, &grant, &lock).await
 }
 
-async fn silent_hello(stage: Stage) -> Play {
-    let (mut t, grant, lock) = held(&stage).await?;
+async fn silent_hello(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = held(&ctx).await?;
     t.next_hello().await?;
     t.next_hello().await?;
     saved(t, &grant, &lock).await
@@ -248,10 +248,10 @@ async fn saved(mut t: Scene, grant: &Grant, lock: &Locked) -> Play {
     t.stands(lock).await
 }
 
-async fn three_times(stage: Stage) -> Play {
+async fn three_times(ctx: CaseContext) -> Play {
     const LEASE_MS: u64 = 3_000;
     let settings = json!({"keep_alive_ms": 500, "margin_ms": 400});
-    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     t.setting("keep_alive_ms", LEASE_MS / 3)?;
     while t.peer.sent.len() < 4 {
         t.silence(100, "it is idle").await?;
@@ -263,8 +263,8 @@ async fn three_times(stage: Stage) -> Play {
     holds(took <= LEASE_MS, "three keep-alives in a lease", sent)
 }
 
-async fn goodbye_last(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn goodbye_last(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [r, s] = ["r", "s"].map(session);
     let of_r = t.keep(&r).await?;
     let (of_s, lock) = t.take(1, &s, &["a"]).await?;
@@ -294,8 +294,8 @@ async fn goodbye_last(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn goodbye_said(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn goodbye_said(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let grant = t.keep(&session("s")).await?;
     let id = t
         .adapter
@@ -308,8 +308,8 @@ async fn goodbye_said(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn waiters_told(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn waiters_told(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -1,10 +1,10 @@
 //! Limits, of the process and of the store.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::StoreLimits;
 use tenure_protocol::message::{Limited, Reason, Refusal};
@@ -33,9 +33,9 @@ cases! { Process:
         "A thread whose request finds the store's disk full is told, or its process asks again.";
 }
 
-async fn attribute_bytes(stage: Stage) -> Play {
+async fn attribute_bytes(ctx: CaseContext) -> Play {
     let settings = json!({"attribute_bytes_max": 1_000});
-    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     let max = usize::try_from(t.setting("attribute_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
     let refused = t.try_write(&lock, "a", &"x".repeat(max + 1)).await?;
@@ -59,9 +59,9 @@ async fn attribute_bytes(stage: Stage) -> Play {
     )
 }
 
-async fn session_bytes(stage: Stage) -> Play {
+async fn session_bytes(ctx: CaseContext) -> Play {
     let settings = json!({"attribute_bytes_max": 1_000, "session_bytes_max": 2_000});
-    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     t.setting("attribute_bytes_max", 1_000)?;
     let max = usize::try_from(t.setting("session_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
     let (grant, lock) = t.take(1, &session("s"), &[]).await?;
@@ -94,8 +94,8 @@ async fn session_bytes(stage: Stage) -> Play {
     )
 }
 
-async fn attributes(stage: Stage) -> Play {
-    let mut t = stage
+async fn attributes(ctx: CaseContext) -> Play {
+    let mut t = ctx
         .scene_with(json!({"attributes_max": 4}), LEASE_MS)
         .await?;
     let max = t.setting("attributes_max", 1_024)?;
@@ -124,8 +124,8 @@ fn store_limits(attribute_bytes_max: u64) -> Option<StoreLimits> {
     })
 }
 
-async fn of_welcome(stage: Stage) -> Play {
-    let mut t = stage.scene().await?.of_1_1()?;
+async fn of_welcome(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?.of_1_1()?;
     t.peer.limits = store_limits(10);
     t.come_back().await?;
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
@@ -144,9 +144,9 @@ async fn of_welcome(stage: Stage) -> Play {
     )
 }
 
-async fn too_large(stage: Stage) -> Play {
+async fn too_large(ctx: CaseContext) -> Play {
     let settings = json!({"attribute_bytes_max": 1_000});
-    let mut t = stage.scene_with(settings, LEASE_MS).await?;
+    let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     let max = usize::try_from(t.setting("attribute_bytes_max", BYTES_MAX)?).unwrap_or(usize::MAX);
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
@@ -164,10 +164,8 @@ async fn too_large(stage: Stage) -> Play {
     t.take(2, &session("other"), &["a"]).await.map(drop)
 }
 
-async fn threads(stage: Stage) -> Play {
-    let mut t = stage
-        .scene_with(json!({"threads_max": 3}), LEASE_MS)
-        .await?;
+async fn threads(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene_with(json!({"threads_max": 3}), LEASE_MS).await?;
     let max = t.setting("threads_max", 200)?;
     let s = session("s");
     let (_, lock) = t.take(1000, &s, &["a"]).await?;
@@ -181,18 +179,18 @@ async fn threads(stage: Stage) -> Play {
     t.locked(waiting[0]).await.map(drop)
 }
 
-async fn grants(stage: Stage) -> Play {
-    of_store(stage, Limited::Grants).await
+async fn grants(ctx: CaseContext) -> Play {
+    of_store(ctx, Limited::Grants).await
 }
-async fn waiters(stage: Stage) -> Play {
-    of_store(stage, Limited::Waiters).await
+async fn waiters(ctx: CaseContext) -> Play {
+    of_store(ctx, Limited::Waiters).await
 }
-async fn storage(stage: Stage) -> Play {
-    of_store(stage, Limited::Storage).await
+async fn storage(ctx: CaseContext) -> Play {
+    of_store(ctx, Limited::Storage).await
 }
 
-async fn of_store(stage: Stage, limited: Limited) -> Play {
-    let mut t = stage.scene().await?;
+async fn of_store(ctx: CaseContext, limited: Limited) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -1,10 +1,10 @@
 //! The place in the store's queue.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::session;
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::ToProcess;
 
@@ -19,16 +19,16 @@ cases! { Process:
         "A wait goes on after the lease has ended, with its ticket if its request is the same.";
 }
 
-async fn in_hello(stage: Stage) -> Play {
-    waits_with_ticket(stage, 1).await
+async fn in_hello(ctx: CaseContext) -> Play {
+    waits_with_ticket(ctx, 1).await
 }
 
-async fn newest(stage: Stage) -> Play {
-    waits_with_ticket(stage, 3).await
+async fn newest(ctx: CaseContext) -> Play {
+    waits_with_ticket(ctx, 3).await
 }
 
-async fn waits_with_ticket(stage: Stage, times: u32) -> Play {
-    let mut t = stage.scene().await?;
+async fn waits_with_ticket(ctx: CaseContext, times: u32) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -47,10 +47,8 @@ async fn waits_with_ticket(stage: Stage, times: u32) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn in_acquire(stage: Stage) -> Play {
-    let mut t = stage
-        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
-        .await?;
+async fn in_acquire(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene_with(json!({"resend_ms": 200}), LEASE_MS).await?;
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let s = session("s");
     t.ask(1, &s, &["a"]).await?;
@@ -78,8 +76,8 @@ async fn in_acquire(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn after_lease(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn after_lease(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -1,10 +1,10 @@
 //! Recalls: obeyed as soon as nobody is inside, answered in any case, early, late, lost and many times.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::message::Reason;
 use tenure_protocol::{Request, ToProcess, Token};
@@ -52,21 +52,21 @@ cases! { Process:
         "What a late thread has not unlocked reaches the store neither before nor after.";
 }
 
-async fn idle_waiter(stage: Stage) -> Play {
-    idle(stage, Reason::Wait).await
+async fn idle_waiter(ctx: CaseContext) -> Play {
+    idle(ctx, Reason::Wait).await
 }
-async fn idle_operator(stage: Stage) -> Play {
-    idle(stage, Reason::Operator).await
+async fn idle_operator(ctx: CaseContext) -> Play {
+    idle(ctx, Reason::Operator).await
 }
-async fn idle_expiry(stage: Stage) -> Play {
-    idle(stage, Reason::Expiry).await
+async fn idle_expiry(ctx: CaseContext) -> Play {
+    idle(ctx, Reason::Expiry).await
 }
-async fn idle_try(stage: Stage) -> Play {
-    idle(stage, Reason::Try).await
+async fn idle_try(ctx: CaseContext) -> Play {
+    idle(ctx, Reason::Try).await
 }
 
-async fn idle(stage: Stage, reason: Reason) -> Play {
-    let mut t = stage.scene().await?;
+async fn idle(ctx: CaseContext, reason: Reason) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -85,8 +85,8 @@ async fn idle(stage: Stage, reason: Reason) -> Play {
     )
 }
 
-async fn keeps_until_out(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn keeps_until_out(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -108,8 +108,8 @@ async fn keeps_until_out(stage: Stage) -> Play {
     )
 }
 
-async fn all_out(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn all_out(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, first) = t.take(1, &s, &["a"]).await?;
     let second = t.lock(2, &s, &["b"]).await?;
@@ -124,15 +124,15 @@ async fn all_out(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn expiry_busy(stage: Stage) -> Play {
-    mild_busy(stage, Reason::Expiry).await
+async fn expiry_busy(ctx: CaseContext) -> Play {
+    mild_busy(ctx, Reason::Expiry).await
 }
-async fn try_busy(stage: Stage) -> Play {
-    mild_busy(stage, Reason::Try).await
+async fn try_busy(ctx: CaseContext) -> Play {
+    mild_busy(ctx, Reason::Try).await
 }
 
-async fn mild_busy(stage: Stage, reason: Reason) -> Play {
-    let mut t = stage.scene().await?;
+async fn mild_busy(ctx: CaseContext, reason: Reason) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(reason)).await?;
@@ -142,8 +142,8 @@ async fn mild_busy(stage: Stage, reason: Reason) -> Play {
     t.stands(&lock).await
 }
 
-async fn mild_then_waiter(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn mild_then_waiter(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Try)).await?;
@@ -156,8 +156,8 @@ async fn mild_then_waiter(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn old(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn old(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let first = t.keep(&s).await?;
     t.peer.say(first.recall(Reason::Wait)).await?;
@@ -171,8 +171,8 @@ async fn old(stage: Stage) -> Play {
     holds(other.token == second.token, "the gate is open", other)
 }
 
-async fn early(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn early(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -193,8 +193,8 @@ async fn early(stage: Stage) -> Play {
     )
 }
 
-async fn early_other(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn early_other(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -209,8 +209,8 @@ async fn early_other(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn unknown(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn unknown(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let grant = t.grant_for(&session("s"), Request(3));
     t.peer.say(grant.recall(Reason::Wait)).await?;
     t.returned(&grant).await?;
@@ -218,8 +218,8 @@ async fn unknown(stage: Stage) -> Play {
     t.is_quiet("that is all").await
 }
 
-async fn crossed(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn crossed(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -232,8 +232,8 @@ async fn crossed(stage: Stage) -> Play {
     holds(again == first, "the same Release", (first, again))
 }
 
-async fn in_alive(stage: Stage) -> Play {
-    let mut t = stage
+async fn in_alive(ctx: CaseContext) -> Play {
+    let mut t = ctx
         .scene_with(json!({"keep_alive_ms": 200}), LEASE_MS)
         .await?;
     let keep_alive_ms = t.setting("keep_alive_ms", 10_000)?;
@@ -257,8 +257,8 @@ async fn in_alive(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn storm(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn storm(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     let other = t.lock(2, &s, &["b"]).await?;
@@ -285,8 +285,8 @@ async fn storm(stage: Stage) -> Play {
     t.is_quiet("it is given back once").await
 }
 
-async fn storm_of_many(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn storm_of_many(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let mut grants = Vec::new();
     for number in 0..50 {
         grants.push(t.keep(&session(&format!("s{number}"))).await?);
@@ -308,9 +308,9 @@ async fn storm_of_many(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn gives_up(stage: Stage) -> Play {
+async fn gives_up(ctx: CaseContext) -> Play {
     const DEADLINE_MS: u64 = 1_500;
-    let mut t = stage
+    let mut t = ctx
         .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
         .await?;
     let s = session("s");
@@ -352,10 +352,10 @@ async fn gives_up(stage: Stage) -> Play {
     t.lost(&late, &["late", "revoked", "lease-lost"]).await
 }
 
-async fn later_deadline(stage: Stage) -> Play {
+async fn later_deadline(ctx: CaseContext) -> Play {
     const DEADLINE_MS: u64 = 2_500;
     const PASSED_MS: u64 = 1_000;
-    let mut t = stage
+    let mut t = ctx
         .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
         .await?;
     let s = session("s");
@@ -379,9 +379,9 @@ async fn later_deadline(stage: Stage) -> Play {
     )
 }
 
-async fn late_write_set(stage: Stage) -> Play {
+async fn late_write_set(ctx: CaseContext) -> Play {
     const DEADLINE_MS: u64 = 1_200;
-    let mut t = stage
+    let mut t = ctx
         .scene_with(json!({"recall_margin_ms": 1_000}), LEASE_MS)
         .await?;
     let s = session("s");
@@ -398,13 +398,14 @@ async fn late_write_set(stage: Stage) -> Play {
         .hear_within(std::time::Duration::from_millis(DEADLINE_MS + 300))
         .await?
     {
-        crate::process::peer::Heard::Message(tenure_protocol::ToStore::Release {
-            delta, ..
+        crate::process::scripted_store::Heard::Message(tenure_protocol::ToStore::Release {
+            delta,
+            ..
         }) => {
             holds(delta.is_empty(), expected, delta)?;
             t.peer.say(grant.released(Some(grant.version))).await?;
         }
-        crate::process::peer::Heard::Nothing => t.peer.say(grant.revoked()).await?,
+        crate::process::scripted_store::Heard::Nothing => t.peer.say(grant.revoked()).await?,
         other => return Err(t.peer.failed(expected, other)),
     }
     t.is_quiet("nothing is left to say").await?;

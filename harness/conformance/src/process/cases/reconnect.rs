@@ -1,9 +1,9 @@
 //! What a hello lists, and what a welcome makes of it.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use std::collections::BTreeSet;
 use tenure_protocol::message::{AcquireRequest, GrantRef, Reason};
 use tenure_protocol::{Request, SessionId, ToStore, Token};
@@ -41,8 +41,8 @@ fn tokens(holds: &[GrantRef]) -> BTreeSet<Token> {
     holds.iter().map(|hold| hold.token).collect()
 }
 
-async fn names_holds(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn names_holds(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [kept, inside, releasing, released, waiting] =
         ["kept", "inside", "releasing", "released", "waiting"].map(session);
     let kept = t.keep(&kept).await?;
@@ -79,8 +79,8 @@ fn requests(waits: &[AcquireRequest]) -> BTreeSet<Request> {
     waits.iter().map(|acquire| acquire.request).collect()
 }
 
-async fn names_waits(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn names_waits(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [one, two, cancelled, requeued] = ["one", "two", "cancelled", "requeued"].map(session);
     t.ask(1, &one, &["a"]).await?;
     let first = t.acquired(&one).await?;
@@ -105,8 +105,8 @@ async fn names_waits(stage: Stage) -> Play {
     holds(is_right, "what was not ended nor cancelled", &t.opening)
 }
 
-async fn nothing_ended(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn nothing_ended(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let [revoked, refused, unasked] = ["revoked", "refused", "unasked"].map(session);
     let grant = t.keep(&revoked).await?;
     t.peer.say(grant.revoked()).await?;
@@ -144,15 +144,15 @@ async fn is_lost(t: &mut Scene, lock: &super::super::scene::Locked) -> Play {
     holds(lock.text("a").is_none(), "nothing of the old state", lock)
 }
 
-async fn lost(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn lost(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, lock) = away(&mut t).await?;
     t.welcome(Vec::new(), Vec::new()).await?;
     is_lost(&mut t, &lock).await
 }
 
-async fn other_token(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other_token(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = away(&mut t).await?;
     let other = Token(t.stamp());
     let wrong = GrantRef {
@@ -163,8 +163,8 @@ async fn other_token(stage: Stage) -> Play {
     is_lost(&mut t, &lock).await
 }
 
-async fn some(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn some(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (known, stays) = t.take(1, &session("known"), &["a"]).await?;
     let (_, goes) = t.take(2, &session("unknown"), &["a"]).await?;
     t.reconnect().await?;
@@ -174,15 +174,15 @@ async fn some(stage: Stage) -> Play {
     t.lost(&goes, &["revoked", "lease-lost"]).await
 }
 
-async fn ended_by_others(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn ended_by_others(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = away(&mut t).await?;
     t.welcome(Vec::new(), vec![(grant.hold(), None)]).await?;
     is_lost(&mut t, &lock).await
 }
 
-async fn ended_by_me(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn ended_by_me(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &[]).await?;
     let id = t.begin("destroy", &lock).await?;
     heard_ending(&mut t).await?;
@@ -199,8 +199,8 @@ async fn heard_ending(t: &mut Scene) -> Play {
     }
 }
 
-async fn renamed_by_me(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn renamed_by_me(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let to = session("to");
     let (grant, lock) = t.take(1, &session("s"), &[]).await?;
     let id = t.rename(&lock, &to).await?;
@@ -215,8 +215,8 @@ async fn renamed_by_me(stage: Stage) -> Play {
     t.released(&next).await.map(drop)
 }
 
-async fn ended_otherwise(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn ended_otherwise(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &[]).await?;
     let id = t.begin("destroy", &lock).await?;
     heard_ending(&mut t).await?;
@@ -228,8 +228,8 @@ async fn ended_otherwise(stage: Stage) -> Play {
     t.fails(id).await
 }
 
-async fn repeats_cancel(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn repeats_cancel(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -257,8 +257,8 @@ async fn repeats_cancel(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn granted_lost(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn granted_lost(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -277,8 +277,8 @@ async fn granted_lost(stage: Stage) -> Play {
     holds(lock.token == grant.token, "the grant", lock)
 }
 
-async fn phase_waiting(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn phase_waiting(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

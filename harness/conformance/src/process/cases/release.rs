@@ -1,10 +1,10 @@
 //! Giving back: with all that changed, once and for all, again until it is answered.
 
 use crate::case::cases;
-use crate::process::peer::LEASE_MS;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Scene, delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
 use tenure_protocol::ToStore;
 use tenure_protocol::message::Reason;
@@ -40,8 +40,8 @@ cases! { Process:
         "A grant that is revoked while its Release is under way leaves no base.";
 }
 
-async fn with_unanswered_commit(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn with_unanswered_commit(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &["a"], &[("z", "0")]).await?;
     t.write(&lock, "a", "1").await?;
@@ -69,8 +69,8 @@ async fn with_unanswered_commit(stage: Stage) -> Play {
     holds(release.delta == both, "the changes of both", release)
 }
 
-async fn since_commit(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn since_commit(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -98,8 +98,8 @@ async fn since_commit(stage: Stage) -> Play {
     holds(names_b, "what was unlocked since", release)
 }
 
-async fn removed(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn removed(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &[], &[("a", "1"), ("b", "2")]).await?;
     let with = json!({"lock": lock.id, "attribute": "61", "value": null});
@@ -122,8 +122,8 @@ async fn releasing(t: &mut Scene) -> Play<Grant> {
     Ok(grant)
 }
 
-async fn over(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn over(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = releasing(&mut t).await?;
     let id = t.ask(2, &s, &["a"]).await?;
@@ -140,8 +140,8 @@ async fn over(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn old_grant_again(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn old_grant_again(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = releasing(&mut t).await?;
     let id = t.ask(2, &s, &["a"]).await?;
@@ -150,8 +150,8 @@ async fn old_grant_again(stage: Stage) -> Play {
     t.still_waits(id, "that grant is over").await
 }
 
-async fn lost(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn lost(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = releasing(&mut t).await?;
     t.peer.say(grant.released(None)).await?;
@@ -165,8 +165,8 @@ async fn lost(stage: Stage) -> Play {
     holds(is_new, "the state of the new grant alone", lock)
 }
 
-async fn lost_with_requeue(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn lost_with_requeue(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &["a"], &[("b", "1")]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -186,8 +186,8 @@ async fn lost_with_requeue(stage: Stage) -> Play {
     holds(acquire.known.is_none(), "no known version", acquire)
 }
 
-async fn only_changed(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn only_changed(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let attributes = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
     let (grant, lock) = t.take_full(1, &s, &[], &attributes).await?;
@@ -205,8 +205,8 @@ async fn only_changed(stage: Stage) -> Play {
     )
 }
 
-async fn voluntary(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn voluntary(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = t.keep(&s).await?;
     let id = t.adapter.begin("release", json!({"session": "73"})).await?;
@@ -214,8 +214,8 @@ async fn voluntary(stage: Stage) -> Play {
     t.released(&grant).await.map(drop)
 }
 
-async fn voluntary_inside(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn voluntary_inside(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, lock) = t.take(1, &session("s"), &["a"]).await?;
     t.adapter
         .call("release", json!({"session": "73"}))
@@ -225,8 +225,8 @@ async fn voluntary_inside(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn repeated(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn repeated(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -249,10 +249,8 @@ async fn repeated(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn resent(stage: Stage) -> Play {
-    let mut t = stage
-        .scene_with(json!({"resend_ms": 200}), LEASE_MS)
-        .await?;
+async fn resent(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene_with(json!({"resend_ms": 200}), LEASE_MS).await?;
     let resend_ms = t.setting("resend_ms", 5_000)?;
     let s = session("s");
     let grant = t.keep(&s).await?;
@@ -266,8 +264,8 @@ async fn resent(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn repeated_unknown(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn repeated_unknown(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = releasing(&mut t).await?;
     t.reconnect().await?;
@@ -283,8 +281,8 @@ async fn repeated_unknown(stage: Stage) -> Play {
     holds(acquire.known.is_none(), "no known version", acquire)
 }
 
-async fn revoked_while_releasing(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn revoked_while_releasing(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let grant = releasing(&mut t).await?;
     t.peer

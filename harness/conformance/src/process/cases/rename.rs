@@ -1,9 +1,9 @@
 //! Sessions that get another id.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{Grant, Locked, Scene, delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::message::{Reason, Refusal};
 use tenure_protocol::{ToProcess, ToStore, Token};
 
@@ -59,8 +59,8 @@ async fn renamed(t: &mut Scene) -> Play<(Grant, Grant, Locked)> {
     Ok((grant, next, lock))
 }
 
-async fn new_hold(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn new_hold(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, next, lock) = renamed(&mut t).await?;
     t.write(&lock, "b", "2").await?;
     let id = t.begin("commit", &lock).await?;
@@ -86,8 +86,8 @@ async fn new_hold(stage: Stage) -> Play {
     holds(is_right, "what changed since the commit", release)
 }
 
-async fn reconnect(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn reconnect(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (_, next, lock) = renamed(&mut t).await?;
     t.reconnect().await?;
     holds(t.opening.holds == [next.hold()], "the new hold", &t.opening)?;
@@ -96,16 +96,16 @@ async fn reconnect(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn old_id(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn old_id(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     renamed(&mut t).await?;
     t.ask(2, &session("s"), &["a"]).await?;
     let acquire = t.acquired(&session("s")).await?;
     holds(acquire.known.is_none(), "no known version", acquire)
 }
 
-async fn recall_of_old(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn recall_of_old(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (old, next, lock) = renamed(&mut t).await?;
     t.peer.say(old.recall(Reason::Wait)).await?;
     t.settle().await?; // It may say that it does not have that.
@@ -114,8 +114,8 @@ async fn recall_of_old(stage: Stage) -> Play {
     holds(other.token == next.token, "the gate is open", other)
 }
 
-async fn taken(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn taken(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock, id) = renaming(&mut t).await?;
     t.peer
         .say(ToProcess::NotRenamed {
@@ -131,8 +131,8 @@ async fn taken(stage: Stage) -> Play {
     t.lock(2, &session("s"), &["a"]).await.map(drop)
 }
 
-async fn unasked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn unasked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take(1, &session("s"), &[]).await?;
     let next = t.grant_for(&session("to"), grant.request);
     t.peer
@@ -145,8 +145,8 @@ async fn unasked(stage: Stage) -> Play {
     holds(other.token == grant.token, "the grant that it has", other)
 }
 
-async fn other(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn other(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, id) = renaming(&mut t).await?;
     let elsewhere = t.grant_for(&session("elsewhere"), grant.request);
     let next = t.grant_for(&session("to"), grant.request);
@@ -166,8 +166,8 @@ async fn other(stage: Stage) -> Play {
     t.done(id).await.map(drop)
 }
 
-async fn nobody_enters(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn nobody_enters(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, lock, _) = renaming(&mut t).await?;
     let one = t.ask(2, &session("s"), &["b"]).await?;
     t.waits(one, "a Rename is under way").await?;
@@ -177,8 +177,8 @@ async fn nobody_enters(stage: Stage) -> Play {
     t.lock(3, &session("to"), &["b"]).await.map(drop)
 }
 
-async fn repeated(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn repeated(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (grant, _, id) = renaming(&mut t).await?;
     for _ in 0..2 {
         t.come_back().await?;

@@ -1,9 +1,9 @@
 //! Threads: what they get, see, leave behind and are told.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use serde_json::json;
 use tenure_protocol::message::{Reason, Refusal};
 
@@ -44,8 +44,8 @@ cases! { Process:
         "After one thread was refused the next one's lock asks the store anew.";
 }
 
-async fn needs_grant(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn needs_grant(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let one = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -57,8 +57,8 @@ async fn needs_grant(stage: Stage) -> Play {
     t.locked(one).await.map(drop)
 }
 
-async fn one_per_attribute(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn one_per_attribute(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["a"]).await?;
     let mut waiting = Vec::new();
@@ -82,8 +82,8 @@ async fn one_per_attribute(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn side_by_side(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn side_by_side(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, one) = t
         .take_full(1, &s, &["a"], &[("a", "1"), ("b", "2")])
@@ -103,8 +103,8 @@ async fn side_by_side(stage: Stage) -> Play {
     )
 }
 
-async fn together(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn together(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["b"]).await?;
     let both = t.ask(2, &s, &["a", "b", "c"]).await?;
@@ -126,8 +126,8 @@ async fn together(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn last_unlocked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn last_unlocked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t
         .take_full(1, &s, &["a"], &[("a", "1"), ("b", "1")])
@@ -143,8 +143,8 @@ async fn last_unlocked(stage: Stage) -> Play {
     holds(has == ["3", "1"], "a=3, b=1", has)
 }
 
-async fn new_grant(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn new_grant(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t
         .take_full(1, &s, &["a"], &[("a", "1"), ("b", "1")])
@@ -163,8 +163,8 @@ async fn new_grant(stage: Stage) -> Play {
     holds(is_new, "what others have written and removed", lock)
 }
 
-async fn stranger(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn stranger(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &["a"], &[("b", "1")]).await?;
     let refused = t.try_write(&lock, "b", "2").await?;
@@ -186,8 +186,8 @@ async fn stranger(stage: Stage) -> Play {
     holds(release.delta.is_empty(), "no changes", release)
 }
 
-async fn discards(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn discards(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take_full(1, &s, &["a", "b"], &[("a", "1")]).await?;
     t.write(&lock, "a", "2").await?;
@@ -208,8 +208,8 @@ async fn discards(stage: Stage) -> Play {
     holds(release.delta.is_empty(), "no changes", release)
 }
 
-async fn discards_recalled(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn discards_recalled(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, one) = t.take_full(1, &s, &["a"], &[("a", "1")]).await?;
     let many = t.lock(2, &s, &["b", "c"]).await?;
@@ -225,8 +225,8 @@ async fn discards_recalled(stage: Stage) -> Play {
     holds(release.delta.is_empty(), "no changes", release)
 }
 
-async fn told(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn told(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.write(&lock, "a", "1").await?;
@@ -245,8 +245,8 @@ async fn told(stage: Stage) -> Play {
     holds(release.delta.is_empty(), "no changes", release)
 }
 
-async fn once(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn once(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -261,8 +261,8 @@ async fn once(stage: Stage) -> Play {
     t.unlock(&lock).await
 }
 
-async fn cancel_crosses(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn cancel_crosses(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     for number in 0..5 {
         let s = session(&format!("s{number}"));
         let id = t.ask(1, &s, &["a"]).await?;
@@ -290,8 +290,8 @@ async fn cancel_crosses(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn already_locked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn already_locked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["a"]).await?;
     for names in [&["a"][..], &["a", "b"]] {
@@ -303,16 +303,16 @@ async fn already_locked(stage: Stage) -> Play {
     t.refused(other, "would-block").await.map(drop)
 }
 
-async fn deadline(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn deadline(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask_with(1, &s, &["a"], json!({"wait_ms": 300})).await?;
     t.acquired(&s).await?;
     t.refused(id, "deadline").await.map(drop)
 }
 
-async fn deadline_local(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn deadline_local(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["a"]).await?;
     let id = t.ask_with(2, &s, &["a"], json!({"wait_ms": 300})).await?;
@@ -323,8 +323,8 @@ async fn deadline_local(stage: Stage) -> Play {
     t.locked(behind).await.map(drop)
 }
 
-async fn deadline_alone(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn deadline_alone(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     t.reconnect().await?;
     let id = t.ask_with(1, &s, &["a"], json!({"wait_ms": 300})).await?;
@@ -337,8 +337,8 @@ async fn deadline_alone(stage: Stage) -> Play {
     holds(!heard.iter().any(asks), "no request: nobody waits", heard)
 }
 
-async fn asks_again(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn asks_again(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

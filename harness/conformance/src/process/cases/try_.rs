@@ -1,9 +1,9 @@
 //! Tries wait for no thread.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
+use crate::process::context::CaseContext;
 use crate::process::scene::session;
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
 use tenure_protocol::message::{Reason, Refusal, WaitMode};
 
 cases! { Process:
@@ -21,8 +21,8 @@ cases! { Process:
         "A try that the store grants is granted.";
 }
 
-async fn locked(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn locked(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, lock) = t.take(1, &s, &["a"]).await?;
     for names in [&["a"][..], &["a", "b"], &[]] {
@@ -35,8 +35,8 @@ async fn locked(stage: Stage) -> Play {
     t.locked(id).await.map(drop)
 }
 
-async fn behind(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn behind(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (_, _inside) = t.take(1, &s, &["a"]).await?;
     let all = t.ask(2, &s, &[]).await?;
@@ -45,8 +45,8 @@ async fn behind(stage: Stage) -> Play {
     t.still_waits(all, "a thread is inside").await
 }
 
-async fn gate(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn gate(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let (grant, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -62,8 +62,8 @@ async fn gate(stage: Stage) -> Play {
     )
 }
 
-async fn asks(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn asks(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -73,8 +73,8 @@ async fn asks(stage: Stage) -> Play {
     t.is_quiet("nobody waits").await
 }
 
-async fn refused(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn refused(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let tries = t.try_for(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
@@ -92,8 +92,8 @@ async fn refused(stage: Stage) -> Play {
     t.locked(waits).await.map(drop)
 }
 
-async fn free(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn free(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -1,11 +1,11 @@
 //! Whole histories, with a store that behaves and networks that do not: nothing is lost, nothing happens twice.
 
 use crate::case::cases;
+use crate::end::{CaseEnd, Play, holds};
 use crate::hex::unhex;
 use crate::process::adapter::{Adapter, name};
 use crate::process::behaved::Behaved;
-use crate::process::stage::Stage;
-use crate::stop::{Play, Stop, holds};
+use crate::process::context::CaseContext;
 use serde_json::{Value, json};
 
 /// How often each thread counts.
@@ -24,24 +24,24 @@ cases! { Process:
         "They count right while connections are lost at any place.";
 }
 
-async fn one_process(stage: Stage) -> Play {
-    count(stage, 1, 0).await
+async fn one_process(ctx: CaseContext) -> Play {
+    count(ctx, 1, 0).await
 }
 
-async fn two_processes(stage: Stage) -> Play {
-    count(stage, 2, 0).await
+async fn two_processes(ctx: CaseContext) -> Play {
+    count(ctx, 2, 0).await
 }
 
-async fn lost_connections(stage: Stage) -> Play {
-    count(stage, 2, 30).await
+async fn lost_connections(ctx: CaseContext) -> Play {
+    count(ctx, 2, 30).await
 }
 
-async fn count(stage: Stage, processes: u64, cuts: u32) -> Play {
-    let store = Behaved::start(&stage, cuts).await?;
-    let mut p = connected(&stage, &store, "p").await?;
+async fn count(ctx: CaseContext, processes: u64, cuts: u32) -> Play {
+    let store = Behaved::start(&ctx, cuts).await?;
+    let mut p = connected(&ctx, &store, "p").await?;
     // It stays until the end: who is killed takes along what it has not given back.
     let mut q = match processes {
-        2 => Some(connected(&stage, &store, "q").await?),
+        2 => Some(connected(&ctx, &store, "q").await?),
         _ => None,
     };
     match &mut q {
@@ -54,8 +54,8 @@ async fn count(stage: Stage, processes: u64, cuts: u32) -> Play {
     holds(total == expected, &format!("a count of {expected}"), total)
 }
 
-async fn connected(stage: &Stage, store: &Behaved, who: &str) -> Play<Adapter> {
-    let mut adapter = stage.adapter(who).await?;
+async fn connected(ctx: &CaseContext, store: &Behaved, who: &str) -> Play<Adapter> {
+    let mut adapter = ctx.adapter(who).await?;
     let connect = json!({
         "store": store.address.to_string(), "process": who, "incarnation": 7, "settings": {},
     });
@@ -70,7 +70,7 @@ async fn ok(
 ) -> Play<serde_json::Map<String, Value>> {
     let id = adapter.begin(what, with).await?;
     let answer = adapter.answer_after(id, TAKES_MS).await?;
-    answer.map_err(|refused| Stop::failed(format!("`{what}` is done"), refused))
+    answer.map_err(|refused| CaseEnd::failed(format!("`{what}` is done"), refused))
 }
 
 fn lock_of(thread: u64) -> Value {
@@ -88,7 +88,7 @@ async fn locked(adapter: &mut Adapter, thread: u64) -> Play<(u64, u64)> {
 
 async fn counted(adapter: &mut Adapter, id: u64) -> Play<u64> {
     let answer = adapter.answer_after(id, TAKES_MS).await?;
-    let granted = answer.map_err(|refused| Stop::failed("a lock", refused))?;
+    let granted = answer.map_err(|refused| CaseEnd::failed("a lock", refused))?;
     let value = granted
         .get("values")
         .and_then(|values| values.get(name("n").as_str()?));
@@ -97,7 +97,7 @@ async fn counted(adapter: &mut Adapter, id: u64) -> Play<u64> {
     };
     let text = unhex(value).and_then(|bytes| String::from_utf8(bytes).ok());
     let count = text.and_then(|text| text.parse().ok());
-    count.ok_or_else(|| Stop::failed("a count", value))
+    count.ok_or_else(|| CaseEnd::failed("a count", value))
 }
 
 /// All threads of a process ask at once, and count one after another.

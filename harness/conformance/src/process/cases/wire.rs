@@ -4,12 +4,12 @@
 //! not refused. A frame that is to be read or skipped is followed by a recall, which is answered.
 
 use crate::case::cases;
+use crate::end::{Play, holds};
 use crate::frames::encode;
-use crate::process::peer::{Heard, LEASE_MS};
+use crate::process::context::CaseContext;
 use crate::process::raw::{array, bytes, frame, frame_with, map, uint};
 use crate::process::scene::{Grant, Locked, Scene, session};
-use crate::process::stage::Stage;
-use crate::stop::{Play, holds};
+use crate::process::scripted_store::{Heard, LEASE_MS};
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::Reason;
 use tenure_protocol::{Request, Token, Version};
@@ -55,16 +55,16 @@ cases! { Process:
 }
 
 /// A thread inside.
-pub(super) async fn inside(stage: &Stage) -> Play<(Scene, Grant, Locked)> {
-    let mut t = stage.scene().await?;
+pub(super) async fn inside(ctx: &CaseContext) -> Play<(Scene, Grant, Locked)> {
+    let mut t = ctx.scene().await?;
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
     Ok((t, grant, lock))
 }
 
 /// Each of these is refused.
-pub(super) async fn refuses<const N: usize>(stage: &Stage, all: [Vec<u8>; N]) -> Play {
+pub(super) async fn refuses<const N: usize>(ctx: &CaseContext, all: [Vec<u8>; N]) -> Play {
     for bad in all {
-        let (mut t, grant, lock) = inside(stage).await?;
+        let (mut t, grant, lock) = inside(ctx).await?;
         refused(&mut t, &grant, bad).await?;
         t.come_back_by_itself(&grant).await?;
         t.stands(&lock).await?;
@@ -81,8 +81,8 @@ pub(super) async fn refused(t: &mut Scene, grant: &Grant, mut bad: Vec<u8>) -> P
 }
 
 /// Each of these is read or skipped.
-pub(super) async fn accepts<const N: usize>(stage: &Stage, all: [Vec<u8>; N]) -> Play {
-    let (mut t, grant, lock) = inside(stage).await?;
+pub(super) async fn accepts<const N: usize>(ctx: &CaseContext, all: [Vec<u8>; N]) -> Play {
+    let (mut t, grant, lock) = inside(ctx).await?;
     for good in all {
         t.peer.push(&good, "what is to be read or skipped").await?;
     }
@@ -118,28 +118,28 @@ pub(super) fn granted(state: Vec<u8>) -> Vec<u8> {
     frame(kind::GRANTED, &body)
 }
 
-async fn version(stage: Stage) -> Play {
-    refuses(&stage, [version_byte(0x20), version_byte(0x00)]).await
+async fn version(ctx: CaseContext) -> Play {
+    refuses(&ctx, [version_byte(0x20), version_byte(0x00)]).await
 }
 
-async fn minor(stage: Stage) -> Play {
+async fn minor(ctx: CaseContext) -> Play {
     accepts(
-        &stage,
+        &ctx,
         [version_byte(VERSION | 1), version_byte(VERSION | 15)],
     )
     .await
 }
 
-async fn too_large(stage: Stage) -> Play {
+async fn too_large(ctx: CaseContext) -> Play {
     let header = Header {
         length: u32::MAX,
         ..Header::new(kind::ALIVE, 0)
     };
-    refuses(&stage, [header.to_bytes().to_vec()]).await
+    refuses(&ctx, [header.to_bytes().to_vec()]).await
 }
 
-async fn unknown_critical(stage: Stage) -> Play {
-    refuses(&stage, [frame(0x7e, &map(&[])), frame(0xee, &map(&[]))]).await
+async fn unknown_critical(ctx: CaseContext) -> Play {
+    refuses(&ctx, [frame(0x7e, &map(&[])), frame(0xee, &map(&[]))]).await
 }
 
 fn unknown_kind() -> Vec<u8> {
@@ -160,32 +160,32 @@ fn part(kind: u8, body: &[u8]) -> Vec<u8> {
     )
 }
 
-async fn unknown_skipped(stage: Stage) -> Play {
+async fn unknown_skipped(ctx: CaseContext) -> Play {
     let between = [
         part(kind::ALIVE, &alive(0)),
         unknown_kind(),
         frame(kind::ALIVE, &alive(0)),
     ];
-    accepts(&stage, [unknown_kind(), between.concat()]).await
+    accepts(&ctx, [unknown_kind(), between.concat()]).await
 }
 
-async fn wrong_side(stage: Stage) -> Play {
+async fn wrong_side(ctx: CaseContext) -> Play {
     let keep_alive = frame(kind::KEEP_ALIVE, &map(&[(14, uint(0))]));
-    refuses(&stage, [keep_alive, frame(kind::GOODBYE, &map(&[]))]).await
+    refuses(&ctx, [keep_alive, frame(kind::GOODBYE, &map(&[]))]).await
 }
 
-async fn reserved(stage: Stage) -> Play {
+async fn reserved(ctx: CaseContext) -> Play {
     let flags = !MORE;
     let header = Header {
         flags,
         ..Header::new(kind::ALIVE, 77)
     };
-    accepts(&stage, [frame_with(header, &alive(0))]).await
+    accepts(&ctx, [frame_with(header, &alive(0))]).await
 }
 
-async fn more_unexpected(stage: Stage) -> Play {
+async fn more_unexpected(ctx: CaseContext) -> Play {
     let body = map(&[(0, bytes("x")), (1, stamp(1)), (10, recall_info())]);
-    let (mut t, grant, lock) = inside(&stage).await?;
+    let (mut t, grant, lock) = inside(&ctx).await?;
     // Nothing behind it: who waits for its next part has not refused it.
     t.peer
         .push(&part(kind::RECALL, &body), "a Recall that goes on")
@@ -195,17 +195,17 @@ async fn more_unexpected(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn part_missing(stage: Stage) -> Play {
-    refuses(&stage, [part(kind::ALIVE, &alive(0))]).await
+async fn part_missing(ctx: CaseContext) -> Play {
+    refuses(&ctx, [part(kind::ALIVE, &alive(0))]).await
 }
 
-async fn parts_differ(stage: Stage) -> Play {
+async fn parts_differ(ctx: CaseContext) -> Play {
     let parts = [part(kind::ALIVE, &alive(0)), frame(kind::ALIVE, &alive(1))];
-    refuses(&stage, [parts.concat()]).await
+    refuses(&ctx, [parts.concat()]).await
 }
 
-async fn parts_joined(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn parts_joined(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let (of_r, in_r) = t.take(1, &session("r"), &["a"]).await?;
     let (of_s, in_s) = t.take(2, &session("s"), &["a"]).await?;
     t.reconnect().await?;
@@ -228,8 +228,8 @@ async fn parts_joined(stage: Stage) -> Play {
     t.stands(&in_s).await
 }
 
-async fn parts_cut(stage: Stage) -> Play {
-    let (mut t, grant, lock) = inside(&stage).await?;
+async fn parts_cut(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = inside(&ctx).await?;
     t.reconnect().await?;
     // Taken for a whole one it would say that the grant is lost.
     let body = map(&[(14, uint(t.opening.sent.0)), (15, uint(LEASE_MS))]);
@@ -243,8 +243,8 @@ async fn parts_cut(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn truncated(stage: Stage) -> Play {
-    let (mut t, grant, lock) = inside(&stage).await?;
+async fn truncated(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = inside(&ctx).await?;
     let whole = encode(&FromStore::Message(grant.revoked()))?;
     for length in [1, 15, 16, whole.len() - 1] {
         t.peer.push(&whole[..length], "a part of a Revoked").await?;
@@ -256,7 +256,7 @@ async fn truncated(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn fault_sent(stage: Stage) -> Play {
+async fn fault_sent(ctx: CaseContext) -> Play {
     let all = [
         (version_byte(0x20), FaultCode::Version),
         (frame(0x7e, &map(&[])), FaultCode::Unknown),
@@ -264,7 +264,7 @@ async fn fault_sent(stage: Stage) -> Play {
         (frame(kind::LEASE_ENDED, &[0x80]), FaultCode::Malformed),
     ];
     for (bad, code) in all {
-        let (mut t, grant, _) = inside(&stage).await?;
+        let (mut t, grant, _) = inside(&ctx).await?;
         let fault = refused(&mut t, &grant, bad).await?;
         let is_right = fault.as_ref().is_some_and(|fault| fault.code == code);
         holds(is_right, &format!("Fault {code:?}"), fault)?;
@@ -272,8 +272,8 @@ async fn fault_sent(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn fault_last(stage: Stage) -> Play {
-    let (mut t, grant, lock) = inside(&stage).await?;
+async fn fault_last(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = inside(&ctx).await?;
     t.write(&lock, "a", "2").await?;
     // A commit and a request are under way.
     t.begin("commit", &lock).await?;
@@ -281,8 +281,8 @@ async fn fault_last(stage: Stage) -> Play {
     refused(&mut t, &grant, version_byte(0x20)).await.map(drop)
 }
 
-async fn unknown_fault(stage: Stage) -> Play {
-    let (mut t, grant, lock) = inside(&stage).await?;
+async fn unknown_fault(ctx: CaseContext) -> Play {
+    let (mut t, grant, lock) = inside(&ctx).await?;
     let fault = frame(kind::FAULT, &map(&[(30, uint(99)), (31, vec![0x61, 0x78])]));
     t.peer.push(&fault, "a Fault of code 99").await?;
     match t.peer.hear(0).await? {
@@ -293,8 +293,8 @@ async fn unknown_fault(stage: Stage) -> Play {
     t.stands(&lock).await
 }
 
-async fn writes(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn writes(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let mut oddities = Vec::new();
     let [r, s, to, far] = ["r", "s", "to", "far"].map(session);
     let (of_s, lock) = t.take(1, &s, &["a", "b"]).await?;
@@ -339,8 +339,8 @@ async fn writes(stage: Stage) -> Play {
     )
 }
 
-async fn in_order(stage: Stage) -> Play {
-    let mut t = stage.scene().await?;
+async fn in_order(ctx: CaseContext) -> Play {
+    let mut t = ctx.scene().await?;
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;

@@ -1,8 +1,8 @@
 //! Commits: durable, each applied once, and no end of a grant or a recall.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Stage, is_state, later, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, is_state, later, set};
 
 cases! { Store:
     "commit/answered/with-changes", Must ["commit.answered"] with_changes,
@@ -27,17 +27,17 @@ cases! { Store:
         "What a process has committed stays when it is started again.";
 }
 
-async fn with_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn with_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     p.say_commit(&grant, set([("a", Some("1"))])).await?;
     let version = p.committed(&grant).await?;
     holds(version > grant.version, "a later version", version)
 }
 
-async fn without_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn without_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_commit(&grant, set([])).await?;
     let version = p.committed(&grant).await?;
@@ -46,9 +46,9 @@ async fn without_changes(stage: Stage) -> Play {
     p.still_has(grant, &[("a", "1")]).await
 }
 
-async fn one_after_another(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn one_after_another(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     for turn in 0..10 {
         let before = grant.version;
         let (own, last) = (format!("a{turn}"), turn.to_string());
@@ -58,7 +58,7 @@ async fn one_after_another(stage: Stage) -> Play {
     }
     let expected = grant.attributes.clone();
     let version = p.release(&grant, set([])).await?;
-    let found = stage.player("q").await?.acquire(&grant.session).await?;
+    let found = ctx.player("q").await?.acquire(&grant.session).await?;
     holds(
         Some(found.version) == version,
         "the last version",
@@ -71,9 +71,9 @@ async fn one_after_another(stage: Stage) -> Play {
     )
 }
 
-async fn at_once(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn at_once(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     for _ in 0..2 {
         p.say_commit(&grant, set([("a", Some("1"))])).await?;
     }
@@ -84,9 +84,9 @@ async fn at_once(stage: Stage) -> Play {
     p.still_has(grant, &[("a", "1")]).await
 }
 
-async fn after_a_later_one(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn after_a_later_one(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     let old = grant.clone();
     let delta = set([("a", Some("1")), ("b", Some("1"))]);
     p.commit(&mut grant, delta.clone()).await?;
@@ -98,23 +98,23 @@ async fn after_a_later_one(stage: Stage) -> Play {
     p.still_has(grant, &[("a", "2")]).await
 }
 
-async fn answer_lost(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn answer_lost(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     let delta = set([("a", Some("1"))]);
     p.say_commit(&grant, delta.clone()).await?;
     let first = p.committed(&grant).await?;
     // As if it had not heard that.
-    let mut p = p.back_with(&stage, &grant).await?;
+    let mut p = p.back_with(&ctx, &grant).await?;
     p.say_commit(&grant, delta).await?;
     grant.version = p.committed(&grant).await?;
     holds(grant.version == first, "the same version", grant.version)?;
     p.still_has(grant, &[("a", "1")]).await
 }
 
-async fn unknown_is_refused(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn unknown_is_refused(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let mut wrong = grant.clone();
     wrong.version = later(grant.version);
@@ -129,9 +129,9 @@ async fn unknown_is_refused(stage: Stage) -> Play {
     is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
 }
 
-async fn keeps_grant_and_recall(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn keeps_grant_and_recall(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -144,27 +144,27 @@ async fn keeps_grant_and_recall(stage: Stage) -> Play {
     is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "2")])
 }
 
-async fn durable(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn durable(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     // Several times: what is not durable yet may be so by chance when the store is killed.
     for turn in ["a", "b", "c"] {
         let before = grant.version;
         p.commit(&mut grant, set([(turn, Some("1"))])).await?;
         holds(grant.version > before, "a later version", grant.version)?;
-        stage.restart().await?;
-        p = p.back_with(&stage, &grant).await?;
+        ctx.restart().await?;
+        p = p.back_with(&ctx, &grant).await?;
     }
     p.still_has(grant, &[("a", "1"), ("b", "1"), ("c", "1")])
         .await
 }
 
-async fn outlives_the_holder(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn outlives_the_holder(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
-    let mut p = p.reborn(&stage).await?;
+    let mut p = p.reborn(&ctx).await?;
     p.enter().await?;
     let again = p.acquire(&s).await?;
     holds(

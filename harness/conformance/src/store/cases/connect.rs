@@ -1,8 +1,8 @@
 //! Connections: Hello comes first, the newest connection of a process counts, and the newest start of a process.
 
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Heard, Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Heard, ScriptedProcess, set};
 use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::FaultCode;
@@ -58,8 +58,8 @@ cases! { Store:
         "The connection of an earlier start of a process is told that it is superseded, and closed.";
 }
 
-async fn other_first(stage: Stage) -> Play {
-    let s = stage.session("s");
+async fn other_first(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
     let (session, token, base) = (s.clone(), Token::default(), Version::NONE);
     let delta = set([("a", Some("1"))]);
     let others = [
@@ -96,49 +96,49 @@ async fn other_first(stage: Stage) -> Play {
         ToStore::Rename {
             session,
             token,
-            to: stage.session("t"),
+            to: ctx.session("t"),
         },
         ToStore::Goodbye,
     ];
     for other in others {
-        let mut p = stage.silent("p").await?;
+        let mut p = ctx.silent("p").await?;
         p.say(other).await?;
         p.only_closed("Hello has to come first").await?;
     }
     Ok(())
 }
 
-async fn acquire_first(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.silent("p").await?;
+async fn acquire_first(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.silent("p").await?;
     p.ask(&s).await?;
     // Refused is all that comes behind it, too.
     p.hello(Vec::new(), Vec::new()).await?;
     p.only_closed("Hello has to come first").await?;
-    let mut q = stage.player("q").await?;
+    let mut q = ctx.player("q").await?;
     q.acquire_at_once(&s).await.map(drop)
 }
 
-async fn second_hello(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn second_hello(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     // The next number, then its own: neither is taken.
     p.link.number = 2;
     p.hello(Vec::new(), Vec::new()).await?;
     p.only_closed("it has said Hello already").await?;
-    let mut again = p.another(&stage, 1, 2).await?;
+    let mut again = p.another(&ctx, 1, 2).await?;
     is_known(&mut again, &[grant.hold()]).await?;
     again.hello(Vec::new(), Vec::new()).await?;
     again.only_closed("it has said this Hello already").await?;
-    let mut third = again.again(&stage).await?;
+    let mut third = again.again(&ctx).await?;
     is_known(&mut third, &[grant.hold()]).await
 }
 
-async fn welcome_before_recalls(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn welcome_before_recalls(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
-    let mut again = p.again(&stage).await?;
+    let mut again = p.again(&ctx).await?;
     q.waits_for(&s).await?;
     p.recalled(&grant).await?;
     again.hello(vec![grant.hold()], Vec::new()).await?;
@@ -146,12 +146,12 @@ async fn welcome_before_recalls(stage: Stage) -> Play {
     again.recalled(&grant).await.map(drop)
 }
 
-async fn welcome_before_grants(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn welcome_before_grants(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
-    let mut again = q.again(&stage).await?;
+    let mut again = q.again(&ctx).await?;
     p.give_back(&grant).await?;
     let lost = q.granted(&s, request).await?;
     again
@@ -162,113 +162,113 @@ async fn welcome_before_grants(stage: Stage) -> Play {
     holds(grant.token >= lost.token, "no older grant", grant.token)
 }
 
-async fn lower_incarnation(stage: Stage) -> Play {
-    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+async fn lower_incarnation(ctx: CaseContext) -> Play {
+    let mut new = ScriptedProcess::connect(&ctx, "p", 2, 1).await?;
     new.enter().await?;
-    let mut grant = new.acquire(&stage.session("s")).await?;
+    let mut grant = new.acquire(&ctx.session("s")).await?;
     // A greater link number does not make up for it.
-    let mut old = new.another(&stage, 1, 9).await?;
+    let mut old = new.another(&ctx, 1, 9).await?;
     is_superseded(&mut old).await?;
     new.commit(&mut grant, set([("a", Some("1"))]))
         .await
         .map(drop)
 }
 
-async fn lower_while_away(stage: Stage) -> Play {
-    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+async fn lower_while_away(ctx: CaseContext) -> Play {
+    let mut new = ScriptedProcess::connect(&ctx, "p", 2, 1).await?;
     new.enter().await?;
-    let grant = new.acquire(&stage.session("s")).await?;
-    let mut old = new.another(&stage, 1, 9).await?;
-    let mut again = new.again(&stage).await?;
+    let grant = new.acquire(&ctx.session("s")).await?;
+    let mut old = new.another(&ctx, 1, 9).await?;
+    let mut again = new.again(&ctx).await?;
     new.cut();
     is_superseded(&mut old).await?;
     is_known(&mut again, &[grant.hold()]).await
 }
 
-async fn lower_after_restart(stage: Stage) -> Play {
-    let mut new = Player::connect(&stage, "p", 2, 1).await?;
+async fn lower_after_restart(ctx: CaseContext) -> Play {
+    let mut new = ScriptedProcess::connect(&ctx, "p", 2, 1).await?;
     new.enter().await?;
-    let grant = new.acquire(&stage.session("s")).await?;
-    stage.restart().await?;
-    let mut old = new.another(&stage, 1, 9).await?;
+    let grant = new.acquire(&ctx.session("s")).await?;
+    ctx.restart().await?;
+    let mut old = new.another(&ctx, 1, 9).await?;
     is_superseded(&mut old).await?;
-    let mut again = new.again(&stage).await?;
+    let mut again = new.again(&ctx).await?;
     is_known(&mut again, &[grant.hold()]).await
 }
 
-async fn reborn_ends_grants(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn reborn_ends_grants(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
-    let mut reborn = p.reborn(&stage).await?;
+    let mut reborn = p.reborn(&ctx).await?;
     is_known_of(&mut reborn, vec![grant.hold()], &[]).await?;
     let next = q.acquire_at_once(&s).await?;
     holds(next.token > grant.token, "a later token", next.token)?;
     reborn.is_fenced(&grant, set([("a", Some("1"))])).await
 }
 
-async fn reborn_ends_waits(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn reborn_ends_waits(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = r.acquire(&s).await?;
     p.waits_for(&s).await?;
     let request = q.waits_for(&s).await?;
-    let mut reborn = p.reborn(&stage).await?;
+    let mut reborn = p.reborn(&ctx).await?;
     reborn.enter().await?;
     r.give_back(&grant).await?;
     q.granted(&s, request).await?;
     reborn.hears_nothing_of(&s, "it has not asked").await
 }
 
-async fn reborn_after_restart(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, q] = stage.two().await?;
+async fn reborn_after_restart(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
-    stage.restart().await?;
-    let mut reborn = p.reborn(&stage).await?;
+    ctx.restart().await?;
+    let mut reborn = p.reborn(&ctx).await?;
     is_known_of(&mut reborn, vec![grant.hold()], &[]).await?;
-    let mut q = q.again(&stage).await?;
+    let mut q = q.again(&ctx).await?;
     q.enter().await?;
     let next = q.acquire_at_once(&s).await?;
     holds(next.token > grant.token, "a later token", next.token)
 }
 
-async fn late_hello(stage: Stage) -> Play {
-    changes_nothing(stage, 3).await
+async fn late_hello(ctx: CaseContext) -> Play {
+    changes_nothing(ctx, 3).await
 }
 
-async fn same_number(stage: Stage) -> Play {
-    changes_nothing(stage, 5).await
+async fn same_number(ctx: CaseContext) -> Play {
+    changes_nothing(ctx, 5).await
 }
 
 /// A Hello of that link number that names nothing comes while the process is connected by number 5.
-async fn changes_nothing(stage: Stage, number: u64) -> Play {
-    let mut p = Player::connect(&stage, "p", 1, 5).await?;
+async fn changes_nothing(ctx: CaseContext, number: u64) -> Play {
+    let mut p = ScriptedProcess::connect(&ctx, "p", 1, 5).await?;
     p.enter().await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    let late = p.another(&stage, 1, number).await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
+    let late = p.another(&ctx, 1, number).await?;
     is_not_welcome(late).await?;
     p.commit(&mut grant, set([("a", Some("1"))]))
         .await
         .map(drop)
 }
 
-async fn late_after_loss(stage: Stage) -> Play {
-    let mut p = Player::connect(&stage, "p", 1, 5).await?;
+async fn late_after_loss(ctx: CaseContext) -> Play {
+    let mut p = ScriptedProcess::connect(&ctx, "p", 1, 5).await?;
     p.enter().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
-    let late = p.another(&stage, 1, 3).await?;
-    let mut again = p.again(&stage).await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
+    let late = p.another(&ctx, 1, 3).await?;
+    let mut again = p.again(&ctx).await?;
     p.last_words().await?;
     is_not_welcome(late).await?;
     is_known(&mut again, &[grant.hold()]).await
 }
 
-async fn old_release(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut old, mut q] = stage.two().await?;
+async fn old_release(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut old, mut q] = ctx.two().await?;
     let mut grant = old.acquire(&s).await?;
-    let mut p = old.again(&stage).await?;
+    let mut p = old.again(&ctx).await?;
     is_known(&mut p, &[grant.hold()]).await?;
     old.say_commit(&grant, set([("late", Some("1"))])).await?;
     old.say_release(&grant, set([("late", Some("2"))]), None)
@@ -284,12 +284,12 @@ async fn old_release(stage: Stage) -> Play {
     )
 }
 
-async fn old_cancel(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut old, mut q] = stage.two().await?;
+async fn old_cancel(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut old, mut q] = ctx.two().await?;
     let grant = q.acquire(&s).await?;
     let request = old.waits_for(&s).await?;
-    let mut p = old.again(&stage).await?;
+    let mut p = old.again(&ctx).await?;
     p.enter_with(Vec::new(), vec![acquire_request(&s, request)])
         .await?;
     old.say_cancel(&s, request).await?;
@@ -298,10 +298,10 @@ async fn old_cancel(stage: Stage) -> Play {
     p.granted(&s, request).await.map(drop)
 }
 
-async fn old_goodbye(stage: Stage) -> Play {
-    let mut old = stage.player("p").await?;
-    let mut grant = old.acquire(&stage.session("s")).await?;
-    let mut p = old.again(&stage).await?;
+async fn old_goodbye(ctx: CaseContext) -> Play {
+    let mut old = ctx.player("p").await?;
+    let mut grant = old.acquire(&ctx.session("s")).await?;
+    let mut p = old.again(&ctx).await?;
     is_known(&mut p, &[grant.hold()]).await?;
     old.say(ToStore::Goodbye).await?;
     old.last_words().await?;
@@ -310,11 +310,11 @@ async fn old_goodbye(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn old_ends(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut old, mut q] = stage.two().await?;
+async fn old_ends(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut old, mut q] = ctx.two().await?;
     let grant = old.acquire(&s).await?;
-    let mut p = old.again(&stage).await?;
+    let mut p = old.again(&ctx).await?;
     is_known(&mut p, &[grant.hold()]).await?;
     old.last_words().await?;
     // Of who is not connected a try would be refused.
@@ -324,21 +324,21 @@ async fn old_ends(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-async fn silent(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
-    is_closed_as_silent(&mut p, stage.target().wait_max_ms).await
+async fn silent(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
+    is_closed_as_silent(&mut p, ctx.target().wait_max_ms).await
 }
 
-async fn half_a_hello(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
+async fn half_a_hello(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
     // A header that promises a body, and some of it.
     let half = [0, 0, 0, 40, 0x10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xa5];
     p.push(&half, "half a Hello").await?;
-    is_closed_as_silent(&mut p, stage.target().wait_max_ms).await
+    is_closed_as_silent(&mut p, ctx.target().wait_max_ms).await
 }
 
 /// How long a store waits for a Hello it does not say: no longer than the suite, or it is as if it did not close at all.
-async fn is_closed_as_silent(p: &mut Player, most_ms: u64) -> Play {
+async fn is_closed_as_silent(p: &mut ScriptedProcess, most_ms: u64) -> Play {
     let expected = format!("the fault silent within {most_ms} ms (--wait-max-ms)");
     match p.hear(most_ms).await? {
         Heard::Fault(fault) if fault.code == FaultCode::Silent => {}
@@ -347,46 +347,46 @@ async fn is_closed_as_silent(p: &mut Player, most_ms: u64) -> Play {
     p.only_closed("it has not said Hello").await.map(drop)
 }
 
-async fn replaced(stage: Stage) -> Play {
-    let mut old = stage.player("p").await?;
-    let mut p = old.again(&stage).await?;
+async fn replaced(ctx: CaseContext) -> Play {
+    let mut old = ctx.player("p").await?;
+    let mut p = old.again(&ctx).await?;
     p.enter().await?;
     old.keeps_alive = false;
     old.thrown_out("it was replaced").await.map(drop)
 }
 
-async fn each_newer(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn each_newer(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let mut olds = vec![p];
     for number in [2, 3, 70, 1 << 40] {
         let last = olds.last().expect("the first one");
-        let mut p = last.another(&stage, 1, number).await?;
+        let mut p = last.another(&ctx, 1, number).await?;
         is_known(&mut p, &[grant.hold()]).await?;
         olds.push(p);
     }
     let last = olds.pop().expect("the last one");
-    let mut again = last.again(&stage).await?;
+    let mut again = last.again(&ctx).await?;
     last.cut();
     is_known(&mut again, &[grant.hold()]).await
 }
 
-async fn after_goodbye(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+async fn after_goodbye(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let grant = p.acquire(&s).await?;
     p.give_back(&grant).await?;
     p.say(ToStore::Goodbye).await?;
-    let mut again = p.again(&stage).await?;
+    let mut again = p.again(&ctx).await?;
     p.last_words().await?;
     is_known(&mut again, &[]).await?;
     let next = again.acquire_at_once(&s).await?;
     holds(next.token > grant.token, "a later token", next.token)
 }
 
-async fn old_is_told(stage: Stage) -> Play {
-    let mut old = stage.player("p").await?;
-    let mut reborn = old.reborn(&stage).await?;
+async fn old_is_told(ctx: CaseContext) -> Play {
+    let mut old = ctx.player("p").await?;
+    let mut reborn = old.reborn(&ctx).await?;
     reborn.enter().await?;
     old.keeps_alive = false;
     old.expect("Superseded", |message| {
@@ -410,18 +410,18 @@ fn acquire_request(session: &SessionId, request: Request) -> AcquireRequest {
 }
 
 /// Says hello with these grants, all of which the store has to know.
-async fn is_known(p: &mut Player, grants: &[GrantRef]) -> Play {
+async fn is_known(p: &mut ScriptedProcess, grants: &[GrantRef]) -> Play {
     is_known_of(p, grants.to_vec(), grants).await
 }
 
 /// Says hello with `named` grants, of which the store has to know those that are `known`.
-async fn is_known_of(p: &mut Player, named: Vec<GrantRef>, known: &[GrantRef]) -> Play {
+async fn is_known_of(p: &mut ScriptedProcess, named: Vec<GrantRef>, known: &[GrantRef]) -> Play {
     let welcome = p.enter_with(named, Vec::new()).await?;
     let expected = format!("a Welcome that knows {known:?}");
     holds(welcome.holds == known, &expected, &welcome.holds)
 }
 
-async fn welcome_is_next(p: &mut Player) -> Play {
+async fn welcome_is_next(p: &mut ScriptedProcess) -> Play {
     match p.next("a Welcome first").await? {
         ToProcess::Welcome { lease_ms, .. } => {
             p.lease_ms = lease_ms;
@@ -432,7 +432,7 @@ async fn welcome_is_next(p: &mut Player) -> Play {
 }
 
 /// Says hello, is told that there is a newer start of the process, and turned away.
-async fn is_superseded(old: &mut Player) -> Play {
+async fn is_superseded(old: &mut ScriptedProcess) -> Play {
     old.hello(Vec::new(), Vec::new()).await?;
     match old.next("Superseded").await? {
         ToProcess::Superseded => {}
@@ -442,13 +442,13 @@ async fn is_superseded(old: &mut Player) -> Play {
 }
 
 /// Says hello, and is not welcome, however the store says so.
-async fn is_not_welcome(mut late: Player) -> Play {
+async fn is_not_welcome(mut late: ScriptedProcess) -> Play {
     late.hello(Vec::new(), Vec::new()).await?;
     let heard = late.last_words().await?;
     let is_welcome = |message: &ToProcess| matches!(message, ToProcess::Welcome { .. });
     match heard.iter().find(|message| is_welcome(message)) {
         None => Ok(()),
-        Some(welcome) => Err(Stop::failed(
+        Some(welcome) => Err(CaseEnd::failed(
             "no Welcome: the process has had a newer connection",
             welcome,
         )),

@@ -1,8 +1,8 @@
 //! Deadlock: of a cycle of holders that wait for each other one is refused, with the cycle; and nobody else ever.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use std::time::Duration;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::{Request, SessionId, ToProcess};
@@ -33,16 +33,16 @@ cases! { Store:
 
 /// A process that holds a session and may wait for that of the next.
 struct Seat {
-    p: Player,
+    p: ScriptedProcess,
     grant: Grant,
 }
 
 /// Processes that each hold a session, in a circle.
-async fn seats(stage: &Stage, names: &[&str]) -> Play<Vec<Seat>> {
+async fn seats(ctx: &CaseContext, names: &[&str]) -> Play<Vec<Seat>> {
     let mut all = Vec::new();
     for name in names {
-        let mut p = stage.player(name).await?;
-        let grant = p.acquire(&stage.session(name)).await?;
+        let mut p = ctx.player(name).await?;
+        let grant = p.acquire(&ctx.session(name)).await?;
         all.push(Seat { p, grant });
     }
     Ok(all)
@@ -73,8 +73,8 @@ async fn is_blocked(seats: &mut [Seat], at: usize) -> Play {
 }
 
 /// Waits until one of them is refused; answers which.
-async fn victim(stage: &Stage, seats: &mut [Seat]) -> Play<usize> {
-    let until = Instant::now() + stage.target().slack();
+async fn victim(ctx: &CaseContext, seats: &mut [Seat]) -> Play<usize> {
+    let until = Instant::now() + ctx.target().slack();
     let all: Vec<SessionId> = seats
         .iter()
         .map(|seat| seat.grant.session.clone())
@@ -117,27 +117,27 @@ async fn nobody_is_refused(seats: &mut [Seat], why: &str) -> Play {
     Ok(())
 }
 
-async fn two_sessions(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn two_sessions(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     is_blocked(&mut seats, 0).await?;
     is_blocked(&mut seats, 1).await?;
-    victim(&stage, &mut seats).await.map(drop)
+    victim(&ctx, &mut seats).await.map(drop)
 }
 
-async fn three_sessions(stage: Stage) -> Play {
+async fn three_sessions(ctx: CaseContext) -> Play {
     // The order of their names is not that of the circle.
-    let mut seats = seats(&stage, &["q", "p", "r"]).await?;
+    let mut seats = seats(&ctx, &["q", "p", "r"]).await?;
     all_ask(&mut seats).await?;
     for at in 0..3 {
         is_blocked(&mut seats, at).await?;
     }
-    victim(&stage, &mut seats).await.map(drop)
+    victim(&ctx, &mut seats).await.map(drop)
 }
 
-async fn closed_by_request(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
-    let mut beside = stage.player("r").await?;
+async fn closed_by_request(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
+    let mut beside = ctx.player("r").await?;
     let last = seats[1].grant.clone();
     let waits = beside.ask(&last.session).await?;
     beside.queued(&last.session, waits).await?;
@@ -147,27 +147,27 @@ async fn closed_by_request(stage: Stage) -> Play {
     is_blocked(&mut seats, 0).await?;
     nobody_is_refused(&mut seats, "one of them does not wait yet").await?;
     seats[0].p.ask(&last.session).await?;
-    victim(&stage, &mut seats).await?;
+    victim(&ctx, &mut seats).await?;
     beside.is_quiet("it is in no cycle").await
 }
 
-async fn said_later(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn said_later(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     let Seat { p, grant } = &mut seats[0];
     p.busy(grant, vec![]).await?;
     is_blocked(&mut seats, 1).await?;
     nobody_is_refused(&mut seats, "one of them is not blocked").await?;
     is_blocked(&mut seats, 0).await?;
-    victim(&stage, &mut seats).await.map(drop)
+    victim(&ctx, &mut seats).await.map(drop)
 }
 
-async fn one_is_enough(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn one_is_enough(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     is_blocked(&mut seats, 0).await?;
     is_blocked(&mut seats, 1).await?;
-    let at = victim(&stage, &mut seats).await?;
+    let at = victim(&ctx, &mut seats).await?;
     let mut left = seats.remove(1 - at);
     let Seat { p, grant } = &mut seats[0];
     left.p.is_quiet("one refusal was enough").await?;
@@ -180,27 +180,27 @@ async fn one_is_enough(stage: Stage) -> Play {
     holds(granted.await?, "what was released", wanted)
 }
 
-async fn nobody_is_busy(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn nobody_is_busy(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     nobody_is_refused(&mut seats, "both may still give back").await?;
     is_blocked(&mut seats, 0).await?;
     nobody_is_refused(&mut seats, "one of them may still give back").await
 }
 
-async fn not_blocked(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn not_blocked(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     is_blocked(&mut seats, 0).await?;
-    let other = vec![stage.session("other")];
+    let other = vec![ctx.session("other")];
     let Seat { p, grant } = &mut seats[1];
     p.busy(grant, other).await?;
     nobody_is_refused(&mut seats, "one of them is blocked on something else").await
 }
 
-async fn not_waiting(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
-    let mut beside = stage.player("r").await?;
+async fn not_waiting(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
+    let mut beside = ctx.player("r").await?;
     let last = seats[1].grant.clone();
     beside.ask(&last.session).await?;
     seats[1].p.recalled(&last).await?;
@@ -210,8 +210,8 @@ async fn not_waiting(stage: Stage) -> Play {
     nobody_is_refused(&mut seats, "one of them does not wait").await
 }
 
-async fn not_any_more(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q"]).await?;
+async fn not_any_more(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q"]).await?;
     all_ask(&mut seats).await?;
     is_blocked(&mut seats, 0).await?;
     let Seat { p, grant } = &mut seats[0];
@@ -221,8 +221,8 @@ async fn not_any_more(stage: Stage) -> Play {
     nobody_is_refused(&mut seats, "one of them is blocked no longer").await
 }
 
-async fn chain(stage: Stage) -> Play {
-    let mut seats = seats(&stage, &["p", "q", "r"]).await?;
+async fn chain(ctx: CaseContext) -> Play {
+    let mut seats = seats(&ctx, &["p", "q", "r"]).await?;
     asks_next(&mut seats, 0).await?;
     asks_next(&mut seats, 1).await?;
     is_blocked(&mut seats, 0).await?;

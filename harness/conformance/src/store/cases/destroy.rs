@@ -1,8 +1,8 @@
 //! Destroy: a session ends, durably, for all, and does not come back.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use tenure_protocol::message::{GrantRef, Refusal, Revocation};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 
@@ -33,18 +33,18 @@ cases! { Store:
         "A session whose end was acknowledged stays ended when the store is killed.";
 }
 
-pub(super) async fn say_destroy(p: &mut Player, hold: &GrantRef) -> Play {
+pub(super) async fn say_destroy(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     let GrantRef { session, token } = hold.clone();
     p.say(ToStore::Destroy { session, token }).await
 }
 
-pub(super) async fn say_rename(p: &mut Player, hold: &GrantRef, to: &SessionId) -> Play {
+pub(super) async fn say_rename(p: &mut ScriptedProcess, hold: &GrantRef, to: &SessionId) -> Play {
     let (GrantRef { session, token }, to) = (hold.clone(), to.clone());
     p.say(ToStore::Rename { session, token, to }).await
 }
 
 /// Waits for the `Gone` of that grant; answers what it is since then.
-pub(super) async fn gone(p: &mut Player, hold: &GrantRef) -> Play<Option<GrantRef>> {
+pub(super) async fn gone(p: &mut ScriptedProcess, hold: &GrantRef) -> Play<Option<GrantRef>> {
     p.expect(&format!("Gone of {hold:?}"), |message| match message {
         ToProcess::Gone {
             session,
@@ -57,7 +57,7 @@ pub(super) async fn gone(p: &mut Player, hold: &GrantRef) -> Play<Option<GrantRe
 }
 
 /// Waits until it is told that its token is an old one.
-pub(super) async fn fenced(p: &mut Player, hold: &GrantRef) -> Play {
+pub(super) async fn fenced(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     let why = Revocation::Fenced;
     let revoked = ToProcess::Revoked {
         session: hold.session.clone(),
@@ -72,7 +72,7 @@ pub(super) async fn fenced(p: &mut Player, hold: &GrantRef) -> Play {
 }
 
 /// Locks the session, and finds nothing.
-pub(super) async fn is_new(p: &mut Player, session: &SessionId) -> Play<Grant> {
+pub(super) async fn is_new(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let grant = p.acquire(session).await?;
     let is_so = grant.attributes.is_empty() && grant.version == Version::NONE;
     holds(is_so, "version [0, 0] and no attributes", &grant)?;
@@ -80,50 +80,50 @@ pub(super) async fn is_new(p: &mut Player, session: &SessionId) -> Play<Grant> {
 }
 
 /// Destroys it, and hears so.
-async fn destroys(p: &mut Player, hold: &GrantRef) -> Play {
+async fn destroys(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     say_destroy(p, hold).await?;
     let renamed = gone(p, hold).await?;
     holds(renamed.is_none(), "Gone without a new grant", renamed)
 }
 
 /// A session with an attribute, held by the player.
-async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
 }
 
-async fn gone_and_empty(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn gone_and_empty(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
     // Nor is it held any more.
     is_new(&mut q, &s).await.map(drop)
 }
 
-async fn never_written(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn never_written(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     destroys(&mut p, &grant.hold()).await?;
     is_new(&mut q, &s).await.map(drop)
 }
 
-async fn answered_again(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = written(&mut p, &stage.session("s")).await?;
+async fn answered_again(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = written(&mut p, &ctx.session("s")).await?;
     destroys(&mut p, &grant.hold()).await?;
     destroys(&mut p, &grant.hold()).await?;
     // On the next connection, too.
-    let mut again = p.again(&stage).await?;
+    let mut again = p.again(&ctx).await?;
     again.enter_with(vec![grant.hold()], vec![]).await?;
     destroys(&mut again, &grant.hold()).await
 }
 
-async fn old_while_held(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn old_while_held(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     p.release(&grant, set([])).await?;
     let mut held = q.acquire(&s).await?;
@@ -133,9 +133,9 @@ async fn old_while_held(stage: Stage) -> Play {
     holds(held.attributes.len() == 2, "a and b", &held.attributes)
 }
 
-async fn old_while_free(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn old_while_free(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     p.release(&grant, set([])).await?;
     say_destroy(&mut p, &grant.hold()).await?;
@@ -148,9 +148,9 @@ async fn old_while_free(stage: Stage) -> Play {
     )
 }
 
-async fn old_in_next_life(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn old_in_next_life(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
     let mut next = is_new(&mut q, &s).await?;
@@ -160,9 +160,9 @@ async fn old_in_next_life(stage: Stage) -> Play {
     q.commit(&mut next, set([("c", Some("3"))])).await.map(drop)
 }
 
-async fn late_commit(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn late_commit(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
     p.say_commit(&grant, set([("a", Some("late"))])).await?;
@@ -170,9 +170,9 @@ async fn late_commit(stage: Stage) -> Play {
     is_new(&mut q, &s).await.map(drop)
 }
 
-async fn late_release(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn late_release(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
     let version = p.release(&grant, set([("a", Some("late"))])).await?;
@@ -180,9 +180,9 @@ async fn late_release(stage: Stage) -> Play {
     is_new(&mut q, &s).await.map(drop)
 }
 
-async fn late_in_next_life(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn late_in_next_life(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
     let next = is_new(&mut q, &s).await?;
@@ -204,9 +204,9 @@ async fn late_in_next_life(stage: Stage) -> Play {
     )
 }
 
-async fn waiters_of_destroyed(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+async fn waiters_of_destroyed(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     let waits = [q.ask(&s).await?, r.ask(&s).await?];
     q.queued(&s, waits[0]).await?;
@@ -221,9 +221,9 @@ async fn waiters_of_destroyed(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn waiters_of_renamed(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn waiters_of_renamed(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let waits = [q.ask(&s).await?, r.ask(&s).await?];
     q.queued(&s, waits[0]).await?;
@@ -238,13 +238,13 @@ async fn waiters_of_renamed(stage: Stage) -> Play {
     is_new(&mut q, &s).await.map(drop)
 }
 
-async fn durable(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn durable(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter().await?;
     is_new(&mut p, &s).await.map(drop)
 }

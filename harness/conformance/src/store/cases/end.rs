@@ -1,8 +1,8 @@
 //! Requests: each is ended, and in one way, whatever crosses on the wire.
 
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, set};
 use std::collections::BTreeMap;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::{Request, SessionId, ToProcess, Token};
@@ -38,12 +38,12 @@ cases! { Store:
         "A session may be asked for again when the request before has been refused.";
 }
 
-async fn cancel_races_grant(stage: Stage) -> Play {
+async fn cancel_races_grant(ctx: CaseContext) -> Play {
     const TURNS: usize = 12;
-    let [mut p, mut q] = stage.two().await?;
-    let mut chance = stage.chance();
+    let [mut p, mut q] = ctx.two().await?;
+    let mut chance = ctx.chance();
     for turn in 0..TURNS {
-        let s = stage.session(&turn.to_string());
+        let s = ctx.session(&turn.to_string());
         let grant = p.acquire(&s).await?;
         let request = q.waits_for(&s).await?;
         if chance.bool() {
@@ -62,10 +62,10 @@ async fn cancel_races_grant(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn repeat_races_release(stage: Stage) -> Play {
+async fn repeat_races_release(ctx: CaseContext) -> Play {
     const TIMES: usize = 8;
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let acquire = q.acquire_request(&s);
     let repeats = async {
@@ -73,7 +73,7 @@ async fn repeat_races_release(stage: Stage) -> Play {
             q.say_acquire(&acquire).await?;
             tokio::task::yield_now().await;
         }
-        Ok::<(), Stop>(())
+        Ok::<(), CaseEnd>(())
     };
     let (repeated, released) = tokio::join!(repeats, p.give_back(&grant));
     repeated.and(released)?;
@@ -82,9 +82,9 @@ async fn repeat_races_release(stage: Stage) -> Play {
     holds(token.is_some(), "Granted", &heard)
 }
 
-async fn cancelled_is_never_granted(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn cancelled_is_never_granted(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     q.say_cancel(&s, request).await?;
@@ -94,9 +94,9 @@ async fn cancelled_is_never_granted(stage: Stage) -> Play {
     r.acquire_at_once(&s).await.map(drop)
 }
 
-async fn cancel_waiting(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn cancel_waiting(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     q.say_cancel(&s, request).await?;
@@ -107,9 +107,9 @@ async fn cancel_waiting(stage: Stage) -> Play {
     is_cancelled(q.refused(&s, request).await?)
 }
 
-async fn cancel_unknown(stage: Stage) -> Play {
-    let (s, t) = (stage.session("s"), stage.session("t"));
-    let [mut p, mut q] = stage.two().await?;
+async fn cancel_unknown(ctx: CaseContext) -> Play {
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
+    let [mut p, mut q] = ctx.two().await?;
     let never = q.acquire_request(&s).request;
     // Of a session that nobody knows; of one that another holds; of one that it has given back.
     q.say_cancel(&s, never).await?;
@@ -126,9 +126,9 @@ async fn cancel_unknown(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn cancel_twice(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn cancel_twice(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     q.say_cancel(&s, request).await?;
@@ -137,9 +137,9 @@ async fn cancel_twice(stage: Stage) -> Play {
     is_cancelled(q.refused(&s, request).await?)
 }
 
-async fn cancel_crossed(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn cancel_crossed(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let request = p.ask(&s).await?;
     p.say_cancel(&s, request).await?;
     let mut grant = p.granted(&s, request).await?;
@@ -151,9 +151,9 @@ async fn cancel_crossed(stage: Stage) -> Play {
     q.granted(&s, waits).await.map(drop)
 }
 
-async fn crossed_after_waiting(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn crossed_after_waiting(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let first = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     p.release(&first, set([("a", Some("1"))])).await?;
@@ -171,9 +171,9 @@ async fn crossed_after_waiting(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn crossed_under_recall(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn crossed_under_recall(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     p.recalled(&grant).await?;
@@ -187,9 +187,9 @@ async fn crossed_under_recall(stage: Stage) -> Play {
     holds(is_written, "what the holder released", &next.attributes)
 }
 
-async fn older_than_wait(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn older_than_wait(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let older = q.waits_for(&s).await?;
     q.say_cancel(&s, older).await?;
@@ -207,9 +207,9 @@ async fn older_than_wait(stage: Stage) -> Play {
     q.give_back(&grant).await
 }
 
-async fn of_another_process(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn of_another_process(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     r.say_cancel(&s, request).await?;
@@ -220,9 +220,9 @@ async fn of_another_process(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-async fn of_another_session(stage: Stage) -> Play {
-    let (s, t) = (stage.session("s"), stage.session("t"));
-    let [mut p, mut q] = stage.two().await?;
+async fn of_another_session(ctx: CaseContext) -> Play {
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
+    let [mut p, mut q] = ctx.two().await?;
     let first = p.acquire(&s).await?;
     let second = p.acquire(&t).await?;
     let wanted = q.waits_for(&s).await?;
@@ -235,18 +235,18 @@ async fn of_another_session(stage: Stage) -> Play {
     q.give_back(&grant).await
 }
 
-async fn many(stage: Stage) -> Play {
+async fn many(ctx: CaseContext) -> Play {
     const SESSIONS: usize = 12;
-    let [mut p, mut q] = stage.two().await?;
+    let [mut p, mut q] = ctx.two().await?;
     let mut sessions: Vec<SessionId> = (0..SESSIONS)
-        .map(|number| stage.session(&number.to_string()))
+        .map(|number| ctx.session(&number.to_string()))
         .collect();
     // A half is free, the others are given back in another order than they are asked for.
     let mut held = Vec::new();
     for session in &sessions[SESSIONS / 2..] {
         held.push(p.acquire(session).await?);
     }
-    stage.chance().shuffle(&mut sessions);
+    ctx.chance().shuffle(&mut sessions);
     let mut open = BTreeMap::new();
     for session in &sessions {
         open.insert(q.ask(session).await?, session.clone());
@@ -267,9 +267,9 @@ async fn many(stage: Stage) -> Play {
     holds(open.is_empty(), "a grant for each request", &open)
 }
 
-async fn after_refused(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn after_refused(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     for _ in 0..2 {
         let request = q.waits_for(&s).await?;
@@ -306,7 +306,7 @@ fn ends(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Play<Optio
     ends.dedup();
     match ends[..] {
         [end] => Ok(end),
-        _ => Err(Stop::failed(
+        _ => Err(CaseEnd::failed(
             format!("one end of {wanted:?} for {session}"),
             heard,
         )),

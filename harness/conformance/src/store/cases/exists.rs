@@ -2,8 +2,8 @@
 
 use super::destroy::gone;
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, ScriptedProcess, set};
 use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::{EXISTING_SINCE, Request, SessionId, Token, Version};
 
@@ -37,35 +37,37 @@ cases! { Store:
 }
 
 /// Skips the case when the store does not understand it.
-async fn two(stage: &Stage) -> Play<[Player; 2]> {
-    let players = stage.two().await?;
+async fn two(ctx: &CaseContext) -> Play<[ScriptedProcess; 2]> {
+    let players = ctx.two().await?;
     understands(&players[0])?;
     Ok(players)
 }
 
-fn understands(player: &Player) -> Play {
+fn understands(player: &ScriptedProcess) -> Play {
     if player.store_minor >= EXISTING_SINCE {
         return Ok(());
     }
     let minor = player.store_minor;
-    Err(Stop::Skipped(format!("the store speaks version 1.{minor}")))
+    Err(CaseEnd::Skipped(format!(
+        "the store speaks version 1.{minor}"
+    )))
 }
 
-async fn only_existing(p: &mut Player, session: &SessionId) -> Play<Request> {
+async fn only_existing(p: &mut ScriptedProcess, session: &SessionId) -> Play<Request> {
     let mut acquire = p.acquire_request(session);
     acquire.existing = true;
     p.say_acquire(&acquire).await?;
     Ok(acquire.request)
 }
 
-async fn is_absent(p: &mut Player, session: &SessionId, request: Request) -> Play {
+async fn is_absent(p: &mut ScriptedProcess, session: &SessionId, request: Request) -> Play {
     let why = p.refused(session, request).await?;
     holds(why == Refusal::Absent, "Refused, absent", why)
 }
 
-async fn free_absent(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn free_absent(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     for _ in 0..2 {
         let request = only_existing(&mut p, &s).await?;
         is_absent(&mut p, &s, request).await?;
@@ -75,9 +77,9 @@ async fn free_absent(stage: Stage) -> Play {
     holds(grant.version == Version::NONE, "no session", grant.version)
 }
 
-async fn free_existing(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn free_existing(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     let grant = p.acquire(&s).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let mut acquire = q.acquire_request(&s);
@@ -87,18 +89,18 @@ async fn free_existing(stage: Stage) -> Play {
     holds(is_written, "what was written", &grant.attributes)
 }
 
-async fn free_try(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, _] = two(&stage).await?;
+async fn free_try(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, _] = two(&ctx).await?;
     let mut acquire = p.acquire_request(&s);
     (acquire.existing, acquire.wait_mode) = (true, WaitMode::Try);
     p.say_acquire(&acquire).await?;
     is_absent(&mut p, &s, acquire.request).await
 }
 
-async fn destroyed(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn destroyed(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_destroy(&grant).await?;
@@ -108,16 +110,20 @@ async fn destroyed(stage: Stage) -> Play {
 }
 
 /// A process that waits, while another has the new session.
-async fn waits_for_new(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Request> {
+async fn waits_for_new(
+    p: &mut ScriptedProcess,
+    q: &mut ScriptedProcess,
+    s: &SessionId,
+) -> Play<Request> {
     let request = only_existing(q, s).await?;
     q.hears_nothing_of(s, "it is held").await?;
     p.hears_nothing_of(s, "it is only recalled").await?;
     Ok(request)
 }
 
-async fn not_written(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn not_written(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     let grant = p.acquire(&s).await?;
     let request = waits_for_new(&mut p, &mut q, &s).await?;
     p.give_back(&grant).await?;
@@ -126,9 +132,9 @@ async fn not_written(stage: Stage) -> Play {
     p.grant_at_once(acquire).await.map(drop)
 }
 
-async fn written(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn written(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     let grant = p.acquire(&s).await?;
     let request = waits_for_new(&mut p, &mut q, &s).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
@@ -137,10 +143,10 @@ async fn written(stage: Stage) -> Play {
     holds(is_written, "what the holder released", &grant.attributes)
 }
 
-async fn passed_on(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
-    let mut r = stage.player("r").await?;
+async fn passed_on(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
+    let mut r = ctx.player("r").await?;
     let grant = p.acquire(&s).await?;
     let first = waits_for_new(&mut p, &mut q, &s).await?;
     let second = r.waits_for(&s).await?;
@@ -150,10 +156,10 @@ async fn passed_on(stage: Stage) -> Play {
     holds(grant.version == Version::NONE, "no session", grant.version)
 }
 
-async fn behind_plain(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
-    let mut r = stage.player("r").await?;
+async fn behind_plain(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
+    let mut r = ctx.player("r").await?;
     let grant = p.acquire(&s).await?;
     let first = r.waits_for(&s).await?;
     let second = only_existing(&mut q, &s).await?;
@@ -166,9 +172,9 @@ async fn behind_plain(stage: Stage) -> Play {
 }
 
 /// A request is said, and then again in the other way: as long as it was once said plainly, it is granted a session that does not exist.
-async fn repeated(stage: Stage, first_existing: bool) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = two(&stage).await?;
+async fn repeated(ctx: CaseContext, first_existing: bool) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = two(&ctx).await?;
     let grant = p.acquire(&s).await?;
     let mut acquire = q.acquire_request(&s);
     for existing in [first_existing, !first_existing] {
@@ -180,26 +186,26 @@ async fn repeated(stage: Stage, first_existing: bool) -> Play {
     q.granted(&s, acquire.request).await.map(drop)
 }
 
-async fn repeated_plainly(stage: Stage) -> Play {
-    repeated(stage, true).await
+async fn repeated_plainly(ctx: CaseContext) -> Play {
+    repeated(ctx, true).await
 }
 
-async fn repeated_strictly(stage: Stage) -> Play {
-    repeated(stage, false).await
+async fn repeated_strictly(ctx: CaseContext) -> Play {
+    repeated(ctx, false).await
 }
 
-async fn own_again(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, _] = two(&stage).await?;
+async fn own_again(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, _] = two(&ctx).await?;
     let grant = p.acquire(&s).await?;
     let request = only_existing(&mut p, &s).await?;
     let again = p.granted(&s, request).await?;
     holds(again.token == grant.token, "the same token", again.token)
 }
 
-async fn older(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.silent("p").await?;
+async fn older(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.silent("p").await?;
     p.minor_max = 0;
     p.enter().await?;
     understands(&p)?;
@@ -209,11 +215,11 @@ async fn older(stage: Stage) -> Play {
     holds(grant.token > Token::default(), "a grant", grant.token)
 }
 
-async fn leaves_nothing(stage: Stage) -> Play {
+async fn leaves_nothing(ctx: CaseContext) -> Play {
     const MANY: usize = 200;
-    let [mut p, mut q] = two(&stage).await?;
+    let [mut p, mut q] = two(&ctx).await?;
     let sessions: Vec<SessionId> = (0..MANY)
-        .map(|number| stage.session(&format!("s{number}")))
+        .map(|number| ctx.session(&format!("s{number}")))
         .collect();
     for session in &sessions {
         let request = only_existing(&mut p, session).await?;

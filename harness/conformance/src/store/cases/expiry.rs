@@ -5,8 +5,8 @@
 
 use super::destroy::is_new;
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use std::time::Duration;
 use tenure_protocol::message::{Reason, RecallInfo};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
@@ -41,14 +41,14 @@ cases! { Store:
 const ATTEMPTS: usize = 5;
 
 /// The store's time to live, if a case may wait for it twice.
-fn time_to_live(stage: &Stage) -> Play<u64> {
-    let ms = stage.target().expires_ms.unwrap_or_default();
-    stage.may_wait("twice a time to live", 2 * ms)?;
+fn time_to_live(ctx: &CaseContext) -> Play<u64> {
+    let ms = ctx.target().expires_ms.unwrap_or_default();
+    ctx.may_wait("twice a time to live", 2 * ms)?;
     Ok(ms)
 }
 
-fn too_slow() -> Stop {
-    Stop::Skipped(
+fn too_slow() -> CaseEnd {
+    CaseEnd::Skipped(
         "this computer is slower than the time to live: make --expires-ms longer".to_owned(),
     )
 }
@@ -58,7 +58,7 @@ fn ms(since: Instant) -> u64 {
 }
 
 /// Lets time pass, with the leases kept.
-pub(super) async fn live<const N: usize>(mut all: [&mut Player; N], span_ms: u64) -> Play {
+pub(super) async fn live<const N: usize>(mut all: [&mut ScriptedProcess; N], span_ms: u64) -> Play {
     let began = Instant::now();
     loop {
         let mut pulse = span_ms.saturating_sub(ms(began));
@@ -75,14 +75,14 @@ pub(super) async fn live<const N: usize>(mut all: [&mut Player; N], span_ms: u64
 }
 
 /// A session with an attribute, held by the player.
-pub(super) async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+pub(super) async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
 }
 
 /// Releases it without changes, used for the last time `idle_ms` ago.
-async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<Version>> {
+async fn gives_back(p: &mut ScriptedProcess, grant: &Grant, idle_ms: u64) -> Play<Option<Version>> {
     p.say(ToStore::Release {
         session: grant.session.clone(),
         token: grant.token,
@@ -96,7 +96,11 @@ async fn gives_back(p: &mut Player, grant: &Grant, idle_ms: u64) -> Play<Option<
 }
 
 /// Waits for the recall with reason expiry.
-pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Play<RecallInfo> {
+pub(super) async fn expires(
+    p: &mut ScriptedProcess,
+    grant: &Grant,
+    after_ms: u64,
+) -> Play<RecallInfo> {
     p.expect_after("Recall, expiry", after_ms, |message| match message {
         ToProcess::Recall { hold, info }
             if *hold == grant.hold() && info.reason == Reason::Expiry =>
@@ -109,7 +113,12 @@ pub(super) async fn expires(p: &mut Player, grant: &Grant, after_ms: u64) -> Pla
 }
 
 /// Waits until the session is no more, without using it, which it was for the last time at `used`.
-async fn ended(stage: &Stage, p: &mut Player, session: &SessionId, used: Instant) -> Play {
+async fn ended(
+    ctx: &CaseContext,
+    p: &mut ScriptedProcess,
+    session: &SessionId,
+    used: Instant,
+) -> Play {
     let began = Instant::now();
     loop {
         let grant = p.acquire(session).await?;
@@ -118,16 +127,16 @@ async fn ended(stage: &Stage, p: &mut Player, session: &SessionId, used: Instant
             return holds(is_new, "version [0, 0] in the next life", grant.version);
         }
         gives_back(p, &grant, ms(used)).await?;
-        let is_late = began.elapsed() > stage.target().slack();
+        let is_late = began.elapsed() > ctx.target().slack();
         holds(!is_late, "the end of the session", &grant)?;
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn held_stays(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let [mut p, mut q] = stage.two().await?;
-    let mut grant = written(&mut p, &stage.session("s")).await?;
+async fn held_stays(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let [mut p, mut q] = ctx.two().await?;
+    let mut grant = written(&mut p, &ctx.session("s")).await?;
     live([&mut p, &mut q], 2 * life).await?;
     p.commit(&mut grant, set([("b", Some("2"))])).await?;
     p.release(&grant, set([])).await?;
@@ -139,17 +148,17 @@ async fn held_stays(stage: Stage) -> Play {
     )
 }
 
-async fn held_is_recalled(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let grant = written(&mut p, &stage.session("s")).await?;
+async fn held_is_recalled(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let grant = written(&mut p, &ctx.session("s")).await?;
     expires(&mut p, &grant, life).await.map(drop)
 }
 
-async fn never_written(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn never_written(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     live([&mut p], 2 * life).await?;
     let recalls = p.recalls().await?;
     holds(recalls.is_empty(), "no recall", recalls)?;
@@ -158,11 +167,11 @@ async fn never_written(stage: Stage) -> Play {
     expires(&mut p, &grant, life).await.map(drop)
 }
 
-async fn not_early(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let [mut p, mut q] = stage.two().await?;
+async fn not_early(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let [mut p, mut q] = ctx.two().await?;
     for attempt in 0..ATTEMPTS {
-        let s = stage.session(&format!("s{attempt}"));
+        let s = ctx.session(&format!("s{attempt}"));
         let grant = written(&mut p, &s).await?;
         let used = Instant::now();
         gives_back(&mut p, &grant, 0).await?;
@@ -176,15 +185,15 @@ async fn not_early(stage: Stage) -> Play {
     Err(too_slow())
 }
 
-async fn not_early_recalled(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
+async fn not_early_recalled(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
     for attempt in 0..ATTEMPTS {
-        let s = stage.session(&format!("s{attempt}"));
+        let s = ctx.session(&format!("s{attempt}"));
         let grant = written(&mut p, &s).await?;
         expires(&mut p, &grant, life).await?;
         // Only now: it would be silent for a whole life.
-        let mut q = stage.player(&format!("q{attempt}")).await?;
+        let mut q = ctx.player(&format!("q{attempt}")).await?;
         let used = Instant::now();
         gives_back(&mut p, &grant, 0).await?;
         let next = q.acquire(&s).await?;
@@ -195,21 +204,21 @@ async fn not_early_recalled(stage: Stage) -> Play {
     Err(too_slow())
 }
 
-async fn idle_counts(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn idle_counts(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let used = Instant::now() - Duration::from_millis(life);
     let grant = written(&mut p, &s).await?;
     gives_back(&mut p, &grant, life).await?;
-    ended(&stage, &mut p, &s, used).await
+    ended(&ctx, &mut p, &s, used).await
 }
 
-async fn idle_counts_in_part(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let [mut p, mut q] = stage.two().await?;
+async fn idle_counts_in_part(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let [mut p, mut q] = ctx.two().await?;
     for attempt in 0..ATTEMPTS {
-        let s = stage.session(&format!("s{attempt}"));
+        let s = ctx.session(&format!("s{attempt}"));
         let grant = written(&mut p, &s).await?;
         let used = Instant::now();
         gives_back(&mut p, &grant, life / 2).await?;
@@ -219,7 +228,7 @@ async fn idle_counts_in_part(stage: Stage) -> Play {
             gives_back(&mut q, &next, life / 2 + ms(used)).await?;
             live([&mut p, &mut q], life / 2).await?;
             let used = used - Duration::from_millis(life / 2);
-            return ended(&stage, &mut q, &s, used).await;
+            return ended(&ctx, &mut q, &s, used).await;
         }
         p.settle().await?;
     }
@@ -227,9 +236,15 @@ async fn idle_counts_in_part(stage: Stage) -> Play {
 }
 
 /// Whether a session whose holder has died is still there a little later, `used` being its last use.
-async fn outlives(stage: &Stage, p: Player, grant: &Grant, used: Instant, life: u64) -> Play {
+async fn outlives(
+    ctx: &CaseContext,
+    p: ScriptedProcess,
+    grant: &Grant,
+    used: Instant,
+    life: u64,
+) -> Play {
     // The next start of the process ends the grant, and tells no use.
-    let mut reborn = p.reborn(stage).await?;
+    let mut reborn = p.reborn(ctx).await?;
     reborn.enter().await?;
     sleep(Duration::from_millis(life / 4)).await;
     let next = reborn.acquire(&grant.session).await?;
@@ -239,50 +254,50 @@ async fn outlives(stage: &Stage, p: Player, grant: &Grant, used: Instant, life: 
     holds(!next.attributes.is_empty(), "a is still there", &next)
 }
 
-async fn busy_is_use(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let grant = written(&mut p, &stage.session("s")).await?;
+async fn busy_is_use(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let grant = written(&mut p, &ctx.session("s")).await?;
     expires(&mut p, &grant, life).await?;
     let used = Instant::now();
     p.busy(&grant, vec![]).await?;
     p.settle().await?;
-    outlives(&stage, p, &grant, used, life).await
+    outlives(&ctx, p, &grant, used, life).await
 }
 
-async fn commit_is_use(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let mut grant = written(&mut p, &stage.session("s")).await?;
+async fn commit_is_use(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let mut grant = written(&mut p, &ctx.session("s")).await?;
     expires(&mut p, &grant, life).await?;
     let used = Instant::now();
     p.commit(&mut grant, set([("b", Some("2"))])).await?;
-    outlives(&stage, p, &grant, used, life).await
+    outlives(&ctx, p, &grant, used, life).await
 }
 
-async fn ends(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn ends(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     let used = Instant::now();
     gives_back(&mut p, &grant, 0).await?;
     live([&mut p, &mut q], life).await?;
-    ended(&stage, &mut q, &s, used).await
+    ended(&ctx, &mut q, &s, used).await
 }
 
-async fn ends_after_restart(stage: Stage) -> Play {
-    let life = time_to_live(&stage)?;
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn ends_after_restart(ctx: CaseContext) -> Play {
+    let life = time_to_live(&ctx)?;
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     let used = Instant::now();
     gives_back(&mut p, &grant, 0).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter().await?;
     live([&mut p], life.saturating_sub(ms(used))).await?;
-    ended(&stage, &mut p, &s, used).await?;
+    ended(&ctx, &mut p, &s, used).await?;
     p.settle().await?;
-    is_new(&mut p, &stage.session("other")).await.map(drop)
+    is_new(&mut p, &ctx.session("other")).await.map(drop)
 }

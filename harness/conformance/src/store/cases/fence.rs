@@ -1,8 +1,8 @@
 //! Fencing: what comes under another token than the current one of its sender changes nothing.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, is_state, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, is_state, set};
 use tenure_protocol::Version;
 
 cases! { Store:
@@ -35,22 +35,22 @@ cases! { Store:
 }
 
 /// Commits under the token of that grant, and is fenced.
-async fn is_fenced(p: &mut Player, grant: &Grant) -> Play {
+async fn is_fenced(p: &mut ScriptedProcess, grant: &Grant) -> Play {
     p.say_commit(grant, set([("a", Some("fenced"))])).await?;
     p.fenced(&grant.session, grant.token).await
 }
 
-async fn after_the_release(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn after_the_release(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     is_fenced(&mut p, &grant).await?;
     is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
 }
 
-async fn token_before_the_own(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let old = p.acquire(&stage.session("s")).await?;
+async fn token_before_the_own(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let old = p.acquire(&ctx.session("s")).await?;
     p.release(&old, set([])).await?;
     let grant = p.acquire(&old.session).await?;
     is_fenced(&mut p, &old).await?;
@@ -58,43 +58,43 @@ async fn token_before_the_own(stage: Stage) -> Play {
 }
 
 /// `p` has had the session, with a version, and `q` has it now.
-async fn handed_off(stage: &Stage) -> Play<([Player; 2], Grant, Grant)> {
-    let [mut p, mut q] = stage.two().await?;
-    let mut old = p.acquire(&stage.session("s")).await?;
+async fn handed_off(ctx: &CaseContext) -> Play<([ScriptedProcess; 2], Grant, Grant)> {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut old = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut old, set([("a", Some("1"))])).await?;
     p.release(&old, set([])).await?;
     let grant = q.acquire(&old.session).await?;
     Ok(([p, q], old, grant))
 }
 
-async fn next_holder(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
+async fn next_holder(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], old, grant) = handed_off(&ctx).await?;
     is_fenced(&mut p, &old).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
-async fn right_token_of_another(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
+async fn right_token_of_another(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], _, grant) = handed_off(&ctx).await?;
     is_fenced(&mut p, &grant).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
-async fn session_that_never_was(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    grant.session = stage.session("never");
+async fn session_that_never_was(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
+    grant.session = ctx.session("never");
     is_fenced(&mut p, &grant).await?;
     let found = p.acquire(&grant.session).await?;
     holds(found.version == Version::NONE, "no session", found.version)?;
     is_state(&found, &[])
 }
 
-async fn after_the_revocation(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn after_the_revocation(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let request = q.ask(&grant.session).await?;
     let info = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", info.deadline_ms)?;
+    ctx.may_wait("a recall", info.deadline_ms)?;
     let (lost, next) = tokio::join!(
         p.late(&grant, info.deadline_ms),
         q.granted_after(&grant.session, request, info.deadline_ms),
@@ -104,12 +104,12 @@ async fn after_the_revocation(stage: Stage) -> Play {
     q.still_has(next?, &[]).await
 }
 
-async fn former_incarnation(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn former_incarnation(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let request = q.ask(&grant.session).await?;
     p.recalled(&grant).await?;
-    let mut born = p.reborn(&stage).await?;
+    let mut born = p.reborn(&ctx).await?;
     born.enter().await?;
     let next = q.granted(&grant.session, request).await?;
     is_fenced(&mut born, &grant).await?;
@@ -117,54 +117,54 @@ async fn former_incarnation(stage: Stage) -> Play {
     q.still_has(next, &[]).await
 }
 
-async fn restart(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let old = p.acquire(&stage.session("s")).await?;
+async fn restart(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let old = p.acquire(&ctx.session("s")).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
-    stage.restart().await?;
-    let mut q = stage.player("q").await?;
+    ctx.restart().await?;
+    let mut q = ctx.player("q").await?;
     let grant = q.acquire(&old.session).await?;
     holds(grant.token > old.token, "a later token", grant.token)?;
-    let mut p = p.back_without(&stage, &old).await?;
+    let mut p = p.back_without(&ctx, &old).await?;
     is_fenced(&mut p, &old).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
-async fn destroy_old_token(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
+async fn destroy_old_token(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], old, grant) = handed_off(&ctx).await?;
     p.say_destroy(&old).await?;
     p.fenced(&old.session, old.token).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
-async fn destroy_nobody_holds_it(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn destroy_nobody_holds_it(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     p.say_destroy(&grant).await?;
     p.fenced(&grant.session, grant.token).await?;
     is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
 }
 
-async fn destroy_right_token(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
+async fn destroy_right_token(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], _, grant) = handed_off(&ctx).await?;
     p.say_destroy(&grant).await?;
     p.fenced(&grant.session, grant.token).await?;
     q.still_has(grant, &[("a", "1")]).await
 }
 
-async fn rename_old_token(stage: Stage) -> Play {
-    let ([mut p, mut q], old, grant) = handed_off(&stage).await?;
-    let to = stage.session("to");
+async fn rename_old_token(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], old, grant) = handed_off(&ctx).await?;
+    let to = ctx.session("to");
     p.say_rename(&old, &to).await?;
     p.fenced(&old.session, old.token).await?;
     q.still_has(grant, &[("a", "1")]).await?;
     is_state(&p.acquire(&to).await?, &[])
 }
 
-async fn rename_right_token(stage: Stage) -> Play {
-    let ([mut p, mut q], _, grant) = handed_off(&stage).await?;
-    let to = stage.session("to");
+async fn rename_right_token(ctx: CaseContext) -> Play {
+    let ([mut p, mut q], _, grant) = handed_off(&ctx).await?;
+    let to = ctx.session("to");
     p.say_rename(&grant, &to).await?;
     p.fenced(&grant.session, grant.token).await?;
     q.still_has(grant, &[("a", "1")]).await?;

@@ -5,8 +5,8 @@
 use super::expiry::live;
 use super::wire::ends;
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Grant, Heard, Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Grant, Heard, ScriptedProcess, set};
 use std::time::Duration;
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore};
@@ -37,7 +37,7 @@ cases! { Store:
 }
 
 /// The process leaves, and the store has taken that.
-async fn leaves(mut p: Player) -> Play {
+async fn leaves(mut p: ScriptedProcess) -> Play {
     p.keeps_alive = false;
     p.say(ToStore::Goodbye).await?;
     p.ask(&SessionId::from_static("nobody")).await?;
@@ -48,7 +48,7 @@ async fn leaves(mut p: Player) -> Play {
 }
 
 /// Whether the store is full for it.
-async fn is_full(p: &mut Player) -> Play<bool> {
+async fn is_full(p: &mut ScriptedProcess) -> Play<bool> {
     p.hello(vec![], vec![]).await?;
     match p.hear(0).await? {
         Heard::Message(ToProcess::Welcome { lease_ms, .. }) => {
@@ -56,7 +56,7 @@ async fn is_full(p: &mut Player) -> Play<bool> {
             Ok(false)
         }
         Heard::Message(ToProcess::Full) => Ok(true),
-        Heard::Fault(fault) if fault.code == FaultCode::Busy => Err(Stop::Skipped(
+        Heard::Fault(fault) if fault.code == FaultCode::Busy => Err(CaseEnd::Skipped(
             "the store takes fewer connections than processes".to_owned(),
         )),
         other => Err(p.failed("Welcome or Full", other)),
@@ -64,10 +64,10 @@ async fn is_full(p: &mut Player) -> Play<bool> {
 }
 
 /// A process that is welcome, when what other cases have left has gone.
-async fn patient(stage: &Stage, name: &str) -> Play<Player> {
-    let until = Instant::now() + stage.target().slack();
+async fn patient(ctx: &CaseContext, name: &str) -> Play<ScriptedProcess> {
+    let until = Instant::now() + ctx.target().slack();
     loop {
-        let mut p = stage.silent(name).await?;
+        let mut p = ctx.silent(name).await?;
         p.hello(vec![], vec![]).await?;
         match p.hear(0).await? {
             Heard::Message(ToProcess::Welcome { lease_ms, .. }) => {
@@ -80,14 +80,14 @@ async fn patient(stage: &Stage, name: &str) -> Play<Player> {
     }
 }
 
-async fn processes(stage: Stage) -> Play {
-    let max = stage.limit("processes_max", 1_024)?;
-    let mut first = patient(&stage, "first").await?;
+async fn processes(ctx: CaseContext) -> Play {
+    let max = ctx.limit("processes_max", 1_024)?;
+    let mut first = patient(&ctx, "first").await?;
     // What other cases have left ends with its lease: then there is no process but this one.
-    stage.may_wait("a lease", first.lease_ms)?;
+    ctx.may_wait("a lease", first.lease_ms)?;
     let lease_ms = first.lease_ms;
     live([&mut first], lease_ms).await?;
-    let mut grant = first.acquire(&stage.session("s")).await?;
+    let mut grant = first.acquire(&ctx.session("s")).await?;
     let mut all = Vec::new();
     let mut kept = Instant::now();
     let refused = loop {
@@ -98,7 +98,7 @@ async fn processes(stage: Stage) -> Play {
             all.len() + 1,
         )?;
         let name = format!("p{}", all.len());
-        let mut p = stage.silent(&name).await?;
+        let mut p = ctx.silent(&name).await?;
         if is_full(&mut p).await? {
             ends(&mut p, "the store is full").await?;
             break p;
@@ -114,12 +114,12 @@ async fn processes(stage: Stage) -> Play {
     };
     first.commit(&mut grant, set([("a", Some("1"))])).await?;
     // Who has a lease is no further process.
-    let mut first = first.again(&stage).await?;
+    let mut first = first.again(&ctx).await?;
     let welcome = first.enter_with(vec![grant.hold()], vec![]).await?;
     holds(welcome.holds == [grant.hold()], "its grant", &welcome)?;
     if let Some(one) = all.pop() {
         leaves(one).await?;
-        let mut p = refused.again(&stage).await?;
+        let mut p = refused.again(&ctx).await?;
         p.enter().await?;
         all.push(p);
     }
@@ -140,28 +140,32 @@ fn is_limit(limited: Limited, why: Refusal) -> Play {
 
 /// It holds all but one of the sessions that it may, and waits for the last. That one comes last, for its holder is recalled, and
 /// has a recall's time to answer.
-async fn fill(stage: &Stage, p: &mut Player, max: usize) -> Play<(Vec<Grant>, Player)> {
+async fn fill(
+    ctx: &CaseContext,
+    p: &mut ScriptedProcess,
+    max: usize,
+) -> Play<(Vec<Grant>, ScriptedProcess)> {
     let mut grants = Vec::new();
     for at in 1..max {
-        grants.push(p.acquire(&stage.session(&format!("s{at}"))).await?);
+        grants.push(p.acquire(&ctx.session(&format!("s{at}"))).await?);
     }
-    let mut q = stage.player("q").await?;
-    let wanted = stage.session("w");
+    let mut q = ctx.player("q").await?;
+    let wanted = ctx.session("w");
     q.acquire(&wanted).await?;
     let request = p.ask(&wanted).await?;
     p.queued(&wanted, request).await?;
     Ok((grants, q))
 }
 
-async fn grants(stage: Stage) -> Play {
-    let max = stage.limit("grants_max", 1_024)?;
-    let mut p = stage.player("p").await?;
-    let (mut grants, _q) = fill(&stage, &mut p, max).await?;
-    let more = stage.session("more");
+async fn grants(ctx: CaseContext) -> Play {
+    let max = ctx.limit("grants_max", 1_024)?;
+    let mut p = ctx.player("p").await?;
+    let (mut grants, _q) = fill(&ctx, &mut p, max).await?;
+    let more = ctx.session("more");
     let request = p.ask(&more).await?;
     is_limit(Limited::Grants, p.refused(&more, request).await?)?;
     // Not a new session: it waits for it already.
-    let wanted = stage.session("w");
+    let wanted = ctx.session("w");
     let request = p.ask(&wanted).await?;
     p.queued(&wanted, request).await?;
     if let Some(mut grant) = grants.pop() {
@@ -172,13 +176,13 @@ async fn grants(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn grants_of_hello(stage: Stage) -> Play {
-    let max = stage.limit("grants_max", 1_024)?;
-    let mut p = stage.player("p").await?;
-    let (grants, _q) = fill(&stage, &mut p, max).await?;
-    let mut again = p.again(&stage).await?;
+async fn grants_of_hello(ctx: CaseContext) -> Play {
+    let max = ctx.limit("grants_max", 1_024)?;
+    let mut p = ctx.player("p").await?;
+    let (grants, _q) = fill(&ctx, &mut p, max).await?;
+    let mut again = p.again(&ctx).await?;
     let all: Vec<_> = grants.iter().map(Grant::hold).collect();
-    let (w, more) = (stage.session("w"), stage.session("more"));
+    let (w, more) = (ctx.session("w"), ctx.session("more"));
     let acquires = vec![again.acquire_request(&w), again.acquire_request(&more)];
     let [waits, refused] = [acquires[0].request, acquires[1].request];
     let welcome = again.enter_with(all.clone(), acquires).await?;
@@ -187,14 +191,14 @@ async fn grants_of_hello(stage: Stage) -> Play {
     is_limit(Limited::Grants, again.refused(&more, refused).await?)
 }
 
-async fn waiters(stage: Stage) -> Play {
-    let max = stage.limit("waiters_max", 64)?;
-    let [mut p, mut more] = stage.two().await?;
-    let s = stage.session("s");
+async fn waiters(ctx: CaseContext) -> Play {
+    let max = ctx.limit("waiters_max", 64)?;
+    let [mut p, mut more] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let mut waiters = Vec::new();
     for at in 0..max {
-        let mut own = stage.player(&format!("w{at}")).await?;
+        let mut own = ctx.player(&format!("w{at}")).await?;
         let acquire = own.acquire_request(&s);
         own.say(ToStore::Acquire(acquire.clone())).await?;
         let ticket = own.queued(&s, acquire.request).await?;
@@ -214,14 +218,14 @@ async fn waiters(stage: Stage) -> Play {
     more.queued(&s, request).await.map(drop)
 }
 
-async fn tries(stage: Stage) -> Play {
-    let max = stage.limit("waiters_max", 64)?;
-    let [mut p, mut more] = stage.two().await?;
-    let s = stage.session("s");
+async fn tries(ctx: CaseContext) -> Play {
+    let max = ctx.limit("waiters_max", 64)?;
+    let [mut p, mut more] = ctx.two().await?;
+    let s = ctx.session("s");
     p.acquire(&s).await?;
     let mut waiters = Vec::new();
     for at in 0..max {
-        let mut own = stage.player(&format!("w{at}")).await?;
+        let mut own = ctx.player(&format!("w{at}")).await?;
         let request = own.ask(&s).await?;
         own.queued(&s, request).await?;
         waiters.push(own);
@@ -235,10 +239,15 @@ async fn tries(stage: Stage) -> Play {
 
 /// Has a commit refused; the grant ends when `p` answers the recall that follows. What it has beside that stays, and `next`, which
 /// waits, gets the session as it was.
-async fn ends_grant(stage: &Stage, mut p: Player, grant: &Grant, delta: Delta) -> Play {
-    let other = stage.session("other");
+async fn ends_grant(
+    ctx: &CaseContext,
+    mut p: ScriptedProcess,
+    grant: &Grant,
+    delta: Delta,
+) -> Play {
+    let other = ctx.session("other");
     let kept = p.acquire(&other).await?;
-    let mut next = stage.player("next").await?;
+    let mut next = ctx.player("next").await?;
     p.is_fenced(grant, delta).await?;
     let request = next.ask(&grant.session).await?;
     p.recalled(grant).await?;
@@ -257,10 +266,10 @@ async fn ends_grant(stage: &Stage, mut p: Player, grant: &Grant, delta: Delta) -
     holds(version == Some(kept.version), "the other grant", version)
 }
 
-async fn attributes(stage: Stage) -> Play {
-    let max = stage.limit("attributes_max", 10_000)?;
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn attributes(ctx: CaseContext) -> Play {
+    let max = ctx.limit("attributes_max", 10_000)?;
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     let names: Vec<String> = (0..=max).map(|at| format!("a{at}")).collect();
     let all = names[..max].iter().map(|name| (&**name, Some("")));
     p.commit(&mut grant, set(all)).await?;
@@ -268,15 +277,15 @@ async fn attributes(stage: Stage) -> Play {
     let changes = [(&*names[0], None), (&*names[max], Some(""))];
     p.commit(&mut grant, set(changes)).await?;
     let more = set([(&*names[0], Some(""))]);
-    ends_grant(&stage, p, &grant, more).await
+    ends_grant(&ctx, p, &grant, more).await
 }
 
-async fn attribute_bytes(stage: Stage) -> Play {
-    let max = stage.limit("attribute_bytes_max", 2 << 20)?;
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn attribute_bytes(ctx: CaseContext) -> Play {
+    let max = ctx.limit("attribute_bytes_max", 2 << 20)?;
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
-    let kept = p.acquire(&stage.session("other")).await?;
+    let kept = p.acquire(&ctx.session("other")).await?;
     let value = "v".repeat(max);
     p.commit(&mut grant, set([("a", Some(&*value))])).await?;
     let longer = value + "v";
@@ -284,18 +293,18 @@ async fn attribute_bytes(stage: Stage) -> Play {
         .await?;
     let version = p.released(&s, grant.token).await?;
     holds(version.is_none(), "Released without a version", version)?;
-    let next = stage.player("next").await?.acquire(&s).await?;
+    let next = ctx.player("next").await?.acquire(&s).await?;
     let is_so = next.attributes == grant.attributes;
     holds(is_so, "what was there", next.attributes.len())?;
     let version = p.release(&kept, set([])).await?;
     holds(version == Some(kept.version), "the other grant", version)
 }
 
-async fn session_bytes(stage: Stage) -> Play {
-    let max = stage.limit("session_bytes_max", 16 << 20)?;
-    let most = stage.limit("attribute_bytes_max", 2 << 20)?;
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn session_bytes(ctx: CaseContext) -> Play {
+    let max = ctx.limit("session_bytes_max", 16 << 20)?;
+    let most = ctx.limit("attribute_bytes_max", 2 << 20)?;
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     // Names count, too: these have 4 bytes. The last value may still become longer.
     let mut left = max;
     while left > 0 {
@@ -313,11 +322,11 @@ async fn session_bytes(stage: Stage) -> Play {
     let last = format!("{:04}", grant.attributes.len() - 1);
     let longer = grant.text(&last).unwrap_or_default() + "v";
     let more = set([(&*last, Some(&*longer))]);
-    ends_grant(&stage, p, &grant, more).await
+    ends_grant(&ctx, p, &grant, more).await
 }
 
-async fn says(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
+async fn says(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
     let welcome = p.enter_with(vec![], vec![]).await?;
     let Some(said) = welcome.limits else {
         return holds(false, "limits in the Welcome", &welcome);
@@ -329,25 +338,25 @@ async fn says(stage: Stage) -> Play {
         ("attribute_bytes_max", said.attribute_bytes_max),
         ("session_bytes_max", said.session_bytes_max),
     ] {
-        let given = stage.limit(name, u64::MAX)?;
+        let given = ctx.limit(name, u64::MAX)?;
         holds(u64::try_from(given) == Ok(said), name, said)?;
     }
     Ok(())
 }
 
-async fn connections(stage: Stage) -> Play {
-    let max = stage.limit("connections_max", 512)?;
-    let mut first = patient(&stage, "first").await?;
+async fn connections(ctx: CaseContext) -> Play {
+    let max = ctx.limit("connections_max", 512)?;
+    let mut first = patient(&ctx, "first").await?;
     let mut all = Vec::new();
     for at in 1..=max {
-        all.push(stage.silent(&format!("c{at}")).await?);
+        all.push(ctx.silent(&format!("c{at}")).await?);
         if at % 32 == 0 {
             first.settle().await?; // The store has time to accept them.
         }
     }
     // With the first they are one too many, if not more.
     let Some(mut last) = all.pop() else {
-        return Err(Stop::fault("a limit of 0"));
+        return Err(CaseEnd::fault("a limit of 0"));
     };
     match last.hear(0).await? {
         Heard::Fault(fault) if fault.code == FaultCode::Busy => {}
@@ -357,5 +366,5 @@ async fn connections(stage: Stage) -> Play {
     first.settle().await?;
     drop(all);
     // Leaves room to the next case.
-    patient(&stage, "last").await.map(drop)
+    patient(&ctx, "last").await.map(drop)
 }

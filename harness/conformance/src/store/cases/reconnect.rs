@@ -1,8 +1,8 @@
 //! Reconnects: what a process says that it holds and waits for, and what the store makes of it.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Stage, acquire_request, is_state, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, acquire_request, is_state, set};
 use tenure_protocol::Ticket;
 use tenure_protocol::message::GrantRef;
 
@@ -47,18 +47,18 @@ cases! { Store:
         "A grant that is not named after a restart is told again under a later token when the Hello asks for the session.";
 }
 
-async fn exactly_the_current(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mine = p.acquire(&stage.session("mine")).await?;
-    let other = q.acquire(&stage.session("other")).await?;
-    let old = p.acquire(&stage.session("old")).await?;
+async fn exactly_the_current(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mine = p.acquire(&ctx.session("mine")).await?;
+    let other = q.acquire(&ctx.session("other")).await?;
+    let old = p.acquire(&ctx.session("old")).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
     let again = p.acquire(&old.session).await?;
-    let given = p.acquire(&stage.session("given")).await?;
+    let given = p.acquire(&ctx.session("given")).await?;
     p.release(&given, set([("a", Some("1"))])).await?;
     // The second to last is claimed by neither of its tokens: it ends.
     let claims = [&other, &mine, &old, &given].map(|grant| grant.hold());
-    let (mut p, welcome) = p.back(&stage, claims.into(), Vec::new()).await?;
+    let (mut p, welcome) = p.back(&ctx, claims.into(), Vec::new()).await?;
     holds(welcome.holds == [mine.hold()], "the one grant", &welcome)?;
     holds(welcome.gone.is_empty(), "no ended session", &welcome)?;
     p.still_has(mine, &[]).await?;
@@ -67,42 +67,42 @@ async fn exactly_the_current(stage: Stage) -> Play {
     holds(next.token > again.token, "a later token", next.token)
 }
 
-async fn known_after_restart(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mine = p.acquire(&stage.session("mine")).await?;
-    let other = q.acquire(&stage.session("other")).await?;
-    let given = p.acquire(&stage.session("given")).await?;
+async fn known_after_restart(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mine = p.acquire(&ctx.session("mine")).await?;
+    let other = q.acquire(&ctx.session("other")).await?;
+    let given = p.acquire(&ctx.session("given")).await?;
     p.release(&given, set([("a", Some("1"))])).await?;
-    stage.restart().await?;
+    ctx.restart().await?;
     let claims = [&mine, &other, &given].map(|grant| grant.hold());
-    let (mut p, welcome) = p.back(&stage, claims.into(), Vec::new()).await?;
+    let (mut p, welcome) = p.back(&ctx, claims.into(), Vec::new()).await?;
     holds(welcome.holds == [mine.hold()], "the one grant", &welcome)?;
-    let mut q = q.back_with(&stage, &other).await?;
+    let mut q = q.back_with(&ctx, &other).await?;
     q.still_has(other, &[]).await?;
     p.still_has(mine, &[]).await
 }
 
-async fn destroyed(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn destroyed(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_destroy(&grant).await?;
     p.gone(&grant).await?;
     // As if it had not heard that.
-    let (_, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let (_, welcome) = p.back(&ctx, vec![grant.hold()], Vec::new()).await?;
     let expected = [(grant.hold(), None)];
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     holds(welcome.gone == expected, "the session as ended", &welcome)
 }
 
-async fn renamed(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn renamed(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
-    p.say_rename(&grant, &stage.session("to")).await?;
+    p.say_rename(&grant, &ctx.session("to")).await?;
     let now = p.gone(&grant).await?;
     // As if it had not heard that.
-    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let (mut p, welcome) = p.back(&ctx, vec![grant.hold()], Vec::new()).await?;
     let expected = [(grant.hold(), now.clone())];
     holds(
         now.is_some() && welcome.gone == expected,
@@ -115,48 +115,48 @@ async fn renamed(stage: Stage) -> Play {
     p.still_has(grant, &[("a", "1")]).await
 }
 
-async fn ended_after_restart(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut old = p.acquire(&stage.session("s")).await?;
-    let mut ended = p.acquire(&stage.session("t")).await?;
+async fn ended_after_restart(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut old = p.acquire(&ctx.session("s")).await?;
+    let mut ended = p.acquire(&ctx.session("t")).await?;
     for grant in [&mut old, &mut ended] {
         p.commit(grant, set([("a", Some("1"))])).await?;
     }
-    p.say_rename(&old, &stage.session("to")).await?;
+    p.say_rename(&old, &ctx.session("to")).await?;
     let now = p.gone(&old).await?;
     p.say_destroy(&ended).await?;
     p.gone(&ended).await?;
-    stage.restart().await?;
+    ctx.restart().await?;
     let claims = vec![old.hold(), ended.hold()];
-    let (_, mut welcome) = p.back(&stage, claims, Vec::new()).await?;
+    let (_, mut welcome) = p.back(&ctx, claims, Vec::new()).await?;
     welcome.gone.sort_by_key(|(hold, _)| hold.token);
     let expected = [(old.hold(), now), (ended.hold(), None)];
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     holds(welcome.gone == expected, "what both are now", &welcome)
 }
 
-async fn exists_again(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn exists_again(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_destroy(&grant).await?;
     p.gone(&grant).await?;
     let next = q.acquire(&grant.session).await?;
-    let (_, welcome) = p.back(&stage, vec![grant.hold()], Vec::new()).await?;
+    let (_, welcome) = p.back(&ctx, vec![grant.hold()], Vec::new()).await?;
     let is_listed = !welcome.holds.is_empty() || !welcome.gone.is_empty();
     holds(!is_listed, "neither known nor ended", &welcome)?;
     q.still_has(next, &[]).await
 }
 
-async fn not_named(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+async fn not_named(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = q.acquire(&s).await?;
     p.ask(&s).await?;
     q.recalled(&grant).await?;
     let request = r.ask(&s).await?;
     r.settle().await?;
-    let (mut p, _) = p.back(&stage, Vec::new(), Vec::new()).await?;
+    let (mut p, _) = p.back(&ctx, Vec::new(), Vec::new()).await?;
     q.release(&grant, set([])).await?;
     let next = r.granted(&s, request).await?;
     r.is_not_recalled(&next).await?;
@@ -164,16 +164,16 @@ async fn not_named(stage: Stage) -> Play {
     p.is_quiet("it does not wait any more").await
 }
 
-async fn named_keeps_its_place(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+async fn named_keeps_its_place(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = q.acquire(&s).await?;
     let first = p.ask(&s).await?;
     let ticket = p.queued(&s, first).await?;
     let second = r.ask(&s).await?;
     r.settle().await?;
     let again = vec![acquire_request(&s, first, Some(ticket))];
-    let (mut p, _) = p.back(&stage, Vec::new(), again).await?;
+    let (mut p, _) = p.back(&ctx, Vec::new(), again).await?;
     p.is_quiet("another has it").await?;
     q.release(&grant, set([])).await?;
     let next = p.granted(&s, first).await?;
@@ -182,17 +182,17 @@ async fn named_keeps_its_place(stage: Stage) -> Play {
     r.granted(&s, second).await.map(drop)
 }
 
-async fn new_wish_free(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
-    let own = p.acquire_request(&stage.session("s"));
+async fn new_wish_free(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
+    let own = p.acquire_request(&ctx.session("s"));
     p.enter_with(Vec::new(), vec![own.clone()]).await?;
     p.granted(&own.session, own.request).await.map(drop)
 }
 
-async fn new_wish_held(stage: Stage) -> Play {
-    let mut q = stage.player("q").await?;
-    let grant = q.acquire(&stage.session("s")).await?;
-    let mut p = stage.silent("p").await?;
+async fn new_wish_held(ctx: CaseContext) -> Play {
+    let mut q = ctx.player("q").await?;
+    let grant = q.acquire(&ctx.session("s")).await?;
+    let mut p = ctx.silent("p").await?;
     let own = p.acquire_request(&grant.session);
     p.enter_with(Vec::new(), vec![own.clone()]).await?;
     q.recalled_for_good(&grant).await?;
@@ -200,9 +200,9 @@ async fn new_wish_held(stage: Stage) -> Play {
     is_state(&p.granted(&own.session, own.request).await?, &[("a", "1")])
 }
 
-async fn order_after_restart(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+async fn order_after_restart(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     let ticket: Ticket = q.queued(&s, first).await?;
@@ -210,11 +210,11 @@ async fn order_after_restart(stage: Stage) -> Play {
     let second = r.ask(&s).await?;
     let ticket = r.queued(&s, second).await?;
     let later = acquire_request(&s, second, Some(ticket));
-    stage.restart().await?;
-    let mut p = p.back_with(&stage, &grant).await?;
-    let (mut r, _) = r.back(&stage, Vec::new(), vec![later]).await?;
+    ctx.restart().await?;
+    let mut p = p.back_with(&ctx, &grant).await?;
+    let (mut r, _) = r.back(&ctx, Vec::new(), vec![later]).await?;
     p.recalled_for_good(&grant).await?;
-    let (mut q, _) = q.back(&stage, Vec::new(), vec![own]).await?;
+    let (mut q, _) = q.back(&ctx, Vec::new(), vec![own]).await?;
     q.settle().await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, first).await?;
@@ -223,11 +223,11 @@ async fn order_after_restart(stage: Stage) -> Play {
     is_state(&r.granted(&s, second).await?, &[("a", "1")])
 }
 
-async fn wish_is_left_out(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn wish_is_left_out(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let own = p.acquire_request(&grant.session);
-    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], vec![own]).await?;
+    let (mut p, welcome) = p.back(&ctx, vec![grant.hold()], vec![own]).await?;
     holds(welcome.holds == [grant.hold()], "a known grant", &welcome)?;
     p.is_quiet("the request waits for the release").await?;
     p.is_not_recalled(&grant).await?;
@@ -236,15 +236,15 @@ async fn wish_is_left_out(stage: Stage) -> Play {
     q.acquire_free(&grant.session).await.map(drop)
 }
 
-async fn release_brings_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn release_brings_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let waits = q.ask(&grant.session).await?;
     p.recalled(&grant).await?;
     // It has released and asked again, and that was lost with the connection.
     let own = p.acquire_request(&grant.session);
     let (claims, request) = (vec![grant.hold()], own.request);
-    let (mut p, _) = p.back(&stage, claims, vec![own]).await?;
+    let (mut p, _) = p.back(&ctx, claims, vec![own]).await?;
     p.say_release(&grant, set([("a", Some("1"))]), Some(request))
         .await?;
     p.released(&grant.session, grant.token).await?;
@@ -255,23 +255,23 @@ async fn release_brings_it(stage: Stage) -> Play {
     is_state(&again, &base)
 }
 
-async fn passed_on(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn passed_on(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let request = q.ask(&grant.session).await?;
     p.recalled(&grant).await?;
-    let (_, welcome) = p.back(&stage, Vec::new(), Vec::new()).await?;
+    let (_, welcome) = p.back(&ctx, Vec::new(), Vec::new()).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     let next = q.granted(&grant.session, request).await?;
     q.is_not_recalled(&next).await?;
     q.still_has(next, &[("a", "1")]).await
 }
 
-async fn is_free(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
-    let (mut p, _) = p.back(&stage, Vec::new(), Vec::new()).await?;
+async fn is_free(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
+    let (mut p, _) = p.back(&ctx, Vec::new(), Vec::new()).await?;
     p.say_commit(&grant, set([("a", Some("1"))])).await?;
     p.fenced(&grant.session, grant.token).await?;
     let again = p.acquire(&grant.session).await?;
@@ -279,25 +279,25 @@ async fn is_free(stage: Stage) -> Play {
     p.still_has(again, &[]).await
 }
 
-async fn later_request(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn later_request(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let own = p.acquire_request(&grant.session);
-    let (mut p, _) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
+    let (mut p, _) = p.back(&ctx, Vec::new(), vec![own.clone()]).await?;
     let again = p.granted(&own.session, own.request).await?;
     holds(again.token > grant.token, "a later token", again.token)?;
     p.still_has(again, &[]).await
 }
 
-async fn told_again(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn told_again(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let written = p.acquire(&s).await?;
     p.release(&written, set([("a", Some("1"))])).await?;
     let grant = p.acquire(&s).await?;
     // As if it had not heard that.
     let again = vec![acquire_request(&s, grant.request, None)];
-    let (mut p, welcome) = p.back(&stage, Vec::new(), again).await?;
+    let (mut p, welcome) = p.back(&ctx, Vec::new(), again).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     let again = p.granted(&s, grant.request).await?;
     holds(again.token >= grant.token, "no earlier token", again.token)?;
@@ -305,9 +305,9 @@ async fn told_again(stage: Stage) -> Play {
     p.still_has(again, &[("a", "1")]).await
 }
 
-async fn while_away(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+async fn while_away(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = q.acquire(&s).await?;
     let request = p.ask(&s).await?;
     q.recalled(&grant).await?;
@@ -315,7 +315,7 @@ async fn while_away(stage: Stage) -> Play {
     r.ask(&s).await?;
     r.is_quiet("it is granted to who waited first").await?;
     // It has not read its grant.
-    let mut back = p.again(&stage).await?;
+    let mut back = p.again(&ctx).await?;
     p.cut();
     let again = vec![acquire_request(&s, request, None)];
     back.enter_with(Vec::new(), again).await?;
@@ -324,12 +324,12 @@ async fn while_away(stage: Stage) -> Play {
     back.due(&next).await.map(drop)
 }
 
-async fn untold_after_restart(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn untold_after_restart(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let own = p.acquire_request(&grant.session);
-    stage.restart().await?;
-    let (mut p, welcome) = p.back(&stage, Vec::new(), vec![own.clone()]).await?;
+    ctx.restart().await?;
+    let (mut p, welcome) = p.back(&ctx, Vec::new(), vec![own.clone()]).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
     let again = p.granted(&own.session, own.request).await?;
     holds(again.token > grant.token, "a later token", again.token)?;

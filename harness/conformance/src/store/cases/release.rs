@@ -1,8 +1,8 @@
 //! Releases: what they write, and that each is answered, once or again, however it comes.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Stage, acquire_request, is_state, later, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, acquire_request, is_state, later, set};
 use tenure_protocol::{ToProcess, Version};
 
 cases! { Store:
@@ -48,16 +48,16 @@ cases! { Store:
         "Who released, asked again and lost the connection gets the session when its turn comes.";
 }
 
-async fn with_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn with_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
     holds(version > Some(grant.version), "a later version", version)
 }
 
-async fn without_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn without_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let written = p.release(&grant, set([("a", Some("1"))])).await?;
     let grant = p.acquire(&s).await?;
@@ -70,9 +70,9 @@ async fn without_changes(stage: Stage) -> Play {
     holds(version == written, "the same version", version)
 }
 
-async fn before_the_next_grant(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn before_the_next_grant(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     let delta = set([("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]);
@@ -88,12 +88,12 @@ async fn before_the_next_grant(stage: Stage) -> Play {
     )
 }
 
-async fn found_later(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn found_later(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
-    let found = stage.player("q").await?.acquire(&s).await?;
+    let found = ctx.player("q").await?.acquire(&s).await?;
     is_state(&found, &[("a", "1")])?;
     holds(
         Some(found.version) == version,
@@ -102,9 +102,9 @@ async fn found_later(stage: Stage) -> Play {
     )
 }
 
-async fn commit_unanswered(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn commit_unanswered(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     p.say_commit(&grant, set([("a", Some("1"))])).await?;
     let delta = set([("a", Some("1")), ("b", Some("2"))]);
@@ -115,13 +115,13 @@ async fn commit_unanswered(stage: Stage) -> Play {
     is_state(&p.acquire(&s).await?, &[("a", "1"), ("b", "2")])
 }
 
-async fn durable(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn durable(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
-    stage.restart().await?;
-    let found = stage.player("q").await?.acquire(&s).await?;
+    ctx.restart().await?;
+    let found = ctx.player("q").await?.acquire(&s).await?;
     holds(
         Some(found.version) == version,
         "what was released",
@@ -131,9 +131,9 @@ async fn durable(stage: Stage) -> Play {
     is_state(&found, &[("a", "1")])
 }
 
-async fn repeated(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn repeated(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
     let again = p.release(&grant, set([("a", Some("1"))])).await?;
@@ -142,9 +142,9 @@ async fn repeated(stage: Stage) -> Play {
     holds(Some(found.version) == version, "one version", found.version)
 }
 
-async fn while_held_again(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn while_held_again(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let old = p.acquire(&s).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
     let grant = p.acquire(&s).await?;
@@ -158,18 +158,18 @@ async fn while_held_again(stage: Stage) -> Play {
     is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "3")])
 }
 
-async fn right_token_of_another(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn right_token_of_another(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let answer = q.release(&grant, set([("a", Some("2"))])).await?;
     holds(answer.is_none(), "Released without a version", answer)?;
     p.still_has(grant, &[]).await
 }
 
-async fn session_that_never_was(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    grant.session = stage.session("never");
+async fn session_that_never_was(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
+    grant.session = ctx.session("never");
     let answer = p.release(&grant, set([("a", Some("1"))])).await?;
     holds(answer.is_none(), "Released without a version", answer)?;
     let found = q.acquire(&grant.session).await?;
@@ -177,13 +177,13 @@ async fn session_that_never_was(stage: Stage) -> Play {
     is_state(&found, &[])
 }
 
-async fn after_the_revocation(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn after_the_revocation(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     let info = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", info.deadline_ms)?;
+    ctx.may_wait("a recall", info.deadline_ms)?;
     let (lost, next) = tokio::join!(
         p.late(&grant, info.deadline_ms),
         q.granted_after(&s, request, info.deadline_ms),
@@ -194,21 +194,21 @@ async fn after_the_revocation(stage: Stage) -> Play {
     q.still_has(next?, &[]).await
 }
 
-async fn replaced_connection(stage: Stage) -> Play {
-    let mut old = stage.player("p").await?;
-    let grant = old.acquire(&stage.session("s")).await?;
-    let mut new = old.again(&stage).await?;
+async fn replaced_connection(ctx: CaseContext) -> Play {
+    let mut old = ctx.player("p").await?;
+    let grant = old.acquire(&ctx.session("s")).await?;
+    let mut new = old.again(&ctx).await?;
     let welcome = new.enter_with(vec![grant.hold()], Vec::new()).await?;
     holds(welcome.holds == [grant.hold()], "a known grant", &welcome)?;
     old.say_release(&grant, set([("a", Some("old"))]), None)
         .await?;
-    old.is_ignored(&mut new, stage.target().slack()).await?;
+    old.is_ignored(&mut new, ctx.target().slack()).await?;
     new.still_has(grant, &[]).await
 }
 
-async fn unknown_is_refused(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn unknown_is_refused(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let mut wrong = grant.clone();
@@ -219,9 +219,9 @@ async fn unknown_is_refused(stage: Stage) -> Play {
     is_state(&p.acquire(&s).await?, &[("a", "1")])
 }
 
-async fn any_without_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn any_without_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let mut other = grant.clone();
     other.version = later(grant.version);
@@ -234,9 +234,9 @@ async fn any_without_changes(stage: Stage) -> Play {
     p.acquire(&s).await.map(drop)
 }
 
-async fn nobody_waits(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn nobody_waits(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
     // Nothing says which of the two comes first.
@@ -259,9 +259,9 @@ async fn nobody_waits(stage: Stage) -> Play {
     is_state(&p.acquire(&s).await?, &[("a", "1")])
 }
 
-async fn others_wait(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn others_wait(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let waits = q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -275,9 +275,9 @@ async fn others_wait(stage: Stage) -> Play {
     is_state(&again, &[("a", "1"), ("b", "2")])
 }
 
-async fn requeued_under_old_token(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn requeued_under_old_token(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let old = p.acquire(&s).await?;
     p.release(&old, set([])).await?;
     let held = q.acquire(&s).await?;
@@ -290,43 +290,43 @@ async fn requeued_under_old_token(stage: Stage) -> Play {
     is_state(&grant, &[])
 }
 
-async fn answer_lost(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn answer_lost(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     let delta = set([("a", Some("1"))]);
     p.say_release(&grant, delta.clone(), None).await?;
     let next = q.granted(&s, request).await?;
-    let mut p = p.back_without(&stage, &grant).await?;
+    let mut p = p.back_without(&ctx, &grant).await?;
     let answer = p.release(&grant, delta).await?;
     holds(answer.is_none(), "Released without a version", answer)?;
     q.is_not_recalled(&next).await?;
     q.still_has(next, &[("a", "1")]).await
 }
 
-async fn never_came(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn never_came(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     p.recalled(&grant).await?;
-    let mut p = p.back_with(&stage, &grant).await?;
+    let mut p = p.back_with(&ctx, &grant).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
     holds(version > Some(grant.version), "a later version", version)?;
     is_state(&q.granted(&s, request).await?, &[("a", "1")])
 }
 
-async fn requeue_lost(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn requeue_lost(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let waits = q.ask(&s).await?;
     p.recalled(&grant).await?;
     let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, waits).await?;
     let again = vec![acquire_request(&s, request, None)];
-    let (mut p, welcome) = p.back(&stage, vec![grant.hold()], again).await?;
+    let (mut p, welcome) = p.back(&ctx, vec![grant.hold()], again).await?;
     holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;
     p.is_quiet("another has it").await?;
     q.release(&next, set([])).await?;

@@ -2,8 +2,8 @@
 
 use super::destroy::{fenced, gone, is_new, say_destroy, say_rename};
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use tenure_protocol::message::{GrantRef, Reason, Refusal};
 use tenure_protocol::{SessionId, ToProcess};
 
@@ -37,14 +37,14 @@ cases! { Store:
 }
 
 /// A session with an attribute, held by the player.
-async fn written(p: &mut Player, session: &SessionId) -> Play<Grant> {
+async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
 }
 
 /// Renames it, and hears so; answers the grant since then.
-async fn renames(p: &mut Player, grant: &Grant, to: &SessionId) -> Play<Grant> {
+async fn renames(p: &mut ScriptedProcess, grant: &Grant, to: &SessionId) -> Play<Grant> {
     say_rename(p, &grant.hold(), to).await?;
     let renamed = gone(p, &grant.hold()).await?;
     let Some(GrantRef { session, token }) = renamed.filter(|renamed| renamed.session == *to) else {
@@ -58,7 +58,7 @@ async fn renames(p: &mut Player, grant: &Grant, to: &SessionId) -> Play<Grant> {
     })
 }
 
-async fn is_taken(p: &mut Player, grant: &Grant, to: &SessionId) -> Play {
+async fn is_taken(p: &mut ScriptedProcess, grant: &Grant, to: &SessionId) -> Play {
     say_rename(p, &grant.hold(), to).await?;
     let not_renamed = ToProcess::NotRenamed {
         session: grant.session.clone(),
@@ -70,9 +70,9 @@ async fn is_taken(p: &mut Player, grant: &Grant, to: &SessionId) -> Play {
         .await
 }
 
-async fn moves(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn moves(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let renamed = renames(&mut p, &grant, &t).await?;
     is_new(&mut q, &s).await?;
@@ -87,9 +87,9 @@ async fn moves(stage: Stage) -> Play {
     holds(is_so, "its attributes and its version", &next)
 }
 
-async fn moves_holder(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn moves_holder(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
     let request = q.ask(&t).await?;
@@ -105,9 +105,9 @@ async fn moves_holder(stage: Stage) -> Play {
     )
 }
 
-async fn new_token(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn new_token(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
     holds(renamed.token > grant.token, "a later token", renamed.token)?;
@@ -124,9 +124,9 @@ async fn new_token(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn token_of_new_id(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn token_of_new_id(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let mut last = grant.token;
     // Some lives of the new id, all of them later than the grant.
@@ -145,9 +145,9 @@ async fn token_of_new_id(stage: Stage) -> Play {
     )
 }
 
-async fn taken_written(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn taken_written(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let mut grant = written(&mut p, &s).await?;
     let there = q.acquire(&t).await?;
     q.release(&there, set([("b", Some("2"))])).await?;
@@ -163,9 +163,9 @@ async fn taken_written(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn taken_held(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn taken_held(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let mut grant = written(&mut p, &s).await?;
     let mut held = q.acquire(&t).await?;
     is_taken(&mut p, &grant, &t).await?;
@@ -175,9 +175,9 @@ async fn taken_held(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn taken_waited_for(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn taken_waited_for(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let held = q.acquire(&t).await?;
     let request = r.ask(&t).await?;
@@ -188,9 +188,9 @@ async fn taken_waited_for(stage: Stage) -> Play {
     r.granted(&t, request).await.map(drop)
 }
 
-async fn taken_itself(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn taken_itself(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let mut grant = written(&mut p, &s).await?;
     is_taken(&mut p, &grant, &s).await?;
     p.commit(&mut grant, set([("b", Some("2"))]))
@@ -198,10 +198,10 @@ async fn taken_itself(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn repeated(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let t = stage.session("t");
-    let grant = written(&mut p, &stage.session("s")).await?;
+async fn repeated(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let t = ctx.session("t");
+    let grant = written(&mut p, &ctx.session("s")).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
     let again = renames(&mut p, &grant, &t).await?;
     holds(
@@ -219,13 +219,13 @@ async fn repeated(stage: Stage) -> Play {
     )
 }
 
-async fn repeated_later(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let t = stage.session("t");
-    let grant = written(&mut p, &stage.session("s")).await?;
+async fn repeated_later(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let t = ctx.session("t");
+    let grant = written(&mut p, &ctx.session("s")).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
     // As if the answer were lost.
-    let mut p = p.again(&stage).await?;
+    let mut p = p.again(&ctx).await?;
     p.enter_with(vec![grant.hold()], vec![]).await?;
     let again = renames(&mut p, &grant, &t).await?;
     holds(
@@ -239,19 +239,19 @@ async fn repeated_later(stage: Stage) -> Play {
 }
 
 /// A grant that is recalled, and then renamed; and how long the recall gave it.
-async fn recalled_and_renamed(stage: &Stage) -> Play<(Player, Grant, u64)> {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn recalled_and_renamed(ctx: &CaseContext) -> Play<(ScriptedProcess, Grant, u64)> {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     let request = q.ask(&s).await?;
     let info = p.recalled(&grant).await?;
-    let renamed = renames(&mut p, &grant, &stage.session("t")).await?;
+    let renamed = renames(&mut p, &grant, &ctx.session("t")).await?;
     q.refused(&s, request).await?;
     Ok((p, renamed, info.deadline_ms))
 }
 
-async fn recall_cleared(stage: Stage) -> Play {
-    let (mut p, ..) = recalled_and_renamed(&stage).await?;
+async fn recall_cleared(ctx: CaseContext) -> Play {
+    let (mut p, ..) = recalled_and_renamed(&ctx).await?;
     let recalls = p.recalls().await?;
     // A store whose sessions expire may ask for that reason by now.
     let is_so = recalls
@@ -260,22 +260,22 @@ async fn recall_cleared(stage: Stage) -> Play {
     holds(is_so, "Alive without the recall", recalls)
 }
 
-async fn not_revoked(stage: Stage) -> Play {
-    let (mut p, mut renamed, deadline_ms) = recalled_and_renamed(&stage).await?;
-    stage.may_wait("a recall", deadline_ms)?;
+async fn not_revoked(ctx: CaseContext) -> Play {
+    let (mut p, mut renamed, deadline_ms) = recalled_and_renamed(&ctx).await?;
+    ctx.may_wait("a recall", deadline_ms)?;
     super::expiry::live([&mut p], deadline_ms).await?;
     p.commit(&mut renamed, set([("b", Some("2"))]))
         .await
         .map(drop)
 }
 
-async fn durable(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+async fn durable(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     let welcome = p.enter_with(vec![renamed.hold()], vec![]).await?;
     holds(
         welcome.holds == [renamed.hold()],

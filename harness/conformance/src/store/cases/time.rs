@@ -3,8 +3,8 @@
 //! Deliberately absent: `time.no-wall-clock`, since nothing from outside can set the clock of a store.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use tenure_protocol::Delta;
 
 cases! { Store:
@@ -20,9 +20,9 @@ cases! { Store:
         "A commit under a released token is refused also when nobody has got the session since.";
 }
 
-async fn at_once(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn at_once(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let old = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
@@ -31,9 +31,9 @@ async fn at_once(stage: Stage) -> Play {
     is_unharmed(&mut q, next, &[("a", "1")]).await
 }
 
-async fn next_grant(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+async fn next_grant(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let old = p.acquire(&s).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
     let next = p.acquire(&s).await?;
@@ -45,9 +45,9 @@ async fn next_grant(stage: Stage) -> Play {
     is_unharmed(&mut p, next, &[("a", "1")]).await
 }
 
-async fn nobody_else(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn nobody_else(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut old = p.acquire(&s).await?;
     let version = p.release(&old, set([("a", Some("1"))])).await?;
     old.version = version.unwrap_or(old.version);
@@ -56,37 +56,37 @@ async fn nobody_else(stage: Stage) -> Play {
     is_unharmed(&mut q, next, &[("a", "1")]).await
 }
 
-async fn after_lease(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn after_lease(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut old = p.acquire(&s).await?;
     p.commit(&mut old, set([("a", Some("1"))])).await?;
     let lease_ms = p.lease_ms;
-    stage.may_wait("a lease", lease_ms)?;
+    ctx.may_wait("a lease", lease_ms)?;
     p.cut();
     let request = q.waits_for(&s).await?;
     let next = q
         .granted_from(&s, request, &<_>::default(), lease_ms)
         .await?;
-    let mut again = Player::connect(&stage, "p", 1, 2).await?;
+    let mut again = ScriptedProcess::connect(&ctx, "p", 1, 2).await?;
     again.enter().await?;
     again.is_fenced(&old, late()).await?;
     is_unharmed(&mut q, next, &[("a", "1")]).await
 }
 
-async fn after_restart(stage: Stage) -> Play {
-    let (s, t) = (stage.session("s"), stage.session("t"));
-    let [mut p, mut q] = stage.two().await?;
+async fn after_restart(ctx: CaseContext) -> Play {
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
+    let [mut p, mut q] = ctx.two().await?;
     let old = p.acquire(&s).await?;
     let mut kept = p.acquire(&t).await?;
     p.release(&old, set([("a", Some("1"))])).await?;
     let next = q.acquire(&s).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter_with(vec![kept.hold()], Vec::new()).await?;
     p.is_fenced(&old, late()).await?;
     p.commit(&mut kept, set([("b", Some("2"))])).await?;
-    let mut q = q.again(&stage).await?;
+    let mut q = q.again(&ctx).await?;
     q.enter_with(vec![next.hold()], Vec::new()).await?;
     is_unharmed(&mut q, next, &[("a", "1")]).await
 }
@@ -96,7 +96,11 @@ fn late() -> Delta {
 }
 
 /// The holder writes one attribute more; then the session is that, and what it was before.
-async fn is_unharmed(holder: &mut Player, mut grant: Grant, before: &[(&str, &str)]) -> Play {
+async fn is_unharmed(
+    holder: &mut ScriptedProcess,
+    mut grant: Grant,
+    before: &[(&str, &str)],
+) -> Play {
     holder.commit(&mut grant, set([("own", Some("1"))])).await?;
     holder.give_back(&grant).await?;
     let next = holder.acquire(&grant.session).await?;

@@ -1,8 +1,8 @@
 //! Tries: they get a session that is free or only cached, and never wait for a thread.
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, ScriptedProcess, set};
 use tenure_protocol::message::{Reason, Refusal, WaitMode};
 use tenure_protocol::{Request, SessionId, ToProcess};
 
@@ -39,9 +39,9 @@ cases! { Store:
         "A try that waits is refused when the session is granted to another process.";
 }
 
-async fn free_at_once(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn free_at_once(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut acquire = p.acquire_request(&s);
     acquire.wait_mode = WaitMode::Try;
     let grant = p.grant_at_once(acquire).await?;
@@ -51,9 +51,9 @@ async fn free_at_once(stage: Stage) -> Play {
     q.grant_at_once(acquire).await.map(drop)
 }
 
-async fn own_again(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+async fn own_again(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let mut grant = p.acquire(&s).await?;
     let request = p.try_for(&s).await?;
     let again = p.granted(&s, request).await?;
@@ -63,18 +63,18 @@ async fn own_again(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn recalls_kept(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn recalls_kept(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     q.try_for(&s).await?;
     let reason = p.recalled(&grant).await?.reason;
     holds(reason >= Reason::Try, "a recall for a try", reason)
 }
 
-async fn recalls_each(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut players = stage.two().await?;
+async fn recalls_each(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut players = ctx.two().await?;
     let mut grant = players[0].acquire(&s).await?;
     for turn in 0..4 {
         let [p, q] = &mut players;
@@ -87,9 +87,9 @@ async fn recalls_each(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn succeeds(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn succeeds(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.try_for(&s).await?;
     p.recalled(&grant).await?;
@@ -100,9 +100,9 @@ async fn succeeds(stage: Stage) -> Play {
     holds(is_written, "what the holder released", &next.attributes)
 }
 
-async fn succeeds_before_waiter(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn succeeds_before_waiter(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let first = q.tries(&s).await?;
     let second = r.waits_for(&s).await?;
@@ -113,9 +113,9 @@ async fn succeeds_before_waiter(stage: Stage) -> Play {
     r.granted(&s, second).await.map(drop)
 }
 
-async fn refused_when_busy(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn refused_when_busy(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut grant = p.acquire(&s).await?;
     let request = q.try_for(&s).await?;
     p.recalled(&grant).await?;
@@ -126,9 +126,9 @@ async fn refused_when_busy(stage: Stage) -> Play {
     q.hears_nothing_of(&s, "its try was refused").await
 }
 
-async fn busy_already(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn busy_already(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let waits = r.waits_for(&s).await?;
     p.recalled(&grant).await?;
@@ -150,9 +150,9 @@ async fn busy_already(stage: Stage) -> Play {
     is_refused(&mut q, &s, request).await
 }
 
-async fn waiter_stays(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn waiter_stays(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let tried = q.tries(&s).await?;
     let waits = r.waits_for(&s).await?;
@@ -163,9 +163,9 @@ async fn waiter_stays(stage: Stage) -> Play {
     r.granted(&s, waits).await.map(drop)
 }
 
-async fn behind_waiter(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn behind_waiter(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let waits = q.waits_for(&s).await?;
     let request = r.try_for(&s).await?;
@@ -176,9 +176,9 @@ async fn behind_waiter(stage: Stage) -> Play {
     r.hears_nothing_of(&s, "its try was refused").await
 }
 
-async fn behind_try(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn behind_try(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let first = q.tries(&s).await?;
     let request = r.try_for(&s).await?;
@@ -187,18 +187,18 @@ async fn behind_try(stage: Stage) -> Play {
     q.granted(&s, first).await.map(drop)
 }
 
-async fn away_before(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn away_before(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     p.last_words().await?;
     let request = q.try_for(&s).await?;
     is_refused(&mut q, &s, request).await
 }
 
-async fn away_meanwhile(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn away_meanwhile(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.tries(&s).await?;
     p.recalled(&grant).await?;
@@ -206,16 +206,16 @@ async fn away_meanwhile(stage: Stage) -> Play {
     is_refused(&mut q, &s, request).await
 }
 
-async fn away_after_restart(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, q] = stage.two().await?;
+async fn away_after_restart(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
-    stage.restart().await?;
-    let mut q = q.again(&stage).await?;
+    ctx.restart().await?;
+    let mut q = q.again(&ctx).await?;
     q.enter().await?;
     let request = q.try_for(&s).await?;
     is_refused(&mut q, &s, request).await?;
-    let mut p = p.again(&stage).await?;
+    let mut p = p.again(&ctx).await?;
     p.enter_with(vec![grant.hold()], Vec::new()).await?;
     let request = q.try_for(&s).await?;
     p.recalled(&grant).await?;
@@ -223,9 +223,9 @@ async fn away_after_restart(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-async fn passed_to_another(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn passed_to_another(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     // An older ticket puts one before the try that came first.
     let cancelled = r.ask(&s).await?;
@@ -242,7 +242,7 @@ async fn passed_to_another(stage: Stage) -> Play {
     is_refused(&mut q, &s, tried).await
 }
 
-async fn is_refused(p: &mut Player, session: &SessionId, request: Request) -> Play {
+async fn is_refused(p: &mut ScriptedProcess, session: &SessionId, request: Request) -> Play {
     let why = p.refused(session, request).await?;
     holds(why == Refusal::WouldBlock, "Refused, would block", why)
 }

@@ -1,6 +1,6 @@
 //! What a step of a script says, with the target's numbers.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::derived::script::{Step, stamp};
 use crate::store::oracle::{Connection, Kind};
 use crate::store::set;
@@ -15,19 +15,19 @@ pub(super) type Theirs<'t> = &'t dyn Fn(Kind, &SessionId, Stamp) -> Option<Stamp
 /// A number that the script has was never told: the target went another way.
 pub(super) const ANOTHER_WAY: &str = "the target went another way that the rules allow: what the script says next makes no sense on it";
 
-fn missing(what: &str) -> Stop {
-    Stop::fault(format!("a script's step has no {what}"))
+fn missing(what: &str) -> CaseEnd {
+    CaseEnd::fault(format!("a script's step has no {what}"))
 }
 
 impl Step {
     pub(super) fn process(&self) -> Play<ProcessId> {
         let name = self.process.clone().ok_or_else(|| missing("process"))?;
-        ProcessId::new(name).map_err(Stop::fault)
+        ProcessId::new(name).map_err(CaseEnd::fault)
     }
 
     pub(super) fn session(&self) -> Play<SessionId> {
         let name = self.session.clone().ok_or_else(|| missing("session"))?;
-        SessionId::new(name).map_err(Stop::fault)
+        SessionId::new(name).map_err(CaseEnd::fault)
     }
 
     fn request(&self) -> Play<Request> {
@@ -52,7 +52,7 @@ impl Step {
         if ours == Stamp::default() {
             return Ok(ours);
         }
-        their(kind, &self.session()?, ours).ok_or_else(|| Stop::Skipped(ANOTHER_WAY.to_owned()))
+        their(kind, &self.session()?, ours).ok_or_else(|| CaseEnd::Skipped(ANOTHER_WAY.to_owned()))
     }
 
     fn token(&self, their: Theirs<'_>) -> Play<Token> {
@@ -128,7 +128,7 @@ impl Step {
                     session,
                     token: self.token(their)?,
                     inside: 1,
-                    blocked_on: all.map_err(Stop::fault)?,
+                    blocked_on: all.map_err(CaseEnd::fault)?,
                 }
             }
             "destroy" => ToStore::Destroy {
@@ -140,10 +140,10 @@ impl Step {
                 ToStore::Rename {
                     session,
                     token: self.token(their)?,
-                    to: SessionId::new(to).map_err(Stop::fault)?,
+                    to: SessionId::new(to).map_err(CaseEnd::fault)?,
                 }
             }
-            other => return Err(Stop::fault(format!("nobody knows how to {other}"))),
+            other => return Err(CaseEnd::fault(format!("nobody knows how to {other}"))),
         })
     }
 }

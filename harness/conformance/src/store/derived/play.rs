@@ -1,7 +1,7 @@
 //! Plays a script: what it says with the machine's numbers is said with the target's.
 
-use crate::stop::{Play, Stop};
-use crate::store::Stage;
+use crate::end::{CaseEnd, Play};
+use crate::store::CaseContext;
 use crate::store::derived::message::ANOTHER_WAY;
 use crate::store::derived::script::{Script, Step};
 use crate::store::derived::shows::{self, Event};
@@ -16,19 +16,19 @@ const WAIT_RECALLS: u32 = 4;
 /// How long is rested at once while something is waited for.
 const NAP: Duration = Duration::from_millis(50);
 
-pub(crate) async fn play(stage: Stage, script: &'static Script) -> Play {
+pub(crate) async fn play(ctx: CaseContext, script: &'static Script) -> Play {
     let mut player = Player {
-        judge: Judge::new(stage.clone()),
+        judge: Judge::new(ctx.clone()),
         events: Vec::new(),
-        stage,
+        ctx,
     };
     for (place, step) in script.steps.iter().enumerate() {
         let told = script.told(place + 1, &step.what);
-        player.stage.trace().did("script", told);
+        player.ctx.trace().did("script", told);
         match player.take(step).await {
-            Err(Stop::Skipped(why)) if why == ANOTHER_WAY => {
+            Err(CaseEnd::Skipped(why)) if why == ANOTHER_WAY => {
                 // All that came was allowed, so this is no failure, and no reason to doubt what was played.
-                player.stage.trace().did("script", why);
+                player.ctx.trace().did("script", why);
                 break;
             }
             other => other?,
@@ -36,15 +36,15 @@ pub(crate) async fn play(stage: Stage, script: &'static Script) -> Play {
         player.listen();
     }
     match script.property() {
-        Some(property) if !shows::shows(property, &player.events) => Err(Stop::Skipped(format!(
-            "all that came is allowed, but that {property} did not show"
-        ))),
+        Some(property) if !shows::shows(property, &player.events) => Err(CaseEnd::Skipped(
+            format!("all that came is allowed, but that {property} did not show"),
+        )),
         _ => Ok(()),
     }
 }
 
 struct Player {
-    stage: Stage,
+    ctx: CaseContext,
     judge: Judge,
     /// All that can be seen from outside.
     events: Vec<Event>,
@@ -136,7 +136,7 @@ impl Player {
 
     fn may_wait(&self, what: &str, span: Duration) -> Play {
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        self.stage.may_wait(what, millis)
+        self.ctx.may_wait(what, millis)
     }
 
     /// Waits for a timer of the store whose end it has told.
@@ -179,12 +179,12 @@ impl Player {
             return Ok(());
         }
         let text = "recalls are told again later than a lease or a recall takes";
-        Err(Stop::Skipped(text.to_owned()))
+        Err(CaseEnd::Skipped(text.to_owned()))
     }
 
     async fn expire(&mut self, session: SessionId) -> Play {
-        let Some(ms) = self.stage.target().expires_ms else {
-            return Err(Stop::Skipped("without --expires-ms".to_owned()));
+        let Some(ms) = self.ctx.target().expires_ms else {
+            return Err(CaseEnd::Skipped("without --expires-ms".to_owned()));
         };
         self.pass(Timer::Expire(session), Duration::from_millis(ms))
             .await
@@ -197,7 +197,7 @@ impl Player {
             let timer = Timer::Wait(session, process);
             return self.pass(timer, WAIT_RECALLS * recall.max(lease)).await;
         }
-        let most = Duration::from_millis(self.stage.target().wait_max_ms);
+        let most = Duration::from_millis(self.ctx.target().wait_max_ms);
         let is_it = |message: &ToProcess| {
             let is_end = |why: &Refusal| matches!(why, Refusal::Deadline | Refusal::WouldBlock);
             matches!(message, ToProcess::Refused { session: own, why, .. } if *own == session && is_end(why))
@@ -205,7 +205,7 @@ impl Player {
         if self.comes(most, is_it).await? {
             return Ok(());
         }
-        Err(Stop::Skipped(format!(
+        Err(CaseEnd::Skipped(format!(
             "its waits are longer than --wait-max-ms {}",
             most.as_millis()
         )))

@@ -1,13 +1,13 @@
 //! Plays steps to the target and the machine, and judges what comes.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
 use crate::store::oracle::explain::{Entry, HIDDEN_MAX, few, follow, hidden, replay};
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::sessions::{said, told};
 use crate::store::oracle::world::{Around, World, shown};
-use crate::store::{Heard, Player, Stage};
+use crate::store::{CaseContext, Heard, ScriptedProcess};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_protocol::message::{AcquireRequest, GrantRef};
@@ -28,7 +28,7 @@ pub(crate) struct Connection {
 /// The suite's end of a connection.
 #[derive(Debug)]
 struct Line {
-    player: Player,
+    player: ScriptedProcess,
     /// Says by itself that it lives.
     is_kept: bool,
     /// When its last keep-alive says that it was sent; the hello said 1.
@@ -41,7 +41,7 @@ struct Line {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Judge {
-    stage: Stage,
+    ctx: CaseContext,
     lines: BTreeMap<Connection, Line>,
     /// Those of `lines`, and what was closed since the step began.
     open: BTreeSet<Connection>,
@@ -55,12 +55,12 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(stage: Stage) -> Self {
-        let expires = stage.target().expires_ms;
+    pub(crate) fn new(ctx: CaseContext) -> Self {
+        let expires = ctx.target().expires_ms;
         let expires = expires.map(|ms| Instant::now() + Duration::from_millis(ms));
         let world = World::new(expires.is_some());
         Self {
-            stage,
+            ctx,
             lines: BTreeMap::new(),
             open: BTreeSet::new(),
             books: Books::default(),
@@ -112,7 +112,7 @@ impl Judge {
             incarnation,
             number,
         } = connection.link;
-        let mut player = Player::connect(&self.stage, &name, incarnation.0, number).await?;
+        let mut player = ScriptedProcess::connect(&self.ctx, &name, incarnation.0, number).await?;
         player.keeps_alive = false;
         for acquire in &waits {
             self.books.asks(
@@ -141,7 +141,7 @@ impl Judge {
         self.open.insert(connection.clone());
         self.books.says_it_lives(connection, sent);
         self.tell(Entry::Heard(connection.clone(), hello));
-        let theirs = |session: &SessionId| self.stage.session(&session.to_string());
+        let theirs = |session: &SessionId| self.ctx.session(&session.to_string());
         let holds = holds.into_iter().map(|hold| GrantRef {
             session: theirs(&hold.session),
             ..hold
@@ -170,7 +170,7 @@ impl Judge {
         self.begin();
         self.books.said(&connection.process, &message);
         self.tell(Entry::Heard(connection.clone(), message.clone()));
-        let message = said(message, &|session| self.stage.session(&session.to_string()));
+        let message = said(message, &|session| self.ctx.session(&session.to_string()));
         let line = self.lines.get_mut(connection).expect("looked up");
         line.player.say(message).await?;
         self.settle(connection).await
@@ -205,7 +205,7 @@ impl Judge {
     pub(crate) async fn restart(&mut self) -> Play {
         self.begin();
         self.lines.clear();
-        self.stage.restart().await?;
+        self.ctx.restart().await?;
         self.books.restarted();
         self.open.clear();
         self.tell(Entry::Restarted);
@@ -235,7 +235,7 @@ impl Judge {
         let without = self.worlds.clone();
         self.tell(Entry::Passed(timer));
         let is_seen = !self.worlds.iter().all(World::is_satisfied);
-        let slack = self.stage.target().slack();
+        let slack = self.ctx.target().slack();
         let silence = Duration::from_millis(300).min(slack);
         let until = Instant::now() + span + if is_seen { slack } else { silence };
         if !is_seen {
@@ -313,7 +313,7 @@ impl Judge {
 
     /// Waits until all has come that must.
     async fn satisfied(&mut self) -> Play {
-        let until = Instant::now() + self.stage.target().slack();
+        let until = Instant::now() + self.ctx.target().slack();
         while !self.is_satisfied() {
             if Instant::now() >= until {
                 // A keep-alive of the last moment is answered in a time of its own. Without that answer no explanation
@@ -337,7 +337,7 @@ impl Judge {
 
     /// Waits for the answers to all keep-alives.
     async fn answered(&mut self) -> Play {
-        let until = Instant::now() + self.stage.target().slack();
+        let until = Instant::now() + self.ctx.target().slack();
         loop {
             self.look().await?;
             let waiting = self
@@ -452,10 +452,10 @@ impl Judge {
 
     /// With the names of the machine's sessions.
     fn own(&self, connection: &Connection, message: ToProcess) -> Play<ToProcess> {
-        let stage = &self.stage;
+        let ctx = &self.ctx;
         let strange = std::cell::Cell::new(false);
         let own = told(message.clone(), &|session| {
-            stage.short(session).unwrap_or_else(|| {
+            ctx.short(session).unwrap_or_else(|| {
                 strange.set(true);
                 session.clone()
             })
@@ -532,14 +532,14 @@ impl Judge {
         }
         if found.is_empty() {
             let what = self.allowed(|owed| !owed.may_be_missing());
-            return Err(Stop::told(what, "it does not come"));
+            return Err(CaseEnd::told(what, "it does not come"));
         }
         self.worlds = few(found);
         Ok(())
     }
 
-    fn failed(&self, connection: &Connection, seen: &str) -> Stop {
-        Stop::told(
+    fn failed(&self, connection: &Connection, seen: &str) -> CaseEnd {
+        CaseEnd::told(
             self.allowed(|_| true),
             format!("{}: {seen}", shown(connection)),
         )

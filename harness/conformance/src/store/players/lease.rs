@@ -1,42 +1,42 @@
 //! A process that is not heard of any more.
 
-use crate::stop::Play;
+use crate::end::Play;
 use crate::store::players::grant_of;
-use crate::store::{Grant, Player, Stage};
+use crate::store::{CaseContext, Grant, ScriptedProcess};
 use std::time::Duration;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
-impl Player {
+impl ScriptedProcess {
     /// Says nothing that would prolong its lease, until that has ended; `others` keep theirs. Answers what it heard before.
     ///
     /// It gives back what it never had all the time: that is always answered, by `LeaseEnded` as soon as that is so.
     pub(crate) async fn loses_lease(
         &mut self,
-        stage: &Stage,
+        ctx: &CaseContext,
         others: &mut [&mut Self],
     ) -> Play<Vec<ToProcess>> {
-        self.loses_lease_saying(stage, others, &[]).await
+        self.loses_lease_saying(ctx, others, &[]).await
     }
 
-    /// As [`Player::loses_lease`], and says all this again and again.
+    /// As [`ScriptedProcess::loses_lease`], and says all this again and again.
     pub(crate) async fn loses_lease_saying(
         &mut self,
-        stage: &Stage,
+        ctx: &CaseContext,
         others: &mut [&mut Self],
         traffic: &[ToStore],
     ) -> Play<Vec<ToProcess>> {
-        stage.may_wait("a lease", self.lease_ms)?;
+        ctx.may_wait("a lease", self.lease_ms)?;
         self.keeps_alive = false;
-        let until = Instant::now() + Duration::from_millis(self.lease_ms) + stage.target().slack();
+        let until = Instant::now() + Duration::from_millis(self.lease_ms) + ctx.target().slack();
         let mut before = Vec::new();
         loop {
             let is_late = Instant::now() > until;
             for message in traffic {
                 self.say(message.clone()).await?;
             }
-            if self.asks_whether_it_lives(stage, &mut before).await? {
+            if self.asks_whether_it_lives(ctx, &mut before).await? {
                 return Ok(before);
             }
             if is_late {
@@ -52,11 +52,11 @@ impl Player {
     /// Whether its lease has ended.
     async fn asks_whether_it_lives(
         &mut self,
-        stage: &Stage,
+        ctx: &CaseContext,
         before: &mut Vec<ToProcess>,
     ) -> Play<bool> {
         let nothing = GrantRef {
-            session: stage.session("never-had"),
+            session: ctx.session("never-had"),
             token: Token::default(),
         };
         self.say(ToStore::Release {

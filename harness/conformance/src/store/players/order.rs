@@ -3,10 +3,10 @@
 //! A store takes in order what one connection says of one session, and promises no more than that. So both are judged by a
 //! question about that session which has an answer in any case: a cancel of a request that was never made.
 
+use crate::end::{CaseEnd, Play};
 use crate::frames::encode;
-use crate::stop::{Play, Stop};
 use crate::store::grant::applied;
-use crate::store::{Grant, Heard, Player};
+use crate::store::{Grant, Heard, ScriptedProcess};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 /// Never made: a player's first request is 1.
 const NEVER: Request = Request(0);
 
-impl Player {
+impl ScriptedProcess {
     /// Waits until the store has taken all that was said here of this session. Answers what came before.
     pub(crate) async fn settle_at(&mut self, session: &SessionId) -> Play<Vec<ToProcess>> {
         let (session, request) = (session.clone(), NEVER);
@@ -91,7 +91,7 @@ impl Player {
                 _ => {}
             }
         }
-        place.ok_or_else(|| Stop::Skipped("the store does not say Queued".to_owned()))
+        place.ok_or_else(|| CaseEnd::Skipped("the store does not say Queued".to_owned()))
     }
 
     /// Asks, and hears of the grant before anything else.
@@ -213,7 +213,7 @@ impl Player {
 
 /// Does something while these say that they live. What they hear meanwhile is of no interest.
 pub(crate) async fn alive<T>(
-    others: &mut [&mut Player],
+    others: &mut [&mut ScriptedProcess],
     what: impl Future<Output = Play<T>>,
 ) -> Play<T> {
     let pulse = others.iter().map(|other| other.lease_ms / 4).min();
@@ -226,11 +226,11 @@ pub(crate) async fn alive<T>(
             sleep(pulse).await;
         }
         #[allow(unreachable_code)] // It says what the loop fails with.
-        Ok::<(), Stop>(())
+        Ok::<(), CaseEnd>(())
     };
     tokio::select! {
         biased;
         done = what => done,
-        stop = keep_alive => Err(stop.err().unwrap_or_else(|| Stop::fault("it ends by failing only"))),
+        stop = keep_alive => Err(stop.err().unwrap_or_else(|| CaseEnd::fault("it ends by failing only"))),
     }
 }

@@ -1,7 +1,7 @@
 //! Recalls as the holder sees them, and when they are due, as far as that can be known from outside.
 
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player};
+use crate::end::{Play, holds};
+use crate::store::{Grant, ScriptedProcess};
 use std::time::Duration;
 use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
 use tenure_protocol::{SessionId, Time, ToProcess, ToStore, Token};
@@ -67,7 +67,7 @@ impl Due {
     }
 }
 
-impl Player {
+impl ScriptedProcess {
     /// Says that it lives, and hears which of its grants are recalled.
     pub(crate) async fn recalls(&mut self) -> Play<Vec<(GrantRef, RecallInfo)>> {
         // It waits for each answer, so one number does for all.

@@ -1,8 +1,8 @@
 //! A process whose connection was lost.
 
-use crate::stop::{Play, holds};
-use crate::store::player::Welcome;
-use crate::store::{Grant, Player, Stage};
+use crate::end::{Play, holds};
+use crate::store::scripted_process::Welcome;
+use crate::store::{CaseContext, Grant, ScriptedProcess};
 use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
@@ -22,23 +22,23 @@ pub(crate) fn acquire_request(
     }
 }
 
-impl Player {
+impl ScriptedProcess {
     /// Loses its connection, and says on the next one what it holds and waits for.
     pub(crate) async fn back(
         self,
-        stage: &Stage,
+        ctx: &CaseContext,
         claims: Vec<GrantRef>,
         waits: Vec<AcquireRequest>,
     ) -> Play<(Self, Welcome)> {
-        let mut next = self.again(stage).await?;
+        let mut next = self.again(ctx).await?;
         self.cut();
         let welcome = next.enter_with(claims, waits).await?;
         Ok((next, welcome))
     }
 
     /// Loses its connection, and still has the grant on the next one.
-    pub(crate) async fn back_with(self, stage: &Stage, grant: &Grant) -> Play<Self> {
-        let (next, welcome) = self.back(stage, vec![grant.hold()], Vec::new()).await?;
+    pub(crate) async fn back_with(self, ctx: &CaseContext, grant: &Grant) -> Play<Self> {
+        let (next, welcome) = self.back(ctx, vec![grant.hold()], Vec::new()).await?;
         holds(
             welcome.holds == [grant.hold()],
             "the grant is known",
@@ -48,8 +48,8 @@ impl Player {
     }
 
     /// Loses its connection, and has the grant no more.
-    pub(crate) async fn back_without(self, stage: &Stage, grant: &Grant) -> Play<Self> {
-        let (next, welcome) = self.back(stage, vec![grant.hold()], Vec::new()).await?;
+    pub(crate) async fn back_without(self, ctx: &CaseContext, grant: &Grant) -> Play<Self> {
+        let (next, welcome) = self.back(ctx, vec![grant.hold()], Vec::new()).await?;
         holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;
         Ok(next)
     }

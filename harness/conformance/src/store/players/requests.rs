@@ -1,8 +1,8 @@
 //! What processes do: ask, commit, release, and hear the answers.
 
-use crate::stop::Play;
+use crate::end::Play;
 use crate::store::grant::{applied, apply};
-use crate::store::{Grant, Player};
+use crate::store::{Grant, ScriptedProcess};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
@@ -10,7 +10,7 @@ use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, ToProcess, ToStore, Token, Version,
 };
 
-impl Player {
+impl ScriptedProcess {
     /// A request for a session with the next request number.
     pub(crate) fn acquire_request(&mut self, session: &SessionId) -> AcquireRequest {
         self.last_request += 1;

@@ -1,8 +1,8 @@
 //! Commits and releases that are said again, and what came of them.
 
-use crate::stop::{Play, holds};
+use crate::end::{Play, holds};
 use crate::store::grant::applied;
-use crate::store::{Grant, Heard, Player, set};
+use crate::store::{Grant, Heard, ScriptedProcess, set};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
@@ -63,7 +63,7 @@ pub(crate) fn grant_of(message: &ToProcess) -> Option<Grant> {
     })
 }
 
-impl Player {
+impl ScriptedProcess {
     /// Fails unless the grant is current and the session is just that. Nobody else may want it.
     pub(crate) async fn still_has(&mut self, mut grant: Grant, expected: &[(&str, &str)]) -> Play {
         self.commit(&mut grant, set([("still", Some("held"))]))

@@ -10,8 +10,8 @@ mod shrink;
 mod side;
 
 use crate::case::{Case, cases};
-use crate::stop::{Play, Stop};
-use crate::store::Stage;
+use crate::end::{CaseEnd, Play};
+use crate::store::CaseContext;
 use act::{Act, Mix};
 
 cases! { Store:
@@ -35,55 +35,57 @@ pub(super) fn all() -> &'static [Case] {
     CASES
 }
 
-async fn locks(stage: Stage) -> Play {
-    judge(stage, Mix::LOCKS, 300).await
+async fn locks(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::LOCKS, 300).await
 }
 
-async fn links(stage: Stage) -> Play {
-    judge(stage, Mix::LINKS, 300).await
+async fn links(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::LINKS, 300).await
 }
 
-async fn strangers(stage: Stage) -> Play {
-    judge(stage, Mix::STRANGERS, 300).await
+async fn strangers(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::STRANGERS, 300).await
 }
 
-async fn ends(stage: Stage) -> Play {
-    judge(stage, Mix::ENDS, 300).await
+async fn ends(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::ENDS, 300).await
 }
 
-async fn mixed(stage: Stage) -> Play {
-    judge(stage, Mix::MIXED, 300).await
+async fn mixed(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::MIXED, 300).await
 }
 
-async fn deadlines(stage: Stage) -> Play {
-    judge(stage, Mix::DEADLINES, 60).await
+async fn deadlines(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::DEADLINES, 60).await
 }
 
-async fn restarts(stage: Stage) -> Play {
-    judge(stage, Mix::RESTARTS, 80).await
+async fn restarts(ctx: CaseContext) -> Play {
+    judge(ctx, Mix::RESTARTS, 80).await
 }
 
 /// Plays a random history; one that fails is made shorter before it is told.
-async fn judge(stage: Stage, mix: Mix, steps: usize) -> Play {
-    let mut chance = stage.chance();
+async fn judge(ctx: CaseContext, mix: Mix, steps: usize) -> Play {
+    let mut chance = ctx.chance();
     let acts: Vec<Act> = (0..steps).map(|_| mix.draw(&mut chance)).collect();
-    let (played, stop) = match player::play(&stage, &acts).await {
-        Err((played, Stop::Failed { expected, seen })) => (played, Stop::Failed { expected, seen }),
+    let (played, stop) = match player::play(&ctx, &acts).await {
+        Err((played, CaseEnd::Failed { expected, seen })) => {
+            (played, CaseEnd::Failed { expected, seen })
+        }
         Err((_, stop)) => return Err(stop),
         Ok(()) => return Ok(()),
     };
     let failing = acts[..played].to_vec();
-    let (acts, stop) = shrink::shrink(&stage, failing, stop).await;
-    let Stop::Failed { expected, seen } = stop else {
+    let (acts, stop) = shrink::shrink(&ctx, failing, stop).await;
+    let CaseEnd::Failed { expected, seen } = stop else {
         return Err(stop);
     };
     let told: Vec<String> = acts.iter().map(ToString::to_string).collect();
-    Err(Stop::Failed {
+    Err(CaseEnd::Failed {
         expected,
         seen: format!(
             "{seen}\n         after {} steps (made shorter; case seed {}): {}",
             acts.len(),
-            stage.seed(),
+            ctx.seed(),
             told.join(", ")
         ),
     })

@@ -1,10 +1,10 @@
 //! Plays a history: each process knows what it was told, and turns steps into messages with the target's numbers.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::oracle::{Connection, Judge};
 use crate::store::workload::act::{Act, PROCESSES, SESSIONS, What};
 use crate::store::workload::side::{Side, session, side};
-use crate::store::{Stage, set};
+use crate::store::{CaseContext, set};
 use std::array;
 use std::time::Duration;
 use tenure_protocol::message::GrantRef;
@@ -16,26 +16,24 @@ const LEASES: u64 = 5;
 struct Stand {
     judge: Judge,
     sides: [Side; PROCESSES],
-    stage: Stage,
+    ctx: CaseContext,
     /// So many values were written: each is another.
     written: u32,
 }
 
 /// Plays it from the beginning. A failure comes with how many steps it took.
-pub(super) async fn play(stage: &Stage, acts: &[Act]) -> Result<(), (usize, Stop)> {
+pub(super) async fn play(ctx: &CaseContext, acts: &[Act]) -> Result<(), (usize, CaseEnd)> {
     let mut stand = Stand {
-        judge: Judge::new(stage.clone()),
+        judge: Judge::new(ctx.clone()),
         sides: array::from_fn(side),
-        stage: stage.clone(),
+        ctx: ctx.clone(),
         written: 0,
     };
     for process in 0..PROCESSES {
         stand.connect(process).await.map_err(|stop| (0, stop))?;
     }
     for (place, act) in acts.iter().enumerate() {
-        stage
-            .trace()
-            .did("history", format!("{}. {act}", place + 1));
+        ctx.trace().did("history", format!("{}. {act}", place + 1));
         let acted = stand.act(*act).await;
         acted.map_err(|stop| (place + 1, stop))?;
         stand.learn();
@@ -88,7 +86,7 @@ impl Stand {
     async fn rest(&mut self, value: u8) -> Play {
         let (lease, recall) = self.judge.spans();
         let longest = lease.max(recall).as_millis() as u64;
-        self.stage.may_wait(
+        self.ctx.may_wait(
             "rests that are several leases or recalls long",
             LEASES * longest,
         )?;

@@ -1,7 +1,7 @@
 //! Makes a failing history shorter: steps are left out as long as what is left still fails.
 
-use crate::stop::Stop;
-use crate::store::Stage;
+use crate::end::CaseEnd;
+use crate::store::CaseContext;
 use crate::store::workload::act::Act;
 use crate::store::workload::player::play;
 use crate::trace::Trace;
@@ -13,21 +13,25 @@ const TRIES_MAX: usize = 120;
 const TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The shortest history that was found to fail, and how; its trace is the one of the case.
-pub(super) async fn shrink(stage: &Stage, acts: Vec<Act>, stop: Stop) -> (Vec<Act>, Stop) {
+pub(super) async fn shrink(
+    ctx: &CaseContext,
+    acts: Vec<Act>,
+    stop: CaseEnd,
+) -> (Vec<Act>, CaseEnd) {
     let (mut acts, mut stop) = (acts, stop);
     let (began, mut tries) = (Instant::now(), 0);
     let mut chunk = acts.len().div_ceil(2);
-    while chunk > 0 && !matches!(stop, Stop::Fault(_)) {
+    while chunk > 0 && !matches!(stop, CaseEnd::Fault(_)) {
         let mut at = 0;
         while at < acts.len() {
             if tries >= TRIES_MAX || began.elapsed() >= TIME_MAX {
-                return last(stage, acts, stop).await;
+                return last(ctx, acts, stop).await;
             }
             tries += 1;
             let mut rest = acts.clone();
             rest.drain(at..(at + chunk).min(acts.len()));
-            match play(&stage.another(Trace::default()), &rest).await {
-                Err((played, failed @ Stop::Failed { .. })) => {
+            match play(&ctx.another(Trace::default()), &rest).await {
+                Err((played, failed @ CaseEnd::Failed { .. })) => {
                     rest.truncate(played);
                     (acts, stop) = (rest, failed);
                 }
@@ -36,15 +40,15 @@ pub(super) async fn shrink(stage: &Stage, acts: Vec<Act>, stop: Stop) -> (Vec<Ac
         }
         chunk /= 2;
     }
-    last(stage, acts, stop).await
+    last(ctx, acts, stop).await
 }
 
 /// Plays it once more, for the trace.
-async fn last(stage: &Stage, acts: Vec<Act>, stop: Stop) -> (Vec<Act>, Stop) {
-    stage.trace().clear();
-    let again = stage.another(stage.trace().clone());
+async fn last(ctx: &CaseContext, acts: Vec<Act>, stop: CaseEnd) -> (Vec<Act>, CaseEnd) {
+    ctx.trace().clear();
+    let again = ctx.another(ctx.trace().clone());
     match play(&again, &acts).await {
-        Err((_, failed @ Stop::Failed { .. })) => (acts, failed),
+        Err((_, failed @ CaseEnd::Failed { .. })) => (acts, failed),
         // It fails by chance: what was seen before counts.
         _ => (acts, stop),
     }

@@ -1,12 +1,12 @@
 //! Requests that come again, late, or after another: a grant is told again, and never given twice.
 
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, set};
 use tenure_protocol::{Request, SessionId, ToProcess, Token};
 
-pub(super) async fn names_newest(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn names_newest(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let first = q.waits_for(&s).await?;
     q.say_cancel(&s, first).await?;
@@ -16,9 +16,9 @@ pub(super) async fn names_newest(stage: Stage) -> Play {
     q.granted(&s, second).await.map(drop)
 }
 
-pub(super) async fn sent_twice(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn sent_twice(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let acquire = p.acquire_request(&s);
     p.say_acquire(&acquire).await?;
     p.say_acquire(&acquire).await?;
@@ -29,9 +29,9 @@ pub(super) async fn sent_twice(stage: Stage) -> Play {
     p.hears_nothing_of(&s, "both are answered").await
 }
 
-pub(super) async fn by_the_holder(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn by_the_holder(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let mut acquire = p.acquire_request(&s);
     let mut grant = p.grant_at_once(acquire.clone()).await?;
     let again = p.grant_at_once(acquire.clone()).await?;
@@ -44,9 +44,9 @@ pub(super) async fn by_the_holder(stage: Stage) -> Play {
         .map(drop)
 }
 
-pub(super) async fn crosses_grant(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn crosses_grant(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let acquire = q.acquire_request(&s);
     q.say_acquire(&acquire).await?;
@@ -61,9 +61,9 @@ pub(super) async fn crosses_grant(stage: Stage) -> Play {
     holds(is_one, "one grant, however often it is told", &heard)
 }
 
-pub(super) async fn under_recall(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn under_recall(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut acquire = p.acquire_request(&s);
     let grant = p.grant_at_once(acquire.clone()).await?;
     let request = q.waits_for(&s).await?;
@@ -80,9 +80,9 @@ pub(super) async fn under_recall(stage: Stage) -> Play {
         .await
 }
 
-pub(super) async fn after_commit(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn after_commit(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let acquire = p.acquire_request(&s);
     let mut grant = p.grant_at_once(acquire.clone()).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
@@ -100,9 +100,9 @@ pub(super) async fn after_commit(stage: Stage) -> Play {
     )
 }
 
-pub(super) async fn late_while_waiting(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn late_while_waiting(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let late = q.acquire_request(&s);
     let request = q.waits_for(&s).await?;
@@ -113,9 +113,9 @@ pub(super) async fn late_while_waiting(stage: Stage) -> Play {
     is_not_answered(&q.settle_at(&s).await?, late.request)
 }
 
-pub(super) async fn late_while_holding(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn late_while_holding(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let late = p.acquire_request(&s);
     let mut grant = p.acquire(&s).await?;
     p.say_acquire(&late).await?;
@@ -154,6 +154,6 @@ fn is_not_answered(heard: &[ToProcess], late: Request) -> Play {
     };
     match heard.iter().find(answers) {
         None => Ok(()),
-        Some(answer) => Err(Stop::failed("no answer to a late request", answer)),
+        Some(answer) => Err(CaseEnd::failed("no answer to a late request", answer)),
     }
 }

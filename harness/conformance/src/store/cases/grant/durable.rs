@@ -1,17 +1,17 @@
 //! A grant that was told is known to the store for ever, until it ends.
 
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 
-pub(super) async fn excludes(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, q] = stage.two().await?;
+pub(super) async fn excludes(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
-    stage.restart().await?;
-    let mut q = q.again(&stage).await?;
+    ctx.restart().await?;
+    let mut q = q.again(&ctx).await?;
     q.enter().await?;
     let request = q.waits_for(&s).await?;
-    let mut p = is_known(&stage, &p, &grant).await?;
+    let mut p = is_known(&ctx, &p, &grant).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, request).await?;
     holds(next.token > grant.token, "a later token", next.token)?;
@@ -22,30 +22,30 @@ pub(super) async fn excludes(stage: Stage) -> Play {
     )
 }
 
-pub(super) async fn free(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn free(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let mut grant = p.acquire(&s).await?;
-    stage.restart().await?;
-    let mut p = is_known(&stage, &p, &grant).await?;
+    ctx.restart().await?;
+    let mut p = is_known(&ctx, &p, &grant).await?;
     p.commit(&mut grant, set([("a", Some("1"))]))
         .await
         .map(drop)
 }
 
-pub(super) async fn passed_on(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn passed_on(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     // Killed at the first sign of the new grant: what it was told must have been durable before.
     p.say_release(&grant, set([("a", Some("1"))]), None).await?;
     let mut next = q.granted(&s, request).await?;
-    stage.restart().await?;
-    let mut q = is_known(&stage, &q, &next).await?;
+    ctx.restart().await?;
+    let mut q = is_known(&ctx, &q, &next).await?;
     q.commit(&mut next, set([("b", Some("2"))])).await?;
     q.give_back(&next).await?;
-    let mut p = p.again(&stage).await?;
+    let mut p = p.again(&ctx).await?;
     p.enter().await?;
     let last = p.acquire(&s).await?;
     holds(
@@ -56,8 +56,12 @@ pub(super) async fn passed_on(stage: Stage) -> Play {
 }
 
 /// The holder connects again, and its grant is known.
-async fn is_known(stage: &Stage, old: &Player, grant: &Grant) -> Play<Player> {
-    let mut again = old.again(stage).await?;
+async fn is_known(
+    ctx: &CaseContext,
+    old: &ScriptedProcess,
+    grant: &Grant,
+) -> Play<ScriptedProcess> {
+    let mut again = old.again(ctx).await?;
     let hold = grant.hold();
     let welcome = again.enter_with(vec![hold.clone()], Vec::new()).await?;
     let expected = format!("a Welcome that knows {hold:?}");

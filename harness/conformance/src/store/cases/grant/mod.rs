@@ -6,8 +6,8 @@ mod state;
 mod token;
 
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use tenure_protocol::attributes::State;
 use tenure_protocol::{SessionId, Version};
 
@@ -80,15 +80,15 @@ cases! { Store:
         "When two processes take turns, a grant says in the end that it should be given back.";
 }
 
-async fn free_is_at_once(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire_at_once(&stage.session("s")).await?;
+async fn free_is_at_once(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire_at_once(&ctx.session("s")).await?;
     holds(grant.recall.is_none(), "no recall", grant.recall)
 }
 
-async fn given_back_is_at_once(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn given_back_is_at_once(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire_at_once(&s).await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let grant = q.acquire_at_once(&s).await?;
@@ -98,9 +98,9 @@ async fn given_back_is_at_once(stage: Stage) -> Play {
     p.acquire_at_once(&s).await.map(drop)
 }
 
-async fn second_waits(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn second_waits(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     p.recalled(&grant).await?;
@@ -114,10 +114,10 @@ async fn second_waits(stage: Stage) -> Play {
     )
 }
 
-async fn nothing_lost(stage: Stage) -> Play {
+async fn nothing_lost(ctx: CaseContext) -> Play {
     const TURNS: u32 = 8;
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let (p, q, r) = tokio::join!(
         counts(&mut p, &s, TURNS),
         counts(&mut q, &s, TURNS),
@@ -128,14 +128,14 @@ async fn nothing_lost(stage: Stage) -> Play {
 }
 
 /// Takes the session and adds one to its count, so often. Answers the last count.
-async fn counts(player: &mut Player, session: &SessionId, turns: u32) -> Play<u32> {
+async fn counts(player: &mut ScriptedProcess, session: &SessionId, turns: u32) -> Play<u32> {
     let mut count = 0;
     for _ in 0..turns {
         let grant = player.acquire(session).await?;
         let text = grant.text("count").unwrap_or_else(|| "0".to_owned());
         count = 1 + text
             .parse::<u32>()
-            .map_err(|_| Stop::failed("a count", &text))?;
+            .map_err(|_| CaseEnd::failed("a count", &text))?;
         player
             .release(&grant, set([("count", Some(count.to_string().as_str()))]))
             .await?;
@@ -143,10 +143,10 @@ async fn counts(player: &mut Player, session: &SessionId, turns: u32) -> Play<u3
     Ok(count)
 }
 
-async fn holder_is_away(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
-    let mut again = p.again(&stage).await?;
+async fn holder_is_away(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
+    let mut again = p.again(&ctx).await?;
     let grant = p.acquire(&s).await?;
     p.last_words().await?;
     let request = q.waits_for(&s).await?;
@@ -160,23 +160,23 @@ async fn holder_is_away(stage: Stage) -> Play {
     )
 }
 
-async fn new_is_empty(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn new_is_empty(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     is_new(&grant)
 }
 
-async fn new_given_back(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn new_given_back(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     p.give_back(&grant).await?;
     is_new(&q.acquire(&s).await?)
 }
 
-async fn new_destroyed(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn new_destroyed(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut grant = p.acquire(&s).await?;
     let known = p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.ends_session(&grant).await?;
@@ -199,10 +199,10 @@ fn is_new(grant: &Grant) -> Play {
     )
 }
 
-async fn taking_turns(stage: Stage) -> Play {
+async fn taking_turns(ctx: CaseContext) -> Play {
     const TURNS: usize = 16;
-    let s = stage.session("s");
-    let mut players = stage.two().await?;
+    let s = ctx.session("s");
+    let mut players = ctx.two().await?;
     for turn in 0..TURNS {
         let player = &mut players[turn % 2];
         let grant = player.acquire(&s).await?;
@@ -212,5 +212,5 @@ async fn taking_turns(stage: Stage) -> Play {
         player.release(&grant, set([("a", Some("1"))])).await?;
     }
     let expected = format!("give back when idle in one of {TURNS} grants");
-    Err(Stop::told(expected, "it was in none"))
+    Err(CaseEnd::told(expected, "it was in none"))
 }

@@ -1,7 +1,7 @@
 //! The state travels with the grant: whatever the process knows already, it has the whole afterwards.
 
-use crate::stop::{Play, holds};
-use crate::store::{Grant, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Grant, ScriptedProcess, set};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::{State, Value};
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore, Version};
@@ -9,9 +9,9 @@ use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore, Version};
 /// What a process may know of a session.
 type Known = (Version, BTreeMap<AttributeName, Value>);
 
-pub(super) async fn of_any_version(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn of_any_version(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let (grant, versions) = history(&mut p, &s).await?;
     for known in versions {
         let next = knowing(&mut q, &s, &known).await?;
@@ -21,9 +21,9 @@ pub(super) async fn of_any_version(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn of_its_own_release(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn of_its_own_release(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let (mut grant, _) = history(&mut p, &s).await?;
     grant = knowing(&mut p, &s, &(grant.version, grant.attributes)).await?;
     let changes = set([("b", None), ("d", Some("4"))]);
@@ -43,12 +43,12 @@ pub(super) async fn of_its_own_release(stage: Stage) -> Play {
     is_state_of(&last, &next)
 }
 
-pub(super) async fn after_restart(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn after_restart(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let (grant, versions) = history(&mut p, &s).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter().await?;
     for known in versions {
         let next = knowing(&mut p, &s, &known).await?;
@@ -58,9 +58,9 @@ pub(super) async fn after_restart(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn to_a_waiter(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn to_a_waiter(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let base = (grant.version, grant.attributes.clone());
@@ -76,9 +76,9 @@ pub(super) async fn to_a_waiter(stage: Stage) -> Play {
     is_state_of(&next, &grant)
 }
 
-pub(super) async fn without_known(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn without_known(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let (grant, _) = history(&mut p, &s).await?;
     // It has had the session before: that does not count, it may have dropped it.
     for player in [&mut p, &mut q] {
@@ -90,9 +90,9 @@ pub(super) async fn without_known(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn of_earlier_life(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn of_earlier_life(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let (_, versions) = history(&mut p, &s).await?;
     let first = p.acquire(&s).await?;
     p.ends_session(&first).await?;
@@ -108,15 +108,15 @@ pub(super) async fn of_earlier_life(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn of_renamed_away(stage: Stage) -> Play {
-    let (s, t) = (stage.session("s"), stage.session("t"));
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn of_renamed_away(ctx: CaseContext) -> Play {
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
+    let [mut p, mut q] = ctx.two().await?;
     // It is older than `s`: what is known of `s` is greater than its version.
     let mut moving = p.acquire(&t).await?;
     p.commit(&mut moving, set([("a", Some("1"))])).await?;
     let mut first = p.acquire(&s).await?;
     p.commit(&mut first, set([("b", Some("2"))])).await?;
-    renamed(&mut p, &mut first, stage.session("away")).await?;
+    renamed(&mut p, &mut first, ctx.session("away")).await?;
     renamed(&mut p, &mut moving, s.clone()).await?;
     p.give_back(&moving).await?;
     let next = knowing(&mut q, &s, &(first.version, first.attributes)).await?;
@@ -124,9 +124,9 @@ pub(super) async fn of_renamed_away(stage: Stage) -> Play {
     is_state_of(&next, &moving)
 }
 
-pub(super) async fn nothing_changed(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn nothing_changed(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let (grant, _) = history(&mut p, &s).await?;
     let next = knowing(&mut p, &s, &(grant.version, grant.attributes)).await?;
     holds(
@@ -136,9 +136,9 @@ pub(super) async fn nothing_changed(stage: Stage) -> Play {
     )
 }
 
-pub(super) async fn difference(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn difference(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let (_, mut versions) = history(&mut p, &s).await?;
     versions.pop();
     let before = versions.pop().expect("the version before the last");
@@ -157,7 +157,7 @@ pub(super) async fn difference(stage: Stage) -> Play {
 // ---- what they share ------------------------------------------------------------------------------------------------
 
 /// Writes a session of several versions. Answers the grant as it was in the end, and all versions; the last is the current.
-async fn history(p: &mut Player, session: &SessionId) -> Play<(Grant, Vec<Known>)> {
+async fn history(p: &mut ScriptedProcess, session: &SessionId) -> Play<(Grant, Vec<Known>)> {
     let mut grant = p.acquire(session).await?;
     let mut versions = Vec::new();
     let deltas = [
@@ -175,7 +175,7 @@ async fn history(p: &mut Player, session: &SessionId) -> Play<(Grant, Vec<Known>
 }
 
 /// Gets a session of which it knows a version.
-async fn knowing(p: &mut Player, session: &SessionId, known: &Known) -> Play<Grant> {
+async fn knowing(p: &mut ScriptedProcess, session: &SessionId, known: &Known) -> Play<Grant> {
     let mut acquire = p.acquire_request(session);
     acquire.known = Some(known.0);
     p.say_acquire(&acquire).await?;
@@ -196,7 +196,7 @@ fn is_full(next: &Grant) -> Play {
 }
 
 /// Gives the session another id.
-async fn renamed(p: &mut Player, grant: &mut Grant, to: SessionId) -> Play {
+async fn renamed(p: &mut ScriptedProcess, grant: &mut Grant, to: SessionId) -> Play {
     let old = grant.hold();
     let (session, token) = (old.session.clone(), old.token);
     p.say(ToStore::Rename { session, token, to }).await?;

@@ -1,12 +1,12 @@
 //! Each grant has a later token, whatever has become of the session.
 
-use crate::stop::{Play, holds};
-use crate::store::{Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, set};
 use tenure_protocol::Token;
 
-pub(super) async fn rises(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn rises(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut last = Token::default();
     for turn in 0..3 {
         for player in [&mut p, &mut q] {
@@ -20,9 +20,9 @@ pub(super) async fn rises(stage: Stage) -> Play {
     is_later(grant.token, &mut last)
 }
 
-pub(super) async fn of_unwritten(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn of_unwritten(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let mut last = Token::default();
     for player in [&mut p, &mut q] {
         for _ in 0..2 {
@@ -34,9 +34,9 @@ pub(super) async fn of_unwritten(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn across_lives(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn across_lives(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let mut last = Token::default();
     for _ in 0..3 {
         let mut grant = p.acquire(&s).await?;
@@ -47,9 +47,9 @@ pub(super) async fn across_lives(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn across_restart(stage: Stage) -> Play {
-    let (written, unwritten) = (stage.session("s"), stage.session("t"));
-    let mut p = stage.player("p").await?;
+pub(super) async fn across_restart(ctx: CaseContext) -> Play {
+    let (written, unwritten) = (ctx.session("s"), ctx.session("t"));
+    let mut p = ctx.player("p").await?;
     let mut grants = Vec::new();
     // Of so many that a counter that begins again would not have come so far.
     for _ in 0..20 {
@@ -60,8 +60,8 @@ pub(super) async fn across_restart(stage: Stage) -> Play {
         p.release(&grant, set([("a", Some("1"))])).await?;
         grants.push(grant.token);
     }
-    stage.restart().await?;
-    let mut again = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut again = p.again(&ctx).await?;
     again.enter().await?;
     for session in [unwritten, written] {
         let mut last = grants.iter().copied().max().unwrap_or_default();

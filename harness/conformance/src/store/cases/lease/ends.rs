@@ -1,30 +1,30 @@
 //! What ends with a lease, and what does not end with the store.
 
 use super::half_a_lease;
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Due, Grant, Heard, Stage, acquire_request, is_state, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Due, Grant, Heard, acquire_request, is_state, set};
 use std::time::Duration;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub(super) async fn frees_grants(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+pub(super) async fn frees_grants(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    p.loses_lease(&stage, &mut []).await?;
-    let mut q = stage.player("q").await?;
+    p.loses_lease(&ctx, &mut []).await?;
+    let mut q = ctx.player("q").await?;
     let next = q.acquire_free(&s).await?;
     holds(next.token > grant.token, "a later token", next.token)?;
-    let mut p = p.back_without(&stage, &grant).await?;
+    let mut p = p.back_without(&ctx, &grant).await?;
     p.say_commit(&grant, set([("a", Some("late"))])).await?;
     p.fenced(&s, grant.token).await?;
     q.still_has(next, &[]).await
 }
 
-pub(super) async fn holder_dies(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    stage.may_wait("a lease", p.lease_ms)?;
-    let s = stage.session("s");
+pub(super) async fn holder_dies(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    ctx.may_wait("a lease", p.lease_ms)?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let request = q.ask(&s).await?;
@@ -37,10 +37,10 @@ pub(super) async fn holder_dies(stage: Stage) -> Play {
     is_state(&next, &[("a", "1")])
 }
 
-pub(super) async fn clears_recalls(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    stage.may_wait("a lease", p.lease_ms)?;
-    let s = stage.session("s");
+pub(super) async fn clears_recalls(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    ctx.may_wait("a lease", p.lease_ms)?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     // So that the lease ends before the deadline of the recall.
     half_a_lease(&p).await;
@@ -48,50 +48,50 @@ pub(super) async fn clears_recalls(stage: Stage) -> Play {
     p.recalled(&grant).await?;
     let lease_ms = p.lease_ms;
     let (lost, next) = tokio::join!(
-        p.loses_lease(&stage, &mut []),
+        p.loses_lease(&ctx, &mut []),
         q.granted_after(&s, request, lease_ms),
     );
     lost?;
     q.is_not_recalled(&next?).await
 }
 
-pub(super) async fn drops_waits(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    stage.may_wait("a lease", q.lease_ms)?;
-    let s = stage.session("s");
+pub(super) async fn drops_waits(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    ctx.may_wait("a lease", q.lease_ms)?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     // So that the lease ends before the deadline of the recall.
     half_a_lease(&q).await;
     p.settle().await?;
     let request = q.ask(&s).await?;
-    q.loses_lease(&stage, &mut [&mut p]).await?;
+    q.loses_lease(&ctx, &mut [&mut p]).await?;
     if p.release(&grant, set([])).await?.is_none() {
         let why = "the deadline of a recall is not half as long as a lease here";
-        return Err(Stop::Skipped(why.to_owned()));
+        return Err(CaseEnd::Skipped(why.to_owned()));
     }
-    let mut r = stage.player("r").await?;
+    let mut r = ctx.player("r").await?;
     let grant = r.acquire_free(&s).await?;
-    let mut q = q.again(&stage).await?;
+    let mut q = q.again(&ctx).await?;
     q.enter().await?;
     q.is_quiet("its wait has ended").await?;
     r.is_not_recalled(&grant).await?;
     let again = vec![acquire_request(&s, request, None)];
-    let (mut q, _) = q.back(&stage, Vec::new(), again).await?;
+    let (mut q, _) = q.back(&ctx, Vec::new(), again).await?;
     r.release(&grant, set([])).await?;
     q.granted(&s, request).await.map(drop)
 }
 
-pub(super) async fn after_a_pause(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    stage.may_wait("a lease", p.lease_ms)?;
-    let s = stage.session("s");
+pub(super) async fn after_a_pause(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    ctx.may_wait("a lease", p.lease_ms)?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.ask(&s).await?;
     q.settle().await?;
-    stage.pause().await?;
+    ctx.pause().await?;
     sleep(Duration::from_millis(p.lease_ms + 300)).await;
     p.say_commit(&grant, set([("a", Some("1"))])).await?;
-    stage.resume().await?;
+    ctx.resume().await?;
     let is_written = p
         .expect(
             "Committed, Revoked or LeaseEnded",
@@ -106,9 +106,9 @@ pub(super) async fn after_a_pause(stage: Stage) -> Play {
         .await?;
     // Both give back what they have.
     for own in [p, q] {
-        own.reborn(&stage).await?.enter().await?;
+        own.reborn(&ctx).await?.enter().await?;
     }
-    let found = stage.player("r").await?.acquire(&s).await?;
+    let found = ctx.player("r").await?.acquire(&s).await?;
     let is_there = found.text("a").is_some();
     let is_right = is_written.is_none_or(|is_written| is_written == is_there);
     holds(
@@ -118,10 +118,10 @@ pub(super) async fn after_a_pause(stage: Stage) -> Play {
     )
 }
 
-pub(super) async fn every_message(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
-    p.loses_lease(&stage, &mut []).await?;
+pub(super) async fn every_message(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
+    p.loses_lease(&ctx, &mut []).await?;
     for (name, message) in all_messages(&grant) {
         // Twice, as one LeaseEnded may have come unasked.
         for _ in 0..2 {
@@ -196,15 +196,15 @@ fn all_messages(grant: &Grant) -> [(&'static str, ToStore); 8] {
     ]
 }
 
-pub(super) async fn restart_knows_holder(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+pub(super) async fn restart_knows_holder(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    stage.restart().await?;
-    let mut q = stage.player("q").await?;
+    ctx.restart().await?;
+    let mut q = ctx.player("q").await?;
     let request = q.ask(&s).await?;
     q.is_quiet("the session is held").await?;
-    let mut p = p.back_with(&stage, &grant).await?;
+    let mut p = p.back_with(&ctx, &grant).await?;
     p.recalled_for_good(&grant).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
     holds(version.is_some(), "Released with a version", version)?;
@@ -213,31 +213,31 @@ pub(super) async fn restart_knows_holder(stage: Stage) -> Play {
     is_state(&next, &[("a", "1")])
 }
 
-pub(super) async fn restart_whole_lease(stage: Stage) -> Play {
+pub(super) async fn restart_whole_lease(ctx: CaseContext) -> Play {
     const TURNS: usize = 3;
     for turn in 0..TURNS {
-        if has_whole_lease(&stage, &format!("p{turn}")).await? {
+        if has_whole_lease(&ctx, &format!("p{turn}")).await? {
             return Ok(());
         }
     }
     let why = "the restart took almost as long as a lease";
-    Err(Stop::Skipped(why.to_owned()))
+    Err(CaseEnd::Skipped(why.to_owned()))
 }
 
 /// Whether that could be judged: the process came back when its old lease had ended and the new one had not.
-async fn has_whole_lease(stage: &Stage, name: &str) -> Play<bool> {
-    let mut p = stage.player(name).await?;
-    stage.may_wait("a lease", p.lease_ms)?;
+async fn has_whole_lease(ctx: &CaseContext, name: &str) -> Play<bool> {
+    let mut p = ctx.player(name).await?;
+    ctx.may_wait("a lease", p.lease_ms)?;
     let lease = Duration::from_millis(p.lease_ms);
-    let grant = p.acquire(&stage.session(name)).await?;
+    let grant = p.acquire(&ctx.session(name)).await?;
     p.settle().await?;
     let heard_of = Instant::now();
     sleep(lease / 3).await;
     let before = Instant::now();
-    stage.restart().await?;
+    ctx.restart().await?;
     let is_in_time = heard_of.elapsed() < lease;
     sleep_until(heard_of + lease + lease / 8).await;
-    let (mut p, welcome) = p.back(stage, vec![grant.hold()], Vec::new()).await?;
+    let (mut p, welcome) = p.back(ctx, vec![grant.hold()], Vec::new()).await?;
     if !is_in_time || before.elapsed() >= lease {
         return Ok(false);
     }
@@ -246,25 +246,25 @@ async fn has_whole_lease(stage: &Stage, name: &str) -> Play<bool> {
     Ok(true)
 }
 
-pub(super) async fn restart_ends_too(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
+pub(super) async fn restart_ends_too(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
     let lease_ms = p.lease_ms;
-    stage.may_wait("a lease", lease_ms)?;
-    let s = stage.session("s");
+    ctx.may_wait("a lease", lease_ms)?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let before = Instant::now();
-    stage.restart().await?;
-    let mut q = stage.player("q").await?;
+    ctx.restart().await?;
+    let mut q = ctx.player("q").await?;
     // It only tries: who waits would get the session by the deadline of a recall.
     let next = q.tries_until_granted(&s, lease_ms).await?;
     Due::after(lease_ms, before).has_passed()?;
     holds(next.token > grant.token, "a later token", next.token)?;
-    p.back_without(&stage, &grant).await.map(drop)
+    p.back_without(&ctx, &grant).await.map(drop)
 }
 
-pub(super) async fn goodbye(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+pub(super) async fn goodbye(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = p.acquire(&s).await?;
     let other = q.acquire(&t).await?;
     p.ask(&t).await?;
@@ -284,12 +284,12 @@ pub(super) async fn goodbye(stage: Stage) -> Play {
     r.acquire_free(&t).await.map(drop)
 }
 
-pub(super) async fn welcome_after_goodbye(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+pub(super) async fn welcome_after_goodbye(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;
     holds(version.is_some(), "Released with a version", version)?;
     p.say(ToStore::Goodbye).await?;
-    let mut p = p.back_without(&stage, &grant).await?;
+    let mut p = p.back_without(&ctx, &grant).await?;
     is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
 }

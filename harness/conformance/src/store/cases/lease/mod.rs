@@ -4,7 +4,7 @@ mod ends;
 mod keeps;
 
 use crate::case::cases;
-use crate::store::Player;
+use crate::store::ScriptedProcess;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -50,6 +50,6 @@ cases! { Store:
 }
 
 /// Half of a lease goes by, of which the store hears nothing.
-async fn half_a_lease(p: &Player) {
+async fn half_a_lease(p: &ScriptedProcess) {
     sleep(Duration::from_millis(p.lease_ms / 2)).await;
 }

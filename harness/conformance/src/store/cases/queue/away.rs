@@ -1,8 +1,8 @@
 //! Waiters whose connection was lost: nothing is granted to them meanwhile, and they keep their place.
 
 use super::{acquire_request, goes_in_order};
-use crate::stop::Play;
-use crate::store::{Grant, Player, Stage};
+use crate::end::Play;
+use crate::store::{CaseContext, Grant, ScriptedProcess};
 use tenure_protocol::{Request, SessionId};
 
 /// `q` waits for a session that `p` holds, and has another one.
@@ -13,9 +13,9 @@ struct Wait {
     other: Grant,
 }
 
-async fn waits(stage: &Stage, p: &mut Player, q: &mut Player) -> Play<Wait> {
-    let session = stage.session("s");
-    let other = q.acquire(&stage.session("other")).await?;
+async fn waits(ctx: &CaseContext, p: &mut ScriptedProcess, q: &mut ScriptedProcess) -> Play<Wait> {
+    let session = ctx.session("s");
+    let other = q.acquire(&ctx.session("other")).await?;
     let grant = p.acquire(&session).await?;
     let request = q.waits_for(&session).await?;
     Ok(Wait {
@@ -28,8 +28,13 @@ async fn waits(stage: &Stage, p: &mut Player, q: &mut Player) -> Play<Wait> {
 
 impl Wait {
     /// `q` loses its connection, and the store has noticed that: it refuses `r` what `q` has. Returns the next connection.
-    async fn is_cut_off(&self, stage: &Stage, q: Player, r: &mut Player) -> Play<Player> {
-        let again = q.again(stage).await?;
+    async fn is_cut_off(
+        &self,
+        ctx: &CaseContext,
+        q: ScriptedProcess,
+        r: &mut ScriptedProcess,
+    ) -> Play<ScriptedProcess> {
+        let again = q.again(ctx).await?;
         q.last_words().await?;
         let request = r.try_for(&self.other.session).await?;
         r.refused(&self.other.session, request).await?;
@@ -37,17 +42,17 @@ impl Wait {
     }
 
     /// `q` is back, and waits as before.
-    async fn is_back(&self, again: &mut Player) -> Play {
+    async fn is_back(&self, again: &mut ScriptedProcess) -> Play {
         let acquires = vec![acquire_request(&self.session, self.request, None)];
         again.enter_with(vec![self.other.hold()], acquires).await?;
         Ok(())
     }
 }
 
-pub(super) async fn head_is_away(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let own = waits(&stage, &mut p, &mut q).await?;
-    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+pub(super) async fn head_is_away(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let own = waits(&ctx, &mut p, &mut q).await?;
+    let mut again = own.is_cut_off(&ctx, q, &mut r).await?;
     let second = r.waits_for(&own.session).await?;
     own.is_back(&mut again).await?;
     p.give_back(&own.grant).await?;
@@ -55,11 +60,11 @@ pub(super) async fn head_is_away(stage: Stage) -> Play {
     goes_in_order(&own.session, order).await
 }
 
-pub(super) async fn one_behind_it(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let own = waits(&stage, &mut p, &mut q).await?;
+pub(super) async fn one_behind_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let own = waits(&ctx, &mut p, &mut q).await?;
     let second = r.waits_for(&own.session).await?;
-    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+    let mut again = own.is_cut_off(&ctx, q, &mut r).await?;
     p.give_back(&own.grant).await?;
     let next = r.granted(&own.session, second).await?;
     own.is_back(&mut again).await?;
@@ -68,18 +73,18 @@ pub(super) async fn one_behind_it(stage: Stage) -> Play {
     again.granted(&own.session, own.request).await.map(drop)
 }
 
-pub(super) async fn newcomer(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let own = waits(&stage, &mut p, &mut q).await?;
-    own.is_cut_off(&stage, q, &mut r).await?;
+pub(super) async fn newcomer(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let own = waits(&ctx, &mut p, &mut q).await?;
+    own.is_cut_off(&ctx, q, &mut r).await?;
     p.give_back(&own.grant).await?;
     r.acquire_at_once(&own.session).await.map(drop)
 }
 
-pub(super) async fn back_to_a_free_one(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let own = waits(&stage, &mut p, &mut q).await?;
-    let mut again = own.is_cut_off(&stage, q, &mut r).await?;
+pub(super) async fn back_to_a_free_one(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let own = waits(&ctx, &mut p, &mut q).await?;
+    let mut again = own.is_cut_off(&ctx, q, &mut r).await?;
     p.give_back(&own.grant).await?;
     own.is_back(&mut again).await?;
     again.granted(&own.session, own.request).await.map(drop)

@@ -5,8 +5,8 @@ mod passing;
 mod ticket;
 
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, ScriptedProcess, set};
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
@@ -78,9 +78,9 @@ cases! { Store:
         "A try that its holder never answers is refused in the end.";
 }
 
-async fn two_waiters(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn two_waiters(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let first = r.waits_for(&s).await?;
     let second = q.waits_for(&s).await?;
@@ -88,10 +88,10 @@ async fn two_waiters(stage: Stage) -> Play {
     goes_in_order(&s, &mut [(&mut r, first), (&mut q, second)]).await
 }
 
-async fn three_waiters(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let mut u = stage.player("u").await?;
+async fn three_waiters(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let mut u = ctx.player("u").await?;
     let grant = u.acquire(&s).await?;
     let first = q.waits_for(&s).await?;
     let second = r.waits_for(&s).await?;
@@ -101,10 +101,10 @@ async fn three_waiters(stage: Stage) -> Play {
     goes_in_order(&s, order).await
 }
 
-async fn one_gives_up(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let (mut u, mut v) = (stage.player("u").await?, stage.player("v").await?);
+async fn one_gives_up(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let (mut u, mut v) = (ctx.player("u").await?, ctx.player("v").await?);
     let grant = p.acquire(&s).await?;
     let head = q.waits_for(&s).await?;
     let second = r.waits_for(&s).await?;
@@ -123,9 +123,9 @@ async fn one_gives_up(stage: Stage) -> Play {
     p.acquire_at_once(&s).await.map(drop)
 }
 
-async fn requeue_last(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn requeue_last(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let first = q.waits_for(&s).await?;
     let second = r.waits_for(&s).await?;
@@ -137,9 +137,9 @@ async fn requeue_last(stage: Stage) -> Play {
     goes_in_order(&s, order).await
 }
 
-async fn requeue_alone(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+async fn requeue_alone(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let grant = p.acquire(&s).await?;
     let delta = set([("a", Some("1"))]);
     let request = p.acquire_request(&s).request;
@@ -168,9 +168,9 @@ async fn requeue_alone(stage: Stage) -> Play {
     holds(heard.iter().any(is_right), expected, &heard)
 }
 
-async fn patience_kept(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn patience_kept(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let mut acquire = q.acquire_request(&s);
     q.say_acquire(&acquire).await?;
@@ -187,20 +187,20 @@ async fn patience_kept(stage: Stage) -> Play {
     q.granted(&s, acquire.request).await.map(drop)
 }
 
-async fn told_at_once(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn told_at_once(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     q.queued(&s, first).await?;
-    let mut r = stage.player("r").await?;
+    let mut r = ctx.player("r").await?;
     let second = r.ask(&s).await?;
     r.queued(&s, second).await.map(drop)
 }
 
-async fn told_with_release(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+async fn told_with_release(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     q.waits_for(&s).await?;
     let request = p.acquire_request(&s).request;
@@ -214,7 +214,7 @@ async fn told_with_release(stage: Stage) -> Play {
 // ---- what they share ------------------------------------------------------------------------------------------------
 
 /// The session goes from one to the next; those behind hear nothing of it meanwhile.
-async fn goes_in_order(session: &SessionId, order: &mut [(&mut Player, Request)]) -> Play {
+async fn goes_in_order(session: &SessionId, order: &mut [(&mut ScriptedProcess, Request)]) -> Play {
     for at in 0..order.len() {
         let (before, behind) = order.split_at_mut(at + 1);
         let (player, request) = &mut before[at];

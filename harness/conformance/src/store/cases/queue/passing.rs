@@ -1,14 +1,14 @@
 //! A session whose grant ends is passed on, and never to one that has gone; no wait lasts for ever.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::cases::expiry::live;
-use crate::store::{Heard, Player, Stage, alive};
+use crate::store::{CaseContext, Heard, ScriptedProcess, alive};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::{SessionId, ToProcess, ToStore};
 
-pub(super) async fn goodbye(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn goodbye(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     // A try, since it leads to no revocation: that would give it the session, too.
     let request = q.tries(&s).await?;
@@ -16,30 +16,30 @@ pub(super) async fn goodbye(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-pub(super) async fn started_again(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn started_again(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
-    let mut reborn = p.reborn(&stage).await?;
+    let mut reborn = p.reborn(&ctx).await?;
     reborn.enter().await?;
     q.granted(&s, request).await?;
     is_not_asked(&mut reborn, &s).await
 }
 
-pub(super) async fn not_named(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn not_named(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
-    let mut again = p.again(&stage).await?;
+    let mut again = p.again(&ctx).await?;
     again.enter().await?;
     q.granted(&s, request).await?;
     is_not_asked(&mut again, &s).await
 }
 
 /// That the other was granted was not the end of a recall.
-async fn is_not_asked(p: &mut Player, session: &SessionId) -> Play {
+async fn is_not_asked(p: &mut ScriptedProcess, session: &SessionId) -> Play {
     let heard = p.settle_at(session).await?;
     let of_it = heard
         .iter()
@@ -50,12 +50,12 @@ async fn is_not_asked(p: &mut Player, session: &SessionId) -> Play {
     }
 }
 
-pub(super) async fn lease_end(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn lease_end(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
     let lease_ms = p.lease_ms;
-    stage.may_wait("a lease", lease_ms)?;
+    ctx.may_wait("a lease", lease_ms)?;
     p.cut();
     let request = q.waits_for(&s).await?;
     q.granted_from(&s, request, &<_>::default(), lease_ms)
@@ -63,25 +63,25 @@ pub(super) async fn lease_end(stage: Stage) -> Play {
         .map(drop)
 }
 
-pub(super) async fn revoked(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn revoked(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
     let deadline_ms = p.recalled(&grant).await?.deadline_ms;
-    stage.may_wait("a recall", deadline_ms)?;
+    ctx.may_wait("a recall", deadline_ms)?;
     let base = <_>::default();
     let granted = q.granted_from(&s, request, &base, deadline_ms);
     alive(&mut [&mut p], granted).await.map(drop)
 }
 
-pub(super) async fn to_one_that_dies(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+pub(super) async fn to_one_that_dies(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     q.waits_for(&s).await?;
     let lease_ms = q.lease_ms;
-    stage.may_wait("a lease", lease_ms)?;
+    ctx.may_wait("a lease", lease_ms)?;
     let request = r.waits_for(&s).await?;
     q.last_words().await?;
     p.give_back(&grant).await?;
@@ -90,9 +90,9 @@ pub(super) async fn to_one_that_dies(stage: Stage) -> Play {
         .map(drop)
 }
 
-pub(super) async fn orphan_goodbye(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+pub(super) async fn orphan_goodbye(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     q.waits_for(&s).await?;
     q.say(ToStore::Goodbye).await?;
@@ -101,14 +101,14 @@ pub(super) async fn orphan_goodbye(stage: Stage) -> Play {
     r.acquire_at_once(&s).await.map(drop)
 }
 
-pub(super) async fn orphan_lease_end(stage: Stage) -> Play {
-    let (s, other) = (stage.session("s"), stage.session("other"));
-    let [mut p, mut q, mut r] = stage.three().await?;
+pub(super) async fn orphan_lease_end(ctx: CaseContext) -> Play {
+    let (s, other) = (ctx.session("s"), ctx.session("other"));
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     q.acquire(&other).await?;
     q.waits_for(&s).await?;
     let lease_ms = q.lease_ms;
-    stage.may_wait("a lease", lease_ms)?;
+    ctx.may_wait("a lease", lease_ms)?;
     q.last_words().await?;
     // That it gets what the dead one held tells that the lease has ended.
     let last = r.waits_for(&other).await?;
@@ -121,29 +121,29 @@ pub(super) async fn orphan_lease_end(stage: Stage) -> Play {
     r.acquire_at_once(&s).await.map(drop)
 }
 
-pub(super) async fn wait_ends(stage: Stage) -> Play {
+pub(super) async fn wait_ends(ctx: CaseContext) -> Play {
     // When the last wait ends just as a grant is revoked, the session is free for it: then it asks at another time between two of them.
     let mut recall_ms = 0;
     for (turn, parts) in ["1", "2", "3"].into_iter().zip([0, 2, 3]) {
-        let (why, told_ms) = last_wait_ends(&stage, turn, parts).await?;
+        let (why, told_ms) = last_wait_ends(&ctx, turn, parts).await?;
         match why {
             Some(Refusal::Deadline) => return Ok(()),
-            Some(other) => return Err(Stop::failed("Refused, deadline", other)),
+            Some(other) => return Err(CaseEnd::failed("Refused, deadline", other)),
             None => recall_ms = told_ms,
         }
     }
-    Err(Stop::Skipped(format!(
+    Err(CaseEnd::Skipped(format!(
         "its waits are longer than five recalls of {recall_ms} ms"
     )))
 }
 
 /// Five wait, all but the first so many parts of a recall later; answers how the last wait ends, and how long a recall is.
-async fn last_wait_ends(stage: &Stage, turn: &str, parts: u64) -> Play<(Option<Refusal>, u64)> {
-    let s = &stage.session(turn);
+async fn last_wait_ends(ctx: &CaseContext, turn: &str, parts: u64) -> Play<(Option<Refusal>, u64)> {
+    let s = &ctx.session(turn);
     let name = |process: &str| format!("{process}-{turn}");
-    let mut p = stage.player(&name("p")).await?;
+    let mut p = ctx.player(&name("p")).await?;
     let grant = p.acquire(s).await?;
-    let mut first = stage.player(&name("q")).await?;
+    let mut first = ctx.player(&name("q")).await?;
     first.waits_for(s).await?;
     let recall_ms = p.recalled(&grant).await?.deadline_ms;
     if let Some(later_ms) = recall_ms.checked_div(parts) {
@@ -151,23 +151,27 @@ async fn last_wait_ends(stage: &Stage, turn: &str, parts: u64) -> Play<(Option<R
     }
     let mut others = vec![first];
     for process in ["r", "u", "v"] {
-        let mut waiter = stage.player(&name(process)).await?;
+        let mut waiter = ctx.player(&name(process)).await?;
         waiter.waits_for(s).await?;
         others.push(waiter);
     }
-    let mut last = stage.player(&name("w")).await?;
+    let mut last = ctx.player(&name("w")).await?;
     last.waits_for(s).await?;
     // Whoever gets the session keeps it until that is revoked: so long the last one may wait.
     let most_ms = recall_ms * (others.len() as u64 + 1);
-    stage.may_wait("five recalls", most_ms)?;
-    let mut others: Vec<&mut Player> = others.iter_mut().collect();
+    ctx.may_wait("five recalls", most_ms)?;
+    let mut others: Vec<&mut ScriptedProcess> = others.iter_mut().collect();
     others.push(&mut p);
     let why = alive(&mut others, ended(&mut last, s, most_ms)).await?;
     Ok((why, recall_ms))
 }
 
 /// How a request ends: by a refusal, or `None` when it was granted after all.
-async fn ended(p: &mut Player, session: &SessionId, after_ms: u64) -> Play<Option<Refusal>> {
+async fn ended(
+    p: &mut ScriptedProcess,
+    session: &SessionId,
+    after_ms: u64,
+) -> Play<Option<Refusal>> {
     p.expect_after("Refused or Granted", after_ms, |message| match message {
         ToProcess::Refused {
             session: own, why, ..
@@ -178,14 +182,14 @@ async fn ended(p: &mut Player, session: &SessionId, after_ms: u64) -> Play<Optio
     .await
 }
 
-pub(super) async fn try_ends(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn try_ends(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let own = q.tries(&s).await?;
     p.recalled(&grant).await?;
     // How long a wait may be a store does not say.
-    let most_ms = stage.target().wait_max_ms;
+    let most_ms = ctx.target().wait_max_ms;
     let heard = alive(&mut [&mut p], next_but_queued(&mut q, most_ms)).await?;
     match heard {
         Heard::Message(ToProcess::Refused {
@@ -193,14 +197,14 @@ pub(super) async fn try_ends(stage: Stage) -> Play {
             why: Refusal::Deadline | Refusal::WouldBlock,
             ..
         }) if request == own => Ok(()),
-        Heard::Nothing => Err(Stop::Skipped(format!(
+        Heard::Nothing => Err(CaseEnd::Skipped(format!(
             "its waits are longer than --wait-max-ms {most_ms}"
         ))),
         other => Err(q.failed("Refused, deadline", other)),
     }
 }
 
-async fn next_but_queued(q: &mut Player, most_ms: u64) -> Play<Heard> {
+async fn next_but_queued(q: &mut ScriptedProcess, most_ms: u64) -> Play<Heard> {
     loop {
         match q.hear(most_ms).await? {
             Heard::Message(ToProcess::Queued { .. }) => {}

@@ -1,19 +1,19 @@
 //! Tickets: the place in the queue as a number, which outlives connections and restarts.
 
 use super::{acquire_request, goes_in_order};
-use crate::stop::{Play, holds};
-use crate::store::{Player, Stage};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, ScriptedProcess};
 use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
-pub(super) async fn rises(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let mut p = stage.player("p").await?;
+pub(super) async fn rises(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let mut p = ctx.player("p").await?;
     let grant = p.acquire(&s).await?;
     let mut waiters = Vec::new();
     let mut last = Ticket::default();
     for name in ["q", "r", "u", "v"] {
-        let mut waiter = stage.player(name).await?;
+        let mut waiter = ctx.player(name).await?;
         let (_, ticket) = stands(&mut waiter, &s).await?;
         let expected = format!("a ticket after {last}");
         holds(ticket > last, &expected, ticket)?;
@@ -30,9 +30,9 @@ pub(super) async fn rises(stage: Stage) -> Play {
     holds(ticket > last, &expected, ticket)
 }
 
-pub(super) async fn same_again(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+pub(super) async fn same_again(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let (request, ticket) = stands(&mut q, &s).await?;
     for presented in [None, Some(ticket)] {
@@ -49,9 +49,9 @@ pub(super) async fn same_again(stage: Stage) -> Play {
     r.acquire_at_once(&s).await.map(drop)
 }
 
-pub(super) async fn more_patient(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn more_patient(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.try_for(&s).await?;
     let ticket = q.place(&s, request).await?;
@@ -65,22 +65,22 @@ pub(super) async fn more_patient(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-pub(super) async fn after_reconnect(stage: Stage) -> Play {
-    reconnects(stage, true).await
+pub(super) async fn after_reconnect(ctx: CaseContext) -> Play {
+    reconnects(ctx, true).await
 }
 
-pub(super) async fn forgotten(stage: Stage) -> Play {
-    reconnects(stage, false).await
+pub(super) async fn forgotten(ctx: CaseContext) -> Play {
+    reconnects(ctx, false).await
 }
 
 /// The head of two waiters loses its connection, and is back before its lease ends.
-async fn reconnects(stage: Stage, presents: bool) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+async fn reconnects(ctx: CaseContext, presents: bool) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let (first, ticket) = stands(&mut q, &s).await?;
     let second = r.waits_for(&s).await?;
-    let mut again = q.again(&stage).await?;
+    let mut again = q.again(&ctx).await?;
     q.last_words().await?;
     let acquire = acquire_request(&s, first, presents.then_some(ticket));
     again.enter_with(Vec::new(), vec![acquire]).await?;
@@ -89,9 +89,9 @@ async fn reconnects(stage: Stage, presents: bool) -> Play {
     goes_in_order(&s, &mut [(&mut again, first), (&mut r, second)]).await
 }
 
-pub(super) async fn asked_again(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
+pub(super) async fn asked_again(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
     let (cancelled, ticket) = stands(&mut q, &s).await?;
     let second = r.waits_for(&s).await?;
@@ -106,44 +106,44 @@ pub(super) async fn asked_again(stage: Stage) -> Play {
     goes_in_order(&s, order).await
 }
 
-pub(super) async fn after_restart(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let mut u = stage.player("u").await?;
+pub(super) async fn after_restart(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let mut u = ctx.player("u").await?;
     let grant = p.acquire(&s).await?;
     let (first, first_ticket) = stands(&mut q, &s).await?;
     let (second, second_ticket) = stands(&mut r, &s).await?;
     let (third, third_ticket) = stands(&mut u, &s).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter_with(vec![grant.hold()], Vec::new()).await?;
-    let mut r = waits_again(&stage, &r, acquire_request(&s, second, Some(second_ticket))).await?;
-    let mut u = waits_again(&stage, &u, acquire_request(&s, third, Some(third_ticket))).await?;
-    let mut q = waits_again(&stage, &q, acquire_request(&s, first, Some(first_ticket))).await?;
+    let mut r = waits_again(&ctx, &r, acquire_request(&s, second, Some(second_ticket))).await?;
+    let mut u = waits_again(&ctx, &u, acquire_request(&s, third, Some(third_ticket))).await?;
+    let mut q = waits_again(&ctx, &q, acquire_request(&s, first, Some(first_ticket))).await?;
     p.give_back(&grant).await?;
     let order = &mut [(&mut q, first), (&mut r, second), (&mut u, third)];
     goes_in_order(&s, order).await
 }
 
-pub(super) async fn before_newcomers(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn before_newcomers(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let (first, ticket) = stands(&mut q, &s).await?;
-    stage.restart().await?;
-    let mut p = p.again(&stage).await?;
+    ctx.restart().await?;
+    let mut p = p.again(&ctx).await?;
     p.enter_with(vec![grant.hold()], Vec::new()).await?;
-    let mut newcomer = stage.player("r").await?;
+    let mut newcomer = ctx.player("r").await?;
     let second = newcomer.waits_for(&s).await?;
-    let mut q = waits_again(&stage, &q, acquire_request(&s, first, Some(ticket))).await?;
+    let mut q = waits_again(&ctx, &q, acquire_request(&s, first, Some(ticket))).await?;
     p.give_back(&grant).await?;
     goes_in_order(&s, &mut [(&mut q, first), (&mut newcomer, second)]).await
 }
 
-pub(super) async fn from_the_future(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let mut u = stage.player("u").await?;
+pub(super) async fn from_the_future(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let mut u = ctx.player("u").await?;
     let grant = p.acquire(&s).await?;
     let (first, ticket) = stands(&mut q, &s).await?;
     let (mut of_epoch, mut of_sequence) = (ticket, ticket);
@@ -159,10 +159,10 @@ pub(super) async fn from_the_future(stage: Stage) -> Play {
     goes_in_order(&s, order).await
 }
 
-pub(super) async fn of_another(stage: Stage) -> Play {
-    let s = stage.session("s");
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let mut u = stage.player("u").await?;
+pub(super) async fn of_another(ctx: CaseContext) -> Play {
+    let s = ctx.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let mut u = ctx.player("u").await?;
     let grant = p.acquire(&s).await?;
     let (first, first_ticket) = stands(&mut q, &s).await?;
     let (second, second_ticket) = stands(&mut r, &s).await?;
@@ -177,13 +177,13 @@ pub(super) async fn of_another(stage: Stage) -> Play {
 // ---- what they share ------------------------------------------------------------------------------------------------
 
 /// Asks, and is told its place.
-async fn stands(p: &mut Player, session: &SessionId) -> Play<(Request, Ticket)> {
+async fn stands(p: &mut ScriptedProcess, session: &SessionId) -> Play<(Request, Ticket)> {
     let request = p.ask(session).await?;
     stands_by(p, session, request).await
 }
 
 async fn stands_by(
-    p: &mut Player,
+    p: &mut ScriptedProcess,
     session: &SessionId,
     request: Request,
 ) -> Play<(Request, Ticket)> {
@@ -192,7 +192,11 @@ async fn stands_by(
 }
 
 /// Asks with a ticket, and is told its place.
-async fn presents(p: &mut Player, session: &SessionId, ticket: Ticket) -> Play<(Request, Ticket)> {
+async fn presents(
+    p: &mut ScriptedProcess,
+    session: &SessionId,
+    ticket: Ticket,
+) -> Play<(Request, Ticket)> {
     let mut acquire = p.acquire_request(session);
     acquire.ticket = Some(ticket);
     p.say_acquire(&acquire).await?;
@@ -200,8 +204,12 @@ async fn presents(p: &mut Player, session: &SessionId, ticket: Ticket) -> Play<(
 }
 
 /// Connects again and names its request, which the store has taken when this returns.
-async fn waits_again(stage: &Stage, old: &Player, acquire: AcquireRequest) -> Play<Player> {
-    let mut again = old.again(stage).await?;
+async fn waits_again(
+    ctx: &CaseContext,
+    old: &ScriptedProcess,
+    acquire: AcquireRequest,
+) -> Play<ScriptedProcess> {
+    let mut again = old.again(ctx).await?;
     let session = acquire.session.clone();
     again.enter_with(Vec::new(), vec![acquire]).await?;
     again.hears_nothing_of(&session, "it is held").await?;

@@ -1,8 +1,8 @@
 //! When a store takes a grant. What a notice says of that is compared by bounds: see [`Due`].
 
-use crate::stop::{Play, Stop, holds};
+use crate::end::{CaseEnd, Play, holds};
 use crate::store::cases::expiry::{expires, written};
-use crate::store::{Due, Grant, Player, Stage, set};
+use crate::store::{CaseContext, Due, Grant, ScriptedProcess, set};
 use std::time::Duration;
 use tenure_protocol::message::{Reason, RecallInfo};
 use tenure_protocol::{Request, SessionId, ToStore};
@@ -18,7 +18,11 @@ pub(super) struct Recalled {
 }
 
 /// `p` gets the session, and is recalled because `q` waits.
-pub(super) async fn recalled(p: &mut Player, q: &mut Player, s: &SessionId) -> Play<Recalled> {
+pub(super) async fn recalled(
+    p: &mut ScriptedProcess,
+    q: &mut ScriptedProcess,
+    s: &SessionId,
+) -> Play<Recalled> {
     let grant = p.acquire(s).await?;
     let asked = Instant::now();
     let request = q.ask(s).await?;
@@ -35,12 +39,12 @@ impl Recalled {
     /// Waits until `p` has lost the grant, not too early, and `q` has it.
     pub(super) async fn passes(
         &self,
-        stage: &Stage,
-        p: &mut Player,
-        q: &mut Player,
+        ctx: &CaseContext,
+        p: &mut ScriptedProcess,
+        q: &mut ScriptedProcess,
     ) -> Play<Grant> {
         let after_ms = self.info.deadline_ms;
-        stage.may_wait("a recall", after_ms)?;
+        ctx.may_wait("a recall", after_ms)?;
         let session = &self.grant.session;
         let (lost, next) = tokio::join!(
             async {
@@ -61,23 +65,23 @@ impl Recalled {
     }
 }
 
-pub(super) async fn revokes(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    own.passes(&stage, &mut p, &mut q).await.map(drop)
+pub(super) async fn revokes(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    own.passes(&ctx, &mut p, &mut q).await.map(drop)
 }
 
-pub(super) async fn ends_with_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    let next = own.passes(&stage, &mut p, &mut q).await?;
+pub(super) async fn ends_with_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    let next = own.passes(&ctx, &mut p, &mut q).await?;
     q.is_not_recalled(&next).await?;
     p.is_not_recalled(&own.grant).await
 }
 
-pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+pub(super) async fn told_in_the_grant(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     q.settle().await?;
@@ -96,31 +100,31 @@ pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
         request,
         info,
     };
-    own.passes(&stage, &mut q, &mut r).await.map(drop)
+    own.passes(&ctx, &mut q, &mut r).await.map(drop)
 }
 
-pub(super) async fn busy_does_not_stop_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    stage.may_wait("a recall", own.info.deadline_ms)?;
+pub(super) async fn busy_does_not_stop_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    ctx.may_wait("a recall", own.info.deadline_ms)?;
     for _ in 0..3 {
         p.busy(&own.grant, Vec::new()).await?;
         own.time_passes().await;
     }
-    own.passes(&stage, &mut p, &mut q).await.map(drop)
+    own.passes(&ctx, &mut p, &mut q).await.map(drop)
 }
 
-pub(super) async fn busy_does_not_move_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+pub(super) async fn busy_does_not_move_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     own.time_passes().await;
     p.busy(&own.grant, Vec::new()).await?;
     own.due.is_still(p.due(&own.grant).await?)
 }
 
-pub(super) async fn repetition_does_not_move_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+pub(super) async fn repetition_does_not_move_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     for _ in 0..2 {
         own.time_passes().await;
         own.due.is_still(p.due(&own.grant).await?)?;
@@ -128,9 +132,9 @@ pub(super) async fn repetition_does_not_move_it(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn request_does_not_move_it(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+pub(super) async fn request_does_not_move_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let own = recalled(&mut p, &mut q, &s).await?;
     own.time_passes().await;
     r.ask(&s).await?;
@@ -142,23 +146,23 @@ pub(super) async fn request_does_not_move_it(stage: Stage) -> Play {
     own.due.is_still(p.due(&own.grant).await?)
 }
 
-pub(super) async fn hello_does_not_move_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+pub(super) async fn hello_does_not_move_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     own.time_passes().await;
-    let mut p = p.back_with(&stage, &own.grant).await?;
+    let mut p = p.back_with(&ctx, &own.grant).await?;
     own.due.is_still(p.due(&own.grant).await?)
 }
 
-pub(super) async fn runs_while_away(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn runs_while_away(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
     // How long a recall is nobody tells but a recall.
-    let told = recalled(&mut p, &mut q, &stage.session("t")).await?;
+    let told = recalled(&mut p, &mut q, &ctx.session("t")).await?;
     p.release(&told.grant, set([])).await?;
     q.granted(&told.grant.session, told.request).await?;
-    let s = stage.session("s");
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    let mut back = p.again(&stage).await?;
+    let mut back = p.again(&ctx).await?;
     p.cut();
     let asked = Instant::now();
     let request = q.ask(&s).await?;
@@ -169,58 +173,58 @@ pub(super) async fn runs_while_away(stage: Stage) -> Play {
     due.is_still(back.due(&grant).await?)
 }
 
-pub(super) async fn operator_does_not_move_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn operator_does_not_move_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let own = recalled(&mut p, &mut q, &s).await?;
     own.time_passes().await;
-    stage.recall(&s).await?;
+    ctx.recall(&s).await?;
     own.due.is_still(p.due(&own.grant).await?)
 }
 
-pub(super) async fn takes_one_grant(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mut other = p.acquire(&stage.session("t")).await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    own.passes(&stage, &mut p, &mut q).await?;
+pub(super) async fn takes_one_grant(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut other = p.acquire(&ctx.session("t")).await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    own.passes(&ctx, &mut p, &mut q).await?;
     p.commit(&mut other, set([("a", Some("1"))])).await?;
     p.is_not_recalled(&other).await
 }
 
-pub(super) async fn try_takes_nothing(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn try_takes_nothing(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.try_for(&s).await?;
     let info = p.recalled(&grant).await?;
     if info.reason.insists() {
-        return Err(Stop::Skipped("a try recalls for good here".to_owned()));
+        return Err(CaseEnd::Skipped("a try recalls for good here".to_owned()));
     }
-    keeps(&stage, p, grant, info).await
+    keeps(&ctx, p, grant, info).await
 }
 
 /// `p` holds a session whose time to live may have ended.
-async fn aged(stage: &Stage, p: &mut Player) -> Play<(Grant, RecallInfo)> {
-    let after_ms = stage.target().expires_ms.unwrap_or_default();
-    stage.may_wait("a time to live", after_ms)?;
-    let grant = written(p, &stage.session("s")).await?;
+async fn aged(ctx: &CaseContext, p: &mut ScriptedProcess) -> Play<(Grant, RecallInfo)> {
+    let after_ms = ctx.target().expires_ms.unwrap_or_default();
+    ctx.may_wait("a time to live", after_ms)?;
+    let grant = written(p, &ctx.session("s")).await?;
     let info = expires(p, &grant, after_ms).await?;
     Ok((grant, info))
 }
 
-pub(super) async fn expiry_takes_nothing(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let (grant, info) = aged(&stage, &mut p).await?;
-    keeps(&stage, p, grant, info).await
+pub(super) async fn expiry_takes_nothing(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let (grant, info) = aged(&ctx, &mut p).await?;
+    keeps(&ctx, p, grant, info).await
 }
 
-pub(super) async fn busy_ends_it(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let (grant, _) = aged(&stage, &mut p).await?;
+pub(super) async fn busy_ends_it(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let (grant, _) = aged(&ctx, &mut p).await?;
     p.busy(&grant, Vec::new()).await?;
     p.settle().await?;
     // It was used just now, so that its time to live cannot have ended again.
-    let mut q = stage.player("q").await?;
+    let mut q = ctx.player("q").await?;
     q.try_for(&grant.session).await?;
     let info = p.recalled(&grant).await?;
     let is_new = info.reason != Reason::Expiry;
@@ -229,13 +233,13 @@ pub(super) async fn busy_ends_it(stage: Stage) -> Play {
 
 /// Whether a holder that does not answer has the grant after what the notice calls the deadline.
 pub(super) async fn keeps(
-    stage: &Stage,
-    mut p: Player,
+    ctx: &CaseContext,
+    mut p: ScriptedProcess,
     mut grant: Grant,
     info: RecallInfo,
 ) -> Play {
     const LATER: Duration = Duration::from_millis(300);
-    stage.may_wait("a recall", info.deadline_ms)?;
+    ctx.may_wait("a recall", info.deadline_ms)?;
     let until = Instant::now() + Duration::from_millis(info.deadline_ms) + LATER;
     while Instant::now() < until {
         sleep(Duration::from_millis((p.lease_ms / 4).min(100))).await;
@@ -246,14 +250,14 @@ pub(super) async fn keeps(
         .map(drop)
 }
 
-pub(super) async fn operator_revokes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+pub(super) async fn operator_revokes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let asked = Instant::now();
-    stage.recall(&s).await?;
+    ctx.recall(&s).await?;
     let info = p.recalled_for_good(&grant).await?;
-    stage.may_wait("a recall", info.deadline_ms)?;
+    ctx.may_wait("a recall", info.deadline_ms)?;
     let due = Due::of(info, asked);
     p.late(&grant, info.deadline_ms).await?;
     due.has_passed()?;

@@ -1,30 +1,30 @@
 //! Recalls for waiters of which none is left: they take no grant, and name a later deadline.
 
 use super::deadline::{Recalled, keeps, recalled};
-use crate::stop::{Play, holds};
-use crate::store::{Due, Stage, acquire_request};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Due, acquire_request};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-pub(super) async fn waiter_cancels(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+pub(super) async fn waiter_cancels(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     q.say_cancel(&own.grant.session, own.request).await?;
     q.refused(&own.grant.session, own.request).await?;
-    keeps(&stage, p, own.grant, own.info).await
+    keeps(&ctx, p, own.grant, own.info).await
 }
 
-pub(super) async fn waiter_is_away(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
+pub(super) async fn waiter_is_away(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     q.last_words().await?;
-    keeps(&stage, p, own.grant, own.info).await
+    keeps(&ctx, p, own.grant, own.info).await
 }
 
-pub(super) async fn waiter_is_back(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    let mut again = q.again(&stage).await?;
+pub(super) async fn waiter_is_back(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    let mut again = q.again(&ctx).await?;
     q.last_words().await?;
     let acquires = vec![acquire_request(&own.grant.session, own.request, None)];
     again.enter_with(Vec::new(), acquires).await?;
@@ -40,13 +40,13 @@ pub(super) async fn waiter_is_back(stage: Stage) -> Play {
         info: *info,
         ..own
     };
-    now.passes(&stage, &mut p, &mut again).await.map(drop)
+    now.passes(&ctx, &mut p, &mut again).await.map(drop)
 }
 
-pub(super) async fn more_time(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let own = recalled(&mut p, &mut q, &stage.session("s")).await?;
-    stage.may_wait("a recall", own.info.deadline_ms)?;
+pub(super) async fn more_time(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
+    ctx.may_wait("a recall", own.info.deadline_ms)?;
     // Half of the time has passed, so that a later deadline is one that differs.
     let half = Duration::from_millis(own.info.deadline_ms / 2);
     let until = Instant::now() + half;

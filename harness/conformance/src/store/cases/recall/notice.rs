@@ -1,7 +1,7 @@
 //! How a holder is asked.
 
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Grant, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Grant, set};
 use tenure_protocol::message::Reason;
 use tenure_protocol::{ToProcess, ToStore, Token};
 use tokio::time::Instant;
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 /// Within so many round trips comes what a store sends because of a `Hello`: a recall that it repeats anyway comes later.
 const ROUND_TRIPS: usize = 20;
 
-pub(super) async fn nobody_wants_it(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let grant = p.acquire(&stage.session("s")).await?;
-    let other = q.acquire(&stage.session("t")).await?;
+pub(super) async fn nobody_wants_it(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
+    let other = q.acquire(&ctx.session("t")).await?;
     q.release(&other, set([])).await?;
     p.is_not_recalled(&grant).await
 }
 
-pub(super) async fn connected_holder(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn connected_holder(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.ask(&s).await?;
     p.recalled_for_good(&grant).await.map(drop)
 }
 
-pub(super) async fn next_holder(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+pub(super) async fn next_holder(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     q.settle().await?;
@@ -41,9 +41,9 @@ pub(super) async fn next_holder(stage: Stage) -> Play {
     q.recalled_for_good(&next).await.map(drop)
 }
 
-pub(super) async fn wait_after_try(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+pub(super) async fn wait_after_try(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.try_for(&s).await?;
     p.recalled(&grant).await?;
@@ -51,11 +51,11 @@ pub(super) async fn wait_after_try(stage: Stage) -> Play {
     p.recalled_for_good(&grant).await.map(drop)
 }
 
-pub(super) async fn holder_that_was_away(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn holder_that_was_away(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    let mut back = p.again(&stage).await?;
+    let mut back = p.again(&ctx).await?;
     p.cut();
     q.ask(&s).await?;
     q.settle().await?;
@@ -64,16 +64,16 @@ pub(super) async fn holder_that_was_away(stage: Stage) -> Play {
     back.recalled_for_good(&grant).await.map(drop)
 }
 
-pub(super) async fn every_known_grant(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let (s, t) = (stage.session("s"), stage.session("t"));
+pub(super) async fn every_known_grant(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grants = [p.acquire(&s).await?, p.acquire(&t).await?];
     for grant in &grants {
         q.ask(&grant.session).await?;
         p.recalled(grant).await?;
     }
     let claims = grants.iter().map(|grant| grant.hold()).collect();
-    let (mut p, _) = p.back(&stage, claims, Vec::new()).await?;
+    let (mut p, _) = p.back(&ctx, claims, Vec::new()).await?;
     let mut heard = Vec::new();
     for _ in 0..ROUND_TRIPS {
         heard.extend(p.settle().await?);
@@ -88,10 +88,10 @@ pub(super) async fn every_known_grant(stage: Stage) -> Play {
     Err(p.failed("Recall of both grants after Welcome", heard))
 }
 
-pub(super) async fn further_requests(stage: Stage) -> Play {
+pub(super) async fn further_requests(ctx: CaseContext) -> Play {
     const REQUESTS: usize = 20;
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let mut acquire = q.acquire_request(&s);
     q.say(ToStore::Acquire(acquire.clone())).await?;
@@ -110,11 +110,11 @@ pub(super) async fn further_requests(stage: Stage) -> Play {
     holds(recalls < REQUESTS / 2, "no Recall for each request", heard)
 }
 
-pub(super) async fn lists_every_recall(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
+pub(super) async fn lists_every_recall(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
     let mut expected = Vec::new();
     for name in ["s", "t", "u"] {
-        let grant = p.acquire(&stage.session(name)).await?;
+        let grant = p.acquire(&ctx.session(name)).await?;
         if name != "u" {
             q.ask(&grant.session).await?;
             expected.push(grant.hold());
@@ -130,9 +130,9 @@ pub(super) async fn lists_every_recall(stage: Stage) -> Play {
     Ok(())
 }
 
-pub(super) async fn after_busy(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn after_busy(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -140,9 +140,9 @@ pub(super) async fn after_busy(stage: Stage) -> Play {
     p.due(&grant).await.map(drop)
 }
 
-pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
-    let [mut p, mut q, mut r] = stage.three().await?;
-    let s = stage.session("s");
+pub(super) async fn told_in_the_grant(ctx: CaseContext) -> Play {
+    let [mut p, mut q, mut r] = ctx.three().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let first = q.ask(&s).await?;
     q.settle().await?;
@@ -153,25 +153,25 @@ pub(super) async fn told_in_the_grant(stage: Stage) -> Play {
     q.due(&next).await.map(drop)
 }
 
-pub(super) async fn until_the_grant_ends(stage: Stage) -> Play {
-    reminded(stage, false).await
+pub(super) async fn until_the_grant_ends(ctx: CaseContext) -> Play {
+    reminded(ctx, false).await
 }
 
-pub(super) async fn busy_is_reminded(stage: Stage) -> Play {
-    reminded(stage, true).await
+pub(super) async fn busy_is_reminded(ctx: CaseContext) -> Play {
+    reminded(ctx, true).await
 }
 
 /// Whether a recall comes a second and a third time before the deadline.
-async fn reminded(stage: Stage, is_busy: bool) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn reminded(ctx: CaseContext, is_busy: bool) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     q.ask(&s).await?;
     let info = p.recalled(&grant).await?;
     if is_busy {
         p.busy(&grant, Vec::new()).await?;
     }
-    let most = info.deadline_ms.min(stage.target().wait_max_ms);
+    let most = info.deadline_ms.min(ctx.target().wait_max_ms);
     let began = Instant::now();
     let repeated = p.expect_after("the Recall again", most, |message| match message {
         ToProcess::Recall { hold, .. } => Some(*hold == grant.hold()),
@@ -179,18 +179,18 @@ async fn reminded(stage: Stage, is_busy: bool) -> Play {
     });
     match repeated.await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Stop::fault("nothing else is held")),
+        Ok(false) => Err(CaseEnd::fault("nothing else is held")),
         Err(stop) if info.deadline_ms <= most => Err(stop),
-        Err(_) => Err(Stop::Skipped(format!(
+        Err(_) => Err(CaseEnd::Skipped(format!(
             "a store may remind after more than {:?}",
             began.elapsed()
         ))),
     }
 }
 
-pub(super) async fn old_token_is_ignored(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn old_token_is_ignored(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let old = p.acquire(&s).await?;
     p.release(&old, set([])).await?;
     let grant = p.acquire(&s).await?;
@@ -204,12 +204,12 @@ pub(super) async fn old_token_is_ignored(stage: Stage) -> Play {
     q.granted(&s, request).await.map(drop)
 }
 
-pub(super) async fn of_no_grant_is_ignored(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn of_no_grant_is_ignored(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     let mut strange = grant.clone();
-    (strange.session, strange.token) = (stage.session("t"), Token::default());
+    (strange.session, strange.token) = (ctx.session("t"), Token::default());
     q.busy(&strange, vec![s.clone()]).await?;
     q.is_quiet("there is no such grant").await?;
     strange.session = s;
@@ -220,9 +220,9 @@ pub(super) async fn of_no_grant_is_ignored(stage: Stage) -> Play {
         .map(drop)
 }
 
-pub(super) async fn with_the_release(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn with_the_release(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -232,9 +232,9 @@ pub(super) async fn with_the_release(stage: Stage) -> Play {
     p.is_not_recalled(&grant).await
 }
 
-pub(super) async fn same_holder_again(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+pub(super) async fn same_holder_again(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -250,11 +250,11 @@ pub(super) async fn same_holder_again(stage: Stage) -> Play {
     p.is_not_recalled(&again).await
 }
 
-pub(super) async fn operator_asks(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+pub(super) async fn operator_asks(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    stage.recall(&s).await?;
+    ctx.recall(&s).await?;
     let info = p.recalled(&grant).await?;
     holds(info.reason == Reason::Operator, "Operator", info)
 }

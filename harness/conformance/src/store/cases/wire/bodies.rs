@@ -6,8 +6,8 @@ use super::bytes::{
 };
 use super::scene::{Scene, refused, refused_first};
 use crate::case::cases;
-use crate::stop::Play;
-use crate::store::{Grant, Stage};
+use crate::end::Play;
+use crate::store::{CaseContext, Grant};
 use tenure_protocol::id::Stamp;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{SessionId, ToProcess, Token};
@@ -71,8 +71,8 @@ fn altered(grant: &Grant, alter: impl FnOnce(&mut Vec<(u64, Vec<u8>)>)) -> Vec<u
     plain(kind::RELEASE, &map(&fields))
 }
 
-async fn no_effect(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn no_effect(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     // Refused for what stands behind all that it needs, so that a store which acts while it reads is found.
     let refused = altered(&scene.grant, |fields| fields.push((64, uint(0))));
     scene.refuses(&refused, "a release with key 64").await?;
@@ -85,8 +85,8 @@ async fn no_effect(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn closes(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn closes(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     for code in ["Malformed", "TooLarge", "Version", "Unknown", "Unexpected"] {
         // One of each kind: the other cases have the rest.
         if let Some(vector) = faulty(code)?.first() {
@@ -96,7 +96,7 @@ async fn closes(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn cut_off(stage: Stage) -> Play {
+async fn cut_off(ctx: CaseContext) -> Play {
     let names = [
         "a map that is cut off before its value",
         "a number that is cut off",
@@ -107,11 +107,11 @@ async fn cut_off(stage: Stage) -> Play {
         "an array that promises 2^64-1",
         "a string that promises 2^64-1",
     ];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn trailing(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn trailing(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "a byte behind the body";
     scene.refuses(&vector(name)?, name).await?;
     let fields = map(&release_fields(&scene.grant, "2"));
@@ -120,13 +120,13 @@ async fn trailing(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn not_a_map(stage: Stage) -> Play {
+async fn not_a_map(ctx: CaseContext) -> Play {
     let names = ["no body", "a body that is an array", "a body that is null"];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn indefinite_map(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn indefinite_map(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "a map of indefinite length";
     scene.refuses(&vector(name)?, name).await?;
     let definite = map(&release_fields(&scene.grant, "2"));
@@ -138,7 +138,7 @@ async fn indefinite_map(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn ill_formed(stage: Stage) -> Play {
+async fn ill_formed(ctx: CaseContext) -> Play {
     let names = [
         "a head that is reserved",
         "an indefinite number",
@@ -149,18 +149,18 @@ async fn ill_formed(stage: Stage) -> Play {
         "a chunk in chunks",
         "half a pair of an indefinite map",
     ];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn key_twice(stage: Stage) -> Play {
-    let twice = stage.session("t");
-    let within = refused_first(&stage, ("h", "a request with a key twice"), |again, _| {
+async fn key_twice(ctx: CaseContext) -> Play {
+    let twice = ctx.session("t");
+    let within = refused_first(&ctx, ("h", "a request with a key twice"), |again, _| {
         let session = || (0, bytes(twice.as_bytes()));
         let acquire = map(&[session(), session(), (2, uint(1)), (8, uint(1))]);
         hello(again, 0, &[(27, array(&[acquire]))])
     });
     within.await?;
-    let mut scene = Scene::set(stage).await?;
+    let mut scene = Scene::set(ctx).await?;
     for name in ["a key twice", "an unknown key twice"] {
         scene.refuses(&vector(name)?, name).await?;
     }
@@ -171,12 +171,12 @@ async fn key_twice(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn key_range(stage: Stage) -> Play {
-    refused(stage, &["key 64", "a negative key", "a text for a key"]).await
+async fn key_range(ctx: CaseContext) -> Play {
+    refused(ctx, &["key 64", "a negative key", "a text for a key"]).await
 }
 
-async fn key_missing(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn key_missing(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     for name in ["a key that is missing", "a second key that is missing"] {
         scene.refuses(&vector(name)?, name).await?;
     }
@@ -189,10 +189,10 @@ async fn key_missing(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn key_missing_in_hello(stage: Stage) -> Play {
+async fn key_missing_in_hello(ctx: CaseContext) -> Play {
     for at in 0..5 {
         let (who, why) = (format!("h{at}"), format!("a hello without its field {at}"));
-        refused_first(&stage, (&who, &why), |again, _| {
+        refused_first(&ctx, (&who, &why), |again, _| {
             let mut fields = hello_fields(again);
             fields.remove(at);
             plain(kind::HELLO, &map(&fields))
@@ -202,7 +202,7 @@ async fn key_missing_in_hello(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn wrong_type(stage: Stage) -> Play {
+async fn wrong_type(ctx: CaseContext) -> Play {
     let names = [
         "a name that is text",
         "a name that is null",
@@ -213,7 +213,7 @@ async fn wrong_type(stage: Stage) -> Play {
         "a number as a bignum",
         "a value that is text",
     ];
-    let mut scene = Scene::set(stage).await?;
+    let mut scene = Scene::set(ctx).await?;
     for name in names {
         scene.refuses(&vector(name)?, name).await?;
     }
@@ -222,40 +222,40 @@ async fn wrong_type(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn another_length(stage: Stage) -> Play {
+async fn another_length(ctx: CaseContext) -> Play {
     let names = [
         "a token of one number",
         "a token of three numbers",
         "a change of three",
     ];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn beyond_range(stage: Stage) -> Play {
-    let first = refused_first(&stage, ("h", "minor version 256"), |again, _| {
+async fn beyond_range(ctx: CaseContext) -> Play {
+    let first = refused_first(&ctx, ("h", "minor version 256"), |again, _| {
         let mut fields = hello_fields(again);
         fields[4].1 = uint(256);
         plain(kind::HELLO, &map(&fields))
     });
     first.await?;
-    refused(stage, &["2^32 threads inside"]).await
+    refused(ctx, &["2^32 threads inside"]).await
 }
 
-async fn indefinite_value(stage: Stage) -> Play {
+async fn indefinite_value(ctx: CaseContext) -> Play {
     let names = ["a name in chunks", "a token of indefinite length"];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn unknown_choice(stage: Stage) -> Play {
-    refused(stage, &["patience 2"]).await
+async fn unknown_choice(ctx: CaseContext) -> Play {
+    refused(ctx, &["patience 2"]).await
 }
 
-async fn name_empty(stage: Stage) -> Play {
-    refused(stage, &["an empty name", "an attribute without a name"]).await
+async fn name_empty(ctx: CaseContext) -> Play {
+    refused(ctx, &["an empty name", "an attribute without a name"]).await
 }
 
-async fn name_long(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn name_long(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "a name of 129 bytes";
     scene.refuses(&vector(name)?, name).await?;
     let change = array(&[bytes(&[b'a'; 129]), bytes(b"2")]);
@@ -264,11 +264,11 @@ async fn name_long(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn name_of_process(stage: Stage) -> Play {
+async fn name_of_process(ctx: CaseContext) -> Play {
     for length in [0, 129] {
         let who = format!("h{length}");
         let why = format!("a process with a name of {length} bytes");
-        refused_first(&stage, (&who, &why), |again, _| {
+        refused_first(&ctx, (&who, &why), |again, _| {
             let mut fields = hello_fields(again);
             fields[1].1 = bytes(&vec![b'p'; length]);
             plain(kind::HELLO, &map(&fields))
@@ -278,8 +278,8 @@ async fn name_of_process(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn name_twice(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn name_twice(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "an attribute twice";
     scene.refuses(&vector(name)?, name).await?;
     let change = |value: &[u8]| array(&[bytes(b"a"), bytes(value)]);
@@ -289,26 +289,26 @@ async fn name_twice(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn too_deep(stage: Stage) -> Play {
+async fn too_deep(ctx: CaseContext) -> Play {
     let names = ["nested 17 deep", "tags 17 deep", "nested without an end"];
-    refused(stage, &names).await
+    refused(ctx, &names).await
 }
 
-async fn too_many_promised(stage: Stage) -> Play {
+async fn too_many_promised(ctx: CaseContext) -> Play {
     let promise = head(4, u64::MAX);
-    let in_hello = refused_first(&stage, ("h", "2^64-1 grants"), |again, _| {
+    let in_hello = refused_first(&ctx, ("h", "2^64-1 grants"), |again, _| {
         hello(again, 0, &[(26, promise.clone())])
     });
     in_hello.await?;
-    let mut scene = Scene::set(stage).await?;
+    let mut scene = Scene::set(ctx).await?;
     let release = altered(&scene.grant, |fields| fields[3].1 = promise);
     scene.refuses(&release, "2^64-1 changes").await?;
     scene.shows_unchanged().await
 }
 
-async fn too_many_changes(stage: Stage) -> Play {
-    let max = stage.limit("changes_max", 100_000)?;
-    let mut scene = Scene::set(stage).await?;
+async fn too_many_changes(ctx: CaseContext) -> Play {
+    let max = ctx.limit("changes_max", 100_000)?;
+    let mut scene = Scene::set(ctx).await?;
     // Of attributes that are not there, so that no limit of the session comes first.
     let removals = |count| {
         let removal = |at| array(&[bytes(format!("{at}").as_bytes()), vec![0xf6]]);
@@ -337,8 +337,8 @@ async fn too_many_changes(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn too_many_items(stage: Stage) -> Play {
-    let max = stage.limit("items_max", 150_000)?;
+async fn too_many_items(ctx: CaseContext) -> Play {
+    let max = ctx.limit("items_max", 150_000)?;
     let none = Token(Stamp {
         epoch: 0,
         sequence: 1,
@@ -348,20 +348,20 @@ async fn too_many_items(stage: Stage) -> Play {
         hold(&GrantRef { session, token })
     };
     let count = max.div_ceil(2);
-    let unknown = |count: usize| (0..count).map(|at| hold_of(stage.session(&format!("{at}"))));
+    let unknown = |count: usize| (0..count).map(|at| hold_of(ctx.session(&format!("{at}"))));
     let first: Vec<_> = unknown(count).collect();
     let first = array(&first);
-    let parts = |again: &crate::store::Player, rest: usize| {
+    let parts = |again: &crate::store::ScriptedProcess, rest: usize| {
         let waits: Vec<_> = (0..rest)
-            .map(|_| acquire_request(&stage.session("w"), 1))
+            .map(|_| acquire_request(&ctx.session("w"), 1))
             .collect();
         let first = hello(again, MORE, &[(26, first.clone())]);
         [first, hello(again, 0, &[(27, array(&waits))])].concat()
     };
     let why = "one item too many in two parts";
-    let refused = refused_first(&stage, ("h", why), |again, _| parts(again, max + 1 - count));
+    let refused = refused_first(&ctx, ("h", why), |again, _| parts(again, max + 1 - count));
     refused.await?;
-    let mut q = stage.silent("q").await?;
+    let mut q = ctx.silent("q").await?;
     let hello = parts(&q, max - count);
     q.push(&hello, "as many as may be").await?;
     q.welcome().await.map(drop)

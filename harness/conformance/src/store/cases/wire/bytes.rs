@@ -1,8 +1,8 @@
 //! Frames made by hand, and those of the wire's vectors.
 
+use crate::end::{CaseEnd, Play};
 use crate::hex;
-use crate::stop::{Play, Stop};
-use crate::store::{Grant, Player};
+use crate::store::{Grant, ScriptedProcess};
 use serde::Deserialize;
 use tenure_protocol::SessionId;
 use tenure_protocol::id::Stamp;
@@ -43,11 +43,11 @@ impl Vector {
 
 /// The bytes of hexadecimal digits.
 pub(super) fn unhex(digits: &str) -> Play<Vec<u8>> {
-    hex::unhex(digits).ok_or_else(|| Stop::fault(format!("{digits} are no bytes")))
+    hex::unhex(digits).ok_or_else(|| CaseEnd::fault(format!("{digits} are no bytes")))
 }
 
 fn vectors(file: &str) -> Play<impl Iterator<Item = Vector>> {
-    let file: File = serde_json::from_str(file).map_err(Stop::fault)?;
+    let file: File = serde_json::from_str(file).map_err(CaseEnd::fault)?;
     Ok(file.vectors.into_iter().filter(|own| own.from == "process"))
 }
 
@@ -56,7 +56,7 @@ pub(super) fn vector(name: &str) -> Play<Vec<u8>> {
     let mut all = vectors(INVALID)?.chain(vectors(VALID)?);
     let found = all.find(|vector| vector.name == name);
     found
-        .ok_or_else(|| Stop::fault(format!("no vector `{name}`")))?
+        .ok_or_else(|| CaseEnd::fault(format!("no vector `{name}`")))?
         .bytes()
 }
 
@@ -105,7 +105,7 @@ pub(super) fn release(grant: &Grant, value: &str) -> Vec<u8> {
 }
 
 /// The fields of a hello without lists.
-pub(super) fn hello_fields(player: &Player) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn hello_fields(player: &ScriptedProcess) -> Vec<(u64, Vec<u8>)> {
     vec![
         (14, uint(1)),
         (22, bytes(player.process.as_bytes())),
@@ -116,7 +116,7 @@ pub(super) fn hello_fields(player: &Player) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// A hello, or a part of one, with further fields.
-pub(super) fn hello(player: &Player, flags: u16, lists: &[(u64, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn hello(player: &ScriptedProcess, flags: u16, lists: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let fields = [&hello_fields(player), lists].concat();
     frame(kind::HELLO, CRITICAL | flags, 0, &map(&fields))
 }

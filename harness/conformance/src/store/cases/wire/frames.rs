@@ -5,8 +5,8 @@ use super::bytes::{
 };
 use super::scene::{Scene, ends, refused, refused_first, sends_no_more};
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, set};
 use tenure_wire::{Header, MORE, VERSION, kind};
 
 cases! { Store:
@@ -48,16 +48,16 @@ cases! { Store:
         "A release of which one byte is missing has no effect when the connection is cut.";
 }
 
-async fn another_major(stage: Stage) -> Play {
-    refused(stage, &["major version 2", "major version 0"]).await
+async fn another_major(ctx: CaseContext) -> Play {
+    refused(ctx, &["major version 2", "major version 0"]).await
 }
 
-async fn another_protocol(stage: Stage) -> Play {
-    refused(stage, &["a request of another protocol"]).await
+async fn another_protocol(ctx: CaseContext) -> Play {
+    refused(ctx, &["a request of another protocol"]).await
 }
 
-async fn too_large(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn too_large(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let header = vector("the greatest length")?[..16].to_vec();
     scene.p.settle().await?;
     scene.p.keeps_alive = false;
@@ -71,9 +71,9 @@ async fn too_large(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn too_large_by_one(stage: Stage) -> Play {
-    let max = stage.limit("frame_bytes_max", 16 << 20)?;
-    let mut scene = Scene::set(stage).await?;
+async fn too_large_by_one(ctx: CaseContext) -> Play {
+    let max = ctx.limit("frame_bytes_max", 16 << 20)?;
+    let mut scene = Scene::set(ctx).await?;
     // Of an unknown kind, so that what it says does not matter.
     let fits = frame(UNKNOWN, 0, 0, &vec![0; max]);
     scene.p.push(&fits, "the greatest frame").await?;
@@ -98,12 +98,12 @@ async fn too_large_by_one(stage: Stage) -> Play {
 /// No version has it yet.
 const UNKNOWN: u8 = 0x3f;
 
-async fn unknown_critical(stage: Stage) -> Play {
-    refused(stage, &["an unknown critical kind"]).await
+async fn unknown_critical(ctx: CaseContext) -> Play {
+    refused(ctx, &["an unknown critical kind"]).await
 }
 
-async fn kinds_of_a_store(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn kinds_of_a_store(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     scene
         .refuses(&vector("a kind of the store")?, "a Full")
         .await?;
@@ -114,8 +114,8 @@ async fn kinds_of_a_store(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn more_unexpected(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn more_unexpected(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "more, of a kind that never goes on";
     scene.refuses(&vector(name)?, name).await?;
     let mut release = release(&scene.grant, "2");
@@ -124,17 +124,17 @@ async fn more_unexpected(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn another_kind_between(stage: Stage) -> Play {
+async fn another_kind_between(ctx: CaseContext) -> Play {
     let why = "a keep-alive between two parts";
-    refused_first(&stage, ("h", why), |again, _| {
+    refused_first(&ctx, ("h", why), |again, _| {
         let between = plain(kind::KEEP_ALIVE, &map(&[(14, uint(7))]));
         [hello(again, MORE, &[]), between].concat()
     })
     .await
 }
 
-async fn another_time(stage: Stage) -> Play {
-    refused_first(&stage, ("h", "two times"), |again, _| {
+async fn another_time(ctx: CaseContext) -> Play {
+    refused_first(&ctx, ("h", "two times"), |again, _| {
         let mut other = hello_fields(again);
         other[0].1 = uint(2);
         [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
@@ -142,9 +142,9 @@ async fn another_time(stage: Stage) -> Play {
     .await
 }
 
-async fn another_name(stage: Stage) -> Play {
-    let name = stage.name("somebody-else");
-    refused_first(&stage, ("h", "two names"), |again, _| {
+async fn another_name(ctx: CaseContext) -> Play {
+    let name = ctx.name("somebody-else");
+    refused_first(&ctx, ("h", "two names"), |again, _| {
         let mut other = hello_fields(again);
         other[1].1 = bytes(name.as_bytes());
         [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
@@ -152,8 +152,8 @@ async fn another_name(stage: Stage) -> Play {
     .await
 }
 
-async fn another_link(stage: Stage) -> Play {
-    refused_first(&stage, ("h", "two connections"), |again, _| {
+async fn another_link(ctx: CaseContext) -> Play {
+    refused_first(&ctx, ("h", "two connections"), |again, _| {
         let mut other = hello_fields(again);
         other[3].1 = uint(again.link.number + 1);
         [hello(again, MORE, &[]), plain(kind::HELLO, &map(&other))].concat()
@@ -161,10 +161,10 @@ async fn another_link(stage: Stage) -> Play {
     .await
 }
 
-async fn fault_instead(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    let mut again = p.again(&stage).await?;
+async fn fault_instead(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
+    let mut again = p.again(&ctx).await?;
     let fault = plain(kind::FAULT, &map(&[(30, uint(6)), (31, vec![0x60])]));
     let part = hello(&again, MORE, &[]);
     again
@@ -176,15 +176,15 @@ async fn fault_instead(stage: Stage) -> Play {
     holds(version == grant.version, "the grant, as before", version)
 }
 
-async fn not_hello_first(stage: Stage) -> Play {
-    refused_first(&stage, ("h", "a release first"), |_, grant| {
+async fn not_hello_first(ctx: CaseContext) -> Play {
+    refused_first(&ctx, ("h", "a release first"), |_, grant| {
         release(grant, "2")
     })
     .await
 }
 
-async fn hello_twice(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn hello_twice(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let again = hello(&scene.p, 0, &[]);
     scene.refuses(&again, "the same hello").await?;
     let mut fields = hello_fields(&scene.p);
@@ -197,26 +197,26 @@ async fn hello_twice(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn truncated_frame(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn truncated_frame(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     for name in ["one byte", "half a header", "a header alone", "half a body"] {
         scene.breaks_off(&vector(name)?, name).await?;
     }
     scene.shows_unchanged().await
 }
 
-async fn truncated_by_one(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn truncated_by_one(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let release = release(&scene.grant, "2");
     let all_but_one = &release[..release.len() - 1];
     scene.breaks_off(all_but_one, "all but a byte").await?;
     scene.shows_unchanged().await
 }
 
-async fn truncated_parts(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
-    let mut again = p.again(&stage).await?;
+async fn truncated_parts(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
+    let mut again = p.again(&ctx).await?;
     let part = hello(&again, MORE, &[(26, array(&[hold(&grant.hold())]))]);
     again.push(&part, "a part of a hello").await?;
     sends_no_more(&mut again).await?;
@@ -226,8 +226,8 @@ async fn truncated_parts(stage: Stage) -> Play {
         .map(drop)
 }
 
-async fn connection_cut(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn connection_cut(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let release = release(&scene.grant, "2");
     let all_but_one = &release[..release.len() - 1];
     scene.p.push(all_but_one, "all but a byte").await?;

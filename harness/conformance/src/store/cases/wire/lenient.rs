@@ -6,8 +6,8 @@ use super::bytes::{
 };
 use super::scene::sends_no_more;
 use crate::case::cases;
-use crate::stop::{Play, holds};
-use crate::store::{Heard, Player, Stage, set};
+use crate::end::{Play, holds};
+use crate::store::{CaseContext, Heard, ScriptedProcess, set};
 use tenure_protocol::{Request, SessionId, Time, ToProcess};
 use tenure_wire::{CRITICAL, MORE, kind};
 
@@ -47,7 +47,7 @@ cases! { Store:
 }
 
 /// The keep-alive of the vectors says that it was sent at 7.
-async fn is_alive(p: &mut Player, why: &str) -> Play {
+async fn is_alive(p: &mut ScriptedProcess, why: &str) -> Play {
     let expected = format!("the Alive to 7: {why}");
     p.expect(&expected, |message| {
         matches!(message, ToProcess::Alive { sent: Time(7), .. }).then_some(())
@@ -56,8 +56,8 @@ async fn is_alive(p: &mut Player, why: &str) -> Play {
 }
 
 /// All these vectors are keep-alives that are answered.
-async fn answers(stage: Stage, names: &[&str]) -> Play {
-    let mut p = stage.player("p").await?;
+async fn answers(ctx: CaseContext, names: &[&str]) -> Play {
+    let mut p = ctx.player("p").await?;
     for name in names {
         p.push(&vector(name)?, name).await?;
         is_alive(&mut p, name).await?;
@@ -65,8 +65,8 @@ async fn answers(stage: Stage, names: &[&str]) -> Play {
     Ok(())
 }
 
-async fn another_minor(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
+async fn another_minor(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
     let mut later = hello(&p, 0, &[]);
     later[4] = 0x1f;
     p.push(&later, "a hello of version 1.15").await?;
@@ -76,8 +76,8 @@ async fn another_minor(stage: Stage) -> Play {
     is_alive(&mut p, name).await
 }
 
-async fn unknown_skipped(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
+async fn unknown_skipped(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
     let name = "an unknown kind between two known";
     p.push(&vector(name)?, name).await?;
     is_alive(&mut p, "before it").await?;
@@ -89,8 +89,8 @@ async fn unknown_skipped(stage: Stage) -> Play {
     p.is_quiet("all are skipped").await
 }
 
-async fn unknown_between_parts(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
+async fn unknown_between_parts(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
     let parts = [
         hello(&p, MORE, &[]),
         frame(0x3f, 0, 1, b"not even CBOR"),
@@ -103,11 +103,11 @@ async fn unknown_between_parts(stage: Stage) -> Play {
     p.is_quiet("nothing was asked").await
 }
 
-async fn parts_joined(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let (s, t, u) = (stage.session("s"), stage.session("t"), stage.session("u"));
+async fn parts_joined(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let (s, t, u) = (ctx.session("s"), ctx.session("t"), ctx.session("u"));
     let grants = [p.acquire(&s).await?.hold(), p.acquire(&t).await?.hold()];
-    let mut again = p.again(&stage).await?;
+    let mut again = p.again(&ctx).await?;
     let list = |item| array(&[item]);
     let parts = [
         hello(&again, MORE, &[(26, list(hold(&grants[0])))]),
@@ -123,7 +123,7 @@ async fn parts_joined(stage: Stage) -> Play {
     again.granted(&u, Request(9)).await.map(drop)
 }
 
-async fn unknown_keys(stage: Stage) -> Play {
+async fn unknown_keys(ctx: CaseContext) -> Play {
     let names = [
         "an unknown key",
         "an unknown key with a map in an array",
@@ -133,12 +133,12 @@ async fn unknown_keys(stage: Stage) -> Play {
         "an unknown key, nested 16 deep",
         "an unknown key with a null",
     ];
-    answers(stage, &names).await
+    answers(ctx, &names).await
 }
 
-async fn unknown_key_in_wish(stage: Stage) -> Play {
-    let mut p = stage.silent("p").await?;
-    let s = stage.session("s");
+async fn unknown_key_in_wish(ctx: CaseContext) -> Play {
+    let mut p = ctx.silent("p").await?;
+    let s = ctx.session("s");
     let session = (0, bytes(s.as_bytes()));
     // A key of later versions, and one of 1.0 that has no place here.
     let acquire = map(&[
@@ -154,9 +154,9 @@ async fn unknown_key_in_wish(stage: Stage) -> Play {
     p.granted(&s, Request(9)).await.map(drop)
 }
 
-async fn order_of_keys(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn order_of_keys(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let mut fields = release_fields(&grant, "1");
     fields.reverse();
     let release = plain(kind::RELEASE, &map(&fields));
@@ -170,10 +170,10 @@ async fn order_of_keys(stage: Stage) -> Play {
     )
 }
 
-async fn long_heads(stage: Stage) -> Play {
-    answers(stage.clone(), &["heads longer than they need be"]).await?;
-    let mut p = stage.player("q").await?;
-    let s = stage.session("s");
+async fn long_heads(ctx: CaseContext) -> Play {
+    answers(ctx.clone(), &["heads longer than they need be"]).await?;
+    let mut p = ctx.player("q").await?;
+    let s = ctx.session("s");
     let name = s.as_bytes();
     let length = u8::try_from(name.len()).unwrap_or_default();
     // Key 0 in two bytes, the length of the name in nine, and 1 in five.
@@ -184,9 +184,9 @@ async fn long_heads(stage: Stage) -> Play {
     p.granted(&s, Request(5)).await.map(drop)
 }
 
-async fn null_is_absent(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let s = stage.session("s");
+async fn null_is_absent(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let s = ctx.session("s");
     let null = || vec![0xf6];
     let session = (0, bytes(s.as_bytes()));
     let body = map(&[session, (7, null()), (8, uint(1)), (9, null())]);
@@ -195,9 +195,9 @@ async fn null_is_absent(stage: Stage) -> Play {
     p.granted(&s, Request(5)).await.map(drop)
 }
 
-async fn order_of_changes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn order_of_changes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     let names = ["b", "c", "a"];
     let changes = names.map(|name| array(&[bytes(name.as_bytes()), bytes(name.as_bytes())]));
     let mut fields = release_fields(&grant, "");
@@ -212,30 +212,30 @@ async fn order_of_changes(stage: Stage) -> Play {
     holds(has_all, "each is its own name", &next.attributes)
 }
 
-async fn longest_name(stage: Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let mut name = stage.session("s").as_bytes().to_vec();
+async fn longest_name(ctx: CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let mut name = ctx.session("s").as_bytes().to_vec();
     name.resize(128, 0xff);
-    let longest = SessionId::new(name.clone()).map_err(crate::Stop::fault)?;
+    let longest = SessionId::new(name.clone()).map_err(crate::CaseEnd::fault)?;
     name[127] = 0;
-    let other = SessionId::new(name).map_err(crate::Stop::fault)?;
+    let other = SessionId::new(name).map_err(crate::CaseEnd::fault)?;
     // All bytes count.
     p.acquire(&longest).await?;
     q.acquire(&other).await.map(drop)
 }
 
-async fn reserved_flags(stage: Stage) -> Play {
+async fn reserved_flags(ctx: CaseContext) -> Play {
     let names = [
         "flags without a meaning",
         "a known kind that is not critical",
     ];
-    answers(stage, &names).await
+    answers(ctx, &names).await
 }
 
-async fn reserved_request(stage: Stage) -> Play {
-    answers(stage.clone(), &["a request in a kind that has none"]).await?;
-    let mut p = stage.player("q").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn reserved_request(ctx: CaseContext) -> Play {
+    answers(ctx.clone(), &["a request in a kind that has none"]).await?;
+    let mut p = ctx.player("q").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     // Without the flag `requeue` the number is no request.
     let body = map(&release_fields(&grant, "1"));
     let release = frame(kind::RELEASE, CRITICAL, 99, &body);
@@ -245,11 +245,11 @@ async fn reserved_request(stage: Stage) -> Play {
     p.is_quiet("it has not asked again").await
 }
 
-async fn in_order(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
+async fn in_order(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
     let mut grants = Vec::new();
     for at in 0..8 {
-        grants.push(p.acquire(&stage.session(&format!("s{at}"))).await?);
+        grants.push(p.acquire(&ctx.session(&format!("s{at}"))).await?);
     }
     let mut all = Vec::new();
     for (at, grant) in grants.iter().enumerate() {
@@ -300,9 +300,9 @@ fn shown_a(granted: &ToProcess) -> Option<String> {
     Some(String::from_utf8_lossy(a.value.as_ref()?).into_owned())
 }
 
-async fn single_bytes(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let grant = p.acquire(&stage.session("s")).await?;
+async fn single_bytes(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let grant = p.acquire(&ctx.session("s")).await?;
     for byte in release(&grant, "1") {
         p.push(&[byte], "a byte of a release").await?;
         tokio::task::yield_now().await;
@@ -316,9 +316,9 @@ async fn single_bytes(stage: Stage) -> Play {
     )
 }
 
-async fn unknown_fault(stage: Stage) -> Play {
-    let mut p = stage.player("p").await?;
-    let mut grant = p.acquire(&stage.session("s")).await?;
+async fn unknown_fault(ctx: CaseContext) -> Play {
+    let mut p = ctx.player("p").await?;
+    let mut grant = p.acquire(&ctx.session("s")).await?;
     for code in [6, 1_000] {
         let fault = plain(kind::FAULT, &map(&[(30, uint(code)), (31, vec![0x60])]));
         p.keeps_alive = false;
@@ -328,7 +328,7 @@ async fn unknown_fault(stage: Stage) -> Play {
             Heard::Closed => {}
             other => return Err(p.failed("the end, without a fault in return", other)),
         }
-        p = p.again(&stage).await?;
+        p = p.again(&ctx).await?;
         let welcome = p.enter_with(vec![grant.hold()], vec![]).await?;
         holds(
             welcome.holds == [grant.hold()],

@@ -1,26 +1,26 @@
 //! Where bytes are refused: who sends them holds a session, and somebody else is there who must not notice.
 
 use super::bytes::{hello, release, vector};
-use crate::stop::{Play, Stop, holds};
-use crate::store::{Grant, Heard, Player, Stage, set};
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::{CaseContext, Grant, Heard, ScriptedProcess, set};
 use tenure_protocol::ToProcess;
 use tenure_wire::Fault;
 use tokio::io::AsyncWriteExt;
 
 /// `p` holds a session in which `a` is 1; `q` is there, too.
 pub(super) struct Scene {
-    stage: Stage,
-    pub(super) p: Player,
-    q: Player,
+    ctx: CaseContext,
+    pub(super) p: ScriptedProcess,
+    q: ScriptedProcess,
     pub(super) grant: Grant,
 }
 
 impl Scene {
-    pub(super) async fn set(stage: Stage) -> Play<Self> {
-        let [mut p, q] = stage.two().await?;
-        let mut grant = p.acquire(&stage.session("s")).await?;
+    pub(super) async fn set(ctx: CaseContext) -> Play<Self> {
+        let [mut p, q] = ctx.two().await?;
+        let mut grant = p.acquire(&ctx.session("s")).await?;
         p.commit(&mut grant, set([("a", Some("1"))])).await?;
-        Ok(Self { stage, p, q, grant })
+        Ok(Self { ctx, p, q, grant })
     }
 
     /// `p` sends what has to be refused, and behind it a release that must not be looked at. Then it is back, with its grant.
@@ -47,14 +47,14 @@ impl Scene {
 
     /// `p` loses its connection, as by the network, and is back.
     pub(super) async fn is_cut(&mut self) -> Play {
-        let again = self.p.again(&self.stage).await?;
+        let again = self.p.again(&self.ctx).await?;
         std::mem::replace(&mut self.p, again).cut();
         self.enters().await
     }
 
     /// `p` comes on a new connection, and finds its grant as it was.
     pub(super) async fn is_back(&mut self) -> Play {
-        self.p = self.p.again(&self.stage).await?;
+        self.p = self.p.again(&self.ctx).await?;
         self.enters().await
     }
 
@@ -84,8 +84,8 @@ impl Scene {
 }
 
 /// Each of these vectors is refused.
-pub(super) async fn refused(stage: Stage, names: &[&str]) -> Play {
-    let mut scene = Scene::set(stage).await?;
+pub(super) async fn refused(ctx: CaseContext, names: &[&str]) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     for name in names {
         scene.refuses(&vector(name)?, name).await?;
     }
@@ -96,13 +96,13 @@ pub(super) async fn refused(stage: Stage, names: &[&str]) -> Play {
 ///
 /// `who` it is has to be another name each time that a case does this.
 pub(super) async fn refused_first(
-    stage: &Stage,
+    ctx: &CaseContext,
     (who, why): (&str, &str),
-    first: impl FnOnce(&Player, &Grant) -> Vec<u8>,
+    first: impl FnOnce(&ScriptedProcess, &Grant) -> Vec<u8>,
 ) -> Play {
-    let mut p = stage.player(who).await?;
-    let mut grant = p.acquire(&stage.session(who)).await?;
-    let mut again = p.again(stage).await?;
+    let mut p = ctx.player(who).await?;
+    let mut grant = p.acquire(&ctx.session(who)).await?;
+    let mut again = p.again(ctx).await?;
     // Were it taken for a hello, it would end the grant, which it does not list.
     let behind = hello(&again, 0, &[]);
     let bytes = [first(&again, &grant), behind].concat();
@@ -114,7 +114,10 @@ pub(super) async fn refused_first(
 }
 
 /// Waits for the end of the connection. Nothing may be answered before it but what a store may always say.
-pub(in crate::store::cases) async fn ends(p: &mut Player, why: &str) -> Play<Option<Fault>> {
+pub(in crate::store::cases) async fn ends(
+    p: &mut ScriptedProcess,
+    why: &str,
+) -> Play<Option<Fault>> {
     use ToProcess::{Alive, Queued, Recall};
     let mut fault = None;
     loop {
@@ -131,6 +134,6 @@ pub(in crate::store::cases) async fn ends(p: &mut Player, why: &str) -> Play<Opt
 }
 
 /// Closes a player's half of its connection: it still hears.
-pub(super) async fn sends_no_more(p: &mut Player) -> Play {
-    p.stream.shutdown().await.map_err(Stop::fault)
+pub(super) async fn sends_no_more(p: &mut ScriptedProcess) -> Play {
+    p.stream.shutdown().await.map_err(CaseEnd::fault)
 }

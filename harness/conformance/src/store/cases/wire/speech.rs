@@ -4,8 +4,8 @@ use super::bytes::{faulty, hello, vector};
 use super::scene::{Scene, ends};
 use super::tour::tour;
 use crate::case::cases;
-use crate::stop::{Play, Stop, holds};
-use crate::store::Stage;
+use crate::end::{CaseEnd, Play, holds};
+use crate::store::CaseContext;
 use tenure_wire::{CRITICAL, FaultCode, HEADER_BYTES, Header, MINOR, kind};
 
 cases! { Store:
@@ -31,9 +31,9 @@ cases! { Store:
         "To a process of version 1.0 a store says nothing that 1.0 has not.";
 }
 
-async fn fault_is_last(stage: Stage) -> Play {
-    let mut q = stage.player("w").await?;
-    let mut scene = Scene::set(stage).await?;
+async fn fault_is_last(ctx: CaseContext) -> Play {
+    let mut q = ctx.player("w").await?;
+    let mut scene = Scene::set(ctx).await?;
     // A waiter, so that there is a recall to repeat, and much to answer before what is refused.
     q.ask(&scene.grant.session).await?;
     scene.p.recalled(&scene.grant).await?;
@@ -56,8 +56,8 @@ async fn fault_is_last(stage: Stage) -> Play {
 }
 
 /// Each vector of that code is answered with that fault.
-async fn answered_with(stage: Stage, name: &str, code: FaultCode) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn answered_with(ctx: CaseContext, name: &str, code: FaultCode) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     for vector in faulty(name)? {
         let fault = scene.refuses(&vector.bytes()?, &vector.name).await?;
         let is_it = fault.as_ref().is_some_and(|fault| fault.code == code);
@@ -67,12 +67,12 @@ async fn answered_with(stage: Stage, name: &str, code: FaultCode) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn malformed(stage: Stage) -> Play {
-    answered_with(stage, "Malformed", FaultCode::Malformed).await
+async fn malformed(ctx: CaseContext) -> Play {
+    answered_with(ctx, "Malformed", FaultCode::Malformed).await
 }
 
-async fn broken_off(stage: Stage) -> Play {
-    let mut scene = Scene::set(stage).await?;
+async fn broken_off(ctx: CaseContext) -> Play {
+    let mut scene = Scene::set(ctx).await?;
     let name = "half a body";
     let fault = scene.breaks_off(&vector(name)?, name).await?;
     let is_it = fault
@@ -82,25 +82,25 @@ async fn broken_off(stage: Stage) -> Play {
     scene.shows_unchanged().await
 }
 
-async fn too_large(stage: Stage) -> Play {
-    answered_with(stage, "TooLarge", FaultCode::TooLarge).await
+async fn too_large(ctx: CaseContext) -> Play {
+    answered_with(ctx, "TooLarge", FaultCode::TooLarge).await
 }
 
-async fn version(stage: Stage) -> Play {
-    answered_with(stage, "Version", FaultCode::Version).await
+async fn version(ctx: CaseContext) -> Play {
+    answered_with(ctx, "Version", FaultCode::Version).await
 }
 
-async fn unknown(stage: Stage) -> Play {
-    answered_with(stage, "Unknown", FaultCode::Unknown).await
+async fn unknown(ctx: CaseContext) -> Play {
+    answered_with(ctx, "Unknown", FaultCode::Unknown).await
 }
 
-async fn unexpected(stage: Stage) -> Play {
-    answered_with(stage.clone(), "Unexpected", FaultCode::Unexpected).await?;
-    let mut p = stage.player("o").await?;
+async fn unexpected(ctx: CaseContext) -> Play {
+    answered_with(ctx.clone(), "Unexpected", FaultCode::Unexpected).await?;
+    let mut p = ctx.player("o").await?;
     p.push(&hello(&p, 0, &[]), "a second hello").await?;
     p.keeps_alive = false;
     let second = ends(&mut p, "a second hello").await?;
-    let mut p = stage.silent("l").await?;
+    let mut p = ctx.silent("l").await?;
     p.push(&vector("keep-alive")?, "no hello first").await?;
     let first = ends(&mut p, "no hello first").await?;
     for fault in [second, first] {
@@ -113,9 +113,9 @@ async fn unexpected(stage: Stage) -> Play {
 }
 
 /// The header and the body of each frame that a tour has brought, but those too long for the trace.
-async fn written(stage: &Stage) -> Play<Vec<(Header, Vec<u8>)>> {
-    tour(stage).await?;
-    let trace = stage.trace().all();
+async fn written(ctx: &CaseContext) -> Play<Vec<(Header, Vec<u8>)>> {
+    tour(ctx).await?;
+    let trace = ctx.trace().all();
     let came = trace
         .iter()
         .filter(|traced| traced.way == '<' && !traced.hex.ends_with('…'));
@@ -123,15 +123,15 @@ async fn written(stage: &Stage) -> Play<Vec<(Header, Vec<u8>)>> {
     for traced in came {
         let bytes = super::bytes::unhex(&traced.hex)?;
         let Some((header, body)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-            return Err(Stop::fault("a trace without a header"));
+            return Err(CaseEnd::fault("a trace without a header"));
         };
         all.push((Header::read(header), body.to_vec()));
     }
     Ok(all)
 }
 
-async fn writes_critical(stage: Stage) -> Play {
-    for (header, _) in written(&stage).await? {
+async fn writes_critical(ctx: CaseContext) -> Play {
+    for (header, _) in written(&ctx).await? {
         let is_known = kind::name(header.kind).is_some();
         let is_so = !is_known || header.flags & CRITICAL != 0;
         holds(is_so, "the flag CRITICAL", header)?;
@@ -139,17 +139,17 @@ async fn writes_critical(stage: Stage) -> Play {
     Ok(())
 }
 
-async fn speaks_1_0(stage: Stage) -> Play {
+async fn speaks_1_0(ctx: CaseContext) -> Play {
     // What 1.0 has not would not have been understood.
-    for (header, _) in written(&stage).await? {
+    for (header, _) in written(&ctx).await? {
         let is_so = kind::name(header.kind).is_some() || header.flags & CRITICAL == 0;
         holds(is_so, &format!("a kind of 1.{MINOR}"), header)?;
     }
     Ok(())
 }
 
-async fn writes_plainly(stage: Stage) -> Play {
-    for (header, body) in written(&stage).await? {
+async fn writes_plainly(ctx: CaseContext) -> Play {
+    for (header, body) in written(&ctx).await? {
         let mut walk = Walk { rest: &body };
         let wrong = walk.value().err().or_else(|| {
             let is_whole = walk.rest.is_empty();
@@ -157,7 +157,7 @@ async fn writes_plainly(stage: Stage) -> Play {
         });
         if let Some(wrong) = wrong {
             let seen = format!("{wrong}: {:?} {body:02x?}", kind::name(header.kind));
-            return Err(Stop::told("a body as plain as it can be", seen));
+            return Err(CaseEnd::told("a body as plain as it can be", seen));
         }
     }
     Ok(())

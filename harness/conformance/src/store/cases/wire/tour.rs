@@ -1,24 +1,24 @@
 //! A walk through nearly all that a store can say, so that what it writes can be looked at.
 
 use super::bytes::vector;
-use crate::stop::Play;
-use crate::store::{Stage, set};
+use crate::end::Play;
+use crate::store::{CaseContext, set};
 use tenure_protocol::ToProcess;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{ToStore, Version};
 
 /// Makes the store say it. A player fails when it does not understand something.
-pub(super) async fn tour(stage: &Stage) -> Play {
-    handoff(stage).await?;
-    refusals(stage).await?;
-    ends(stage).await?;
-    farewells(stage).await
+pub(super) async fn tour(ctx: &CaseContext) -> Play {
+    handoff(ctx).await?;
+    refusals(ctx).await?;
+    ends(ctx).await?;
+    farewells(ctx).await
 }
 
 /// Granted in all its states, Queued, Recall, Alive with a recall, Committed, Released in both ways, Revoked.
-async fn handoff(stage: &Stage) -> Play {
-    let [mut p, mut q] = stage.two().await?;
-    let s = stage.session("s");
+async fn handoff(ctx: &CaseContext) -> Play {
+    let [mut p, mut q] = ctx.two().await?;
+    let s = ctx.session("s");
     let mut grant = p.acquire(&s).await?;
     let first = p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let request = q.ask(&s).await?;
@@ -35,18 +35,18 @@ async fn handoff(stage: &Stage) -> Play {
     let held = q.granted(&s, request).await?;
     q.release(&held, set([])).await?;
     for known in [Some(first), second] {
-        let grant = knowing(&mut p, stage, known).await?;
+        let grant = knowing(&mut p, ctx, known).await?;
         p.release(&grant, set([])).await?;
     }
     Ok(())
 }
 
 async fn knowing(
-    p: &mut crate::store::Player,
-    stage: &Stage,
+    p: &mut crate::store::ScriptedProcess,
+    ctx: &CaseContext,
     known: Option<Version>,
 ) -> Play<crate::store::Grant> {
-    let s = stage.session("s");
+    let s = ctx.session("s");
     let mut acquire = p.acquire_request(&s);
     acquire.known = known;
     let request = acquire.request;
@@ -55,9 +55,9 @@ async fn knowing(
 }
 
 /// Refused in several ways, NotRenamed.
-async fn refusals(stage: &Stage) -> Play {
-    let (mut p, mut q) = (stage.player("h").await?, stage.player("i").await?);
-    let (s, t) = (stage.session("s2"), stage.session("t2"));
+async fn refusals(ctx: &CaseContext) -> Play {
+    let (mut p, mut q) = (ctx.player("h").await?, ctx.player("i").await?);
+    let (s, t) = (ctx.session("s2"), ctx.session("t2"));
     let grant = p.acquire(&s).await?;
     let taken = q.acquire(&t).await?;
     let request = q.try_for(&s).await?;
@@ -79,43 +79,43 @@ async fn refusals(stage: &Stage) -> Play {
 }
 
 /// Gone in both ways, and a Welcome that says it again.
-async fn ends(stage: &Stage) -> Play {
-    let mut p = stage.player("e").await?;
-    let before = p.acquire(&stage.session("s3")).await?.hold();
+async fn ends(ctx: &CaseContext) -> Play {
+    let mut p = ctx.player("e").await?;
+    let before = p.acquire(&ctx.session("s3")).await?.hold();
     let GrantRef { session, token } = before.clone();
-    let to = stage.session("t3");
+    let to = ctx.session("t3");
     p.say(ToStore::Rename { session, token, to }).await?;
     let renamed = p.expect("Gone", |message| match message {
         ToProcess::Gone { renamed, .. } => renamed.clone(),
         _ => None,
     });
     let renamed = renamed.await?;
-    let ended = p.acquire(&stage.session("u3")).await?.hold();
+    let ended = p.acquire(&ctx.session("u3")).await?.hold();
     let GrantRef { session, token } = ended.clone();
     p.say(ToStore::Destroy { session, token }).await?;
     p.expect("Gone", |message| {
         is(matches!(message, ToProcess::Gone { .. }))
     })
     .await?;
-    let mut again = p.again(stage).await?;
+    let mut again = p.again(ctx).await?;
     again.enter_with(vec![before, ended], vec![]).await?;
-    let mut again = again.again(stage).await?;
+    let mut again = again.again(ctx).await?;
     again.enter_with(vec![renamed], vec![]).await.map(drop)
 }
 
 /// Superseded, LeaseEnded, Fault.
-async fn farewells(stage: &Stage) -> Play {
-    let mut p = stage.player("f").await?;
-    let mut reborn = p.reborn(stage).await?;
+async fn farewells(ctx: &CaseContext) -> Play {
+    let mut p = ctx.player("f").await?;
+    let mut reborn = p.reborn(ctx).await?;
     reborn.enter().await?;
     p.expect("Superseded", |message| {
         is(matches!(message, ToProcess::Superseded))
     })
     .await?;
-    let mut q = stage.player("g").await?;
+    let mut q = ctx.player("g").await?;
     q.keeps_alive = false;
     q.say(ToStore::Goodbye).await?;
-    q.ask(&stage.session("s")).await?;
+    q.ask(&ctx.session("s")).await?;
     q.expect("LeaseEnded", |message| {
         is(matches!(message, ToProcess::LeaseEnded))
     })

@@ -1,24 +1,24 @@
 //! Where a case is played: it gives a store that is played by hand, and a library that is driven by its adapter.
 
+use crate::end::Play;
 use crate::process::Target;
 use crate::process::adapter::Adapter;
-use crate::process::peer::LEASE_MS;
 use crate::process::scene::Scene;
-use crate::stop::Play;
+use crate::process::scripted_store::LEASE_MS;
 use crate::trace::Trace;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The stage of one case against a process library.
+/// What one case has at hand against a process library.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct CaseContext {
     target: Arc<Target>,
     trace: Trace,
     seed: u64,
 }
 
-impl Stage {
+impl CaseContext {
     pub(crate) fn new(target: Arc<Target>, case: &str, seed: u64, trace: Trace) -> Self {
         let seed = case.bytes().fold(seed, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -53,7 +53,7 @@ impl Stage {
         self.scene_with(json!({}), LEASE_MS).await
     }
 
-    /// As [`Stage::scene`], with settings, which a library may not take, and a lease.
+    /// As [`CaseContext::scene`], with settings, which a library may not take, and a lease.
     pub(crate) async fn scene_with(&self, settings: Value, lease_ms: u64) -> Play<Scene> {
         let mut scene = Scene::silent(self, settings).await?;
         scene.peer.lease_ms = lease_ms;

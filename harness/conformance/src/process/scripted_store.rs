@@ -3,11 +3,11 @@
 //! It answers keep-alives by itself unless the case says no, and hears a message once that the process says again: it may
 //! repeat whatever is unanswered at any time.
 
+use crate::end::{CaseEnd, Play};
 use crate::frames::{Frames, encode};
 use crate::process::adapter::Adapter;
+use crate::process::context::CaseContext;
 use crate::process::raw;
-use crate::process::stage::Stage;
-use crate::stop::{Play, Stop};
 use crate::trace::{CUTS, Trace};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,25 +45,25 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn bind(stage: &Stage) -> Play<Self> {
+    pub(crate) async fn bind(ctx: &CaseContext) -> Play<Self> {
         let inner = TcpListener::bind("127.0.0.1:0")
             .await
-            .map_err(Stop::fault)?;
+            .map_err(CaseEnd::fault)?;
         Ok(Self {
-            address: inner.local_addr().map_err(Stop::fault)?,
+            address: inner.local_addr().map_err(CaseEnd::fault)?,
             inner,
-            trace: stage.trace().clone(),
-            slack: stage.slack(),
+            trace: ctx.trace().clone(),
+            slack: ctx.slack(),
             accepted: 0,
         })
     }
 
     /// The next connection.
-    pub(crate) async fn accept(&mut self) -> Play<Peer> {
+    pub(crate) async fn accept(&mut self) -> Play<ScriptedStore> {
         let slack = self.slack;
         match self.accept_within(slack).await? {
             Some(peer) => Ok(peer),
-            None => Err(Stop::told("the process connects", "it does not")),
+            None => Err(CaseEnd::told("the process connects", "it does not")),
         }
     }
 
@@ -72,7 +72,7 @@ impl Listener {
         &mut self,
         adapter: &mut Adapter,
         connecting: u64,
-    ) -> Play<Peer> {
+    ) -> Play<ScriptedStore> {
         const OFTEN: Duration = Duration::from_millis(100);
         let until = Instant::now() + self.slack;
         while Instant::now() < until {
@@ -81,23 +81,23 @@ impl Listener {
             }
             if adapter.has_answered(connecting)? {
                 let answer = adapter.answer(connecting).await?;
-                return Err(Stop::failed("the process connects", answer));
+                return Err(CaseEnd::failed("the process connects", answer));
             }
         }
-        Err(Stop::told("the process connects", "it does not"))
+        Err(CaseEnd::told("the process connects", "it does not"))
     }
 
     /// The next connection, if one comes so soon.
-    pub(crate) async fn accept_within(&mut self, limit: Duration) -> Play<Option<Peer>> {
+    pub(crate) async fn accept_within(&mut self, limit: Duration) -> Play<Option<ScriptedStore>> {
         let Ok(accepted) = timeout(limit, self.inner.accept()).await else {
             return Ok(None);
         };
-        let (stream, _) = accepted.map_err(Stop::fault)?;
-        stream.set_nodelay(true).map_err(Stop::fault)?;
+        let (stream, _) = accepted.map_err(CaseEnd::fault)?;
+        stream.set_nodelay(true).map_err(CaseEnd::fault)?;
         self.accepted += 1;
         let who = format!("store#{}", self.accepted);
         self.trace.did(&who, "accepts a connection");
-        Ok(Some(Peer {
+        Ok(Some(ScriptedStore {
             stream,
             who,
             trace: self.trace.clone(),
@@ -116,7 +116,7 @@ impl Listener {
 
 /// The store's end of a connection.
 #[derive(Debug)]
-pub(crate) struct Peer {
+pub(crate) struct ScriptedStore {
     stream: TcpStream,
     who: String,
     trace: Trace,
@@ -137,14 +137,14 @@ pub(crate) struct Peer {
     pub(crate) oddities: Vec<String>,
 }
 
-impl Peer {
+impl ScriptedStore {
     /// Sends bytes as they are. That the process does not read any more is not an error: what it does counts.
     pub(crate) async fn push(&mut self, bytes: &[u8], says: &str) -> Play {
         self.trace.note(&self.who, '>', bytes, says.to_owned());
         let until = Instant::now() + self.slack;
         match timeout_at(until, self.stream.write_all(bytes)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(Stop::told("the process reads", "it does not")),
+            Err(_) => Err(CaseEnd::told("the process reads", "it does not")),
         }
     }
 
@@ -272,8 +272,8 @@ impl Peer {
     }
 
     /// A failure of what the store was to hear.
-    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> Stop {
-        Stop::told(
+    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> CaseEnd {
+        CaseEnd::told(
             format!("{} hears {expected}", self.who),
             format!("{seen:?}"),
         )

@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// What playing a case comes to.
-pub type Play<T = ()> = Result<T, Stop>;
+pub type Play<T = ()> = Result<T, CaseEnd>;
 
 /// Why a case was not played to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum CaseEnd {
     /// The target did not do what is required.
     Failed {
         /// What had to come.
@@ -30,7 +30,7 @@ pub enum Stop {
     Fault(String),
 }
 
-impl Stop {
+impl CaseEnd {
     /// A failure.
     pub(crate) fn failed(expected: impl Into<String>, seen: impl fmt::Debug) -> Self {
         Self::Failed {
@@ -58,6 +58,6 @@ pub(crate) fn holds(is_so: bool, expected: &str, seen: impl fmt::Debug) -> Play 
     if is_so {
         Ok(())
     } else {
-        Err(Stop::failed(expected, seen))
+        Err(CaseEnd::failed(expected, seen))
     }
 }

@@ -3,10 +3,10 @@
 //! While it waits it keeps its lease alive. What a store may say at any time, it takes along; all else that a case does not
 //! expect fails the case.
 
+use crate::end::{CaseEnd, Play};
 use crate::frames::{Frames, encode};
-use crate::stop::{Play, Stop};
 use crate::store::heartbeat::Heartbeat;
-use crate::store::{Stage, Target};
+use crate::store::{CaseContext, Target};
 use crate::trace::{CUTS, Trace};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) enum Heard {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct Player {
+pub(crate) struct ScriptedProcess {
     target: Arc<Target>,
     trace: Trace,
     /// As the trace calls it.
@@ -60,24 +60,24 @@ pub(crate) struct Player {
     pub(super) last_request: u64,
 }
 
-impl Player {
+impl ScriptedProcess {
     pub(crate) async fn connect(
-        stage: &Stage,
+        ctx: &CaseContext,
         name: &str,
         incarnation: u64,
         number: u64,
     ) -> Play<Self> {
-        let stream = stage.target().connect().await?;
+        let stream = ctx.target().connect().await?;
         let link = Link {
             incarnation: Incarnation(incarnation),
             number,
         };
-        let times = stage.note(name, link);
+        let times = ctx.note(name, link);
         Ok(Self {
-            target: Arc::clone(stage.target()),
-            trace: stage.trace().clone(),
+            target: Arc::clone(ctx.target()),
+            trace: ctx.trace().clone(),
             who: shown(name, link, times),
-            process: stage.name(name),
+            process: ctx.name(name),
             link,
             stream,
             frames: Frames::new(),
@@ -87,26 +87,31 @@ impl Player {
             keeps_alive: true,
             own_sent: OWN,
             pulse: Instant::now(),
-            heartbeat: Heartbeat::new(stage.starved().clone()),
+            heartbeat: Heartbeat::new(ctx.starved().clone()),
             last_request: 0,
         })
     }
 
     /// A new connection of the same process, which has not said hello; the old one is left as it is.
-    pub(crate) async fn again(&self, stage: &Stage) -> Play<Self> {
-        self.another(stage, self.link.incarnation.0, self.link.number + 1)
+    pub(crate) async fn again(&self, ctx: &CaseContext) -> Play<Self> {
+        self.another(ctx, self.link.incarnation.0, self.link.number + 1)
             .await
     }
 
     /// The process after it was started again, which has not said hello.
-    pub(crate) async fn reborn(&self, stage: &Stage) -> Play<Self> {
-        self.another(stage, self.link.incarnation.0 + 1, 1).await
+    pub(crate) async fn reborn(&self, ctx: &CaseContext) -> Play<Self> {
+        self.another(ctx, self.link.incarnation.0 + 1, 1).await
     }
 
     /// Any connection of the same process.
-    pub(crate) async fn another(&self, stage: &Stage, incarnation: u64, number: u64) -> Play<Self> {
+    pub(crate) async fn another(
+        &self,
+        ctx: &CaseContext,
+        incarnation: u64,
+        number: u64,
+    ) -> Play<Self> {
         let name = self.who.split(['#', '.', '\'']).next().unwrap_or_default();
-        let mut own = Self::connect(stage, name, incarnation, number).await?;
+        let mut own = Self::connect(ctx, name, incarnation, number).await?;
         own.last_request = self.last_request;
         Ok(own)
     }
@@ -119,7 +124,7 @@ impl Player {
         let until = Instant::now() + self.target.slack();
         match timeout_at(until, self.stream.write_all(bytes)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(Stop::told("the store reads", "it does not")),
+            Err(_) => Err(CaseEnd::told("the store reads", "it does not")),
         }
     }
 
@@ -298,8 +303,8 @@ impl Player {
     }
 
     /// A failure of what this player was to hear.
-    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> Stop {
-        Stop::told(
+    pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> CaseEnd {
+        CaseEnd::told(
             format!("{} hears {expected}", self.who),
             format!("{seen:?}"),
         )
@@ -314,7 +319,7 @@ impl Player {
         self.expect_after(expected, 0, is_it).await
     }
 
-    /// As [`Player::expect`], when it may take `after_ms`.
+    /// As [`ScriptedProcess::expect`], when it may take `after_ms`.
     pub(crate) async fn expect_after<T>(
         &mut self,
         expected: &str,

@@ -1,17 +1,17 @@
 //! Where a case is played: it gives players, session ids that nobody else uses, and chance.
 
-use crate::stop::{Play, Stop};
+use crate::end::{CaseEnd, Play};
 use crate::store::heartbeat::Starved;
-use crate::store::{Player, Target};
+use crate::store::{ScriptedProcess, Target};
 use crate::trace::{PAUSES, RECALLS, RESTARTS, Trace};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
 use tokio::io::AsyncWriteExt as _;
 
-/// The stage of one case against a store.
+/// What one case has at hand against a store.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct CaseContext {
     target: Arc<Target>,
     prefix: String,
     trace: Trace,
@@ -21,7 +21,7 @@ pub struct Stage {
     starved: Starved,
 }
 
-impl Stage {
+impl CaseContext {
     pub(crate) fn new(target: Arc<Target>, case: &str, seed: u64, trace: Trace) -> Self {
         // Of the case, so that it stays the same when others are added; of chance, so that a store keeps what others have left.
         let own = case.bytes().fold(seed, |hash, byte| {
@@ -70,11 +70,12 @@ impl Stage {
     }
 
     async fn goodbye(&self, name: &str, link: Link) -> Play {
-        let mut player = Player::connect(self, name, link.incarnation.0, link.number + 1).await?;
+        let mut player =
+            ScriptedProcess::connect(self, name, link.incarnation.0, link.number + 1).await?;
         player.enter().await?;
         player.say(ToStore::Goodbye).await?;
         // Whoever says goodbye closes; the store follows when it has read that.
-        player.stream.shutdown().await.map_err(Stop::fault)?;
+        player.stream.shutdown().await.map_err(CaseEnd::fault)?;
         player.thrown_out("after a goodbye").await.map(drop)
     }
 
@@ -85,8 +86,8 @@ impl Stage {
     /// What the case comes to, all in all.
     pub(crate) fn judged(&self, play: Play) -> Play {
         play.map_err(|stop| match stop {
-            Stop::Failed { expected, seen } if self.starved.is_so() => {
-                Stop::Starved { expected, seen }
+            CaseEnd::Failed { expected, seen } if self.starved.is_so() => {
+                CaseEnd::Starved { expected, seen }
             }
             other => other,
         })
@@ -132,26 +133,26 @@ impl Stage {
     }
 
     /// A process that is connected and welcome.
-    pub(crate) async fn player(&self, name: &str) -> Play<Player> {
+    pub(crate) async fn player(&self, name: &str) -> Play<ScriptedProcess> {
         let mut player = self.silent(name).await?;
         player.enter().await?;
         Ok(player)
     }
 
     /// Two of them.
-    pub(crate) async fn two(&self) -> Play<[Player; 2]> {
+    pub(crate) async fn two(&self) -> Play<[ScriptedProcess; 2]> {
         Ok([self.player("p").await?, self.player("q").await?])
     }
 
     /// Three.
-    pub(crate) async fn three(&self) -> Play<[Player; 3]> {
+    pub(crate) async fn three(&self) -> Play<[ScriptedProcess; 3]> {
         let [p, q] = self.two().await?;
         Ok([p, q, self.player("r").await?])
     }
 
     /// A process that is connected and has not said anything.
-    pub(crate) async fn silent(&self, name: &str) -> Play<Player> {
-        Player::connect(self, name, 1, 1).await
+    pub(crate) async fn silent(&self, name: &str) -> Play<ScriptedProcess> {
+        ScriptedProcess::connect(self, name, 1, 1).await
     }
 
     /// Skips the case when it would have to wait for longer than was allowed.
@@ -160,7 +161,7 @@ impl Stage {
         if ms <= most {
             return Ok(());
         }
-        Err(Stop::Skipped(format!(
+        Err(CaseEnd::Skipped(format!(
             "{what} of {ms} ms is longer than --wait-max-ms {most}"
         )))
     }
