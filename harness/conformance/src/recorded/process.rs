@@ -4,15 +4,15 @@
 use super::Finding;
 use super::entry::{Place, Told};
 use super::head::{Settings, Slack};
-use super::process_world::{Around, Focus, Under, Way, World, session_of};
+use super::process_hypothesis::{Around, Focus, Hypothesis, Under, Way, session_of};
 use super::rule_process;
-use super::search::{Breadth, World as _};
+use super::search::{Breadth, Hypothesis as _};
 use tenure_protocol::process::Timer;
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
 /// See the [module](self).
 pub(super) struct ProcessSide {
-    worlds: Vec<World>,
+    hypotheses: Vec<Hypothesis>,
     slack: Slack,
     now: Time,
     breadth: Breadth,
@@ -26,7 +26,7 @@ impl ProcessSide {
         breadth: Breadth,
     ) -> Self {
         Self {
-            worlds: vec![World::new(settings, incarnation)],
+            hypotheses: vec![Hypothesis::new(settings, incarnation)],
             slack,
             now: Time::ZERO,
             breadth: breadth.shortest(),
@@ -46,19 +46,19 @@ impl ProcessSide {
         self.now = now;
         let around = self.around(Focus::Nothing);
         let until = now.before(self.slack.late_ms);
-        for own in &mut self.worlds {
+        for own in &mut self.hypotheses {
             own.take_before(until, &around);
         }
         self.force(now.before(self.slack.early_ms.saturating_add(self.slack.late_ms)));
-        let worlds = std::mem::take(&mut self.worlds);
-        self.worlds = self.breadth.few(worlds);
+        let hypotheses = std::mem::take(&mut self.hypotheses);
+        self.hypotheses = self.breadth.few(hypotheses);
         self.miss(line, false)
     }
 
     /// What must have ended has ended: the lease, and the waits of threads.
     fn force(&mut self, late: Time) {
         let around = self.around(Focus::Nothing);
-        for own in &mut self.worlds {
+        for own in &mut self.hypotheses {
             let timers: Vec<_> = own.machine.timers().collect();
             for (due, timer) in timers {
                 if due < late && matches!(timer, Timer::Lease | Timer::Wait(..)) {
@@ -74,20 +74,20 @@ impl ProcessSide {
             let until = since.after(slack);
             until < now || is_end && until <= now
         };
-        let is_well = |own: &World| !rule_process::is_overdue(own, is_late);
-        if self.worlds.iter().any(is_well) {
-            self.worlds.retain(is_well);
+        let is_well = |own: &Hypothesis| !rule_process::is_overdue(own, is_late);
+        if self.hypotheses.iter().any(is_well) {
+            self.hypotheses.retain(is_well);
             return Ok(());
         }
         let around = self.around(Focus::Nothing);
         let found = self
             .breadth
-            .explain(&self.worlds, &around, |own| is_well(own));
+            .explain(&self.hypotheses, &around, |own| is_well(own));
         if !found.is_empty() {
-            self.worlds = found;
+            self.hypotheses = found;
             return Ok(());
         }
-        let Some(first) = self.worlds.first() else {
+        let Some(first) = self.hypotheses.first() else {
             return Ok(());
         };
         let seen = if is_end {
@@ -108,14 +108,14 @@ impl ProcessSide {
     /// Something has come to it, or it was told to do something.
     pub(super) fn comes(&mut self, at: Place, way: &Way, under: &Under) {
         let around = self.around(Focus::Nothing);
-        for own in &mut self.worlds {
+        for own in &mut self.hypotheses {
             own.comes(way.clone(), self.now, under.clone());
         }
         if at == Place::Process {
-            let worlds = std::mem::take(&mut self.worlds);
-            let mut worlds = with_silent(self.breadth, worlds, &around);
-            worlds.iter_mut().for_each(|own| own.take(way, &around));
-            self.worlds = self.breadth.few(worlds);
+            let hypotheses = std::mem::take(&mut self.hypotheses);
+            let mut hypotheses = with_silent(self.breadth, hypotheses, &around);
+            hypotheses.iter_mut().for_each(|own| own.take(way, &around));
+            self.hypotheses = self.breadth.few(hypotheses);
         }
     }
 
@@ -134,7 +134,7 @@ impl ProcessSide {
         let around = self.around(focus);
         let found = self
             .breadth
-            .explain(&self.worlds, &around, |own| own.is_said(who, message));
+            .explain(&self.hypotheses, &around, |own| own.is_said(who, message));
         if found.is_empty() {
             let own = self.likely(&around);
             let rule = rule_process::wrong_said(&own, message);
@@ -145,7 +145,7 @@ impl ProcessSide {
                 format!("{message:?}"),
             ));
         }
-        self.worlds = found;
+        self.hypotheses = found;
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl ProcessSide {
         told: &Told,
     ) -> Result<(), Finding> {
         let around = self.around(Focus::Session(session.clone()));
-        let found = self.breadth.explain(&self.worlds, &around, |own| {
+        let found = self.breadth.explain(&self.hypotheses, &around, |own| {
             own.is_told(thread, session, told)
         });
         if found.is_empty() {
@@ -166,26 +166,30 @@ impl ProcessSide {
             let seen = format!("thread {} is told: {told:?}", thread.0);
             return Err(Finding::new(line, rule, rule_process::allowed(&own), seen));
         }
-        self.worlds = found;
+        self.hypotheses = found;
         Ok(())
     }
 
     /// The explanation in which it has taken most.
-    fn likely(&self, around: &Around) -> World {
-        let first = self.worlds.first().cloned();
-        let all = self.breadth.closure(self.worlds.clone(), around);
-        let idle = all.into_iter().find(World::is_idle);
+    fn likely(&self, around: &Around) -> Hypothesis {
+        let first = self.hypotheses.first().cloned();
+        let all = self.breadth.closure(self.hypotheses.clone(), around);
+        let idle = all.into_iter().find(Hypothesis::is_idle);
         idle.or(first).expect("there is always one")
     }
 }
 
 /// These, and those in which something has passed of which nothing is said.
-fn with_silent(breadth: Breadth, mut worlds: Vec<World>, around: &Around) -> Vec<World> {
-    let silent = worlds.iter().flat_map(|own| {
+fn with_silent(
+    breadth: Breadth,
+    mut hypotheses: Vec<Hypothesis>,
+    around: &Around,
+) -> Vec<Hypothesis> {
+    let silent = hypotheses.iter().flat_map(|own| {
         let passed = own.passed(around).into_iter();
         passed.filter(|other| other.says == own.says && other.tells == own.tells)
     });
     let silent: Vec<_> = silent.collect();
-    worlds.extend(silent);
-    breadth.few(worlds)
+    hypotheses.extend(silent);
+    breadth.few(hypotheses)
 }

@@ -1,11 +1,11 @@
 //! Whether what a process has said is what its machine says, by whatever numbers.
 
-use super::process_world::World;
+use super::process_hypothesis::Hypothesis;
 use std::collections::BTreeMap;
 use tenure_protocol::message::AcquireRequest;
 use tenure_protocol::{Request, ToStore};
 
-impl World {
+impl Hypothesis {
     fn is_request(&mut self, ours: Request, theirs: Request) -> bool {
         let known = self
             .requests

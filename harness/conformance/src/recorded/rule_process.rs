@@ -2,12 +2,12 @@
 //! here it gets its name.
 
 use super::entry::Told;
-use super::process_world::{World, session_of};
+use super::process_hypothesis::{Hypothesis, session_of};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
 /// Whether something has not come though it had to.
-pub(super) fn is_overdue(own: &World, is_late: impl Fn(Time) -> bool) -> bool {
+pub(super) fn is_overdue(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> bool {
     let says = own.says.iter().filter(|owed| is_asked(&owed.what.1));
     says.map(|owed| owed.since)
         .chain(own.tells.iter().map(|owed| owed.since))
@@ -23,7 +23,7 @@ fn is_asked(message: &ToStore) -> bool {
 }
 
 /// The rule by which that had to come, and what it is.
-pub(super) fn missing(own: &World, is_late: impl Fn(Time) -> bool) -> (&'static str, String) {
+pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'static str, String) {
     let mut told = own.tells.iter().filter(|owed| is_late(owed.since));
     if let Some(owed) = told.next() {
         let (thread, _, told) = &owed.what;
@@ -64,7 +64,7 @@ pub(super) fn missing(own: &World, is_late: impl Fn(Time) -> bool) -> (&'static 
 }
 
 /// What the machine has to say and to tell, in words.
-pub(super) fn allowed(own: &World) -> String {
+pub(super) fn allowed(own: &Hypothesis) -> String {
     let says = own.says.iter().map(|owed| format!("{:?}", owed.what.1));
     let tells = own.tells.iter().map(|owed| {
         let (thread, _, told) = &owed.what;
@@ -81,7 +81,7 @@ pub(super) fn allowed(own: &World) -> String {
 }
 
 /// The rule that a message breaks which the machine does not say.
-pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
+pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
     let id = session_of(message);
     let session = id.and_then(|id| own.machine.session(id));
     let mut owed = own.says.iter().map(|owed| &owed.what.1);
@@ -150,7 +150,7 @@ pub(super) fn wrong_said(own: &World, message: &ToStore) -> &'static str {
 }
 
 fn wrong_hello(
-    own: &World,
+    own: &Hypothesis,
     holds: usize,
     waits: &[tenure_protocol::message::AcquireRequest],
 ) -> &'static str {
@@ -178,7 +178,7 @@ fn wrong_hello(
 }
 
 fn wrong_release(
-    own: &World,
+    own: &Hypothesis,
     session: Option<&Session>,
     (id, token): (Option<&SessionId>, tenure_protocol::Token),
     is_requeued: bool,
@@ -212,7 +212,7 @@ fn wrong_release(
 
 /// The rule that is broken when a thread is told what the machine does not tell.
 pub(super) fn wrong_told(
-    own: &World,
+    own: &Hypothesis,
     thread: ThreadId,
     id: &SessionId,
     told: &Told,
@@ -245,7 +245,7 @@ pub(super) fn wrong_told(
     }
 }
 
-fn wrong_locked(own: &World, session: Option<&Session>, thread: ThreadId) -> &'static str {
+fn wrong_locked(own: &Hypothesis, session: Option<&Session>, thread: ThreadId) -> &'static str {
     let waits = own.machine.waits().contains_key(&thread);
     let grant = session.and_then(Session::grant);
     if !waits {

@@ -2,11 +2,11 @@
 //! gets its name.
 
 use super::store::StoreSide;
-use super::store_world::Explained;
+use super::store_hypothesis::Explained;
 use crate::store::oracle::Connection;
-use crate::store::oracle::books::Attributes;
+use crate::store::oracle::hypothesis::{Hypothesis, Owed, What};
+use crate::store::oracle::ledger::Attributes;
 use crate::store::oracle::names::Kind;
-use crate::store::oracle::world::{Owed, What, World};
 use tenure_protocol::message::{Refusal, Revocation};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{Request, SessionId, ToProcess, Version};
@@ -23,10 +23,10 @@ pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
 
 /// The first that has not come though it had to.
 pub(super) fn overdue(
-    world: &World,
+    hypothesis: &Hypothesis,
     is_late: impl Fn(u64) -> bool,
 ) -> Option<(&Connection, &Owed)> {
-    let late = world.owed.iter().filter_map(|(connection, all)| {
+    let late = hypothesis.owed.iter().filter_map(|(connection, all)| {
         // That a connection is closed is nothing that anybody waits for.
         let mut all = all.iter().filter(|own| own.what != What::Closed);
         let first = all.find(|own| !own.may_be_missing())?;
@@ -58,7 +58,7 @@ pub(super) fn missing(
         } => {
             let key = (connection.process.clone(), session.clone(), *request);
             if own
-                .world
+                .hypothesis
                 .names
                 .theirs(Kind::Token, session, token.0)
                 .is_some()
@@ -112,7 +112,7 @@ pub(super) fn wrong(
     existed: bool,
 ) -> &'static str {
     let look = Look {
-        world: &own.world,
+        hypothesis: &own.hypothesis,
         connection,
         message,
         results,
@@ -152,7 +152,7 @@ pub(super) fn wrong(
 
 /// What came, and the machine.
 struct Look<'a> {
-    world: &'a World,
+    hypothesis: &'a Hypothesis,
     connection: &'a Connection,
     message: &'a ToProcess,
     results: &'a [Attributes],
@@ -163,13 +163,17 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     /// Whether the process has a newer connection.
     fn is_replaced(&self) -> bool {
-        let peer = self.world.store.peer(&self.connection.process);
+        let peer = self.hypothesis.store.peer(&self.connection.process);
         let newest = peer.and_then(|peer| peer.link());
         newest.is_some_and(|newest| newest > self.connection.link)
     }
 
     fn owed(&self) -> impl Iterator<Item = &'a Owed> + use<'a> {
-        self.world.owed.get(self.connection).into_iter().flatten()
+        self.hypothesis
+            .owed
+            .get(self.connection)
+            .into_iter()
+            .flatten()
     }
 
     /// What is owed of the session, the first that `is_it` finds.
@@ -187,7 +191,7 @@ impl<'a> Look<'a> {
     }
 
     fn holder(&self, session: &SessionId) -> Option<&'a tenure_protocol::attributes::Holder> {
-        let own = self.world.store.session(session)?;
+        let own = self.hypothesis.store.session(session)?;
         own.record().head.holder.as_ref()
     }
 
@@ -197,7 +201,7 @@ impl<'a> Look<'a> {
     }
 
     fn waits(&self, session: &SessionId) -> bool {
-        let own = self.world.store.session(session);
+        let own = self.hypothesis.store.session(session);
         let mut waiters = own.into_iter().flat_map(|own| own.lock().waiters());
         waiters.any(|place| place.process == self.connection.process)
     }
@@ -277,7 +281,7 @@ impl<'a> Look<'a> {
         let Some((owed, own_request, own_token, own_version, own_recall)) = owed else {
             return self.granted_unasked(session);
         };
-        let names = &self.world.names;
+        let names = &self.hypothesis.names;
         let known = names.theirs(Kind::Token, session, own_token.0);
         let is_new = *own_version == Version::NONE;
         if own_request != request {
@@ -318,7 +322,7 @@ impl<'a> Look<'a> {
             return "end.once";
         }
         // Whether whom it was granted to has heard that.
-        let is_untold = self.world.owed.iter().any(|(connection, all)| {
+        let is_untold = self.hypothesis.owed.iter().any(|(connection, all)| {
             connection.process == holder.process
                 && all.iter().any(|owed| {
                     matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session)
@@ -336,7 +340,10 @@ impl<'a> Look<'a> {
         match owed {
             Some(ToProcess::Granted { .. }) => "grant.at-once",
             Some(ToProcess::Queued { ticket, .. }) => {
-                let known = self.world.names.theirs(Kind::Ticket, session, ticket.0);
+                let known = self
+                    .hypothesis
+                    .names
+                    .theirs(Kind::Ticket, session, ticket.0);
                 if known.is_some() {
                     "queue.same-ticket"
                 } else {
@@ -350,7 +357,7 @@ impl<'a> Look<'a> {
 
     fn recall(&self, session: &SessionId) -> &'static str {
         let recall = self
-            .world
+            .hypothesis
             .store
             .session(session)
             .and_then(|own| own.recall());
@@ -372,7 +379,7 @@ impl<'a> Look<'a> {
             _ if self.owed_of(session, is_fenced).is_some() => "fence.commit",
             Some((base, version))
                 if self
-                    .world
+                    .hypothesis
                     .names
                     .theirs(Kind::Version, session, version.0)
                     .is_some()
@@ -397,14 +404,14 @@ impl<'a> Look<'a> {
 
     fn revoked(&self, session: &SessionId, why: Revocation) -> &'static str {
         let recall = self
-            .world
+            .hypothesis
             .store
             .session(session)
             .and_then(|own| own.recall());
         match (why, recall) {
             (Revocation::Fenced, _) => "fence.commit",
             (_, Some(recall)) if !recall.reason.insists() => "recall.mild",
-            _ if self.world.store.is_recalled_for_nobody(session) => "recall.for-nobody",
+            _ if self.hypothesis.store.is_recalled_for_nobody(session) => "recall.for-nobody",
             _ => "recall.not-early",
         }
     }

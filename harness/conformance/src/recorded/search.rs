@@ -1,8 +1,8 @@
 //! What cannot be seen: when somebody took what is under way to it, and which of its timers passed meanwhile.
 //!
-//! Everything that explains what came so far is kept as a world of its own. The worlds that take what comes next are those
+//! Everything that explains what came so far is kept as its own hypothesis. The hypotheses that take what comes next are those
 //! from which as few timers as will do lead to it. What was seen on the way, and may be taken at any time, costs nothing: all
-//! orders in which that can have been taken are tried, also when nothing need have been. Worlds of one hash are kept once: they
+//! orders in which that can have been taken are tried, also when nothing need have been. Hypotheses of one hash are kept once: they
 //! explain the same from now on.
 
 use crate::store::oracle::likeness::{each_once, hash};
@@ -47,7 +47,7 @@ impl Breadth {
 }
 
 /// One explanation of what came so far.
-pub(super) trait World<A>: Clone + Hash {
+pub(super) trait Hypothesis<A>: Clone + Hash {
     /// Every way in which something may have been taken that is under way.
     fn taken(&self, around: &A) -> Vec<Self>;
     /// Every way in which a timer may have passed.
@@ -55,22 +55,22 @@ pub(super) trait World<A>: Clone + Hash {
 }
 
 impl Breadth {
-    /// The worlds that take it.
-    pub(super) fn explain<A, W: World<A>>(
+    /// The hypotheses that take it.
+    pub(super) fn explain<A, W: Hypothesis<A>>(
         self,
-        worlds: &[W],
+        hypotheses: &[W],
         around: &A,
         mut take: impl FnMut(&mut W) -> bool,
     ) -> Vec<W> {
         let mut found = Vec::new();
-        let mut from = worlds.to_vec();
+        let mut from = hypotheses.to_vec();
         let mut most = HIDDEN_MAX;
         for hidden in 0..=HIDDEN_MAX {
             if hidden > most {
                 break;
             }
             if hidden > 0 {
-                let passed = from.iter().flat_map(|world| world.passed(around));
+                let passed = from.iter().flat_map(|hypothesis| hypothesis.passed(around));
                 from = each_once(passed, self.looked_at_max);
             }
             from = self.closure(from, around);
@@ -85,17 +85,17 @@ impl Breadth {
     }
 
     /// These and all that they become when what is under way is taken.
-    pub(super) fn closure<A, W: World<A>>(self, worlds: Vec<W>, around: &A) -> Vec<W> {
-        let mut all = each_once(worlds, self.looked_at_max);
+    pub(super) fn closure<A, W: Hypothesis<A>>(self, hypotheses: Vec<W>, around: &A) -> Vec<W> {
+        let mut all = each_once(hypotheses, self.looked_at_max);
         let mut seen = HashSet::new();
         let mut at = 0;
         while at < all.len() && all.len() < self.looked_at_max {
-            for world in all[at].taken(around) {
+            for hypothesis in all[at].taken(around) {
                 if seen.is_empty() {
                     seen.extend(all.iter().map(hash));
                 }
-                if seen.insert(hash(&world)) {
-                    all.push(world);
+                if seen.insert(hash(&hypothesis)) {
+                    all.push(hypothesis);
                 }
             }
             at += 1;
@@ -104,7 +104,7 @@ impl Breadth {
     }
 
     /// Not too many.
-    pub(super) fn few<W: Hash>(self, worlds: impl IntoIterator<Item = W>) -> Vec<W> {
-        each_once(worlds, self.cached_max)
+    pub(super) fn few<W: Hash>(self, hypotheses: impl IntoIterator<Item = W>) -> Vec<W> {
+        each_once(hypotheses, self.cached_max)
     }
 }

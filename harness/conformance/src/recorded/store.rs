@@ -7,14 +7,14 @@ use super::Finding;
 use super::entry::Place;
 use super::head::Slack;
 use super::rule_store;
-use super::search::{Breadth, World as _};
-use super::store_world::{Explained, Under, with_silent};
+use super::search::{Breadth, Hypothesis as _};
+use super::store_hypothesis::{Explained, Under, with_silent};
 use super::talk::Name;
 use crate::store::oracle::Connection;
-use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
+use crate::store::oracle::hypothesis::Around;
+use crate::store::oracle::ledger::Ledger;
 use crate::store::oracle::names::Kind;
-use crate::store::oracle::world::Around;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tenure_protocol::message::GrantRef;
@@ -24,8 +24,8 @@ use tokio::time::Instant;
 
 /// See the [module](self).
 pub(super) struct StoreSide {
-    worlds: Vec<Explained>,
-    books: Books,
+    hypotheses: Vec<Explained>,
+    ledger: Ledger,
     open: BTreeSet<Connection>,
     slack: Slack,
     origin: Instant,
@@ -49,8 +49,8 @@ pub(super) struct StoreSide {
 impl StoreSide {
     pub(super) fn new(slack: Slack, time_to_live_ms: Option<u64>, breadth: Breadth) -> Self {
         Self {
-            worlds: vec![Explained::new(time_to_live_ms.is_some())],
-            books: Books::default(),
+            hypotheses: vec![Explained::new(time_to_live_ms.is_some())],
+            ledger: Ledger::default(),
             open: BTreeSet::new(),
             slack,
             origin: Instant::now(),
@@ -70,7 +70,7 @@ impl StoreSide {
     fn around(&self) -> Around<'_> {
         Around {
             open: &self.open,
-            books: &self.books,
+            ledger: &self.ledger,
             is_before: false,
             may_expire: self
                 .time_to_live_ms
@@ -79,10 +79,10 @@ impl StoreSide {
         }
     }
 
-    /// Does something with all worlds and what is around them.
+    /// Does something with all hypotheses and what is around them.
     fn change(&mut self, change: impl FnOnce(Vec<Explained>, &Around<'_>) -> Vec<Explained>) {
-        let worlds = std::mem::take(&mut self.worlds);
-        self.worlds = change(worlds, &self.around());
+        let hypotheses = std::mem::take(&mut self.hypotheses);
+        self.hypotheses = change(hypotheses, &self.around());
     }
 
     /// It is so late: what is overdue is missing.
@@ -90,9 +90,9 @@ impl StoreSide {
         self.now_ms = now_ms;
         let slack = Duration::from_millis(self.slack.early_ms);
         let now = self.origin + Duration::from_millis(now_ms.min(u64::from(u32::MAX)));
-        self.books.looks_back_at(now, slack);
-        for own in &mut self.worlds {
-            own.world.clock = now_ms;
+        self.ledger.looks_back_at(now, slack);
+        for own in &mut self.hypotheses {
+            own.hypothesis.clock = now_ms;
         }
         self.take_overdue();
         self.force();
@@ -104,17 +104,17 @@ impl StoreSide {
         let until = self.now_ms.saturating_sub(self.slack.late_ms);
         let breadth = self.breadth;
         self.change(|mut left, around| {
-            let mut worlds = Vec::new();
+            let mut hypotheses = Vec::new();
             left.reverse(); // The likeliest is looked at first.
             while let Some(own) = left.pop() {
                 match own.overdue(until) {
-                    None => worlds.push(own),
+                    None => hypotheses.push(own),
                     Some(connection) => {
                         left.extend(own.take(&connection, around).into_iter().rev())
                     }
                 }
             }
-            breadth.few(worlds)
+            breadth.few(hypotheses)
         });
     }
 
@@ -123,7 +123,7 @@ impl StoreSide {
         let late = self
             .now_ms
             .saturating_sub(self.slack.early_ms.saturating_add(self.slack.late_ms));
-        let lease_ms = u64::try_from(self.books.lease.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(self.ledger.lease.as_millis()).unwrap_or(u64::MAX);
         let ended = self.heard.iter();
         let ended = ended.filter(|(_, heard)| heard.saturating_add(lease_ms) < late);
         let mut due: Vec<Timer> = ended
@@ -139,21 +139,24 @@ impl StoreSide {
                 .entry(key.clone())
                 .and_modify(|until| *until = (*until).max(*moved));
         }
-        self.change(|mut worlds, around| {
-            for own in &mut worlds {
-                let revoked = own.world.store.sessions().filter_map(|(id, session)| {
+        self.change(|mut hypotheses, around| {
+            for own in &mut hypotheses {
+                let revoked = own.hypothesis.store.sessions().filter_map(|(id, session)| {
                     let holder = session.record().head.holder.as_ref()?;
                     session.recall().filter(|recall| recall.reason.insists())?;
-                    let token = own.world.names.theirs(Kind::Token, id, holder.token.0)?;
+                    let token = own
+                        .hypothesis
+                        .names
+                        .theirs(Kind::Token, id, holder.token.0)?;
                     let until = recalled.get(&(id.clone(), Token(token)))?;
                     (*until < late).then(|| Timer::Revoke(id.clone()))
                 });
                 let revoked: Vec<Timer> = revoked.collect();
                 for timer in due.iter().cloned().chain(revoked) {
-                    own.world.step(Input::Timer(timer), around);
+                    own.hypothesis.step(Input::Timer(timer), around);
                 }
             }
-            worlds
+            hypotheses
         });
     }
 
@@ -167,26 +170,26 @@ impl StoreSide {
             let until = since.saturating_add(slack);
             until < now || is_end && until <= now
         };
-        let is_well = |own: &Explained| rule_store::overdue(&own.world, is_late).is_none();
-        if self.worlds.iter().any(is_well) {
-            self.worlds.retain(is_well);
+        let is_well = |own: &Explained| rule_store::overdue(&own.hypothesis, is_late).is_none();
+        if self.hypotheses.iter().any(is_well) {
+            self.hypotheses.retain(is_well);
             return Ok(());
         }
         let found = self
             .breadth
-            .explain(&self.worlds, &self.around(), |own| is_well(own));
+            .explain(&self.hypotheses, &self.around(), |own| is_well(own));
         if !found.is_empty() {
-            self.worlds = found;
+            self.hypotheses = found;
             return Ok(());
         }
-        let Some(first) = self.worlds.first() else {
+        let Some(first) = self.hypotheses.first() else {
             return Ok(());
         };
-        let Some((connection, owed)) = rule_store::overdue(&first.world, is_late) else {
+        let Some((connection, owed)) = rule_store::overdue(&first.hypothesis, is_late) else {
             return Ok(());
         };
         let rule = rule_store::missing(self, first, connection, owed);
-        let allowed = first.world.allowed(|own| own == owed);
+        let allowed = first.hypothesis.allowed(|own| own == owed);
         let seen = if is_end {
             "the end of the trace"
         } else {
@@ -221,16 +224,16 @@ impl StoreSide {
             message,
         };
         let breadth = self.breadth;
-        self.change(|mut worlds, around| {
-            for own in &mut worlds {
+        self.change(|mut hypotheses, around| {
+            for own in &mut hypotheses {
                 let all = own.under_way.entry(connection.clone()).or_default();
                 all.push_back(under.clone());
             }
             if at != Place::Store {
-                return worlds;
+                return hypotheses;
             }
-            let worlds = with_silent(breadth, worlds, around);
-            let taken = worlds.into_iter();
+            let hypotheses = with_silent(breadth, hypotheses, around);
+            let taken = hypotheses.into_iter();
             breadth.few(taken.flat_map(|own| own.take(&connection, around)))
         });
     }
@@ -243,18 +246,18 @@ impl StoreSide {
         match message {
             ToStore::Hello { sent, waits, .. } => {
                 self.open.insert(connection.clone());
-                self.books.says_it_lives(connection, *sent);
+                self.ledger.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
                 for acquire in waits {
-                    self.books
+                    self.ledger
                         .asks(process, &acquire.session, acquire.request, acquire.known);
                 }
             }
             ToStore::KeepAlive { sent } => {
-                self.books.says_it_lives(connection, *sent);
+                self.ledger.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);
             }
-            _ => self.books.said(process, message),
+            _ => self.ledger.said(process, message),
         }
     }
 
@@ -266,20 +269,22 @@ impl StoreSide {
         message: ToProcess,
     ) -> Result<(), Finding> {
         let connection = of(name);
-        self.books.hears(&connection, &message);
+        self.ledger.hears(&connection, &message);
         self.note_recalls(line, &message)?;
-        let results = self.books.results_of(&name.process, &message);
+        let results = self.ledger.results_of(&name.process, &message);
         let came = Came::Said(message, results);
-        let found = self.breadth.explain(&self.worlds, &self.around(), |own| {
-            own.says(&connection, &came)
-        });
+        let found = self
+            .breadth
+            .explain(&self.hypotheses, &self.around(), |own| {
+                own.says(&connection, &came)
+            });
         let Came::Said(message, results) = &came else {
             return Ok(());
         };
         if found.is_empty() {
             return Err(self.failed(line, &connection, &came));
         }
-        self.worlds = found;
+        self.hypotheses = found;
         if let ToProcess::Queued {
             session, request, ..
         } = message
@@ -287,9 +292,9 @@ impl StoreSide {
             let place = (name.process.clone(), session.clone(), *request);
             self.queued.insert(place);
         }
-        if let Some(own) = self.worlds.first() {
-            let now = |session: &SessionId| own.world.attributes(session);
-            self.books.copy(&name.process, message, results, now);
+        if let Some(own) = self.hypotheses.first() {
+            let now = |session: &SessionId| own.hypothesis.attributes(session);
+            self.ledger.copy(&name.process, message, results, now);
         }
         Ok(())
     }
@@ -301,28 +306,30 @@ impl StoreSide {
         };
         let early = self
             .breadth
-            .explain(&self.worlds, &anytime, |own| own.says(connection, came));
+            .explain(&self.hypotheses, &anytime, |own| own.says(connection, came));
         let timer = early.first().and_then(|own| own.passed.as_ref());
         let timer = timer.filter(|timer| self.may_be_early(timer, came));
         let rule = timer.and_then(rule_store::too_early);
-        let worlds = self.breadth.closure(self.worlds.clone(), &self.around());
+        let hypotheses = self
+            .breadth
+            .closure(self.hypotheses.clone(), &self.around());
         // Of what it may have taken, that which leads closest.
-        let likely = worlds
+        let likely = hypotheses
             .last()
-            .filter(|_| self.worlds.iter().any(|own| !own.under_way.is_empty()));
-        let first = likely.or_else(|| self.worlds.first());
+            .filter(|_| self.hypotheses.iter().any(|own| !own.under_way.is_empty()));
+        let first = likely.or_else(|| self.hypotheses.first());
         let Came::Said(message, results) = came else {
             unreachable!("the end of a connection is taken at any time");
         };
-        let mut written = self.books.copies.keys();
+        let mut written = self.ledger.copies.keys();
         let existed = written.any(|(session, version)| {
             Some(session) == message.session() && *version != Version::NONE
         });
         let (rule, allowed) = match (rule, first) {
-            (Some(rule), Some(own)) => (rule, own.world.allowed(|_| true)),
+            (Some(rule), Some(own)) => (rule, own.hypothesis.allowed(|_| true)),
             (None, Some(own)) => (
                 rule_store::wrong(own, connection, message, results, existed),
-                own.world.allowed(|_| true),
+                own.hypothesis.allowed(|_| true),
             ),
             (rule, None) => (rule.unwrap_or("end.once"), "nothing".to_owned()),
         };
@@ -342,8 +349,10 @@ impl StoreSide {
     fn may_be_early(&self, timer: &Timer, came: &Came) -> bool {
         let is_connected = |process: &ProcessId| {
             let mut open = self.open.iter().filter(|own| own.process == *process);
-            let worlds = || self.worlds.iter();
-            open.any(|own| worlds().any(|world| !world.world.unnoticed.contains(own)))
+            let hypotheses = || self.hypotheses.iter();
+            open.any(|own| {
+                hypotheses().any(|hypothesis| !hypothesis.hypothesis.unnoticed.contains(own))
+            })
         };
         match (timer, came) {
             (_, Came::Said(ToProcess::LeaseEnded | ToProcess::Revoked { .. }, _)) => true,
@@ -395,11 +404,11 @@ impl StoreSide {
 
     /// Notes which grants are recalled for nobody now, as far as is known.
     fn note_moved(&mut self) {
-        let recall_ms = u64::try_from(self.books.recall.as_millis()).unwrap_or(u64::MAX);
+        let recall_ms = u64::try_from(self.ledger.recall.as_millis()).unwrap_or(u64::MAX);
         let whole = self.now_ms.saturating_add(recall_ms);
         for key in self.recalled.keys() {
-            let mut worlds = self.worlds.iter();
-            if worlds.any(|own| own.world.store.is_recalled_for_nobody(&key.0)) {
+            let mut hypotheses = self.hypotheses.iter();
+            if hypotheses.any(|own| own.hypothesis.store.is_recalled_for_nobody(&key.0)) {
                 self.moved.insert(key.clone(), whole);
             }
         }
@@ -408,14 +417,14 @@ impl StoreSide {
     /// Whether the store may have found that nobody is left to wait. r[recall.for-nobody]
     fn may_move_deadline(&self, session: &SessionId) -> bool {
         let around = self.around();
-        let is_for_nobody = |own: &Explained| own.world.store.is_recalled_for_nobody(session);
-        let mut worlds = self.worlds.iter();
-        worlds.any(|own| {
+        let is_for_nobody = |own: &Explained| own.hypothesis.store.is_recalled_for_nobody(session);
+        let mut hypotheses = self.hypotheses.iter();
+        hypotheses.any(|own| {
             let passed = own.passed(&around);
             // Nobody is told that a connection was lost. Who is told of the end of a wait will hear it.
             let mut silent = passed
                 .iter()
-                .filter(|next| next.world.owed == own.world.owed);
+                .filter(|next| next.hypothesis.owed == own.hypothesis.owed);
             is_for_nobody(own)
                 || silent.any(is_for_nobody)
                 || own.taken(&around).iter().any(is_for_nobody)
@@ -427,17 +436,17 @@ impl StoreSide {
         let connection = of(name);
         self.open.remove(&connection);
         let breadth = self.breadth;
-        self.change(|mut worlds, around| {
-            for own in &mut worlds {
-                own.world.cut(&connection);
+        self.change(|mut hypotheses, around| {
+            for own in &mut hypotheses {
+                own.hypothesis.cut(&connection);
                 if at == Place::Store && is_of_process {
-                    own.world.unnoticed.remove(&connection);
+                    own.hypothesis.unnoticed.remove(&connection);
                     let Connection { process, link } = connection.clone();
-                    own.world
+                    own.hypothesis
                         .step(Input::Disconnected { process, link }, around);
                 }
             }
-            breadth.few(worlds)
+            breadth.few(hypotheses)
         });
     }
 
@@ -445,16 +454,16 @@ impl StoreSide {
     pub(super) fn restarts(&mut self) {
         let expires = self.time_to_live_ms.is_some();
         let breadth = self.breadth;
-        self.change(|worlds, around| {
-            let mut worlds = breadth.closure(worlds, around);
-            for own in &mut worlds {
+        self.change(|hypotheses, around| {
+            let mut hypotheses = breadth.closure(hypotheses, around);
+            for own in &mut hypotheses {
                 own.under_way.clear();
                 own.recalls.clear();
-                own.world.restart(expires);
+                own.hypothesis.restart(expires);
             }
-            breadth.few(worlds)
+            breadth.few(hypotheses)
         });
-        self.books.restarted();
+        self.ledger.restarted();
         self.open.clear();
         let now = self.now_ms;
         self.heard.values_mut().for_each(|heard| *heard = now);
@@ -464,7 +473,7 @@ impl StoreSide {
 
     /// Its operator has asked for a session.
     pub(super) fn recalls(&mut self, session: &SessionId) {
-        for own in &mut self.worlds {
+        for own in &mut self.hypotheses {
             own.recalls.push_back(session.clone());
         }
     }

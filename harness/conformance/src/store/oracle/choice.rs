@@ -1,4 +1,4 @@
-//! What the rules leave open and the machine decides: the worlds in which it was decided otherwise.
+//! What the rules leave open and the machine decides: the hypotheses in which it was decided otherwise.
 //!
 //! | open | the machine |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | whether a time to live that may have ended had ended before a message came | had not |
 
 use crate::store::oracle::Connection;
-use crate::store::oracle::world::{Around, Owed, What, World};
+use crate::store::oracle::hypothesis::{Around, Hypothesis, Owed, What};
 use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
@@ -21,7 +21,7 @@ struct Wait {
     ticket: Ticket,
 }
 
-impl World {
+impl Hypothesis {
     /// The other ways that a message may have been taken. `self` is as it was before, `after` as the machine has it.
     pub(crate) fn others(
         &self,
@@ -60,12 +60,12 @@ impl World {
         if ended.is_empty() {
             return None;
         }
-        let mut world = self.clone();
+        let mut hypothesis = self.clone();
         for timer in ended {
-            world.step(Input::Timer(timer), around);
+            hypothesis.step(Input::Timer(timer), around);
         }
-        world.hear(connection, message, around);
-        Some(world)
+        hypothesis.hear(connection, message, around);
+        Some(hypothesis)
     }
 
     /// What is owed now that was not before.
@@ -108,13 +108,13 @@ impl World {
                 deadline_ms: 0,
             });
         }
-        let mut world = self.clone();
-        world
+        let mut hypothesis = self.clone();
+        hypothesis
             .owed
             .entry(connection.clone())
             .or_default()
             .push(granted);
-        Some(world)
+        Some(hypothesis)
     }
 
     // ---- cycles -----------------------------------------------------------------------------------------------------
@@ -145,22 +145,22 @@ impl World {
             // Who holds the first session waits for the second.
             let holder = after.store.session(cycle.first()?)?.holder()?;
             let victim = after.wait(holder, cycle.get(1)?)?;
-            let mut world = if self.wait(&victim.process, &victim.session).is_some() {
-                let mut world = self.clone();
-                world.cancel(&victim, around)?;
-                world.hear(connection, message, around);
-                world
+            let mut hypothesis = if self.wait(&victim.process, &victim.session).is_some() {
+                let mut hypothesis = self.clone();
+                hypothesis.cancel(&victim, around)?;
+                hypothesis.hear(connection, message, around);
+                hypothesis
             } else {
                 // It begins to wait with this very message: whom the machine refuses stands aside meanwhile.
-                let mut world = self.clone();
-                world.cancel(spared.as_ref()?, around)?;
-                world.hear(connection, message, around);
-                world.cancel(&victim, around)?;
-                world.present(spared.as_ref()?, around)?;
-                world
+                let mut hypothesis = self.clone();
+                hypothesis.cancel(spared.as_ref()?, around)?;
+                hypothesis.hear(connection, message, around);
+                hypothesis.cancel(&victim, around)?;
+                hypothesis.present(spared.as_ref()?, around)?;
+                hypothesis
             };
-            world.refuse(victim, Refusal::Deadlock { cycle }, around)?;
-            Some(world)
+            hypothesis.refuse(victim, Refusal::Deadlock { cycle }, around)?;
+            Some(hypothesis)
         });
         others.collect()
     }

@@ -1,9 +1,9 @@
-//! Whether what came is what a world owes, numbers apart.
+//! Whether what came is what a hypothesis owes, numbers apart.
 
 use crate::store::oracle::Connection;
-use crate::store::oracle::books::Attributes;
+use crate::store::oracle::hypothesis::{EARLIEST, Hypothesis, Owed, What};
+use crate::store::oracle::ledger::Attributes;
 use crate::store::oracle::names::Kind;
-use crate::store::oracle::world::{EARLIEST, Owed, What, World};
 use std::collections::BTreeSet;
 use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Refusal};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess, Token, Version};
@@ -15,7 +15,7 @@ pub(crate) enum Came {
     Closed,
 }
 
-impl World {
+impl Hypothesis {
     /// Takes in what came, if it may come now.
     pub(crate) fn take(&mut self, connection: &Connection, came: &Came) -> bool {
         match came {
@@ -65,9 +65,9 @@ impl World {
             {
                 continue;
             }
-            let mut world = self.clone();
-            if world.is_same(next, said, message, results) {
-                let rest = world.owed.get_mut(connection).expect("cloned");
+            let mut hypothesis = self.clone();
+            if hypothesis.is_same(next, said, message, results) {
+                let rest = hypothesis.owed.get_mut(connection).expect("cloned");
                 let mut at = 0;
                 rest.retain(|other| {
                     at += 1;
@@ -76,8 +76,8 @@ impl World {
                         && other.session() == message.session();
                     at != place + 1 && !is_passed_over
                 });
-                world.owe_recall(connection, said, message);
-                *self = world;
+                hypothesis.owe_recall(connection, said, message);
+                *self = hypothesis;
                 return true;
             }
             if !next.may_be_missing() && !is_alive {

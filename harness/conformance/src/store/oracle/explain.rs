@@ -2,8 +2,8 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::compare::Came;
+use crate::store::oracle::hypothesis::{Around, Hypothesis};
 use crate::store::oracle::likeness::each_once;
-use crate::store::oracle::world::{Around, World};
 use tenure_protocol::ToStore;
 use tenure_protocol::store::{Input, Timer};
 
@@ -24,37 +24,42 @@ pub(super) enum Entry {
     Came(Connection, Came),
 }
 
-/// Lets something happen in all worlds; where the rules leave two ways open, both become worlds.
-pub(super) fn replay(worlds: &mut Vec<World>, entry: &Entry, around: &Around, expires: bool) {
+/// Lets something happen in all hypotheses; where the rules leave two ways open, both become hypotheses.
+pub(super) fn replay(
+    hypotheses: &mut Vec<Hypothesis>,
+    entry: &Entry,
+    around: &Around,
+    expires: bool,
+) {
     let mut others = Vec::new();
-    for world in &mut *worlds {
+    for hypothesis in &mut *hypotheses {
         match entry {
             Entry::Heard(connection, message) => {
-                let before = world.clone();
-                world.hear(connection, message, around);
-                others.extend(before.others(connection, message, world, around));
+                let before = hypothesis.clone();
+                hypothesis.hear(connection, message, around);
+                others.extend(before.others(connection, message, hypothesis, around));
             }
-            Entry::Cut(connection) => world.cut(connection),
-            Entry::Restarted => world.restart(expires),
-            Entry::Passed(timer) => world.step(Input::Timer(timer.clone()), around),
+            Entry::Cut(connection) => hypothesis.cut(connection),
+            Entry::Restarted => hypothesis.restart(expires),
+            Entry::Passed(timer) => hypothesis.step(Input::Timer(timer.clone()), around),
             Entry::Came(..) => unreachable!("what came is followed"),
         }
     }
-    worlds.extend(others);
+    hypotheses.extend(others);
 }
 
-/// The worlds after that came: those in which as little as will do happened before it that cannot be seen.
+/// The hypotheses after that came: those in which as little as will do happened before it that cannot be seen.
 pub(super) fn follow(
-    worlds: &[World],
+    hypotheses: &[Hypothesis],
     connection: &Connection,
     came: &Came,
     around: &Around,
     hidden_max: usize,
-) -> Vec<World> {
-    let mut from = worlds.to_vec();
+) -> Vec<Hypothesis> {
+    let mut from = hypotheses.to_vec();
     for _ in 0..=hidden_max {
         let mut found = from.clone();
-        found.retain_mut(|world| world.take(connection, came));
+        found.retain_mut(|hypothesis| hypothesis.take(connection, came));
         if !found.is_empty() {
             return few(found);
         }
@@ -63,13 +68,15 @@ pub(super) fn follow(
     Vec::new()
 }
 
-/// The worlds after one thing that cannot be seen.
-pub(super) fn hidden(worlds: &[World], around: &Around) -> Vec<World> {
-    let all = worlds.iter().flat_map(|world| world.hidden(around));
+/// The hypotheses after one thing that cannot be seen.
+pub(super) fn hidden(hypotheses: &[Hypothesis], around: &Around) -> Vec<Hypothesis> {
+    let all = hypotheses
+        .iter()
+        .flat_map(|hypothesis| hypothesis.hidden(around));
     each_once(all, HIDDEN_WORLDS_MAX)
 }
 
 /// Each once, and not too many.
-pub(super) fn few(worlds: Vec<World>) -> Vec<World> {
-    each_once(worlds, WORLDS_MAX)
+pub(super) fn few(hypotheses: Vec<Hypothesis>) -> Vec<Hypothesis> {
+    each_once(hypotheses, WORLDS_MAX)
 }

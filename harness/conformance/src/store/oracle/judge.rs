@@ -1,12 +1,12 @@
 //! Plays steps to the target and the machine, and judges what comes.
 
 use crate::end::{CaseEnd, Play};
-use crate::store::oracle::books::Books;
 use crate::store::oracle::compare::Came;
 use crate::store::oracle::explain::{Entry, HIDDEN_MAX, few, follow, hidden, replay};
+use crate::store::oracle::hypothesis::{Around, Hypothesis, shown};
+use crate::store::oracle::ledger::Ledger;
 use crate::store::oracle::names::Kind;
 use crate::store::oracle::sessions::{said, told};
-use crate::store::oracle::world::{Around, World, shown};
 use crate::store::{CaseContext, Heard, ScriptedProcess};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,10 +45,10 @@ pub(crate) struct Judge {
     lines: BTreeMap<Connection, Line>,
     /// Those of `lines`, and what was closed since the step began.
     open: BTreeSet<Connection>,
-    books: Books,
-    worlds: Vec<World>,
-    /// The worlds as they were when the step began, and what happened since.
-    before: Vec<World>,
+    ledger: Ledger,
+    hypotheses: Vec<Hypothesis>,
+    /// The hypotheses as they were when the step began, and what happened since.
+    before: Vec<Hypothesis>,
     log: Vec<Entry>,
     heard: Vec<(Connection, ToProcess)>,
     expires: Option<Instant>,
@@ -58,14 +58,14 @@ impl Judge {
     pub(crate) fn new(ctx: CaseContext) -> Self {
         let expires = ctx.target().expires_ms;
         let expires = expires.map(|ms| Instant::now() + Duration::from_millis(ms));
-        let world = World::new(expires.is_some());
+        let hypothesis = Hypothesis::new(expires.is_some());
         Self {
             ctx,
             lines: BTreeMap::new(),
             open: BTreeSet::new(),
-            books: Books::default(),
-            worlds: vec![world.clone()],
-            before: vec![world],
+            ledger: Ledger::default(),
+            hypotheses: vec![hypothesis.clone()],
+            before: vec![hypothesis],
             log: Vec::new(),
             heard: Vec::new(),
             expires,
@@ -76,12 +76,12 @@ impl Judge {
 
     /// A step begins.
     fn begin(&mut self) {
-        self.worlds.iter_mut().for_each(World::turn);
+        self.hypotheses.iter_mut().for_each(Hypothesis::turn);
         self.notice();
-        self.before.clone_from(&self.worlds);
+        self.before.clone_from(&self.hypotheses);
         self.log.clear();
         self.open = self.lines.keys().cloned().collect();
-        self.books.begin();
+        self.ledger.begin();
     }
 
     /// The target may have noticed by now that connections were cut, and tells nobody. What it does next depends on that: a
@@ -89,13 +89,15 @@ impl Judge {
     fn notice(&mut self) {
         let around = self.around();
         let blind = self
-            .worlds
+            .hypotheses
             .iter()
-            .filter(|world| !world.unnoticed.is_empty());
-        let mut worlds: Vec<World> = blind.map(|world| world.noticed(&around)).collect();
-        if !worlds.is_empty() {
-            worlds.extend(std::mem::take(&mut self.worlds));
-            self.worlds = few(worlds);
+            .filter(|hypothesis| !hypothesis.unnoticed.is_empty());
+        let mut hypotheses: Vec<Hypothesis> = blind
+            .map(|hypothesis| hypothesis.noticed(&around))
+            .collect();
+        if !hypotheses.is_empty() {
+            hypotheses.extend(std::mem::take(&mut self.hypotheses));
+            self.hypotheses = few(hypotheses);
         }
     }
 
@@ -115,7 +117,7 @@ impl Judge {
         let mut player = ScriptedProcess::connect(&self.ctx, &name, incarnation.0, number).await?;
         player.keeps_alive = false;
         for acquire in &waits {
-            self.books.asks(
+            self.ledger.asks(
                 &connection.process,
                 &acquire.session,
                 acquire.request,
@@ -139,7 +141,7 @@ impl Judge {
             waits: waits.clone(),
         };
         self.open.insert(connection.clone());
-        self.books.says_it_lives(connection, sent);
+        self.ledger.says_it_lives(connection, sent);
         self.tell(Entry::Heard(connection.clone(), hello));
         let theirs = |session: &SessionId| self.ctx.session(&session.to_string());
         let holds = holds.into_iter().map(|hold| GrantRef {
@@ -168,7 +170,7 @@ impl Judge {
             return Ok(()); // The store has closed it.
         }
         self.begin();
-        self.books.said(&connection.process, &message);
+        self.ledger.said(&connection.process, &message);
         self.tell(Entry::Heard(connection.clone(), message.clone()));
         let message = said(message, &|session| self.ctx.session(&session.to_string()));
         let line = self.lines.get_mut(connection).expect("looked up");
@@ -206,7 +208,7 @@ impl Judge {
         self.begin();
         self.lines.clear();
         self.ctx.restart().await?;
-        self.books.restarted();
+        self.ledger.restarted();
         self.open.clear();
         self.tell(Entry::Restarted);
         Ok(())
@@ -229,18 +231,21 @@ impl Judge {
         self.begin();
         // A timer takes so long that what was cut has been noticed.
         let around = self.around();
-        let noticed = self.worlds.iter().map(|world| world.noticed(&around));
-        self.worlds = few(noticed.collect());
-        self.before.clone_from(&self.worlds);
-        let without = self.worlds.clone();
+        let noticed = self
+            .hypotheses
+            .iter()
+            .map(|hypothesis| hypothesis.noticed(&around));
+        self.hypotheses = few(noticed.collect());
+        self.before.clone_from(&self.hypotheses);
+        let without = self.hypotheses.clone();
         self.tell(Entry::Passed(timer));
-        let is_seen = !self.worlds.iter().all(World::is_satisfied);
+        let is_seen = !self.hypotheses.iter().all(Hypothesis::is_satisfied);
         let slack = self.ctx.target().slack();
         let silence = Duration::from_millis(300).min(slack);
         let until = Instant::now() + span + if is_seen { slack } else { silence };
         if !is_seen {
             // Nobody can tell whether it has passed, until something depends on it.
-            self.worlds.extend(without);
+            self.hypotheses.extend(without);
         }
         while Instant::now() < until && !(is_seen && self.is_satisfied()) {
             self.pulse().await?;
@@ -266,19 +271,19 @@ impl Judge {
     }
 
     /// What a session is, if it is as the likeliest explanation has it.
-    pub(crate) fn attributes(&self, session: &SessionId) -> super::books::Attributes {
-        self.worlds[0].attributes(session)
+    pub(crate) fn attributes(&self, session: &SessionId) -> super::ledger::Attributes {
+        self.hypotheses[0].attributes(session)
     }
 
     /// The target's number for one of the machine's, if it was told.
     pub(crate) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
-        let mut worlds = self.worlds.iter();
-        worlds.find_map(|world| world.names.theirs(kind, session, ours))
+        let mut hypotheses = self.hypotheses.iter();
+        hypotheses.find_map(|hypothesis| hypothesis.names.theirs(kind, session, ours))
     }
 
     /// How long a lease is, and how long a recall left a holder, as the target said.
     pub(crate) fn spans(&self) -> (Duration, Duration) {
-        (self.books.lease, self.books.recall)
+        (self.ledger.lease, self.ledger.recall)
     }
 
     // ---- settling ---------------------------------------------------------------------------------------------------
@@ -332,7 +337,7 @@ impl Judge {
     }
 
     fn is_satisfied(&self) -> bool {
-        self.worlds.iter().any(World::is_satisfied)
+        self.hypotheses.iter().any(Hypothesis::is_satisfied)
     }
 
     /// Waits for the answers to all keep-alives.
@@ -366,7 +371,7 @@ impl Judge {
         let sent = Time(line.sent);
         line.unanswered.insert(sent.0);
         line.pulsed = Instant::now();
-        self.books.says_it_lives(connection, sent);
+        self.ledger.says_it_lives(connection, sent);
         let message = ToStore::KeepAlive { sent };
         line.player.say(message.clone()).await?;
         self.tell(Entry::Heard(connection.clone(), message));
@@ -375,7 +380,7 @@ impl Judge {
 
     /// Keeps alive whoever shall live.
     async fn pulse(&mut self) -> Play {
-        let every = (self.books.lease / 4).max(Duration::from_millis(20));
+        let every = (self.ledger.lease / 4).max(Duration::from_millis(20));
         let due: Vec<Connection> = self
             .lines
             .iter()
@@ -415,15 +420,15 @@ impl Judge {
                 if let Some(line) = self.lines.get_mut(connection) {
                     line.note(&own);
                 }
-                self.books.hears(connection, &own);
-                let results = self.books.results_of(&connection.process, &own);
+                self.ledger.hears(connection, &own);
+                let results = self.ledger.results_of(&connection.process, &own);
                 self.heard.push((connection.clone(), own.clone()));
                 Came::Said(own, results)
             }
         };
         self.log.push(Entry::Came(connection.clone(), came.clone()));
         let around = self.around();
-        let next = follow(&self.worlds, connection, &came, &around, HIDDEN_MAX);
+        let next = follow(&self.hypotheses, connection, &came, &around, HIDDEN_MAX);
         let next = if next.is_empty() {
             self.again(|_| true)
         } else {
@@ -441,11 +446,11 @@ impl Judge {
                 Came::Closed => self.failed(connection, "the end of the connection"),
             });
         }
-        self.worlds = next;
+        self.hypotheses = next;
         if let Came::Said(message, results) = &came {
-            let own = &self.worlds[0];
+            let own = &self.hypotheses[0];
             let now = |session: &SessionId| own.attributes(session);
-            self.books.copy(&connection.process, message, results, now);
+            self.ledger.copy(&connection.process, message, results, now);
         }
         Ok(())
     }
@@ -474,7 +479,7 @@ impl Judge {
     fn around(&self) -> Around<'_> {
         Around {
             open: &self.open,
-            books: &self.books,
+            ledger: &self.ledger,
             is_before: false,
             at_any_time: false,
             may_expire: self.expires.is_some_and(|at| Instant::now() >= at),
@@ -482,21 +487,30 @@ impl Judge {
     }
 
     fn tell(&mut self, entry: Entry) {
-        let mut worlds = std::mem::take(&mut self.worlds);
-        replay(&mut worlds, &entry, &self.around(), self.expires.is_some());
-        self.worlds = worlds;
+        let mut hypotheses = std::mem::take(&mut self.hypotheses);
+        replay(
+            &mut hypotheses,
+            &entry,
+            &self.around(),
+            self.expires.is_some(),
+        );
+        self.hypotheses = hypotheses;
         self.log.push(entry);
     }
 
-    /// The worlds that explain the whole step when something that cannot be seen happened before it: as little as will do.
-    fn again(&self, is_it: impl Fn(&World) -> bool) -> Vec<World> {
+    /// The hypotheses that explain the whole step when something that cannot be seen happened before it: as little as will do.
+    fn again(&self, is_it: impl Fn(&Hypothesis) -> bool) -> Vec<Hypothesis> {
         let around = self.around();
         let mut from = self.before.clone();
         for _ in 0..=HIDDEN_MAX {
             let mut found = Vec::new();
-            for world in &from {
-                let worlds = self.retold(world, &around);
-                found.extend(worlds.into_iter().filter(|world| is_it(world)));
+            for hypothesis in &from {
+                let hypotheses = self.retold(hypothesis, &around);
+                found.extend(
+                    hypotheses
+                        .into_iter()
+                        .filter(|hypothesis| is_it(hypothesis)),
+                );
             }
             if !found.is_empty() {
                 return few(found);
@@ -510,31 +524,31 @@ impl Judge {
         Vec::new()
     }
 
-    /// What becomes of a world in this step.
-    fn retold(&self, world: &World, around: &Around) -> Vec<World> {
-        let mut worlds = vec![world.clone()];
+    /// What becomes of a hypothesis in this step.
+    fn retold(&self, hypothesis: &Hypothesis, around: &Around) -> Vec<Hypothesis> {
+        let mut hypotheses = vec![hypothesis.clone()];
         for entry in &self.log {
             if let Entry::Came(connection, came) = entry {
-                worlds = follow(&worlds, connection, came, around, 1);
+                hypotheses = follow(&hypotheses, connection, came, around, 1);
             } else {
-                replay(&mut worlds, entry, around, self.expires.is_some());
+                replay(&mut hypotheses, entry, around, self.expires.is_some());
             }
         }
-        worlds
+        hypotheses
     }
 
     /// Something that has to come has not.
     fn missing(&mut self) -> Play {
-        let mut found = hidden(&self.worlds, &self.around());
-        found.retain(World::is_satisfied);
+        let mut found = hidden(&self.hypotheses, &self.around());
+        found.retain(Hypothesis::is_satisfied);
         if found.is_empty() {
-            found = self.again(World::is_satisfied);
+            found = self.again(Hypothesis::is_satisfied);
         }
         if found.is_empty() {
             let what = self.allowed(|owed| !owed.may_be_missing());
             return Err(CaseEnd::told(what, "it does not come"));
         }
-        self.worlds = few(found);
+        self.hypotheses = few(found);
         Ok(())
     }
 
@@ -546,14 +560,14 @@ impl Judge {
     }
 
     /// What the machine allows, in words.
-    fn allowed(&self, is_meant: impl Fn(&super::world::Owed) -> bool) -> String {
-        let Some(world) = self.worlds.first() else {
+    fn allowed(&self, is_meant: impl Fn(&super::hypothesis::Owed) -> bool) -> String {
+        let Some(hypothesis) = self.hypotheses.first() else {
             return "nothing".to_owned();
         };
-        let all = world.allowed(is_meant);
-        let more = match self.worlds.len() {
+        let all = hypothesis.allowed(is_meant);
+        let more = match self.hypotheses.len() {
             1 => String::new(),
-            worlds => format!(" (or {} other ways)", worlds - 1),
+            hypotheses => format!(" (or {} other ways)", hypotheses - 1),
         };
         format!("the machine allows, with its own numbers: {}{more}", all)
     }

@@ -1,11 +1,11 @@
-//! When two worlds explain the same from now on.
+//! When two hypotheses explain the same from now on.
 //!
 //! The machine only compares the numbers that it draws. Whether one request was taken before another or after it soon shows in
-//! nothing but numbers that nobody uses any more: told apart by these, worlds that are alike would crowd the right one out. So a
+//! nothing but numbers that nobody uses any more: told apart by these, hypotheses that are alike would crowd the right one out. So a
 //! number counts by its place among those in use.
 
 use crate::store::oracle::Connection;
-use crate::store::oracle::world::{Owed, What, World};
+use crate::store::oracle::hypothesis::{Hypothesis, Owed, What};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use tenure_protocol::message::{GrantRef, Reason};
@@ -13,26 +13,26 @@ use tenure_protocol::renumber::Numbers;
 use tenure_protocol::{Records, Stamp, Store};
 
 /// Of those that hash alike the first, and not too many.
-pub(crate) fn each_once<W: Hash>(worlds: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
-    let mut worlds = worlds.into_iter().peekable();
-    let Some(first) = worlds.next() else {
+pub(crate) fn each_once<W: Hash>(hypotheses: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
+    let mut hypotheses = hypotheses.into_iter().peekable();
+    let Some(first) = hypotheses.next() else {
         return Vec::new();
     };
-    if worlds.peek().is_none() {
+    if hypotheses.peek().is_none() {
         return vec![first]; // So it is most of the time, and hashes take most of the time.
     }
     let mut seen = HashSet::new();
-    let all = std::iter::once(first).chain(worlds);
-    let is_new = |world: &W| seen.insert(hash(world));
+    let all = std::iter::once(first).chain(hypotheses);
+    let is_new = |hypothesis: &W| seen.insert(hash(hypothesis));
     all.filter(is_new).take(max).collect()
 }
 
-pub(crate) fn hash(world: &impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(world)
+pub(crate) fn hash(hypothesis: &impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(hypothesis)
 }
 
-/// The same for worlds that explain the same from now on.
-impl Hash for World {
+/// The same for hypotheses that explain the same from now on.
+impl Hash for Hypothesis {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut using = Using {
             store: self.store.clone(),
@@ -52,7 +52,7 @@ impl Hash for World {
     }
 }
 
-/// The parts of a world in which numbers of the machine's are in use.
+/// The parts of a hypothesis in which numbers of the machine's are in use.
 #[derive(Hash)]
 struct Using {
     store: Store,

@@ -14,19 +14,19 @@
 //! | which wait of a cycle is refused, whether a grant that is told again ends tries | any way ([`choice`]) |
 //! | order | kept for each session on each connection, free otherwise |
 //!
-//! Where what came can be explained in several ways, all of them are kept as [`world`]s until what comes later decides.
+//! Where what came can be explained in several ways, all of them are kept as [`hypothesis`]s until what comes later decides.
 //!
 //! Deliberately absent: any rule of the protocol.
 
-pub(crate) mod books;
 mod choice;
 pub(crate) mod compare;
 mod explain;
+pub(crate) mod hypothesis;
 mod judge;
+pub(crate) mod ledger;
 pub(crate) mod likeness;
 pub(crate) mod names;
 mod sessions;
-pub(crate) mod world;
 
 pub(crate) use judge::{Connection, Judge};
 pub(crate) use names::Kind;

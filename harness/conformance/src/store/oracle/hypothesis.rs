@@ -1,7 +1,7 @@
 //! One explanation of what came so far: a machine, what it has said that did not come yet, and which numbers are which.
 
 use crate::store::oracle::Connection;
-use crate::store::oracle::books::{Attributes, Books};
+use crate::store::oracle::ledger::{Attributes, Ledger};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,7 +26,7 @@ pub(crate) struct Owed {
     pub(crate) attributes: Attributes,
     /// Whether the target may leave it out.
     is_optional: bool,
-    /// When it was, by [`World::clock`].
+    /// When it was, by [`Hypothesis::clock`].
     pub(crate) since: u64,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum What {
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct World {
+pub(crate) struct Hypothesis {
     pub(crate) store: Store,
     pub(super) records: Records,
     pub(super) epoch: u64,
@@ -55,7 +55,7 @@ pub(crate) struct World {
 /// What is open, and what is known of times.
 pub(crate) struct Around<'a> {
     pub(crate) open: &'a BTreeSet<Connection>,
-    pub(crate) books: &'a Books,
+    pub(crate) ledger: &'a Ledger,
     /// Whether what is asked about is what may have happened before the step.
     pub(crate) is_before: bool,
     /// Whether unused sessions may have ended.
@@ -64,7 +64,7 @@ pub(crate) struct Around<'a> {
     pub(crate) at_any_time: bool,
 }
 
-impl World {
+impl Hypothesis {
     pub(crate) fn new(expires: bool) -> Self {
         let records = Records::default();
         Self {
@@ -202,30 +202,30 @@ impl World {
         self.owed.values().flatten().all(Owed::may_be_missing)
     }
 
-    /// The world in which all that was cut was noticed.
+    /// The hypothesis in which all that was cut was noticed.
     pub(crate) fn noticed(&self, around: &Around) -> Self {
-        let mut world = self.clone();
-        while let Some(Connection { process, link }) = world.unnoticed.pop_first() {
-            world.step(Input::Disconnected { process, link }, around);
+        let mut hypothesis = self.clone();
+        while let Some(Connection { process, link }) = hypothesis.unnoticed.pop_first() {
+            hypothesis.step(Input::Disconnected { process, link }, around);
         }
-        world
+        hypothesis
     }
 
     /// Every way in which something that cannot be seen may have happened.
     pub(crate) fn hidden(&self, around: &Around) -> Vec<Self> {
         let mut all = Vec::new();
         for connection in &self.unnoticed {
-            let mut world = self.clone();
-            world.unnoticed.remove(connection);
+            let mut hypothesis = self.clone();
+            hypothesis.unnoticed.remove(connection);
             let Connection { process, link } = connection.clone();
-            world.step(Input::Disconnected { process, link }, around);
-            all.push(world);
+            hypothesis.step(Input::Disconnected { process, link }, around);
+            all.push(hypothesis);
         }
         for (_, timer) in self.store.timers() {
             if self.may_pass(&timer, around) {
-                let mut world = self.clone();
-                world.step(Input::Timer(timer), around);
-                all.push(world);
+                let mut hypothesis = self.clone();
+                hypothesis.step(Input::Timer(timer), around);
+                all.push(hypothesis);
             }
         }
         all
@@ -235,13 +235,13 @@ impl World {
         match timer {
             Timer::Remind(_) => false, // A recall may be told again at any time.
             _ if around.at_any_time => true,
-            Timer::Lease(process) => around.books.may_end(process, around.is_before),
+            Timer::Lease(process) => around.ledger.may_end(process, around.is_before),
             Timer::Revoke(session) => {
                 let own = self.store.session(session);
                 let holder = own.and_then(|own| own.record().head.holder.as_ref());
                 let token = holder
                     .and_then(|holder| self.names.theirs(Kind::Token, session, holder.token.0));
-                around.books.may_revoke(session, token.map(Token))
+                around.ledger.may_revoke(session, token.map(Token))
             }
             // How long a store lets others wait it tells nobody.
             Timer::Wait(..) => true,

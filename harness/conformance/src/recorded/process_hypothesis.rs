@@ -5,7 +5,7 @@
 //! process's are paired, and so are the times that it names as sent.
 
 use super::entry::{Deed, Told};
-use super::search::World as Explanation;
+use super::search::Hypothesis as Explanation;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
 use tenure_protocol::message::Refusal;
@@ -65,7 +65,7 @@ enum Asked {
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct World {
+pub(super) struct Hypothesis {
     pub(super) machine: Process,
     /// The machine's time: never goes back.
     now: Time,
@@ -80,7 +80,7 @@ pub(super) struct World {
     asked: BTreeMap<(ThreadId, SessionId), (Asked, Names)>,
 }
 
-impl World {
+impl Hypothesis {
     pub(super) fn new(settings: &super::head::Settings, incarnation: u64) -> Self {
         Self {
             machine: Process::new(Settings::new(settings.machine()), Incarnation(incarnation)),
@@ -370,7 +370,7 @@ impl World {
     }
 }
 
-impl Explanation<Around> for World {
+impl Explanation<Around> for Hypothesis {
     fn taken(&self, around: &Around) -> Vec<Self> {
         let ways = self.under_way.keys().cloned();
         let all = ways.map(|way| {

@@ -17,7 +17,7 @@ pub(crate) type Attributes = BTreeMap<AttributeName, Value>;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct Ledger {
     /// When each hello or keep-alive was said, and not answered yet.
     said: BTreeMap<(Connection, Time), Instant>,
     /// When a process's lease ends at the earliest.
@@ -41,7 +41,7 @@ pub(crate) struct Books {
     pub(crate) copies: BTreeMap<(SessionId, Version), Attributes>,
 }
 
-impl Books {
+impl Ledger {
     fn now(&self) -> Instant {
         self.now.unwrap_or_else(Instant::now)
     }

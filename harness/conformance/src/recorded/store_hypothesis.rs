@@ -1,10 +1,10 @@
 //! One explanation of what a store has said: its machine, and what is still under way to it.
 
-use super::search::{Breadth, World as Explanation};
+use super::search::{Breadth, Hypothesis as Explanation};
 use crate::store::oracle::Connection;
 use crate::store::oracle::compare::Came;
+use crate::store::oracle::hypothesis::{Around, Hypothesis, What};
 use crate::store::oracle::names::Kind;
-use crate::store::oracle::world::{Around, What, World};
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::store::{Input, Timer};
@@ -23,7 +23,7 @@ pub(super) struct Under {
 /// One explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Explained {
-    pub(super) world: World,
+    pub(super) hypothesis: Hypothesis,
     pub(super) under_way: BTreeMap<Connection, VecDeque<Under>>,
     /// Sessions that an operator has asked for: when the store heard that nobody knows.
     pub(super) recalls: VecDeque<SessionId>,
@@ -36,7 +36,7 @@ pub(super) struct Explained {
 impl Explained {
     pub(super) fn new(expires: bool) -> Self {
         Self {
-            world: World::new(expires),
+            hypothesis: Hypothesis::new(expires),
             under_way: BTreeMap::new(),
             recalls: VecDeque::new(),
             passed: None,
@@ -52,16 +52,21 @@ impl Explained {
             return true;
         }
         let Some(marks) = self.marks.take() else {
-            return self.world.take(connection, came);
+            return self.hypothesis.take(connection, came);
         };
         let mark = marks.get(connection).copied().unwrap_or_default();
-        let before = self.world.owed.get(connection).cloned().unwrap_or_default();
-        if !self.world.take(connection, came) {
+        let before = self
+            .hypothesis
+            .owed
+            .get(connection)
+            .cloned()
+            .unwrap_or_default();
+        if !self.hypothesis.take(connection, came) {
             self.marks = Some(marks);
             return false;
         }
         let after = self
-            .world
+            .hypothesis
             .owed
             .get(connection)
             .map_or(&[][..], Vec::as_slice);
@@ -74,10 +79,10 @@ impl Explained {
         let ToProcess::Recall { hold, .. } = message else {
             return false;
         };
-        let owed = self.world.owed.get(connection);
+        let owed = self.hypothesis.owed.get(connection);
         owed.into_iter().flatten().any(|own| match &own.what {
             What::Said(ToProcess::Revoked { session, token, .. }) if *session == hold.session => {
-                let theirs = self.world.names.theirs(Kind::Token, session, token.0);
+                let theirs = self.hypothesis.names.theirs(Kind::Token, session, token.0);
                 theirs == Some(hold.token.0)
             }
             _ => false,
@@ -108,9 +113,9 @@ impl Explained {
 
     /// Several processes that are not heard any more end at about the same time, and nobody is told.
     fn dying(&self, around: &Around<'_>) -> Option<Self> {
-        let timers = self.world.store.timers().map(|(_, timer)| timer);
+        let timers = self.hypothesis.store.timers().map(|(_, timer)| timer);
         let is_end = |timer: &Timer| matches!(timer, Timer::Lease(_));
-        let ended = timers.filter(|timer| is_end(timer) && self.world.may_pass(timer, around));
+        let ended = timers.filter(|timer| is_end(timer) && self.hypothesis.may_pass(timer, around));
         let mut ended: Vec<Timer> = ended.collect();
         let mut own = self.clone();
         own.mark();
@@ -120,38 +125,38 @@ impl Explained {
             return None;
         }
         for timer in ended.into_iter().chain([last]) {
-            own.world.step(Input::Timer(timer), around);
+            own.hypothesis.step(Input::Timer(timer), around);
         }
         Some(own)
     }
 
     fn mark(&mut self) {
-        let all = self.world.owed.iter();
+        let all = self.hypothesis.owed.iter();
         let lengths = all.map(|(connection, all)| (connection.clone(), all.len()));
         self.marks = Some(lengths.collect());
     }
 
     /// Whether the grant of a session may be revoked: not before its holder, if it can hear that, was told until when it has it.
     fn may_revoke(&self, session: &SessionId, around: &Around<'_>) -> bool {
-        let own = self.world.store.session(session);
+        let own = self.hypothesis.store.session(session);
         let Some(holder) = own.and_then(|own| own.record().head.holder.as_ref()) else {
             return false;
         };
         let link = self
-            .world
+            .hypothesis
             .store
             .peer(&holder.process)
             .and_then(|peer| peer.link());
         let is_connected = link.is_some_and(|link| {
             let process = holder.process.clone();
             let connection = Connection { process, link };
-            around.open.contains(&connection) && !self.world.unnoticed.contains(&connection)
+            around.open.contains(&connection) && !self.hypothesis.unnoticed.contains(&connection)
         });
         let token = self
-            .world
+            .hypothesis
             .names
             .theirs(Kind::Token, session, holder.token.0);
-        let is_told = token.is_some_and(|token| around.books.is_recalled(session, Token(token)));
+        let is_told = token.is_some_and(|token| around.ledger.is_recalled(session, Token(token)));
         !is_connected || is_told || around.at_any_time
     }
 
@@ -172,14 +177,14 @@ impl Explained {
             return vec![self];
         };
         self.under_way.retain(|_, all| !all.is_empty());
-        self.world.turn();
-        let before = self.world.clone();
-        self.world.hear(connection, &next.message, around);
-        let others = before.others(connection, &next.message, &self.world, around);
+        self.hypothesis.turn();
+        let before = self.hypothesis.clone();
+        self.hypothesis.hear(connection, &next.message, around);
+        let others = before.others(connection, &next.message, &self.hypothesis, around);
         let mut all = vec![self];
-        for world in others {
+        for hypothesis in others {
             let other = Self {
-                world,
+                hypothesis,
                 ..all[0].clone()
             };
             all.push(other);
@@ -194,8 +199,8 @@ impl Explanation<Around<'_>> for Explained {
         let all = connections.flat_map(|connection| self.clone().take(&connection, around));
         let mut asked = self.clone();
         let recalled = asked.recalls.pop_front().map(|session| {
-            asked.world.turn();
-            asked.world.step(Input::Recall(session), around);
+            asked.hypothesis.turn();
+            asked.hypothesis.step(Input::Recall(session), around);
             asked
         });
         all.chain(recalled).collect()
@@ -203,26 +208,26 @@ impl Explanation<Around<'_>> for Explained {
 
     fn passed(&self, around: &Around<'_>) -> Vec<Self> {
         let mut all = Vec::new();
-        for connection in &self.world.unnoticed {
+        for connection in &self.hypothesis.unnoticed {
             let mut own = self.clone();
-            own.world.unnoticed.remove(connection);
+            own.hypothesis.unnoticed.remove(connection);
             own.under_way.remove(connection); // What was not read before the end never is.
             own.mark();
             let Connection { process, link } = connection.clone();
-            own.world
+            own.hypothesis
                 .step(Input::Disconnected { process, link }, around);
             all.push(own);
         }
         all.extend(self.dying(around));
-        for (_, timer) in self.world.store.timers() {
+        for (_, timer) in self.hypothesis.store.timers() {
             let may_pass = match &timer {
                 Timer::Revoke(session) => self.may_revoke(session, around),
                 _ => true,
             };
-            if may_pass && self.world.may_pass(&timer, around) {
+            if may_pass && self.hypothesis.may_pass(&timer, around) {
                 let mut own = self.clone();
                 own.mark();
-                own.world.step(Input::Timer(timer.clone()), around);
+                own.hypothesis.step(Input::Timer(timer.clone()), around);
                 own.passed = Some(timer);
                 all.push(own);
             }
@@ -234,15 +239,15 @@ impl Explanation<Around<'_>> for Explained {
 /// These, and those in which something has passed that nobody is told of.
 pub(super) fn with_silent(
     breadth: Breadth,
-    mut worlds: Vec<Explained>,
+    mut hypotheses: Vec<Explained>,
     around: &Around<'_>,
 ) -> Vec<Explained> {
-    let silent = worlds.iter().flat_map(|own| {
+    let silent = hypotheses.iter().flat_map(|own| {
         let passed = own.passed(around).into_iter();
-        passed.filter(|other| other.world.owed == own.world.owed)
+        passed.filter(|other| other.hypothesis.owed == own.hypothesis.owed)
     });
     let silent = silent.map(|own| Explained { marks: None, ..own });
     let silent: Vec<_> = silent.collect();
-    worlds.extend(silent);
-    breadth.few(worlds)
+    hypotheses.extend(silent);
+    breadth.few(hypotheses)
 }
