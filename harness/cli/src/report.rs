@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use tenure_checker::check::{Counterexample, Outcome, Verdict};
 use tenure_checker::hunt::Kill;
-use tenure_checker::{chart, story};
+use tenure_checker::{chart, render};
 use tenure_protocol::ProtocolMutant;
 
 /// How wide counterexamples are.
@@ -140,7 +140,7 @@ pub(crate) fn write_counterexample(
     out: &mut impl Write,
     example: &Counterexample,
 ) -> anyhow::Result<()> {
-    let chart = story::chart_of(example)?;
+    let chart = render::chart_of(example)?;
     writeln!(out)?;
     writeln!(out, "{}", chart::text(&chart, COLUMNS, is_colored()))?;
     Ok(())
@@ -170,8 +170,8 @@ pub(crate) fn save_counterexample(
         .and_then(|ending| ending.to_str())
         .unwrap_or_default();
     let text = match ending {
-        "svg" => chart::svg(&story::chart_of(example)?),
-        "mmd" => chart::mermaid(&story::chart_of(example)?),
+        "svg" => chart::svg(&render::chart_of(example)?),
+        "mmd" => chart::mermaid(&render::chart_of(example)?),
         "json" => tenure_checker::replay::save(example),
         _ => anyhow::bail!("'{}': a chart ends in .svg, .mmd or .json", path.display()),
     };

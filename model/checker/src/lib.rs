@@ -15,7 +15,7 @@
 //! | [`explore`] | breadth-first exploration over Stateright's `Model` |
 //! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
 //! | [`book`] | the tables of the book |
-//! | [`story`], [`chart`] | counterexamples, in words and pictures |
+//! | [`render`], [`chart`] | counterexamples, in words and pictures |
 //! | [`scripts`] | what the conformance suite plays |
 //!
 //! Deliberately absent: protocol rules. There is one copy, and it is not here.
@@ -28,8 +28,8 @@ pub mod graph;
 pub mod hunt;
 pub mod progress;
 pub mod property;
+pub mod render;
 pub mod replay;
 pub mod scripts;
-pub mod story;
 pub mod system;
 pub mod universe;

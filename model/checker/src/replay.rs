@@ -23,7 +23,7 @@ use crate::progress::{Lasso, is_fair_lasso};
 use crate::property::{self, Kind, PROGRESS};
 use crate::system::{Action, Model, System};
 use crate::universe::{self, UNIVERSES, Universe};
-use crate::{chart, story};
+use crate::{chart, render};
 
 /// The longest file that is read, in bytes.
 pub const BYTES_MAX: usize = 16 << 20;
@@ -164,7 +164,7 @@ pub fn save(example: &Counterexample) -> String {
         |_| String::new(),
         |replayed| format!("{:016x}", replayed.fingerprint),
     );
-    let chart = story::chart_of(example).ok();
+    let chart = render::chart_of(example).ok();
     let chart: Option<serde_json::Value> =
         chart.and_then(|chart| serde_json::from_str(&chart::json(&chart)).ok());
     let mut out = String::from("{\n");

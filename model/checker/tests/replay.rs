@@ -9,7 +9,7 @@ use tenure_checker::explore::{Options, Verdict, explore};
 use tenure_checker::property::Kind;
 use tenure_checker::replay::{self, BYTES_MAX, ReplayError, STEPS_MAX, load, load_from, save};
 use tenure_checker::system::{Action, Model};
-use tenure_checker::{chart, story, universe};
+use tenure_checker::{chart, render, universe};
 use tenure_protocol::{ProtocolMutant, Sound};
 
 fn check(universe: &str, mutant: ProtocolMutant, is_hunt: bool) -> Vec<Counterexample> {
@@ -95,7 +95,7 @@ fn what_is_shown_is_read_back() {
         waiting: None,
     };
     assert_eq!(load(&save(&example)).expect("it was just saved"), example);
-    let chart = story::chart_of(&example).expect("it can be told");
+    let chart = render::chart_of(&example).expect("it can be rendered");
     assert!(
         chart.title.contains("reached") && chart.verdict[0].starts_with("reached"),
         "{chart:?}"

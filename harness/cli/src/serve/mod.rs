@@ -22,7 +22,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use log::Log;
 use refusal::Refusal;
-use settings::Told;
+use settings::GivenSettings;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ SIGTERM or SIGINT stops the store, as --stop says. `keep`: grants stay, since th
 everything that is held is recalled, and waited for as long as --stop-ms. A second signal: at once; what was acknowledged is
 kept. SIGHUP, SIGUSR1 and SIGUSR2 are ignored.
 
-Exit codes: 0 stopped as it was told to; 1 the engine failed while it ran, or a bug; 2 it cannot run as things are (settings,
+Exit codes: 0 stopped on request; 1 the engine failed while it ran, or a bug; 2 it cannot run as things are (settings,
 the folder, a permission), and says why; 75 it cannot run now, and may later (no room on the disk, an address in use, a folder
 that another store has open).";
 
@@ -92,7 +92,7 @@ pub(crate) struct Serve {
     )]
     port_file: Option<PathBuf>,
     #[command(flatten)]
-    told: Told,
+    given: GivenSettings,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -126,7 +126,7 @@ impl Serve {
 
     /// The settings that hold, what is logged, and the variables that look mistyped.
     fn settled(&self) -> Result<(Config, Targets, Vec<String>)> {
-        let config = sources::effective(self.config.as_deref(), &self.told)?;
+        let config = sources::effective(self.config.as_deref(), &self.given)?;
         let filter = surroundings::filter(&self.log)?;
         let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         Ok((config, filter, sources::strays(variables)))

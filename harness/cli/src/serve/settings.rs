@@ -250,7 +250,7 @@ pub(crate) fn words(value: &Value) -> String {
 
 /// What flags and the environment say, flags first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told(pub(crate) Vec<Said>);
+pub(crate) struct GivenSettings(pub(crate) Vec<Said>);
 
 /// One setting that was given.
 #[derive(Clone, Debug)]
@@ -261,7 +261,7 @@ pub(crate) struct Said {
     pub(crate) by: String,
 }
 
-impl clap::Args for Told {
+impl clap::Args for GivenSettings {
     fn augment_args(command: Command) -> Command {
         command.args(SETTINGS.iter().map(Setting::argument))
     }
@@ -271,7 +271,7 @@ impl clap::Args for Told {
     }
 }
 
-impl clap::FromArgMatches for Told {
+impl clap::FromArgMatches for GivenSettings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let said = SETTINGS.iter().filter_map(|setting| {
             let text = matches.get_one::<String>(setting.key)?.clone();

@@ -1,7 +1,7 @@
 //! From flags, environment and file to one [`Config`]: a flag beats the environment, that beats the file, that beats the
 //! default. Whatever is wrong is said with the place it comes from.
 
-use super::settings::{SETTINGS, Setting, Told, table, words};
+use super::settings::{GivenSettings, SETTINGS, Setting, table, words};
 use crate::names::nearest;
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::HashMap;
@@ -20,13 +20,13 @@ const VARIABLES: [&str; 4] = [
 ];
 
 /// What holds.
-pub(crate) fn effective(file: Option<&Path>, told: &Told) -> Result<Config> {
+pub(crate) fn effective(file: Option<&Path>, given: &GivenSettings) -> Result<Config> {
     let mut from: HashMap<&str, String> = HashMap::new();
     let mut table = match file {
         Some(path) => read(path, &mut from)?,
         None => Table::new(),
     };
-    for said in &told.0 {
+    for said in &given.0 {
         let value = said
             .setting
             .read(&said.text)

@@ -1,7 +1,7 @@
 //! The table of settings is [`Config`], by every way in, and the book shows it.
 
 use super::refusal::Refusal;
-use super::settings::{Kind, SETTINGS, Said, Setting, Told, table};
+use super::settings::{GivenSettings, Kind, SETTINGS, Said, Setting, table};
 use super::sources::{effective, print, strays};
 use clap::Parser;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use toml::{Table, Value};
 #[derive(Parser)]
 struct Own {
     #[command(flatten)]
-    told: Told,
+    given: GivenSettings,
 }
 
 /// Every key of a file that says everything.
@@ -41,9 +41,9 @@ fn other(setting: &Setting) -> String {
     }
 }
 
-fn flags(arguments: &[&str]) -> Told {
+fn flags(arguments: &[&str]) -> GivenSettings {
     let arguments = ["own"].iter().chain(arguments);
-    Own::try_parse_from(arguments).expect("known flags").told
+    Own::try_parse_from(arguments).expect("known flags").given
 }
 
 fn file(folder: &Path, text: &str) -> PathBuf {
@@ -81,14 +81,14 @@ fn every_setting_is_the_same_by_flag_and_file_and_comes_back() {
             .collect();
         assert_eq!(changed, [setting.key]);
         let path = file(folder.path(), &print(&by_flag));
-        let by_file = effective(Some(&path), &Told::default()).expect("what was printed");
+        let by_file = effective(Some(&path), &GivenSettings::default()).expect("what was printed");
         assert_eq!(by_file, by_flag);
         let setting_back = Said {
             setting,
             text: setting.default(),
             by: setting.flag(),
         };
-        let back = effective(Some(&path), &Told(vec![setting_back])).expect("the default");
+        let back = effective(Some(&path), &GivenSettings(vec![setting_back])).expect("the default");
         assert_eq!(back, Config::default(), "a flag beats the file");
     }
 }
@@ -134,7 +134,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("\"limits.waiters_max\" = 1", "waiters_max"),
     ] {
         let path = file(folder.path(), text);
-        let error = effective(Some(&path), &Told::default()).expect_err(text);
+        let error = effective(Some(&path), &GivenSettings::default()).expect_err(text);
         let said = format!("{error:#}");
         assert!(
             said.contains(says) || says == "waiters_max",

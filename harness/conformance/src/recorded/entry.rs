@@ -141,8 +141,8 @@ pub(crate) enum What {
     /// Its operator recalled the session.
     Recalls(SessionId),
     /// A thread wants something.
-    Did(ThreadId, SessionId, Deed),
-    Told(ThreadId, SessionId, Told),
+    Did(ThreadId, SessionId, ThreadCall),
+    ThreadAnswer(ThreadId, SessionId, ThreadAnswer),
     /// The process's own choices.
     Release(SessionId),
     Forget(SessionId),
@@ -153,7 +153,7 @@ pub(crate) enum What {
 
 /// What a thread wants of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Deed {
+pub(crate) enum ThreadCall {
     Lock {
         names: Names,
         wait_mode: WaitMode,
@@ -172,7 +172,7 @@ pub(crate) enum Deed {
 
 /// What a thread is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Told {
+pub(crate) enum ThreadAnswer {
     Locked(Stamp, BTreeMap<AttributeName, Value>),
     /// What it wanted is done, and its grant stands.
     Done,
@@ -295,7 +295,7 @@ impl Line {
             (Some(did), None) => self.did(did),
             (None, Some(told)) => {
                 let told = self.told(told)?;
-                Ok(What::Told(self.thread()?, self.session()?, told))
+                Ok(What::ThreadAnswer(self.thread()?, self.session()?, told))
             }
             (None, None) => Ok(What::Note),
             (Some(_), Some(_)) => Err("`did` and `told` in one entry".to_owned()),
@@ -311,8 +311,8 @@ impl Line {
             "shutdown" => return Ok(What::Shutdown),
             _ => {}
         }
-        let deed = match did {
-            "lock" => Deed::Lock {
+        let call = match did {
+            "lock" => ThreadCall::Lock {
                 names: self.names()?,
                 wait_mode: if self.is_try {
                     WaitMode::Try
@@ -322,40 +322,40 @@ impl Line {
                 existing: self.existing,
                 wait_ms: self.wait_ms.unwrap_or(u64::MAX),
             },
-            "abandon" => Deed::Abandon,
+            "abandon" => ThreadCall::Abandon,
             "write" => {
                 let value = self.value.as_deref().map(bytes).transpose()?;
-                Deed::Write(attribute(needed(&self.attribute, "attribute")?)?, value)
+                ThreadCall::Write(attribute(needed(&self.attribute, "attribute")?)?, value)
             }
-            "unlock" => Deed::Unlock(self.names()?),
-            "discard" => Deed::Discard(self.names()?),
-            "check" => Deed::Check,
-            "commit" => Deed::Commit,
-            "destroy" => Deed::Destroy,
-            "rename" => Deed::Rename(session(needed(&self.to, "to")?)?),
+            "unlock" => ThreadCall::Unlock(self.names()?),
+            "discard" => ThreadCall::Discard(self.names()?),
+            "check" => ThreadCall::Check,
+            "commit" => ThreadCall::Commit,
+            "destroy" => ThreadCall::Destroy,
+            "rename" => ThreadCall::Rename(session(needed(&self.to, "to")?)?),
             other => return Err(format!("nobody does `{other}`")),
         };
-        Ok(What::Did(self.thread()?, self.session()?, deed))
+        Ok(What::Did(self.thread()?, self.session()?, call))
     }
 
-    fn told(&self, told: &str) -> Result<Told, String> {
+    fn told(&self, told: &str) -> Result<ThreadAnswer, String> {
         let why = || needed(&self.why, "why");
         Ok(match told {
             "locked" => {
                 let values = self.values.iter().flatten();
                 let values = values.map(|(name, value)| Ok((attribute(name)?, bytes(value)?)));
                 let values: Result<_, String> = values.collect();
-                Told::Locked(stamp(self.token, "token")?, values?)
+                ThreadAnswer::Locked(stamp(self.token, "token")?, values?)
             }
-            "done" => Told::Done,
-            "committed" => Told::Committed(stamp(self.version, "version")?),
-            "destroyed" => Told::Destroyed,
-            "renamed" => Told::Renamed(
+            "done" => ThreadAnswer::Done,
+            "committed" => ThreadAnswer::Committed(stamp(self.version, "version")?),
+            "destroyed" => ThreadAnswer::Destroyed,
+            "renamed" => ThreadAnswer::Renamed(
                 session(needed(&self.to, "to")?)?,
                 stamp(self.token, "token")?,
             ),
-            "refused" => Told::Refused(why()?.to_owned()),
-            "lost" => Told::Lost(match why()? {
+            "refused" => ThreadAnswer::Refused(why()?.to_owned()),
+            "lost" => ThreadAnswer::Lost(match why()? {
                 "lease-lost" => Poison::LeaseLost,
                 "revoked" => Poison::Revoked,
                 "late" => Poison::Late,

@@ -213,8 +213,8 @@ impl<'a> Judge<'a> {
                 self.store.recalls(session);
                 Ok(())
             }
-            What::Did(thread, session, deed) => {
-                let under = Under::Deed(*thread, session.clone(), deed.clone());
+            What::Did(thread, session, call) => {
+                let under = Under::ThreadCall(*thread, session.clone(), call.clone());
                 let way = if entry.in_order {
                     Way::Driver
                 } else {
@@ -223,10 +223,12 @@ impl<'a> Judge<'a> {
                 self.comes(entry, &way, &under);
                 Ok(())
             }
-            What::Told(thread, session, told) => match self.processes.get_mut(entry.process()) {
-                Some(own) => own.tells(entry.line, (*thread, session), told),
-                None => Ok(()),
-            },
+            What::ThreadAnswer(thread, session, told) => {
+                match self.processes.get_mut(entry.process()) {
+                    Some(own) => own.tells(entry.line, (*thread, session), told),
+                    None => Ok(()),
+                }
+            }
             What::Release(session) => self.drives(entry, Input::Release(session.clone())),
             What::Forget(session) => self.drives(entry, Input::Forget(session.clone())),
             What::Shutdown => self.drives(entry, Input::Shutdown),

@@ -2,7 +2,7 @@
 //! leave it and what its threads may be told.
 
 use super::Finding;
-use super::entry::{Place, Told};
+use super::entry::{Place, ThreadAnswer};
 use super::head::{Settings, Slack};
 use super::process_hypothesis::{Around, Focus, Hypothesis, Under, Way, session_of};
 use super::rule_process;
@@ -154,7 +154,7 @@ impl ProcessSide {
         &mut self,
         line: usize,
         (thread, session): (ThreadId, &SessionId),
-        told: &Told,
+        told: &ThreadAnswer,
     ) -> Result<(), Finding> {
         let around = self.around(Focus::Session(session.clone()));
         let found = self.breadth.explain(&self.hypotheses, &around, |own| {
@@ -162,7 +162,7 @@ impl ProcessSide {
         });
         if found.is_empty() {
             let own = self.likely(&around);
-            let rule = rule_process::wrong_told(&own, thread, session, told);
+            let rule = rule_process::wrong_answer(&own, thread, session, told);
             let seen = format!("thread {} is told: {told:?}", thread.0);
             return Err(Finding::new(line, rule, rule_process::allowed(&own), seen));
         }

@@ -4,7 +4,7 @@
 //! Tokens, versions and tickets are the store's. Requests are the process's own, so the machine's number for one and the
 //! process's are paired, and so are the times that it names as sent.
 
-use super::entry::{Deed, Told};
+use super::entry::{ThreadAnswer, ThreadCall};
 use super::search::Hypothesis as Explanation;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
@@ -36,7 +36,7 @@ pub(super) enum Focus {
 pub(super) enum Under {
     Message(String, ToProcess),
     Ends(String),
-    Deed(ThreadId, SessionId, Deed),
+    ThreadCall(ThreadId, SessionId, ThreadCall),
     Input(Input),
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Hypothesis {
     now: Time,
     under_way: BTreeMap<Way, VecDeque<(Time, Under)>>,
     pub(super) says: Vec<Owed<(Link, ToStore)>>,
-    pub(super) tells: Vec<Owed<(ThreadId, SessionId, Told)>>,
+    pub(super) tells: Vec<Owed<(ThreadId, SessionId, ThreadAnswer)>>,
     /// The machine's link for each connection; those that have ended.
     links: BTreeMap<String, Link>,
     ended: Vec<String>,
@@ -114,7 +114,7 @@ impl Hypothesis {
         match what {
             Under::Message(who, message) => self.hear(now, &who, message),
             Under::Ends(who) => self.end(now, &who),
-            Under::Deed(thread, session, deed) => self.act(now, thread, session, deed),
+            Under::ThreadCall(thread, session, call) => self.act(now, thread, session, call),
             Under::Input(input) => drop(self.step(now, input)),
         }
     }
@@ -197,21 +197,23 @@ impl Hypothesis {
             Answer::Locked(token) => {
                 let names = asked.map_or(Names::All, |(_, names)| names);
                 let values = self.values(thread, &session, &names);
-                Told::Locked(token.0, values)
+                ThreadAnswer::Locked(token.0, values)
             }
-            Answer::Refused(why) => Told::Refused(kind(&why).to_owned()),
-            Answer::Committed(version) if is_of(Asked::Commit) => Told::Committed(version.0),
-            Answer::Destroyed => Told::Destroyed,
-            Answer::Renamed(hold) => Told::Renamed(hold.session, hold.token.0),
+            Answer::Refused(why) => ThreadAnswer::Refused(kind(&why).to_owned()),
+            Answer::Committed(version) if is_of(Asked::Commit) => {
+                ThreadAnswer::Committed(version.0)
+            }
+            Answer::Destroyed => ThreadAnswer::Destroyed,
+            Answer::Renamed(hold) => ThreadAnswer::Renamed(hold.session, hold.token.0),
             // It hears it when it asks for something, or was asking.
-            Answer::Poisoned(why) if asked.is_some() => Told::Lost(why),
+            Answer::Poisoned(why) if asked.is_some() => ThreadAnswer::Lost(why),
             Answer::Poisoned(_) | Answer::Committed(_) => return,
         };
         self.asked.remove(&key);
         self.tell(thread, session, told);
     }
 
-    fn tell(&mut self, thread: ThreadId, session: SessionId, told: Told) {
+    fn tell(&mut self, thread: ThreadId, session: SessionId, told: ThreadAnswer) {
         let since = self.now;
         let what = (thread, session, told);
         self.tells.push(Owed { what, since });
@@ -238,7 +240,7 @@ impl Hypothesis {
     }
 
     /// A thread does something.
-    fn act(&mut self, now: Time, thread: ThreadId, session: SessionId, deed: Deed) {
+    fn act(&mut self, now: Time, thread: ThreadId, session: SessionId, call: ThreadCall) {
         let poison = |own: &Self| {
             let session = own.machine.session(&session)?;
             session.poison_of(thread)
@@ -249,20 +251,20 @@ impl Hypothesis {
         }
         let was_lost = poison(self);
         let key = (thread, session.clone());
-        let asks = match &deed {
-            Deed::Lock { names, .. } => Some((Asked::Lock, names.clone())),
-            Deed::Commit => Some((Asked::Commit, Names::All)),
-            Deed::Destroy | Deed::Rename(_) => Some((Asked::Ending, Names::All)),
+        let asks = match &call {
+            ThreadCall::Lock { names, .. } => Some((Asked::Lock, names.clone())),
+            ThreadCall::Commit => Some((Asked::Commit, Names::All)),
+            ThreadCall::Destroy | ThreadCall::Rename(_) => Some((Asked::Ending, Names::All)),
             _ => None,
         };
-        let is_silent = asks.is_none() && deed != Deed::Abandon;
+        let is_silent = asks.is_none() && call != ThreadCall::Abandon;
         if let Some(asks) = asks {
             self.asked.insert(key, asks);
         }
         let until = self.now.max(now);
-        let Some(call) = call(deed, until) else {
+        let Some(call) = machine_call(call, until) else {
             // It only looks.
-            let told = was_lost.map_or(Told::Done, Told::Lost);
+            let told = was_lost.map_or(ThreadAnswer::Done, ThreadAnswer::Lost);
             return self.tell(thread, session, told);
         };
         let before = self.tells.len();
@@ -279,9 +281,9 @@ impl Hypothesis {
             // Whatever else the machine says: it has lost it.
             Some(why) => {
                 self.tells.truncate(before);
-                self.tell(thread, session, Told::Lost(why));
+                self.tell(thread, session, ThreadAnswer::Lost(why));
             }
-            None if answers.is_empty() => self.tell(thread, session, Told::Done),
+            None if answers.is_empty() => self.tell(thread, session, ThreadAnswer::Done),
             None => {}
         }
     }
@@ -322,10 +324,15 @@ impl Hypothesis {
     // ---- what is seen -----------------------------------------------------------------------------------------------
 
     /// Takes what a thread was told.
-    pub(super) fn is_told(&mut self, thread: ThreadId, session: &SessionId, told: &Told) -> bool {
+    pub(super) fn is_told(
+        &mut self,
+        thread: ThreadId,
+        session: &SessionId,
+        told: &ThreadAnswer,
+    ) -> bool {
         let place = self.tells.iter().position(|owed| {
             let (own, id, what) = &owed.what;
-            *own == thread && id == session && is_same_told(what, told)
+            *own == thread && id == session && is_same_answer(what, told)
         });
         if let Some(place) = place {
             self.tells.remove(place);
@@ -336,7 +343,7 @@ impl Hypothesis {
             .machine
             .session(session)
             .and_then(|own| own.poison_of(thread));
-        matches!((told, lost), (Told::Lost(why), Some(own)) if *why == own)
+        matches!((told, lost), (ThreadAnswer::Lost(why), Some(own)) if *why == own)
     }
 
     /// Takes what the process has said on a connection.
@@ -410,9 +417,9 @@ impl Explanation<Around> for Hypothesis {
 }
 
 /// What a thread calls; `None`: it only looks.
-fn call(deed: Deed, now: Time) -> Option<Call> {
-    Some(match deed {
-        Deed::Lock {
+fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
+    Some(match call {
+        ThreadCall::Lock {
             names,
             wait_mode,
             existing,
@@ -423,14 +430,14 @@ fn call(deed: Deed, now: Time) -> Option<Call> {
             existing,
             until: now.after(wait_ms),
         },
-        Deed::Abandon => Call::Abandon,
-        Deed::Write(name, value) => Call::Write { name, value },
-        Deed::Unlock(names) => Call::Unlock(names),
-        Deed::Discard(names) => Call::Discard(names),
-        Deed::Commit => Call::Commit,
-        Deed::Destroy => Call::Destroy,
-        Deed::Rename(to) => Call::Rename(to),
-        Deed::Check => return None,
+        ThreadCall::Abandon => Call::Abandon,
+        ThreadCall::Write(name, value) => Call::Write { name, value },
+        ThreadCall::Unlock(names) => Call::Unlock(names),
+        ThreadCall::Discard(names) => Call::Discard(names),
+        ThreadCall::Commit => Call::Commit,
+        ThreadCall::Destroy => Call::Destroy,
+        ThreadCall::Rename(to) => Call::Rename(to),
+        ThreadCall::Check => return None,
     })
 }
 
@@ -454,13 +461,13 @@ fn kind(why: &Refusal) -> &'static str {
 
 /// Whether a thread is told the same. Two things may be said in two ways: that it has left a session that has ended, and that
 /// its process stops since a newer incarnation is here.
-fn is_same_told(ours: &Told, theirs: &Told) -> bool {
-    let is_left =
-        |told: &Told| matches!(told, Told::Refused(why) if why == "gone" || why == "not-held");
-    let is_refused = |told: &Told| matches!(told, Told::Refused(why) if why == "shutting-down");
+fn is_same_answer(ours: &ThreadAnswer, theirs: &ThreadAnswer) -> bool {
+    let is_left = |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "gone" || why == "not-held");
+    let is_refused =
+        |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "shutting-down");
     ours == theirs
         || (is_left(ours) && is_left(theirs))
-        || (is_refused(ours) && *theirs == Told::Lost(Poison::Superseded))
+        || (is_refused(ours) && *theirs == ThreadAnswer::Lost(Poison::Superseded))
 }
 
 /// The session that a message is about.

@@ -1,7 +1,7 @@
 //! Which rule a process has broken, by what its machine had to say and what came instead. The machine decides that it is wrong;
 //! here it gets its name.
 
-use super::entry::Told;
+use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
@@ -28,8 +28,8 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
     if let Some(owed) = told.next() {
         let (thread, _, told) = &owed.what;
         let rule = match told {
-            Told::Refused(why) if why == "deadline" => "thread.deadline",
-            Told::Lost(_) => "thread.told",
+            ThreadAnswer::Refused(why) if why == "deadline" => "thread.deadline",
+            ThreadAnswer::Lost(_) => "thread.told",
             _ => "thread.ends-once",
         };
         return (rule, format!("thread {} is told: {told:?}", thread.0));
@@ -211,11 +211,11 @@ fn wrong_release(
 }
 
 /// The rule that is broken when a thread is told what the machine does not tell.
-pub(super) fn wrong_told(
+pub(super) fn wrong_answer(
     own: &Hypothesis,
     thread: ThreadId,
     id: &SessionId,
-    told: &Told,
+    told: &ThreadAnswer,
 ) -> &'static str {
     let session = own.machine.session(id);
     let mut owed = own
@@ -224,23 +224,23 @@ pub(super) fn wrong_told(
         .filter(|owed| owed.what.0 == thread && owed.what.1 == *id);
     let owed = owed.next().map(|owed| &owed.what.2);
     match (told, owed) {
-        (Told::Locked(token, _), Some(Told::Locked(own, _))) => {
+        (ThreadAnswer::Locked(token, _), Some(ThreadAnswer::Locked(own, _))) => {
             if token == own {
                 "thread.sees-state"
             } else {
                 "fence.token-shown"
             }
         }
-        (Told::Locked(..), _) => wrong_locked(own, session, thread),
-        (Told::Done, Some(Told::Refused(_))) => "thread.stranger",
-        (_, Some(Told::Lost(why))) => match why {
+        (ThreadAnswer::Locked(..), _) => wrong_locked(own, session, thread),
+        (ThreadAnswer::Done, Some(ThreadAnswer::Refused(_))) => "thread.stranger",
+        (_, Some(ThreadAnswer::Lost(why))) => match why {
             Poison::LeaseLost | Poison::Superseded => "lease.lost",
             Poison::Revoked => "fence.revoked",
             Poison::Late => "thread.told",
         },
-        (Told::Committed(_), _) => "commit.told",
-        (Told::Destroyed | Told::Renamed(..), _) => "reconnect.ended-by-me",
-        (Told::Lost(_), _) => "thread.told",
+        (ThreadAnswer::Committed(_), _) => "commit.told",
+        (ThreadAnswer::Destroyed | ThreadAnswer::Renamed(..), _) => "reconnect.ended-by-me",
+        (ThreadAnswer::Lost(_), _) => "thread.told",
         _ => "thread.ends-once",
     }
 }

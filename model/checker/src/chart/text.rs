@@ -1,7 +1,7 @@
 //! A chart for a terminal.
 //!
 //! At the left the number of the step, then the lanes with nothing but shapes in them, then two columns of words: who,
-//! and what. The words have columns of their own because a counterexample is read downwards, like a story, and labels
+//! and what. The words have columns of their own because a counterexample is read downwards, and labels
 //! on arrows would either be cut or spread the lanes until nothing fits. An arrow is drawn where it arrives: `─` if it
 //! left just before, `┄` with its tag if it left earlier, at the line with the same tag at the same place. Where the
 //! width is too small for any lanes, the words remain.

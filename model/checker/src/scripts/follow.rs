@@ -224,7 +224,7 @@ fn version_of(outputs: &[Output]) -> Stamp {
 
 /// The numbers that an output tells, in order.
 fn stamps_of(output: &Output) -> Vec<Stamp> {
-    let mut told = Told::default();
+    let mut told = StepEvents::default();
     if let Output::Send {
         process, message, ..
     } = output
@@ -235,7 +235,7 @@ fn stamps_of(output: &Output) -> Vec<Stamp> {
 }
 
 #[derive(Default)]
-struct Told(Vec<Stamp>);
+struct StepEvents(Vec<Stamp>);
 
 /// Replaces the model's numbers by the script's.
 struct Named<'n> {
@@ -243,7 +243,7 @@ struct Named<'n> {
     is_known: bool,
 }
 
-impl Numbers for Told {
+impl Numbers for StepEvents {
     fn stamp(&mut self, stamp: &mut Stamp) {
         self.0.push(*stamp);
     }

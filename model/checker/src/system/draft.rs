@@ -1,7 +1,7 @@
 //! A successor in the making: who steps, what that puts on the wires, and the canonical form of the result.
 
 use super::canonical::{Numbered, Shift};
-use super::deed::{Deed, Told};
+use super::event::{StepEvents, TraceEvent};
 use super::player::{Cue, Player};
 use super::stage::{Event, Staged, stage};
 use super::successor::process_of;
@@ -16,7 +16,7 @@ pub(super) struct Draft<'a, H> {
     /// The wires that change, taken out of the state.
     wires: [Option<Wire>; PROCESSES_MAX],
     /// What happens, if somebody wants to know.
-    deeds: Option<Vec<Deed>>,
+    events: Option<Vec<TraceEvent>>,
     /// The threads of the process that moves that were told that a session is absent.
     pub(super) told_absent: u8,
 }
@@ -32,11 +32,11 @@ impl<H: Hook> Model<H> {
     }
 
     /// The state after a transition, not in canonical form, and what happened.
-    pub(crate) fn tell(&self, state: &System<H>, action: Action) -> Told<H> {
+    pub(crate) fn tell(&self, state: &System<H>, action: Action) -> StepEvents<H> {
         let mut draft = Draft::new(self, state);
-        draft.deeds = Some(Vec::new());
+        draft.events = Some(Vec::new());
         draft.take(action);
-        let deeds = draft.deeds.take().unwrap_or_default();
+        let events = draft.events.take().unwrap_or_default();
         let told_absent = draft.told_absent;
         let mut next = draft.finish();
         if let Some(process) = process_of(action) {
@@ -44,9 +44,9 @@ impl<H: Hook> Model<H> {
                 .violation
                 .or_else(|| self.falsely_absent(state, process.into(), told_absent));
         }
-        Told {
+        StepEvents {
             next: self.with_absent(next, state),
-            deeds,
+            events,
         }
     }
 }
@@ -59,14 +59,14 @@ impl<'a, H: Hook> Draft<'a, H> {
             model,
             next,
             wires: [const { None }; PROCESSES_MAX],
-            deeds: None,
+            events: None,
             told_absent: 0,
         }
     }
 
-    fn tell(&mut self, deed: impl FnOnce() -> Deed) {
-        if let Some(deeds) = &mut self.deeds {
-            deeds.push(deed());
+    fn tell(&mut self, event: impl FnOnce() -> TraceEvent) {
+        if let Some(events) = &mut self.events {
+            events.push(event());
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a, H: Hook> Draft<'a, H> {
                 stays,
             } => self.process_hears(process, place.into(), stays),
             Action::LoseUp { process, place } => {
-                self.tell(|| Deed::Lost {
+                self.tell(|| TraceEvent::Lost {
                     process: process.into(),
                     is_up: true,
                     place: place.into(),
@@ -96,7 +96,7 @@ impl<'a, H: Hook> Draft<'a, H> {
                 self.wire(process.into()).up.remove(place.into());
             }
             Action::LoseDown { process, place } => {
-                self.tell(|| Deed::Lost {
+                self.tell(|| TraceEvent::Lost {
                     process: process.into(),
                     is_up: false,
                     place: place.into(),
@@ -165,8 +165,8 @@ impl<'a, H: Hook> Draft<'a, H> {
     fn cue(&mut self, process: u8, cue: Cue) {
         let index = usize::from(process);
         let actor = self.next.processes[index].as_ref().expect("it exists");
-        if let Some(deeds) = &mut self.deeds {
-            deeds.extend(Player::overhear(self.model, (**actor).clone(), cue.clone()));
+        if let Some(events) = &mut self.events {
+            events.extend(Player::overhear(self.model, (**actor).clone(), cue.clone()));
         }
         let Player { side, played, .. } = Player::play(self.model, (**actor).clone(), cue);
         self.next.processes[index] = Some(Shared::new(side, self.model.lister()));
@@ -183,7 +183,7 @@ impl<'a, H: Hook> Draft<'a, H> {
     fn event(&mut self, event: Event) {
         if let (Event::Flush, Some(update)) = (&event, self.next.store.updates.first()) {
             let update = update.clone();
-            self.tell(|| Deed::Durable(update));
+            self.tell(|| TraceEvent::Durable(update));
         }
         let mut side = (*self.next.store).clone();
         let staged = stage(self.model, &mut side, self.next.destroyed, &event);
@@ -255,7 +255,7 @@ impl<'a, H: Hook> Draft<'a, H> {
     }
 
     fn store_hears(&mut self, process: u8, place: usize, stays: bool) -> Event {
-        self.tell(|| Deed::Arrived {
+        self.tell(|| TraceEvent::Arrived {
             process: process.into(),
             is_up: true,
             place,
@@ -279,7 +279,7 @@ impl<'a, H: Hook> Draft<'a, H> {
     }
 
     fn process_hears(&mut self, process: u8, place: usize, stays: bool) {
-        self.tell(|| Deed::Arrived {
+        self.tell(|| TraceEvent::Arrived {
             process: process.into(),
             is_up: false,
             place,
@@ -302,7 +302,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         let wire = self.wire(index);
         if let (Some(link), true) = (link, wire.is_open) {
             wire.up.push((link, None));
-            self.tell(|| Deed::Ended { process: index });
+            self.tell(|| TraceEvent::Ended { process: index });
         }
         self.wire(index).is_open = false;
     }
@@ -314,7 +314,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         let wire = self.wire(index);
         if wire.is_open && !is_wild {
             wire.up.push((link, None));
-            self.tell(|| Deed::Ended { process: index });
+            self.tell(|| TraceEvent::Ended { process: index });
         }
         self.wire(index).is_open = false;
     }
@@ -333,7 +333,7 @@ impl<'a, H: Hook> Draft<'a, H> {
             wire.down.truncate(kept)
         }
         for _ in kept..count {
-            self.tell(|| Deed::Lost {
+            self.tell(|| TraceEvent::Lost {
                 process: index,
                 is_up,
                 place: kept,
@@ -348,7 +348,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         if is_under_way {
             wire.up.push((link, Some(message.clone())));
         }
-        self.tell(|| Deed::SentUp {
+        self.tell(|| TraceEvent::SentUp {
             process: index,
             message: message.clone(),
             is_under_way,
@@ -365,7 +365,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         if is_under_way {
             wire.down.push((link, message.clone()));
         }
-        self.tell(|| Deed::SentDown {
+        self.tell(|| TraceEvent::SentDown {
             process: index,
             message: message.clone(),
             is_under_way,

@@ -11,8 +11,8 @@ mod actions;
 pub mod app;
 mod bitset;
 mod canonical;
-pub(crate) mod deed;
 mod draft;
+pub(crate) mod event;
 mod fairness;
 mod label;
 mod memo;
@@ -191,7 +191,7 @@ impl<H> System<H> {
 
 impl<H: Hook> Debug for System<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::story::show(self, f)
+        crate::render::show(self, f)
     }
 }
 
@@ -381,7 +381,7 @@ impl<H: Hook> stateright::Model for Model<H> {
 
     fn format_step(&self, state: &System<H>, action: Action) -> Option<String> {
         let next = self.raw_successor(state, action);
-        Some(crate::story::differences(state, &next).join("\n"))
+        Some(crate::render::differences(state, &next).join("\n"))
     }
 }
 

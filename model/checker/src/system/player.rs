@@ -2,7 +2,7 @@
 
 use super::app::{Do, Thread};
 use super::canonical::NEVER;
-use super::deed::Deed;
+use super::event::TraceEvent;
 use super::watch::{self, Violation};
 use super::{ATTRIBUTES, Model, ProcessSide, SESSIONS, VALUES, thread_id};
 use tenure_protocol::message::Refusal;
@@ -53,7 +53,7 @@ pub(super) struct Player<'a, H> {
     pub(super) side: ProcessSide<H>,
     pub(super) played: Played,
     /// What is said between threads and process, if anybody listens.
-    said: Option<Vec<Deed>>,
+    said: Option<Vec<TraceEvent>>,
 }
 
 /// The nth value that threads write.
@@ -74,7 +74,7 @@ impl<'a, H: Hook> Player<'a, H> {
     }
 
     /// What threads and process say to each other on that.
-    pub(super) fn overhear(model: &'a Model<H>, side: ProcessSide<H>, cue: Cue) -> Vec<Deed> {
+    pub(super) fn overhear(model: &'a Model<H>, side: ProcessSide<H>, cue: Cue) -> Vec<TraceEvent> {
         let mut player = Self {
             model,
             side,
@@ -140,7 +140,7 @@ impl<'a, H: Hook> Player<'a, H> {
             },
         ) = (&mut self.said, &input)
         {
-            said.push(Deed::Called {
+            said.push(TraceEvent::Called {
                 process,
                 thread: *thread,
                 session: session.clone(),
@@ -173,7 +173,7 @@ impl<'a, H: Hook> Player<'a, H> {
                     session,
                 } => {
                     if let Some(said) = &mut self.said {
-                        said.push(Deed::Answered {
+                        said.push(TraceEvent::Answered {
                             process,
                             thread,
                             session,

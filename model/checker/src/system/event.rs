@@ -1,4 +1,4 @@
-//! What happens within a step, in order: what a story tells and a state does not show.
+//! What happens within a step, in order: what a rendering shows and a state does not show.
 //!
 //! Two states do not say which message was lost, what a thread was answered, or that something was sent into a channel
 //! that was full. When a step is taken to be told, the draft and the player note it down; an exploration notes nothing.
@@ -9,7 +9,7 @@ use tenure_protocol::{Hook, SessionId, ThreadId, ToProcess, ToStore, Update};
 
 /// Something that happens within a step. Processes are numbered from 0.
 #[derive(Clone, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum TraceEvent {
     /// A thread calls its process.
     Called {
         process: usize,
@@ -57,11 +57,11 @@ pub(crate) enum Deed {
 
 /// A step with what happened in it.
 #[derive(Clone)]
-pub(crate) struct Told<H> {
+pub(crate) struct StepEvents<H> {
     /// The state after it, with the numbers that the machines drew.
     pub(crate) next: System<H>,
     /// In order.
-    pub(crate) deeds: Vec<Deed>,
+    pub(crate) events: Vec<TraceEvent>,
 }
 
 impl<H: Hook> Model<H> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tenure_checker::chart::{self, Chart, Event};
 use tenure_checker::check::{self, Counterexample, Settings};
 use tenure_checker::system::Model;
-use tenure_checker::{story, universe};
+use tenure_checker::{render, universe};
 use tenure_protocol::{ProtocolMutant, Sound};
 
 /// What a hunt for a mutant finds in a universe.
@@ -27,7 +27,7 @@ fn hunt(universe: &str, mutant: ProtocolMutant) -> Vec<Counterexample> {
 
 /// The first of them, told.
 fn told(universe: &str, mutant: ProtocolMutant) -> Chart {
-    story::chart_of(&hunt(universe, mutant)[0]).expect("it can be told")
+    render::chart_of(&hunt(universe, mutant)[0]).expect("it can be rendered")
 }
 
 fn text(chart: &Chart) -> String {
@@ -53,7 +53,7 @@ const SMALL: [(&str, ProtocolMutant); 12] = [
 fn charts_are_whole() {
     for (universe, mutant) in SMALL {
         for example in hunt(universe, mutant) {
-            let chart = story::chart_of(&example).expect("it can be told");
+            let chart = render::chart_of(&example).expect("it can be rendered");
             let context = format!("{universe}, {mutant}:\n{}", text(&chart));
             // Every step is seen, in order.
             let mut steps: Vec<usize> = chart.rows.iter().map(|row| row.step).collect();
@@ -196,7 +196,7 @@ fn a_cut_is_a_fault() {
 fn an_impossible_step_is_an_error() {
     let mut example = hunt("tcp", ProtocolMutant::FreesOnDisconnect).swap_remove(0);
     example.stem.swap(0, 2);
-    let error = story::chart_of(&example).expect_err("the steps are in the wrong order");
+    let error = render::chart_of(&example).expect_err("the steps are in the wrong order");
     assert!(error.to_string().starts_with("step 1, "), "{error}");
 }
 
@@ -227,7 +227,7 @@ fn a_step_is_told_by_its_differences() {
             thread: 0,
         },
     );
-    let lines = story::differences(&before, &after);
+    let lines = render::differences(&before, &after);
     assert_eq!(
         lines,
         [

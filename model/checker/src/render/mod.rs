@@ -1,16 +1,16 @@
 //! Counterexamples and steps, told: a [`Chart`] of what happened, and what a step changed, in words.
 //!
-//! The explorer works on canonical states, in which numbers change their names from step to step. A story replays the
+//! The explorer works on canonical states, in which numbers change their names from step to step. A rendering replays the
 //! actions on the states as the machines leave them, so that grant `#2.3` is `#2.3` to the end. Actions name places, so
 //! they lead the same way; where a mutant makes numbers come back, that is noticed and the canonical states are told.
 //!
-//! `teller` makes rows of what happens in a step (`opening` the first of them, `letters` knows what is under way), `words`
+//! `renderer` makes rows of what happens in a step (`opening` the first of them, `letters` knows what is under way), `words`
 //! says messages and calls, `facts` says states.
 
 mod facts;
 mod letters;
 mod opening;
-mod teller;
+mod renderer;
 mod words;
 
 pub(crate) use facts::show;
@@ -20,14 +20,14 @@ use crate::chart::Chart;
 use crate::check::Counterexample;
 use crate::property::{self, Kind};
 use crate::replay::{ReplayError, find_property, run, universe_of};
-use crate::system::deed::Told;
+use crate::system::event::StepEvents;
 use crate::system::{Action, Model, PROCESSES, SESSIONS, System, THREADS_MAX};
+use renderer::Renderer;
 use stateright::Model as _;
-use teller::Teller;
 use tenure_protocol::process::Phase;
 use tenure_protocol::{Hook, Seeded, Sound};
 
-/// The story of a counterexample, with or without a mutant as it says.
+/// The rendering of a counterexample, with or without a mutant as it says.
 ///
 /// # Errors
 /// If its actions are not possible, or it names what is not there.
@@ -39,28 +39,28 @@ pub fn chart_of(example: &Counterexample) -> Result<Chart, ReplayError> {
     }
 }
 
-/// The story of a counterexample in a model, which is that of its universe and has its mutant.
+/// The rendering of a counterexample in a model, which is that of its universe and has its mutant.
 ///
 /// # Errors
 /// As [`chart_of`].
 pub fn chart<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Chart, ReplayError> {
     let steps = told(model, example)?;
-    let mut teller = Teller::new(model, title(example));
+    let mut renderer = Renderer::new(model, title(example));
     for (place, step) in steps.iter().enumerate() {
         if place == example.stem.len() {
-            teller.begin_cycle();
+            renderer.begin_cycle();
         }
-        teller.tell(step);
+        renderer.tell(step);
     }
     if example.waiting.is_some() && example.cycle.is_empty() {
-        teller.begin_cycle();
+        renderer.begin_cycle();
     }
     let last = steps.last();
     let end = match last {
         Some(step) => step.told.next.clone(),
         None => model.init_states().swap_remove(0),
     };
-    let mut chart = teller.finish();
+    let mut chart = renderer.finish();
     chart.verdict = verdict(model, example, &end)?;
     if let (Some(step), true) = (last, example.cycle.is_empty()) {
         chart.changes = differences(&step.before, &step.told.next);
@@ -68,11 +68,11 @@ pub fn chart<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Char
     Ok(chart)
 }
 
-/// A step of a story.
+/// A step of a rendered counterexample.
 struct Step<H> {
     before: System<H>,
     action: Action,
-    told: Told<H>,
+    told: StepEvents<H>,
 }
 
 /// The steps, told on raw states if these go the same way as the canonical ones.

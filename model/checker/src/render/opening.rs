@@ -1,11 +1,11 @@
 //! The first row of a step: what the action is, where what follows does not say it.
 
 use super::Step;
-use super::teller::{Actor, Teller};
+use super::renderer::{Actor, Renderer};
 use crate::system::{Action, PROCESSES, ProcessTimer, StoreTimer};
 use tenure_protocol::Hook;
 
-impl<H: Hook> Teller<'_, H> {
+impl<H: Hook> Renderer<'_, H> {
     /// What the action is, where what happens does not say it.
     pub(super) fn open(&mut self, step: &Step<H>) {
         let process = |index: u8| Actor::Process(usize::from(index));

@@ -4,7 +4,7 @@ use super::Step;
 use super::letters::{Letter, Letters};
 use super::words::Words;
 use crate::chart::{Chart, Event};
-use crate::system::deed::{Deed, Told};
+use crate::system::event::{StepEvents, TraceEvent};
 use crate::system::{Action, Model, PROCESSES, SESSIONS, System};
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::{Hook, ThreadId, Update};
@@ -18,7 +18,7 @@ pub(super) enum Actor {
 }
 
 /// See the [module](self).
-pub(super) struct Teller<'a, H> {
+pub(super) struct Renderer<'a, H> {
     pub(super) model: &'a Model<H>,
     words: Words,
     chart: Chart,
@@ -27,7 +27,7 @@ pub(super) struct Teller<'a, H> {
     step: usize,
 }
 
-impl<'a, H: Hook> Teller<'a, H> {
+impl<'a, H: Hook> Renderer<'a, H> {
     pub(super) fn new(model: &'a Model<H>, title: String) -> Self {
         let processes = model.universe.programs.len();
         let mut actors = Vec::new();
@@ -89,8 +89,8 @@ impl<'a, H: Hook> Teller<'a, H> {
         self.step += 1;
         let rows = self.chart.rows.len();
         self.open(step);
-        for deed in &step.told.deeds {
-            self.deed(deed);
+        for event in &step.told.events {
+            self.event(event);
         }
         self.close(step);
         if self.chart.rows.len() == rows {
@@ -127,9 +127,9 @@ impl<'a, H: Hook> Teller<'a, H> {
         self.push(Event::Fault { lane, text });
     }
 
-    fn deed(&mut self, deed: &Deed) {
-        match deed {
-            Deed::Called {
+    fn event(&mut self, event: &TraceEvent) {
+        match event {
+            TraceEvent::Called {
                 process,
                 thread,
                 session,
@@ -142,7 +142,7 @@ impl<'a, H: Hook> Teller<'a, H> {
                     text,
                 );
             }
-            Deed::Answered {
+            TraceEvent::Answered {
                 process,
                 thread,
                 session,
@@ -155,20 +155,20 @@ impl<'a, H: Hook> Teller<'a, H> {
                     text,
                 );
             }
-            Deed::Durable(update) => {
+            TraceEvent::Durable(update) => {
                 self.note(
                     Actor::Store,
                     format!("on disk: {}", self.words.update(update)),
                 );
             }
-            _ => self.travel(deed),
+            _ => self.travel(event),
         }
     }
 
-    /// What a deed does to what is under way.
-    fn travel(&mut self, deed: &Deed) {
-        match deed {
-            Deed::SentUp {
+    /// What a event does to what is under way.
+    fn travel(&mut self, event: &TraceEvent) {
+        match event {
+            TraceEvent::SentUp {
                 process,
                 message,
                 is_under_way,
@@ -176,7 +176,7 @@ impl<'a, H: Hook> Teller<'a, H> {
                 let text = self.words.to_store(message);
                 self.send(*process, true, text, *is_under_way);
             }
-            Deed::SentDown {
+            TraceEvent::SentDown {
                 process,
                 message,
                 is_under_way,
@@ -184,8 +184,8 @@ impl<'a, H: Hook> Teller<'a, H> {
                 let text = self.words.to_process(message);
                 self.send(*process, false, text, *is_under_way);
             }
-            Deed::Ended { process } => self.letters.push(*process, true, None),
-            Deed::Arrived {
+            TraceEvent::Ended { process } => self.letters.push(*process, true, None),
+            TraceEvent::Arrived {
                 process,
                 is_up,
                 place,
@@ -197,7 +197,7 @@ impl<'a, H: Hook> Teller<'a, H> {
                 }
                 self.arrive(*process, *is_up, letter);
             }
-            Deed::Lost {
+            TraceEvent::Lost {
                 process,
                 is_up,
                 place,
@@ -212,7 +212,7 @@ impl<'a, H: Hook> Teller<'a, H> {
                     });
                 }
             }
-            Deed::Called { .. } | Deed::Answered { .. } | Deed::Durable(_) => {}
+            TraceEvent::Called { .. } | TraceEvent::Answered { .. } | TraceEvent::Durable(_) => {}
         }
     }
 
@@ -293,7 +293,8 @@ impl<'a, H: Hook> Teller<'a, H> {
         if !matches!(action, Action::Flush | Action::Restart) {
             self.new_on_disk(before, told);
         }
-        let is_silent = told.deeds.len() == 1 && matches!(told.deeds[0], Deed::Arrived { .. });
+        let is_silent =
+            told.events.len() == 1 && matches!(told.events[0], TraceEvent::Arrived { .. });
         let is_message = self
             .chart
             .rows
@@ -316,7 +317,7 @@ impl<'a, H: Hook> Teller<'a, H> {
     }
 
     /// The updates of this step that are not durable yet, and the messages that wait for them or for earlier ones.
-    fn new_on_disk(&mut self, before: &System<H>, told: &Told<H>) {
+    fn new_on_disk(&mut self, before: &System<H>, told: &StepEvents<H>) {
         let (old, new) = (&before.store, &told.next.store);
         for update in new.updates.iter().skip(old.updates.len()) {
             let text = format!("not yet on disk: {}", self.words.update(update));
@@ -335,9 +336,9 @@ impl<'a, H: Hook> Teller<'a, H> {
     }
 
     /// A grant begins or ends at the store, and no message under way says so.
-    fn holders(&mut self, before: &System<H>, told: &Told<H>) {
+    fn holders(&mut self, before: &System<H>, told: &StepEvents<H>) {
         let has_sent = |process: &tenure_protocol::ProcessId| {
-            told.deeds.iter().any(|deed| matches!(deed, Deed::SentDown { process: index, is_under_way: true, .. } if PROCESSES[*index] == *process))
+            told.events.iter().any(|event| matches!(event, TraceEvent::SentDown { process: index, is_under_way: true, .. } if PROCESSES[*index] == *process))
         };
         for id in &SESSIONS[..usize::from(self.model.universe.sessions)] {
             let holder = |state: &System<H>| {
