@@ -34,7 +34,7 @@ pub(crate) use handoff::HandedOver;
 
 use crate::cells::{Key, Link};
 use crate::content::Content;
-use crate::hint::{Hint, Near};
+use crate::hint::{Hint, LineOffset};
 use crate::mutant::{self, LockMutant};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
@@ -194,15 +194,15 @@ impl Cell {
 
     /// Where the value's bytes were when they last moved.
     #[inline(always)]
-    pub(crate) fn bytes(&self) -> Near {
-        Near(self.bytes.load(Ordering::Relaxed))
+    pub(crate) fn bytes(&self) -> LineOffset {
+        LineOffset(self.bytes.load(Ordering::Relaxed))
     }
 
     /// Notes where the value's bytes are.
     #[cold]
     #[inline(never)]
     fn note_bytes(&self, value: &Content) {
-        let near = Near::new(Hint::of(self), value.own());
+        let near = LineOffset::new(Hint::of(self), value.own());
         if near != self.bytes() {
             self.bytes.store(near.0, Ordering::Relaxed);
         }

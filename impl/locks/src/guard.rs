@@ -3,9 +3,9 @@
 use crate::cell::{Entrance, Held};
 use crate::entry::Granted;
 use crate::error::Error;
-use crate::home::Home;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
+use crate::session_ref::GuardSession;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
 use crate::wait::{Outcome, Wait, block_on, in_drop};
@@ -23,7 +23,7 @@ use tenure_protocol::{AttributeName, ThreadId, Token, Version};
 /// It may go to another OS thread, and still belongs to who locked it: that one cannot lock the attribute again before.
 #[must_use = "dropping it unlocks at once"]
 pub struct Guard<'s> {
-    home: Home<'s>,
+    home: GuardSession<'s>,
     access: Access<'s>,
 }
 
@@ -32,13 +32,13 @@ enum Access<'s> {
     /// The attribute is handed out.
     Cell(Held<'s>),
     /// It is not.
-    Session(Box<Own>),
+    Session(Box<SlowGuard>),
     /// It was left.
     Left,
 }
 
 #[derive(Debug)]
-struct Own {
+struct SlowGuard {
     name: AttributeName,
     thread: ThreadId,
     token: Token,
@@ -59,7 +59,7 @@ impl fmt::Debug for Guard<'_> {
 
 impl<'s> Guard<'s> {
     #[inline(always)]
-    pub(crate) fn in_cell(home: Home<'s>, held: Held<'s>) -> Self {
+    pub(crate) fn in_cell(home: GuardSession<'s>, held: Held<'s>) -> Self {
         Self {
             home,
             access: Access::Cell(held),
@@ -67,12 +67,12 @@ impl<'s> Guard<'s> {
     }
 
     pub(crate) fn in_session(
-        home: Home<'s>,
+        home: GuardSession<'s>,
         name: AttributeName,
         thread: ThreadId,
         granted: Granted,
     ) -> Self {
-        let own = Own {
+        let own = SlowGuard {
             name,
             thread,
             token: granted.token,
@@ -185,8 +185,8 @@ impl<'s> Guard<'s> {
         };
         let change = |bytes: &mut Vec<u8>| (change(bytes), bytes.len());
         let (result, length) = match self.home {
-            Home::Handle(_) => held.edit(change),
-            Home::Inside(..) => held.edit_itself(change),
+            GuardSession::Handle(_) => held.edit(change),
+            GuardSession::Inside(..) => held.edit_itself(change),
         };
         if length > bytes_max {
             self.accept_growth()?;
@@ -370,7 +370,7 @@ impl Drop for Guard<'_> {
 /// Leaves to who waits, see [`Held::handoff`].
 #[cold]
 #[inline(never)]
-fn handoff(home: Home<'_>, held: &Held<'_>) -> bool {
+fn handoff(home: GuardSession<'_>, held: &Held<'_>) -> bool {
     if home.hub().is_forked() {
         return false;
     }

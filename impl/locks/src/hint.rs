@@ -42,9 +42,9 @@ impl Hint {
 
 /// How many cache lines one thing is from another; 0 when it is too far away, or not known. Half as large as an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Near(pub(crate) i32);
+pub(crate) struct LineOffset(pub(crate) i32);
 
-impl Near {
+impl LineOffset {
     #[inline(always)]
     pub(crate) fn new(from: Hint, to: Hint) -> Self {
         let lines = (to.0 >> LINE).wrapping_sub(from.0 >> LINE).cast_signed();
@@ -60,7 +60,7 @@ impl Near {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hint, Near};
+    use super::{Hint, LineOffset};
 
     #[test]
     fn it_leads_to_the_line() {
@@ -71,10 +71,10 @@ mod tests {
             (100, 100),
             (127, 128),
         ] {
-            let led = Near::new(Hint(from), Hint(to)).from(Hint(from));
+            let led = LineOffset::new(Hint(from), Hint(to)).from(Hint(from));
             assert_eq!(led.0, to & !63, "{from} {to}");
         }
-        let far = Near::new(Hint(64), Hint(1 << 60));
-        assert_eq!(far, Near::default());
+        let far = LineOffset::new(Hint(64), Hint(1 << 60));
+        assert_eq!(far, LineOffset::default());
     }
 }

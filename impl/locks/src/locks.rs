@@ -4,11 +4,11 @@ use crate::clock::Clock;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::event::Event;
-use crate::home::Of;
 use crate::host::Host;
 use crate::hub::Hub;
 use crate::request::Lock;
 use crate::session::Session;
+use crate::session_ref::SessionRef;
 use crate::snapshot::Busy;
 use crate::step::Machine;
 use crate::sync::Arc;
@@ -77,7 +77,7 @@ impl Locks {
         session: &'s SessionId,
         name: &'s N,
     ) -> Lock<'s> {
-        let of = Of::Id(&self.hub, session);
+        let of = SessionRef::Id(&self.hub, session);
         Lock::new(of, name.as_ref(), Location::caller())
     }
 

@@ -5,9 +5,9 @@ use crate::cells::Key;
 use crate::entry::Entered;
 use crate::error::Error;
 use crate::guard::Guard;
-use crate::home::{Home, Of, Opened};
 use crate::hub::Asked;
 use crate::session::Session;
+use crate::session_ref::{GuardSession, Opened, SessionRef};
 use crate::set::GuardSet;
 use crate::sync::Arc;
 use crate::thread;
@@ -47,7 +47,7 @@ struct Waiting<'s> {
 }
 
 /// The answer to a request.
-type Answer<'s> = Result<(Home<'s>, Entered<'s>), Error>;
+type Answer<'s> = Result<(GuardSession<'s>, Entered<'s>), Error>;
 
 /// What became of a request that was made.
 enum Made<'s, A> {
@@ -83,7 +83,7 @@ impl<'s> Waiting<'s> {
     /// Leaves what was lost before this came for it.
     #[cold]
     #[inline(never)]
-    fn leave_lost(&self, (_, entered): (Home<'s>, Entered<'s>), lost: Error) -> Error {
+    fn leave_lost(&self, (_, entered): (GuardSession<'s>, Entered<'s>), lost: Error) -> Error {
         let Session { hub, entry } = &*self.session;
         let Waiter {
             entrance, names, ..
@@ -136,7 +136,7 @@ impl Drop for Waiting<'_> {
 /// What both requests have in common.
 #[derive(Debug)]
 struct Request<'s> {
-    of: Of<'s>,
+    of: SessionRef<'s>,
     manner: Manner,
     /// Boxed, so that a request that need not wait is small.
     waiting: Option<Box<Waiting<'s>>>,
@@ -144,7 +144,7 @@ struct Request<'s> {
 
 impl<'s> Request<'s> {
     #[inline(always)]
-    fn new(of: Of<'s>, place: &'static Location<'static>) -> Self {
+    fn new(of: SessionRef<'s>, place: &'static Location<'static>) -> Self {
         Self {
             of,
             manner: Manner {
@@ -264,7 +264,11 @@ pub struct Lock<'s> {
 
 impl<'s> Lock<'s> {
     #[inline(always)]
-    pub(crate) fn new(of: Of<'s>, name: &'s [u8], place: &'static Location<'static>) -> Self {
+    pub(crate) fn new(
+        of: SessionRef<'s>,
+        name: &'s [u8],
+        place: &'static Location<'static>,
+    ) -> Self {
         Self {
             request: Request::new(of, place),
             name: Key::new(name),
@@ -362,7 +366,7 @@ impl<'s> Lock<'s> {
 /// A result that did not come by way of an open cell. Boxed, unless it is in a cell: a guard that comes back through memory would
 /// have to go through memory also when it did not come from here, which takes longer than the lock.
 enum Slowly<'s> {
-    Cell(Home<'s>, Held<'s>),
+    Cell(GuardSession<'s>, Held<'s>),
     Otherwise(Box<Result<Guard<'s>, Error>>),
 }
 
@@ -424,7 +428,7 @@ impl<'s> LockSet<'s> {
     ) -> Self {
         Self {
             session,
-            request: Request::new(Of::Handle(session), place),
+            request: Request::new(SessionRef::Handle(session), place),
             names: Some(names),
         }
     }

@@ -1,9 +1,9 @@
 //! A handle to one session.
 
 use crate::entry::Entry;
-use crate::home::Of;
 use crate::hub::Hub;
 use crate::request::{Lock, LockSet};
+use crate::session_ref::SessionRef;
 use crate::snapshot::{Busy, Discard};
 use crate::sync::Arc;
 use std::panic::Location;
@@ -29,7 +29,7 @@ impl Session {
     #[track_caller]
     #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> Lock<'s> {
-        Lock::new(Of::Handle(self), name.as_ref(), Location::caller())
+        Lock::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
     }
 
     /// Asks for several attributes, all of them or none: nobody waits while it holds a part.

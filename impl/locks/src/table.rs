@@ -15,7 +15,7 @@
 use crate::cell::{Cell, Entrance, Held};
 use crate::cells::Key;
 use crate::entry::Entry;
-use crate::hint::{Hint, Near};
+use crate::hint::{Hint, LineOffset};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicPtr;
@@ -32,9 +32,9 @@ const SEARCH_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     /// A power of two of them, or none. At least a quarter is free, so that a search ends soon.
-    places: Vec<Option<Known>>,
+    places: Vec<Option<Slot>>,
     /// Those who found no place near enough to where their search begins.
-    crowded: BTreeMap<SessionId, Known>,
+    crowded: BTreeMap<SessionId, Slot>,
     /// All, there and here.
     count: usize,
     /// Those that are new, or used again, since somebody asked.
@@ -44,7 +44,7 @@ pub(crate) struct Table {
 /// A session that is known. Half a cache line.
 #[derive(Debug)]
 #[repr(align(32))]
-struct Known {
+struct Slot {
     entry: Arc<Entry>,
     /// Where the bytes of its id are.
     id: AtomicPtr<u8>,
@@ -52,11 +52,11 @@ struct Known {
     first: AtomicPtr<Cell>,
     hash: Hash,
     /// From there to the bytes of its value, when it was last looked up.
-    bytes: Near,
+    bytes: LineOffset,
 }
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
-const _: () = assert!(size_of::<Option<Known>>() == 32, "half a cache line");
+const _: () = assert!(size_of::<Option<Slot>>() == 32, "half a cache line");
 
 /// The upper bits of an id's hash, of which the lower ones say where to begin the search, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +75,13 @@ impl Hash {
     }
 }
 
-impl Known {
+impl Slot {
     fn new(entry: Arc<Entry>) -> Self {
         let mut new = Self {
             id: AtomicPtr::default(),
             first: AtomicPtr::default(),
             hash: Hash::of(&entry.id),
-            bytes: Near::default(),
+            bytes: LineOffset::default(),
             entry,
         };
         new.note();
@@ -141,7 +141,7 @@ impl Table {
     }
 
     #[inline(always)]
-    fn find(&mut self, id: &SessionId, fetches: impl Fn(&Known)) -> Option<&mut Known> {
+    fn find(&mut self, id: &SessionId, fetches: impl Fn(&Slot)) -> Option<&mut Slot> {
         let hash = Hash::of(id);
         let mut at = self.home(id.frozen_hash());
         for _ in 0..SEARCH_MAX {
@@ -160,7 +160,7 @@ impl Table {
     }
 
     #[cold]
-    fn find_crowded(&mut self, id: &SessionId) -> Option<&mut Known> {
+    fn find_crowded(&mut self, id: &SessionId) -> Option<&mut Slot> {
         self.crowded.get_mut(id)
     }
 
@@ -183,7 +183,7 @@ impl Table {
         key: Key<'_>,
         entrance: Entrance,
     ) -> Option<(*const Entry, Held<'_>)> {
-        let known = self.find(id, Known::prefetch)?;
+        let known = self.find(id, Slot::prefetch)?;
         let entry = Arc::as_ptr(&known.entry);
         if !known.first()?.is(key) {
             return Some((entry, known.entry.enter_cell(key, entrance)?));
@@ -199,7 +199,7 @@ impl Table {
         }
         self.count += 1;
         self.noted.push(entry.id.clone());
-        self.put(Known::new(entry));
+        self.put(Slot::new(entry));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -219,7 +219,7 @@ impl Table {
         std::mem::take(&mut self.noted)
     }
 
-    fn put(&mut self, known: Known) {
+    fn put(&mut self, known: Slot) {
         let mut at = self.home(known.entry.id.frozen_hash());
         for _ in 0..SEARCH_MAX {
             let place = &mut self.places[at];
@@ -259,10 +259,10 @@ impl Table {
     }
 
     /// Takes a session out, and gives back memory that is not needed for the others.
-    fn remove(&mut self, id: &SessionId) -> Option<Known> {
+    fn remove(&mut self, id: &SessionId) -> Option<Slot> {
         let mut gap = self.home(id.frozen_hash());
         let mut tries = 0..SEARCH_MAX;
-        let is_it = |known: &Option<Known>| known.as_ref().is_some_and(|own| own.entry.id == *id);
+        let is_it = |known: &Option<Slot>| known.as_ref().is_some_and(|own| own.entry.id == *id);
         while tries.next().is_some() && !is_it(&self.places[gap]) {
             gap = self.after(gap);
         }

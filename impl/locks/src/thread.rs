@@ -17,7 +17,7 @@ const BLOCK: u64 = 1 << 12;
 static BLOCKS: AtomicU64 = AtomicU64::new(1);
 
 /// What an OS thread knows; 0 is no number.
-struct Own {
+struct ThreadNumbers {
     thread: Cell<u64>,
     task: Cell<u64>,
     next: Cell<u64>,
@@ -25,15 +25,15 @@ struct Own {
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 thread_local! {
-    static OWN: Own = const { Own::new() };
+    static NUMBERS: ThreadNumbers = const { ThreadNumbers::new() };
 }
 
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 crate::sync::thread_local! {
-    static OWN: Own = Own::new();
+    static NUMBERS: ThreadNumbers = ThreadNumbers::new();
 }
 
-impl Own {
+impl ThreadNumbers {
     const fn new() -> Self {
         Self {
             thread: Cell::new(0),
@@ -61,7 +61,7 @@ impl Own {
 /// Who blocks here.
 #[inline]
 pub(crate) fn blocking() -> ThreadId {
-    OWN.with(|own| {
+    NUMBERS.with(|own| {
         if own.task.get() != 0 {
             return ThreadId(own.task.get());
         }
@@ -75,7 +75,7 @@ pub(crate) fn blocking() -> ThreadId {
 /// Who awaits here.
 #[inline]
 pub(crate) fn awaiting() -> ThreadId {
-    OWN.with(|own| {
+    NUMBERS.with(|own| {
         ThreadId(if own.task.get() == 0 {
             own.draw()
         } else {
@@ -88,7 +88,7 @@ pub(crate) fn awaiting() -> ThreadId {
 /// second lock on the same attribute is an error instead of a wait for its own end, and a cycle through it is found.
 pub fn task<F: Future>(future: F) -> Task<F> {
     Task {
-        number: OWN.with(Own::draw),
+        number: NUMBERS.with(ThreadNumbers::draw),
         future: Box::pin(future),
     }
 }
@@ -109,10 +109,10 @@ impl<F: Future> Future for Task<F> {
         struct Before(u64);
         impl Drop for Before {
             fn drop(&mut self) {
-                OWN.with(|own| own.task.set(self.0));
+                NUMBERS.with(|own| own.task.set(self.0));
             }
         }
-        let _before = Before(OWN.with(|own| own.task.replace(self.number)));
+        let _before = Before(NUMBERS.with(|own| own.task.replace(self.number)));
         self.future.as_mut().poll(context)
     }
 }

@@ -1,6 +1,6 @@
 //! What stands behind the shard's lock, and what can be told from it alone.
 
-use crate::memory::{Parked, Residents};
+use crate::memory::{Deferred, Residents};
 use crate::outbox::Outbox;
 use crate::timers::{Owner, Timers};
 use std::collections::{BTreeSet, HashMap};
@@ -16,7 +16,7 @@ pub(crate) struct Core {
     pub(crate) out: Vec<Output>,
     pub(crate) timers: Timers,
     pub(crate) residents: Residents,
-    pub(crate) parked: Parked,
+    pub(crate) deferred: Deferred,
     pub(crate) connections: HashMap<(ProcessId, Link), Arc<Outbox>>,
     pub(crate) barrier: DurabilityBarrier,
     pub(crate) is_closed: bool,
@@ -29,7 +29,7 @@ impl Core {
             out: Vec::new(),
             timers: Timers::default(),
             residents: Residents::default(),
-            parked: Parked::default(),
+            deferred: Deferred::default(),
             connections: HashMap::new(),
             barrier: DurabilityBarrier::default(),
             is_closed: false,
@@ -53,7 +53,7 @@ impl Core {
             self.residents.is_outside(id)
                 && self.machine.session(id).is_none()
                 && !self.barrier.has(id)
-                && !self.parked.is_absent(id)
+                && !self.deferred.is_absent(id)
         });
         missing.cloned().collect()
     }

@@ -125,14 +125,14 @@ pub(crate) enum Fate {
 
 /// Whose inputs wait: a process's stay in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Line {
+pub(crate) enum InputQueue {
     Process(ProcessId),
     Session(SessionId),
     /// What concerns the store as a whole, which never waits.
     Store,
 }
 
-impl Line {
+impl InputQueue {
     pub(crate) fn of(input: &Input) -> Self {
         use tenure_protocol::store::Timer::{Expire, Lease, Remind, Revoke, Wait};
         match input {
@@ -148,15 +148,15 @@ impl Line {
 
 /// Inputs that wait for sessions to be read.
 #[derive(Debug, Default)]
-pub(crate) struct Parked {
-    lines: HashMap<Line, Waiting>,
+pub(crate) struct Deferred {
+    queues: HashMap<InputQueue, Waiting>,
     /// Who waits for each session that is being read.
-    reads: HashMap<SessionId, Vec<Line>>,
-    /// What the first input of some line concerns: it stays in memory until that input is taken.
+    reads: HashMap<SessionId, Vec<InputQueue>>,
+    /// What the first input of some queue concerns: it stays in memory until that input is taken.
     pins: HashMap<SessionId, Pin>,
 }
 
-/// The inputs of one line.
+/// The inputs of one queue.
 #[derive(Debug, Default)]
 struct Waiting {
     inputs: VecDeque<Input>,
@@ -174,58 +174,58 @@ struct Pin {
     is_absent: bool,
 }
 
-impl Parked {
-    /// Whether earlier inputs of the same line wait.
-    pub(crate) fn has(&self, line: &Line) -> bool {
-        !self.lines.is_empty() && self.lines.contains_key(line)
+impl Deferred {
+    /// Whether earlier inputs of the same queue wait.
+    pub(crate) fn has(&self, queue: &InputQueue) -> bool {
+        !self.queues.is_empty() && self.queues.contains_key(queue)
     }
 
-    /// About how many bytes the inputs of a line take.
-    pub(crate) fn bytes(&self, line: &Line) -> usize {
-        self.lines.get(line).map_or(0, |waiting| waiting.bytes)
+    /// About how many bytes the inputs of a queue take.
+    pub(crate) fn bytes(&self, queue: &InputQueue) -> usize {
+        self.queues.get(queue).map_or(0, |waiting| waiting.bytes)
     }
 
-    /// Puts an input behind the others of its line. The first has to [wait](Self::wait), too.
-    pub(crate) fn push(&mut self, line: Line, input: Input) {
-        let waiting = self.lines.entry(line).or_default();
+    /// Puts an input behind the others of its queue. The first has to [wait](Self::wait), too.
+    pub(crate) fn push(&mut self, queue: InputQueue, input: Input) {
+        let waiting = self.queues.entry(queue).or_default();
         waiting.bytes += size::of_input(&input);
         waiting.inputs.push_back(input);
     }
 
-    /// The first input of a line concerns these sessions and waits for those of them that are missing. Answers which are to
+    /// The first input of a queue concerns these sessions and waits for those of them that are missing. Answers which are to
     /// be read: nobody has waited for them before.
     pub(crate) fn wait(
         &mut self,
-        line: &Line,
+        queue: &InputQueue,
         concerned: Vec<SessionId>,
         missing: &BTreeSet<SessionId>,
     ) -> Vec<SessionId> {
         for id in &concerned {
             self.pins.entry(id.clone()).or_default().count += 1;
         }
-        if let Some(waiting) = self.lines.get_mut(line) {
+        if let Some(waiting) = self.queues.get_mut(queue) {
             waiting.concerned = concerned;
             waiting.missing = missing.len();
         }
         let mut first = Vec::new();
         for id in missing {
-            let lines = self.reads.entry(id.clone()).or_default();
-            if lines.is_empty() {
+            let queues = self.reads.entry(id.clone()).or_default();
+            if queues.is_empty() {
                 first.push(id.clone());
             }
-            lines.push(line.clone());
+            queues.push(queue.clone());
         }
         first
     }
 
     /// A session was read. Answers the lines whose first input waits for nothing more.
-    pub(crate) fn loaded(&mut self, id: &SessionId, is_absent: bool) -> Vec<Line> {
+    pub(crate) fn loaded(&mut self, id: &SessionId, is_absent: bool) -> Vec<InputQueue> {
         if let Some(pin) = self.pins.get_mut(id) {
             pin.is_absent = is_absent;
         }
         let mut ready = self.reads.remove(id).unwrap_or_default();
-        ready.retain(|line| {
-            self.lines.get_mut(line).is_some_and(|waiting| {
+        ready.retain(|queue| {
+            self.queues.get_mut(queue).is_some_and(|waiting| {
                 waiting.missing -= 1;
                 waiting.missing == 0
             })
@@ -233,14 +233,14 @@ impl Parked {
         ready
     }
 
-    /// The next input of a line, which stays.
-    pub(crate) fn front(&self, line: &Line) -> Option<&Input> {
-        self.lines.get(line)?.inputs.front()
+    /// The next input of a queue, which stays.
+    pub(crate) fn front(&self, queue: &InputQueue) -> Option<&Input> {
+        self.queues.get(queue)?.inputs.front()
     }
 
-    /// Takes the next input of a line.
-    pub(crate) fn pop(&mut self, line: &Line) -> Option<Input> {
-        let waiting = self.lines.get_mut(line)?;
+    /// Takes the next input of a queue.
+    pub(crate) fn pop(&mut self, queue: &InputQueue) -> Option<Input> {
+        let waiting = self.queues.get_mut(queue)?;
         let input = waiting.inputs.pop_front();
         waiting.bytes -= input.as_ref().map_or(0, size::of_input);
         for id in std::mem::take(&mut waiting.concerned) {
@@ -252,7 +252,7 @@ impl Parked {
             }
         }
         if waiting.inputs.is_empty() {
-            self.lines.remove(line);
+            self.queues.remove(queue);
         }
         input
     }
@@ -337,18 +337,18 @@ mod tests {
     fn an_input_waits_until_all_is_read_and_what_it_concerns_is_pinned_until_it_is_taken() {
         let [a, b, c] = ["a", "b", "c"].map(SessionId::from_static);
         let input = Input::Recall(a.clone());
-        let line = Line::Session(a.clone());
-        let mut parked = Parked::default();
-        parked.push(line.clone(), input.clone());
+        let queue = InputQueue::Session(a.clone());
+        let mut deferred = Deferred::default();
+        deferred.push(queue.clone(), input.clone());
         let missing = BTreeSet::from([a.clone(), b.clone()]);
         let concerned = vec![a.clone(), b.clone(), c.clone(), a.clone()];
-        let read = parked.wait(&line, concerned, &missing);
+        let read = deferred.wait(&queue, concerned, &missing);
         assert_eq!(read.len(), 2);
-        assert!(parked.loaded(&a, true).is_empty());
-        assert!(parked.is_absent(&a) && parked.is_pinned(&c));
-        assert_eq!(parked.loaded(&b, false), std::slice::from_ref(&line));
-        assert_eq!(parked.pop(&line), Some(input));
-        assert!(!parked.is_pinned(&a) && !parked.is_absent(&a) && !parked.has(&line));
-        assert_eq!(parked.bytes(&line), 0);
+        assert!(deferred.loaded(&a, true).is_empty());
+        assert!(deferred.is_absent(&a) && deferred.is_pinned(&c));
+        assert_eq!(deferred.loaded(&b, false), std::slice::from_ref(&queue));
+        assert_eq!(deferred.pop(&queue), Some(input));
+        assert!(!deferred.is_pinned(&a) && !deferred.is_absent(&a) && !deferred.has(&queue));
+        assert_eq!(deferred.bytes(&queue), 0);
     }
 }

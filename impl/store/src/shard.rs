@@ -10,7 +10,7 @@
 
 use crate::clock::Clock;
 use crate::core::{Core, Greeting};
-use crate::memory::{Fate, Line};
+use crate::memory::{Fate, InputQueue};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::timers::Owner;
@@ -39,7 +39,7 @@ pub(crate) struct Shard {
     pub(crate) failed: watch::Sender<Option<Failure>>,
     /// A grant may have ended, or a connection has, while the store stops.
     pub(crate) released: Notify,
-    /// Inputs that were parked were taken.
+    /// Inputs that were deferred were taken.
     unparked: Notify,
 }
 
@@ -51,8 +51,8 @@ pub(crate) enum Failure {
     Panic,
 }
 
-/// Bytes of parked inputs of one process beyond which nothing more is read from it.
-const PARKED_BYTES_MAX: usize = 64 << 10;
+/// Bytes of deferred inputs of one process beyond which nothing more is read from it.
+const DEFERRED_BYTES_MAX: usize = 64 << 10;
 
 impl Shard {
     pub(crate) fn new(
@@ -147,10 +147,10 @@ impl Shard {
 
     /// Waits until not much of what this process said waits for sessions to be read.
     pub(crate) async fn caught_up(&self, process: &ProcessId) {
-        let line = Line::Process(process.clone());
+        let queue = InputQueue::Process(process.clone());
         loop {
             let unparked = self.unparked.notified();
-            if self.core().parked.bytes(&line) <= PARKED_BYTES_MAX {
+            if self.core().deferred.bytes(&queue) <= DEFERRED_BYTES_MAX {
                 return;
             }
             unparked.await;
@@ -178,8 +178,8 @@ impl Shard {
             for timer in core.due(&owner, now) {
                 self.submit(&mut core, Input::Timer(timer));
             }
-            // One that is parked is set again when it is taken: until then it would be due at once.
-            if !core.parked.has(&owner.line()) {
+            // One that is deferred is set again when it is taken: until then it would be due at once.
+            if !core.deferred.has(&owner.queue()) {
                 core.reset(owner);
             }
         }
@@ -195,7 +195,7 @@ impl Shard {
             machine,
             residents,
             barrier,
-            parked,
+            deferred,
             ..
         } = &mut *core;
         let before = if residents.len() > resident_max {
@@ -210,7 +210,7 @@ impl Shard {
             let has_record = session.record().exists();
             if !session.lock().is_free() {
                 Fate::Held
-            } else if barrier.has(id) || parked.is_pinned(id) || !machine.evict(id) {
+            } else if barrier.has(id) || deferred.is_pinned(id) || !machine.evict(id) {
                 Fate::Stays
             } else if has_record {
                 Fate::Leaves
@@ -258,44 +258,44 @@ impl Shard {
 
     /// Takes a step, now or when what it concerns is in memory.
     fn submit(&self, core: &mut Core, input: Input) {
-        let line = Line::of(&input);
-        if core.parked.has(&line) {
-            return core.parked.push(line, input);
+        let queue = InputQueue::of(&input);
+        if core.deferred.has(&queue) {
+            return core.deferred.push(queue, input);
         }
         let concerned = core.machine.concerned(&input);
         let missing = core.missing(&concerned);
         if missing.is_empty() {
             self.step(core, input);
         } else {
-            core.parked.push(line.clone(), input);
-            self.fetch(core, &line, concerned, &missing);
+            core.deferred.push(queue.clone(), input);
+            self.fetch(core, &queue, concerned, &missing);
         }
     }
 
-    /// Has read what the first input of a line waits for.
+    /// Has read what the first input of a queue waits for.
     fn fetch(
         &self,
         core: &mut Core,
-        line: &Line,
+        queue: &InputQueue,
         concerned: Vec<SessionId>,
         missing: &BTreeSet<SessionId>,
     ) {
-        for id in core.parked.wait(line, concerned, missing) {
+        for id in core.deferred.wait(queue, concerned, missing) {
             self.writer.load(id);
         }
     }
 
-    /// The first input of a line has what it waited for: takes it, and those behind it up to the next that has to wait.
-    fn unpark(&self, core: &mut Core, line: &Line) {
-        while let Some(input) = core.parked.pop(line) {
+    /// The first input of a queue has what it waited for: takes it, and those behind it up to the next that has to wait.
+    fn unpark(&self, core: &mut Core, queue: &InputQueue) {
+        while let Some(input) = core.deferred.pop(queue) {
             self.step(core, input);
-            let Some(next) = core.parked.front(line) else {
+            let Some(next) = core.deferred.front(queue) else {
                 return;
             };
             let concerned = core.machine.concerned(next);
             let missing = core.missing(&concerned);
             if !missing.is_empty() {
-                return self.fetch(core, line, concerned, &missing);
+                return self.fetch(core, queue, concerned, &missing);
             }
         }
     }
@@ -435,8 +435,8 @@ impl Durable for Shard {
             core.residents.come_back(&session);
             core.residents.touch(&session, now);
         }
-        for line in core.parked.loaded(&session, is_absent) {
-            self.unpark(&mut core, &line);
+        for queue in core.deferred.loaded(&session, is_absent) {
+            self.unpark(&mut core, &queue);
         }
         core.set_timers(&[session]);
         drop(core);

@@ -1,6 +1,6 @@
 //! When something is due, without looking at everything: the earliest timer of each session and each process.
 
-use crate::memory::Line;
+use crate::memory::InputQueue;
 use std::collections::{BTreeSet, HashMap};
 use tenure_protocol::{ProcessId, SessionId, Time};
 
@@ -13,10 +13,10 @@ pub(crate) enum Owner {
 
 impl Owner {
     /// The line of its timers.
-    pub(crate) fn line(&self) -> Line {
+    pub(crate) fn queue(&self) -> InputQueue {
         match self {
-            Self::Session(id) => Line::Session(id.clone()),
-            Self::Process(process) => Line::Process(process.clone()),
+            Self::Session(id) => InputQueue::Session(id.clone()),
+            Self::Process(process) => InputQueue::Process(process.clone()),
         }
     }
 }

@@ -94,7 +94,7 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
         }
         said += 1;
     }
-    assert!(said < 512, "128 MiB were read and parked");
+    assert!(said < 512, "128 MiB were read and deferred");
     let mut q = Player::connect(store.address, "q").await;
     assert!(q.lives().await.is_empty());
     drop(p);

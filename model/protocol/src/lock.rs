@@ -12,15 +12,15 @@
 //! queue and is no part of its identity. The holders are always scanned: there are at most as many as attributes are
 //! locked by way of the session at the same time.
 
-mod line;
+mod wait_queue;
 
 use crate::id::Time;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use line::Line;
-pub use line::Waiters;
+use wait_queue::WaitQueue;
+pub use wait_queue::Waiters;
 
 /// Something that can hold or wait in a [`Lock`].
 pub trait Claim {
@@ -98,14 +98,14 @@ pub struct Spot(u64);
 /// An ordered lock.
 pub struct Lock<C: Claim> {
     holders: Vec<C>,
-    line: Line<C>,
+    line: WaitQueue<C>,
 }
 
 impl<C: Claim> Default for Lock<C> {
     fn default() -> Self {
         Self {
             holders: Vec::new(),
-            line: Line::Few(VecDeque::new()),
+            line: WaitQueue::Few(VecDeque::new()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the store says: to the locks, with what the driver learns from it on the way.
 
 use super::{Driver, SWEEP_SOON};
+use crate::connection_state::ConnectionState;
 use crate::error::ConnectError;
-use crate::line::Line;
 use crate::log::Log;
 use crate::shared::{Identity, Phase};
 use tenure_locks::ShortId;
@@ -15,7 +15,7 @@ use tracing::{Level, debug, error, info, warn};
 impl Driver {
     /// Whatever has come: to the locks, and what the driver itself learns from it.
     pub(super) fn take_messages(&mut self) {
-        while let Line::Open(connection) = &mut self.line {
+        while let ConnectionState::Open(connection) = &mut self.connection {
             match (connection.next(), connection.link) {
                 (Ok(None), _) => return,
                 (Ok(Some(FromStore::Message(message))), Some(link)) => {
@@ -40,7 +40,9 @@ impl Driver {
             ToProcess::Welcome {
                 lease_ms, limits, ..
             } => {
-                if let (Some(store), Line::Open(connection)) = (limits, &mut self.line) {
+                if let (Some(store), ConnectionState::Open(connection)) =
+                    (limits, &mut self.connection)
+                {
                     // A session of the store may be larger than one of this process: the locks refuse that session alone.
                     connection.set_limits(self.limits.and_of(store));
                 }

@@ -10,9 +10,9 @@ mod incoming;
 use crate::builder::Builder;
 use crate::cache::Cache;
 use crate::connection::Connection;
+use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
 use crate::error::ConnectError;
 use crate::host::OsHost;
-use crate::line::{Backoff, Line, Moved};
 use crate::log::Log;
 use crate::shared::{Identity, Orders, Phase, Shared, State};
 use std::io;
@@ -39,7 +39,7 @@ pub(crate) struct Driver {
     orders: watch::Receiver<Orders>,
     settings: ProcessSettings,
     limits: FrameLimits,
-    line: Line,
+    connection: ConnectionState,
     backoff: Backoff,
     cache: Cache,
     /// When the locks want to be called, as far as is known. Asked at each tick: the answer looks at all who wait.
@@ -97,7 +97,7 @@ impl Driver {
         let connect = Duration::from_millis(builder.connect_ms);
         Self {
             orders: shared.orders.subscribe(),
-            line: Line::open(shared.identity.address.clone(), connect, None),
+            connection: ConnectionState::open(shared.identity.address.clone(), connect, None),
             shared,
             log,
             settings: builder.settings.clone(),
@@ -129,13 +129,15 @@ impl Driver {
             tokio::select! {
                 biased;
                 _ = self.orders.changed() => {}
-                moved = self.line.progress() => self.on_moved(moved),
+                moved = self.connection.progress() => self.on_moved(moved),
                 event = locks.event() => self.carry_out(event),
                 () = sleep_until(wake) => {}
             }
         }
         self.carry_out_all();
-        if let Line::Open(connection) = std::mem::replace(&mut self.line, Line::Closed) {
+        if let ConnectionState::Open(connection) =
+            std::mem::replace(&mut self.connection, ConnectionState::Closed)
+        {
             connection.finish().await;
         }
     }
@@ -180,7 +182,7 @@ impl Driver {
         while let Some(event) = self.shared.locks.try_event() {
             self.carry_out(event);
         }
-        if let Line::Open(connection) = &mut self.line
+        if let ConnectionState::Open(connection) = &mut self.connection
             && let Err(error) = connection.flush()
         {
             self.close(&lost(&error));
@@ -212,11 +214,11 @@ impl Driver {
     }
 
     fn is_current(&self, link: Link) -> bool {
-        matches!(&self.line, Line::Open(connection) if connection.link == Some(link))
+        matches!(&self.connection, ConnectionState::Open(connection) if connection.link == Some(link))
     }
 
     fn send(&mut self, link: Link, message: ToStore) {
-        let Line::Open(connection) = &mut self.line else {
+        let ConnectionState::Open(connection) = &mut self.connection else {
             return;
         };
         match (&message, connection.link) {
@@ -245,18 +247,18 @@ impl Driver {
         }
     }
 
-    fn on_moved(&mut self, moved: Moved) {
+    fn on_moved(&mut self, moved: ConnectionEvent) {
         match moved {
-            Moved::Time => {
+            ConnectionEvent::Time => {
                 let address = self.shared.identity.address.clone();
-                self.line = Line::open(address, self.connect, self.lease_left());
+                self.connection = ConnectionState::open(address, self.connect, self.lease_left());
             }
-            Moved::Opened(Ok(stream)) => {
+            ConnectionEvent::Opened(Ok(stream)) => {
                 let connection = Connection::new(stream, self.limits.clone());
-                self.line = Line::Open(Box::new(connection));
+                self.connection = ConnectionState::Open(Box::new(connection));
                 self.shared.locks.connected();
             }
-            Moved::Opened(Err(error)) => {
+            ConnectionEvent::Opened(Err(error)) => {
                 if error.kind() == io::ErrorKind::InvalidInput && self.connect_by.is_some() {
                     let address = self.shared.identity.address.clone();
                     let why = error.to_string();
@@ -264,8 +266,8 @@ impl Driver {
                 }
                 self.close(&error.to_string());
             }
-            Moved::Bytes(Ok(())) => self.take_messages(),
-            Moved::Bytes(Err(error)) => {
+            ConnectionEvent::Bytes(Ok(())) => self.take_messages(),
+            ConnectionEvent::Bytes(Err(error)) => {
                 self.take_messages();
                 self.close(&lost(&error));
             }
@@ -278,8 +280,8 @@ impl Driver {
 
     /// The connection has ended, or did not come about.
     fn close(&mut self, why: &str) {
-        let lived = match &self.line {
-            Line::Open(connection) => Some(connection.opened.elapsed()),
+        let lived = match &self.connection {
+            ConnectionState::Open(connection) => Some(connection.opened.elapsed()),
             _ => None,
         };
         // While there is a lease to save, a long pause may cost it.
@@ -291,7 +293,7 @@ impl Driver {
             ),
             _ => why.to_owned(),
         };
-        self.line = Line::Waiting(Instant::now() + pause);
+        self.connection = ConnectionState::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
         let Identity { address, name, .. } = self.shared.identity.clone();
         let again_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
@@ -358,7 +360,8 @@ impl Driver {
         let is_late = std::time::Instant::now() >= by;
         // Without a lease there is nothing to give back, and nobody to say goodbye to.
         let is_free = self.shared.locks.lease().is_none() && self.held() == 0;
-        let is_alone = self.connect_by.is_some() || !matches!(self.line, Line::Open(_));
+        let is_alone =
+            self.connect_by.is_some() || !matches!(self.connection, ConnectionState::Open(_));
         if is_late && is_dropped || is_free && is_alone {
             if !is_free {
                 let held = self.held();

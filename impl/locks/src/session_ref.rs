@@ -31,7 +31,7 @@ use tenure_protocol::{AttributeName, SessionId};
 
 /// Which session a request is for.
 #[derive(Clone, Copy)]
-pub(crate) enum Of<'s> {
+pub(crate) enum SessionRef<'s> {
     Handle(&'s Session),
     Id(&'s Arc<Hub>, &'s SessionId),
 }
@@ -40,18 +40,18 @@ pub(crate) enum Of<'s> {
 #[derive(Debug)]
 pub(crate) enum Opened<'s> {
     Handle(&'s Session),
-    Own(Of<'s>, Session),
+    Own(SessionRef<'s>, Session),
 }
 
 /// The session that a guard is inside.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Home<'s> {
+pub(crate) enum GuardSession<'s> {
     Handle(&'s Session),
     /// Not to be looked at once the guard has left.
     Inside(&'s Arc<Hub>, &'s Entry),
 }
 
-impl fmt::Debug for Of<'_> {
+impl fmt::Debug for SessionRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Handle(session) => session.fmt(f),
@@ -60,7 +60,7 @@ impl fmt::Debug for Of<'_> {
     }
 }
 
-impl<'s> Of<'s> {
+impl<'s> SessionRef<'s> {
     #[inline(always)]
     pub(crate) fn hub(self) -> &'s Arc<Hub> {
         match self {
@@ -77,18 +77,18 @@ impl<'s> Of<'s> {
         self,
         key: Key<'_>,
         entrance: Entrance,
-    ) -> Option<(Home<'s>, Held<'s>)> {
+    ) -> Option<(GuardSession<'s>, Held<'s>)> {
         if self.hub().clock.is_past_lease(entrance.now) && !mutant::is(LockMutant::OutlivesLease) {
             return None;
         }
         match self {
             Self::Handle(session) => {
                 let held = session.entry.enter_cell(key, entrance)?;
-                Some((Home::Handle(session), held))
+                Some((GuardSession::Handle(session), held))
             }
             Self::Id(hub, id) => {
                 let (entry, held) = hub.map.enter(id, key, entrance)?;
-                Some((Home::Inside(hub, entry), held))
+                Some((GuardSession::Inside(hub, entry), held))
             }
         }
     }
@@ -113,7 +113,7 @@ impl<'s> Opened<'s> {
         name: &AttributeName,
         entrance: Entrance,
         existing: bool,
-    ) -> Option<(Home<'s>, Entered<'s>)> {
+    ) -> Option<(GuardSession<'s>, Entered<'s>)> {
         // SAFETY: given out only when somebody has gone in.
         let home = unsafe { self.home() };
         let entered = self.hub.enter_one(home.entry(), name, entrance, existing)?;
@@ -121,7 +121,7 @@ impl<'s> Opened<'s> {
     }
 
     /// Where the guard is of who was granted attributes of this session.
-    pub(crate) fn enter(&self, granted: Granted) -> (Home<'s>, Entered<'s>) {
+    pub(crate) fn enter(&self, granted: Granted) -> (GuardSession<'s>, Entered<'s>) {
         // SAFETY: who was granted it is inside.
         let home = unsafe { self.home() };
         (home, Entered::Session(granted))
@@ -132,7 +132,7 @@ impl<'s> Opened<'s> {
         &self,
         handed_off: HandedOver,
         entrance: Entrance,
-    ) -> (Home<'s>, Entered<'s>) {
+    ) -> (GuardSession<'s>, Entered<'s>) {
         // SAFETY: to whom it was handed off is inside.
         let home = unsafe { self.home() };
         let held = home.entry().follow(handed_off, entrance);
@@ -141,12 +141,12 @@ impl<'s> Opened<'s> {
 
     /// # Safety
     /// Not to be looked at when `self` has gone, unless a thread is inside for whom it is.
-    unsafe fn home(&self) -> Home<'s> {
+    unsafe fn home(&self) -> GuardSession<'s> {
         match self {
-            Self::Handle(session) => Home::Handle(session),
+            Self::Handle(session) => GuardSession::Handle(session),
             Self::Own(of, own) => {
                 // SAFETY: kept by `self`, and then by who is inside, see the module.
-                Home::Inside(of.hub(), unsafe { &*Arc::as_ptr(&own.entry) })
+                GuardSession::Inside(of.hub(), unsafe { &*Arc::as_ptr(&own.entry) })
             }
         }
     }
@@ -163,7 +163,7 @@ impl Deref for Opened<'_> {
     }
 }
 
-impl<'s> Home<'s> {
+impl<'s> GuardSession<'s> {
     #[inline(always)]
     pub(crate) fn hub(self) -> &'s Arc<Hub> {
         match self {

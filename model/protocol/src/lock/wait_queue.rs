@@ -20,7 +20,7 @@ const GAP: u64 = 1 << 20;
 const FIRST: u64 = 1 << 62;
 
 #[derive(Clone)]
-pub(super) enum Line<C: Claim> {
+pub(super) enum WaitQueue<C: Claim> {
     Few(VecDeque<C>),
     Many(Box<Index<C>>),
 }
@@ -119,7 +119,7 @@ fn at(spot: Spot) -> usize {
     spot.0 as usize
 }
 
-impl<C: Claim> Line<C> {
+impl<C: Claim> WaitQueue<C> {
     pub(super) fn iter(&self) -> Waiters<'_, C> {
         Waiters(match self {
             Self::Few(few) => Iter::Few(few.iter()),

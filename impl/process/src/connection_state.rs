@@ -15,7 +15,7 @@ const TRY_MIN: Duration = Duration::from_millis(50);
 type Opening = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
 /// The way to the store.
-pub(crate) enum Line {
+pub(crate) enum ConnectionState {
     /// There is no connection, and a new one is tried then.
     Waiting(Instant),
     /// One is tried.
@@ -27,7 +27,7 @@ pub(crate) enum Line {
 }
 
 /// What happened on the way.
-pub(crate) enum Moved {
+pub(crate) enum ConnectionEvent {
     /// It is time to try.
     Time,
     /// A try has ended.
@@ -36,7 +36,7 @@ pub(crate) enum Moved {
     Bytes(io::Result<()>),
 }
 
-impl Line {
+impl ConnectionState {
     /// Tries to connect, for as long as `limit`, and at most half of what is `left` of the lease: the other half is for the
     /// next try. The address is looked up each time, since it may have moved.
     pub(crate) fn open(address: String, limit: Duration, left: Option<Duration>) -> Self {
@@ -52,14 +52,14 @@ impl Line {
     }
 
     /// Waits for what happens next. Dropping the future loses nothing.
-    pub(crate) async fn progress(&mut self) -> Moved {
+    pub(crate) async fn progress(&mut self) -> ConnectionEvent {
         match self {
             Self::Waiting(until) => {
                 sleep_until(*until).await;
-                Moved::Time
+                ConnectionEvent::Time
             }
-            Self::Opening(opening) => Moved::Opened(opening.await),
-            Self::Open(connection) => Moved::Bytes(connection.progress().await),
+            Self::Opening(opening) => ConnectionEvent::Opened(opening.await),
+            Self::Open(connection) => ConnectionEvent::Bytes(connection.progress().await),
             Self::Closed => pending().await,
         }
     }
@@ -175,8 +175,8 @@ mod tests {
         let (_listener, hangs, _queued) = hanging().await;
         let left = Some(Duration::from_millis(400));
         let hour = Duration::from_secs(3_600);
-        let mut line = Line::open(hangs.to_string(), hour, left);
-        let Moved::Opened(Err(error)) = line.progress().await else {
+        let mut line = ConnectionState::open(hangs.to_string(), hour, left);
+        let ConnectionEvent::Opened(Err(error)) = line.progress().await else {
             panic!("nobody accepts");
         };
         assert_eq!(error.to_string(), "no answer within 200 ms");
