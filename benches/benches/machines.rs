@@ -11,7 +11,7 @@ use tenure_benches::{
     store, unlock, value, write,
 };
 use tenure_protocol::process::Call;
-use tenure_protocol::{Process, SessionId, Store, ToStore, Token, Version};
+use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToStore, Token, Version};
 
 fn local(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("process");
@@ -39,12 +39,12 @@ fn local(criterion: &mut Criterion) {
 }
 
 /// The token and version that the store has for a session.
-fn held(store: &Store, id: &SessionId) -> (Token, Version) {
+fn held(store: &StoreMachine, id: &SessionId) -> (Token, Version) {
     let head = &store.session(id).expect("resident").record().head;
     (head.holder.as_ref().expect("held").token, head.version)
 }
 
-fn release(store: &Store, id: &SessionId, is_changed: bool) -> ToStore {
+fn release(store: &StoreMachine, id: &SessionId, is_changed: bool) -> ToStore {
     let (token, base) = held(store, id);
     ToStore::Release {
         session: id.clone(),
@@ -62,7 +62,7 @@ fn release(store: &Store, id: &SessionId, is_changed: bool) -> ToStore {
 
 /// Acquires and releases all sessions of a chunk in turn, and answers how long the acquires, or the releases, took.
 fn store_time(
-    store: &mut Store,
+    store: &mut StoreMachine,
     order: &[SessionId],
     rounds: u64,
     times_release: bool,
@@ -172,7 +172,7 @@ fn handoff(criterion: &mut Criterion) {
 fn clones(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("clone");
     let mut store = store(1);
-    let process: Process = holding(&mut store, 0, 1);
+    let process: ProcessMachine = holding(&mut store, 0, 1);
     group.bench_function("store", |bencher| bencher.iter(|| black_box(store.clone())));
     group.bench_function("process", |bencher| {
         bencher.iter(|| black_box(process.clone()))

@@ -8,8 +8,9 @@ use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::process::{self, Call, Names};
 use tenure_protocol::store;
 use tenure_protocol::{
-    AttributeName, Delta, Incarnation, Link, Process, ProcessId, ProcessSettings, Request,
-    SessionId, Settings, Stamp, Store, StoreSettings, ThreadId, Time, ToProcess, ToStore, Version,
+    AttributeName, Delta, Incarnation, Link, ProcessId, ProcessMachine, ProcessSettings, Request,
+    SessionId, Settings, Stamp, StoreMachine, StoreSettings, ThreadId, Time, ToProcess, ToStore,
+    Version,
 };
 
 /// No time passes: what the clock costs is the driver's.
@@ -67,7 +68,7 @@ pub fn store_settings() -> Settings<StoreSettings> {
 
 /// A store with two processes connected and `count` sessions of two attributes, all free.
 #[must_use]
-pub fn store(count: usize) -> Store {
+pub fn store(count: usize) -> StoreMachine {
     let mut records = Records::default();
     for at in 0..count {
         let version = Version(Stamp {
@@ -89,7 +90,7 @@ pub fn store(count: usize) -> Store {
             delta: changes.into_iter().collect(),
         });
     }
-    let mut store = Store::recover(store_settings(), 2, &records, NOW);
+    let mut store = StoreMachine::recover(store_settings(), 2, &records, NOW);
     let mut out = Vec::new();
     for at in 0..2 {
         let hello = ToStore::Hello {
@@ -146,8 +147,9 @@ pub fn acquire(session: &SessionId, request: u64) -> ToStore {
 
 /// A process that is connected and welcome.
 #[must_use]
-pub fn connected() -> Process {
-    let mut process = Process::new(Settings::new(ProcessSettings::default()), Incarnation(1));
+pub fn connected() -> ProcessMachine {
+    let mut process =
+        ProcessMachine::new(Settings::new(ProcessSettings::default()), Incarnation(1));
     let mut out = Vec::new();
     process.step(NOW, process::Input::Connected, &mut out);
     let welcome = ToProcess::Welcome {
@@ -202,7 +204,7 @@ pub fn unlock(name: &AttributeName) -> Call {
 
 /// A process, the `at`th, that holds the first `count` sessions of `store` and has used them once.
 #[must_use]
-pub fn holding(store: &mut Store, at: usize, count: usize) -> Process {
+pub fn holding(store: &mut StoreMachine, at: usize, count: usize) -> ProcessMachine {
     let mut rig = Rig {
         store: store.clone(),
         processes: vec![(process(at), connected())],
@@ -222,9 +224,9 @@ pub fn holding(store: &mut Store, at: usize, count: usize) -> Process {
 #[derive(Debug)]
 pub struct Rig {
     /// The store.
-    pub store: Store,
+    pub store: StoreMachine,
     /// The processes and their names.
-    pub processes: Vec<(ProcessId, Process)>,
+    pub processes: Vec<(ProcessId, ProcessMachine)>,
     /// Outputs of processes; reused.
     pub to_store: Vec<process::Output>,
     /// Outputs of the store; reused.

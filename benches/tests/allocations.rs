@@ -6,10 +6,10 @@ use tenure_benches::{
     unlock, value, write,
 };
 use tenure_protocol::process::Call;
-use tenure_protocol::{Process, SessionId, ToStore};
+use tenure_protocol::{ProcessMachine, SessionId, ToStore};
 
 /// Allocations of these calls, after as many as bring every buffer to its size.
-fn of_calls(process: &mut Process, session: &SessionId, calls: &[Call]) -> u64 {
+fn of_calls(process: &mut ProcessMachine, session: &SessionId, calls: &[Call]) -> u64 {
     let mut out = Vec::with_capacity(8);
     let mut count = 0;
     for _ in 0..4 {

@@ -11,7 +11,7 @@ use tenure_protocol::attributes::{Records, State};
 use tenure_protocol::config::Settings;
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    Link, ProcessId, SessionId, Store as Machine, StoreSettings, Time, ToProcess, ToStore,
+    Link, ProcessId, SessionId, StoreMachine as Machine, StoreSettings, Time, ToProcess, ToStore,
 };
 use tenure_wire::FromStore;
 use tokio::sync::mpsc::UnboundedSender;

@@ -26,7 +26,8 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{GrantRef, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
 use tenure_protocol::{
-    AttributeName, Incarnation, Process, ProcessSettings, SessionId, Settings, ThreadId, Time,
+    AttributeName, Incarnation, ProcessMachine, ProcessSettings, SessionId, Settings, ThreadId,
+    Time,
 };
 
 /// What all handles share.
@@ -59,7 +60,11 @@ impl Hub {
         let limits = settings.limits.clone();
         Self {
             machine: Mutex::new(Machine {
-                process: Process::with_hook(mutant::Own, Settings::new(settings), incarnation),
+                process: ProcessMachine::with_hook(
+                    mutant::Own,
+                    Settings::new(settings),
+                    incarnation,
+                ),
                 waiting: BTreeMap::new(),
                 events: VecDeque::new(),
                 out: Vec::new(),

@@ -3,7 +3,7 @@
 //! A process holds the grant of a session and keeps it after use. While it does, a thread that takes an attribute sends
 //! nothing, and pays about what a mutex costs. When the store wants the session back, threads inside finish, new ones queue
 //! behind the other process, and what was written goes along. The rules of all that are those of
-//! [`tenure_protocol::Process`], the machine that the model checker explores; this crate adds threads and memory to it, and no
+//! [`tenure_protocol::ProcessMachine`], the machine that the model checker explores; this crate adds threads and memory to it, and no
 //! rule. It needs no runtime: a driver of any kind carries its messages.
 //!
 //! # When a lock waits

@@ -22,12 +22,12 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{
     Answer, Call, Concerned, Connection, Input, Names, Output, Poison, Timer,
 };
-use tenure_protocol::{AttributeName, Process, SessionId, ThreadId, Time, ToProcess};
+use tenure_protocol::{AttributeName, ProcessMachine, SessionId, ThreadId, Time, ToProcess};
 
 /// What stands behind the lock.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    pub(crate) process: Process<mutant::Own>,
+    pub(crate) process: ProcessMachine<mutant::Own>,
     /// Who waits for an answer of the process, other than for a lock: that stands with the session.
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use tenure_protocol::attributes::Records;
 use tenure_protocol::config::Settings;
 use tenure_protocol::store::{Input, Output};
-use tenure_protocol::{AttributeName, Link, ProcessId, SessionId, Store as Machine, Time, ToStore};
+use tenure_protocol::{
+    AttributeName, Link, ProcessId, SessionId, StoreMachine as Machine, Time, ToStore,
+};
 use tenure_wire::{Decoder, Fault, FaultCode, FrameLimits, FromProcess, FromStore, Outgoing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

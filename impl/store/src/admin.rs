@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::store::Session;
-use tenure_protocol::{SessionId, Store, Time};
+use tenure_protocol::{SessionId, StoreMachine, Time};
 use tokio::net::TcpListener;
 
 /// Sessions in one answer, at most.
@@ -277,7 +277,7 @@ async fn session(
     let reveal = Reveal::new(which.reveal, peer)?;
     let name = Name::read(&text).map_err(unreadable)?;
     let wait_ms = admin.service.config.wait_ms;
-    let look = |store: &Store, now| {
+    let look = |store: &StoreMachine, now| {
         let id = one(name.find(store), &text)?;
         let session = store.session(&id).expect("found under the same lock");
         Ok(describe(reveal.id(&id), session, now, wait_ms))

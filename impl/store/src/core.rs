@@ -6,13 +6,13 @@ use crate::timers::{Owner, Timers};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output, Timer};
-use tenure_protocol::{Link, ProcessId, SessionId, Store, Time, ToStore};
+use tenure_protocol::{Link, ProcessId, SessionId, StoreMachine, Time, ToStore};
 use tenure_wire::{Fault, FaultCode};
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) machine: Store,
+    pub(crate) machine: StoreMachine,
     pub(crate) out: Vec<Output>,
     pub(crate) timers: Timers,
     pub(crate) residents: Residents,
@@ -23,7 +23,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(machine: Store) -> Self {
+    pub(crate) fn new(machine: StoreMachine) -> Self {
         Self {
             machine,
             out: Vec::new(),

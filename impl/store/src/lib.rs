@@ -1,4 +1,4 @@
-//! The reference store over TCP. It gives the machine of [`tenure_protocol::Store`] sockets, a clock and a disk, and adds no
+//! The reference store over TCP. It gives the machine of [`tenure_protocol::StoreMachine`] sockets, a clock and a disk, and adds no
 //! rule to it.
 //!
 //! ```text

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure_engine::{Embedded, Engine, EngineError, Settings as EngineSettings};
 use tenure_protocol::store::Stopping;
-use tenure_protocol::{Records, Settings, Store, StoreSettings};
+use tenure_protocol::{Records, Settings, StoreMachine, StoreSettings};
 use tenure_wire::{Fault, FaultCode, FrameLimits};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -151,7 +151,7 @@ impl Server {
             promised: promised.clone(),
             ..config.settings()
         };
-        let machine = Store::recover(
+        let machine = StoreMachine::recover(
             Settings::new(settings),
             epoch,
             &Records::default(),

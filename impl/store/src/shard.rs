@@ -22,7 +22,7 @@ use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::store::{Admission, Envelope, Input, Output, Stopping, Timer};
-use tenure_protocol::{Link, ProcessId, Record, SessionId, Store, Time, ToProcess, ToStore};
+use tenure_protocol::{Link, ProcessId, Record, SessionId, StoreMachine, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode};
 use tokio::sync::{Notify, watch};
 
@@ -56,7 +56,7 @@ const DEFERRED_BYTES_MAX: usize = 64 << 10;
 
 impl Shard {
     pub(crate) fn new(
-        machine: Store,
+        machine: StoreMachine,
         clock: Clock,
         writer: Arc<Writer>,
         metrics: Arc<Metrics>,
@@ -247,7 +247,7 @@ impl Shard {
     }
 
     /// Looks at the machine, for people.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&Store, Time) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&StoreMachine, Time) -> R) -> R {
         look(&self.core().machine, self.clock.now())
     }
 

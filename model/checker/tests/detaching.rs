@@ -10,7 +10,7 @@ use tenure_checker::universe::UNIVERSES;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Answer, Call, Detached, Names, Output, Wanted};
-use tenure_protocol::{AttributeName, Limits, Process, SessionId, Sound, ThreadId, Time};
+use tenure_protocol::{AttributeName, Limits, ProcessMachine, SessionId, Sound, ThreadId, Time};
 
 fn names() -> [Names; 4] {
     [
@@ -21,14 +21,19 @@ fn names() -> [Names; 4] {
     ]
 }
 
-fn calls(process: &mut Process, id: &SessionId, thread: ThreadId, call: &Call) -> Vec<Output> {
+fn calls(
+    process: &mut ProcessMachine,
+    id: &SessionId,
+    thread: ThreadId,
+    call: &Call,
+) -> Vec<Output> {
     let mut out = Vec::new();
     process.call(Time::ZERO, thread, id, call, &mut out);
     out
 }
 
 /// The client state and who is inside. All that can differ: the rest of a calm session is the grant alone.
-fn seen(process: &Process, id: &SessionId) -> String {
+fn seen(process: &ProcessMachine, id: &SessionId) -> String {
     let session = process.session(id).expect("it was detached");
     let mut inside: Vec<String> = session
         .lock()
@@ -49,7 +54,7 @@ fn seen(process: &Process, id: &SessionId) -> String {
 }
 
 /// Goes in, writes, goes out, both ways.
-fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) -> bool {
+fn is_alike(process: &ProcessMachine, id: &SessionId, thread: ThreadId, names: &Names) -> bool {
     let (mut whole, mut part) = (process.clone(), process.clone());
     let mut detached = part.detach(id).expect("calm");
     let token = detached.token();
@@ -92,7 +97,7 @@ fn is_alike(process: &Process, id: &SessionId, thread: ThreadId, names: &Names) 
 /// Lets a thread out both ways; the same threads are let in, in this order.
 fn leaves_alike(
     detached: &mut Detached,
-    whole: &mut Process,
+    whole: &mut ProcessMachine,
     id: &SessionId,
     thread: ThreadId,
     names: &Names,
@@ -111,7 +116,7 @@ fn leaves_alike(
 
 /// Lets each thread out that is inside, both ways: whoever waits is handed the lock alike, and what the process knows of who
 /// waits where is the same. Answers how often somebody was let in.
-fn hands_off(process: &Process, id: &SessionId) -> usize {
+fn hands_off(process: &ProcessMachine, id: &SessionId) -> usize {
     let session = process.session(id).expect("it can be detached");
     let name = |slot: &u32| session.slots()[*slot as usize].name.clone();
     let mut let_in = 0;
@@ -127,7 +132,7 @@ fn hands_off(process: &Process, id: &SessionId) -> usize {
         let is_alike = leaves_alike(&mut detached, &mut whole, id, claim.thread, &names);
         let_in += before - detached.waiters().count();
         part.reattach(id.clone(), detached);
-        let waiters = |process: &Process| {
+        let waiters = |process: &ProcessMachine| {
             let lock = process.session(id).expect("taken back").lock();
             lock.waiters().cloned().collect::<Vec<_>>()
         };
@@ -143,7 +148,7 @@ fn hands_off(process: &Process, id: &SessionId) -> usize {
 /// A thread uses an attribute that is handed out; another one comes, so that it is taken in around the first, and waits. When the first
 /// has written and leaves, who is let in is who was planned, everything else is as it is by way of the process, and the other may write
 /// as much as the first. Answers how often that could be tried.
-fn count_plans(process: &Process, id: &SessionId) -> usize {
+fn count_plans(process: &ProcessMachine, id: &SessionId) -> usize {
     let threads = [ThreadId(98), ThreadId(99)];
     let ways = [None, Some(None), Some(Some(Value::from_static(b"z")))];
     let tried = ATTRIBUTES.iter().flat_map(|name| {
@@ -156,7 +161,7 @@ fn count_plans(process: &Process, id: &SessionId) -> usize {
 }
 
 fn is_planned(
-    process: &Process,
+    process: &ProcessMachine,
     id: &SessionId,
     name: &AttributeName,
     [user, other]: [ThreadId; 2],
@@ -280,7 +285,7 @@ fn is_kept(
 }
 
 /// How often what is accepted was kept, in a session of this state whose limits are near.
-fn keeps(process: &Process, id: &SessionId) -> usize {
+fn keeps(process: &ProcessMachine, id: &SessionId) -> usize {
     let detached = process.clone().detach(id).expect("calm");
     let mut kept = 0;
     for (room, keeps) in (0..8).flat_map(|room| [(room, false), (room, true)]) {

@@ -4,8 +4,8 @@
 use crate::id::Version;
 use crate::message::WaitMode;
 use crate::mutant::Hook;
-use crate::process::{Phase, Process, Session as Client, ThreadClaim};
-use crate::store::{Recall, Session, Stopping, Store};
+use crate::process::{Phase, ProcessMachine, Session as Client, ThreadClaim};
+use crate::store::{Recall, Session, Stopping, StoreMachine};
 
 /// A named property of one machine.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ fn named<M, const N: usize>(
 
 /// The invariants of a store.
 #[must_use]
-pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 9] {
+pub fn of_store<H: Hook>() -> [Invariant<StoreMachine<H>>; 9] {
     named(
         STORE,
         [
@@ -76,7 +76,7 @@ pub fn of_store<H: Hook>() -> [Invariant<Store<H>>; 9] {
 
 /// The invariants of a process.
 #[must_use]
-pub fn of_process<H: Hook>() -> [Invariant<Process<H>>; 6] {
+pub fn of_process<H: Hook>() -> [Invariant<ProcessMachine<H>>; 6] {
     named(
         PROCESS,
         [
@@ -94,7 +94,7 @@ pub fn of_process<H: Hook>() -> [Invariant<Process<H>>; 6] {
 ///
 /// # Panics
 /// When one does not hold.
-pub fn assert_store<H: Hook>(store: &Store<H>) {
+pub fn assert_store<H: Hook>(store: &StoreMachine<H>) {
     for invariant in of_store() {
         assert!(
             (invariant.holds)(store),
@@ -112,7 +112,7 @@ pub fn assert_store<H: Hook>(store: &Store<H>) {
 /// The lists of each process, and the counts of all, say what the sessions say. No rule of the protocol: a walk over all
 /// sessions would find the same.
 #[must_use]
-pub fn lists_agree<H: Hook>(store: &Store<H>) -> bool {
+pub fn lists_agree<H: Hook>(store: &StoreMachine<H>) -> bool {
     let (mut held, mut waiting, mut recalled) = (0, 0, 0);
     let are_listed = store.sessions().all(|(id, session)| {
         let holder = session.holder().and_then(|holder| store.peer(holder));
@@ -138,7 +138,7 @@ pub fn lists_agree<H: Hook>(store: &Store<H>) -> bool {
 ///
 /// # Panics
 /// When one does not hold.
-pub fn assert_process<H: Hook>(process: &Process<H>) {
+pub fn assert_process<H: Hook>(process: &ProcessMachine<H>) {
     for invariant in of_process() {
         assert!(
             (invariant.holds)(process),
@@ -149,16 +149,16 @@ pub fn assert_process<H: Hook>(process: &Process<H>) {
     }
 }
 
-fn each_session<H: Hook>(store: &Store<H>, holds: impl Fn(&Session) -> bool) -> bool {
+fn each_session<H: Hook>(store: &StoreMachine<H>, holds: impl Fn(&Session) -> bool) -> bool {
     store.sessions().all(|(_, session)| holds(session))
 }
 
-fn each_client<H: Hook>(process: &Process<H>, holds: impl Fn(&Client) -> bool) -> bool {
+fn each_client<H: Hook>(process: &ProcessMachine<H>, holds: impl Fn(&Client) -> bool) -> bool {
     process.sessions().all(|(_, session)| holds(session))
 }
 
 /// At most one process holds a session, and the record names it. Rule 1.
-pub fn one_holder<H: Hook>(store: &Store<H>) -> bool {
+pub fn one_holder<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         match (session.lock().holders(), &session.record().head.holder) {
             ([], None) => true,
@@ -169,7 +169,7 @@ pub fn one_holder<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// Waiters stand in the order of their tickets. Rule 5.
-pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
+pub fn queue_in_order<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         session
             .lock()
@@ -180,7 +180,7 @@ pub fn queue_in_order<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// A held session with waiters that are connected is recalled, unless the store stops. Rule 3.
-pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
+pub fn waiters_recall<H: Hook>(store: &StoreMachine<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
         let is_waited_for = session
@@ -196,7 +196,7 @@ pub fn waiters_recall<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// No connected process waits for a session that nobody holds, unless the store stops. Rule 6.
-pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
+pub fn free_means_no_waiter<H: Hook>(store: &StoreMachine<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
         let mut waiters = session.lock().waiters();
@@ -207,14 +207,14 @@ pub fn free_means_no_waiter<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// A recall is of a current grant. Rule 10.
-pub fn recall_has_holder<H: Hook>(store: &Store<H>) -> bool {
+pub fn recall_has_holder<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         session.holder().is_some() || (session.recall().is_none() && session.busy().is_none())
     })
 }
 
 /// Every holder and waiter is a process with a lease, of the incarnation that has it. Rule 10.
-pub fn leases_cover_sessions<H: Hook>(store: &Store<H>) -> bool {
+pub fn leases_cover_sessions<H: Hook>(store: &StoreMachine<H>) -> bool {
     store.sessions().all(|(id, session)| {
         let is_listed = |process| {
             store
@@ -237,7 +237,7 @@ pub fn leases_cover_sessions<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// No process stands in a queue twice, or waits for what it holds. Rule 14.
-pub fn waits_once<H: Hook>(store: &Store<H>) -> bool {
+pub fn waits_once<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         let mut places = session.lock().waiters().enumerate();
         places.all(|(at, place)| {
@@ -252,7 +252,7 @@ pub fn waits_once<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// No queue is longer than its limit. Rule 18.
-pub fn queues_within_limit<H: Hook>(store: &Store<H>) -> bool {
+pub fn queues_within_limit<H: Hook>(store: &StoreMachine<H>) -> bool {
     // A request that comes with a release is queued in any case, and a store that stops lets nobody in for it.
     let is_stopping = store.admission().stopping != Stopping::No;
     each_session(store, |session| {
@@ -262,7 +262,7 @@ pub fn queues_within_limit<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// A store that drains has recalled whatever is held. Rule 3.
-pub fn drain_recalls<H: Hook>(store: &Store<H>) -> bool {
+pub fn drain_recalls<H: Hook>(store: &StoreMachine<H>) -> bool {
     store.admission().stopping != Stopping::Draining
         || each_session(store, |session| {
             let insists = |recall: &Recall| recall.reason.insists();
@@ -271,14 +271,14 @@ pub fn drain_recalls<H: Hook>(store: &Store<H>) -> bool {
 }
 
 /// A thread holds an attribute only while its process has the grant. Rule 1.
-pub fn insiders_have_grant<H: Hook>(process: &Process<H>) -> bool {
+pub fn insiders_have_grant<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.lock().holders().is_empty() || session.grant().is_some()
     })
 }
 
 /// No two threads hold one attribute. Rule 12.
-pub fn one_thread_per_attribute<H: Hook>(process: &Process<H>) -> bool {
+pub fn one_thread_per_attribute<H: Hook>(process: &ProcessMachine<H>) -> bool {
     use crate::lock::Claim;
     each_client(process, |session| {
         let holders = session.lock().holders();
@@ -290,19 +290,19 @@ pub fn one_thread_per_attribute<H: Hook>(process: &Process<H>) -> bool {
 }
 
 /// Without a lease there is no grant. Rule 10.
-pub fn grants_need_lease<H: Hook>(process: &Process<H>) -> bool {
+pub fn grants_need_lease<H: Hook>(process: &ProcessMachine<H>) -> bool {
     process.lease().is_some() || each_client(process, |session| session.grant().is_none())
 }
 
 /// Whoever waits outside has made the process ask the store. Rule 14.
-pub fn waiters_have_asked<H: Hook>(process: &Process<H>) -> bool {
+pub fn waiters_have_asked<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.lock().waiting() == 0 || *session.phase() != Phase::Absent
     })
 }
 
 /// A grant that nobody uses, and whose session nobody ends, is not waited for. Rule 12.
-pub fn nobody_waits_in_vain<H: Hook>(process: &Process<H>) -> bool {
+pub fn nobody_waits_in_vain<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.grant().is_none_or(|grant| grant.ending.is_some())
             || !session.lock().holders().is_empty()
@@ -311,7 +311,7 @@ pub fn nobody_waits_in_vain<H: Hook>(process: &Process<H>) -> bool {
 }
 
 /// What is written and not unlocked was written by a thread inside, to what it has locked. Rule 11.
-pub fn write_sets_have_owners<H: Hook>(process: &Process<H>) -> bool {
+pub fn write_sets_have_owners<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         let is_own = |claim: &ThreadClaim| {
             let mut written = claim.written.iter();

@@ -1,9 +1,9 @@
-//! The two machines of two-level session locking: [`Store`] and [`Process`].
+//! The two machines of two-level session locking: [`StoreMachine`] and [`ProcessMachine`].
 //!
 //! A store grants a whole process exclusive access to a session; the process keeps that grant after use until the store
 //! recalls it for someone else; inside, it gives its threads locks on single attributes. Both machines are plain values
 //! with one entry each: `step(now, input, out)`. They read no clock, do no I/O and have no thread: time is an argument, a
-//! deadline is a question ([`Store::next_deadline`]), and whatever shall happen is an output that the driver carries out.
+//! deadline is a question ([`StoreMachine::next_deadline`]), and whatever shall happen is an output that the driver carries out.
 //!
 //! The store, the library, the model checker, the simulator and the trace checker drive these same two types. There is no
 //! second copy of a rule. Rule numbers in this crate are those of the book's chapter on the protocol.
@@ -50,5 +50,5 @@ pub use id::{
 };
 pub use message::{ToProcess, ToStore};
 pub use mutant::{Hook, ProtocolMutant, Seeded, Sound};
-pub use process::Process;
-pub use store::Store;
+pub use process::ProcessMachine;
+pub use store::StoreMachine;

@@ -1,14 +1,14 @@
 //! Mutants: variants of the machines with one seeded bug each. Every check can be seen to fail on one of them.
 //!
 //! A machine asks its hook at the places where a mutant differs. There are two hooks. [`Sound`] has no size
-//! and always answers no: the compiler removes the question. It is the default parameter of [`Store`](crate::Store) and
-//! [`Process`](crate::Process), so a driver that names them plainly cannot be given a mutant: it is another type.
+//! and always answers no: the compiler removes the question. It is the default parameter of [`StoreMachine`](crate::StoreMachine) and
+//! [`ProcessMachine`](crate::ProcessMachine), so a driver that names them plainly cannot be given a mutant: it is another type.
 //! [`Seeded`] is one mutant of the catalogue; only the checker and tests name it.
 //!
 //! ```compile_fail
-//! use tenure_protocol::{Seeded, Store};
-//! fn serve(_: Store) {}            // what a driver accepts
-//! fn with_mutant(store: Store<Seeded>) {
+//! use tenure_protocol::{Seeded, StoreMachine};
+//! fn serve(_: StoreMachine) {}     // what a driver accepts
+//! fn with_mutant(store: StoreMachine<Seeded>) {
 //!     serve(store);                // does not compile: a seeded store is another type
 //! }
 //! ```

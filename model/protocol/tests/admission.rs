@@ -3,14 +3,14 @@
 use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Reason, Refusal, WaitMode};
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
 use tenure_protocol::{
-    Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, Store,
+    Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, StoreMachine,
     StoreSettings, Ticket, Time, ToProcess, ToStore, Token, Version,
 };
 
 const NOW: Time = Time(1_000);
 
 struct Rig {
-    store: Store,
+    store: StoreMachine,
     records: Records,
 }
 
@@ -126,9 +126,9 @@ impl Rig {
     }
 }
 
-fn store(epoch: u64, records: &Records) -> Store {
+fn store(epoch: u64, records: &Records) -> StoreMachine {
     let settings = Settings::new(StoreSettings::default());
-    Store::recover(settings, epoch, records, NOW)
+    StoreMachine::recover(settings, epoch, records, NOW)
 }
 
 fn name(process: &str) -> ProcessId {

@@ -7,7 +7,7 @@ use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Hook, Incarnation, Link, ProcessId, ProtocolMutant, Records, Request, SessionId, Settings,
-    Store, StoreSettings, Time, ToProcess, ToStore,
+    StoreMachine, StoreSettings, Time, ToProcess, ToStore,
 };
 
 thread_local! {
@@ -41,13 +41,13 @@ fn session(at: usize) -> SessionId {
 }
 
 /// A store, and the connection of its processes.
-struct Rig(Store<Counting>, Link);
+struct Rig(StoreMachine<Counting>, Link);
 
 impl Rig {
     /// A store in which process `p` holds `grants` sessions, and `q` is connected.
     fn holding(grants: usize) -> Self {
         let settings = Settings::new(StoreSettings::default());
-        let store = Store::with_hook(Counting(0), settings, 1, &Records::default(), NOW);
+        let store = StoreMachine::with_hook(Counting(0), settings, 1, &Records::default(), NOW);
         let incarnation = Incarnation(1);
         let number = 1;
         let mut rig = Self(

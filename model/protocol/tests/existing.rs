@@ -3,14 +3,14 @@
 use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
 use tenure_protocol::{
-    AttributeName, Incarnation, Link, MINOR, Process, ProcessSettings, Request, SessionId,
+    AttributeName, Incarnation, Link, MINOR, ProcessMachine, ProcessSettings, Request, SessionId,
     Settings, ThreadId, Time, ToProcess, ToStore, Version,
 };
 
 const NOW: Time = Time(1_000);
 
 struct Rig {
-    process: Process,
+    process: ProcessMachine,
     link: u64,
 }
 
@@ -19,7 +19,7 @@ impl Rig {
     fn new(minor: u8) -> Self {
         let settings = Settings::new(ProcessSettings::default());
         let mut rig = Self {
-            process: Process::new(settings, Incarnation(1)),
+            process: ProcessMachine::new(settings, Incarnation(1)),
             link: 0,
         };
         rig.connect();

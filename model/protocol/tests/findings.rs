@@ -404,7 +404,7 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
     use tenure_protocol::*;
     let mut settings = StoreSettings::default();
     settings.limits.threads_max = 2;
-    let mut store = Store::recover(Settings::new(settings), 1, &Records::default(), Time(0));
+    let mut store = StoreMachine::recover(Settings::new(settings), 1, &Records::default(), Time(0));
     let mut out = Vec::new();
     let link = Link {
         incarnation: Incarnation(1),

@@ -20,9 +20,9 @@ use tenure_protocol::message::{
 use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
 use tenure_protocol::store::{self, Admission, Output, Stopping};
 use tenure_protocol::{
-    AttributeName, Delta, Incarnation, Link, Process, ProcessId, ProcessSettings, Request,
-    SessionId, Settings, Stamp, Store, StoreSettings, ThreadId, Ticket, Time, ToProcess, ToStore,
-    Token, Version,
+    AttributeName, Delta, Incarnation, Link, ProcessId, ProcessMachine, ProcessSettings, Request,
+    SessionId, Settings, Stamp, StoreMachine, StoreSettings, ThreadId, Ticket, Time, ToProcess,
+    ToStore, Token, Version,
 };
 
 fn config(cases: u32) -> ProptestConfig {
@@ -997,13 +997,13 @@ fn to_the_store() -> impl Strategy<Value = ToTheStore> {
 }
 
 /// The token and version of the session, if it is held.
-fn current(store: &Store, id: &SessionId) -> Option<(Token, Version)> {
+fn current(store: &StoreMachine, id: &SessionId) -> Option<(Token, Version)> {
     let head = &store.session(id)?.record().head;
     Some((head.holder.as_ref()?.token, head.version))
 }
 
 /// `message` with the token and base that are current.
-fn put_right(store: &Store, mut message: ToStore) -> ToStore {
+fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
     match &mut message {
         ToStore::Commit {
             session,
@@ -1054,7 +1054,7 @@ proptest! {
         let settings = Settings::new(settings);
         let names = ["p", "q", "x"].map(ProcessId::from_static);
         let (mut records, mut epoch, mut now) = (Records::default(), 1, Time::ZERO);
-        let mut store = Store::recover(settings.clone(), epoch, &records, now);
+        let mut store = StoreMachine::recover(settings.clone(), epoch, &records, now);
         for input in inputs {
             let link_of = |who: u8| store.peer(&names[who as usize]).and_then(|peer| peer.link());
             let process = |who: u8| names[who as usize].clone();
@@ -1081,7 +1081,7 @@ proptest! {
                 }
                 ToTheStore::Restart => {
                     epoch += 1;
-                    store = Store::recover(settings.clone(), epoch, &records, now);
+                    store = StoreMachine::recover(settings.clone(), epoch, &records, now);
                     invariant::assert_store(&store);
                     vec![]
                 }
@@ -1231,7 +1231,7 @@ fn to_the_process() -> impl Strategy<Value = ToTheProcess> {
 }
 
 /// `message` with the request or token that the process waits for an answer to.
-fn answered(process: &Process, mut message: ToProcess) -> ToProcess {
+fn answered(process: &ProcessMachine, mut message: ToProcess) -> ToProcess {
     let phase = |id: &SessionId| process.session(id).map(process::Session::phase);
     let fit = |id: &SessionId, own: &mut Token| match phase(id) {
         Some(Phase::Held(grant)) => *own = grant.token,
@@ -1298,7 +1298,7 @@ proptest! {
         let mut settings = ProcessSettings::default();
         settings.limits.threads_max = 2;
         settings.limits.attributes_max = 1;
-        let mut process = Process::new(Settings::new(settings), Incarnation(1));
+        let mut process = ProcessMachine::new(Settings::new(settings), Incarnation(1));
         let mut now = Time::ZERO;
         let mut out = Vec::new();
         for input in [ToTheProcess::Connected].into_iter().chain(inputs) {

@@ -7,8 +7,8 @@ use tenure_protocol::attributes::State;
 use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Timer};
 use tenure_protocol::{
-    Delta, Incarnation, Link, Process, ProcessSettings, SessionId, Settings, Stamp, ThreadId, Time,
-    ToProcess, ToStore, Token, Version,
+    Delta, Incarnation, Link, ProcessMachine, ProcessSettings, SessionId, Settings, Stamp,
+    ThreadId, Time, ToProcess, ToStore, Token, Version,
 };
 
 /// At most so many waiters are looked at for one call.
@@ -20,7 +20,7 @@ fn id(name: &str) -> SessionId {
 
 /// A process, and the store's part by hand: each request is granted at once.
 struct One {
-    process: Process,
+    process: ProcessMachine,
     now: Time,
     stamps: u64,
     answers: Vec<(ThreadId, Answer)>,
@@ -31,7 +31,7 @@ impl One {
         let mut settings = ProcessSettings::default();
         settings.limits.threads_max = usize::MAX;
         let mut one = Self {
-            process: Process::new(Settings::new(settings), Incarnation(1)),
+            process: ProcessMachine::new(Settings::new(settings), Incarnation(1)),
             now: Time::ZERO,
             stamps: 0,
             answers: Vec::new(),

@@ -4,7 +4,8 @@ use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Promised, Records, Request, SessionId,
-    Settings, Store, StoreSettings, Time, ToProcess, ToStore, Token, Version, attributes::Change,
+    Settings, StoreMachine, StoreSettings, Time, ToProcess, ToStore, Token, Version,
+    attributes::Change,
 };
 
 const P: ProcessId = ProcessId::from_static("p");
@@ -13,7 +14,7 @@ const S: SessionId = SessionId::from_static("s");
 
 /// A store and what it made durable.
 struct World {
-    store: Store,
+    store: StoreMachine,
     records: Records,
 }
 
@@ -26,7 +27,7 @@ fn link(incarnation: u64, number: u64) -> Link {
 
 impl World {
     fn start(settings: StoreSettings, epoch: u64, records: Records, now: u64) -> Self {
-        let store = Store::recover(Settings::new(settings), epoch, &records, Time(now));
+        let store = StoreMachine::recover(Settings::new(settings), epoch, &records, Time(now));
         Self { store, records }
     }
 

@@ -2,20 +2,20 @@
 
 use tenure_protocol::process::{Connection, Input, Output, Timer};
 use tenure_protocol::{
-    Incarnation, Link, Process, ProcessSettings, Settings, Time, ToProcess, ToStore,
+    Incarnation, Link, ProcessMachine, ProcessSettings, Settings, Time, ToProcess, ToStore,
 };
 
-fn process() -> Process {
+fn process() -> ProcessMachine {
     let settings = ProcessSettings {
         margin_ms: 100,
         keep_alive_ms: 1_000,
         resend_ms: 500,
         ..ProcessSettings::default()
     };
-    Process::new(Settings::new(settings), Incarnation(1))
+    ProcessMachine::new(Settings::new(settings), Incarnation(1))
 }
 
-fn step(process: &mut Process, now: u64, input: Input) -> Vec<Output> {
+fn step(process: &mut ProcessMachine, now: u64, input: Input) -> Vec<Output> {
     let mut out = Vec::new();
     process.step(Time(now), input, &mut out);
     out
@@ -29,7 +29,7 @@ fn link(number: u64) -> Link {
 }
 
 /// Connects at `now`, and is welcomed at once with a lease of 10,100 ms, less the margin of 100.
-fn welcomed(process: &mut Process, now: u64, number: u64) {
+fn welcomed(process: &mut ProcessMachine, now: u64, number: u64) {
     step(process, now, Input::Connected);
     let message = ToProcess::Welcome {
         minor: tenure_protocol::MINOR,
@@ -44,7 +44,7 @@ fn welcomed(process: &mut Process, now: u64, number: u64) {
     assert_eq!(process.connection(), Connection::Up(link));
 }
 
-fn alive(process: &mut Process, now: u64, sent: u64) {
+fn alive(process: &mut ProcessMachine, now: u64, sent: u64) {
     let message = ToProcess::Alive {
         sent: Time(sent),
         lease_ms: 10_100,

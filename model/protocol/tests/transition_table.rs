@@ -405,7 +405,7 @@ fn process_inputs(world: &World) -> Vec<(String, u64, process::Input)> {
     messages.chain(calls).chain(own).collect()
 }
 
-fn client(process: &tenure_protocol::Process) -> String {
+fn client(process: &tenure_protocol::ProcessMachine) -> String {
     let own = process.session(&s()).map(words::of_client);
     let renamed = process.session(&words::session("r"));
     let renamed = renamed.map(|session| format!("; r: {}", words::of_client(session)));
@@ -762,7 +762,7 @@ fn store_inputs(world: &World) -> Vec<(String, u64, store::Input)> {
     messages.chain(own).collect()
 }
 
-fn session(store: &tenure_protocol::Store) -> String {
+fn session(store: &tenure_protocol::StoreMachine) -> String {
     let own = store.session(&s()).map(words::of_session);
     let renamed = store.session(&words::session("r"));
     let renamed = renamed.map(|session| format!("; r: {}", words::of_session(session)));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tenure_protocol::attributes::Records;
 use tenure_protocol::config::{Settings, StoreSettings};
 use tenure_protocol::store::{Input, Output};
-use tenure_protocol::{Link, ProcessId, Store, Time, ToStore};
+use tenure_protocol::{Link, ProcessId, StoreMachine, Time, ToStore};
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -45,7 +45,7 @@ impl Behaved {
         let (heard, hears) = mpsc::unbounded_channel();
         let settings = Settings::new(StoreSettings::default());
         let own = Running {
-            machine: Store::recover(settings, 1, &Records::default(), Time(0)),
+            machine: StoreMachine::recover(settings, 1, &Records::default(), Time(0)),
             origin: Instant::now(),
             lines: BTreeMap::new(),
             heard,
@@ -62,7 +62,7 @@ impl Behaved {
 type Heard = (u64, Option<FromProcess>);
 
 struct Running {
-    machine: Store,
+    machine: StoreMachine,
     origin: Instant,
     lines: BTreeMap<u64, Line>,
     heard: mpsc::UnboundedSender<Heard>,

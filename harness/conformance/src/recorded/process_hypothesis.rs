@@ -11,7 +11,7 @@ use tenure_protocol::config::Settings;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Poison, Timer};
 use tenure_protocol::{
-    Incarnation, Link, Process, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
+    Incarnation, Link, ProcessMachine, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
 };
 
 /// What is seen of it is of that time, or so much earlier.
@@ -66,7 +66,7 @@ enum Asked {
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hypothesis {
-    pub(super) machine: Process,
+    pub(super) machine: ProcessMachine,
     /// The machine's time: never goes back.
     now: Time,
     under_way: BTreeMap<Way, VecDeque<(Time, Under)>>,
@@ -83,7 +83,10 @@ pub(super) struct Hypothesis {
 impl Hypothesis {
     pub(super) fn new(settings: &super::head::Settings, incarnation: u64) -> Self {
         Self {
-            machine: Process::new(Settings::new(settings.machine()), Incarnation(incarnation)),
+            machine: ProcessMachine::new(
+                Settings::new(settings.machine()),
+                Incarnation(incarnation),
+            ),
             now: Time::ZERO,
             under_way: BTreeMap::new(),
             says: Vec::new(),

@@ -10,7 +10,7 @@ use tenure_protocol::config::Settings;
 use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Answer, Call, Connection as State, Input, Names, Output};
 use tenure_protocol::{
-    Incarnation, Link, Process, ProcessId, ProcessSettings, SessionId, ThreadId, Time,
+    Incarnation, Link, ProcessId, ProcessMachine, ProcessSettings, SessionId, ThreadId, Time,
 };
 use tenure_wire::{FrameLimits, FromProcess};
 
@@ -30,7 +30,7 @@ pub(super) struct Desk {
 
 /// What there is once it is told whom to connect to.
 struct Own {
-    machine: Process<Mutant>,
+    machine: ProcessMachine<Mutant>,
     name: ProcessId,
     address: String,
     /// Of the connect that is answered by the first welcome.
@@ -258,7 +258,7 @@ impl Desk {
         self.own = Some(Own {
             limits: FrameLimits::generous(limits),
             told,
-            machine: Process::with_hook(self.mutant, Settings::new(settings), incarnation),
+            machine: ProcessMachine::with_hook(self.mutant, Settings::new(settings), incarnation),
             name,
             address: command.text("store").unwrap_or_default().to_owned(),
             connecting: Some(id),

@@ -5,8 +5,8 @@ use super::net::Out;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Poison, Session, ThreadClaim};
 use tenure_protocol::{
-    Incarnation, Limits, Process, ProcessSettings, SessionId, Settings, ThreadId, Time, ToProcess,
-    Token,
+    Incarnation, Limits, ProcessMachine, ProcessSettings, SessionId, Settings, ThreadId, Time,
+    ToProcess, Token,
 };
 
 /// An answer, and to whom.
@@ -14,7 +14,7 @@ pub(crate) type To = (ThreadId, SessionId, Answer);
 
 /// See the [module](self).
 pub(crate) struct Machine {
-    process: Process,
+    process: ProcessMachine,
     /// What it has put out since this was last taken.
     pub(crate) outs: Vec<Out>,
     answers: Vec<To>,
@@ -23,13 +23,13 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(settings: ProcessSettings) -> Self {
         Self {
-            process: Process::new(Settings::new(settings), Incarnation(1)),
+            process: ProcessMachine::new(Settings::new(settings), Incarnation(1)),
             outs: Vec::new(),
             answers: Vec::new(),
         }
     }
 
-    pub(crate) fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &ProcessMachine {
         &self.process
     }
 

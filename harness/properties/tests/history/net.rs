@@ -7,7 +7,7 @@ use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Records, Request, SessionId,
-    Settings, Store, StoreSettings, Time, ToProcess, ToStore, Token, Version,
+    Settings, StoreMachine, StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
 /// The process that is compared.
@@ -27,7 +27,7 @@ pub(crate) enum Out {
 /// See the [module](self).
 #[derive(Debug, PartialEq)]
 pub(crate) struct Net {
-    store: Store,
+    store: StoreMachine,
     limits: Limits,
     now: Time,
     /// Under way to the store, the end of a connection included.
@@ -45,7 +45,7 @@ impl Net {
         let settings = Settings::new(settings);
         let mut net = Self {
             limits,
-            store: Store::recover(settings, 1, &Records::default(), Time::ZERO),
+            store: StoreMachine::recover(settings, 1, &Records::default(), Time::ZERO),
             now: Time::ZERO,
             to_store: VecDeque::new(),
             to_process: VecDeque::new(),

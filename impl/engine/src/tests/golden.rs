@@ -12,7 +12,7 @@ use tenure_protocol::attributes::Change;
 use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    AttributeName, Incarnation, Link, ProcessId, Record, Records, Request, SessionId, Store,
+    AttributeName, Incarnation, Link, ProcessId, Record, Records, Request, SessionId, StoreMachine,
     StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
@@ -36,7 +36,7 @@ fn records_of(name: &str) -> Vec<(SessionId, Record)> {
 /// A store's machine over an engine.
 struct Played {
     engine: crate::Embedded,
-    machine: Store,
+    machine: StoreMachine,
     records: Records,
     requests: u64,
     /// The last grant.
@@ -54,7 +54,7 @@ impl Played {
         let settings = tenure_protocol::Settings::new(settings);
         Self {
             engine,
-            machine: Store::recover(settings, epoch, &records, NOW),
+            machine: StoreMachine::recover(settings, epoch, &records, NOW),
             records,
             requests: 0,
             granted: (Token::default(), Version::NONE),

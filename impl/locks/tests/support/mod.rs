@@ -11,7 +11,7 @@ use tenure_protocol::message::{AcquireRequest, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, ProcessSettings, Records, Request,
-    SessionId, Settings, Store, StoreSettings, Time, ToProcess, ToStore, Token, Version,
+    SessionId, Settings, StoreMachine, StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
 /// The process under test.
@@ -36,7 +36,7 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 /// A store, a lock manager connected to it, and another process.
 pub(crate) struct Rig {
     pub(crate) locks: Locks,
-    store: Store,
+    store: StoreMachine,
     now: Time,
     link: Option<Link>,
     requests: u64,
@@ -66,14 +66,14 @@ impl Rig {
     }
 
     pub(crate) fn with(process: ProcessSettings, store: StoreSettings) -> Self {
-        let store = Store::recover(Settings::new(store), 1, &Records::default(), Time::ZERO);
+        let store = StoreMachine::recover(Settings::new(store), 1, &Records::default(), Time::ZERO);
         let locks = Locks::with_manual_clock(process, Incarnation(1));
         Self::connect(locks, store)
     }
 
     /// As [`Rig::holding`], with the system's clock.
     pub(crate) fn holding_by_the_clock(ids: &[SessionId]) -> Self {
-        let store = Store::recover(
+        let store = StoreMachine::recover(
             Settings::new(StoreSettings::default()),
             1,
             &Records::default(),
@@ -87,7 +87,7 @@ impl Rig {
         rig
     }
 
-    fn connect(locks: Locks, store: Store) -> Self {
+    fn connect(locks: Locks, store: StoreMachine) -> Self {
         let mut rig = Self {
             locks,
             store,

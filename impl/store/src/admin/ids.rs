@@ -1,7 +1,7 @@
 //! How people name sessions: by their ids, which are secrets of clients, or by short ids, which are in the logs.
 
 use tenure_protocol::id::ShortId;
-use tenure_protocol::{SessionId, Store};
+use tenure_protocol::{SessionId, StoreMachine};
 
 /// A session as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Name {
     }
 
     /// Looks for the sessions in memory that have this name: all of them, for a short id.
-    pub(super) fn find(&self, store: &Store) -> Named {
+    pub(super) fn find(&self, store: &StoreMachine) -> Named {
         match self {
             Self::Whole(id) => match store.session(id) {
                 Some(_) => Named::One(id.clone()),
@@ -149,10 +149,10 @@ mod tests {
     fn a_short_id_that_several_sessions_have_names_none_of_them() {
         let (one, two) = twins();
         let settings = Settings::new(StoreSettings::default());
-        let mut store = Store::recover(settings, 1, &Records::default(), Time(0));
+        let mut store = StoreMachine::recover(settings, 1, &Records::default(), Time(0));
         let name = Name::Short(ShortId(&one).bits());
         assert_eq!(name.find(&store), Named::None);
-        let admit = |store: &mut Store, id: &SessionId| {
+        let admit = |store: &mut StoreMachine, id: &SessionId| {
             store.admit(id, &Record::default(), Time(0));
         };
         admit(&mut store, &one);

@@ -8,7 +8,8 @@ use tenure_protocol::message::{ToProcess, WaitMode};
 use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
 use tenure_protocol::store::Session;
 use tenure_protocol::{
-    AttributeName, Hook, Process, SessionId, Stamp, Store, Time, Value, Version, invariant,
+    AttributeName, Hook, ProcessMachine, SessionId, Stamp, StoreMachine, Time, Value, Version,
+    invariant,
 };
 
 macro_rules! always {
@@ -296,7 +297,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
 }
 
 /// A bit for each invariant of the store that does not hold.
-pub(crate) fn broken_in_store<H: Hook>(store: &Store<H>) -> u32 {
+pub(crate) fn broken_in_store<H: Hook>(store: &StoreMachine<H>) -> u32 {
     let invariants = invariant::of_store();
     invariants
         .iter()
@@ -374,7 +375,7 @@ fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 }
 
 /// What the threads of the model think they have, and what they have.
-fn told<H: Hook>(side: &ProcessSide<H>, machine: &Process<H>, universe: &Universe) -> bool {
+fn told<H: Hook>(side: &ProcessSide<H>, machine: &ProcessMachine<H>, universe: &Universe) -> bool {
     let programs = universe.programs[usize::from(side.index)];
     programs.iter().enumerate().all(|(thread, program)| {
         let id = thread_id(thread);

@@ -17,7 +17,9 @@ use tenure_protocol::process::{
     Connection, Ending, Grant, Phase, Session as Client, ThreadClaim, Wanted,
 };
 use tenure_protocol::store::Place;
-use tenure_protocol::{AttributeName, Hook, Process, ProcessId, Store, ToProcess, ToStore};
+use tenure_protocol::{
+    AttributeName, Hook, ProcessId, ProcessMachine, StoreMachine, ToProcess, ToStore,
+};
 
 /// One thing that is so in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +159,7 @@ impl Facts {
         self.add_some(place, what, (!items.is_empty()).then(|| items.join(", ")));
     }
 
-    fn store<H: Hook>(&mut self, store: &Store<H>) {
+    fn store<H: Hook>(&mut self, store: &StoreMachine<H>) {
         for (id, session) in store.sessions() {
             let place = format!("store / {id}");
             self.record(&place, session.record());
@@ -445,7 +447,7 @@ pub(super) fn doing<H: Hook>(
     side: &ProcessSide<H>,
     thread: usize,
     program: &[Do],
-    machine: &Process<H>,
+    machine: &ProcessMachine<H>,
 ) -> String {
     let own = &side.threads[thread];
     let held = own

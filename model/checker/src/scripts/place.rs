@@ -4,8 +4,8 @@ use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
-    Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, Store, StoreSettings,
-    Ticket, Time, ToProcess, ToStore, Token,
+    Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, StoreMachine,
+    StoreSettings, Ticket, Time, ToProcess, ToStore, Token,
 };
 
 /// What a process knows.
@@ -27,7 +27,7 @@ pub(super) struct Side {
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) store: Store,
+    pub(super) store: StoreMachine,
     records: Records,
     /// Whether sessions that nobody uses end.
     ends: bool,
@@ -97,7 +97,7 @@ impl Place {
     fn new(ends: bool) -> Self {
         let records = Records::default();
         Self {
-            store: Store::recover(settings(ends), EPOCH, &records, Time::ZERO),
+            store: StoreMachine::recover(settings(ends), EPOCH, &records, Time::ZERO),
             records,
             ends,
             sides: Default::default(),
@@ -188,7 +188,7 @@ impl Place {
 
     pub(super) fn restart(&mut self) {
         let epoch = self.store.stamps().last().epoch + 1;
-        self.store = Store::recover(settings(self.ends), epoch, &self.records, Time::ZERO);
+        self.store = StoreMachine::recover(settings(self.ends), epoch, &self.records, Time::ZERO);
         for side in &mut self.sides {
             (side.link, side.is_silent) = (None, false);
         }

@@ -365,7 +365,7 @@ impl<H: Hook> Model<H> {
 
     /// Whether nothing is under way, and every process has a connection.
     fn is_still(&self, state: &System<H>) -> bool {
-        let is_connected = |machine: &tenure_protocol::Process<H>| {
+        let is_connected = |machine: &tenure_protocol::ProcessMachine<H>| {
             machine.connection() != Connection::Down || machine.has_left()
         };
         state

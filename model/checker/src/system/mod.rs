@@ -1,6 +1,6 @@
 //! The whole system as one state: the store, the processes with their threads, and the network between them.
 //!
-//! The machines are exactly those that run: `tenure_protocol::Store` and `Process`. What is written here is their world:
+//! The machines are exactly those that run: `tenure_protocol::StoreMachine` and `ProcessMachine`. What is written here is their world:
 //! an application of small programs, channels that may lose, repeat, reorder or break, processes and stores that die, a
 //! disk that lags behind, clocks that drift. One [`Action`] is one transition.
 //!
@@ -41,8 +41,8 @@ use tenure_protocol::process::Connection;
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::DurabilityBarrier;
 use tenure_protocol::{
-    AttributeName, Hook, Link, Process, ProcessId, Records, SessionId, Settings, Stamp, Store,
-    ThreadId, ToProcess, ToStore, Update,
+    AttributeName, Hook, Link, ProcessId, ProcessMachine, Records, SessionId, Settings, Stamp,
+    StoreMachine, ThreadId, ToProcess, ToStore, Update,
 };
 
 /// The most processes of a universe.
@@ -107,7 +107,7 @@ impl Debug for InUniverse {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreSide<H> {
     /// The machine.
-    pub machine: Store<H>,
+    pub machine: StoreMachine<H>,
     /// What is durable; empty where no universe can lose the store.
     pub durable: Records,
     /// Updates that are not durable yet, in order. The first has number 1 in the barrier.
@@ -124,7 +124,7 @@ pub struct ProcessSide<H> {
     /// Which process.
     pub index: u8,
     /// The machine; `None` while the process is dead.
-    pub machine: Option<Process<H>>,
+    pub machine: Option<ProcessMachine<H>>,
     /// The incarnation of the last start.
     pub incarnation: u64,
     /// Its threads.
@@ -175,7 +175,7 @@ impl<H> System<H> {
     }
 
     /// The processes that live, with their index.
-    pub fn each_machine(&self) -> impl Iterator<Item = (usize, &Process<H>)> {
+    pub fn each_machine(&self) -> impl Iterator<Item = (usize, &ProcessMachine<H>)> {
         self.each_process()
             .filter_map(|(index, process)| Some((index, process.machine.as_ref()?)))
     }

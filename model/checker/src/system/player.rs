@@ -7,7 +7,7 @@ use super::watch::{self, Violation};
 use super::{ATTRIBUTES, Model, ProcessSide, SESSIONS, VALUES, thread_id};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output};
-use tenure_protocol::{Hook, Incarnation, Link, Process, ToProcess, ToStore, Value};
+use tenure_protocol::{Hook, Incarnation, Link, ProcessMachine, ToProcess, ToStore, Value};
 
 /// What happens to a process and its application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,7 +118,7 @@ impl<'a, H: Hook> Player<'a, H> {
         let (hook, settings) = (self.model.hook, self.model.process_settings.clone());
         self.side.incarnation += 1;
         self.side.threads = Default::default();
-        self.side.machine = Some(Process::with_hook(
+        self.side.machine = Some(ProcessMachine::with_hook(
             hook,
             settings,
             Incarnation(self.side.incarnation),

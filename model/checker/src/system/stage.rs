@@ -5,7 +5,7 @@ use super::watch::{self, Violation};
 use super::{Model, PROCESSES_MAX, StoreSide};
 use crate::universe::Universe;
 use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output};
-use tenure_protocol::{Hook, Link, Stamp, Store, ToProcess};
+use tenure_protocol::{Hook, Link, Stamp, StoreMachine, ToProcess};
 
 /// What happens to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ pub(super) fn stage<H: Hook>(
             side.updates.clear();
             side.barrier = DurabilityBarrier::default();
             let settings = model.store_settings.clone();
-            side.machine = Store::with_hook(
+            side.machine = StoreMachine::with_hook(
                 model.hook,
                 settings,
                 epoch,

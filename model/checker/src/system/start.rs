@@ -7,7 +7,9 @@ use super::{
 };
 use tenure_protocol::attributes::{Change, Head};
 use tenure_protocol::store::DurabilityBarrier;
-use tenure_protocol::{Delta, Hook, Incarnation, Process, Records, Stamp, Store, Update, Version};
+use tenure_protocol::{
+    Delta, Hook, Incarnation, ProcessMachine, Records, Stamp, StoreMachine, Update, Version,
+};
 
 impl<H: Hook> Model<H> {
     /// All processes connected, every session with all its attributes and nobody in it.
@@ -46,7 +48,7 @@ impl<H: Hook> Model<H> {
                 delta: delta.clone(),
             });
         }
-        let machine = Store::with_hook(
+        let machine = StoreMachine::with_hook(
             self.hook,
             self.store_settings.clone(),
             2,
@@ -76,7 +78,7 @@ impl<H: Hook> Model<H> {
         };
         for index in 0..self.universe.programs.len() {
             let machine =
-                Process::with_hook(self.hook, self.process_settings.clone(), Incarnation(1));
+                ProcessMachine::with_hook(self.hook, self.process_settings.clone(), Incarnation(1));
             let process = index as u8;
             let (machine, threads) = (Some(machine), Default::default());
             let side = ProcessSide {

@@ -8,7 +8,8 @@ use tenure_protocol::message::{Reason, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
 use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
-    Hook, Process, ProcessId, SessionId, Stamp, Store, ThreadId, ToStore, Token, Value, Version,
+    Hook, ProcessId, ProcessMachine, SessionId, Stamp, StoreMachine, ThreadId, ToStore, Token,
+    Value, Version,
 };
 
 /// What a step did against the rules.
@@ -62,8 +63,8 @@ pub enum Violation {
 
 /// What went wrong in a step of the store.
 pub(super) fn store_step<H: Hook>(
-    before: &Store<H>,
-    after: &Store<H>,
+    before: &StoreMachine<H>,
+    after: &StoreMachine<H>,
     input: &Input,
     out: &[store::Output],
 ) -> Option<Violation> {
@@ -114,12 +115,16 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
 }
 
 /// Whether a session exists at the store.
-pub(super) fn exists<H: Hook>(store: &Store<H>, id: &SessionId) -> bool {
+pub(super) fn exists<H: Hook>(store: &StoreMachine<H>, id: &SessionId) -> bool {
     Glimpse::of(store, id).version != Version::NONE
 }
 
 /// Remembers when a session ended.
-pub(super) fn note_ends<H: Hook>(before: &Store<H>, after: &Store<H>, destroyed: &mut [Stamp; 2]) {
+pub(super) fn note_ends<H: Hook>(
+    before: &StoreMachine<H>,
+    after: &StoreMachine<H>,
+    destroyed: &mut [Stamp; 2],
+) {
     for (id, destroyed) in SESSIONS.iter().zip(destroyed) {
         let (old, new) = (Glimpse::of(before, id), Glimpse::of(after, id));
         if old.version != Version::NONE && new.version == Version::NONE {
@@ -130,8 +135,8 @@ pub(super) fn note_ends<H: Hook>(before: &Store<H>, after: &Store<H>, destroyed:
 
 /// A session is back that had ended after the grant under which it was written.
 pub(super) fn resurrection<H: Hook>(
-    before: &Store<H>,
-    after: &Store<H>,
+    before: &StoreMachine<H>,
+    after: &StoreMachine<H>,
     input: &Input,
     destroyed: &[Stamp; 2],
 ) -> Option<Violation> {
@@ -173,7 +178,7 @@ fn concerns(message: &ToStore, id: &SessionId) -> bool {
 }
 
 impl<'a> Glimpse<'a> {
-    fn of<H: Hook>(store: &'a Store<H>, id: &SessionId) -> Self {
+    fn of<H: Hook>(store: &'a StoreMachine<H>, id: &SessionId) -> Self {
         let session = store.session(id);
         let head = session.map(|session| &session.record().head);
         let version = head.map_or(Version::NONE, |head| head.version);
@@ -320,8 +325,8 @@ impl<'a> Glimpse<'a> {
 
 /// What went wrong in a step of a process.
 pub(super) fn process_step<H: Hook>(
-    before: &Process<H>,
-    after: &Process<H>,
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
     input: &ProcessInput,
     out: &[Output],
     threads: &[Thread],
@@ -347,7 +352,10 @@ pub(super) fn process_step<H: Hook>(
 }
 
 /// The process has just been granted what it knew to be recalled, and knows of no recall.
-fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Violation> {
+fn forgot_recall<H: Hook>(
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
+) -> Option<Violation> {
     let mut recalled = before.sessions().filter_map(|(id, client)| {
         let (token, _) = client.early_recall()?;
         Some((id, token))
@@ -361,8 +369,8 @@ fn forgot_recall<H: Hook>(before: &Process<H>, after: &Process<H>) -> Option<Vio
 
 /// A thread was let in that wants the session only if it exists, and it has neither a version nor an unlocked change.
 fn entered_absent<H: Hook>(
-    before: &Process<H>,
-    after: &Process<H>,
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
     input: &ProcessInput,
     out: &[Output],
 ) -> Option<Violation> {
@@ -392,8 +400,8 @@ fn entered_absent<H: Hook>(
 
 /// A thread was let in that the gate or the queue should have kept out.
 fn admission_violation<H: Hook>(
-    before: &Process<H>,
-    after: &Process<H>,
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
     (thread, token): (ThreadId, Token),
     id: &SessionId,
     out: &[Output],
@@ -436,7 +444,7 @@ fn admission_violation<H: Hook>(
 
 /// A delta carries what a thread has written and not unlocked.
 fn leaked<H: Hook>(
-    before: &Process<H>,
+    before: &ProcessMachine<H>,
     caller: Option<(ThreadId, &Call)>,
     out: &[Output],
 ) -> Option<Violation> {
@@ -483,8 +491,8 @@ fn leaked<H: Hook>(
 
 /// An unlock lost what was written, or a discard kept it.
 fn lost<H: Hook>(
-    before: &Process<H>,
-    after: &Process<H>,
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
     input: &ProcessInput,
 ) -> Option<Violation> {
     let ProcessInput::Thread {
@@ -523,8 +531,8 @@ fn lost<H: Hook>(
 
 /// A thread was inside and no longer is, without having left, ended the session, or been told.
 fn evicted<H: Hook>(
-    before: &Process<H>,
-    after: &Process<H>,
+    before: &ProcessMachine<H>,
+    after: &ProcessMachine<H>,
     caller: Option<ThreadId>,
     out: &[Output],
 ) -> Option<Violation> {

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 use tenure_protocol::{
-    Incarnation, Process, ProcessSettings, Records, SessionId, Settings, Store, StoreSettings,
+    Incarnation, ProcessMachine, ProcessSettings, Records, SessionId, Settings, StoreMachine, StoreSettings,
     Time, process, store,
 };
 
@@ -23,12 +23,12 @@ use tenure_protocol::{
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
     let settings = Settings::new(StoreSettings::default());
-    let mut store = Store::recover(settings, 1, &Records::default(), Time::ZERO);
+    let mut store = StoreMachine::recover(settings, 1, &Records::default(), Time::ZERO);
     let input = store::Input::Recall(SessionId::from_static("s"));
     store.step(Time::ZERO, input, &mut Vec::new());
 
     let settings = Settings::new(ProcessSettings::default());
-    let mut process = Process::new(settings, Incarnation(1));
+    let mut process = ProcessMachine::new(settings, Incarnation(1));
     process.step(Time::ZERO, process::Input::Connected, &mut Vec::new());
     halt()
 }

@@ -2,14 +2,14 @@
 //!
 //! What makes a cached grant worth having is that the next access sends nothing. It follows that such an access touches
 //! nothing but the session: no connection, no other session. So a concurrent driver takes a *calm* session out of
-//! its [`Process`] with [`Process::detach`], puts it behind a lock of its own, and lets threads in and out there, many
-//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`Process::reattach`])
-//! and lets the process do it. [`Process::concerned`] says which sessions a step may touch.
+//! its [`ProcessMachine`] with [`ProcessMachine::detach`], puts it behind a lock of its own, and lets threads in and out there, many
+//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`ProcessMachine::reattach`])
+//! and lets the process do it. [`ProcessMachine::concerned`] says which sessions a step may touch.
 //!
 //! A session is detached with its queue. Beginning to wait, giving up and the end of a wait are the process's business: it looks
 //! for deadlocks, and knows the time. Being let in is not: when a thread leaves, the next one has the lock without the process,
 //! which finds that out when it takes the session back. So what it knows of who waits where is out of date for the sessions
-//! that are detached, and whoever looks at that reattaches the sessions that it comes to ([`Process::entangled`]).
+//! that are detached, and whoever looks at that reattaches the sessions that it comes to ([`ProcessMachine::entangled`]).
 //!
 //! A detached session can hand single attributes out further, with [`Detached::hand_out`] and [`Detached::take_in`], so that two
 //! threads that use two of them share nothing at all. What an attribute may grow to is reserved while it is out, and goes on
@@ -26,7 +26,7 @@
 use super::index::replace;
 use super::session::Grant;
 use super::state::{LockedState, ThreadClaim};
-use super::{Input, Names, Phase, Process, Session, Timer};
+use super::{Input, Names, Phase, ProcessMachine, Session, Timer};
 use crate::attributes::Value;
 use crate::config::Limits;
 use crate::id::{AttributeName, SessionId, ThreadId, Time, Token, Version};
@@ -37,7 +37,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// A session outside its process, from [`Process::detach`].
+/// A session outside its process, from [`ProcessMachine::detach`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Detached {
     token: Token,
@@ -74,7 +74,7 @@ pub struct Handoff {
     pub to: ThreadId,
 }
 
-/// The sessions that a step may touch, see [`Process::concerned`].
+/// The sessions that a step may touch, see [`ProcessMachine::concerned`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Concerned<'a> {
     /// No others than these.
@@ -106,7 +106,7 @@ impl Session {
     }
 }
 
-impl<H: Hook> Process<H> {
+impl<H: Hook> ProcessMachine<H> {
     /// Takes a session out, to be used without the process. `None` when the process is needed for it: it has no grant, the
     /// grant is to be given back, a commit is out, the process shuts down; or a thread waits, and what blocks whom has to be
     /// said to the store.
@@ -173,7 +173,7 @@ impl<H: Hook> Process<H> {
     }
 
     /// Which sessions the step `input` at `now` may look at or change. Those among them that are detached have to be reattached
-    /// before it, and then those that are [entangled](Process::entangled) with them.
+    /// before it, and then those that are [entangled](ProcessMachine::entangled) with them.
     #[must_use]
     pub fn concerned<'a>(&self, now: Time, input: &'a Input) -> Concerned<'a> {
         if self.has_outlived_lease(now) {
@@ -226,7 +226,7 @@ impl<H: Hook> Process<H> {
     }
 
     /// Of the sessions that are detached although threads wait there, the one whose first wait ends next, and when: not later than
-    /// that, and earlier when a thread has been let in since. [`Process::timers`] knows of these waits when it is taken back.
+    /// that, and earlier when a thread has been let in since. [`ProcessMachine::timers`] knows of these waits when it is taken back.
     #[must_use]
     pub fn next_wait_end(&self) -> Option<(Time, &SessionId)> {
         let (end, id) = self.index.waited.first()?;

@@ -1,6 +1,6 @@
 //! The connection and the lease: hello, welcome, keep-alive, goodbye. Rules 10 and 15.
 
-use super::{Connection, Output, Poison, Process, Session};
+use super::{Connection, Output, Poison, ProcessMachine, Session};
 use crate::config::StoreLimits;
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{GrantRef, Refusal, ToProcess, ToStore};
@@ -8,7 +8,7 @@ use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-impl<H: Hook> Process<H> {
+impl<H: Hook> ProcessMachine<H> {
     /// Says who the process is, what it holds and what it waits for.
     pub(crate) fn on_connected(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.has_left {

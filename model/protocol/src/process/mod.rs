@@ -2,7 +2,7 @@
 //!
 //! Per session there is one [`Session`]: what the process has asked the store for, the client state, which threads hold and
 //! wait for which attributes. It takes its own steps, so that a concurrent driver can put each session behind its own
-//! lock. Around them, [`Process`] keeps what belongs to the whole process: the connection, the lease, and which thread
+//! lock. Around them, [`ProcessMachine`] keeps what belongs to the whole process: the connection, the lease, and which thread
 //! waits where.
 //!
 //! Threads write into write sets, which become part of the client state when they unlock, durable when they commit or
@@ -157,7 +157,7 @@ pub enum Poison {
     Superseded,
 }
 
-/// What a process waits for, see [`Process::timers`].
+/// What a process waits for, see [`ProcessMachine::timers`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The end of the lease, less the margin. Rule 10.
@@ -187,7 +187,7 @@ pub enum Connection {
 
 /// A process. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Process<H = Sound> {
+pub struct ProcessMachine<H = Sound> {
     pub(crate) hook: H,
     pub(crate) settings: Settings<ProcessSettings>,
     pub(crate) incarnation: Incarnation,
@@ -220,7 +220,7 @@ pub struct Process<H = Sound> {
     pub(crate) watch: Derived<Watch>,
 }
 
-impl Process {
+impl ProcessMachine {
     /// A process that starts. `incarnation` is larger than that of any earlier start under the same name (rule 10).
     #[must_use]
     pub fn new(settings: Settings<ProcessSettings>, incarnation: Incarnation) -> Self {
@@ -228,8 +228,8 @@ impl Process {
     }
 }
 
-impl<H: Hook> Process<H> {
-    /// As [`Process::new`], with a hook.
+impl<H: Hook> ProcessMachine<H> {
+    /// As [`ProcessMachine::new`], with a hook.
     #[must_use]
     pub fn with_hook(
         hook: H,
@@ -377,7 +377,7 @@ impl<H: Hook> Process<H> {
         self.in_session_or_new(now, id, (true, None), out, step);
     }
 
-    /// As [`Process::in_session`]; answers whether there is such a session, which is made only when `makes_new`. `caller` is a
+    /// As [`ProcessMachine::in_session`]; answers whether there is such a session, which is made only when `makes_new`. `caller` is a
     /// thread that may begin to wait.
     fn in_session_or_new(
         &mut self,
@@ -513,7 +513,7 @@ impl<H: Hook> Process<H> {
     }
 
     /// Everything that the process waits for, with the time when it is due. It walks over all sessions and waiters: for those who
-    /// explore; a driver asks for what is [due](Process::due_timers).
+    /// explore; a driver asks for what is [due](ProcessMachine::due_timers).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let sessions = self.sessions.iter().flat_map(|(id, session)| {
             let waits = session

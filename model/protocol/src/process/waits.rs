@@ -3,14 +3,14 @@
 use super::context::StepContext;
 use super::session::{Ending, Phase, Session};
 use super::watch::Reach;
-use super::{Answer, Output, Process};
+use super::{Answer, Output, ProcessMachine};
 use crate::id::{SessionId, ThreadId, Time, Token};
 use crate::message::{Refusal, ToStore};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-impl<H: Hook> Process<H> {
+impl<H: Hook> ProcessMachine<H> {
     /// Keeps `waits` right after a step of the session `id`, whose outputs begin at `from`. `caller` is the thread that asked.
     pub(crate) fn note_waits(
         &mut self,

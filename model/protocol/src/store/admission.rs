@@ -11,7 +11,7 @@
 //! A further condition for new grants becomes a field here: what a process may do, or whether the store is confirmed.
 
 use super::context::StepContext;
-use super::{Output, Store};
+use super::{Output, StoreMachine};
 use crate::id::{SessionId, Time};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
@@ -45,7 +45,7 @@ impl Stopping {
     }
 }
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     /// What the store takes on.
     #[must_use]
     pub fn admission(&self) -> Admission {

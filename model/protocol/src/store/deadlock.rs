@@ -3,7 +3,7 @@
 //! A session *needs* another when its holder was recalled, said that threads inside cannot leave without the other, and
 //! waits for it here. All threads inside must leave before a grant comes back, so every cycle of needs is a deadlock.
 
-use super::{Output, Store};
+use super::{Output, StoreMachine};
 use crate::id::{ProcessId, SessionId, Time};
 use crate::message::Refusal;
 use crate::mutant::{Hook, ProtocolMutant};
@@ -11,7 +11,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is one.
     pub(crate) fn break_deadlock(&mut self, now: Time, start: &SessionId, out: &mut Vec<Output>) {
         if self.hook.is_mutant(ProtocolMutant::OverlooksDeadlock) {

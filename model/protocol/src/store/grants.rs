@@ -2,7 +2,7 @@
 
 use super::context::StepContext;
 use super::recalls::Recall;
-use super::{Output, Place, Session, Store};
+use super::{Output, Place, Session, StoreMachine};
 use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder, State};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
@@ -11,7 +11,7 @@ use crate::message::{AcquireRequest, Limited, Reason, Refusal, ToProcess, WaitMo
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     pub(crate) fn on_acquire(
         &mut self,
         now: Time,

@@ -1,10 +1,10 @@
 //! What of a store is in memory. A driver that has more sessions than memory lets those that are free leave it, brings them back
 //! before a step concerns them, and keeps the timers of the rest in an index.
 //!
-//! To the machine, a session that it does not have in memory does not exist. So the driver asks [`Store::concerned`] before
-//! each step, and [admits](Store::admit) what is durable and missing.
+//! To the machine, a session that it does not have in memory does not exist. So the driver asks [`StoreMachine::concerned`] before
+//! each step, and [admits](StoreMachine::admit) what is durable and missing.
 
-use super::{Input, Place, Session, Store, Timer};
+use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
 use crate::message::{ToStore, WaitMode};
@@ -12,7 +12,7 @@ use crate::mutant::{Hook, ProtocolMutant};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     /// Takes in one durable record, at the start or when the session is concerned again. Its holder, if it has one, gets a
     /// whole lease from `now` unless its lease is known (rule 8). A session that is in memory already stays as it is.
     pub fn admit(&mut self, id: &SessionId, record: &Record, now: Time) {

@@ -67,7 +67,7 @@ pub enum Input {
     Admission(Admission),
 }
 
-/// What a store waits for, see [`Store::timers`].
+/// What a store waits for, see [`StoreMachine::timers`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The end of a process's lease. Rule 10.
@@ -173,7 +173,7 @@ impl Session {
 
 /// The store. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Store<H = Sound> {
+pub struct StoreMachine<H = Sound> {
     pub(crate) hook: H,
     pub(crate) settings: Settings<StoreSettings>,
     pub(crate) admission: Admission,
@@ -182,7 +182,7 @@ pub struct Store<H = Sound> {
     pub(crate) sessions: Sessions<H>,
 }
 
-impl Store {
+impl StoreMachine {
     /// A store that starts, at `now`, from what is durable. `epoch` is larger than any with which a store was started
     /// on these records before, and is durable itself (rule 9). Every holder in the records gets a whole lease (rule 8).
     #[must_use]
@@ -196,8 +196,8 @@ impl Store {
     }
 }
 
-impl<H: Hook> Store<H> {
-    /// As [`Store::recover`], with a hook.
+impl<H: Hook> StoreMachine<H> {
+    /// As [`StoreMachine::recover`], with a hook.
     #[must_use]
     pub fn with_hook(
         hook: H,
@@ -377,8 +377,8 @@ impl<H: Hook> Store<H> {
     }
 
     /// Everything that the store waits for, with the time when it is due. Walks over all sessions and processes: for checkers
-    /// and tests. A driver keeps an index, which it refreshes by [`Store::timers_of`] for the sessions that a step
-    /// [concerned](Store::concerned).
+    /// and tests. A driver keeps an index, which it refreshes by [`StoreMachine::timers_of`] for the sessions that a step
+    /// [concerned](StoreMachine::concerned).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let leases = self
             .peers
@@ -391,7 +391,7 @@ impl<H: Hook> Store<H> {
             .chain(sessions)
     }
 
-    /// When the next timer is due. Walks over everything, as [`Store::timers`] does.
+    /// When the next timer is due. Walks over everything, as [`StoreMachine::timers`] does.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers().map(|(due, _)| due).min()

@@ -1,7 +1,7 @@
 //! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
 
 use super::context::{Peers, StepContext};
-use super::{Output, Session, Store};
+use super::{Output, Session, StoreMachine};
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{
     AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, ToProcess, ToStore, WaitMode,
@@ -132,7 +132,7 @@ fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Outp
     });
 }
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     /// Whether the message comes from a process with a lease, on its newest connection.
     pub(crate) fn knows(
         &mut self,

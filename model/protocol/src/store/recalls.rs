@@ -1,7 +1,7 @@
 //! Recalls: asking a holder for its grant, reminding it, and taking the grant in the end. Rules 3, 11 and 13.
 
 use super::context::{Peers, StepContext};
-use super::{Busy, Output, Session, Store};
+use super::{Busy, Output, Session, StoreMachine};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
 use crate::message::{GrantRef, Reason, RecallInfo, Revocation, ToProcess};
@@ -138,7 +138,7 @@ impl Session {
     }
 }
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     /// Returns whether the grant of a session is recalled for waiters of which none is left that is connected. Such a recall takes
     /// no grant. Rule 11, r[recall.for-nobody]
     #[must_use]

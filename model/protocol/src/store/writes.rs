@@ -1,7 +1,7 @@
 //! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
 
 use super::context::StepContext;
-use super::{Output, Session, Store, grants};
+use super::{Output, Session, StoreMachine, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
@@ -24,7 +24,7 @@ pub(crate) struct After {
     pub(crate) idle_ms: u64,
 }
 
-impl<H: Hook> Store<H> {
+impl<H: Hook> StoreMachine<H> {
     pub(crate) fn on_commit(
         &mut self,
         now: Time,

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use tenure_protocol::store::{Input, Output, Timer};
-use tenure_protocol::{Records, SessionId, Settings, Store, StoreSettings, Time, ToProcess};
+use tenure_protocol::{Records, SessionId, Settings, StoreMachine, StoreSettings, Time, ToProcess};
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Forgetful {
-    store: Store,
+    store: StoreMachine,
     timers: BTreeMap<SessionId, Vec<(Time, Timer)>>,
 }
 
@@ -22,7 +22,7 @@ impl Forgetful {
     ) -> Self {
         let settings = Settings::new(settings.clone());
         let mut own = Self {
-            store: Store::recover(settings, epoch, &Records::default(), now),
+            store: StoreMachine::recover(settings, epoch, &Records::default(), now),
             timers: BTreeMap::new(),
         };
         for (id, record) in records.iter() {
@@ -39,7 +39,7 @@ impl Forgetful {
         now: Time,
         input: &Input,
         records: &Records,
-        (other, outputs): (&Store, &[Output]),
+        (other, outputs): (&StoreMachine, &[Output]),
     ) {
         let concerned = self.store.concerned(input);
         for id in &concerned {

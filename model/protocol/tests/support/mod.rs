@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use tenure_protocol::process::{self, Call};
 use tenure_protocol::{
-    Incarnation, Link, Process, ProcessId, ProcessSettings, Records, SessionId, Settings, Store,
-    StoreSettings, ThreadId, Time, ToProcess, ToStore, store,
+    Incarnation, Link, ProcessId, ProcessMachine, ProcessSettings, Records, SessionId, Settings,
+    StoreMachine, StoreSettings, ThreadId, Time, ToProcess, ToStore, store,
 };
 use twin::Twin;
 
@@ -34,7 +34,7 @@ pub(crate) enum Packet<M> {
 pub(crate) struct Node {
     pub(crate) label: String,
     pub(crate) name: ProcessId,
-    pub(crate) process: Process,
+    pub(crate) process: ProcessMachine,
     /// The same process, which detaches what it can.
     pub(crate) twin: Twin,
     pub(crate) to_store: VecDeque<Packet<ToStore>>,
@@ -60,7 +60,7 @@ pub(crate) enum Seen {
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) setup: Setup,
-    pub(crate) store: Store,
+    pub(crate) store: StoreMachine,
     /// The same store, which forgets what it can.
     forgetful: Forgetful,
     pub(crate) epoch: u64,
@@ -84,7 +84,8 @@ macro_rules! line {
 impl World {
     pub(crate) fn new(setup: Setup, nodes: &[&str]) -> Self {
         let records = Records::default();
-        let store = Store::recover(Settings::new(setup.store.clone()), 1, &records, Time::ZERO);
+        let store =
+            StoreMachine::recover(Settings::new(setup.store.clone()), 1, &records, Time::ZERO);
         let forgetful = Forgetful::recover(&setup.store, 1, &records, Time::ZERO);
         let mut world = Self {
             now: Time::ZERO,
@@ -116,7 +117,7 @@ impl World {
     }
 
     fn start(&mut self, label: &str, name: ProcessId, incarnation: Incarnation) {
-        let process = Process::new(Settings::new(self.setup.process.clone()), incarnation);
+        let process = ProcessMachine::new(Settings::new(self.setup.process.clone()), incarnation);
         self.nodes.push(Node {
             label: label.to_owned(),
             name,
@@ -415,7 +416,7 @@ impl World {
         let incarnation = Incarnation(self.nodes[at].process.incarnation().0 + 1);
         let settings = Settings::new(self.setup.process.clone());
         let node = &mut self.nodes[at];
-        node.process = Process::new(settings, incarnation);
+        node.process = ProcessMachine::new(settings, incarnation);
         node.twin = Twin::new(node.process.clone(), self.setup.process.limits.clone());
         node.to_process.clear();
     }
@@ -431,7 +432,7 @@ impl World {
         }
         self.epoch += 1;
         let settings = Settings::new(self.setup.store.clone());
-        self.store = Store::recover(settings, self.epoch, &self.records, self.now);
+        self.store = StoreMachine::recover(settings, self.epoch, &self.records, self.now);
         self.forgetful = Forgetful::recover(&self.setup.store, self.epoch, &self.records, self.now);
         if self.log.is_some() {
             let after = words::parts_of_store(&self.store);

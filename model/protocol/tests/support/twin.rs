@@ -8,12 +8,12 @@ use super::words;
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Answer, Call, Concerned, Detached, Handoff, Input, Names, Output};
-use tenure_protocol::{AttributeName, Limits, Process, SessionId, ThreadId, Time};
+use tenure_protocol::{AttributeName, Limits, ProcessMachine, SessionId, ThreadId, Time};
 
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Twin {
-    process: Process,
+    process: ProcessMachine,
     limits: Limits,
     detached: BTreeMap<SessionId, Outside>,
     /// Of the sessions that are not detached.
@@ -47,7 +47,7 @@ struct Attribute {
 }
 
 impl Twin {
-    pub(crate) fn new(process: Process, limits: Limits) -> Self {
+    pub(crate) fn new(process: ProcessMachine, limits: Limits) -> Self {
         Self {
             process,
             limits,
@@ -57,7 +57,13 @@ impl Twin {
     }
 
     /// Takes the step that `other` has just taken with these outputs.
-    pub(crate) fn step(&mut self, now: Time, input: &Input, other: &Process, outputs: &[Output]) {
+    pub(crate) fn step(
+        &mut self,
+        now: Time,
+        input: &Input,
+        other: &ProcessMachine,
+        outputs: &[Output],
+    ) {
         let mut out = Vec::new();
         if !self.step_outside(now, input, &mut out) {
             let concerned: Vec<SessionId> = match self.process.concerned(now, input) {
@@ -145,7 +151,7 @@ impl Twin {
     }
 
     /// Whoever has lost the grant has nothing to bring in any more. `whole`: its process, with all sessions.
-    fn forget_lost(&mut self, whole: &Process) {
+    fn forget_lost(&mut self, whole: &ProcessMachine) {
         for (id, closed) in &mut self.closed {
             let session = whole.session(id);
             closed.retain(|own| session.is_some_and(|session| session.is_inside(own.thread)));
@@ -214,7 +220,7 @@ fn in_any_order(outputs: &[Output]) -> Vec<Output> {
 }
 
 /// A process in words; those who are or were inside in the order of their numbers.
-fn parts(process: &Process) -> Vec<(String, String)> {
+fn parts(process: &ProcessMachine) -> Vec<(String, String)> {
     let sorted = |words: String| {
         let mut parts: Vec<String> = words.split(", ").map(str::to_owned).collect();
         for part in &mut parts {

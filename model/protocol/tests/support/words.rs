@@ -18,7 +18,7 @@ use tenure_protocol::message::{
     AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Connection, Ending, Phase, Poison, Slot, Wanted};
-use tenure_protocol::{Process, SessionId, Store, ToProcess, ToStore, store};
+use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToProcess, ToStore, store};
 
 pub(crate) fn token(token: Token) -> String {
     format!("t{}", token.0)
@@ -438,7 +438,7 @@ pub(crate) fn connection(connection: Connection) -> String {
 }
 
 /// What belongs to the whole process.
-pub(crate) fn of_process(process: &Process) -> String {
+pub(crate) fn of_process(process: &ProcessMachine) -> String {
     let mut words = connection(process.connection());
     if let Some(lease) = process.lease() {
         let _ = write!(words, ", lease until {lease}");
@@ -639,7 +639,7 @@ pub(crate) fn of_session(session: &store::Session) -> String {
 }
 
 /// The state of every part of a store, by name.
-pub(crate) fn parts_of_store(store: &Store) -> Vec<(String, String)> {
+pub(crate) fn parts_of_store(store: &StoreMachine) -> Vec<(String, String)> {
     let peers = store.peers().map(|(id, peer)| {
         let link = peer
             .link()
@@ -660,7 +660,7 @@ pub(crate) fn parts_of_store(store: &Store) -> Vec<(String, String)> {
 }
 
 /// The state of every part of a process, by name.
-pub(crate) fn parts_of_process(process: &Process) -> Vec<(String, String)> {
+pub(crate) fn parts_of_process(process: &ProcessMachine) -> Vec<(String, String)> {
     let sessions = process
         .sessions()
         .map(|(id, session)| (id.to_string(), of_client(session)));

@@ -8,7 +8,7 @@ use crate::store::oracle::{Connection, Kind};
 use std::collections::BTreeSet;
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
-    Records, SessionId, Settings, Stamp, Store, StoreSettings, Time, ToProcess, ToStore,
+    Records, SessionId, Settings, Stamp, StoreMachine, StoreSettings, Time, ToProcess, ToStore,
 };
 
 #[test]
@@ -38,7 +38,7 @@ fn a_case_demands_what_all_its_rules_do() {
 
 /// The machine as a target: its numbers are those of the scripts.
 struct Machine {
-    store: Store,
+    store: StoreMachine,
     records: Records,
     events: Vec<Event>,
 }
@@ -62,7 +62,7 @@ impl Machine {
         let ends = script.steps.iter().any(|step| step.what == "expires");
         let records = Records::default();
         let mut machine = Self {
-            store: Store::recover(settings(ends), 2, &records, Time::ZERO),
+            store: StoreMachine::recover(settings(ends), 2, &records, Time::ZERO),
             records,
             events: Vec::new(),
         };
@@ -78,7 +78,8 @@ impl Machine {
             "restart" => {
                 self.events.push(Event::Restarted);
                 let epoch = self.store.stamps().last().epoch + 1;
-                self.store = Store::recover(settings(ends), epoch, &self.records, Time::ZERO);
+                self.store =
+                    StoreMachine::recover(settings(ends), epoch, &self.records, Time::ZERO);
             }
             "cut" => {
                 let connection = step.connection().expect("it has one");

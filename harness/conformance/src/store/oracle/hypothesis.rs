@@ -8,8 +8,8 @@ use std::fmt;
 use tenure_protocol::message::{AcquireRequest, GrantRef, Reason, RecallInfo};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
-    Link, Records, SessionId, Settings, Stamp, Store, StoreSettings, Ticket, Time, ToProcess,
-    ToStore, Token, Update, Version,
+    Link, Records, SessionId, Settings, Stamp, StoreMachine, StoreSettings, Ticket, Time,
+    ToProcess, ToStore, Token, Update, Version,
 };
 
 /// The machine's time stands still: all its timers are due whenever the target shows that its own was.
@@ -39,7 +39,7 @@ pub(crate) enum What {
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hypothesis {
-    pub(crate) store: Store,
+    pub(crate) store: StoreMachine,
     pub(super) records: Records,
     pub(super) epoch: u64,
     pub(crate) names: Names,
@@ -68,7 +68,7 @@ impl Hypothesis {
     pub(crate) fn new(expires: bool) -> Self {
         let records = Records::default();
         Self {
-            store: Store::recover(settings(expires), EPOCH, &records, NOW),
+            store: StoreMachine::recover(settings(expires), EPOCH, &records, NOW),
             records,
             epoch: EPOCH,
             names: Names::default(),
@@ -192,7 +192,7 @@ impl Hypothesis {
     /// The store was killed and started again.
     pub(crate) fn restart(&mut self, expires: bool) {
         self.epoch += 1;
-        self.store = Store::recover(settings(expires), self.epoch, &self.records, NOW);
+        self.store = StoreMachine::recover(settings(expires), self.epoch, &self.records, NOW);
         self.owed.clear();
         self.unnoticed.clear();
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use tenure_protocol::message::{GrantRef, Reason};
 use tenure_protocol::renumber::Numbers;
-use tenure_protocol::{Records, Stamp, Store};
+use tenure_protocol::{Records, Stamp, StoreMachine};
 
 /// Of those that hash alike the first, and not too many.
 pub(crate) fn each_once<W: Hash>(hypotheses: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
@@ -55,7 +55,7 @@ impl Hash for Hypothesis {
 /// The parts of a hypothesis in which numbers of the machine's are in use.
 #[derive(Hash)]
 struct Using {
-    store: Store,
+    store: StoreMachine,
     records: Records,
     owed: BTreeMap<Connection, Vec<Owed>>,
     recalls: [Vec<(GrantRef, Reason)>; 2],
