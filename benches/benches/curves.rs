@@ -43,7 +43,7 @@ fn waiters(count: usize) -> Duration {
     rig.use_once(0);
     let session = rig.locks.session(&id);
     let start = Instant::now();
-    let guard = session.lock("a").wait().expect("free");
+    let guard = session.lock("a").blocking().expect("free");
     let mut waiting: VecDeque<_> = VecDeque::with_capacity(count);
     for _ in 0..count {
         let mut request = Box::pin(session.lock("a"));

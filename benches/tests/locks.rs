@@ -23,7 +23,7 @@ fn a_kept_session_is_used_without_allocating() {
     let mut count = 0;
     for _ in 0..4 {
         let info = measure(|| {
-            let mut guard = s.lock("a").wait().expect("free");
+            let mut guard = s.lock("a").blocking().expect("free");
             guard
                 .edit(|bytes| bytes[0] += 1)
                 .expect("as long as before");
@@ -44,7 +44,7 @@ fn a_handoff_allocates_nothing() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     let next = s.lock("a").beside(ThreadId(u64::MAX >> 10));
     let mut next = std::pin::pin!(next);
     assert!(next.as_mut().poll(&mut context).is_pending());
@@ -69,7 +69,7 @@ fn names_that_do_not_exist_take_a_limited_amount_of_memory() {
     let info = measure(|| {
         for at in 0..20_000 {
             let name = format!("name{at}");
-            let guard = s.lock(&name).wait().expect("free");
+            let guard = s.lock(&name).blocking().expect("free");
             assert_eq!(guard.bytes(), None);
         }
     });
@@ -83,7 +83,9 @@ fn leaving_beside_a_waiter_for_all_copies_nothing() {
     let s = rig.locks.session(&session());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let names: Vec<String> = (0..64).map(|at| format!("n{at}")).collect();
-    let guards = names.iter().map(|name| s.lock(name).wait().expect("free"));
+    let guards = names
+        .iter()
+        .map(|name| s.lock(name).blocking().expect("free"));
     let guards: Vec<_> = guards.collect();
     let all = s.lock_all();
     let mut all = std::pin::pin!(all);
@@ -110,7 +112,7 @@ fn a_cached_idle_session_with_four_attributes_is_small() {
         rig.hold(&id, &[]);
         let s = rig.locks.session(&id);
         for (name, bytes) in ATTRIBUTES {
-            let mut guard = s.lock(name).wait().expect("free");
+            let mut guard = s.lock(name).blocking().expect("free");
             guard.set(bytes.to_vec()).expect("within the limits");
         }
     }

@@ -65,7 +65,7 @@ fn uncontended(criterion: &mut Criterion) {
     let s = one();
     group.bench_function("tenure", |bencher| {
         bencher.iter(|| {
-            let mut guard = black_box(&s).lock("cart").wait().expect("free");
+            let mut guard = black_box(&s).lock("cart").blocking().expect("free");
             guard
                 .edit(|bytes| bytes[0] += 1)
                 .expect("as long as before");
@@ -117,7 +117,7 @@ fn two_threads(criterion: &mut Criterion) {
     let use_of = |name: &'static str| {
         let s = &s;
         move || {
-            let mut guard = s.lock(name).wait().expect("nobody else's");
+            let mut guard = s.lock(name).blocking().expect("nobody else's");
             guard
                 .edit(|bytes| bytes[0] = bytes[0].wrapping_add(1))
                 .expect("as long as before");

@@ -160,7 +160,7 @@ fn by_id() {
         .iter()
         .flat_map(|locks| ids.iter().map(move |id| (locks, id)))
     {
-        drop(locks.lock(id, "cart").wait());
+        drop(locks.lock(id, "cart").blocking());
     }
     for (how, coming) in [
         ("independent", Coming::Independent),
@@ -199,13 +199,13 @@ fn by_id() {
 }
 
 fn use_by_id(locks: &Locks, id: &SessionId) -> u8 {
-    let mut guard = locks.lock(id, "cart").wait().expect("free");
+    let mut guard = locks.lock(id, "cart").blocking().expect("free");
     guard.edit(|bytes| write(bytes)).expect("as long as before")
 }
 
 fn open_and_use(locks: &Locks, id: &SessionId) -> u8 {
     let s = locks.session(id);
-    let mut guard = s.lock("cart").wait().expect("free");
+    let mut guard = s.lock("cart").blocking().expect("free");
     guard.edit(|bytes| write(bytes)).expect("as long as before")
 }
 
@@ -252,7 +252,7 @@ fn handoffs() {
     };
     let s = one();
     let tenure = |inside: &mut dyn FnMut()| {
-        let guard = s.lock("cart").wait().expect("granted");
+        let guard = s.lock("cart").blocking().expect("granted");
         inside();
         drop(guard);
     };

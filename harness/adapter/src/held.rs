@@ -72,8 +72,8 @@ async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Er
     // The suite's threads are the library's: locks of one thread belong together, whichever task asks for them.
     let thread = ThreadId(lock.thread);
     if let Some([name]) = lock.attributes.as_deref() {
-        let asked = session.lock(&name.0).beside(thread).within(limit);
-        let asked = if lock.is_try { asked.trying() } else { asked };
+        let asked = session.lock(&name.0).beside(thread).timeout(limit);
+        let asked = if lock.is_try { asked.try_lock() } else { asked };
         let asked = if lock.existing {
             asked.existing()
         } else {
@@ -85,8 +85,8 @@ async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Er
         Some(names) => session.lock_many(names.iter().map(|name| &name.0)),
         None => session.lock_all(),
     };
-    let asked = asked.beside(thread).within(limit);
-    let asked = if lock.is_try { asked.trying() } else { asked };
+    let asked = asked.beside(thread).timeout(limit);
+    let asked = if lock.is_try { asked.try_lock() } else { asked };
     let asked = if lock.existing {
         asked.existing()
     } else {

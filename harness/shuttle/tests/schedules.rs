@@ -34,22 +34,22 @@ fn count(locks: &Locks, id: &SessionId, how: usize) {
     match how % 4 {
         0 => {
             let s = s();
-            let mut guard = s.lock("a").wait().expect("granted");
+            let mut guard = s.lock("a").blocking().expect("granted");
             guard.edit(add).expect("small");
         }
         3 => {
-            let mut guard = locks.lock(id, "a").wait().expect("granted");
+            let mut guard = locks.lock(id, "a").blocking().expect("granted");
             guard.edit(add).expect("small");
         }
         1 => {
             let s = s();
-            let mut set = s.lock_many(["a", "b"]).wait().expect("granted");
+            let mut set = s.lock_many(["a", "b"]).blocking().expect("granted");
             set.edit("a", add).expect("small");
             set.edit("b", add).expect("small");
         }
         _ => {
             let s = s();
-            let mut set = s.lock_all().wait().expect("granted");
+            let mut set = s.lock_all().blocking().expect("granted");
             set.edit("a", add).expect("small");
         }
     }

@@ -260,7 +260,7 @@ impl Director<'_> {
         for at in 0..self.scenario.sessions {
             let id = format!("shared-{at:04}");
             let session = process.session(&id)?;
-            let guard = session.lock_all().within(PATIENCE).wait()?;
+            let guard = session.lock_all().timeout(PATIENCE).blocking()?;
             let numbers = numbers(
                 guard
                     .attributes()

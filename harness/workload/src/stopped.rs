@@ -46,16 +46,16 @@ impl Found {
 pub fn hold(address: &str) -> Result<()> {
     let process = connect(address, "stopped")?;
     let session = process.session(SESSION)?;
-    let mut guard = session.lock(ATTRIBUTE).within(PATIENCE).wait()?;
+    let mut guard = session.lock(ATTRIBUTE).timeout(PATIENCE).blocking()?;
     guard.set("stale")?;
     writeln!(std::io::stdout(), "holding")?;
     std::io::stdin().lock().read_line(&mut String::new())?;
     let words = |result: Result<(), tenure::Error>| result.err().map(|error| error.to_string());
     let check = words(guard.check());
     let set = words(guard.set("staler"));
-    let commit = words(guard.commit().wait().map(drop));
+    let commit = words(guard.commit().blocking().map(drop));
     let unlock = words(guard.unlock());
-    let guard = session.lock(ATTRIBUTE).within(PATIENCE).wait()?;
+    let guard = session.lock(ATTRIBUTE).timeout(PATIENCE).blocking()?;
     let then = value(&guard);
     guard.unlock()?;
     process.shutdown_blocking()?;
@@ -113,20 +113,23 @@ pub fn play(store: &Program, holder: &Program, folder: &Path) -> Result<Found> {
 
     let process = connect(&store.address().to_string(), "other")?;
     let session = process.session(SESSION)?;
-    let mut guard = session.lock(ATTRIBUTE).within(PATIENCE).wait()?;
+    let mut guard = session.lock(ATTRIBUTE).timeout(PATIENCE).blocking()?;
     ensure!(
         value(&guard).is_empty(),
         "what the holder had not made durable is there"
     );
     guard.set("new")?;
-    guard.commit().wait()?;
+    guard.commit().blocking()?;
 
     rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
     let mut input = child.stdin.take().context("it has an input")?;
     writeln!(input, "go on")?;
     guard.check().context("the new holder noticed")?;
     guard.set("new")?;
-    guard.commit().wait().context("the new holder noticed")?;
+    guard
+        .commit()
+        .blocking()
+        .context("the new holder noticed")?;
     guard.unlock().context("the new holder noticed")?;
     let found = serde_json::from_str(&next()?)?;
     let status = child.wait()?;

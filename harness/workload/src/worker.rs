@@ -143,10 +143,10 @@ impl Work {
         let mut random = self.random(at);
         while !self.stops.load(Ordering::Relaxed) {
             let turn = self.turn(&mut random, &who)?;
-            let result = turn.lock().wait().and_then(|mut guard| {
+            let result = turn.lock().blocking().and_then(|mut guard| {
                 let value = turn.write(&mut guard, &self.journal)?;
                 if turn.commits {
-                    guard.commit().wait()?;
+                    guard.commit().blocking()?;
                 }
                 guard.unlock()?;
                 Ok(value)
@@ -212,13 +212,13 @@ impl Work {
 }
 
 impl Turn {
-    fn lock(&self) -> tenure::LockSet<'_> {
+    fn lock(&self) -> tenure::LockSetRequest<'_> {
         let lock = if self.adds_up {
             self.session.lock_all()
         } else {
             self.session.lock_many([COUNT, &self.counter, LAST])
         };
-        lock.within(WITHIN)
+        lock.timeout(WITHIN)
     }
 
     fn line(&self, event: Event) -> Line {

@@ -12,7 +12,7 @@ fn count(bytes: &mut Vec<u8>) {
 }
 
 fn by_thread(shop: &Session) -> Result<(), Error> {
-    let mut visits = shop.lock("visits").wait()?; // Blocks this OS thread, for a minute at most.
+    let mut visits = shop.lock("visits").blocking()?; // Blocks this OS thread, for a minute at most.
     visits.edit(count)?; // What others see when the guard is dropped.
     Ok(())
 }
@@ -36,8 +36,8 @@ fn main() -> Result<(), Error> {
             .chain(tasks)
             .try_for_each(|work| work.join().expect("no panic"))
     })?;
-    let mut visits = shop.lock("visits").wait()?;
-    visits.commit().wait()?; // In the store when it returns.
+    let mut visits = shop.lock("visits").blocking()?;
+    visits.commit().blocking()?; // In the store when it returns.
     println!(
         "{} visits",
         String::from_utf8_lossy(visits.bytes().unwrap_or_default())

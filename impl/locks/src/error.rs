@@ -36,7 +36,7 @@ pub enum Error {
     /// The session was destroyed or renamed while this waited for it. Rule 16.
     #[error("session {}: it was destroyed or renamed", ShortId(.0))]
     Gone(Box<SessionId>),
-    /// The session does not exist, and only one that exists was asked for ([`Lock::existing`](crate::Lock::existing)). Nothing was made,
+    /// The session does not exist, and only one that exists was asked for ([`LockRequest::existing`](crate::LockRequest::existing)). Nothing was made,
     /// here or at the store. Take the id for unknown: let the user log in again.
     #[error("session {}: it does not exist, and only a session that exists was asked for", ShortId(.0))]
     Absent(Box<SessionId>),

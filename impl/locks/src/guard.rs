@@ -92,7 +92,7 @@ impl<'s> Guard<'s> {
         self.home.handle()
     }
 
-    /// Whose it is: for [`Lock::beside`](crate::Lock::beside).
+    /// Whose it is: for [`LockRequest::beside`](crate::LockRequest::beside).
     #[must_use]
     pub fn thread(&self) -> ThreadId {
         match &self.access {
@@ -448,7 +448,7 @@ impl Commit<'_, '_> {
     ///
     /// # Errors
     /// As the future's: one that [`is_lost`](Error::is_lost) when the grant was lost first; then the writes may or may not be durable.
-    pub fn wait(self) -> Result<Version, Error> {
+    pub fn blocking(self) -> Result<Version, Error> {
         block_on(self, |own, context| own.go_on(context), |_| Duration::MAX)
     }
 }

@@ -13,11 +13,11 @@
 //! - The session is recalled and the thread is not inside it: it goes behind the other process. A thread that is inside may
 //!   take more, or nobody could finish.
 //!
-//! Every wait has a deadline: [`WAIT_MS`], or [`Lock::within`]. Dropping a request leaves no trace. A lock that was granted and is not
+//! Every wait has a deadline: [`WAIT_MS`], or [`LockRequest::timeout`]. Dropping a request leaves no trace. A lock that was granted and is not
 //! fetched by the deadline, since its task is not polled any more, goes back with the driver's next tick: to the next thread, or to the
 //! store if the session is recalled. A task that comes later gets [`Error::Deadline`].
 //!
-//! [`Lock::wait`] puts the OS thread to sleep. Inside a task that stops other tasks, perhaps the holder. The driver's [`Host`]
+//! [`LockRequest::blocking`] puts the OS thread to sleep. Inside a task that stops other tasks, perhaps the holder. The driver's [`Host`]
 //! may refuse it there ([`Error::BlocksRuntime`]).
 //!
 //! Locks are taken by a handle, [`Session::lock`], or by the session's id, [`Locks::lock`]: for a single lock that takes less time
@@ -29,7 +29,7 @@
 //! threads and sessions; the thread has locked the attribute already, and where; it was only a try; the session was destroyed;
 //! a limit; the process shuts down; the grant was lost.
 //!
-//! A thread that blocks is known by its OS thread. A task is known inside [`task`] or by [`Lock::beside`]; outside of these
+//! A thread that blocks is known by its OS thread. A task is known inside [`task`] or by [`LockRequest::beside`]; outside of these
 //! each lock counts as a thread of its own.
 //!
 //! # What a guard guarantees
@@ -60,7 +60,7 @@ pub use host::Host;
 pub use locks::Locks;
 #[cfg(feature = "mutants")]
 pub use mutant::{LockMutant, plant, plant_in_machine};
-pub use request::{Lock, LockSet, WAIT_MS};
+pub use request::{LockRequest, LockSetRequest, WAIT_MS};
 pub use session::Session;
 pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::host::Host;
 use crate::hub::Hub;
-use crate::request::Lock;
+use crate::request::LockRequest;
 use crate::session::Session;
 use crate::session_ref::SessionRef;
 use crate::snapshot::Busy;
@@ -76,9 +76,9 @@ impl Locks {
         &'s self,
         session: &'s SessionId,
         name: &'s N,
-    ) -> Lock<'s> {
+    ) -> LockRequest<'s> {
         let of = SessionRef::Id(&self.hub, session);
-        Lock::new(of, name.as_ref(), Location::caller())
+        LockRequest::new(of, name.as_ref(), Location::caller())
     }
 
     /// Returns the sessions that threads use or wait for, in the order of their ids. Looks at those that were used since memory was

@@ -217,20 +217,20 @@ impl<'s> Request<'s> {
 macro_rules! manners {
     () => {
         /// Waits at most this long.
-        pub fn within(self, limit: Duration) -> Self {
+        pub fn timeout(self, limit: Duration) -> Self {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             let until = self.request.of.hub().clock.now().after(limit);
             self.until(until)
         }
 
         /// Waits until then at most, on the manager's clock ([`Locks::now`](crate::Locks::now)).
-        pub fn until(mut self, until: Time) -> Self {
+        fn until(mut self, until: Time) -> Self {
             self.request.manner.until = until.max(Time(1));
             self
         }
 
         /// Waits for no thread, here or elsewhere; may ask the store whether the session is only cached elsewhere. Rule 13.
-        pub fn trying(mut self) -> Self {
+        pub fn try_lock(mut self) -> Self {
             self.request.manner.wait_mode = WaitMode::Try;
             self
         }
@@ -254,15 +254,15 @@ macro_rules! manners {
     };
 }
 
-/// A request for one attribute, from [`Session::lock`] or [`Locks::lock`](crate::Locks::lock): to be awaited, or [`Lock::wait`]ed for. Dropping it takes it back.
+/// A request for one attribute, from [`Session::lock`] or [`Locks::lock`](crate::Locks::lock): to be awaited, or [`LockRequest::blocking`]ed for. Dropping it takes it back.
 #[derive(Debug)]
 #[must_use = "nothing is locked until it is awaited or waited for"]
-pub struct Lock<'s> {
+pub struct LockRequest<'s> {
     request: Request<'s>,
     name: Key<'s>,
 }
 
-impl<'s> Lock<'s> {
+impl<'s> LockRequest<'s> {
     #[inline(always)]
     pub(crate) fn new(
         of: SessionRef<'s>,
@@ -282,7 +282,7 @@ impl<'s> Lock<'s> {
     /// # Errors
     /// As the future's; [`Error::BlocksRuntime`] inside a task where the wait might never end.
     #[inline(always)]
-    pub fn wait(self) -> Result<Guard<'s>, Error> {
+    pub fn blocking(self) -> Result<Guard<'s>, Error> {
         if self.request.may_enter_cell() {
             let entrance = self.request.entrance(thread::blocking);
             if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
@@ -391,7 +391,7 @@ impl<'s> Slowly<'s> {
     }
 }
 
-impl<'s> Future for Lock<'s> {
+impl<'s> Future for LockRequest<'s> {
     type Output = Result<Guard<'s>, Error>;
 
     #[inline(always)]
@@ -411,16 +411,16 @@ impl<'s> Future for Lock<'s> {
 }
 
 /// A request for several attributes or all, from [`Session::lock_many`] or [`Session::lock_all`]: to be awaited, or
-/// [`LockSet::wait`]ed for. Dropping it takes it back.
+/// [`LockSetRequest::blocking`]ed for. Dropping it takes it back.
 #[derive(Debug)]
 #[must_use = "nothing is locked until it is awaited or waited for"]
-pub struct LockSet<'s> {
+pub struct LockSetRequest<'s> {
     session: &'s Session,
     request: Request<'s>,
     names: Option<Result<Names, Error>>,
 }
 
-impl<'s> LockSet<'s> {
+impl<'s> LockSetRequest<'s> {
     pub(crate) fn new(
         session: &'s Session,
         names: Result<Names, Error>,
@@ -435,11 +435,11 @@ impl<'s> LockSet<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until all of them are locked. For threads, as [`Lock::wait`].
+    /// Blocks this OS thread until all of them are locked. For threads, as [`LockRequest::blocking`].
     ///
     /// # Errors
-    /// As [`Lock::wait`].
-    pub fn wait(mut self) -> Result<GuardSet<'s>, Error> {
+    /// As [`LockRequest::blocking`].
+    pub fn blocking(mut self) -> Result<GuardSet<'s>, Error> {
         let entrance = self.request.entrance(thread::blocking);
         let mut waiting = match self.request.waiting.take() {
             Some(waiting) => *waiting,
@@ -477,7 +477,7 @@ impl<'s> LockSet<'s> {
     }
 }
 
-impl<'s> Future for LockSet<'s> {
+impl<'s> Future for LockSetRequest<'s> {
     type Output = Result<GuardSet<'s>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -2,7 +2,7 @@
 
 use crate::entry::Entry;
 use crate::hub::Hub;
-use crate::request::{Lock, LockSet};
+use crate::request::{LockRequest, LockSetRequest};
 use crate::session_ref::SessionRef;
 use crate::snapshot::{Busy, Discard};
 use crate::sync::Arc;
@@ -28,13 +28,16 @@ impl Session {
     /// Asks for one attribute, which need not exist.
     #[track_caller]
     #[inline(always)]
-    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> Lock<'s> {
-        Lock::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
+        LockRequest::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
     }
 
     /// Asks for several attributes, all of them or none: nobody waits while it holds a part.
     #[track_caller]
-    pub fn lock_many<N: AsRef<[u8]>>(&self, names: impl IntoIterator<Item = N>) -> LockSet<'_> {
+    pub fn lock_many<N: AsRef<[u8]>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> LockSetRequest<'_> {
         let names: Result<Vec<AttributeName>, _> = names
             .into_iter()
             .map(|name| self.hub.name(name.as_ref()))
@@ -44,13 +47,13 @@ impl Session {
             names.dedup();
             Names::Many(names)
         });
-        LockSet::new(self, names, Location::caller())
+        LockSetRequest::new(self, names, Location::caller())
     }
 
     /// Asks for the whole session: all attributes that exist, or might come to exist.
     #[track_caller]
-    pub fn lock_all(&self) -> LockSet<'_> {
-        LockSet::new(self, Ok(Names::All), Location::caller())
+    pub fn lock_all(&self) -> LockSetRequest<'_> {
+        LockSetRequest::new(self, Ok(Names::All), Location::caller())
     }
 
     /// Gives the grant back if no thread is inside. Rule 4.

@@ -67,7 +67,7 @@ impl<'s> GuardSet<'s> {
         }
     }
 
-    /// Whose it is: for [`Lock::beside`](crate::Lock::beside).
+    /// Whose it is: for [`LockRequest::beside`](crate::LockRequest::beside).
     #[must_use]
     pub fn thread(&self) -> ThreadId {
         self.thread

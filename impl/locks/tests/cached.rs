@@ -95,7 +95,7 @@ fn the_longest_unused_go_first_and_copies_before_grants() {
     look_after(&mut rig, 16, 16);
     // Used again in their cells, which the order of use does not see at once.
     for at in 0..4 {
-        drop(rig.locks.lock(&id(at), "a").wait().expect("free"));
+        drop(rig.locks.lock(&id(at), "a").blocking().expect("free"));
     }
     rig.locks.release(&id(15));
     rig.pump();
@@ -130,7 +130,7 @@ fn sessions_in_use_stay() {
     let ids: Vec<SessionId> = (0..COUNT).map(id).collect();
     let guards = ids
         .iter()
-        .map(|id| locks.lock(id, "a").wait().expect("free"));
+        .map(|id| locks.lock(id, "a").blocking().expect("free"));
     let guards: Vec<_> = guards.collect();
     rig.locks.sweep(FOLD_MS);
     for tick in 1..10 {

@@ -34,7 +34,7 @@ fn five_thousand_unknown_ids_cost_a_question_each_and_leave_nothing() {
                 .complete(&mut Box::pin(session.lock("a").existing()))
                 .map(drop),
             1 => rig
-                .complete(&mut Box::pin(session.lock_all().existing().trying()))
+                .complete(&mut Box::pin(session.lock_all().existing().try_lock()))
                 .map(drop),
             _ => rig
                 .complete(&mut Box::pin(rig.locks.clone().lock(id, "a").existing()))
@@ -58,24 +58,24 @@ fn a_cached_session_that_exists_is_locked_without_a_message() {
     rig.hold(&id, &[("a", b"0")]);
     // A commit gives it a version.
     let session = rig.locks.session(&id);
-    let mut guard = session.lock("a").wait().expect("cached");
+    let mut guard = session.lock("a").blocking().expect("cached");
     guard.set(&b"1"[..]).expect("set");
     rig.complete(&mut guard.commit()).expect("durable");
     drop(guard);
     let messages = rig.messages;
     for name in ["a", "b", "a", "b"] {
-        let guard = session.lock(name).existing().wait().expect("it exists");
+        let guard = session.lock(name).existing().blocking().expect("it exists");
         let value = guard.bytes().map(<[u8]>::to_vec);
         assert_eq!(value, (name == "a").then(|| b"1".to_vec()));
     }
-    drop(session.lock_all().existing().wait().expect("it exists"));
-    let held = session.lock("a").wait().expect("free");
+    drop(session.lock_all().existing().blocking().expect("it exists"));
+    let held = session.lock("a").blocking().expect("free");
     let refused = session
         .lock("a")
         .existing()
-        .trying()
+        .try_lock()
         .beside(tenure_protocol::ThreadId(900));
-    assert!(matches!(refused.wait(), Err(Error::WouldBlock(_))));
+    assert!(matches!(refused.blocking(), Err(Error::WouldBlock(_))));
     drop(held);
     assert_eq!(rig.messages, messages);
 }
@@ -97,7 +97,7 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
             .existing()
             .beside(tenure_protocol::ThreadId(900))
     };
-    assert_eq!(other().wait().map(drop), Err(absent(&id)));
+    assert_eq!(other().blocking().map(drop), Err(absent(&id)));
     // For the same attribute it waits, and finds what the first has done.
     let same = || {
         session
@@ -113,16 +113,16 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
         Some(Err(absent(&id)))
     );
 
-    let mut guard = session.lock("a").wait().expect("cached");
+    let mut guard = session.lock("a").blocking().expect("cached");
     guard.set(&b"2"[..]).expect("set");
     let mut waits = Box::pin(same());
     assert!(poll(&mut waits).is_none());
     guard.unlock().expect("held");
     let let_in = poll(&mut waits).expect("let in").expect("it exists");
     assert_eq!(let_in.bytes(), Some(&b"2"[..]));
-    drop(other().wait().expect("it exists"));
+    drop(other().blocking().expect("it exists"));
     drop(let_in);
-    drop(session.lock("a").existing().wait().expect("it exists"));
+    drop(session.lock("a").existing().blocking().expect("it exists"));
     assert_eq!(rig.messages, messages, "the process knows all that");
 }
 
@@ -177,7 +177,7 @@ fn a_welcome_of_an_earlier_connection_says_nothing() {
         .session(&session())
         .lock("a")
         .existing()
-        .wait()
+        .blocking()
         .map(drop);
     let Err(Error::Unsupported(unsupported)) = &error else {
         panic!("refused, not {error:?}");
@@ -192,7 +192,7 @@ fn a_store_of_1_0_is_not_asked() {
     locks.message(link, welcome_of_1_0());
     let id = session();
     let session = locks.session(&id);
-    let error = session.lock("a").existing().wait().map(drop);
+    let error = session.lock("a").existing().blocking().map(drop);
     let Err(Error::Unsupported(unsupported)) = &error else {
         panic!("refused, not {error:?}");
     };

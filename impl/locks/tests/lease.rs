@@ -17,7 +17,7 @@ type Asks = fn(&Locks, &Session) -> bool;
 const WAYS: &[(&str, Asks)] = &[
     ("handle", |_, s| is_granted(poll(&mut s.lock("a")))),
     ("handle, try", |_, s| {
-        is_granted(poll(&mut s.lock("a").trying()))
+        is_granted(poll(&mut s.lock("a").try_lock()))
     }),
     ("handle, not handed out", |_, s| {
         is_granted(poll(&mut s.lock("b")))
@@ -26,20 +26,20 @@ const WAYS: &[(&str, Asks)] = &[
         is_granted(poll(&mut locks.lock(&session(), "a")))
     }),
     ("id, try", |locks, _| {
-        is_granted(poll(&mut locks.lock(&session(), "a").trying()))
+        is_granted(poll(&mut locks.lock(&session(), "a").try_lock()))
     }),
     ("several", |_, s| {
         matches!(poll(&mut s.lock_many(["a", "b"])), Some(Ok(_)))
     }),
     ("all", |_, s| matches!(poll(&mut s.lock_all()), Some(Ok(_)))),
     ("handle, blocking", |locks, s| {
-        blocks(locks, || s.lock("a").wait().is_ok())
+        blocks(locks, || s.lock("a").blocking().is_ok())
     }),
     ("id, blocking", |locks, _| {
-        blocks(locks, || locks.lock(&session(), "a").wait().is_ok())
+        blocks(locks, || locks.lock(&session(), "a").blocking().is_ok())
     }),
     ("several, blocking", |locks, s| {
-        blocks(locks, || s.lock_many(["a", "b"]).wait().is_ok())
+        blocks(locks, || s.lock_many(["a", "b"]).blocking().is_ok())
     }),
 ];
 
@@ -68,7 +68,7 @@ fn blocks(locks: &Locks, asks: impl Fn() -> bool + Sync) -> bool {
 fn cached() -> (Rig, Session) {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").wait().expect("cached"));
+    drop(s.lock("a").blocking().expect("cached"));
     (rig, s)
 }
 
@@ -97,7 +97,7 @@ fn a_lock_at_the_last_moment_of_the_lease_is_cached() {
 #[test]
 fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
     let (rig, s) = cached();
-    let mut guard = s.lock("a").wait().expect("cached");
+    let mut guard = s.lock("a").blocking().expect("cached");
     guard.set("1").expect("set");
     assert!(!guard.recalled());
     rig.locks.set_time(LATER);
@@ -110,7 +110,7 @@ fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
     assert_eq!(discard.session, session());
 
     let (rig, s) = cached();
-    let mut set = s.lock_many(["a", "b"]).wait().expect("cached");
+    let mut set = s.lock_many(["a", "b"]).blocking().expect("cached");
     assert!(!set.recalled());
     rig.locks.set_time(LATER);
     assert!(set.recalled());
@@ -123,7 +123,7 @@ fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
 #[test]
 fn a_dropped_guard_from_before_the_end_of_the_lease_leaves_nothing_to_the_next_one() {
     let (mut rig, s) = cached();
-    let mut guard = s.lock("a").wait().expect("cached");
+    let mut guard = s.lock("a").blocking().expect("cached");
     guard.set("lost").expect("set");
     rig.locks.set_time(LATER);
     drop(guard);
@@ -142,7 +142,7 @@ fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
     for (waiters, ticks) in [(1, false), (1, true), (2, false), (2, true)] {
         let (rig, s) = cached();
         let other = rig.locks.session(&session());
-        let guard = s.lock("a").wait().expect("cached");
+        let guard = s.lock("a").blocking().expect("cached");
         let mut requests: Vec<_> = (0..waiters)
             .map(|at| Box::pin(other.lock("a").beside(ThreadId(u64::MAX >> (10 - at)))))
             .collect();
@@ -167,7 +167,7 @@ fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
 #[test]
 fn a_set_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
     let (rig, s) = cached();
-    let guard = s.lock("a").wait().expect("cached");
+    let guard = s.lock("a").blocking().expect("cached");
     let mut request = Box::pin(s.lock_many(["a", "b"]));
     assert!(poll(&mut request).is_none());
     drop(guard);

@@ -14,18 +14,18 @@ fn a_kept_session_is_used_without_a_message() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     for turn in 0..3_u8 {
-        let mut guard = s.lock("a").wait().expect("free");
+        let mut guard = s.lock("a").blocking().expect("free");
         assert_eq!(guard.bytes(), Some(&[b'0' + turn][..]));
         guard
             .edit(|bytes| bytes[0] += 1)
             .expect("as long as before");
         guard.unlock().expect("in time");
     }
-    let mut set = s.lock_many(["a", "b"]).wait().expect("free");
+    let mut set = s.lock_many(["a", "b"]).blocking().expect("free");
     assert_eq!(set.bytes("a"), Ok(Some(&b"3"[..])));
     set.set("b", "new").expect("within the limits");
     drop(set);
-    let guard = s.lock("b").wait().expect("free");
+    let guard = s.lock("b").blocking().expect("free");
     assert_eq!(guard.bytes(), Some(&b"new"[..]));
     drop(guard);
     rig.pump();
@@ -41,7 +41,7 @@ fn a_kept_session_is_used_without_a_message() {
 fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     guard.set("1").expect("set");
     assert!(!guard.recalled());
     rig.ask_elsewhere(&session());
@@ -52,7 +52,7 @@ fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
     let mut late = s.lock("b");
     assert!(rig.poll(&mut late).is_none());
     // A thread that is inside may take more.
-    let more = s.lock("c").wait().expect("inside already");
+    let more = s.lock("c").blocking().expect("inside already");
     drop(more);
     guard.unlock().expect("in time");
     rig.pump();
@@ -70,13 +70,13 @@ fn threads_are_served_in_order_whether_they_block_or_await() {
     let driver = Driver::start(rig);
     let s = driver.locks.session(&session());
     let order = std::sync::Mutex::new(Vec::new());
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     std::thread::scope(|scope| {
         for turn in 0..6 {
             let (s, order) = (&s, &order);
             scope.spawn(move || {
                 let guard = if turn % 2 == 0 {
-                    s.lock("a").wait()
+                    s.lock("a").blocking()
                 } else {
                     block_on(s.lock("a"))
                 };
@@ -97,20 +97,20 @@ fn threads_are_served_in_order_whether_they_block_or_await() {
 fn locking_twice_is_an_error_that_knows_the_first_place() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let line = line!() - 1;
-    let Err(Error::AlreadyLocked(again)) = s.lock("a").wait() else {
+    let Err(Error::AlreadyLocked(again)) = s.lock("a").blocking() else {
         panic!("a thread cannot lock twice")
     };
     assert_eq!(again.place.map(std::panic::Location::line), Some(line));
-    let Err(Error::AlreadyLocked(all)) = s.lock_all().wait() else {
+    let Err(Error::AlreadyLocked(all)) = s.lock_all().blocking() else {
         panic!("nor all of what it holds a part of")
     };
     assert_eq!(all.place.map(std::panic::Location::line), Some(line));
     assert_eq!(all.session, session());
     assert!(Error::AlreadyLocked(all).to_string().contains("manager.rs"));
     drop(first);
-    drop(s.lock("a").wait().expect("free again"));
+    drop(s.lock("a").blocking().expect("free again"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_task_is_known_inside_of_task_and_by_its_guard() {
 fn a_request_that_is_dropped_leaves_no_trace() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let mut one = s.lock("a");
     let mut two = s.lock("a");
     assert!(rig.poll(&mut one).is_none() && rig.poll(&mut two).is_none());
@@ -145,12 +145,12 @@ fn a_request_that_is_dropped_leaves_no_trace() {
     drop(first);
     drop(rig.poll(&mut two).expect("its turn").expect("granted"));
     // Also when it was let in and never came for it.
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let mut three = s.lock("a");
     assert!(rig.poll(&mut three).is_none());
     drop(first);
     drop(three);
-    drop(s.lock("a").wait().expect("free"));
+    drop(s.lock("a").blocking().expect("free"));
     assert!(s.busy().holders.is_empty());
 }
 
@@ -159,7 +159,7 @@ fn a_thread_of_any_number_leaves_what_it_was_handed() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     for bits in [54, 55, 56, 63] {
-        let first = s.lock("a").wait().expect("free");
+        let first = s.lock("a").blocking().expect("free");
         let mut next = s.lock("a").beside(ThreadId(u64::MAX >> (63 - bits)));
         assert!(rig.poll(&mut next).is_none());
         drop(first);
@@ -184,7 +184,7 @@ fn who_hands_off_has_left_also_when_the_waker_panics() {
     let s = rig.locks.session(&session());
     let waker = std::sync::Arc::new(Broken).into();
     let mut context = std::task::Context::from_waker(&waker);
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     guard.set("1").expect("small");
     let mut next = std::pin::pin!(s.lock("a"));
     assert!(next.as_mut().poll(&mut context).is_pending());
@@ -197,7 +197,7 @@ fn who_hands_off_has_left_also_when_the_waker_panics() {
     assert_eq!(next.bytes(), Some(&b"1"[..]));
     let s = &s;
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| s.lock("a").trying().wait().map(drop));
+        let other = scope.spawn(|| s.lock("a").try_lock().blocking().map(drop));
         let refused = other.join().expect("no panic");
         assert!(matches!(refused, Err(Error::WouldBlock(_))), "{refused:?}");
     });
@@ -218,7 +218,7 @@ impl std::task::Wake for Flag {
 fn a_waker_that_panics_keeps_nobody_from_being_woken() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let guards = s.lock_many(["a", "b"]).wait().expect("free");
+    let guards = s.lock_many(["a", "b"]).blocking().expect("free");
     let broken = std::sync::Arc::new(Broken).into();
     let flag = std::sync::Arc::new(Flag(false.into()));
     let waker = std::sync::Arc::clone(&flag).into();
@@ -248,19 +248,19 @@ fn break_driver(rig: &Rig) {
 fn who_asks_leaves_nothing_when_a_waker_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let panics = |lock: tenure_locks::Lock<'_>| {
+    let panics = |lock: tenure_locks::LockRequest<'_>| {
         break_driver(&rig);
         let mut lock = std::pin::pin!(lock);
         let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
         let polls = std::panic::AssertUnwindSafe(|| lock.as_mut().poll(&mut waits).is_ready());
         std::panic::catch_unwind(polls).is_err()
     };
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     assert!(panics(s.lock("a")), "nobody was woken");
     assert_eq!(s.busy().waiters, []);
     drop(guard);
     assert!(s.busy().holders.is_empty());
-    assert!(s.lock("a").trying().wait().is_ok());
+    assert!(s.lock("a").try_lock().blocking().is_ok());
 }
 
 /// A panic out of a destructor while another one unwinds would end the program, and this test with it.
@@ -270,22 +270,25 @@ fn a_guard_that_unwinds_survives_a_waker_that_panics() {
     let s = rig.locks.session(&session());
     break_driver(&rig);
     let unwinds = std::panic::AssertUnwindSafe(|| {
-        let mut guard = s.lock("a").wait().expect("free");
+        let mut guard = s.lock("a").blocking().expect("free");
         guard.set("half done").expect("set");
         panic!("in the application");
     });
     assert!(std::panic::catch_unwind(unwinds).is_err());
-    let guard = s.lock("a").trying().wait().expect("it was let out");
+    let guard = s.lock("a").try_lock().blocking().expect("it was let out");
     assert_ne!(guard.bytes(), Some(&b"half done"[..]));
 }
 
 /// A destructor that locks for itself while its thread unwinds.
 #[test]
 fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
-    struct HandsOff<'d, 's>(&'s tenure_locks::Session, &'d mut tenure_locks::Lock<'s>);
+    struct HandsOff<'d, 's>(
+        &'s tenure_locks::Session,
+        &'d mut tenure_locks::LockRequest<'s>,
+    );
     impl Drop for HandsOff<'_, '_> {
         fn drop(&mut self) {
-            let mut guard = self.0.lock("a").wait().expect("free");
+            let mut guard = self.0.lock("a").blocking().expect("free");
             guard.set("whole").expect("small");
             let waker = std::sync::Arc::new(Broken).into();
             let mut context = std::task::Context::from_waker(&waker);
@@ -294,7 +297,7 @@ fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
     }
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").wait().expect("free"));
+    drop(s.lock("a").blocking().expect("free"));
     let mut next = s.lock("a");
     let unwinds = std::panic::AssertUnwindSafe(|| {
         let _hands_off = HandsOff(&s, &mut next);
@@ -310,7 +313,7 @@ fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
 fn who_commits_leaves_no_wait_when_a_waker_panics() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut all = s.lock_all().wait().expect("free");
+    let mut all = s.lock_all().blocking().expect("free");
     all.set("a", "1").expect("set");
     break_driver(&rig);
     let polls = std::panic::AssertUnwindSafe(|| {
@@ -328,25 +331,30 @@ fn who_commits_leaves_no_wait_when_a_waker_panics() {
 fn a_wait_ends_at_its_deadline() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let first = s.lock("a").wait().expect("free");
-    let mut late = s.lock("a").within(Duration::from_millis(50));
+    let first = s.lock("a").blocking().expect("free");
+    let mut late = s.lock("a").timeout(Duration::from_millis(50));
     assert!(rig.poll(&mut late).is_none());
     rig.pass(49);
     assert!(rig.poll(&mut late).is_none());
     rig.pass(1);
     assert!(matches!(rig.poll(&mut late), Some(Err(Error::Deadline(_)))));
     drop(first);
-    assert!(s.lock("a").trying().wait().is_ok());
+    assert!(s.lock("a").try_lock().blocking().is_ok());
 }
 
 #[test]
 fn an_os_thread_ends_its_own_wait_without_a_driver() {
     let rig = Rig::holding_by_the_clock(&[session()]);
     let s = rig.locks.session(&session());
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let late = std::thread::scope(|scope| {
         scope
-            .spawn(|| s.lock("a").within(Duration::from_millis(20)).wait().err())
+            .spawn(|| {
+                s.lock("a")
+                    .timeout(Duration::from_millis(20))
+                    .blocking()
+                    .err()
+            })
             .join()
             .expect("no panic")
     });
@@ -358,10 +366,10 @@ fn an_os_thread_ends_its_own_wait_without_a_driver() {
 fn a_try_waits_for_no_thread() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let strange = std::thread::scope(|scope| {
         scope
-            .spawn(|| s.lock("a").trying().wait().err())
+            .spawn(|| s.lock("a").try_lock().blocking().err())
             .join()
             .expect("no panic")
     });
@@ -376,18 +384,18 @@ fn a_panic_discards_and_says_so() {
     for by_set in [false, true] {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             if by_set {
-                let mut set = s.lock_all().wait().expect("free");
+                let mut set = s.lock_all().blocking().expect("free");
                 set.set("a", "half").expect("set");
                 drop(set.commit()); // Nothing was sent yet.
                 panic!("on purpose");
             }
-            let mut guard = s.lock("a").wait().expect("free");
+            let mut guard = s.lock("a").blocking().expect("free");
             guard.set("half").expect("set");
             drop(guard.commit());
             panic!("on purpose");
         }));
         assert!(result.is_err());
-        let guard = s.lock("a").wait().expect("free");
+        let guard = s.lock("a").blocking().expect("free");
         assert_eq!(guard.bytes(), Some(&b"0"[..]));
         drop(guard);
         let discard = s.last_discard().expect("it says so");
@@ -403,17 +411,17 @@ fn a_panic_discards_and_says_so() {
 fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     let mut commit = guard.commit();
     rig.complete(&mut commit).expect("durable");
     drop(commit);
-    let set = s.lock_many(["b", "c"]).wait().expect("free");
+    let set = s.lock_many(["b", "c"]).blocking().expect("free");
     guard.set("lost").expect("set");
     assert_eq!(guard.check(), Ok(()));
     rig.pass(20_000);
     let lost = |result| matches!(result, Err(Error::LeaseLost(_)));
     assert!(lost(guard.check()));
-    assert!(lost(guard.commit().wait().map(|_| ())));
+    assert!(lost(guard.commit().blocking().map(|_| ())));
     assert_eq!(
         guard.bytes(),
         Some(&b"lost"[..]),
@@ -442,7 +450,7 @@ fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
 fn a_commit_is_durable_when_it_returns_and_keeps_the_lock() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     guard
         .edit(|bytes| bytes[0] = b'1')
         .expect("as long as before");
@@ -455,7 +463,7 @@ fn a_commit_is_durable_when_it_returns_and_keeps_the_lock() {
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
     guard.set("2").expect("set");
     guard.discard();
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     assert_eq!(guard.bytes(), Some(&b"1"[..]), "what is committed stays");
 }
 
@@ -476,21 +484,21 @@ fn limits_refuse_and_lose_nothing() {
             "{result:?}"
         );
     };
-    let mut a = s.lock("a").wait().expect("free");
+    let mut a = s.lock("a").blocking().expect("free");
     refused(a.set(vec![1; 201]), Limited::AttributeBytes);
     a.set(vec![1; 150]).expect("within");
     assert_eq!(a.bytes().map(<[u8]>::len), Some(150));
     let grown = a.edit(|bytes| bytes.resize(250, 2));
     refused(grown, Limited::AttributeBytes);
     assert_eq!(a.bytes(), Some(&[1; 150][..]));
-    let mut b = s.lock("b").wait().expect("free");
+    let mut b = s.lock("b").blocking().expect("free");
     refused(b.set(vec![1; 160]), Limited::SessionBytes);
     b.set(vec![1; 100]).expect("within");
     drop((a, b));
-    let mut c = s.lock("c").wait().expect("free");
+    let mut c = s.lock("c").blocking().expect("free");
     refused(c.set("one more"), Limited::Attributes);
     drop(c);
-    let set = s.lock_all().wait().expect("free");
+    let set = s.lock_all().blocking().expect("free");
     let sizes: Vec<usize> = set.attributes().map(|(_, value)| value.len()).collect();
     assert_eq!(sizes, [150, 100]);
 }
@@ -500,9 +508,9 @@ fn a_long_hold_is_visible() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     rig.pass(40);
-    let one = s.lock("a").wait().expect("free");
+    let one = s.lock("a").blocking().expect("free");
     let line = line!() - 1;
-    let many = s.lock_many(["b", "c"]).wait().expect("free");
+    let many = s.lock_many(["b", "c"]).blocking().expect("free");
     let mut waits = s.lock("b");
     assert!(rig.poll(&mut waits).is_none());
     rig.pass(500);
@@ -524,8 +532,8 @@ fn a_long_hold_is_visible() {
 fn a_long_hold_begins_with_the_handoff() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").wait().expect("free")); // From now on it is handed out.
-    let first = s.lock("a").wait().expect("free");
+    drop(s.lock("a").blocking().expect("free")); // From now on it is handed out.
+    let first = s.lock("a").blocking().expect("free");
     let mut next = s.lock("a");
     let line = line!() - 1;
     assert!(rig.poll(&mut next).is_none());
@@ -553,7 +561,7 @@ impl std::task::Wake for Task {
 fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
     let rig = Rig::holding(&[session()]);
     let s: &'static tenure_locks::Session = Box::leak(Box::new(rig.locks.session(&session())));
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     let task = std::sync::Arc::new(Task {
         _keeps: std::sync::Mutex::new(Box::new(guard)),
     });
@@ -574,14 +582,14 @@ fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
 fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").wait().expect("free"));
+    drop(s.lock("a").blocking().expect("free"));
     rig.pass(1_000);
     let idle = |rig: &mut Rig| {
         rig.locks.sweep(1_000);
         rig.locks.idle(Cached::Grant, 1_000, usize::MAX).len()
     };
     assert_eq!(idle(&mut rig), 1);
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     assert_eq!(idle(&mut rig), 0, "somebody is inside");
     drop(guard);
     drop(s);
@@ -589,7 +597,10 @@ fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     rig.pass(1_000);
     assert_eq!(idle(&mut rig), 1, "and its cells are given back");
     let s = rig.locks.session(&session());
-    assert_eq!(s.lock("a").wait().expect("free").bytes(), Some(&b"0"[..]));
+    assert_eq!(
+        s.lock("a").blocking().expect("free").bytes(),
+        Some(&b"0"[..])
+    );
     drop(s);
     rig.locks.release(&session());
     rig.pump();
@@ -609,7 +620,7 @@ fn a_long_queue_costs_each_request_a_few_visits() {
         let mut rig = Rig::holding(&[session()]);
         let locks = rig.locks.clone();
         let s = locks.session(&session());
-        let guard = s.lock("a").wait().expect("free");
+        let guard = s.lock("a").blocking().expect("free");
         let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(s.lock("a"))).collect();
         for request in &mut waiting {
             assert!(rig.poll(request).is_none(), "it is held");
@@ -654,7 +665,7 @@ fn a_cycle_of_threads_is_refused_with_its_sessions() {
 fn a_session_is_destroyed_or_renamed_under_its_locks() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut all = s.lock_all().wait().expect("free");
+    let mut all = s.lock_all().blocking().expect("free");
     let to = SessionId::from_static("to");
     let mut rename = Box::pin(all.rename(&to));
     rig.complete(&mut rename).expect("free");
@@ -662,10 +673,10 @@ fn a_session_is_destroyed_or_renamed_under_its_locks() {
     all.set("a", "renamed").expect("still locked");
     drop(all);
     let renamed = rig.locks.session(&to);
-    let guard = renamed.lock("a").wait().expect("free");
+    let guard = renamed.lock("a").blocking().expect("free");
     assert_eq!(guard.bytes(), Some(&b"renamed"[..]));
     drop(guard);
-    let all = renamed.lock_all().wait().expect("free");
+    let all = renamed.lock_all().blocking().expect("free");
     let mut destroy = Box::pin(all.destroy());
     rig.complete(&mut destroy).expect("it is ours");
     assert!(renamed.busy().holders.is_empty());
@@ -678,7 +689,7 @@ fn a_session_is_destroyed_or_renamed_under_its_locks() {
 fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut all = s.lock_all().wait().expect("free");
+    let mut all = s.lock_all().blocking().expect("free");
     all.set("a", "renamed").expect("set");
     let to = SessionId::from_static("to");
     assert!(rig.poll(&mut Box::pin(all.rename(&to))).is_none());
@@ -694,12 +705,12 @@ fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
 fn shutting_down_lets_nobody_in_and_gives_everything_back() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     guard.set("last").expect("set");
     rig.locks.shutdown();
     let strange = std::thread::scope(|scope| {
         scope
-            .spawn(|| s.lock("b").wait().err())
+            .spawn(|| s.lock("b").blocking().err())
             .join()
             .expect("no panic")
     });
@@ -717,11 +728,11 @@ fn shutting_down_lets_nobody_in_and_gives_everything_back() {
 fn what_is_locked_does_not_reach_a_log_by_way_of_debug() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     guard.set("secret").expect("within the limits");
     let words = format!("{guard:?} {s:?} {:?}", rig.locks);
     drop(guard);
-    let all = s.lock_all().wait().expect("free");
+    let all = s.lock_all().blocking().expect("free");
     let words = format!("{words} {all:?}");
     assert!(
         words.contains("Guard") && !words.contains("secret"),
@@ -736,7 +747,7 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     let mut rig = Rig::holding(&[session()]);
     let locks = rig.locks.clone();
     let id = session();
-    let lock = || locks.lock(&id, "a").wait().expect("free");
+    let lock = || locks.lock(&id, "a").blocking().expect("free");
     for digit in b"123" {
         lock().edit(|bytes| bytes[0] = *digit).expect("as long");
     }
@@ -749,8 +760,8 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     assert_eq!(guard.bytes(), Some(&b"4"[..]));
     assert_eq!(guard.session().id(), &id);
     // Nobody else sees what it has changed, also when the attribute is taken back around it.
-    let again = locks.lock(&id, "a").beside(guard.thread()).trying();
-    let again = again.wait();
+    let again = locks.lock(&id, "a").beside(guard.thread()).try_lock();
+    let again = again.blocking();
     assert!(matches!(&again, Err(Error::AlreadyLocked(_))), "{again:?}");
     locks.sweep(0);
     guard.edit(|bytes| bytes.push(b'!')).expect("small");
@@ -768,7 +779,7 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     assert_eq!(lock().bytes(), Some(&b"5"[..]));
     let mut waits = Box::pin(locks.lock(&id, "b"));
     let set = locks.session(&id);
-    let set = set.lock_all().wait().expect("free");
+    let set = set.lock_all().blocking().expect("free");
     assert!(rig.poll(&mut waits).is_none());
     drop(set);
     locks.sweep(0);
@@ -783,7 +794,7 @@ fn many_attributes_with_like_names_are_each_its_own() {
     let names: Vec<String> = (0..300).map(|at| format!("product-{at:03}")).collect();
     for round in 0..3_u8 {
         for (at, name) in names.iter().enumerate() {
-            let mut guard = s.lock(name).wait().expect("free");
+            let mut guard = s.lock(name).blocking().expect("free");
             let old = (round > 0).then(|| vec![round - 1, at as u8]);
             assert_eq!(guard.bytes(), old.as_deref());
             guard.set(vec![round, at as u8]).expect("small");
@@ -805,14 +816,14 @@ fn many_attributes_with_like_names_are_each_its_own() {
 fn a_panic_by_id_discards_what_was_changed() {
     let rig = Rig::holding(&[session()]);
     let id = session();
-    let lock = || rig.locks.lock(&id, "a").wait().expect("free");
+    let lock = || rig.locks.lock(&id, "a").blocking().expect("free");
     lock().edit(|bytes| bytes[0] = b'1').expect("as long");
     for is_reattached in [false, true] {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut guard = lock();
             if is_reattached {
                 let again = rig.locks.lock(&id, "a").beside(guard.thread());
-                again.trying().wait().expect_err("locked already");
+                again.try_lock().blocking().expect_err("locked already");
             }
             let _ = guard.edit(|bytes| {
                 bytes[0] = b'9';

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use support::{Rig, poll, session};
-use tenure_locks::{Error, Lock, Session};
+use tenure_locks::{Error, LockRequest, Session};
 use tenure_protocol::ThreadId;
 
 /// Counts how often it is woken.
@@ -23,9 +23,9 @@ impl Wake for Counts {
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-fn ask(s: &Session, at: u64) -> Pin<Box<Lock<'_>>> {
+fn ask(s: &Session, at: u64) -> Pin<Box<LockRequest<'_>>> {
     let thread = ThreadId((1 << 50) + at);
-    Box::pin(s.lock("a").beside(thread).within(LIMIT))
+    Box::pin(s.lock("a").beside(thread).timeout(LIMIT))
 }
 
 fn is_late<T>(answer: &Poll<Result<T, Error>>) -> bool {
@@ -41,7 +41,7 @@ fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
         let counts = Arc::new(Counts::default());
         let waker = Waker::from(Arc::clone(&counts));
         let mut context = Context::from_waker(&waker);
-        let guard = s.lock("a").wait().expect("cached");
+        let guard = s.lock("a").blocking().expect("cached");
         let mut requests: Vec<_> = (0..waiters).map(|at| ask(&s, at)).collect();
         for request in &mut requests {
             assert!(request.as_mut().poll(&mut context).is_pending());
@@ -71,14 +71,14 @@ fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
 fn several_attributes_that_nobody_comes_for_go_back_together() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let guard = s.lock("a").wait().expect("cached");
-    let mut set = Box::pin(s.lock_many(["a", "b"]).within(LIMIT));
+    let guard = s.lock("a").blocking().expect("cached");
+    let mut set = Box::pin(s.lock_many(["a", "b"]).timeout(LIMIT));
     assert!(poll(&mut set).is_none());
     drop(guard);
     assert_eq!(s.busy().holders.len(), 1, "it is inside");
     rig.pass(5_000);
     assert!(s.busy().holders.is_empty());
-    drop(s.lock("b").wait().expect("free again"));
+    drop(s.lock("b").blocking().expect("free again"));
     let fetched = poll(&mut set);
     assert!(
         matches!(fetched, Some(Err(Error::Deadline(_)))),
@@ -90,7 +90,7 @@ fn several_attributes_that_nobody_comes_for_go_back_together() {
 fn a_recalled_session_that_nobody_comes_for_is_released_at_the_deadline() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let guard = s.lock("a").wait().expect("cached");
+    let guard = s.lock("a").blocking().expect("cached");
     let mut request = ask(&s, 0);
     assert!(poll(&mut request).is_none());
     drop(guard); // Before the recall, or the request would go behind the other process.
@@ -115,7 +115,7 @@ fn a_grant_of_the_store_that_nobody_comes_for_is_kept_and_free() {
     rig.pass(5_000);
     assert!(s.busy().holders.is_empty());
     let messages = rig.messages;
-    drop(s.lock("a").wait().expect("cached"));
+    drop(s.lock("a").blocking().expect("cached"));
     assert_eq!(rig.messages, messages, "nothing is sent for the next lock");
     rig.ask_elsewhere(&session());
     rig.pump();
@@ -126,7 +126,7 @@ fn a_grant_of_the_store_that_nobody_comes_for_is_kept_and_free() {
 fn a_task_that_comes_in_time_or_a_little_late_has_its_lock() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    let guard = s.lock("a").wait().expect("cached");
+    let guard = s.lock("a").blocking().expect("cached");
     let mut request = ask(&s, 0);
     assert!(poll(&mut request).is_none());
     drop(guard);

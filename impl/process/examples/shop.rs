@@ -59,9 +59,9 @@ fn goes_on(error: &ValueError) -> bool {
 /// An OS thread that serves requests and knows no runtime.
 fn serve(session: &Session, who: &str, stops: &AtomicBool) {
     let request = || -> Result<(), ValueError> {
-        let mut cart = session.lock("cart").wait()?;
+        let mut cart = session.lock("cart").blocking()?;
         put(&mut cart, who)?;
-        cart.commit().wait()?;
+        cart.commit().blocking()?;
         Ok(())
     };
     while !stops.load(Ordering::Relaxed) {

@@ -39,17 +39,17 @@
 //! ```
 //!
 //! No runtime of a certain kind is needed: `await` under any, or use the blocking twins ([`Process::connect_blocking`],
-//! [`Lock::wait`], [`Commit::wait`], [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so
+//! [`LockRequest::blocking`], [`Commit::blocking`], [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so
 //! whatever the application does with its threads, the lease is kept alive.
 //!
 //! # When a lock waits, when it fails
 //!
 //! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
-//! [`Lock::within`] says. [`Lock::trying`] does not wait for threads. Dropping the request leaves no trace.
+//! [`LockRequest::timeout`] says. [`LockRequest::try_lock`] does not wait for threads. Dropping the request leaves no trace.
 //!
-//! Use [`Lock::existing`] for an id that comes from outside, such as a cookie. If there is no such session, the lock fails with
+//! Use [`LockRequest::existing`] for an id that comes from outside, such as a cookie. If there is no such session, the lock fails with
 //! [`Absent`](Error::Absent), and neither the store nor this process keeps anything of that id. A plain lock creates a session of any id.
-//! [`Lock::existing`] needs a store of version 1.1. With an older store that lock fails with [`Unsupported`](Error::Unsupported), and all
+//! [`LockRequest::existing`] needs a store of version 1.1. With an older store that lock fails with [`Unsupported`](Error::Unsupported), and all
 //! other locks go on.
 //!
 //! A lock that was granted to a task goes back at the deadline of its request if the task has not come for it: it is not polled any
@@ -120,8 +120,8 @@ pub use error::{ConnectError, ShutdownError};
 pub use process::{Process, Session, Status};
 pub use shared::Phase;
 pub use tenure_locks::{
-    Busy, Commit, Discard, Discarded, Error, Exceeded, First, Guard, GuardSet, Holder, Lock,
-    LockSet, ShortId, Task, Unsupported, WAIT_MS, Whose, task,
+    Busy, Commit, Discard, Discarded, Error, Exceeded, First, Guard, GuardSet, Holder, LockRequest,
+    LockSetRequest, ShortId, Task, Unsupported, WAIT_MS, Whose, task,
 };
 pub use tenure_protocol::{
     AttributeName, Limits, ProcessSettings, SessionId, ThreadId, Token, Version,

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tenure_locks::{Busy, Error, Lock};
+use tenure_locks::{Busy, Error, LockRequest};
 use tenure_protocol::SessionId;
 
 /// This application as the store knows it: one process with its lease, and the sessions that it keeps. Clones are the same.
@@ -103,7 +103,7 @@ impl Process {
         &'p self,
         session: &'p SessionId,
         name: &'p N,
-    ) -> Lock<'p> {
+    ) -> LockRequest<'p> {
         self.shared().locks.lock(session, name)
     }
 

@@ -333,7 +333,7 @@ async fn a_process_that_lost_its_store_goes_on_trying() {
     store.wait_until(|_| process.status().lease_left.is_none());
     // A lock from the cache looks at a coarse clock, which may be some milliseconds behind `lease_left`.
     let late = loop {
-        match session.lock("a").within(Duration::from_millis(50)).await {
+        match session.lock("a").timeout(Duration::from_millis(50)).await {
             Ok(guard) => drop(guard),
             Err(why) => break why,
         }

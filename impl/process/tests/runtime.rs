@@ -12,24 +12,28 @@ async fn a_blocking_wait_for_a_task_of_the_same_thread_is_refused_at_once() {
     let session = process.session("s").expect("an id");
     let guard = session.lock("a").await.expect("granted");
     for _ in 0..2 {
-        let refused = session.lock("a").wait();
+        let refused = session.lock("a").blocking();
         assert!(
             matches!(refused, Err(Error::BlocksRuntime(_))),
             "{refused:?}"
         );
-        let refused = session.lock_all().wait();
+        let refused = session.lock_all().blocking();
         assert!(
             matches!(refused, Err(Error::BlocksRuntime(_))),
             "{refused:?}"
         );
     }
-    let said = session.lock("a").wait().expect_err("refused").to_string();
+    let said = session
+        .lock("a")
+        .blocking()
+        .expect_err("refused")
+        .to_string();
     assert!(said.contains("spawn_blocking"), "{said}");
     drop(guard);
     drop(
         session
             .lock("a")
-            .wait()
+            .blocking()
             .expect("free: nothing is waited for"),
     );
     assert!(
@@ -46,7 +50,7 @@ async fn a_blocking_wait_beside_the_runtime_is_granted() {
     let session = process.session("s").expect("an id");
     let guard = session.lock("a").await.expect("granted");
     let own = session.clone();
-    let waits = tokio::task::spawn_blocking(move || own.lock("a").wait().map(drop));
+    let waits = tokio::task::spawn_blocking(move || own.lock("a").blocking().map(drop));
     while session.busy().waiters.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -60,6 +64,9 @@ async fn a_blocking_wait_for_the_store_alone_is_granted() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
-    let granted = session.lock("a").within(Duration::from_secs(20)).wait();
+    let granted = session
+        .lock("a")
+        .timeout(Duration::from_secs(20))
+        .blocking();
     drop(granted.expect("the driver has a thread of its own"));
 }

@@ -49,7 +49,7 @@ async fn a_kept_session_costs_no_message() {
         let mut guard = session.lock("a").await.expect("locked");
         guard.put(&round).expect("put");
         drop(guard);
-        drop(session.lock_many(["a", "b"]).wait().expect("locked"));
+        drop(session.lock_many(["a", "b"]).blocking().expect("locked"));
     }
     assert_eq!(process.status().held, 1);
     let mut guard = session.lock("a").await.expect("locked");
@@ -67,7 +67,7 @@ async fn a_lock_needs_no_handle() {
     guard.put(&1_u64).expect("put");
     drop(guard);
     let before = messages(&store);
-    let mut guard = process.lock(&id, "cart").wait().expect("locked");
+    let mut guard = process.lock(&id, "cart").blocking().expect("locked");
     guard.update(|count: &mut u64| *count += 1).expect("put");
     let place = process.busy()[0].holders[0].place;
     assert!(place.file().ends_with("sessions.rs"), "{place}");
@@ -131,12 +131,18 @@ async fn a_try_takes_what_is_only_kept_and_waits_for_nobody() {
         two.session("s").expect("an id"),
     );
     let guard = of_one.lock("a").await.expect("locked");
-    let here = of_one.lock("a").trying().await;
+    let here = of_one.lock("a").try_lock().await;
     assert!(matches!(here, Err(Error::WouldBlock(_))), "{here:?}");
-    let there = of_two.lock("a").trying().await;
+    let there = of_two.lock("a").try_lock().await;
     assert!(matches!(there, Err(Error::WouldBlock(_))), "{there:?}");
     drop(guard);
-    drop(of_two.lock("a").trying().await.expect("it was only cached"));
+    drop(
+        of_two
+            .lock("a")
+            .try_lock()
+            .await
+            .expect("it was only cached"),
+    );
 }
 
 #[tokio::test]
@@ -150,7 +156,7 @@ async fn a_wait_ends_at_its_deadline() {
     let guard = of_one.lock("a").await.expect("locked");
     for session in [&of_one, &of_two] {
         let began = Instant::now();
-        let late = session.lock("a").within(Duration::from_millis(60)).await;
+        let late = session.lock("a").timeout(Duration::from_millis(60)).await;
         assert!(matches!(late, Err(Error::Deadline(_))), "{late:?}");
         assert!(began.elapsed() >= Duration::from_millis(59));
     }
@@ -272,7 +278,7 @@ async fn errors_name_the_attribute_and_not_the_data() {
     assert_eq!(guard.bytes(), Some(&b"\"secret-data!\""[..]));
     let busy = session
         .lock("pin")
-        .trying()
+        .try_lock()
         .await
         .expect_err("it is locked");
     assert!(!busy.to_string().contains("secret"), "{busy}");
@@ -334,7 +340,7 @@ fn threads_need_no_runtime() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let mut guard = session.lock("visits").wait().expect("locked");
+                    let mut guard = session.lock("visits").blocking().expect("locked");
                     guard
                         .update(|visits: &mut u32| *visits += 1)
                         .expect("a number");
@@ -344,10 +350,10 @@ fn threads_need_no_runtime() {
     });
     session
         .lock("visits")
-        .wait()
+        .blocking()
         .expect("locked")
         .commit()
-        .wait()
+        .blocking()
         .expect("durable");
     assert_eq!(store.value("s", "visits").as_deref(), Some(&b"200"[..]));
     process.shutdown_blocking().expect("in time");

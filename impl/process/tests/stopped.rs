@@ -45,7 +45,7 @@ fn spin(session: &Session, file: &File, name: &str) {
     let mut seen = None;
     while seen != Some(ROUNDS) {
         let floor = floor(file);
-        let Ok(guard) = session.lock(name).wait() else {
+        let Ok(guard) = session.lock(name).blocking() else {
             continue; // The lease ended while it waited.
         };
         let value = guard.get().expect("a number").unwrap_or(0);
@@ -109,12 +109,12 @@ fn a_stopped_process_locks_no_old_state_when_it_goes_on() {
     hear_all(0);
     for round in 1..=ROUNDS {
         child.signal("-STOP");
-        let guard = session.lock_many(NAMES).wait();
+        let guard = session.lock_many(NAMES).blocking();
         let mut guard = guard.expect("when the lease has ended");
         for name in NAMES {
             guard.put(name, &round).expect("put");
         }
-        guard.commit().wait().expect("durable");
+        guard.commit().blocking().expect("durable");
         drop(guard);
         file.write_all_at(&round.to_le_bytes(), 0).expect("written");
         child.signal("-CONT");

@@ -39,9 +39,9 @@ fn by_thread(process: &Process, at: usize, tallies: &[Tally], stops: &AtomicBool
     let session = process.session(SESSIONS[at]).expect("an id");
     while !stops.load(Ordering::Relaxed) {
         let count = || -> Result<bool, ValueError> {
-            let mut guard = session.lock("count").wait()?;
+            let mut guard = session.lock("count").blocking()?;
             guard.update(add)?;
-            Ok(guard.commit().wait().is_ok())
+            Ok(guard.commit().blocking().is_ok())
         };
         // A lock that was refused, or a write that was, has changed nothing.
         if let Ok(committed) = count() {

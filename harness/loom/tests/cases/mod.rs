@@ -104,18 +104,18 @@ fn warm_by_id() -> Rig {
 fn warm() -> (Rig, Session) {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").wait().expect("free"));
+    drop(s.lock("a").blocking().expect("free"));
     (rig, s)
 }
 
 /// Adds one to the digit in an attribute.
 fn count(s: &Session, name: &str) {
-    add(s.lock(name).wait().expect("granted"));
+    add(s.lock(name).blocking().expect("granted"));
 }
 
 /// The same in the session, by its id.
 fn count_by_id(locks: &Locks, name: &str) {
-    add(locks.lock(&session(), name).wait().expect("granted"));
+    add(locks.lock(&session(), name).blocking().expect("granted"));
 }
 
 fn add(mut guard: Guard<'_>) {
@@ -128,7 +128,7 @@ fn add(mut guard: Guard<'_>) {
 }
 
 fn value(s: &Session, name: &str) -> Option<u8> {
-    let guard = s.lock(name).wait().expect("granted");
+    let guard = s.lock(name).blocking().expect("granted");
     guard.bytes().map(|bytes| bytes[0])
 }
 
@@ -173,10 +173,10 @@ fn lock_and_unlock_three() {
 /// A thread that sleeps for the lock is woken with it.
 fn handoff() {
     let (_rig, s) = warm();
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     let two = s.clone();
     let thread = spawn(move || {
-        let guard = two.lock("a").wait().expect("handed off");
+        let guard = two.lock("a").blocking().expect("handed off");
         assert_eq!(guard.bytes(), Some(&b"1"[..]));
     });
     let mut guard = guard;
@@ -190,7 +190,7 @@ fn several_attributes() {
     let (_rig, s) = warm();
     let two = s.clone();
     let thread = spawn(move || {
-        let mut set = two.lock_many(["b", "a"]).wait().expect("granted");
+        let mut set = two.lock_many(["b", "a"]).blocking().expect("granted");
         for name in ["a", "b"] {
             set.edit(name, |bytes| match bytes.first_mut() {
                 Some(digit) => *digit += 1,
@@ -208,7 +208,7 @@ fn several_attributes() {
 /// A recall while a thread is inside waits for it, and takes what it wrote along.
 fn recall_while_inside() {
     let (mut rig, s) = warm();
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     rig.passes_on = true;
     let thread = {
         let s = s.clone();
@@ -240,7 +240,7 @@ fn recall_against_a_new_thread() {
 /// A thread is handed the lock of another one while the session is recalled: under this grant or the next one, it counts.
 fn handoff_against_recall() {
     let (mut rig, s) = warm();
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     let mut waits = s
         .lock("a")
         .beside(tenure_protocol::ThreadId(u64::MAX >> 10));
@@ -251,7 +251,7 @@ fn handoff_against_recall() {
     let mut guard = guard;
     guard.set("1").expect("small");
     guard.unlock().expect("the recall waits for it");
-    let mut guard = waits.wait().expect("granted");
+    let mut guard = waits.blocking().expect("granted");
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
     guard.set("2").expect("small");
     guard.unlock().expect("the recall waits for it");
@@ -265,9 +265,9 @@ fn handoff_against_deadline() {
     let (mut rig, s) = warm();
     let owner = s.clone();
     let thread = spawn(move || {
-        drop(owner.lock("a").wait().expect("free or handed off"));
+        drop(owner.lock("a").blocking().expect("free or handed off"));
     });
-    let mut waits = s.lock("a").until(tenure_protocol::Time(10));
+    let mut waits = s.lock("a").timeout(std::time::Duration::from_millis(10));
     let polled = rig.poll(&mut waits);
     rig.pass(20);
     let polled = polled.or_else(|| rig.poll(&mut waits));
@@ -283,7 +283,7 @@ fn handoff_against_deadline() {
 /// A thread is handed the lock of another one while the lease ends: whoever has lost the grant is told, and nothing of it stays.
 fn handoff_against_revoke() {
     let (mut rig, s) = warm();
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     let mut waits = s
         .lock("a")
         .beside(tenure_protocol::ThreadId(u64::MAX >> 10));
@@ -298,7 +298,7 @@ fn handoff_against_revoke() {
     let _ = guard.set("1");
     let first = guard.unlock();
     let mut kept = None;
-    let second = waits.wait().and_then(|mut guard| {
+    let second = waits.blocking().and_then(|mut guard| {
         let before = guard.bytes().map(<[u8]>::to_vec);
         guard.set("2")?;
         guard.unlock()?;
@@ -337,7 +337,7 @@ fn limit_against_a_new_thread() {
     let mut rig = Rig::with_limits(limits);
     rig.hold(&session(), &[("a", b"0")]);
     let s = rig.locks.session(&session());
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     let thread = {
         let s = s.clone();
         spawn(move || assert_eq!(value(&s, "a"), Some(b'0')))
@@ -353,7 +353,7 @@ fn limit_against_a_new_thread() {
 /// A thread is handed a lock while another one looks at the session, and then uses it: one thread is inside at any time.
 fn handoff_against_look() {
     let (mut rig, s) = warm();
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     let first = guard.thread();
     let next = tenure_protocol::ThreadId(u64::MAX >> 10);
     let mut waits = s.lock("a").beside(next);
@@ -373,7 +373,7 @@ fn handoff_against_look() {
     };
     guard.set("1").expect("small");
     guard.unlock().expect("in time");
-    add(waits.wait().expect("handed off"));
+    add(waits.blocking().expect("handed off"));
     thread.join().expect("no panic");
     assert_eq!((value(&s, "a"), value(&s, "b")), (Some(b'2'), Some(b'1')));
 }
@@ -384,18 +384,18 @@ fn handoff_against_cycle() {
     let two = tenure_protocol::SessionId::from_static("t");
     let rig = Rig::holding(&[session(), two.clone()]);
     let (s, t) = (rig.locks.session(&session()), rig.locks.session(&two));
-    let first = s.lock("a").wait().expect("free");
+    let first = s.lock("a").blocking().expect("free");
     let thread = {
         let (s, t) = (s.clone(), t.clone());
         spawn(move || {
-            let own = s.lock("a").wait().expect("handed off");
-            drop(t.lock("a").wait());
+            let own = s.lock("a").blocking().expect("handed off");
+            drop(t.lock("a").blocking());
             drop(own);
         })
     };
     drop(first);
-    let own = t.lock("a").wait().expect("the other wants it last");
-    drop(s.lock("a").wait());
+    let own = t.lock("a").blocking().expect("the other wants it last");
+    drop(s.lock("a").blocking());
     drop(own);
     thread.join().expect("no panic");
     assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
@@ -405,7 +405,7 @@ fn handoff_against_cycle() {
 /// A request is taken back while its lock is granted.
 fn cancel_against_grant() {
     let (mut rig, s) = warm();
-    let guard = s.lock("a").wait().expect("free");
+    let guard = s.lock("a").blocking().expect("free");
     let mut waits = s
         .lock("a")
         .beside(tenure_protocol::ThreadId(u64::MAX >> 10));
@@ -413,7 +413,7 @@ fn cancel_against_grant() {
     let thread = {
         let s = s.clone();
         spawn(move || {
-            drop(s.lock("b").wait());
+            drop(s.lock("b").blocking());
         })
     };
     drop(guard);
@@ -430,7 +430,7 @@ fn drop_against_wake_up() {
     let flag = Arc::new(AtomicUsize::new(0));
     let raised = Arc::clone(&flag);
     let thread = spawn(move || {
-        let guard = owner.lock("a").wait().expect("free or handed off");
+        let guard = owner.lock("a").blocking().expect("free or handed off");
         raised.store(1, Ordering::Release);
         drop(guard);
     });
@@ -448,7 +448,7 @@ fn drop_against_wake_up() {
 fn revoke_while_inside() {
     let (rig, s) = warm();
     let locks = rig.locks.clone();
-    let mut guard = s.lock("a").wait().expect("free");
+    let mut guard = s.lock("a").blocking().expect("free");
     let ended = Arc::new(AtomicUsize::new(0));
     let ends = Arc::clone(&ended);
     let driver = drive(rig, move |rig| {
@@ -484,7 +484,7 @@ fn revoke_against_a_new_thread() {
     let lost = Arc::new(AtomicUsize::new(0));
     let loses = Arc::clone(&lost);
     let thread = spawn(move || {
-        let left = s.lock("a").wait().and_then(|mut guard| {
+        let left = s.lock("a").blocking().and_then(|mut guard| {
             // Whether that is refused already or later, when it leaves, is a matter of time.
             let _ = guard.set("1");
             guard.unlock()
@@ -514,7 +514,7 @@ fn revoke_against_a_new_thread() {
 fn lease_against_a_cached_lock() {
     let (mut rig, s) = warm();
     let end = rig.locks.lease().expect("a lease");
-    let token = s.lock("a").wait().expect("free").token();
+    let token = s.lock("a").blocking().expect("free").token();
     let ended = Arc::new(AtomicUsize::new(0));
     let ends = Arc::clone(&ended);
     let thread = spawn(move || {
@@ -558,7 +558,7 @@ fn panic_inside() {
     let (_rig, s) = warm();
     let two = s.clone();
     let thread = spawn(move || {
-        let mut guard = two.lock("a").wait().expect("granted");
+        let mut guard = two.lock("a").blocking().expect("granted");
         guard.set("9").expect("small");
         tenure_locks::pretend_to_unwind(true);
         drop(guard);
@@ -584,7 +584,7 @@ fn sweep_against_a_lock_by_id() {
 fn sweep_against_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
-    let guard = rig.locks.lock(&id, "a").wait().expect("free");
+    let guard = rig.locks.lock(&id, "a").blocking().expect("free");
     let locks = rig.locks.clone();
     let thread = spawn(move || count_by_id(&locks, "a"));
     let locks = rig.locks.clone();
@@ -599,7 +599,7 @@ fn sweep_against_a_handoff_by_id() {
 fn sweep_after_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
-    let guard = rig.locks.lock(&id, "a").wait().expect("free");
+    let guard = rig.locks.lock(&id, "a").blocking().expect("free");
     let locks = rig.locks.clone();
     let thread = spawn(move || {
         let id = session();

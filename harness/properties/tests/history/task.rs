@@ -219,10 +219,10 @@ async fn lock<'s>(from: From<'s>, acquire: &LockCall) -> Result<Held<'s>, Error>
         ($lock:expr) => {{
             let mut lock = $lock.beside(acquire.thread);
             if let Some(ms) = acquire.within_ms {
-                lock = lock.within(Duration::from_millis(ms));
+                lock = lock.timeout(Duration::from_millis(ms));
             }
             if acquire.wait_mode == WaitMode::Try {
-                lock = lock.trying();
+                lock = lock.try_lock();
             }
             if acquire.existing {
                 lock = lock.existing();

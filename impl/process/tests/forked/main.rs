@@ -77,13 +77,13 @@ fn is_forked<T>(result: Result<T, Error>) -> bool {
 fn locks_fail(process: &Process, session: &Session, id: &SessionId) -> bool {
     let is_refused = |answer: Option<Result<Guard<'_>, Error>>| answer.is_some_and(is_forked);
     first_failed(&[
-        is_forked(session.lock("a").wait()),
-        is_forked(session.lock("b").trying().wait()),
+        is_forked(session.lock("a").blocking()),
+        is_forked(session.lock("b").try_lock().blocking()),
         is_refused(poll(pin!(session.lock("a")))),
-        is_forked(process.lock(id, "a").wait()),
+        is_forked(process.lock(id, "a").blocking()),
         is_refused(poll(pin!(process.lock(id, "c")))),
-        is_forked(session.lock_many(["a", "b"]).wait()),
-        is_forked(session.lock_all().wait()),
+        is_forked(session.lock_many(["a", "b"]).blocking()),
+        is_forked(session.lock_all().blocking()),
         poll(pin!(session.lock_all())).is_some_and(is_forked),
         is_forked(process.session("new")),
         is_forked(process.release("s")),
@@ -95,20 +95,20 @@ fn everything_inherited_fails(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let id = SessionId::new("s").expect("short");
     let session = process.session("s").expect("an id");
-    let mut guard = session.lock("a").wait().expect("granted");
+    let mut guard = session.lock("a").blocking().expect("granted");
     guard.put(&1).expect("put");
-    let mut by_id = process.lock(&id, "c").wait().expect("free");
+    let mut by_id = process.lock(&id, "c").blocking().expect("free");
     let other = process.session("t").expect("an id");
-    let mut set = other.lock_many(["a", "b"]).wait().expect("granted");
+    let mut set = other.lock_many(["a", "b"]).blocking().expect("granted");
     let mut request = Box::pin(session.lock("a").beside(tenure::ThreadId(1 << 50)));
     assert!(poll(request.as_mut()).is_none(), "it waits");
     let third = process.session("u").expect("an id");
-    let mut written = third.lock("a").wait().expect("granted");
+    let mut written = third.lock("a").blocking().expect("granted");
     written.put(&1).expect("put");
     // The child drops a last handle, too. Nothing is given back.
     let last = Process::connect_blocking(store.address()).expect("connected");
     let of_last = last.session("v").expect("an id");
-    drop(of_last.lock("a").wait().expect("granted"));
+    drop(of_last.lock("a").blocking().expect("granted"));
     drop(of_last);
     let mut last = Some(last);
     store.pause(); // So that the commit has no answer yet.
@@ -125,13 +125,13 @@ fn everything_inherited_fails(store: &Store) {
             is_forked(guard.edit(|bytes| bytes.push(0))),
             is_forked(guard.check()),
             guard.recalled(),
-            is_forked(guard.commit().wait()),
+            is_forked(guard.commit().blocking()),
             is_forked(by_id.set("2")),
-            is_forked(by_id.commit().wait()),
+            is_forked(by_id.commit().blocking()),
             by_id.session().id() == &id,
             is_forked(set.set("a", "2")),
             is_forked(set.remove("a")),
-            is_forked(set.commit().wait()),
+            is_forked(set.commit().blocking()),
             is_forked(set.check()),
             set.recalled(),
             poll(request.as_mut()).is_some_and(is_forked),
@@ -160,20 +160,20 @@ fn everything_inherited_fails(store: &Store) {
 fn the_parent_goes_on(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let session = process.session("p").expect("an id");
-    let mut guard = session.lock("a").wait().expect("granted");
+    let mut guard = session.lock("a").blocking().expect("granted");
     guard.put(&1).expect("put");
     let code = in_child(|| {
-        let is_refused = is_forked(guard.set("9")) && is_forked(guard.commit().wait());
-        drop(session.lock("a").wait());
+        let is_refused = is_forked(guard.set("9")) && is_forked(guard.commit().blocking());
+        drop(session.lock("a").blocking());
         drop(process.clone());
         i32::from(!is_refused)
     });
     assert_eq!(code, 0);
     assert_eq!(guard.check(), Ok(()));
-    guard.commit().wait().expect("durable");
+    guard.commit().blocking().expect("durable");
     assert_eq!(guard.get::<u32>(), Ok(Some(1)));
     drop(guard);
-    drop(session.lock("a").wait().expect("cached"));
+    drop(session.lock("a").blocking().expect("cached"));
     assert_eq!(process.status().connections, 1);
     assert_eq!(store.value("p", "a").as_deref(), Some(&b"1"[..]));
     process.shutdown_blocking().expect("in time");
@@ -195,15 +195,15 @@ fn locks_that_were_held_at_the_fork_do_not_matter(store: &Store) {
                 let mut round = at;
                 while !is_over.load(Ordering::Relaxed) {
                     round += 1;
-                    drop(session.lock("a").wait().expect("granted"));
+                    drop(session.lock("a").blocking().expect("granted"));
                     drop(
                         process
                             .lock(id, &format!("{round}"))
-                            .wait()
+                            .blocking()
                             .expect("granted"),
                     );
                     drop(process.session(format!("{}", round % 50)).expect("an id"));
-                    drop(session.lock_all().wait().expect("granted"));
+                    drop(session.lock_all().blocking().expect("granted"));
                     drop(process.busy());
                 }
             });
@@ -227,7 +227,7 @@ fn locks_that_were_held_at_the_fork_do_not_matter(store: &Store) {
 fn a_child_connects_for_itself(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let session = process.session("own").expect("an id");
-    let mut guard = session.lock("a").wait().expect("granted");
+    let mut guard = session.lock("a").blocking().expect("granted");
     guard.put(&1).expect("put");
     drop(guard);
     let code = in_child(|| {
@@ -235,7 +235,10 @@ fn a_child_connects_for_itself(store: &Store) {
             return 1;
         };
         let session = own.session("own").expect("an id");
-        let mut guard = session.lock("a").wait().expect("given back by the parent");
+        let mut guard = session
+            .lock("a")
+            .blocking()
+            .expect("given back by the parent");
         let seen = guard.get::<u32>();
         guard.put(&2).expect("put");
         drop(guard);
@@ -245,7 +248,10 @@ fn a_child_connects_for_itself(store: &Store) {
         first_failed(&[seen == Ok(Some(1)), is_stopped, grandchild == 0]) * 2
     });
     assert_eq!(code, 0);
-    let guard = session.lock("a").wait().expect("given back by the child");
+    let guard = session
+        .lock("a")
+        .blocking()
+        .expect("given back by the child");
     assert_eq!(guard.get::<u32>(), Ok(Some(2)));
     drop(guard);
     process.shutdown_blocking().expect("in time");
