@@ -26,7 +26,7 @@ pub(crate) enum Do {
 /// One attribute, or several that were locked together: the library has a guard for each.
 enum Held<'s> {
     One(Guard<'s>),
-    Set(GuardSet<'s>),
+    Set(GuardSet),
 }
 
 /// Locks, and does with the lock what comes, until it is left.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tenure::{Guard, Process, ProcessSettings};
 
 /// The session, and the attribute in it.
@@ -83,7 +84,7 @@ fn connect(address: &str, name: &str) -> Result<Process> {
     Ok(Process::builder(address)
         .name(name)
         .settings(settings)
-        .connect_ms(30_000)
+        .connect_timeout(Duration::from_millis(30_000))
         .connect_blocking()?)
 }
 

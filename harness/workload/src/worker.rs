@@ -75,8 +75,8 @@ pub fn run(orders: Orders) -> Result<Done> {
         .name(&orders.name)
         .incarnation(orders.incarnation)
         .settings(settings)
-        .connect_ms(30_000)
-        .backoff_ms(10, 200)
+        .connect_timeout(Duration::from_millis(30_000))
+        .backoff(Duration::from_millis(10), Duration::from_millis(200))
         .connect_blocking()?;
     let work = Work {
         process,
@@ -230,7 +230,7 @@ impl Turn {
     }
 
     /// Raises the counter and the count; answers the counter.
-    fn write(&self, guard: &mut GuardSet<'_>, journal: &Journal) -> Result<u64, Error> {
+    fn write(&self, guard: &mut GuardSet, journal: &Journal) -> Result<u64, Error> {
         let own = number(guard.bytes(&self.counter)?);
         let count = number(guard.bytes(COUNT)?);
         // A journal that cannot be written is a full disk under the test itself.

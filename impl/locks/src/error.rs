@@ -13,6 +13,7 @@ use tenure_protocol::process::Poison;
 
 /// Why something was not done. Large parts are boxed: a result is no larger than a guard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The name of an attribute is empty or too long.
     #[error("{0}")]
@@ -104,6 +105,7 @@ pub struct Exceeded {
 
 /// What a store is too old for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unsupported {
     /// For which session it was asked.
     pub session: SessionId,
@@ -133,6 +135,7 @@ impl fmt::Display for Unsupported {
 
 /// Who sets a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Whose {
     /// The store, in its settings.
     Store,
@@ -212,6 +215,39 @@ impl Error {
             self,
             Self::LeaseLost(_) | Self::Revoked(_) | Self::Late(_) | Self::Superseded(_)
         )
+    }
+
+    /// Returns whether the same request may succeed later: the session or the store was busy, or the grant was lost. `false` for what
+    /// the program has to change first, and for what has ended for good.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Deadline(_)
+            | Self::Deadlock { .. }
+            | Self::WouldBlock(_)
+            | Self::LeaseLost(_)
+            | Self::Revoked(_)
+            | Self::Late(_) => true,
+            Self::Limit(exceeded) => matches!(
+                exceeded.limit,
+                Limited::Processes
+                    | Limited::Grants
+                    | Limited::Waiters
+                    | Limited::Threads
+                    | Limited::Storage
+            ),
+            Self::Name(_)
+            | Self::AlreadyLocked(_)
+            | Self::Gone(_)
+            | Self::Absent(_)
+            | Self::Unsupported(_)
+            | Self::IdTaken(_)
+            | Self::Superseded(_)
+            | Self::NotLocked(_)
+            | Self::Forked
+            | Self::BlocksRuntime(_)
+            | Self::ShuttingDown(_) => false,
+        }
     }
 
     /// A thread that was inside has lost the grant.

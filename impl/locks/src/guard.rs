@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Call, Names};
-use tenure_protocol::{AttributeName, ThreadId, Token, Version};
+use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
 /// One attribute, locked. Dropping it unlocks; what was written is then what the next thread sees, unless this one panics.
 ///
@@ -86,10 +86,10 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// The session.
+    /// Returns the id of the session.
     #[must_use]
-    pub fn session(&self) -> Session {
-        self.home.handle()
+    pub fn session_id(&self) -> &SessionId {
+        &self.home.entry().id
     }
 
     /// Whose it is: for [`LockRequest::beside`](crate::LockRequest::beside).

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{GrantRef, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
@@ -612,10 +613,11 @@ impl Hub {
             .as_ref()
             .map(|detached| detached.waiters().collect());
         drop(own);
+        let now = self.clock.now();
         let holders = inside.into_iter().map(|(names, entrance)| Holder {
             thread: entrance.thread,
             names,
-            since: entrance.now,
+            held_for: Duration::from_millis(now.since(entrance.now)),
             place: entrance.place,
         });
         let waiters = waiters.or_else(|| {

@@ -60,6 +60,7 @@ pub use host::Host;
 pub use locks::Locks;
 #[cfg(feature = "mutants")]
 pub use mutant::{LockMutant, plant, plant_in_machine};
+pub use owned::{OwnedGuard, OwnedLockRequest};
 pub use request::{LockRequest, LockSetRequest, WAIT_MS};
 pub use session::Session;
 pub use set::GuardSet;
@@ -86,6 +87,7 @@ mod limits;
 mod locks;
 mod map;
 mod mutant;
+mod owned;
 mod request;
 mod session;
 mod session_ref;

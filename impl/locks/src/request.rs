@@ -439,7 +439,7 @@ impl<'s> LockSetRequest<'s> {
     ///
     /// # Errors
     /// As [`LockRequest::blocking`].
-    pub fn blocking(mut self) -> Result<GuardSet<'s>, Error> {
+    pub fn blocking(mut self) -> Result<GuardSet, Error> {
         let entrance = self.request.entrance(thread::blocking);
         let mut waiting = match self.request.waiting.take() {
             Some(waiting) => *waiting,
@@ -469,7 +469,7 @@ impl<'s> LockSetRequest<'s> {
         }
     }
 
-    fn answered(&mut self, answer: Answer<'s>, thread: ThreadId) -> Result<GuardSet<'s>, Error> {
+    fn answered(&mut self, answer: Answer<'s>, thread: ThreadId) -> Result<GuardSet, Error> {
         let names = self.names.take().expect("it is answered once");
         let (_, entered) = answer?;
         let granted = entered.session();
@@ -478,7 +478,7 @@ impl<'s> LockSetRequest<'s> {
 }
 
 impl<'s> Future for LockSetRequest<'s> {
-    type Output = Result<GuardSet<'s>, Error>;
+    type Output = Result<GuardSet, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if self.request.waiting.is_none() {

@@ -2,11 +2,14 @@
 
 use crate::entry::Entry;
 use crate::hub::Hub;
+use crate::owned::OwnedLockRequest;
 use crate::request::{LockRequest, LockSetRequest};
 use crate::session_ref::SessionRef;
 use crate::snapshot::{Busy, Discard};
 use crate::sync::Arc;
+use std::any::Any;
 use std::panic::Location;
+use std::sync::Arc as StdArc;
 use tenure_protocol::process::{Input, Names};
 use tenure_protocol::{AttributeName, SessionId};
 
@@ -30,6 +33,24 @@ impl Session {
     #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
         LockRequest::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
+    }
+
+    /// Requests the lock of one attribute, as [`Session::lock`], for a guard that borrows nothing: it is `Send` and `'static`, so a task
+    /// that was spawned can return it and a struct can store it. Costs one allocation more than [`Session::lock`].
+    #[track_caller]
+    pub fn lock_owned(&self, name: impl AsRef<[u8]>) -> OwnedLockRequest {
+        OwnedLockRequest::new(self.clone(), name.as_ref(), None, Location::caller())
+    }
+
+    /// As [`Session::lock_owned`]; `keeps` is dropped after the request and its guard.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn lock_owned_keeping(
+        &self,
+        name: impl AsRef<[u8]>,
+        keeps: StdArc<dyn Any + Send + Sync>,
+    ) -> OwnedLockRequest {
+        OwnedLockRequest::new(self.clone(), name.as_ref(), Some(keeps), Location::caller())
     }
 
     /// Asks for several attributes, all of them or none: nobody waits while it holds a part.

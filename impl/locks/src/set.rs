@@ -17,10 +17,10 @@ use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
 /// Several attributes of a session, or all, locked together: their write sets are kept or discarded together. Dropping it
-/// unlocks them, as with [`Guard`](crate::Guard).
+/// unlocks them, as with [`Guard`](crate::Guard). A set has its own handle to the session: it may be stored and sent to other tasks.
 #[must_use = "dropping it unlocks at once"]
-pub struct GuardSet<'s> {
-    session: &'s Session,
+pub struct GuardSet {
+    session: Session,
     /// Another than the session's when this guard has renamed it.
     entry: Arc<Entry>,
     names: Names,
@@ -36,7 +36,7 @@ pub struct GuardSet<'s> {
     was_panicking: bool,
 }
 
-impl fmt::Debug for GuardSet<'_> {
+impl fmt::Debug for GuardSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("GuardSet");
         shown
@@ -46,15 +46,10 @@ impl fmt::Debug for GuardSet<'_> {
     }
 }
 
-impl<'s> GuardSet<'s> {
-    pub(crate) fn new(
-        session: &'s Session,
-        names: Names,
-        thread: ThreadId,
-        granted: Granted,
-    ) -> Self {
+impl GuardSet {
+    pub(crate) fn new(session: &Session, names: Names, thread: ThreadId, granted: Granted) -> Self {
         Self {
-            session,
+            session: session.clone(),
             entry: Arc::clone(&session.entry),
             names,
             thread,
@@ -172,10 +167,11 @@ impl<'s> GuardSet<'s> {
 
     fn write(&mut self, name: AttributeName, value: Option<Value>) -> Result<(), Error> {
         self.take_note();
-        let hub = &self.session.hub;
+        let Session { hub, .. } = &self.session;
         let mut result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
         if result.is_err() && self.moved().is_some() {
             self.take_note(); // Of a rename that was answered meanwhile.
+            let Session { hub, .. } = &self.session;
             result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
         }
         result?;
@@ -209,7 +205,7 @@ impl<'s> GuardSet<'s> {
 
     /// Makes what was written under this guard durable, and keeps the locks. To be awaited, or waited for. What the thread
     /// has written under other guards of the session may go along or not.
-    pub fn commit(&mut self) -> Commit<'_, 's> {
+    pub fn commit(&mut self) -> Commit<'_, '_> {
         self.take_note();
         Commit {
             session: Session {
@@ -324,13 +320,13 @@ impl Drop for Polled<'_> {
     }
 }
 
-impl Drop for GuardSet<'_> {
+impl Drop for GuardSet {
     fn drop(&mut self) {
         in_drop(|| self.drop_now());
     }
 }
 
-impl GuardSet<'_> {
+impl GuardSet {
     fn drop_now(&mut self) {
         if self.session.hub.is_forked() {
             return;
@@ -344,7 +340,7 @@ impl GuardSet<'_> {
         if self.leave(keeps).is_ok()
             && let Some(entrance) = panicked
         {
-            note_panic(self.session, entrance);
+            note_panic(&self.session, entrance);
         }
     }
 }

@@ -3,25 +3,28 @@
 use crate::error;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Names, Poison};
-use tenure_protocol::{SessionId, ThreadId, Time};
+use tenure_protocol::{SessionId, ThreadId};
 
 /// A thread that is inside a session.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Holder {
     /// Which thread, as the manager numbers them.
     pub thread: ThreadId,
     /// What it has locked.
     pub names: Names,
-    /// Since when, on the manager's clock ([`Locks::now`](crate::Locks::now)); as fine as its ticks.
-    pub since: Time,
+    /// How long it has been inside, to a few milliseconds.
+    pub held_for: Duration,
     /// From which line of the program.
     pub place: &'static Location<'static>,
 }
 
 /// A session that threads use or wait for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Busy {
     /// Which session.
     pub session: SessionId,
@@ -33,6 +36,7 @@ pub struct Busy {
 
 /// A write set that was discarded.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Discard {
     /// Of which session.
     pub session: SessionId,
@@ -46,6 +50,7 @@ pub struct Discard {
 
 /// Why a write set was discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Discarded {
     /// The thread panicked while it was inside.
     Panic,

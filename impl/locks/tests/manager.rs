@@ -520,7 +520,7 @@ fn a_long_hold_is_visible() {
     holders.sort_by_key(|holder| holder.place.line());
     assert_eq!(holders.len(), 2);
     assert_eq!(holders[0].place.line(), line);
-    assert_eq!(holders[0].since.0, 40);
+    assert_eq!(holders[0].held_for, Duration::from_millis(500));
     assert!(holders[1].place.line() > line);
     assert_eq!(busy[0].waiters.len(), 1);
     drop((one, many, waits));
@@ -542,7 +542,10 @@ fn a_long_hold_begins_with_the_handoff() {
     rig.pass(20);
     let guard = rig.poll(&mut next).expect("handed off").expect("granted");
     let holders = s.busy().holders;
-    assert_eq!((holders.len(), holders[0].since.0), (1, 500));
+    assert_eq!(
+        (holders.len(), holders[0].held_for),
+        (1, Duration::from_millis(20))
+    );
     assert_eq!(holders[0].place.line(), line);
     drop(guard);
     assert!(s.busy().holders.is_empty());
@@ -758,7 +761,7 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
         .edit(|bytes| bytes[0] = b'4')
         .expect("as long as before");
     assert_eq!(guard.bytes(), Some(&b"4"[..]));
-    assert_eq!(guard.session().id(), &id);
+    assert_eq!(guard.session_id(), &id);
     // Nobody else sees what it has changed, also when the attribute is taken back around it.
     let again = locks.lock(&id, "a").beside(guard.thread()).try_lock();
     let again = again.blocking();

@@ -1,4 +1,4 @@
-//! What a process may be told before it connects.
+//! Settings of a process before it connects.
 
 use crate::driver::Driver;
 use crate::error::ConnectError;
@@ -6,11 +6,11 @@ use crate::process::Process;
 use crate::shared::{Identity, block_on};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tenure_protocol::id::NAME_BYTES_MAX;
-use tenure_protocol::{Incarnation, ProcessId, ProcessSettings};
+use tenure_protocol::{Incarnation, Limits, ProcessId, ProcessSettings};
 
-/// How a process connects and behaves, from [`Process::builder`]. Times in milliseconds.
+/// Settings of a process before it connects, from [`Process::builder`]. A duration counts in whole milliseconds.
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens until it connects"]
 pub struct Builder {
@@ -20,8 +20,8 @@ pub struct Builder {
     pub(crate) settings: ProcessSettings,
     pub(crate) cached_max: usize,
     pub(crate) idle_ms: u64,
-    pub(crate) connect_ms: u64,
-    pub(crate) shutdown_ms: u64,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
     pub(crate) backoff_ms: (u64, u64),
 }
 
@@ -34,14 +34,14 @@ impl Builder {
             settings: ProcessSettings::default(),
             cached_max: 65_536,
             idle_ms: 600_000,
-            connect_ms: 5_000,
-            shutdown_ms: 10_000,
+            connect_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(10),
             backoff_ms: (50, 2_000),
         }
     }
 
-    /// The name of the process, 1..=128 bytes; the store and its operator know it by that. Two that run at a time need two
-    /// names, or the later one takes over from the earlier.
+    /// Sets the name of the process, 1..=128 bytes, by which the store and its operator know the process. Two processes that run at a
+    /// time need two names, or the later one takes over from the earlier.
     ///
     /// By default the name of the host, the number of the OS process and a random number, as in `web3-4711-5e0c92ab`. So two
     /// containers with one host name and one process number have two names. Give a name that stays the same over restarts if
@@ -52,7 +52,7 @@ impl Builder {
         self
     }
 
-    /// Which start of this name it is. It must rise with each start of the name: the store takes the grants of a lower one away at
+    /// Sets the incarnation: which start of this name the process is. It must rise with each start of the name: the store takes the grants of a lower one away at
     /// once, and turns a lower one away. By default the milliseconds since the Unix epoch, which is enough as long as the clock of
     /// the host does not go back between two starts.
     pub fn incarnation(mut self, incarnation: u64) -> Self {
@@ -60,9 +60,49 @@ impl Builder {
         self
     }
 
-    /// Times and limits of the protocol. `keep_alive_ms` and `margin_ms` together must be less than the store's lease, and no
-    /// limit less than the store's: a session that the store has and this process may not is refused to its threads. Of what threads
-    /// write, the smaller limit counts, the store's or this process's.
+    /// Sets how often the process tells the store that it lives. Together with [`Builder::margin`] this must be less than the store's
+    /// lease. By default 3 s.
+    pub fn keep_alive(mut self, every: Duration) -> Self {
+        self.settings.keep_alive_ms = millis(every);
+        self
+    }
+
+    /// Sets how much earlier than the store the process ends its lease. The margin has to cover how far the two clocks drift apart
+    /// within one lease. By default 500 ms.
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.settings.margin_ms = millis(margin);
+        self
+    }
+
+    /// Sets after how long an unanswered message is sent again on the same connection. By default 2 s.
+    pub fn resend(mut self, after: Duration) -> Self {
+        self.settings.resend_ms = millis(after);
+        self
+    }
+
+    /// Sets how much earlier than the store the process gives up a recalled grant whose threads are late. Their writes are discarded;
+    /// what the other threads wrote is saved. By default 1 s.
+    pub fn recall_margin(mut self, margin: Duration) -> Self {
+        self.settings.recall_margin_ms = millis(margin);
+        self
+    }
+
+    /// Sets whether the process keeps a copy of a session that it has given back, so that the next grant brings only what has changed.
+    /// By default it does.
+    pub fn keep_copies(mut self, keeps: bool) -> Self {
+        self.settings.keeps_base = keeps;
+        self
+    }
+
+    /// Sets the limits that the process checks before it sends. Of the store's limit and this one the smaller counts for what threads
+    /// write. A session that is larger than these limits is refused to the threads that want it.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// Replaces all settings of the machine, for harnesses.
+    #[doc(hidden)]
     pub fn settings(mut self, settings: ProcessSettings) -> Self {
         self.settings = settings;
         self
@@ -77,34 +117,34 @@ impl Builder {
         self
     }
 
-    /// Sets after how many milliseconds without use a session is released, and its copy forgotten; looked at once a second. By
-    /// default 600,000 (ten minutes).
-    pub fn idle_ms(mut self, idle_ms: u64) -> Self {
-        self.idle_ms = idle_ms;
+    /// Sets after how long without use a session is released, and its copy forgotten. The process looks once a second. By default ten
+    /// minutes.
+    pub fn idle(mut self, unused: Duration) -> Self {
+        self.idle_ms = millis(unused);
         self
     }
 
-    /// How long [`Builder::connect`] tries to be welcomed by a store. Each try of a connection, later too, lasts at most as
-    /// long. By default 5,000.
-    pub fn connect_ms(mut self, connect_ms: u64) -> Self {
-        self.connect_ms = connect_ms;
+    /// Sets how long [`Builder::connect`] tries to be welcomed by a store. Each attempt to connect, later too, lasts at most this long.
+    /// By default 5 s.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
         self
     }
 
-    /// How long [`Process::shutdown`] and the drop of the last handle wait for what is inside and for the store. By default
-    /// 10,000.
-    pub fn shutdown_ms(mut self, shutdown_ms: u64) -> Self {
-        self.shutdown_ms = shutdown_ms;
+    /// Sets how long [`Process::shutdown`] and the drop of the last handle wait for threads that are inside and for the store. By
+    /// default 10 s.
+    pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
+        self.shutdown_timeout = limit;
         self
     }
 
-    /// Sets how long the process waits before it connects again: `first_ms` milliseconds after it has lost a connection, and
-    /// twice as long after each failure, up to `max_ms`. A connection that ends soon is a failure too: it has to last for
-    /// `max_ms`, and for ten times the pause before it, so that the next pause is `first_ms` again. Each pause is a random part
-    /// between a half and all of that; while the process has a lease, it is at most a quarter of what is left of the lease. By
-    /// default 50 and 2,000.
-    pub fn backoff_ms(mut self, first_ms: u64, max_ms: u64) -> Self {
-        self.backoff_ms = (first_ms.max(1), max_ms.max(first_ms).max(1));
+    /// Sets how long the process waits before it connects again: `first` after it has lost a connection, and twice as long after each
+    /// failure, up to `max`. A connection that ends soon is a failure too. It has to last for `max`, and for ten times the pause before
+    /// it, so that the next pause is `first` again. Each pause is a random part between a half and all of that. While the process has a
+    /// lease, a pause is at most a quarter of what is left of the lease. By default 50 ms and 2 s.
+    pub fn backoff(mut self, first: Duration, max: Duration) -> Self {
+        let first = millis(first).max(1);
+        self.backoff_ms = (first, millis(max).max(first));
         self
     }
 
@@ -132,6 +172,11 @@ impl Builder {
     pub fn connect_blocking(self) -> Result<Process, ConnectError> {
         block_on(self.connect())
     }
+}
+
+/// Returns a duration in whole milliseconds, the unit of the protocol.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns a name that no other process has: the host's name, the OS process's number, and a random number.

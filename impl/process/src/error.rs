@@ -61,18 +61,19 @@ pub enum ConnectError {
     },
     /// The store's lease is so short that this process would lose it between two keep-alives.
     #[error(
-        "the lease of the store at {address} is {lease_ms} ms, but this process sends a keep-alive every {keep_alive_ms} ms and \
-         ends its lease {margin_ms} ms early; lower keep_alive_ms and margin_ms in its settings, or raise the store's lease_ms"
+        "the lease of the store at {address} is {} ms, but this process sends a keep-alive every {} ms and ends its lease {} ms \
+         early; lower Builder::keep_alive and Builder::margin, or raise the store's lease_ms",
+        .lease.as_millis(), .keep_alive.as_millis(), .margin.as_millis()
     )]
     LeaseTooShort {
         /// The address.
         address: String,
-        /// The store's lease, in milliseconds.
-        lease_ms: u64,
-        /// The process's setting, in milliseconds.
-        keep_alive_ms: u64,
-        /// The process's setting, in milliseconds.
-        margin_ms: u64,
+        /// The store's lease.
+        lease: Duration,
+        /// The process's setting, [`Builder::keep_alive`](crate::Builder::keep_alive).
+        keep_alive: Duration,
+        /// The process's setting, [`Builder::margin`](crate::Builder::margin).
+        margin: Duration,
     },
 }
 

@@ -93,7 +93,7 @@
 //!   that passes by the C library (a bare `clone`) is not noticed.
 //! - **A newer start of the same name connects.** This one stops for ever: [`Phase::Superseded`].
 //! - **[`Process::shutdown`], or the last handle is dropped.** Nobody is let in any more, each session is given back with what
-//!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_ms`] says.
+//!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_timeout`] says.
 //!
 //! [`Process::status`] says how it is. Logs go through `tracing`; a session appears there, and in the words of errors, as its
 //! [`ShortId`] alone. A thread `tenure-log` calls the subscriber, so a subscriber that blocks costs no lease: past 1,024 waiting
@@ -110,20 +110,29 @@ mod host;
 mod log;
 mod os;
 mod process;
+mod random;
+mod sealed;
 mod shared;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "json")]
 mod typed;
 
 pub use builder::Builder;
 pub use error::{ConnectError, ShutdownError};
 pub use process::{Process, Session, Status};
+pub use random::RandomSessionId;
 pub use shared::Phase;
 pub use tenure_locks::{
     Busy, Commit, Discard, Discarded, Error, Exceeded, First, Guard, GuardSet, Holder, LockRequest,
-    LockSetRequest, ShortId, Task, Unsupported, WAIT_MS, Whose, task,
+    LockSetRequest, OwnedGuard, OwnedLockRequest, ShortId, Task, Unsupported, WAIT_MS, Whose, task,
 };
-pub use tenure_protocol::{
-    AttributeName, Limits, ProcessSettings, SessionId, ThreadId, Token, Version,
-};
+#[doc(hidden)]
+pub use tenure_protocol::ProcessSettings;
+pub use tenure_protocol::attributes::Value;
+pub use tenure_protocol::id::NameLength;
+pub use tenure_protocol::message::Limited;
+pub use tenure_protocol::process::{Names, Poison};
+pub use tenure_protocol::{AttributeName, Limits, SessionId, Stamp, ThreadId, Token, Version};
+#[cfg(feature = "json")]
 pub use typed::{Typed, TypedSet, ValueError};

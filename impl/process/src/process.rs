@@ -3,12 +3,11 @@
 use crate::builder::Builder;
 use crate::error::{ConnectError, ShutdownError};
 use crate::shared::{Phase, Shared, State, block_on};
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tenure_locks::{Busy, Error, LockRequest};
+use tenure_locks::{Busy, Discard, Error, LockRequest, LockSetRequest, OwnedLockRequest};
 use tenure_protocol::SessionId;
 
 /// This application as the store knows it: one process with its lease, and the sessions that it keeps. Clones are the same.
@@ -28,7 +27,7 @@ impl Drop for Handle {
         if self.0.locks.is_forked() {
             return; // The parent's, which goes on.
         }
-        let limit = Duration::from_millis(self.0.shutdown_ms);
+        let limit = self.0.shutdown_timeout;
         let locks = &self.0.locks;
         // It panics where the locks are broken; perhaps that is why this is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| locks.shutdown()));
@@ -95,8 +94,7 @@ impl Process {
         })
     }
 
-    /// Asks for one attribute of a session, as [`Session::lock`](tenure_locks::Session::lock) does, for who has no handle and needs
-    /// none: it takes less than to open the session for one lock alone.
+    /// Requests the lock of one attribute by session id. Cheaper than `session(id)?.lock(name)` when a single lock is needed.
     #[track_caller]
     #[inline]
     pub fn lock<'p, N: AsRef<[u8]> + ?Sized>(
@@ -140,13 +138,12 @@ impl Process {
     }
 
     /// Stops: lets no thread in any more, gives each session back when the threads inside have left, says goodbye. Whoever
-    /// waits for a lock gets [`Error::ShuttingDown`]. Waits as long as [`Builder::shutdown_ms`] says.
+    /// waits for a lock gets [`Error::ShuttingDown`]. Waits as long as [`Builder::shutdown_timeout`] says.
     ///
     /// # Errors
     /// [`ShutdownError`] when not all was given back in time: threads are inside, or the store does not answer.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
-        self.shutdown_within(Duration::from_millis(self.shared().shutdown_ms))
-            .await
+        self.shutdown_within(self.shared().shutdown_timeout).await
     }
 
     /// As [`Process::shutdown`], with a limit of its own.
@@ -247,9 +244,8 @@ impl Status {
     }
 }
 
-/// A session of a [`Process`], for threads and tasks to share: it has the methods of [`tenure_locks::Session`], of which
-/// `lock`, `lock_many`, `lock_all` and `release` are the ones to know. It keeps the process from stopping. Cheap to clone; going through it
-/// skips the look-up of its id.
+/// A session of a [`Process`], for threads and tasks to share. Cheap to clone; a lock through it skips the look-up of the session's id.
+/// The process does not stop as long as it has a session.
 #[derive(Clone, Debug)]
 pub struct Session {
     locks: tenure_locks::Session,
@@ -257,17 +253,70 @@ pub struct Session {
 }
 
 impl Session {
-    /// The process.
+    /// Returns the process.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
-}
 
-impl Deref for Session {
-    type Target = tenure_locks::Session;
+    /// Returns the id.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        self.locks.id()
+    }
 
-    fn deref(&self) -> &tenure_locks::Session {
-        &self.locks
+    /// Requests the lock of one attribute, which need not exist. Nothing happens until the request is awaited or
+    /// [`blocking`](LockRequest::blocking).
+    #[track_caller]
+    #[inline(always)]
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
+        self.locks.lock(name)
+    }
+
+    /// Requests the lock of one attribute, for a guard that borrows nothing: it is `Send` and `'static`, so a spawned task can return it
+    /// and a struct can store it. Costs one allocation more than [`Session::lock`]. The guard keeps the process from stopping.
+    #[track_caller]
+    pub fn lock_owned(&self, name: impl AsRef<[u8]>) -> OwnedLockRequest {
+        let process = Arc::clone(&self.process.handle);
+        self.locks.lock_owned_keeping(name, process)
+    }
+
+    /// Requests the locks of several attributes, all of them or none: a thread never waits while it holds a part of them.
+    #[track_caller]
+    pub fn lock_many<N: AsRef<[u8]>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> LockSetRequest<'_> {
+        self.locks.lock_many(names)
+    }
+
+    /// Requests the lock of the whole session: all attributes that exist, or might come to exist.
+    #[track_caller]
+    pub fn lock_all(&self) -> LockSetRequest<'_> {
+        self.locks.lock_all()
+    }
+
+    /// Gives the session back to the store if no thread is inside; what was written to it goes along.
+    pub fn release(&self) {
+        self.locks.release();
+    }
+
+    /// Returns whether both are handles to the same session of the same process.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.locks.is_same(&other.locks)
+    }
+
+    /// Returns which threads are inside, and which wait.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.locks.busy()
+    }
+
+    /// Returns the last write set of this session that a panic or a lost grant discarded; `None` if there was none since the process
+    /// knows the session.
+    #[must_use]
+    pub fn last_discard(&self) -> Option<Discard> {
+        self.locks.last_discard()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tenure_locks::Locks;
 use tenure_protocol::{Incarnation, ProcessId};
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ pub(crate) struct Identity {
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) locks: Locks,
-    pub(crate) shutdown_ms: u64,
+    pub(crate) shutdown_timeout: Duration,
     /// What the handles want of the driver.
     pub(crate) orders: watch::Sender<Orders>,
     /// What the driver tells.

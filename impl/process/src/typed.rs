@@ -1,9 +1,10 @@
 //! Attributes as values of one's own types, in JSON, on top of their bytes.
 
+use crate::sealed::Sealed;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use tenure_locks::{Error, Guard, GuardSet};
+use tenure_locks::{Error, Guard, GuardSet, OwnedGuard};
 use tenure_protocol::AttributeName;
 
 /// Why a value was not read or written. Says where in which attribute, never what stands there.
@@ -40,8 +41,8 @@ pub enum ValueError {
     Lock(#[from] Error),
 }
 
-/// What a [`Guard`] can do with values of one's own types.
-pub trait Typed {
+/// Values of one's own types in a [`Guard`] or an [`OwnedGuard`].
+pub trait Typed: Sealed {
     /// The attribute's value; `None` when it does not exist.
     ///
     /// # Errors
@@ -63,8 +64,8 @@ pub trait Typed {
         T: Serialize + DeserializeOwned + Default;
 }
 
-/// What a [`GuardSet`] can do with values of one's own types.
-pub trait TypedSet {
+/// Values of one's own types in a [`GuardSet`].
+pub trait TypedSet: Sealed {
     /// The value of an attribute; `None` when it does not exist.
     ///
     /// # Errors
@@ -82,28 +83,36 @@ pub trait TypedSet {
     ) -> Result<(), ValueError>;
 }
 
-impl Typed for Guard<'_> {
-    fn get<T: DeserializeOwned>(&self) -> Result<Option<T>, ValueError> {
-        read(self.bytes(), || self.name().clone())
-    }
+/// One attribute's guard, borrowed or owned.
+macro_rules! typed {
+    ($guard:ty) => {
+        impl Typed for $guard {
+            fn get<T: DeserializeOwned>(&self) -> Result<Option<T>, ValueError> {
+                read(self.bytes(), || self.name().clone())
+            }
 
-    fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
-        let bytes = write(value, || self.name().clone())?;
-        Ok(self.set(bytes)?)
-    }
+            fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
+                let bytes = write(value, || self.name().clone())?;
+                Ok(self.set(bytes)?)
+            }
 
-    fn update<T, R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, ValueError>
-    where
-        T: Serialize + DeserializeOwned + Default,
-    {
-        let mut value: T = self.get()?.unwrap_or_default();
-        let result = change(&mut value);
-        self.put(&value)?;
-        Ok(result)
-    }
+            fn update<T, R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, ValueError>
+            where
+                T: Serialize + DeserializeOwned + Default,
+            {
+                let mut value: T = self.get()?.unwrap_or_default();
+                let result = change(&mut value);
+                self.put(&value)?;
+                Ok(result)
+            }
+        }
+    };
 }
 
-impl TypedSet for GuardSet<'_> {
+typed!(Guard<'_>);
+typed!(OwnedGuard);
+
+impl TypedSet for GuardSet {
     fn get<T: DeserializeOwned>(&self, name: impl AsRef<[u8]>) -> Result<Option<T>, ValueError> {
         let bytes = self.bytes(name.as_ref())?;
         read(bytes, || named(name.as_ref()))

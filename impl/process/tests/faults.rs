@@ -43,7 +43,8 @@ async fn a_commit_survives_a_restart_and_a_guard_a_cut() {
 async fn a_store_that_ends_each_connection_soon_is_named_and_costs_no_grant() {
     let store = short();
     // No connection of this test lasts for as long as the longest pause.
-    let builder = builder(&store.address(), "one").backoff_ms(5, 60_000);
+    let builder = builder(&store.address(), "one")
+        .backoff(Duration::from_millis(5), Duration::from_millis(60_000));
     let process = builder.connect().await.expect("connected");
     let session = process.session("s").expect("an id");
     let mut guard = session.lock("a").await.expect("locked");
@@ -248,7 +249,10 @@ async fn no_store_is_a_clear_error_in_time() {
     let address = nobody.local_addr().expect("an address").to_string();
     let refused = async |address: &str| {
         let began = Instant::now();
-        let failed = Process::builder(address).connect_ms(150).connect().await;
+        let failed = Process::builder(address)
+            .connect_timeout(Duration::from_millis(150))
+            .connect()
+            .await;
         assert!(began.elapsed() < Duration::from_secs(5));
         failed.expect_err("there is no store")
     };
@@ -277,14 +281,9 @@ async fn a_lease_that_cannot_be_kept_is_a_clear_error() {
     let error = Process::connect(store.address())
         .await
         .expect_err("3 s are too long");
+    let of_store = Duration::from_millis(LEASE_MS);
     assert!(
-        matches!(
-            error,
-            ConnectError::LeaseTooShort {
-                lease_ms: LEASE_MS,
-                ..
-            }
-        ),
+        matches!(error, ConnectError::LeaseTooShort { lease, .. } if lease == of_store),
         "{error}"
     );
 }
@@ -295,7 +294,9 @@ async fn a_full_store_is_a_clear_error() {
     settings.limits.processes_max = 1;
     let store = Store::start_with(settings).expect("a store");
     let process = Process::connect(store.address()).await.expect("connected");
-    let second = Process::builder(store.address()).connect_ms(100).connect();
+    let second = Process::builder(store.address())
+        .connect_timeout(Duration::from_millis(100))
+        .connect();
     let error = second.await.expect_err("there is room for one");
     assert!(
         matches!(&error, ConnectError::Unreachable { why, .. } if why.contains("as many")),
@@ -400,7 +401,9 @@ async fn garbage_is_answered_with_a_fault_and_another_try() {
         }
         listener
     });
-    let connecting = builder(&address, "one").connect_ms(20_000).connect();
+    let connecting = builder(&address, "one")
+        .connect_timeout(Duration::from_millis(20_000))
+        .connect();
     let mut connecting = Box::pin(connecting);
     let mut context = Context::from_waker(Waker::noop());
     assert!(connecting.as_mut().poll(&mut context).is_pending());

@@ -6,7 +6,10 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tenure::testing::Store;
-use tenure::{Error, Process, SessionId, Typed, TypedSet, ValueError, task};
+use tenure::{
+    Error, GuardSet, OwnedGuard, OwnedLockRequest, Process, SessionId, Typed, TypedSet, ValueError,
+    task,
+};
 
 /// Messages that came of use, not of time.
 fn messages(store: &Store) -> u64 {
@@ -309,7 +312,7 @@ async fn the_longest_unused_are_released_first() {
 #[tokio::test]
 async fn what_nobody_uses_is_released() {
     let store = Store::start().expect("a store");
-    let process = builder(&store.address(), "one").idle_ms(100);
+    let process = builder(&store.address(), "one").idle(Duration::from_millis(100));
     let process = process.connect().await.expect("connected");
     let (used, unused) = (
         process.session("a").expect("an id"),
@@ -358,4 +361,67 @@ fn threads_need_no_runtime() {
     assert_eq!(store.value("s", "visits").as_deref(), Some(&b"200"[..]));
     process.shutdown_blocking().expect("in time");
     assert_eq!(store.counts().goodbyes, 1);
+}
+
+/// An owned guard outlives the handles that it came from, and keeps the process from stopping until it is dropped.
+#[tokio::test]
+async fn an_owned_guard_goes_to_another_task_and_outlives_its_handles() {
+    fn travels<T: Send + 'static>(value: T) -> T {
+        value
+    }
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("s").expect("an id");
+    let locking: OwnedLockRequest = travels(session.lock_owned("a"));
+    let set: GuardSet = travels(session.lock_many(["b", "c"]).await.expect("locked"));
+    drop((process, session));
+    let guard = tokio::spawn(async { locking.await.expect("locked") });
+    let mut guard: OwnedGuard = travels(guard.await.expect("no panic"));
+    assert_eq!(
+        (guard.session_id().as_ref(), guard.name().as_ref()),
+        (&b"s"[..], &b"a"[..])
+    );
+    guard.put(&7).expect("put");
+    guard
+        .update(|count: &mut u32| *count += 1)
+        .expect("updated");
+    guard
+        .commit()
+        .await
+        .expect("the process lives as long as its guard");
+    assert_eq!(store.value("s", "a").as_deref(), Some(&b"8"[..]));
+    guard.set("9").expect("set");
+    drop(set);
+    guard.unlock().expect("in time");
+    store.wait_until(|store| store.holder("s").is_none());
+    assert_eq!(store.value("s", "a").as_deref(), Some(&b"9"[..]));
+}
+
+/// Dropping an owned request takes it back, and a panic under an owned guard discards what was written, as with the borrowed ones.
+#[tokio::test]
+async fn owned_locks_end_as_borrowed_ones_do() {
+    let store = Store::start().expect("a store");
+    let process = process(&store, "one").await;
+    let session = process.session("s").expect("an id");
+    let guard = session.lock_owned("a").blocking().expect("free");
+    let mut waits = Box::pin(session.lock_owned("a").timeout(Duration::from_secs(60)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waits.as_mut().poll(&mut context).is_pending());
+    assert_eq!(session.busy().waiters.len(), 1);
+    drop(waits);
+    assert_eq!(session.busy().waiters.len(), 0);
+    let refused = session.lock_owned("a").try_lock().await;
+    assert!(refused.expect_err("it is taken").is_retryable());
+    let task = tokio::spawn(async move {
+        let mut guard = guard;
+        guard.set("lost").expect("set");
+        panic!("on purpose");
+    });
+    task.await.expect_err("it panicked");
+    let guard = session.lock_owned("a").existing().await;
+    assert!(
+        matches!(guard, Err(Error::Absent(_))),
+        "what a panic discards leaves nothing"
+    );
+    session.lock_owned("a").await.expect("free").discard();
 }

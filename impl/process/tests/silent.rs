@@ -1,6 +1,7 @@
 //! Connections that go silent without being closed.
 
 use crate::support::reconnected;
+use std::time::Duration;
 use tenure::testing::{Store, StoreSettings};
 use tenure::{Process, ProcessSettings, Typed};
 
@@ -15,7 +16,7 @@ async fn connected(store: &Store) -> Process {
     let builder = Process::builder(store.address())
         .name("one")
         .settings(settings)
-        .backoff_ms(5, 40);
+        .backoff(Duration::from_millis(5), Duration::from_millis(40));
     builder.connect().await.expect("connected")
 }
 

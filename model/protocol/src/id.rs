@@ -91,6 +91,12 @@ macro_rules! name {
             }
         }
 
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+
         impl Hash for $name {
             fn hash<S: Hasher>(&self, state: &mut S) {
                 // Not the frozen hash: it has no key, so that whoever chooses names could fill one bucket of any table.

@@ -14,6 +14,7 @@ use super::net::{Net, Out};
 use super::op::Setup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 use tenure_locks::{Discarded, Event, Locks};
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Input, Poison};
@@ -212,7 +213,7 @@ impl Run {
                 Event::Until(until) => hints.until.push(until),
                 Event::Discarded(discard) => match discard.why {
                     Discarded::Lost(why) => discards.push((discard.session, discard.thread, why)),
-                    Discarded::Panic => unreachable!("nobody panics here"),
+                    other => unreachable!("no thread panics in a history: {other:?}"),
                 },
             }
         }
@@ -365,10 +366,14 @@ impl Run {
             return Ok(());
         }
         expected.retain(|_, (holders, waiters)| !holders.is_empty() || !waiters.is_empty());
+        let now = self.locks.now();
+        let since = |held_for: Duration| {
+            now.before(u64::try_from(held_for.as_millis()).expect("a short history"))
+        };
         let busy = self.locks.busy().into_iter().map(|busy| {
             let holders = busy.holders.iter();
             let holders: BTreeSet<_> = holders
-                .map(|own| (own.thread, words(&own.names), own.since))
+                .map(|own| (own.thread, words(&own.names), since(own.held_for)))
                 .collect();
             let holders = holders.into_iter().collect();
             (busy.session, (holders, busy.waiters))

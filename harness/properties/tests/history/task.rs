@@ -169,7 +169,7 @@ impl Port {
 /// Either kind of guard.
 enum Held<'s> {
     One(Guard<'s>),
-    Many(GuardSet<'s>),
+    Many(GuardSet),
 }
 
 async fn work(locks: Locks, id: SessionId, acquire: LockCall, port: Rc<Port>) {

@@ -5,6 +5,7 @@ use crate::connection_state::ConnectionState;
 use crate::error::ConnectError;
 use crate::log::Log;
 use crate::shared::{Identity, Phase};
+use std::time::Duration;
 use tenure_locks::ShortId;
 use tenure_protocol::message::{RecallInfo, ToProcess};
 use tenure_protocol::{Link, ProcessSettings};
@@ -131,9 +132,9 @@ impl Driver {
         if lease_ms <= keep_alive_ms.saturating_add(margin_ms) {
             let failure = ConnectError::LeaseTooShort {
                 address: self.address(),
-                lease_ms,
-                keep_alive_ms,
-                margin_ms,
+                lease: Duration::from_millis(lease_ms),
+                keep_alive: Duration::from_millis(keep_alive_ms),
+                margin: Duration::from_millis(margin_ms),
             };
             if self.connect_by.is_some() {
                 return self.fail(Some(failure));

@@ -68,7 +68,7 @@ impl Driver {
         let shared = Arc::new(Shared {
             identity,
             locks,
-            shutdown_ms: builder.shutdown_ms,
+            shutdown_timeout: builder.shutdown_timeout,
             orders,
             state: watch::Sender::new(State::default()),
             events_dropped: Arc::default(),
@@ -94,7 +94,7 @@ impl Driver {
 
     fn new(shared: Arc<Shared>, log: Log, builder: &Builder) -> Self {
         let now = Instant::now();
-        let connect = Duration::from_millis(builder.connect_ms);
+        let connect = builder.connect_timeout;
         Self {
             orders: shared.orders.subscribe(),
             connection: ConnectionState::open(shared.identity.address.clone(), connect, None),

@@ -128,7 +128,7 @@ fn everything_inherited_fails(store: &Store) {
             is_forked(guard.commit().blocking()),
             is_forked(by_id.set("2")),
             is_forked(by_id.commit().blocking()),
-            by_id.session().id() == &id,
+            by_id.session_id() == &id,
             is_forked(set.set("a", "2")),
             is_forked(set.remove("a")),
             is_forked(set.commit().blocking()),
@@ -285,7 +285,7 @@ fn a_connection_that_the_parent_closes_is_closed(_: &Store) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let connects = move || {
-        let builder = Process::builder(address).connect_ms(1_000);
+        let builder = Process::builder(address).connect_timeout(Duration::from_millis(1_000));
         builder.connect_blocking().is_err()
     };
     let connecting = std::thread::spawn(connects);

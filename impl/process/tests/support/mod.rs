@@ -30,7 +30,7 @@ pub(crate) fn builder(address: &str, name: &str) -> Builder {
             recall_margin_ms: 200,
             ..ProcessSettings::default()
         })
-        .backoff_ms(5, 40)
+        .backoff(Duration::from_millis(5), Duration::from_millis(40))
 }
 
 pub(crate) async fn process(store: &Store, name: &str) -> Process {

@@ -1,0 +1,232 @@
+//! Guards without a lifetime, for tasks that are spawned and values that are stored.
+//!
+//! A [`Guard`] borrows the handle of its session, which makes a cached lock free of counting. An [`OwnedGuard`] has a handle of its own on
+//! the heap, and a guard that borrows that handle. Each owned lock therefore costs one allocation.
+//!
+//! `unsafe` is for the borrow of a neighbour field, which has no lifetime that could be written down. It is sound for two reasons. The
+//! borrowed [`Owner`] is behind an [`Arc`]: it does not move, and nobody gets it mutably. Fields are dropped in the order of their
+//! declaration, so the borrower is gone before its owner. A [`Commit`] names that
+//! lifetime, but borrows the guard and gives nothing of the owner out.
+#![allow(unsafe_code)]
+
+use crate::error::Error;
+use crate::guard::{Commit, Guard};
+use crate::request::LockRequest;
+use crate::session::Session;
+use crate::session_ref::SessionRef;
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
+
+/// What an owned request and its guard borrow.
+struct Owner {
+    session: Session,
+    name: Box<[u8]>,
+    /// What has to live as long as the lock does; never looked at.
+    _keeps: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// A request for one attribute, from [`Session::lock_owned`]: as [`LockRequest`], without a borrow of the session.
+#[must_use = "nothing is locked until it is awaited or waited for"]
+pub struct OwnedLockRequest {
+    request: LockRequest<'static>,
+    owner: Arc<Owner>,
+}
+
+/// One attribute, locked: as [`Guard`], without a borrow of the session. It can be stored, and sent to another task or thread.
+#[must_use = "dropping it unlocks at once"]
+pub struct OwnedGuard {
+    guard: Guard<'static>,
+    owner: Arc<Owner>,
+}
+
+impl OwnedLockRequest {
+    pub(crate) fn new(
+        session: Session,
+        name: &[u8],
+        keeps: Option<Arc<dyn Any + Send + Sync>>,
+        place: &'static Location<'static>,
+    ) -> Self {
+        let owner = Arc::new(Owner {
+            session,
+            name: name.into(),
+            _keeps: keeps,
+        });
+        // SAFETY: the owner lives until the request, and the guard that comes of it, have been dropped, see the module.
+        let borrowed: &'static Owner = unsafe { &*Arc::as_ptr(&owner) };
+        let of = SessionRef::Handle(&borrowed.session);
+        Self {
+            request: LockRequest::new(of, &borrowed.name, place),
+            owner,
+        }
+    }
+
+    fn with(self, change: impl FnOnce(LockRequest<'static>) -> LockRequest<'static>) -> Self {
+        let Self { request, owner } = self;
+        Self {
+            request: change(request),
+            owner,
+        }
+    }
+
+    /// Waits at most this long, see [`LockRequest::timeout`].
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.with(|request| request.timeout(limit))
+    }
+
+    /// Waits for no thread, see [`LockRequest::try_lock`].
+    pub fn try_lock(self) -> Self {
+        self.with(LockRequest::try_lock)
+    }
+
+    /// Locks only a session that exists, see [`LockRequest::existing`].
+    pub fn existing(self) -> Self {
+        self.with(LockRequest::existing)
+    }
+
+    /// Asks on behalf of the thread that has another guard, see [`LockRequest::beside`].
+    pub fn beside(self, thread: ThreadId) -> Self {
+        self.with(|request| request.beside(thread))
+    }
+
+    /// Blocks this OS thread until the attribute is locked, see [`LockRequest::blocking`].
+    ///
+    /// # Errors
+    /// As [`LockRequest::blocking`].
+    pub fn blocking(self) -> Result<OwnedGuard, Error> {
+        let Self { request, owner } = self;
+        let guard = request.blocking()?;
+        Ok(OwnedGuard { guard, owner })
+    }
+}
+
+impl Future for OwnedLockRequest {
+    type Output = Result<OwnedGuard, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = Pin::new(&mut self.request).poll(context);
+        result.map(|result| {
+            let guard = result?;
+            let owner = Arc::clone(&self.owner);
+            Ok(OwnedGuard { guard, owner })
+        })
+    }
+}
+
+impl fmt::Debug for OwnedLockRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("OwnedLockRequest");
+        shown
+            .field("session", &self.owner.session.entry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OwnedGuard {
+    /// Returns the id of the session.
+    #[must_use]
+    pub fn session_id(&self) -> &SessionId {
+        self.guard.session_id()
+    }
+
+    /// Returns the thread that has the lock, see [`Guard::thread`].
+    #[must_use]
+    pub fn thread(&self) -> ThreadId {
+        self.guard.thread()
+    }
+
+    /// Returns the attribute's name.
+    #[must_use]
+    pub fn name(&self) -> &AttributeName {
+        self.guard.name()
+    }
+
+    /// Returns the attribute's value, in place; `None` when the attribute does not exist.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.guard.bytes()
+    }
+
+    /// Replaces the value; nothing is copied.
+    ///
+    /// # Errors
+    /// As [`Guard::set`].
+    pub fn set(&mut self, value: impl Into<Value>) -> Result<(), Error> {
+        self.guard.set(value)
+    }
+
+    /// Removes the attribute.
+    ///
+    /// # Errors
+    /// As [`Guard::remove`].
+    pub fn remove(&mut self) -> Result<(), Error> {
+        self.guard.remove()
+    }
+
+    /// Changes the value in place, see [`Guard::edit`].
+    ///
+    /// # Errors
+    /// As [`Guard::edit`].
+    pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
+        self.guard.edit(change)
+    }
+
+    /// Returns the fencing token of the grant, for other resources.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.guard.token()
+    }
+
+    /// Returns whether the store has asked for the session, see [`Guard::recalled`].
+    #[must_use]
+    pub fn recalled(&self) -> bool {
+        self.guard.recalled()
+    }
+
+    /// Checks by the clock whether the grant still stands.
+    ///
+    /// # Errors
+    /// As [`Guard::check`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.guard.check()
+    }
+
+    /// Makes durable what was written under this guard, and keeps the lock, see [`Guard::commit`].
+    pub fn commit(&mut self) -> Commit<'_, 'static> {
+        self.guard.commit()
+    }
+
+    /// Unlocks, and reports whether the grant still stood.
+    ///
+    /// # Errors
+    /// As [`Guard::unlock`].
+    pub fn unlock(self) -> Result<(), Error> {
+        let Self { guard, owner } = self;
+        let result = guard.unlock();
+        drop(owner);
+        result
+    }
+
+    /// Discards what was written, and unlocks.
+    pub fn discard(self) {
+        let Self { guard, owner } = self;
+        guard.discard();
+        drop(owner);
+    }
+}
+
+impl fmt::Debug for OwnedGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("OwnedGuard");
+        shown
+            .field("session", &self.owner.session.entry)
+            .finish_non_exhaustive() // Never the value.
+    }
+}
