@@ -15,6 +15,7 @@ macro_rules! chapters {
 chapters! {
     readme = "../README.md";
     introduction = "src/introduction.md";
+    comparison = "src/comparison.md";
     architecture = "src/architecture.md";
     glossary = "src/glossary.md";
     check = "src/check.md";
