@@ -15,6 +15,10 @@ macro_rules! chapters {
 chapters! {
     readme = "../README.md";
     introduction = "src/introduction.md";
+    tutorial = "src/tutorial.md";
+    comparison = "src/comparison.md";
+    claims = "src/claims.md";
+    code_map = "src/code-map.md";
     architecture = "src/architecture.md";
     glossary = "src/glossary.md";
     check = "src/check.md";

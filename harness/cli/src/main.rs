@@ -23,7 +23,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Two-level session locking: the model checker, the store, and in time the conformance suite.
+/// Two-level session locking: the model checker, the store, and the conformance suite.
 #[derive(Parser)]
 #[command(name = "tenure", version, arg_required_else_help = true)]
 struct Arguments {
