@@ -105,7 +105,6 @@ pub struct Exceeded {
 
 /// What a store is too old for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Unsupported {
     /// For which session it was asked.
     pub session: SessionId,

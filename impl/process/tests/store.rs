@@ -289,9 +289,9 @@ async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
     let store = Running::start_with(Config {
         listen: ([127, 0, 0, 1], 0).into(),
         data: folder.path().join("data"),
-        lease_ms: 600_000,
-        remind_ms: 200,
-        recall_ms: 2_000,
+        lease: Duration::from_secs(600),
+        remind: Duration::from_millis(200),
+        recall: Duration::from_secs(2),
         ..Config::default()
     });
     let address = store.address;

@@ -13,6 +13,7 @@ mod ids;
 mod listen;
 mod origin;
 
+use crate::config::millis;
 use crate::connection::Service;
 use crate::server::{Stop, Stopper};
 use axum::extract::{Path, Query, State};
@@ -204,7 +205,7 @@ async fn readyz(State(admin): Own) -> Response {
         let text = format!(
             "the disk does not answer: the oldest commit has waited {} ms, more than stall_ms, {}\n",
             waited.as_millis(),
-            admin.service.config.stall_ms
+            millis::of(admin.service.config.stall)
         );
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     } else {
@@ -255,7 +256,7 @@ async fn sessions(
 ) -> Result<Json<Vec<SessionStatus>>, Refused> {
     let reveal = Reveal::new(which.reveal, peer)?;
     let limit = which.limit.unwrap_or(SESSIONS_MAX).min(SESSIONS_MAX);
-    let wait_ms = admin.service.config.wait_ms;
+    let wait_ms = millis::of(admin.service.config.wait);
     let found = admin.service.shard.look(|store, now| {
         let sessions = store.sessions();
         let sessions =
@@ -276,7 +277,7 @@ async fn session(
 ) -> Result<Json<SessionStatus>, Refused> {
     let reveal = Reveal::new(which.reveal, peer)?;
     let name = Name::read(&text).map_err(unreadable)?;
-    let wait_ms = admin.service.config.wait_ms;
+    let wait_ms = millis::of(admin.service.config.wait);
     let look = |store: &StoreMachine, now| {
         let id = one(name.find(store), &text)?;
         let session = store.session(&id).expect("found under the same lock");
@@ -327,7 +328,7 @@ async fn drain(State(admin): Own) -> Response {
     admin.stopper.stop(Stop::Drain);
     let drains = Drains {
         held,
-        stop_ms: admin.service.config.stop_ms,
+        stop_ms: millis::of(admin.service.config.stop_limit),
     };
     (StatusCode::ACCEPTED, Json(drains)).into_response()
 }

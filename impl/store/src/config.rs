@@ -1,25 +1,66 @@
-//! What a store may be told: where it listens, where it keeps its data, times and limits.
+//! Settings of a store: addresses, the data folder, times and limits.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tenure_protocol::{Limits, StoreSettings};
 use tenure_wire::{FRAME_BYTES_MAX, FrameLimits};
 
-/// The port that a store listens on when it is not told otherwise.
+/// The default port for processes.
 pub const PORT: u16 = 7420;
 
-/// The port of its admin listener.
+/// The default port of the admin listener.
 pub const ADMIN_PORT: u16 = 7421;
 
-/// How durable what is acknowledged is.
+/// Durations as whole milliseconds, for files.
+pub(crate) mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    /// Returns the whole milliseconds of a duration.
+    pub(crate) fn of(duration: Duration) -> u64 {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(of(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+
+    /// A duration that may be missing.
+    pub(super) mod optional {
+        use super::*;
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => to.serialize_some(&of(*duration)),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            Option::<u64>::deserialize(from).map(|millis| millis.map(Duration::from_millis))
+        }
+    }
+}
+
+/// Durability of acknowledged writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Nothing acknowledged is ever lost.
+    /// An acknowledged write survives a loss of power.
     #[default]
     Durable,
-    /// What is acknowledged survives kill -9 of the store, not a loss of power.
+    /// An acknowledged write survives `kill -9` of the store, but not a loss of power.
     Buffered,
 }
 
@@ -32,64 +73,78 @@ impl From<Durability> for tenure_engine::Level {
     }
 }
 
-/// How a stopping store treats the current grants.
+/// Treatment of current grants when the store stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnStop {
-    /// They stay: the next start knows their holders. For a restart.
+    /// Grants stay: the next start knows their holders. For a restart.
     #[default]
     Keep,
-    /// They are recalled, and waited for. For a stop for good.
+    /// Grants are recalled, and the store waits for them. For a stop for good.
     Drain,
 }
 
-/// Everything that can be set. What a file or a flag does not say is as in [`Config::default`]. Times in milliseconds.
+/// All settings of a store. A setting that neither a file nor a flag gives is as in [`Config::default`].
+///
+/// In TOML and in JSON a duration is a whole number of milliseconds, and its key ends in `_ms`: `lease_ms = 10000`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where processes connect. Loopback unless told otherwise: nothing here asks who they are.
+    /// Listen address for processes. Connections are not authenticated, so the default is on loopback.
     pub listen: SocketAddr,
-    /// Where `tenure ctl` and metrics are answered. Only ever give it an address that outsiders cannot reach.
+    /// Listen address for `tenure ctl`, health checks and metrics. Outsiders must not reach it.
     pub admin: SocketAddr,
-    /// Host names by which the admin listener is reached, separated by commas. Addresses and `localhost` always are.
+    /// Host names of the admin listener, separated by commas, which it accepts beside IP addresses and `localhost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_hosts: Option<String>,
-    /// The folder of the data. One store at a time has it.
+    /// The data folder. One store at a time can open it.
     pub data: PathBuf,
-    /// How durable what is acknowledged is.
+    /// Durability of acknowledged writes.
     pub durability: Durability,
-    /// How long the store waits for a process that is not heard of. Rule 10.
-    pub lease_ms: u64,
-    /// After how long an unanswered recall is repeated. Rule 11.
-    pub remind_ms: u64,
+    /// How long a silent process keeps its grants. Rule 10.
+    #[serde(rename = "lease_ms", with = "millis")]
+    pub lease: Duration,
+    /// The pause before an unanswered recall is repeated. Rule 11.
+    #[serde(rename = "remind_ms", with = "millis")]
+    pub remind: Duration,
     /// How long a recalled holder has before its grant is revoked. Rule 11.
-    pub recall_ms: u64,
+    #[serde(rename = "recall_ms", with = "millis")]
+    pub recall: Duration,
     /// The longest wait for a grant. Rule 17.
-    pub wait_ms: u64,
-    /// How long an unused session lives; none: for ever. Rule 16.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_to_live_ms: Option<u64>,
-    /// After how many grants that each went to another process a grant says to give it back after use; 0: never. Rule 2.
+    #[serde(rename = "wait_ms", with = "millis")]
+    pub wait: Duration,
+    /// The time to live of an unused session; `None`: unlimited. Rule 16.
+    #[serde(
+        rename = "time_to_live_ms",
+        with = "millis::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub time_to_live: Option<Duration>,
+    /// After this many grants in a row that changed the holder, a grant asks its holder to release when idle; 0: never. Rule 2.
     pub turns: u8,
-    /// How long a new connection may take to say hello.
-    pub hello_ms: u64,
-    /// How a stopping store treats the current grants.
+    /// The limit for the `Hello` of a new connection.
+    #[serde(rename = "hello_ms", with = "millis")]
+    pub hello: Duration,
+    /// The treatment of current grants when the store stops.
     pub stop: OnStop,
-    /// How long a stopping store waits for recalled grants, and for a disk that does not answer.
-    pub stop_ms: u64,
-    /// After how long a commit that waits for the disk makes `/readyz` answer 503.
-    pub stall_ms: u64,
-    /// How long a free session stays in memory unused.
-    pub evict_ms: u64,
-    /// Limits.
+    /// The longest wait of a stopping store, for recalled grants and for a disk that does not answer.
+    #[serde(rename = "stop_ms", with = "millis")]
+    pub stop_limit: Duration,
+    /// The wait of a commit for the disk after which `/readyz` returns 503.
+    #[serde(rename = "stall_ms", with = "millis")]
+    pub stall: Duration,
+    /// How long a free session stays in memory without use.
+    #[serde(rename = "evict_ms", with = "millis")]
+    pub evict: Duration,
+    /// Limits on what processes can use.
     pub limits: LimitsConfig,
 }
 
-/// Past a limit comes a clear refusal, and nothing is lost. Rule 18.
+/// Limits of a store. A request past a limit is refused, and nothing is lost. Rule 18.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Open connections. The operating system's limit of open files has to be larger.
+    /// Open connections. The operating system's limit on open files has to be larger.
     pub connections_max: usize,
     /// Processes that have a lease.
     pub processes_max: usize,
@@ -103,12 +158,11 @@ pub struct LimitsConfig {
     pub attribute_bytes_max: usize,
     /// Bytes of all names and values of one session.
     pub session_bytes_max: usize,
-    /// Free sessions stay in memory as long as there are no more sessions than this there. Those that are held or waited for
-    /// always do.
+    /// Sessions in memory. Beyond this number free sessions leave memory early; sessions with a holder or a waiter always stay.
     pub memory_sessions_max: usize,
-    /// Bytes that wait to be read by one process. Past it the connection is closed: the process did not read.
+    /// Outgoing bytes of one connection that its process has not read. Past this limit the store closes the connection.
     pub outgoing_bytes_max: usize,
-    /// Bytes that wait to become durable. Past it no more is read from any process.
+    /// Bytes that wait for the disk. Past this limit the store reads from no process.
     pub backlog_bytes_max: usize,
 }
 
@@ -129,17 +183,17 @@ impl Default for Config {
             admin_hosts: None,
             data: PathBuf::from("tenure-data"),
             durability: Durability::Durable,
-            lease_ms,
-            remind_ms,
-            recall_ms,
-            wait_ms,
-            time_to_live_ms,
+            lease: Duration::from_millis(lease_ms),
+            remind: Duration::from_millis(remind_ms),
+            recall: Duration::from_millis(recall_ms),
+            wait: Duration::from_millis(wait_ms),
+            time_to_live: time_to_live_ms.map(Duration::from_millis),
             turns,
-            hello_ms: 5_000,
+            hello: Duration::from_secs(5),
             stop: OnStop::default(),
-            stop_ms: 10_000,
-            stall_ms: 5_000,
-            evict_ms: 60_000,
+            stop_limit: Duration::from_secs(10),
+            stall: Duration::from_secs(5),
+            evict: Duration::from_secs(60),
             limits: LimitsConfig::default(),
         }
     }
@@ -171,31 +225,31 @@ impl Default for LimitsConfig {
     }
 }
 
-/// Something that cannot be as it was set.
+/// A setting with a value that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
 pub struct ConfigError {
-    /// Which setting.
+    /// The key of the setting.
     pub key: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub why: String,
 }
 
 impl Config {
-    /// Checks what one setting means for another.
+    /// Checks each setting by itself and against the others.
     ///
     /// # Errors
-    /// The first setting that cannot be so, and why.
+    /// [`ConfigError`] with the first setting that cannot be used, and the reason.
     pub fn check(&self) -> Result<(), ConfigError> {
         let limits = &self.limits;
         let positive: [(&'static str, u64); 16] = [
-            ("lease_ms", self.lease_ms),
-            ("remind_ms", self.remind_ms),
-            ("recall_ms", self.recall_ms),
-            ("wait_ms", self.wait_ms),
-            ("time_to_live_ms", self.time_to_live_ms.unwrap_or(1)),
-            ("hello_ms", self.hello_ms),
-            ("stall_ms", self.stall_ms),
+            ("lease_ms", millis::of(self.lease)),
+            ("remind_ms", millis::of(self.remind)),
+            ("recall_ms", millis::of(self.recall)),
+            ("wait_ms", millis::of(self.wait)),
+            ("time_to_live_ms", self.time_to_live.map_or(1, millis::of)),
+            ("hello_ms", millis::of(self.hello)),
+            ("stall_ms", millis::of(self.stall)),
             ("limits.connections_max", limits.connections_max as u64),
             ("limits.processes_max", limits.processes_max as u64),
             ("limits.grants_max", limits.grants_max as u64),
@@ -254,22 +308,22 @@ impl Config {
         Ok(())
     }
 
-    /// The names in [`Config::admin_hosts`].
+    /// Returns the names in [`Config::admin_hosts`].
     pub(crate) fn admin_names(&self) -> impl Iterator<Item = &str> {
         let names = self.admin_hosts.iter().flat_map(|names| names.split(','));
         names.map(str::trim)
     }
 
-    /// What the machine is told.
+    /// Returns the settings of the machine, whose times are in milliseconds.
     #[must_use]
     pub fn settings(&self) -> StoreSettings {
         let limits = &self.limits;
         StoreSettings {
-            lease_ms: self.lease_ms,
-            remind_ms: self.remind_ms,
-            recall_ms: self.recall_ms,
-            wait_ms: self.wait_ms,
-            time_to_live_ms: self.time_to_live_ms,
+            lease_ms: millis::of(self.lease),
+            remind_ms: millis::of(self.remind),
+            recall_ms: millis::of(self.recall),
+            wait_ms: millis::of(self.wait),
+            time_to_live_ms: self.time_to_live.map(millis::of),
             turns: self.turns,
             promised: tenure_protocol::Promised::default(),
             limits: Limits {

@@ -86,7 +86,7 @@ impl Service {
     /// Returns how long the oldest commit has waited, if that is longer than the setting `stall_ms`.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         let waited = self.shard.writer.oldest_wait();
-        (waited > Duration::from_millis(self.config.stall_ms)).then_some(waited)
+        (waited > self.config.stall).then_some(waited)
     }
 
     /// Serves one connection until it ends.
@@ -155,7 +155,7 @@ impl Service {
         outbox: &Arc<Outbox>,
         who: &mut Option<(ProcessId, Link)>,
     ) -> End {
-        let hello = Duration::from_millis(self.config.hello_ms);
+        let hello = self.config.hello;
         let (process, link) = match timeout(hello, incoming.next()).await {
             Ok(Ok(FromProcess::Hello(opening))) => match self.open(opening, outbox) {
                 Ok(who) => who,
@@ -170,13 +170,13 @@ impl Service {
             }
             Ok(Err(end)) => return end,
             Err(_) => {
-                let text = format!("no hello within {} ms", self.config.hello_ms);
+                let text = format!("no hello within {} ms", self.config.hello.as_millis());
                 return End::Fault(Fault::new(FaultCode::Silent, &text));
             }
         };
         *who = Some((process.clone(), link));
         // Whoever lives says so several times in a lease.
-        let silence = Duration::from_millis(self.config.lease_ms.saturating_mul(3));
+        let silence = self.config.lease.saturating_mul(3);
         loop {
             self.shard.writer.room().await;
             self.shard.caught_up(&process).await;

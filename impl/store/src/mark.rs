@@ -2,7 +2,7 @@
 //! beside the sessions.
 
 use crate::clock::{Clock, DOWNTIME_MAX_MS, Mark, Started, TimeSource};
-use crate::config::Config;
+use crate::config::{Config, millis};
 use crate::error::StoreError;
 use std::sync::Arc;
 use tenure_engine::{Engine, EngineError};
@@ -11,8 +11,8 @@ use tenure_protocol::Promised;
 /// Returns the mark of this moment, as the engine keeps it. A promise of an earlier start is in it as long as it may stand.
 pub(crate) fn now(clock: &Clock, config: &Config, promised: &Promised) -> Vec<u8> {
     let now = clock.now();
-    let lease_ms = config.lease_ms.max(promised.lease.since(now));
-    let recall_ms = config.recall_ms.max(promised.recall.since(now));
+    let lease_ms = millis::of(config.lease).max(promised.lease.since(now));
+    let recall_ms = millis::of(config.recall).max(promised.recall.since(now));
     let mark = clock.mark(lease_ms, recall_ms);
     serde_json::to_vec(&mark).expect("numbers and a string are JSON")
 }

@@ -2,7 +2,7 @@
 
 use crate::admin;
 use crate::clock::{SystemTimeSource, TimeSource};
-use crate::config::Config;
+use crate::config::{Config, millis};
 use crate::connection::Service;
 use crate::error::StoreError;
 use crate::mark::{self, start_clock};
@@ -251,7 +251,7 @@ impl Server {
         let mut until = Instant::now();
         if failure.is_none() {
             let how = *stops.borrow_and_update();
-            until = Instant::now() + Duration::from_millis(service.config.stop_ms);
+            until = Instant::now() + service.config.stop_limit;
             let held = shard.stop(match how {
                 Stop::Drain => Stopping::Draining,
                 _ => Stopping::Keeping,
@@ -423,7 +423,7 @@ async fn evict(service: Arc<Service>) {
         match watch.look(stalled) {
             Some(StallChange::Began(waited)) => tracing::error!(
                 waited_ms = waited.as_millis(),
-                stall_ms = config.stall_ms,
+                stall_ms = millis::of(config.stall),
                 "the disk does not answer: commits and grants wait. Nothing is lost; see to the disk (dmesg)"
             ),
             Some(StallChange::Ended(longest)) => {
@@ -433,6 +433,6 @@ async fn evict(service: Arc<Service>) {
         }
         service
             .shard
-            .evict(config.evict_ms, config.limits.memory_sessions_max);
+            .evict(millis::of(config.evict), config.limits.memory_sessions_max);
     }
 }

@@ -1,6 +1,7 @@
 //! Peers that do not speak the protocol, or not all of it.
 
 use crate::support::{Player, Running, acquire, config, encode, id, set};
+use std::time::Duration;
 use tenure_protocol::message::{GrantRef, Limited};
 use tenure_protocol::{Delta, ToProcess, ToStore};
 use tenure_store::{Config, Stop};
@@ -81,8 +82,8 @@ async fn a_hello_that_is_cut_at_any_byte_is_a_fault() {
 #[tokio::test]
 async fn silence_ends_a_connection_before_and_after_hello() {
     let store = store(|config| {
-        config.hello_ms = 100;
-        config.lease_ms = 100;
+        config.hello = Duration::from_millis(100);
+        config.lease = Duration::from_millis(100);
     })
     .await;
     let mut mute = Player::silent(store.address, "m", 1, 1).await;
@@ -182,7 +183,7 @@ fn first_part(player: &Player) -> bytes::Bytes {
 #[tokio::test]
 async fn a_hello_that_never_ends_is_too_large_or_too_late() {
     // The reader takes as many items as of a process with the default limits, and time enough for that.
-    let small = store(|config| config.hello_ms = 60_000).await;
+    let small = store(|config| config.hello = Duration::from_millis(60_000)).await;
     let mut endless = Player::silent(small.address, "e", 1, 1).await;
     let part = first_part(&endless);
     while endless.stream.write_all(&part).await.is_ok() {}
@@ -191,10 +192,10 @@ async fn a_hello_that_never_ends_is_too_large_or_too_late() {
     small.until("/metrics", counted).await;
     is_well(small).await;
 
-    let store = store(|config| config.hello_ms = 300).await;
+    let store = store(|config| config.hello = Duration::from_millis(300)).await;
     let mut endless = Player::silent(store.address, "e", 1, 1).await;
     let part = first_part(&endless);
-    let mut beat = tokio::time::interval(std::time::Duration::from_millis(20));
+    let mut beat = tokio::time::interval(Duration::from_millis(20));
     while endless.stream.write_all(&part).await.is_ok() {
         beat.tick().await;
     }

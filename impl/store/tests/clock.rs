@@ -3,6 +3,7 @@
 use crate::support::{PATIENCE, Player, Running, config, id};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tenure_engine::{Embedded, Engine, Memory, Settings, backup};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 use tenure_store::{Config, DOWNTIME_MAX_MS, Server, Stop, TimeSource};
@@ -59,11 +60,11 @@ impl Clocks {
 
 fn own(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = config(std::path::Path::new("unused"));
-    config.lease_ms = DAY;
-    config.recall_ms = DAY;
-    config.wait_ms = 100 * DAY;
+    config.lease = Duration::from_millis(DAY);
+    config.recall = Duration::from_millis(DAY);
+    config.wait = Duration::from_millis(100 * DAY);
     // So a session leaves memory only when it ends.
-    config.evict_ms = 1_000 * DAY;
+    config.evict = Duration::from_millis(1_000 * DAY);
     change(&mut config);
     config
 }
@@ -92,7 +93,7 @@ async fn looked(witness: &mut Player) {
 #[tokio::test]
 async fn a_wall_clock_that_jumps_changes_nothing_and_time_asleep_counts() {
     let clocks = Clocks::new();
-    let config = own(|config| config.time_to_live_ms = Some(HOUR));
+    let config = own(|config| config.time_to_live = Some(Duration::from_millis(HOUR)));
     let store = start(config, Memory::new(), &clocks).await;
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
@@ -112,7 +113,7 @@ async fn a_wall_clock_that_jumps_changes_nothing_and_time_asleep_counts() {
 async fn a_wrong_wall_clock_at_a_start_ends_no_session_beyond_the_bound() {
     let clocks = Clocks::new();
     let memory = Memory::new();
-    let config = own(|config| config.time_to_live_ms = Some(3 * DAY));
+    let config = own(|config| config.time_to_live = Some(Duration::from_millis(3 * DAY)));
     let s = id("s");
     let store = start(config.clone(), memory.clone(), &clocks).await;
     Player::connect(store.address, "p")
@@ -141,7 +142,7 @@ async fn a_wrong_wall_clock_at_a_start_ends_no_session_beyond_the_bound() {
 async fn on_the_same_boot_a_wrong_wall_clock_at_a_start_means_nothing() {
     let clocks = Clocks::new();
     let memory = Memory::new();
-    let config = own(|config| config.time_to_live_ms = Some(HOUR));
+    let config = own(|config| config.time_to_live = Some(Duration::from_millis(HOUR)));
     let s = id("s");
     for (name, wall) in [("p", 20_000 * DAY), ("q", 0), ("r", 90_000 * DAY)] {
         clocks.set_wall(wall);
@@ -163,7 +164,7 @@ async fn a_shorter_lease_after_a_restart_takes_nothing_from_a_holder() {
     let memory = Memory::new();
     let s = id("s");
     let store = start(
-        own(|config| config.lease_ms = HOUR),
+        own(|config| config.lease = Duration::from_millis(HOUR)),
         memory.clone(),
         &clocks,
     )
@@ -174,7 +175,7 @@ async fn a_shorter_lease_after_a_restart_takes_nothing_from_a_holder() {
         .await;
     store.stop(Stop::Fast).await.expect("no failure");
 
-    let short = own(|config| config.lease_ms = 10_000);
+    let short = own(|config| config.lease = Duration::from_millis(10_000));
     // Twice: the promise stands although this start has another setting, and has left a mark of its own.
     for round in 1..=2 {
         let store = start(short.clone(), memory.clone(), &clocks).await;
@@ -218,7 +219,7 @@ async fn a_folder_without_a_mark_starts_and_a_backup_has_the_mark() {
     let clocks = Clocks::new();
     let config = own(|config| {
         config.data = scratch.path().join("data");
-        config.time_to_live_ms = Some(HOUR);
+        config.time_to_live = Some(Duration::from_millis(HOUR));
     });
     let open =
         |folder: &std::path::Path| Embedded::open(folder, Settings::default()).expect("open");

@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tenure_protocol::message::{GrantRef, Limited, Refusal};
 use tenure_protocol::{Delta, ToProcess};
 use tenure_store::{Config, Stop};
@@ -88,7 +89,7 @@ async fn ten_thousand_idle_connections_hold_nobody_up() {
         );
         return;
     }
-    let store = store(|config| config.lease_ms = 120_000).await;
+    let store = store(|config| config.lease = Duration::from_millis(120_000)).await;
     let mut idle = open_idle(store.address);
     let out = BufReader::new(idle.stdout.take().expect("piped"));
     let opened = tokio::task::spawn_blocking(move || {
@@ -173,7 +174,7 @@ async fn a_thousand_wait_in_order_and_one_more_is_refused() {
     let store = store(|config| {
         config.limits.waiters_max = WAITERS;
         // No player sends a keep-alive, and a loaded machine takes longer than the default lease for all of them.
-        config.lease_ms = 3_600_000;
+        config.lease = Duration::from_millis(3_600_000);
     })
     .await;
     let s = id("s");

@@ -2,6 +2,7 @@
 
 use crate::support::gated::{Gate, Gated};
 use crate::support::{Player, Running, acquire, config, id, set};
+use std::time::Duration;
 use tenure_engine::{Health, Memory};
 use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
 use tenure_protocol::{Delta, Request, ToProcess, ToStore};
@@ -253,7 +254,7 @@ async fn a_disk_that_does_not_answer_is_seen_by_the_operator_until_it_does() {
     let memory = Memory::new();
     let (engine, gate) = Gated::new(&memory);
     let mut config = config(std::path::Path::new("unused"));
-    config.stall_ms = 1;
+    config.stall = Duration::from_millis(1);
     let store = Running::with_engine(config, engine).await;
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
@@ -286,7 +287,7 @@ async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
     let memory = Memory::new();
     let (engine, gate) = Gated::new(&memory);
     let mut config = config(std::path::Path::new("unused"));
-    config.stop_ms = 1;
+    config.stop_limit = Duration::from_millis(1);
     let store = Running::with_engine(config, engine).await;
     let mut p = Player::connect(store.address, "p").await;
     let (commits, _) = gate.begun();

@@ -1,6 +1,7 @@
 //! Well-formed messages that no honest process sends. In a debug build the machine asserts its invariants after each.
 
 use crate::support::{Player, Running, acquire, config, id, set};
+use std::time::Duration;
 use tenure_protocol::id::Stamp;
 use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Refusal, WaitMode};
 use tenure_protocol::{
@@ -44,7 +45,7 @@ fn release(session: &SessionId, token: Token, requeue: Option<u64>, idle_ms: u64
 
 #[tokio::test]
 async fn numbers_at_their_ends_break_nothing() {
-    let store = store(|config| config.time_to_live_ms = Some(60_000)).await;
+    let store = store(|config| config.time_to_live = Some(Duration::from_millis(60_000))).await;
     let s = id("s");
     for (at, incarnation) in [0, 1, u64::MAX].into_iter().enumerate() {
         let mut p = Player::silent(store.address, "p", incarnation, 0).await;

@@ -399,9 +399,9 @@ impl Wild {
 
 fn own_config() -> Config {
     let mut config = config(Path::new("unused"));
-    (config.lease_ms, config.remind_ms) = (400, 20);
-    (config.recall_ms, config.wait_ms) = (60, 150);
-    config.evict_ms = 0;
+    (config.lease, config.remind) = (Duration::from_millis(400), Duration::from_millis(20));
+    (config.recall, config.wait) = (Duration::from_millis(60), Duration::from_millis(150));
+    config.evict = Duration::from_millis(0);
     config.limits.memory_sessions_max = 1;
     config
 }

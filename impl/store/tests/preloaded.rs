@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tenure_protocol::{ToStore, Version};
 use tokio::time::timeout;
 
@@ -23,8 +24,8 @@ async fn store_in_a_process() {
         return;
     };
     let mut config = config(Path::new(&folder));
-    config.time_to_live_ms = Some(HOUR as u64 * 1_000);
-    config.evict_ms = 1_000_000_000_000;
+    config.time_to_live = Some(Duration::from_millis(HOUR as u64 * 1_000));
+    config.evict = Duration::from_millis(1_000_000_000_000);
     let store = Running::start(config).await;
     println!("\naddresses {} {}", store.address, store.admin);
     let ended = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));

@@ -2,6 +2,7 @@
 
 use crate::support::gated::{Gate, Gated};
 use crate::support::{Grant, Player, Running, acquire, config, id, set};
+use std::time::Duration;
 use tenure_engine::{Engine, Health, Memory};
 use tenure_protocol::attributes::{Head, State};
 use tenure_protocol::id::Stamp;
@@ -15,7 +16,7 @@ async fn with_sessions(
     change: impl FnOnce(&mut Config),
 ) -> (Running, Gate, Memory, Player) {
     let mut config = config(std::path::Path::new("unused"));
-    config.evict_ms = 0;
+    config.evict = Duration::from_millis(0);
     config.limits.memory_sessions_max = 1;
     change(&mut config);
     let memory = Memory::new();
@@ -44,7 +45,8 @@ const SAME: [[&str; 2]; 2] = [
 #[tokio::test]
 async fn a_lease_that_ends_while_a_read_takes_long_holds_nobody_up() {
     let s = [id("s")];
-    let (store, gate, _, _) = with_sessions(&s, |config| config.lease_ms = 300).await;
+    let (store, gate, _, _) =
+        with_sessions(&s, |config| config.lease = Duration::from_millis(300)).await;
     gate.shut_loads();
     let (_, loads) = gate.begun();
     let mut p = Player::silent(store.address, "p", 2, 1).await;
@@ -88,7 +90,7 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
     while said < 512 {
         let more = p.say(commit(said));
         // No event says that nothing more is read: what is said takes a millisecond when it is.
-        let more = tokio::time::timeout(std::time::Duration::from_millis(500), more);
+        let more = tokio::time::timeout(Duration::from_millis(500), more);
         if more.await.is_err() {
             break;
         }
@@ -144,7 +146,7 @@ async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
     let batch: Vec<_> = ids.iter().map(put).collect();
     memory.commit(&batch).expect("well");
     let mut config = config(std::path::Path::new("unused"));
-    config.evict_ms = 0;
+    config.evict = Duration::from_millis(0);
     config.limits.memory_sessions_max = 1;
     let store = Running::with_engine(config, Box::new(memory)).await;
     let hold = |id: &SessionId| GrantRef {
@@ -267,7 +269,7 @@ async fn what_is_not_durable_stays_in_memory() {
 async fn an_unused_session_on_the_disk_ends_in_time_and_an_engine_that_panics_ends_the_store() {
     let s = [id("s"), id("t")];
     let (store, gate, memory, _) = with_sessions(&s, |config| {
-        config.time_to_live_ms = Some(1_000);
+        config.time_to_live = Some(Duration::from_millis(1_000));
     })
     .await;
     assert_eq!(memory.records().iter().count(), 2);

@@ -1,6 +1,7 @@
 //! A store over TCP, as a process sees it.
 
 use crate::support::{PATIENCE, Player, Running, acquire, config, id, set};
+use std::time::Duration;
 use tenure_protocol::attributes::State;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, ToProcess, ToStore};
@@ -76,7 +77,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_so_is_the_holder() {
 async fn a_free_session_leaves_memory_and_comes_back_whole() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(folder.path());
-    config.evict_ms = 0;
+    config.evict = Duration::from_millis(0);
     config.limits.memory_sessions_max = 1;
     let store = Running::start(config).await;
     let mut p = Player::connect(store.address, "p").await;

@@ -1,6 +1,7 @@
 //! Processes that ask for much and read nothing.
 
 use crate::support::{Player, Running, acquire, config, id, set};
+use std::time::Duration;
 use tenure_protocol::{SessionId, ToStore};
 use tenure_store::Stop;
 
@@ -9,7 +10,7 @@ const SESSIONS: u64 = 64;
 
 async fn with_large_sessions(lease_ms: u64) -> (Running, Vec<SessionId>, Player) {
     let mut config = config(std::path::Path::new("unused"));
-    config.lease_ms = lease_ms;
+    config.lease = Duration::from_millis(lease_ms);
     config.limits.session_bytes_max = 1 << 20;
     config.limits.outgoing_bytes_max = 4 << 20;
     let memory = tenure_engine::Memory::new();

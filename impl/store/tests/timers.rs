@@ -1,6 +1,7 @@
 //! What happens when nothing is said: every wait, recall and lease ends by itself, also those that a restart found.
 
 use crate::support::{Grant, PATIENCE, Player, Running, config, id, set};
+use std::time::Duration;
 use tenure_engine::Memory;
 use tenure_protocol::message::{Reason, Refusal, Revocation};
 use tenure_protocol::{Delta, Time, ToProcess, ToStore, Token};
@@ -10,10 +11,10 @@ use tokio::time::timeout;
 /// Times that are far apart, so that what comes first can only be the one.
 fn own(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = config(std::path::Path::new("unused"));
-    config.lease_ms = 60_000;
-    config.remind_ms = 60_000;
-    config.recall_ms = 60_000;
-    config.wait_ms = 60_000;
+    config.lease = Duration::from_millis(60_000);
+    config.remind = Duration::from_millis(60_000);
+    config.recall = Duration::from_millis(60_000);
+    config.wait = Duration::from_millis(60_000);
     change(&mut config);
     config
 }
@@ -25,8 +26,8 @@ async fn store(change: impl FnOnce(&mut Config)) -> Running {
 #[tokio::test]
 async fn an_unanswered_recall_is_repeated_and_the_wait_for_it_ends() {
     let store = store(|config| {
-        config.remind_ms = 30;
-        config.wait_ms = 200;
+        config.remind = Duration::from_millis(30);
+        config.wait = Duration::from_millis(200);
     })
     .await;
     let s = id("s");
@@ -47,7 +48,7 @@ async fn an_unanswered_recall_is_repeated_and_the_wait_for_it_ends() {
 
 #[tokio::test]
 async fn a_grant_is_revoked_at_the_deadline_of_its_recall_and_busy_does_not_move_it() {
-    let store = store(|config| config.recall_ms = 100).await;
+    let store = store(|config| config.recall = Duration::from_millis(100)).await;
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
     let mut q = Player::connect(store.address, "q").await;
@@ -72,7 +73,7 @@ async fn a_grant_is_revoked_at_the_deadline_of_its_recall_and_busy_does_not_move
 #[tokio::test]
 async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_is_silent() {
     let memory = Memory::new();
-    let config = own(|config| config.lease_ms = 1_000);
+    let config = own(|config| config.lease = Duration::from_millis(1_000));
     let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
@@ -116,7 +117,7 @@ async fn granted_while_alive(player: &mut Player) -> Token {
 
 #[tokio::test]
 async fn a_session_that_is_not_used_ends_and_one_that_is_held_is_asked_for() {
-    let store = store(|config| config.time_to_live_ms = Some(200)).await;
+    let store = store(|config| config.time_to_live = Some(Duration::from_millis(200))).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
     p.write(&s, 1, "1").await;

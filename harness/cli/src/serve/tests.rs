@@ -55,7 +55,7 @@ fn file(folder: &Path, text: &str) -> PathBuf {
 #[test]
 fn every_field_is_a_setting_and_the_other_way_round() {
     let whole = Config {
-        time_to_live_ms: Some(1),
+        time_to_live: Some(std::time::Duration::from_millis(1)),
         admin_hosts: Some("store.example".to_owned()),
         ..Config::default()
     };

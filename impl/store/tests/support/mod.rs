@@ -29,7 +29,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         admin: ([127, 0, 0, 1], 0).into(),
         data: folder.join("data"),
-        stop_ms: 2_000,
+        stop_limit: Duration::from_secs(2),
         ..Config::default()
     }
 }
