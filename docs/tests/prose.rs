@@ -1,0 +1,87 @@
+//! The prose of this project: forms of speech that strangers could not follow are counted, and the count may only fall.
+//!
+//! The forms are tell-tales of a sentence whose subject is no noun: "whoever", a sentence that begins with "Who" or "Answers", and
+//! "is told". They are counted in the comments and strings of every Rust file, and in every page.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The number of tell-tale forms that are left. Lower it with each one that goes; it never rises.
+const LEFT: usize = 416;
+
+/// Paths whose text is not prose: files of other tools, and what was frozen for all versions.
+const NOT_PROSE: [&str; 4] = ["target", ".git", "tests/vectors", "tests/prose.rs"];
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.canonicalize().expect("docs/ lies in the workspace")
+}
+
+/// Collects the files below `folder` whose text people read.
+fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).expect("a folder of the workspace can be listed");
+    for entry in entries {
+        let path = entry.expect("an entry of the workspace can be read").path();
+        let is_prose = !NOT_PROSE.iter().any(|end| path.ends_with(end));
+        let is_link = path.is_symlink();
+        if path.is_dir() && is_prose && !is_link {
+            pages(&path, found);
+        } else if is_prose && !is_link && path.extension().is_some_and(|end| end == "rs" || end == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// Returns the comments and string literals of a line of Rust, or the whole line of a page.
+fn prose<'t>(path: &Path, line: &'t str) -> Option<&'t str> {
+    if path.extension().is_some_and(|end| end == "md") {
+        return Some(line);
+    }
+    let begin = line.find("//").into_iter().chain(line.find('"')).min()?;
+    Some(&line[begin..])
+}
+
+/// Counts the tell-tale forms in a line.
+fn tell_tales(text: &str) -> usize {
+    let lower = text.to_lowercase();
+    let begins = |word: &str| {
+        text.match_indices(word)
+            .filter(|(at, _)| {
+                let before = text[..*at].trim_end_matches(['/', '!', '*', '"', '-', '|', '>', ' ']);
+                before.is_empty() || before.ends_with(['.', ':', '?'])
+            })
+            .count()
+    };
+    lower.matches("whoever").count()
+        + lower.matches("is told").count()
+        + begins("Who ")
+        + begins("Answers ")
+}
+
+#[test]
+fn sentences_whose_subject_is_no_noun_become_fewer() {
+    let mut files = Vec::new();
+    pages(&root(), &mut files);
+    assert!(files.len() > 300, "the workspace has more files than {}", files.len());
+    let mut found = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).expect("a text file of the workspace");
+        for (number, line) in text.lines().enumerate() {
+            let count = prose(&path, line).map_or(0, tell_tales);
+            found.extend(std::iter::repeat_n(
+                format!("{}:{}: {}", path.display(), number + 1, line.trim()),
+                count,
+            ));
+        }
+    }
+    let all = found.join("\n");
+    assert!(found.len() <= LEFT, "{} forms, and {LEFT} were left:\n{all}", found.len());
+    assert!(found.len() >= LEFT, "{} forms are left: write that number into LEFT", found.len());
+}
+
+#[test]
+fn the_forms_are_seen_where_a_sentence_begins() {
+    assert_eq!(tell_tales("/// Who waits is told so, by whoever leaves."), 3);
+    assert_eq!(tell_tales("/// Answers a request. Who asks?"), 2);
+    assert_eq!(tell_tales("/// The store answers; nobody knows Who or What."), 0);
+}
