@@ -303,3 +303,32 @@ fn every_case_and_every_rule_is_listed_and_explained() {
         assert!(text(&output.stdout).contains(&rule.text), "{}", rule.id);
     }
 }
+
+#[test]
+fn a_rule_is_explained_with_its_properties_mutants_and_cases() {
+    let output = conform(&["explain", "recall.revokes"]);
+    let shown = text(&output.stdout);
+    let expected = [
+        "r[recall.revokes]  store · progress",
+        "recalled leads to free",
+        "busy-stops-revoke",
+        "recall/deadline/revokes",
+    ];
+    for part in expected {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+    let output = conform(&["explain", "r[recall.revokes]", "--json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!(
+        shown["mutants"],
+        serde_json::json!(["busy-stops-revoke"]),
+        "{shown}"
+    );
+    let lists = |key: &str| shown[key].as_array().is_some_and(|list| !list.is_empty());
+    assert!(lists("properties") && lists("cases"), "{shown}");
+
+    // A rule about bytes has no property, and says why.
+    let shown = text(&conform(&["explain", "wire.key-range"]).stdout);
+    assert!(shown.contains("no property: unmodelled: bytes"), "{shown}");
+    assert!(shown.contains("no mutant breaks it"), "{shown}");
+}

@@ -16,7 +16,7 @@ pub enum Mutant {
 }
 
 macro_rules! driver_mutants {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, [$($id:literal),+];)+) => {
         /// Mutants that only a driver can make: the machine behind it is right.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum DriverMutant {
@@ -33,6 +33,12 @@ macro_rules! driver_mutants {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// The ids of the protocol's rules that it breaks.
+            #[must_use]
+            pub const fn rules(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($id),+]),+ }
+            }
+
             /// What is done wrong, in one sentence.
             #[must_use]
             pub const fn summary(self) -> &'static str {
@@ -44,35 +50,35 @@ macro_rules! driver_mutants {
 
 driver_mutants! {
     /// Every third answer goes to another connection.
-    WrongConnection = "wrong-connection";
+    WrongConnection = "wrong-connection", ["connect.answers-hello", "lease.alive", "release.answered"];
     /// A grant comes with the state of the session that was granted before it.
-    MixesSessions = "mixes-sessions";
+    MixesSessions = "mixes-sessions", ["grant.state"];
     /// A grant comes without its state.
-    GrantWithoutState = "grant-without-state";
+    GrantWithoutState = "grant-without-state", ["grant.state", "grant.full"];
     /// A delta is applied to whatever version there is.
-    WrongVersion = "wrong-version";
+    WrongVersion = "wrong-version", ["commit.repeated"];
     /// Any message renews the lease.
-    LeaseByTraffic = "lease-by-traffic";
+    LeaseByTraffic = "lease-by-traffic", ["lease.only-keep-alive"];
     /// One more may wait than is said.
-    LimitOffByOne = "limit-off-by-one";
+    LimitOffByOne = "limit-off-by-one", ["limit.waiters"];
     /// Answers leave before what they say is durable.
-    SendsBeforeDurable = "sends-before-durable";
+    SendsBeforeDurable = "sends-before-durable", ["grant.durable", "commit.durable"];
     /// What was read of a frame is forgotten when the rest is not there yet.
-    LosesSplitFrames = "loses-split-frames";
+    LosesSplitFrames = "loses-split-frames", ["wire.in-order"];
     /// Each part of a message that goes on is taken for all of it.
-    IgnoresMore = "ignores-more";
+    IgnoresMore = "ignores-more", ["wire.parts-joined"];
     /// What is not a frame is skipped, and the connection goes on.
-    GoesOnAfterGarbage = "goes-on-after-garbage";
+    GoesOnAfterGarbage = "goes-on-after-garbage", ["wire.ill-formed"];
     /// The connection is closed without a word about what was wrong.
-    ClosesWithoutFault = "closes-without-fault";
+    ClosesWithoutFault = "closes-without-fault", ["wire.fault"];
     /// A connection that was replaced is still listened to.
-    ServesOldConnection = "serves-old-connection";
+    ServesOldConnection = "serves-old-connection", ["connect.old-connection", "connect.closes-replaced"];
     /// Timers are never looked at.
-    ForgetsTimers = "forgets-timers";
+    ForgetsTimers = "forgets-timers", ["recall.revokes", "lease.ends", "end.answered"];
     /// A refusal is sent twice.
-    RefusesTwice = "refuses-twice";
+    RefusesTwice = "refuses-twice", ["end.once"];
     /// A keep-alive is answered with the store's own time.
-    AnswersWithOwnTime = "answers-with-own-time";
+    AnswersWithOwnTime = "answers-with-own-time", ["lease.echo"];
 }
 
 impl Mutant {

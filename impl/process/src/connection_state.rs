@@ -126,6 +126,7 @@ impl Backoff {
         } else if lived.is_some() {
             self.cuts = self.cuts.saturating_add(1);
         }
+        // r[connect.backs-off]
         let pause = self.pause;
         self.pause = (pause * 2).min(self.max);
         let pause = most.map_or(pause, |most| pause.min(most).max(self.first));

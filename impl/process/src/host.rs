@@ -70,6 +70,7 @@ impl OsHost {
 
 impl Host for OsHost {
     fn now(&self) -> Time {
+        // r[time.monotonic]
         let now = (self.clocks.boot_ms)().saturating_sub(self.origin);
         let raw = (self.clocks.coarse_awake_ms)();
         if self.coarse_ms(raw) + SLEPT_MS < now {

@@ -317,6 +317,7 @@ async fn recall(State(admin): Own, Path(text): Path<String>) -> Result<Response,
         let is_held = store.session(&id).is_some_and(|own| own.holder().is_some());
         if is_held { Ok(id) } else { Err(not_here()) }
     });
+    // r[recall.operator]
     shard.recall(&held?);
     Ok((StatusCode::ACCEPTED, "recalled\n").into_response())
 }

@@ -139,6 +139,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Time {
+        // r[time.no-wall-clock]
         let passed = self.source.boot_ms().saturating_sub(self.origin);
         Time(self.start.saturating_add(passed))
     }

@@ -70,6 +70,7 @@ impl Incoming {
                 self.bytes.reserve(READ_BYTES);
             }
             match self.stream.read_buf(&mut self.bytes).await {
+                // r[wire.truncated]
                 Ok(0) if self.decoder.may_end(&self.bytes) => return Err(End::Closed),
                 Ok(0) => {
                     let text = "the connection was closed in the middle of a frame";
@@ -125,6 +126,7 @@ impl Service {
         }
         match end {
             End::Closed | End::Shut(_) => outbox.close(None),
+            // r[wire.fault]
             End::Fault(fault) => outbox.close(Some(fault)),
             End::Stops => {
                 let text = "the store stops; try again";
@@ -162,6 +164,7 @@ impl Service {
                 Err(fault) => return End::Fault(fault),
             },
             Ok(Ok(FromProcess::Fault(fault))) => return said(&fault),
+            // r[connect.refuses-misplaced]
             Ok(Ok(FromProcess::Message(_))) => {
                 return End::Fault(Fault::new(
                     FaultCode::Unexpected,
@@ -169,6 +172,7 @@ impl Service {
                 ));
             }
             Ok(Err(end)) => return end,
+            // r[connect.silent-before-hello]
             Err(_) => {
                 let text = format!("no hello within {} ms", self.config.hello.as_millis());
                 return End::Fault(Fault::new(FaultCode::Silent, &text));
@@ -180,6 +184,7 @@ impl Service {
         loop {
             self.shard.writer.room().await;
             self.shard.caught_up(&process).await;
+            // r[limit.slow]
             if timeout(silence, outbox.room()).await.is_err() {
                 let text = format!("almost nothing was read for {} ms", silence.as_millis());
                 return End::Fault(Fault::new(FaultCode::Slow, &text));
@@ -188,11 +193,13 @@ impl Service {
                 Ok(Ok(FromProcess::Message(message))) => {
                     self.shard.message(&process, link, message)
                 }
+                // r[connect.refuses-misplaced]
                 Ok(Ok(FromProcess::Hello(_))) => {
                     return End::Fault(Fault::new(FaultCode::Unexpected, "a second hello"));
                 }
                 Ok(Ok(FromProcess::Fault(fault))) => return said(&fault),
                 Ok(Err(end)) => return end,
+                // r[limit.silent]
                 Err(_) => {
                     let text = format!("nothing for {} ms", silence.as_millis());
                     return End::Fault(Fault::new(FaultCode::Silent, &text));

@@ -130,6 +130,7 @@ impl Greeting {
     pub(crate) fn settle(self, core: &Core) {
         let current = core.link(&self.process);
         let unheard = [Some(self.link), self.former].into_iter().flatten();
+        // r[connect.closes-replaced] r[connect.late-hello]
         for link in unheard.filter(|link| current != Some(*link)) {
             if let Some(outbox) = core.connections.get(&(self.process.clone(), link)) {
                 let text = "another connection of this process has a higher number";

@@ -47,11 +47,13 @@ impl Outbox {
     /// Puts a message in. A box that is full closes: whoever does not read its answers is not served.
     pub(crate) fn send(&self, message: ToProcess) {
         let mut queue = self.queue();
+        // r[wire.fault-last]
         if queue.is_closed {
             return;
         }
         let bytes = size::of_message(&message);
         let waiting = queue.bytes + queue.taken;
+        // r[limit.slow]
         if waiting > 0 && waiting + bytes > self.bytes_max {
             let max = self.bytes_max;
             let text = format!("{waiting} bytes wait to be read, and more to come; {max} may");
@@ -72,6 +74,7 @@ impl Outbox {
         if !queue.is_closed {
             queue.is_closed = true;
             queue.fault.clone_from(&fault);
+            // r[wire.fault]
             queue.messages.extend(fault.map(FromStore::Fault));
         }
         drop(queue);

@@ -372,6 +372,7 @@ async fn accept(service: Arc<Service>, listener: TcpListener) {
                     drop(place);
                 });
             }
+            // r[limit.connections]
             Err(_) => turn_away(&service, stream, from),
         }
     }

@@ -259,6 +259,7 @@ impl Shard {
     /// Takes a step, now or when what it concerns is in memory.
     fn submit(&self, core: &mut Core, input: Input) {
         let queue = InputQueue::of(&input);
+        // r[wire.in-order]
         if core.deferred.has(&queue) {
             return core.deferred.push(queue, input);
         }
@@ -370,6 +371,7 @@ impl Shard {
     fn send(&self, core: &mut Core, own: Option<u64>, envelope: Envelope) {
         log(&envelope);
         self.metrics.sent(&envelope.2);
+        // r[grant.durable] r[commit.durable]
         if let Some(envelope) = core.barrier.hold(own, envelope) {
             core.deliver(envelope);
         }

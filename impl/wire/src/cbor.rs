@@ -39,6 +39,7 @@ impl<'a> Writer<'a> {
 
     fn head(&mut self, major: u8, value: u64) {
         let major = major << 5;
+        // r[wire.writes-plainly]
         if value < 24 {
             self.tail.put_u8(major | value as u8);
         } else if let Ok(value) = u8::try_from(value) {
@@ -169,11 +170,13 @@ impl<'a> Reader<'a> {
         let info = first & 31;
         let width = match info {
             0..=23 => 0,
+            // r[wire.lenient]
             24..=27 => 1 << (info - 24),
             INDEFINITE if !matches!(first >> 5, UINT | 1 | TAG) => {
                 self.at += 1;
                 return Ok((first, None));
             }
+            // r[wire.ill-formed]
             _ => return Err(self.wrong(Problem::IllFormed(first))),
         };
         self.at += 1;
@@ -191,10 +194,12 @@ impl<'a> Reader<'a> {
     fn expect(&mut self, major: u8, expected: &'static str) -> Result<u64> {
         let start = self.offset();
         let found = self.peek()?;
+        // r[wire.wrong-type]
         if found >> 5 != major {
             return Err(Problem::Type { expected, found }.at(start));
         }
         let (_, number) = self.head()?;
+        // r[wire.ill-formed]
         number.ok_or_else(|| Problem::Indefinite.at(start))
     }
 
@@ -206,6 +211,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn uint_max(&mut self, max: u64) -> Result<u64> {
         let start = self.offset();
         match self.uint()? {
+            // r[wire.wrong-type]
             found if found <= max => Ok(found),
             found => Err(Problem::Number { found, max }.at(start)),
         }
@@ -256,6 +262,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn tuple(&mut self, what: &'static str, count: u64) -> Result<()> {
         let start = self.offset();
         match self.expect(ARRAY, what)? {
+            // r[wire.wrong-type]
             found if found == count => Ok(()),
             found => Err(Problem::Elements { what, found }.at(start)),
         }
@@ -277,6 +284,7 @@ impl<'a> Reader<'a> {
         let count = self.array()?;
         let room = (self.body.len() - self.at) / bytes_min;
         match usize::try_from(count) {
+            // r[wire.too-many]
             Ok(count) if count > max => Err(Problem::TooMany { what, max }.at(start)),
             Ok(count) if count <= room => Ok(count),
             _ => Err(Problem::Truncated.at(start)),
@@ -296,6 +304,7 @@ impl<'a> Reader<'a> {
                 .at(start),
                 _ => error,
             })?;
+        // r[wire.too-many]
         self.items_left -= count;
         Ok(count)
     }
@@ -305,18 +314,22 @@ impl<'a> Reader<'a> {
         &mut self,
         mut field: impl FnMut(&mut Self, u64) -> Result<bool>,
     ) -> Result<()> {
+        // r[wire.ill-formed]
         let count = self.expect(MAP, "a map")?;
         let mut seen = 0_u64;
         for _ in 0..count {
             let start = self.offset();
             let key = self.uint()?;
+            // r[wire.key-range]
             if key > 63 {
                 return Err(Problem::Key(key).at(start));
             }
+            // r[wire.duplicate-key]
             if seen & 1 << key != 0 {
                 return Err(Problem::KeyDuplicate(key).at(start));
             }
             seen |= 1 << key;
+            // r[wire.unknown-key]
             if !field(self, key)? {
                 self.skip(DEPTH_MAX)?;
             }
@@ -329,6 +342,7 @@ impl<'a> Reader<'a> {
         let start = self.offset();
         let (first, number) = self.head()?;
         let major = first >> 5;
+        // r[wire.nested-too-deep]
         let Some(depth) = depth.checked_sub(1) else {
             return Err(Problem::TooDeep.at(start));
         };

@@ -65,6 +65,7 @@ impl<T: Item> Decoder<T> {
 
     fn next(&mut self, stream: &mut BytesMut) -> Result<Option<T>, DecodeError> {
         while let Some(frame) = self.frame(stream)? {
+            // r[wire.unknown-skipped]
             if T::way(frame.header.kind) == Way::Unknown {
                 continue;
             }
@@ -86,6 +87,7 @@ impl<T: Item> Decoder<T> {
         let header = Header::read(header);
         let length = self.check(&header)?;
         let missing = (HEADER_BYTES + length).saturating_sub(stream.len());
+        // r[wire.truncated]
         if missing > 0 {
             // Not all of it: who sends a header only must not make us hold a frame's worth of memory.
             stream.reserve(missing.min(stream.len().max(READ_BYTES)));
@@ -110,26 +112,33 @@ impl<T: Item> Decoder<T> {
             kind,
             ..
         } = header;
+        // r[wire.version] r[wire.minor]
         if version >> 4 != MAJOR {
             return Err(Problem::Version(version).at(4));
         }
         let max = self.limits.frame_bytes_max;
+        // r[wire.too-large]
         let length = match usize::try_from(length) {
             Ok(bytes) if bytes <= max => bytes,
             _ => return Err(Problem::FrameTooLarge { length, max }.at(0)),
         };
         match T::way(kind) {
+            // r[wire.more-unexpected]
             Way::Known if header.more() && !kind::may_go_on(kind) => {
                 Err(Problem::MoreUnexpected(kind).at(6))
             }
             Way::Known => match self.begun {
+                // r[wire.part-missing]
                 Some((due, ..)) if kind != due && kind != kind::FAULT => {
                     Err(Problem::PartMissing { due, found: kind }.at(5))
                 }
                 _ => Ok(length),
             },
+            // r[wire.wrong-side]
             Way::Back => Err(Problem::KindUnexpected(kind).at(5)),
+            // r[wire.unknown-critical]
             Way::Unknown if header.critical() => Err(Problem::KindUnknown(kind).at(5)),
+            // r[wire.unknown-skipped]
             Way::Unknown => Ok(length),
         }
     }
@@ -144,12 +153,14 @@ impl<T: Item> Decoder<T> {
         let part = T::decode(frame, &self.limits, &mut items_left)?;
         let item = match begun {
             Some(mut item) => {
+                // r[wire.parts-joined]
                 item.join(part)
                     .map_err(|problem| problem.at(HEADER_BYTES))?;
                 item
             }
             None => part,
         };
+        // r[wire.parts-joined] r[wire.truncated]
         if frame.header.more() {
             self.begun = Some((kind, item, items_left));
             return Ok(None);

@@ -62,6 +62,7 @@ macro_rules! write_fields {
     ($writer:expr; $($name:ident),*) => {{
         let count = 0 $(+ u64::from(!$name.is_absent()))*;
         $writer.map(count);
+        // r[wire.writes-plainly]
         $(if !$name.is_absent() {
             $writer.uint($crate::field::key::$name);
             $name.put($writer);
@@ -82,6 +83,7 @@ macro_rules! read_fields {
             #[allow(unreachable_code)] // of a body without fields
             Ok(true)
         })?;
+        // r[wire.missing-key]
         $(let Some($name) = $name.or_else($crate::field::Get::absent) else {
             return Err($crate::error::Problem::KeyMissing(stringify!($name)).at(start));
         };)*
@@ -128,6 +130,7 @@ macro_rules! names {
         impl Get for $name {
             fn get(reader: &mut Reader<'_>) -> Result<Self> {
                 let start = reader.offset();
+                // r[wire.name-length]
                 Self::new(reader.bytes()?)
                     .map_err(|NameLength { length }| Problem::NameLength(length).at(start))
             }
@@ -222,6 +225,7 @@ impl<T: Get> Get for Option<T> {
         Some(None)
     }
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
+        // r[wire.lenient]
         if reader.null()? {
             Ok(None)
         } else {

@@ -69,6 +69,7 @@ impl Frame {
     ) -> Result<T, DecodeError> {
         let mut reader = Reader::new(&self.body, limits, *items_left);
         let item = read(&mut reader)?;
+        // r[wire.ill-formed]
         reader.end()?;
         *items_left = reader.items_left();
         Ok(item)

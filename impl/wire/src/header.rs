@@ -107,6 +107,7 @@ impl Header {
             length: 0,
             version: VERSION,
             kind,
+            // r[wire.writes-critical]
             flags: CRITICAL,
             request,
         }
@@ -157,12 +158,14 @@ impl Header {
     /// Whether the message goes on in the next frame.
     #[must_use]
     pub const fn more(&self) -> bool {
+        // r[wire.reserved]
         self.flags & MORE != 0
     }
 
     /// Whether who does not know the kind must refuse the frame.
     #[must_use]
     pub const fn critical(&self) -> bool {
+        // r[wire.reserved]
         self.flags & CRITICAL != 0
     }
 }

@@ -191,6 +191,7 @@ impl From<u64> for FaultCode {
         usize::try_from(number)
             .ok()
             .and_then(|place| Self::ALL.get(place).copied())
+            // r[wire.lenient]
             .unwrap_or(Self::Other(number))
     }
 }

@@ -77,6 +77,7 @@ pub(crate) fn append<T>(whole: &mut Vec<T>, part: &mut Vec<T>) {
     if whole.is_empty() {
         *whole = std::mem::take(part);
     } else {
+        // r[wire.parts-joined]
         whole.append(part);
     }
 }

@@ -57,6 +57,7 @@ impl Item for FromProcess {
                     && whole.link == part.link
                     && whole.minor_max == part.minor_max
                     && whole.sent == part.sent;
+                // r[wire.parts-differ]
                 same.then_some(()).ok_or(Problem::PartsDiffer)
             }
             _ => Err(Problem::PartsDiffer),

@@ -178,7 +178,9 @@ impl Get for Delta {
             } else {
                 Some(reader.bytes()?)
             };
+            // r[wire.lenient]
             delta.set(name, value);
+            // r[wire.name-twice]
             if delta.changes().len() == at {
                 return Err(Problem::AttributeDuplicate.at(start));
             }
@@ -288,6 +290,7 @@ fn choice<T>(
             found: elements,
         }
         .at(start)),
+        // r[wire.unknown-choice]
         None => Err(Problem::Choice {
             what,
             found: number,
@@ -312,6 +315,7 @@ macro_rules! choices {
                 let start = reader.offset();
                 match reader.uint()? {
                     $($number => Ok(Self::$choice),)+
+                    // r[wire.unknown-choice]
                     found => Err(Problem::Choice { what: $what, found }.at(start)),
                 }
             }

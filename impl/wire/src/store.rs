@@ -106,6 +106,7 @@ impl Item for FromStore {
             }
             _ => false,
         };
+        // r[wire.parts-differ]
         same.then_some(()).ok_or(Problem::PartsDiffer)
     }
 }

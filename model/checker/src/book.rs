@@ -123,7 +123,7 @@ pub fn properties() -> String {
         );
         let _ = writeln!(out, "| {name} | {rule} | {kind} | {text} |");
     }
-    for (name, rule, text) in PROGRESS {
+    for (name, rule, _, text) in PROGRESS {
         let _ = writeln!(out, "| {name} | {rule} | progress | {text} |");
     }
     out

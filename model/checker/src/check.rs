@@ -208,7 +208,7 @@ fn explore_and_judge<H: Hook>(
             .graph
             .as_ref()
             .map(|graph| progress::check(graph, |state| exploration.depth_of(state)));
-        for (place, (name, rule, text)) in PROGRESS.into_iter().enumerate() {
+        for (place, (name, rule, _, text)) in PROGRESS.into_iter().enumerate() {
             let lassos = report.iter().flat_map(|report| &report.lassos);
             let own: Vec<&Lasso> = lassos
                 .filter(|lasso| property::obligation(lasso.obligation).0 == place)

@@ -318,7 +318,7 @@ pub(crate) fn find_property(
     let own = property::of::<Sound>(universe).map(|own| (own.name, own.rule, own.kind, own.text));
     let progress = PROGRESS
         .into_iter()
-        .map(|(name, rule, text)| (name, rule, Kind::Progress, text));
+        .map(|(name, rule, _, text)| (name, rule, Kind::Progress, text));
     let mut known = own.chain(progress).collect::<Vec<_>>();
     match known.iter().position(|known| known.0 == name) {
         Some(place) => Ok(known.swap_remove(place)),

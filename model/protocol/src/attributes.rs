@@ -243,7 +243,9 @@ impl Record {
     #[must_use]
     pub fn state_since(&self, known: Option<Version>) -> State {
         match known {
+            // r[grant.smallest-state]
             Some(known) if known == self.head.version => State::Unchanged,
+            // r[grant.smallest-state] r[grant.full]
             Some(known) if self.exists() && known >= self.head.floor => State::Delta(
                 self.attributes
                     .iter()
@@ -251,6 +253,7 @@ impl Record {
                     .map(Attribute::change)
                     .collect(),
             ),
+            // r[grant.full]
             _ => State::Full(
                 self.attributes
                     .iter()

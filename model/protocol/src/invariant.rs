@@ -12,44 +12,116 @@ use crate::store::{Recall, Session, Stopping, StoreMachine};
 pub struct Invariant<M> {
     /// Its name.
     pub name: &'static str,
-    /// The rule that it follows.
+    /// The rule of the design that it follows.
     pub rule: u8,
+    /// The ids of the protocol's rules that it checks.
+    pub rules: &'static [&'static str],
     /// Whether it holds.
     pub holds: fn(&M) -> bool,
 }
 
+/// The name of an invariant, the design rule that it follows, and the ids of the rules that it checks.
+pub type Named = (&'static str, u8, &'static [&'static str]);
+
 /// The names and rules of the invariants of a store, in the order of [`of_store`].
-pub const STORE: [(&str, u8); 9] = [
-    ("one holder", 1),
-    ("queue in order", 5),
-    ("waiters recall", 3),
-    ("free means at once", 6),
-    ("recall belongs to a grant", 10),
-    ("leases cover grants", 10),
-    ("waits once", 14),
-    ("queues within their limit", 18),
-    ("a drain recalls", 3),
+pub const STORE: [Named; 9] = [
+    ("one holder", 1, &["grant.exclusive", "commit.keeps-grant"]),
+    (
+        "queue in order",
+        5,
+        &["queue.fifo-connected", "queue.tickets-rise"],
+    ),
+    ("waiters recall", 3, &["recall.once", "recall.asks"]),
+    (
+        "free means at once",
+        6,
+        &["grant.at-once", "queue.passes-by"],
+    ),
+    (
+        "recall belongs to a grant",
+        10,
+        &["recall.once", "recall.ends-with-grant", "recall.old"],
+    ),
+    (
+        "leases cover grants",
+        10,
+        &[
+            "connect.superseded",
+            "connect.new-incarnation",
+            "lease.whole",
+            "lease.only-keep-alive",
+            "lease.frees-nothing",
+            "lease.ends",
+        ],
+    ),
+    (
+        "waits once",
+        14,
+        &[
+            "queue.same-ticket",
+            "reconnect.dropped-wait",
+            "reconnect.not-both",
+            "end.one-at-a-time",
+            "end.cancelled",
+        ],
+    ),
+    (
+        "queues within their limit",
+        18,
+        &["limit.waiters", "limit.threads"],
+    ),
+    ("a drain recalls", 3, &["stop.drains"]),
 ];
 
 /// The names and rules of the invariants of a process, in the order of [`of_process`].
-pub const PROCESS: [(&str, u8); 6] = [
-    ("threads inside have a grant", 1),
-    ("one thread per attribute", 12),
-    ("grants need a lease", 10),
-    ("waiters have asked", 14),
-    ("nobody waits in vain", 12),
-    ("write sets have owners", 11),
+pub const PROCESS: [Named; 6] = [
+    (
+        "threads inside have a grant",
+        1,
+        &[
+            "recall.keeps-until-out",
+            "release.over",
+            "thread.needs-grant",
+        ],
+    ),
+    (
+        "one thread per attribute",
+        12,
+        &[
+            "destroy.all-locked",
+            "thread.one-per-attribute",
+            "thread.together",
+            "thread.stranger",
+        ],
+    ),
+    (
+        "grants need a lease",
+        10,
+        &["connect.superseded-stops", "lease.lost"],
+    ),
+    (
+        "waiters have asked",
+        14,
+        &[
+            "grant.names-request",
+            "gate.requeues",
+            "release.requeued",
+            "reconnect.dropped-wait",
+            "reconnect.names-waits",
+            "thread.asks",
+        ],
+    ),
+    ("nobody waits in vain", 12, &["gate.one-use"]),
+    ("write sets have owners", 11, &["thread.discards"]),
 ];
 
-fn named<M, const N: usize>(
-    names: [(&'static str, u8); N],
-    holds: [fn(&M) -> bool; N],
-) -> [Invariant<M>; N] {
+fn named<M, const N: usize>(names: [Named; N], holds: [fn(&M) -> bool; N]) -> [Invariant<M>; N] {
     core::array::from_fn(|place| {
-        let (name, rule) = names[place];
+        let (name, rule, rules) = names[place];
         Invariant {
             name,
             rule,
+            rules,
             holds: holds[place],
         }
     })

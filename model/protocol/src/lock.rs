@@ -238,6 +238,7 @@ impl<C: Claim> Lock<C> {
             Gate::Insiders => is_inside,
             Gate::Closed => false,
         };
+        // r[thread.one-per-attribute]
         passes && self.fits(claim) && (barges || !self.has_before(claim, is_inside, None))
     }
 
@@ -284,9 +285,11 @@ impl<C: Claim> Lock<C> {
     fn next_of(&mut self, gate: Gate) -> Option<Spot> {
         let may_go = |own: &Self, spot: Spot, is_inside: bool| {
             let claim = own.line.at(spot);
+            // r[thread.one-per-attribute] r[gate.order]
             own.fits(claim) && !own.has_before(claim, is_inside, Some(spot))
         };
         let insiders = self.line.insiders(&self.holders);
+        // r[gate.order]
         if let Some(spot) = insiders.iter().find(|spot| may_go(self, **spot, true)) {
             return Some(*spot);
         }

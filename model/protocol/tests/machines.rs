@@ -1344,7 +1344,7 @@ fn invariants_have_names_of_their_own() {
     let names = invariant::STORE
         .iter()
         .chain(&invariant::PROCESS)
-        .map(|(name, _)| *name);
+        .map(|(name, ..)| *name);
     let all: Vec<_> = names.collect();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
 }

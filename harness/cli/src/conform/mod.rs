@@ -1,6 +1,7 @@
 //! `tenure conform`: judges a store or a process library, whoever wrote it.
 
 mod compare;
+mod explain;
 mod reference;
 mod trace;
 
@@ -123,7 +124,7 @@ pub(crate) struct List {
 /// The arguments of `tenure conform explain`.
 #[derive(Args)]
 pub(crate) struct Explain {
-    /// The id of a case, as `grant/free/at-once`, or of a rule, as `grant.free`.
+    /// The id of a case, as `grant/free/at-once`, or of a rule, as `recall.revokes`.
     what: String,
     /// As JSON.
     #[arg(long)]
@@ -437,29 +438,12 @@ impl Explain {
                 self.what
             );
         };
-        let doubts = cases.iter().filter(|case| case.rules.contains(&rule.id));
+        let cases = cases.iter().filter(|case| case.rules.contains(&rule.id));
+        let cases: Vec<&Case> = cases.collect();
         if self.json {
-            let cases: Vec<_> = doubts.map(|case| case.id).collect();
-            let object = serde_json::json!({
-                "id": rule.id, "who": rule.who, "kind": rule.kind, "level": rule.level,
-                "properties": rule.properties, "text": rule.text, "cases": cases,
-            });
-            return Ok(writeln!(out, "{object}")?);
-        }
-        writeln!(
-            out,
-            "r[{}]  {} · {}\n{}\n",
-            rule.id, rule.who, rule.kind, rule.text
-        )?;
-        writeln!(out, "model: {}", rule.properties.join(", "))?;
-        for case in doubts {
-            writeln!(
-                out,
-                "{:<6} {:<44} {}",
-                case.level.word(),
-                case.id,
-                case.title
-            )?;
+            writeln!(out, "{}", explain::to_json(rule, &cases))?;
+        } else {
+            explain::write(&mut out, rule, &cases)?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ impl Driver {
         while let ConnectionState::Open(connection) = &mut self.connection {
             match (connection.next(), connection.link) {
                 (Ok(None), _) => return,
+                // r[wire.in-order]
                 (Ok(Some(FromStore::Message(message))), Some(link)) => {
                     self.on_message(link, message);
                 }
@@ -27,7 +28,9 @@ impl Driver {
                 (Err(error), _) => {
                     let fault = FromProcess::Fault(Fault::from(&error));
                     // Sent as far as the link allows: whether the store reads it changes nothing here.
+                    // r[wire.fault]
                     let _ = connection.push(&fault).map(|()| connection.flush());
+                    // r[wire.fault-last]
                     self.close(&format!("the store sent what is no frame: {error}"));
                 }
             }

@@ -224,6 +224,7 @@ impl Driver {
         match (&message, connection.link) {
             (ToStore::Hello { .. }, None) => connection.link = Some(link),
             // A second hello on the same connection would make its answers ambiguous.
+            // r[connect.hello-alone]
             (ToStore::Hello { .. }, Some(_)) => {
                 return self.close("the store accepts connections, but does not answer");
             }
@@ -293,6 +294,7 @@ impl Driver {
             ),
             _ => why.to_owned(),
         };
+        // r[connect.again]
         self.connection = ConnectionState::Waiting(Instant::now() + pause);
         self.shared.locks.disconnected();
         let Identity { address, name, .. } = self.shared.identity.clone();

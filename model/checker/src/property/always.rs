@@ -13,10 +13,11 @@ use tenure_protocol::{
 };
 
 macro_rules! always {
-    ($name:literal, $rule:literal, $text:literal, $applies:expr, $condition:expr) => {
+    ($name:literal, $rule:literal, $rules:expr, $text:literal, $applies:expr, $condition:expr) => {
         Checked {
             name: $name,
             rule: $rule,
+            rules: &$rules,
             kind: Kind::Always,
             text: $text,
             condition: $condition,
@@ -26,8 +27,8 @@ macro_rules! always {
 }
 
 macro_rules! violation {
-    ($name:literal, $rule:literal, $text:literal, $($violation:ident)|+) => {
-        always!($name, $rule, $text, everywhere, |_, state| !matches!(state.violation, Some($(Violation::$violation)|+)))
+    ($name:literal, $rule:literal, $rules:expr, $text:literal, $($violation:ident)|+) => {
+        always!($name, $rule, $rules, $text, everywhere, |_, state| !matches!(state.violation, Some($(Violation::$violation)|+)))
     };
 }
 
@@ -37,6 +38,7 @@ macro_rules! of_store {
         Checked {
             name: invariant::STORE[$place].0,
             rule: invariant::STORE[$place].1,
+            rules: invariant::STORE[$place].2,
             kind: Kind::Always,
             text: $text,
             condition: |_, state| state.store.broken() & (1 << $place) == 0,
@@ -51,6 +53,7 @@ macro_rules! of_process {
         Checked {
             name: invariant::PROCESS[$place].0,
             rule: invariant::PROCESS[$place].1,
+            rules: invariant::PROCESS[$place].2,
             kind: Kind::Always,
             text: $text,
             condition: |_, state| {
@@ -72,6 +75,34 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "exclusive",
             1,
+            [
+                "connect.incarnation-rises",
+                "connect.superseded",
+                "connect.late-hello",
+                "connect.old-connection",
+                "connect.only-newest",
+                "grant.exclusive",
+                "grant.same-again",
+                "grant.unasked",
+                "release.over",
+                "fence.revoked",
+                "lease.whole",
+                "lease.echo",
+                "lease.frees-nothing",
+                "lease.restart",
+                "lease.from-sent",
+                "lease.margin",
+                "reconnect.known",
+                "reconnect.no-token-twice",
+                "reconnect.names-holds",
+                "reconnect.lost",
+                "end.cancel-crossed",
+                "end.one-at-a-time",
+                "end.stray",
+                "rename.taken",
+                "limit.until-heard",
+                "time.monotonic"
+            ],
             "at most one living process has the grant of a session",
             is_gentle,
             exclusive
@@ -79,6 +110,15 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "fenced",
             9,
+            [
+                "grant.token-rises",
+                "release.old",
+                "fence.commit",
+                "fence.rename",
+                "reconnect.no-token-twice",
+                "rename.new-token",
+                "rename.new-hold"
+            ],
             "who believes in a grant that it no longer has holds an older token than the holder, who holds a newer one than anybody in an earlier life of the session",
             everywhere,
             fenced
@@ -95,6 +135,17 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "told",
             11,
+            [
+                "connect.closes-replaced",
+                "connect.superseded-stops",
+                "recall.gives-up",
+                "fence.revoked",
+                "lease.lost",
+                "lease.told",
+                "reconnect.lost",
+                "thread.stranger",
+                "thread.told"
+            ],
             "a thread that has locked something has it, or was told that it was lost",
             everywhere,
             |_, state| {
@@ -117,6 +168,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "tickets kept",
             5,
+            [
+                "queue.same-ticket",
+                "queue.presented",
+                "queue.keeps-ticket",
+                "lease.frees-nothing",
+                "reconnect.waits"
+            ],
             "a waiter stands at the store under the ticket that it was given",
             never_gives_up,
             tickets_kept
@@ -124,6 +182,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "place told",
             5,
+            ["queue.told"],
             "a process that waits, with nothing under way between it and the store, knows the ticket that it stands under",
             loses_nothing,
             place_told
@@ -131,18 +190,21 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "first come, first served",
             5,
+            ["queue.fifo-connected", "queue.requeue-last"],
             "a grant goes to the one that has waited longest of those that are connected",
             PassedOver
         ),
         violation!(
             "granted to the connected",
             5,
+            ["grant.connected"],
             "no grant is made for a process that has no connection",
             GrantedToUnconnected
         ),
         violation!(
             "revoked for a waiter",
             11,
+            ["recall.for-nobody"],
             "the recall for a waiter takes a grant only while a connected process waits",
             RevokedForNobody
         ),
@@ -154,6 +216,21 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "agreement",
             7,
+            [
+                "grant.state",
+                "grant.full",
+                "grant.new-session",
+                "grant.needs-base",
+                "grant.known",
+                "release.written",
+                "release.whole",
+                "release.drops-lost",
+                "commit.one-at-a-time",
+                "rename.new-hold",
+                "rename.moves",
+                "limit.harms-nobody",
+                "thread.sees-state"
+            ],
             "client state of the store's version, less what changed since, is the primary state",
             everywhere,
             agreement
@@ -161,6 +238,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "durable before visible",
             8,
+            ["grant.durable", "commit.durable", "commit.told"],
             "every grant and version that a process knows of is durable",
             Universe::has_disk,
             durable_first
@@ -168,6 +246,19 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "serial writes",
             9,
+            [
+                "connect.old-connection",
+                "release.written",
+                "release.old",
+                "commit.repeated",
+                "commit.base-ends-grant",
+                "commit.one-at-a-time",
+                "commit.answered",
+                "fence.commit",
+                "fence.rename",
+                "destroy.answered-old",
+                "limit.harms-nobody"
+            ],
             "the primary state changes only by the current grant's token, from the version it has",
             Unfenced | Misapplied
         ),
@@ -180,6 +271,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "lease kept",
             10,
+            ["lease.silent"],
             "no lease ends while another connection would have saved it",
             |universe| universe.silences.is_some(),
             |model, state| {
@@ -193,6 +285,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "goodbye is final",
             10,
+            ["lease.goodbye-last", "lease.goodbye", "lease.says-goodbye"],
             "after a goodbye the process has no lease",
             everywhere,
             goodbye_is_final
@@ -200,6 +293,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "late writes are lost",
             11,
+            ["thread.discards", "thread.told"],
             "only what a thread has unlocked or committed leaves the process, and all of that",
             LeakedWrite | LostWrite
         ),
@@ -207,18 +301,21 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "nobody is evicted unheard",
             11,
+            ["recall.mild", "recall.revokes", "thread.told"],
             "a thread inside loses its attributes only when it is told",
             Evicted
         ),
         violation!(
             "the gate",
             12,
+            ["gate.closed", "destroy.nobody-enters"],
             "after the recall no thread enters that was not inside",
             AdmittedLate
         ),
         violation!(
             "order at an attribute",
             12,
+            ["gate.order"],
             "threads are admitted in the order in which they came, those inside first",
             Overtook
         ),
@@ -226,6 +323,12 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         always!(
             "a try waits for no thread",
             13,
+            [
+                "recall.mild",
+                "try.refused-when-busy",
+                "try.refused-otherwise",
+                "try.thread"
+            ],
             "no try stands behind a holder that has said it is busy",
             everywhere,
             tries_do_not_wait
@@ -233,6 +336,15 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "ends once",
             14,
+            [
+                "grant.names-request",
+                "grant.no-late-request",
+                "grant.unasked",
+                "end.once",
+                "end.requests-rise",
+                "end.stray",
+                "thread.ends-once"
+            ],
             "a request is answered exactly once",
             EndedTwice
         ),
@@ -240,42 +352,77 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "recalls remembered",
             14,
+            ["recall.old", "recall.early"],
             "a recall that came before its grant is known when the grant comes",
             ForgotRecall
         ),
         violation!(
             "peers behave",
             15,
+            [
+                "connect.hello-first",
+                "connect.hello-alone",
+                "connect.link-rises",
+                "connect.late-hello",
+                "connect.only-newest",
+                "connect.answers-hello",
+                "recall.stray-busy",
+                "commit.base-ends-grant",
+                "reconnect.known",
+                "reconnect.names-holds",
+                "exists.asks-newer",
+                "end.stray",
+                "limit.told-in-welcome",
+                "limit.checks",
+                "limit.of-store"
+            ],
             "neither machine thinks that the other has broken the protocol",
             Misbehaved
         ),
         violation!(
             "destroyed stays destroyed",
             16,
+            [
+                "commit.durable",
+                "expiry.not-while-held",
+                "destroy.stays",
+                "destroy.answered-old",
+                "destroy.all-locked",
+                "destroy.nobody-enters"
+            ],
             "no late write brings a session back, and none ends under its holder",
             Resurrected | EndedUnderHolder
         ),
         violation!(
             "absent is absent",
             16,
+            [
+                "exists.only",
+                "exists.true",
+                "exists.thread",
+                "exists.not-before"
+            ],
             "a session that does not exist is granted to no request, and locked by no thread, that wants one which does; one that exists is called absent to nobody who has asked since",
             GrantedAbsent | EnteredAbsent | FalselyAbsent
         ),
         violation!(
             "absent leaves nothing",
             16,
+            ["exists.leaves-nothing"],
             "a session that does not exist, and is wanted only if it does, is not made durable and not kept in memory",
             LeftAbsent
         ),
         violation!(
             "a stop grants nothing",
             6,
+            ["stop.grants-nothing"],
             "a store that stops makes no new grant",
             GrantedWhileStopping
         ),
         violation!(
             "a stop recalls nothing",
             2,
+            ["stop.keeps"],
             "a store that stops for a restart begins no recall",
             RecalledByStop
         ),
@@ -283,12 +430,22 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         violation!(
             "a full disk takes nothing on",
             18,
+            ["limit.storage"],
             "a request that does not wait yet is not granted while the disk is full",
             GrantedWhenFull
         ),
         always!(
             "rest is quiet",
             14,
+            [
+                "grant.returns-unasked",
+                "recall.not-without-reason",
+                "recall.mild-answered",
+                "commit.answered",
+                "reconnect.unclaimed",
+                "reconnect.repeats",
+                "end.cancels"
+            ],
             "when nothing moves, nobody waits and nothing is recalled",
             loses_nothing,
             rest_is_quiet

@@ -42,8 +42,10 @@ impl Kind {
 pub struct Checked<H: Hook> {
     /// Its name.
     pub name: &'static str,
-    /// The rule of the protocol that it follows.
+    /// The rule of the design that it follows.
     pub rule: u8,
+    /// The ids of the protocol's rules that it checks, as `docs/src/protocol/rules.md` names it for them.
+    pub rules: &'static [&'static str],
     /// Always or sometimes.
     pub kind: Kind,
     /// What it says, for a reader of a counterexample.
@@ -70,14 +72,66 @@ impl<H: Hook> Checked<H> {
     }
 }
 
-/// The two progress properties: name, rule, text.
-pub const PROGRESS: [(&str, u8, &str); 2] = [
+/// A progress property: its name, the design rule that it follows, the ids of the rules that it checks, and its text.
+pub type Progress = (&'static str, u8, &'static [&'static str], &'static str);
+
+/// The two progress properties.
+pub const PROGRESS: [Progress; 2] = [
     (
         "waiting ends",
         14,
+        &[
+            "connect.answers-hello",
+            "connect.again",
+            "queue.passes-by",
+            "recall.deadline-kept",
+            "recall.revokes",
+            "gate.insiders",
+            "gate.one-use",
+            "gate.requeues",
+            "release.answered",
+            "release.requeued",
+            "lease.ends",
+            "reconnect.names-waits",
+            "reconnect.unclaimed",
+            "reconnect.untold",
+            "reconnect.waits",
+            "reconnect.repeats",
+            "try.recalls",
+            "exists.absent",
+            "exists.told",
+            "exists.ends-with-link",
+            "end.answered",
+            "end.cancelled",
+            "end.resends",
+            "destroy.waiters",
+            "deadlock.found",
+            "deadlock.says-again",
+            "deadlock.local",
+            "deadlock.victims",
+            "limit.told",
+            "thread.together",
+            "thread.deadline",
+            "thread.asks",
+        ],
         "a thread that waits is granted, refused or told that the session has gone",
     ),
-    ("recalled leads to free", 3, "a recalled grant comes back"),
+    (
+        "recalled leads to free",
+        3,
+        &[
+            "connect.again",
+            "grant.returns-unasked",
+            "recall.repeated",
+            "recall.reminds",
+            "recall.revokes",
+            "recall.obeyed",
+            "recall.unknown",
+            "recall.crossed",
+            "release.answered",
+        ],
+        "a recalled grant comes back",
+    ),
 ];
 
 /// The obligation of a thread, and of a recalled holder, as bits. See [`pending`].

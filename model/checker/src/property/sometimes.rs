@@ -9,10 +9,11 @@ use tenure_protocol::store::{Input, Output, Place, Stopping};
 use tenure_protocol::{Hook, Stamp};
 
 macro_rules! sometimes {
-    ($name:literal, $rule:literal, $text:literal, $applies:expr, $condition:expr) => {
+    ($name:literal, $rule:literal, $rules:expr, $text:literal, $applies:expr, $condition:expr) => {
         Checked {
             name: $name,
             rule: $rule,
+            rules: &$rules,
             kind: Kind::Sometimes,
             text: $text,
             condition: $condition,
@@ -28,6 +29,11 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "reused without a message",
             2,
+            [
+                "grant.keeps",
+                "recall.not-without-reason",
+                "thread.sees-state"
+            ],
             "a thread uses what another has changed under the same grant",
             everywhere,
             reused
@@ -35,6 +41,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recalled while inside",
             3,
+            ["recall.keeps-until-out", "recall.obeyed"],
             "a recall finds a thread inside",
             several_processes,
             |_, state| clients(state).any(|(_, _, client)| {
@@ -45,6 +52,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recall crosses release",
             3,
+            ["recall.crossed"],
             "a recall and the release of the same grant pass each other",
             crosses,
             recall_crosses_release
@@ -52,6 +60,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "a queue of two",
             5,
+            [],
             "two processes wait for a third",
             queues,
             |_, state| { sessions(state).any(|(_, session)| session.lock().waiters().len() > 1) }
@@ -59,6 +68,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "nothing to send",
             7,
+            ["grant.smallest-state", "grant.keeps-base"],
             "a grant travels without its state",
             keeps_base,
             |_, state| is_under_way(state, |message| {
@@ -74,6 +84,11 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "difference sent",
             7,
+            [
+                "grant.smallest-state",
+                "grant.keeps-base",
+                "release.really-changed"
+            ],
             "a grant travels with a difference",
             keeps_bases,
             |_, state| is_under_way(state, |message| {
@@ -89,6 +104,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "whole state sent",
             7,
+            ["grant.full"],
             "a grant travels with the whole state",
             everywhere,
             |_, state| is_under_way(state, |message| {
@@ -104,6 +120,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "committed under a recall",
             11,
+            ["commit.keeps-grant", "commit.under-recall"],
             "a commit is under way while the grant is recalled",
             commits,
             |_, state| {
@@ -115,6 +132,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "insider takes more",
             12,
+            ["gate.insiders"],
             "behind a closed gate a thread inside takes a further attribute",
             nests,
             |_, state| {
@@ -127,6 +145,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "outsider waits at the gate",
             12,
+            ["gate.closed"],
             "a thread waits behind a closed gate",
             several_threads,
             |_, state| {
@@ -139,6 +158,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "two inside",
             12,
+            [],
             "two threads are inside with different attributes",
             two_attributes,
             |_, state| { clients(state).any(|(_, _, client)| client.inside() > 1) }
@@ -146,6 +166,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recall before its grant",
             14,
+            ["recall.early"],
             "a recall comes before the grant that it recalls",
             |universe| universe.channel_max.is_some(),
             |_, state| clients(state).any(|(_, _, client)| client.early_recall().is_some())
@@ -153,6 +174,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "request crosses its grant",
             14,
+            ["grant.same-again", "grant.unasked"],
             "a request is repeated while its grant is under way",
             |universe| universe.channel_max.is_some(),
             request_crosses_grant
@@ -160,6 +182,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "grant crosses cancel",
             14,
+            ["end.cancel-crossed"],
             "a request is cancelled while its grant is under way",
             |universe| universe.abandons,
             grant_crosses_cancel
@@ -167,6 +190,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "release after reconnect",
             15,
+            ["release.voluntary", "reconnect.repeats"],
             "a release without an answer survives a cut",
             |universe| universe.cuts,
             |_, state| {
@@ -181,6 +205,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "passed by",
             5,
+            [],
             "a session is free while only a process without a connection waits for it",
             loses_waiters,
             |_, state| {
@@ -191,6 +216,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recalled for nobody",
             11,
+            ["recall.spares"],
             "a grant is recalled for a waiter, and no connected process waits any more",
             loses_waiters,
             recalled_for_nobody
@@ -198,6 +224,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "holder is dead",
             10,
+            ["lease.ends"],
             "the store waits for a process that has died",
             |universe| universe.crashes,
             |_, state| {
@@ -214,6 +241,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "takeover after restart",
             8,
+            ["lease.restart", "reconnect.untold"],
             "a process keeps its grant over a restart of the store",
             |universe| universe.restarts || universe.closes,
             |_, state| {
@@ -237,6 +265,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "welcome overtakes the disk",
             15,
+            [],
             "a welcome leaves while an update from before it is not durable",
             |universe| universe.restarts,
             welcome_overtakes
@@ -244,6 +273,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "kept over a stop",
             2,
+            ["stop.keeps"],
             "a thread is inside while the store stops for a restart",
             |universe| universe.closes,
             |_, state| {
@@ -255,6 +285,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "drained",
             3,
+            ["stop.drains"],
             "a store that drains has everything back while a process still waits",
             |universe| universe.closes,
             |_, state| {
@@ -267,6 +298,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "refused for want of room",
             18,
+            ["limit.storage"],
             "a request is refused because the disk is full",
             |universe| universe.fills,
             |_, state| is_under_way(state, |message| {
@@ -277,6 +309,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "revoked while inside",
             11,
+            ["recall.gives-up"],
             "the store takes a grant while a thread is inside and does not know",
             |universe| universe.lingers,
             |_, state| {
@@ -291,6 +324,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "poisoned",
             10,
+            ["lease.lost", "thread.told"],
             "a thread was told that its grant was lost",
             |universe| universe.lingers,
             |_, state| { clients(state).any(|(_, _, client)| !client.poisoned().is_empty()) }
@@ -298,6 +332,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "lease renewed",
             10,
+            ["lease.echo", "lease.alive", "lease.keeps-alive"],
             "a lease is renewed while a thread is inside",
             |universe| universe.clocks.is_some(),
             |_, state| {
@@ -313,6 +348,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "silent connection left",
             10,
+            ["lease.silent"],
             "a process says hello again with a grant whose connection went silent",
             |universe| universe.silences.is_some(),
             |_, state| {
@@ -326,6 +362,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "lease lost",
             10,
+            ["lease.only-keep-alive"],
             "a lease ends while its process has a grant",
             |universe| universe.clocks.is_some() && universe.silences.is_none(),
             |_, state| {
@@ -339,6 +376,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "try gets a kept grant",
             13,
+            ["recall.mild-gate", "recall.mild-obeyed", "try.recalls"],
             "a try gets what another process only cached",
             tries,
             try_gets_kept_grant
@@ -346,6 +384,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "try refused",
             13,
+            ["try.refused-when-busy"],
             "a try is refused because a thread is inside elsewhere",
             tries,
             |_, state| is_under_way(state, |message| {
@@ -361,6 +400,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "recalled to end",
             16,
+            ["recall.mild-gate", "recall.mild-obeyed", "expiry.recalls"],
             "a cached session is recalled because its time may have ended",
             |universe| (universe.store)().time_to_live_ms.is_some(),
             |_, state| {
@@ -374,6 +414,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "ended and back",
             16,
+            [
+                "release.drops-lost",
+                "expiry.ends",
+                "destroy.stays",
+                "destroy.answered",
+                "destroy.waiters"
+            ],
             "a session that was destroyed exists again, by a new grant",
             |universe| universe.watches_destroyed,
             |_, state| {
@@ -384,6 +431,12 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "renamed",
             9,
+            [
+                "rename.new-token",
+                "rename.taken",
+                "rename.repeated",
+                "rename.moves"
+            ],
             "a session gets the id of one that was destroyed",
             renames,
             |_, state| is_under_way(state, |message| {
@@ -399,6 +452,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "end told again",
             15,
+            [
+                "reconnect.ended",
+                "reconnect.ended-by-me",
+                "reconnect.repeats",
+                "destroy.answered-old",
+                "rename.repeated"
+            ],
             "the answer to a destroy or a rename is lost, and told by the welcome",
             renames,
             |_, state| is_under_way(state, |message| {
@@ -408,6 +468,13 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "deadlock found",
             17,
+            [
+                "deadlock.true",
+                "deadlock.blocked-on",
+                "deadlock.found",
+                "deadlock.says-again",
+                "deadlock.victims"
+            ],
             "a cycle across sessions is refused",
             crossing,
             |_, state| is_under_way(state, |message| {
@@ -423,6 +490,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "wanted by two",
             1,
+            [],
             "a thread is inside while another process waits for the session",
             several_processes,
             |_, state| clients(state).any(|(_, id, client)| {
@@ -433,6 +501,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "granted at once",
             6,
+            ["grant.new-session", "grant.at-once"],
             "a grant answers a request that was never queued",
             everywhere,
             granted_at_once
@@ -440,6 +509,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "queue is full",
             18,
+            ["limit.waiters"],
             "a process is refused because as many wait as may",
             fills_queue,
             |_, state| is_under_way(state, |message| {
@@ -450,6 +520,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "told absent",
             16,
+            ["exists.absent"],
             "a session that does not exist is wanted only if it does",
             asks_existing,
             |_, state| is_under_way(state, |message| {
@@ -465,6 +536,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "absent to others",
             16,
+            ["exists.not-before", "exists.told"],
             "a session turns out to be absent, and a thread waits that did not ask whether it exists, or has asked since",
             is_joined,
             |_, state| {
@@ -483,6 +555,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "asked an older store",
             16,
+            ["exists.asks-newer", "exists.unsupported"],
             "a thread waits for a session only if it exists, and the store that welcomes it does not understand that",
             is_older,
             |_, state| {
@@ -501,6 +574,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "commit over a limit",
             18,
+            ["limit.ends-grant", "limit.until-heard"],
             "a grant ends since its commit would pass a limit of the store",
             is_deaf,
             |_, state| is_under_way(state, |message| {
@@ -510,6 +584,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         sometimes!(
             "release over a limit",
             18,
+            ["limit.ends-grant"],
             "a grant is given back without its changes, which would pass a limit of the store",
             is_deaf,
             |_, state| is_under_way(state, |message| {

@@ -36,6 +36,7 @@ impl Session {
         let Phase::Held(grant) = &self.phase else {
             return;
         };
+        // r[commit.one-at-a-time]
         if self.commit.is_some() || !self.state.is_dirty() {
             return;
         }
@@ -64,6 +65,7 @@ impl Session {
         (base, version): (Version, Version),
         ctx: &mut StepContext<'_, H>,
     ) {
+        // r[end.stray]
         if self.grant().is_none_or(|grant| grant.token != token) {
             return;
         }
@@ -71,6 +73,7 @@ impl Session {
             return;
         };
         self.version = Some(version);
+        // r[commit.told]
         for thread in commit.threads {
             ctx.answer(thread, id, Answer::Committed(version));
         }
@@ -104,6 +107,7 @@ impl Session {
         let Phase::Held(grant) = &mut self.phase else {
             return ctx.refuse(thread, id, Refusal::NotHeld);
         };
+        // r[destroy.all-locked]
         if !has_all || grant.ending.is_some() {
             return ctx.refuse(thread, id, Refusal::NotHeld);
         }
@@ -152,6 +156,7 @@ impl Session {
             ctx.answer(thread, id, Answer::Destroyed);
         }
         self.refuse_waiters(id, &Refusal::Gone, |_| true, ctx);
+        // r[release.drops-lost]
         self.drop_base();
     }
 }

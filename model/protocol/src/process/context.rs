@@ -81,6 +81,7 @@ impl<H: Hook> StepContext<'_, H> {
     }
 
     pub(crate) fn draw_request(&mut self) -> Request {
+        // r[end.requests-rise]
         *self.requests += 1;
         Request(*self.requests)
     }

@@ -77,6 +77,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         let token = granted.token;
+        // r[grant.unasked]
         let is_asked = match &self.phase {
             Phase::Held(grant) if grant.token >= token => return, // A repetition, or late.
             Phase::Releasing {
@@ -90,15 +91,18 @@ impl Session {
             Phase::Absent | Phase::Held(_) => false,
         };
         if !is_asked || self.has_turned_down() >= Some(token) {
+            // r[grant.returns-unasked]
             return self.turn_down(id, token, ctx);
         }
         if !self.take_state(&granted) {
             // It is a difference to a state that was dropped since: ask for the whole.
+            // r[grant.returns-unasked]
             self.turn_down(id, token, ctx);
             return self.acquire(id, ctx);
         }
         // What the process has already fits.
         let is_new = granted.state != State::Unchanged;
+        // r[limit.session-too-large]
         if is_new && let Some(limited) = self.state.over(&ctx.settings.limits) {
             // It would never fit: the threads that wait for it are told so, and nothing else is harmed. Rule 18.
             self.phase = Phase::Absent;
@@ -114,6 +118,7 @@ impl Session {
         // The store has accepted the release: what the process sent with it is what it has.
         let has_base = self.version.is_some() || matches!(self.phase, Phase::Releasing { .. });
         match &granted.state {
+            // r[grant.needs-base]
             State::Unchanged | State::Delta(_) if !has_base => return false,
             State::Unchanged => {}
             State::Delta(delta) => self.state.apply(delta),
@@ -143,6 +148,7 @@ impl Session {
             ending,
         });
         self.used = ctx.now;
+        // r[recall.early]
         let early = self
             .early_recall
             .take()
@@ -152,8 +158,10 @@ impl Session {
         let recall = granted.recall.max_by_reason(early);
         // A grant is good for at least one use, also when it is recalled already. Rule 12.
         if !(recall.is_some() && ctx.is_mutant(ProtocolMutant::GrantWithoutUse)) {
+            // r[gate.one-use]
             self.admit(id, ctx);
         }
+        // r[try.thread]
         self.refuse_tries(id, ctx);
         match recall {
             Some(info) => self.take_recall(id, info, ctx),
@@ -169,10 +177,13 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         match &self.phase {
+            // r[recall.old]
             Phase::Held(grant) if grant.token == token => self.take_recall(id, info, ctx),
+            // r[recall.crossed]
             Phase::Releasing {
                 token: given_back, ..
             } if *given_back == token => self.resend(id, ctx),
+            // r[recall.old]
             Phase::Held(grant) if grant.token > token => {}
             Phase::Wanted { .. }
             | Phase::Cancelling { .. }
@@ -181,10 +192,12 @@ impl Session {
             } if self.has_turned_down() < Some(token) => {
                 let rank = |(token, info): (Token, RecallInfo)| (token, info.reason);
                 if self.early_recall.map(rank) <= Some((token, info.reason)) {
+                    // r[recall.early]
                     self.early_recall = Some((token, info));
                 }
             }
             _ => {
+                // r[recall.unknown]
                 self.turn_down(id, token, ctx);
             }
         }
@@ -202,9 +215,11 @@ impl Session {
             return;
         };
         let is_busy = has_threads || grant.ending.is_some();
+        // r[recall.mild-gate]
         if !info.reason.insists() {
             if is_busy {
                 let (token, inside) = (grant.token, self.inside());
+                // r[recall.mild-obeyed]
                 ctx.send(ToStore::Busy {
                     session: id.clone(),
                     token,
@@ -212,10 +227,12 @@ impl Session {
                     blocked_on: Vec::new(),
                 });
             } else {
+                // r[recall.mild-obeyed]
                 self.release(id, ctx);
             }
             return;
         }
+        // r[recall.gives-up]
         let late = ctx
             .now
             .after(info.deadline_ms)
@@ -230,8 +247,10 @@ impl Session {
                 said.deadline_ms = info.deadline_ms;
             }
         }
+        // r[gate.closed]
         grant.is_closed = true;
         // Busy is said by the process, which knows what blocks the threads.
+        // r[recall.obeyed]
         self.owes_busy = has_threads;
         self.settle(id, ctx);
     }

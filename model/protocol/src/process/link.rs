@@ -11,9 +11,11 @@ use alloc::vec::Vec;
 impl<H: Hook> ProcessMachine<H> {
     /// Says who the process is, what it holds and what it waits for.
     pub(crate) fn on_connected(&mut self, now: Time, out: &mut Vec<Output>) {
+        // r[connect.superseded-stops] r[lease.goodbye-last]
         if self.has_left {
             return;
         }
+        // r[connect.link-rises]
         self.links += 1;
         let link = Link {
             incarnation: self.incarnation,
@@ -24,17 +26,20 @@ impl<H: Hook> ProcessMachine<H> {
         self.keep_alive = now;
         self.asked = None;
         self.requests_said = self.requests;
+        // r[reconnect.names-holds]
         let holds = self
             .sessions
             .iter()
             .filter_map(|(id, session)| session.hold(id))
             .collect();
+        // r[reconnect.names-waits]
         let waits = self
             .sessions
             .iter()
             .filter_map(|(id, session)| session.acquire_request(id));
         // Which version this store speaks is not known yet. r[exists.ends-with-link]
         let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
+        // r[exists.asks-newer]
         let waits = waits
             .filter(|acquire| !acquire.existing || says_all)
             .collect();
@@ -45,6 +50,7 @@ impl<H: Hook> ProcessMachine<H> {
             holds,
             waits,
         };
+        // r[connect.hello-first]
         out.push(Output::Send { link, message });
     }
 
@@ -90,9 +96,11 @@ impl<H: Hook> ProcessMachine<H> {
                 self.is_superseded = true;
                 self.on_lease_lost(now, Poison::Superseded, out);
                 self.refuse_everyone(now, out);
+                // r[connect.superseded-stops]
                 self.has_left = true;
             }
             (Connection::Up(own), message) if own == link => self.on_answer(now, message, out),
+            // r[connect.only-newest]
             _ => {} // Late, of an old connection. Rule 15.
         }
     }
@@ -101,6 +109,7 @@ impl<H: Hook> ProcessMachine<H> {
     fn agree_on(&mut self, store: Option<&StoreLimits>) {
         let own = &self.settings.limits;
         let store = store.filter(|_| !self.hook.is_mutant(ProtocolMutant::IgnoresStoreLimits));
+        // r[limit.of-store]
         self.limits = store.map_or_else(|| own.clone(), |store| own.within(store));
     }
 
@@ -119,6 +128,7 @@ impl<H: Hook> ProcessMachine<H> {
                 .sessions
                 .get(&session)
                 .and_then(|own| own.ending(token));
+            // r[reconnect.ended-by-me]
             if asked.is_some_and(|ending| ending.is_done_by(renamed.as_ref())) {
                 self.on_gone(now, &session, token, renamed.as_ref(), out);
                 known.extend(renamed.map(by_session));
@@ -139,6 +149,7 @@ impl<H: Hook> ProcessMachine<H> {
         let from = if self.hook.is_mutant(ProtocolMutant::LeaseFromReceipt) {
             now
         } else {
+            // r[lease.from-sent]
             sent.min(now) // It is what comes back, so it may be anything.
         };
         let margin = if self.hook.is_mutant(ProtocolMutant::LeaseWithoutMargin) {
@@ -146,8 +157,10 @@ impl<H: Hook> ProcessMachine<H> {
         } else {
             self.settings.margin_ms
         };
+        // r[lease.margin]
         let end = from.after(lease_ms).before(margin);
         self.lease = Some(self.lease.map_or(end, |lease| lease.max(end)));
+        // r[lease.keeps-alive]
         self.keep_alive = from.after(self.settings.keep_alive_ms);
         self.asked = None;
     }
@@ -160,6 +173,7 @@ impl<H: Hook> ProcessMachine<H> {
         else {
             return None;
         };
+        // r[lease.silent]
         Some(asked.after(self.wait_left_ms(asked, lease)))
     }
 
@@ -167,6 +181,7 @@ impl<H: Hook> ProcessMachine<H> {
     pub(crate) fn greeting_ms(&self) -> u64 {
         let resend_ms = self.settings.resend_ms;
         self.lease.map_or(resend_ms, |lease| {
+            // r[lease.silent]
             resend_ms.min(self.wait_left_ms(self.keep_alive, lease))
         })
     }
@@ -186,6 +201,7 @@ impl<H: Hook> ProcessMachine<H> {
             self.asked = None; // As an answer would.
             return;
         }
+        // r[lease.silent]
         out.push(Output::Disconnect { link });
         self.lose_connection();
     }
@@ -230,6 +246,7 @@ impl<H: Hook> ProcessMachine<H> {
                 request,
                 why,
             } => {
+                // r[deadlock.victims]
                 let victims = self.victims_of(&why);
                 let is_victim = |thread| victims.is_empty() || victims.contains(&thread);
                 self.in_session(now, &session, out, |session, id, ctx| {
@@ -299,6 +316,7 @@ impl<H: Hook> ProcessMachine<H> {
             let left = self.sessions.entry(from.clone()).or_default();
             left.poisoned = core::mem::take(&mut moved.poisoned);
         }
+        // r[rename.new-hold]
         self.insert_session(to.clone(), moved);
         if let Some(waiting) = waiting {
             self.in_session(now, to, out, |session, id, ctx| {
@@ -320,6 +338,7 @@ impl<H: Hook> ProcessMachine<H> {
         // The next is due when this one is answered; without an answer, this one again.
         self.keep_alive = now.after(self.settings.resend_ms);
         if let Connection::Up(link) = self.connection {
+            // r[lease.keeps-alive]
             out.push(Output::Send {
                 link,
                 message: ToStore::KeepAlive { sent: now },
@@ -335,6 +354,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
         self.lose_connection();
         self.lease = None;
+        // r[lease.lost]
         for id in self.session_ids() {
             self.in_session(now, &id, out, |session, id, ctx| {
                 session.on_lease_lost(id, why, ctx)
@@ -350,6 +370,7 @@ impl<H: Hook> ProcessMachine<H> {
     /// Refuses whoever waits and is not inside, and gives back what is idle.
     fn refuse_everyone(&mut self, now: Time, out: &mut Vec<Output>) {
         for id in self.session_ids() {
+            // r[lease.says-goodbye]
             self.in_session(now, &id, out, Session::close);
         }
     }
@@ -361,7 +382,9 @@ impl<H: Hook> ProcessMachine<H> {
         let Connection::Up(link) = self.connection else {
             return;
         };
+        // r[lease.goodbye-last]
         if self.index.unsettled == 0 {
+            // r[lease.says-goodbye]
             out.push(Output::Send {
                 link,
                 message: ToStore::Goodbye,

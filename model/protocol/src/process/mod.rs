@@ -472,12 +472,15 @@ impl<H: Hook> ProcessMachine<H> {
             return;
         }
         match timer {
+            // r[lease.lost]
             Timer::Lease => self.on_lease_lost(now, Poison::LeaseLost, out),
             Timer::KeepAlive => self.on_keep_alive(now, out),
             Timer::Silent => self.on_silent(out),
             Timer::Resend(None) => self.on_connected(now, out),
+            // r[end.resends]
             Timer::Resend(Some(session)) => self.in_session(now, &session, out, Session::resend),
             Timer::Late(session) => self.in_session(now, &session, out, Session::give_up),
+            // r[thread.deadline]
             Timer::Wait(session, thread) => {
                 self.in_session(now, &session, out, |session, id, ctx| {
                     session.end_wait(id, thread, Refusal::Deadline, ctx);
@@ -659,6 +662,7 @@ impl<H: Hook> ProcessMachine<H> {
     fn link(&self) -> Option<Link> {
         match self.connection {
             Connection::Up(link) => Some(link),
+            // r[connect.hello-alone]
             Connection::Down | Connection::Greeting(_) => None,
         }
     }

@@ -58,6 +58,7 @@ impl Session {
 
     /// The recall's deadline is near: the finished threads' changes are saved, the late ones' are not. Rule 11.
     pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        // r[recall.gives-up]
         self.poison(id, Poison::Late, ctx);
         self.settle(id, ctx);
     }
@@ -74,6 +75,7 @@ impl Session {
         id: &SessionId,
         ctx: &mut StepContext<'_, H>,
     ) {
+        // r[release.voluntary]
         if self.grant().is_some_and(|grant| grant.ending.is_none()) && self.state.lock.is_free() {
             self.release(id, ctx);
         }
@@ -86,18 +88,23 @@ impl Session {
         };
         let token = grant.token;
         self.refuse_absent(id, ctx);
+        // r[release.whole]
         let unanswered = self
             .commit
             .take()
             .filter(|_| !ctx.is_mutant(ProtocolMutant::ReleaseForgetsCommit));
         let mut delta = unanswered.map(|commit| commit.delta).unwrap_or_default();
+        // r[release.whole]
         for change in self.state.take_dirty().changes() {
             delta.set(change.name.clone(), change.value.clone());
         }
         self.next_commit.clear(); // Of threads that have left.
+        // r[gate.requeues]
         let requeue = (self.state.lock.waiting() > 0).then(|| ctx.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
+        // r[expiry.idle-said]
         let idle_ms = ctx.now.since(self.used);
+        // r[release.over]
         self.phase = Phase::Releasing {
             token,
             base,
@@ -119,6 +126,7 @@ impl Session {
             returning.is_answered |= returning.token == released;
         }
         self.forget_turned_down();
+        // r[end.stray]
         if !matches!(self.phase, Phase::Releasing { token, .. } if token == released) {
             return;
         }
@@ -130,6 +138,7 @@ impl Session {
         };
         self.version = version;
         // What was released with a new request is what the store takes the process to have.
+        // r[grant.keeps-base]
         if !ctx.settings.keeps_base && requeue.is_none() {
             self.drop_base();
         }
@@ -160,6 +169,7 @@ impl Session {
             return;
         };
         if !ctx.is_mutant(ProtocolMutant::KeepsDirtyBase) {
+            // r[release.drops-lost]
             self.drop_base();
         }
         match requeue {
@@ -184,11 +194,13 @@ impl Session {
     ) {
         match self.phase {
             Phase::Held(Grant { token, .. }) if token == revoked => {
+                // r[fence.revoked]
                 self.lose_grant(id, Poison::Revoked, ctx);
                 self.acquire(id, ctx);
             }
             // The release is under way, and will queue what it asks for.
             Phase::Releasing { token, .. } if token == revoked => self.lose_release(id, false, ctx),
+            // r[end.stray]
             _ => {}
         }
     }
@@ -216,9 +228,11 @@ impl Session {
     ) {
         match self.phase {
             Phase::Held(_) if ctx.is_mutant(ProtocolMutant::KeepsGuardsPastLease) => return,
+            // r[lease.lost]
             Phase::Held(_) => self.lose_grant(id, why, ctx),
             Phase::Releasing { .. } => return self.lose_release(id, true, ctx),
             Phase::Cancelling { .. } => self.phase = Phase::Absent,
+            // r[lease.lost]
             Phase::Wanted { .. } | Phase::Absent => {}
         }
         self.early_recall = None;
@@ -240,18 +254,25 @@ impl Session {
         self.early_recall = None; // It will be said again.
         self.returning = None; // What the hello did not list is void.
         match &self.phase {
+            // r[reconnect.repeats]
             Phase::Held(_) if is_known => self.resend(id, ctx),
+            // r[reconnect.lost]
             Phase::Held(_) => {
                 self.lose_grant(id, Poison::Revoked, ctx);
                 self.acquire(id, ctx);
             }
+            // r[reconnect.repeats]
             Phase::Releasing { .. } if is_known => self.resend(id, ctx),
+            // r[reconnect.lost]
             Phase::Releasing { requeue, .. } => {
                 let asks = requeue.is_some_and(|request| request > said);
                 self.lose_release(id, asks, ctx);
             }
+            // r[exists.ends-with-link]
             Phase::Wanted { existing: true, .. } => self.ask_behind_welcome(id, ctx),
+            // r[reconnect.repeats]
             Phase::Wanted { request, .. } if *request > said => self.resend(id, ctx),
+            // r[reconnect.repeats]
             Phase::Cancelling { .. } => self.resend(id, ctx),
             Phase::Wanted { .. } | Phase::Absent => {}
         }

@@ -31,6 +31,7 @@ impl Session {
     ) {
         let existing =
             self.awaits_existing && self.state.lock.waiters().all(|claim| claim.existing);
+        // r[exists.asks-newer] r[exists.unsupported]
         if existing && ctx.is_store_too_old() {
             self.phase = Phase::Absent;
             self.refuse_waiters(id, &Refusal::Unsupported, |_| true, ctx);
@@ -70,6 +71,7 @@ impl Session {
 
     /// What the process waits for, as `Hello` says it. Rule 15.
     pub(crate) fn acquire_request(&self, id: &SessionId) -> Option<AcquireRequest> {
+        // r[grant.known]
         let (request, ticket, wait_mode, known) = match self.phase {
             Phase::Wanted {
                 request,
@@ -97,6 +99,7 @@ impl Session {
     /// What the process holds, or has given back without an answer, as `Hello` says it. Rule 15.
     pub(crate) fn hold(&self, id: &SessionId) -> Option<GrantRef> {
         match self.phase {
+            // r[reconnect.names-holds]
             Phase::Held(Grant { token, .. }) | Phase::Releasing { token, .. } => Some(GrantRef {
                 session: id.clone(),
                 token,
@@ -198,6 +201,7 @@ impl Session {
         } = &mut self.phase
             && *request == queued
         {
+            // r[queue.keeps-ticket]
             *ticket = Some(place);
         }
     }
@@ -209,6 +213,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
+            // r[end.cancels]
             self.phase = Phase::Cancelling { request: *request };
             self.resend(id, ctx);
         }
@@ -229,19 +234,24 @@ impl Session {
                 self.phase = Phase::Absent;
                 return self.acquire(id, ctx);
             }
+            // r[end.stray]
             _ => return,
         }
         match why {
             Refusal::WouldBlock => self.refuse_tries(id, ctx),
             // A thread's wait ends at the thread's own deadline; until then it asks again.
             Refusal::Cancelled | Refusal::Deadline => {}
+            // r[deadlock.victims]
             Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, ctx),
+            // r[exists.told]
             Refusal::Absent => self.refuse_asked(id, ctx),
+            // r[limit.told]
             _ => self.refuse_waiters(id, why, |_| true, ctx),
         }
         if matches!(why, Refusal::Gone | Refusal::Absent) {
             self.drop_base();
         }
+        // r[exists.told]
         self.acquire(id, ctx);
         self.forget_turned_down();
         self.state.tidy();
@@ -252,6 +262,7 @@ impl Session {
     /// r[exists.not-before]
     fn refuse_asked<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_all = ctx.is_mutant(ProtocolMutant::RefusesByOldAnswer);
+        // r[exists.not-before]
         let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
         for claim in self.state.lock.remove_waiters_if(is_meant) {
             ctx.refuse(claim.thread, id, Refusal::Absent);

@@ -70,6 +70,7 @@ pub struct Grant {
 impl Grant {
     /// Whether a thread that is not inside may enter under this grant. Rules 12 and 16.
     pub(crate) fn lets_in(&self) -> bool {
+        // r[gate.closed] r[destroy.nobody-enters]
         !self.is_closed && self.ending.is_none()
     }
 }

@@ -336,6 +336,7 @@ impl LockedState {
         let Some(own) = self.claim_of(thread, name) else {
             return Ok(false);
         };
+        // r[limit.checks] r[limit.of-store]
         if let Some(limited) = self.limit_of(own, name, value, limits) {
             return Err(limited);
         }
@@ -494,7 +495,9 @@ impl LockedState {
     pub(crate) fn merge(&mut self, written: Vec<Written>) {
         for Written { slot, value } in written {
             let slot = &mut self.slots[slot as usize];
+            // r[release.really-changed]
             slot.is_dirty |= value != slot.value;
+            // r[thread.sees-state]
             slot.value = value;
         }
     }
@@ -534,6 +537,7 @@ impl LockedState {
     pub(crate) fn apply(&mut self, delta: &Delta) {
         for change in delta.changes() {
             let slot = self.slot(&change.name) as usize;
+            // r[thread.sees-state]
             self.slots[slot].value = change.value.clone();
             self.slots[slot].is_dirty = false;
         }

@@ -52,23 +52,29 @@ impl Session {
         if let Some(answer) = self.lock_misuse(thread, names, ctx) {
             return ctx.answer(thread, id, answer);
         }
+        // r[thread.together]
         let claim = ThreadClaim {
             existing,
             ..ThreadClaim::new(thread, self.state.wanted(names), (wait_mode, until))
         };
+        // r[thread.needs-grant]
         if let (Phase::Held(grant), true) = (&self.phase, self.may_enter(&claim, ctx)) {
             let token = grant.token;
+            // r[exists.thread]
             if self.is_absent_to(&claim, ctx) {
                 self.state.tidy();
                 return ctx.refuse(thread, id, Refusal::Absent);
             }
             self.state.lock.hold(claim);
+            // r[fence.token-shown]
             return ctx.answer(thread, id, Answer::Locked(token));
         }
+        // r[try.thread]
         if wait_mode == WaitMode::Try && !self.may_try() {
             self.state.tidy();
             return ctx.refuse(thread, id, Refusal::WouldBlock);
         }
+        // r[limit.threads]
         if self.state.lock.waiting() >= ctx.settings.limits.threads_max {
             return ctx.refuse(thread, id, Refusal::Limit(Limited::Threads));
         }
@@ -76,8 +82,10 @@ impl Session {
         if ctx.is_mutant(ProtocolMutant::LifoAtAttribute) {
             self.state.lock.enqueue_before(claim, |_| true);
         } else {
+            // r[gate.order]
             self.state.lock.enqueue(claim);
         }
+        // r[thread.asks]
         self.want(id, wait_mode, ctx);
     }
 
@@ -111,12 +119,14 @@ impl Session {
 
     /// Whom the gate lets pass. Rule 12.
     fn gate<H: Hook>(&self, ctx: &StepContext<'_, H>) -> Gate {
+        // r[gate.closed]
         let lets_in = self.grant().is_none_or(Grant::lets_in);
         if lets_in || ctx.is_mutant(ProtocolMutant::AdmitsAfterRecall) {
             Gate::Open
         } else if ctx.is_mutant(ProtocolMutant::RefusesInsiders) {
             Gate::Closed
         } else {
+            // r[gate.insiders]
             Gate::Insiders
         }
     }
@@ -147,6 +157,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         match &mut self.phase {
+            // r[end.one-at-a-time]
             Phase::Absent => self.acquire(id, ctx),
             // A thread that wants any session joins a request for an existing one without a message: a repetition could cross
             // the end of the request. If the session is absent, the process asks again for that thread.
@@ -214,12 +225,14 @@ impl Session {
             }
             return;
         }
+        // r[thread.ends-once]
         if self.state.lock.remove_waiter_of(&thread).is_none() {
             return; // The lock crossed the end of the wait, and has answered it.
         }
         ctx.refuse(thread, id, why);
         if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
             let request = *request;
+            // r[end.cancels]
             self.phase = Phase::Cancelling { request };
             self.sent = ctx.now;
             ctx.send(ToStore::Cancel {
@@ -243,6 +256,7 @@ impl Session {
         }
         match self.state.write(thread, name, value, ctx.limits) {
             Ok(true) => {}
+            // r[thread.stranger]
             Ok(false) => ctx.refuse(thread, id, Refusal::NotHeld),
             Err(limited) => ctx.refuse(thread, id, Refusal::Limit(limited)),
         }
@@ -272,10 +286,12 @@ impl Session {
                 .position(|(poisoned, _)| *poisoned == thread)
             {
                 Some(place) => drop(self.poisoned.remove(place)),
+                // r[thread.stranger]
                 None => ctx.refuse(thread, id, Refusal::NotHeld),
             }
             return;
         };
+        // r[thread.discards]
         if keeps {
             self.state.merge(claim.written);
         }
@@ -294,12 +310,16 @@ impl Session {
         }
         let is_recalled = grant.recall.is_some_and(|(info, _)| info.reason.insists());
         let is_idle = self.state.lock.is_free();
+        // r[recall.keeps-until-out]
         if self.state.lock.holders().is_empty() {
+            // r[grant.gives-back-hinted]
             let is_tired =
                 is_idle && (grant.give_back || ctx.is_mutant(ProtocolMutant::NeverKeeps));
             if is_recalled || is_tired || (ctx.is_closing && is_idle) {
+                // r[recall.obeyed]
                 self.release(id, ctx);
             } else if is_idle {
+                // r[grant.keeps]
                 self.state.tidy();
             }
         } else if is_recalled {
@@ -307,12 +327,14 @@ impl Session {
                 return self.release(id, ctx);
             }
             // Under a recall each write set is made durable as its thread leaves. Rule 11.
+            // r[commit.under-recall]
             self.send_commit(id, ctx);
         }
     }
 
     /// Lets in whoever may go in.
     pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        // r[thread.needs-grant]
         while let Phase::Held(grant) = &self.phase {
             let token = grant.token;
             let Some(next) = self.state.lock.next(self.gate(ctx)) else {
@@ -320,12 +342,14 @@ impl Session {
             };
             let claim = self.state.lock.at(next);
             let thread = claim.thread;
+            // r[exists.thread]
             if self.is_absent_to(claim, ctx) {
                 self.state.lock.remove_waiter_of(&thread);
                 ctx.refuse(thread, id, Refusal::Absent);
                 continue;
             }
             self.state.lock.admit(next);
+            // r[fence.token-shown]
             ctx.answer(thread, id, Answer::Locked(token));
         }
     }
@@ -354,7 +378,9 @@ impl Session {
             if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
                 // The wait for a further attribute, if any, ends with this answer. Rule 14.
+                // r[thread.ends-once]
                 self.state.lock.remove_waiter_of(&claim.thread);
+                // r[thread.told]
                 ctx.answer(claim.thread, id, Answer::Poisoned(why));
             }
         }

@@ -62,12 +62,14 @@ impl<H: Hook> ProcessMachine<H> {
         }
         if is_busy && owes_busy {
             let blocked_on = self.blocked_on(id).0;
+            // r[recall.obeyed]
             self.say_busy(id, blocked_on, out);
         }
         for session in self.busy_beside(id, caller) {
             let (blocked_on, reach) = self.blocked_on(&session);
             self.watch.set(&session, reach);
             if self.busy.get(&session) != Some(&blocked_on) {
+                // r[deadlock.says-again]
                 self.say_busy(&session, blocked_on, out);
             }
         }
@@ -147,6 +149,7 @@ impl<H: Hook> ProcessMachine<H> {
         for thread in &threads {
             for (session, waited) in self.waits_of(*thread) {
                 sessions.insert(session);
+                // r[deadlock.blocked-on]
                 if waited.is_remote_for(*thread) {
                     found.insert(session.clone());
                 }
@@ -249,6 +252,7 @@ impl<H: Hook> ProcessMachine<H> {
         let why = Refusal::Deadlock {
             cycle: cycle.into_iter().collect(),
         };
+        // r[deadlock.local]
         self.in_session(now, id, out, |session, id, ctx| {
             session.end_wait(id, thread, why, ctx)
         });
@@ -288,6 +292,7 @@ impl Session {
         let Phase::Held(grant) = &mut self.phase else {
             return None;
         };
+        // r[rename.new-hold]
         grant.token = token;
         // Those who waited for the old id were told that it has gone.
         grant.recall = None;

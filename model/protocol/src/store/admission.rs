@@ -64,6 +64,7 @@ impl<H: Hook> StoreMachine<H> {
         }
         let held: Vec<SessionId> = self.all_held().cloned().collect();
         for id in held {
+            // r[stop.drains]
             self.on_operator_recall(now, &id, out);
         }
     }
@@ -71,6 +72,7 @@ impl<H: Hook> StoreMachine<H> {
     fn recalls_everything(&self) -> bool {
         match self.admission.stopping {
             Stopping::No => false,
+            // r[stop.keeps]
             Stopping::Keeping => self.hook.is_mutant(ProtocolMutant::StopRecalls),
             Stopping::Draining => !self.hook.is_mutant(ProtocolMutant::DrainRecallsNothing),
         }

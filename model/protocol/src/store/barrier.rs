@@ -53,6 +53,7 @@ impl DurabilityBarrier {
     /// Keeps a message until what it depends on is durable. `own` is the number of the last update that its own step has made
     /// before it. Returns the message when it may leave at once.
     pub fn hold(&mut self, own: Option<u64>, envelope: Envelope) -> Option<Envelope> {
+        // r[grant.durable] r[commit.durable]
         let Some(number) = self.waits_for(own, &envelope) else {
             return Some(envelope);
         };

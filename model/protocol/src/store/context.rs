@@ -50,6 +50,7 @@ impl Stamps {
     }
 
     pub(crate) fn draw(&mut self) -> Stamp {
+        // r[grant.token-rises]
         self.sequence += 1;
         self.last()
     }

@@ -25,9 +25,11 @@ impl<H: Hook> StoreMachine<H> {
             .get(&cycle[0])
             .and_then(|session| session.holder())
             .cloned();
+        // r[deadlock.true]
         let wanted = cycle[1 % cycle.len()].clone();
         let (mut ctx, sessions) = self.open(now, out);
         if let (Some(process), Some(session)) = (victim, sessions.get_mut(&wanted)) {
+            // r[deadlock.found]
             session.refuse_waiter(&wanted, &process, Refusal::Deadlock { cycle }, &mut ctx);
         }
     }
@@ -62,6 +64,7 @@ impl<H: Hook> StoreMachine<H> {
         else {
             return Vec::new();
         };
+        // r[deadlock.true]
         self.waited_for(process, &busy.blocked_on).collect()
     }
 

@@ -24,7 +24,9 @@ impl<H: Hook> StoreMachine<H> {
         let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
         acquire.existing &= minor >= EXISTING_SINCE;
         let (mut ctx, sessions) = self.open(now, out);
+        // r[grant.new-session]
         let session = sessions.get_or_create(&id);
+        // r[limit.until-heard]
         if session.has_heard_of_loss(process, &acquire) {
             session.void(&id, &mut ctx);
         }
@@ -40,8 +42,10 @@ impl<H: Hook> StoreMachine<H> {
             // It was a repetition, and has its answer. A process that has connected again may find the session free.
             session.serve(&id, &mut ctx);
         } else if let Some(why) = session.refusal_of(process, &acquire, &ctx) {
+            // r[limit.harms-nobody]
             ctx.refuse(process, &id, acquire.request, why);
         } else if session.holder().is_none() && !ctx.is_stopping() {
+            // r[grant.at-once] r[grant.exclusive]
             // No connected process waits, so this one need not queue. Rule 6, r[queue.passes-by].
             let place = session.place(process, &acquire, &mut ctx);
             session.lock.hold(place);
@@ -53,6 +57,7 @@ impl<H: Hook> StoreMachine<H> {
         }
         self.break_deadlock(now, &id, out);
         if !self.hook.is_mutant(ProtocolMutant::RemembersAbsent) {
+            // r[exists.leaves-nothing]
             self.tidy(&id);
         }
     }
@@ -72,6 +77,7 @@ impl<H: Hook> StoreMachine<H> {
                 session.void(id, &mut ctx);
             } else {
                 // The grant crossed the cancel, and ends the request.
+                // r[end.cancel-crossed]
                 session.send_grant(id, None, &mut ctx);
             }
         } else {
@@ -82,6 +88,7 @@ impl<H: Hook> StoreMachine<H> {
             {
                 session.remove_waiter(id, process, &mut ctx);
             }
+            // r[end.cancelled]
             ctx.refuse(process, id, request, Refusal::Cancelled);
         }
         self.tidy(id);
@@ -98,6 +105,7 @@ impl<H: Hook> StoreMachine<H> {
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
+        // r[end.answered]
         session.refuse_waiter(id, process, Refusal::Deadline, &mut ctx);
         self.tidy(id);
     }
@@ -150,6 +158,7 @@ impl Session {
     ) -> Place {
         let last = ctx.stamps.last();
         let is_taken = |ticket: &Ticket| self.lock.waiters().any(|place| place.ticket == *ticket);
+        // r[queue.presented]
         let presented = acquire
             .ticket
             .filter(|ticket| ticket.0 <= last && !is_taken(ticket));
@@ -157,6 +166,7 @@ impl Session {
         Place {
             process: process.clone(),
             request: acquire.request,
+            // r[queue.tickets-rise]
             ticket: presented.unwrap_or_else(|| Ticket(ctx.stamps.draw())),
             known: acquire.known,
             wait_mode: acquire.wait_mode,
@@ -176,9 +186,11 @@ impl Session {
         let stops = ctx.is_stopping();
         let has_to_wait = self.holder().is_some() || stops;
         let is_full = self.lock.waiting() >= limits.waiters_max && has_to_wait;
+        // r[limit.waiters]
         if is_full && !ctx.is_mutant(ProtocolMutant::QueueWithoutLimit) {
             return Some(Refusal::Limit(Limited::Waiters));
         }
+        // r[limit.grants]
         if ctx
             .peers
             .get(process)
@@ -186,17 +198,22 @@ impl Session {
         {
             return Some(Refusal::Limit(Limited::Grants));
         }
+        // r[exists.only] r[exists.true]
         if acquire.existing && self.is_absent(ctx) && self.holder().is_none() {
             return Some(Refusal::Absent); // It needs no room on the disk, so this comes first. r[exists.absent]
         }
+        // r[limit.storage]
         if ctx.is_full() && !stops {
             return Some(Refusal::Limit(Limited::Storage));
         }
+        // r[try.refused-otherwise]
         if stops && acquire.wait_mode == WaitMode::Try {
             return Some(Refusal::WouldBlock);
         }
         let holder = self.holder()?;
+        // r[try.refused-when-busy]
         let is_busy = self.busy.is_some() && !ctx.is_mutant(ProtocolMutant::TryWaitsForThread);
+        // r[try.refused-otherwise]
         let would_wait = self.lock.waiting() > 0 || is_busy || !ctx.is_connected(holder);
         (acquire.wait_mode == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
     }
@@ -216,15 +233,20 @@ impl Session {
         } else if ctx.is_mutant(ProtocolMutant::IgnoresTicket) {
             self.lock.enqueue(place);
         } else {
+            // r[queue.presented]
             self.lock
                 .enqueue_before(place, |other| other.ticket > ticket);
         }
         ctx.waits(process, id);
+        // r[queue.told]
         ctx.send(process, queued(acquire, ticket));
         match acquire.wait_mode {
+            // r[stop.keeps]
             _ if ctx.is_stopping() => {}
             WaitMode::Try if ctx.is_mutant(ProtocolMutant::TryNeverRecalls) => {}
+            // r[try.recalls] r[recall.asks]
             WaitMode::Try => self.ensure_recall(id, Reason::Try, ctx),
+            // r[recall.asks]
             WaitMode::Wait => self.ensure_recall(id, Reason::Wait, ctx),
         }
     }
@@ -241,9 +263,11 @@ impl Session {
             return false;
         }
         let refreshed = self.lock.change_waiter(process, |place| {
+            // r[grant.no-late-request]
             if acquire.request < place.request {
                 return None; // It came late.
             }
+            // r[queue.same-ticket]
             let is_patient =
                 place.wait_mode == WaitMode::Wait || acquire.wait_mode == WaitMode::Wait;
             place.wait_mode = if is_patient {
@@ -264,8 +288,10 @@ impl Session {
         if self.holder().is_none() && !ctx.is_stopping() {
             return true; // It gets the session, and no place.
         }
+        // r[queue.same-ticket]
         ctx.send(process, queued(acquire, ticket));
         if is_patient && !ctx.is_stopping() {
+            // r[recall.asks]
             self.ensure_recall(id, Reason::Wait, ctx);
         }
         true
@@ -284,9 +310,11 @@ impl Session {
             .holders_mut()
             .next()
             .expect("a held session has a holder");
+        // r[grant.no-late-request]
         if acquire.request < place.request {
             return; // It came late.
         }
+        // r[grant.names-request]
         place.request = acquire.request;
         place.known = acquire.known;
         if ctx.is_mutant(ProtocolMutant::ReadBumpsToken) {
@@ -294,6 +322,7 @@ impl Session {
             self.record.head.holder.as_mut().expect("held").token = token;
             ctx.persist(id, self, Delta::default());
         }
+        // r[grant.same-again]
         self.send_grant(id, None, ctx);
     }
 
@@ -317,6 +346,7 @@ impl Session {
         why: Refusal,
         ctx: &mut StepContext<'_, H>,
     ) {
+        // r[end.once]
         if let Some(place) = self.remove_waiter(id, process, ctx) {
             ctx.refuse(process, id, place.request, why);
         }
@@ -324,6 +354,7 @@ impl Session {
 
     /// Ends the current grant; whoever calls this passes the session on.
     pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        // r[recall.ends-with-grant]
         self.set_recall(id, None, ctx);
         self.busy = None;
         self.is_spoilt = false;
@@ -335,6 +366,7 @@ impl Session {
 
     /// Gives a free session to the first connected waiter, if there is one. r[queue.passes-by]
     fn serve<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        // r[queue.passes-by] r[grant.exclusive]
         if self.holder().is_none() && self.admit_next(id, ctx) {
             self.publish(id, Delta::default(), None, true, ctx);
         }
@@ -349,6 +381,7 @@ impl Session {
         reply: Option<(&ProcessId, ToProcess)>,
         ctx: &mut StepContext<'_, H>,
     ) {
+        // r[queue.passes-by]
         let is_granted = self.admit_next(id, ctx);
         self.publish(id, delta, reply, is_granted, ctx);
     }
@@ -371,6 +404,7 @@ impl Session {
         if let Some((process, message)) = reply {
             ctx.send(process, message);
         }
+        // r[grant.durable]
         if is_granted && !ctx.is_mutant(ProtocolMutant::GrantsBeforeDurable) {
             self.send_grant(id, None, ctx);
         }
@@ -391,8 +425,10 @@ impl Session {
         let mut is_head = true;
         let absent = self.lock.remove_waiters_if(|place| {
             is_head &= place.existing || !ctx.is_connected(&place.process);
+            // r[exists.true]
             is_head && place.existing
         });
+        // r[exists.only] r[exists.absent]
         for place in absent {
             ctx.waits_no_more(&place.process, id);
             ctx.refuse(&place.process, id, place.request, Refusal::Absent);
@@ -408,18 +444,21 @@ impl Session {
     ) -> bool {
         self.refuse_absent(id, ctx);
         let mut next = self.lock.next(Gate::Open);
+        // r[queue.fifo-connected] r[grant.connected]
         while let Some(spot) = next
             && !ctx.is_connected(&self.lock.at(spot).process)
             && !ctx.is_mutant(ProtocolMutant::GrantsToUnconnected)
         {
             next = self.lock.after(spot);
         }
+        // r[stop.grants-nothing]
         let Some(head) = next.filter(|_| !ctx.is_stopping()) else {
             return false;
         };
         let second = self.lock.after(head);
         let skipped = second.filter(|_| ctx.is_mutant(ProtocolMutant::SkipsHead));
         let head = skipped.unwrap_or(head);
+        // r[end.once]
         self.lock.admit(head);
         self.start_grant(id, ctx);
         true
@@ -437,6 +476,7 @@ impl Session {
             .map(|peer| peer.incarnation)
             .unwrap_or_default();
         ctx.holds(&process, id);
+        // r[grant.token-rises]
         self.record.head.holder = Some(Holder {
             process: process.clone(),
             incarnation,
@@ -466,9 +506,11 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+            // r[try.refused-otherwise]
             self.refuse_tries(id, ctx);
         }
         let is_stale = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead) && self.recall.is_some();
+        // r[recall.not-without-reason] r[recall.asks]
         if let (None, Some(reason)) = (&self.recall, self.reason_of_waiters(ctx.peers))
             && !ctx.is_mutant(ProtocolMutant::ForgetsRecall)
             && !ctx.is_stopping()
@@ -483,6 +525,7 @@ impl Session {
             .as_ref()
             .expect("a grant has a holder");
         let place = &self.lock.holders()[0];
+        // r[grant.state]
         let sent = if ctx.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
             State::Unchanged
         } else {
@@ -490,6 +533,7 @@ impl Session {
         };
         let message = ToProcess::Granted {
             session: id.clone(),
+            // r[grant.names-request]
             request: place.request,
             token: holder.token,
             version: self.record.head.version,
@@ -499,6 +543,7 @@ impl Session {
                 .as_ref()
                 .filter(|_| !is_stale)
                 .map(|recall| recall.recall_info(ctx.now)),
+            // r[grant.give-back]
             give_back: ctx.settings.turns > 0 && self.turns >= ctx.settings.turns,
         };
         ctx.send(&holder.process, message);

@@ -342,6 +342,7 @@ impl<H: Hook> StoreMachine<H> {
     }
 
     fn on_timer(&mut self, now: Time, timer: Timer, out: &mut Vec<Output>) {
+        // r[recall.not-early] r[expiry.not-early]
         if self.due(&timer).is_none_or(|due| due > now) {
             return;
         }
@@ -452,6 +453,7 @@ impl<H: Hook> StoreMachine<H> {
     fn on_operator_recall(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
         let (mut ctx, sessions) = self.open(now, out);
         if let Some(session) = sessions.get_mut(id) {
+            // r[recall.operator]
             session.ensure_recall(id, Reason::Operator, &mut ctx);
         }
     }

@@ -142,8 +142,10 @@ impl<H: Hook> StoreMachine<H> {
         out: &mut Vec<Output>,
     ) -> bool {
         match self.peers.get(process) {
+            // r[connect.old-connection]
             Some(peer) => peer.link == Some(link),
             None => {
+                // r[lease.told]
                 if *message != ToStore::Goodbye {
                     let message = ToProcess::LeaseEnded;
                     out.push(Output::Send {
@@ -173,9 +175,11 @@ impl<H: Hook> StoreMachine<H> {
             waits,
         } = hello;
         if let Some(peer) = self.peers.get(process) {
+            // r[connect.superseded]
             if incarnation < peer.incarnation {
                 return turn_away(process, link, ToProcess::Superseded, out);
             }
+            // r[connect.late-hello]
             if incarnation == peer.incarnation && link.number <= peer.last_link {
                 return; // It came late: a newer connection has said hello already.
             }
@@ -183,11 +187,14 @@ impl<H: Hook> StoreMachine<H> {
                 && !self.hook.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
                 if let Some(old) = peer.link {
+                    // r[connect.closes-replaced]
                     turn_away(process, old, ToProcess::Superseded, out);
                 }
+                // r[connect.new-incarnation]
                 self.void_all(now, process, out);
             }
         } else if self.peers.len() >= self.settings.limits.processes_max {
+            // r[limit.processes]
             return turn_away(process, link, ToProcess::Full, out);
         }
         let mut lease = now.after(self.settings.lease_ms);
@@ -200,6 +207,7 @@ impl<H: Hook> StoreMachine<H> {
         let peer = self.peers.enter(process);
         (peer.incarnation, peer.minor) = (incarnation, minor);
         (peer.link, peer.last_link) = (Some(link), link.number);
+        // r[lease.only-keep-alive]
         peer.lease = lease;
         self.reconcile(now, process, sent, holds, waits, out);
     }
@@ -228,6 +236,7 @@ impl<H: Hook> StoreMachine<H> {
                 Some((holder.renamed?, GrantRef { session, token }))
             })
             .collect();
+        // r[reconnect.ended]
         let end = |hold: GrantRef| match renamed.get(&hold.token) {
             Some(renamed) => Some((hold, Some(renamed.clone()))),
             None => {
@@ -248,18 +257,22 @@ impl<H: Hook> StoreMachine<H> {
         waits: Vec<AcquireRequest>,
         out: &mut Vec<Output>,
     ) {
+        // r[reconnect.known]
         let (holds, lost): (Vec<GrantRef>, Vec<GrantRef>) = holds
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
         let gone = self.ends_of(process, lost);
         let (mut ctx, _) = self.open(now, out);
         let lease_ms = ctx.settings.lease_ms;
+        // r[limit.told-in-welcome]
         let limits =
             (!ctx.is_mutant(ProtocolMutant::KeepsLimitsSecret)).then(|| ctx.settings.limits.said());
+        // r[connect.answers-hello]
         ctx.send(
             process,
             ToProcess::Welcome {
                 minor: crate::MINOR,
+                // r[lease.echo]
                 sent,
                 lease_ms,
                 holds: holds.clone(),
@@ -273,6 +286,7 @@ impl<H: Hook> StoreMachine<H> {
         let held: BTreeSet<SessionId> = held.collect();
 
         // What the process has given back and asks for again is settled by that release.
+        // r[reconnect.not-both]
         let waits: Vec<AcquireRequest> = waits
             .into_iter()
             .filter(|acquire| !held.contains(&acquire.session))
@@ -293,10 +307,12 @@ impl<H: Hook> StoreMachine<H> {
             let Some(session) = sessions.get_mut(&id) else {
                 continue;
             };
+            // r[reconnect.dropped-wait]
             if wanted.is_none() {
                 session.remove_waiter(&id, process, &mut ctx);
             }
             if is_held {
+                // r[recall.repeated]
                 session.repeat_recall(&id, &mut ctx);
             } else if session.holder() == Some(process)
                 && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
@@ -305,7 +321,9 @@ impl<H: Hook> StoreMachine<H> {
                 // the process: its threads know its token, which so must not be granted again. Rule 9.
                 let granted_for = session.lock.holders()[0].request;
                 match wanted {
+                    // r[reconnect.untold]
                     Some(request) if request == granted_for => {}
+                    // r[reconnect.untold] r[reconnect.no-token-twice]
                     Some(_) if granted_for == Request::default() => {
                         // The store has restarted, and cannot know: the same grant, under a new token.
                         let token = Token(ctx.stamps.draw());
@@ -314,6 +332,7 @@ impl<H: Hook> StoreMachine<H> {
                         }
                         ctx.persist(&id, session, crate::Delta::default());
                     }
+                    // r[reconnect.unclaimed] r[reconnect.no-token-twice]
                     _ => session.void(&id, &mut ctx),
                 }
             }
@@ -323,6 +342,7 @@ impl<H: Hook> StoreMachine<H> {
             return;
         }
         for acquire in waits {
+            // r[reconnect.waits]
             self.on_acquire(now, process, acquire, out);
         }
     }
@@ -339,18 +359,22 @@ impl<H: Hook> StoreMachine<H> {
             return;
         };
         // Never back: an earlier start of the store may have given a longer one. r[lease.whole]
+        // r[lease.only-keep-alive]
         peer.lease = peer.lease.max(now.after(lease_ms));
         let recalled = peer
             .recalled
             .iter()
             .filter_map(|id| Some((id, self.sessions.get(id)?)));
+        // r[recall.repeated]
         let recalls = recalled
             .filter_map(|(id, session)| session.recall_of(id, process, now))
             .collect();
         let (mut ctx, _) = self.open(now, out);
+        // r[lease.alive]
         ctx.send(
             process,
             ToProcess::Alive {
+                // r[lease.echo]
                 sent,
                 lease_ms,
                 recalls,
@@ -371,6 +395,7 @@ impl<H: Hook> StoreMachine<H> {
         if peer.link != Some(link) {
             return;
         }
+        // r[lease.frees-nothing]
         peer.link = None;
         if self.hook.is_mutant(ProtocolMutant::FreesOnDisconnect) {
             self.void_all(now, process, out);
@@ -383,6 +408,7 @@ impl<H: Hook> StoreMachine<H> {
         for id in recalled {
             let (mut ctx, sessions) = self.open(now, out);
             if let Some(session) = sessions.get_mut(&id) {
+                // r[try.refused-otherwise]
                 session.refuse_tries(&id, &mut ctx);
             }
         }
@@ -395,6 +421,7 @@ impl<H: Hook> StoreMachine<H> {
     }
 
     pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
+        // r[lease.goodbye]
         self.void_all(now, process, out);
         if !self.hook.is_mutant(ProtocolMutant::LeaseOutlivesGoodbye) {
             self.peers.remove(process);
@@ -404,6 +431,7 @@ impl<H: Hook> StoreMachine<H> {
     /// The lease has ended: its grants are void, its waits dropped, its recalls cleared. Rule 10.
     pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
         if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
+            // r[lease.ends]
             self.void_all(now, process, out);
         }
         let (mut ctx, _) = self.open(now, out);
@@ -491,6 +519,7 @@ impl Session {
             .recall
             .as_ref()
             .is_some_and(|recall| !recall.reason.insists());
+        // r[recall.mild-answered]
         if is_mild && self.lock.waiting() == 0 {
             self.set_recall(id, None, ctx);
         }

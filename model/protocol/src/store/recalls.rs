@@ -60,6 +60,7 @@ impl Session {
         reason: Reason,
         ctx: &mut StepContext<'_, H>,
     ) {
+        // r[recall.once]
         if ctx.is_mutant(ProtocolMutant::ForgetsRecall)
             || self.holder().is_none()
             || self
@@ -73,6 +74,7 @@ impl Session {
         let insists = earlier.filter(|recall| recall.reason.insists());
         let mut recall = Recall::new(reason, ctx.now, ctx.settings);
         if let Some(earlier) = insists {
+            // r[recall.deadline-kept]
             recall.deadline = earlier.deadline;
         } else if self.is_recovered() {
             // An earlier start may have recalled it, and named a later deadline. r[recall.not-early]
@@ -99,6 +101,7 @@ impl Session {
         let is_for_nobody = self.is_recalled_for_nobody(ctx.peers)
             && !ctx.is_mutant(ProtocolMutant::RevokesForNobody);
         if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
+            // r[recall.for-nobody]
             let whole = ctx.now.after(ctx.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
         }
@@ -114,6 +117,7 @@ impl Session {
         };
         let whole = ctx.now.after(ctx.settings.recall_ms);
         let gains_ms = whole.since(recall.deadline);
+        // r[recall.spares]
         if gains_ms >= ctx.settings.remind_ms.max(1) && self.moves_deadline(ctx) {
             self.repeat_recall(id, ctx);
         }
@@ -154,6 +158,7 @@ impl<H: Hook> StoreMachine<H> {
         session
             .recall
             .as_ref()
+            // r[recall.mild]
             .filter(|recall| recall.reason.insists())
             .map(|recall| recall.deadline)
     }
@@ -173,6 +178,7 @@ impl<H: Hook> StoreMachine<H> {
         let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions
             .get_mut(id)
+            // r[recall.stray-busy]
             .filter(|session| session.is_held(process, token))
         else {
             return;
@@ -181,8 +187,10 @@ impl<H: Hook> StoreMachine<H> {
             return; // The recall it answers was mild, and is forgotten.
         }
         session.busy = Some(busy);
+        // r[expiry.busy-is-use]
         session.touch(&ctx);
         if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+            // r[try.refused-when-busy]
             session.refuse_tries(id, &mut ctx);
         }
         if session.recall.is_none() {
@@ -200,6 +208,7 @@ impl<H: Hook> StoreMachine<H> {
         if let Some(recall) = &mut session.recall {
             recall.remind = now.after(ctx.settings.remind_ms);
         }
+        // r[recall.reminds]
         session.repeat_recall(id, &mut ctx);
     }
 
@@ -212,9 +221,11 @@ impl<H: Hook> StoreMachine<H> {
         let Some(holder) = session.record.head.holder.clone() else {
             return;
         };
+        // r[recall.for-nobody]
         if session.moves_deadline(&ctx) {
             return; // The next repetition says so.
         }
+        // r[recall.revokes]
         session.end_grant(id, &mut ctx);
         let why = Revocation::RecallDeadline;
         let revoked = ToProcess::Revoked {

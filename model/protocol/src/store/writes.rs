@@ -37,6 +37,7 @@ impl<H: Hook> StoreMachine<H> {
             self.sessions.get_or_create(id);
         }
         let (mut ctx, sessions) = self.open(now, out);
+        // r[destroy.stays]
         let session = sessions.get_mut(id);
         let is_fenced = !session
             .as_ref()
@@ -44,19 +45,25 @@ impl<H: Hook> StoreMachine<H> {
         let Some(session) =
             session.filter(|_| !is_fenced || ctx.is_mutant(ProtocolMutant::AcceptsOldToken))
         else {
+            // r[fence.commit]
             ctx.fence(process, id, write.token);
             return;
         };
+        // r[limit.harms-nobody]
         let refused = session.may_write(&write, ctx.settings).err();
         if session.is_spoilt || refused.is_some() {
+            // r[limit.ends-grant] r[commit.base-ends-grant]
             return session.spoil(id, process, refused.flatten(), &mut ctx);
         }
         let Write { token, base, delta } = write;
         if base == session.record.head.version
             || ctx.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
         {
+            // r[commit.keeps-grant]
             let version = session.write(&delta, &mut ctx);
+            // r[expiry.busy-is-use]
             session.touch(&ctx);
+            // r[commit.answered]
             let committed = ToProcess::Committed {
                 session: id.clone(),
                 token,
@@ -67,10 +74,12 @@ impl<H: Hook> StoreMachine<H> {
                 ctx.send(process, committed);
                 ctx.persist(id, session, delta);
             } else {
+                // r[commit.durable]
                 ctx.persist(id, session, delta);
                 ctx.send(process, committed);
             }
         } else {
+            // r[commit.repeated]
             // The holder commits to one version after the other, so this one was accepted before: its answer was lost, or
             // it came twice. Nothing else can have changed the version under its token.
             let version = session.record.head.version;
@@ -102,6 +111,7 @@ impl<H: Hook> StoreMachine<H> {
             ctx.persist(id, session, write.delta.clone());
         }
         let (mut ctx, sessions) = self.open(now, out);
+        // r[destroy.stays]
         let session = sessions.get_mut(id);
         let is_current = session.as_ref().is_some_and(|session| {
             session.is_held(process, write.token)
@@ -110,6 +120,7 @@ impl<H: Hook> StoreMachine<H> {
                     && session.holder() == Some(process))
         });
         let Some(session) = session.filter(|_| is_current) else {
+            // r[release.old]
             ctx.send(
                 process,
                 ToProcess::Released {
@@ -120,11 +131,13 @@ impl<H: Hook> StoreMachine<H> {
                 },
             );
             if let Some(request) = after.requeue {
+                // r[release.requeued]
                 self.on_acquire(now, process, requeued(id, request, None), out);
             }
             return;
         };
         if let Err(limit) = session.may_write(&write, ctx.settings) {
+            // r[limit.ends-grant] r[commit.base-ends-grant]
             // Nobody is inside any more: the grant ends at once, and the changes with it.
             session.end_grant(id, &mut ctx);
             let released = ToProcess::Released {
@@ -136,6 +149,7 @@ impl<H: Hook> StoreMachine<H> {
             session.pass_on(id, Delta::default(), Some((process, released)), &mut ctx);
             self.tidy(id);
             if let Some(request) = after.requeue {
+                // r[release.requeued]
                 self.on_acquire(now, process, requeued(id, request, None), out);
             }
             return;
@@ -173,12 +187,15 @@ impl<H: Hook> StoreMachine<H> {
         };
         match session {
             Some(session) if session.is_held(process, token) && !session.is_spoilt => {
+                // r[destroy.answered]
                 session.destroy(id, Some((process, gone)), &mut ctx);
                 self.sessions.remove(id);
             }
             Some(session) if session.is_known() => {
+                // r[destroy.answered-old]
                 ctx.fence(process, id, token);
             }
+            // r[destroy.answered-old]
             _ => ctx.send(process, gone),
         }
     }
@@ -198,6 +215,7 @@ impl<H: Hook> StoreMachine<H> {
             .get(id)
             .is_some_and(|own| own.is_held(process, token) && !own.is_spoilt);
         let taken = sessions.get(&to);
+        // r[rename.repeated]
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
             // It is a repetition.
             let renamed = Some(GrantRef {
@@ -213,8 +231,10 @@ impl<H: Hook> StoreMachine<H> {
                 },
             );
         } else if !is_held {
+            // r[fence.rename]
             ctx.fence(process, id, token);
         } else if taken.is_some() {
+            // r[rename.taken]
             let why = Refusal::IdTaken;
             ctx.send(
                 process,
@@ -225,6 +245,7 @@ impl<H: Hook> StoreMachine<H> {
                 },
             );
         } else {
+            // r[rename.moves]
             let mut moved = sessions.remove(id).expect("it is held");
             moved.rename(id, &to, &mut ctx);
             sessions.insert(to, moved);
@@ -237,11 +258,14 @@ impl<H: Hook> StoreMachine<H> {
         let Some(session) = sessions.get_mut(id) else {
             return;
         };
+        // r[expiry.not-while-held]
         if session.holder().is_some() && !ctx.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
+            // r[expiry.recalls]
             session.ensure_recall(id, Reason::Expiry, &mut ctx);
             return;
         }
         session.end_grant(id, &mut ctx);
+        // r[expiry.ends]
         session.destroy(id, None, &mut ctx);
         self.sessions.remove(id);
     }
@@ -289,6 +313,7 @@ impl Session {
         };
         let promised = self.record.head.expires;
         let promised = promised.filter(|promised| *promised > ctx.now.after(live));
+        // r[expiry.not-early]
         self.record.head.expires = Some(promised.unwrap_or_else(|| used.after(live)));
     }
 
@@ -297,6 +322,7 @@ impl Session {
         self.record
             .head
             .expires
+            // r[expiry.once-written]
             .filter(|_| self.record.exists() && self.recall.is_none())
     }
 
@@ -311,6 +337,7 @@ impl Session {
         if write.delta.is_empty() {
             return Ok(());
         }
+        // r[commit.base-ends-grant]
         if write.base > self.record.head.version {
             return Err(None);
         }
@@ -362,6 +389,7 @@ impl Session {
         if ctx.is_mutant(ProtocolMutant::PassesOnUnheard) {
             return self.void(id, ctx);
         }
+        // r[limit.until-heard]
         self.is_spoilt = true;
         let is_recalled = self
             .recall
@@ -410,18 +438,21 @@ impl Session {
             );
             return self.send_grant(id, Some(state), ctx);
         }
+        // r[release.written]
         let version = self.write(&delta, ctx);
         if ctx.settings.time_to_live_ms.is_some() && self.record.exists() {
             self.live_from(ctx.now.before(after.idle_ms), ctx);
         }
         let mut queued = None;
         if let Some(request) = after.requeue {
+            // r[release.requeued]
             let acquire = requeued(id, request, Some(version));
             let place = self.place(process, &acquire, ctx);
             queued = Some(grants::queued(&acquire, place.ticket));
             if ctx.is_mutant(ProtocolMutant::RequeuesAtHead) {
                 self.lock.enqueue_before(place, |_| true);
             } else {
+                // r[queue.requeue-last]
                 self.lock.enqueue(place);
             }
             ctx.waits(process, id);
@@ -432,10 +463,12 @@ impl Session {
             version: Some(version),
             limit: None,
         };
+        // r[release.answered] r[commit.durable]
         self.pass_on(id, delta, Some((process, released)), ctx);
         let is_told =
             self.holder() != Some(process) && !ctx.is_mutant(ProtocolMutant::RequeuesUntold);
         if let Some(queued) = queued.filter(|_| is_told) {
+            // r[queue.told]
             ctx.send(process, queued);
         }
     }
@@ -449,6 +482,7 @@ impl Session {
     ) {
         self.end_grant(id, ctx);
         self.record = crate::Record::default();
+        // r[commit.durable]
         ctx.out.push(Output::Persist(Update::Remove {
             session: id.clone(),
         }));
@@ -460,6 +494,7 @@ impl Session {
 
     /// Goes to a new id, with the holder. The waits end; the token and what others may know of the new id are as of now.
     fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, ctx: &mut StepContext<'_, H>) {
+        // r[recall.ends-with-grant]
         self.set_recall(from, None, ctx);
         self.busy = None;
         let stamp = ctx.stamps.draw();
@@ -468,13 +503,16 @@ impl Session {
         let token = holder.token;
         holder.renamed = Some(token);
         if !ctx.is_mutant(ProtocolMutant::RenameKeepsToken) {
+            // r[rename.new-token]
             holder.token = Token(stamp);
         }
         if !ctx.is_mutant(ProtocolMutant::RenameKeepsFloor) {
+            // r[grant.full]
             head.floor = Version(stamp);
         }
         let holder = holder.clone();
         let process = &holder.process;
+        // r[commit.durable]
         ctx.out.push(Output::Persist(Update::Rename {
             from: from.clone(),
             to: to.clone(),
@@ -494,6 +532,7 @@ impl Session {
         };
         ctx.send(process, gone);
         if ctx.is_draining() {
+            // r[stop.drains]
             self.ensure_recall(to, Reason::Operator, ctx);
         }
     }
@@ -503,6 +542,7 @@ impl Session {
         for place in self.lock.remove_waiters() {
             ctx.waits_no_more(&place.process, id);
             if !is_silent {
+                // r[destroy.waiters]
                 ctx.refuse(&place.process, id, place.request, Refusal::Gone);
             }
         }
