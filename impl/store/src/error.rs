@@ -32,8 +32,7 @@ pub enum StoreError {
     /// A thread or task of the store has panicked: a bug in Tenure or in a storage engine. Every acknowledged commit is
     /// durable.
     #[error(
-        "a thread of the store has panicked, which is a bug in Tenure: report it with the panic message from the log \
-        above; every acknowledged commit is durable"
+        "a thread of the store has panicked, which is a bug in Tenure: see the panic message in the log above"
     )]
     Panicked,
     /// The operating system refused to start a thread.
