@@ -295,7 +295,11 @@ fn what_cannot_be_started_says_why() {
     assert_ends(
         &serve(&foreign, &any),
         2,
-        &[text(&foreign), "not a folder of a store", "Name the folder"],
+        &[
+            text(&foreign),
+            "not a data folder of a store",
+            "Name the folder",
+        ],
     );
 
     let newer = folder.path().join("newer");

@@ -1,8 +1,8 @@
-//! Copying a store's folder, running or not.
+//! Copies a store's data folder, whether or not the store is running.
 //!
-//! Segments only grow, and go from the oldest on. So a copy of a running store needs no help from it: open all segments,
-//! which keeps them readable, find how far the last one is good, and copy that. What was acknowledged before the copy
-//! began is in it.
+//! Segments only grow, and are deleted from the oldest on. A copy of a running store therefore needs no help from the
+//! store. The copy opens all segments, which keeps them readable, finds the valid length of the last one, and copies
+//! that. The copy contains everything that was acknowledged before it began.
 
 use crate::EngineError;
 use crate::embedded::folder::{Folder, read_claim, read_mark, write_claim, write_mark};
@@ -13,32 +13,35 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// How many epochs a copy is ahead of what it copies: a store that starts from it draws tokens that are larger than those
-/// that the original drew after the copy, unless that was claimed more often than this.
+/// The number by which a copy's epoch exceeds the original's. Tokens of a store that starts from the copy are then
+/// larger than tokens that the original drew after the copy. This holds unless the original was claimed more often than
+/// this number.
 pub const BACKUP_EPOCHS: u64 = 1_000_000;
 
-/// What a [`backup`] has copied.
+/// The amount of data that a [`backup`] has copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copied {
-    /// How many segments.
+    /// The number of segments.
     pub segments: usize,
-    /// Their length, in bytes.
+    /// The length of all segments, in bytes.
     pub bytes: u64,
 }
 
-/// Copies the store in `folder`, which may be running, to `target`, which must be empty or not there. The copy is
-/// consistent, and durable when this returns; to restore it, start a store on it.
+/// Copies the store in `folder` to `target`. The store may be running, and `target` must be empty or absent. The copy
+/// is consistent, and durable on return. To restore it, start a store on it.
 ///
 /// # Errors
-/// [`EngineError::Overlaps`] when one folder is the other or is inside it; nothing was made then.
-/// [`EngineError::Corrupt`] when what would be copied is damaged; [`EngineError::Foreign`] when `target` is not empty or
-/// `folder` is not a store's; [`EngineError::Newer`], [`EngineError::Full`], [`EngineError::Unknown`],
-/// [`EngineError::Io`].
+/// [`EngineError::Overlaps`] if the folders are the same or one contains the other. Nothing was created then.
+///
+/// [`EngineError::Corrupt`] if the data to copy is damaged. [`EngineError::Foreign`] if `target` is not empty or
+/// `folder` is not a store's data folder.
+///
+/// [`EngineError::Newer`], [`EngineError::Full`], [`EngineError::Unknown`] or [`EngineError::Io`].
 pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
     if Folder::look(folder)? {
         return Err(EngineError::Foreign {
             folder: folder.to_owned(),
-            what: "it is empty",
+            what: "the folder is empty",
         });
     }
     refuse_overlap(folder, target)?;
@@ -47,7 +50,7 @@ pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
     if is_empty.count() > 0 {
         return Err(EngineError::Foreign {
             folder: target.to_owned(),
-            what: "a backup needs an empty folder",
+            what: "the target of a backup must be an empty folder",
         });
     }
     let segments = open_all(folder)?;
@@ -68,13 +71,13 @@ pub fn backup(folder: &Path, target: &Path) -> Result<Copied, EngineError> {
         write_mark(target, &mark)?;
     }
     write_claim(target, read_claim(folder)?.saturating_add(BACKUP_EPOCHS))?;
-    // Last: without it the folder is none of a store.
+    // Write the format file last: until then the folder does not count as a store's data folder.
     Folder::write_format(target)?;
     Ok(copied)
 }
 
-/// Refuses a target that is `folder`, is inside it, or has it inside. Folders are compared by device and inode, so that
-/// neither a symbolic link nor a bind mount hides that two names mean the same folder.
+/// Refuses a target that is the same as `folder`, lies inside it, or contains it. Folders are compared by device and
+/// inode, so that symbolic links and bind mounts cannot hide an overlap.
 fn refuse_overlap(folder: &Path, target: &Path) -> Result<(), EngineError> {
     let own = identity(folder)?;
     let overlaps = || EngineError::Overlaps {
@@ -83,8 +86,9 @@ fn refuse_overlap(folder: &Path, target: &Path) -> Result<(), EngineError> {
     };
     let resolve = |path: &Path| fs::canonicalize(path).map_err(|error| failed("find", path, error));
     let absolute = std::path::absolute(target).map_err(|error| failed("find", target, error))?;
-    // The path is followed as the system does when it makes the folders: the part that exists so far, and how many
-    // folders below it would be made. Those stay, even where the path leaves them again: `D/new/../../elsewhere`.
+    // Resolve the path in the way in which `create_dir_all` creates it. `place` is the existing part, and `new_below`
+    // is the number of new folders below it. Created folders remain even if the path leaves them again, as in
+    // `D/new/../../elsewhere`.
     let mut place = PathBuf::new();
     let mut new_below = 0_usize;
     for part in absolute.components() {
@@ -107,13 +111,13 @@ fn refuse_overlap(folder: &Path, target: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The device and inode of a folder.
+/// Returns the device and inode of a folder.
 fn identity(folder: &Path) -> Result<(u64, u64), EngineError> {
     let metadata = fs::metadata(folder).map_err(|error| failed("look at", folder, error))?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Returns whether a folder, given by its canonical path, is `own` or is inside it.
+/// Returns whether a folder, given by its canonical path, is `own` or lies inside it.
 fn is_at_or_below(place: &Path, own: (u64, u64)) -> Result<bool, EngineError> {
     for ancestor in place.ancestors() {
         if identity(ancestor)? == own {
@@ -123,7 +127,7 @@ fn is_at_or_below(place: &Path, own: (u64, u64)) -> Result<bool, EngineError> {
     Ok(false)
 }
 
-/// All segments, open. A running store may delete some, or begin one, while this looks.
+/// Opens all segments. A running store may delete or begin segments meanwhile, so the attempt is repeated.
 fn open_all(folder: &Path) -> Result<Vec<Segment>, EngineError> {
     const TRIES: usize = 100;
     let mut tries = 0;
@@ -151,7 +155,7 @@ fn bad(segment: &Segment) -> impl Fn(usize) -> EngineError {
         corrupt(
             &segment.named.path,
             offset as u64,
-            "not a batch, and what follows counts on it",
+            "no valid batch here, although later data depends on one",
         )
     }
 }
@@ -168,14 +172,14 @@ fn sealed(segment: &Segment, bytes: u32) -> Result<Vec<u8>, EngineError> {
     Ok(content)
 }
 
-/// The good part of the last segment, to which a running store may be writing.
+/// Reads the valid part of the last segment, to which a running store may be writing.
 fn good(segment: &Segment) -> Result<Vec<u8>, EngineError> {
     const TRIES: usize = 10;
     let mut tries = 0;
     loop {
         let good = try_good(segment);
         tries += 1;
-        // Read while it was written, perhaps: an old beginning and a new end. Then the next reading is better.
+        // The read may have raced with a write and mixed old and new bytes, so try again.
         if good.is_ok() || tries == TRIES {
             return good;
         }

@@ -1,114 +1,121 @@
-//! What can go wrong, in which file, and what a store may think about the batch.
+//! Errors of a storage engine: the failure, the file, and the outcome for the batch.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why an engine did not do something. Names files and offsets, never a session or its data.
+/// The reason why an engine call failed. Errors name files and offsets, never sessions or their data.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// There is no room for the batch. Nothing of it is kept, all that was committed before is, and the same engine works
-    /// again when there is room.
-    #[error("no room on the disk of {}: the batch was refused, nothing is lost", folder.display())]
+    /// The disk has no room for the batch. No update of the batch is applied, and all earlier commits remain. The same
+    /// engine works again as soon as there is room.
+    #[error("no room on the disk of {}: the batch was refused and nothing is lost", folder.display())]
     Full {
         /// The engine's folder.
         folder: PathBuf,
     },
-    /// A batch is larger than an engine takes at once. Nothing of it is kept.
-    #[error("a batch of {bytes} bytes is over the limit of {bytes_max}")]
+    /// The batch is larger than the engine's limit. No update of the batch is applied.
+    #[error(
+        "the batch was refused because its {bytes} bytes exceed the limit of {bytes_max}; commit smaller batches"
+    )]
     TooLarge {
-        /// What it would take, in bytes.
+        /// The size of the batch in bytes.
         bytes: usize,
-        /// What it may take, in bytes.
+        /// The largest allowed size in bytes.
         bytes_max: usize,
     },
-    /// Nothing can be committed before the engine was claimed.
-    #[error("the engine was not claimed")]
+    /// The engine was not claimed, so nothing can be committed.
+    #[error("the engine was not claimed by this store: call claim before commit")]
     Unclaimed,
-    /// A later claimant has taken over: this one can commit nothing any more.
-    #[error("another store has taken over with epoch {current}: that of this one is {claimed}")]
+    /// A later claimant has taken over, so this claimant can commit nothing any more.
+    #[error(
+        "another store has claimed the data with epoch {current}, after this one with epoch {claimed}"
+    )]
     Fenced {
         /// The epoch of this claimant.
         claimed: u64,
-        /// A later epoch that was seen; 0 when the folder's claim was deleted or replaced.
+        /// The epoch of the later claimant, or 0 if the folder's claim file was deleted or replaced.
         current: u64,
     },
-    /// The system could not say that the batch is durable. It may be or not; reopen the engine to know.
-    #[error("{}: whether the last batch is durable is unknown; reopen the engine ({source})", file.display())]
+    /// The operating system failed to confirm that the batch is durable. The batch may or may not be durable. Reopening
+    /// the engine shows which.
+    #[error("{}: the last batch may or may not be durable, because the sync failed: {source}", file.display())]
     Unknown {
-        /// What was to be made durable.
+        /// The file that was to be made durable.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// An earlier batch ended as [`EngineError::Unknown`]: nothing is done before the engine is reopened.
-    #[error("an earlier batch may not be durable: reopen the engine")]
+    /// An earlier batch ended with [`EngineError::Unknown`]. The engine does nothing more until it is reopened.
+    #[error("the engine stopped because an earlier batch may not be durable: reopen the engine")]
     Broken,
-    /// A file does not say what was written to it, and this is not the torn end of a last batch. Restore a backup.
+    /// A file contains other bytes than were written, and the damage is not the torn end of the last batch. Restore a
+    /// backup.
     #[error("{}: corrupt at byte {offset}: {what}", file.display())]
     Corrupt {
-        /// Which file.
+        /// The damaged file.
         file: PathBuf,
-        /// Where, in bytes from its beginning.
+        /// The position of the damage, in bytes from the beginning of the file.
         offset: u64,
-        /// What is wrong there.
+        /// A description of the damage.
         what: &'static str,
     },
-    /// Another store has the folder open.
+    /// Another store has opened the folder.
     #[error("{}: another store has this folder open", folder.display())]
     Locked {
-        /// Which folder.
+        /// The engine's folder.
         folder: PathBuf,
     },
     /// The folder was written by a newer version.
-    #[error("{}: written in format {found}, this version knows formats up to {known}", folder.display())]
+    #[error("{}: the folder has format {found}, but this version reads formats up to {known}", folder.display())]
     Newer {
-        /// Which folder.
+        /// The engine's folder.
         folder: PathBuf,
-        /// Its format.
+        /// The folder's format number.
         found: u32,
-        /// The newest format that this version reads.
+        /// The newest format number that this version reads.
         known: u32,
     },
-    /// This is not a folder of this engine.
-    #[error("{}: not a folder of a store: {what}", folder.display())]
+    /// The folder is not a data folder of a store.
+    #[error("{}: not a data folder of a store: {what}", folder.display())]
     Foreign {
-        /// Which folder.
+        /// The folder in question.
         folder: PathBuf,
-        /// Why not.
+        /// The reason why the folder is refused.
         what: &'static str,
     },
-    /// A backup was to be made of a folder into itself, into a part of it, or around it.
-    #[error("{}: a backup cannot be the folder that it copies, {}, nor be inside it or around it", target.display(), folder.display())]
+    /// The source and target of a backup are the same folder, or one contains the other.
+    #[error("{}: the backup target and the copied folder {} must not be the same or contain each \
+    other", target.display(), folder.display())]
     Overlaps {
-        /// The folder that was to be copied.
+        /// The folder to copy.
         folder: PathBuf,
-        /// The folder to which it was to be copied.
+        /// The target of the copy.
         target: PathBuf,
     },
-    /// The system refused something else.
+    /// The operating system refused another operation.
     #[error("{}: cannot {doing}: {source}", file.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// With which file.
+        /// The file of the operation.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// What became of a batch whose commit failed.
+/// The outcome of a batch whose commit failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was not committed and never will be. The same batch may be tried again with the same engine.
+    /// The batch was not committed and never will be. The caller may retry the same batch with the same engine.
     Refused,
-    /// It may have been committed or not. Only whoever claims the engine next knows.
+    /// The batch may or may not have been committed. Only the next claimant of the engine can find out.
     Unknown,
 }
 
 impl EngineError {
-    /// What became of the batch, when [`Engine::commit`](crate::Engine::commit) answered this.
+    /// Returns the outcome of a batch for which [`Engine::commit`](crate::Engine::commit) returned this error.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {

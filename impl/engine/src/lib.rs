@@ -1,12 +1,13 @@
-//! Where sessions become durable: [`trait Engine`](Engine), the [`Embedded`] engine, and [`Memory`] for tests.
+//! Durable storage of session records: the trait [`Engine`], the log-structured engine [`Embedded`], and the in-memory
+//! engine [`Memory`] for tests.
 //!
-//! A store's machine says what is to be made durable, as [`Update`]s in the order of its outputs. A driver gathers them and
-//! gives them to an engine in batches; when [`Engine::commit`] returns, what waited for them may leave (rule 8). What an
-//! update means is said once, by [`Records`](tenure_protocol::Records): an engine gives back exactly the records that it
-//! would have.
+//! A store's machine emits [`Update`]s in the order of its outputs. A driver passes them to an engine in batches. When
+//! [`Engine::commit`] returns, the messages that depend on the batch may be sent (rule 8).
+//! [`Records`](tenure_protocol::Records) defines the meaning of an update: an engine returns exactly the records that
+//! [`Records`](tenure_protocol::Records) would contain.
 //!
-//! Calls block. A store gives each engine a thread of its own, which gathers the next batch while one is being committed:
-//! so one wait for the disk serves everyone who came meanwhile.
+//! All calls block. A store runs its engine on a separate thread, which gathers the next batch while the current one is
+//! being committed. One disk sync thereby serves many updates (group commit).
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -41,29 +42,30 @@ mod embedded;
 mod error;
 mod memory;
 
-/// Where the records of sessions are durable, for one store at a time.
+/// A storage engine for the records of sessions. One store at a time uses it.
 ///
-/// Pages are in the order of [`SessionId`]'s `Ord`, so that any engine can go on behind any id, whatever was committed
-/// between two pages. What is committed between them may be in a later page or not; a session that is not touched comes
-/// exactly once.
+/// Pages are in the order of [`SessionId`]'s `Ord`, so iteration can continue after any id, whatever was committed
+/// between two pages. A record that is committed between two pages may or may not appear in a later page. A record that
+/// does not change appears exactly once.
 pub trait Engine: Send {
-    /// Takes over. Answers a durable epoch, larger than any before it: the store's stamps begin with it (rule 9). From now
-    /// on no commit of an earlier claimant succeeds. The epoch may skip numbers.
+    /// Claims the engine for this store and returns a durable epoch, larger than every earlier one. The store's stamps
+    /// begin with the epoch (rule 9). From now on, every commit of an earlier claimant fails. Epochs may have gaps.
     ///
     /// # Errors
-    /// [`EngineError::Full`], [`EngineError::Broken`], [`EngineError::Unknown`] or [`EngineError::Io`]; then nothing was
-    /// taken over.
+    /// [`EngineError::Full`], [`EngineError::Broken`], [`EngineError::Unknown`] or [`EngineError::Io`]. On an error,
+    /// nothing was claimed.
     fn claim(&mut self) -> Result<u64, EngineError>;
 
-    /// The record of one session, whole; `None` when it has none. For a session that has left the store's memory.
+    /// Returns the whole record of one session, or `None` if it has no record. A store calls this for a session that
+    /// has left its memory.
     ///
     /// # Errors
-    /// [`EngineError::Corrupt`] when what is stored is not what was written, [`EngineError::Broken`],
+    /// [`EngineError::Corrupt`] if the stored bytes differ from the written bytes, [`EngineError::Broken`], and
     /// [`EngineError::Io`].
     fn load(&mut self, session: &SessionId) -> Result<Option<Record>, EngineError>;
 
-    /// The next records behind `after`, or from the first one on. At most `sessions_max` (0 counts as 1), possibly fewer;
-    /// none only at the end.
+    /// Returns the next records after `after`, or from the first one on. A page has at most `sessions_max` records (0
+    /// counts as 1), possibly fewer. It is empty only at the end.
     ///
     /// # Errors
     /// As [`Engine::load`].
@@ -73,7 +75,8 @@ pub trait Engine: Send {
         sessions_max: usize,
     ) -> Result<Vec<(SessionId, Record)>, EngineError>;
 
-    /// As [`Engine::page`], without the attributes: what a store with many sessions needs to start.
+    /// Returns the next records as [`Engine::page`] does, but without attributes. A store with many sessions starts
+    /// from these.
     ///
     /// # Errors
     /// As [`Engine::load`].
@@ -89,17 +92,21 @@ pub trait Engine: Send {
         Ok(heads.collect())
     }
 
-    /// Applies the updates in their order, all or none, under the fence. They are as durable as the engine's level says
-    /// when this returns. An empty batch only asks whether the claim still stands.
+    /// Applies the updates in order, all or none, if this claim is still the latest. On return, the updates have the
+    /// durability of the engine's level. An empty batch only checks whether the claim is still the latest.
     ///
     /// # Errors
-    /// [`EngineError::Full`], [`EngineError::TooLarge`] and [`EngineError::Unclaimed`]: nothing of the batch was or will be
-    /// applied; the engine works on. [`EngineError::Fenced`]: give up. [`EngineError::Unknown`] and what comes after it,
-    /// [`EngineError::Broken`]: reopen. See [`EngineError::outcome`].
+    /// [`EngineError::Full`], [`EngineError::TooLarge`] or [`EngineError::Unclaimed`]: no update of the batch was or
+    /// will be applied, and the engine continues to work.
+    ///
+    /// [`EngineError::Fenced`]: another store has claimed the engine, so this one must stop.
+    ///
+    /// [`EngineError::Unknown`], followed by [`EngineError::Broken`] for all later calls: reopen the engine. See
+    /// [`EngineError::outcome`].
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError>;
 
-    /// Returns the bytes of the last [`Engine::mark`], of whatever claimant; `None` when there was none. An engine that keeps no
-    /// mark returns none.
+    /// Returns the bytes of the last [`Engine::mark`] by any claimant, or `None` if there was none. The default
+    /// implementation stores no mark and returns `None`.
     ///
     /// # Errors
     /// As [`Engine::load`].
@@ -107,11 +114,11 @@ pub trait Engine: Send {
         Ok(None)
     }
 
-    /// Keeps a few bytes beside the records, in place of the last ones: what the next start of the store is to know. They are
-    /// durable when this returns, at any level. An error leaves the last ones, and the engine works on.
+    /// Stores a few bytes beside the records for the next start of the store, in place of the previous bytes. On return
+    /// they are durable, at every level. On an error the previous bytes remain, and the engine continues to work.
     ///
     /// # Errors
-    /// [`EngineError::Full`], [`EngineError::Unclaimed`], [`EngineError::Fenced`], [`EngineError::Unknown`],
+    /// [`EngineError::Full`], [`EngineError::Unclaimed`], [`EngineError::Fenced`], [`EngineError::Unknown`] or
     /// [`EngineError::Io`].
     fn mark(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
         let _ = bytes;

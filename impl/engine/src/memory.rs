@@ -1,4 +1,4 @@
-//! An engine in memory, for tests: of stores, and of everything above them.
+//! An engine in memory, for tests of stores and of the layers above them.
 
 use crate::{Engine, EngineError};
 use std::io;
@@ -7,17 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_protocol::attributes::Head;
 use tenure_protocol::{Record, Records, SessionId, Update};
 
-/// How a [`Memory`] answers.
+/// The simulated condition of a [`Memory`] engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// As an engine with room and a good disk.
+    /// The engine works: it has room and a good disk.
     #[default]
     Well,
-    /// Commits are refused with [`EngineError::Full`].
+    /// Commits fail with [`EngineError::Full`].
     Full,
-    /// The next commit is applied and answered with [`EngineError::Unknown`]; then nothing works, until it is reopened.
+    /// The next commit is applied but returns [`EngineError::Unknown`]. All later calls fail until the engine is
+    /// reopened.
     Failing,
-    /// The next commit is not applied, and otherwise as [`Health::Failing`].
+    /// The next commit is not applied and returns [`EngineError::Unknown`]. All later calls fail until the engine is
+    /// reopened.
     Losing,
 }
 
@@ -30,8 +32,8 @@ struct Shared {
     mark: Option<Vec<u8>>,
 }
 
-/// [`Records`] as an engine. Its clones share one state, as stores that open the same folder one after the other, and each
-/// has a claim of its own: a later claim fences the earlier.
+/// A [`Records`] value as an engine. Clones share one state, like stores that open the same folder one after the other.
+/// Each clone has a separate claim, and a later claim fences the earlier ones.
 #[derive(Debug, Default)]
 pub struct Memory {
     shared: Arc<Mutex<Shared>>,
@@ -40,7 +42,7 @@ pub struct Memory {
 }
 
 impl Clone for Memory {
-    /// The same state, not claimed: what a store has that opens it anew.
+    /// Returns an unclaimed engine over the same state, like a store that reopens the folder.
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -51,31 +53,31 @@ impl Clone for Memory {
 }
 
 impl Memory {
-    /// An engine without records.
+    /// Returns an engine without records.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes all clones answer so from now on.
+    /// Sets the condition of all clones from now on.
     pub fn set_health(&self, health: Health) {
         self.shared().health = health;
     }
 
-    /// What is durable now.
+    /// Returns the records that are durable now.
     #[must_use]
     pub fn records(&self) -> Records {
         self.shared().records.clone()
     }
 
-    /// How many batches were committed.
+    /// Returns the number of committed batches.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.shared().commits
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        // A test that panicked elsewhere left whole values.
+        // A test that panicked while holding this mutex left a consistent state.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +161,7 @@ impl Engine for Memory {
         self.is_broken = true;
         Err(EngineError::Unknown {
             file: folder,
-            source: io::Error::other("a failure that a test asked for"),
+            source: io::Error::other("a failure that the test has injected"),
         })
     }
 

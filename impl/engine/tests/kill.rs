@@ -1,7 +1,7 @@
-//! kill -9 of a store's process while it commits, again and again: every batch that it acknowledged is there, whole and in
-//! order, and the epoch rises.
+//! Kills a store's process with kill -9 while it commits, again and again. Every batch that the process acknowledged is
+//! recovered whole and in order, and the epoch rises.
 //!
-//! The process is this test binary, started again. It tells each acknowledged batch on its standard output.
+//! The killed process is this test binary, started again. It prints each acknowledged batch on its standard output.
 
 use bytes::Bytes;
 use std::io::{BufRead, BufReader, Write};
@@ -35,12 +35,12 @@ fn session(number: u64) -> SessionId {
     SessionId::new(format!("s{number}")).expect("a short name")
 }
 
-/// The value that a batch writes: it says which batch that is, and is long.
+/// Returns the value that a batch writes: a long value that contains the batch's number.
 fn value(batch: u64) -> Bytes {
     Bytes::from(batch.to_be_bytes().repeat(100))
 }
 
-/// A batch writes two sessions; the next one begins with the second of them.
+/// Returns the updates of a batch. A batch writes two sessions, and the next batch begins with the second of them.
 fn updates(batch: u64) -> [Update; 2] {
     [batch, batch + 1].map(|number| Update::Put {
         session: session(number % SESSIONS),
@@ -60,7 +60,7 @@ fn updates(batch: u64) -> [Update; 2] {
     })
 }
 
-/// The last batch that is there, after a look that everything before it is too, and nothing of a later one.
+/// Returns the last recovered batch, after checking that all earlier batches and no part of a later one are there.
 fn last_batch(engine: &mut Embedded) -> u64 {
     let page = engine.page(None, 1000).expect("a page");
     let versions = page
@@ -81,7 +81,7 @@ fn last_batch(engine: &mut Embedded) -> u64 {
     last
 }
 
-/// Not a test of its own: what the killed process does.
+/// The program of the killed process, not a test.
 #[test]
 fn committing() {
     let (Ok(folder), Ok(level)) = (env::var(FOLDER), env::var(LEVEL)) else {
@@ -116,7 +116,7 @@ fn kill_again_and_again(level: &str) {
         let reader = thread::spawn(move || {
             let (mut epoch, mut batch) = (None, None);
             for line in out.lines().map_while(Result::ok) {
-                // The test runner's own words may stand before ours.
+                // The test runner's own output may precede the program's.
                 let number = |key: &str| {
                     line.split_once(key)
                         .and_then(|(_, rest)| rest.parse::<u64>().ok())
@@ -126,7 +126,7 @@ fn kill_again_and_again(level: &str) {
             }
             (epoch, batch)
         });
-        // At another point each time, the first ones while it opens and claims.
+        // Kill at another point each time, first while the process opens and claims.
         thread::sleep(Duration::from_millis(5 + kill * kill));
         child.kill().expect("killed");
         child.wait().expect("ended");
@@ -145,11 +145,11 @@ fn kill_again_and_again(level: &str) {
 }
 
 #[test]
-fn kill_9_loses_nothing_that_was_acknowledged() {
+fn kill_9_loses_no_batch_that_was_acknowledged_as_durable() {
     kill_again_and_again("durable");
 }
 
 #[test]
-fn kill_9_loses_nothing_that_was_acknowledged_as_buffered() {
+fn kill_9_loses_no_batch_that_was_acknowledged_as_buffered() {
     kill_again_and_again("buffered");
 }

@@ -1,13 +1,14 @@
-//! For the operator: what is held by whom, who waits and for how long, and metrics. Over HTTP, on loopback unless told otherwise.
+//! The admin interface for the operator, over HTTP: holders, waiters and their waits, and metrics. The listener is on
+//! loopback unless configured otherwise.
 //!
-//! It names sessions by their short ids, as the logs do: an id is as good as a password, and a metrics scraper must not see
-//! it. On loopback it shows whole ids when asked to. What is in a session it never shows.
+//! Responses name sessions by their short ids, as the logs do. A session id grants access like a password, so a metrics
+//! scraper must not see it. On loopback, whole ids are shown on request. The contents of a session are never shown.
 //!
-//! | module | what it does |
+//! | module | task |
 //! |---|---|
-//! | `listen` | connections, bounded in number, time and size |
-//! | `origin` | keeps web pages away |
-//! | `ids` | whole and short ids |
+//! | `listen` | accepts connections, bounded in number, time and size |
+//! | `origin` | rejects requests caused by foreign web pages |
+//! | `ids` | parses and prints whole and short session ids |
 
 mod ids;
 mod listen;
@@ -31,111 +32,111 @@ use tenure_protocol::store::Session;
 use tenure_protocol::{SessionId, StoreMachine, Time};
 use tokio::net::TcpListener;
 
-/// Sessions in one answer, at most.
+/// The most sessions in one response.
 const SESSIONS_MAX: usize = 10_000;
 
-/// The store as a whole.
+/// The status of the store as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     /// The epoch of this start.
     pub epoch: u64,
-    /// Open connections.
+    /// The number of open connections.
     pub connections: usize,
-    /// Whether the disk is full, and new work refused.
+    /// Whether the disk is full, so that new work is refused.
     pub is_full: bool,
-    /// Sessions in memory.
+    /// The number of sessions in memory.
     pub sessions: usize,
-    /// Sessions that a process holds.
+    /// The number of sessions that a process holds.
     pub held: usize,
-    /// Processes that wait for a session.
+    /// The number of processes that wait for a session.
     pub waiting: usize,
     /// The processes that have a lease.
     pub processes: Vec<ProcessStatus>,
 }
 
-/// One process.
+/// The status of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessStatus {
-    /// Its name.
+    /// The name of the process.
     pub process: String,
-    /// Which start of it.
+    /// The incarnation number of the process: each start of a process has a higher one.
     pub incarnation: u64,
-    /// Whether it has a connection.
+    /// Whether the process has a connection.
     pub is_connected: bool,
-    /// In how many milliseconds its lease ends.
+    /// The remaining time of the process's lease, in milliseconds.
     pub lease_ms: u64,
-    /// Sessions that it holds or waits for.
+    /// The number of sessions that the process holds or waits for.
     pub sessions: usize,
 }
 
-/// One session.
+/// The status of one session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStatus {
-    /// Its short id, as in the logs. Where ids are revealed: its id, as [`show`] writes it.
+    /// The session's short id, as in the logs. If ids are revealed, the whole id as [`show`] writes it.
     pub session: String,
-    /// The version of its state, if it exists.
+    /// The version of the session's state, if the session exists.
     pub version: Option<String>,
-    /// How many attributes it has.
+    /// The number of the session's attributes.
     pub attributes: usize,
-    /// Bytes of their names and values.
+    /// The bytes of all attribute names and values.
     pub bytes: usize,
-    /// Who has the grant.
+    /// The holder of the grant.
     pub holder: Option<HolderStatus>,
-    /// Who waits, in order.
+    /// The waiting processes, in queue order.
     pub waiters: Vec<WaiterStatus>,
-    /// In how many milliseconds it ends unless it is used.
+    /// The remaining time to live if the session stays unused, in milliseconds.
     pub expires_ms: Option<u64>,
 }
 
-/// Who has a grant.
+/// The holder of a session's grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HolderStatus {
-    /// Which process.
+    /// The name of the process.
     pub process: String,
     /// The fencing token.
     pub token: String,
-    /// Why it is recalled, if it is.
+    /// The reason of the recall, if the grant is recalled.
     pub recall: Option<String>,
-    /// In how many milliseconds the grant is revoked, if it is recalled.
+    /// The time until the grant is revoked, in milliseconds, if it is recalled with a deadline.
     pub revoke_ms: Option<u64>,
-    /// How many threads were inside when it last said that it is busy.
+    /// The number of threads inside the session when the process last reported that it is busy.
     pub inside: Option<u32>,
 }
 
-/// Who waits.
+/// A process that waits for a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaiterStatus {
-    /// Which process.
+    /// The name of the process.
     pub process: String,
-    /// For how many milliseconds it has waited.
+    /// The time that the process has waited, in milliseconds.
     pub waited_ms: u64,
-    /// In how many milliseconds its wait ends.
+    /// The remaining time of the wait, in milliseconds.
     pub left_ms: u64,
 }
 
-/// The answer to a request to drain.
+/// The response to a drain request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drains {
-    /// How many sessions are held, and recalled.
+    /// The number of held sessions, all of which are recalled.
     pub held: usize,
-    /// After how many milliseconds the store ends at the latest.
+    /// The time after which the store stops at the latest, in milliseconds.
     pub stop_ms: u64,
 }
 
-/// Which sessions.
+/// The query parameters of a session list.
 #[derive(Debug, Default, Deserialize)]
 struct Which {
-    /// Only those that somebody waits for.
+    /// Selects only sessions with waiters.
     #[serde(default)]
     waiting: bool,
-    /// At most so many.
+    /// The most sessions to return.
     limit: Option<usize>,
-    /// Whether ids are shown whole.
+    /// Whether whole ids are shown.
     #[serde(default)]
     reveal: bool,
 }
 
-/// Why a request has no answer: a status, and the text.
+/// The error response to a request: a status and a text.
 #[derive(Debug)]
 struct Refused(StatusCode, String);
 
@@ -145,14 +146,15 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Whether ids are shown whole, once it is known that they may be.
+/// The permission to show whole ids.
 #[derive(Clone, Copy, Debug)]
 struct Reveal(bool);
 
 impl Reveal {
     fn new(is_wanted: bool, peer: Peer) -> Result<Self, Refused> {
         if is_wanted && !peer.is_local() {
-            let text = "whole ids are shown on loopback alone: ask on the machine of the store";
+            let text =
+                "whole ids are shown on loopback only: send this request from the store's machine";
             return Err(Refused(StatusCode::FORBIDDEN, text.to_owned()));
         }
         Ok(Self(is_wanted))
@@ -176,7 +178,7 @@ pub(crate) async fn serve(listener: TcpListener, service: Arc<Service>, stopper:
         .route("/sessions/{id}/recall", post(recall))
         .route("/drain", post(drain))
         .layer(middleware::from_fn_with_state(names, origin::check));
-    // These name neither a process nor a session and change nothing: a scraper may use whatever name it has.
+    // These routes reveal no process or session and change nothing, so a scraper may use any host name.
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -198,12 +200,20 @@ async fn readyz(State(admin): Own) -> Response {
     if admin.stopper.how() > Stop::Run {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
     } else if admin.service.shard.is_full() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the disk is full\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the disk is full: new work is refused until there is room\n",
+        )
+            .into_response()
     } else if admin.service.shard.failed.borrow().is_some() {
-        (StatusCode::SERVICE_UNAVAILABLE, "the engine has failed\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the storage engine has failed: the store is stopping\n",
+        )
+            .into_response()
     } else if let Some(waited) = admin.service.stalled() {
         let text = format!(
-            "the disk does not answer: the oldest commit has waited {} ms, more than stall_ms, {}\n",
+            "the disk does not answer: the oldest commit has waited {} ms, more than stall_ms = {}\n",
             waited.as_millis(),
             millis::of(admin.service.config.stall)
         );
@@ -280,7 +290,9 @@ async fn session(
     let wait_ms = millis::of(admin.service.config.wait);
     let look = |store: &StoreMachine, now| {
         let id = one(name.find(store), &text)?;
-        let session = store.session(&id).expect("found under the same lock");
+        let session = store
+            .session(&id)
+            .expect("the shard's mutex is held since the session was found");
         Ok(describe(reveal.id(&id), session, now, wait_ms))
     };
     admin.service.shard.look(look).map(Json)
@@ -290,14 +302,15 @@ fn unreadable(why: String) -> Refused {
     Refused(StatusCode::BAD_REQUEST, why)
 }
 
-/// The one session that has a name.
+/// Returns the session that the name denotes, or the error response if there is none or more than one.
 fn one(named: Named, text: &str) -> Result<SessionId, Refused> {
     match named {
         Named::One(id) => Ok(id),
         Named::None => Err(not_here()),
         Named::Many(count) => {
             let why = format!(
-                "{text} is the short id of {count} sessions in memory: name one by its whole id, which --reveal shows on loopback"
+                "{text} is the short id of {count} sessions in memory: use the whole id, which --reveal shows on \
+                loopback"
             );
             Err(Refused(StatusCode::CONFLICT, why))
         }
@@ -305,7 +318,7 @@ fn one(named: Named, text: &str) -> Result<SessionId, Refused> {
 }
 
 fn not_here() -> Refused {
-    let text = "not in memory: nobody holds this session or waits for it";
+    let text = "this session is not in memory: no process holds it or waits for it";
     Refused(StatusCode::NOT_FOUND, text.to_owned())
 }
 
@@ -322,10 +335,10 @@ async fn recall(State(admin): Own, Path(text): Path<String>) -> Result<Response,
     Ok((StatusCode::ACCEPTED, "recalled\n").into_response())
 }
 
-/// Stops the store for good: what is held is recalled first.
+/// Stops the store after recalling all grants.
 async fn drain(State(admin): Own) -> Response {
     let held = admin.service.shard.held();
-    tracing::info!(held, "told to drain, over the admin listener");
+    tracing::info!(held, "the admin listener received a request to drain");
     admin.stopper.stop(Stop::Drain);
     let drains = Drains {
         held,
@@ -334,7 +347,7 @@ async fn drain(State(admin): Own) -> Response {
     (StatusCode::ACCEPTED, Json(drains)).into_response()
 }
 
-/// `id`: the session's id, as it may be shown.
+/// Returns the status of a session. `id` is the id in the form that may be shown.
 fn describe(id: String, session: &Session, now: Time, wait_ms: u64) -> SessionStatus {
     let record = session.record();
     let values = record.attributes().iter();

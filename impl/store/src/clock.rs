@@ -1,12 +1,15 @@
-//! The store's clock, and the only place where the store reads a clock of the system.
+//! The store's clock. No other part of the store reads a system clock.
 //!
-//! The store's time is a line of its own, in milliseconds. It runs by the system's clock that counts since the boot, and that
-//! counts the time in which the machine sleeps (`CLOCK_BOOTTIME`). So a wall clock that is set while the store runs changes
-//! nothing. Times to live go on over a restart, so the line goes on too: it begins with the [`Mark`] that the last start left.
+//! The store's time is a separate time line, in milliseconds. The time line advances with the system's boot-time clock
+//! (`CLOCK_BOOTTIME`), which also counts while the machine sleeps. A change of the wall clock therefore has no effect
+//! on a running store. Times to live continue over a restart, so each start continues the time line from the [`Mark`]
+//! of the last start.
 //!
-//! - If the machine was not started anew since the mark, the same clock says exactly how much time has passed.
-//! - Otherwise the wall clock says it, and may be wrong. The line never goes back, and goes ahead by [`DOWNTIME_MAX_MS`] at most.
-//! - Without a mark, the line begins with the wall clock: the folder is new, or of an earlier version.
+//! - If the machine has not rebooted since the mark, the boot-time clock gives the exact elapsed time.
+//! - If the machine has rebooted, the wall clock gives the elapsed time and may be wrong. The time line never goes
+//!   back, and advances by [`DOWNTIME_MAX_MS`] at most.
+//! - If there is no mark, the time line begins at the wall clock's time. The folder is then new or comes from an
+//!   earlier version.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -15,23 +18,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tenure_protocol::Time;
 use tokio::time::Instant;
 
-/// How much time between two starts counts at most, when only the wall clock says how much it was.
+/// The most time between two starts that counts when only the wall clock measures it, in milliseconds.
 pub const DOWNTIME_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// How long the store sleeps at most: a timer of the runtime stands still while the machine sleeps, so the store looks again.
+/// The longest sleep of the timer task. A runtime timer stops while the machine sleeps, so the task checks the clock at
+/// this interval.
 const LOOK_MS: u64 = 1_000;
 
-/// The clocks of a system, as a store reads them.
+/// A source of the clock values that a store reads.
 pub trait TimeSource: Debug + Send + Sync {
-    /// Returns the wall clock's time, in milliseconds since the Unix epoch; 0 before that.
+    /// Returns the wall clock's time in milliseconds since the Unix epoch, or 0 before it.
     fn wall_ms(&self) -> u64;
-    /// Returns the milliseconds since the boot, those among them in which the machine slept. Never goes back.
+    /// Returns the milliseconds since boot, including the time in which the machine slept. The value never decreases.
     fn boot_ms(&self) -> u64;
-    /// Returns a name of this boot, which no other boot of any machine has; `None` where there is none.
+    /// Returns an identifier of this boot, unique over all machines, or `None` if the system has none.
     fn boot(&self) -> Option<String>;
 }
 
-/// The clocks of this system.
+/// The system clocks of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemTimeSource;
 
@@ -53,7 +57,7 @@ impl TimeSource for SystemTimeSource {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn boot_ms() -> u64 {
-    // By the C library, as `std` does, so that a preloaded clock is read here too.
+    // Call the C library, as `std` does, so that a preloaded clock replacement takes effect here too.
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
@@ -62,55 +66,56 @@ fn boot_ms() -> u64 {
         .saturating_add(nanoseconds / 1_000_000)
 }
 
-/// Elsewhere the clock begins with the first look: such a system has no name of a boot either.
+/// Returns the milliseconds since the first call. Other systems have no boot identifier, so a mark's value is never
+/// compared across starts.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn boot_ms() -> u64 {
     static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     millis(FIRST.get_or_init(std::time::Instant::now).elapsed())
 }
 
-/// What a start leaves to the next, durable beside the sessions: where the store's time is, and what it has promised.
+/// The clock mark: the store's time and its longest promises, stored beside the sessions for the next start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
-    /// The store's time.
+    /// The store's time when the mark was made, in milliseconds.
     pub(crate) time: u64,
-    /// The wall clock's time then.
+    /// The wall clock's time when the mark was made.
     pub(crate) wall: u64,
-    /// The milliseconds since the boot then.
+    /// The milliseconds since boot when the mark was made.
     pub(crate) since_boot: u64,
-    /// Which boot.
+    /// The boot in which the mark was made.
     pub(crate) boot: Option<String>,
-    /// The longest lease that may still be promised.
+    /// The longest lease time that may still be promised to a process, in milliseconds.
     pub(crate) lease_ms: u64,
-    /// The longest deadline of a recall that may still be promised.
+    /// The longest recall deadline that may still be promised to a process, in milliseconds.
     pub(crate) recall_ms: u64,
 }
 
-/// How a clock was started: what is to be said of it.
+/// The way in which a clock continued from the mark. The log reports deviations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Started {
-    /// There is no mark.
+    /// No mark exists, so the time line begins at the wall clock's time.
     New,
-    /// As much time has passed as the system says.
+    /// The whole elapsed time counts.
     On,
-    /// The wall clock is so much behind the mark. No time counts.
+    /// The wall clock is this many milliseconds behind the mark. No elapsed time counts.
     Behind(u64),
-    /// The wall clock is so much ahead of the mark. Only a part counts.
+    /// The wall clock is this many milliseconds ahead of the mark. Only [`DOWNTIME_MAX_MS`] count.
     Ahead(u64),
 }
 
-/// See the [module](self).
+/// The store's clock. See the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     source: Arc<dyn TimeSource>,
-    /// The milliseconds since the boot at the start.
+    /// The boot-time clock's value at the start, in milliseconds.
     origin: u64,
-    /// The store's time at the start.
+    /// The store's time at the start, in milliseconds.
     start: u64,
 }
 
 impl Clock {
-    /// Starts a clock, behind the mark that the last start left.
+    /// Starts a clock that continues from the mark of the last start.
     pub(crate) fn start(source: Arc<dyn TimeSource>, mark: Option<&Mark>) -> (Self, Started) {
         let (origin, wall) = (source.boot_ms(), source.wall_ms());
         let (start, started) = match mark {
@@ -144,13 +149,13 @@ impl Clock {
         Time(self.start.saturating_add(passed))
     }
 
-    /// When to look whether `time` has come: then, or a little before when that is far away.
+    /// Returns when to check whether `time` has come: at `time`, or after [`LOOK_MS`] if that is sooner.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         let left = time.since(self.now()).min(LOOK_MS);
         Instant::now() + Duration::from_millis(left)
     }
 
-    /// What the next start is to know, with the longest promises that may still stand.
+    /// Returns a mark for the next start, with the longest promises that may still be valid.
     pub(crate) fn mark(&self, lease_ms: u64, recall_ms: u64) -> Mark {
         Mark {
             time: self.now().0,
@@ -171,7 +176,7 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Clocks that stand.
+    /// A time source whose clocks stand still.
     #[derive(Clone, Debug)]
     struct Stands {
         wall: u64,
@@ -193,7 +198,8 @@ mod tests {
 
     const DAY: u64 = DOWNTIME_MAX_MS;
 
-    /// Starts with these clocks behind a mark of time 5,000, wall 100 days, 700 ms since boot `a`.
+    /// Starts with these clock values from a mark of store time 5,000 ms, wall time 100 days, 700 ms since boot `a`.
+    /// Returns the store's time.
     fn start(wall: u64, since_boot: u64, boot: Option<&'static str>) -> (u64, Started) {
         let mark = Mark {
             time: 5_000,
@@ -213,27 +219,27 @@ mod tests {
     }
 
     #[test]
-    fn on_the_same_boot_the_wall_clock_means_nothing() {
+    fn on_the_same_boot_the_wall_clock_has_no_effect() {
         for wall in [0, 100 * DAY, u64::MAX] {
             assert_eq!(start(wall, 950, Some("a")), (5_250, Started::On));
         }
     }
 
     #[test]
-    fn after_another_boot_the_wall_clock_counts_within_bounds() {
+    fn after_a_reboot_the_wall_clock_counts_up_to_the_maximum_downtime() {
         let boot = Some("b");
         assert_eq!(start(100 * DAY + 40, 3, boot), (5_040, Started::On));
         assert_eq!(start(100 * DAY - 40, 3, boot), (5_000, Started::Behind(40)));
         assert_eq!(start(0, 3, boot), (5_000, Started::Behind(100 * DAY)));
         let ahead = Started::Ahead(DAY + 1);
         assert_eq!(start(101 * DAY + 1, 3, boot), (5_000 + DAY, ahead));
-        // Without a name of the boot, or with a clock that went back, it may be another one.
+        // Without a boot identifier, or when the boot-time clock went back, a reboot is assumed.
         assert_eq!(start(100 * DAY + 40, 950, None), (5_040, Started::On));
         assert_eq!(start(100 * DAY + 40, 3, Some("a")), (5_040, Started::On));
     }
 
     #[test]
-    fn without_a_mark_the_wall_clock_is_the_time() {
+    fn without_a_mark_the_time_starts_at_the_wall_clock() {
         let source = Stands {
             wall: 77,
             since_boot: 3,
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_where_the_clock_is() {
+    fn a_new_mark_holds_the_current_time_of_the_clock() {
         let source = Arc::new(Stands {
             wall: 1_000,
             since_boot: 50,
@@ -257,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_clocks_are_there() {
+    fn the_system_clocks_are_readable_and_the_boot_identifier_is_stable() {
         let source = SystemTimeSource;
         assert!(source.wall_ms() > 0 && source.boot_ms() > 0);
         assert_eq!(source.boot(), source.boot());

@@ -1,4 +1,5 @@
-//! One connection: its bytes become messages, messages become bytes. It knows no rule but that a process says hello first.
+//! The server side of one connection: decodes bytes to messages and encodes messages to bytes. Its only protocol rule
+//! is that a process sends a hello first.
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -18,17 +19,17 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long a peer may take to read why its connection is closed.
+/// The time that a peer has to read why its connection is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How much is read at a time.
+/// The number of bytes read at a time.
 const READ_BYTES: usize = 16 << 10;
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) shard: Arc<Shard>,
-    /// What an earlier start has promised.
+    /// The lease and recall times that an earlier start promised.
     pub(crate) promised: Promised,
     pub(crate) config: Arc<Config>,
     pub(crate) limits: FrameLimits,
@@ -37,21 +38,21 @@ pub(crate) struct Service {
     pub(crate) closing: watch::Sender<bool>,
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug)]
 enum End {
-    /// The peer closed it, or said why it does.
+    /// The peer closed the connection, with or without a fault.
     Closed,
-    /// The peer did something that it may not.
+    /// The peer violated the protocol or a limit.
     Fault(Fault),
     Io(io::Error),
-    /// The store has closed its outbox, and what is last in it says why.
+    /// The store has closed the outbox. Its last message gives the reason, if there is one.
     Shut(Option<Fault>),
-    /// The store stops.
+    /// The store is stopping.
     Stops,
 }
 
-/// Reads and decodes.
+/// Reads bytes from the socket and decodes them.
 struct Incoming {
     stream: OwnedReadHalf,
     bytes: BytesMut,
@@ -73,7 +74,8 @@ impl Incoming {
                 // r[wire.truncated]
                 Ok(0) if self.decoder.may_end(&self.bytes) => return Err(End::Closed),
                 Ok(0) => {
-                    let text = "the connection was closed in the middle of a frame";
+                    let text =
+                        "the connection was closed in the middle of a frame, which is incomplete";
                     return Err(End::Fault(Fault::new(FaultCode::Malformed, text)));
                 }
                 Ok(_) => {}
@@ -84,7 +86,7 @@ impl Incoming {
 }
 
 impl Service {
-    /// Returns how long the oldest commit has waited, if that is longer than the setting `stall_ms`.
+    /// Returns the wait of the oldest commit if it exceeds the setting `stall_ms`.
     pub(crate) fn stalled(&self) -> Option<Duration> {
         let waited = self.shard.writer.oldest_wait();
         (waited > self.config.stall).then_some(waited)
@@ -92,7 +94,7 @@ impl Service {
 
     /// Serves one connection until it ends.
     pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, from: SocketAddr) {
-        // Without it small messages would wait for the acknowledgement of earlier ones.
+        // Disable Nagle's algorithm, which would delay small messages until earlier ones are acknowledged.
         let _ = stream.set_nodelay(true);
         let (reader, writer) = stream.into_split();
         let outbox = Arc::new(Outbox::new(self.config.limits.outgoing_bytes_max));
@@ -103,11 +105,11 @@ impl Service {
             decoder: Decoder::new(self.limits.clone()),
         };
         let mut who = None;
-        // Ends too when nothing can be written any more, or may be.
+        // This task also ends when writing fails or the outbox is closed.
         let mut writes = writes;
         let mut closing = self.closing.subscribe();
         let end = tokio::select! {
-            biased; // Why the box is closed comes before that its last word was written.
+            biased; // Prefer the reason for closing to the end of the write task.
             fault = outbox.closed() => End::Shut(fault),
             _ = closing.wait_for(|closing| *closing) => End::Stops,
             _ = &mut writes => End::Closed,
@@ -129,7 +131,7 @@ impl Service {
             // r[wire.fault]
             End::Fault(fault) => outbox.close(Some(fault)),
             End::Stops => {
-                let text = "the store stops; try again";
+                let text = "the store is stopping; connect again after its restart";
                 outbox.close(Some(Fault::new(FaultCode::ShuttingDown, text)));
             }
             End::Io(error) => {
@@ -142,7 +144,7 @@ impl Service {
         }
     }
 
-    /// Tells a peer that it cannot be served.
+    /// Sends a fault to a peer that cannot be served, and closes its connection.
     pub(crate) async fn turn_away(self: Arc<Self>, stream: TcpStream, fault: Fault) {
         self.metrics.fault(fault.code);
         let (_, writer) = stream.into_split();
@@ -168,25 +170,31 @@ impl Service {
             Ok(Ok(FromProcess::Message(_))) => {
                 return End::Fault(Fault::new(
                     FaultCode::Unexpected,
-                    "a process says hello first",
+                    "the first message was not a hello; send a hello first",
                 ));
             }
             Ok(Err(end)) => return end,
             // r[connect.silent-before-hello]
             Err(_) => {
-                let text = format!("no hello within {} ms", self.config.hello.as_millis());
+                let text = format!(
+                    "no hello was received within {} ms (hello_ms)",
+                    self.config.hello.as_millis()
+                );
                 return End::Fault(Fault::new(FaultCode::Silent, &text));
             }
         };
         *who = Some((process.clone(), link));
-        // Whoever lives says so several times in a lease.
+        // A live process sends a keep-alive several times per lease.
         let silence = self.config.lease.saturating_mul(3);
         loop {
             self.shard.writer.room().await;
             self.shard.caught_up(&process).await;
             // r[limit.slow]
             if timeout(silence, outbox.room()).await.is_err() {
-                let text = format!("almost nothing was read for {} ms", silence.as_millis());
+                let text = format!(
+                    "the process did not read its messages for {} ms, three leases",
+                    silence.as_millis()
+                );
                 return End::Fault(Fault::new(FaultCode::Slow, &text));
             }
             match timeout(silence, incoming.next()).await {
@@ -195,13 +203,19 @@ impl Service {
                 }
                 // r[connect.refuses-misplaced]
                 Ok(Ok(FromProcess::Hello(_))) => {
-                    return End::Fault(Fault::new(FaultCode::Unexpected, "a second hello"));
+                    return End::Fault(Fault::new(
+                        FaultCode::Unexpected,
+                        "a second hello was received on this connection; open a new connection to send a hello",
+                    ));
                 }
                 Ok(Ok(FromProcess::Fault(fault))) => return said(&fault),
                 Ok(Err(end)) => return end,
                 // r[limit.silent]
                 Err(_) => {
-                    let text = format!("nothing for {} ms", silence.as_millis());
+                    let text = format!(
+                        "nothing was received from the process for {} ms, three leases",
+                        silence.as_millis()
+                    );
                     return End::Fault(Fault::new(FaultCode::Silent, &text));
                 }
             }
@@ -217,24 +231,24 @@ impl Service {
 }
 
 fn said(fault: &Fault) -> End {
-    tracing::warn!(%fault, "a process closed its connection");
+    tracing::warn!(%fault, "a process closed its connection with a fault");
     End::Closed
 }
 
-/// Writes what is put into the outbox until that closes or nobody reads.
+/// Writes the messages of the outbox until it is closed or writing fails.
 async fn write_all(mut writer: OwnedWriteHalf, outbox: Arc<Outbox>, limits: FrameLimits) {
     let mut messages = VecDeque::new();
     let mut outgoing = Outgoing::new();
     while outbox.take(&mut messages).await {
         for message in messages.drain(..) {
             if let Err(error) = outgoing.push(&message, &limits) {
-                tracing::error!(%error, "a message could not be sent");
+                tracing::error!(%error, "a message could not be encoded: the connection is closed");
                 outbox.close(None);
-                // Nothing that follows it may come without it.
+                // Later messages must not be sent without this one.
                 let _ = flush(&mut writer, &mut outgoing).await;
                 return;
             }
-            // Encoded in pieces, so that many large states are not twice in memory.
+            // Write in pieces, so that many large states are not in memory twice.
             if outgoing.len() > 1 << 20 && flush(&mut writer, &mut outgoing).await.is_err() {
                 return outbox.close(None);
             }

@@ -1,4 +1,4 @@
-//! What stands behind the shard's lock, and what can be told from it alone.
+//! The state behind the shard's mutex, and the queries that need only it.
 
 use crate::memory::{Deferred, Residents};
 use crate::outbox::Outbox;
@@ -9,7 +9,7 @@ use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, StoreMachine, Time, ToStore};
 use tenure_wire::{Fault, FaultCode};
 
-/// See the [module](self).
+/// The state behind the shard's mutex. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) machine: StoreMachine,
@@ -42,12 +42,13 @@ impl Core {
         }
     }
 
-    /// The connection on which the machine hears a process.
+    /// Returns the link that the machine currently accepts for a process.
     pub(crate) fn link(&self, process: &ProcessId) -> Option<Link> {
         self.machine.peer(process)?.link()
     }
 
-    /// Those of the sessions that are on the disk, or may be. What is not durable yet is in memory, or has ended.
+    /// Returns the given sessions that may have a record on disk and are not in memory. A session with a pending update
+    /// is excluded: it is in memory, or has ended.
     pub(crate) fn missing(&self, concerned: &[SessionId]) -> BTreeSet<SessionId> {
         let missing = concerned.iter().filter(|id| {
             self.residents.is_outside(id)
@@ -72,11 +73,11 @@ impl Core {
         self.timers.set(Owner::Process(process.clone()), due);
     }
 
-    /// What is due for `owner`.
+    /// Returns the timers of `owner` that are due at `now`.
     pub(crate) fn due(&self, owner: &Owner, now: Time) -> Vec<Timer> {
         match owner {
             Owner::Process(process) => [Timer::Lease(process.clone())].into(),
-            // What ends a session that is not in memory is its time to live.
+            // The only timer of a session outside memory is the end of its time to live.
             Owner::Session(id) if self.machine.session(id).is_none() => {
                 [Timer::Expire(id.clone())].into()
             }
@@ -92,7 +93,7 @@ impl Core {
         }
     }
 
-    /// Sets the timer again that was taken out.
+    /// Sets the deadline of `owner` again after [`Timers::pop`] removed it.
     pub(crate) fn reset(&mut self, owner: Owner) {
         match owner {
             Owner::Process(process) => self.set_lease(&process),
@@ -101,7 +102,7 @@ impl Core {
     }
 }
 
-/// The connection of a hello, and that which its process had before.
+/// The link of a hello, and the link that its process had before.
 #[derive(Debug)]
 pub(crate) struct Greeting {
     process: ProcessId,
@@ -126,14 +127,15 @@ impl Greeting {
         })
     }
 
-    /// Closes what the machine hears no more: else a connection that came late would wait for its welcome for ever.
+    /// Closes each connection whose link the machine no longer accepts. A connection that came too late would otherwise
+    /// wait for its welcome for ever.
     pub(crate) fn settle(self, core: &Core) {
         let current = core.link(&self.process);
         let unheard = [Some(self.link), self.former].into_iter().flatten();
         // r[connect.closes-replaced] r[connect.late-hello]
         for link in unheard.filter(|link| current != Some(*link)) {
             if let Some(outbox) = core.connections.get(&(self.process.clone(), link)) {
-                let text = "another connection of this process has a higher number";
+                let text = "another connection of this process has a higher link number and replaces this one";
                 outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
             }
         }

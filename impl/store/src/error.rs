@@ -1,4 +1,4 @@
-//! Why a store did not start, or ended, and whether that passes by itself.
+//! The errors with which a store fails to start or ends, and whether a retry may succeed.
 
 use crate::config::ConfigError;
 use crate::shard::Failure;
@@ -7,33 +7,36 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tenure_engine::EngineError;
 
-/// Why a store did not start, or ended.
+/// The reason why a store did not start, or ended with an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A setting cannot be so.
+    /// A setting has an invalid value, or contradicts another setting.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The engine refuses: its folder is in use, unreadable, newer or damaged; or it has failed while the store ran.
+    /// The storage engine reported an error. At start: its folder is in use, unreadable, damaged or of a newer version.
+    /// While the store runs: a read or write has failed.
     #[error("{0}")]
     Engine(Arc<EngineError>),
-    /// An address cannot be listened on.
+    /// The operating system refused to listen on an address.
     #[error(
-        "cannot listen on {address}: {source}; is another store running there? (--listen, --admin)"
+        "cannot listen on {address}: {source}; check whether another store uses this address, or choose another one \
+        (--listen, --admin)"
     )]
     Bind {
-        /// Which address.
+        /// The address to listen on.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A thread or task of the store has panicked: a bug in Tenure, or in an engine. What was acknowledged is durable.
+    /// A thread or task of the store has panicked: a bug in Tenure or in a storage engine. Every acknowledged commit is
+    /// durable.
     #[error(
-        "a part of the store has panicked, which is a bug: its message stands in the log before"
+        "a thread of the store has panicked, which is a bug in Tenure: see the panic message in the log above"
     )]
     Panicked,
-    /// The system refused a thread.
-    #[error("cannot start a thread: {0}")]
+    /// The operating system refused to start a thread.
+    #[error("cannot start the store's writer thread: {0}; check the limits on threads and memory")]
     Thread(io::Error),
 }
 
@@ -53,8 +56,8 @@ impl From<EngineError> for StoreError {
 }
 
 impl StoreError {
-    /// Returns whether the condition passes by itself, so that the same start may succeed later: no room on the disk, an
-    /// address or a folder that another program uses, a lack of memory, threads or open files.
+    /// Returns whether the same start may succeed later without a change of settings or data. Examples are a full disk,
+    /// an address or folder in use by another program, or a lack of memory, threads or open files.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -71,7 +74,7 @@ impl StoreError {
     }
 }
 
-/// Returns whether an error of the system passes by itself: see [`StoreError::is_passing`].
+/// Returns whether an error of the operating system may pass by itself: see [`StoreError::is_passing`].
 #[must_use]
 pub fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
@@ -84,10 +87,10 @@ pub fn is_passing(error: &io::Error) -> bool {
             Kind::StorageFull
                 | Kind::QuotaExceeded
                 | Kind::AddrInUse
-                // An interface that comes up later.
+                // A network interface may come up later.
                 | Kind::AddrNotAvailable
                 | Kind::OutOfMemory
-                // A lack of threads.
+                // Thread creation fails with this kind (`EAGAIN`) when threads are scarce.
                 | Kind::WouldBlock
                 | Kind::ResourceBusy
                 | Kind::Interrupted
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_passes_when_the_same_start_may_succeed_later() {
+    fn errors_are_passing_exactly_if_the_same_start_may_succeed_later() {
         let folder = || PathBuf::from("data");
         let engine = |error: EngineError| StoreError::from(error);
         let cannot = |source| {

@@ -1,5 +1,5 @@
-//! The reference store over TCP. It gives the machine of [`tenure_protocol::StoreMachine`] sockets, a clock and a disk, and adds no
-//! rule to it.
+//! The reference store over TCP: connects [`tenure_protocol::StoreMachine`] to sockets, a clock and a disk. This crate
+//! adds no protocol rule of its own.
 //!
 //! ```text
 //!  processes ── TCP ── connection ──┐                    ┌── writer ── engine (its own thread)
@@ -7,24 +7,24 @@
 //!                      connection ──┘   timers, memory   └── ticker
 //! ```
 //!
-//! | module | what it does |
+//! | module | task |
 //! |---|---|
-//! | `connection` | frames to messages and back; hello first; back-pressure |
-//! | `outbox` | what one connection is to be sent, bounded |
-//! | `shard` | the machine behind its lock, and its outputs in order |
-//! | `core` | what stands behind that lock |
-//! | `writer` | updates to the engine in batches: one wait for the disk serves all |
-//! | `memory` | which sessions are in memory, and what waits for one to be read |
-//! | `timers` | what is due, by an index |
-//! | `clock`, `mark` | the store's time, and what a start leaves of it to the next |
-//! | `error` | why a store did not start, and whether that passes by itself |
-//! | `stall` | when the log says that the disk does not answer |
-//! | `size` | about how many bytes things take |
-//! | `admin` | status, sessions, recall, metrics over HTTP |
-//! | `server` | starting, running, stopping |
+//! | `connection` | decodes and encodes frames; expects a hello first; applies back-pressure |
+//! | `outbox` | the bounded queue of messages to one connection |
+//! | `shard` | the machine behind its mutex; carries out its outputs in order |
+//! | `core` | the state behind that mutex |
+//! | `writer` | group commit: writes updates to the engine in batches, with one disk sync per batch |
+//! | `memory` | the sessions in memory, and the inputs that wait for a session to be loaded |
+//! | `timers` | an index of the next deadline of each session and process |
+//! | `clock`, `mark` | the store's time, and the durable clock mark from which the next start continues it |
+//! | `error` | start and run errors, and whether a retry may succeed |
+//! | `stall` | decides when the log reports a stalled disk |
+//! | `size` | estimated sizes of messages and updates in bytes |
+//! | `admin` | status, sessions, recall and metrics over HTTP |
+//! | `server` | starts, runs and stops a store |
 //!
-//! Deliberately absent: rules (they are the machine's), threads within a process (the process's), who a peer is (an
-//! authenticating proxy, or loopback).
+//! Deliberately absent are protocol rules (the machine has them) and threads of a process (the process has them). Peers
+//! are not authenticated here: use loopback or an authenticating proxy.
 pub use admin::{
     Drains, HolderStatus, ProcessStatus, SessionStatus, StoreStatus, WaiterStatus, parse, short,
     show,

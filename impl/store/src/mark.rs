@@ -1,5 +1,5 @@
-//! The mark that a start of the store leaves to the next one: where its time is, and what it has promised. The engine keeps it
-//! beside the sessions.
+//! The clock mark: a small durable record that a start of the store leaves for the next one. The mark holds the store's
+//! time and the promised lease and recall times. The engine stores it beside the sessions.
 
 use crate::clock::{Clock, DOWNTIME_MAX_MS, Mark, Started, TimeSource};
 use crate::config::{Config, millis};
@@ -8,20 +8,23 @@ use std::sync::Arc;
 use tenure_engine::{Engine, EngineError};
 use tenure_protocol::Promised;
 
-/// Returns the mark of this moment, as the engine keeps it. A promise of an earlier start is in it as long as it may stand.
+/// Returns the encoded clock mark of this moment. The mark includes the promises of earlier starts that may still be
+/// valid.
 pub(crate) fn now(clock: &Clock, config: &Config, promised: &Promised) -> Vec<u8> {
     let now = clock.now();
     let lease_ms = millis::of(config.lease).max(promised.lease.since(now));
     let recall_ms = millis::of(config.recall).max(promised.recall.since(now));
     let mark = clock.mark(lease_ms, recall_ms);
-    serde_json::to_vec(&mark).expect("numbers and a string are JSON")
+    serde_json::to_vec(&mark)
+        .expect("a mark consists of numbers and a string, which always serialize to JSON")
 }
 
-/// Starts the clock behind the mark of the last start, and leaves one, so that what this start promises is durable before it
-/// is promised. Returns also how long the promises of earlier starts stand.
+/// Starts the clock from the mark of the last start and writes a new mark. The new mark makes this start's lease and
+/// recall times durable before the store promises them. Also returns until when promises of earlier starts remain
+/// valid.
 ///
 /// # Errors
-/// When the engine cannot read or write the mark. A full disk is no error.
+/// [`StoreError::Engine`] if the engine cannot read or write the mark. A full disk is only logged.
 pub(crate) fn start_clock(
     config: &Config,
     engine: &mut dyn Engine,
@@ -32,7 +35,8 @@ pub(crate) fn start_clock(
         None => None,
         Some(Ok(mark)) => Some(mark),
         Some(Err(error)) => {
-            tracing::error!(%error, "the clock's mark in the data folder is damaged: the wall clock is the store's time, and no promise of an earlier start is known");
+            tracing::error!(%error, "the clock mark in the data folder is damaged: the store's time restarts from the \
+            wall clock, and leases or recalls that an earlier start promised are unknown; check this machine's clock");
             None
         }
     };
@@ -41,12 +45,14 @@ pub(crate) fn start_clock(
         Started::New | Started::On => {}
         Started::Behind(behind_ms) => tracing::error!(
             behind_ms,
-            "the wall clock is behind the time of the last run: times to live go on from there, as if the store had not been down; set the clock of this machine"
+            "the wall clock is behind the time of the last run: times to live continue as if the store had not been \
+            down; correct this machine's clock"
         ),
         Started::Ahead(ahead_ms) => tracing::error!(
             ahead_ms,
             counted_ms = DOWNTIME_MAX_MS,
-            "the wall clock is far ahead of the time of the last run: only a part counts against times to live; if the store was not down for so long, set the clock of this machine"
+            "the wall clock is far ahead of the time of the last run: only counted_ms of the difference count against \
+            times to live; if the store was not down that long, correct this machine's clock"
         ),
     }
     let time = clock.now();
@@ -58,7 +64,8 @@ pub(crate) fn start_clock(
     match engine.mark(&now(&clock, config, &promised)) {
         Ok(()) => {}
         Err(error @ EngineError::Full { .. }) => {
-            tracing::error!(%error, "the clock's mark is not durable: a next start counts from an earlier one");
+            tracing::error!(%error, "the clock mark was not written because the disk is full: the next start \
+            continues from an older mark; free disk space");
         }
         Err(error) => return Err(error.into()),
     }

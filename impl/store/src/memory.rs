@@ -1,4 +1,5 @@
-//! Which sessions are in memory, which only on the disk, and what waits until one is back.
+//! Bookkeeping of the sessions in memory, the sessions only on disk, and the inputs that wait for a session to be
+//! loaded.
 
 use crate::size;
 use std::collections::hash_map::Entry;
@@ -6,23 +7,24 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use tenure_protocol::store::Input;
 use tenure_protocol::{ProcessId, SessionId, Time};
 
-/// Sessions that are looked at in one [`Residents::sweep`]: an upper bound on how long the shard is held up.
+/// The number of sessions that one [`Residents::sweep`] examines, which bounds how long the sweep holds the shard's
+/// mutex.
 const LOOK_MAX: usize = 2_000;
 
-/// The sessions in memory, in about the order of their last use.
+/// The sessions in memory, in approximate order of their last use.
 #[derive(Debug, Default)]
 pub(crate) struct Residents {
     resident: HashMap<SessionId, Resident>,
-    /// The sessions that may leave, each with the time of its last use when it was put here. A session that was used since
-    /// is put behind the others once it comes to the front.
+    /// The sessions that may leave memory, each with its last use when it was queued. A session that was used since
+    /// then is queued again when it reaches the front.
     ring: VecDeque<(Time, SessionId)>,
-    /// How many of each hash are on the disk alone: less memory than their ids, and a look-up that says yes wrongly costs
-    /// a read, nothing else.
+    /// The number of sessions that are only on disk, per hash of their id. Hashes take less memory than ids. A false
+    /// positive costs one read and nothing else.
     outside: HashMap<u64, u32>,
     outside_count: usize,
 }
 
-/// A session in memory.
+/// The entry of a session in memory.
 #[derive(Clone, Copy, Debug)]
 struct Resident {
     touched: Time,
@@ -30,7 +32,7 @@ struct Resident {
 }
 
 impl Residents {
-    /// It is used now, and in memory.
+    /// Records that a session is in memory and is used now.
     pub(crate) fn touch(&mut self, id: &SessionId, now: Time) {
         let resident = Resident {
             touched: now,
@@ -48,14 +50,14 @@ impl Residents {
         }
     }
 
-    /// It is on the disk alone from now on.
+    /// Records that a session has left memory and is only on disk.
     pub(crate) fn leave(&mut self, id: &SessionId) {
         self.resident.remove(id);
         *self.outside.entry(id.frozen_hash()).or_default() += 1;
         self.outside_count += 1;
     }
 
-    /// It was on the disk alone, and was read.
+    /// Records that a session which was only on disk has been loaded.
     pub(crate) fn come_back(&mut self, id: &SessionId) {
         let hash = id.frozen_hash();
         if let Some(count) = self.outside.get_mut(&hash) {
@@ -67,7 +69,7 @@ impl Residents {
         }
     }
 
-    /// Whether a session that is not in memory may have a record.
+    /// Returns whether a session that is not in memory may have a record on disk.
     pub(crate) fn is_outside(&self, id: &SessionId) -> bool {
         !self.outside.is_empty() && self.outside.contains_key(&id.frozen_hash())
     }
@@ -76,13 +78,14 @@ impl Residents {
         self.resident.len()
     }
 
-    /// How many are on the disk alone.
+    /// Returns the number of sessions that are only on disk.
     pub(crate) fn outside(&self) -> usize {
         self.outside_count
     }
 
-    /// Looks at sessions that were last used before `before`, the longest unused first; at some of them only, so it is to be
-    /// called again and again. `fate` says what becomes of each. Sessions that were used later are not looked at.
+    /// Examines sessions whose last use is before `before`, the longest unused first, and treats each as `fate`
+    /// returns. One call examines at most [`LOOK_MAX`] entries, so the caller repeats it. Sessions with a later use are
+    /// skipped.
     pub(crate) fn sweep(
         &mut self,
         now: Time,
@@ -110,25 +113,25 @@ impl Residents {
     }
 }
 
-/// What becomes of a session in memory.
+/// The decision on a session in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// The session stays in memory, and is looked at again when it has been unused for as long once more.
+    /// The session stays in memory, and is examined again after it has been unused for the same time once more.
     Stays,
-    /// The session stays in memory until its next use: a process holds it, or waits for it.
+    /// The session stays in memory at least until its next use, because a process holds it or waits for it.
     Held,
-    /// It has left, and is on the disk.
+    /// The session has left memory and is only on disk.
     Leaves,
-    /// It has no record any more.
+    /// The session has no record any more.
     Ended,
 }
 
-/// Whose inputs wait: a process's stay in their order.
+/// The queue to which a deferred input belongs. Inputs of one process, or of one session, stay in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum InputQueue {
     Process(ProcessId),
     Session(SessionId),
-    /// What concerns the store as a whole, which never waits.
+    /// Inputs that concern the store as a whole. They are never deferred.
     Store,
 }
 
@@ -146,54 +149,55 @@ impl InputQueue {
     }
 }
 
-/// Inputs that wait for sessions to be read.
+/// The deferred inputs: inputs that wait for sessions to be loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     queues: HashMap<InputQueue, Waiting>,
-    /// Who waits for each session that is being read.
+    /// For each session that is being loaded, the queues whose first input waits for it.
     reads: HashMap<SessionId, Vec<InputQueue>>,
-    /// What the first input of some queue concerns: it stays in memory until that input is taken.
+    /// The sessions that the first input of some queue concerns. They stay in memory until that input is taken.
     pins: HashMap<SessionId, Pin>,
 }
 
-/// The inputs of one queue.
+/// The deferred inputs of one queue.
 #[derive(Debug, Default)]
 struct Waiting {
     inputs: VecDeque<Input>,
     bytes: usize,
-    /// What the first concerns.
+    /// The sessions that the first input concerns.
     concerned: Vec<SessionId>,
-    /// How many sessions it still waits for.
+    /// The number of sessions that the first input still waits for.
     missing: usize,
 }
 
 #[derive(Debug, Default)]
 struct Pin {
     count: usize,
-    /// It was read, and has no record.
+    /// True if the session was looked up and has no record.
     is_absent: bool,
 }
 
 impl Deferred {
-    /// Whether earlier inputs of the same queue wait.
+    /// Returns whether earlier inputs of the same queue are deferred.
     pub(crate) fn has(&self, queue: &InputQueue) -> bool {
         !self.queues.is_empty() && self.queues.contains_key(queue)
     }
 
-    /// About how many bytes the inputs of a queue take.
+    /// Returns the estimated size of a queue's inputs in bytes.
     pub(crate) fn bytes(&self, queue: &InputQueue) -> usize {
         self.queues.get(queue).map_or(0, |waiting| waiting.bytes)
     }
 
-    /// Puts an input behind the others of its queue. The first has to [wait](Self::wait), too.
+    /// Appends an input to its queue. If the input is the first of its queue, the caller also calls
+    /// [`wait`](Self::wait).
     pub(crate) fn push(&mut self, queue: InputQueue, input: Input) {
         let waiting = self.queues.entry(queue).or_default();
         waiting.bytes += size::of_input(&input);
         waiting.inputs.push_back(input);
     }
 
-    /// The first input of a queue concerns these sessions and waits for those of them that are missing. Answers which are to
-    /// be read: nobody has waited for them before.
+    /// Registers the sessions that the first input of a queue concerns, and those among them that are missing from
+    /// memory. Returns the sessions to load, without those that are already being loaded for another queue.
     pub(crate) fn wait(
         &mut self,
         queue: &InputQueue,
@@ -218,7 +222,7 @@ impl Deferred {
         first
     }
 
-    /// A session was read. Answers the lines whose first input waits for nothing more.
+    /// Records that a session was loaded. Returns the queues whose first input now waits for nothing more.
     pub(crate) fn loaded(&mut self, id: &SessionId, is_absent: bool) -> Vec<InputQueue> {
         if let Some(pin) = self.pins.get_mut(id) {
             pin.is_absent = is_absent;
@@ -233,12 +237,12 @@ impl Deferred {
         ready
     }
 
-    /// The next input of a queue, which stays.
+    /// Returns the first input of a queue without removing it.
     pub(crate) fn front(&self, queue: &InputQueue) -> Option<&Input> {
         self.queues.get(queue)?.inputs.front()
     }
 
-    /// Takes the next input of a queue.
+    /// Removes and returns the first input of a queue.
     pub(crate) fn pop(&mut self, queue: &InputQueue) -> Option<Input> {
         let waiting = self.queues.get_mut(queue)?;
         let input = waiting.inputs.pop_front();
@@ -257,12 +261,12 @@ impl Deferred {
         input
     }
 
-    /// Whether a session has to stay in memory for an input that waits.
+    /// Returns whether a session must stay in memory for a deferred input.
     pub(crate) fn is_pinned(&self, id: &SessionId) -> bool {
         !self.pins.is_empty() && self.pins.contains_key(id)
     }
 
-    /// Whether a session was read for an input that waits, and had no record.
+    /// Returns whether a session was looked up for a deferred input and has no record.
     pub(crate) fn is_absent(&self, id: &SessionId) -> bool {
         self.pins.get(id).is_some_and(|pin| pin.is_absent)
     }
@@ -293,12 +297,14 @@ mod tests {
                 residents.come_back(id);
                 residents.touch(id, later);
             }
-            residents.sweep(later, later, |_| unreachable!("none is unused for so long"));
+            residents.sweep(later, later, |_| {
+                unreachable!("every session in memory was used at the time of this sweep")
+            });
         }
         assert_eq!((residents.len(), residents.ring.len()), (2, 2));
     }
 
-    /// The sessions that a sweep looks at.
+    /// Returns the sessions that a sweep examines.
     fn looked_at(residents: &mut Residents, now: u64, before: u64, fate: Fate) -> Vec<SessionId> {
         let mut seen = Vec::new();
         residents.sweep(Time(now), Time(before), |id| {
@@ -309,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_looks_at_what_is_unused_for_long_and_at_a_held_session_once() {
+    fn a_sweep_examines_sessions_unused_for_long_and_each_held_session_only_once() {
         let mut residents = Residents::default();
         let ids: Vec<SessionId> = (0..500)
             .map(|at| SessionId::new(format!("{at:03}")).expect("a short id"))
@@ -321,9 +327,13 @@ mod tests {
         assert_eq!(looked_at(&mut residents, 20, 10, Fate::Held), none);
         residents.touch(&ids[7], Time(30));
         let seen = looked_at(&mut residents, 40, 20, Fate::Held);
-        assert_eq!(seen.len(), 499, "all but the one that was used");
+        assert_eq!(
+            seen.len(),
+            499,
+            "every session except the one that was used again"
+        );
         assert_eq!(looked_at(&mut residents, 41, 20, Fate::Held), none);
-        // Held sessions are looked at again after they were used, as when they were given back.
+        // A held session is examined again after its next use, for example after its release.
         residents.touch(&ids[3], Time(50));
         assert_eq!(
             looked_at(&mut residents, 60, 55, Fate::Leaves),
@@ -334,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_waits_until_all_is_read_and_what_it_concerns_is_pinned_until_it_is_taken() {
+    fn a_deferred_input_waits_for_all_missing_sessions_and_pins_them_until_it_is_taken() {
         let [a, b, c] = ["a", "b", "c"].map(SessionId::from_static);
         let input = Input::Recall(a.clone());
         let queue = InputQueue::Session(a.clone());

@@ -1,4 +1,4 @@
-//! What the store counts, as Prometheus reads it.
+//! The store's metrics, in the Prometheus format.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -14,7 +14,7 @@ use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::{ToProcess, ToStore};
 use tenure_wire::FaultCode;
 
-/// Which kind.
+/// The label of a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: Name,
@@ -40,7 +40,7 @@ impl EncodeLabelValue for Name {
 
 type Kinds = Family<Kind, Counter>;
 
-/// See the [module](self).
+/// The metrics registry and its counters. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -73,18 +73,18 @@ impl Metrics {
             oldest: Gauge::default(),
             updates: Counter::default(),
             dropped_lines: Counter::default(),
-            // From 50 µs, which a fast disk takes to sync, to 6 s.
+            // Buckets from 50 µs, the sync time of a fast disk, to about 3 s.
             commits: Histogram::new(exponential_buckets(0.000_05, 3.0, 11)),
         };
         let registry = &mut own.registry;
         registry.register(
             "messages_received",
-            "Messages of processes, by kind",
+            "Messages received from processes, by kind",
             own.received.clone(),
         );
         registry.register(
             "messages_sent",
-            "Messages to processes, by kind",
+            "Messages sent to processes, by kind",
             own.sent.clone(),
         );
         registry.register(
@@ -105,38 +105,38 @@ impl Metrics {
         );
         registry.register(
             "sessions_on_disk",
-            "Sessions that are on the disk alone",
+            "Sessions only on disk",
             own.outside.clone(),
         );
         registry.register(
             "storage_full",
-            "1 while the disk is full and new work is refused",
+            "1 while the disk is full and new work is refused, otherwise 0",
             own.full.clone(),
         );
         registry.register(
             "oldest_commit_seconds",
-            "How long the oldest commit has waited for the disk",
+            "Time that the oldest pending commit has waited for the disk",
             own.oldest.clone(),
         );
         registry.register("updates", "Updates made durable", own.updates.clone());
         registry.register(
             "log_dropped_lines",
-            "Lines of the log that were dropped because nothing read it",
+            "Log lines that were dropped because the log was not read",
             own.dropped_lines.clone(),
         );
         registry.register(
             "commit_seconds",
-            "How long batches took to become durable",
+            "Time that each batch took to become durable",
             own.commits.clone(),
         );
         own
     }
 
-    /// All of them, in the text format of Prometheus. `oldest`: how long the oldest commit has waited.
+    /// Returns all metrics in the text format of Prometheus. `oldest` is the wait of the oldest pending commit.
     pub(crate) fn text(&self, oldest: Duration) -> String {
         self.oldest.set(oldest.as_secs_f64());
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a string can be written to");
+        encode(&mut text, &self.registry).expect("writing to a String never fails");
         text
     }
 

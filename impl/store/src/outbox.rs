@@ -1,5 +1,6 @@
-//! What one connection is to be sent. The shard puts messages in, in the order of the machine's outputs; the connection's own
-//! task encodes and writes them, so that neither holds the shard up.
+//! The outbox: the bounded queue of messages to one connection. The shard appends messages in the order of the
+//! machine's outputs. The connection's own task encodes and writes them, so that neither encoding nor the socket blocks
+//! the shard.
 
 use crate::size;
 use std::collections::VecDeque;
@@ -8,13 +9,13 @@ use tenure_protocol::ToProcess;
 use tenure_wire::{Fault, FaultCode, FromStore};
 use tokio::sync::Notify;
 
-/// See the [module](self).
+/// The message queue of one connection. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
-    /// Something was put in, or the box closed.
+    /// Notified when a message was appended, or the outbox was closed.
     filled: Notify,
-    /// Something was taken out.
+    /// Notified when messages were taken out, or the outbox was closed.
     drained: Notify,
     bytes_max: usize,
 }
@@ -23,10 +24,10 @@ pub(crate) struct Outbox {
 struct Queue {
     messages: VecDeque<FromStore>,
     bytes: usize,
-    /// Bytes of what was taken last: it is being written.
+    /// Bytes of the messages that were taken last and are being written.
     taken: usize,
     is_closed: bool,
-    /// Why it is closed, if there is more to say than that.
+    /// The reason why the outbox was closed, if one is to be sent.
     fault: Option<Fault>,
 }
 
@@ -41,10 +42,13 @@ impl Outbox {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("no panic while it is locked")
+        self.queue
+            .lock()
+            .expect("no code panics while it holds the outbox's mutex")
     }
 
-    /// Puts a message in. A box that is full closes: whoever does not read its answers is not served.
+    /// Appends a message. If the outbox is full, it is closed with the fault `slow`: a process that does not read its
+    /// messages is disconnected.
     pub(crate) fn send(&self, message: ToProcess) {
         let mut queue = self.queue();
         // r[wire.fault-last]
@@ -56,7 +60,10 @@ impl Outbox {
         // r[limit.slow]
         if waiting > 0 && waiting + bytes > self.bytes_max {
             let max = self.bytes_max;
-            let text = format!("{waiting} bytes wait to be read, and more to come; {max} may");
+            let text = format!(
+                "{waiting} bytes wait for this process to read them, and the next message would exceed the maximum of \
+                {max}; read faster or reconnect"
+            );
             *queue = Queue::default();
             drop(queue);
             self.close(Some(Fault::new(FaultCode::Slow, &text)));
@@ -68,7 +75,7 @@ impl Outbox {
         }
     }
 
-    /// Closes the box: what is in it is still written, and then why.
+    /// Closes the outbox. Messages already in the outbox are still written, followed by the fault.
     pub(crate) fn close(&self, fault: Option<Fault>) {
         let mut queue = self.queue();
         if !queue.is_closed {
@@ -82,13 +89,14 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
-    /// Waits until the box is closed. Answers why.
+    /// Waits until the outbox is closed, and returns the reason.
     pub(crate) async fn closed(&self) -> Option<Fault> {
         self.until(|queue| queue.is_closed).await;
         self.queue().fault.clone()
     }
 
-    /// What there is, into `messages`; `false` when nothing will come any more. What was taken before is written.
+    /// Moves all queued messages into `messages`, waiting for at least one. Returns `false` if the outbox is closed and
+    /// empty. The caller has written the messages that it took before.
     pub(crate) async fn take(&self, messages: &mut VecDeque<FromStore>) -> bool {
         loop {
             let filled = self.filled.notified();
@@ -110,7 +118,8 @@ impl Outbox {
         }
     }
 
-    /// Waits until less than half of what may wait does: until then nothing more is read from this process.
+    /// Waits until the outbox is at most half full. The connection reads nothing from its process until then
+    /// (back-pressure).
     pub(crate) async fn room(&self) {
         let half = self.bytes_max / 2;
         self.until(|queue| queue.is_closed || queue.bytes + queue.taken <= half)

@@ -1,4 +1,4 @@
-//! Starting, running and stopping a store.
+//! Starts, runs and stops a store.
 
 use crate::admin;
 use crate::clock::{SystemTimeSource, TimeSource};
@@ -24,32 +24,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// Heads that are read at a time when a store starts.
+/// The number of session heads read from the engine at a time during start.
 const PAGE: usize = 10_000;
 
-/// How often sessions are looked at that may leave memory.
+/// The interval at which unused sessions are removed from memory.
 const EVICT_EVERY: Duration = Duration::from_millis(100);
 
-/// How long connections may take to end: a little more than a peer has to read why.
+/// The time that connections have to close: slightly more than a peer has to read the reason.
 const CLOSE: Duration = Duration::from_millis(2_500);
 
-/// How often a running store leaves a mark of its clock for the next start.
+/// The interval at which a running store writes a clock mark for the next start.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
-/// How a store is to stop.
+/// The way in which a store is to stop, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// Not at all.
+    /// The store keeps running.
     Run,
-    /// Recall nothing: grants stay, and the next start knows their holders. Make durable what was said.
+    /// The store stops without a recall. Grants stay with their holders, whom the next start knows. All pending updates
+    /// become durable.
     Keep,
-    /// Recall what is held, wait for it for as long as [`Config::stop_ms`], make everything durable.
+    /// The store recalls all grants and waits up to [`Config::stop_ms`] for their release. All pending updates become
+    /// durable.
     Drain,
-    /// Make durable what was said, and nothing more.
+    /// The store stops at once. All pending updates become durable, and nothing is waited for.
     Fast,
 }
 
-/// A store that listens.
+/// A store that listens on its addresses and is ready to run.
 #[derive(Debug)]
 pub struct Server {
     service: Arc<Service>,
@@ -60,39 +62,39 @@ pub struct Server {
     stop: watch::Sender<Stop>,
 }
 
-/// What a store found when it started.
+/// The number of sessions and grants that a store found when it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// The epoch of this start, larger than any before.
+    /// The epoch of this start, larger than that of every earlier start.
     pub epoch: u64,
-    /// Sessions that have a record.
+    /// The number of sessions that have a record.
     pub sessions: usize,
-    /// Those among them that a process holds.
+    /// The number of sessions that a process holds.
     pub held: usize,
 }
 
-/// The count of log lines that nobody will read.
+/// A counter of log lines that were dropped because the log was not read.
 #[derive(Clone, Debug)]
 pub struct DroppedLines(Counter);
 
 impl DroppedLines {
-    /// Adds to the count. Never blocks, and never logs.
+    /// Adds `lines` to the counter. This call never blocks and never logs.
     pub fn add(&self, lines: u64) {
         self.0.inc_by(lines);
     }
 }
 
-/// Tells a store that runs to stop.
+/// A handle that stops a running store.
 #[derive(Clone, Debug)]
 pub struct Stopper(watch::Sender<Stop>);
 
 impl Stopper {
-    /// Returns how the store is to stop.
+    /// Returns the requested way to stop.
     pub(crate) fn how(&self) -> Stop {
         *self.0.borrow()
     }
 
-    /// Stops it so; what was asked for last counts if it is faster.
+    /// Requests the given way to stop. A later request takes effect only if it is faster than the earlier one.
     pub fn stop(&self, how: Stop) {
         self.0.send_if_modified(|stop| {
             let is_more = how > *stop;
@@ -105,10 +107,10 @@ impl Stopper {
 }
 
 impl Server {
-    /// Opens the embedded engine in the configured folder, and as [`Server::with_engine`].
+    /// Opens the embedded engine in the configured folder and starts a store as [`Server::with_engine`] does.
     ///
     /// # Errors
-    /// As [`Server::with_engine`], and whatever is wrong with the folder.
+    /// As [`Server::with_engine`]. Also [`StoreError::Engine`] if the folder cannot be opened.
     pub async fn start(config: Config) -> Result<Self, StoreError> {
         config.check()?;
         let settings = EngineSettings {
@@ -119,15 +121,18 @@ impl Server {
         Self::with_engine(config, Box::new(engine)).await
     }
 
-    /// Takes the engine over, reads what is durable, and listens. Nothing is answered before [`Server::run`].
+    /// Claims the engine, reads the durable sessions, and starts to listen. No message is processed before
+    /// [`Server::run`].
     ///
     /// # Errors
-    /// When a setting cannot be so, the engine refuses, or an address cannot be listened on.
+    /// [`StoreError::Config`] if a setting is invalid, [`StoreError::Bind`] if an address cannot be listened on,
+    /// [`StoreError::Engine`] if the engine fails, and [`StoreError::Thread`] if no thread can be started.
     pub async fn with_engine(config: Config, engine: Box<dyn Engine>) -> Result<Self, StoreError> {
         Self::with_clock(config, engine, Arc::new(SystemTimeSource)).await
     }
 
-    /// As [`Server::with_engine`], with other clocks than the system's: for tests and simulations.
+    /// Starts a store as [`Server::with_engine`] does, with another time source than the system clocks. Intended for
+    /// tests and simulations.
     ///
     /// # Errors
     /// As [`Server::with_engine`].
@@ -141,7 +146,7 @@ impl Server {
             let listener = TcpListener::bind(address).await;
             listener.map_err(|source| StoreError::Bind { address, source })
         };
-        // First: an address that is in use is no reason to take the data over.
+        // Bind before claiming the engine: if an address is in use, the data is not taken over from a running store.
         let listener = bind(config.listen).await?;
         let admin = bind(config.admin).await?;
         let metrics = Arc::new(Metrics::new());
@@ -183,45 +188,46 @@ impl Server {
         })
     }
 
-    /// Where processes connect: the port too, when it was chosen by the system.
+    /// Returns the listen address for processes. If the system chose the port, the address contains that port.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where the admin listener is.
+    /// Returns the listen address of the admin listener.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the operating system.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
-    /// What was found at the start.
+    /// Returns the number of sessions and grants that the start found.
     #[must_use]
     pub fn recovered(&self) -> Recovered {
         self.recovered
     }
 
-    /// Counts lines that the log of this store's program has dropped, as `tenure_log_dropped_lines_total`.
+    /// Returns the counter of log lines that the surrounding program dropped, exported as
+    /// `tenure_log_dropped_lines_total`.
     #[must_use]
     pub fn dropped_lines(&self) -> DroppedLines {
         DroppedLines(self.service.metrics.dropped_lines.clone())
     }
 
-    /// Tells this store to stop, while it runs.
+    /// Returns a handle that stops this store while it runs.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
     }
 
-    /// Serves until it is told to stop.
+    /// Serves connections until a [`Stopper`] stops the store.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] when the engine failed, [`StoreError::Panicked`] for a bug: what was acknowledged is durable, and
-    /// nothing was since.
+    /// [`StoreError::Engine`] if the engine failed, and [`StoreError::Panicked`] if a thread panicked, which is a bug.
+    /// All commits that were acknowledged before the failure are durable; none is acknowledged after it.
     pub async fn run(self) -> Result<(), StoreError> {
         let Self {
             service,
@@ -243,7 +249,7 @@ impl Server {
         let failure = tokio::select! {
             _ = stops.wait_for(|stop| *stop > Stop::Run) => None,
             failure = fails.wait_for(Option::is_some) => failure.ok().and_then(|own| own.clone()),
-            // They end only so: whoever panics leaves the machine locked for ever.
+            // These tasks end only by a panic, which leaves the machine's mutex poisoned.
             _ = &mut ticks => Some(Failure::Panic),
             _ = &mut evicts => Some(Failure::Panic),
         };
@@ -258,16 +264,17 @@ impl Server {
             });
             match how {
                 Stop::Drain => {
-                    tracing::info!(held, "stopping: everything that is held is recalled");
+                    tracing::info!(held, "stopping: all grants are being recalled");
                     give_back(&service, &mut stops, until).await;
                 }
                 _ => tracing::info!(
                     held,
-                    "stopping: nothing is recalled, the next start knows the holders"
+                    "stopping: all grants stay with their holders, which the next start knows"
                 ),
             }
         }
-        // Before the writer: it ends when nothing is left to write, and processes would go on to commit.
+        // Close the shard before the writer, because processes would otherwise continue to commit. The writer ends once
+        // its queue is empty.
         shard.close();
         shard.writer.mark(mark_of(&service));
         shard.writer.stop();
@@ -288,29 +295,31 @@ impl Server {
     }
 }
 
-/// Waits until everything that was said is durable, or the disk has not answered for too long.
+/// Waits until the writer has made all updates durable, or until the deadline passes because the disk does not answer.
 async fn written(writer: JoinHandle<()>, until: Instant, has_failed: bool) {
-    // The last words are written by the connections' own tasks.
+    // Join on a blocking thread: meanwhile the connections' own tasks write their last messages.
     let joined = tokio::task::spawn_blocking(move || writer.join());
     match timeout_at(until, joined).await {
         Ok(ended) => debug_assert!(
             matches!(ended, Ok(Ok(()))),
-            "the writer says itself that it panicked"
+            "the writer thread catches its panic and reports it as a failure, so that it ends normally"
         ),
         Err(_) if has_failed => {}
         Err(_) => tracing::error!(
-            "stopped although the disk does not answer: what was not acknowledged may not be durable"
+            "stopped without waiting longer for the disk: commits that were not acknowledged may not be durable; \
+            check the disk (dmesg)"
         ),
     }
 }
 
-/// Waits for what was recalled, within bounds.
+/// Waits until all recalled grants are released, the deadline passes, or a faster stop is requested.
 async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>, until: Instant) {
     let shard = &service.shard;
     let returned = async {
         while shard.held() > 0 {
             shard.released.notified().await;
-            // One count for many releases: with many grants, counting at each would take longer than they do.
+            // Count once for many releases: with many grants, counting at each release would take longer than the
+            // releases.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -318,13 +327,16 @@ async fn give_back(service: &Service, stops: &mut watch::Receiver<Stop>, until: 
         () = returned => {}
         () = sleep_until(until) => {
             let held = shard.held();
-            tracing::warn!(held, "not everything came back in time; the grants stand, and are known after the next start");
+            tracing::warn!(held, "some grants were not released within stop_ms; they stay with their holders, which \
+            the next start knows");
         }
-        _ = stops.wait_for(|stop| *stop == Stop::Fast) => tracing::warn!("stopping at once"),
+        _ = stops.wait_for(|stop| *stop == Stop::Fast) => tracing::warn!("a faster stop was requested: stopping \
+        without waiting for the recalled grants"),
     }
 }
 
-/// Reads what is durable: what is held comes into memory, of the rest only that it is there.
+/// Reads the durable sessions. Held sessions are loaded into memory. For all others only their existence and expiry are
+/// recorded.
 fn recover(shard: &Shard, engine: &mut dyn Engine, epoch: u64) -> Result<Recovered, EngineError> {
     let mut found = Recovered {
         epoch,
@@ -355,8 +367,9 @@ async fn accept(service: Arc<Service>, listener: TcpListener) {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Too many open files, most likely: others have to go first.
-                tracing::error!(%error, "cannot accept a connection");
+                // The most likely cause is a lack of open files, which passes when other connections close.
+                tracing::error!(%error, "cannot accept a connection: trying again in 100 ms; if the limit on open \
+                files is reached, raise it");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -380,15 +393,16 @@ async fn accept(service: Arc<Service>, listener: TcpListener) {
 
 fn turn_away(service: &Arc<Service>, stream: TcpStream, from: SocketAddr) {
     let max = service.config.limits.connections_max;
-    tracing::warn!(%from, max, "turned away: too many connections (limits.connections_max)");
+    tracing::warn!(%from, max, "connection refused because the maximum number of connections is open; raise \
+    limits.connections_max if this is expected");
     let fault = Fault::new(
         FaultCode::Busy,
-        &format!("there are {max} connections already"),
+        &format!("the store has {max} connections, its maximum; try again later"),
     );
     tokio::spawn(Arc::clone(service).turn_away(stream, fault));
 }
 
-/// Does what is due when it is due.
+/// Runs the timers that are due, and sleeps until the next one.
 async fn tick(shard: Arc<Shard>) {
     loop {
         let sooner = shard.sooner.notified();
@@ -402,7 +416,7 @@ async fn tick(shard: Arc<Shard>) {
     }
 }
 
-/// Leaves a mark of the clock now and then.
+/// Writes a clock mark at a fixed interval.
 async fn leave_marks(service: Arc<Service>) {
     loop {
         tokio::time::sleep(MARK_EVERY).await;
@@ -419,16 +433,19 @@ async fn evict(service: Arc<Service>) {
     let mut watch = StallWatch::default();
     loop {
         tokio::time::sleep(EVICT_EVERY).await;
-        // The writer reports a full disk.
+        // Skip a full disk, because the writer reports it.
         let stalled = service.stalled().filter(|_| !service.shard.is_full());
         match watch.look(stalled) {
             Some(StallChange::Began(waited)) => tracing::error!(
                 waited_ms = waited.as_millis(),
                 stall_ms = millis::of(config.stall),
-                "the disk does not answer: commits and grants wait. Nothing is lost; see to the disk (dmesg)"
+                "the disk does not answer: commits and grants wait, and nothing is lost; check the disk (dmesg)"
             ),
             Some(StallChange::Ended(longest)) => {
-                tracing::warn!(waited_ms = longest.as_millis(), "the disk answers again");
+                tracing::warn!(
+                    waited_ms = longest.as_millis(),
+                    "the disk answers again: commits and grants continue"
+                );
             }
             None => {}
         }

@@ -1,12 +1,14 @@
-//! The driver of the store's machine: one lock around it, and what it needs to carry its outputs out.
+//! The shard: the driver of the store's machine. It holds the machine behind one mutex and carries out the machine's
+//! outputs.
 //!
-//! Whoever has an input takes a step: a connection's task its messages, the ticker what is due, the writer what became durable.
-//! No task stands between, so a message costs no hop; decoding, encoding, sockets and the disk are outside of the lock.
+//! The task that has an input also takes the step: a connection's task for its messages, the ticker for timers, the
+//! writer for durable updates. No other task is in between, so a message needs no task switch. Decoding, encoding,
+//! sockets and the disk are outside the critical section.
 //!
 //! # Order
-//! Updates go to the [writer](crate::writer) in the order of output. The machine's
-//! [`DurabilityBarrier`](tenure_protocol::store::DurabilityBarrier) says which message waits for which update (rule 8). A
-//! message that waits no more goes to its connection's [outbox](crate::outbox).
+//! Updates go to the [writer](crate::writer) in the order of the machine's outputs. The machine's
+//! [`DurabilityBarrier`](tenure_protocol::store::DurabilityBarrier) determines which message waits for which update
+//! (rule 8). A message whose update is durable goes to its connection's [outbox](crate::outbox).
 
 use crate::clock::Clock;
 use crate::core::{Core, Greeting};
@@ -26,24 +28,24 @@ use tenure_protocol::{Link, ProcessId, Record, SessionId, StoreMachine, Time, To
 use tenure_wire::{Fault, FaultCode};
 use tokio::sync::{Notify, watch};
 
-/// See the [module](self).
+/// The driver of the store's machine. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Shard {
     core: Mutex<Core>,
     pub(crate) clock: Clock,
     pub(crate) writer: Arc<Writer>,
     metrics: Arc<Metrics>,
-    /// An earlier deadline than before.
+    /// Notified when the earliest deadline has moved forward.
     pub(crate) sooner: Notify,
-    /// Why the engine has failed, once it has.
+    /// The failure of the engine, once it has failed.
     pub(crate) failed: watch::Sender<Option<Failure>>,
-    /// A grant may have ended, or a connection has, while the store stops.
+    /// Notified when a grant may have ended while the store stops, or when a connection has ended.
     pub(crate) released: Notify,
-    /// Inputs that were deferred were taken.
+    /// Notified when deferred inputs were taken.
     unparked: Notify,
 }
 
-/// Why a store cannot go on.
+/// The failure because of which a store cannot continue.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Engine(Arc<EngineError>),
@@ -51,7 +53,7 @@ pub(crate) enum Failure {
     Panic,
 }
 
-/// Bytes of deferred inputs of one process beyond which nothing more is read from it.
+/// The most bytes of one process's deferred inputs. Above this limit the connection stops reading from the process.
 const DEFERRED_BYTES_MAX: usize = 64 << 10;
 
 impl Shard {
@@ -76,10 +78,10 @@ impl Shard {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core
             .lock()
-            .expect("a thread panicked in the store's machine, which is a bug in Tenure")
+            .expect("no thread panics inside the store's machine; a panic there is a bug in Tenure")
     }
 
-    /// At the start: a record that has a holder, so that its session has to be in memory.
+    /// Loads a session into memory during start. Its record has a holder, so the session must be in memory.
     pub(crate) fn admit(&self, id: &SessionId, record: &Record) {
         let now = self.clock.now();
         let mut core = self.core();
@@ -91,14 +93,15 @@ impl Shard {
         }
     }
 
-    /// At the start: a session that stays on the disk until it is concerned, and when it ends if it has a time to live.
+    /// Registers, during start, a session that stays on disk until an input concerns it. `expires` is the end of its
+    /// time to live.
     pub(crate) fn leave_outside(&self, id: &SessionId, expires: Option<Time>) {
         let mut core = self.core();
         core.residents.leave(id);
         core.timers.set(Owner::Session(id.clone()), expires);
     }
 
-    /// A connection says hello.
+    /// Registers a connection that has sent its hello.
     pub(crate) fn connect(
         &self,
         process: &ProcessId,
@@ -107,12 +110,12 @@ impl Shard {
     ) -> Result<(), Fault> {
         let mut core = self.core();
         if core.is_closed {
-            let text = "the store stops; try again";
+            let text = "the store is stopping; connect again after its restart";
             return Err(Fault::new(FaultCode::ShuttingDown, text));
         }
         match core.connections.entry((process.clone(), link)) {
             Entry::Occupied(_) => {
-                let text = "this process has a connection of this number";
+                let text = "this process already has a connection with this link number; connect with a higher one";
                 Err(Fault::new(FaultCode::Unexpected, text))
             }
             Entry::Vacant(place) => {
@@ -122,7 +125,7 @@ impl Shard {
         }
     }
 
-    /// A message came.
+    /// Processes a message of a process.
     pub(crate) fn message(&self, process: &ProcessId, link: Link, message: ToStore) {
         self.metrics.received(&message);
         let mut core = self.core();
@@ -138,14 +141,14 @@ impl Shard {
             message,
         };
         if lives {
-            // It concerns no session, and does not wait for the disk behind what does.
+            // A keep-alive concerns no session, so it overtakes inputs that wait for the disk.
             self.step(&mut core, input);
         } else {
             self.submit(&mut core, input);
         }
     }
 
-    /// Waits until not much of what this process said waits for sessions to be read.
+    /// Waits until the deferred inputs of this process are below [`DEFERRED_BYTES_MAX`].
     pub(crate) async fn caught_up(&self, process: &ProcessId) {
         let queue = InputQueue::Process(process.clone());
         loop {
@@ -157,7 +160,7 @@ impl Shard {
         }
     }
 
-    /// A connection has ended.
+    /// Removes a connection that has ended.
     pub(crate) fn disconnect(&self, process: &ProcessId, link: Link) {
         let mut core = self.core();
         core.connections.remove(&(process.clone(), link));
@@ -165,12 +168,12 @@ impl Shard {
         self.submit(&mut core, Input::Disconnected { process, link });
     }
 
-    /// The operator wants a session back.
+    /// Recalls a session on behalf of the operator.
     pub(crate) fn recall(&self, id: &SessionId) {
         self.submit(&mut self.core(), Input::Recall(id.clone()));
     }
 
-    /// Does what is due. Answers when the next thing is.
+    /// Runs all timers that are due. Returns the time of the next one.
     pub(crate) fn tick(&self) -> Option<Time> {
         let now = self.clock.now();
         let mut core = self.core();
@@ -178,7 +181,8 @@ impl Shard {
             for timer in core.due(&owner, now) {
                 self.submit(&mut core, Input::Timer(timer));
             }
-            // One that is deferred is set again when it is taken: until then it would be due at once.
+            // If the timer's input is deferred, the deadline is set again when the input is taken. Set now, it would be
+            // due at once.
             if !core.deferred.has(&owner.queue()) {
                 core.reset(owner);
             }
@@ -186,8 +190,8 @@ impl Shard {
         core.timers.next()
     }
 
-    /// Lets sessions leave memory that are free, durable, and were not used for `evict_ms`; or even so, if there are more than
-    /// `resident_max`. A part of them at a time.
+    /// Removes some sessions from memory that are free, durable and unused for `evict_ms`. If more than `resident_max`
+    /// sessions are in memory, the time of the last use is ignored.
     pub(crate) fn evict(&self, evict_ms: u64, resident_max: usize) {
         let now = self.clock.now();
         let mut core = self.core();
@@ -221,42 +225,42 @@ impl Shard {
         self.metrics.sessions(residents.len(), residents.outside());
     }
 
-    /// From now on nothing new is granted; what is held stays with its holder, or is recalled. Returns how many grants there
-    /// are.
+    /// Stops granting new requests. Grants stay with their holders or are recalled, as `stopping` states. Returns the
+    /// number of grants.
     pub(crate) fn stop(&self, stopping: Stopping) -> usize {
         let mut core = self.core();
         let admission = Admission {
             stopping,
             ..core.machine.admission()
         };
-        // The input concerns held sessions, which are in memory, so nothing has to be read first.
+        // This input concerns only held sessions, which are always in memory, so nothing has to be loaded first.
         self.step(&mut core, Input::Admission(admission));
         core.machine.held()
     }
 
-    /// How many sessions are held.
+    /// Returns the number of held sessions.
     pub(crate) fn held(&self) -> usize {
         self.core().machine.held()
     }
 
-    /// From now on nothing is heard.
+    /// Ignores all messages and connections from now on.
     pub(crate) fn close(&self) {
-        // Even after a panic.
+        // Continue even if a panic has poisoned the mutex.
         let core = self.core.lock();
         core.unwrap_or_else(PoisonError::into_inner).is_closed = true;
     }
 
-    /// Looks at the machine, for people.
+    /// Runs a read-only query on the machine, for the admin listener.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&StoreMachine, Time) -> R) -> R {
         look(&self.core().machine, self.clock.now())
     }
 
-    /// Whether the disk is full.
+    /// Returns whether the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         self.core().machine.admission().is_full
     }
 
-    /// Takes a step, now or when what it concerns is in memory.
+    /// Takes a step with this input, at once or when the sessions that it concerns are in memory.
     fn submit(&self, core: &mut Core, input: Input) {
         let queue = InputQueue::of(&input);
         // r[wire.in-order]
@@ -273,7 +277,7 @@ impl Shard {
         }
     }
 
-    /// Has read what the first input of a queue waits for.
+    /// Requests the missing sessions of a queue's first input from the writer.
     fn fetch(
         &self,
         core: &mut Core,
@@ -286,7 +290,8 @@ impl Shard {
         }
     }
 
-    /// The first input of a queue has what it waited for: takes it, and those behind it up to the next that has to wait.
+    /// Takes the first input of a queue, whose sessions are now loaded, and the inputs behind it up to the next that
+    /// must wait.
     fn unpark(&self, core: &mut Core, queue: &InputQueue) {
         while let Some(input) = core.deferred.pop(queue) {
             self.step(core, input);
@@ -334,7 +339,7 @@ impl Shard {
     }
 
     fn carry_out(&self, core: &mut Core, out: &mut Vec<Output>) {
-        // What this step made durable last.
+        // The sequence number of the last update of this step.
         let mut own = None;
         for output in out.drain(..) {
             match output {
@@ -355,9 +360,11 @@ impl Shard {
                     message,
                 } => self.send(core, own, (process, link, message)),
                 Output::Disconnect { process, link } => {
-                    tracing::warn!(%process, %link, "disconnected: it broke the protocol or was replaced");
+                    tracing::warn!(%process, %link, "connection closed: the process violated the protocol or a limit, \
+                    or a newer connection replaced this one");
                     if let Some(outbox) = core.connections.get(&(process, link)) {
-                        let text = "against the protocol, beyond a limit of the store, or replaced";
+                        let text = "this connection violated the protocol or a limit of the store, or a newer \
+                        connection replaced it";
                         outbox.close(Some(Fault::new(FaultCode::Unexpected, text)));
                     }
                 }
@@ -367,7 +374,7 @@ impl Shard {
 }
 
 impl Shard {
-    /// Sends a message when what it says is durable.
+    /// Sends a message after the updates that it depends on are durable.
     fn send(&self, core: &mut Core, own: Option<u64>, envelope: Envelope) {
         log(&envelope);
         self.metrics.sent(&envelope.2);
@@ -378,7 +385,7 @@ impl Shard {
     }
 }
 
-/// Who gets a session, and who is to give it back: so that it can be followed through the logs of all.
+/// Logs grants, recalls and their ends, so that a session can be followed through the logs of all processes.
 fn log((process, _, message): &Envelope) {
     match message {
         ToProcess::Granted { session, token, .. } => {
@@ -396,7 +403,8 @@ fn log((process, _, message): &Envelope) {
         } => match limit {
             Some(limit) => tracing::warn!(
                 session = %ShortId(session), %process, %token, ?limit,
-                "released without its changes, which pass this limit; raise it here, or lower that of the process"
+                "released without its changes, because they exceed this limit; raise the limit here, or lower that of \
+                the process"
             ),
             None => {
                 tracing::debug!(session = %ShortId(session), %process, %token, "released");
@@ -410,7 +418,7 @@ fn log((process, _, message): &Envelope) {
         } => match limit {
             Some(limit) => tracing::warn!(
                 session = %ShortId(session), %process, %token, ?limit,
-                "revoked: a commit passes this limit; raise it here, or lower that of the process"
+                "revoked because a commit exceeds this limit; raise the limit here, or lower that of the process"
             ),
             None => {
                 tracing::warn!(session = %ShortId(session), %process, %token, ?why, "revoked");
@@ -459,7 +467,8 @@ impl Durable for Shard {
     fn on_failed(&self, error: Option<EngineError>) {
         let failure = match error {
             Some(error) => {
-                tracing::error!(%error, "the engine has failed: the store stops");
+                tracing::error!(%error, "the storage engine has failed: the store stops; commits that were not \
+                acknowledged may not be durable");
                 Failure::Engine(Arc::new(error))
             }
             None => Failure::Panic,

@@ -1,13 +1,13 @@
-//! About how many bytes things take: limits are kept by these figures, not to the byte.
+//! Estimated sizes in bytes. The store enforces its memory limits by these estimates, not by exact sizes.
 
 use tenure_protocol::attributes::State;
 use tenure_protocol::store::Input;
 use tenure_protocol::{Delta, ToProcess, ToStore, Update};
 
-/// What a message or an update takes without what may be large in it.
+/// The size of a message or update without its variable-size parts.
 const HEAD: usize = 256;
 
-/// An item of a list: an id and a few numbers.
+/// The size of one list item: an id and a few numbers.
 const ITEM: usize = 160;
 
 fn of_delta(delta: &Delta) -> usize {
@@ -17,7 +17,7 @@ fn of_delta(delta: &Delta) -> usize {
     bytes.map(|bytes| bytes + 32).sum()
 }
 
-/// What is to be made durable.
+/// Returns the estimated size of an update that is to be made durable.
 pub(crate) fn of_update(update: &Update) -> usize {
     HEAD + match update {
         Update::Put { delta, .. } => of_delta(delta),
@@ -25,7 +25,7 @@ pub(crate) fn of_update(update: &Update) -> usize {
     }
 }
 
-/// What waits for a session to be read.
+/// Returns the estimated size of an input that waits for a session to be loaded.
 pub(crate) fn of_input(input: &Input) -> usize {
     let Input::Message { message, .. } = input else {
         return HEAD;
@@ -38,7 +38,7 @@ pub(crate) fn of_input(input: &Input) -> usize {
     }
 }
 
-/// What waits to be read by a process.
+/// Returns the estimated size of a message to a process.
 pub(crate) fn of_message(message: &ToProcess) -> usize {
     HEAD + match message {
         ToProcess::Granted {

@@ -1,24 +1,24 @@
-//! A disk that does not answer: when the log says so.
+//! The rule by which the log reports a stalled disk.
 
 use std::time::Duration;
 
-/// Tells the log once when the disk no longer answers, and once when it does again.
+/// A filter that reports a stall of the disk once when it begins and once when it ends.
 #[derive(Debug, Default)]
 pub(crate) struct StallWatch {
     longest: Option<Duration>,
 }
 
-/// What the log is to say.
+/// The change that the log is to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StallChange {
-    /// The disk no longer answers: the oldest commit has waited for so long.
+    /// The disk no longer answers. The oldest commit has waited this long.
     Began(Duration),
-    /// The disk answers again: a commit has waited for so long.
+    /// The disk answers again. The longest wait of a commit was this long.
     Ended(Duration),
 }
 
 impl StallWatch {
-    /// Returns what there is to say, now that commits have `stalled` for so long, or have not.
+    /// Returns the change to report. `stalled` is the wait of the oldest commit, or `None` if the disk answers.
     pub(crate) fn look(&mut self, stalled: Option<Duration>) -> Option<StallChange> {
         match (self.longest, stalled) {
             (None, Some(waited)) => {
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stall_is_told_once_when_it_begins_and_once_when_it_ends() {
+    fn a_stall_is_reported_once_when_it_begins_and_once_when_it_ends() {
         let mut watch = StallWatch::default();
         let seconds = |count| Some(Duration::from_secs(count));
         let told = [

@@ -1,10 +1,10 @@
-//! When something is due, without looking at everything: the earliest timer of each session and each process.
+//! An index of the earliest deadline of each session and each process, so that finding the next timer needs no scan.
 
 use crate::memory::InputQueue;
 use std::collections::{BTreeSet, HashMap};
 use tenure_protocol::{ProcessId, SessionId, Time};
 
-/// Whose timer.
+/// The owner of a timer: a session or a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Owner {
     Session(SessionId),
@@ -12,7 +12,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// The line of its timers.
+    /// Returns the input queue to which this owner's timers belong.
     pub(crate) fn queue(&self) -> InputQueue {
         match self {
             Self::Session(id) => InputQueue::Session(id.clone()),
@@ -21,7 +21,7 @@ impl Owner {
     }
 }
 
-/// See the [module](self).
+/// The timer index. See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     order: BTreeSet<(Time, Owner)>,
@@ -29,7 +29,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// Whatever was due for `owner`, this is now.
+    /// Replaces the deadline of `owner`. `None` removes it.
     pub(crate) fn set(&mut self, owner: Owner, due: Option<Time>) {
         let earlier = match due {
             Some(due) => self.due.insert(owner.clone(), due),
@@ -46,12 +46,13 @@ impl Timers {
         }
     }
 
-    /// When the next one is due.
+    /// Returns the earliest deadline of all owners.
     pub(crate) fn next(&self) -> Option<Time> {
         self.order.first().map(|(due, _)| *due)
     }
 
-    /// Takes out whose timer is due at `now`; it is to be set again.
+    /// Removes and returns the owner with the earliest deadline, if that is due at `now`. The caller sets the owner's
+    /// next deadline.
     pub(crate) fn pop(&mut self, now: Time) -> Option<Owner> {
         if self.next()? > now {
             return None;
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_comes_first_and_a_later_setting_replaces_an_earlier() {
+    fn the_earliest_deadline_comes_first_and_a_later_setting_replaces_an_earlier_one() {
         let mut timers = Timers::default();
         let owner = |name: &'static str| Owner::Session(SessionId::from_static(name));
         timers.set(owner("a"), Some(Time(5)));

@@ -1,8 +1,10 @@
-//! The engine's own thread: it makes what has gathered durable, one batch after the other, and reads sessions back that have
-//! left memory. While one batch is being written the next gathers, so that one wait for the disk serves all.
+//! The writer: the thread that owns the engine. It makes queued updates durable by group commit, and loads sessions
+//! that have left memory. While one batch is being written the next one gathers, so that one disk sync serves many
+//! updates.
 //!
-//! A full disk refuses a batch; it is tried again until there is room, or the store stops; sessions are still read. Any other failure ends the store:
-//! what is in memory may then be more than what is durable, and only the engine's next claim can tell.
+//! If the disk is full, the writer retries the batch until there is room or the store stops. Sessions can still be
+//! loaded meanwhile. Any other engine error ends the store: memory may then be ahead of the disk, and only the next
+//! claim of the engine shows which updates are durable.
 
 use crate::metrics::Metrics;
 use crate::size;
@@ -15,33 +17,33 @@ use tenure_engine::{Engine, EngineError};
 use tenure_protocol::{Record, SessionId, Update};
 use tokio::sync::Notify;
 
-/// How long after a refusal a full disk is tried again.
+/// The time after which a commit that failed on a full disk is retried.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Updates in one batch at most: a batch is one wait for the disk, and holds up what comes behind it.
+/// The most updates in one batch. A batch delays all updates behind it by one disk sync.
 const BATCH_MAX: usize = 4_096;
 
-/// Bytes in one batch at most, well below what an engine takes.
+/// The most bytes in one batch, well below the engine's own limit.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
-/// Who is told what the engine did.
+/// The receiver of the writer's results.
 pub(crate) trait Durable: Send + Sync + 'static {
-    /// Everything up to this update is durable.
+    /// Reports that all updates up to and including number `sequence` are durable.
     fn on_durable(&self, sequence: u64);
-    /// A session that was asked for.
+    /// Delivers a session that [`Writer::load`] requested, or `None` if it has no record.
     fn on_loaded(&self, session: SessionId, record: Option<Record>);
-    /// Whether the disk is full, from now on.
+    /// Reports whether the disk is full from now on.
     fn on_full(&self, is_full: bool);
-    /// The engine can do nothing more; none: its thread panicked.
+    /// Reports that the engine has failed for good. The error is `None` if the writer's thread panicked.
     fn on_failed(&self, error: Option<EngineError>);
 }
 
-/// See the [module](self).
+/// The queue of the writer's thread. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Mutex<Queue>,
     filled: Condvar,
-    /// The backlog has become smaller.
+    /// Notified when the backlog has shrunk.
     drained: Notify,
     backlog_bytes_max: usize,
 }
@@ -49,18 +51,18 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Queue {
     updates: VecDeque<Update>,
-    /// Since when updates are in the queue, or since the last batch left it, if that was later.
+    /// The time since which updates have been queued, or the time of the last batch if that is later.
     updates_since: Option<Instant>,
-    /// Bytes of the updates that are not durable, those that are being written among them.
+    /// Bytes of all updates that are not durable, including the batch that is being written.
     bytes: usize,
     loads: Vec<SessionId>,
-    /// A mark that is to be left.
+    /// The clock mark that is to be written.
     mark: Option<Vec<u8>>,
-    /// Since when the oldest load waits.
+    /// The time since which the oldest load request has waited.
     loads_since: Option<Instant>,
-    /// Since when the oldest update or load waits of those that the engine has in hand.
+    /// The time since which the oldest update or load of the current batch has waited.
     in_hand_since: Option<Instant>,
-    /// Updates that were ever put in.
+    /// The number of updates that were ever queued.
     last: u64,
     is_stopping: bool,
     has_failed: bool,
@@ -77,10 +79,12 @@ impl Writer {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("no panic while it is locked")
+        self.queue
+            .lock()
+            .expect("no code panics while it holds the writer's mutex")
     }
 
-    /// Has an update made durable, behind all before it. Answers its number.
+    /// Queues an update to be made durable after all earlier ones. Returns its sequence number.
     pub(crate) fn write(&self, update: Update) -> u64 {
         let mut queue = self.queue();
         queue.bytes += size::of_update(&update);
@@ -93,7 +97,7 @@ impl Writer {
         last
     }
 
-    /// Has a session read.
+    /// Queues a session to be loaded.
     pub(crate) fn load(&self, session: SessionId) {
         let mut queue = self.queue();
         queue.loads.push(session);
@@ -102,7 +106,7 @@ impl Writer {
         self.filled.notify_one();
     }
 
-    /// Returns how long the oldest update that is not durable, or the oldest session that is to be read, has waited at least.
+    /// Returns a lower bound on how long the oldest pending update or load has waited.
     pub(crate) fn oldest_wait(&self) -> Duration {
         let queue = self.queue();
         let waiting = [queue.in_hand_since, queue.loads_since, queue.updates_since];
@@ -110,13 +114,13 @@ impl Writer {
         oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Has a mark left for the next start of the store. A later one takes its place.
+    /// Queues a clock mark to be written for the next start of the store. A later mark replaces an earlier one.
     pub(crate) fn mark(&self, mark: Vec<u8>) {
         self.queue().mark = Some(mark);
         self.filled.notify_one();
     }
 
-    /// Waits until less than half of what may wait for the disk does.
+    /// Waits until the bytes that are not durable are at most half of the maximum backlog, or the engine has failed.
     pub(crate) async fn room(&self) {
         loop {
             let drained = self.drained.notified();
@@ -130,13 +134,13 @@ impl Writer {
         }
     }
 
-    /// Ends when everything is durable that was put in.
+    /// Ends the writer's thread after all queued updates are durable.
     pub(crate) fn stop(&self) {
         self.queue().is_stopping = true;
         self.filled.notify_one();
     }
 
-    /// Starts the thread. It ends after [`Writer::stop`], or with the engine's failure.
+    /// Starts the writer's thread. The thread ends after [`Writer::stop`], or when the engine fails.
     pub(crate) fn start(
         self: Arc<Self>,
         engine: Box<dyn Engine>,
@@ -175,7 +179,8 @@ impl Writer {
             let began = Instant::now();
             if !self.commit(&mut *engine, &batch, told)? {
                 tracing::error!(
-                    "stopped with a full disk: what was not acknowledged is not durable"
+                    "stopped while the disk is full: commits that were not acknowledged are not durable; free disk \
+                    space before the next start"
                 );
                 return Ok(());
             }
@@ -191,20 +196,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Leaves the mark that is to be left. Without room on the disk the last one stays.
+    /// Writes the queued clock mark, if there is one. If the disk is full, the previous mark stays.
     fn leave_mark(&self, engine: &mut dyn Engine) -> Result<(), EngineError> {
         let mark = self.queue().mark.take();
         match mark.map(|mark| engine.mark(&mark)) {
             None | Some(Ok(())) => Ok(()),
             Some(Err(error @ EngineError::Full { .. })) => {
-                tracing::warn!(%error, "the clock's mark was not left");
+                tracing::warn!(%error, "the clock mark was not written because the disk is full: a restart continues \
+                from the previous mark; free disk space");
                 Ok(())
             }
             Some(Err(error)) => Err(error),
         }
     }
 
-    /// Commits a batch, waiting for room on the disk if it must. `false`: the store stops before there is any.
+    /// Commits a batch, and retries while the disk is full. Returns `false` if the store stops before there is room.
     fn commit(
         &self,
         engine: &mut dyn Engine,
@@ -217,14 +223,14 @@ impl Writer {
                 Ok(()) => break,
                 Err(error @ EngineError::Full { .. }) => {
                     if !was_full {
-                        tracing::error!(%error, "new work is refused until there is room");
+                        tracing::error!(%error, "new work is refused until there is room on the disk; free disk space");
                         told.on_full(true);
                     }
                     was_full = true;
                 }
                 Err(error) => return Err(error),
             }
-            // What is to be read does not wait for room.
+            // Loads do not wait for room on the disk.
             let until = Instant::now() + RETRY;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
                 let queue = self.queue();
@@ -232,7 +238,7 @@ impl Writer {
                 let (mut queue, _) = self
                     .filled
                     .wait_timeout_while(queue, left, is_idle)
-                    .expect("no panic while it is locked");
+                    .expect("no code panics while it holds the writer's mutex");
                 if queue.is_stopping {
                     return Ok(false);
                 }
@@ -243,13 +249,14 @@ impl Writer {
             }
         }
         if was_full {
-            tracing::warn!("there is room on the disk again");
+            tracing::warn!("there is room on the disk again: new work is accepted");
             told.on_full(false);
         }
         Ok(true)
     }
 
-    /// The next batch, its bytes, and what is to be read; `None` when the thread is to end.
+    /// Waits for work. Returns the next batch, its size in bytes, and the sessions to load, or `None` when the thread
+    /// is to end.
     fn next(&self) -> Option<(Vec<Update>, usize, Vec<SessionId>)> {
         let mut queue = self.queue();
         loop {
@@ -263,7 +270,7 @@ impl Writer {
             queue = self
                 .filled
                 .wait(queue)
-                .expect("no panic while it is locked");
+                .expect("no code panics while it holds the writer's mutex");
         }
         let mut bytes = 0;
         let mut batch = Vec::with_capacity(queue.updates.len().min(BATCH_MAX));

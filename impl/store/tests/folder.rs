@@ -30,11 +30,14 @@ async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_a_word_why() {
     let newer = format!("tenure-engine format {}\n", FORMAT + 1);
     std::fs::write(&format, newer).expect("written");
     let error = refused(config.clone()).await;
-    assert!(error.to_string().contains("written in format"), "{error}");
+    assert!(
+        error.to_string().contains("the folder has format"),
+        "{error}"
+    );
     std::fs::write(&format, "mine").expect("written");
     let error = refused(config.clone()).await;
     assert!(
-        error.to_string().contains("not a folder of a store"),
+        error.to_string().contains("not a data folder of a store"),
         "{error}"
     );
     std::fs::remove_file(&format).expect("removed");

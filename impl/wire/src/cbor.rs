@@ -1,10 +1,12 @@
-//! The part of CBOR (RFC 8949) that bodies need.
+//! The part of CBOR (RFC 8949) that message bodies use.
 //!
-//! Written by hand, in 300 lines: a body's values must be slices of it, an error must say at which byte, what is skipped must
-//! not nest too deep, and values must leave without a copy. The tests compare it with an independent implementation.
+//! This codec is hand-written, in 300 lines, for four reasons. Values must be slices of the body. Errors must name the
+//! byte. Skipped values must not nest too deeply. Values must be written without a copy. The tests compare the codec
+//! with an independent implementation.
 //!
-//! What is written is deterministic: shortest heads, definite lengths, ascending keys. What is read may have longer heads and
-//! any order of keys. Indefinite lengths are accepted in what is skipped, and nowhere else: a byte string in chunks is no slice.
+//! The output is deterministic: shortest heads, definite lengths, ascending keys. The input may have longer heads and
+//! any order of keys. Indefinite lengths are accepted only in skipped values, because a byte string in chunks cannot be
+//! a slice.
 
 use crate::error::{DecodeError, Problem};
 use crate::header::HEADER_BYTES;
@@ -26,7 +28,7 @@ const NULL: u8 = 0xf6;
 const BREAK: u8 = 0xff;
 const INDEFINITE: u8 = 31;
 
-/// Appends a body to what goes out.
+/// A writer that appends a body to the outgoing bytes.
 pub(crate) struct Writer<'a> {
     tail: &'a mut BytesMut,
     cuts: &'a mut Vec<(usize, Bytes)>,
@@ -86,7 +88,7 @@ impl<'a> Writer<'a> {
         self.tail.put_slice(bytes);
     }
 
-    /// A value that is shared when it is large.
+    /// Writes a value, which is shared instead of copied if it is large.
     pub(crate) fn value(&mut self, value: &Bytes) {
         if value.len() < SHARED_BYTES_MIN {
             self.bytes(value);
@@ -99,12 +101,12 @@ impl<'a> Writer<'a> {
 
 pub(crate) type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Reads a body from the front.
+/// A reader that decodes a body from the front.
 pub(crate) struct Reader<'a> {
     body: &'a Bytes,
     at: usize,
     limits: &'a FrameLimits,
-    /// How many more items the lists of this message may have.
+    /// The number of items that the lists of this message may still have.
     items_left: usize,
 }
 
@@ -126,17 +128,17 @@ impl<'a> Reader<'a> {
         self.items_left
     }
 
-    /// Where the next byte is, in the frame.
+    /// Returns the position of the next byte in the frame.
     pub(crate) const fn offset(&self) -> usize {
         HEADER_BYTES + self.at
     }
 
-    /// That something is wrong here.
+    /// Returns an error with the current position.
     pub(crate) const fn wrong(&self, problem: Problem) -> DecodeError {
         problem.at(self.offset())
     }
 
-    /// Nothing may follow.
+    /// Checks that the body has no further bytes.
     pub(crate) fn end(&self) -> Result<()> {
         if self.at == self.body.len() {
             Ok(())
@@ -152,7 +154,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| Problem::Truncated.at(HEADER_BYTES + self.body.len()))
     }
 
-    /// The next `count` bytes, when there are so many.
+    /// Removes and returns the next `count` bytes, if the body has that many.
     fn take(&mut self, count: u64) -> Result<&'a [u8]> {
         let rest = &self.body[self.at..];
         match usize::try_from(count) {
@@ -164,7 +166,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A head: its first byte, and its number; `None` for an indefinite length or a break.
+    /// Reads the head of a value: its first byte and its number, or `None` for an indefinite length or a break.
     fn head(&mut self) -> Result<(u8, Option<u64>)> {
         let first = self.peek()?;
         let info = first & 31;
@@ -190,7 +192,7 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    /// The number of a head of this major type.
+    /// Reads a head of this major type and returns its number.
     fn expect(&mut self, major: u8, expected: &'static str) -> Result<u64> {
         let start = self.offset();
         let found = self.peek()?;
@@ -207,7 +209,7 @@ impl<'a> Reader<'a> {
         self.expect(UINT, "a number")
     }
 
-    /// A number of at most `max`.
+    /// Reads a number of at most `max`.
     pub(crate) fn uint_max(&mut self, max: u64) -> Result<u64> {
         let start = self.offset();
         match self.uint()? {
@@ -233,20 +235,20 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Whether there is a null, which is then read.
+    /// Returns whether the next value is null. If so, it is consumed.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let null = self.peek()? == NULL;
         self.at += usize::from(null);
         Ok(null)
     }
 
-    /// A byte string, as a slice of the body.
+    /// Reads a byte string as a slice of the body.
     pub(crate) fn bytes(&mut self) -> Result<Bytes> {
         let length = self.expect(BYTES, "a byte string")?;
         self.take(length).map(|bytes| self.body.slice_ref(bytes))
     }
 
-    /// Text of at most `max` bytes.
+    /// Reads a text of at most `max` bytes.
     pub(crate) fn text(&mut self, max: usize) -> Result<&'a str> {
         let start = self.offset();
         let found = self.expect(TEXT, "text")?;
@@ -258,7 +260,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8.at(start))
     }
 
-    /// An array of exactly `count` elements.
+    /// Reads the head of an array of exactly `count` elements.
     pub(crate) fn tuple(&mut self, what: &'static str, count: u64) -> Result<()> {
         let start = self.offset();
         match self.expect(ARRAY, what)? {
@@ -268,12 +270,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An array, whose elements are at least one byte each.
+    /// Reads the head of an array whose elements take at least one byte each.
     pub(crate) fn array(&mut self) -> Result<u64> {
         self.expect(ARRAY, "an array")
     }
 
-    /// The length of an array whose elements are at least `bytes_min` bytes each; it is safe to make room for so many.
+    /// Reads the head of an array whose elements take at least `bytes_min` bytes each. The returned length is safe for
+    /// an allocation.
     pub(crate) fn list(
         &mut self,
         what: &'static str,
@@ -291,7 +294,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The length of a list that counts against the items of the message.
+    /// Reads the length of a list whose elements count against the message's item limit.
     pub(crate) fn items(&mut self, bytes_min: usize) -> Result<usize> {
         let start = self.offset();
         let count = self
@@ -309,7 +312,8 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// A map. `field` reads the value of a key, or says that it does not know the key; then the value is skipped.
+    /// Reads a map. `field` reads the value of a key, or returns that the key is unknown, in which case the value is
+    /// skipped.
     pub(crate) fn fields(
         &mut self,
         mut field: impl FnMut(&mut Self, u64) -> Result<bool>,
@@ -364,14 +368,14 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             (TAG, _) => self.skip(depth),
-            // A break outside, and a simple value in two bytes that has one.
+            // A break outside an indefinite-length value, or a two-byte simple value below 32.
             (SIMPLE, None) => Err(Problem::IllFormed(first).at(start)),
             (SIMPLE, Some(0..32)) if first & 31 == 24 => Err(Problem::IllFormed(first).at(start)),
             _ => Ok(()),
         }
     }
 
-    /// The chunks of a string of indefinite length: each is of its type and of definite length.
+    /// Skips the chunks of a string of indefinite length. Each chunk has the string's type and a definite length.
     fn skip_chunks(&mut self, major: u8) -> Result<()> {
         while !self.broke()? {
             let length = self.expect(major, "a chunk of a string")?;
@@ -391,9 +395,9 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// The reader that the golden vectors are checked with does not know these.
+    /// The independent CBOR reader of the golden vectors does not support these values.
     #[test]
-    fn simple_values_are_skipped_when_they_are_well_formed() {
+    fn well_formed_simple_values_are_skipped_and_ill_formed_ones_refused() {
         let limits = FrameLimits::default();
         let skip = |body: &'static [u8]| {
             let body = Bytes::from_static(body);

@@ -1,4 +1,4 @@
-//! Items out of a stream of bytes that comes in any pieces.
+//! The decoder: reads items from a stream of bytes that arrives in arbitrary pieces.
 
 use crate::error::{DecodeError, Problem};
 use crate::frame::{Frame, Item, Way};
@@ -6,24 +6,25 @@ use crate::header::{HEADER_BYTES, Header, MAJOR, kind};
 use crate::limits::FrameLimits;
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Bodies up to so many bytes are copied out of the stream, so that a name which is kept does not keep a whole block of it.
+/// Bodies up to this many bytes are copied out of the stream, so that a cached name does not keep a whole block in
+/// memory.
 const COPIED_BYTES_MAX: usize = 512;
 
-/// The least that is asked for while a frame is not whole.
+/// The least number of bytes for which space is reserved while a frame is incomplete.
 const READ_BYTES: usize = 4 << 10;
 
-/// Reads items from one connection.
+/// A decoder for the items of one connection.
 #[derive(Debug)]
 pub struct Decoder<T> {
     limits: FrameLimits,
-    /// A message that goes on, its kind, and how many more items its lists may have.
+    /// A message that continues in further frames, with its kind and the number of list items that it may still have.
     begun: Option<(u8, T, usize)>,
-    /// What was wrong: a stream does not go on after that.
+    /// The first error, after which the stream cannot continue.
     failed: Option<DecodeError>,
 }
 
 impl<T: Item> Decoder<T> {
-    /// A decoder for a new connection.
+    /// Returns a decoder for a new connection.
     #[must_use]
     pub const fn new(limits: FrameLimits) -> Self {
         Self {
@@ -33,18 +34,18 @@ impl<T: Item> Decoder<T> {
         }
     }
 
-    /// Takes frames within these limits from now on.
+    /// Sets the limits for all frames from now on.
     pub fn set_limits(&mut self, limits: FrameLimits) {
         self.limits = limits;
     }
 
-    /// Takes the next item off the front of `stream`; `None` when it is not there yet. Then append what comes next, and
-    /// call again: there is room for some of it.
+    /// Removes and returns the next item from the front of `stream`, or `None` if the item is incomplete. In that case,
+    /// append more bytes and call again. Space for some of them has been reserved.
     ///
-    /// Bytes and names of a body of more than 512 bytes are slices of `stream`'s block; smaller bodies are copied first.
+    /// For a body above 512 bytes, values and names are slices of `stream`'s block. Smaller bodies are copied first.
     ///
     /// # Errors
-    /// What is wrong with the stream. It stays wrong: every further call answers the same.
+    /// The first error in the stream. Every further call returns the same error.
     pub fn decode(&mut self, stream: &mut BytesMut) -> Result<Option<T>, DecodeError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -57,7 +58,7 @@ impl<T: Item> Decoder<T> {
         item
     }
 
-    /// Whether the stream may end here: not within a frame, nor within a message that goes on.
+    /// Returns whether the stream may end here, which is not within a frame or within a message of several frames.
     #[must_use]
     pub fn may_end(&self, stream: &BytesMut) -> bool {
         stream.is_empty() && self.begun.is_none()
@@ -76,7 +77,7 @@ impl<T: Item> Decoder<T> {
         Ok(None)
     }
 
-    /// The next frame, when all of it is there.
+    /// Removes and returns the next frame if it is complete.
     fn frame(&self, stream: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         let Some(header) = stream.first_chunk::<HEADER_BYTES>() else {
             if stream.len() == stream.capacity() {
@@ -89,7 +90,8 @@ impl<T: Item> Decoder<T> {
         let missing = (HEADER_BYTES + length).saturating_sub(stream.len());
         // r[wire.truncated]
         if missing > 0 {
-            // Not all of it: who sends a header only must not make us hold a frame's worth of memory.
+            // Reserve space only by the bytes that have arrived: a peer that sends only a header must not make this
+            // side allocate a whole frame.
             stream.reserve(missing.min(stream.len().max(READ_BYTES)));
             return Ok(None);
         }
@@ -104,7 +106,7 @@ impl<T: Item> Decoder<T> {
         Ok(Some(Frame { header, body }))
     }
 
-    /// What can be told from a header alone. Answers the length of the body.
+    /// Checks everything that a header alone shows. Returns the length of the body.
     fn check(&self, header: &Header) -> Result<usize, DecodeError> {
         let &Header {
             length,
@@ -143,7 +145,7 @@ impl<T: Item> Decoder<T> {
         }
     }
 
-    /// Joins a frame to what came before; answers the item when it is whole.
+    /// Joins a frame to the earlier parts of its message. Returns the item if it is complete.
     fn take(&mut self, frame: &Frame) -> Result<Option<T>, DecodeError> {
         let kind = frame.header.kind;
         let (begun, mut items_left) = match self.begun.take() {

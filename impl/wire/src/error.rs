@@ -1,138 +1,139 @@
-//! What is wrong with bytes that came, or with a message that shall go.
+//! Decoding and encoding errors.
 
 use crate::item::FaultCode;
 use tenure_protocol::id::NAME_BYTES_MAX;
 use thiserror::Error;
 
-/// Bytes that are not a frame, or not one for us. The connection cannot go on.
+/// An error in received bytes: they are not a frame, or not a frame that this side accepts. The connection cannot
+/// continue.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{problem}, at byte {offset} of the frame")]
 pub struct DecodeError {
-    /// What is wrong.
+    /// The kind of error.
     pub problem: Problem,
-    /// Where, in bytes from the start of the frame's header.
+    /// The position of the error, in bytes from the start of the frame's header.
     pub offset: usize,
 }
 
 impl DecodeError {
-    /// What to tell the peer before the connection is closed.
+    /// Returns the fault code to send before the connection is closed.
     #[must_use]
     pub const fn code(&self) -> FaultCode {
         self.problem.code()
     }
 }
 
-/// What is wrong with bytes that came.
+/// A kind of decoding error.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Problem {
-    /// Another major version.
-    #[error("version {}.{} is not spoken here", .0 >> 4, .0 & 15)]
+    /// The frame has another major version.
+    #[error("protocol version {}.{} is not supported here", .0 >> 4, .0 & 15)]
     Version(u8),
-    /// The body is longer than allowed.
-    #[error("a body of {length} bytes, more than {max}")]
+    /// The body is longer than the limit.
+    #[error("the frame's body has {length} bytes, more than the limit of {max}")]
     FrameTooLarge {
-        /// What the header says.
+        /// The body's length according to the header.
         length: u32,
-        /// What is allowed.
+        /// The largest allowed length.
         max: usize,
     },
-    /// A list, or the lists of all parts together, is longer than allowed.
-    #[error("more than {max} {what}")]
+    /// A list, or the same list over all parts of a message, is longer than the limit.
+    #[error("the message has more {what} than the limit of {max}")]
     TooMany {
-        /// What the list holds.
+        /// The elements of the list.
         what: &'static str,
-        /// What is allowed.
+        /// The most allowed elements.
         max: usize,
     },
-    /// An unknown kind that must not be skipped.
-    #[error("kind {0:#04x} is not known, and critical")]
+    /// The kind is unknown, and its frame must not be skipped.
+    #[error("frame kind {0:#04x} is unknown and marked as critical")]
     KindUnknown(u8),
-    /// A kind that this side sends and does not receive.
-    #[error("kind {0:#04x} goes the other way")]
+    /// The kind is one that this side sends and does not receive.
+    #[error("frame kind {0:#04x} is only sent in the opposite direction")]
     KindUnexpected(u8),
-    /// A message that goes on, of a kind that never does.
-    #[error("kind {0:#04x} does not go on in further frames")]
+    /// The frame announces a further part, but its kind never has one.
+    #[error("frame kind {0:#04x} must not continue in further frames")]
     MoreUnexpected(u8),
-    /// Another frame where the next part of a message was due.
-    #[error("kind {found:#04x} instead of the next part of {due:#04x}")]
+    /// A frame of another kind came in place of the next part of a message.
+    #[error("a frame of kind {found:#04x} came in place of the next part of kind {due:#04x}")]
     PartMissing {
-        /// The kind of the message that is not whole yet.
+        /// The kind of the incomplete message.
         due: u8,
-        /// The kind that came.
+        /// The kind of the received frame.
         found: u8,
     },
-    /// The parts of a message differ in more than their lists.
-    #[error("the parts of a message contradict each other")]
+    /// The parts of a message differ in fields that are not lists.
+    #[error("the parts of a message differ in fields other than lists")]
     PartsDiffer,
     /// The body ends within a value.
-    #[error("the body ends too early")]
+    #[error("the body ends within a value")]
     Truncated,
-    /// The body goes on behind its map.
-    #[error("bytes behind the body's map")]
+    /// Bytes follow the body's map.
+    #[error("further bytes follow the body's map")]
     Trailing,
-    /// A value of another type.
-    #[error("{expected} expected, but found a value that begins with {found:#04x}")]
+    /// A value has another type than expected.
+    #[error("expected {expected}, but found a value that begins with {found:#04x}")]
     Type {
-        /// What should be there.
+        /// The expected type.
         expected: &'static str,
-        /// The first byte of what is there.
+        /// The first byte of the found value.
         found: u8,
     },
-    /// Not CBOR.
-    #[error("{0:#04x} does not begin a value")]
+    /// A byte does not begin a CBOR value.
+    #[error("the byte {0:#04x} does not begin a CBOR value")]
     IllFormed(u8),
-    /// A known key's value is of indefinite length.
-    #[error("a value of indefinite length")]
+    /// The value of a known key has an indefinite length.
+    #[error("the value of a known key has an indefinite length")]
     Indefinite,
-    /// A value that would be skipped is nested too deep.
-    #[error("nested too deep")]
+    /// A skipped value is nested too deeply.
+    #[error("a value is nested too deeply")]
     TooDeep,
-    /// A key that is not 0..=63.
-    #[error("key {0} is not 0..=63")]
+    /// A key is outside 0..=63.
+    #[error("key {0} is outside 0..=63")]
     Key(u64),
-    /// A key comes twice in one map.
-    #[error("key {0} comes twice")]
+    /// A key appears twice in one map.
+    #[error("key {0} appears twice in one map")]
     KeyDuplicate(u64),
-    /// A key that the kind needs is not there.
+    /// A key that the kind requires is missing.
     #[error("no `{0}`")]
     KeyMissing(&'static str),
-    /// An array that does not have as many elements as it must.
-    #[error("{what} has {found} elements")]
+    /// An array has a wrong number of elements.
+    #[error("{what} has {found} elements, which is a wrong number")]
     Elements {
-        /// What the array is.
+        /// The meaning of the array.
         what: &'static str,
-        /// How many it has.
+        /// The number of elements found.
         found: u64,
     },
-    /// A name that is empty or too long.
-    #[error("a name of {0} bytes, not 1..={NAME_BYTES_MAX}")]
+    /// A name is empty or too long.
+    #[error("a name has {0} bytes, outside 1..={NAME_BYTES_MAX}")]
     NameLength(usize),
-    /// An attribute comes twice in one delta.
-    #[error("an attribute comes twice")]
+    /// An attribute appears twice in one delta.
+    #[error("an attribute appears twice in one delta")]
     AttributeDuplicate,
-    /// A number that is larger than its field.
-    #[error("number {found} is more than {max}")]
+    /// A number exceeds the maximum of its field.
+    #[error("the number {found} exceeds its maximum {max}")]
     Number {
-        /// The number.
+        /// The number found.
         found: u64,
-        /// The largest allowed.
+        /// The largest allowed number.
         max: u64,
     },
-    /// A choice that this version does not know.
-    #[error("{what} {found} is not known")]
+    /// The number of a choice is unknown to this version.
+    #[error("{what} {found} is unknown to this version")]
     Choice {
-        /// Which choice.
+        /// The name of the choice.
         what: &'static str,
-        /// Its number.
+        /// The number found.
         found: u64,
     },
-    /// Text that is not UTF-8.
-    #[error("text that is not UTF-8")]
+    /// A text is not valid UTF-8.
+    #[error("a text is not valid UTF-8")]
     NotUtf8,
 }
 
 impl Problem {
-    /// What to tell the peer before the connection is closed.
+    /// Returns the fault code to send before the connection is closed.
     #[must_use]
     pub const fn code(&self) -> FaultCode {
         match self {
@@ -152,18 +153,18 @@ impl Problem {
     }
 }
 
-/// A message that cannot be sent. Nothing of it was appended.
+/// An error in a message to send. No byte of the message was appended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
-    /// It does not fit into a frame.
-    #[error("a body of {length} bytes, more than {max}")]
+    /// The message does not fit into a frame.
+    #[error("the message needs a body of {length} bytes, more than the limit of {max}")]
     TooLarge {
-        /// The length of the body.
+        /// The length of the body in bytes.
         length: usize,
-        /// What is allowed.
+        /// The largest allowed length in bytes.
         max: usize,
     },
-    /// A bare `Hello`: an [`Opening`](crate::Opening) also says which process this is.
-    #[error("a hello without its process")]
+    /// The message is a bare `Hello` without its process. Send an [`Opening`](crate::Opening) instead.
+    #[error("a bare hello does not name its process: send an opening instead")]
     Unopened,
 }

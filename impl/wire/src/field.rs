@@ -1,7 +1,7 @@
-//! Fields: which key each has, and how its value is written and read.
+//! The fields of messages: their keys, and how their values are written and read.
 //!
-//! A key means the same in every kind, and in the records within lists. Fixed pairs and triples are arrays and never grow;
-//! what a later version adds, it adds as a key.
+//! A key has the same meaning in every kind of message, and in the records within lists. Fixed pairs and triples are
+//! arrays and never grow. Later versions add data only as new keys.
 
 use crate::cbor::{Reader, Result, Writer};
 use crate::error::Problem;
@@ -11,8 +11,8 @@ use tenure_protocol::{
     AttributeName, Incarnation, ProcessId, Request, SessionId, Stamp, Ticket, Time, Token, Version,
 };
 
-/// Keys, named as the fields are.
-#[allow(non_upper_case_globals)] // so that one name serves for the field and its key
+/// The keys, with the names of the fields.
+#[allow(non_upper_case_globals)] // one name serves for the field and its key
 pub(crate) mod key {
     pub(crate) const session: u64 = 0;
     pub(crate) const token: u64 = 1;
@@ -57,7 +57,8 @@ pub(crate) mod key {
     pub(crate) const existing: u64 = 39;
 }
 
-/// Writes a map of those of these fields that are not absent. In ascending order of keys, please.
+/// Writes a map of the given fields, without those that are absent. The caller lists the fields in ascending order of
+/// keys.
 macro_rules! write_fields {
     ($writer:expr; $($name:ident),*) => {{
         let count = 0 $(+ u64::from(!$name.is_absent()))*;
@@ -70,7 +71,7 @@ macro_rules! write_fields {
     }};
 }
 
-/// Reads a map of these fields, each into a variable of its name.
+/// Reads a map of the given fields, each into a variable of the same name.
 macro_rules! read_fields {
     ($reader:expr; $($name:ident),*) => {
         $(let mut $name = None;)*
@@ -80,7 +81,7 @@ macro_rules! read_fields {
                 $($crate::field::key::$name => $name = Some($crate::field::Get::get(_reader)?),)*
                 _ => return Ok(false),
             }
-            #[allow(unreachable_code)] // of a body without fields
+            #[allow(unreachable_code)] // unreachable for a body without fields
             Ok(true)
         })?;
         // r[wire.missing-key]
@@ -93,18 +94,18 @@ macro_rules! read_fields {
 
 pub(crate) use {read_fields, write_fields};
 
-/// What can be written as the value of a key or an element.
+/// A value that can be written after a key or as an element.
 pub(crate) trait Put {
-    /// Whether its key is left out.
+    /// Returns whether the value's key is left out.
     fn is_absent(&self) -> bool {
         false
     }
     fn put(&self, writer: &mut Writer<'_>);
 }
 
-/// What can be read.
+/// A value that can be read.
 pub(crate) trait Get: Sized {
-    /// What it is when its key is left out; `None` when it must not be.
+    /// Returns the value of a missing key, or `None` if the key is required.
     fn absent() -> Option<Self> {
         None
     }
@@ -113,9 +114,9 @@ pub(crate) trait Get: Sized {
 
 /// An element of a list.
 pub(crate) trait Element: Put + Get {
-    /// The fewest bytes that one takes.
+    /// The least number of bytes of an encoded element.
     const BYTES_MIN: usize;
-    /// The most bytes that this one takes.
+    /// Returns an upper bound on the encoded size of this element.
     fn bytes_max(&self) -> usize;
 }
 
@@ -168,7 +169,7 @@ macro_rules! integers {
 
         impl Get for $name {
             fn get(reader: &mut Reader<'_>) -> Result<Self> {
-                #[allow(clippy::cast_possible_truncation)] // it is at most the maximum
+                #[allow(clippy::cast_possible_truncation)] // uint_max bounds the number by the type's maximum
                 reader.uint_max(u64::from(Self::MAX)).map(|number| number as Self)
             }
         }
@@ -183,7 +184,7 @@ impl Put for str {
     }
 }
 
-/// The only text there is: a fault's.
+/// The only text field is that of a fault.
 impl Get for String {
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
         reader.text(FAULT_TEXT_BYTES_MAX).map(Self::from)

@@ -1,4 +1,4 @@
-//! One frame, and the items that frames carry.
+//! Single frames, and the trait of the items that frames carry.
 
 use crate::cbor::Reader;
 use crate::error::{DecodeError, EncodeError, Problem};
@@ -9,7 +9,7 @@ use crate::limits::FrameLimits;
 use crate::outgoing::Outgoing;
 use bytes::Bytes;
 
-/// One frame as it came: a header, and as many bytes as it says.
+/// A received frame: a header, and a body of the length that the header states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The header.
@@ -18,49 +18,51 @@ pub struct Frame {
     pub body: Bytes,
 }
 
-/// Which way frames of a kind go.
+/// The direction in which frames of a kind are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// From who sends such items.
+    /// The sender of these items sends this kind.
     Known,
-    /// To who sends such items.
+    /// The receiver of these items sends this kind.
     Back,
     /// This version does not know the kind.
     Unknown,
 }
 
-/// What frames in one direction carry: [`FromProcess`](crate::FromProcess) or [`FromStore`](crate::FromStore).
+/// The items that frames carry in one direction: [`FromProcess`](crate::FromProcess) or
+/// [`FromStore`](crate::FromStore).
 ///
-/// [`Decoder`](crate::Decoder) and [`Outgoing`] are what a connection needs; this is for tools that look at single frames.
+/// Connections use [`Decoder`](crate::Decoder) and [`Outgoing`]. These methods are for tools that examine single
+/// frames.
 pub trait Item: Sized {
-    /// Whether `kind` may carry such an item.
+    /// Returns the direction in which frames of this kind are sent.
     fn way(kind: u8) -> Way;
 
-    /// Appends the frames of this item. [`Outgoing::push`] also takes them back when one is too large.
+    /// Appends the frames of this item. [`Outgoing::push`] also removes them again if one is too large.
     ///
     /// # Errors
     /// As [`Outgoing::push`].
     fn encode(&self, limits: &FrameLimits, out: &mut Outgoing) -> Result<(), EncodeError>;
 
-    /// Reads one frame: a whole item, or a part of one. Takes the items of its lists off `items_left`.
+    /// Decodes one frame to an item or to a part of one, and deducts the items of its lists from `items_left`.
     ///
     /// # Errors
-    /// When the body is not what its kind's should be.
+    /// [`DecodeError`] if the body does not match its kind.
     fn decode(
         frame: &Frame,
         limits: &FrameLimits,
         items_left: &mut usize,
     ) -> Result<Self, DecodeError>;
 
-    /// Joins the next part of the same item.
+    /// Appends the next part of the same item.
     ///
     /// # Errors
-    /// [`Problem::PartsDiffer`] when they do not belong together.
+    /// [`Problem::PartsDiffer`] if the parts do not belong together.
     fn join(&mut self, part: Self) -> Result<(), Problem>;
 }
 
 impl Frame {
-    /// Reads the body with `read`, after which nothing may follow.
+    /// Decodes the body with `read` and checks that no further bytes follow.
     pub(crate) fn read<T>(
         &self,
         limits: &FrameLimits,
@@ -76,7 +78,7 @@ impl Frame {
     }
 }
 
-/// That a kind does not belong here.
+/// Returns the error for a kind that is not allowed here.
 pub(crate) const fn unexpected(kind: u8) -> DecodeError {
     Problem::KindUnexpected(kind).at(5)
 }

@@ -1,41 +1,42 @@
-//! The 16 bytes before every body, and what their numbers mean.
+//! The header of a frame: 16 bytes before every body.
 //!
 //! | offset | bytes | field | |
 //! |---|---|---|---|
-//! | 0 | 4 | length | of the body, in bytes |
-//! | 4 | 1 | version | major in the upper four bits, minor in the lower |
+//! | 0 | 4 | length | the body's length in bytes |
+//! | 4 | 1 | version | the major version in the upper four bits, the minor in the lower |
 //! | 5 | 1 | kind | [`kind`] |
-//! | 6 | 2 | flags | [`CRITICAL`], [`MORE`]; others are sent as 0 and ignored |
-//! | 8 | 8 | request | of the kinds that have one; otherwise sent as 0 and ignored |
+//! | 6 | 2 | flags | [`CRITICAL`], [`MORE`]; all others are sent as 0 and ignored |
+//! | 8 | 8 | request | the request number, for kinds that have one; otherwise sent as 0 and ignored |
 //!
 //! All numbers are big-endian.
 
 use bytes::{Buf, BufMut};
 use serde::{Deserialize, Serialize};
 
-/// The length of a header, in bytes.
+/// The length of a header in bytes.
 pub const HEADER_BYTES: usize = 16;
 
-/// The versions are those of the machines. A higher minor version adds keys, which a lower one skips, and kinds, which a lower
-/// one skips or refuses by [`CRITICAL`].
+/// The protocol's major and minor version. A higher minor version adds keys, which an older reader skips. It also adds
+/// kinds, which an older reader skips or refuses depending on [`CRITICAL`].
 pub use tenure_protocol::{MAJOR, MINOR};
 
 /// The version byte of the frames that this crate writes.
 pub const VERSION: u8 = MAJOR << 4 | MINOR;
 
-/// Flag: who does not know the kind must refuse the frame. Without it, it skips the frame.
+/// A flag: a reader that does not know the kind must refuse the frame. Without the flag, such a reader skips the frame.
 pub const CRITICAL: u16 = 1;
 
-/// Flag: the message goes on in the next frame, which is of the same kind.
+/// A flag: the message continues in the next frame, which has the same kind.
 pub const MORE: u16 = 1 << 1;
 
-/// The numbers of the kinds. Below 0x40 a process sends them, from there to 0x7f the store; [`kind::FAULT`] both may.
+/// The numbers of the kinds. A process sends kinds below 0x40, and the store sends kinds from 0x40 to 0x7f. Both may
+/// send [`kind::FAULT`].
 pub mod kind {
     macro_rules! kinds {
         ($($name:ident = $number:literal $label:literal,)+) => {
             $(#[doc = concat!("`", $label, "`.")] pub const $name: u8 = $number;)+
 
-            /// The name of a kind; `None` for one that this version does not know.
+            /// Returns the name of a kind, or `None` for a kind that this version does not know.
             #[must_use]
             pub const fn name(kind: u8) -> Option<&'static str> {
                 match kind {
@@ -44,7 +45,7 @@ pub mod kind {
                 }
             }
 
-            /// All kinds of this version, ascending.
+            /// All kinds of this version, in ascending order.
             pub const ALL: &[u8] = &[$($name),+];
         };
     }
@@ -77,30 +78,31 @@ pub mod kind {
         FULL = 0x4e "Full",
     }
 
-    /// Whether messages of this kind may go on in further frames: those with lists that have no small limit.
+    /// Returns whether messages of this kind may continue in further frames, because they have lists without a small
+    /// limit.
     #[must_use]
     pub const fn may_go_on(kind: u8) -> bool {
         matches!(kind, HELLO | WELCOME | ALIVE)
     }
 }
 
-/// What stands before a body.
+/// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Header {
-    /// The length of the body, in bytes.
+    /// The length of the body in bytes.
     pub length: u32,
-    /// Major version in the upper four bits, minor in the lower.
+    /// The major version in the upper four bits, the minor in the lower.
     pub version: u8,
-    /// What the frame carries: one of [`kind`], or of a later version.
+    /// The kind of the frame: a number of [`kind`], or of a later version.
     pub kind: u8,
-    /// [`CRITICAL`], [`MORE`], and bits that have no meaning yet.
+    /// The flags [`CRITICAL`] and [`MORE`], and bits without a meaning in this version.
     pub flags: u16,
-    /// The protocol's request, for the kinds that have one; 0 for the others.
+    /// The protocol's request number for kinds that have one, otherwise 0.
     pub request: u64,
 }
 
 impl Header {
-    /// A header of this version, with a length that is not known yet.
+    /// Returns a header of this version whose length is not yet known.
     #[must_use]
     pub const fn new(kind: u8, request: u64) -> Self {
         Self {
@@ -113,7 +115,7 @@ impl Header {
         }
     }
 
-    /// Returns the header with another minor version. One beyond 15 is written as 15.
+    /// Returns this header with another minor version. A minor version above 15 is written as 15.
     #[must_use]
     pub(crate) const fn of_minor(self, minor: u8) -> Self {
         let minor = if minor > 15 { 15 } else { minor };
@@ -123,13 +125,13 @@ impl Header {
         }
     }
 
-    /// Returns the minor version in which the frame is written.
+    /// Returns the minor version of the frame.
     #[must_use]
     pub const fn minor(&self) -> u8 {
         self.version & 15
     }
 
-    /// Reads a header.
+    /// Decodes a header.
     #[must_use]
     pub fn read(bytes: &[u8; HEADER_BYTES]) -> Self {
         let mut bytes = &bytes[..];
@@ -142,7 +144,7 @@ impl Header {
         }
     }
 
-    /// The header as bytes.
+    /// Encodes the header.
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -155,14 +157,14 @@ impl Header {
         bytes
     }
 
-    /// Whether the message goes on in the next frame.
+    /// Returns whether the message continues in the next frame.
     #[must_use]
     pub const fn more(&self) -> bool {
         // r[wire.reserved]
         self.flags & MORE != 0
     }
 
-    /// Whether who does not know the kind must refuse the frame.
+    /// Returns whether a reader that does not know the kind must refuse the frame.
     #[must_use]
     pub const fn critical(&self) -> bool {
         // r[wire.reserved]

@@ -1,4 +1,4 @@
-//! What a connection carries, one way and the other.
+//! The items that a connection carries in each direction.
 
 use crate::limits::FAULT_TEXT_BYTES_MAX;
 use serde::{Deserialize, Serialize};
@@ -6,45 +6,46 @@ use std::fmt;
 use tenure_protocol::message::{AcquireRequest, GrantRef};
 use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
 
-/// From a process to the store.
+/// An item from a process to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromProcess {
-    /// First on every connection.
+    /// The first item on every connection.
     Hello(Opening),
-    /// Any message but `Hello`.
+    /// A message other than `Hello`.
     Message(ToStore),
-    /// Last on a connection that the process closes over something that the store did.
+    /// The last item, if the process closes the connection because the store violated the protocol or a limit.
     Fault(Fault),
 }
 
-/// From the store to a process.
+/// An item from the store to a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromStore {
-    /// Any message.
+    /// A message.
     Message(ToProcess),
-    /// Last on a connection that the store closes over something that the process did, or that it cannot serve.
+    /// The last item, if the store closes the connection because the process violated the protocol or a limit, or
+    /// cannot be served.
     Fault(Fault),
 }
 
-/// A `Hello`, with what the store must know of the connection that it opens.
+/// A `Hello` with the identity of the process and its connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// Which process this is.
+    /// The name of the process.
     pub process: ProcessId,
-    /// Which connection of the process this is. Rule 15.
+    /// The link number of this connection of the process (rule 15).
     pub link: Link,
-    /// The highest minor version that the process speaks: the store sends nothing that is newer.
+    /// The highest minor version that the process supports. The store sends nothing newer.
     pub minor_max: u8,
-    /// When it was sent, on the process's clock. Rule 10.
+    /// The time of sending on the process's clock (rule 10).
     pub sent: Time,
-    /// The grants that the process has, or has released without an answer yet.
+    /// The grants that the process holds, or has released without a response yet.
     pub holds: Vec<GrantRef>,
-    /// The requests that it waits for.
+    /// The requests that the process waits for.
     pub waits: Vec<AcquireRequest>,
 }
 
 impl FromProcess {
-    /// `message` of `process` for its connection `link`: a `Hello` becomes an [`Opening`].
+    /// Returns the item for `message` of `process` on its connection `link`. A `Hello` becomes an [`Opening`].
     #[must_use]
     pub fn new(process: &ProcessId, link: Link, message: ToStore) -> Self {
         match message {
@@ -71,13 +72,13 @@ impl FromProcess {
 }
 
 impl Opening {
-    /// Which start of the process this is.
+    /// Returns the incarnation of the process, which each start of the process raises.
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
         self.link.incarnation
     }
 
-    /// Who it is, on which connection, and what the store's machine is to be told.
+    /// Returns the process, its connection, and the message for the store's machine.
     #[must_use]
     pub fn into_parts(self) -> (ProcessId, Link, ToStore) {
         let message = ToStore::Hello {
@@ -91,17 +92,17 @@ impl Opening {
     }
 }
 
-/// Why a connection is closed. For people and their logs: nothing is decided by it.
+/// The reason why a connection is closed. It is intended for people and logs, and no code depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fault {
-    /// What kind of reason.
+    /// The category of the reason.
     pub code: FaultCode,
-    /// In words, without session data. Only the first [`FAULT_TEXT_BYTES_MAX`] bytes are sent.
+    /// The reason as text, without session data. Only the first [`FAULT_TEXT_BYTES_MAX`] bytes are sent.
     pub text: String,
 }
 
 impl Fault {
-    /// A fault with the first [`FAULT_TEXT_BYTES_MAX`] bytes of `text`.
+    /// Returns a fault with the first [`FAULT_TEXT_BYTES_MAX`] bytes of `text`.
     #[must_use]
     pub fn new(code: FaultCode, text: &str) -> Self {
         Self {
@@ -123,42 +124,42 @@ impl From<&crate::DecodeError> for Fault {
     }
 }
 
-/// As much of a fault's text as is sent.
+/// Returns the part of a fault's text that is sent.
 pub(crate) fn sent(text: &str) -> &str {
     &text[..text.floor_char_boundary(FAULT_TEXT_BYTES_MAX)]
 }
 
-/// What kind of reason a connection is closed for.
+/// The category of a reason for closing a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FaultCode {
-    /// Bytes that are not a frame.
+    /// The received bytes are not a frame.
     Malformed,
-    /// A frame or a list beyond the limit.
+    /// A frame or a list exceeds a limit.
     TooLarge,
-    /// Another major version.
+    /// A frame has another major version.
     Version,
-    /// An unknown kind that must not be skipped.
+    /// The kind of a frame is unknown, and the frame must not be skipped.
     Unknown,
-    /// A frame that has no place here: before `Hello`, between parts, from the wrong side, or against the protocol.
+    /// A frame is not allowed here: before `Hello`, between parts, in the wrong direction, or against the protocol.
     Unexpected,
-    /// Too many connections.
+    /// There are too many connections.
     Busy,
     /// The sender is shutting down.
     ShuttingDown,
-    /// Nothing came for too long.
+    /// Nothing was received for too long.
     Silent,
-    /// What was sent is not read fast enough.
+    /// The peer does not read fast enough.
     Slow,
     /// The process may not connect.
     Forbidden,
-    /// The sender cannot go on; its log says why.
+    /// The sender cannot continue. Its log gives the reason.
     Internal,
     /// A code of a later version.
     Other(u64),
 }
 
 impl FaultCode {
-    /// The codes of this version; each one's number is its place.
+    /// All codes of this version. The number of a code is its position.
     pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::TooLarge,
@@ -173,7 +174,7 @@ impl FaultCode {
         Self::Internal,
     ];
 
-    /// Its number in a frame.
+    /// Returns the number of this code in a frame.
     #[must_use]
     pub fn number(self) -> u64 {
         match self {

@@ -1,8 +1,9 @@
-//! What processes and the store say to each other, as bytes: frames and their codec.
+//! The wire format between processes and the store: frames and their codec.
 //!
-//! A frame is a header of 16 bytes and one CBOR map with small integer keys. [`Outgoing`] makes frames of items,
-//! [`Decoder`] makes items of frames; neither does I/O. The items are the protocol's messages, and what a connection adds:
-//! an [`Opening`], which says whose connection it is, and a [`Fault`], which says why it closes.
+//! A frame consists of a header of 16 bytes and one CBOR map with small integer keys. [`Outgoing`] encodes items to
+//! frames, and [`Decoder`] decodes frames to items. Neither does I/O. Items are the protocol's messages and two
+//! additions of a connection. An [`Opening`] identifies the process and its connection. A [`Fault`] gives the reason
+//! for closing a connection.
 //!
 //! ```
 //! use bytes::{Buf, BytesMut};
@@ -17,7 +18,7 @@
 //! let mut decoder = Decoder::<FromProcess>::new(limits);
 //! let mut stream = BytesMut::new();
 //! while outgoing.has_remaining() {
-//!     assert_eq!(decoder.decode(&mut stream)?, None); // half a frame is none
+//!     assert_eq!(decoder.decode(&mut stream)?, None); // half a frame decodes to nothing
 //!     stream.extend_from_slice(&[outgoing.get_u8()]);
 //! }
 //! assert_eq!(decoder.decode(&mut stream)?, Some(sent));
@@ -26,19 +27,19 @@
 //!
 //! # What holds
 //!
-//! - Whatever bytes come, decoding does not panic. It recurses at most 16 deep, and allocates by what has come, not by what a
-//!   header promises.
-//! - Values are not copied: those that come are slices of what was read, those that go, from [`SHARED_BYTES_MIN`] bytes,
-//!   are written from where they are. So what is kept keeps the block that it was read into.
-//! - A message of which one frame is too large is refused before anything of it is sent. Lists without a small limit go on in
-//!   further frames.
-//! - No rule of the protocol stands here. Whether a message is allowed is for the machines.
+//! - Decoding arbitrary bytes never panics. It recurses at most 16 levels deep. It allocates by the number of bytes
+//!   received, not by the length that a header states.
+//! - Values are not copied. Received values are slices of the read buffer, so a cached value keeps its whole buffer in
+//!   memory. Sent values of [`SHARED_BYTES_MIN`] bytes or more are written from where they are.
+//! - If one frame of a message is too large, the message is refused before any byte of it is sent. Messages whose lists
+//!   have no small limit continue in further frames.
+//! - This crate contains no protocol rules. The machines decide whether a message is allowed.
 //!
-//! The items derive serde, so that what is said can be dumped as JSON and read back. Names and values are then arrays of
-//! numbers, as `bytes` has it.
+//! The items derive serde traits, so that a connection can be dumped as JSON and read back. Names and values then are
+//! arrays of numbers, as the `bytes` crate serializes them.
 //!
-//! The format itself is described in the book, page *The wire*, and in `docs/src/protocol/tenure.cddl`. Vectors for other
-//! implementations stand in `tests/vectors/`.
+//! The format is described in the book, page *The wire*, and in `docs/src/protocol/tenure.cddl`. Test vectors for other
+//! implementations are in `tests/vectors/`.
 
 mod cbor;
 mod decoder;

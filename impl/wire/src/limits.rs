@@ -1,41 +1,43 @@
-//! What a frame and a message may at most be.
+//! The limits of frames and messages.
 
 use tenure_protocol::id::NAME_BYTES_MAX;
 use tenure_protocol::{Limits, StoreLimits};
 
-/// How large a part of a message that goes on is: small enough that other messages of a connection do not wait long.
+/// The size of one part of a message in several frames, in bytes. It is small enough that other messages of the
+/// connection wait only shortly.
 pub(crate) const PART_BYTES: usize = 64 << 10;
 
-/// How deep values may be nested that are skipped since nobody here knows their key.
+/// The deepest nesting of a value that is skipped because its key is unknown.
 pub(crate) const DEPTH_MAX: usize = 16;
 
 /// The most bytes of a fault's text.
 pub const FAULT_TEXT_BYTES_MAX: usize = 256;
 
-/// The most bytes of a frame's body that any settings may need: 128 MiB. What comes in one frame has to be made durable in one
-/// batch. A store refuses settings that need more, and a process reads no more, whatever its store says of its limits.
+/// The most bytes of a frame's body under any settings: 128 MiB. The data of one frame must become durable in one
+/// batch. A store refuses settings that need larger frames. A process reads no larger frames, whatever limits its store
+/// states.
 pub const FRAME_BYTES_MAX: usize = 128 << 20;
 
-/// So many items in all lists of one message every reader takes: the grants that a process with the default cache keeps, and as
-/// many requests.
+/// The number of list items that every reader accepts in one message. It allows for all grants in the default cache of
+/// a process, and as many requests.
 pub const ITEMS_LEAST: usize = 2 * 65_536;
 
-/// What one side accepts from the other, and keeps to itself. Rule 18.
+/// The limits on frames and messages that one side accepts and observes (rule 18).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// Bytes of a frame's body.
+    /// The most bytes of a frame's body.
     pub frame_bytes_max: usize,
-    /// Changes in one delta.
+    /// The most changes in one delta.
     pub changes_max: usize,
-    /// Items in all lists of one message, other than changes, in all its frames.
+    /// The most list items of one message in all its frames, not counting changes.
     pub items_max: usize,
 }
 
 impl FrameLimits {
-    /// Limits under which every message fits that two machines with these limits have for each other.
+    /// Returns limits under which every message fits that two machines with these limits send to each other.
     #[must_use]
     pub const fn for_machines(limits: &Limits) -> Self {
-        // A delta may replace all attributes by others: as many values as removals. A head takes up to 5 bytes.
+        // A delta may replace all attributes by others, with as many values as removals. A head takes up to 5 bytes.
         let changes_max = limits.attributes_max.saturating_mul(2);
         let names = changes_max.saturating_mul(NAME_BYTES_MAX + 16);
         Self {
@@ -44,17 +46,16 @@ impl FrameLimits {
                 .saturating_add(names)
                 .saturating_add(4 << 10),
             changes_max,
-            // Each grant may be held, and recalled or gone; as many requests may wait.
+            // Each grant may be held, and recalled or gone. As many requests may wait.
             items_max: limits.grants_max.saturating_mul(2),
         }
     }
 }
 
 impl FrameLimits {
-    /// Limits under which a reader takes whatever a peer with the default limits, or with these, has for it, and at least
-    /// [`ITEMS_LEAST`] items. A peer need not know
-    /// these limits, and one frame that is refused ends the whole connection: what a frame says of one session is refused
-    /// for that session alone, by the machine.
+    /// Returns limits under which a reader accepts every message of a peer with the default limits or with these. At
+    /// least [`ITEMS_LEAST`] items are accepted. A peer need not know these limits, and one refused frame ends the
+    /// whole connection. The machine instead refuses only the session in question.
     #[must_use]
     pub fn generous(limits: &Limits) -> Self {
         let (own, least) = (Self::for_machines(limits), Self::default());
@@ -65,8 +66,9 @@ impl FrameLimits {
         }
     }
 
-    /// Returns these limits, or more where a store that says its limits may send more: up to [`FRAME_BYTES_MAX`] for a frame, 262,144
-    /// attributes and 4,194,304 grants. What a store says must not let it fill the memory of its processes.
+    /// Returns the larger of these limits and those that the store states. The result is at most [`FRAME_BYTES_MAX`]
+    /// for a frame, 262,144 attributes and 4,194,304 grants, so that a store cannot exhaust the memory of its
+    /// processes.
     #[must_use]
     pub fn and_of(&self, store: &StoreLimits) -> Self {
         let at_most =
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_says_endless_limits_gets_no_endless_memory() {
+    fn the_limits_that_a_store_states_are_capped() {
         let own = FrameLimits::default();
         let read = own.and_of(&store(u64::MAX));
         assert_eq!(read.frame_bytes_max, FRAME_BYTES_MAX);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_says_small_limits_takes_nothing_away() {
+    fn a_store_that_states_small_limits_does_not_lower_the_readers_limits() {
         let own = FrameLimits::default();
         assert_eq!(own.and_of(&store(0)), own);
     }

@@ -1,4 +1,4 @@
-//! Bytes on their way out: small ones copied side by side, large values as they are.
+//! Outgoing bytes: small values are copied side by side, and large values are shared.
 
 use crate::cbor::Writer;
 use crate::error::EncodeError;
@@ -9,28 +9,27 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Values of at least so many bytes are not copied.
+/// Values of at least this many bytes are shared instead of copied.
 pub const SHARED_BYTES_MIN: usize = 512;
 
-/// Frames to be written to one connection. What it gives as a [`Buf`] is the stream, in order.
+/// The frames to be written to one connection. As a [`Buf`], this is the outgoing stream in order.
 ///
-/// Values of [`SHARED_BYTES_MIN`] bytes and more stay where they are; write with
-/// [`chunks_vectored`](Buf::chunks_vectored) so that they are not copied at all. Memory is used again when everything
-/// was written.
+/// Values of [`SHARED_BYTES_MIN`] bytes and more stay where they are. Write with
+/// [`chunks_vectored`](Buf::chunks_vectored) to avoid any copy. Memory is reused once everything was written.
 #[derive(Debug, Default)]
 pub struct Outgoing {
-    /// Ready to be written, before `tail`.
+    /// The chunks to write before `tail`.
     chunks: VecDeque<Bytes>,
     /// The newest frames, as long as no shared value follows.
     tail: BytesMut,
-    /// Where in `tail` a shared value belongs; empty between frames.
+    /// The positions in `tail` of shared values; empty between frames.
     cuts: Vec<(usize, Bytes)>,
-    /// Bytes in `chunks`.
+    /// The number of bytes in `chunks`.
     chunk_bytes: usize,
 }
 
 impl Outgoing {
-    /// Nothing to write.
+    /// Returns an empty stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -39,31 +38,33 @@ impl Outgoing {
     /// Appends the frames of `item`.
     ///
     /// # Errors
-    /// When a frame would be larger than `limits` allow, or `item` is a bare `Hello`. Then nothing was appended.
+    /// [`EncodeError::TooLarge`] if a frame would exceed `limits`, and [`EncodeError::Unopened`] if `item` is a bare
+    /// `Hello`. In both cases nothing was appended.
     pub fn push<T: Item>(&mut self, item: &T, limits: &FrameLimits) -> Result<(), EncodeError> {
         let start = self.tail.len();
         let result = item.encode(limits, self);
         if result.is_err() {
-            // Only the last frame may have cuts, and it was not accepted: everything is still in the tail.
+            // Only the last frame may have cuts, and it was refused. All appended bytes are therefore still in the
+            // tail.
             self.tail.truncate(start);
             self.cuts.clear();
         }
         result
     }
 
-    /// How many bytes are to be written.
+    /// Returns the number of bytes to write.
     #[must_use]
     pub fn len(&self) -> usize {
         self.chunk_bytes + self.tail.len()
     }
 
-    /// Whether nothing is to be written.
+    /// Returns whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends one frame, whose length is found when its body was written.
+    /// Appends one frame. The length field is filled in after the body was written.
     pub(crate) fn frame(
         &mut self,
         header: Header,
@@ -85,7 +86,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Moves what is in the tail, and the values that belong between, to the chunks.
+    /// Moves the tail and the shared values in it to the chunks.
     fn share(&mut self) {
         if self.cuts.is_empty() {
             return;
@@ -127,7 +128,10 @@ impl Buf for Outgoing {
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len(), "no more than there is");
+        assert!(
+            count <= self.len(),
+            "the caller advances by at most the remaining bytes"
+        );
         while let Some(front) = self.chunks.front_mut() {
             if count < front.len() {
                 self.chunk_bytes -= count;
@@ -139,7 +143,7 @@ impl Buf for Outgoing {
             self.chunks.pop_front();
         }
         if count == self.tail.len() {
-            // Unlike `advance`, keeps the memory.
+            // Clearing keeps the memory, which `advance` would release.
             self.tail.clear();
         } else {
             self.tail.advance(count);

@@ -1,6 +1,7 @@
-//! Messages that go on: lists without a small limit, in as many frames as they need.
+//! Messages in several frames: a message whose lists have no small limit takes as many frames (parts) as it needs.
 //!
-//! Each part is a whole body: it repeats what is not a list, and its lists continue those of the part before.
+//! Each part is a complete body. It repeats all fields that are not lists, and its lists continue those of the previous
+//! part.
 
 use crate::cbor::Writer;
 use crate::error::EncodeError;
@@ -9,23 +10,24 @@ use crate::header::{Header, MORE};
 use crate::limits::{FrameLimits, PART_BYTES};
 use crate::outgoing::Outgoing;
 
-/// More than a body takes without its lists: a name, and a few numbers and heads.
+/// An upper bound on a body's size without its lists: a name, and a few numbers and heads.
 const FIXED_BYTES: usize = 256;
 
-/// What room a part still has.
+/// The space that a part has left for list elements.
 pub(crate) struct Room {
     bytes: usize,
-    /// Whether anything was taken.
+    /// Whether the part contains an element.
     used: bool,
-    /// What the first element takes that was left for the next part.
+    /// The size of the first element that was left for the next part.
     left: Option<usize>,
 }
 
 impl Room {
-    /// As many elements as there is room for, off the front of `list`.
+    /// Takes as many elements from the front of `list` as fit.
     pub(crate) fn take<'a, T: Element>(&mut self, list: &mut &'a [T]) -> &'a [T] {
         let mut count = 0;
-        // When a list is left, so are those behind it: whoever reads the frames one by one sees the lists in order.
+        // Once an element is left over, the following lists are left over too. A reader of single frames thereby sees
+        // the lists in order.
         while self.left.is_none()
             && let Some(element) = list.get(count)
         {
@@ -44,7 +46,8 @@ impl Room {
     }
 }
 
-/// Writes frames until `part`, which takes what there is room for and answers how to write it, leaves nothing.
+/// Writes frames until nothing is left. `part` takes the elements that fit into one frame and returns a function that
+/// writes them.
 pub(crate) fn encode<W: FnOnce(&mut Writer<'_>)>(
     header: Header,
     limits: &FrameLimits,
@@ -72,7 +75,7 @@ pub(crate) fn encode<W: FnOnce(&mut Writer<'_>)>(
     }
 }
 
-/// Moves a part's list to the end of the whole one.
+/// Appends a part's list to the whole list.
 pub(crate) fn append<T>(whole: &mut Vec<T>, part: &mut Vec<T>) {
     if whole.is_empty() {
         *whole = std::mem::take(part);

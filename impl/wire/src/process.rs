@@ -1,4 +1,4 @@
-//! What a process sends, as frames.
+//! The encoding of items that a process sends.
 
 use crate::cbor::{Reader, Writer};
 use crate::error::{DecodeError, EncodeError, Problem};
@@ -130,7 +130,7 @@ fn header(message: &ToStore) -> Header {
 
 fn write(message: &ToStore, writer: &mut Writer<'_>) {
     match message {
-        // An opening's, written in parts.
+        // A hello is encoded in parts, as an opening.
         ToStore::Hello { .. } => {}
         ToStore::KeepAlive { sent } => write_fields!(writer; sent),
         ToStore::Acquire(AcquireRequest {

@@ -1,4 +1,4 @@
-//! What fields hold beside numbers and names: records, deltas, and choices.
+//! The encoding of field values other than numbers and names: records, deltas and choices.
 
 use crate::cbor::{Reader, Result, Writer};
 use crate::error::Problem;
@@ -55,7 +55,8 @@ impl Put for AcquireRequest {
             known,
             wait_mode,
             ticket,
-            existing: _, // In an `Acquire` only: a hello is written before it is known whether the store understands it.
+            // Only an `Acquire` has it: a hello is written before the process knows whether the store supports it.
+            existing: _,
         } = self;
         write_fields!(writer; session, request, known, wait_mode, ticket);
     }
@@ -101,7 +102,7 @@ impl Get for StoreLimits {
     }
 }
 
-/// The most bytes of a number, and of a stamp.
+/// The most bytes of an encoded number or stamp.
 const UINT: usize = 9;
 const STAMP: usize = 1 + 2 * UINT;
 
@@ -140,7 +141,7 @@ impl Element for (GrantRef, RecallInfo) {
     }
 }
 
-/// An attribute's name and its value, `null` for its removal: at least so many bytes.
+/// The least number of bytes of a change: an attribute's name and its value, or `null` for its removal.
 const CHANGE_BYTES_MIN: usize = 1 + 2 + 1;
 
 impl Put for Delta {
@@ -164,7 +165,7 @@ impl Get for Delta {
     fn absent() -> Option<Self> {
         Some(Self::default())
     }
-    /// In any order: the order of names is by a hash that a peer need not know.
+    /// Changes may come in any order, because names are ordered by a hash that a peer need not know.
     fn get(reader: &mut Reader<'_>) -> Result<Self> {
         let max = reader.limits().changes_max;
         let count = reader.list("changes", max, CHANGE_BYTES_MIN)?;
@@ -270,7 +271,8 @@ impl Get for Refusal {
     }
 }
 
-/// An array that begins with a choice's number. `read` reads what else it holds, and says how many elements that makes.
+/// Reads an array that begins with the number of a choice. `read` reads the other elements and returns the expected
+/// number of elements.
 fn choice<T>(
     reader: &mut Reader<'_>,
     what: &'static str,
@@ -299,7 +301,7 @@ fn choice<T>(
     }
 }
 
-/// Choices without anything else: each one's number is its place.
+/// Implements choices without further data. The number of a choice is its position.
 macro_rules! choices {
     ($($name:ident $what:literal: $($choice:ident = $number:literal),+;)+) => {$(
         impl Put for $name {

@@ -1,4 +1,4 @@
-//! What the store sends, as frames.
+//! The encoding of items that the store sends.
 
 use crate::cbor::{Reader, Writer};
 use crate::error::{DecodeError, EncodeError, Problem};
@@ -161,7 +161,7 @@ fn header(message: &ToProcess) -> Header {
 
 fn write(message: &ToProcess, writer: &mut Writer<'_>) {
     match message {
-        // Written in parts.
+        // These are encoded in parts.
         ToProcess::Welcome { .. } | ToProcess::Alive { .. } => {}
         ToProcess::Granted {
             session,
@@ -218,7 +218,7 @@ fn write(message: &ToProcess, writer: &mut Writer<'_>) {
     }
 }
 
-/// What answers a keep-alive, a hello or a request.
+/// Decodes the response to a keep-alive, a hello or a request.
 fn read_answer(
     kind: u8,
     (minor, request): (u8, Request),
@@ -276,7 +276,7 @@ fn read_answer(
     })
 }
 
-/// What is about a grant, or about the process as a whole.
+/// Decodes a message about a grant, or about the process as a whole.
 fn read_news(kind: u8, reader: &mut Reader<'_>) -> Result<ToProcess, DecodeError> {
     Ok(match kind {
         kind::RECALL => {

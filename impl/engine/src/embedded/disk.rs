@@ -1,4 +1,4 @@
-//! Files, with the three answers of a disk that matter: done, no room, unknown.
+//! File operations that distinguish the three outcomes of a disk write: done, no room, unknown.
 
 use crate::EngineError;
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A file and its name, for errors.
+/// A file together with its path for error messages.
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) file: File,
@@ -19,14 +19,16 @@ impl Named {
         let mut read = vec![0; bytes];
         match self.file.read_exact_at(&mut read, offset) {
             Ok(()) => Ok(read),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(corrupt(&self.path, offset, "the file ends here"))
-            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(corrupt(
+                &self.path,
+                offset,
+                "the file ends before the expected end of this record",
+            )),
             Err(error) => Err(failed("read", &self.path, error)),
         }
     }
 
-    /// The file's length now, in bytes.
+    /// Returns the current length of the file in bytes.
     pub(crate) fn bytes(&self) -> Result<u64, EngineError> {
         let metadata = self.file.metadata();
         Ok(metadata
@@ -34,7 +36,7 @@ impl Named {
             .len())
     }
 
-    /// Writes all of it at `offset`. After [`EngineError::Full`] any part may be there.
+    /// Writes all bytes at `offset`. After [`EngineError::Full`], any part of them may have been written.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), EngineError> {
         let write = || -> io::Result<()> {
             #[cfg(test)]
@@ -51,12 +53,15 @@ impl Named {
         write().map_err(|error| refused("write to", &self.path, error))
     }
 
-    /// Makes what was written durable. An error says that nobody knows: the system may have dropped what it could not
-    /// write, and would call it durable when asked again.
+    /// Makes all written bytes durable. After an error their state is unknown: the system may have dropped the bytes,
+    /// and a second sync would report success.
     pub(crate) fn sync(&self) -> Result<(), EngineError> {
         #[cfg(test)]
         if fault::sync_fails() {
-            return Err(unknown(&self.path, io::Error::other("a failing disk")));
+            return Err(unknown(
+                &self.path,
+                io::Error::other("a sync failure that the test has injected"),
+            ));
         }
         self.file
             .sync_data()
@@ -64,13 +69,13 @@ impl Named {
     }
 }
 
-/// Makes the names in a folder durable.
+/// Makes the directory entries of a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), EngineError> {
     let sync = || File::open(folder)?.sync_all();
     sync().map_err(|error| unknown(folder, error))
 }
 
-/// An error of a write, or of making a file.
+/// Converts an error of a write or of a file creation.
 pub(crate) fn refused(doing: &'static str, file: &Path, source: io::Error) -> EngineError {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     match source.kind() {
@@ -104,7 +109,7 @@ pub(crate) fn corrupt(file: &Path, offset: u64, what: &'static str) -> EngineErr
     }
 }
 
-/// A disk that fails when a test says so, for the files of the test's own thread.
+/// A simulated disk fault for the files of the test's own thread.
 #[cfg(test)]
 pub(crate) mod fault {
     use std::cell::Cell;
@@ -114,12 +119,12 @@ pub(crate) mod fault {
         static SYNC_FAILS: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// From now on only this many bytes more can be written; `None` for any number.
+    /// Limits the number of bytes that can still be written. `None` removes the limit.
     pub(crate) fn set_room(bytes: Option<usize>) {
         ROOM.set(bytes);
     }
 
-    /// The next sync fails.
+    /// Makes the next sync fail.
     pub(crate) fn fail_sync() {
         SYNC_FAILS.set(true);
     }

@@ -1,7 +1,7 @@
-//! What an entry says: an update, a whole record, or which segments are no longer needed.
+//! The encoding of log entries: an update, a whole record, or the oldest segment that is still needed.
 //!
-//! The first byte says which, the rest is postcard: parts one after the other, so that a reader who only wants the id and
-//! the head stops there. `tests/format.rs` pins the bytes.
+//! The first byte is the entry's kind, and the rest is postcard. The parts follow each other, so that a reader which
+//! needs only the id and the head can stop after them. `tests/format.rs` pins the bytes.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,7 +15,7 @@ const RENAME: u8 = 3;
 const WHOLE: u8 = 4;
 const OLDEST: u8 = 5;
 
-/// What an entry changes in the index. Values of attributes stay on the disk.
+/// The change that an entry makes to the index. Attribute values stay on disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// [`Update::Put`].
@@ -33,18 +33,21 @@ pub(crate) enum Step {
         to: SessionId,
         head: Box<[u8]>,
     },
-    /// The session's record, unchanged, in one piece.
+    /// A compacted copy of the session's record in one entry, without a change.
     Whole { session: SessionId, head: Box<[u8]> },
-    /// Segments with a smaller number are no longer needed.
+    /// All segments with a smaller number are no longer needed.
     Oldest(u32),
 }
 
 fn put<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
     let taken = std::mem::take(bytes);
-    *bytes = postcard::to_extend(value, taken).expect("memory takes it, and lengths are known");
+    *bytes = postcard::to_extend(value, taken).expect(
+        "appending to a Vec never fails, and all sequences have a known \
+    length",
+    );
 }
 
-/// One value from the front of `bytes`, which then begin behind it.
+/// Decodes one value from the front of `bytes` and advances `bytes` behind it.
 fn take<T: DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
     *bytes = rest;
@@ -88,7 +91,8 @@ pub(crate) fn write_oldest(bytes: &mut Vec<u8>, oldest: u32) {
     put(bytes, &oldest);
 }
 
-/// A head as it stands in an entry: the index keeps it so, in a tenth of the memory.
+/// Returns the encoded head from the front of `bytes`. The index stores heads in this form, which needs a tenth of the
+/// memory.
 fn take_head(bytes: &mut &[u8]) -> Option<Box<[u8]>> {
     let before = *bytes;
     take::<Head>(bytes)?;
@@ -99,7 +103,7 @@ pub(crate) fn head(mut bytes: &[u8]) -> Option<Head> {
     take(&mut bytes)
 }
 
-/// What an entry changes in the index; `None` when it is none of this format.
+/// Decodes the change that an entry makes to the index. Returns `None` if the payload is not an entry of this format.
 pub(crate) fn step(payload: &[u8]) -> Option<Step> {
     let (kind, mut rest) = payload.split_first()?;
     let rest = &mut rest;
@@ -126,8 +130,8 @@ pub(crate) fn step(payload: &[u8]) -> Option<Step> {
     })
 }
 
-/// Applies to a record what an entry says of attributes; `None` when it says nothing of them. The head is not that of the
-/// result: the index has it.
+/// Applies an entry's attribute changes to a record, or returns `None` if the entry has none. The record's head is not
+/// valid afterwards: the index holds the current head.
 pub(crate) fn fold(record: &mut Record, payload: &[u8]) -> Option<()> {
     let (kind, mut rest) = payload.split_first()?;
     let rest = &mut rest;

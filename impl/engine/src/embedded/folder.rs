@@ -1,10 +1,10 @@
-//! The folder: whose it is, in which format, and who has claimed it.
+//! The data folder of a store: its format, its lock and its claim.
 //!
-//! | file | what it says |
+//! | file | contents |
 //! |---|---|
-//! | `format` | that this is a store's folder, and its format |
+//! | `format` | marks a store's data folder and names its format |
 //! | `claim` | the epoch of the last claim; locked by the store that has the folder open |
-//! | `mark` | a few bytes that the store leaves to its next start |
+//! | `mark` | a few bytes that the store writes for its next start |
 //! | `0000000001.log`, ... | the segments |
 
 use super::disk::{Named, failed, refused, sync_folder};
@@ -21,7 +21,7 @@ const FORMAT_DRAFT: &str = "format.new";
 const CLAIM_FILE: &str = "claim";
 const FORMAT_TEXT: &str = "tenure-engine format ";
 
-/// A folder of a store.
+/// A data folder of a store.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder, made when there is none, and locks it until this is dropped.
+    /// Opens the folder, creates it if absent, and locks it until the returned value is dropped.
     pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
         fs::create_dir_all(path).map_err(|error| refused("make", path, error))?;
         let is_new = Self::look(path)?;
@@ -44,7 +44,7 @@ impl Folder {
         Ok(Self { path, claim })
     }
 
-    /// Looks at a folder, which may be that of a running store. Answers whether it is empty.
+    /// Checks the format of a folder that may belong to a running store. Returns whether the folder is empty.
     pub(crate) fn look(folder: &Path) -> Result<bool, EngineError> {
         let path = folder.join(FORMAT_FILE);
         match fs::read(&path) {
@@ -68,10 +68,13 @@ impl Folder {
             .ok()
             .and_then(|text| text.strip_prefix(FORMAT_TEXT)?.strip_suffix('\n'))
             .and_then(|number| number.parse::<u32>().ok())
-            .ok_or_else(|| foreign(folder, "its file `format` is not that of a store"))?;
+            .ok_or_else(|| foreign(folder, "its file `format` was not written by a store"))?;
         match found {
             FORMAT => Ok(()),
-            0 => Err(foreign(folder, "there is no format 0")),
+            0 => Err(foreign(
+                folder,
+                "its file `format` names format 0, which does not exist",
+            )),
             _ => Err(EngineError::Newer {
                 folder: folder.to_owned(),
                 found,
@@ -80,7 +83,7 @@ impl Folder {
         }
     }
 
-    /// Says that this is a store's folder.
+    /// Writes the format file, which marks the folder as a store's data folder.
     pub(crate) fn write_format(folder: &Path) -> Result<(), EngineError> {
         let draft = folder.join(FORMAT_DRAFT);
         let file = File::create(&draft).map_err(|error| refused("make", &draft, error))?;
@@ -114,7 +117,7 @@ impl Folder {
         }
     }
 
-    /// The numbers of the segments that are there, in order.
+    /// Returns the numbers of the existing segments in order.
     pub(crate) fn segments(folder: &Path) -> Result<Vec<u32>, EngineError> {
         let names = names(folder)?;
         let mut numbers: Vec<u32> = names
@@ -125,7 +128,7 @@ impl Folder {
         Ok(numbers)
     }
 
-    /// Removes what a claimant left that ended while it began a segment.
+    /// Removes the draft segments of a claimant that crashed while it began a segment.
     pub(crate) fn remove_drafts(&self) -> Result<(), EngineError> {
         for name in names(&self.path)? {
             if segment::is_draft(&name) {
@@ -136,8 +139,8 @@ impl Folder {
         Ok(())
     }
 
-    /// The epoch of the last claim, as the file says; 0 when it says none. Written in place, by whoever comes later, so
-    /// that every claimant sees it through the file that it has open.
+    /// Returns the epoch of the last claim, or 0 if the file contains none. A later claimant writes the file in place,
+    /// so that every earlier claimant sees the new epoch through its open file.
     pub(crate) fn epoch(&self) -> Result<u64, EngineError> {
         if self.claim.bytes()? < CLAIM_BYTES {
             return Ok(0);
@@ -149,19 +152,19 @@ impl Folder {
         Ok(if is_whole { epoch } else { 0 })
     }
 
-    /// Makes `epoch` that of the last claim.
+    /// Writes `epoch` as that of the last claim.
     pub(crate) fn claim(&self, epoch: u64) -> Result<(), EngineError> {
         self.claim.write(&claim_bytes(epoch), 0)?;
         self.claim.sync()
     }
 
-    /// Whether `epoch` still is that of the last claim.
+    /// Checks that `epoch` is still that of the last claim.
     pub(crate) fn check(&self, epoch: u64) -> Result<(), EngineError> {
         let metadata = self.claim.file.metadata();
         let links = metadata
             .map_err(|error| failed("look at", &self.claim.path, error))?
             .nlink();
-        // Someone deleted the file, and with it the lock.
+        // If the link count is 0, the file was deleted, and the lock with it.
         let current = if links == 0 { 0 } else { self.epoch()? };
         if current == epoch {
             return Ok(());
@@ -176,7 +179,7 @@ impl Folder {
 const MARK_FILE: &str = "mark";
 const MARK_DRAFT: &str = "mark.new";
 
-/// The mark in a folder that may be open elsewhere.
+/// Reads the mark in a folder that may be open elsewhere.
 pub(crate) fn read_mark(folder: &Path) -> Result<Option<Vec<u8>>, EngineError> {
     let path = folder.join(MARK_FILE);
     match fs::read(&path) {
@@ -186,7 +189,7 @@ pub(crate) fn read_mark(folder: &Path) -> Result<Option<Vec<u8>>, EngineError> {
     }
 }
 
-/// Writes a mark in place of the last one: whatever happens meanwhile, one of them is there, whole.
+/// Replaces the mark atomically: after a crash, either the old or the new mark is there, whole.
 pub(crate) fn write_mark(folder: &Path, bytes: &[u8]) -> Result<(), EngineError> {
     let draft = folder.join(MARK_DRAFT);
     let file = File::create(&draft).map_err(|error| refused("make", &draft, error))?;
@@ -206,7 +209,7 @@ fn claim_bytes(epoch: u64) -> Vec<u8> {
     bytes
 }
 
-/// Writes the claim of a folder that nobody has open.
+/// Writes the claim of a folder that no store has open.
 pub(crate) fn write_claim(folder: &Path, epoch: u64) -> Result<(), EngineError> {
     let path = folder.join(CLAIM_FILE);
     let file = File::create(&path).map_err(|error| refused("make", &path, error))?;
@@ -215,7 +218,7 @@ pub(crate) fn write_claim(folder: &Path, epoch: u64) -> Result<(), EngineError> 
     named.sync()
 }
 
-/// The epoch of the last claim of a folder that may be open elsewhere.
+/// Reads the epoch of the last claim in a folder that may be open elsewhere.
 pub(crate) fn read_claim(folder: &Path) -> Result<u64, EngineError> {
     let path = folder.join(CLAIM_FILE);
     let file = File::open(&path).map_err(|error| failed("open", &path, error))?;
@@ -245,7 +248,7 @@ pub(crate) mod tests {
     use std::cell::Cell;
 
     thread_local! {
-        /// As on a file system that forgets locks: what the fence is for.
+        /// Simulates a file system that loses locks, against which the fence protects.
         pub(crate) static IS_LOCK_IGNORED: Cell<bool> = const { Cell::new(false) };
     }
 }

@@ -1,4 +1,4 @@
-//! How bytes stand in a segment: a header, then batches of entries. Nothing here knows what an entry says.
+//! The framing of a segment: a header, then batches of entries. This module treats payloads as opaque bytes.
 //!
 //! ```text
 //! segment  = header batch*
@@ -6,11 +6,11 @@
 //! batch    = magic:u32 body_bytes:u32 offset:u32 synced:u32 crc:u32 entry*
 //! entry    = payload_bytes:u32 crc:u32 payload
 //! ```
-//! Numbers are little-endian. Every checksum is a CRC-32 that begins with the segment's salt, which is drawn at random: what
-//! was once written elsewhere, and what an attribute's value says, is never taken for a batch. A batch's checksum covers
-//! all of it; an entry has its own, so that it can be read alone.
+//! Numbers are little-endian. Every checksum is a CRC-32 seeded with the segment's random salt. Stale bytes of another
+//! file, or bytes in an attribute's value, are therefore never taken for a batch. The checksum of a batch covers the
+//! whole batch. Each entry also has a checksum, so that it can be read alone.
 
-/// The format that this version writes, and the newest that it reads.
+/// The format number that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"tenure\0\n";
@@ -19,21 +19,21 @@ const BATCH_MAGIC: [u8; 4] = *b"\xB5tnr";
 /// The length of a segment's header, in bytes.
 pub(crate) const HEADER_BYTES: usize = 44;
 const BATCH_HEADER_BYTES: usize = 20;
-/// What stands before an entry's payload, in bytes.
+/// The length of an entry's header before its payload, in bytes.
 pub(crate) const ENTRY_HEADER_BYTES: usize = 8;
 
-/// What a segment says about itself.
+/// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Its number: one more than that of the segment before it.
+    /// The segment's number, one more than that of the previous segment.
     pub(crate) number: u32,
-    /// The claim under which it was begun.
+    /// The epoch of the claim under which the segment was begun.
     pub(crate) epoch: u64,
-    /// Where its checksums begin.
+    /// The seed of the segment's checksums.
     pub(crate) salt: u64,
-    /// The number of the oldest segment that was needed when it was begun.
+    /// The number of the oldest segment that was needed when this segment was begun.
     pub(crate) oldest: u32,
-    /// How long the segment before it is, in bytes. What stands behind that is void.
+    /// The length of the previous segment, in bytes. Bytes behind that length are void.
     pub(crate) previous_bytes: u32,
 }
 
@@ -70,7 +70,7 @@ impl Header {
         bytes
     }
 
-    /// The header at the beginning of a segment; `None` when that is none of this format.
+    /// Decodes the header at the beginning of a segment, or returns `None` if it is not a valid header of this format.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let covered = bytes.get(..HEADER_BYTES - 4)?;
         let is_whole = covered.starts_with(SEGMENT_MAGIC)
@@ -89,21 +89,21 @@ impl Header {
     }
 }
 
-/// A batch that is being written: entries are added, then it is sealed for its place.
+/// A batch under construction. Entries are added, then the batch is sealed for its position.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     bytes: Vec<u8>,
 }
 
 impl Draft {
-    /// Forgets the last batch, and its memory when that was uncommonly large.
+    /// Clears the draft. Its memory is also released if the last batch was unusually large.
     pub(crate) fn begin(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
         self.bytes.resize(BATCH_HEADER_BYTES, 0);
     }
 
-    /// Adds an entry with what `write` adds as its payload.
+    /// Adds an entry, whose payload `write` appends.
     pub(crate) fn entry(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.resize(start + ENTRY_HEADER_BYTES, 0);
@@ -112,17 +112,17 @@ impl Draft {
         self.bytes[start..start + 4].copy_from_slice(&length(payload).to_le_bytes());
     }
 
-    /// How many bytes it takes.
+    /// Returns the length of the batch in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What is to be written, once it is sealed.
+    /// Returns the bytes to write. The draft must be sealed.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What a reader will see when this is written at `offset`.
+    /// Returns the batch as a reader will decode it once it is written at `offset`.
     pub(crate) fn batch(&self, offset: usize) -> Batch<'_> {
         Batch {
             end: offset + self.bytes.len(),
@@ -132,7 +132,8 @@ impl Draft {
         }
     }
 
-    /// Makes it the batch for `offset` of the segment with `salt`, of which everything before `synced` is known to be durable.
+    /// Fills in lengths and checksums for position `offset` of the segment with `salt`. All bytes before `synced` are
+    /// known to be durable.
     pub(crate) fn seal(&mut self, salt: u64, offset: u32, synced: u32) {
         let mut at = BATCH_HEADER_BYTES;
         while let Some(payload_bytes) = u32_at(&self.bytes, at) {
@@ -156,22 +157,22 @@ impl Draft {
 }
 
 fn length(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a batch has at most 1 GiB")
+    u32::try_from(bytes).expect("check_length and the settings bound a batch to 1 GiB")
 }
 
-/// A whole batch in a segment.
+/// A whole, valid batch in a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch<'a> {
-    /// The first byte behind it.
+    /// The position of the first byte behind the batch.
     pub(crate) end: usize,
-    /// Everything before this was durable when it was written.
+    /// The position before which all bytes were durable when the batch was written.
     pub(crate) synced: usize,
     offset: usize,
     body: &'a [u8],
 }
 
 impl<'a> Batch<'a> {
-    /// The batch at `offset` of a segment; `None` when there is no whole one.
+    /// Decodes the batch at `offset` of a segment, or returns `None` if there is no whole batch.
     pub(crate) fn decode(segment: &'a [u8], offset: usize, salt: u64) -> Option<Self> {
         let bytes = segment.get(offset..)?;
         if !bytes.starts_with(&BATCH_MAGIC) || u32_at(bytes, 8)? as usize != offset {
@@ -190,8 +191,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The payloads of its entries and where each begins. `None` ends an iteration over what is not entries; the
-    /// checksum of the batch says that there is no such thing.
+    /// Returns the payload and position of each entry. An item `None` reports bytes that are no entry and ends the
+    /// iteration. The checksum of the batch excludes this case unless the writer had a bug.
     pub(crate) fn entries(self) -> impl Iterator<Item = Option<(usize, &'a [u8])>> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -209,7 +210,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The payload of an entry that was read alone, with its header; `None` when it is not what was written.
+/// Returns the payload of an entry that was read alone with its header, or `None` if the checksum does not match.
 pub(crate) fn payload(entry: &[u8], salt: u64) -> Option<&[u8]> {
     let payload = entry.get(ENTRY_HEADER_BYTES..)?;
     let is_whole = u32_at(entry, 0)? as usize == payload.len()
@@ -217,7 +218,7 @@ pub(crate) fn payload(entry: &[u8], salt: u64) -> Option<&[u8]> {
     is_whole.then_some(payload)
 }
 
-/// Where the next possible batch header at or behind `from` is.
+/// Returns the position of the next possible batch header at or behind `from`.
 pub(crate) fn next_magic(segment: &[u8], from: usize) -> Option<usize> {
     let rest = segment.get(from..)?;
     rest.windows(BATCH_MAGIC.len())

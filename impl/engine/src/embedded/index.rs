@@ -1,7 +1,7 @@
-//! Where each session's record stands in the log.
+//! The in-memory index: the position of each session's record in the log.
 //!
-//! A record is a chain of entries: a first one, behind which nothing older counts, and deltas. The newest head is kept in
-//! memory. Segments go away from the oldest on, so a chain needs no segment older than that of its first entry.
+//! A record is a chain of entries: a first entry, which replaces all older ones, followed by deltas. The newest head is
+//! in memory. Segments are deleted from the oldest on, so a chain needs no segment older than that of its first entry.
 
 use super::entry::{self, Step};
 use smallvec::SmallVec;
@@ -10,22 +10,22 @@ use std::ops::Bound;
 use tenure_protocol::SessionId;
 use tenure_protocol::attributes::Head;
 
-/// Where an entry's payload is.
+/// The position of an entry's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// In which segment.
+    /// The number of the segment.
     pub(crate) segment: u32,
-    /// Where in it the payload begins.
+    /// The position of the payload in the segment, in bytes.
     pub(crate) offset: u32,
-    /// How long the payload is, in bytes.
+    /// The length of the payload, in bytes.
     pub(crate) bytes: u32,
 }
 
-/// A session in the index.
+/// The index entry of a session.
 #[derive(Debug)]
 pub(crate) struct Entry {
     head: Box<[u8]>,
-    /// Never empty.
+    /// The positions of the record's entries; never empty.
     chain: SmallVec<[Place; 2]>,
 }
 
@@ -49,17 +49,18 @@ impl Entry {
     }
 }
 
-/// All sessions, and what the log should do for them.
+/// The index of all sessions, with the compaction work that the log needs.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     sessions: BTreeMap<SessionId, Entry>,
-    /// For each segment the sessions whose chain began in it when it was written. Some have moved on since.
+    /// For each segment, the sessions whose chain began in it when it was written. Some of their chains begin in a
+    /// later segment by now.
     rooted: BTreeMap<u32, Vec<SessionId>>,
-    /// Sessions with too long a chain.
+    /// The sessions whose chain is too long.
     pub(crate) long: BTreeSet<SessionId>,
-    /// What all chains take, in bytes.
+    /// The length of all chains, in bytes.
     live_bytes: u64,
-    /// The oldest segment that is needed.
+    /// The number of the oldest segment that is needed.
     pub(crate) oldest: u32,
     deltas_max: usize,
 }
@@ -80,7 +81,7 @@ impl Index {
         self.sessions.len()
     }
 
-    /// What the live entries take, in bytes.
+    /// Returns the length of all live entries, in bytes.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
@@ -94,7 +95,7 @@ impl Index {
             .range::<SessionId, _>((from, Bound::Unbounded))
     }
 
-    /// Applies what an entry at `place` says.
+    /// Applies the change of an entry at `place`.
     pub(crate) fn apply(&mut self, step: Step, place: Place) {
         match step {
             Step::Put {
@@ -119,10 +120,10 @@ impl Index {
     }
 
     fn put(&mut self, session: SessionId, head: Box<[u8]>, is_head_only: bool, place: Place) {
-        // In place: this is what a store does all the time.
+        // Update in place, because this is the most frequent operation.
         let Some(entry) = self.sessions.get_mut(&session) else {
-            // While the log is read this may be a delta whose first entry has gone with its segment. Then the session
-            // is written whole, removed or overwritten further on, or that segment would still be here.
+            // During recovery, this may be a delta whose first entry was deleted with its segment. A later entry then
+            // rewrites, removes or replaces the session, because otherwise the segment would still exist.
             self.root(&session, place.segment);
             self.insert(session, Entry::new(head, place));
             return;
@@ -170,7 +171,7 @@ impl Index {
         self.sessions.insert(session, entry);
     }
 
-    /// The sessions that still need `segment`. One may come twice.
+    /// Returns the sessions that still need `segment`. A session may appear twice.
     pub(crate) fn rooted_in(&mut self, segment: u32) -> impl Iterator<Item = &SessionId> {
         let sessions = &self.sessions;
         let needs = move |session: &SessionId| {
@@ -178,7 +179,8 @@ impl Index {
             entry.is_some_and(|entry| entry.chain[0].segment == segment)
         };
         let rooted = self.rooted.entry(segment).or_default();
-        // From the end, where those stand that the last commit has moved: so each is looked at once.
+        // Remove from the end, where the sessions are that the last commit has moved. Each session is thereby examined
+        // once.
         while rooted.last().is_some_and(|session| !needs(session)) {
             rooted.pop();
         }

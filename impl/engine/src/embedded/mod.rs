@@ -1,21 +1,21 @@
 //! The embedded engine: a log of checksummed batches in one folder, with an index in memory.
 //!
-//! A commit appends one batch and waits once for the disk. Opening reads the log from its beginning and so rebuilds the
-//! index, which says for each session where its record stands. Why a log of our own: decision 11 of the book.
+//! A commit appends one batch and needs one disk sync. Opening the engine reads the whole log and rebuilds the index,
+//! which maps each session to the position of its record. Decision 11 in the book explains why Tenure has its own log.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | `disk` | files, with the three answers of a disk: done, no room, unknown |
-//! | `folder` | whose the folder is: format, lock, claim |
-//! | `frame` | how bytes stand in a segment, and their checksums |
-//! | `entry` | what an entry of a batch says |
-//! | `segment` | the files of the log, and how far one is good |
-//! | `index` | where each session's record stands |
-//! | `recover` | reading the log at the start |
-//! | `upkeep` | what keeps the log short |
+//! | `disk` | file operations with the three outcomes done, no room, unknown |
+//! | `folder` | the data folder: format, lock, claim |
+//! | `frame` | the framing of a segment, and its checksums |
+//! | `entry` | the encoding of log entries |
+//! | `segment` | the files of the log, and their valid length |
+//! | `index` | the position of each session's record |
+//! | `recover` | reads the log at the start |
+//! | `upkeep` | log compaction |
 //!
-//! Deliberately absent: threads, a cache of records (the system has the pages), any meaning of an update beyond
-//! [`Records`](tenure_protocol::Records)'.
+//! Deliberately absent are threads, a record cache (the operating system caches pages), and any meaning of an update
+//! beyond that of [`Records`](tenure_protocol::Records).
 
 mod disk;
 mod entry;
@@ -32,7 +32,7 @@ pub use settings::{Level, Settings};
 
 #[cfg(test)]
 pub(crate) use disk::fault;
-/// For the test that pins it.
+/// The parts of the format that a test pins.
 #[cfg(test)]
 pub(crate) mod format {
     pub(crate) use super::entry::{write_oldest, write_update, write_whole};
@@ -52,35 +52,35 @@ use std::path::Path;
 use tenure_protocol::attributes::Head;
 use tenure_protocol::{Record, SessionId, Update};
 
-/// An engine over one folder of the local disk, which only one store has open at a time.
+/// A storage engine over one folder of the local disk. Only one store at a time has the folder open.
 ///
-/// Memory: about 250 bytes for each session, its id included; not its attributes. Files: one for each
-/// [`Settings::segment_bytes`], all open.
+/// Memory: about 250 bytes per session, including its id but not its attributes. Open files: one per segment of
+/// [`Settings::segment_bytes`].
 #[derive(Debug)]
 pub struct Embedded {
     folder: Folder,
     settings: Settings,
     index: Index,
     segments: BTreeMap<u32, Segment>,
-    /// Of the last segment.
+    /// The valid extent of the last segment.
     extent: Extent,
-    /// How long the last segment's file is, in bytes: longer than what is in it, see [`AHEAD_BYTES`].
+    /// The length of the last segment's file, in bytes. The file is longer than its contents, see [`AHEAD_BYTES`].
     file_bytes: u64,
     /// The length of all segments, in bytes.
     log_bytes: u64,
     state: State,
-    /// Whether another store's end may have left something in the last segment that the disk does not have.
+    /// Whether the last segment may contain bytes of an earlier store that are not durable.
     is_tail_doubtful: bool,
     draft: Draft,
-    /// How long the last batch was, without what was written beside it, in bytes.
+    /// The length of the last batch without its compaction entries, in bytes.
     batch_bytes: u64,
-    /// Why the log is no longer kept short.
+    /// The reason why log compaction has stopped.
     damage: Option<String>,
 }
 
-/// By how much a file grows at a time, in bytes. Only its length, which costs no room; but a commit that leaves the length
-/// as it is waits for the data alone, and not for the file system's journal as well. What is behind the last batch reads as
-/// zeros, as a torn batch may.
+/// The step by which a segment file grows, in bytes. Only the file's length grows, which takes no disk space. A commit
+/// that leaves the length unchanged waits for the data only, not for the file system's journal. Bytes behind the last
+/// batch read as zeros, as they may after a torn batch.
 const AHEAD_BYTES: u64 = if cfg!(test) { 150 } else { 1 << 20 };
 
 #[derive(Clone, Copy, Debug)]
@@ -91,32 +91,33 @@ enum State {
     Broken,
 }
 
-/// How much an [`Embedded`] engine holds.
+/// The size of the data in an [`Embedded`] engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Sessions with a record.
+    /// The number of sessions with a record.
     pub sessions: usize,
-    /// What their records take in the log, in bytes.
+    /// The length of their live records in the log, in bytes.
     pub live_bytes: u64,
-    /// What the log takes, in bytes.
+    /// The length of the log, in bytes.
     pub log_bytes: u64,
-    /// How many segments the log has: as many files are open.
+    /// The number of segments, which is also the number of open files.
     pub segments: usize,
-    /// Why the log is no longer kept short: a record in it cannot be read. Names the file and the offset. Commits go on;
-    /// restore a backup, or destroy the session.
+    /// The reason why log compaction has stopped: a record in the log cannot be read. The text names the file and the
+    /// offset. Commits continue. Restore a backup, or destroy the session.
     pub damage: Option<String>,
 }
 
 impl Embedded {
-    /// Opens the folder, which is made when it is not there, and reads the log in it. What was recovered can be read;
-    /// [`Engine::claim`] it to commit. Nothing in a log changes before that.
+    /// Opens the folder, creates it if absent, and reads its log. The recovered records can be read at once. To commit,
+    /// call [`Engine::claim`]; the log does not change before.
     ///
-    /// A torn batch at the end of the log is what a crash leaves of one that was never acknowledged: it does not count.
+    /// A torn batch at the end of the log is ignored. It is left by a crash during a commit that was never
+    /// acknowledged.
     ///
     /// # Errors
-    /// [`EngineError::Locked`] when another store has it open; [`EngineError::Newer`] or [`EngineError::Foreign`] when it
-    /// is not a folder that this version can read; [`EngineError::Corrupt`] when the log is damaged before its end;
-    /// [`EngineError::Full`] when a new folder does not fit; [`EngineError::Io`].
+    /// [`EngineError::Locked`] if another store has the folder open. [`EngineError::Newer`] or [`EngineError::Foreign`]
+    /// if this version cannot read the folder. [`EngineError::Corrupt`] if the log is damaged before its end.
+    /// [`EngineError::Full`] if there is no room for a new folder. [`EngineError::Io`] for other errors.
     pub fn open(folder: &Path, settings: Settings) -> Result<Self, EngineError> {
         let settings = settings.bounded();
         let folder = Folder::open(folder)?;
@@ -126,7 +127,7 @@ impl Embedded {
             return Err(corrupt(
                 &first,
                 0,
-                "the folder was claimed, but has no segments",
+                "the folder was claimed, but its segments are missing",
             ));
         }
         Ok(Self {
@@ -145,7 +146,7 @@ impl Embedded {
         })
     }
 
-    /// How much the engine holds now.
+    /// Returns the current size of the engine's data.
     #[must_use]
     pub fn usage(&self) -> Usage {
         Usage {
@@ -157,10 +158,10 @@ impl Embedded {
         }
     }
 
-    /// Makes everything that was committed durable, also at [`Level::Buffered`]. A store does so when it stops.
+    /// Makes all commits durable, also at [`Level::Buffered`]. A store calls this when it stops.
     ///
     /// # Errors
-    /// [`EngineError::Unknown`], then [`EngineError::Broken`].
+    /// [`EngineError::Unknown`], and [`EngineError::Broken`] for all later calls.
     pub fn flush(&mut self) -> Result<(), EngineError> {
         let flushed = self.readable().and_then(|()| self.sync());
         self.seen(flushed)
@@ -174,7 +175,7 @@ impl Embedded {
         }
     }
 
-    /// Remembers an error that ends all work.
+    /// Records an error after which the engine must not continue.
     fn seen<T>(&mut self, result: Result<T, EngineError>) -> Result<T, EngineError> {
         match &result {
             Err(EngineError::Fenced { claimed, current }) => {
@@ -189,7 +190,7 @@ impl Embedded {
         result
     }
 
-    /// Reads a record.
+    /// Reads and reassembles a session's record.
     fn read(&self, session: &SessionId) -> Result<Option<Record>, EngineError> {
         let Some(entry) = self.index.get(session) else {
             return Ok(None);
@@ -205,7 +206,11 @@ impl Embedded {
             payload(&bytes, header.salt)
                 .and_then(|payload| entry::fold(&mut record, payload))
                 .ok_or_else(|| {
-                    corrupt(&named.path, offset, "not the record that was written here")
+                    corrupt(
+                        &named.path,
+                        offset,
+                        "the record here differs from the record that was written",
+                    )
                 })?;
         }
         record.head = self.head(session, entry)?;
@@ -218,14 +223,15 @@ impl Embedded {
             corrupt(
                 &self.folder.path,
                 0,
-                "a head that was understood before is not now",
+                "a head in memory that was decoded before no longer decodes",
             )
         })
     }
 
     fn last(&self) -> &Segment {
         let last = self.segments.last_key_value();
-        last.expect("a claim begins a segment").1
+        last.expect("an engine writes only after a claim, and a claim begins a segment")
+            .1
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {
@@ -236,7 +242,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Begins the next segment. The one before it is durable from then on, and will not change.
+    /// Begins the next segment. The previous segment is durable from then on and does not change any more.
     fn begin_segment(&mut self, epoch: u64) -> Result<(), EngineError> {
         self.sync()?;
         let number = self
@@ -260,7 +266,7 @@ impl Embedded {
         if let Some(mut last) = self.segments.last_entry() {
             let last = last.get_mut();
             last.bytes = self.extent.end as u64;
-            // Only for the eye: the new segment says how long this one is.
+            // Shorten the file for tidiness only: the new segment records the length of this one.
             let _ = last.named.file.set_len(last.bytes);
         }
         self.file_bytes = HEADER_BYTES as u64;
@@ -279,12 +285,12 @@ impl Embedded {
         let newest = self.segments.values().map(|segment| segment.header.epoch);
         let epoch = self.folder.epoch()?.max(newest.max().unwrap_or(0)) + 1;
         if self.segments.is_empty() {
-            // First the segment: a claim without any would look as if they had been deleted.
+            // Begin the segment first: a claim without segments would look as if they had been deleted.
             self.folder.remove_drafts()?;
             self.begin_segment(epoch)?;
             self.folder.claim(epoch)?;
         } else {
-            // First the claim: from now on nobody else is told that a commit has succeeded.
+            // Write the claim first: from now on no commit of an earlier claimant succeeds.
             self.folder.claim(epoch)?;
             self.folder.remove_drafts()?;
             self.confirm_tail()?;
@@ -295,8 +301,8 @@ impl Embedded {
         Ok(epoch)
     }
 
-    /// Makes the end of the last segment durable, which was perhaps only in the memory of the system when its store ended.
-    /// Written again, not only synced: the system calls clean what it once failed to write.
+    /// Makes the end of the last segment durable, because its writer may have ended before a sync. The bytes are
+    /// written again, because the operating system may treat a page that it failed to write as clean.
     fn confirm_tail(&mut self) -> Result<(), EngineError> {
         let Extent { end, synced } = self.extent;
         if !self.is_tail_doubtful {
@@ -311,7 +317,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// Deletes the segments that the log, durably, no longer needs.
+    /// Deletes the segments that are no longer needed according to a durable log entry.
     fn remove_segments(&mut self) -> Result<(), EngineError> {
         let oldest = self.index.oldest;
         let kept = self.segments.split_off(&oldest);
@@ -356,12 +362,16 @@ impl Embedded {
         let last = self
             .segments
             .last_key_value()
-            .expect("a claim begins a segment");
+            .expect("a commit requires a claim, and a claim begins a segment");
         let (number, path) = (*last.0, &last.1.named.path);
         let read = draft.batch(self.extent.end);
-        // What a reader will see of it, so that memory and log cannot say different things.
+        // Apply the batch as a reader decodes it, so that memory and log cannot diverge.
         recover::apply(&mut self.index, number, read, |offset| {
-            corrupt(path, offset as u64, "not an entry, as it was written")
+            corrupt(
+                path,
+                offset as u64,
+                "this entry does not decode, although it has just been written",
+            )
         })?;
         self.extent.end = read.end;
         if self.settings.level == Level::Durable {
@@ -382,7 +392,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Makes the last segment's file long enough for a batch, and more. When it cannot be, the batch makes it longer.
+    /// Extends the last segment's file for a batch, with spare length. If that fails, writing the batch extends the
+    /// file.
     fn grow(&mut self, batch_bytes: usize) {
         let end = (self.extent.end + batch_bytes) as u64;
         if end > self.file_bytes && self.last().named.file.set_len(end + AHEAD_BYTES).is_ok() {
@@ -390,14 +401,14 @@ impl Embedded {
         }
     }
 
-    /// Writes a batch behind the last one, as durably as the level says.
+    /// Writes a batch behind the last one, with the durability of the engine's level.
     fn append(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
         let Segment { named, header, .. } = self.last();
         let Extent { end, synced } = self.extent;
         draft.seal(header.salt, u32_of(end), u32_of(synced));
         let written = named.write(draft.bytes(), end as u64);
         if matches!(written, Err(EngineError::Full { .. })) {
-            // Gives the room back. Should this fail, the next batch is written over what is left.
+            // Release the space again. If this fails, the next batch overwrites the remains.
             let _ = named.file.set_len(end as u64);
             self.file_bytes = end as u64;
         }
@@ -410,12 +421,12 @@ impl Embedded {
 }
 
 fn u32_of(bytes: usize) -> u32 {
-    u32::try_from(bytes).expect("a segment has at most 1 GiB and one batch")
+    u32::try_from(bytes).expect("the settings bound a segment to 1 GiB plus one batch of 1 GiB")
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        // Nobody hears of an error here; `flush` tells.
+        // An error cannot be reported here. `flush` reports errors.
         if matches!(self.state, State::Claimed(_)) {
             let _ = self.sync();
         }

@@ -1,4 +1,4 @@
-//! Reading the log at the start: all segments in order, into the index.
+//! Recovery: reads all segments in order and builds the index.
 
 use super::disk::corrupt;
 use super::entry;
@@ -10,19 +10,19 @@ use crate::EngineError;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What stands in a folder.
+/// The recovered contents of a folder.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) index: Index,
     pub(crate) segments: BTreeMap<u32, Segment>,
-    /// Of the last segment.
+    /// The valid extent of the last segment.
     pub(crate) extent: Extent,
-    /// The length of all segments that are needed, in bytes.
+    /// The length of all needed segments, in bytes.
     pub(crate) log_bytes: u64,
 }
 
-/// The newest segments without a gap between them. What lies before a gap is on its way out, or something is missing: the
-/// log itself says how far back it needs them.
+/// Returns the newest segments without a gap in their numbers. Segments before a gap are being deleted, or a segment is
+/// missing. The log itself records the oldest segment that is needed.
 pub(crate) fn contiguous(numbers: &[u32]) -> &[u32] {
     let gap = numbers
         .windows(2)
@@ -30,7 +30,7 @@ pub(crate) fn contiguous(numbers: &[u32]) -> &[u32] {
     &numbers[gap.map_or(0, |gap| gap + 1)..]
 }
 
-/// Reads the log. Changes nothing.
+/// Reads the log without changing it.
 pub(crate) fn recover(folder: &Path, deltas_max: usize) -> Result<Recovered, EngineError> {
     let numbers = Folder::segments(folder)?;
     let mut segments = BTreeMap::new();
@@ -56,9 +56,11 @@ pub(crate) fn recover(folder: &Path, deltas_max: usize) -> Result<Recovered, Eng
             .named
             .read(0, usize::try_from(bytes).unwrap_or(usize::MAX))
             .map_err(|error| match error {
-                EngineError::Corrupt { file, .. } => {
-                    corrupt(&file, file_bytes, "the file is too short")
-                }
+                EngineError::Corrupt { file, .. } => corrupt(
+                    &file,
+                    file_bytes,
+                    "the file is shorter than the next segment's header states",
+                ),
                 error => error,
             })?;
         let header = segment.header;
@@ -68,7 +70,7 @@ pub(crate) fn recover(folder: &Path, deltas_max: usize) -> Result<Recovered, Eng
             corrupt(
                 &segment.named.path,
                 offset as u64,
-                "not a batch, and what follows counts on it",
+                "no valid batch here, although later data depends on one",
             )
         };
         recovered.extent = walk(
@@ -85,7 +87,11 @@ pub(crate) fn recover(folder: &Path, deltas_max: usize) -> Result<Recovered, Eng
         && *first > recovered.index.oldest
     {
         let missing = path(folder, first - 1);
-        return Err(corrupt(&missing, 0, "this segment is missing"));
+        return Err(corrupt(
+            &missing,
+            0,
+            "this segment is missing, although the log still needs it",
+        ));
     }
     recovered.segments = segments;
     Ok(recovered)
@@ -100,7 +106,7 @@ pub(crate) fn apply(
 ) -> Result<(), EngineError> {
     let mut end = 0;
     for entry in batch.entries() {
-        // The checksum is right and the bytes make no record: a bug of the program that wrote them.
+        // If the checksum is right but the bytes are no entry, the program that wrote them had a bug.
         let (offset, payload) = entry.ok_or_else(|| corrupt(end))?;
         let step = entry::step(payload).ok_or_else(|| corrupt(offset))?;
         end = offset + payload.len();

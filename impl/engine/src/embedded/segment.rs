@@ -1,4 +1,5 @@
-//! Segments: files that are begun whole, grow by batches, are read at any place, and go away whole.
+//! Segments: log files that are created atomically, grow by batches, are read at any position, and are deleted as a
+//! whole.
 
 use super::disk::{Named, corrupt, failed, refused, sync_folder};
 use super::frame::{Batch, HEADER_BYTES, Header, next_magic};
@@ -12,41 +13,41 @@ use std::path::{Path, PathBuf};
 const SUFFIX: &str = ".log";
 const DRAFT_SUFFIX: &str = ".new";
 
-/// A segment's file and what its header says.
+/// A segment's file and its decoded header.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) named: Named,
     pub(crate) header: Header,
-    /// How long it is, in bytes, once another has followed it; 0 before.
+    /// The final length in bytes once a later segment exists, before that 0.
     pub(crate) bytes: u64,
 }
 
-/// The file of a segment.
+/// Returns the path of a segment's file.
 pub(crate) fn path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("{number:010}{SUFFIX}"))
 }
 
-/// The number of the segment that a file's name says.
+/// Returns the segment number in a file name, or `None` for other files.
 pub(crate) fn number(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(SUFFIX)?;
     let number = digits.parse().ok()?;
     (name == format!("{number:010}{SUFFIX}")).then_some(number)
 }
 
-/// Whether a file is a segment that was never finished being begun.
+/// Returns whether a file name is that of a segment whose creation was not completed.
 pub(crate) fn is_draft(name: &str) -> bool {
     name.ends_with(DRAFT_SUFFIX)
 }
 
-/// A number that nobody can foresee: hash maps are seeded with such.
+/// Returns a random number. The standard library seeds hash maps with such numbers.
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
 impl Segment {
-    /// Begins a segment. It is there with its whole header, durably, or not at all.
+    /// Creates a segment with its whole header, durably and atomically.
     ///
-    /// `Ok(None)` when there is one with this number: another claimant's.
+    /// Returns `Ok(None)` if another claimant has already created a segment with this number.
     pub(crate) fn begin(folder: &Path, mut header: Header) -> Result<Option<Self>, EngineError> {
         header.salt = random();
         let path = path(folder, header.number);
@@ -55,14 +56,14 @@ impl Segment {
             header.number, header.epoch
         ));
         let result = Self::write_draft(&draft, &header).and_then(|file| {
-            // A link, not a renaming: that would replace what another claimant has begun.
+            // Use a hard link, because a rename would replace another claimant's segment.
             match fs::hard_link(&draft, &path) {
                 Ok(()) => Ok(Some(file)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
                 Err(error) => Err(refused("make", &path, error)),
             }
         });
-        // When this fails, the next claim does it.
+        // If this fails, the next claim removes the file.
         let _ = fs::remove_file(&draft);
         let Some(file) = result? else {
             return Ok(None);
@@ -104,7 +105,7 @@ impl Segment {
         let named = Named { file, path };
         let header = Header::decode(&named.read(0, HEADER_BYTES)?)
             .filter(|header| header.number == number)
-            .ok_or_else(|| corrupt(&named.path, 0, "not the header of this segment"))?;
+            .ok_or_else(|| corrupt(&named.path, 0, "no valid header of this segment"))?;
         Ok(Self {
             named,
             header,
@@ -113,20 +114,20 @@ impl Segment {
     }
 }
 
-/// How far a segment is good.
+/// The valid extent of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The first byte behind the last whole batch.
+    /// The position of the first byte behind the last whole batch.
     pub(crate) end: usize,
-    /// Everything before this is known to be durable.
+    /// The position before which all bytes are known to be durable.
     pub(crate) synced: usize,
 }
 
-/// Walks through the batches of a segment's content. The last segment may end in a torn batch; one that is followed by
-/// another ends where that one says.
+/// Visits the batches in a segment's content. Only the last segment may end with a torn batch. Every other segment ends
+/// where its successor's header states.
 ///
 /// # Errors
-/// The offset of what is corrupt.
+/// The error that `corrupt` returns for the offset of the damage.
 pub(crate) fn walk<'a>(
     content: &'a [u8],
     salt: u64,
@@ -150,7 +151,8 @@ pub(crate) fn walk<'a>(
     is_good.then_some(extent).ok_or_else(|| corrupt(extent.end))
 }
 
-/// Whether a later batch says that what stands at `bad` was durable: so it was acknowledged, and is not a torn end.
+/// Returns whether a later batch states that the bytes at `bad` were durable. Those bytes were then acknowledged, so
+/// the damage is not a torn end.
 fn is_confirmed(content: &[u8], bad: usize, salt: u64) -> bool {
     let mut at = bad;
     while let Some(next) = next_magic(content, at + 1) {

@@ -1,30 +1,30 @@
-//! What an operator may choose.
+//! The settings of the embedded engine.
 
-/// What a commit waits for.
+/// The durability that a commit waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Level {
-    /// The disk: what was committed survives the loss of power.
+    /// A commit waits for the disk. It survives a loss of power.
     #[default]
     Durable,
-    /// The operating system: what was committed survives the end of the store, also by kill -9, but the loss of power or a
-    /// crash of the system may take the last commits, in order, newest first.
+    /// A commit waits only for the operating system. It survives the end of the store, also by kill -9. A loss of power
+    /// or a crash of the system may lose the newest commits. The lost commits are always the last ones in order.
     Buffered,
 }
 
-/// Settings of an [`Embedded`](super::Embedded) engine. They may differ from one opening of a folder to the next.
+/// The settings of an [`Embedded`](super::Embedded) engine. They may change from one opening of a folder to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What a commit waits for.
+    /// The durability that a commit waits for.
     pub level: Level,
-    /// A segment file that has reached this many bytes is followed by a new one; a batch is never split, so a file may be
-    /// longer by one batch. Each segment is one open file. At most 1 GiB; more counts as that.
+    /// The length in bytes after which a new segment file is begun. A batch is never split, so a file may be longer by
+    /// one batch. Each segment is one open file. Values above 1 GiB count as 1 GiB.
     pub segment_bytes: u64,
-    /// A session whose attributes are spread over more than this many deltas is written whole again.
+    /// The most deltas of one session's attributes. Above this number the session is written whole again.
     pub deltas_max: usize,
-    /// The log is compacted while it is longer than the live records' bytes times this, in percent, plus two segments. At
-    /// least 110; less counts as that.
+    /// The log length at which compaction begins, in percent of the live records' bytes, plus two segments. Values
+    /// below 110 count as 110.
     pub log_percent_max: u64,
-    /// A batch may take this many bytes. At most 1 GiB; more counts as that.
+    /// The most bytes of one batch. Values above 1 GiB count as 1 GiB.
     pub batch_bytes_max: usize,
 }
 

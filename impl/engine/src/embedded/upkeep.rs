@@ -1,8 +1,9 @@
-//! What keeps the log short, a little with each commit: there is no other thread and no pause.
+//! Log compaction: each commit does a small part of it. There is no background thread and no pause.
 //!
-//! Two things. A session with too long a chain of deltas is written whole. And while the log is too long, sessions that
-//! need its oldest segment are written whole at its end; when none does, the log says so, and the segment is deleted once
-//! that is durable. So segments go in the order in which they came, and a removal never outlives what it removes.
+//! Compaction does two things. First, a session whose chain of deltas is too long is written whole. Second, while the
+//! log is too long, the sessions that need its oldest segment are written whole at its end. Once no session needs the
+//! oldest segment, a log entry says so, and the segment is deleted when that entry is durable. Segments are therefore
+//! deleted in order, and a removal entry never outlives the record that it removes.
 
 use super::entry;
 use super::frame::Draft;
@@ -10,19 +11,20 @@ use super::{Embedded, EngineError};
 use std::collections::BTreeSet;
 use tenure_protocol::SessionId;
 
-/// What is rewritten beside a commit, at least, in bytes.
+/// The least number of bytes that compaction may add to a commit.
 const BYTES_MIN: u64 = if cfg!(test) { 256 } else { 64 << 10 };
-/// How many segments there may be beside what the length of the log explains: each claim begins one.
+/// The number of segments allowed in addition to those that the log's length explains, because each claim begins a
+/// segment.
 const SEGMENTS_SPARE: u64 = 64;
 
 impl Embedded {
-    /// Adds to the draft what the log needs. `batch_bytes` is how long the batch itself is about to be.
+    /// Adds the compaction entries to the draft. `batch_bytes` is the expected length of the batch itself.
     pub(super) fn add_upkeep(&mut self, draft: &mut Draft, batch_bytes: u64) {
         if self.damage.is_some() {
             return;
         }
         if let Err(error) = self.try_upkeep(draft, batch_bytes) {
-            // A record that cannot be read stays where it is, and its segment with it. Others go on.
+            // A record that cannot be read stays where it is, and so does its segment. Commits continue.
             self.damage = Some(error.to_string());
         }
     }
@@ -40,7 +42,7 @@ impl Embedded {
             return Ok(());
         }
         let oldest = self.index.oldest;
-        // No more of them than would fill the budget with the smallest entries.
+        // Take at most as many sessions as would fill the budget with the smallest entries.
         let at_most = usize::try_from(budget / 16).unwrap_or(usize::MAX);
         let sessions: Vec<_> = self
             .index

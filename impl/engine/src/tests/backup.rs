@@ -1,4 +1,4 @@
-//! A copy of a store, running or not, is a store.
+//! Tests of backups: a copy of a store, running or stopped, works as a store.
 
 use super::{apply, assert_agrees, claimed, open, put_bytes, scratch, small};
 use crate::{BACKUP_EPOCHS, Engine, EngineError, Settings, backup};
@@ -7,7 +7,7 @@ use std::thread;
 use tenure_protocol::Records;
 
 #[test]
-fn a_copy_of_a_stopped_store_is_one() {
+fn a_copy_of_a_stopped_store_has_the_same_records() {
     let scratch = scratch();
     let (folder, target) = (scratch.path().join("store"), scratch.path().join("copy"));
     let mut records = Records::default();
@@ -34,7 +34,7 @@ fn a_copy_of_a_stopped_store_is_one() {
 }
 
 #[test]
-fn a_damaged_store_is_not_copied() {
+fn a_backup_of_a_damaged_store_fails() {
     let scratch = scratch();
     let (folder, target) = (scratch.path().join("store"), scratch.path().join("copy"));
     let mut engine = claimed(&folder, Settings::default());
@@ -49,15 +49,15 @@ fn a_damaged_store_is_not_copied() {
         backup(&folder, &target),
         Err(EngineError::Corrupt { .. })
     ));
-    // What was begun is no store.
+    // The unfinished copy is not a store's data folder.
     let begun = crate::Embedded::open(&target, Settings::default());
     assert!(begun.is_ok_and(|engine| engine.usage().sessions == 0));
 }
 
-/// Sessions 0, 1, 2, ... get the same sequence one after the other: a consistent copy has no gap in it, and has at least
-/// what was acknowledged before it began.
+/// Sessions 0, 1, 2, ... receive the same sequence number one after the other. A consistent copy has no gap in the
+/// sequence, and contains at least the commits acknowledged before it began.
 #[test]
-fn copies_of_a_running_store_are_consistent() {
+fn a_copy_of_a_running_store_is_consistent() {
     const SESSIONS: u64 = 8;
     let scratch = scratch();
     let folder = scratch.path().join("store");

@@ -1,4 +1,5 @@
-//! Torn ends and flipped bytes: what was acknowledged comes back whole, or the folder is refused with file and offset.
+//! Tests with torn ends and flipped bytes: acknowledged commits are recovered whole, or the folder is refused with file
+//! and offset.
 
 use super::{
     apply, change, claimed, content, copy, expected, head, put, put_bytes, scratch, segments,
@@ -29,7 +30,7 @@ fn batches() -> Vec<Vec<Update>> {
     ]
 }
 
-/// A folder with these batches after each other, and what stood there after each.
+/// Returns a folder with these batches in order, and its contents after each batch.
 fn folder(settings: &Settings) -> (TempDir, Vec<Content>) {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), settings.clone());
@@ -43,12 +44,12 @@ fn folder(settings: &Settings) -> (TempDir, Vec<Content>) {
     (scratch, contents)
 }
 
-/// One segment for everything.
+/// Returns settings with one segment for all batches.
 fn one_segment() -> Settings {
     Settings::default()
 }
 
-/// Opens, and commits once more, so that what was torn is written over; then opens again.
+/// Opens the folder, commits once more, which overwrites a torn batch, and opens it again.
 fn goes_on(folder: &Path, settings: &Settings) -> Content {
     let mut engine = claimed(folder, settings.clone());
     let before = content(&mut engine, 3);
@@ -62,7 +63,7 @@ fn goes_on(folder: &Path, settings: &Settings) -> Content {
 }
 
 #[test]
-fn a_torn_last_batch_does_not_count_wherever_it_is_torn() {
+fn a_torn_last_batch_is_ignored_wherever_it_is_torn() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), one_segment());
     let mut records = Records::default();
@@ -97,7 +98,7 @@ fn a_torn_last_batch_does_not_count_wherever_it_is_torn() {
     }
 }
 
-/// Flips bytes in all files of a folder, one after the other, and answers how many folders were refused.
+/// Flips each byte in each file of a folder, one at a time. Returns the number of refused folders.
 fn flip_all(settings: &Settings) -> usize {
     let (scratch, contents) = folder(settings);
     let (whole, shorter) = (
@@ -137,15 +138,15 @@ fn flip_all(settings: &Settings) -> usize {
 }
 
 #[test]
-fn a_flipped_byte_is_refused_or_at_the_end() {
+fn a_flipped_byte_is_refused_unless_it_lies_in_the_last_batch() {
     assert!(flip_all(&one_segment()) > 500);
     assert!(flip_all(&small()) > 500);
 }
 
-/// A batch behind the damage was written when nobody knew whether the damaged one was durable: so that was not
-/// acknowledged as durable, and the log ends before it.
+/// If the batch behind the damage was written before the damaged one was known to be durable, the damaged batch was not
+/// acknowledged as durable. The log then ends before it.
 #[test]
-fn buffered_batches_that_power_loss_took_do_not_count() {
+fn buffered_batches_lost_in_a_power_failure_are_ignored() {
     let settings = Settings {
         level: Level::Buffered,
         ..one_segment()
@@ -158,7 +159,7 @@ fn buffered_batches_that_power_loss_took_do_not_count() {
     for number in 2..5 {
         engine.commit(&[put_bytes(number, 2, 30)]).expect("commits");
     }
-    // As a crash leaves it, not a stop: that would flush.
+    // Copy the folder to simulate a crash, because a drop would flush.
     let copy = copy(scratch.path());
     let path = &segments(copy.path())[0];
     let mut bytes = fs::read(path).expect("readable");
@@ -167,7 +168,7 @@ fn buffered_batches_that_power_loss_took_do_not_count() {
     let sessions = goes_on(copy.path(), &settings);
     assert_eq!(sessions.len(), 1);
 
-    // What was flushed is as safe as ever: damage there is refused.
+    // Flushed bytes are durable, so damage there is refused.
     bytes[usize::try_from(flushed).expect("small") - 10] ^= 1;
     fs::write(path, &bytes).expect("written");
     let mut names = segments(copy.path());
@@ -179,7 +180,7 @@ fn buffered_batches_that_power_loss_took_do_not_count() {
 }
 
 #[test]
-fn a_record_that_rots_while_the_store_runs_is_not_given_out() {
+fn a_record_damaged_while_the_store_runs_is_reported_and_not_returned() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), one_segment());
     engine.commit(&[put_bytes(1, 1, 100)]).expect("commits");
@@ -204,12 +205,12 @@ fn a_record_that_rots_while_the_store_runs_is_not_given_out() {
     assert!(engine.load(&session(2)).expect("another").is_some());
     engine
         .commit(&[put_bytes(3, 3, 100)])
-        .expect("others go on");
+        .expect("sessions other than the damaged one are still served");
 }
 
 #[test]
 fn a_missing_segment_is_refused() {
-    // One segment for each batch.
+    // Use one segment per batch.
     let settings = Settings {
         segment_bytes: 1,
         ..Settings::default()
@@ -217,7 +218,7 @@ fn a_missing_segment_is_refused() {
     let (scratch, _) = folder(&settings);
     let count = segments(scratch.path()).len();
     assert!(count > 2);
-    // The last one is not missed: nothing says that it was there.
+    // A missing last segment cannot be detected, because no other file refers to it.
     for at in 0..count - 1 {
         let copy = copy(scratch.path());
         let path = &segments(copy.path())[at];

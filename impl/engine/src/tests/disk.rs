@@ -1,4 +1,4 @@
-//! A full disk and a failing one.
+//! Tests with a full disk and a failing disk.
 
 use super::{
     apply, assert_agrees, claimed, files, open, put_bytes, scratch, segments, session, small,
@@ -10,7 +10,7 @@ use std::process::Command;
 use tenure_protocol::{Records, Update};
 
 #[test]
-fn a_full_disk_refuses_and_the_same_engine_goes_on() {
+fn a_full_disk_refuses_commits_and_the_same_engine_continues_when_there_is_room() {
     for settings in [small(), Settings::default()] {
         for room in (0..2000).step_by(37) {
             let scratch = scratch();
@@ -65,7 +65,7 @@ fn a_crash_after_a_full_disk_loses_nothing() {
 }
 
 #[test]
-fn a_claim_on_a_full_disk_is_refused_and_may_be_repeated() {
+fn a_claim_on_a_full_disk_is_refused_and_can_be_retried() {
     let scratch = scratch();
     drop(claimed(scratch.path(), Settings::default()));
     for room in 0..56 {
@@ -77,7 +77,9 @@ fn a_claim_on_a_full_disk_is_refused_and_may_be_repeated() {
             matches!(refused, Err(EngineError::Full { .. })),
             "{refused:?}"
         );
-        let epoch = engine.claim().expect("there is room");
+        let epoch = engine
+            .claim()
+            .expect("the test has removed the limit on the disk's room");
         drop(engine);
         assert!(
             open(scratch.path(), Settings::default())
@@ -89,7 +91,7 @@ fn a_claim_on_a_full_disk_is_refused_and_may_be_repeated() {
 }
 
 #[test]
-fn a_failed_sync_ends_all_work_until_the_engine_is_reopened() {
+fn after_a_failed_sync_the_engine_does_nothing_until_it_is_reopened() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), Settings::default());
     let mut records = Records::default();
@@ -98,7 +100,9 @@ fn a_failed_sync_ends_all_work_until_the_engine_is_reopened() {
     apply(&mut records, &first);
     let second = [put_bytes(2, 2, 50)];
     fault::fail_sync();
-    let unknown = engine.commit(&second).expect_err("a failing disk");
+    let unknown = engine
+        .commit(&second)
+        .expect_err("the test has injected a failing sync");
     assert!(matches!(unknown, EngineError::Unknown { .. }));
     assert_eq!(unknown.outcome(), Outcome::Unknown);
     assert!(unknown.to_string().contains("reopen"));
@@ -112,13 +116,13 @@ fn a_failed_sync_ends_all_work_until_the_engine_is_reopened() {
     assert!(broken(engine.flush()));
     drop(engine);
     let mut engine = claimed(scratch.path(), Settings::default());
-    // Here the system had it after all.
+    // In this case the write reached the disk although the sync failed.
     apply(&mut records, &second);
     assert_agrees(&mut engine, &records);
 }
 
 #[test]
-fn a_failed_sync_of_a_new_segment_or_a_claim_is_unknown_too() {
+fn a_failed_sync_of_a_new_segment_or_of_a_claim_is_reported_as_unknown() {
     let scratch = scratch();
     let settings = Settings {
         segment_bytes: 1,
@@ -140,7 +144,7 @@ fn a_failed_sync_of_a_new_segment_or_a_claim_is_unknown_too() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_is_refused() {
+fn a_batch_above_the_limit_is_refused() {
     let scratch = scratch();
     let settings = Settings {
         batch_bytes_max: 1000,
@@ -152,7 +156,7 @@ fn a_batch_that_is_too_large_is_refused() {
     engine.commit(&[put_bytes(1, 1, 900)]).expect("commits");
 }
 
-/// Unmounts what it mounted.
+/// A mount that is removed on drop.
 struct Mounted<'a>(&'a Path);
 
 impl Drop for Mounted<'_> {
@@ -161,17 +165,17 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// The same on a real file system, where the tests may mount one. `a_full_disk_refuses_and_the_same_engine_goes_on` runs
-/// everywhere.
+/// The same test on a real file system of limited size, if the test may mount one.
+/// `a_full_disk_refuses_commits_and_the_same_engine_continues_when_there_is_room` runs everywhere.
 #[test]
-fn a_really_full_disk_refuses_and_the_same_engine_goes_on() {
+fn a_full_file_system_refuses_commits_and_the_same_engine_continues_when_there_is_room() {
     let scratch = scratch();
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"])
         .arg(scratch.path())
         .output();
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
-        println!("skipped: no file system can be mounted here");
+        println!("skipped: this environment cannot mount a file system");
         return;
     }
     let mounted = Mounted(scratch.path());
@@ -201,7 +205,8 @@ fn a_really_full_disk_refuses_and_the_same_engine_goes_on() {
         .arg(mounted.0)
         .status();
     assert!(remounted.expect("mount runs").success());
-    commit(&mut engine, &[put_bytes(900, 1, 3000)]).expect("there is room");
+    commit(&mut engine, &[put_bytes(900, 1, 3000)])
+        .expect("the test has removed the file that filled the disk");
     drop(engine);
     assert_agrees(&mut open(&folder, settings), &records);
 }

@@ -1,4 +1,4 @@
-//! One store at a time: the epoch rises, and whoever had claimed before can commit nothing.
+//! Tests of the fence: every claim raises the epoch, and an earlier claimant can commit nothing.
 
 use super::{apply, assert_agrees, claimed, open, put_bytes, scratch, segments, small};
 use crate::embedded::folder::tests::IS_LOCK_IGNORED;
@@ -11,14 +11,14 @@ fn is_fenced(result: Result<(), EngineError>, claimed: u64, current: u64) -> boo
 }
 
 #[test]
-fn the_epoch_rises_with_every_claim() {
+fn every_claim_raises_the_epoch() {
     let scratch = scratch();
     for epoch in (1..20).step_by(2) {
         let mut engine = open(scratch.path(), Settings::default());
         assert_eq!(engine.claim().expect("a claim"), epoch);
         assert_eq!(engine.claim().expect("another"), epoch + 1);
     }
-    // Also when the file that says so is damaged or gone: the segments know.
+    // The epoch also rises if the claim file is damaged or missing, because the segments contain it.
     fs::write(scratch.path().join("claim"), "x").expect("written");
     assert_eq!(open(scratch.path(), small()).claim().expect("a claim"), 21);
     fs::remove_file(scratch.path().join("claim")).expect("removed");
@@ -26,7 +26,7 @@ fn the_epoch_rises_with_every_claim() {
 }
 
 #[test]
-fn a_commit_needs_a_claim() {
+fn a_commit_without_a_claim_is_refused() {
     let scratch = scratch();
     let mut engine = open(scratch.path(), Settings::default());
     let refused = engine.commit(&[put_bytes(1, 1, 1)]);
@@ -35,7 +35,7 @@ fn a_commit_needs_a_claim() {
     assert!(matches!(refused, Err(EngineError::Unclaimed)));
 }
 
-/// Where locks do not work, or someone deletes them, the fence still stands.
+/// The fence works even where locks do not work or the lock file is deleted.
 #[test]
 fn an_earlier_claimant_is_fenced() {
     IS_LOCK_IGNORED.set(true);
@@ -60,9 +60,10 @@ fn an_earlier_claimant_is_fenced() {
     IS_LOCK_IGNORED.set(false);
 }
 
-/// The earlier claimant was stopped after it had looked at the claim, and goes on writing when another has taken over.
+/// The earlier claimant was paused after it had checked its claim, and continues to write after another claimant has
+/// taken over.
 #[test]
-fn what_an_earlier_claimant_still_writes_is_void() {
+fn writes_of_an_earlier_claimant_are_void() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), Settings::default());
     engine.commit(&[put_bytes(1, 1, 50)]).expect("commits");
@@ -83,7 +84,7 @@ fn what_an_earlier_claimant_still_writes_is_void() {
 }
 
 #[test]
-fn a_deleted_lock_fences_too() {
+fn a_claimant_whose_lock_file_was_deleted_is_fenced() {
     let scratch = scratch();
     let mut old = claimed(scratch.path(), Settings::default());
     fs::remove_file(scratch.path().join("claim")).expect("removed");
@@ -95,7 +96,7 @@ fn a_deleted_lock_fences_too() {
 }
 
 #[test]
-fn a_second_store_is_refused() {
+fn a_second_store_on_the_same_folder_is_refused() {
     let scratch = scratch();
     let engine = open(scratch.path(), Settings::default());
     let second = Embedded::open(scratch.path(), Settings::default()).expect_err("locked");
@@ -110,7 +111,7 @@ fn a_second_store_is_refused() {
 }
 
 #[test]
-fn memory_fences_and_fails_as_it_is_told() {
+fn the_memory_engine_fences_and_fails_as_set() {
     let mut old = Memory::new();
     assert_eq!(old.claim().expect("a claim"), 1);
     let mut new = old.clone();

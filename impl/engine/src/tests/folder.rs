@@ -1,4 +1,4 @@
-//! Folders that are not, or not yet, or no longer ours.
+//! Tests with folders of other programs, unfinished folders and folders of newer versions.
 
 use super::{claimed, open, put_bytes, scratch, session};
 use crate::{Embedded, Engine, EngineError, FORMAT, Settings};
@@ -10,7 +10,7 @@ fn refused(folder: &Path) -> EngineError {
 }
 
 #[test]
-fn a_newer_format_is_refused() {
+fn a_folder_of_a_newer_format_is_refused() {
     let scratch = scratch();
     drop(claimed(scratch.path(), Settings::default()));
     let newer = format!("tenure-engine format {}\n", FORMAT + 1);
@@ -21,7 +21,7 @@ fn a_newer_format_is_refused() {
 }
 
 #[test]
-fn what_is_not_a_stores_folder_is_refused_and_not_touched() {
+fn a_folder_of_another_program_is_refused_and_not_changed() {
     let scratch = scratch();
     let file = scratch.path().join("letters");
     fs::write(&file, "dear").expect("written");
@@ -62,7 +62,7 @@ fn an_unreadable_folder_is_refused() {
         let path = folder.join(name);
         let aside = scratch.path().join("aside");
         fs::rename(&path, &aside).expect("moved");
-        // As unreadable as can be, also for root, whom permissions do not stop.
+        // A folder in place of the file is unreadable even for root, who ignores permissions.
         fs::create_dir(&path).expect("a folder");
         match refused(&folder) {
             EngineError::Io { file, .. } => assert_eq!(file, path),
@@ -88,9 +88,9 @@ fn an_unreadable_folder_is_refused() {
     );
 }
 
-/// A store that ended at any point of making its folder has made none, or one.
+/// A store that crashes at any point of creating its folder leaves no folder or a usable one.
 #[test]
-fn a_folder_that_was_half_made_is_made() {
+fn a_half_created_folder_is_completed_at_the_next_open() {
     for left in [&[][..], &["claim"], &["claim", "format.new"]] {
         let scratch = scratch();
         for name in left {
@@ -103,7 +103,7 @@ fn a_folder_that_was_half_made_is_made() {
             1
         );
     }
-    // And one that ended while it claimed.
+    // The same for a crash during the claim.
     let scratch = scratch();
     drop(open(scratch.path(), Settings::default()));
     let draft = scratch.path().join("0000000001-1.new");

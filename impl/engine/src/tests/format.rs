@@ -1,4 +1,5 @@
-//! The bytes of format 1. Whoever changes them raises [`FORMAT`](crate::FORMAT), and reads the old ones still.
+//! Tests that pin the bytes of format 1. A change of the bytes requires a higher [`FORMAT`](crate::FORMAT), and old
+//! formats must remain readable.
 
 use super::{change, head, put, session};
 use crate::embedded::format::{Draft, Header, write_oldest, write_update, write_whole};
@@ -14,7 +15,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_header_and_a_batch() {
+fn a_header_and_a_batch_have_the_pinned_bytes() {
     let header = Header {
         number: 2,
         epoch: 3,
@@ -33,7 +34,7 @@ fn a_header_and_a_batch() {
 }
 
 #[test]
-fn entries() {
+fn entries_have_the_pinned_bytes() {
     let mut engine = Memory::new();
     engine.claim().expect("a claim");
     engine

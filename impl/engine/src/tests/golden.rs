@@ -1,8 +1,8 @@
-//! Golden folders: what earlier versions have written, which every later version reads.
+//! Tests with golden folders: folders that earlier versions have written and that every later version must read.
 //!
-//! `tests/golden/<name>` holds a folder of a store as its version left it, and beside it `<name>.json`: the records in it. They are
-//! never written anew. A new format adds a folder: `NEW_GOLDEN=<name> cargo test -p tenure-engine golden` plays [`history`] into
-//! one, and refuses when there is one of this name.
+//! `tests/golden/<name>` holds a store's folder as its version left it. The file `<name>.json` beside it holds the
+//! records in the folder. Golden folders are never rewritten. For a new format, `NEW_GOLDEN=<name> cargo test -p
+//! tenure-engine golden` writes [`history`] into a new folder. The command refuses a name that exists.
 
 use super::{claimed, content, copy, open, segments, small};
 use crate::{Engine, FORMAT, Settings};
@@ -16,10 +16,10 @@ use tenure_protocol::{
     StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
-/// The golden folders: name, the format, the epoch of the last claim.
+/// The golden folders: name, format, and epoch of the last claim.
 const GOLDEN: &[(&str, u32, u64)] = &[("1.0", 1, 2)];
 
-/// Far in the future, so that a store which starts over the folder ends no session.
+/// A time far in the future, so that a store that starts on the folder ends no session.
 const NOW: Time = Time(4_000_000_000_000);
 
 fn path(name: &str) -> PathBuf {
@@ -33,13 +33,13 @@ fn records_of(name: &str) -> Vec<(SessionId, Record)> {
     serde_json::from_str(&text).expect("records as JSON")
 }
 
-/// A store's machine over an engine.
+/// A store's machine that writes to an engine.
 struct Played {
     engine: crate::Embedded,
     machine: StoreMachine,
     records: Records,
     requests: u64,
-    /// The last grant.
+    /// The token and version of the last grant.
     granted: (Token, Version),
 }
 
@@ -87,7 +87,10 @@ impl Played {
                     } => self.granted.0 = renamed.token,
                     _ => {}
                 },
-                Output::Disconnect { .. } => panic!("the history is against the protocol"),
+                Output::Disconnect { .. } => panic!(
+                    "the history violates the protocol: the machine closed a \
+                connection"
+                ),
             }
         }
     }
@@ -150,7 +153,7 @@ fn change((name, value): &Write) -> Change {
     }
 }
 
-/// Several segments, and chains of deltas in them.
+/// Returns settings with several segments and with chains of deltas.
 fn spacious() -> Settings {
     Settings {
         log_percent_max: 10_000,
@@ -159,7 +162,8 @@ fn spacious() -> Settings {
     }
 }
 
-/// Two lives of a store: sessions that are free and held, written at once and by deltas, renamed, removed, never written.
+/// Plays two runs of a store. Their sessions are free or held, written whole or by deltas, renamed, removed, or never
+/// written.
 fn history(folder: &Path) -> Records {
     let mut first = Played::start(folder, Records::default());
     first.hello("web-1", 1);
@@ -223,10 +227,12 @@ fn a_golden_folder_of_each_earlier_version_is_read_as_it_was_written() {
     }
 }
 
-/// Also how a golden folder is made.
+/// This history is also the source of a golden folder.
 #[test]
-fn the_history_of_a_golden_folder_can_be_read_by_the_version_that_wrote_it() {
-    let (_, format, _) = GOLDEN.last().expect("there is one");
+fn the_golden_history_is_readable_by_the_version_that_wrote_it() {
+    let (_, format, _) = GOLDEN
+        .last()
+        .expect("the list of golden folders is not empty");
     assert_eq!(*format, FORMAT, "add a golden folder of format {FORMAT}");
     let scratch = super::scratch();
     let folder = scratch.path().join("store");
@@ -234,7 +240,10 @@ fn the_history_of_a_golden_folder_can_be_read_by_the_version_that_wrote_it() {
     assert_eq!(content(&mut open(&folder, spacious()), 2), made);
     if let Some(new) = std::env::var_os("NEW_GOLDEN") {
         let name = new.to_str().expect("a name");
-        assert!(!path(name).exists(), "{name} is there, and never changes");
+        assert!(
+            !path(name).exists(),
+            "{name} exists, and golden folders are never rewritten; choose another name"
+        );
         let made = super::expected(&history(&path(name)));
         let json = serde_json::to_string_pretty(&made).expect("JSON");
         fs::write(path(&format!("{name}.json")), json + "\n").expect("written");

@@ -1,4 +1,4 @@
-//! Random histories: whatever is committed, wherever it is reopened, an engine has what [`Records`] has.
+//! Tests with random histories: after any commits and reopenings, an engine has the same contents as [`Records`].
 
 use super::{apply, assert_agrees, change, head, open, scratch, session, small};
 use crate::{Embedded, Engine, Health, Level, Memory, Settings};
@@ -110,7 +110,7 @@ fn play(folder: &Path, settings: &Settings, acts: Vec<Act>) {
 
 proptest! {
     #[test]
-    fn the_embedded_engine_has_what_records_have(
+    fn the_embedded_engine_has_the_same_contents_as_records(
         settings in settings(),
         acts in proptest::collection::vec(act(), 0..40),
     ) {
@@ -118,7 +118,7 @@ proptest! {
     }
 
     #[test]
-    fn the_engine_in_memory_has_what_records_have(
+    fn the_memory_engine_has_the_same_contents_as_records(
         batches in proptest::collection::vec(proptest::collection::vec(update(), 0..5), 0..20),
     ) {
         let mut records = Records::default();

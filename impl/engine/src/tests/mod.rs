@@ -1,4 +1,4 @@
-//! What engines are tested with: histories of updates, and [`Records`], which says what comes of them.
+//! Support for engine tests: histories of updates, and [`Records`] as the expected result.
 
 mod backup;
 mod damage;
@@ -21,7 +21,7 @@ use tenure_protocol::{
     Update, Version,
 };
 
-/// Segments and chains so short that a small history needs compaction.
+/// Returns settings with segments and chains so short that a small history needs compaction.
 fn small() -> Settings {
     Settings {
         segment_bytes: 400,
@@ -39,7 +39,7 @@ fn open(folder: &Path, settings: Settings) -> Embedded {
     Embedded::open(folder, settings).expect("a good folder")
 }
 
-/// An engine that is claimed.
+/// Returns a claimed engine.
 fn claimed(folder: &Path, settings: Settings) -> Embedded {
     let mut engine = open(folder, settings);
     engine.claim().expect("a claim");
@@ -83,7 +83,7 @@ fn put(number: usize, sequence: u64, changes: impl IntoIterator<Item = Change>) 
     }
 }
 
-/// A put of one attribute of `bytes` bytes.
+/// Returns a put of one attribute of `bytes` bytes.
 fn put_bytes(number: usize, sequence: u64, bytes: usize) -> Update {
     let value = vec![u8::try_from(sequence % 251).expect("small"); bytes];
     put(number, sequence, [change(0, Some(&value))])
@@ -95,7 +95,7 @@ fn apply(records: &mut Records, batch: &[Update]) {
     }
 }
 
-/// All records of an engine, page by page, after a look that its pages, heads and single records agree.
+/// Returns all records of an engine page by page, after checking that pages, heads and single records agree.
 fn content(engine: &mut impl Engine, sessions_max: usize) -> Vec<(SessionId, Record)> {
     let mut all: Vec<(SessionId, Record)> = Vec::new();
     loop {
@@ -127,7 +127,7 @@ fn assert_agrees(engine: &mut impl Engine, records: &Records) {
     assert_eq!(content(engine, 3), expected(records));
 }
 
-/// The segments of a folder, oldest first.
+/// Returns the segments of a folder, oldest first.
 fn segments(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = files(folder)
         .into_iter()
@@ -144,7 +144,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A copy of a folder, byte for byte.
+/// Copies a folder byte for byte.
 fn copy(folder: &Path) -> TempDir {
     let copy = scratch();
     for path in files(folder) {

@@ -1,4 +1,4 @@
-//! The log stays short, and what goes away takes nothing along.
+//! Tests of compaction: the log stays short, and deleting segments loses no record.
 
 use super::{
     apply, assert_agrees, change, claimed, copy, head, open, put, put_bytes, scratch, segments,
@@ -16,7 +16,7 @@ fn tight() -> Settings {
 }
 
 #[test]
-fn the_log_stays_short() {
+fn the_log_stays_short_under_repeated_commits() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), tight());
     let mut records = Records::default();
@@ -45,7 +45,7 @@ fn the_log_stays_short() {
         .iter()
         .map(|path| fs::metadata(path).expect("a file").len())
         .sum();
-    // The last one is longer than what is in it.
+    // The last segment's file is longer than its contents.
     assert!(
         (usage.log_bytes..=usage.log_bytes + 300).contains(&bytes),
         "{bytes} {usage:?}"
@@ -57,7 +57,7 @@ fn the_log_stays_short() {
 }
 
 #[test]
-fn claims_do_not_pile_up_segments() {
+fn repeated_claims_do_not_accumulate_segments() {
     let scratch = scratch();
     for sequence in 1..200_u64 {
         let mut engine = claimed(scratch.path(), Settings::default());
@@ -81,7 +81,7 @@ fn a_chain_of_deltas_stays_short() {
     }
 }
 
-/// A segment that is deleted only half way through, or comes back, changes nothing.
+/// A segment whose deletion was lost in a crash, or that reappears, changes nothing.
 #[test]
 fn a_crash_before_a_segment_is_deleted_changes_nothing() {
     let scratch = scratch();
@@ -112,7 +112,7 @@ fn a_crash_before_a_segment_is_deleted_changes_nothing() {
     let first = segments(scratch.path()).remove(0);
     let gone: Vec<_> = kept.iter().filter(|(path, _)| *path < first).collect();
     assert!(gone.len() > 5);
-    // The deleted ones come back, from the newest of them on.
+    // Restore the deleted segments, beginning with the newest.
     for (at, _) in gone.iter().enumerate() {
         let copy = copy(scratch.path());
         for (path, bytes) in &gone[at..] {
@@ -128,7 +128,7 @@ fn a_crash_before_a_segment_is_deleted_changes_nothing() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_stops_upkeep_and_nothing_else() {
+fn an_unreadable_record_stops_compaction_but_not_commits() {
     let scratch = scratch();
     let mut engine = claimed(scratch.path(), tight());
     engine.commit(&[put_bytes(1, 7, 500)]).expect("commits");

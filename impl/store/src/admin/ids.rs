@@ -1,17 +1,18 @@
-//! How people name sessions: by their ids, which are secrets of clients, or by short ids, which are in the logs.
+//! The names of sessions in the admin interface: whole ids, which are secrets of clients, and short ids, which appear
+//! in logs.
 
 use tenure_protocol::id::ShortId;
 use tenure_protocol::{SessionId, StoreMachine};
 
-/// A session as a request names it.
+/// A session name in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Whole(SessionId),
-    /// [`ShortId::bits`] of its id.
+    /// The [`ShortId::bits`] of the session's id.
     Short(u32),
 }
 
-/// The sessions in memory that have a name.
+/// The sessions in memory that match a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     None,
@@ -20,7 +21,7 @@ pub(super) enum Named {
 }
 
 impl Name {
-    /// Reads a short id, or what [`show`] has written.
+    /// Parses a short id, or a whole id as [`show`] writes it.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         match short(text) {
             Some(bits) => Ok(Self::Short(bits)),
@@ -28,7 +29,7 @@ impl Name {
         }
     }
 
-    /// Looks for the sessions in memory that have this name: all of them, for a short id.
+    /// Returns the sessions in memory that match this name. Several sessions may match a short id.
     pub(super) fn find(&self, store: &StoreMachine) -> Named {
         match self {
             Self::Whole(id) => match store.session(id) {
@@ -50,7 +51,7 @@ impl Name {
     }
 }
 
-/// Reads a short id, `#` and eight hexadecimal digits. Returns [`ShortId::bits`].
+/// Parses a short id: `#` and eight hexadecimal digits. Returns the value of [`ShortId::bits`].
 #[must_use]
 pub fn short(text: &str) -> Option<u32> {
     let digits = text.strip_prefix('#').filter(|digits| digits.len() == 8)?;
@@ -58,7 +59,8 @@ pub fn short(text: &str) -> Option<u32> {
     are_digits.then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
-/// A session's id as people see it.
+/// Returns the printable form of a session id. Ids that are not plain text are written as `hex:` and hexadecimal
+/// digits.
 #[must_use]
 pub fn show(id: &SessionId) -> String {
     let bytes = id.as_bytes();
@@ -75,10 +77,10 @@ pub fn show(id: &SessionId) -> String {
     }
 }
 
-/// Reads what [`show`] has written.
+/// Parses a session id in the form that [`show`] writes.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A text that describes why the input is not a session id.
 pub fn parse(text: &str) -> Result<SessionId, String> {
     let bytes = match text.strip_prefix("hex:") {
         Some(hex) => {
@@ -90,7 +92,9 @@ pub fn parse(text: &str) -> Result<SessionId, String> {
                     .filter(|_| pair.len() == 2)
             });
             let bytes: Option<Vec<u8>> = pairs.collect();
-            bytes.ok_or_else(|| "hex: is followed by pairs of hexadecimal digits".to_owned())?
+            bytes.ok_or_else(|| {
+                "\"hex:\" must be followed by pairs of hexadecimal digits".to_owned()
+            })?
         }
         None => text.as_bytes().to_vec(),
     };
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_looks_like_a_short_one_is_shown_by_its_bytes() {
+    fn an_id_that_looks_like_a_short_id_is_shown_in_hexadecimal() {
         let odd = id("#0123abcd");
         assert_eq!(show(&odd), "hex:233031323361626364");
         assert_eq!(Name::read(&show(&odd)), Ok(Name::Whole(odd)));
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_id_is_the_one_of_the_logs() {
+    fn a_short_id_parses_to_the_value_shown_in_logs() {
         let cart = id("cart");
         assert_eq!(
             short(&ShortId(&cart).to_string()),
@@ -133,7 +137,7 @@ mod tests {
         );
     }
 
-    /// Two ids whose short ids are equal: found among so many by the birthday paradox.
+    /// Finds two ids whose short ids are equal, by the birthday paradox.
     fn twins() -> (SessionId, SessionId) {
         let mut seen = std::collections::HashMap::new();
         for number in 0..2_000_000 {
@@ -142,11 +146,11 @@ mod tests {
                 return (other, own);
             }
         }
-        panic!("no two short ids are equal");
+        panic!("two million ids contain no two equal short ids");
     }
 
     #[test]
-    fn a_short_id_that_several_sessions_have_names_none_of_them() {
+    fn a_short_id_that_matches_several_sessions_finds_all_of_them() {
         let (one, two) = twins();
         let settings = Settings::new(StoreSettings::default());
         let mut store = StoreMachine::recover(settings, 1, &Records::default(), Time(0));

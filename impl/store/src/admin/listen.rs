@@ -1,5 +1,5 @@
-//! Connections of the admin listener, bounded in number, time and size: they must take no open file and no memory from
-//! processes, however many a peer opens and however slowly it sends.
+//! The admin listener's connections, bounded in number, time and size. However many connections a peer opens and
+//! however slowly it sends, it cannot take open files or memory from processes.
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
@@ -12,16 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-/// The limits of one admin listener.
+/// The limits of the admin listener.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Open connections. One more closes the oldest, so that half requests keep no operator out.
+    /// The most open connections. One more closes the oldest, so that unfinished requests cannot lock out an operator.
     pub(super) connections_max: usize,
-    /// How long the head of a request may take.
+    /// The time in which the head of a request must arrive.
     pub(super) head: Duration,
-    /// How long a connection may take from its beginning to its end.
+    /// The time in which a connection must end.
     pub(super) whole: Duration,
-    /// Bytes of a request's head.
+    /// The most bytes of a request's head.
     pub(super) head_bytes_max: usize,
 }
 
@@ -36,18 +36,18 @@ impl Default for Bounds {
     }
 }
 
-/// The peer of a connection.
+/// The address of a connection's peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
 impl Peer {
-    /// Returns whether the peer is a program of this machine.
+    /// Returns whether the peer connects from this machine.
     pub(super) fn is_local(self) -> bool {
         self.0.ip().to_canonical().is_loopback()
     }
 }
 
-/// Serves requests until it is dropped, with all its connections.
+/// Serves requests until the returned future is dropped, which also closes all connections.
 pub(super) async fn serve(listener: TcpListener, router: Router, bounds: Bounds) {
     let mut tasks = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
@@ -55,8 +55,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, bounds: Bounds)
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Too many open files, most likely: others have to go first.
-                tracing::error!(%error, "cannot accept a connection to the admin listener");
+                // The most likely cause is a lack of open files, which passes when other connections close.
+                tracing::error!(%error, "cannot accept a connection to the admin listener: trying again in 100 ms; if \
+                the limit on open files is reached, raise it");
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -73,20 +74,20 @@ pub(super) async fn serve(listener: TcpListener, router: Router, bounds: Bounds)
     }
 }
 
-/// One request, and its answer.
+/// Serves one request on a connection.
 async fn converse(stream: TcpStream, router: Router, bounds: Bounds) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
         .max_header_size(bounds.head_bytes_max)
-        // So that a connection has one request, and `whole` bounds it.
+        // One request per connection, so that `whole` bounds the connection.
         .keep_alive(false);
     let service = TowerToHyperService::new(router);
     let served = http.serve_connection(TokioIo::new(stream), service);
     match timeout(bounds.whole, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an admin connection was closed"),
-        Err(_) => tracing::debug!("an admin connection took too long and was closed"),
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection ended with an error"),
+        Err(_) => tracing::debug!("an admin connection exceeded its time limit and was closed"),
     }
 }
 
@@ -113,21 +114,23 @@ mod tests {
 
     async fn say(address: SocketAddr, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
-        // A listener that has had enough may close before it has read all.
+        // The listener may close the connection before it has read the whole request.
         let _ = stream.write_all(text.as_bytes()).await;
         stream
     }
 
-    /// Everything up to the end of a connection; an end by a reset counts.
+    /// Reads all bytes up to the end of a connection. A connection reset counts as the end.
     async fn until_closed(stream: &mut TcpStream) -> String {
         let mut read = Vec::new();
         let end = stream.read_to_end(&mut read);
-        let _ = timeout(LONG, end).await.expect("it is closed");
+        let _ = timeout(LONG, end)
+            .await
+            .expect("the listener closes the connection within its time limit");
         String::from_utf8_lossy(&read).into_owned()
     }
 
     #[tokio::test]
-    async fn half_a_request_is_cut_and_so_is_a_reader_that_stops() {
+    async fn an_unfinished_request_and_a_stalled_reader_are_cut_off() {
         let bounds = Bounds {
             head: Duration::from_millis(50),
             whole: Duration::from_millis(200),
@@ -138,11 +141,12 @@ mod tests {
         assert_eq!(until_closed(&mut half).await, "");
         let mut silent = say(address, "").await;
         assert_eq!(until_closed(&mut silent).await, "");
-        // A connection that is not reused ends with its answer.
+        // The listener closes the connection after one response.
         let request = "GET /short HTTP/1.1\r\nhost: x\r\n\r\n";
         let mut whole = say(address, request).await;
         assert!(until_closed(&mut whole).await.ends_with("ok"));
-        // The answer is larger than any buffer on the way: it is cut while nobody reads.
+        // The response is larger than all buffers on the way, so the connection is cut off while the client does not
+        // read.
         let mut slow = say(address, "GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let mut again = say(address, "GET /short HT").await;
         until_closed(&mut again).await;
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_connection_too_many_closes_the_oldest() {
+    async fn a_connection_above_the_maximum_closes_the_oldest_one() {
         let bounds = Bounds {
             connections_max: 3,
             head: LONG,
@@ -166,20 +170,20 @@ mod tests {
         let request = "GET /short HTTP/1.1\r\nhost: x\r\n\r\n";
         let mut whole = say(address, request).await;
         assert!(until_closed(&mut whole).await.ends_with("ok"));
-        // 21 connections of which three may stay.
+        // Of 21 connections, the last three stay open.
         for half in &mut halves[..18] {
             assert_eq!(until_closed(half).await, "");
         }
         for half in &mut halves[18..] {
             half.write_all(b"TP/1.1\r\nhost: x\r\n\r\n")
                 .await
-                .expect("it is open");
+                .expect("the listener keeps the newest connections open");
             assert!(until_closed(half).await.ends_with("ok"));
         }
     }
 
     #[tokio::test]
-    async fn a_head_beyond_the_limit_is_refused() {
+    async fn a_request_head_above_the_limit_is_refused() {
         let (address, _server) = start(Bounds::default()).await;
         let long = "x".repeat(1 << 20);
         let request = format!("GET /short HTTP/1.1\r\nhost: x\r\nlong: {long}\r\n\r\n");

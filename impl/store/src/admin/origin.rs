@@ -1,8 +1,9 @@
-//! Keeps web pages away from the admin listener.
+//! Rejects requests to the admin listener that a foreign web page has caused.
 //!
-//! A page of a foreign origin can have a browser on the operator's machine send requests to loopback. And a page whose name
-//! resolves to loopback later (DNS rebinding) may even read the answers. So a request that names a foreign origin is
-//! refused, and so is one for a host name that is not this listener's. Browsers send both; tools that send neither pass.
+//! A page of a foreign origin can make a browser on the operator's machine send requests to loopback. A page whose host
+//! name later resolves to loopback (DNS rebinding) can even read the responses. A request that names a foreign origin
+//! is therefore refused, as is a request for a host name that does not belong to this listener. Browsers send both
+//! headers. Requests of tools that send neither are accepted.
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, HeaderMap, ORIGIN};
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-/// The host names, beside `localhost` and addresses, by which the listener is reached.
+/// The host names of the listener, in addition to `localhost` and IP addresses.
 pub(super) type Names = Arc<[String]>;
 
 /// Refuses a request that a foreign page may have caused.
@@ -34,8 +35,7 @@ fn refusal(uri: &Uri, headers: &HeaderMap, names: &[String]) -> Option<(StatusCo
     };
     let is_own = |host: &[u8]| std::str::from_utf8(host).is_ok_and(|host| is_own(host, names));
     if headers.get_all(HOST).iter().count() > 1 || !host.is_none_or(is_own) {
-        let why =
-            "this listener has another host name. Use its address, or add the name to admin_hosts";
+        let why = "the Host header does not name this listener: use its address, or add the name to admin_hosts";
         return Some((StatusCode::MISDIRECTED_REQUEST, why));
     }
     let is_same = |origin: &[u8]| {
@@ -44,13 +44,13 @@ fn refusal(uri: &Uri, headers: &HeaderMap, names: &[String]) -> Option<(StatusCo
     };
     let mut origins = headers.get_all(ORIGIN).iter();
     if !origins.all(|origin| is_same(origin.as_bytes())) {
-        let why = "a page of another origin may not ask this listener";
+        let why = "the Origin header names another origin: pages of other origins may not use this listener";
         return Some((StatusCode::FORBIDDEN, why));
     }
     None
 }
 
-/// Returns whether a host, with or without a port, is one of this listener's.
+/// Returns whether a host, with or without a port, belongs to this listener.
 fn is_own(host: &str, names: &[String]) -> bool {
     if let Some(rest) = host.strip_prefix('[') {
         let address = rest.split_once(']').map(|(address, _)| address);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_addresses_or_the_names_that_were_set() {
+    fn only_addresses_and_configured_names_are_accepted_as_hosts() {
         for own in [
             "127.0.0.1:7421",
             "127.0.0.1",
@@ -109,13 +109,17 @@ mod tests {
         ] {
             assert_eq!(status(&[(HOST, foreign)]), Some(421), "{foreign}");
         }
-        assert_eq!(status(&[]), None, "no browser leaves it out");
+        assert_eq!(
+            status(&[]),
+            None,
+            "a request without a host is accepted, because every browser sends one"
+        );
         let two = [(HOST, "127.0.0.1"), (HOST, "evil.example")];
         assert_eq!(status(&two), Some(421));
     }
 
     #[test]
-    fn an_origin_is_the_host_itself() {
+    fn only_the_host_itself_is_accepted_as_origin() {
         let from = |origin| status(&[(HOST, "127.0.0.1:7421"), (ORIGIN, origin)]);
         assert_eq!(from("http://127.0.0.1:7421"), None);
         for foreign in [

@@ -1,6 +1,8 @@
-//! Any bytes, read both ways. What is read is written again, and must then be read as the same.
+//! Decodes arbitrary bytes in both directions. Each decoded item is encoded again and must then decode to the same
+//! item.
 //!
-//! From `impl/wire`: `cargo +nightly fuzz run decode`. `fuzz/seed` makes a corpus of the golden vectors first.
+//! From `impl/wire`: `cargo +nightly fuzz run decode`. The program in `fuzz/seed` first creates a corpus of the golden
+//! vectors.
 #![no_main]
 
 use bytes::{Buf, BytesMut};
@@ -16,7 +18,7 @@ fn limits() -> FrameLimits {
 }
 
 fn read<T: Item + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
-    // In two pieces, at a place that the bytes choose.
+    // Feed the input in two pieces, split at a position that the input chooses.
     let cut = bytes
         .first()
         .map_or(0, |&byte| usize::from(byte) % bytes.len());
@@ -25,7 +27,7 @@ fn read<T: Item + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
     for rest in [&bytes[cut..], &[]] {
         while let Ok(Some(item)) = decoder.decode(&mut stream) {
             let mut out = Outgoing::new();
-            // A later version's keys are not written again, and heads are only shortened: it fits.
+            // Keys of a later version are not written again, and heads only become shorter, so the item fits.
             out.push(&item, &FrameLimits::default()).expect("it fits");
             let mut again = BytesMut::from(&out.copy_to_bytes(out.remaining())[..]);
             let read = Decoder::<T>::new(FrameLimits::default()).decode(&mut again);

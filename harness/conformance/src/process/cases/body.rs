@@ -12,33 +12,33 @@ use tenure_wire::{Header, kind};
 
 cases! { Process:
     "process/wire/body/short-or-long", Must ["wire.ill-formed"] short_body,
-        "A body that ends within a value or goes on behind its map is refused.";
+        "A body that ends within a value, or has bytes behind its map, is refused.";
     "process/wire/body/not-a-map", Must ["wire.ill-formed"] not_a_map,
-        "A body that is no map of definite length is refused.";
+        "A body that is not a map of definite length is refused.";
     "process/wire/body/ill-formed", Must ["wire.ill-formed"] ill_formed,
-        "A body that is not well-formed is refused, also where it would be skipped.";
+        "A body that is not well-formed is refused, even if the ill-formed value would be skipped.";
     "process/wire/body/too-many", Must ["wire.too-many"] too_many,
         "A delta with more changes than a session may have is refused.";
     "process/wire/key/duplicate", Must ["wire.duplicate-key"] duplicate_key,
-        "A key that comes twice is refused, known or not.";
+        "A body with a known or unknown key twice is refused.";
     "process/wire/key/range", Must ["wire.key-range"] key_range,
-        "A key that is not 0 to 63 is refused.";
+        "A body with a key outside 0 to 63 is refused.";
     "process/wire/key/missing", Must ["wire.missing-key"] missing_key,
-        "A body without a key that it needs is refused.";
+        "A body without a required key is refused.";
     "process/wire/key/unknown", Must ["wire.unknown-key"] unknown_key,
-        "An unknown key is skipped, with what is nested 16 deep in it.";
+        "An unknown key is skipped together with its value, up to 16 levels of nesting.";
     "process/wire/key/nested-too-deep", Must ["wire.nested-too-deep"] too_deep,
-        "What is nested 17 deep in an unknown key is refused.";
+        "An unknown key whose value is nested 17 levels deep is refused.";
     "process/wire/value/wrong-type", Must ["wire.wrong-type"] wrong_type,
-        "A value of another type, length or range is refused.";
+        "A value of the wrong type, length or range is refused.";
     "process/wire/value/unknown-choice", Must ["wire.unknown-choice"] unknown_choice,
-        "An unknown reason, refusal, revocation, limit or state is refused.";
+        "A message with an unknown reason, refusal, revocation, limit or state is refused.";
     "process/wire/value/name-length", Must ["wire.name-length"] name_length,
         "A name of 0 or 129 bytes is refused.";
     "process/wire/value/name-twice", Must ["wire.name-twice"] name_twice,
         "A delta that names an attribute twice is refused.";
     "process/wire/value/lenient", Must ["wire.lenient"] lenient,
-        "Keys in any order, long heads, null for what is absent and unsorted changes are read.";
+        "A body with keys in any order, long heads, null for absent values or unsorted changes is accepted.";
 }
 
 /// A body with this value of an unknown key.

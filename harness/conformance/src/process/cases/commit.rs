@@ -11,27 +11,27 @@ use tenure_protocol::message::Reason;
 
 cases! { Process:
     "process/commit/one/at-a-time", Must ["commit.one-at-a-time"] one_at_a_time,
-        "A second commit is sent when the first was answered, on its version.";
+        "A second commit of a session is sent only after the first was answered, and names the version of that answer.";
     "process/commit/one/per-session", Must ["commit.told"] per_session,
-        "Commits of two sessions are answered each by its own Committed.";
+        "Each of two commits of different sessions is answered by the Committed of its own session.";
     "process/commit/again/next-connection", Must ["reconnect.repeats"] next_connection,
-        "A commit without an answer is sent again on the next connection, as it was.";
+        "A commit without an answer is sent again, unchanged, on the next connection.";
     "process/commit/again/same-connection", Should ["end.resends"] same_connection,
         "A commit without an answer is sent again on the same connection.";
     "process/commit/again/same-content", Must ["reconnect.repeats"] same_content,
-        "A commit that is sent again has not become more, whatever was unlocked meanwhile.";
+        "A commit that is sent again has the same changes, even if more was unlocked meanwhile.";
     "process/commit/told/not-before", Must ["commit.told"] not_before,
-        "A thread is told that its changes are durable when the store has said so, and not before.";
+        "A thread is notified that its changes are durable after the store has confirmed it, and not before.";
     "process/commit/told/other-base", Must ["commit.told"] other_base,
-        "A Committed for another base does not answer a commit.";
+        "A Committed with another base version does not answer a commit.";
     "process/commit/told/other-token", Must ["commit.told"] other_token,
-        "A Committed for another token does not answer a commit.";
+        "A Committed with another token does not answer a commit.";
     "process/commit/recall/keeps-on", Must ["recall.keeps-until-out", "commit.told"] under_recall_kept,
-        "A thread may commit behind a closed gate, and is told.";
+        "A thread may commit behind a closed gate, and receives the result.";
     "process/commit/recall/as-they-leave", Should ["commit.under-recall"] as_they_leave,
-        "Under a recall what a thread has changed is committed when it leaves while others are inside.";
+        "If a thread leaves during a recall while other threads are inside, its changes are committed.";
     "process/commit/lost/revoked", Must ["thread.told", "fence.revoked"] revoked,
-        "A thread whose grant is revoked while its commit is under way is told that the grant is lost.";
+        "If a grant is revoked while a commit is in flight, the committing thread is notified that the grant is lost.";
 }
 
 async fn one_at_a_time(ctx: CaseContext) -> Play {

@@ -15,29 +15,29 @@ cases! { Process:
     "process/connect/hello/first", Must ["connect.hello-first"] hello_first,
         "The first frame on each connection is a hello.";
     "process/connect/hello/once", Must ["connect.hello-alone"] hello_once,
-        "On a connection without an answer the process says nothing more.";
+        "On a connection without an answer to the hello, the process sends nothing more.";
     "process/connect/hello/link-rises", Must ["connect.link-rises", "connect.again"] link_rises,
         "Each hello of a start has a greater link number than the one before.";
     "process/connect/hello/incarnation-rises", Must ["connect.incarnation-rises"] incarnation_rises,
-        "A start whose incarnation the library chooses has a greater one than the start before.";
+        "If the library chooses the incarnations, each start has a greater one than the start before.";
     "process/connect/welcome/nothing-before", Must ["connect.hello-alone", "reconnect.repeats"] nothing_before,
-        "What threads ask for between hello and welcome is said after the welcome.";
+        "Requests that threads make between hello and welcome are sent after the welcome.";
     "process/connect/welcome/ignores-before", Must ["connect.only-newest"] ignores_before,
-        "What a store says before its welcome has no effect.";
+        "Messages that a store sends before its welcome have no effect.";
     "process/connect/newest/ignores-older", Must ["connect.only-newest"] ignores_older,
-        "What comes on a connection that a newer one has replaced has no effect.";
+        "Messages on a connection that a newer one has replaced have no effect.";
     "process/connect/superseded/stops", Must ["connect.superseded-stops", "thread.told"] superseded,
-        "A process that was superseded tells its threads, and never says hello again.";
+        "A process that was superseded notifies its threads and sends no further hello.";
     "process/connect/superseded/at-once", Must ["connect.superseded-stops"] superseded_at_once,
         "A process whose first hello is answered with Superseded gives up.";
     "process/connect/again/while-idle", Must ["connect.again"] again_idle,
-        "A process without any session connects again.";
+        "A process without any session reconnects after a connection loss.";
     "process/connect/again/before-welcome", Must ["connect.again", "reconnect.names-holds"] again_before_welcome,
-        "A connection that is lost before the welcome is made again, with the same holds.";
+        "If the connection is lost before the welcome, the process reconnects and lists the same holds.";
     "process/connect/again/many-times", Must ["connect.again", "lease.lost"] again_many,
         "A process that loses its connection six times keeps its guards.";
     "process/connect/backs-off/longer-and-longer", Should ["connect.backs-off"] backs_off,
-        "The pauses between attempts that fail grow.";
+        "The pauses between failed connection attempts grow.";
 }
 
 async fn hello_first(ctx: CaseContext) -> Play {

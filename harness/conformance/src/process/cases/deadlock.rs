@@ -8,17 +8,17 @@ use tenure_protocol::message::{Reason, Refusal};
 
 cases! { Process:
     "process/deadlock/busy/blocked-on", Must ["deadlock.blocked-on", "recall.obeyed"] blocked_on,
-        "Busy names the session that a thread inside waits for, and no other.";
+        "A Busy names the session that a thread inside waits for, and no other session.";
     "process/deadlock/busy/through-threads", Must ["deadlock.blocked-on"] through_threads,
-        "Busy names a session that a thread inside waits for through another thread of the process.";
+        "A Busy names a session that a thread inside waits for indirectly, through another thread of the process.";
     "process/deadlock/busy/says-again", Must ["deadlock.says-again"] says_again,
-        "When what blocks the threads inside changes, Busy is said again.";
+        "If the sessions that block the threads inside change, the process sends Busy again.";
     "process/deadlock/local/two-attributes", Must ["deadlock.local", "thread.ends-once"] two_attributes,
-        "Two threads that wait for each other's attribute: one is refused.";
+        "If two threads wait for each other's attribute, one of them is refused.";
     "process/deadlock/local/two-sessions", Must ["deadlock.local"] two_sessions,
-        "A cycle of threads through two sessions of one process is refused, and names them.";
+        "A cycle of threads through two sessions of one process is refused, and the refusal names both sessions.";
     "process/deadlock/victims/only-the-cycle", Should ["deadlock.victims"] victims,
-        "After a deadlock only the threads of the cycle are refused, and the others wait on.";
+        "After a deadlock only threads of the cycle are refused, and other threads keep waiting.";
 }
 
 /// A thread inside the recalled session `one`.

@@ -9,17 +9,17 @@ use tenure_protocol::message::Reason;
 
 cases! { Process:
     "process/destroy/locked/all", Must ["destroy.all-locked"] all_locked,
-        "Who has not locked the whole session can neither destroy nor rename it.";
+        "A thread that has not locked the whole session can neither destroy nor rename it.";
     "process/destroy/pending/nobody-enters", Must ["destroy.nobody-enters"] nobody_enters,
-        "While a Destroy is not answered nobody is let in, also when its thread has left.";
+        "While a Destroy is unanswered, no thread enters the session, even if the destroying thread has left.";
     "process/destroy/pending/recalled", Must ["destroy.nobody-enters", "recall.keeps-until-out"] recalled,
-        "A recall that meets a Destroy under way does not give the session back.";
+        "A recall during an unanswered Destroy does not make the process release the session.";
     "process/destroy/answered/gone", Must ["reconnect.ended-by-me", "grant.known"] drops,
-        "After Gone neither threads nor requests see anything of the session.";
+        "After Gone, neither threads nor requests see any state of the destroyed session.";
     "process/destroy/answered/waiters", Must ["thread.ends-once"] waiters,
-        "Threads that wait for a session that another destroys are told, or ask for it anew.";
+        "If another process destroys a session, its waiting threads are notified or request it anew.";
     "process/destroy/answered/fenced", Must ["fence.revoked", "thread.told"] fenced,
-        "A Destroy that is answered with Revoked has failed, and the grant is lost.";
+        "If a Destroy is answered with Revoked, the destroy has failed and the grant is lost.";
     "process/destroy/repeated/next-connection", Must ["reconnect.repeats"] repeated,
         "A Destroy without an answer is sent again on the next connection.";
 }

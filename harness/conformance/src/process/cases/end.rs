@@ -11,25 +11,25 @@ use tenure_protocol::message::{Reason, Refusal};
 
 cases! { Process:
     "process/end/requests/rise", Must ["end.requests-rise"] rise,
-        "Each new request has a greater number than all before it, on any connection and for any session.";
+        "Each new request has a greater number than all earlier ones, across connections and sessions.";
     "process/end/requests/one-at-a-time", Must ["end.one-at-a-time"] one_at_a_time,
-        "However many threads wait for a session, its process asks once.";
+        "A process sends one request for a session, however many of its threads wait.";
     "process/end/requests/cancelled-first", Must ["end.one-at-a-time", "end.cancels"] cancelled_first,
-        "A new request for a session is made when the cancelled one has ended.";
+        "A new request for a session is sent only after the cancelled one has ended.";
     "process/end/requests/not-while-held", Must ["end.one-at-a-time"] not_while_held,
-        "A process does not ask for a session that it has.";
+        "A process does not request a session that it holds.";
     "process/end/refused/other-request", Must ["end.stray"] other_request,
         "A Refused or Queued that names another request is ignored.";
     "process/end/refused/after-grant", Must ["end.stray", "thread.ends-once"] after_grant,
         "A Refused that comes after the grant is ignored.";
     "process/end/cancel/nobody-waits", Must ["end.cancels"] cancels,
-        "When its only thread gives up, a request is cancelled or its grant given back.";
+        "When its only waiting thread gives up, a request is cancelled or its grant is released.";
     "process/end/cancel/one-of-two", Must ["end.cancels", "thread.ends-once"] one_of_two,
-        "When one of two threads gives up, the request goes on for the other.";
+        "When one of two waiting threads gives up, the request stays for the other.";
     "process/end/resend/acquire", Should ["end.resends"] resends,
         "A request without an answer is sent again on the same connection.";
     "process/end/deadline/asks-again", Must ["thread.deadline", "thread.asks"] deadline_of_store,
-        "A thread whose own deadline has not passed waits on when the store's longest wait has ended.";
+        "When the store's longest wait ends, a thread whose own deadline has not passed keeps waiting.";
 }
 
 async fn rise(ctx: CaseContext) -> Play {

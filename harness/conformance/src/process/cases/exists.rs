@@ -10,23 +10,28 @@ use tenure_protocol::{SessionId, Version};
 
 cases! { Process:
     "process/exists/ask/granted", Must ["exists.told"] granted,
-        "A thread that wants only an existing session makes its process ask so, and gets the attribute with the grant.";
+        "If a thread locks only an existing session, its process requests it with that condition. The thread gets the \
+        attribute with the grant.";
     "process/exists/ask/absent", Must ["exists.told"] absent,
-        "A thread that wants only an existing session is told when it is absent; another one is asked for plainly.";
+        "A thread that locks only an existing session is notified when it is absent. Another thread's request has no \
+        such condition.";
     "process/exists/ask/others-go-on", Must ["exists.told"] others,
-        "A thread that wants any session, and has joined the request, gets it after the answer that there is none.";
+        "If a thread without the condition has joined a conditional request, it gets the session after the answer \
+        absent.";
     "process/exists/ask/not-before", Must ["exists.not-before"] not_before,
-        "A thread that asked after the request was sent is not told by its answer that the session is absent.";
+        "The answer absent does not apply to a thread that locked after the request was sent.";
     "process/exists/grant/not-written", Must ["exists.thread"] not_written,
-        "Under a grant of a session that does not exist only a thread goes in that wants any session, until one has written.";
+        "Under a grant of an absent session, threads with the existing-only condition stay out until another thread \
+        has written.";
     "process/exists/reconnect/behind-welcome", Must ["exists.ends-with-link", "exists.asks-newer"] behind_welcome,
-        "No hello lists a request only for an existing session: behind the Welcome it is said by a new request, with its ticket.";
+        "A hello lists no existing-only request. After the Welcome it is sent as a new request with its ticket.";
     "process/exists/older/not-asked", Must ["exists.asks-newer"] older,
-        "A store whose Welcome says 1.0 is never asked only for an existing session; all other requests go on.";
+        "A store whose Welcome has version 1.0 receives no existing-only request. All other requests continue.";
     "process/exists/older/told", Should ["exists.unsupported"] older_told,
-        "A thread that wants only an existing session of a store of 1.0 is told that this is not supported.";
+        "If the store has version 1.0, a thread that locks only an existing session is notified that this is \
+        unsupported.";
     "process/exists/older/replaced", Must ["exists.asks-newer"] replaced,
-        "A store that was replaced by one of 1.0 is not asked only for an existing session any more.";
+        "After the store was replaced by one of version 1.0, the process sends no existing-only request any more.";
 }
 
 /// A scene; skips the case when the library does not know these requests.

@@ -13,9 +13,9 @@ const IDLE: Duration = Duration::from_millis(900);
 
 cases! { Process:
     "process/expiry/idle/since-use", Must ["expiry.idle-said"] since_use,
-        "A Release says for how long no thread has used the session.";
+        "A Release states for how long no thread has used the session.";
     "process/expiry/idle/just-used", Must ["expiry.idle-said"] just_used,
-        "A session that a thread has just left was not unused.";
+        "A Release right after a thread has left states an idle time near zero.";
 }
 
 async fn released_idle(t: &mut Scene, grant: &Grant, left: Instant, waited: Duration) -> Play {

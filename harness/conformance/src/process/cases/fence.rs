@@ -8,17 +8,17 @@ use tenure_protocol::Token;
 
 cases! { Process:
     "process/fence/token/shown", Must ["fence.token-shown"] shown,
-        "Each thread is shown the token of the grant under which it was let in.";
+        "Each thread sees the token of the grant under which it entered.";
     "process/fence/revoked/told", Must ["fence.revoked", "thread.told"] revoked,
-        "After Revoked the threads inside are told, and the client state is dropped.";
+        "After Revoked, the threads inside are notified and the client state is dropped.";
     "process/fence/revoked/idle", Must ["fence.revoked", "grant.known"] revoked_idle,
-        "After Revoked a session that nobody used is asked for anew, without a base.";
+        "After Revoked, an idle session is requested anew, without a base version.";
     "process/fence/revoked/waiters-ask-again", Must ["thread.asks"] waiters_ask_again,
-        "A thread that waited for another of its process when the grant was revoked waits for the store.";
+        "If a grant is revoked, a thread that waited for another thread of its process waits for the store.";
     "process/fence/revoked/other-token", Must ["end.stray"] other_token,
-        "A Revoked with another token than that of the grant is ignored.";
+        "A Revoked with a token other than that of the grant is ignored.";
     "process/fence/revoked/after-release", Must ["end.stray"] after_release,
-        "A Revoked of a grant that was given back does not touch the next one.";
+        "A Revoked of a released grant does not affect the next grant.";
 }
 
 async fn shown(ctx: CaseContext) -> Play {

@@ -9,23 +9,23 @@ use tenure_protocol::message::{Reason, RecallInfo};
 
 cases! { Process:
     "process/gate/closed/new-thread-waits", Must ["gate.closed", "gate.requeues"] new_thread_waits,
-        "A thread that comes after a recall waits until the session is granted again, behind others.";
+        "A thread that arrives after a recall waits for the next grant, behind earlier threads.";
     "process/gate/closed/free-attribute", Must ["gate.closed"] free_attribute,
-        "A closed gate keeps a new thread out of an attribute that is free, too.";
+        "A closed gate also keeps a new thread from a free attribute.";
     "process/gate/insiders/take-more", Must ["gate.insiders"] insiders,
-        "A thread inside gets further free attributes behind a closed gate.";
+        "A thread inside can lock further free attributes behind a closed gate.";
     "process/gate/order/first-come", Must ["gate.order", "thread.one-per-attribute"] order,
-        "Threads get an attribute in the order in which they asked.";
+        "Threads lock an attribute in the order of their requests.";
     "process/gate/order/insiders-first", Must ["gate.order"] insiders_first,
-        "A thread inside gets an attribute before one that asked earlier from outside.";
+        "A thread inside locks an attribute before a thread that requested it earlier from outside.";
     "process/gate/one-use/recalled-grant", Must ["gate.one-use"] one_use,
-        "A grant that is recalled when it comes serves the thread that asked for it.";
+        "A grant that is already recalled when it arrives serves the thread that requested it.";
     "process/gate/requeue/carried", Must ["gate.requeues", "end.requests-rise"] requeue,
-        "A Release carries a new request when a thread waits, and its grant lets the thread in.";
+        "If a thread waits, a Release carries a new request, and the grant of that request admits the thread.";
     "process/gate/requeue/cancelled", Must ["end.cancels"] requeue_cancelled,
-        "A request that went with a Release is cancelled when its thread gives up.";
+        "A request that was sent with a Release is cancelled when its thread gives up.";
     "process/gate/requeue/patience", Must ["gate.requeues", "thread.deadline"] requeue_deadline,
-        "A thread that waits at the gate is told when its own deadline passes.";
+        "A thread that waits at the gate is notified when its own deadline passes.";
 }
 
 async fn new_thread_waits(ctx: CaseContext) -> Play {

@@ -10,33 +10,33 @@ use tenure_protocol::{Request, ToProcess, ToStore};
 
 cases! { Process:
     "process/grant/unasked/never-asked", Must ["grant.unasked", "grant.returns-unasked"] never_asked,
-        "A grant of a session that nobody asked for is given back unused.";
+        "A grant of a session that was not requested is released unused.";
     "process/grant/unasked/other-request", Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
-        "A grant that names another request lets nobody in, and is given back.";
+        "A grant that names another request admits no thread and is released.";
     "process/grant/unasked/given-back", Must ["grant.unasked"] given_back,
-        "A grant that was given back is not used when it comes again.";
+        "A released grant is not used when its message arrives again.";
     "process/grant/late/after-cancel", Must ["grant.returns-unasked", "end.cancels"] after_cancel,
-        "A request that nobody waits for any more is cancelled, or its grant given back.";
+        "A request without waiting threads is cancelled, or its grant is released.";
     "process/grant/old-copy/ignored", Must ["end.stray"] old_copy,
-        "A grant that comes again does not overwrite what threads have written.";
+        "A grant message that arrives again does not overwrite changes of threads.";
     "process/grant/old-copy/lower-token", Must ["end.stray"] lower_token,
-        "A grant with a lower token than the process has is ignored.";
+        "A grant with a lower token than the current one is ignored.";
     "process/grant/base/unchanged-without", Must ["grant.needs-base", "grant.returns-unasked"] unchanged_without,
-        "A grant that says `unchanged` to a process that knows nothing is given back.";
+        "A grant with the state `unchanged` is released if the process has no base version.";
     "process/grant/base/delta-without", Must ["grant.needs-base", "grant.returns-unasked"] delta_without,
-        "A grant that tells a difference to a process that knows nothing is given back.";
+        "A grant with a delta is released if the process has no base version.";
     "process/grant/known/nothing-at-first", Must ["grant.known"] nothing_at_first,
         "The first request for a session names no known version.";
     "process/grant/known/after-release", Must ["grant.known", "thread.sees-state"] known_after_release,
-        "The known version of a request is that of the last release, and a difference builds on it.";
+        "A request names the version of the last release as known, and a delta in the grant is applied to it.";
     "process/grant/known/kept-base", May ["grant.keeps-base"] kept_base,
-        "A process keeps what it has released, and names its version.";
+        "A process caches the state that it has released and names its version in the next request.";
     "process/grant/kept/no-message", Should ["grant.keeps"] kept,
-        "A second lock on a session that the process has sends nothing.";
+        "A second lock on a session whose grant the process has sends no message.";
     "process/grant/hint/given-back", Should ["grant.gives-back-hinted"] hinted,
-        "A grant that says so is given back when no thread uses it.";
+        "A grant marked as give-back-when-idle is released when no thread uses it.";
     "process/grant/hint/not-while-used", Must ["recall.keeps-until-out"] hinted_while_used,
-        "A grant that says that it be given back when idle stays while a thread is inside.";
+        "A grant marked as give-back-when-idle stays while a thread is inside.";
 }
 
 async fn never_asked(ctx: CaseContext) -> Play {

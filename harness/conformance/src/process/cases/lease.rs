@@ -19,37 +19,38 @@ const LOST: &[&str] = &["lease-lost"];
 
 cases! { Process:
     "process/lease/count/from-sent", Must ["lease.from-sent"] from_sent,
-        "A lease counts from when the keep-alive was sent, however late its answer is.";
+        "A lease counts from the sending of the keep-alive, however late the answer arrives.";
     "process/lease/count/margin", Must ["lease.margin"] margin,
-        "A lease ends earlier than the store's, by a margin.";
+        "A process's lease ends earlier than the store's by a margin.";
     "process/lease/count/alive-of-the-future", Must ["lease.from-sent"] alive_of_the_future,
-        "An Alive that names a time of the future counts from the present at most.";
+        "An Alive that names a future time extends the lease from the present at most.";
     "process/lease/count/welcome-of-the-future", Must ["lease.from-sent"] welcome_of_the_future,
-        "A Welcome that names a time of the future counts from the present at most.";
+        "A Welcome that names a future time extends the lease from the present at most.";
     "process/lease/lost/by-the-clock", Must ["lease.lost", "thread.told"] by_the_clock,
-        "When no keep-alive is answered the lease ends, and the threads inside are told.";
+        "If no keep-alive is answered, the lease ends and the threads inside are notified.";
     "process/lease/lost/without-connection", Must ["lease.lost"] without_connection,
-        "A lease ends also while there is no connection.";
+        "A lease also ends while there is no connection.";
     "process/lease/lost/lease-ended", Must ["lease.lost", "reconnect.names-holds", "connect.again"] lease_ended,
-        "After LeaseEnded all grants are lost, and the next hello names none.";
+        "After LeaseEnded all grants are lost, and the next hello lists none.";
     "process/lease/lost/full", Must ["lease.lost", "limit.told"] full,
-        "After Full all grants are lost, and who waits is told or asks again.";
+        "After Full all grants are lost. Waiting threads are notified, or their process repeats the request.";
     "process/lease/lost/answers-hello", Must ["lease.lost", "connect.only-newest"] answers_hello,
-        "LeaseEnded before the welcome ends all grants, too.";
+        "LeaseEnded before the welcome also ends all grants.";
     "process/lease/kept/through-reconnects", Must ["lease.from-sent"] kept,
-        "A lease goes on while the connection is lost.";
+        "A lease continues while the connection is lost.";
     "process/lease/silent/keep-alive", Should ["lease.silent"] silent_keep_alive,
-        "A connection on which no keep-alive is answered is left while the lease goes on, and the grants are named on the next.";
+        "A connection without answers to keep-alives is replaced before the lease ends, and the next hello lists the \
+        grants.";
     "process/lease/silent/hello", Should ["lease.silent"] silent_hello,
-        "When the next connection is silent too, a third one saves the lease.";
+        "If the next connection is silent too, a third connection preserves the lease.";
     "process/lease/alive/three-times", Should ["lease.keeps-alive", "time.monotonic"] three_times,
-        "A process says at least three times in a lease that it lives.";
+        "A process sends at least three keep-alives per lease.";
     "process/lease/goodbye/last", Must ["lease.goodbye-last", "release.whole"] goodbye_last,
-        "A goodbye is said when every release was answered, and nothing after it.";
+        "A process sends Goodbye after every release was answered, and sends nothing after it.";
     "process/lease/goodbye/said", Should ["lease.says-goodbye"] goodbye_said,
-        "A process that stops gives everything back and says goodbye.";
+        "A process that stops releases all grants and sends Goodbye.";
     "process/lease/goodbye/waiters-told", Must ["thread.ends-once"] waiters_told,
-        "Threads that wait when the process stops are told so.";
+        "When the process stops, its waiting threads are notified.";
 }
 
 /// A guard under a lease that ends soon when no keep-alive is answered.

@@ -14,23 +14,24 @@ const BYTES_MAX: u64 = 64 << 10;
 
 cases! { Process:
     "process/limit/write/attribute-bytes", Must ["limit.checks"] attribute_bytes,
-        "A value beyond the limit is refused to the thread, and nothing of it is sent.";
+        "The write of a value above the limit is refused, and nothing of it is sent.";
     "process/limit/write/session-bytes", Must ["limit.checks"] session_bytes,
-        "A write that would take the session over its limit is refused to the thread.";
+        "A write that would raise the session above its size limit is refused.";
     "process/limit/write/attributes", Must ["limit.checks"] attributes,
-        "One attribute too many is refused to the thread.";
+        "A write of one attribute more than the limit is refused.";
     "process/limit/write/of-store", Must ["limit.of-store"] of_welcome,
-        "A write beyond a limit that the welcome has said is refused to the thread, and nothing of it is sent.";
+        "A write above a limit that the welcome has stated is refused, and nothing of it is sent.";
     "process/limit/session/too-large", Should ["limit.session-too-large"] too_large,
-        "A session that is larger than the process may have is given back; its threads are told, and the connection goes on.";
+        "A session above the process's size limit is released. Its threads are notified, and the connection continues.";
     "process/limit/threads/one-too-many", Should ["limit.threads"] threads,
-        "A thread too many that would wait for a session is refused.";
+        "A thread above the limit of threads that wait for a session is refused.";
     "process/limit/store/grants", Must ["limit.told", "thread.ends-once"] grants,
-        "A thread whose request ends at a limit of the store is told, or its process asks again.";
+        "If a request fails at the store's limit of grants, the thread is notified or the process repeats the request.";
     "process/limit/store/waiters", Must ["limit.told"] waiters,
-        "A thread whose request finds the queue full is told, or its process asks again.";
+        "If a request fails because the queue is full, the thread is notified or the process repeats the request.";
     "process/limit/store/storage", Must ["limit.told"] storage,
-        "A thread whose request finds the store's disk full is told, or its process asks again.";
+        "If a request fails because the store's disk is full, the thread is notified or the process repeats the \
+        request.";
 }
 
 async fn attribute_bytes(ctx: CaseContext) -> Play {

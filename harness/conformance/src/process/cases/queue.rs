@@ -10,13 +10,13 @@ use tenure_protocol::ToProcess;
 
 cases! { Process:
     "process/queue/ticket/in-hello", Must ["queue.keeps-ticket", "reconnect.names-waits"] in_hello,
-        "A hello names the ticket of a request that waits.";
+        "A hello names the ticket of each waiting request.";
     "process/queue/ticket/in-acquire", Must ["queue.keeps-ticket", "end.resends"] in_acquire,
-        "A request that is said again names the ticket that it was given.";
+        "A repeated request names the ticket that it has received.";
     "process/queue/ticket/newest", Must ["queue.keeps-ticket"] newest,
-        "Of several tickets for a request the last one counts.";
+        "If a request has received several tickets, the last one counts.";
     "process/queue/ticket/after-lease", Must ["queue.keeps-ticket"] after_lease,
-        "A wait goes on after the lease has ended, with its ticket if its request is the same.";
+        "A wait continues after the end of the lease, with its ticket if its request is the same.";
 }
 
 async fn in_hello(ctx: CaseContext) -> Play {

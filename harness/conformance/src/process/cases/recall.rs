@@ -11,45 +11,46 @@ use tenure_protocol::{Request, ToProcess, Token};
 
 cases! { Process:
     "process/recall/idle/waiter", Must ["recall.obeyed"] idle_waiter,
-        "A grant that nobody uses is given back when another process waits.";
+        "An idle grant is released when another process waits.";
     "process/recall/idle/operator", Must ["recall.obeyed"] idle_operator,
-        "A grant that nobody uses is given back when an operator asks.";
+        "An idle grant is released when an operator recalls it.";
     "process/recall/idle/expiry", Must ["recall.mild-obeyed"] idle_expiry,
-        "A grant that nobody uses is given back when the session may have expired.";
+        "An idle grant is released when the session may have expired.";
     "process/recall/idle/try", Must ["recall.mild-obeyed"] idle_try,
-        "A grant that nobody uses is given back when another process tries.";
+        "An idle grant is released when another process tries.";
     "process/recall/inside/keeps-until-out", Must ["recall.keeps-until-out", "recall.obeyed"] keeps_until_out,
-        "A recall that finds a thread inside is answered with Busy, and obeyed when the thread is out.";
+        "If a thread is inside, a recall is answered with Busy, and the grant is released when the thread has left.";
     "process/recall/inside/all-out", Must ["recall.keeps-until-out", "recall.obeyed"] all_out,
-        "A recalled grant stays until the last of several threads is out.";
+        "A recalled grant stays until the last of several threads has left.";
     "process/recall/mild/expiry-busy", Must ["recall.mild-obeyed", "recall.mild-gate"] expiry_busy,
-        "A recall for expiry that finds a thread inside is answered with Busy, and keeps nobody out.";
+        "If a thread is inside, a recall for expiry is answered with Busy and closes no gate.";
     "process/recall/mild/try-busy", Must ["recall.mild-obeyed", "recall.mild-gate"] try_busy,
-        "A recall for a try that finds a thread inside is answered with Busy, and keeps nobody out.";
+        "If a thread is inside, a recall for a try is answered with Busy and closes no gate.";
     "process/recall/mild/then-waiter", Must ["recall.obeyed", "gate.closed"] mild_then_waiter,
-        "A recall for a waiter after one for a try closes the gate.";
+        "A recall for a waiter closes the gate, even after a recall for a try.";
     "process/recall/old/other-token", Must ["recall.old"] old,
-        "A recall of an older grant does not close the gate of the one that the process has.";
+        "A recall of an older grant does not close the gate of the current one.";
     "process/recall/early/before-grant", Must ["recall.early", "gate.one-use"] early,
-        "A recall that comes before its grant is obeyed after one use.";
+        "If a recall arrives before its grant, the grant is released after one use.";
     "process/recall/early/other-grant", Must ["recall.old"] early_other,
-        "A recall that came before a grant of another token leaves that grant alone.";
+        "A recall that arrived early does not affect a grant with another token.";
     "process/recall/unknown/answered", Must ["recall.unknown"] unknown,
-        "A recall of a grant that the process has never had is answered with a Release.";
+        "A recall of a grant that the process never had is answered with a Release.";
     "process/recall/crossed/same-release", Must ["recall.crossed"] crossed,
         "A recall that crosses a Release is answered with the same Release.";
     "process/recall/lost/in-alive", Must ["recall.obeyed"] in_alive,
-        "A recall that only Alive lists is obeyed.";
+        "A recall that is listed only in an Alive is obeyed.";
     "process/recall/storm/one-grant", Must ["recall.keeps-until-out", "recall.obeyed"] storm,
-        "Fifty recalls of one grant do what one does.";
+        "Fifty recalls of one grant have the effect of one.";
     "process/recall/storm/many-sessions", Must ["recall.obeyed"] storm_of_many,
-        "Recalls of fifty sessions at once give all of them back.";
+        "Fifty simultaneous recalls of different sessions release all of them.";
     "process/recall/deadline/gives-up", Should ["recall.gives-up"] gives_up,
-        "A thread that is late is told so, and what others have finished is released before the deadline.";
+        "A thread that is late is notified, and changes that other threads have finished are released before the \
+        deadline.";
     "process/recall/deadline/later-one", Should ["recall.later"] later_deadline,
-        "A repeated recall that names no less time than before gives the threads inside that time.";
+        "If a repeated recall states at least the same remaining time, the threads inside get that time.";
     "process/recall/deadline/late-write-set", Must ["thread.discards", "thread.told"] late_write_set,
-        "What a late thread has not unlocked reaches the store neither before nor after.";
+        "Changes that a late thread has not unlocked never reach the store.";
 }
 
 async fn idle_waiter(ctx: CaseContext) -> Play {

@@ -10,19 +10,19 @@ use tenure_protocol::{Request, SessionId, ToStore, Token};
 
 cases! { Process:
     "process/reconnect/hello/names-holds", Must ["reconnect.names-holds"] names_holds,
-        "A hello lists the grants that are kept, in use or on their way back, and no other.";
+        "A hello lists exactly the grants that are cached, in use or being released.";
     "process/reconnect/hello/names-waits", Must ["reconnect.names-waits"] names_waits,
-        "A hello lists the requests that wait, also those in releases, and none that was cancelled.";
+        "A hello lists all waiting requests, including those within releases, and no cancelled one.";
     "process/reconnect/hello/nothing-ended", Must ["reconnect.names-holds", "reconnect.names-waits"] nothing_ended,
-        "A hello lists nothing that was revoked, refused, returned or destroyed.";
+        "A hello lists no grant or request that was revoked, refused, released or destroyed.";
     "process/reconnect/welcome/lost", Must ["reconnect.lost", "thread.told"] lost,
-        "A grant that the Welcome does not list is lost, and its threads are told.";
+        "A grant that the Welcome does not list is lost, and its threads are notified.";
     "process/reconnect/welcome/other-token", Must ["reconnect.lost"] other_token,
-        "A grant that the Welcome lists under another token is lost.";
+        "A grant that the Welcome lists with another token is lost.";
     "process/reconnect/welcome/some", Must ["reconnect.lost", "lease.lost"] some,
-        "Of several grants only those are lost that the Welcome does not list.";
+        "Of several grants, exactly those that the Welcome does not list are lost.";
     "process/reconnect/welcome/ended-by-others", Must ["reconnect.ended-by-me", "thread.told"] ended_by_others,
-        "An ended grant in a Welcome that the process has not ended itself is lost.";
+        "If a Welcome lists a grant as ended and the process has not ended it, the grant is lost.";
     "process/reconnect/welcome/ended-by-me", Must ["reconnect.ended-by-me"] ended_by_me,
         "An ended grant in a Welcome answers a Destroy.";
     "process/reconnect/welcome/renamed-by-me", Must ["reconnect.ended-by-me", "rename.new-hold"] renamed_by_me,
@@ -30,11 +30,11 @@ cases! { Process:
     "process/reconnect/welcome/ended-otherwise", Must ["reconnect.ended-by-me"] ended_otherwise,
         "A renamed grant in a Welcome does not answer a Destroy.";
     "process/reconnect/repeats/cancel", Must ["reconnect.repeats", "reconnect.names-waits"] repeats_cancel,
-        "A cancel without an answer is not listed, and what it cancels is not used.";
+        "A cancelled request without an answer is not listed, and a grant of it is not used.";
     "process/reconnect/granted/lost-on-the-way", Must ["reconnect.names-waits", "thread.ends-once"] granted_lost,
-        "A request whose grant was lost with the connection waits on, and takes the grant of the next.";
+        "A request whose grant was lost with the connection keeps waiting, and takes the grant on the next connection.";
     "process/reconnect/each-phase/waiting", Must ["connect.again", "reconnect.names-waits", "thread.ends-once"] phase_waiting,
-        "A connection that is lost while a thread waits costs it neither its request nor its place.";
+        "If the connection is lost while a thread waits, its request and its place in the queue remain.";
 }
 
 fn tokens(holds: &[GrantRef]) -> BTreeSet<Token> {

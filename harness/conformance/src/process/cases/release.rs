@@ -11,33 +11,33 @@ use tenure_protocol::message::Reason;
 
 cases! { Process:
     "process/release/whole/with-unanswered-commit", Must ["release.whole"] with_unanswered_commit,
-        "A Release has the changes of a Commit that was not answered, too.";
+        "A Release also contains the changes of a Commit that was not answered.";
     "process/release/whole/since-commit", Must ["release.whole", "commit.told"] since_commit,
-        "A Release after an answered Commit builds on its version.";
+        "A Release after an answered Commit is based on the version of that Commit.";
     "process/release/whole/removed", Must ["release.whole"] removed,
-        "An attribute that a thread has removed is removed by the Release.";
+        "A Release removes each attribute that a thread has removed.";
     "process/release/over/nobody-enters", Must ["release.over", "end.one-at-a-time"] over,
-        "After a Release nobody is let in, and no request is made, until it is answered.";
+        "Until a Release is answered, no thread enters and no request is sent.";
     "process/release/over/old-grant-again", Must ["release.over", "grant.unasked"] old_grant_again,
-        "A grant that comes again after its Release lets nobody in.";
+        "A grant message that arrives again after its Release admits no thread.";
     "process/release/lost/no-base", Must ["release.drops-lost", "grant.known"] lost,
-        "After a Released without a version the client state is used neither for threads nor as a base.";
+        "After a Released without a version, the client state is used neither for threads nor as a base.";
     "process/release/lost/with-requeue", Must ["release.drops-lost"] lost_with_requeue,
-        "After a Released without a version a new grant that builds on the old state is given back.";
+        "After a Released without a version, a new grant with a delta to the old state is released.";
     "process/release/changes/only-changed", Should ["release.really-changed"] only_changed,
-        "Attributes that have the value that they had do not travel.";
+        "A Release omits attributes whose value is unchanged.";
     "process/release/voluntary/idle", May ["release.voluntary"] voluntary,
-        "A process gives a session back when its application asks for that.";
+        "A process releases a session when its application requests that.";
     "process/release/voluntary/not-while-used", Must ["recall.keeps-until-out"] voluntary_inside,
-        "A session that a thread uses is not given back because the application asks.";
+        "A session that a thread uses is not released, even if the application requests it.";
     "process/release/repeated/known", Must ["reconnect.repeats", "reconnect.names-holds"] repeated,
         "A Release without an answer is sent again, unchanged, on the next connection.";
     "process/release/repeated/resend", Should ["end.resends"] resent,
         "A Release without an answer is sent again on the same connection.";
     "process/release/repeated/unknown", Must ["reconnect.lost", "release.drops-lost"] repeated_unknown,
-        "A Release that the next Welcome does not know is over, and its state with it.";
+        "A Release that the next Welcome does not know has ended, and its state is dropped.";
     "process/release/revoked/while-releasing", Must ["fence.revoked", "release.drops-lost"] revoked_while_releasing,
-        "A grant that is revoked while its Release is under way leaves no base.";
+        "If a grant is revoked while its Release is in flight, its state is not used as a base.";
 }
 
 async fn with_unanswered_commit(ctx: CaseContext) -> Play {

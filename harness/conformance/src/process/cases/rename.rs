@@ -9,21 +9,21 @@ use tenure_protocol::{ToProcess, ToStore, Token};
 
 cases! { Process:
     "process/rename/done/new-hold", Must ["rename.new-hold", "fence.token-shown"] new_hold,
-        "After a rename the new id and the new token are used for all that is said.";
+        "After a rename, all messages use the new id and the new token.";
     "process/rename/done/reconnect", Must ["rename.new-hold", "reconnect.names-holds"] reconnect,
-        "After a rename a hello lists the new id and the new token.";
+        "After a rename, a hello lists the new id and the new token.";
     "process/rename/done/old-id", Must ["rename.new-hold", "thread.asks"] old_id,
-        "After a rename the old id is asked for anew.";
+        "After a rename, a lock on the old id is a new request.";
     "process/rename/done/recall-of-old", Must ["recall.old", "rename.new-hold"] recall_of_old,
         "A recall under the old id does not close the gate of the renamed session.";
     "process/rename/refused/taken", Must ["thread.ends-once", "recall.keeps-until-out"] taken,
         "A rename to an id that is taken fails, and the thread keeps its locks.";
     "process/rename/unasked/ignored", Must ["end.stray"] unasked,
-        "A Gone that nobody asked for is ignored.";
+        "A Gone that answers no message of the process is ignored.";
     "process/rename/unasked/other", Must ["end.stray"] other,
-        "A Gone of another id, or under another token, does not answer a rename.";
+        "A Gone with another id or token does not answer a rename.";
     "process/rename/pending/nobody-enters", Must ["destroy.nobody-enters"] nobody_enters,
-        "While a Rename is not answered nobody is let in.";
+        "While a Rename is unanswered, no thread enters the session.";
     "process/rename/repeated/next-connection", Must ["reconnect.repeats"] repeated,
         "A Rename without an answer is sent again on the next connection.";
 }

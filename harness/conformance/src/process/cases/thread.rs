@@ -9,39 +9,39 @@ use tenure_protocol::message::{Reason, Refusal};
 
 cases! { Process:
     "process/thread/grant/needed", Must ["thread.needs-grant", "thread.asks"] needs_grant,
-        "A thread gets nothing of a session before its process has the grant.";
+        "A thread gets no attribute of a session before its process has the grant.";
     "process/thread/attribute/one-at-a-time", Must ["thread.one-per-attribute"] one_per_attribute,
-        "An attribute that a thread has is given to no other, however it is asked for.";
+        "An attribute that one thread has locked is given to no other thread, whichever way it is requested.";
     "process/thread/attribute/side-by-side", Must ["thread.needs-grant", "thread.sees-state"] side_by_side,
-        "Threads that use different attributes see each what was granted.";
+        "Threads that use different attributes each see the granted values.";
     "process/thread/together/all-or-none", Must ["thread.together"] together,
-        "Who asks for several attributes gets all at once, and keeps none of them while it waits.";
+        "A request for several attributes locks all at once, and none of them while it waits.";
     "process/thread/state/last-unlocked", Must ["thread.sees-state"] last_unlocked,
-        "A thread sees what the last one has unlocked, and what was granted of the rest.";
+        "A thread sees the values that the last thread has unlocked, and granted values for all other attributes.";
     "process/thread/state/new-grant", Must ["thread.sees-state"] new_grant,
-        "Under a new grant threads see what others have written.";
+        "Under a new grant, threads see the changes of other processes.";
     "process/thread/stranger/refused", Must ["thread.stranger"] stranger,
-        "What a thread does to an attribute that it has not locked is refused.";
+        "An operation on an attribute that the thread has not locked is refused.";
     "process/thread/discard/no-trace", Must ["thread.discards"] discards,
-        "What a thread has discarded is seen by nobody, and not sent.";
+        "Discarded changes are seen by no other thread and are not sent.";
     "process/thread/discard/behind-the-gate", Must ["thread.discards"] discards_recalled,
-        "What a thread has discarded behind a closed gate is not sent.";
+        "Changes discarded behind a closed gate are not sent.";
     "process/thread/told/writes-refused", Must ["thread.told", "thread.discards"] told,
-        "After a grant was lost its write set is discarded, whatever the thread goes on to do.";
+        "After the loss of a grant, a thread's write set is discarded, whatever the thread does next.";
     "process/thread/once/granted-and-refused", Must ["thread.ends-once", "end.stray"] once,
-        "A lock is answered once, though the store grants, grants again and refuses.";
+        "A lock is answered once, even if the store grants, grants again and refuses.";
     "process/thread/once/cancel-crosses-grant", Must ["thread.ends-once"] cancel_crosses,
-        "A lock whose cancel crosses its grant is answered once, and leaves nothing locked.";
+        "If a cancel crosses its grant, the lock is answered once and no attribute stays locked.";
     "process/thread/once/already-locked", Must ["thread.ends-once", "thread.one-per-attribute"] already_locked,
-        "A thread that asks for what it has is refused, and keeps it.";
+        "A thread that requests an attribute it has locked is refused, and keeps the attribute.";
     "process/thread/deadline/at-the-store", Must ["thread.deadline", "end.cancels"] deadline,
         "A thread's wait for the store ends at its own deadline.";
     "process/thread/deadline/at-an-attribute", Must ["thread.deadline"] deadline_local,
         "A thread's wait for another thread ends at its own deadline.";
     "process/thread/deadline/without-connection", Must ["thread.deadline"] deadline_alone,
-        "A thread's wait ends at its own deadline also while there is no connection.";
+        "A thread's wait also ends at its own deadline while there is no connection.";
     "process/thread/asks/after-refusal", Must ["thread.asks", "end.requests-rise"] asks_again,
-        "After one thread was refused the next one's lock asks the store anew.";
+        "After one thread was refused, the next thread's lock sends a new request to the store.";
 }
 
 async fn needs_grant(ctx: CaseContext) -> Play {

@@ -8,15 +8,15 @@ use tenure_protocol::message::{Reason, Refusal, WaitMode};
 
 cases! { Process:
     "process/try/thread/locked", Must ["try.thread"] locked,
-        "A try for an attribute that another thread has is refused at once.";
+        "A try for an attribute that another thread has locked is refused at once.";
     "process/try/thread/behind-others", Must ["try.thread", "gate.order"] behind,
         "A try for an attribute that another thread waits for is refused at once.";
     "process/try/thread/gate", Must ["try.thread", "gate.closed"] gate,
         "A try at a closed gate is refused at once.";
     "process/try/store/asks", Must ["thread.asks", "try.thread"] asks,
-        "A try for a session that the process has not asks the store, without waiting.";
+        "If the process does not hold the session, a try sends a request to the store that does not wait.";
     "process/try/store/refused", Must ["thread.ends-once", "try.thread"] refused,
-        "A try that the store refuses is refused, and a thread that waits asks on.";
+        "If the store refuses a try, the try is refused, and a waiting thread sends a new request.";
     "process/try/store/free", Must ["thread.needs-grant"] free,
         "A try that the store grants is granted.";
 }

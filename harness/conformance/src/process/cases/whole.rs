@@ -17,11 +17,11 @@ const TAKES_MS: u64 = 20_000;
 
 cases! { Process:
     "process/whole/count/one-process", Must ["thread.sees-state", "release.whole", "thread.ends-once"] one_process,
-        "Threads of one process that count in a session of a store that behaves count right.";
+        "If threads of one process increment a counter in a session of a correct store, no increment is lost.";
     "process/whole/count/two-processes", Must ["thread.sees-state", "release.whole", "gate.requeues", "recall.obeyed"] two_processes,
-        "Threads of two processes that count in one session count right.";
+        "If threads of two processes increment a counter in one session, no increment is lost.";
     "process/whole/count/lost-connections", Must ["reconnect.repeats", "connect.again"] lost_connections,
-        "They count right while connections are lost at any place.";
+        "No increment is lost, at whatever point connections break.";
 }
 
 async fn one_process(ctx: CaseContext) -> Play {

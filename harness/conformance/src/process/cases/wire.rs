@@ -19,39 +19,39 @@ cases! { Process:
     "process/wire/header/major-version", Must ["wire.version"] version,
         "A frame of another major version is refused.";
     "process/wire/header/minor-version", Must ["wire.minor"] minor,
-        "A frame of a later minor version is read.";
+        "A frame of a later minor version is accepted.";
     "process/wire/header/too-large", Must ["wire.too-large"] too_large,
-        "A length beyond every limit is refused before a body comes.";
+        "A frame whose length exceeds every limit is refused before its body arrives.";
     "process/wire/header/unknown-critical", Must ["wire.unknown-critical"] unknown_critical,
         "A critical frame of an unknown kind is refused.";
     "process/wire/header/unknown-skipped", Must ["wire.unknown-skipped"] unknown_skipped,
-        "A frame of an unknown kind that is not critical is skipped, also between parts.";
+        "A frame of an unknown kind that is not critical is skipped, even between parts.";
     "process/wire/header/wrong-side", Must ["wire.wrong-side"] wrong_side,
-        "A frame of a kind that processes send is refused.";
+        "A frame of a kind that only processes send is refused.";
     "process/wire/header/reserved", Must ["wire.reserved"] reserved,
-        "Flags without a meaning, and a request where there is none, are ignored.";
+        "Flags without a meaning, and a request number in a kind that has none, are ignored.";
     "process/wire/parts/more-unexpected", Must ["wire.more-unexpected"] more_unexpected,
-        "A message that goes on, of a kind that never does, is refused.";
+        "A message with a further part is refused if its kind has no parts.";
     "process/wire/parts/missing", Must ["wire.part-missing"] part_missing,
-        "Another frame where a part is due is refused.";
+        "A frame of another kind is refused where the next part is due.";
     "process/wire/parts/differ", Must ["wire.parts-differ"] parts_differ,
-        "Parts that contradict each other are refused.";
+        "Parts with contradictory fields are refused.";
     "process/wire/parts/joined", Must ["wire.parts-joined"] parts_joined,
-        "A Welcome in parts lists what all its parts list.";
+        "A Welcome in several parts has the lists of all parts.";
     "process/wire/parts/cut-off", Must ["wire.truncated"] parts_cut,
-        "A message of which the last part does not come has no effect.";
+        "A message whose last part is missing has no effect.";
     "process/wire/body/truncated", Must ["wire.truncated"] truncated,
-        "A frame that the end of the connection cuts off has no effect.";
+        "A frame that is cut off by the end of the connection has no effect.";
     "process/wire/fault/sent", Should ["wire.fault"] fault_sent,
-        "Who refuses a frame says why, in a Fault of the right code.";
+        "A process that refuses a frame sends a Fault with the right code.";
     "process/wire/fault/last", Must ["wire.fault-last"] fault_last,
-        "Nothing comes behind a Fault.";
+        "A process sends nothing after a Fault.";
     "process/wire/fault/unknown-code", Must ["wire.newer", "connect.again"] unknown_fault,
-        "A Fault of an unknown code ends the connection, and nothing else.";
+        "A Fault with an unknown code ends the connection and has no other effect.";
     "process/wire/writes/plainly", Must ["wire.writes-plainly", "wire.writes-critical", "wire.newer"] writes,
-        "All kinds of frames are written plainly, critical, and with the choices of version 1.0.";
+        "All kinds of frames are written in canonical form, marked critical, and with the choices of version 1.0.";
     "process/wire/order/one-session", Must ["wire.in-order"] in_order,
-        "Messages about one session take effect in the order in which they came.";
+        "Messages about one session take effect in the order of their arrival.";
 }
 
 /// A thread inside.

@@ -8,23 +8,23 @@ cases! { Store:
     "commit/answered/with-changes", Must ["commit.answered"] with_changes,
         "A commit is answered with its base and a later version.";
     "commit/answered/without-changes", Must ["commit.answered"] without_changes,
-        "A commit without changes is answered, too.";
+        "A commit without changes is also answered.";
     "commit/answered/one-after-another", Must ["commit.answered"] one_after_another,
-        "Each commit makes a later version, and all of them are in the session.";
+        "Each commit creates a later version, and the session contains all of their changes.";
     "commit/repeated/at-once", Must ["commit.repeated"] at_once,
-        "A commit that comes twice is applied once, and both are answered with the same version.";
+        "A commit that is received twice is applied once, and both answers have the same version.";
     "commit/repeated/after-a-later-one", Must ["commit.repeated"] after_a_later_one,
-        "An old commit that comes again does not undo a later one, and is answered with the current version.";
+        "An old commit that is received again does not undo a later one, and its answer has the current version.";
     "commit/repeated/answer-lost", Must ["commit.repeated", "commit.answered"] answer_lost,
-        "A commit whose answer was lost and that is said again after a reconnect is applied once.";
+        "If the answer to a commit is lost and the commit is repeated after a reconnect, it is applied once.";
     "commit/base/unknown-is-refused", Must ["commit.base-ends-grant"] unknown_is_refused,
         "Changes to a version that the session never had are refused, and the grant stays.";
     "commit/recall/keeps-grant-and-recall", Must ["commit.keeps-grant"] keeps_grant_and_recall,
-        "A commit under a recall ends neither the grant nor the recall, and does not move its deadline.";
+        "A commit during a recall ends neither the grant nor the recall, and does not move the deadline.";
     "commit/durable/restart", Must ["commit.durable", "lease.restart"] (Restart) durable,
-        "What was committed is there after a restart, and the process can go on from it.";
+        "Committed changes are there after a restart of the store, and the process can continue from them.";
     "commit/durable/outlives-the-holder", Must ["commit.durable", "connect.new-incarnation"] outlives_the_holder,
-        "What a process has committed stays when it is started again.";
+        "Committed changes remain when the process is started again.";
 }
 
 async fn with_changes(ctx: CaseContext) -> Play {

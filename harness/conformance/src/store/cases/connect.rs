@@ -9,53 +9,53 @@ use tenure_wire::FaultCode;
 
 cases! { Store:
     "connect/first/other-is-refused", Must ["connect.refuses-misplaced", "connect.answers-hello"] other_first,
-        "A connection that begins with anything but Hello is closed, and hears nothing but a Fault.";
+        "A connection whose first frame is not a Hello is closed, and receives nothing but a Fault.";
     "connect/first/acquire-has-no-effect", Must ["connect.refuses-misplaced"] acquire_first,
-        "What was asked for before any Hello is not granted to anybody.";
+        "A request before the Hello is granted to no process.";
     "connect/second-hello/is-refused", Must ["connect.refuses-misplaced"] second_hello,
-        "A second Hello on a connection closes it, and changes nothing.";
+        "A second Hello on a connection closes it and changes nothing.";
     "connect/welcome/before-recalls", Must ["connect.answers-hello"] welcome_before_recalls,
-        "A recalled holder that connects again hears nothing before the Welcome.";
+        "A recalled holder that reconnects receives nothing before the Welcome.";
     "connect/welcome/before-grants", Must ["connect.answers-hello"] welcome_before_grants,
-        "A waiter that connects again hears nothing before the Welcome, not even a grant.";
+        "A waiter that reconnects receives nothing before the Welcome, not even a grant.";
     "connect/superseded/lower-incarnation", Must ["connect.superseded"] lower_incarnation,
-        "An earlier start of a process that is connected is told that it is superseded.";
+        "If a process is connected, a Hello of an earlier start is answered with Superseded.";
     "connect/superseded/while-away", Must ["connect.superseded"] lower_while_away,
-        "An earlier start of a process that has lost its connection is told that it is superseded.";
+        "If a process has lost its connection, a Hello of an earlier start is answered with Superseded.";
     "connect/superseded/after-restart", Must ["connect.superseded"] (Restart) lower_after_restart,
         "A restarted store knows the incarnation of a holder.";
     "connect/incarnation/ends-grants", Must ["connect.new-incarnation"] reborn_ends_grants,
-        "A process that was started again has none of the grants from before, even if it names them.";
+        "After a restart of a process, its earlier grants have ended, even if its Hello lists them.";
     "connect/incarnation/ends-waits", Must ["connect.new-incarnation", "lease.ends"] reborn_ends_waits,
-        "A process that was started again does not wait for what it waited for before.";
+        "After a restart of a process, its earlier waits have ended.";
     "connect/incarnation/after-restart", Must ["connect.new-incarnation"] (Restart) reborn_after_restart,
-        "A process that was started again while the store was down has none of its grants.";
+        "If a process is restarted while the store is down, its earlier grants have ended.";
     "connect/late-hello/is-not-welcome", Must ["connect.late-hello"] late_hello,
         "A Hello with a lower link number than that of the process's connection changes nothing.";
     "connect/late-hello/same-number", Must ["connect.late-hello"] same_number,
         "A Hello with the link number of the process's connection changes nothing.";
     "connect/late-hello/after-a-loss", Must ["connect.late-hello"] late_after_loss,
-        "A Hello with a lower link number is not welcome either when the newer connection was lost.";
+        "A Hello with a lower link number is not answered with Welcome, even after the newer connection was lost.";
     "connect/old-connection/release-is-ignored", Must ["connect.old-connection"] old_release,
-        "A Release on a connection that was replaced neither writes nor ends the grant.";
+        "A Release on a replaced connection neither writes nor ends the grant.";
     "connect/old-connection/cancel-is-ignored", Must ["connect.old-connection"] old_cancel,
-        "A Cancel on a connection that was replaced ends no wait.";
+        "A Cancel on a replaced connection ends no wait.";
     "connect/old-connection/goodbye-is-ignored", Must ["connect.old-connection"] old_goodbye,
-        "Goodbye on a connection that was replaced does not end the lease.";
+        "A Goodbye on a replaced connection does not end the lease.";
     "connect/old-connection/its-end-means-nothing", Must ["connect.old-connection"] old_ends,
-        "A process whose replaced connection ends counts as connected.";
+        "If a replaced connection ends, its process still counts as connected.";
     "connect/silent/is-closed", Should ["connect.silent-before-hello"] silent,
-        "A connection on which nothing comes is closed with the fault silent.";
+        "A connection on which nothing arrives is closed with the fault silent.";
     "connect/silent/half-a-hello", Should ["connect.silent-before-hello"] half_a_hello,
-        "A connection on which half a Hello comes is closed with the fault silent.";
+        "A connection on which half a Hello arrives is closed with the fault silent.";
     "connect/replaced/is-closed", Should ["connect.closes-replaced"] replaced,
-        "A connection that was replaced is closed.";
+        "A replaced connection is closed.";
     "connect/hello/each-newer-is-answered", Must ["connect.answers-hello"] each_newer,
-        "Each Hello with a greater link number is answered with Welcome, whatever became of the ones before.";
+        "Each Hello with a greater link number is answered with Welcome, regardless of the earlier ones.";
     "connect/hello/after-goodbye", Must ["connect.answers-hello"] after_goodbye,
-        "A process that has said Goodbye may come back.";
+        "A process can reconnect after its Goodbye.";
     "connect/superseded/old-is-told", Must ["connect.new-incarnation"] old_is_told,
-        "The connection of an earlier start of a process is told that it is superseded, and closed.";
+        "When a process is restarted, the connection of its earlier start receives Superseded and is closed.";
 }
 
 async fn other_first(ctx: CaseContext) -> Play {

@@ -10,25 +10,25 @@ use tokio::time::{Instant, sleep};
 
 cases! { Store:
     "deadlock/found/two-sessions", Must ["deadlock.found", "deadlock.true"] two_sessions,
-        "Of two holders that are blocked on each other's session one is refused, with the cycle.";
+        "If two holders are blocked on each other's session, one is refused, and the refusal names the cycle.";
     "deadlock/found/three-sessions", Must ["deadlock.found", "deadlock.true"] three_sessions,
-        "Of three holders in a circle one is refused, with the cycle in its order.";
+        "If three holders block each other in a circle, one is refused, and the refusal names the cycle in order.";
     "deadlock/found/closed-by-a-request", Must ["deadlock.found"] closed_by_request,
-        "A cycle is found also when a request closes it, and who only waits beside it is not refused.";
+        "A cycle is also found when a request closes it, and a waiter outside the cycle is not refused.";
     "deadlock/found/said-later", Must ["deadlock.found"] said_later,
-        "A cycle is found when a holder that was busy says later what blocks it.";
+        "A cycle is found when a busy holder reports later which session blocks it.";
     "deadlock/found/one-is-enough", Must ["deadlock.found"] one_is_enough,
-        "When one wait has been refused the other goes on, and is granted what is released.";
+        "After one wait was refused, the other wait continues and is granted the released session.";
     "deadlock/true/nobody-is-busy", Must ["deadlock.true"] nobody_is_busy,
-        "Holders that wait for each other's session and have not said that they are busy can give back: none is refused.";
+        "Holders that wait for each other's session but have not sent Busy can release: none is refused.";
     "deadlock/true/not-blocked", Must ["deadlock.true"] not_blocked,
         "A holder that is busy but not blocked on the other's session closes no cycle.";
     "deadlock/true/not-waiting", Must ["deadlock.true"] not_waiting,
         "A holder that names a session for which it does not wait closes no cycle.";
     "deadlock/true/not-any-more", Must ["deadlock.true"] not_any_more,
-        "What a holder has said before counts no longer when it says that nothing blocks it.";
+        "When a holder reports that nothing blocks it, its earlier reports no longer count.";
     "deadlock/true/a-chain", Must ["deadlock.true"] chain,
-        "A chain of holders whose last one waits for nothing is no cycle.";
+        "A chain of holders whose last one waits for nothing is not a cycle.";
 }
 
 /// A process that holds a session and may wait for that of the next.

@@ -8,29 +8,29 @@ use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
 
 cases! { Store:
     "destroy/answered/gone", Must ["destroy.answered"] gone_and_empty,
-        "A destroy under the current token is answered with Gone, and the session is no more.";
+        "A destroy under the current token is answered with Gone, and the session no longer exists.";
     "destroy/answered/never-written", Must ["destroy.answered"] never_written,
-        "A session that was only locked is destroyed like any other.";
+        "A session that was locked but never written is destroyed like any other.";
     "destroy/answered/again", Must ["destroy.answered-old"] answered_again,
-        "A destroy that is repeated is answered with Gone again.";
+        "A repeated destroy is answered with Gone again.";
     "destroy/old-token/held-by-another", Must ["destroy.answered-old"] old_while_held,
         "A destroy under an old token is fenced while another process holds the session.";
     "destroy/old-token/free", Must ["destroy.answered-old"] old_while_free,
-        "A destroy under an old token is fenced while the session lives and nobody holds it.";
+        "A destroy under an old token is fenced while the session exists and is free.";
     "destroy/old-token/next-life", Must ["destroy.answered-old", "destroy.stays"] old_in_next_life,
-        "A destroy that is repeated does not end the next life of the session.";
+        "A repeated destroy does not end the next life of the session.";
     "destroy/stays/late-commit", Must ["destroy.stays"] late_commit,
-        "A commit under a token from before does not bring a session back.";
+        "A commit under an earlier token does not recreate a destroyed session.";
     "destroy/stays/late-release", Must ["destroy.stays"] late_release,
-        "A release under a token from before does not bring a session back.";
+        "A release under an earlier token does not recreate a destroyed session.";
     "destroy/stays/late-write-in-next-life", Must ["destroy.stays"] late_in_next_life,
-        "Writes under a token from before do not reach the next life of the session.";
+        "Writes under an earlier token do not reach the next life of a destroyed session.";
     "destroy/waiters/destroyed", Must ["destroy.waiters"] waiters_of_destroyed,
-        "All who wait for a session that is destroyed are told that it has gone.";
+        "When a session is destroyed, all its waiters are notified that it is gone.";
     "destroy/waiters/renamed", Must ["destroy.waiters"] waiters_of_renamed,
-        "All who wait for a session that is renamed are told that it has gone.";
+        "When a session is renamed, all its waiters are notified that it is gone.";
     "destroy/durable/restart", Must ["commit.durable"] (Restart) durable,
-        "A session whose end was acknowledged stays ended when the store is killed.";
+        "After a destroy was acknowledged, the session stays destroyed even if the store is killed.";
 }
 
 pub(super) async fn say_destroy(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {

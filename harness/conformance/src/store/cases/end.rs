@@ -9,17 +9,17 @@ use tenure_protocol::{Request, SessionId, ToProcess, Token};
 
 cases! { Store:
     "end/once/cancel-races-grant", Must ["end.once", "end.cancelled"] cancel_races_grant,
-        "A request that is cancelled while it is granted is either granted or refused.";
+        "If a cancel races with a grant, the request is either granted or refused, and never both.";
     "end/once/repeat-races-release", Must ["end.once", "grant.same-again"] repeat_races_release,
         "A waiter that repeats its request many times while it is granted gets one grant.";
     "end/once/cancelled-is-never-granted", Must ["end.once", "end.cancelled"] cancelled_is_never_granted,
-        "A request that was refused because it was cancelled is not granted later.";
+        "A request that was refused as cancelled is not granted later.";
     "end/cancel/waiting", Must ["end.cancelled"] cancel_waiting,
-        "A Cancel of a request that waits is answered with Refused, cancelled.";
+        "A Cancel of a waiting request is answered with Refused, cancelled.";
     "end/cancel/unknown", Must ["end.cancelled"] cancel_unknown,
-        "A Cancel of a request that the store does not know is answered with Refused, cancelled.";
+        "A Cancel of an unknown request is answered with Refused, cancelled.";
     "end/cancel/twice", Must ["end.cancelled"] cancel_twice,
-        "A Cancel that comes twice is answered twice.";
+        "Two Cancels of the same request are both answered.";
     "end/cancel/crossed", Must ["end.cancel-crossed"] cancel_crossed,
         "A Cancel of a request that was granted at once is answered with the grant, which stays.";
     "end/cancel/crossed-after-waiting", Must ["end.cancel-crossed"] crossed_after_waiting,
@@ -27,15 +27,15 @@ cases! { Store:
     "end/cancel/crossed-under-recall", Must ["end.cancel-crossed"] crossed_under_recall,
         "A Cancel of a request whose grant is recalled is answered with the grant, which stays.";
     "end/cancel/older-than-the-wait", Must ["end.cancelled"] older_than_wait,
-        "A Cancel of an earlier request leaves the wait as it is.";
+        "A Cancel of an earlier request does not affect the current wait.";
     "end/cancel/of-another-process", Must ["end.cancelled", "end.answered"] of_another_process,
-        "A Cancel leaves the wait of another process by the same number as it is.";
+        "A Cancel does not affect another process's wait with the same request number.";
     "end/cancel/of-another-session", Must ["end.answered"] of_another_session,
-        "A Cancel leaves the waits for other sessions as they are.";
+        "A Cancel does not affect waits for other sessions.";
     "end/answered/many", Must ["end.answered", "end.once"] many,
-        "Each of many requests is granted, once.";
+        "Each of many requests is granted exactly once.";
     "end/answered/after-refused", Must ["end.answered"] after_refused,
-        "A session may be asked for again when the request before has been refused.";
+        "A session can be requested again after the previous request was refused.";
 }
 
 async fn cancel_races_grant(ctx: CaseContext) -> Play {

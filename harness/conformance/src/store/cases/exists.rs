@@ -9,31 +9,33 @@ use tenure_protocol::{EXISTING_SINCE, Request, SessionId, Token, Version};
 
 cases! { Store:
     "exists/free/absent", Must ["exists.absent", "exists.only"] free_absent,
-        "A request only for an existing session is refused as absent when there is none; another one is granted it empty.";
+        "An existing-only request for an absent session is refused as absent. An unconditional request is granted the \
+        session, empty.";
     "exists/free/existing", Must ["exists.true", "grant.at-once"] free_existing,
-        "A request only for an existing session is granted one that was written to, with its state.";
+        "An existing-only request is granted a session that was written, with its state.";
     "exists/free/try", Must ["exists.absent"] free_try,
-        "A try only for an existing session is refused as absent when there is none.";
+        "An existing-only try for an absent session is refused as absent.";
     "exists/free/destroyed", Must ["exists.absent"] destroyed,
-        "A session that was destroyed is absent.";
+        "A destroyed session is absent.";
     "exists/queue/not-written", Must ["exists.absent", "exists.only"] not_written,
-        "A request that waits for a new session is refused as absent when the holder gives it back without a change.";
+        "A waiting existing-only request is refused as absent if the holder of the new session releases it without a \
+        change.";
     "exists/queue/written", Must ["exists.true"] written,
-        "A request that waits for a new session is granted it when the holder has changed it.";
+        "A waiting existing-only request is granted the session if the holder of the new session has changed it.";
     "exists/queue/passed-on", Must ["exists.absent", "queue.passes-by"] passed_on,
-        "Behind a request that is refused as absent, the next one is granted the session.";
+        "When a waiting request is refused as absent, the next request in the queue is granted the session.";
     "exists/queue/behind-a-plain-one", Must ["exists.true", "queue.fifo-connected"] behind_plain,
-        "A request only for an existing session that stands behind another one is judged when that gives it back.";
+        "An existing-only request behind an unconditional one is decided when the latter's grant is released.";
     "exists/repeated/plainly", Must ["exists.never-stricter"] repeated_plainly,
-        "A request that is repeated without asking only for an existing session is granted whatever there is.";
+        "An existing-only request that is repeated without its condition is granted even an absent session.";
     "exists/repeated/strictly", Must ["exists.never-stricter"] repeated_strictly,
-        "A request that was once said without asking only for an existing session stays so.";
+        "A request that was once sent without the existing-only condition stays unconditional.";
     "exists/own/again", Must ["grant.same-again"] own_again,
-        "A holder of a new session that asks only for an existing one is told its grant again.";
+        "If the holder of a new session sends an existing-only request, it receives its grant again.";
     "exists/older/ignored", Must ["wire.newer"] older,
-        "To a process of 1.0, which has not said that it knows the answer, no session is called absent.";
+        "A process of version 1.0 that has not stated support for the answer never receives absent.";
     "exists/leaves-nothing", Should ["exists.leaves-nothing"] leaves_nothing,
-        "After many requests for sessions that do not exist a process has none of them, and may have as many grants as before.";
+        "After many requests for absent sessions, a process holds none of them and can have as many grants as before.";
 }
 
 /// Skips the case when the store does not understand it.

@@ -14,27 +14,27 @@ use tokio::time::{Instant, sleep};
 
 cases! { Store:
     "expiry/held/stays", Must ["expiry.not-while-held"] (Expiry) held_stays,
-        "A session that is held does not end, however long nobody uses it.";
+        "A held session does not expire, however long it is unused.";
     "expiry/held/recalled", Must ["expiry.recalls"] (Expiry) held_is_recalled,
-        "A session that is held is recalled with reason expiry when its time to live may have ended.";
+        "A held session is recalled with reason expiry when its time to live may have ended.";
     "expiry/held/never-written", Must ["expiry.once-written"] (Expiry) never_written,
         "A session that was never written is not recalled for expiry, however long it is held.";
     "expiry/not-early/released", Must ["expiry.not-early"] (Expiry) not_early,
-        "A session that was used and released is still there before its time to live has ended.";
+        "A released session still exists before the end of its time to live.";
     "expiry/not-early/recalled", Must ["expiry.not-early"] (Expiry) not_early_recalled,
-        "A session that is given back to a recall for expiry, used just now, is still there.";
+        "A session that was just used and is released on a recall for expiry still exists.";
     "expiry/idle/counts", Must ["expiry.ends"] (Expiry) idle_counts,
-        "A session that was idle for its time to live when it is released ends at once.";
+        "A session released with an idle time of its whole time to live expires at once.";
     "expiry/idle/counts-in-part", Must ["expiry.ends", "expiry.not-early"] (Expiry) idle_counts_in_part,
-        "A session that was idle for half its time to live when it is released lives for no more than the other half.";
+        "A session released with an idle time of half its time to live expires after at most the other half.";
     "expiry/use/busy", Should ["expiry.busy-is-use"] (Expiry) busy_is_use,
-        "A session whose threads were inside just now is still there.";
+        "A session in which threads were inside just before still exists.";
     "expiry/use/commit", Should ["expiry.busy-is-use"] (Expiry) commit_is_use,
-        "A session that was committed just now is still there.";
+        "A session that was committed just before still exists.";
     "expiry/ends/unused", Must ["expiry.ends"] (Expiry) ends,
-        "A session that nobody has used for its time to live is no more.";
+        "A session that was not used for its time to live no longer exists.";
     "expiry/ends/after-restart", Must ["expiry.ends"] (Expiry, Restart) ends_after_restart,
-        "A session that nobody uses ends also when the store was killed meanwhile.";
+        "An unused session also expires if the store was killed meanwhile.";
 }
 
 /// How often a case that has to be quick is begun anew when it was not.

@@ -9,29 +9,29 @@ cases! { Store:
     "fence/commit/after-the-release", Must ["fence.commit"] after_the_release,
         "A commit after the release of its grant is fenced.";
     "fence/commit/token-before-the-own", Must ["fence.commit"] token_before_the_own,
-        "A commit under the token that a process had before is fenced while it holds the session again.";
+        "A commit under a process's earlier token is fenced while the process holds the session again.";
     "fence/commit/next-holder", Must ["fence.commit"] next_holder,
-        "A commit of the former holder does not reach the session of the next one.";
+        "A commit of the former holder does not change the session of the next holder.";
     "fence/commit/right-token-of-another", Must ["fence.commit"] right_token_of_another,
-        "A commit by a process that does not hold the session is fenced, though the token is right.";
+        "A commit with the current token is fenced if the sender does not hold the session.";
     "fence/commit/session-that-never-was", Must ["fence.commit"] session_that_never_was,
-        "A commit to a session that does not exist is fenced, and does not make it.";
+        "A commit to an absent session is fenced and does not create it.";
     "fence/commit/after-the-revocation", Must ["fence.commit", "recall.revokes"] after_the_revocation,
-        "A commit that comes after the grant was taken is fenced.";
+        "A commit that arrives after the grant was revoked is fenced.";
     "fence/commit/former-incarnation", Must ["fence.commit", "connect.new-incarnation"] former_incarnation,
-        "A process that was started again can not commit under the token it had before.";
+        "A restarted process cannot commit under its earlier token.";
     "fence/commit/restart", Must ["fence.commit", "grant.token-rises"] (Restart) restart,
-        "A token from before a restart that was given back is fenced after it.";
+        "A token that was released before a restart of the store is fenced after it.";
     "fence/destroy/old-token", Must ["destroy.answered-old"] destroy_old_token,
-        "Who held a session before does not destroy it.";
+        "A former holder cannot destroy the session.";
     "fence/destroy/nobody-holds-it", Must ["destroy.answered-old"] destroy_nobody_holds_it,
-        "Who has given a session back does not destroy it, though nobody holds it.";
+        "A former holder cannot destroy the session even if it is free.";
     "fence/destroy/right-token-of-another", Must ["destroy.answered-old"] destroy_right_token,
-        "A process that does not hold a session does not destroy it, though the token is right.";
+        "A destroy with the current token is fenced if the sender does not hold the session.";
     "fence/rename/old-token", Must ["fence.rename"] rename_old_token,
-        "Who held a session before does not rename it.";
+        "A former holder cannot rename the session.";
     "fence/rename/right-token-of-another", Must ["fence.rename"] rename_right_token,
-        "A process that does not hold a session does not rename it, though the token is right.";
+        "A rename with the current token is fenced if the sender does not hold the session.";
 }
 
 /// Commits under the token of that grant, and is fenced.

@@ -15,25 +15,26 @@ use tokio::time::{Instant, sleep};
 
 cases! { Store:
     "limit/processes/full", Must ["limit.processes", "limit.harms-nobody"] (Limits, Alone) processes,
-        "One process too many is told that the store is full, and has its place when another has left.";
+        "A process above the limit receives Full, and is accepted after another has left.";
     "limit/grants/held-and-waited-for", Must ["limit.grants", "limit.harms-nobody"] (Limits) grants,
-        "A request for one session too many is refused; what the process has and waits for stays.";
+        "A request above the limit of sessions is refused. Existing grants and waits of the process remain.";
     "limit/grants/within-a-hello", Must ["limit.grants"] (Limits) grants_of_hello,
-        "A request of a hello for one session too many is refused.";
+        "A request in a hello above the limit of sessions is refused.";
     "limit/waiters/one-too-many", Must ["limit.waiters", "limit.harms-nobody"] (Limits) waiters,
-        "One waiter too many is refused; who waits keeps its place, and may repeat its request.";
+        "A waiter above the limit is refused. Other waiters keep their places and can repeat their requests.";
     "limit/waiters/tries", Must ["limit.waiters"] (Limits) tries,
-        "A try for a session with a full queue is refused, too.";
+        "A try for a session with a full queue is also refused.";
     "limit/write/attributes", Must ["limit.ends-grant", "limit.until-heard", "limit.harms-nobody"] (Limits) attributes,
-        "A commit of one attribute too many ends that grant, and nothing else; a waiter gets the session when the holder has answered.";
+        "A commit with one attribute too many ends only that grant. A waiter gets the session after the holder has \
+        answered.";
     "limit/write/attribute-bytes", Must ["limit.ends-grant", "limit.harms-nobody"] (Limits) attribute_bytes,
-        "A release with a value that is a byte too long ends the grant without its changes, and nothing else.";
+        "A release with a value one byte too long ends only that grant, without its changes.";
     "limit/write/session-bytes", Must ["limit.ends-grant", "limit.harms-nobody"] (Limits) session_bytes,
-        "A commit that makes the session a byte too large ends that grant, and nothing else.";
+        "A commit that makes the session one byte too large ends only that grant.";
     "limit/welcome/says", Should ["limit.told-in-welcome"] (Limits) says,
-        "The welcome says the limits of the store.";
+        "The Welcome states the limits of the store.";
     "limit/connections/busy", Should ["limit.connections"] (Limits, Alone) connections,
-        "A connection that is one too many is closed with fault 5, busy, before it says anything.";
+        "A connection above the limit is closed with fault 5, busy, before it sends anything.";
 }
 
 /// The process leaves, and the store has taken that.

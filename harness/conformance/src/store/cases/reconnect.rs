@@ -8,43 +8,44 @@ use tenure_protocol::message::GrantRef;
 
 cases! { Store:
     "reconnect/known/exactly-the-current", Must ["reconnect.known", "reconnect.ended"] exactly_the_current,
-        "Welcome knows the grants that the process has, and none that it has not.";
+        "A Welcome lists exactly the grants that the process holds.";
     "reconnect/known/restart", Must ["reconnect.known", "lease.restart"] (Restart) known_after_restart,
-        "After a restart Welcome knows the grants that the process has, and none that it has not.";
+        "After a restart of the store, a Welcome lists exactly the grants that the process holds.";
     "reconnect/ended/destroyed", Must ["reconnect.ended"] destroyed,
-        "Welcome tells that a session was destroyed.";
+        "A Welcome reports that a session was destroyed.";
     "reconnect/ended/renamed", Must ["reconnect.ended"] renamed,
-        "Welcome tells what the grant of a renamed session is.";
+        "A Welcome reports the new grant of a renamed session.";
     "reconnect/ended/restart", Must ["reconnect.ended", "commit.durable"] (Restart) ended_after_restart,
-        "Welcome tells after a restart, too, what was destroyed and what was renamed.";
+        "A Welcome also reports destroyed and renamed sessions after a restart of the store.";
     "reconnect/ended/exists-again", Must ["reconnect.ended", "reconnect.known"] exists_again,
-        "A destroyed session that another process has made again is neither known nor ended.";
+        "A destroyed session that another process has recreated is listed neither as known nor as ended.";
     "reconnect/waits/not-named", Must ["reconnect.dropped-wait"] not_named,
-        "A wait that the Hello does not name is dropped, and holds nobody up.";
+        "A wait that the Hello does not list is dropped and delays no other waiter.";
     "reconnect/waits/named-keeps-its-place", Must ["reconnect.waits", "lease.frees-nothing"] named_keeps_its_place,
-        "A wait that the Hello names keeps its place.";
+        "A wait that the Hello lists keeps its place.";
     "reconnect/waits/new-wish-of-a-free-session", Must ["reconnect.waits"] new_wish_free,
         "A request in a Hello for a free session is granted after the Welcome.";
     "reconnect/waits/new-wish-of-a-held-session", Must ["reconnect.waits", "recall.asks"] new_wish_held,
-        "A request in a Hello for a session that is held recalls it, and is granted in turn.";
+        "A request in a Hello for a held session causes a recall and is granted in turn.";
     "reconnect/waits/restart", Must ["reconnect.waits", "queue.presented"] (Restart) order_after_restart,
-        "Those who wait keep their order over a restart, in whichever order they come back.";
+        "Waiters keep their order over a restart of the store, in whichever order they reconnect.";
     "reconnect/both/wish-is-left-out", Must ["reconnect.not-both"] wish_is_left_out,
-        "A request for a session that the process holds is not queued: it holds nothing up, and is not granted.";
+        "A request for a session that the process holds is not queued: it delays no other waiter and is not granted.";
     "reconnect/both/release-brings-it", Must ["reconnect.not-both", "release.requeued"] release_brings_it,
-        "A request beside a known grant is granted when the release brings it.";
+        "A request listed beside a known grant is granted when the release repeats it.";
     "reconnect/unclaimed/passed-on", Must ["reconnect.unclaimed", "queue.passes-by"] passed_on,
-        "A grant that the Hello does not list goes to who waits.";
+        "A grant that the Hello does not list goes to the next waiter.";
     "reconnect/unclaimed/is-free", Must ["reconnect.unclaimed", "reconnect.no-token-twice"] is_free,
-        "A grant that the Hello does not list has ended: its token is fenced, and not granted again.";
+        "A grant that the Hello does not list has ended: its token is fenced and never granted again.";
     "reconnect/unclaimed/later-request", Must ["reconnect.no-token-twice", "reconnect.waits"] later_request,
-        "A process that forgot a grant and asks by a later request gets another token.";
+        "A process that forgot a grant and sends a later request gets another token.";
     "reconnect/untold/told-again", Must ["reconnect.untold"] told_again,
-        "A grant that the process did not hear of is told again when its Hello lists the request.";
+        "A grant whose message was not received is sent again when the Hello lists its request.";
     "reconnect/untold/while-away", Must ["reconnect.untold", "lease.frees-nothing"] while_away,
-        "A grant whose message was lost with the connection is told when the next Hello lists the request.";
+        "A grant whose message was lost with the connection is sent when the next Hello lists its request.";
     "reconnect/untold/restart", Must ["reconnect.untold", "reconnect.no-token-twice"] (Restart) untold_after_restart,
-        "A grant that is not named after a restart is told again under a later token when the Hello asks for the session.";
+        "After a restart of the store, a grant that the Hello requests but does not list is sent again with a later \
+        token.";
 }
 
 async fn exactly_the_current(ctx: CaseContext) -> Play {

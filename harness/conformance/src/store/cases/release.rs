@@ -9,43 +9,43 @@ cases! { Store:
     "release/answered/with-changes", Must ["release.answered"] with_changes,
         "A release with changes is answered with a new version.";
     "release/answered/without-changes", Must ["release.answered"] without_changes,
-        "A release without changes is answered with the version that the session had.";
+        "A release without changes is answered with the session's previous version.";
     "release/written/before-the-next-grant", Must ["release.written", "queue.passes-by"] before_the_next_grant,
-        "Who waited for the session finds all that was committed and released, and nothing else.";
+        "A waiter that gets the session finds everything that was committed and released, and nothing else.";
     "release/written/found-later", Must ["release.written"] found_later,
-        "Who comes later finds what was released.";
+        "A process that requests the session later finds the released state.";
     "release/written/commit-unanswered", Must ["release.written", "release.answered"] commit_unanswered,
-        "A release that repeats the changes of a commit whose answer was not heard is taken.";
+        "A release that repeats the changes of an unanswered commit is accepted.";
     "release/durable/restart", Must ["commit.durable", "grant.token-rises"] (Restart) durable,
-        "What was released is there after a restart, and nobody has the grant.";
+        "Released changes are there after a restart of the store, and the session is free.";
     "release/old/repeated", Must ["release.old"] repeated,
-        "A release that is said again is answered without a version, and changes nothing.";
+        "A repeated release is answered without a version and changes nothing.";
     "release/old/while-held-again", Must ["release.old"] while_held_again,
-        "A release under the token that a process had before does not end the grant that it has.";
+        "A release under a process's earlier token does not end its current grant.";
     "release/old/right-token-of-another", Must ["release.old"] right_token_of_another,
-        "A release by a process that does not hold the session changes nothing, though the token is right.";
+        "A release with the current token changes nothing if the sender does not hold the session.";
     "release/old/session-that-never-was", Must ["release.old"] session_that_never_was,
-        "A release of a session that does not exist is answered, and does not make it.";
+        "A release of an absent session is answered and does not create it.";
     "release/old/after-the-revocation", Must ["release.old", "recall.revokes"] after_the_revocation,
-        "A release that comes after the grant was taken writes nothing.";
+        "A release that arrives after the grant was revoked writes nothing.";
     "release/old/replaced-connection", Must ["connect.old-connection"] replaced_connection,
-        "A release on a connection that was replaced ends nothing.";
+        "A release on a replaced connection ends nothing.";
     "release/base/unknown-is-refused", Must ["commit.base-ends-grant"] unknown_is_refused,
         "Changes to a version that the session never had are refused, and the grant stays.";
     "release/base/any-without-changes", Must ["release.answered"] any_without_changes,
-        "A release without changes is taken whatever version it names.";
+        "A release without changes is accepted whatever base version it names.";
     "release/requeued/nobody-waits", Must ["release.requeued"] nobody_waits,
-        "Who releases and asks again gets the session again when nobody waits.";
+        "A process that releases and requests again gets the session again if no other process waits.";
     "release/requeued/others-wait", Must ["release.requeued", "recall.asks"] others_wait,
-        "Who releases and asks again gets the session when those who waited have had it.";
+        "A process that releases and requests again gets the session after the earlier waiters.";
     "release/requeued/old-token", Must ["release.requeued", "release.old"] requeued_under_old_token,
-        "The request in a release under an old token is taken.";
+        "The request within a release under an old token is accepted.";
     "release/lost/answer", Must ["release.old", "reconnect.known"] answer_lost,
-        "A release whose answer was lost is answered again after a reconnect, and does not touch the next holder.";
+        "A release whose answer was lost is answered again after a reconnect and does not affect the next holder.";
     "release/lost/never-came", Must ["release.answered", "lease.frees-nothing"] never_came,
-        "A release that was lost with the connection is taken when it is said again.";
+        "A release that was lost with the connection is accepted when it is repeated.";
     "release/lost/requeue", Must ["release.requeued", "reconnect.waits"] requeue_lost,
-        "Who released, asked again and lost the connection gets the session when its turn comes.";
+        "A process that releases, requests again and loses its connection gets the session in its turn.";
 }
 
 async fn with_changes(ctx: CaseContext) -> Play {

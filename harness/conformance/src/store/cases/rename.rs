@@ -9,31 +9,31 @@ use tenure_protocol::{SessionId, ToProcess};
 
 cases! { Store:
     "rename/moves/attributes", Must ["rename.moves"] moves,
-        "A renamed session has its attributes and its version under the new id, and none under the old one.";
+        "A renamed session has its attributes and version under the new id, and none under the old one.";
     "rename/moves/holder", Must ["rename.moves"] moves_holder,
-        "Who renames a session holds it under the new id, and nobody holds the old one.";
+        "The renaming process holds the session under the new id, and the old id is free.";
     "rename/token/of-old-id", Must ["rename.new-token"] new_token,
-        "The token of a renamed session is greater than that of the grant before, which is void.";
+        "The token of a renamed session is greater than that of its earlier grant, which is void.";
     "rename/token/of-new-id", Must ["rename.new-token"] token_of_new_id,
-        "The token of a renamed session is greater than those of an earlier life of the new id.";
+        "The token of a renamed session is greater than all tokens of an earlier life of the new id.";
     "rename/taken/written", Must ["rename.taken", "rename.moves"] taken_written,
-        "A rename to the id of a session that exists is refused, and changes nothing.";
+        "A rename to the id of an existing session is refused and changes nothing.";
     "rename/taken/held", Must ["rename.taken"] taken_held,
-        "A rename to an id that is only held is refused, and the grants stay.";
+        "A rename to an id that is only held is refused, and both grants stay.";
     "rename/taken/waited-for", Must ["rename.taken"] taken_waited_for,
         "A rename to an id that others wait for is refused, and their places stay.";
     "rename/taken/itself", Must ["rename.taken"] taken_itself,
         "A rename of a session to its own id is refused.";
     "rename/repeated/same-connection", Must ["rename.repeated"] repeated,
-        "A rename that is repeated is answered with the same Gone.";
+        "A repeated rename is answered with the same Gone.";
     "rename/repeated/next-connection", Must ["rename.repeated"] repeated_later,
         "A rename that is repeated on the next connection is answered with the same Gone.";
     "rename/recall/cleared", Must ["recall.ends-with-grant"] recall_cleared,
-        "A session that was recalled is not recalled any more when it has been renamed.";
+        "A recalled session is no longer recalled after its rename.";
     "rename/recall/not-revoked", Must ["recall.ends-with-grant"] not_revoked,
-        "The deadline of a recall does not take a session that has been renamed since.";
+        "The deadline of a recall does not revoke a session that has been renamed since.";
     "rename/durable/restart", Must ["commit.durable"] (Restart) durable,
-        "A session whose rename was acknowledged has its new id, holder and token when the store is killed.";
+        "After a rename was acknowledged, the session keeps its new id, holder and token even if the store is killed.";
 }
 
 /// A session with an attribute, held by the player.

@@ -9,15 +9,15 @@ use tenure_protocol::Delta;
 
 cases! { Store:
     "time/fence/at-once", Must ["fence.commit"] at_once,
-        "A commit under the old token is refused in the moment in which the grant has ended.";
+        "A commit under the old token is refused from the moment in which the grant has ended.";
     "time/fence/next-grant", Must ["fence.commit"] next_grant,
-        "A process that has the session again cannot commit under its earlier token.";
+        "A process that holds the session again cannot commit under its earlier token.";
     "time/fence/after-lease", Must ["fence.commit"] after_lease,
         "A commit under a token whose lease has ended is refused, and the next holder's state stays.";
     "time/fence/after-restart", Must ["fence.commit"] (Restart) after_restart,
-        "A restarted store refuses a token that had ended before, and takes one that had not.";
+        "A restarted store refuses a token that had ended before, and accepts one that had not.";
     "time/fence/nobody-else", Must ["fence.commit"] nobody_else,
-        "A commit under a released token is refused also when nobody has got the session since.";
+        "A commit under a released token is also refused if the session has been free since.";
 }
 
 async fn at_once(ctx: CaseContext) -> Play {

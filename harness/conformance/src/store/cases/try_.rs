@@ -8,35 +8,35 @@ use tenure_protocol::{Request, SessionId, ToProcess};
 
 cases! { Store:
     "try/free/at-once", Must ["grant.at-once"] free_at_once,
-        "A try for a session that nobody holds is granted at once.";
+        "A try for a free session is granted at once.";
     "try/own/again", Must ["grant.same-again"] own_again,
-        "A holder that tries for its own session is told its grant again.";
+        "A holder that tries for its own session receives its grant again.";
     "try/recalls/a-kept-grant", Must ["try.recalls"] recalls_kept,
         "A try makes the store recall the grant.";
     "try/recalls/each-new-grant", Must ["try.recalls"] recalls_each,
-        "Tries one after another each recall the grant that is then current.";
+        "Each of several successive tries recalls the grant that is then current.";
     "try/succeeds/when-given-back", Must ["try.recalls"] succeeds,
         "A try is granted when the holder answers the recall with Release.";
     "try/succeeds/before-a-waiter", Must ["try.recalls", "queue.fifo-connected"] succeeds_before_waiter,
-        "A try that came first is granted before a request that waits.";
+        "A try that came first is granted before a waiting request.";
     "try/busy/answered", Must ["try.refused-when-busy"] refused_when_busy,
         "A try is refused when the holder answers the recall with Busy.";
     "try/busy/already", Must ["try.refused-when-busy", "try.refused-otherwise"] busy_already,
-        "A try is refused when the holder has said that it is busy and another waits.";
+        "A try is refused if the holder has already reported that it is busy and another process waits.";
     "try/busy/waiter-stays", Must ["try.refused-when-busy"] waiter_stays,
-        "Busy refuses the try only: the request that waits behind it is granted in the end.";
+        "A Busy refuses only the try: the waiting request behind it is eventually granted.";
     "try/behind/a-waiter", Must ["try.refused-otherwise"] behind_waiter,
         "A try for a session that another waits for is refused.";
     "try/behind/a-try", Must ["try.refused-otherwise"] behind_try,
         "A try for a session that another tries for is refused.";
     "try/away/before", Must ["try.refused-otherwise"] away_before,
-        "A try is refused when the holder has lost its connection.";
+        "A try is refused if the holder has lost its connection.";
     "try/away/meanwhile", Must ["try.refused-otherwise"] away_meanwhile,
         "A try that waits for the holder's answer is refused when the holder loses its connection.";
     "try/away/after-restart", Must ["try.refused-otherwise"] (Restart) away_after_restart,
-        "After a restart a try is refused while the holder is not back.";
+        "After a restart of the store, a try is refused until the holder has reconnected.";
     "try/passed/to-another", Must ["try.refused-otherwise"] passed_to_another,
-        "A try that waits is refused when the session is granted to another process.";
+        "A waiting try is refused when the session is granted to another process.";
 }
 
 async fn free_at_once(ctx: CaseContext) -> Play {

@@ -16,19 +16,20 @@ use act::{Act, Mix};
 
 cases! { Store:
     "workload/locks", Must ["grant.exclusive", "queue.fifo-connected", "recall.asks", "end.once", "release.written"] locks,
-        "Random requests, cancels, commits and releases are answered as the machine answers them.";
+        "Random requests, cancels, commits and releases get the answers that the machine allows.";
     "workload/links", Must ["lease.frees-nothing", "reconnect.known", "queue.presented", "connect.new-incarnation"] links,
-        "Among random cuts, reconnects and new starts everything is answered as the machine answers it.";
+        "With random connection cuts, reconnects and restarts of processes, all answers are those that the machine \
+        allows.";
     "workload/strangers", Must ["fence.commit", "release.old", "grant.same-again", "commit.repeated"] strangers,
-        "Random repetitions, stale tokens and tokens of others change nothing.";
+        "Random repetitions, stale tokens and tokens of other processes change nothing.";
     "workload/ends", Must ["destroy.answered", "destroy.stays", "grant.full", "rename.moves"] ends,
-        "Among random destroys and renames everything is answered as the machine answers it.";
+        "With random destroys and renames, all answers are those that the machine allows.";
     "workload/mixed", Must ["grant.exclusive", "grant.state", "wire.in-order"] mixed,
-        "A random history of everything is answered as the machine answers it.";
+        "A random history of all operations gets the answers that the machine allows.";
     "workload/deadlines", Must ["recall.revokes", "recall.not-early", "lease.ends", "lease.whole"] deadlines,
-        "Random histories in which time passes: what ends ends as the machine ends it, and not early.";
+        "In random histories with passing time, waits, grants and leases end as in the machine, and not early.";
     "workload/restarts", Must ["grant.durable", "lease.restart", "grant.token-rises", "commit.durable"] (Restart) restarts,
-        "Over random restarts of the store nothing that was acknowledged is lost.";
+        "Over random restarts of the store, no acknowledged change is lost.";
 }
 
 pub(super) fn all() -> &'static [Case] {

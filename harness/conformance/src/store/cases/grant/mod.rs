@@ -13,71 +13,71 @@ use tenure_protocol::{SessionId, Version};
 
 cases! { Store:
     "grant/free/at-once", Must ["grant.at-once"] free_is_at_once,
-        "A session that nobody holds is granted at once.";
+        "A free session is granted at once.";
     "grant/free/given-back", Must ["grant.at-once"] given_back_is_at_once,
-        "A session that was given back and that nobody waits for is granted at once, to whoever asks.";
+        "A released session without waiters is granted at once to any process that requests it.";
     "grant/exclusive/second-waits", Must ["grant.exclusive"] second_waits,
-        "A second process gets a session only when the first has given it back.";
+        "A second process gets a session only after the first has released it.";
     "grant/exclusive/nothing-lost", Must ["grant.exclusive"] nothing_lost,
-        "When three processes take turns as fast as they can, each sees what the one before has written.";
+        "When three processes take turns as fast as they can, each sees the changes of the previous holder.";
     "grant/exclusive/holder-is-away", Must ["grant.exclusive"] holder_is_away,
         "The session of a holder that has lost its connection is not granted to another.";
     "grant/exclusive/after-restart", Must ["grant.exclusive", "grant.durable"] (Restart) durable::excludes,
-        "A restarted store grants no session that is held.";
+        "A restarted store does not grant a session that is held.";
     "grant/token/rises", Must ["grant.token-rises"] token::rises,
-        "Each grant of a session has a greater token, whoever gets it.";
+        "Each grant of a session has a greater token than the grant before, whichever process gets it.";
     "grant/token/of-unwritten", Must ["grant.token-rises"] token::of_unwritten,
-        "The token rises also when nobody has ever written the session.";
+        "Tokens also rise if the session was never written.";
     "grant/token/across-lives", Must ["grant.token-rises"] token::across_lives,
-        "The token of a session's second life is greater than those of its first.";
+        "The token of a session's second life is greater than all tokens of its first life.";
     "grant/token/across-restart", Must ["grant.token-rises"] (Restart) token::across_restart,
-        "After a restart tokens are greater than before it, also that of a session that was never written.";
+        "Tokens after a restart of the store are greater than before, also for a session that was never written.";
     "grant/durable/free", Must ["grant.durable"] (Restart) durable::free,
-        "A store that is killed when it has granted a free session knows the grant afterwards.";
+        "A store that is killed right after granting a free session knows the grant when it is back.";
     "grant/durable/passed-on", Must ["grant.durable"] (Restart) durable::passed_on,
-        "A store that is killed when it has passed a session on knows the new holder and the state that it was given.";
+        "A store that is killed right after a handoff knows the new holder and its state when it is back.";
     "grant/request/newest", Must ["grant.names-request"] again::names_newest,
-        "A grant names the request that was made after a cancelled one, not the cancelled one.";
+        "After a cancel and a new request, the grant names the new request.";
     "grant/again/sent-twice", Must ["grant.same-again", "end.once"] again::sent_twice,
-        "A request that is sent twice in a row is granted once: both answers have one token.";
+        "A request that is sent twice in a row is granted once: both answers have the same token.";
     "grant/again/by-the-holder", Must ["grant.same-again", "grant.names-request"] again::by_the_holder,
-        "A holder that asks again, by the same request or a greater one, is told its grant again.";
+        "A holder that repeats its request, or sends a greater one, receives its grant again.";
     "grant/again/crosses-grant", Must ["grant.same-again", "end.once"] again::crosses_grant,
-        "A waiter that repeats its request while it is granted gets one grant.";
+        "A waiter whose repeated request crosses its grant gets one grant.";
     "grant/again/under-recall", Must ["grant.same-again"] again::under_recall,
-        "A recalled holder that asks again is told its grant again, and does not stand in the queue.";
+        "A recalled holder that repeats its request receives its grant again and is not queued.";
     "grant/again/after-commit", Must ["grant.same-again", "grant.full"] again::after_commit,
-        "A holder that asks again and knows nothing is told all that it has committed.";
+        "A holder that repeats its request without a known version receives everything that it has committed.";
     "grant/late/while-waiting", Must ["grant.no-late-request"] again::late_while_waiting,
-        "A lower request of a process that waits is not answered, and its wait stays as it is.";
+        "A lower request of a waiting process is not answered and does not affect the wait.";
     "grant/late/while-holding", Must ["grant.no-late-request"] again::late_while_holding,
-        "A lower request of the holder is not answered, and its grant stays as it is.";
+        "A lower request of the holder is not answered and does not affect the grant.";
     "grant/state/of-any-version", Must ["grant.state"] state::of_any_version,
-        "Whatever version a process names as known, it has the state afterwards.";
+        "Whichever version a process names as known, it has the current state after the grant.";
     "grant/state/of-its-own-release", Must ["grant.state"] state::of_its_own_release,
-        "A process that names the version that its own release made has the state afterwards.";
+        "A process that names the version of its own release has the current state after the grant.";
     "grant/state/after-restart", Must ["grant.state"] (Restart) state::after_restart,
-        "A process that names a version from before a restart has the state afterwards.";
+        "A process that names a version from before a restart of the store has the current state after the grant.";
     "grant/state/to-a-waiter", Must ["grant.state"] state::to_a_waiter,
-        "A waiter is told the state as of its grant, not as of its request.";
+        "A waiter receives the state at the time of its grant, not at the time of its request.";
     "grant/state/without-known", Must ["grant.full"] state::without_known,
-        "Who knows no version gets all attributes.";
+        "A process that names no known version receives all attributes.";
     "grant/state/of-an-earlier-life", Must ["grant.full"] state::of_earlier_life,
-        "Who knows a version of an earlier life of the session gets all attributes, and none from then.";
+        "A process that names a version of an earlier life receives all attributes, and none of the earlier life.";
     "grant/state/of-one-renamed-away", Must ["grant.full"] state::of_renamed_away,
-        "Who knows a version of a session that had this id before gets all attributes.";
+        "A process that names a version of a session that had this id before receives all attributes.";
     "grant/state/nothing-changed", Should ["grant.smallest-state"] state::nothing_changed,
-        "Who knows the current version is told that nothing has changed.";
+        "A process that names the current version receives the state unchanged.";
     "grant/state/difference", Should ["grant.smallest-state"] state::difference,
-        "Who knows the version before gets only the attributes that have changed since.";
+        "A process that names the previous version receives only the attributes that have changed since.";
     "grant/state/new-is-empty", Must ["grant.new-session"] new_is_empty,
-        "A session that nobody has written has no attributes.";
+        "A session that was never written has no attributes.";
     "grant/new/given-back", Must ["grant.new-session"] new_given_back,
         "A session that was held but never written is granted as a new one.";
     "grant/new/destroyed", Must ["grant.new-session", "grant.full"] new_destroyed,
-        "A session that was destroyed is granted as a new one, also to who knows its last version.";
+        "A destroyed session is granted as a new one, even to a process that names its last version.";
     "grant/give-back/taking-turns", Should ["grant.give-back"] taking_turns,
-        "When two processes take turns, a grant says in the end that it should be given back.";
+        "When two processes take turns, a grant eventually contains the hint to give it back when idle.";
 }
 
 async fn free_is_at_once(ctx: CaseContext) -> Play {

@@ -13,69 +13,69 @@ use tenure_protocol::{Request, SessionId, Ticket, ToProcess};
 
 cases! { Store:
     "queue/fifo/two-waiters", Must ["queue.fifo-connected"] two_waiters,
-        "Of two waiters the one that asked first is granted first.";
+        "Of two waiters, the first to request is granted first.";
     "queue/fifo/three-waiters", Must ["queue.fifo-connected", "queue.passes-by"] three_waiters,
-        "Three waiters are granted in the order in which they asked, whoever connected first.";
+        "Three waiters are granted in the order of their requests, in whichever order they connected.";
     "queue/fifo/one-gives-up", Must ["queue.fifo-connected", "queue.passes-by"] one_gives_up,
         "When a waiter cancels, the others are granted in their order.";
     "queue/fifo/head-is-away", Must ["queue.fifo-connected", "lease.frees-nothing"] away::head_is_away,
-        "A waiter whose connection was lost has its place again when it is back.";
+        "A waiter that lost its connection has its place again when it reconnects.";
     "queue/passed-by/one-behind-it", Must ["queue.passes-by", "grant.connected"] away::one_behind_it,
-        "A waiter without a connection is passed by, and granted the session in its turn when it is back.";
+        "A waiter without a connection is passed by, and is granted the session in its turn when it is back.";
     "queue/passed-by/newcomer", Must ["queue.passes-by", "grant.connected"] away::newcomer,
-        "A free session for which only a process without a connection waits is granted to a newcomer at once.";
+        "A free session whose only waiter has no connection is granted to a newcomer at once.";
     "queue/passed-by/back-to-a-free-one", Must ["queue.passes-by", "reconnect.waits"] away::back_to_a_free_one,
-        "A waiter that is back is granted the session that nobody has taken meanwhile.";
+        "A waiter that reconnects is granted the session if it is still free.";
     "queue/ticket/rises", Must ["queue.tickets-rise"] ticket::rises,
-        "Each waiter's ticket is greater than those before it.";
+        "Each waiter's ticket is greater than all earlier ones.";
     "queue/ticket/same-again", Must ["queue.same-ticket"] ticket::same_again,
-        "A waiter that repeats its request keeps its ticket, and is granted once.";
+        "A waiter that repeats its request keeps its ticket and is granted once.";
     "queue/ticket/more-patient", Must ["queue.same-ticket"] ticket::more_patient,
         "A try that is repeated as a wait keeps its ticket, and waits.";
     "queue/ticket/after-reconnect", Must ["queue.presented", "lease.frees-nothing"] ticket::after_reconnect,
-        "A waiter that reconnects and presents its ticket has its place.";
+        "A waiter that reconnects and presents its ticket keeps its place.";
     "queue/ticket/forgotten", Must ["queue.same-ticket", "lease.frees-nothing"] ticket::forgotten,
-        "A waiter that reconnects and does not know its ticket has its place and its ticket nevertheless.";
+        "A waiter that reconnects without its ticket still keeps its place and its ticket.";
     "queue/ticket/asked-again", Must ["queue.presented"] ticket::asked_again,
-        "A request that presents the ticket of a cancelled one stands where that stood.";
+        "A request that presents the ticket of a cancelled request takes over its place.";
     "queue/ticket/after-restart", Must ["queue.presented"] (Restart) ticket::after_restart,
-        "After a restart waiters that present their tickets stand in the old order, whoever is back first.";
+        "After a restart of the store, waiters with tickets keep their order, in whichever order they reconnect.";
     "queue/ticket/before-newcomers", Must ["queue.presented"] (Restart) ticket::before_newcomers,
-        "After a restart a waiter that presents its ticket stands before those that came meanwhile.";
+        "After a restart of the store, a waiter with a ticket stands before newcomers.";
     "queue/ticket/from-the-future", Must ["queue.presented", "queue.tickets-rise"] ticket::from_the_future,
-        "A ticket that was never drawn is ignored: the request stands last, with another one.";
+        "A ticket that was never issued is ignored: the request stands last and receives another ticket.";
     "queue/ticket/of-another", Must ["queue.presented", "queue.tickets-rise"] ticket::of_another,
-        "A ticket that another waiter has is ignored: the request stands last, with another one.";
+        "Another waiter's ticket is ignored: the request stands last and receives another ticket.";
     "queue/requeue/last", Must ["queue.requeue-last"] requeue_last,
-        "Who gives the session back and asks again stands behind all that wait.";
+        "A process that releases and requests again stands behind all waiters.";
     "queue/requeue/alone", Must ["queue.requeue-last", "queue.passes-by"] requeue_alone,
-        "Who gives the session back and asks again while nobody waits gets it again, by a new grant.";
+        "A process that releases and requests again gets a new grant if no other process waits.";
     "queue/patience/kept", Must ["queue.same-ticket"] patience_kept,
-        "A wait that is repeated as a try goes on when the holder is busy.";
+        "A wait that is repeated as a try continues when the holder is busy.";
     "queue/told/at-once", Should ["queue.told"] told_at_once,
-        "A request that has to wait is answered with Queued at once.";
+        "A request that must wait is answered with Queued at once.";
     "queue/told/with-a-release", Should ["queue.told"] told_with_release,
-        "The request that comes with a Release and has to wait is answered with Queued, too.";
+        "A request within a Release that must wait is also answered with Queued.";
     "queue/passes-on/goodbye", Must ["queue.passes-by"] passing::goodbye,
-        "When the holder says Goodbye, the head of the queue is granted.";
+        "When the holder sends Goodbye, the head of the queue is granted the session.";
     "queue/passes-on/started-again", Must ["queue.passes-by"] passing::started_again,
-        "When the holder was started again, the head of the queue is granted.";
+        "When the holder is restarted, the head of the queue is granted the session.";
     "queue/passes-on/not-named", Must ["queue.passes-by"] passing::not_named,
-        "When the holder does not name its grant in Hello, the head of the queue is granted.";
+        "When the holder's Hello does not list its grant, the head of the queue is granted the session.";
     "queue/passes-on/lease-end", Must ["queue.passes-by"] passing::lease_end,
-        "When the lease of the holder ends, the head of the queue is granted.";
+        "When the holder's lease ends, the head of the queue is granted the session.";
     "queue/passes-on/revoked", Must ["queue.passes-by"] passing::revoked,
-        "When a holder does not answer its recall until the deadline, the head of the queue is granted.";
+        "When a holder ignores its recall until the deadline, the head of the queue is granted the session.";
     "queue/passes-on/to-one-that-dies", Must ["queue.passes-by", "lease.ends"] passing::to_one_that_dies,
-        "A session that is passed on to a process that never comes back is passed on again.";
+        "A session granted to a process that never reconnects is eventually granted to the next waiter.";
     "queue/orphan/goodbye", Must ["lease.ends"] passing::orphan_goodbye,
-        "A waiter that has said Goodbye is passed over.";
+        "A waiter that has sent Goodbye is passed over.";
     "queue/orphan/lease-end", Must ["lease.ends"] passing::orphan_lease_end,
         "A waiter whose lease has ended is passed over.";
     "queue/wait-ends/behind-others", Must ["end.answered"] passing::wait_ends,
-        "A request that has waited for as long as the store lets it is refused.";
+        "A request that has waited for the store's longest wait is refused.";
     "queue/wait-ends/try", Must ["end.answered"] passing::try_ends,
-        "A try that its holder never answers is refused in the end.";
+        "A try that the holder never answers is eventually refused.";
 }
 
 async fn two_waiters(ctx: CaseContext) -> Play {

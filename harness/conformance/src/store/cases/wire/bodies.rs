@@ -15,37 +15,37 @@ use tenure_wire::{MORE, kind};
 
 cases! { Store:
     "wire/refused/no-effect", Must ["wire.ill-formed", "wire.key-range"] no_effect,
-        "Neither a release that is refused nor a good one behind it has an effect.";
+        "Neither a refused release nor a valid one behind it has an effect.";
     "wire/refused/closes", Must ["wire.ill-formed", "wire.too-large", "wire.version", "wire.unknown-critical", "wire.wrong-side"] closes,
-        "Whatever is refused, the connection ends.";
+        "Every refusal of a frame ends the connection.";
     "wire/body/cut-off", Must ["wire.ill-formed"] cut_off,
         "A body that ends within a value is refused.";
     "wire/body/trailing-bytes", Must ["wire.ill-formed"] trailing,
-        "A body with anything behind its map is refused.";
+        "A body with further bytes behind its map is refused.";
     "wire/body/not-a-map", Must ["wire.ill-formed"] not_a_map,
-        "A body that is no map, or nothing at all, is refused.";
+        "A body that is empty or not a map is refused.";
     "wire/body/indefinite-map", Must ["wire.ill-formed"] indefinite_map,
         "A body that is a map of indefinite length is refused.";
     "wire/body/ill-formed", Must ["wire.ill-formed"] ill_formed,
-        "What is not well-formed CBOR is refused also where it would be skipped.";
+        "Ill-formed CBOR is refused even where it would be skipped.";
     "wire/key/twice", Must ["wire.duplicate-key"] key_twice,
-        "A body with a key twice is refused, be it known or not, in the body or in a request.";
+        "A body with a known or unknown key twice, in the body or in a request, is refused.";
     "wire/key/out-of-range", Must ["wire.key-range"] key_range,
         "A body with key 64, a negative key or a text for a key is refused.";
     "wire/key/missing", Must ["wire.missing-key"] key_missing,
-        "A body without a key that its kind needs is refused, whichever it is.";
+        "A body without any one of its kind's required keys is refused.";
     "wire/key/missing-in-hello", Must ["wire.missing-key"] key_missing_in_hello,
-        "A hello without one of its keys is refused, whichever it is.";
+        "A hello without any one of its required keys is refused.";
     "wire/value/wrong-type", Must ["wire.wrong-type"] wrong_type,
-        "A value of another type than the schema says is refused.";
+        "A value of another type than in the schema is refused.";
     "wire/value/another-length", Must ["wire.wrong-type"] another_length,
-        "A token or a change with more or fewer items than the schema says is refused.";
+        "A token or a change with more or fewer items than in the schema is refused.";
     "wire/value/beyond-its-range", Must ["wire.wrong-type"] beyond_range,
-        "A number that its field cannot have is refused.";
+        "A number outside the range of its field is refused.";
     "wire/value/indefinite-length", Must ["wire.wrong-type"] indefinite_value,
-        "A known key whose value is of indefinite length is refused.";
+        "A known key with a value of indefinite length is refused.";
     "wire/value/unknown-choice", Must ["wire.unknown-choice"] unknown_choice,
-        "A wait mode that nobody knows is refused.";
+        "An unknown wait mode is refused.";
     "wire/name/empty", Must ["wire.name-length"] name_empty,
         "An empty name of a session or an attribute is refused.";
     "wire/name/129-bytes", Must ["wire.name-length"] name_long,
@@ -57,11 +57,11 @@ cases! { Store:
     "wire/skipped/too-deep", Must ["wire.nested-too-deep"] too_deep,
         "A value of an unknown key that is nested 17 deep is refused.";
     "wire/too-many/promised", Must ["wire.too-many", "wire.ill-formed"] too_many_promised,
-        "A list that promises more items than can be is refused.";
+        "A list whose stated length exceeds the limit is refused.";
     "wire/too-many/changes", Must ["wire.too-many"] (Limits) too_many_changes,
-        "A delta with one change more than the limit is refused, one with as many read.";
+        "A delta with one change above the limit is refused, and one at the limit is accepted.";
     "wire/too-many/items-in-all-parts", Must ["wire.too-many"] (Limits) too_many_items,
-        "A hello with one item more than the limit in all its parts is refused, one with as many welcome.";
+        "A hello with one item above the limit over all parts is refused, and one at the limit is accepted.";
 }
 
 /// A release with fields that are a little wrong.

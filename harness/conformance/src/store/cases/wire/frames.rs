@@ -13,19 +13,19 @@ cases! { Store:
     "wire/version/another-major", Must ["wire.version"] another_major,
         "A frame of another major version is refused.";
     "wire/version/another-protocol", Must ["wire.version"] another_protocol,
-        "A request of HTTP is refused.";
+        "An HTTP request is refused.";
     "wire/too-large/by-its-header", Must ["wire.too-large"] too_large,
-        "A frame that promises 4 GiB is refused when its header has come.";
+        "A frame with a stated length of 4 GiB is refused once its header has arrived.";
     "wire/too-large/by-one-byte", Must ["wire.too-large"] (Limits) too_large_by_one,
-        "A frame of the greatest length is read, and one of a byte more refused by its header.";
+        "A frame of the greatest length is accepted, and a frame of one more byte is refused by its header.";
     "wire/unknown-kind/critical", Must ["wire.unknown-critical"] unknown_critical,
-        "A frame of an unknown kind that is critical is refused.";
+        "A critical frame of an unknown kind is refused.";
     "wire/wrong-side/kinds-of-a-store", Must ["wire.wrong-side"] kinds_of_a_store,
         "A frame that only stores send is refused.";
     "wire/more/of-a-kind-that-ends", Must ["wire.more-unexpected"] more_unexpected,
-        "A frame that says that more comes, of a kind that never goes on, is refused.";
+        "A frame that announces a further part is refused if its kind has no parts.";
     "wire/parts/another-kind-between", Must ["wire.part-missing"] another_kind_between,
-        "Another kind between the parts of a hello is refused, and so is the hello.";
+        "A frame of another kind between the parts of a hello is refused together with the hello.";
     "wire/parts/another-time", Must ["wire.parts-differ"] another_time,
         "Parts of a hello that name different times are refused.";
     "wire/parts/another-name", Must ["wire.parts-differ"] another_name,
@@ -33,19 +33,19 @@ cases! { Store:
     "wire/parts/another-link", Must ["wire.parts-differ"] another_link,
         "Parts of a hello that name different connections are refused.";
     "wire/parts/a-fault-instead", Must ["wire.truncated"] fault_instead,
-        "A hello whose second part is a fault was not said.";
+        "A hello whose second part is replaced by a fault has no effect.";
     "wire/hello/another-kind-first", Must ["connect.refuses-misplaced"] not_hello_first,
-        "A first frame that is no hello is refused, and a hello behind it not heard.";
+        "A first frame other than a hello is refused, and a hello behind it has no effect.";
     "wire/hello/twice", Must ["connect.refuses-misplaced"] hello_twice,
-        "A second hello on a connection is refused, and ends nothing that it does not list.";
+        "A second hello on a connection is refused, and does not end the grants that it does not list.";
     "wire/truncated/within-a-frame", Must ["wire.truncated"] truncated_frame,
-        "A frame that the end of the connection cuts off has no effect.";
+        "A frame that is cut off by the end of the connection has no effect.";
     "wire/truncated/by-one-byte", Must ["wire.truncated"] truncated_by_one,
-        "A release of which one byte is missing has no effect.";
+        "A release with its last byte missing has no effect.";
     "wire/truncated/between-parts", Must ["wire.truncated"] truncated_parts,
         "A hello whose last part is missing has no effect.";
     "wire/truncated/connection-cut", Must ["wire.truncated"] connection_cut,
-        "A release of which one byte is missing has no effect when the connection is cut.";
+        "A release with its last byte missing has no effect if the connection is cut.";
 }
 
 async fn another_major(ctx: CaseContext) -> Play {

@@ -13,37 +13,37 @@ use tenure_wire::{CRITICAL, MORE, kind};
 
 cases! { Store:
     "wire/minor/another", Must ["wire.minor"] another_minor,
-        "Frames of minor version 15 are read, the hello and what follows.";
+        "Frames of minor version 15 are accepted, the hello as well as later ones.";
     "wire/unknown-kind/skipped", Must ["wire.unknown-skipped"] unknown_skipped,
-        "A frame of an unknown kind that is not critical is skipped, whatever is in it.";
+        "A frame of an unknown kind that is not critical is skipped, whatever its body is.";
     "wire/unknown-kind/between-parts", Must ["wire.unknown-skipped"] unknown_between_parts,
-        "A frame of an unknown kind that is not critical is skipped between the parts of a hello, too.";
+        "A frame of an unknown kind that is not critical is also skipped between the parts of a hello.";
     "wire/parts/joined", Must ["wire.parts-joined"] parts_joined,
-        "A hello in three parts is one hello with the lists of all.";
+        "A hello in three parts is one hello with the lists of all parts.";
     "wire/skipped/unknown-keys", Must ["wire.unknown-key"] unknown_keys,
-        "Values of unknown keys are skipped: of any type, of indefinite length, and 16 deep.";
+        "Values of unknown keys are skipped: of any type, of indefinite length, and up to 16 levels deep.";
     "wire/skipped/unknown-key-in-a-wish", Must ["wire.unknown-key"] unknown_key_in_wish,
         "An unknown key within a request of a hello is skipped.";
     "wire/lenient/order-of-keys", Must ["wire.lenient"] order_of_keys,
-        "Keys may come in any order.";
+        "Keys in any order are accepted.";
     "wire/lenient/long-heads", Must ["wire.lenient"] long_heads,
-        "Heads may be longer than they need be.";
+        "Heads that are longer than necessary are accepted.";
     "wire/lenient/null", Must ["wire.lenient"] null_is_absent,
-        "Null is the same as an absent known version and ticket.";
+        "A null known version or ticket has the same meaning as an absent one.";
     "wire/lenient/order-of-changes", Must ["wire.lenient"] order_of_changes,
-        "The changes of a delta may come in any order.";
+        "The changes of a delta are accepted in any order.";
     "wire/lenient/longest-name", Must ["wire.lenient"] longest_name,
-        "A name of 128 bytes that are no text is a name.";
+        "A name of 128 bytes is accepted even if it is not text.";
     "wire/reserved/flags", Must ["wire.reserved"] reserved_flags,
-        "Flags that mean nothing are ignored, and so is that a known kind is not critical.";
+        "Flags without a meaning are ignored, and a known kind may lack the flag critical.";
     "wire/reserved/request", Must ["wire.reserved"] reserved_request,
-        "A request in the header of a kind that has none is ignored.";
+        "A request number in the header of a kind that has none is ignored.";
     "wire/order/of-one-session", Must ["wire.in-order"] in_order,
-        "What was sent behind each other, for several sessions at once, takes effect in that order.";
+        "Messages sent in sequence, for several sessions, take effect in that order.";
     "wire/order/single-bytes", Must ["wire.in-order"] single_bytes,
-        "A frame that comes byte by byte is the same frame.";
+        "A frame that arrives byte by byte is accepted like any other.";
     "wire/fault/unknown-code", Must ["wire.lenient"] unknown_fault,
-        "A fault with an unknown code is taken as any other: it frees nothing.";
+        "A fault with an unknown code is treated like any other, and frees no grant.";
 }
 
 /// The keep-alive of the vectors says that it was sent at 7.

@@ -10,25 +10,25 @@ use tenure_wire::{CRITICAL, FaultCode, HEADER_BYTES, Header, MINOR, kind};
 
 cases! { Store:
     "wire/fault/last", Must ["wire.fault-last"] fault_is_last,
-        "After a fault nothing more comes, though there is something to say.";
+        "A store sends nothing after a fault, even if messages are pending.";
     "wire/fault/malformed", Should ["wire.fault"] malformed,
-        "Bytes that are no frame are answered with fault 0, malformed.";
+        "Bytes that are not a frame are answered with fault 0, malformed.";
     "wire/fault/broken-off", Should ["wire.fault"] broken_off,
-        "A frame that the sender does not end is answered with fault 0, malformed.";
+        "A frame that its sender does not complete is answered with fault 0, malformed.";
     "wire/fault/too-large", Should ["wire.fault"] too_large,
         "A frame that is too large is answered with fault 1, too large.";
     "wire/fault/version", Should ["wire.fault"] version,
         "Another major version is answered with fault 2, version.";
     "wire/fault/unknown", Should ["wire.fault"] unknown,
-        "An unknown kind that is critical is answered with fault 3, unknown.";
+        "A critical frame of an unknown kind is answered with fault 3, unknown.";
     "wire/fault/unexpected", Should ["wire.fault"] unexpected,
-        "A frame that has no place where it stands is answered with fault 4, unexpected.";
+        "A frame at a place where it is not allowed is answered with fault 4, unexpected.";
     "wire/writes/plainly", Must ["wire.writes-plainly"] writes_plainly,
-        "A store writes shortest heads, definite lengths, ascending keys, and leaves out what is empty.";
+        "A store writes shortest heads, definite lengths and ascending keys, and leaves out empty values.";
     "wire/writes/critical", Must ["wire.writes-critical"] writes_critical,
         "All frames of a store have the flag CRITICAL.";
     "wire/newer/only-to-who-knows", Must ["wire.newer"] speaks_1_0,
-        "To a process of version 1.0 a store says nothing that 1.0 has not.";
+        "A store sends a process of version 1.0 only messages that version 1.0 has.";
 }
 
 async fn fault_is_last(ctx: CaseContext) -> Play {
