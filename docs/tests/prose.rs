@@ -26,7 +26,12 @@ fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
         let is_link = path.is_symlink();
         if path.is_dir() && is_prose && !is_link {
             pages(&path, found);
-        } else if is_prose && !is_link && path.extension().is_some_and(|end| end == "rs" || end == "md") {
+        } else if is_prose
+            && !is_link
+            && path
+                .extension()
+                .is_some_and(|end| end == "rs" || end == "md")
+        {
             found.push(path);
         }
     }
@@ -62,7 +67,11 @@ fn tell_tales(text: &str) -> usize {
 fn sentences_whose_subject_is_no_noun_become_fewer() {
     let mut files = Vec::new();
     pages(&root(), &mut files);
-    assert!(files.len() > 300, "the workspace has more files than {}", files.len());
+    assert!(
+        files.len() > 300,
+        "the workspace has more files than {}",
+        files.len()
+    );
     let mut found = Vec::new();
     for path in files {
         let text = fs::read_to_string(&path).expect("a text file of the workspace");
@@ -75,13 +84,27 @@ fn sentences_whose_subject_is_no_noun_become_fewer() {
         }
     }
     let all = found.join("\n");
-    assert!(found.len() <= LEFT, "{} forms, and {LEFT} were left:\n{all}", found.len());
-    assert!(found.len() >= LEFT, "{} forms are left: write that number into LEFT", found.len());
+    assert!(
+        found.len() <= LEFT,
+        "{} forms, and {LEFT} were left:\n{all}",
+        found.len()
+    );
+    assert!(
+        found.len() >= LEFT,
+        "{} forms are left: write that number into LEFT",
+        found.len()
+    );
 }
 
 #[test]
 fn the_forms_are_seen_where_a_sentence_begins() {
-    assert_eq!(tell_tales("/// Who waits is told so, by whoever leaves."), 3);
+    assert_eq!(
+        tell_tales("/// Who waits is told so, by whoever leaves."),
+        3
+    );
     assert_eq!(tell_tales("/// Answers a request. Who asks?"), 2);
-    assert_eq!(tell_tales("/// The store answers; nobody knows Who or What."), 0);
+    assert_eq!(
+        tell_tales("/// The store answers; nobody knows Who or What."),
+        0
+    );
 }

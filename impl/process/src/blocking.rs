@@ -1,12 +1,15 @@
-//! Blocking waits inside the tasks of a tokio runtime: found before the OS thread is put to sleep.
+//! Detection of blocking waits inside the tasks of a tokio runtime, before the OS thread goes to sleep.
 //!
-//! A task that blocks keeps its thread from running other tasks. In a runtime of one thread that is all of them, so a task that holds
-//! the lock could never give it back, and the wait would last until its deadline: that is refused. In a runtime of several
-//! threads, or where only the store is waited for, which the driver's own thread hears, the others go on: that is a warning, once for
-//! each place in the program.
+//! A task that blocks keeps its thread from running other tasks. On a single-threaded runtime, these are all other
+//! tasks. If one of them holds the lock, it could never release it, and the wait would last until its deadline. So such
+//! a wait is refused.
 //!
-//! That a thread has entered a runtime says little: so have the threads of `spawn_blocking`, which may block. What tells a task that
-//! is being polled is that its polls are counted, tokio's cooperative budget. Nothing is counted in `spawn_blocking` or in `block_in_place`.
+//! On a multi-threaded runtime, other threads go on. The same is true if the wait is only for the store, since the
+//! driver's own thread receives the store's answer. Such a wait is only logged as a warning, once for each call site.
+//!
+//! A thread of `spawn_blocking` has entered a runtime too, and may block. So the check must find out whether a task is
+//! being polled. Tokio's cooperative budget tells: it counts the polls of a task, and counts nothing in
+//! `spawn_blocking` and `block_in_place`.
 
 use std::collections::BTreeSet;
 use std::panic::Location;
@@ -16,13 +19,13 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::coop::poll_proceed;
 use tracing::warn;
 
-/// More polls than tokio's budget allows to a task before it yields.
+/// A number of polls above tokio's budget for one poll of a task.
 const POLLS: usize = 1_024;
 
-/// Of so many places in the program is remembered that they were warned of.
+/// The maximum number of call sites that are remembered as warned about.
 const PLACES_MAX: usize = 256;
 
-/// Whether a task is being polled by this OS thread. Leaves its budget as it was.
+/// Returns whether this OS thread is polling a task. Leaves the task's budget unchanged.
 fn is_in_task() -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut spent = Vec::new();
@@ -33,12 +36,12 @@ fn is_in_task() -> bool {
             false
         }
     });
-    // Each puts back what there was before it: the first one last.
+    // Each drop restores the budget from before its poll, so the first poll is dropped last.
     while spent.pop().is_some() {}
     is_counted
 }
 
-/// Whether this OS thread may sleep for a lock, see the [module](self).
+/// Returns whether this OS thread may sleep for a lock. See the [module](self).
 pub(crate) fn may_sleep(is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
     let Ok(runtime) = Handle::try_current() else {
         return true;
@@ -52,14 +55,14 @@ pub(crate) fn may_sleep(is_local: &dyn Fn() -> bool, place: &'static Location<'s
     if is_new(place) {
         warn!(
             %place,
-            "a blocking wait for a lock stops a thread of the runtime that this task runs on; \
-             await the lock, or wait in block_in_place or spawn_blocking"
+            "a task waits for a lock with a blocking call, which blocks a thread of its runtime; \
+             await the lock instead, or wait in block_in_place or spawn_blocking"
         );
     }
     true
 }
 
-/// Whether a place is seen for the first time.
+/// Returns whether this is the first warning for this call site.
 fn is_new(place: &'static Location<'static>) -> bool {
     static SEEN: Mutex<BTreeSet<&'static Location<'static>>> = Mutex::new(BTreeSet::new());
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
     use tokio::runtime::Builder;
 
-    /// Whether a sleep is allowed when a thread of this process has the lock, and when none has.
+    /// Returns whether a sleep is allowed if a thread of this process holds the lock, and if none does.
     #[track_caller]
     fn answers() -> (bool, bool) {
         let place = Location::caller();
@@ -79,12 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_without_a_runtime_may_sleep() {
+    fn a_thread_outside_of_any_runtime_may_sleep() {
         assert_eq!(answers(), (true, true));
     }
 
     #[test]
-    fn a_task_of_the_only_thread_may_not_sleep_for_a_task_of_its_process() {
+    fn a_task_on_a_single_threaded_runtime_may_not_sleep_for_a_lock_of_its_process() {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         assert_eq!(runtime.block_on(async { answers() }), (false, true));
         let task = async { tokio::spawn(async { answers() }).await };
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_of_several_threads_may_sleep_and_is_warned_of() {
+    fn a_task_on_a_multi_threaded_runtime_may_sleep() {
         let runtime = Builder::new_multi_thread().worker_threads(2).build();
         let runtime = runtime.expect("a runtime");
         let task = async { tokio::spawn(async { (answers(), is_in_task()) }).await };
@@ -104,17 +107,20 @@ mod tests {
         assert_eq!(task, ((true, true), true));
         let allowed = async { tokio::task::block_in_place(is_in_task) };
         let allowed = runtime.block_on(async { tokio::spawn(allowed).await });
-        assert!(!allowed.expect("no panic"), "it has said that it blocks");
+        assert!(
+            !allowed.expect("no panic"),
+            "inside block_in_place, no poll is counted"
+        );
     }
 
     #[test]
-    fn each_place_is_new_once() {
+    fn each_call_site_is_new_only_once() {
         let place = Location::caller();
         assert!(is_new(place) && !is_new(place));
     }
 
     #[test]
-    fn the_look_leaves_the_budget_as_it_was() {
+    fn the_check_leaves_the_budget_of_the_task_unchanged() {
         let runtime = Builder::new_current_thread().build().expect("a runtime");
         let left = |task: fn()| {
             runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Settings of a process before it connects.
+//! The settings of a process before the process connects.
 
 use crate::driver::Driver;
 use crate::error::ConnectError;
@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tenure_protocol::id::NAME_BYTES_MAX;
 use tenure_protocol::{Incarnation, Limits, ProcessId, ProcessSettings};
 
-/// Settings of a process before it connects, from [`Process::builder`]. A duration counts in whole milliseconds.
+/// The settings of a process before the process connects, from [`Process::builder`]. Durations are rounded down to
+/// whole milliseconds.
 #[derive(Clone, Debug)]
-#[must_use = "nothing happens until it connects"]
+#[must_use = "a Builder does nothing until its `connect` or `connect_blocking` is called"]
 pub struct Builder {
     address: String,
     name: Option<String>,
@@ -40,118 +41,128 @@ impl Builder {
         }
     }
 
-    /// Sets the name of the process, 1..=128 bytes, by which the store and its operator know the process. Two processes that run at a
-    /// time need two names, or the later one takes over from the earlier.
+    /// Sets the name of the process, of 1..=128 bytes. The store and its operator see the process under this name. Two
+    /// processes that run at the same time need two names. Otherwise, the later process takes over from the earlier
+    /// one.
     ///
-    /// By default the name of the host, the number of the OS process and a random number, as in `web3-4711-5e0c92ab`. So two
-    /// containers with one host name and one process number have two names. Give a name that stays the same over restarts if
-    /// the next start is to take over from a process that died: the store then ends the grants of the earlier start at once,
-    /// and does not wait for its lease to end.
+    /// By default, the name consists of the host name, the OS process id and a random number, as in
+    /// `web3-4711-5e0c92ab`. So two containers with the same host name and the same process id have two names.
+    ///
+    /// If a restarted process should take over from a process that died, set a name that stays the same over restarts.
+    /// The store then ends the grants of the earlier start at once, and does not wait for the end of its lease.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Sets the incarnation: which start of this name the process is. It must rise with each start of the name: the store takes the grants of a lower one away at
-    /// once, and turns a lower one away. By default the milliseconds since the Unix epoch, which is enough as long as the clock of
-    /// the host does not go back between two starts.
+    /// Sets the incarnation: a number that must rise with each start of a process of this name. When a process
+    /// connects, the store ends the grants of lower incarnations of its name at once. The store refuses a process with
+    /// a lower incarnation than it knows.
+    ///
+    /// By default, the incarnation is the number of milliseconds since the Unix epoch. That number rises as long as the
+    /// clock of the host does not go back between two starts.
     pub fn incarnation(mut self, incarnation: u64) -> Self {
         self.incarnation = Some(incarnation);
         self
     }
 
-    /// Sets how often the process tells the store that it lives. Together with [`Builder::margin`] this must be less than the store's
-    /// lease. By default 3 s.
+    /// Sets the interval between two keep-alive messages to the store. The sum of this interval and [`Builder::margin`]
+    /// must be less than the store's lease. The default is 3 s.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.settings.keep_alive_ms = millis(every);
         self
     }
 
-    /// Sets how much earlier than the store the process ends its lease. The margin has to cover how far the two clocks drift apart
-    /// within one lease. By default 500 ms.
+    /// Sets how much earlier than the store the process ends its lease. The margin must cover the drift of the two
+    /// clocks within one lease. The default is 500 ms.
     pub fn margin(mut self, margin: Duration) -> Self {
         self.settings.margin_ms = millis(margin);
         self
     }
 
-    /// Sets after how long an unanswered message is sent again on the same connection. By default 2 s.
+    /// Sets the time after which an unanswered message is sent again on the same connection. The default is 2 s.
     pub fn resend(mut self, after: Duration) -> Self {
         self.settings.resend_ms = millis(after);
         self
     }
 
-    /// Sets how much earlier than the store the process gives up a recalled grant whose threads are late. Their writes are discarded;
-    /// what the other threads wrote is saved. By default 1 s.
+    /// Sets how much earlier than the store's deadline the process gives up a recalled grant that threads still use.
+    /// The writes of these threads are discarded. The finished writes of other threads are saved. The default is 1 s.
     pub fn recall_margin(mut self, margin: Duration) -> Self {
         self.settings.recall_margin_ms = millis(margin);
         self
     }
 
-    /// Sets whether the process keeps a copy of a session that it has given back, so that the next grant brings only what has changed.
-    /// By default it does.
+    /// Sets whether the process keeps a copy of a session that it has given back. With a copy, the next grant transfers
+    /// only the changes. The default is `true`.
     pub fn keep_copies(mut self, keeps: bool) -> Self {
         self.settings.keeps_base = keeps;
         self
     }
 
-    /// Sets the limits that the process checks before it sends. Of the store's limit and this one the smaller counts for what threads
-    /// write. A session that is larger than these limits is refused to the threads that want it.
+    /// Sets the limits that the process checks before it sends. For writes, the smaller of this limit and the store's
+    /// limit applies. If a granted session exceeds these limits, its lock requests fail.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// Replaces all settings of the machine, for harnesses.
+    /// Replaces all settings of the protocol machine, for test harnesses.
     #[doc(hidden)]
     pub fn settings(mut self, settings: ProcessSettings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Sets how many sessions the process keeps after use, grants and copies together. A copy is left when a grant is given back; the
-    /// next grant then brings only what has changed. Beyond the limit the longest unused go: copies are forgotten first, then
-    /// grants are released. The limit is looked at some 20 times a second, so there may be more for a moment, and sessions in
-    /// use stay. By default 65,536.
+    /// Sets the maximum number of cached sessions, grants and copies together. A copy remains when a grant is given
+    /// back. The next grant then transfers only the changes.
+    ///
+    /// Beyond the limit, the least recently used sessions go: copies are dropped first, then grants are released.
+    /// Sessions in use stay. The limit is checked about 20 times a second, so the number may exceed the limit for a
+    /// moment. The default is 65,536.
     pub fn cached_max(mut self, cached_max: usize) -> Self {
         self.cached_max = cached_max;
         self
     }
 
-    /// Sets after how long without use a session is released, and its copy forgotten. The process looks once a second. By default ten
-    /// minutes.
+    /// Sets the idle time after which a session is released and its copy is dropped. The process checks once a second.
+    /// The default is 10 minutes.
     pub fn idle(mut self, unused: Duration) -> Self {
         self.idle_ms = millis(unused);
         self
     }
 
-    /// Sets how long [`Builder::connect`] tries to be welcomed by a store. Each attempt to connect, later too, lasts at most this long.
-    /// By default 5 s.
+    /// Sets how long [`Builder::connect`] tries until a store accepts the process. Each later attempt to connect also
+    /// lasts at most this long. The default is 5 s.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// Sets how long [`Process::shutdown`] and the drop of the last handle wait for threads that are inside and for the store. By
-    /// default 10 s.
+    /// Sets how long [`Process::shutdown`] and the drop of the last handle wait for the release of locks and for the
+    /// store. The default is 10 s.
     pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
         self.shutdown_timeout = limit;
         self
     }
 
-    /// Sets how long the process waits before it connects again: `first` after it has lost a connection, and twice as long after each
-    /// failure, up to `max`. A connection that ends soon is a failure too. It has to last for `max`, and for ten times the pause before
-    /// it, so that the next pause is `first` again. Each pause is a random part between a half and all of that. While the process has a
-    /// lease, a pause is at most a quarter of what is left of the lease. By default 50 ms and 2 s.
+    /// Sets the pause before a reconnect: `first` after a lost connection, then twice as long after each failure, up to
+    /// `max`. The actual pause is a random time between half of that value and all of it. While the process has a
+    /// lease, a pause is at most a quarter of the time that is left of the lease.
+    ///
+    /// A connection that ends soon counts as a failure. The next pause is `first` again only after a connection has
+    /// lasted longer than `max`, and longer than ten times the pause before it. The defaults are 50 ms and 2 s.
     pub fn backoff(mut self, first: Duration, max: Duration) -> Self {
         let first = millis(first).max(1);
         self.backoff_ms = (first, millis(max).max(first));
         self
     }
 
-    /// Starts the process, and waits until a store has welcomed it. Needs no runtime of any kind: the connection has its own.
+    /// Starts the process and waits until a store accepts it. Works under any runtime and under none: the connection
+    /// has its own.
     ///
     /// # Errors
-    /// See [`ConnectError`]: what is wrong with the address, the name or the settings, or why no store answered in time.
+    /// [`ConnectError`] names the wrong address, name or setting, or the reason why no store answered in time.
     pub async fn connect(self) -> Result<Process, ConnectError> {
         let name = self.name.clone().unwrap_or_else(default_name);
         let name = ProcessId::new(name).map_err(ConnectError::Name)?;
@@ -165,7 +176,7 @@ impl Builder {
         Ok(process)
     }
 
-    /// As [`Builder::connect`]; blocks this OS thread.
+    /// Connects as [`Builder::connect`] does, and blocks this OS thread until then.
     ///
     /// # Errors
     /// As [`Builder::connect`].
@@ -174,27 +185,27 @@ impl Builder {
     }
 }
 
-/// Returns a duration in whole milliseconds, the unit of the protocol.
+/// Converts a duration to whole milliseconds, the unit of the protocol.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns a name that no other process has: the host's name, the OS process's number, and a random number.
+/// Returns a unique process name: the host name, the OS process id, and a random number.
 fn default_name() -> String {
-    // The operating system's random numbers: each `RandomState` has keys of its own.
+    // Each `RandomState` has its own keys, from the operating system's random numbers.
     let random = RandomState::new().hash_one(std::process::id());
     let host = gethostname::gethostname();
     named(&host.to_string_lossy(), std::process::id(), random)
 }
 
-/// Returns the default name from its parts. A long host name is cut.
+/// Returns the default name from its parts. Truncates a long host name.
 fn named(host: &str, pid: u32, random: u64) -> String {
     let suffix = format!("-{pid}-{:08x}", random >> 32);
     let end = host.floor_char_boundary(NAME_BYTES_MAX - suffix.len());
     format!("{}{suffix}", &host[..end])
 }
 
-/// Milliseconds since the Unix epoch, and more than any before in this OS process.
+/// Returns the milliseconds since the Unix epoch, or a greater number if this OS process has already used that one.
 fn default_incarnation() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -211,19 +222,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_processes_with_one_host_name_and_one_number_have_two_names() {
+    fn default_names_differ_for_equal_host_names_and_process_ids() {
         let names: std::collections::HashSet<String> = (0..100).map(|_| default_name()).collect();
         assert_eq!(names.len(), 100);
         assert_eq!(named("web3", 1, 0x5e0c_92ab_0000_0000), "web3-1-5e0c92ab");
     }
 
     #[test]
-    fn a_long_host_name_is_cut() {
+    fn a_long_host_name_is_truncated_and_the_suffix_stays() {
         for host in ["x".repeat(300), "é".repeat(300)] {
             let name = named(&host, u32::MAX, u64::MAX);
             assert!(name.len() <= NAME_BYTES_MAX, "{name}");
             assert!(name.ends_with("-4294967295-ffffffff"), "{name}");
-            ProcessId::new(name).expect("a name");
+            ProcessId::new(name)
+                .expect("a truncated default name has at most NAME_BYTES_MAX bytes");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How many sessions the process keeps when nobody uses them, and for how long.
+//! The limits of the cache: the maximum number of unused sessions, and the maximum idle time.
 
 use tenure_locks::Locks;
 
-/// See the [module](self).
+/// The limits of the cache. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Cache {
     cached_max: usize,
@@ -17,14 +17,14 @@ impl Cache {
         }
     }
 
-    /// Whether one more session is one too many.
+    /// Returns whether the cache has reached its maximum number of sessions.
     pub(crate) fn is_full(&self, locks: &Locks) -> bool {
         locks.known() >= self.cached_max
     }
 
-    /// Gives back memory, grants and copies that nobody will miss.
+    /// Releases idle grants, drops idle copies, and frees memory that only sessions in use need.
     pub(crate) fn trim(&self, locks: &Locks) {
-        /// Memory that only sessions in use need is given back after so long.
+        /// The idle time after which a session's memory for use is freed.
         const FOLD_MS: u64 = 60_000;
         locks.sweep(self.idle_ms.min(FOLD_MS));
         locks.trim(self.cached_max, self.idle_ms);

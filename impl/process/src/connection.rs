@@ -1,4 +1,4 @@
-//! One connection to the store: bytes in, bytes out, frames between.
+//! One connection to the store: encodes and writes frames, and reads and decodes frames.
 
 use bytes::{Buf, BytesMut};
 use std::io::{self, ErrorKind, IoSlice};
@@ -13,17 +13,17 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// The least room that a read gets, in bytes.
+/// The minimum buffer space for one read, in bytes.
 const READ_BYTES: usize = 16 << 10;
-/// How many pieces are written at once.
+/// The maximum number of slices in one vectored write.
 const SLICES: usize = 64;
-/// How long a farewell may take.
+/// The time limit for writing the last bytes and closing the connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// That of its hello; `None` before.
+    /// The link number of the hello that was sent on this connection. `None` before the hello.
     pub(crate) link: Option<Link>,
     pub(crate) opened: Instant,
     limits: FrameLimits,
@@ -34,7 +34,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, limits: FrameLimits) -> Self {
-        // A message is written whole, and somebody waits for it. Without it all goes on, slower.
+        // Each frame is written whole, and a thread waits for its answer. If this fails, the connection is only
+        // slower.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -47,18 +48,18 @@ impl Connection {
         }
     }
 
-    /// Reads and writes frames within these limits from now on.
+    /// Sets the limits for the frames that this connection reads and writes from now on.
     pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
         self.decoder.set_limits(limits.clone());
         self.limits = limits;
     }
 
-    /// Appends to what is to be written.
+    /// Encodes an item and appends it to the output buffer.
     pub(crate) fn push(&mut self, item: &FromProcess) -> Result<(), EncodeError> {
         self.outgoing.push(item, &self.limits)
     }
 
-    /// Writes what the OS takes without waiting.
+    /// Writes the output buffer as far as the OS accepts bytes without blocking.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.outgoing.has_remaining() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -73,7 +74,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until bytes come or go. Dropping the future loses nothing.
+    /// Waits until bytes were read or written. Dropping the future loses no bytes.
     pub(crate) async fn progress(&mut self) -> io::Result<()> {
         let interest = if self.outgoing.is_empty() {
             Interest::READABLE
@@ -95,12 +96,13 @@ impl Connection {
         Ok(())
     }
 
-    /// The next item of what has come.
+    /// Decodes the next item of the input buffer. Returns `None` if the item is not complete yet.
     pub(crate) fn next(&mut self) -> Result<Option<FromStore>, DecodeError> {
         self.decoder.decode(&mut self.input)
     }
 
-    /// Writes the rest, and closes so that the store reads all of it: closing with bytes unread would reset the connection.
+    /// Writes the remaining output, and then closes the connection. Reads until the store closes its side: closing with
+    /// unread input would reset the connection, and the store could lose the last frames.
     pub(crate) async fn finish(mut self) {
         let farewell = async {
             self.stream.write_all_buf(&mut self.outgoing).await?;
@@ -110,14 +112,15 @@ impl Connection {
             }
             io::Result::Ok(())
         };
-        // Whether it worked makes no difference any more.
+        // The connection is given up in any case, so an error here changes nothing.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Not left to the closing of the descriptor: a child of a `fork` has a copy of it, and the connection would stay open.
+        // A shutdown, not only a close: a child of a `fork` has a copy of the descriptor, which would keep the
+        // connection open.
         let mut context = Context::from_waker(Waker::noop());
         let _ = Pin::new(&mut self.stream).poll_shutdown(&mut context);
     }

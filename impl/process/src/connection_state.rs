@@ -1,4 +1,4 @@
-//! The way to the store: no connection, one on its way, or one.
+//! The state of the connection to the store: waiting for the next attempt, connecting, open, or closed.
 
 use crate::connection::Connection;
 use std::future::{Future, pending};
@@ -9,36 +9,37 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// The least time that a try to connect gets, however soon the lease ends.
+/// The minimum time for one attempt to connect, even if the lease ends sooner.
 const TRY_MIN: Duration = Duration::from_millis(50);
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-/// The way to the store.
+/// The state of the connection to the store.
 pub(crate) enum ConnectionState {
-    /// There is no connection, and a new one is tried then.
+    /// There is no connection. The next attempt starts at this time.
     Waiting(Instant),
-    /// One is tried.
+    /// An attempt to connect is under way.
     Opening(Opening),
-    /// There is one.
+    /// The connection is open.
     Open(Box<Connection>),
-    /// There will be none again.
+    /// The connection is closed for ever.
     Closed,
 }
 
-/// What happened on the way.
+/// An event of the connection.
 pub(crate) enum ConnectionEvent {
-    /// It is time to try.
+    /// The pause is over: it is time for an attempt.
     Time,
-    /// A try has ended.
+    /// An attempt to connect has ended.
     Opened(io::Result<TcpStream>),
-    /// Bytes came or went, or the connection has ended.
+    /// Bytes were read or written, or the connection has failed.
     Bytes(io::Result<()>),
 }
 
 impl ConnectionState {
-    /// Tries to connect, for as long as `limit`, and at most half of what is `left` of the lease: the other half is for the
-    /// next try. The address is looked up each time, since it may have moved.
+    /// Starts an attempt to connect. The attempt lasts at most `limit`, and at most half of the time `left` of the
+    /// lease: the other half is for the next attempt. Each attempt resolves the address anew, since the address may
+    /// have changed.
     pub(crate) fn open(address: String, limit: Duration, left: Option<Duration>) -> Self {
         let limit = left.map_or(limit, |left| limit.min((left / 2).max(TRY_MIN)));
         Self::Opening(Box::pin(async move {
@@ -51,7 +52,7 @@ impl ConnectionState {
         }))
     }
 
-    /// Waits for what happens next. Dropping the future loses nothing.
+    /// Waits for the next event. Dropping the future loses no event.
     pub(crate) async fn progress(&mut self) -> ConnectionEvent {
         match self {
             Self::Waiting(until) => {
@@ -65,10 +66,13 @@ impl ConnectionState {
     }
 }
 
-/// Tries each address until one accepts. An address without an answer takes an equal share of the time that is left, so that
-/// it leaves time for those behind it.
+/// Tries each address until one accepts. Each address gets an equal share of the remaining time, so that an address
+/// without an answer leaves time for the next ones.
 async fn dial(found: Vec<SocketAddr>, until: Instant, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = io::Error::new(
+        io::ErrorKind::NotFound,
+        "the host name has no address; check the name and DNS",
+    );
     let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
     for (left, address) in (1..=count).rev().zip(found) {
         let share = until.saturating_duration_since(Instant::now()) / left;
@@ -86,22 +90,22 @@ fn no_answer(limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
-/// How many times the last pause a connection has to last, so that the next pause is the first one again.
+/// The factor of the last pause that a connection must outlast, so that the next pause is the first one again.
 const STEADY: u32 = 10;
 
-/// How long to wait before the next try.
+/// The pauses between attempts to connect.
 ///
-/// A store that accepts connections and ends each of them soon costs both sides as much as one that refuses them: a hello with
-/// everything that the process has. So a connection that was accepted is no success by itself.
+/// A store may accept each connection and close it soon. Such a store costs both sides as much as one that refuses
+/// connections: the process sends a hello with all its grants each time. So an accepted connection alone is no success.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
     max: Duration,
     /// The next pause.
     pause: Duration,
-    /// The pause before the connection that there is, or was last.
+    /// The pause before the current or last connection.
     last: Duration,
-    /// How many connections in a row ended soon.
+    /// The number of connections in a row that ended soon.
     cuts: u32,
 }
 
@@ -117,8 +121,9 @@ impl Backoff {
         }
     }
 
-    /// Returns the next pause: at most `most`, but never less than the first. `lived` is how long the connection lasted; `None`
-    /// if it did not come about. Processes that lost the same store do not all come back at once: a part of each pause is random.
+    /// Returns the next pause: at most `most`, but not less than the first pause. `lived` is the duration of the last
+    /// connection, or `None` if the attempt failed. A part of each pause is random, so that processes that lost the
+    /// same store do not all reconnect at the same time.
     pub(crate) fn next(&mut self, lived: Option<Duration>, most: Option<Duration>) -> Duration {
         if lived > Some(self.max.max(self.last * STEADY)) {
             self.pause = self.first;
@@ -134,7 +139,7 @@ impl Backoff {
         pause / 2 + pause.mul_f64(fastrand::f64() / 2.0)
     }
 
-    /// Returns how many connections in a row ended soon after they had begun.
+    /// Returns the number of connections in a row that ended soon after they began.
     pub(crate) fn cuts(&self) -> u32 {
         self.cuts
     }
@@ -144,7 +149,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    /// A port on loopback where connecting gets no answer: its queue is full, and nobody accepts.
+    /// Returns a loopback address that never answers an attempt to connect: its accept queue is full.
     async fn hanging() -> (tokio::net::TcpListener, SocketAddr, Vec<TcpStream>) {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -155,13 +160,13 @@ mod tests {
         let connect = || timeout(Duration::from_millis(200), TcpStream::connect(address));
         while let Ok(stream) = connect().await {
             queued.push(stream.expect("a connection"));
-            assert!(queued.len() < 100, "its queue does not fill");
+            assert!(queued.len() < 100, "the accept queue does not fill up");
         }
         (listener, address, queued)
     }
 
     #[tokio::test]
-    async fn an_address_without_an_answer_leaves_time_for_the_next() {
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next_address() {
         let (_listener, hangs, _queued) = hanging().await;
         let good = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let good = good.expect("a port");
@@ -172,18 +177,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_try_ends_while_half_of_the_lease_is_left() {
+    async fn an_attempt_to_connect_ends_while_half_of_the_lease_is_left() {
         let (_listener, hangs, _queued) = hanging().await;
         let left = Some(Duration::from_millis(400));
         let hour = Duration::from_secs(3_600);
         let mut line = ConnectionState::open(hangs.to_string(), hour, left);
         let ConnectionEvent::Opened(Err(error)) = line.progress().await else {
-            panic!("nobody accepts");
+            panic!("the listener accepts no connection");
         };
         assert_eq!(error.to_string(), "no answer within 200 ms");
     }
 
-    /// Whether `pause` is a random part of `full`, between a half and all.
+    /// Asserts that `pause` is between a half of `full_ms` and all of it.
     #[track_caller]
     fn is_part_of(pause: Duration, full_ms: u64) {
         let full = Duration::from_millis(full_ms);
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_up_to_the_limit_and_begin_again_after_a_long_connection() {
+    fn pauses_double_up_to_the_maximum_and_restart_after_a_long_connection() {
         let mut backoff = Backoff::new((50, 400));
         for ms in [50, 100, 200, 400, 400] {
             is_part_of(backoff.next(None, None), ms);
@@ -201,19 +206,23 @@ mod tests {
             assert!(pause <= Duration::from_millis(at_most), "{pause:?}");
         }
         is_part_of(backoff.next(Some(Duration::from_secs(5)), None), 50);
-        assert_eq!(backoff.cuts(), 0, "none of them ended soon");
+        assert_eq!(backoff.cuts(), 0, "no connection has ended soon");
     }
 
     #[test]
-    fn a_store_that_ends_each_connection_soon_is_left_alone_for_longer_and_longer() {
+    fn pauses_grow_while_a_store_ends_each_connection_soon() {
         let mut backoff = Backoff::new((50, 400));
-        // Each lasts longer than the longest pause, and still less than ten times the pause before it.
+        // Each connection lasts longer than the longest pause, but less than ten times the pause before it.
         let lived = [0, 400, 400, 1_900, 3_900, 3_900];
         for (lived, ms) in lived.into_iter().zip([50, 100, 200, 400, 400, 400]) {
             is_part_of(backoff.next(Some(Duration::from_millis(lived)), None), ms);
         }
         assert_eq!(backoff.cuts(), 6);
         is_part_of(backoff.next(Some(Duration::from_millis(4_100)), None), 50);
-        assert_eq!(backoff.cuts(), 0, "that one was steady");
+        assert_eq!(
+            backoff.cuts(),
+            0,
+            "a connection beyond ten pauses resets the count"
+        );
     }
 }

@@ -1,98 +1,99 @@
-//! Why a process could not connect, or could not stop in time. What a lock or a guard answers is [`Error`](crate::Error).
+//! The errors of connecting and of shutting down. The error of a lock or a guard is [`Error`](crate::Error).
 
 use std::time::Duration;
 use tenure_locks::Busy;
 use tenure_protocol::id::NameLength;
 
-/// Why [`Process::connect`](crate::Process::connect) gave up.
+/// The reason why [`Process::connect`](crate::Process::connect) failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The name of the process is empty or too long. Give it another with [`Builder::name`](crate::Builder::name).
-    #[error("the name of the process: {0}")]
+    /// The name of the process is empty or too long. Set another name with [`Builder::name`](crate::Builder::name).
+    #[error("cannot use the name of the process: {0}; set another one with Builder::name")]
     Name(NameLength),
-    /// The OS gave no thread or no runtime for the driver.
+    /// The OS could not start the thread or the runtime of the driver.
     #[error("cannot start the driver's thread: {why}")]
     Driver {
-        /// The OS's words.
+        /// The error of the OS.
         why: String,
     },
-    /// The address cannot be used: `host:port` is wanted.
+    /// The address cannot be used. Write it as `host:port`.
     #[error(
         "cannot use the store's address {address:?} ({why}); write it as host:port, for example 127.0.0.1:7420"
     )]
     Address {
-        /// The address.
+        /// The address as given.
         address: String,
-        /// What is wrong with it.
+        /// The reason why the address cannot be used.
         why: String,
     },
-    /// No store has welcomed the process in time. It was tried again and again until then.
+    /// No store accepted the process within the time limit, after repeated attempts.
     #[error(
         "no store at {address} within {} ms: {why}; is `tenure serve` running there, and does the network let this host through?",
         .waited.as_millis()
     )]
     Unreachable {
-        /// The address.
+        /// The address of the store.
         address: String,
-        /// How long it was tried.
+        /// The time limit.
         waited: Duration,
-        /// What went wrong last.
+        /// The error of the last attempt.
         why: String,
     },
-    /// The store turned the process away, and would do so again.
+    /// The store refused the process, and would refuse it again.
     #[error("the store at {address} refuses this process: {why}")]
     Refused {
-        /// The address.
+        /// The address of the store.
         address: String,
-        /// The store's words.
+        /// The store's reason.
         why: String,
     },
-    /// The store knows a newer incarnation of this process.
+    /// The store knows a higher incarnation of this process name.
     #[error(
         "the store at {address} knows a newer start of process {name:?}; give each process a name of its own, or see why the \
          clock of this host went back"
     )]
     Superseded {
-        /// The address.
+        /// The address of the store.
         address: String,
         /// The name of the process.
         name: String,
     },
-    /// The store's lease is so short that this process would lose it between two keep-alives.
+    /// The store's lease is too short: it would end between two keep-alives of this process.
     #[error(
         "the lease of the store at {address} is {} ms, but this process sends a keep-alive every {} ms and ends its lease {} ms \
          early; lower Builder::keep_alive and Builder::margin, or raise the store's lease_ms",
         .lease.as_millis(), .keep_alive.as_millis(), .margin.as_millis()
     )]
     LeaseTooShort {
-        /// The address.
+        /// The address of the store.
         address: String,
-        /// The store's lease.
+        /// The length of the store's lease.
         lease: Duration,
-        /// The process's setting, [`Builder::keep_alive`](crate::Builder::keep_alive).
+        /// The interval of this process, set by [`Builder::keep_alive`](crate::Builder::keep_alive).
         keep_alive: Duration,
-        /// The process's setting, [`Builder::margin`](crate::Builder::margin).
+        /// The margin of this process, set by [`Builder::margin`](crate::Builder::margin).
         margin: Duration,
     },
 }
 
-/// Why [`Process::shutdown`](crate::Process::shutdown) gave up waiting. The driver goes on releasing until the last handle is
-/// dropped; what is not released by then, the store takes when the lease ends, and what was written to it and not committed
-/// is lost.
+/// The time limit of [`Process::shutdown`](crate::Process::shutdown) has passed while grants are left.
+///
+/// The driver goes on releasing grants until the last handle is dropped. When the lease ends, the store takes the
+/// remaining grants, and their uncommitted writes are lost.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "not everything was given back within {} ms: {} sessions are in use, {held} grants are still held{}",
+        "the shutdown did not finish within {} ms: threads use {} sessions, and {held} grants are not given back yet{}",
     .waited.as_millis(), .busy.len(), .last_error.as_ref().map_or_else(String::new, |why| format!("; the connection: {why}"))
 )]
 #[non_exhaustive]
 pub struct ShutdownError {
-    /// How long was waited.
+    /// The time limit.
     pub waited: Duration,
-    /// The sessions that threads still use.
+    /// The sessions whose locks threads still hold or wait for.
     pub busy: Vec<Busy>,
-    /// How many grants the process still has.
+    /// The number of grants that the process still holds.
     pub held: usize,
-    /// What went wrong last with the connection, when there is none.
+    /// The last error of the connection, if there is no connection now.
     pub last_error: Option<String>,
 }

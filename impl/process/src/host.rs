@@ -1,4 +1,4 @@
-//! The clocks of this OS process and its forks, for the lock manager.
+//! The clocks and the fork counter of this OS process, for the lock manager.
 
 use crate::{blocking, os};
 use std::io;
@@ -7,27 +7,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_locks::Host;
 use tenure_protocol::Time;
 
-/// How far the coarse clock may be behind before the machine is taken to have slept, in milliseconds. Its resolution is 10 at most.
+/// How far the coarse clock may lag before the driver assumes a suspend of the machine, in milliseconds. The resolution
+/// of the coarse clock is 10 ms at most.
 const SLEPT_MS: u64 = 50;
 
-/// The exact clock counts the time that the machine sleeps; the coarse one does not, and is set by the exact one after a sleep.
+/// The two clocks of the lock manager: an exact one and a coarse, cheap one.
 ///
-/// So until the first exact look after a sleep, which the driver takes with its next tick, a lock that is cached may be given
-/// out although the lease has ended.
+/// The exact clock counts the time of a suspend, and the coarse clock does not. The next exact reading after a suspend
+/// corrects the coarse clock. The driver takes that reading with its next tick. Until then, a lock may be granted from
+/// the cache although the lease has ended.
 #[derive(Debug)]
 pub(crate) struct OsHost {
     clocks: Clocks,
-    /// The exact time when this was made.
+    /// The exact time at which this value was created.
     origin: u64,
-    /// What is added, wrapping, to the coarse clock.
+    /// The correction that is added, wrapping, to the coarse clock.
     offset: AtomicU64,
     forks: &'static AtomicU64,
 }
 
-/// Where the times come from: a seam for tests.
+/// The sources of the times. Tests replace them.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
-    /// Time asleep included.
+    /// The time since the boot, including suspends.
     boot_ms: fn() -> u64,
     coarse_awake_ms: fn() -> u64,
 }
@@ -43,12 +45,12 @@ impl OsHost {
         Self::with(clocks, os::awake_ms(), os::forks()?).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::Unsupported,
-                "the kernel has no CLOCK_BOOTTIME or no CLOCK_MONOTONIC_COARSE",
+                "the kernel has no CLOCK_BOOTTIME or no CLOCK_MONOTONIC_COARSE; Tenure needs both",
             )
         })
     }
 
-    /// `None` where one of the clocks is missing.
+    /// Returns `None` if one of the clocks is missing.
     fn with(clocks: Clocks, awake_ms: u64, forks: &'static AtomicU64) -> Option<Self> {
         let origin = (clocks.boot_ms)();
         let is_missing = [origin, awake_ms, (clocks.coarse_awake_ms)()].contains(&0);
@@ -63,7 +65,7 @@ impl OsHost {
     #[inline(always)]
     fn coarse_ms(&self, raw: u64) -> u64 {
         let time = raw.wrapping_add(self.offset.load(Ordering::Relaxed));
-        // Just after the start the coarse clock is still before it.
+        // Just after the start, the coarse clock still lags behind the origin.
         if time.cast_signed() < 0 { 0 } else { time }
     }
 }
@@ -81,7 +83,7 @@ impl Host for OsHost {
 
     #[inline]
     fn coarse(&self) -> Time {
-        // Called directly, since this is on the fast path of every lock.
+        // A direct call, since this function is on the fast path of every lock.
         #[cfg(not(test))]
         let raw = os::coarse_awake_ms();
         #[cfg(test)]
@@ -115,7 +117,7 @@ mod tests {
             coarse_awake_ms: || AWAKE.get() / 4 * 4,
         };
         static FORKS: AtomicU64 = AtomicU64::new(0);
-        OsHost::with(clocks, AWAKE.get(), &FORKS).expect("both clocks")
+        OsHost::with(clocks, AWAKE.get(), &FORKS).expect("the test's clocks are never 0")
     }
 
     fn pass(awake_ms: u64, asleep_ms: u64) {
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coarse_time_is_never_ahead_and_behind_by_no_more_than_a_tick() {
+    fn the_coarse_clock_is_never_ahead_and_lags_by_less_than_one_tick() {
         pass(2, 0);
         let host = host();
         assert_eq!((host.now(), host.coarse()), (Time(0), Time(0)));
@@ -136,12 +138,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_exact_look_after_a_sleep_sets_the_coarse_clock() {
+    fn the_first_exact_reading_after_a_suspend_corrects_the_coarse_clock() {
         let host = host();
         pass(1_000, 0);
         assert_eq!(host.coarse(), Time(1_000));
         pass(0, 60_000);
-        assert_eq!(host.coarse(), Time(1_000), "it does not see the sleep");
+        assert_eq!(
+            host.coarse(),
+            Time(1_000),
+            "the coarse clock does not count a suspend"
+        );
         assert_eq!(host.now(), Time(61_000));
         assert_eq!(host.coarse(), Time(61_000));
         pass(500, 0);

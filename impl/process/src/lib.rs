@@ -1,36 +1,39 @@
-//! Locks on the attributes of sessions, for the threads and tasks of many processes.
+//! Exclusive locks on the attributes of sessions, shared by the threads and tasks of many processes.
 //!
-//! Several processes of an application serve the same client sessions. Each session has attributes: a cart, a basket of
-//! rights, a counter. Tenure lets one thread or task at a time use an attribute, wherever it runs. A store grants a whole session to a
-//! process; the process keeps it after use, so that the next lock on it sends nothing and costs about what a mutex costs, and
-//! gives it back when the store asks for another process.
+//! Several processes of an application serve the same client sessions. Each session has attributes: a cart, a set of
+//! permissions, a counter. Tenure lets one thread or task at a time use an attribute, in whichever process that thread
+//! or task runs.
+//!
+//! A store grants a whole session to one process. The process caches the grant after use, so the next lock on that
+//! session sends no message and costs about as much as a mutex. When the store recalls the grant for another process,
+//! the caching process gives the session back.
 //!
 //! ```
 //! use tenure::{Process, Typed};
 //!
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let store = tenure::testing::Store::start()?; // In earnest: `tenure serve`, and its address below.
+//!     let store = tenure::testing::Store::start()?; // In production: the address of a running `tenure serve`.
 //!     let process = Process::connect(store.address()).await?;
-//!     let session = process.session("b5c7-0d1e")?; // As in the client's cookie.
+//!     let session = process.session("b5c7-0d1e")?; // The id from the client's cookie.
 //!
-//!     let mut cart = session.lock("cart").await?; // Nobody else has it now, in no process.
+//!     let mut cart = session.lock("cart").await?; // No other thread holds this lock now, in any process.
 //!     let mut items: Vec<String> = cart.get()?.unwrap_or_default();
 //!     items.push("apple".to_owned());
-//!     cart.put(&items)?; // The next one sees it when the guard is dropped.
-//!     cart.commit().await?; // And from here on it survives this process.
+//!     cart.put(&items)?; // The next holder of the lock sees this value after the guard is dropped.
+//!     cart.commit().await?; // From here on, the value survives a crash of this process.
 //!     drop(cart);
 //!
-//!     let again = session.lock("cart").wait()?; // From threads without a runtime. Sends nothing: the session is cached.
+//!     let again = session.lock("cart").blocking()?; // For threads without a runtime. The grant is cached: no message.
 //!     assert_eq!(again.get::<Vec<String>>()?, Some(items));
 //!     drop(again);
-//!     process.shutdown().await?; // Gives everything back, so that others need not wait for the lease.
+//!     process.shutdown().await?; // Gives all grants back, so that no other process waits for the lease to end.
 //!     Ok(())
 //! }
 //! ```
 //!
-//! The program wants this in its `Cargo.toml`; the feature `testing`, which brings `tenure::testing`, is otherwise for
-//! `[dev-dependencies]`:
+//! The program needs these lines in its `Cargo.toml`. The feature `testing` provides `tenure::testing`. Outside of
+//! examples, enable that feature only under `[dev-dependencies]`:
 //!
 //! ```toml
 //! [dependencies]
@@ -38,67 +41,81 @@
 //! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
 //! ```
 //!
-//! No runtime of a certain kind is needed: `await` under any, or use the blocking twins ([`Process::connect_blocking`],
-//! [`LockRequest::blocking`], [`Commit::blocking`], [`Process::shutdown_blocking`]) under none. The connection has an OS thread of its own, so
-//! whatever the application does with its threads, the lease is kept alive.
+//! Tenure works under any async runtime with `await`. Threads without a runtime use the blocking twins:
+//! [`Process::connect_blocking`], [`LockRequest::blocking`], [`Commit::blocking`] and [`Process::shutdown_blocking`].
+//! The connection runs on an OS thread of its own, so a blocked application thread cannot cost the process its lease.
 //!
-//! # When a lock waits, when it fails
+//! # When a lock waits and when it fails
 //!
-//! It waits while another thread has the attribute, here or elsewhere, first come, first served; for a minute, or as
-//! [`LockRequest::timeout`] says. [`LockRequest::try_lock`] does not wait for threads. Dropping the request leaves no trace.
+//! A lock request waits while another thread holds the attribute, in this process or in another. Waiting threads are
+//! served in order of arrival. A request waits one minute by default; [`LockRequest::timeout`] sets another limit.
+//! [`LockRequest::try_lock`] does not wait for other threads. Dropping a request withdraws it completely.
 //!
-//! Use [`LockRequest::existing`] for an id that comes from outside, such as a cookie. If there is no such session, the lock fails with
-//! [`Absent`](Error::Absent), and neither the store nor this process keeps anything of that id. A plain lock creates a session of any id.
-//! [`LockRequest::existing`] needs a store of version 1.1. With an older store that lock fails with [`Unsupported`](Error::Unsupported), and all
-//! other locks go on.
+//! If an id comes from outside, such as from a cookie, use [`LockRequest::existing`]. If there is no such session, the
+//! lock fails with [`Absent`](Error::Absent), and neither the store nor this process keeps any data about the id. A
+//! plain lock creates a session of any id. [`LockRequest::existing`] needs a store of version 1.1 or later. With an
+//! older store the lock fails with [`Unsupported`](Error::Unsupported), and other kinds of locks still work.
 //!
-//! A lock that was granted to a task goes back at the deadline of its request if the task has not come for it: it is not polled any
-//! more, perhaps. If the task comes later it gets [`Deadline`](Error::Deadline). A grant of a session that no thread fetched is kept as after
-//! use: it is given back when the store asks, or when it was idle for long.
+//! A task that was granted a lock may never be polled again. If the task has not taken the lock by the deadline of its
+//! request, the lock goes back. If the task is polled later, the request fails with [`Deadline`](Error::Deadline). If
+//! the store grants a session that no thread takes, the grant is cached as after use. The process gives that grant back
+//! when the store recalls the session, or when the session was idle for [`Builder::idle`].
 //!
-//! The blocking twins are for threads without a runtime. Inside a task, `wait()` stops the runtime's thread while it waits. In a
-//! runtime of one thread, where another task or thread of this process has the lock, it fails with [`Error::BlocksRuntime`]; elsewhere
-//! it is logged as a warning, once for each line of the program. Await the lock, or wait in `spawn_blocking` or `block_in_place`.
+//! The blocking twins are for threads without a runtime. Inside a task, `blocking()` blocks the runtime's thread. On a
+//! single-threaded runtime, if another task or thread of this process holds the lock, `blocking()` fails with
+//! [`Error::BlocksRuntime`]. In every other case, the wait is logged as a warning, once for each call site. Await the
+//! lock instead, or wait in `spawn_blocking` or `block_in_place`.
 //!
-//! It fails with an [`Error`]: [`Deadline`](Error::Deadline), [`WouldBlock`](Error::WouldBlock),
-//! [`Deadlock`](Error::Deadlock) with the cycle, [`AlreadyLocked`](Error::AlreadyLocked) with the line,
-//! [`Gone`](Error::Gone) after a logout, [`Limit`](Error::Limit), [`ShuttingDown`](Error::ShuttingDown). Run each request as a
-//! [`task`], so that a cycle through it is found at once and not by its deadline. [`tenure_locks`] says more.
+//! A lock fails with an [`Error`]: [`Deadline`](Error::Deadline), [`WouldBlock`](Error::WouldBlock),
+//! [`Deadlock`](Error::Deadlock) with the cycle, [`AlreadyLocked`](Error::AlreadyLocked) with the source line,
+//! [`Gone`](Error::Gone) after a logout, [`Limit`](Error::Limit), or [`ShuttingDown`](Error::ShuttingDown). Run each
+//! request as a [`task`], so that a deadlock through that request is detected at once and not by its deadline.
+//! [`tenure_locks`] describes all of this in detail.
 //!
 //! # What a guard guarantees
 //!
-//! As long as its grant stands, nobody else reads or writes the attribute. What it writes is discarded when the thread panics,
-//! visible when it is dropped, and durable when [`Guard::commit`] returns or the session is given back. Write what must
-//! not be lost with a commit: a process that is killed takes the rest along.
+//! While the grant is valid, no other thread reads or writes the attribute. If the thread panics, the writes of the
+//! guard are discarded. When the guard is dropped, its writes become visible to the next holder. The writes are durable
+//! when [`Guard::commit`] returns, or when the session has been given back. If a write must not be lost, commit it:
+//! when a process is killed, its uncommitted writes are lost.
 //!
-//! The grant does not stand when the lease has ended, when the store took it, when the thread was too late after a recall
-//! ([`Guard::recalled`] says that there is one), or when a newer start of the process took over. Then the write set is discarded, and
-//! [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] say [`LeaseLost`](Error::LeaseLost), [`Revoked`](Error::Revoked),
-//! [`Late`](Error::Late) or [`Superseded`](Error::Superseded). What was committed stays. Show [`Guard::token`] to other resources,
-//! which refuse a lower one than they have seen, and a thread that has not noticed does no harm there either.
+//! A grant becomes invalid when the lease ends, when the store revokes the grant, when the thread holds the lock past
+//! the deadline of a recall ([`Guard::recalled`] reports a recall), or when a newer start of the process takes over.
+//! Then the write set is discarded. [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] return
+//! [`LeaseLost`](Error::LeaseLost), [`Revoked`](Error::Revoked), [`Late`](Error::Late) or
+//! [`Superseded`](Error::Superseded). Committed writes stay.
 //!
-//! # What happens when
+//! Pass [`Guard::token`], a fencing token, to other resources. A resource that refuses a lower token than it has seen
+//! is safe from a thread that has not noticed the loss.
 //!
-//! - **The connection is lost.** Nothing, until the lease ends: what the process holds it goes on using. It connects again, for ever, with
-//!   pauses that grow; then both sides settle what each missed. Who waits keeps the place in the queue, also when the store was
-//!   restarted. A commit waits until it is answered.
-//! - **The lease ends**, since nothing was heard of the store for too long, or the process was stopped. Every guard is
-//!   lost, what was not committed is discarded, and what is kept is forgotten. As soon as there is a store again, locks work again.
-//! - **The process is stopped past its lease, and goes on.** Locks look at a clock, so none is given out from the cache, within the 1 to 10 ms
-//!   of the kernel's coarse clock. A guard from before says that it is lost when it is asked ([`Guard::check`], [`Guard::recalled`],
-//!   [`Guard::commit`], [`Guard::unlock`]). After a sleep of the whole machine this holds from the driver's first tick on.
-//! - **The process forks.** The parent goes on undisturbed. In the child every call fails with [`Error::Forked`], and dropping what it
-//!   inherited does nothing, so a guard that was held at the fork is still the parent's alone. Fork before you connect, or connect in the child, or
-//!   execute another program there: that closes the connection's descriptors. Until then the child keeps copies of these, which does no harm. A `fork`
-//!   that passes by the C library (a bare `clone`) is not noticed.
-//! - **A newer start of the same name connects.** This one stops for ever: [`Phase::Superseded`].
-//! - **[`Process::shutdown`], or the last handle is dropped.** Nobody is let in any more, each session is given back with what
-//!   was written to it, the store hears a goodbye. That waits at most as long as [`Builder::shutdown_timeout`] says.
+//! # What happens in a failure
 //!
-//! [`Process::status`] says how it is. Logs go through `tracing`; a session appears there, and in the words of errors, as its
-//! [`ShortId`] alone. A thread `tenure-log` calls the subscriber, so a subscriber that blocks costs no lease: past 1,024 waiting
-//! events, further ones are dropped, counted in [`Status::events_dropped`], and named in the log. The connection's thread does
-//! call the wakers of waiting tasks, so a waker must not block.
+//! - **The connection is lost.** The process goes on using its grants until the lease ends. The process reconnects for
+//!   ever, with growing pauses. After a reconnect, both sides exchange the messages that each has missed. Waiting
+//!   threads keep their place in the queue, even if the store was restarted. A commit waits until the store has
+//!   answered it.
+//! - **The lease ends,** because no message from the store arrived in time, or because the process was stopped. Every
+//!   guard is lost, uncommitted writes are discarded, and cached grants are forgotten. When a store is reachable again,
+//!   locks work again.
+//! - **The process is stopped past its lease and then continues.** Each lock reads a clock, so no lock is granted from
+//!   the cache, within the 1 to 10 ms resolution of the kernel's coarse clock. A guard from before the stop reports the
+//!   loss in its next [`Guard::check`], [`Guard::recalled`], [`Guard::commit`] or [`Guard::unlock`]. After a suspend of
+//!   the whole machine, these guarantees hold from the driver's first tick on.
+//! - **The process forks.** The parent goes on undisturbed. In the child, every call fails with [`Error::Forked`], and
+//!   dropping an inherited handle or guard has no effect. A guard that was held at the fork still belongs to the parent
+//!   alone. Fork before you connect, connect in the child, or execute another program in the child. The last of these
+//!   closes the connection's descriptors; until then the child keeps harmless copies of them. A `fork` that bypasses
+//!   the C library (a bare `clone`) is not detected.
+//! - **A newer start of the same name connects.** This process stops permanently: [`Phase::Superseded`].
+//! - **[`Process::shutdown`] is called, or the last handle is dropped.** The process grants no more locks, gives each
+//!   session back with its writes, and sends a goodbye to the store. The wait for this is limited by
+//!   [`Builder::shutdown_timeout`].
+//!
+//! [`Process::status`] returns the current state. Log events go through `tracing`. In events and in the texts of
+//! errors, a session appears only as its [`ShortId`]. A thread `tenure-log` calls the subscriber, so a blocking
+//! subscriber cannot cost the lease. If more than 1,024 events wait, further events are dropped, counted in
+//! [`Status::events_dropped`], and reported in the log. In contrast, the connection's thread calls the wakers of
+//! waiting tasks, so a waker must not block.
 mod blocking;
 mod builder;
 mod cache;

@@ -1,8 +1,9 @@
-//! The driver's log events: a bounded queue, and a thread that hands them to the application's subscriber.
+//! The driver's log: a bounded queue of events, and a thread that passes the events to the application's subscriber.
 //!
-//! A subscriber is code of the application. It may write to a full pipe or to a hung disk, or wait for a lock. The driver's
-//! thread keeps the lease alive, so it must not call a subscriber. It queues each event and never waits: if the queue is full,
-//! the event is dropped and counted. The thread `tenure-log` emits the queued events, and says how many were dropped.
+//! A subscriber is code of the application. It may write to a full pipe or a hung disk, or wait for a lock. The
+//! driver's thread keeps the lease alive, so that thread must not call a subscriber. Instead, the driver queues each
+//! event and never blocks. If the queue is full, the event is dropped and counted. The thread `tenure-log` emits the
+//! queued events and logs the number of dropped events.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,13 +13,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, warn};
 
-/// The most events that wait for the subscriber.
+/// The maximum number of queued events.
 const QUEUED_MAX: usize = 1_024;
 
-/// Emits one event.
+/// A closure that emits one event.
 type Emit = Box<dyn FnOnce() + Send>;
 
-/// Queues log events for a thread of their own. See the [module](self).
+/// The sender of the event queue. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Log {
     queue: SyncSender<Emit>,
@@ -26,7 +27,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Starts the thread. The thread ends when this value is dropped and the queue is empty. `dropped` counts dropped events.
+    /// Starts the thread `tenure-log`. The thread ends when this value is dropped and the queue is empty. The counter
+    /// `dropped` counts the dropped events.
     pub(crate) fn start(dropped: Arc<AtomicU64>) -> io::Result<Self> {
         let (queue, queued) = sync_channel(QUEUED_MAX);
         let counted = Arc::clone(&dropped);
@@ -43,7 +45,7 @@ impl Log {
 
     /// Queues an event, or drops and counts it if the queue is full. Never blocks.
     pub(crate) fn say(&self, level: Level, emit: impl FnOnce() + Send + 'static) {
-        // The thread ends after this value only, so a failed send means a full queue.
+        // The thread ends only after this value is dropped, so a failed send means that the queue is full.
         if Self::is_on(level) && self.queue.try_send(Box::new(emit)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -54,11 +56,12 @@ impl Log {
 fn emit_all(queued: &Receiver<Emit>, dropped: &AtomicU64) {
     let mut said = 0;
     while let Ok(emit) = queued.recv() {
-        // A subscriber that panics loses this event alone. The panic hook has reported the panic already.
+        // If a subscriber panics, only this event is lost. The panic hook has already reported the panic.
         if catch_unwind(AssertUnwindSafe(emit)).is_err() {
             dropped.fetch_add(1, Ordering::Relaxed);
         }
-        // An event is dropped only while others are queued, so the count is looked at after each drop.
+        // Events are dropped only while others are queued, so checking the count after each event misses no
+        // drop.
         let total = dropped.load(Ordering::Relaxed);
         if total > said {
             let now = total - said;
@@ -84,7 +87,7 @@ mod tests {
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber, info};
 
-    /// A subscriber that keeps the fields of each event.
+    /// A subscriber that records the numeric fields of each event.
     struct Keeps(Arc<Mutex<Vec<(String, u64)>>>);
 
     struct Numbers<'v>(&'v mut Vec<(String, u64)>);
@@ -116,7 +119,7 @@ mod tests {
         kept.lock().expect("no panic")
     }
 
-    /// Runs the emitting half on this thread, for events that were queued before.
+    /// Emits the queued events on this thread, and returns their numeric fields.
     fn emitted(queued: &Receiver<Emit>, dropped: &AtomicU64) -> Vec<(String, u64)> {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let subscriber = Keeps(Arc::clone(&kept));
@@ -125,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_events_and_says_how_many() {
+    fn a_full_queue_drops_events_and_logs_their_number() {
         let (queue, queued) = sync_channel(2);
         let dropped = Arc::new(AtomicU64::new(0));
         let log = Log {
             queue,
             dropped: Arc::clone(&dropped),
         };
-        // The level is only on while some subscriber exists.
+        // A level is enabled only while a subscriber exists.
         let subscriber = tracing::Dispatch::new(Keeps(Arc::default()));
         for number in 1..=5_u64 {
             log.say(Level::INFO, move || info!(number));
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_the_subscriber_costs_one_event() {
+    fn a_subscriber_that_panics_loses_only_that_event() {
         let (queue, queued) = sync_channel(4);
         let dropped = AtomicU64::new(0);
         let panics: Emit = Box::new(|| panic!("the subscriber panics on purpose"));
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_does_not_wait_for_a_blocked_event() {
+    fn a_blocked_subscriber_does_not_block_the_caller() {
         let dropped = Arc::new(AtomicU64::new(0));
         let log = Log::start(Arc::clone(&dropped)).expect("a thread");
         let subscriber = tracing::Dispatch::new(Keeps(Arc::default()));

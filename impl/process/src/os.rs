@@ -1,16 +1,19 @@
-//! The calls of the OS that `std` does not offer: clocks other than `Instant`, and a counter of forks.
+//! OS calls that `std` does not offer: clocks other than `Instant`, and a counter of forks.
 //!
 //! # Why there is `unsafe` here
 //!
-//! Every lock reads a clock, and `Instant::now` costs more than the lock. The cheap clock of the kernel has no safe interface in
-//! `std`. `clock_gettime` writes to one place, which is a local variable here.
+//! Every lock reads a clock, and `Instant::now` costs more than the lock itself. `std` has no safe interface to the
+//! cheap coarse clock of the kernel. `clock_gettime` writes to one address, which is here a local variable.
 //!
-//! A child of a `fork` has to know that it is one before it touches any lock. Asking for the process id at each lock takes a call of
-//! the system. `pthread_atfork` has the C library call a function in the child, and that function adds to an atomic, which is allowed
-//! there at any time. What passes by the C library (`_Fork`, the bare call of the system) is not counted. `vfork` and `posix_spawn`,
-//! by which `std` starts programs, are not counted either: their child shares this memory and executes another program.
+//! A child of a `fork` must detect the fork before it touches any lock. Reading the process id at each lock would cost
+//! a system call. Instead, `pthread_atfork` makes the C library call a function in the child. That function adds to an
+//! atomic, which is allowed in the child at any time.
 //!
-//! No other module of this crate has any `unsafe`.
+//! A fork that bypasses the C library (`_Fork` or the bare system call) is not counted. `vfork` and `posix_spawn`,
+//! which `std` uses to start programs, are not counted either. Their child shares this memory only until it executes
+//! another program.
+//!
+//! No other module of this crate contains `unsafe`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -20,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 #[cfg(unix)]
 use std::sync::atomic::Ordering;
 
-/// How often an ancestor of this OS process, since it was one with this library, has forked to make it.
+/// The number of forks between the first OS process that used this library and this one.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// Returns a counter that is larger in each child of a `fork` than in its parent.
@@ -43,13 +46,14 @@ pub(crate) fn forks() -> io::Result<&'static AtomicU64> {
     }
 }
 
-/// Elsewhere there is no `fork`.
+/// Returns a counter that stays 0: this OS has no `fork`.
 #[cfg(not(unix))]
 pub(crate) fn forks() -> io::Result<&'static AtomicU64> {
     Ok(&FORKS)
 }
 
-/// Returns the time of `clock` in milliseconds since the boot of the machine; 0 where the kernel does not have it.
+/// Returns the time of `clock` in milliseconds since the boot of the machine. Returns 0 if the kernel does not have the
+/// clock.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline(always)]
 fn read_ms(clock: libc::clockid_t) -> u64 {
@@ -65,26 +69,26 @@ fn read_ms(clock: libc::clockid_t) -> u64 {
     seconds * 1_000 + nanoseconds / 1_000_000
 }
 
-/// Returns the time since the boot, time asleep included.
+/// Returns the milliseconds since the boot, including the time of suspends.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn boot_ms() -> u64 {
     read_ms(libc::CLOCK_BOOTTIME)
 }
 
-/// Returns the time since the boot, time asleep left out.
+/// Returns the milliseconds since the boot, without the time of suspends.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn awake_ms() -> u64 {
     read_ms(libc::CLOCK_MONOTONIC)
 }
 
-/// Returns the time since the boot, time asleep left out, as of the kernel's last tick: 1 to 10 milliseconds ago.
+/// Returns the milliseconds since the boot, without the time of suspends, as of the kernel's last tick: 1 to 10 ms ago.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline(always)]
 pub(crate) fn coarse_awake_ms() -> u64 {
     read_ms(libc::CLOCK_MONOTONIC_COARSE)
 }
 
-/// Elsewhere `std`'s clock serves for all.
+/// The clocks of other systems: all three are the clock of `std`.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod portable {
     use std::sync::OnceLock;
@@ -93,7 +97,7 @@ mod portable {
     pub(crate) fn awake_ms() -> u64 {
         static ORIGIN: OnceLock<Instant> = OnceLock::new();
         let origin = ORIGIN.get_or_init(Instant::now);
-        // 0 says that there is no clock.
+        // Plus 1, because 0 means that there is no clock.
         u64::try_from(origin.elapsed().as_millis()).map_or(u64::MAX, |ms| ms + 1)
     }
 
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clocks_are_there_and_do_not_go_back() {
+    fn each_clock_exists_and_does_not_go_back() {
         for clock in [boot_ms, awake_ms, coarse_awake_ms] {
             let first = clock();
             assert!(first > 0 && clock() >= first);

@@ -1,4 +1,4 @@
-//! The handles: a process, and its sessions.
+//! The handles of the application: [`Process`] and [`Session`].
 
 use crate::builder::Builder;
 use crate::error::{ConnectError, ShutdownError};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tenure_locks::{Busy, Discard, Error, LockRequest, LockSetRequest, OwnedLockRequest};
 use tenure_protocol::SessionId;
 
-/// This application as the store knows it: one process with its lease, and the sessions that it keeps. Clones are the same.
+/// A process as the store sees it: this application with its lease and its cached sessions. Clones share one process.
 ///
 /// Dropping the last handle, sessions included, releases everything in the background, as [`Process::shutdown`] does.
 #[derive(Clone, Debug)]
@@ -18,18 +18,18 @@ pub struct Process {
     handle: Arc<Handle>,
 }
 
-/// What all handles hold, so that the last one is noticed.
+/// The shared part of all handles: its drop is the drop of the last handle.
 #[derive(Debug)]
 struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.0.locks.is_forked() {
-            return; // The parent's, which goes on.
+            return; // The process belongs to the parent of the fork, which goes on.
         }
         let limit = self.0.shutdown_timeout;
         let locks = &self.0.locks;
-        // It panics where the locks are broken; perhaps that is why this is dropped.
+        // This call panics if the locks are poisoned, and that panic may be why the handle is dropped.
         let _ = catch_unwind(AssertUnwindSafe(|| locks.shutdown()));
         self.0.orders.send_modify(|orders| {
             let by = || Instant::now() + limit;
@@ -40,8 +40,8 @@ impl Drop for Handle {
 }
 
 impl Process {
-    /// Connects to the store at `address` (`host:port`) with everything else as usual, and waits until it has welcomed this
-    /// process. Needs no runtime of any kind.
+    /// Connects to the store at `address` (`host:port`) with default settings, and waits until the store accepts this
+    /// process. Works under any runtime, and under none.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -49,7 +49,7 @@ impl Process {
         Self::builder(address).connect().await
     }
 
-    /// As [`Process::connect`]; blocks this OS thread.
+    /// Connects as [`Process::connect`] does, and blocks this OS thread until then.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -57,7 +57,7 @@ impl Process {
         Self::builder(address).connect_blocking()
     }
 
-    /// For a name, times and limits of one's own.
+    /// Returns a builder for a process with another name, other durations or other limits.
     pub fn builder(address: impl Into<String>) -> Builder {
         Builder::new(address.into())
     }
@@ -75,16 +75,17 @@ impl Process {
         match state.failure {
             Some(failure) => Err(failure),
             None if state.connections == 0 => Err(ConnectError::Driver {
-                why: "it ended early; its panic says why".to_owned(),
+                why: "the driver's thread ended before it connected; its panic message on stderr says why".to_owned(),
             }),
             None => Ok(()),
         }
     }
 
-    /// A session, by its id of 1..=128 bytes, whether or not there is one: it begins with the first write. Sends nothing.
+    /// Returns a handle to the session with this id of 1..=128 bytes. Sends no message. The session need not exist: the
+    /// first write creates it.
     ///
     /// # Errors
-    /// [`Error::Name`] when the id is empty or longer.
+    /// [`Error::Name`] when the id is empty or too long. [`Error::Forked`] in a child of a `fork`.
     pub fn session(&self, id: impl AsRef<[u8]>) -> Result<Session, Error> {
         let id = SessionId::new(id.as_ref().to_vec())?;
         self.refuse_forked()?;
@@ -94,7 +95,7 @@ impl Process {
         })
     }
 
-    /// Requests the lock of one attribute by session id. Cheaper than `session(id)?.lock(name)` when a single lock is needed.
+    /// Requests the lock of one attribute by session id. Cheaper than `session(id)?.lock(name)` for a single lock.
     #[track_caller]
     #[inline]
     pub fn lock<'p, N: AsRef<[u8]> + ?Sized>(
@@ -105,10 +106,10 @@ impl Process {
         self.shared().locks.lock(session, name)
     }
 
-    /// Gives a session back to the store if no thread is inside; what was written to it goes along. Sends one message.
+    /// Gives a session and its writes back to the store, unless a thread holds a lock in it. Sends one message.
     ///
     /// # Errors
-    /// [`Error::Name`] when the id is empty or too long.
+    /// [`Error::Name`] when the id is empty or too long. [`Error::Forked`] in a child of a `fork`.
     pub fn release(&self, id: impl AsRef<[u8]>) -> Result<(), Error> {
         let id = SessionId::new(id.as_ref().to_vec())?;
         self.refuse_forked()?;
@@ -116,20 +117,21 @@ impl Process {
         Ok(())
     }
 
-    /// The sessions that threads use or wait for, with the lines of the program where they were locked. Looks at all that are
-    /// known.
+    /// Returns the sessions whose locks threads hold or wait for, with the source lines of the lock requests. Takes
+    /// time in proportion to all sessions that the process knows.
     #[must_use]
     pub fn busy(&self) -> Vec<Busy> {
         self.shared().locks.busy()
     }
 
-    /// How it is, now.
+    /// Returns a snapshot of the current status.
     #[must_use]
     pub fn status(&self) -> Status {
         Status::new(self.shared(), &self.shared().now())
     }
 
-    /// Waits until it is as `is_wanted`: looked at whenever it gains or loses its connection, stops, or meets an error.
+    /// Waits until `is_wanted` returns true for the status, and returns that status. The status is checked whenever the
+    /// process gains or loses its connection, stops, or records an error.
     pub async fn when(&self, mut is_wanted: impl FnMut(&Status) -> bool) -> Status {
         let shared = self.shared();
         let is_wanted = |state: &State| is_wanted(&Status::new(shared, state));
@@ -137,16 +139,17 @@ impl Process {
         Status::new(shared, &state)
     }
 
-    /// Stops: lets no thread in any more, gives each session back when the threads inside have left, says goodbye. Whoever
-    /// waits for a lock gets [`Error::ShuttingDown`]. Waits as long as [`Builder::shutdown_timeout`] says.
+    /// Stops the process: grants no more locks, gives each session back when its locks are released, and sends a
+    /// goodbye. Waiting requests fail with [`Error::ShuttingDown`]. Waits at most for [`Builder::shutdown_timeout`].
     ///
     /// # Errors
-    /// [`ShutdownError`] when not all was given back in time: threads are inside, or the store does not answer.
+    /// [`ShutdownError`] when grants are left at the time limit: threads still hold locks, or the store does not
+    /// answer.
     pub async fn shutdown(&self) -> Result<(), ShutdownError> {
         self.shutdown_within(self.shared().shutdown_timeout).await
     }
 
-    /// As [`Process::shutdown`], with a limit of its own.
+    /// Stops the process as [`Process::shutdown`] does, with a time limit of this call.
     ///
     /// # Errors
     /// As [`Process::shutdown`].
@@ -180,7 +183,7 @@ impl Process {
         })
     }
 
-    /// As [`Process::shutdown`]; blocks this OS thread.
+    /// Stops the process as [`Process::shutdown`] does, and blocks this OS thread until then.
     ///
     /// # Errors
     /// As [`Process::shutdown`].
@@ -200,27 +203,27 @@ impl Process {
     }
 }
 
-/// How a process is, from [`Process::status`].
+/// A snapshot of the state of a process, from [`Process::status`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// What it is about.
+    /// The phase of the connection.
     pub phase: Phase,
-    /// Its name.
+    /// The name of the process.
     pub name: String,
-    /// Which start of the name it is.
+    /// The incarnation: a number that rises with each start of a process of this name.
     pub incarnation: u64,
-    /// The address of its store.
+    /// The address of the store.
     pub address: String,
-    /// How much longer it may use what it holds if nothing is heard from the store; `None` without a lease.
+    /// The time that is left of the lease if no message arrives from the store. `None` without a lease.
     pub lease_left: Option<Duration>,
-    /// How many sessions it holds, in use or cached.
+    /// The number of sessions granted to this process, in use or cached.
     pub held: usize,
-    /// How often a store has welcomed it.
+    /// The number of times that a store has accepted this process.
     pub connections: u64,
-    /// What went wrong last with the connection, in words, even if all is well again.
+    /// The last error of the connection, in words. Stays set after a reconnect.
     pub last_error: Option<String>,
-    /// How many log events of this process were dropped: the `tracing` subscriber was too slow, blocked, or panicked.
+    /// The number of dropped log events: the `tracing` subscriber was too slow, blocked, or panicked.
     pub events_dropped: u64,
 }
 
@@ -244,8 +247,8 @@ impl Status {
     }
 }
 
-/// A session of a [`Process`], for threads and tasks to share. Cheap to clone; a lock through it skips the look-up of the session's id.
-/// The process does not stop as long as it has a session.
+/// A session of a [`Process`], which threads and tasks can share. Cheap to clone. A lock through this handle skips the
+/// look-up of the session's id. The process does not stop while a `Session` of it exists.
 #[derive(Clone, Debug)]
 pub struct Session {
     locks: tenure_locks::Session,
@@ -253,19 +256,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// Returns the process.
+    /// Returns the process of this session.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Returns the id.
+    /// Returns the id of this session.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         self.locks.id()
     }
 
-    /// Requests the lock of one attribute, which need not exist. Nothing happens until the request is awaited or
+    /// Requests the lock of one attribute. The attribute need not exist. The request starts when it is awaited or made
     /// [`blocking`](LockRequest::blocking).
     #[track_caller]
     #[inline(always)]
@@ -273,15 +276,16 @@ impl Session {
         self.locks.lock(name)
     }
 
-    /// Requests the lock of one attribute, for a guard that borrows nothing: it is `Send` and `'static`, so a spawned task can return it
-    /// and a struct can store it. Costs one allocation more than [`Session::lock`]. The guard keeps the process from stopping.
+    /// Requests the lock of one attribute, for a guard without a borrow. The guard is `Send` and `'static`, so a
+    /// spawned task can return it and a struct can store it. Costs one allocation more than [`Session::lock`]. The
+    /// process does not stop while the guard exists.
     #[track_caller]
     pub fn lock_owned(&self, name: impl AsRef<[u8]>) -> OwnedLockRequest {
         let process = Arc::clone(&self.process.handle);
         self.locks.lock_owned_keeping(name, process)
     }
 
-    /// Requests the locks of several attributes, all of them or none: a thread never waits while it holds a part of them.
+    /// Requests the locks of several attributes, all or none. A thread never waits while it holds some of these locks.
     #[track_caller]
     pub fn lock_many<N: AsRef<[u8]>>(
         &self,
@@ -290,31 +294,31 @@ impl Session {
         self.locks.lock_many(names)
     }
 
-    /// Requests the lock of the whole session: all attributes that exist, or might come to exist.
+    /// Requests the lock of the whole session: of all attributes that exist or that another thread could create.
     #[track_caller]
     pub fn lock_all(&self) -> LockSetRequest<'_> {
         self.locks.lock_all()
     }
 
-    /// Gives the session back to the store if no thread is inside; what was written to it goes along.
+    /// Gives the session and its writes back to the store, unless a thread holds a lock in it.
     pub fn release(&self) {
         self.locks.release();
     }
 
-    /// Returns whether both are handles to the same session of the same process.
+    /// Returns whether both handles refer to the same session of the same process.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.locks.is_same(&other.locks)
     }
 
-    /// Returns which threads are inside, and which wait.
+    /// Returns the threads that hold a lock in this session, and the threads that wait for one.
     #[must_use]
     pub fn busy(&self) -> Busy {
         self.locks.busy()
     }
 
-    /// Returns the last write set of this session that a panic or a lost grant discarded; `None` if there was none since the process
-    /// knows the session.
+    /// Returns the last write set of this session that a panic or a lost grant discarded. Returns `None` if none was
+    /// discarded since the process loaded the session.
     #[must_use]
     pub fn last_discard(&self) -> Option<Discard> {
         self.locks.last_discard()

@@ -1,14 +1,16 @@
-//! Ids for new sessions.
+//! Random ids for new sessions.
 
 use crate::sealed::Sealed;
 use tenure_protocol::SessionId;
 
-/// Random bytes of an id: as many as no attacker can guess and no two ids have in common.
+/// The number of random bytes in an id: enough that no attacker guesses an id and no two ids collide.
 const BYTES: usize = 16;
 
-/// Draws ids for new sessions. The machines have no randomness, so the id's own crate cannot do that.
+/// Generates random ids for new sessions. A trait of this crate, because the protocol crate that defines the id has no
+/// source of randomness.
 pub trait RandomSessionId: Sealed {
-    /// Returns an id of 128 random bits of the operating system, as 32 hexadecimal digits: fit for a cookie.
+    /// Returns an id of 128 random bits from the operating system, as 32 hexadecimal digits. Such an id fits into a
+    /// cookie.
     ///
     /// ```
     /// use tenure::{RandomSessionId, SessionId};
@@ -19,7 +21,7 @@ pub trait RandomSessionId: Sealed {
     /// ```
     ///
     /// # Panics
-    /// When the operating system has no random numbers: an id that can be guessed would be worse.
+    /// Panics when the operating system has no random numbers, since an id that can be guessed would be worse.
     #[must_use]
     fn random() -> Self;
 }
@@ -27,8 +29,10 @@ pub trait RandomSessionId: Sealed {
 impl RandomSessionId for SessionId {
     fn random() -> Self {
         let mut bytes = [0; BYTES];
-        getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+        getrandom::fill(&mut bytes)
+            .expect("every supported operating system provides random numbers");
         let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-        Self::new(digits.collect::<String>()).expect("32 digits are a name")
+        Self::new(digits.collect::<String>())
+            .expect("32 hexadecimal digits are within the 128 bytes of an id")
     }
 }

@@ -1,10 +1,10 @@
-//! The traits of this crate are for its own types: a method may be added to them without a new major version.
+//! The trait that seals this crate's public traits: methods can be added to them without a new major version.
 
 use tenure_locks::{Guard, GuardSet, OwnedGuard};
 use tenure_protocol::SessionId;
 
-/// A type of this crate's own.
-#[allow(unnameable_types)] // What is sealed cannot be named outside: that is its purpose.
+/// A type of this crate, for which the public traits may be implemented.
+#[allow(unnameable_types)] // Other crates cannot name a sealed trait: that is its purpose.
 pub trait Sealed {}
 
 impl Sealed for Guard<'_> {}

@@ -1,4 +1,4 @@
-//! What the handles of a process and its driver share.
+//! The state that the handles of a process and its driver share.
 
 use crate::error::ConnectError;
 use std::future::{Future, poll_fn};
@@ -12,7 +12,7 @@ use tenure_locks::Locks;
 use tenure_protocol::{Incarnation, ProcessId};
 use tokio::sync::watch;
 
-/// Who the process is, and where its store.
+/// The name and incarnation of the process, and the address of its store.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) name: ProcessId,
@@ -20,70 +20,74 @@ pub(crate) struct Identity {
     pub(crate) address: String,
 }
 
-/// What the handles of a process and its driver share.
+/// The state that the handles of a process and its driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) locks: Locks,
     pub(crate) shutdown_timeout: Duration,
-    /// What the handles want of the driver.
+    /// The orders of the handles to the driver.
     pub(crate) orders: watch::Sender<Orders>,
-    /// What the driver tells.
+    /// The state that the driver publishes.
     pub(crate) state: watch::Sender<State>,
-    /// How many log events were dropped, since the subscriber was too slow.
+    /// The number of log events that were dropped because the subscriber was too slow.
     pub(crate) events_dropped: Arc<AtomicU64>,
 }
 
-/// What the handles want of the driver.
+/// The orders of the handles to the driver.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Orders {
-    /// Stop, and wait until then at most.
+    /// Stop, and wait at most until this time.
     pub(crate) shutdown_by: Option<Instant>,
-    /// There is no handle any more.
+    /// The last handle was dropped.
     pub(crate) is_dropped: bool,
 }
 
-/// What the driver tells.
+/// The state that the driver publishes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    /// How often a store has welcomed it.
+    /// The number of times that a store has accepted this process.
     pub(crate) connections: u64,
     pub(crate) last_error: Option<Arc<str>>,
-    /// Why the first connection failed for good.
+    /// The reason why the first connection failed finally.
     pub(crate) failure: Option<ConnectError>,
-    /// Everything was not given back by then.
+    /// The last shutdown deadline that passed while grants were left.
     pub(crate) late: Option<Instant>,
-    /// The driver's thread has done all that it will do.
+    /// The driver's thread has finished.
     pub(crate) has_ended: bool,
 }
 
-/// What a process is about.
+/// The phase of a process: whether it is connected, or why not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// It has no connection, or no answer on it yet, and tries. What it holds it goes on using until its lease ends.
+    /// The process has no connection, or no answer on it yet, and goes on trying. It may use its grants until its lease
+    /// ends.
     #[default]
     Connecting,
-    /// A store has welcomed it.
+    /// A store has accepted the process.
     Connected,
-    /// It has stopped: it said goodbye, or gave up.
+    /// The process has stopped: it sent its goodbye, or it gave up.
     Stopped,
-    /// This OS process is a child, by `fork`, of the one that connected, and has no part in it. See [`Error::Forked`](crate::Error::Forked).
+    /// This OS process is a child, by `fork`, of the process that connected. It cannot use the handles. See
+    /// [`Error::Forked`](crate::Error::Forked).
     Forked,
-    /// A newer incarnation of it took over. Start again with a higher one, if this is the one that should live.
+    /// A newer incarnation of this process name took over. If this process should be the one that lives, start it again
+    /// with a higher incarnation.
     Superseded,
 }
 
 impl Shared {
-    /// Stops by `by`.
+    /// Begins the shutdown, with the deadline `by`.
     pub(crate) fn shutdown(&self, by: Instant) {
         self.locks.shutdown();
         self.orders
             .send_modify(|orders| orders.shutdown_by = Some(by));
     }
 
-    /// Returns how many grants the process has, less those that are given back. Without a connection nothing is given back.
+    /// Returns the number of grants that are not given back yet. Without a connection, grants that wait for their
+    /// release count too.
     pub(crate) fn held(&self, phase: Phase) -> usize {
         let releasing = match phase {
             Phase::Connected => 0,
@@ -92,8 +96,8 @@ impl Shared {
         self.locks.held() + releasing
     }
 
-    /// Returns the last state that the driver has set. In a child of a `fork` the phase is `Forked`, and no lock is taken that a
-    /// thread may have held at the fork.
+    /// Returns the last state that the driver has published. In a child of a `fork`, returns the phase `Forked` and
+    /// takes no mutex that a thread may have held at the fork.
     pub(crate) fn now(&self) -> State {
         if self.locks.is_forked() {
             return State {
@@ -104,7 +108,8 @@ impl Shared {
         self.state.borrow().clone()
     }
 
-    /// Waits until the driver tells what `is_wanted`. In a child of a `fork` that is not waited for.
+    /// Waits until the driver publishes a state for which `is_wanted` returns true. In a child of a `fork`, returns at
+    /// once.
     pub(crate) async fn when(&self, is_wanted: impl FnMut(&State) -> bool) -> State {
         let mut told = pin!(self.when_told(is_wanted));
         poll_fn(|context| {
@@ -119,9 +124,9 @@ impl Shared {
     async fn when_told(&self, mut is_wanted: impl FnMut(&State) -> bool) -> State {
         let mut states = self.state.subscribe();
         loop {
-            // Cloned: whoever is asked may ask for the state itself.
+            // A clone, since `is_wanted` may read the state itself and must not find it locked.
             let state = states.borrow_and_update().clone();
-            // It fails when there is no sender, which stands in `self`.
+            // `changed` fails only without a sender, and `self` holds the sender.
             if is_wanted(&state) || states.changed().await.is_err() {
                 return state;
             }
@@ -129,7 +134,7 @@ impl Shared {
     }
 }
 
-/// Runs a future that needs no runtime on this OS thread.
+/// Polls a future on this OS thread until it is ready, parking the thread in between. For futures that need no runtime.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,7 +1,7 @@
-//! A store in this OS process, on a loopback port: for your own tests, and for the ones here.
+//! A store inside this OS process, on a loopback port, for tests.
 //!
-//! It is the protocol's store with its records in memory: what it is told is durable at once, and survives
-//! [`Store::restart`], but not the drop of it. It has a thread of its own, and needs no runtime.
+//! The store is the protocol's machine with its records in memory. Each record is durable at once: it survives
+//! [`Store::restart`], but not the drop of the store. The store has its own thread and needs no runtime.
 
 use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
@@ -22,21 +22,21 @@ use tokio::sync::{mpsc, watch};
 
 pub use tenure_protocol::StoreSettings;
 
-/// How long [`Store::wait_until`] waits.
+/// The time limit of [`Store::wait_until`].
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A store. Dropping it ends it, and all that it knows.
+/// A store for tests. Dropping it ends the store and loses its records.
 #[derive(Debug)]
 pub struct Store {
     core: Arc<Core>,
     address: SocketAddr,
 }
 
-/// What its connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Core {
     state: Mutex<State>,
-    /// Something has changed in it.
+    /// Notified after each change of the state.
     changed: Condvar,
     control: watch::Sender<Control>,
     settings: StoreSettings,
@@ -49,25 +49,25 @@ struct State {
     machine: Machine,
     records: Records,
     epoch: u64,
-    /// What is to be written on each connection; `None`: no more.
+    /// The output queue of each connection. The item `None` closes the connection.
     lines: HashMap<(ProcessId, Link), mpsc::UnboundedSender<Option<Box<FromStore>>>>,
     counts: Counts,
-    /// Connections that were ever accepted.
+    /// The number of connections accepted since the start.
     accepted: u64,
     is_listening: bool,
 }
 
-/// What a [`Store`] has received, since it was started.
+/// The numbers of messages that a [`Store`] has received since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Messages of any kind.
+    /// The number of messages of any kind.
     pub messages: u64,
-    /// Of these, keep-alives, which come with time and not with use.
+    /// The number of keep-alives among them. These come with time and not with use.
     pub keep_alives: u64,
-    /// Of these, first messages of a connection.
+    /// The number of hellos among them, the first messages of connections.
     pub hellos: u64,
-    /// Of these, goodbyes.
+    /// The number of goodbyes among them.
     pub goodbyes: u64,
 }
 
@@ -76,22 +76,22 @@ struct Control {
     is_paused: bool,
     is_stopped: bool,
     has_ended: bool,
-    /// Connections of an earlier one are cut.
+    /// The current generation. Connections of earlier generations are cut.
     generation: u64,
     /// Connections up to this number are silent.
     silent: u64,
 }
 
 impl Store {
-    /// Starts a store with the usual settings, on a port that the OS chooses.
+    /// Starts a store with default settings, on a port that the OS chooses.
     ///
     /// # Errors
-    /// When the OS gives no port or no thread.
+    /// The OS provides no port or no thread.
     pub fn start() -> io::Result<Self> {
         Self::start_with(StoreSettings::default())
     }
 
-    /// Starts a store with other times and limits: a short lease makes short tests.
+    /// Starts a store with other durations and limits. A short lease makes tests short.
     ///
     /// # Errors
     /// As [`Store::start`].
@@ -134,28 +134,28 @@ impl Store {
         Ok(Self { core, address })
     }
 
-    /// Where it listens: for [`Process::connect`](crate::Process::connect).
+    /// Returns the address of the store, for [`Process::connect`](crate::Process::connect).
     #[must_use]
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Cuts all connections. Frees nothing.
+    /// Cuts all connections. Ends no lease and frees no session.
     pub fn cut(&self) {
         self.core
             .control
             .send_modify(|control| control.generation += 1);
     }
 
-    /// Reads and writes nothing any more, as behind a broken network; connections stay, and time passes.
+    /// Stops reading and writing, as a broken network does. Connections stay open, and time passes.
     pub fn pause(&self) {
         self.core
             .control
             .send_modify(|control| control.is_paused = true);
     }
 
-    /// Makes the connections that exist, and the `next` ones, silent for ever: nothing is read or written there, and none of
-    /// them is closed. Later ones work.
+    /// Makes all existing connections and the `next` new ones silent for ever. The store neither reads, writes nor
+    /// closes them. Later connections work.
     pub fn silence(&self, next: u64) {
         let accepted = self.core.state().accepted;
         self.core
@@ -163,14 +163,14 @@ impl Store {
             .send_modify(|control| control.silent = accepted + next);
     }
 
-    /// Reads and writes again.
+    /// Resumes reading and writing after [`Store::pause`].
     pub fn resume(&self) {
         self.core
             .control
             .send_modify(|control| control.is_paused = false);
     }
 
-    /// As if it was killed and started again: cuts all connections, and knows only what was durable.
+    /// Simulates a kill and a new start: cuts all connections and keeps only durable records.
     pub fn restart(&self) {
         let core = &self.core;
         let mut state = core.state();
@@ -184,7 +184,7 @@ impl Store {
             .send_modify(|control| control.is_stopped = false);
     }
 
-    /// As if it was killed: cuts all connections and listens no more, until [`Store::restart`].
+    /// Simulates a kill: cuts all connections and stops listening until [`Store::restart`].
     pub fn stop(&self) {
         self.core.control.send_modify(|control| {
             control.is_stopped = true;
@@ -193,12 +193,12 @@ impl Store {
         self.wait_until(|store| !store.core.state().is_listening);
     }
 
-    /// Asks the holder to give a session back, as an operator would.
+    /// Recalls a session from its holder, as an operator would.
     pub fn recall(&self, session: &str) {
         self.core.step(Input::Recall(id(session)));
     }
 
-    /// The durable value of an attribute.
+    /// Returns the durable value of an attribute.
     #[must_use]
     pub fn value(&self, session: &str, attribute: &str) -> Option<Bytes> {
         let attribute = AttributeName::new(attribute.to_owned()).ok()?;
@@ -206,7 +206,7 @@ impl Store {
         state.records.get(&id(session))?.value(&attribute).cloned()
     }
 
-    /// The name of the process that holds a session.
+    /// Returns the name of the process that holds a session.
     #[must_use]
     pub fn holder(&self, session: &str) -> Option<String> {
         let state = self.core.state();
@@ -214,7 +214,7 @@ impl Store {
         Some(holder.process.to_string())
     }
 
-    /// The names of the processes that wait for a session, in order.
+    /// Returns the names of the processes that wait for a session, in queue order.
     #[must_use]
     pub fn waiters(&self, session: &str) -> Vec<String> {
         let state = self.core.state();
@@ -225,23 +225,27 @@ impl Store {
         places.map(|place| place.process.to_string()).collect()
     }
 
-    /// What it has received.
+    /// Returns the numbers of messages received so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.core.state().counts
     }
 
-    /// Waits until it is as `is_wanted`, which is asked after everything that happens. Blocks this OS thread.
+    /// Waits until `is_wanted` returns true, and blocks this OS thread until then. Calls `is_wanted` after each change
+    /// of the store.
     ///
     /// # Panics
-    /// When that takes longer than 20 seconds.
+    /// Panics when that takes longer than 20 seconds.
     #[track_caller]
     pub fn wait_until(&self, mut is_wanted: impl FnMut(&Self) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !is_wanted(self) {
-            assert!(Instant::now() < until, "it did not come to that");
+            assert!(
+                Instant::now() < until,
+                "the store did not reach the expected state within 20 s"
+            );
             let state = self.core.state();
-            // What happens between the question and here is seen a little later.
+            // A change between the call of `is_wanted` and this wait is noticed after 10 ms.
             let waited = self
                 .core
                 .changed
@@ -260,7 +264,7 @@ impl Drop for Store {
 }
 
 fn id(session: &str) -> SessionId {
-    SessionId::new(session.to_owned()).expect("an id has 1..=128 bytes")
+    SessionId::new(session.to_owned()).expect("the test passes a session id of 1..=128 bytes")
 }
 
 impl Core {
@@ -293,7 +297,7 @@ impl Core {
         let mut out = Vec::new();
         machine.step(self.now(), input, &mut out);
         for output in out {
-            // Whoever has gone gets nothing: the next hello says what was missed.
+            // A message to a closed connection is dropped: the next hello reports the state anew.
             match output {
                 Output::Persist(update) => records.apply(&update),
                 Output::Send {
@@ -337,14 +341,14 @@ impl Core {
                 listener = Some(
                     TcpListener::bind(address)
                         .await
-                        .expect("the port is still free"),
+                        .expect("the port of the stopped store is still free"),
                 );
             }
             self.state().is_listening = listener.is_some();
             self.changed.notify_all();
             tokio::select! {
                 _ = control.changed() => {}
-                Ok((stream, _)) = async { listener.as_ref().expect("just seen").accept().await }, if listener.is_some() => {
+                Ok((stream, _)) = async { listener.as_ref().expect("enabled with a listener").accept().await }, if listener.is_some() => {
                     tokio::spawn(Arc::clone(&self).serve(stream));
                 }
             }
@@ -353,7 +357,7 @@ impl Core {
 
     async fn serve(self: Arc<Self>, stream: TcpStream) {
         let mut own = None;
-        // However it ends, the other side sees that it has.
+        // The result does not matter: the other side sees the end of the connection.
         let _ = self.talk(stream, &mut own).await;
         if let Some((process, link)) = own {
             self.state().lines.remove(&(process.clone(), link));
@@ -436,7 +440,7 @@ impl Core {
             (FromProcess::Message(message), Some((process, link))) => (process, link, message),
             (FromProcess::Fault(_), _) => return drop(line.send(None)),
             _ => {
-                let fault = Fault::new(FaultCode::Unexpected, "not its place");
+                let fault = Fault::new(FaultCode::Unexpected, "this message is not allowed here");
                 let told = line.send(Some(Box::new(FromStore::Fault(fault))));
                 return drop(told.and_then(|()| line.send(None)));
             }

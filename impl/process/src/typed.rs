@@ -1,4 +1,4 @@
-//! Attributes as values of one's own types, in JSON, on top of their bytes.
+//! Typed access to attributes: values are stored as JSON.
 
 use crate::sealed::Sealed;
 use serde::Serialize;
@@ -7,75 +7,80 @@ use serde_json::error::Category;
 use tenure_locks::{Error, Guard, GuardSet, OwnedGuard};
 use tenure_protocol::AttributeName;
 
-/// Why a value was not read or written. Says where in which attribute, never what stands there.
+/// The reason why a typed read or write failed. The text names the attribute and the position, and never contains data
+/// of the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// What the attribute has is not JSON, or not that of the type that was asked for. Another version of the program may have
-    /// written it.
+    /// The bytes of the attribute are not JSON, or the JSON does not match the requested type. Another version of the
+    /// program may have written the bytes.
     #[error(
-        "attribute {attribute} is not {what} of type {rust_type}, at line {line}, column {column}"
+        "cannot read attribute {attribute} as {rust_type}: its bytes are not {what} of this type, \
+         at line {line}, column {column}"
     )]
     Read {
-        /// Which attribute.
+        /// The name of the attribute.
         attribute: Box<AttributeName>,
-        /// What it is not: JSON, or a value.
+        /// The form that the bytes do not have: `"JSON"` or `"a value"`.
         what: &'static str,
-        /// The type that was asked for.
+        /// The name of the requested type.
         rust_type: &'static str,
-        /// In which line of the value, from 1.
+        /// The line in the value, from 1.
         line: usize,
-        /// At which byte of the line, from 1.
+        /// The byte in that line, from 1.
         column: usize,
     },
-    /// The value cannot be said in JSON: a map whose keys are no strings, or its own serialization failed.
-    #[error("a value of type {rust_type} for attribute {attribute} cannot be said in JSON")]
+    /// The value has no JSON form: a map has keys that are not strings, or the serialization of the value failed.
+    #[error(
+        "cannot write a value of type {rust_type} to attribute {attribute}: it has no JSON form"
+    )]
     Write {
-        /// Which attribute.
+        /// The name of the attribute.
         attribute: Box<AttributeName>,
-        /// The type of the value.
+        /// The name of the value's type.
         rust_type: &'static str,
     },
-    /// The attribute could not be used at all.
+    /// The attribute could not be read or written at all.
     #[error(transparent)]
     Lock(#[from] Error),
 }
 
-/// Values of one's own types in a [`Guard`] or an [`OwnedGuard`].
+/// Typed access to the attribute of a [`Guard`] or an [`OwnedGuard`].
 pub trait Typed: Sealed {
-    /// The attribute's value; `None` when it does not exist.
+    /// Returns the attribute's value, or `None` if the attribute does not exist.
     ///
     /// # Errors
-    /// [`ValueError::Read`] when there is something else.
+    /// [`ValueError::Read`] when the bytes do not decode to this type.
     fn get<T: DeserializeOwned>(&self) -> Result<Option<T>, ValueError>;
 
-    /// Replaces the value.
+    /// Replaces the attribute's value. On an error, the attribute is unchanged.
     ///
     /// # Errors
-    /// [`ValueError::Write`] when it cannot be said in JSON, [`ValueError::Lock`] as [`Guard::set`]. It stays as it was.
+    /// [`ValueError::Write`] when the value has no JSON form. [`ValueError::Lock`] as [`Guard::set`].
     fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError>;
 
-    /// Changes the value, which begins as its type's default when it does not exist.
+    /// Reads the value, applies `change`, and writes the value back. If the attribute does not exist, `change` starts
+    /// with the default of the type. On an error, the attribute is unchanged.
     ///
     /// # Errors
-    /// As [`Typed::get`] and [`Typed::put`]. It stays as it was.
+    /// As [`Typed::get`] and [`Typed::put`].
     fn update<T, R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, ValueError>
     where
         T: Serialize + DeserializeOwned + Default;
 }
 
-/// Values of one's own types in a [`GuardSet`].
+/// Typed access to the attributes of a [`GuardSet`].
 pub trait TypedSet: Sealed {
-    /// The value of an attribute; `None` when it does not exist.
+    /// Returns the value of an attribute, or `None` if the attribute does not exist.
     ///
     /// # Errors
-    /// [`ValueError::Read`] when there is something else, [`ValueError::Lock`] as [`GuardSet::bytes`].
+    /// [`ValueError::Read`] when the bytes do not decode to this type. [`ValueError::Lock`] as [`GuardSet::bytes`].
     fn get<T: DeserializeOwned>(&self, name: impl AsRef<[u8]>) -> Result<Option<T>, ValueError>;
 
-    /// Replaces a value.
+    /// Replaces the value of an attribute. On an error, the attribute is unchanged.
     ///
     /// # Errors
-    /// [`ValueError::Write`] when it cannot be said in JSON, [`ValueError::Lock`] as [`GuardSet::set`]. It stays as it was.
+    /// [`ValueError::Write`] when the value has no JSON form. [`ValueError::Lock`] as [`GuardSet::set`].
     fn put<T: Serialize + ?Sized>(
         &mut self,
         name: impl AsRef<[u8]>,
@@ -83,7 +88,7 @@ pub trait TypedSet: Sealed {
     ) -> Result<(), ValueError>;
 }
 
-/// One attribute's guard, borrowed or owned.
+/// Implements [`Typed`] for a guard of one attribute, borrowed or owned.
 macro_rules! typed {
     ($guard:ty) => {
         impl Typed for $guard {
@@ -123,7 +128,7 @@ impl TypedSet for GuardSet {
         name: impl AsRef<[u8]>,
         value: &T,
     ) -> Result<(), ValueError> {
-        // First, so that a name that is not locked is the error that is told.
+        // Checked before the serialization, so that the error for a name without a lock comes first.
         self.bytes(name.as_ref())?;
         let bytes = write(value, || named(name.as_ref()))?;
         Ok(self.set(name, bytes)?)
@@ -131,7 +136,8 @@ impl TypedSet for GuardSet {
 }
 
 fn named(name: &[u8]) -> AttributeName {
-    AttributeName::new(name.to_vec()).expect("the guard has it")
+    AttributeName::new(name.to_vec())
+        .expect("`GuardSet::bytes` has found this name, so it is a valid attribute name")
 }
 
 fn read<T: DeserializeOwned>(
@@ -139,7 +145,7 @@ fn read<T: DeserializeOwned>(
     name: impl FnOnce() -> AttributeName,
 ) -> Result<Option<T>, ValueError> {
     let value = bytes.map(serde_json::from_slice).transpose();
-    // Its own words may quote the data.
+    // The text of the JSON error is not kept, because that text may quote the data.
     value.map_err(|error| ValueError::Read {
         attribute: Box::new(name()),
         what: match error.classify() {

@@ -1,4 +1,4 @@
-//! What the store says: to the locks, with what the driver learns from it on the way.
+//! The receiving half of the driver: passes the store's messages to the locks, and reads in them what the driver needs.
 
 use super::{Driver, SWEEP_SOON};
 use crate::connection_state::ConnectionState;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, error, info, warn};
 
 impl Driver {
-    /// Whatever has come: to the locks, and what the driver itself learns from it.
+    /// Takes all received items: passes messages to the locks, and handles faults and undecodable input.
     pub(super) fn take_messages(&mut self) {
         while let ConnectionState::Open(connection) = &mut self.connection {
             match (connection.next(), connection.link) {
@@ -24,14 +24,16 @@ impl Driver {
                     self.on_message(link, message);
                 }
                 (Ok(Some(FromStore::Fault(fault))), _) => self.on_fault(&fault),
-                (Ok(Some(_)), None) => self.close("the store spoke before the hello"),
+                (Ok(Some(_)), None) => {
+                    self.close("the store sent a message before the hello of this process")
+                }
                 (Err(error), _) => {
                     let fault = FromProcess::Fault(Fault::from(&error));
-                    // Sent as far as the link allows: whether the store reads it changes nothing here.
+                    // A best-effort send: the connection is closed in any case.
                     // r[wire.fault]
                     let _ = connection.push(&fault).map(|()| connection.flush());
                     // r[wire.fault-last]
-                    self.close(&format!("the store sent what is no frame: {error}"));
+                    self.close(&format!("could not decode a frame from the store: {error}"));
                 }
             }
         }
@@ -47,7 +49,8 @@ impl Driver {
                 if let (Some(store), ConnectionState::Open(connection)) =
                     (limits, &mut self.connection)
                 {
-                    // A session of the store may be larger than one of this process: the locks refuse that session alone.
+                    // The store's limit for a session may be larger than this process's. The locks
+                    // refuse only such sessions.
                     connection.set_limits(self.limits.and_of(store));
                 }
                 welcomed = Some(*lease_ms);
@@ -57,7 +60,7 @@ impl Driver {
             }
             ToProcess::LeaseEnded => self.verdict = Some("the store has ended the lease"),
             ToProcess::Full => {
-                self.verdict = Some("the store knows as many processes as it may");
+                self.verdict = Some("the store already knows its maximum number of processes");
             }
             ToProcess::Superseded => {
                 let (address, name) = (self.address(), self.shared.identity.name.to_string());
@@ -72,7 +75,7 @@ impl Driver {
         }
     }
 
-    /// Logs what a message says of one session.
+    /// Logs a message that concerns one session.
     fn log_message(&self, message: &ToProcess) {
         match message {
             ToProcess::Granted { session, token, .. } if Log::is_on(Level::DEBUG) => {
@@ -101,10 +104,11 @@ impl Driver {
                 self.log.say(Level::WARN, move || {
                     let session = ShortId(&session);
                     match limit {
-                        None => warn!(%session, ?why, "revoked"),
+                        None => warn!(%session, ?why, "the store revoked the grant"),
                         Some(limit) => warn!(
                             %session, ?limit,
-                            "revoked: what was committed passes this limit of the store, and is lost"
+                            "the store revoked the grant: a commit exceeds this limit of the store, and its writes \
+                             are lost"
                         ),
                     }
                 });
@@ -118,7 +122,8 @@ impl Driver {
                 self.log.say(Level::WARN, move || {
                     warn!(
                         session = %ShortId(&session), ?limit,
-                        "released without its changes: they pass this limit of the store, and are lost"
+                        "the session was released without its changes: they exceed this limit of the store, and are \
+                         lost"
                     );
                 });
             }
@@ -148,7 +153,7 @@ impl Driver {
         }
         let locks = &self.shared.locks;
         if locks.lease().is_none() {
-            return; // The answer took longer than the lease; the locks have asked to disconnect.
+            return; // The answer took longer than the lease. The locks have already requested a disconnect.
         }
         self.connect_by = None;
         let Identity { address, name, .. } = self.shared.identity.clone();
@@ -169,6 +174,8 @@ impl Driver {
             let address = self.address();
             return self.fail(Some(ConnectError::Refused { address, why }));
         }
-        self.close(&format!("the store closes the connection: {why}"));
+        self.close(&format!(
+            "the store refused a frame and closes the connection: {why}"
+        ));
     }
 }

@@ -1,9 +1,12 @@
-//! The driver: one OS thread of its own for each process, which connects the locks to the store.
+//! The driver: one OS thread for each process, which connects the locks to the store.
 //!
-//! It has a thread, and on it a runtime, of its own so that nothing the application does can keep it from running: a handler
-//! that blocks its runtime's thread for longer than the lease would otherwise cost the process everything that it holds
-//! (decision 13). It owns no rule. What it sends the locks have told it to send; what comes it gives to them; when time is to
-//! pass they say when. What it decides is only when to connect, and which cached sessions nobody will miss.
+//! The driver has its own thread, with a runtime on it, so that the application cannot keep it from running. Otherwise,
+//! a handler that blocks its runtime's thread for longer than the lease would cost the process all its grants (decision
+//! 13).
+//!
+//! The driver implements no rule of the protocol. It sends the messages that the locks produce, passes received
+//! messages to the locks, and calls the locks at the times that they request. The driver itself decides only when to
+//! connect, and which cached sessions to release.
 
 mod incoming;
 
@@ -26,11 +29,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Level, debug, error, warn};
 
-/// How fine the times are that people look at.
+/// The interval between two ticks, and so the precision of all deadlines.
 const TICK: Duration = Duration::from_millis(100);
-/// How often it looks for sessions that nobody uses.
+/// The interval between two checks for idle sessions.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How soon it looks when there are too many.
+/// The delay of that check while the cache is full.
 const SWEEP_SOON: Duration = Duration::from_millis(50);
 
 pub(crate) struct Driver {
@@ -42,21 +45,21 @@ pub(crate) struct Driver {
     connection: ConnectionState,
     backoff: Backoff,
     cache: Cache,
-    /// When the locks want to be called, as far as is known. Asked at each tick: the answer looks at all who wait.
+    /// The next known deadline of the locks. Read once per tick, since the query looks at all waiting threads.
     due: Option<Time>,
     tick_at: Instant,
     sweep_at: Instant,
-    /// By then a store must have welcomed it; `None` once one has.
+    /// The time by which a store must have accepted the process. `None` after the first acceptance.
     connect_by: Option<Instant>,
     connect: Duration,
-    /// Why the store has ended the lease, when it said so.
+    /// The reason that the store gave when it ended the lease.
     verdict: Option<&'static str>,
-    /// It will do no more.
+    /// The driver has finished its work.
     is_done: bool,
 }
 
 impl Driver {
-    /// Starts the thread.
+    /// Starts the driver's thread.
     pub(crate) fn start(identity: Identity, builder: Builder) -> Result<Arc<Shared>, ConnectError> {
         let Builder { settings, .. } = &builder;
         let failed = |error: io::Error| ConnectError::Driver {
@@ -84,7 +87,8 @@ impl Driver {
             .spawn(move || {
                 let ending = Ending(Arc::clone(&own));
                 runtime.block_on(async { Self::new(own, log, &builder).run().await });
-                // A look-up of the store's address may still be under way, and nobody wants its answer.
+                // A DNS look-up of the store's address may still be running, and its result is not
+                // needed.
                 runtime.shutdown_background();
                 drop(ending);
             })
@@ -124,8 +128,8 @@ impl Driver {
             }
             let wake = self.wake_at();
             let locks = self.shared.locks.clone();
-            // In this order, so that a run can be repeated. Neither starves the others: each turn begins with the time, and
-            // carries out every event.
+            // A fixed order makes a run repeatable. No branch starves another: each turn first handles the
+            // time and then all events.
             tokio::select! {
                 biased;
                 _ = self.orders.changed() => {}
@@ -142,7 +146,7 @@ impl Driver {
         }
     }
 
-    /// Does what is due.
+    /// Handles all deadlines that have passed.
     fn pass_time(&mut self) {
         let now = Instant::now();
         let locks = &self.shared.locks;
@@ -175,9 +179,9 @@ impl Driver {
         times.fold(self.tick_at.min(self.sweep_at), Instant::min)
     }
 
-    /// Everything that the locks want, then the bytes of it.
+    /// Carries out all events of the locks, and then writes the resulting bytes.
     fn carry_out_all(&mut self) {
-        // First: its farewell is among the events then.
+        // Read before the events are taken: if true, the goodbye is among these events.
         let has_left = self.shared.locks.has_left();
         while let Some(event) = self.shared.locks.try_event() {
             self.carry_out(event);
@@ -194,13 +198,14 @@ impl Driver {
         match event {
             Event::Send { link, message } => self.send(link, message),
             Event::Disconnect { link } => {
-                // A farewell is still to be written.
+                // After `has_left`, the goodbye must still be written, so the connection stays open.
                 if self.is_current(link) && !self.shared.locks.has_left() {
-                    // The machine leaves a silent connection while it has a lease, and any connection when the lease ends.
+                    // The machine leaves a silent connection while it has a lease, and any
+                    // connection when the lease ends.
                     let why = if self.shared.locks.lease().is_some() {
-                        "the connection is silent: a keep-alive has had no answer for half of what the lease had left"
+                        "the store has not answered a keep-alive for half of the time that was left of the lease"
                     } else {
-                        "the lease has ended: nothing was heard of the store"
+                        "the lease has ended: no message from the store has arrived in time"
                     };
                     let why = self.verdict.take().unwrap_or(why);
                     self.close(why);
@@ -223,13 +228,14 @@ impl Driver {
         };
         match (&message, connection.link) {
             (ToStore::Hello { .. }, None) => connection.link = Some(link),
-            // A second hello on the same connection would make its answers ambiguous.
+            // After a second hello on one connection, answers to the two could not be told apart.
             // r[connect.hello-alone]
             (ToStore::Hello { .. }, Some(_)) => {
-                return self.close("the store accepts connections, but does not answer");
+                return self
+                    .close("the store accepted the connection, but did not answer the hello");
             }
             (_, own) if own == Some(link) => {}
-            _ => return, // It was for an earlier connection.
+            _ => return, // The message belongs to an earlier connection.
         }
         if let ToStore::Release { session, token, .. } = &message
             && Log::is_on(Level::DEBUG)
@@ -241,8 +247,10 @@ impl Driver {
         }
         let item = FromProcess::new(&self.shared.identity.name, link, message);
         if let Err(error) = connection.push(&item) {
-            // The limits that the locks check are smaller, so this is a bug of ours.
-            let why = format!("a message was not sent: {error}");
+            // The locks check smaller limits than the encoder, so this error is a bug in Tenure.
+            let why = format!(
+                "could not encode a message to the store, which is a bug in Tenure: {error}"
+            );
             self.note_error(&why);
             self.log.say(Level::ERROR, move || error!("{why}"));
         }
@@ -279,18 +287,19 @@ impl Driver {
         self.shared.identity.address.clone()
     }
 
-    /// The connection has ended, or did not come about.
+    /// Gives up the connection, or the attempt to connect, and schedules the next attempt.
     fn close(&mut self, why: &str) {
         let lived = match &self.connection {
             ConnectionState::Open(connection) => Some(connection.opened.elapsed()),
             _ => None,
         };
-        // While there is a lease to save, a long pause may cost it.
+        // A long pause could cost the lease that is still valid.
         let most = self.lease_left().map(|left| left / 4);
         let pause = self.backoff.next(lived, most);
         let why = match self.backoff.cuts() {
             cuts @ 2.. if lived.is_some() => format!(
-                "{why}; {cuts} connections in a row ended soon after they had begun: the log of the store says why"
+                "{why}; {cuts} connections in a row ended soon after they began; see the log of the store for the \
+                 reason"
             ),
             _ => why.to_owned(),
         };
@@ -302,14 +311,14 @@ impl Driver {
         self.note_error(&why);
         self.log.say(
             Level::WARN,
-            move || warn!(%address, process = %name, again_ms, "no connection: {why}"),
+            move || warn!(%address, process = %name, again_ms, "no connection to the store; trying again later: {why}"),
         );
         self.shared
             .state
             .send_modify(|state| state.phase = Phase::Connecting);
     }
 
-    /// How much longer the lease lasts; `None` without one.
+    /// Returns the time that is left of the lease, or `None` without a lease.
     fn lease_left(&self) -> Option<Duration> {
         let locks = &self.shared.locks;
         let left = locks.lease()?.since(locks.now());
@@ -323,7 +332,7 @@ impl Driver {
             .send_modify(|state| state.last_error = why);
     }
 
-    /// Gives up: nobody was ever let in, or nobody will be again.
+    /// Stops for good: no store has accepted this process in time, or no store ever will again.
     fn fail(&mut self, failure: Option<ConnectError>) {
         let state = self.shared.state.borrow().clone();
         let failure = failure.unwrap_or_else(|| ConnectError::Unreachable {
@@ -350,7 +359,7 @@ impl Driver {
         self.is_done = true;
     }
 
-    /// What the handles want.
+    /// Carries out the orders of the handles.
     fn heed_orders(&mut self) {
         let Orders {
             shutdown_by,
@@ -360,7 +369,7 @@ impl Driver {
             return;
         };
         let is_late = std::time::Instant::now() >= by;
-        // Without a lease there is nothing to give back, and nobody to say goodbye to.
+        // Without a lease there are no grants to release and there is no goodbye to send.
         let is_free = self.shared.locks.lease().is_none() && self.held() == 0;
         let is_alone =
             self.connect_by.is_some() || !matches!(self.connection, ConnectionState::Open(_));
@@ -368,7 +377,7 @@ impl Driver {
             if !is_free {
                 let held = self.held();
                 self.log.say(Level::WARN, move || {
-                    warn!("stopped before everything was given back: {held} sessions until the lease ends");
+                    warn!("stopped with grants left: {held} sessions stay blocked until the lease ends");
                 });
             }
             self.is_done = true;
@@ -386,13 +395,13 @@ impl Driver {
     }
 }
 
-/// Tells the handles that the thread ends, also when it panics.
+/// Publishes the end of the driver's thread to the handles, even if the thread panics.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Nobody may wait for what will never come. After a panic inside the locks, a bug in Tenure, this panics as whoever uses
-        // them next does; the handles are told nonetheless.
+        // No handle may wait for ever for a thread that has ended. If the driver panicked inside the locks, a
+        // bug in Tenure, these calls panic too; the state is published nonetheless.
         let locks = &self.0.locks;
         let _ = catch_unwind(AssertUnwindSafe(|| {
             locks.disconnected();
@@ -402,10 +411,11 @@ impl Drop for Ending {
             if state.phase != Phase::Superseded {
                 state.phase = Phase::Stopped;
             }
-            // Else threads would be told that the process shuts down, and nobody why.
+                        // Without this, threads would see a shutdown without its reason.
             if std::thread::panicking() {
                 state.last_error = Some(Arc::from(
-                    "the thread of the connection has panicked, which is a bug in Tenure: its message says where",
+                    "the driver's thread has panicked, which is a bug in Tenure; the panic message on stderr says \
+                     where",
                 ));
             }
             state.has_ended = true;
