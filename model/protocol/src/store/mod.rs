@@ -278,25 +278,33 @@ impl<H: Hook> StoreMachine<H> {
             return;
         }
         match message {
-            ToStore::Hello { .. } => unreachable!("handled above"),
             ToStore::KeepAlive { sent } => self.on_keep_alive(now, &process, sent, out),
+            ToStore::Goodbye => self.on_goodbye(now, &process, out),
             ToStore::Acquire(acquire) => self.on_acquire(now, &process, acquire, out),
             ToStore::Cancel { session, request } => {
                 self.on_cancel(now, &process, &session, request, out)
             }
+            of_grant => self.on_message_of_grant(now, &process, of_grant, out),
+        }
+    }
+
+    /// Takes a message that names a grant by its token.
+    fn on_message_of_grant(
+        &mut self,
+        now: Time,
+        process: &ProcessId,
+        message: ToStore,
+        out: &mut Vec<Output>,
+    ) {
+        match message {
             ToStore::Commit {
                 session,
                 token,
                 base,
                 delta,
             } => {
-                self.on_commit(
-                    now,
-                    &process,
-                    &session,
-                    writes::Write { token, base, delta },
-                    out,
-                );
+                let write = writes::Write { token, base, delta };
+                self.on_commit(now, process, &session, write, out);
             }
             ToStore::Release {
                 session,
@@ -307,14 +315,8 @@ impl<H: Hook> StoreMachine<H> {
                 idle_ms,
             } => {
                 let write = writes::Write { token, base, delta };
-                self.on_release(
-                    now,
-                    &process,
-                    &session,
-                    write,
-                    writes::After { requeue, idle_ms },
-                    out,
-                );
+                let after = writes::After { requeue, idle_ms };
+                self.on_release(now, process, &session, write, after, out);
             }
             ToStore::Busy {
                 session,
@@ -322,22 +324,20 @@ impl<H: Hook> StoreMachine<H> {
                 inside,
                 blocked_on,
             } => {
-                self.on_busy(
-                    now,
-                    &process,
-                    &session,
-                    token,
-                    Busy { inside, blocked_on },
-                    out,
-                );
+                let busy = Busy { inside, blocked_on };
+                self.on_busy(now, process, &session, token, busy, out);
             }
             ToStore::Destroy { session, token } => {
-                self.on_destroy(now, &process, &session, token, out)
+                self.on_destroy(now, process, &session, token, out)
             }
             ToStore::Rename { session, token, to } => {
-                self.on_rename(now, &process, &session, token, to, out)
+                self.on_rename(now, process, &session, token, to, out)
             }
-            ToStore::Goodbye => self.on_goodbye(now, &process, out),
+            ToStore::Hello { .. }
+            | ToStore::KeepAlive { .. }
+            | ToStore::Goodbye
+            | ToStore::Acquire(_)
+            | ToStore::Cancel { .. } => unreachable!("`on_message` takes what names no grant"),
         }
     }
 

@@ -317,24 +317,7 @@ impl<H: Hook> StoreMachine<H> {
             } else if session.holder() == Some(process)
                 && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
-                // Asked for with the request that it answers, the grant was not told. Otherwise it was, and has ended at
-                // the process: its threads know its token, which so must not be granted again. Rule 9.
-                let granted_for = session.lock.holders()[0].request;
-                match wanted {
-                    // r[reconnect.untold]
-                    Some(request) if request == granted_for => {}
-                    // r[reconnect.untold] r[reconnect.no-token-twice]
-                    Some(_) if granted_for == Request::default() => {
-                        // The store has restarted, and cannot know: the same grant, under a new token.
-                        let token = Token(ctx.stamps.draw());
-                        if let Some(holder) = &mut session.record.head.holder {
-                            holder.token = token;
-                        }
-                        ctx.persist(&id, session, crate::Delta::default());
-                    }
-                    // r[reconnect.unclaimed] r[reconnect.no-token-twice]
-                    _ => session.void(&id, &mut ctx),
-                }
+                session.settle_unclaimed(&id, wanted, &mut ctx);
             }
             self.tidy(&id);
         }
@@ -535,5 +518,34 @@ impl Session {
         } else {
             Reason::Try
         })
+    }
+}
+
+impl Session {
+    /// Settles a grant that its holder did not claim in a hello. `wanted` is the request for the session in that hello. Rule 9.
+    fn settle_unclaimed<H: Hook>(
+        &mut self,
+        id: &SessionId,
+        wanted: Option<Request>,
+        ctx: &mut StepContext<'_, H>,
+    ) {
+        // A process that repeats the request of the grant has not received the grant. Any other process has received it, and has
+        // ended it: its threads know the token, which must not be granted again.
+        let granted_for = self.lock.holders()[0].request;
+        match wanted {
+            // r[reconnect.untold]
+            Some(request) if request == granted_for => {}
+            // r[reconnect.untold] r[reconnect.no-token-twice]
+            Some(_) if granted_for == Request::default() => {
+                // A restarted store does not know the request: the grant goes on under a new token.
+                let token = Token(ctx.stamps.draw());
+                if let Some(holder) = &mut self.record.head.holder {
+                    holder.token = token;
+                }
+                ctx.persist(id, self, crate::Delta::default());
+            }
+            // r[reconnect.unclaimed] r[reconnect.no-token-twice]
+            _ => self.void(id, ctx),
+        }
     }
 }
