@@ -269,6 +269,7 @@ impl Wild {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
     fn on_message(&mut self, message: ToProcess) {
         match message {
             ToProcess::Welcome { holds, .. } => {

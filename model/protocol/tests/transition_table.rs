@@ -191,6 +191,7 @@ fn granted(request: Request, token: Stamp, recall: Option<Reason>) -> ToProcess 
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, a row for each message")]
 fn messages(world: &World) -> Vec<(String, ToProcess)> {
     let (token, request, base) = fitting(world);
     let session = s;
@@ -580,6 +581,7 @@ fn release(token: Token, base: Version, requeue: Option<Request>) -> ToStore {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, a row for each message")]
 fn to_store(world: &World) -> Vec<(&'static str, u64, ToStore)> {
     let Right {
         token,

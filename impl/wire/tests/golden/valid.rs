@@ -320,6 +320,7 @@ fn grants() -> Vec<(&'static str, ToProcess)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of frames")]
 fn about_sessions() -> Vec<(&'static str, ToProcess)> {
     let (token, version) = (token(), Version(stamp(3, 400)));
     let released = |version| ToProcess::Released {

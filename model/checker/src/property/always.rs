@@ -70,6 +70,7 @@ macro_rules! of_process {
 
 /// All of them.
 #[allow(clippy::too_many_lines)] // A table.
+#[expect(clippy::too_many_lines, reason = "a table, an entry for each property")]
 pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     vec![
         always!(

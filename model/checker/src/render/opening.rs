@@ -7,6 +7,7 @@ use tenure_protocol::Hook;
 
 impl<H: Hook> Renderer<'_, H> {
     /// What the action is, where what happens does not say it.
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each action")]
     pub(super) fn open(&mut self, step: &Step<H>) {
         let process = |index: u8| Actor::Process(usize::from(index));
         match step.action {

@@ -4,6 +4,7 @@ use super::{Action, ProcessTimer, StoreTimer};
 use std::fmt;
 
 impl fmt::Display for Action {
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each action")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nth = |place: &u8| {
             if *place == 0 {

@@ -13,6 +13,7 @@ use tenure_protocol::{
 
 impl<H: Hook> Model<H> {
     /// All processes connected, every session with all its attributes and nobody in it.
+    #[expect(clippy::too_many_lines, reason = "one value, a field at a time")]
     pub(super) fn initial(&self) -> System<H> {
         let mut durable = Records::default();
         let delta: Delta = ATTRIBUTES

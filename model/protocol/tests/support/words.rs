@@ -157,6 +157,7 @@ pub(crate) fn answer(answer: &Answer) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
 pub(crate) fn to_store(message: &ToStore) -> String {
     match message {
         ToStore::Hello {
@@ -263,6 +264,7 @@ fn granted(message: &ToProcess) -> Option<String> {
     Some(words)
 }
 
+#[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
 pub(crate) fn to_process(message: &ToProcess) -> String {
     match message {
         ToProcess::Welcome {

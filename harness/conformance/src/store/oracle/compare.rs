@@ -229,6 +229,10 @@ impl Hypothesis {
             .all(|(own, is_told)| is_told || !last.contains(own))
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one match, an arm for each pair of messages"
+    )]
     fn is_same(
         &mut self,
         owed: &Owed,
