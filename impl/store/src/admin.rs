@@ -16,7 +16,7 @@ mod origin;
 
 use crate::config::millis;
 use crate::connection::Service;
-use crate::server::{Stop, Stopper};
+use crate::stop::{Stop, Stopper};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

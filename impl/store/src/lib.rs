@@ -32,7 +32,8 @@ pub use admin::{
 pub use clock::{DOWNTIME_MAX_MS, SystemTimeSource, TimeSource};
 pub use config::{ADMIN_PORT, Config, ConfigError, Durability, LimitsConfig, OnStop, PORT};
 pub use error::{StoreError, is_passing};
-pub use server::{DroppedLines, Recovered, Server, Stop, Stopper};
+pub use server::{DroppedLines, Recovered, Server};
+pub use stop::{Stop, Stopper};
 
 mod admin;
 mod clock;
@@ -48,5 +49,6 @@ mod server;
 mod shard;
 mod size;
 mod stall;
+mod stop;
 mod timers;
 mod writer;

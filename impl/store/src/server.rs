@@ -9,6 +9,7 @@ use crate::mark::{self, start_clock};
 use crate::metrics::Metrics;
 use crate::shard::{Failure, Shard};
 use crate::stall::{StallChange, StallWatch};
+use crate::stop::{Stop, Stopper};
 use crate::writer::{Durable, Writer};
 use prometheus_client::metrics::counter::Counter;
 use std::io;
@@ -35,21 +36,6 @@ const CLOSE: Duration = Duration::from_millis(2_500);
 
 /// The interval at which a running store writes a clock mark for the next start.
 const MARK_EVERY: Duration = Duration::from_secs(60);
-
-/// The way in which a store is to stop, from the slowest to the fastest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// The store keeps running.
-    Run,
-    /// The store stops without a recall. Grants stay with their holders, whom the next start knows. All pending updates
-    /// become durable.
-    Keep,
-    /// The store recalls all grants and waits up to [`Config::stop_ms`] for their release. All pending updates become
-    /// durable.
-    Drain,
-    /// The store stops at once. All pending updates become durable, and nothing is waited for.
-    Fast,
-}
 
 /// A store that listens on its addresses and is ready to run.
 #[derive(Debug)]
@@ -81,28 +67,6 @@ impl DroppedLines {
     /// Adds `lines` to the counter. This call never blocks and never logs.
     pub fn add(&self, lines: u64) {
         self.0.inc_by(lines);
-    }
-}
-
-/// A handle that stops a running store.
-#[derive(Clone, Debug)]
-pub struct Stopper(watch::Sender<Stop>);
-
-impl Stopper {
-    /// Returns the requested way to stop.
-    pub(crate) fn how(&self) -> Stop {
-        *self.0.borrow()
-    }
-
-    /// Requests the given way to stop. A later request takes effect only if it is faster than the earlier one.
-    pub fn stop(&self, how: Stop) {
-        self.0.send_if_modified(|stop| {
-            let is_more = how > *stop;
-            if is_more {
-                *stop = how;
-            }
-            is_more
-        });
     }
 }
 

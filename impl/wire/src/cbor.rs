@@ -10,8 +10,7 @@
 
 use crate::error::{DecodeError, Problem};
 use crate::header::HEADER_BYTES;
-use crate::limits::{DEPTH_MAX, FrameLimits};
-use crate::outgoing::SHARED_BYTES_MIN;
+use crate::limits::{DEPTH_MAX, FrameLimits, SHARED_BYTES_MIN};
 use bytes::{BufMut, Bytes, BytesMut};
 
 const UINT: u8 = 0;

@@ -101,3 +101,19 @@ impl Fault {
         Ok(Self { code, text })
     }
 }
+
+impl Outgoing {
+    /// Appends the frames of `item`.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLarge`] if a frame would exceed `limits`, and [`EncodeError::Unopened`] if `item` is a bare `Hello`. In both
+    /// cases nothing was appended.
+    pub fn push<T: Item>(&mut self, item: &T, limits: &FrameLimits) -> Result<(), EncodeError> {
+        let end = self.end();
+        let result = item.encode(limits, self);
+        if result.is_err() {
+            self.cut_back(end);
+        }
+        result
+    }
+}

@@ -60,5 +60,7 @@ pub use error::{DecodeError, EncodeError, Problem};
 pub use frame::{Frame, Item, Way};
 pub use header::{CRITICAL, HEADER_BYTES, Header, MAJOR, MINOR, MORE, VERSION, kind};
 pub use item::{Fault, FaultCode, FromProcess, FromStore, Opening};
-pub use limits::{FAULT_TEXT_BYTES_MAX, FRAME_BYTES_MAX, FrameLimits, ITEMS_LEAST};
-pub use outgoing::{Outgoing, SHARED_BYTES_MIN};
+pub use limits::{
+    FAULT_TEXT_BYTES_MAX, FRAME_BYTES_MAX, FrameLimits, ITEMS_LEAST, SHARED_BYTES_MIN,
+};
+pub use outgoing::Outgoing;

@@ -3,6 +3,9 @@
 use tenure_protocol::id::NAME_BYTES_MAX;
 use tenure_protocol::{Limits, StoreLimits};
 
+/// Values of at least this many bytes are shared instead of copied.
+pub const SHARED_BYTES_MIN: usize = 512;
+
 /// The size of one part of a message in several frames, in bytes. It is small enough that other messages of the
 /// connection wait only shortly.
 pub(crate) const PART_BYTES: usize = 64 << 10;

@@ -2,19 +2,15 @@
 
 use crate::cbor::Writer;
 use crate::error::EncodeError;
-use crate::frame::Item;
 use crate::header::{HEADER_BYTES, Header};
 use crate::limits::FrameLimits;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Values of at least this many bytes are shared instead of copied.
-pub const SHARED_BYTES_MIN: usize = 512;
-
 /// The frames to be written to one connection. As a [`Buf`], this is the outgoing stream in order.
 ///
-/// Values of [`SHARED_BYTES_MIN`] bytes and more stay where they are. Write with
+/// Values of [`SHARED_BYTES_MIN`](crate::SHARED_BYTES_MIN) bytes and more stay where they are. Write with
 /// [`chunks_vectored`](Buf::chunks_vectored) to avoid any copy. Memory is reused once everything was written.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -35,21 +31,16 @@ impl Outgoing {
         Self::default()
     }
 
-    /// Appends the frames of `item`.
-    ///
-    /// # Errors
-    /// [`EncodeError::TooLarge`] if a frame would exceed `limits`, and [`EncodeError::Unopened`] if `item` is a bare
-    /// `Hello`. In both cases nothing was appended.
-    pub fn push<T: Item>(&mut self, item: &T, limits: &FrameLimits) -> Result<(), EncodeError> {
-        let start = self.tail.len();
-        let result = item.encode(limits, self);
-        if result.is_err() {
-            // Only the last frame may have cuts, and it was refused. All appended bytes are therefore still in the
-            // tail.
-            self.tail.truncate(start);
-            self.cuts.clear();
-        }
-        result
+    /// Returns the end of what is complete, for [`Outgoing::cut_back`].
+    pub(crate) fn end(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Removes what was appended since `end`, in which a frame was refused.
+    pub(crate) fn cut_back(&mut self, end: usize) {
+        // Only the last frame may have cuts, and it was refused. All appended bytes are therefore still in the tail.
+        self.tail.truncate(end);
+        self.cuts.clear();
     }
 
     /// Returns the number of bytes to write.
