@@ -4,7 +4,6 @@
 use super::Step;
 use super::place::{EPOCH, Place};
 use super::say::{hellos, says};
-use super::transition::session_of;
 use crate::system::{PROCESSES, SESSIONS};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
@@ -117,5 +116,19 @@ pub(super) fn cannot(place: &Place, act: &Act) -> Option<&'static str> {
         }
         Act::Input(Input::Timer(timer)) => place.race(timer),
         _ => None,
+    }
+}
+
+/// Returns the session that a message is about.
+pub(super) fn session_of(message: &ToStore) -> &SessionId {
+    match message {
+        ToStore::Acquire(acquire) => &acquire.session,
+        ToStore::Cancel { session, .. }
+        | ToStore::Commit { session, .. }
+        | ToStore::Release { session, .. }
+        | ToStore::Busy { session, .. }
+        | ToStore::Destroy { session, .. }
+        | ToStore::Rename { session, .. } => session,
+        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
     }
 }

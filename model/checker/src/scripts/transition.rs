@@ -1,12 +1,12 @@
 //! A transition, as scripts tell them apart: how a session stands, what is done, what is answered.
 
-use super::act::Act;
+use super::act::{Act, session_of};
 use super::place::{Lead, Place, index};
 use crate::system::{PROCESSES, SESSIONS};
 use serde::{Deserialize, Serialize};
 use tenure_protocol::message::{Reason, WaitMode};
 use tenure_protocol::store::{Input, Output, Timer};
-use tenure_protocol::{SessionId, ToProcess, ToStore, Version};
+use tenure_protocol::{SessionId, ToProcess, Version};
 
 /// A transition of the store: how a session stands, what is done, what is answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -181,17 +181,4 @@ pub(super) fn class_of(place: &Place, act: &Act) -> String {
         Act::Input(Input::Admission(_)) => (0, &SESSIONS[0]),
     };
     place.class(process, session)
-}
-
-pub(super) fn session_of(message: &ToStore) -> &SessionId {
-    match message {
-        ToStore::Acquire(acquire) => &acquire.session,
-        ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
-        | ToStore::Busy { session, .. }
-        | ToStore::Destroy { session, .. }
-        | ToStore::Rename { session, .. } => session,
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
-    }
 }

@@ -1,7 +1,7 @@
 //! The numbers of a part of a state as bits: whether a state is in canonical form already is then a question of a few
 //! machine words. Most successors are.
 
-use super::canonical::{Number, Run};
+use super::number::{Number, Run};
 
 /// Epochs, incarnations of a process, and processes for which there is room. Canonical states stay far below.
 const EPOCHS: usize = 4;

@@ -3,8 +3,8 @@
 use super::canonical::{Numbered, Shift};
 use super::event::{StepEvents, TraceEvent};
 use super::player::{Cue, Player};
+use super::scope::process_of;
 use super::stage::{Event, Staged, stage};
-use super::successor::process_of;
 use super::watch::Violation;
 use super::{Action, Model, PROCESSES, PROCESSES_MAX, ProcessTimer, Shared, System, Wire};
 use tenure_protocol::store::{Admission, Input as StoreInput, Stopping};

@@ -7,6 +7,7 @@
 use super::canonical::{Image, Lister, Numbered, Ranks, is_canonical};
 use super::draft::Draft;
 use super::memo::Memo;
+use super::scope::{Scope, scope};
 use super::stage::{Staged, stage};
 use super::symmetry::{Named, Permutation};
 use super::watch::Violation;
@@ -125,47 +126,6 @@ impl<H: Hook> Default for Memos<H> {
             stores: Parts::default(),
             wires: Parts::default(),
         }
-    }
-}
-
-/// What a transition depends on.
-enum Scope {
-    /// One process and its connection.
-    Process(u8),
-    /// The store, and the connection that it hears something from.
-    Store(Option<u8>),
-    /// More than that.
-    World,
-}
-
-fn scope(action: Action) -> Scope {
-    match action {
-        Action::Thread { process, .. }
-        | Action::Abandon { process, .. }
-        | Action::ToProcess { process, .. }
-        | Action::LoseUp { process, .. }
-        | Action::LoseDown { process, .. }
-        | Action::Cut { process, .. }
-        | Action::Silence { process }
-        | Action::Connect { process }
-        | Action::Crash { process, .. }
-        | Action::Start { process }
-        | Action::Shutdown { process }
-        | Action::GiveBack { process, .. }
-        | Action::ProcessTimer { process, .. } => Scope::Process(process),
-        Action::ToStore { process, .. } => Scope::Store(Some(process)),
-        Action::StoreTimer(_) | Action::Flush | Action::Stop { .. } | Action::Fill { .. } => {
-            Scope::Store(None)
-        }
-        Action::Restart | Action::Tick { .. } => Scope::World,
-    }
-}
-
-/// The process that moves.
-pub(super) fn process_of(action: Action) -> Option<u8> {
-    match scope(action) {
-        Scope::Process(process) => Some(process),
-        Scope::Store(_) | Scope::World => None,
     }
 }
 
