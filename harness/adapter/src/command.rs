@@ -1,4 +1,4 @@
-//! What the suite says and is answered, as JSON. The book's page *Adapters* is the reference.
+//! The suite's commands and the adapter's answers as JSON. The page *Adapters* of the book is the reference.
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use tenure::Error;
 
-/// One line of the suite.
+/// One line of the suite: a command with its number.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Command {
     pub(crate) id: u64,
@@ -62,7 +62,7 @@ pub(crate) enum What {
     Shutdown {
         within_ms: u64,
     },
-    /// Of a later version of the suite.
+    /// A command of a later version of the suite.
     #[serde(other)]
     Unsupported,
 }
@@ -71,9 +71,9 @@ pub(crate) enum What {
 pub(crate) struct Connect {
     pub(crate) store: String,
     pub(crate) process: String,
-    /// Without it the library chooses.
+    /// The incarnation of the process. If absent, the library chooses one.
     pub(crate) incarnation: Option<u64>,
-    /// What the library cannot be told is to be ignored.
+    /// Settings of the library. A setting that the library does not have is ignored.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, u64>,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Connect {
 pub(crate) struct Lock {
     pub(crate) thread: u64,
     pub(crate) session: Hex,
-    /// Without it all attributes.
+    /// The attributes to lock. If absent, all attributes.
     pub(crate) attributes: Option<Vec<Hex>>,
     #[serde(default, rename = "try")]
     pub(crate) is_try: bool,
@@ -91,7 +91,7 @@ pub(crate) struct Lock {
     pub(crate) wait_ms: Option<u64>,
 }
 
-/// Bytes, which are written as lower-case hexadecimal digits.
+/// Bytes, written as lower-case hexadecimal digits.
 #[derive(Debug)]
 pub(crate) struct Hex(pub(crate) Bytes);
 
@@ -102,19 +102,20 @@ impl<'de> Deserialize<'de> for Hex {
         let bytes: Option<Vec<u8>> = pairs
             .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
             .collect();
-        let wrong = || serde::de::Error::custom("bytes are pairs of hexadecimal digits");
+        let wrong =
+            || serde::de::Error::custom("bytes must be written as pairs of hexadecimal digits");
         Ok(Self(bytes.ok_or_else(wrong)?.into()))
     }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
         text
     })
 }
 
-/// Why a command was not done.
+/// An error answer to a command.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     kind: &'static str,
@@ -153,7 +154,7 @@ impl From<Error> for Refusal {
             Error::ShuttingDown(_) => "shutting-down",
             Error::Absent(_) => "absent",
             Error::Unsupported(_) => "older-store",
-            // A kind that the library got after this adapter was written: the suite has no name for it.
+            // An error kind added to the library after this adapter was written. The suite has no name for it.
             _ => "unknown",
         };
         let mut refusal = Self::new(kind, &error);
@@ -164,7 +165,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What a command comes to.
+/// The answer to a command.
 pub(crate) type Answer = Result<Value, Refusal>;
 
 /// Writes an answer as one line.
@@ -176,6 +177,6 @@ pub(crate) fn answer(id: u64, answer: Answer) {
         }
     };
     let mut out = std::io::stdout().lock();
-    // Who asked may have gone; then the end of its commands ends us.
+    // If the suite is gone, the end of its commands also ends this program.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -1,4 +1,4 @@
-//! A lock, from when it is asked for until it is left: each has a task of its own.
+//! A lock, from its request until its end. Each lock has its own task.
 
 use crate::command::{Answer, Hex, Lock, Refusal, answer, hex};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use tenure::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// What may be done with a lock.
+/// A command on a lock.
 #[derive(Debug)]
 pub(crate) enum Do {
     Read(Hex),
@@ -23,13 +23,13 @@ pub(crate) enum Do {
     Discard,
 }
 
-/// One attribute, or several that were locked together: the library has a guard for each.
+/// The guards of a lock: one, or one for each of several attributes that were locked together.
 enum Held<'s> {
     One(Guard<'s>),
     Set(GuardSet),
 }
 
-/// Locks, and does with the lock what comes, until it is left.
+/// Locks the attributes, then executes commands on the lock until it ends.
 pub(crate) async fn hold(
     process: Process,
     id: u64,
@@ -41,7 +41,7 @@ pub(crate) async fn hold(
         Ok(session) => session,
         Err(error) => return answer(id, Err(error.into())),
     };
-    drop(process); // The session has it.
+    drop(process); // The session keeps the process alive.
     let mut held = match unless_cancelled(locked(&session, &lock), cancel).await {
         Ok(held) => Some(held),
         Err(refusal) => {
@@ -63,13 +63,16 @@ pub(crate) async fn hold(
     }
     inbox.close();
     while let Some((id, _)) = inbox.recv().await {
-        answer(id, Err(Refusal::new("not-held", "the lock was left")));
+        answer(
+            id,
+            Err(Refusal::new("not-held", "the lock has already ended")),
+        );
     }
 }
 
 async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Error> {
     let limit = Duration::from_millis(lock.wait_ms.unwrap_or(WAIT_MS));
-    // The suite's threads are the library's: locks of one thread belong together, whichever task asks for them.
+    // The suite's threads are the library's threads: locks of one thread belong together, whichever task requests them.
     let thread = ThreadId(lock.thread);
     if let Some([name]) = lock.attributes.as_deref() {
         let asked = session.lock(&name.0).beside(thread).timeout(limit);
@@ -95,7 +98,7 @@ async fn locked<'s>(session: &'s Session, lock: &'s Lock) -> Result<Held<'s>, Er
     asked.await.map(Held::Set)
 }
 
-/// Waits for what the library answers, unless the suite takes the command back first.
+/// Waits for a result of the library, unless the suite cancels the command first.
 async fn unless_cancelled<T>(
     answer: impl Future<Output = Result<T, Error>>,
     cancel: oneshot::Receiver<()>,
@@ -103,12 +106,12 @@ async fn unless_cancelled<T>(
     tokio::select! {
         biased;
         answer = answer => Ok(answer?),
-        Ok(()) = cancel => Err(Refusal::new("cancelled", "by the suite")),
+        Ok(()) = cancel => Err(Refusal::new("cancelled", "cancelled by the suite")),
     }
 }
 
 impl Held<'_> {
-    /// Does that, answers it, and gives back what is still held.
+    /// Executes a command, answers it, and returns the lock if it is still held.
     async fn carry_out(mut self, id: u64, what: Do) -> Option<Self> {
         let done = json!({});
         let (result, left): (Answer, _) = match what {
@@ -143,7 +146,7 @@ impl Held<'_> {
         }
     }
 
-    /// Those of the locked attributes that exist.
+    /// Returns the values of the locked attributes that exist.
     fn values(&self) -> Map<String, Value> {
         let one = |name: &[u8], value: &[u8]| (hex(name), hex(value).into());
         match self {

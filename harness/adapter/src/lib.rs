@@ -1,9 +1,9 @@
-//! The adapter of the conformance suite for the library `tenure`, and the example for those of others.
+//! The conformance suite's adapter for the library `tenure`, and an example for adapters of other libraries.
 //!
-//! An adapter is a program that the suite starts once for each case. It reads a command a line and does with its library what
-//! the command says; it answers each command once, when it is done, in whatever order they are done. It knows nothing of the
-//! protocol and judges nothing. `command` is what goes over its standard input and output, `held` what becomes of a lock;
-//! the page *Adapters* of the book is the reference.
+//! An adapter is a program that the suite starts once per case. It reads one command per line and executes it with its
+//! library. It answers each command once, on completion, in any order. It knows nothing of the protocol and judges
+//! nothing. `command` contains the messages on standard input and output, and `held` the tasks of locks. The page
+//! *Adapters* of the book is the reference.
 
 mod command;
 mod held;
@@ -20,10 +20,10 @@ use tenure::Process;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-/// Answers the commands that come on standard input until it ends.
+/// Answers the commands on standard input until its end.
 ///
 /// # Errors
-/// When a line is no command, or there is no runtime.
+/// An error if a line is not a command, or the runtime cannot be started.
 pub fn run() -> Result<(), Box<dyn std::error::Error>> {
     let (lines, mut commands) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -31,7 +31,7 @@ pub fn run() -> Result<(), Box<dyn std::error::Error>> {
         all.map_while(Result::ok)
             .all(|line| lines.send(line).is_ok())
     });
-    // One thread, so that commands begin in the order in which they came.
+    // Use one thread, so that commands begin in their order.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let everything = tokio::task::LocalSet::new();
     everything.block_on(&runtime, async {
@@ -50,7 +50,7 @@ struct Adapter {
     process: Rc<RefCell<Option<Process>>>,
     /// The locks that are held or waited for, by the number of their command.
     locks: HashMap<u64, mpsc::UnboundedSender<(u64, Do)>>,
-    /// What may be cancelled.
+    /// The commands that may be cancelled.
     pending: HashMap<u64, oneshot::Sender<()>>,
 }
 
@@ -73,7 +73,7 @@ impl Adapter {
             }
             What::Cancel { command } => {
                 if let Some(cancel) = self.pending.remove(&command) {
-                    let _ = cancel.send(()); // It may have been answered meanwhile.
+                    let _ = cancel.send(()); // The command may have been answered meanwhile.
                 }
                 answer(id, Ok(json!({})));
             }
@@ -110,7 +110,13 @@ impl Adapter {
                 let process = self.process();
                 spawn_local(async move { answer(id, shut_down(process, within_ms).await) });
             }
-            What::Unsupported => answer(id, Err(Refusal::new("unsupported", "not known here"))),
+            What::Unsupported => answer(
+                id,
+                Err(Refusal::new(
+                    "unsupported",
+                    "this adapter does not know the command",
+                )),
+            ),
         }
     }
 
@@ -124,7 +130,7 @@ impl Adapter {
         cancelled
     }
 
-    /// Passes a command on to who has the lock.
+    /// Passes a command on to the task of the lock.
     fn tell(&self, id: u64, lock: u64, what: Do) {
         let is_told = self
             .locks
@@ -189,7 +195,7 @@ async fn shut_down(process: Option<Process>, within_ms: u64) -> Answer {
     Ok(json!({}))
 }
 
-/// A setting, whatever its type.
+/// A numeric setting of any type.
 trait Number {
     fn get(&self) -> u64;
     fn set(&mut self, number: u64);

@@ -1,4 +1,4 @@
-//! A case: what is required, of whom, and how it is played.
+//! A conformance case: its requirement, the side that it judges, and the function that plays it.
 
 use crate::end::Play;
 use crate::{process, store};
@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-/// Whom a case judges.
+/// The side that a case judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -17,66 +17,66 @@ pub enum Side {
     Process,
 }
 
-/// How much a case weighs. RFC 2119.
+/// The requirement level of a case, as in RFC 2119.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Who fails it does not conform.
+    /// A target that fails the case does not conform.
     Must,
-    /// Who fails it should know why.
+    /// A target that fails the case should have a good reason.
     Should,
-    /// Both ways conform: it tells which one it is.
+    /// Both behaviours conform. The case reports which one the target has.
     May,
 }
 
-/// What a case needs beside an address.
+/// A requirement of a case beside the target's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// A command that kills the store and starts it again on the same data: `--hook-restart`.
     Restart,
-    /// Commands that stop the store as a debugger does and let it go on: `--hook-pause`, `--hook-resume`.
+    /// Commands that pause and resume the store, as a debugger does: `--hook-pause`, `--hook-resume`.
     Pause,
     /// A command that recalls a session as an operator does: `--hook-recall`.
     Recall,
-    /// A store whose unused sessions expire: `--expires-ms`.
+    /// A store in which unused sessions expire: `--expires-ms`.
     Expiry,
     /// Known limits of the store: `--limits`.
     Limits,
-    /// No other case at the same time.
+    /// No other case may run at the same time.
     Alone,
 }
 
-/// A case.
+/// A conformance case.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// Its name for ever: `chapter/subject/what`.
+    /// The permanent name of the case: `chapter/subject/what`.
     pub id: &'static str,
-    /// What is required, in one sentence.
+    /// The requirement, in one or two sentences.
     pub title: &'static str,
-    /// Whom it judges.
+    /// The side that the case judges.
     pub side: Side,
-    /// How much it weighs.
+    /// The requirement level.
     pub level: Level,
-    /// The rules of the book that it doubts.
+    /// The ids of the rules that the case checks.
     pub rules: &'static [&'static str],
-    /// What it needs.
+    /// The requirements of the case.
     pub needs: &'static [Need],
-    /// Since which version of the protocol it holds.
+    /// The first protocol version to which the case applies.
     pub since: &'static str,
     pub(crate) run: Run,
 }
 
-/// What plays a case.
+/// The code that plays a case.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
     Store(fn(store::CaseContext) -> Playing),
-    /// A script that the model checker has exported.
+    /// A script exported by the model checker.
     Script(&'static store::DerivedScript),
     Process(fn(process::CaseContext) -> Playing),
 }
 
-/// A case that is being played.
+/// The future of a case that is being played.
 pub(crate) type Playing = Pin<Box<dyn Future<Output = Play> + Send>>;
 
 impl fmt::Debug for Case {
@@ -86,7 +86,7 @@ impl fmt::Debug for Case {
 }
 
 impl Level {
-    /// As RFC 2119 writes it.
+    /// Returns the level as RFC 2119 writes it.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -98,7 +98,7 @@ impl Level {
 }
 
 impl Need {
-    /// Which option gives it.
+    /// Returns the option that provides this requirement.
     #[must_use]
     pub const fn option(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl Need {
     }
 }
 
-/// A table of cases: `"id", Level ["rule", ..] (Need, ..) function, "what is required";`, the needs only where there are any.
+/// Defines a table of cases: `"id", Level ["rule", ..] (Need, ..) function, "requirement";`. The needs are optional.
 macro_rules! cases {
     ($side:ident: $(
         $id:literal, $level:ident [$($rule:literal),+] $(($($need:ident),+))? $play:path, $title:literal;

@@ -1,37 +1,38 @@
-//! How a case ends before its end.
+//! The reasons why a case ends early.
 
 use std::fmt;
 
-/// What playing a case comes to.
+/// The result of playing a case or a part of one.
 pub type Play<T = ()> = Result<T, CaseEnd>;
 
-/// Why a case was not played to its end.
+/// The reason why a case was not played to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaseEnd {
-    /// The target did not do what is required.
+    /// The target did not do the required thing.
     Failed {
-        /// What had to come.
+        /// The required behaviour.
         expected: String,
-        /// What came.
+        /// The observed behaviour.
         seen: String,
     },
-    /// The same, when leases have ended meanwhile because the store was too slow to take what keeps them alive: it may be right.
+    /// The target did not do the required thing, but leases have ended because the store accepted keep-alives too
+    /// slowly. The target may be correct.
     Starved {
-        /// What had to come.
+        /// The required behaviour.
         expected: String,
-        /// What came.
+        /// The observed behaviour.
         seen: String,
     },
-    /// It could not be played, for this reason.
+    /// The case could not be played, for this reason.
     Skipped(String),
-    /// The target cannot be reached at all.
+    /// The target cannot be reached.
     Unreachable(String),
-    /// The suite itself is wrong.
+    /// The suite itself has a bug.
     Fault(String),
 }
 
 impl CaseEnd {
-    /// A failure.
+    /// Returns a failure that shows the observed value.
     pub(crate) fn failed(expected: impl Into<String>, seen: impl fmt::Debug) -> Self {
         Self::Failed {
             expected: expected.into(),
@@ -39,7 +40,7 @@ impl CaseEnd {
         }
     }
 
-    /// A failure that is told in words.
+    /// Returns a failure that describes the observation in words.
     pub(crate) fn told(expected: impl Into<String>, seen: impl Into<String>) -> Self {
         Self::Failed {
             expected: expected.into(),
@@ -47,13 +48,13 @@ impl CaseEnd {
         }
     }
 
-    /// A fault of the suite.
+    /// Returns an error that reports a bug of the suite.
     pub(crate) fn fault(what: impl fmt::Display) -> Self {
         Self::Fault(what.to_string())
     }
 }
 
-/// Fails unless it is so.
+/// Fails with the observed value unless the condition is true.
 pub(crate) fn holds(is_so: bool, expected: &str, seen: impl fmt::Debug) -> Play {
     if is_so {
         Ok(())

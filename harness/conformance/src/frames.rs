@@ -1,13 +1,13 @@
-//! Frames as they come, and what they say: the same for the processes and the stores that the suite plays.
+//! Received frames and their decoded items, for scripted processes and scripted stores alike.
 
 use crate::end::{CaseEnd, Play};
 use bytes::{Buf, Bytes, BytesMut};
 use tenure_wire::{DecodeError, Decoder, FrameLimits, HEADER_BYTES, Item, Outgoing};
 
-/// What was read of a connection.
+/// The bytes received on a connection.
 #[derive(Debug)]
 pub(crate) struct Frames<T> {
-    /// Where what comes next is appended.
+    /// The buffer to which received bytes are appended.
     pub(crate) raw: BytesMut,
     whole: BytesMut,
     decoder: Decoder<T>,
@@ -22,8 +22,8 @@ impl<T: Item> Frames<T> {
         }
     }
 
-    /// The next frame as it came, and the item that it ends, if any; of one that is too large, what is there. `None` when there
-    /// is no whole one.
+    /// Removes and returns the next frame with the item that it completes, if any. If a frame is too large, the bytes
+    /// received so far are returned. Returns `None` if no frame is complete.
     pub(crate) fn next(&mut self) -> Option<(BytesMut, Result<Option<T>, DecodeError>)> {
         let header = self.raw.first_chunk::<HEADER_BYTES>()?;
         let length = u32::from_be_bytes(*header.first_chunk().expect("longer")) as usize;
@@ -38,7 +38,7 @@ impl<T: Item> Frames<T> {
     }
 }
 
-/// The frames of an item.
+/// Returns the frames of an item.
 pub(crate) fn encode(item: &impl Item) -> Play<Bytes> {
     let mut out = Outgoing::new();
     out.push(item, &FrameLimits::default())

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes all");
+        write!(text, "{byte:02x}").expect("writing to a String never fails");
         text
     })
 }
 
-/// The bytes of such a text; `None` when it is something else.
+/// Decodes hexadecimal digits, or returns `None` if the text is malformed.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let pairs = (0..text.len()).step_by(2);
     pairs

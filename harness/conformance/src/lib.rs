@@ -1,13 +1,15 @@
-//! The conformance suite: is that store, or that library, one that others can rely on?
+//! The conformance suite, which checks whether a store or a client library follows the protocol.
 //!
-//! It is a black box over TCP for stores ([`store`]), and over standard input and output for libraries ([`process`]). It knows the wire and the
-//! protocol's machine, never the reference store or library. What is required stands in the book, in numbered [`rules`]; each
-//! [`Case`] cites those that it doubts and says what it plays. What came of them is a [`Report`], the source of all formats.
+//! The suite tests stores ([`store`]) as black boxes over TCP, and libraries ([`process`]) over standard input and
+//! output. It uses the wire format and the protocol's machine, but never the reference store or library. The book
+//! defines the requirements as numbered [`rules`]. Each [`Case`] cites the rules that it checks. The results form a
+//! [`Report`], from which all output formats are generated.
 //!
-//! A case never judges by an exit code, nor by a time shorter than the declared slack. Where several answers are legal it takes
-//! any of them.
+//! No case judges by an exit code, or by a time shorter than the declared slack. If several answers are legal, a case
+//! accepts each of them.
 //!
-//! Deliberately absent: a codec that is independent of the reference. Who doubts that runs the Python peers in `python/`.
+//! Deliberately absent is a codec independent of the reference. To check against one, run the Python peers in
+//! `python/`.
 
 mod case;
 mod end;

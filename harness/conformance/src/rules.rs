@@ -1,43 +1,48 @@
-//! The numbered rules, as the book has them: `docs/src/protocol/rules.md` is their only source.
+//! The numbered rules, parsed from `docs/src/protocol/rules.md`, which is their only source.
 
 use crate::case::Level;
 use std::sync::LazyLock;
 
-/// The page itself.
-const PAGE: &str = include_str!("book/rules.md");
+/// The page with the rules.
+const PAGE: &str = include_str!("../../../docs/src/protocol/rules.md");
 
-/// A rule of the book.
+/// A rule of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name for ever, as `grant.fifo`.
+    /// The permanent name of the rule, such as `grant.fifo`.
     pub id: &'static str,
-    /// Whom it binds: `store`, `process` or `both`.
+    /// The side that the rule binds: `store`, `process` or `both`.
     pub who: &'static str,
     /// `safety` or `progress`.
     pub kind: &'static str,
-    /// The rules of the design that it belongs to, by number.
+    /// The numbers of the design rules to which the rule belongs.
     pub design: Vec<u8>,
-    /// The strongest of its RFC 2119 words.
+    /// The strongest RFC 2119 word of the rule.
     pub level: Level,
-    /// The properties of the model that check it too; or `unmodelled:` and why there is none.
+    /// The properties of the model that also check the rule, or `unmodelled:` and the reason.
     pub properties: Vec<&'static str>,
-    /// What it says.
+    /// The text of the rule.
     pub text: String,
 }
 
-/// Read once: each case of a report quotes its rules.
-static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| parse(PAGE).expect("the rules of the book"));
+/// The rules are parsed once, because each case of a report quotes its rules.
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    parse(PAGE).expect(
+        "the suite's tests parse this page, so it is \
+well-formed",
+    )
+});
 
-/// All rules, in the order of the book.
+/// Returns all rules in the order of the book.
 ///
 /// # Panics
-/// When the page is not written as it says itself: the suite's own tests would have failed.
+/// If the page is malformed. The suite's tests exclude that.
 #[must_use]
 pub fn all() -> &'static [Rule] {
     &RULES
 }
 
-/// The rule of that id.
+/// Returns the rule with this id.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Rule> {
     all().iter().find(|rule| rule.id == id)

@@ -1,4 +1,4 @@
-//! Plays cases: those that may run together at once, the others one after another.
+//! The runner: plays independent cases concurrently, and all other cases one after another.
 
 use crate::case::{Case, Need, Playing, Run};
 use crate::end::CaseEnd;
@@ -11,23 +11,23 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// What to play, and how.
+/// The cases to play, and the way to play them.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which cases.
+    /// The selected cases.
     pub selection: Selection,
-    /// Which of them are known to fail.
+    /// The cases that are known to fail.
     pub known_failing: KnownFailing,
-    /// How many may run at once; at least 1.
+    /// The most cases to play at once; at least 1.
     pub jobs: usize,
-    /// How often each is played, until it fails; at least 1.
+    /// The number of times to play each case until it fails; at least 1.
     pub repeat: u32,
-    /// The seed of all that is random.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
 impl Default for Plan {
-    /// All cases, once.
+    /// Returns a plan that plays all cases once.
     fn default() -> Self {
         Self {
             selection: Selection::default(),
@@ -39,7 +39,7 @@ impl Default for Plan {
     }
 }
 
-/// Whom a run judges.
+/// The target of a run.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A store.
@@ -84,7 +84,7 @@ impl Subject {
         }
     }
 
-    /// Begins to play a case.
+    /// Starts to play a case. Returns `None` if the case judges the other side.
     fn play(&self, case: &Case, seed: u64, trace: Trace) -> Option<Playing> {
         let run = case.run;
         Some(match self {
@@ -115,9 +115,9 @@ impl Subject {
     }
 }
 
-/// Who wants to know how far a run is.
+/// A receiver of progress reports.
 pub trait Progress: Send + Sync {
-    /// A case has ended: the so many-th of so many.
+    /// Reports that a case has ended. `done` of `all` cases have now ended.
     fn ended(&self, outcome: &Outcome, done: usize, all: usize);
 }
 
@@ -125,10 +125,10 @@ impl Progress for () {
     fn ended(&self, _: &Outcome, _: usize, _: usize) {}
 }
 
-/// Plays those of `cases` that judge such a `subject` and are selected.
+/// Plays the selected cases that judge this side, and returns the report.
 ///
 /// # Errors
-/// When the target cannot be reached: then nothing was judged.
+/// A text that describes why the target cannot be reached. No case was played then.
 pub async fn run(
     cases: &[Case],
     subject: &Subject,
@@ -187,13 +187,13 @@ pub async fn run(
     Ok(report.judged())
 }
 
-/// What stops or restarts the target would disturb others.
+/// Returns whether the case must run alone, because it stops or restarts the target.
 fn is_alone(case: &Case) -> bool {
     let disturbs = |need: &Need| matches!(need, Need::Restart | Need::Pause | Need::Alone);
     case.needs.iter().any(disturbs)
 }
 
-/// How often a case is played again in which the store was too slow to keep leases.
+/// The number of times that a case is repeated if the store was too slow to keep leases alive.
 const STARVED_MAX: u32 = 2;
 
 async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
@@ -213,7 +213,7 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
             outcome.note(Some(CaseEnd::fault("a case of the other side")), known);
             break;
         };
-        // A panic is a fault of the suite, and no reason not to judge the others.
+        // A panic is a bug of the suite. The other cases are still judged.
         let ended = tokio::spawn(playing).await;
         outcome.played += 1;
         outcome.trace = trace.all();
@@ -237,7 +237,7 @@ async fn play(case: &Case, subject: &Subject, plan: &Plan) -> Outcome {
 }
 
 impl Outcome {
-    /// How it ended, and what is known of it.
+    /// Records the verdict of a play, considering the list of known failures.
     fn note(&mut self, stop: Option<CaseEnd>, known: Option<&str>) {
         let known = known.map(str::to_owned);
         (self.verdict, self.why) = match (stop, known) {
@@ -259,7 +259,7 @@ impl Outcome {
                 (verdict, known)
             }
             (Some(CaseEnd::Skipped(why)), _) => (Verdict::Skip, Some(why)),
-            // It could be reached when the run began.
+            // The target was reachable when the run began, so this is a failure.
             (Some(CaseEnd::Unreachable(why)), _) => {
                 (self.expected, self.seen) = (Some("a connection".to_owned()), Some(why));
                 (Verdict::Fail, None)

@@ -1,15 +1,16 @@
-//! Which cases are played, and which are known to fail.
+//! The selection of cases, and the list of known failures.
 
 use crate::case::Case;
 use std::collections::BTreeMap;
 use wildmatch::WildMatch;
 
-/// Patterns of case ids and rule ids, with `*` and `?`; none means all.
+/// Patterns of case ids and rule ids, with `*` and `?`. An empty list selects all cases.
 #[derive(Clone, Debug, Default)]
 pub struct Selection(Vec<WildMatch>);
 
 impl Selection {
-    /// Of these patterns. One without `*` also means everything below it: `grant` is `grant/*`.
+    /// Returns a selection with these patterns. A pattern without `*` also selects everything below it: `grant`
+    /// includes `grant/*`.
     #[must_use]
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         let all = patterns.into_iter().flat_map(|pattern| {
@@ -21,7 +22,7 @@ impl Selection {
         Self(all.collect())
     }
 
-    /// Whether it means this case.
+    /// Returns whether the case is selected.
     #[must_use]
     pub fn has(&self, case: &Case) -> bool {
         let means = |text: &str| self.0.iter().any(|pattern| pattern.matches(text));
@@ -29,15 +30,15 @@ impl Selection {
     }
 }
 
-/// The cases that are known to fail, each with the reason.
+/// The cases that are known to fail, each with a reason.
 #[derive(Clone, Debug, Default)]
 pub struct KnownFailing(BTreeMap<String, String>);
 
 impl KnownFailing {
-    /// Reads a list: a case id a line, and after it its reason, which must be there; `#` begins a comment.
+    /// Parses a list of known failures. Each line has a case id and a reason, and `#` begins a comment.
     ///
     /// # Errors
-    /// The line that is not so, or that names no case.
+    /// A text with the number of the malformed line, or of the line whose case does not exist.
     pub fn parse(text: &str, cases: &[Case]) -> Result<Self, String> {
         let mut all = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
@@ -45,18 +46,21 @@ impl KnownFailing {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (id, why) = line
-                .split_once(char::is_whitespace)
-                .ok_or_else(|| format!("line {number}: `{line}` has no reason behind the id"))?;
+            let (id, why) = line.split_once(char::is_whitespace).ok_or_else(|| {
+                format!("line {number}: `{line}` has no reason after the case id; add one")
+            })?;
             if !cases.iter().any(|case| case.id == id) {
-                return Err(format!("line {number}: there is no case `{id}`"));
+                return Err(format!(
+                    "line {number}: there is no case `{id}`; list the case ids with tenure conform \
+                list"
+                ));
             }
             all.insert(id.to_owned(), why.trim().to_owned());
         }
         Ok(Self(all))
     }
 
-    /// Why that case is known to fail, if it is.
+    /// Returns the reason why a case is known to fail, or `None` if it is not.
     #[must_use]
     pub fn why(&self, id: &str) -> Option<&str> {
         self.0.get(id).map(String::as_str)

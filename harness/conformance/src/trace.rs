@@ -1,38 +1,38 @@
-//! What went over the wire while a case was played: kept for its report, whatever its verdict.
+//! The frames that were exchanged during a case. The report contains them whatever the verdict.
 
 use crate::hex::hex;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Of longer frames the report shows so many bytes.
+/// The most bytes of a frame that the report shows.
 const SHOWN_BYTES_MAX: usize = 256;
-/// Of longer cases the report shows so many frames.
+/// The most frames of a case that the report shows.
 const SHOWN_MAX: usize = 400;
 
-/// What is noted when a player cuts its connection, and when the store was killed: who reads a trace has to know.
+/// Trace notes for a connection cut and for a restart of the store, which a reader of the trace must know.
 pub(crate) const CUTS: &str = "cuts the connection";
 pub(crate) const RESTARTS: &str = "is killed, and started again";
-/// When it was stopped for a while, and, with the session behind it, when its operator recalls that.
+/// Trace notes for a pause of the store, and for an operator's recall of the session named behind the text.
 pub(crate) const PAUSES: &str = "is paused";
 pub(crate) const RECALLS: &str = "its operator recalls ";
 
-/// Something that was sent, came, or happened.
+/// An entry of a trace: a frame that was sent or received, or an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traced {
-    /// When, in milliseconds since the case began.
+    /// The time in milliseconds since the case began.
     pub at_ms: u64,
-    /// On whose connection, as `p1` or `p1#2` for its second.
+    /// The connection, such as `p1`, or `p1#2` for the second connection of `p1`.
     pub who: String,
-    /// `>`: to the target; `<`: from it; `!`: what the suite did.
+    /// The direction: `>` to the target, `<` from the target, `!` an action of the suite.
     pub way: char,
-    /// The frame as it was on the wire, in hexadecimal digits; of a long one the beginning, and `…`.
+    /// The frame in hexadecimal digits. A long frame is cut and ends with `…`.
     pub hex: String,
-    /// What it says.
+    /// The decoded frame, or the event.
     pub says: String,
 }
 
-/// The trace of a case, shared by those who play it.
+/// The trace of a case, shared by all participants of the case.
 #[derive(Clone, Debug)]
 pub struct Trace(Arc<Inner>);
 
@@ -52,7 +52,7 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Notes a frame.
+    /// Records a frame.
     pub(crate) fn note(&self, who: &str, way: char, bytes: &[u8], says: String) {
         let mut all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < SHOWN_MAX {
@@ -66,18 +66,18 @@ impl Trace {
         }
     }
 
-    /// Notes what the suite did beside sending.
+    /// Records an action of the suite other than sending.
     pub(crate) fn did(&self, who: &str, what: impl Into<String>) {
         self.note(who, '!', &[], what.into());
     }
 
-    /// Forgets everything: what follows is the shorter way to the same.
+    /// Clears the trace, before a shorter play with the same failure.
     pub(crate) fn clear(&self) {
         let mut all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.clear();
     }
 
-    /// All of it.
+    /// Returns all entries.
     #[must_use]
     pub fn all(&self) -> Vec<Traced> {
         let all = self.0.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl Trace {
     }
 }
 
-/// The beginning of a frame.
+/// Returns the beginning of a frame in hexadecimal digits.
 fn beginning(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
     let rest = if shown.len() < bytes.len() { "…" } else { "" };

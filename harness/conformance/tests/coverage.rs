@@ -1,5 +1,5 @@
-//! The rules of the book and the cases of the suite hang together: every MUST has a case on each side that it binds, every case
-//! cites rules that there are, and what is left out has a reason.
+//! Checks that the rules of the book and the cases of the suite match. Every MUST has a case for each side that it
+//! binds. Every case cites existing rules. Every exception has a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_conformance::{Case, Level, Side, process, rules, store};
@@ -22,7 +22,7 @@ fn word(side: Side) -> &'static str {
     }
 }
 
-/// What no case can judge: rule and side, and why.
+/// Returns the rules that no case can judge for a side, each with the reason.
 fn exceptions() -> BTreeMap<(String, String), String> {
     let lines = include_str!("../exceptions.txt").lines();
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -37,7 +37,7 @@ fn exceptions() -> BTreeMap<(String, String), String> {
 }
 
 #[test]
-fn every_case_has_a_name_of_its_own() {
+fn every_case_has_a_unique_id() {
     let mut names = BTreeSet::new();
     for case in cases() {
         let is_name = |part: &str| {
@@ -48,7 +48,11 @@ fn every_case_has_a_name_of_its_own() {
         };
         assert!(case.id.split('/').all(is_name), "{}", case.id);
         assert!(case.id.split('/').count() >= 2, "{}", case.id);
-        assert!(names.insert(case.id), "{} is there twice", case.id);
+        assert!(
+            names.insert(case.id),
+            "the case id {} is used twice",
+            case.id
+        );
         let is_process = case.id.starts_with("process/");
         assert_eq!(is_process, case.side == Side::Process, "{}", case.id);
         assert!(case.title.ends_with('.'), "{}: {}", case.id, case.title);
@@ -80,7 +84,7 @@ fn every_case_cites_rules_that_bind_its_side() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What a case demands is no more than its rules do.
+/// The level of a case does not exceed that of its rules.
 #[test]
 fn no_case_is_stricter_than_its_rules() {
     let rules = rules::all();
@@ -91,7 +95,11 @@ fn no_case_is_stricter_than_its_rules() {
             wrong.push(case.id);
         }
     }
-    assert!(wrong.is_empty(), "they cite no MUST: {}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "these MUST cases cite no MUST rule: {}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn every_must_has_a_case() {
     }
     let stale: Vec<_> = exceptions
         .keys()
-        .map(|(rule, side)| format!("no MUST {rule} binds a {side}"))
+        .map(|(rule, side)| format!("no MUST rule {rule} binds a {side}"))
         .collect();
     assert!(
         missing.is_empty() && stale.is_empty(),
@@ -134,14 +142,14 @@ fn every_must_has_a_case() {
 }
 
 #[test]
-fn there_are_enough() {
+fn each_side_has_at_least_the_minimum_number_of_cases() {
     let count = |side| cases().iter().filter(|case| case.side == side).count();
     assert!(count(Side::Store) >= 100 && count(Side::Process) >= 60);
 }
 
-/// All 18 rules of the design are doubted.
+/// All 18 design rules are checked by some case.
 #[test]
-fn every_rule_of_the_design_has_a_case() {
+fn every_design_rule_has_a_case() {
     let rules = rules::all();
     for number in 1..=18 {
         let mut cited = cases().into_iter().flat_map(|case| case.rules);
@@ -153,21 +161,27 @@ fn every_rule_of_the_design_has_a_case() {
     }
 }
 
-/// Others name cases in their lists of known failures: an id that was given stays, and means the same.
-/// `UPDATE_CASES=1` adds new ones.
+/// Known-failure lists of other projects contain case ids, so an id stays for ever and keeps its meaning.
+/// `UPDATE_CASES=1` adds new ids.
 #[test]
-fn ids_stay() {
+fn no_case_id_is_ever_removed() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/cases.txt");
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let known: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let all: Vec<_> = cases().iter().map(|case| case.id).collect();
     for id in &known {
-        assert!(all.contains(id), "the case {id} has gone");
+        assert!(
+            all.contains(id),
+            "the case {id} was removed, but ids must stay for ever"
+        );
     }
     let new: Vec<_> = all.iter().filter(|id| !known.contains(id)).collect();
     if std::env::var_os("UPDATE_CASES").is_some() {
         let lines = new.iter().map(|id| format!("{id}\n"));
-        std::fs::write(file, text + &lines.collect::<String>()).expect("it is ours");
+        std::fs::write(file, text + &lines.collect::<String>()).expect(
+            "the repository's own list of cases is \
+        writable",
+        );
         return;
     }
     assert!(new.is_empty(), "UPDATE_CASES=1 adds to cases.txt: {new:?}");

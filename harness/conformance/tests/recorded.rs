@@ -1,5 +1,5 @@
-//! The traces of `impl/wire/tests/vectors/traces`: those that are right conform, and of each other the first entry that is wrong is
-//! found, and the rule that it breaks.
+//! Judges the traces in `impl/wire/tests/vectors/traces`. Correct traces must conform. In every other trace, the judge
+//! must find the first wrong entry and the violated rule.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn judge(text: &str) -> Judgement {
 }
 
 #[test]
-fn what_the_machines_do_conforms() {
+fn traces_of_the_machines_conform() {
     let files = files("");
     assert!(files.len() > 12, "{}", files.len());
     let mut wrong = Vec::new();
@@ -52,10 +52,10 @@ fn what_the_machines_do_conforms() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Three processes take turns as fast as they can, and the store hears one of them much later than the others: what it
-/// has taken in which order shows late.
+/// Three processes take turns as fast as they can. The observer at the store sees one of them much later than the
+/// others, so the store's order of processing becomes visible late.
 #[test]
-fn what_a_store_did_under_load_conforms() {
+fn a_trace_of_a_store_under_load_conforms() {
     let judged = check(include_str!("recorded/under_load.json")).expect("a report");
     assert_eq!(judged.len(), 3);
     for own in judged {
@@ -65,11 +65,13 @@ fn what_a_store_did_under_load_conforms() {
 }
 
 #[test]
-fn one_thing_that_is_wrong_is_found_and_named() {
+fn the_first_wrong_entry_and_its_rule_are_found() {
     let mut wrong = Vec::new();
     for (name, text) in files("invalid") {
         let judgement = judge(&text);
-        let breaks = judgement.breaks.expect("what is wrong");
+        let breaks = judgement
+            .breaks
+            .expect("every invalid vector declares its deliberate error");
         assert!(
             rules::find(&breaks.rule).is_some(),
             "{name}: there is no rule {}",

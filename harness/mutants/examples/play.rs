@@ -1,4 +1,4 @@
-//! Plays the suite against a store or a process with a mutant, prints what its recordings show, and the report:
+//! Plays the suite against a store or a process with a mutant, and prints the report and the findings of its traces:
 //! `cargo run -p tenure-mutants --example play -- grants-to-two 'grant/*' > report.json`.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tenure_mutants::{Mutant, Settings, Store};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().ok_or("play MUTANT [SELECT...]")?;
-    let mutant = Mutant::named(&name).ok_or("there is no such mutant")?;
+    let mutant = Mutant::named(&name).ok_or("there is no mutant with this name")?;
     let select: Vec<String> = arguments.collect();
     let plan = Plan {
         selection: Selection::new(select.iter().map(String::as_str)),

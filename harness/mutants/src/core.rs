@@ -1,7 +1,7 @@
-//! The machine of the store, its disk, and whom it talks to.
+//! The store's machine with its simulated disk and its connections.
 //!
-//! The disk is slow: what is to be durable is so when it is flushed, some milliseconds later, and what waits for it leaves then.
-//! So an answer that leaves too early is wrong when the store is killed in between.
+//! The disk is slow: an update becomes durable at the next flush, some milliseconds later, and the messages that wait
+//! for it leave then. A message that leaves too early is thereby wrong if the store is killed in between.
 
 use crate::mutant::{DriverMutant, Mutant};
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +16,7 @@ use tenure_protocol::{
 use tenure_wire::FromStore;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Where to write to a connection; `None`: no more.
+/// The channel to a connection. `None` closes the connection.
 pub(crate) type Line = UnboundedSender<Option<FromStore>>;
 
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub(crate) struct Core {
 struct Inner {
     machine: Machine<Mutant>,
     durable: Records,
-    /// Not durable yet, and what waits for that.
+    /// The outputs that are not durable yet, and the messages that wait for them.
     queue: VecDeque<Output>,
     epoch: u64,
     lines: HashMap<(ProcessId, Link), Line>,
     sent: u64,
-    /// The state that was granted last.
+    /// The state of the last grant.
     last_state: Option<State>,
-    /// Which life of the store this is: what comes from an earlier one's connections has no effect.
+    /// The number of this life of the store. Messages on connections of an earlier life have no effect.
     life: u64,
 }
 
@@ -76,7 +76,7 @@ impl Core {
         self.inner().life
     }
 
-    /// Killed and started again: what was not durable is lost.
+    /// Kills and restarts the store. Updates that are not durable are lost.
     pub(crate) fn restart(&self) {
         let mut inner = self.inner();
         let inner = &mut *inner;
@@ -89,7 +89,8 @@ impl Core {
         inner.machine = Machine::with_hook(self.mutant, settings, inner.epoch, durable, self.now());
     }
 
-    /// A connection that has said who it is; answers whether it may be. What it replaces is closed.
+    /// Registers a connection that has sent its hello, and closes the connection that it replaces. Returns whether the
+    /// connection is accepted.
     pub(crate) fn open(&self, process: &ProcessId, link: Link, line: &Line) -> bool {
         let mut inner = self.inner();
         if inner.lines.contains_key(&(process.clone(), link)) {
@@ -101,13 +102,13 @@ impl Core {
             .iter()
             .filter(|((own, at), _)| own == process && is_old(at));
         for (_, old) in old.filter(|_| !self.mutant.is(DriverMutant::ServesOldConnection)) {
-            let _ = old.send(None); // It may have ended by itself.
+            let _ = old.send(None); // The connection may have ended already.
         }
         inner.lines.insert((process.clone(), link), line.clone());
         true
     }
 
-    /// What came on a connection of that life of the store.
+    /// Processes a message on a connection of that life of the store.
     pub(crate) fn hear(&self, life: u64, process: &ProcessId, link: Link, message: ToStore) {
         if self.life() != life {
             return;
@@ -136,7 +137,7 @@ impl Core {
                 link,
                 message,
             };
-            // Its answer is not sent: only the lease counts.
+            // The answer is not sent, because only the lease matters.
             self.inner().machine.step(self.now(), input, &mut out);
         }
     }
@@ -163,12 +164,12 @@ impl Core {
         inner.take(self.mutant, out);
     }
 
-    /// What is on its way to the disk is there now, and what waited for it leaves.
+    /// Makes all queued updates durable, and sends the messages that wait for them.
     pub(crate) fn flush(&self) {
         self.inner().flush(self.mutant);
     }
 
-    /// What is due is done.
+    /// Fires the timers that are due.
     pub(crate) fn tick(&self) {
         if self.mutant.is(DriverMutant::ForgetsTimers) {
             return;
@@ -182,7 +183,7 @@ impl Core {
         }
     }
 
-    /// A commit as a driver hands it on that does not look at versions.
+    /// Returns a commit without its base version, as a driver passes it on that ignores versions.
     fn misread(&self, message: ToStore) -> ToStore {
         match message {
             ToStore::Commit {
@@ -206,7 +207,7 @@ impl Core {
 }
 
 impl Inner {
-    /// Carries outputs out in order; those behind something that is not durable yet wait.
+    /// Carries out outputs in order. Outputs behind an update that is not durable wait.
     fn take(&mut self, mutant: Mutant, out: Vec<Output>) {
         for output in out {
             let is_early = mutant.is(DriverMutant::SendsBeforeDurable);
@@ -227,7 +228,7 @@ impl Inner {
         }
     }
 
-    /// Whoever has gone gets nothing.
+    /// Sends a message, unless its connection has ended.
     fn send(&mut self, mutant: Mutant, output: Output) {
         match output {
             Output::Send {
@@ -257,7 +258,9 @@ impl Inner {
                     let _ = line.send(None);
                 }
             }
-            Output::Persist(_) => unreachable!("that is not sent"),
+            Output::Persist(_) => {
+                unreachable!("send is called only with messages and disconnections")
+            }
         }
     }
 

@@ -1,8 +1,9 @@
-//! Does the conformance suite itself deserve trust? Here are a store and a process that do one thing wrong, and the suite has to
-//! find it, from outside.
+//! Tests of the conformance suite itself: a store and a process with one seeded bug, which the suite must find from
+//! outside.
 //!
-//! A [`Mutant`] is one of the protocol's, from the catalogue that the model checker hunts ([`ProtocolMutant`]), or one that only a driver
-//! can make, around a machine that is right ([`DriverMutant`]). Nothing else in the workspace imports this package.
+//! A [`Mutant`] is a variant of the protocol's machine from the catalogue that the model checker also kills
+//! ([`ProtocolMutant`]), or a variant of the driver around a correct machine ([`DriverMutant`]). No other package in
+//! the workspace imports this one.
 
 mod core;
 mod line;

@@ -1,4 +1,4 @@
-//! A connection of the store: frames in, frames out, and the mutants that are made there.
+//! A connection of the store: decodes and encodes frames, and contains the mutants of that layer.
 
 use crate::core::Core;
 use crate::mutant::DriverMutant;
@@ -15,18 +15,18 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// How long a new connection may take to say hello.
+/// The time in which a new connection must send its hello.
 const HELLO: Duration = Duration::from_millis(1_500);
 
-/// What the store's connections are told.
+/// A command to the store's connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Control {
     pub(crate) is_paused: bool,
-    /// Connections of an earlier life are cut.
+    /// The current life of the store. Connections of an earlier life are cut.
     pub(crate) life: u64,
 }
 
-/// Who speaks on it, once that is said.
+/// The process and link of a connection, once its hello has arrived.
 type Who = Option<(ProcessId, Link)>;
 
 pub(crate) async fn serve(
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
 ) {
     let mut who = None;
     let life = core.life();
-    // However it ends, the other side sees that it has.
+    // Close the connection however the conversation ends.
     let _ = talk(&core, control, stream, limits, (&mut who, life)).await;
     if let Some((process, link)) = who {
         core.closed(life, &process, link);
@@ -83,7 +83,7 @@ async fn talk(
             read = stream.read_buf(&mut input), if !is_paused => {
                 if read? == 0 {
                     if !decoder.may_end(&input) {
-                        let fault = Fault::new(FaultCode::Malformed, "it breaks off");
+                        let fault = Fault::new(FaultCode::Malformed, "the connection ended within a frame");
                         outgoing.push(&FromStore::Fault(fault), &limits).map_err(io::Error::other)?;
                         stream.write_all_buf(&mut outgoing).await?;
                     }
@@ -112,7 +112,7 @@ async fn talk(
     }
 }
 
-/// Takes what is whole; answers what is wrong.
+/// Processes the complete items, and returns the fault for an error.
 fn decode(
     core: &Core,
     decoder: &mut Decoder<FromProcess>,
@@ -136,13 +136,18 @@ fn decode(
                     core.hear(life, &process, link, message);
                 }
                 (FromProcess::Fault(_), _) => drop(line.send(None)),
-                _ => return Some(Fault::new(FaultCode::Unexpected, "not its place")),
+                _ => {
+                    return Some(Fault::new(
+                        FaultCode::Unexpected,
+                        "this message is not allowed here",
+                    ));
+                }
             },
         }
     }
 }
 
-/// Takes the flag MORE off the frames that are there.
+/// Removes the flag MORE from the complete frames.
 fn ignore_more(input: &mut BytesMut) {
     let mut at = 0;
     while input.len() >= at + HEADER_BYTES {

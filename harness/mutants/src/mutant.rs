@@ -1,45 +1,39 @@
-//! What may be done wrong.
+//! The mutants of stores and processes.
 
 use std::fmt;
 use tenure_protocol::mutant::{Hook, Level, ProtocolMutant};
 
-/// One mutant, or none.
+/// A mutant, or none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mutant {
-    /// All is right: the suite must pass.
+    /// The correct program, which the suite must pass.
     #[default]
     None,
-    /// The machine makes it.
+    /// A mutant of the protocol's machine.
     Protocol(ProtocolMutant),
-    /// The driver makes it.
+    /// A mutant of the driver.
     Driver(DriverMutant),
 }
 
 macro_rules! driver_mutants {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, [$($id:literal),+];)+) => {
-        /// Mutants that only a driver can make: the machine behind it is right.
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+        /// A mutant of the driver around a correct machine.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum DriverMutant {
             $($(#[doc = $doc])+ $variant,)+
         }
 
         impl DriverMutant {
-            /// All of them.
+            /// All driver mutants.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// Its name.
+            /// Returns the name of the mutant.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// The ids of the protocol's rules that it breaks.
-            #[must_use]
-            pub const fn rules(self) -> &'static [&'static str] {
-                match self { $(Self::$variant => &[$($id),+]),+ }
-            }
-
-            /// What is done wrong, in one sentence.
+            /// Returns a description of the seeded bug in one sentence.
             #[must_use]
             pub const fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
@@ -50,31 +44,31 @@ macro_rules! driver_mutants {
 
 driver_mutants! {
     /// Every third answer goes to another connection.
-    WrongConnection = "wrong-connection", ["connect.answers-hello", "lease.alive", "release.answered"];
-    /// A grant comes with the state of the session that was granted before it.
-    MixesSessions = "mixes-sessions", ["grant.state"];
-    /// A grant comes without its state.
-    GrantWithoutState = "grant-without-state", ["grant.state", "grant.full"];
-    /// A delta is applied to whatever version there is.
-    WrongVersion = "wrong-version", ["commit.repeated"];
+    WrongConnection = "wrong-connection";
+    /// A grant contains the state of the session that was granted before it.
+    MixesSessions = "mixes-sessions";
+    /// A grant contains no state.
+    GrantWithoutState = "grant-without-state";
+    /// A delta is applied to the current version, whatever its base is.
+    WrongVersion = "wrong-version";
     /// Any message renews the lease.
-    LeaseByTraffic = "lease-by-traffic", ["lease.only-keep-alive"];
-    /// One more may wait than is said.
-    LimitOffByOne = "limit-off-by-one", ["limit.waiters"];
-    /// Answers leave before what they say is durable.
-    SendsBeforeDurable = "sends-before-durable", ["grant.durable", "commit.durable"];
-    /// What was read of a frame is forgotten when the rest is not there yet.
-    LosesSplitFrames = "loses-split-frames", ["wire.in-order"];
-    /// Each part of a message that goes on is taken for all of it.
-    IgnoresMore = "ignores-more", ["wire.parts-joined"];
-    /// What is not a frame is skipped, and the connection goes on.
-    GoesOnAfterGarbage = "goes-on-after-garbage", ["wire.ill-formed"];
-    /// The connection is closed without a word about what was wrong.
-    ClosesWithoutFault = "closes-without-fault", ["wire.fault"];
-    /// A connection that was replaced is still listened to.
-    ServesOldConnection = "serves-old-connection", ["connect.old-connection", "connect.closes-replaced"];
-    /// Timers are never looked at.
-    ForgetsTimers = "forgets-timers", ["recall.revokes", "lease.ends", "end.answered"];
+    LeaseByTraffic = "lease-by-traffic";
+    /// The limit of waiters is exceeded by one.
+    LimitOffByOne = "limit-off-by-one";
+    /// Messages leave before the updates that they depend on are durable.
+    SendsBeforeDurable = "sends-before-durable";
+    /// The received part of a frame is dropped if the frame is incomplete.
+    LosesSplitFrames = "loses-split-frames";
+    /// Each part of a message is processed as a whole message.
+    IgnoresMore = "ignores-more";
+    /// Bytes that are not a frame are skipped, and the connection continues.
+    GoesOnAfterGarbage = "goes-on-after-garbage";
+    /// The connection is closed without a fault.
+    ClosesWithoutFault = "closes-without-fault";
+    /// Messages on a replaced connection are still processed.
+    ServesOldConnection = "serves-old-connection";
+    /// Timers never fire.
+    ForgetsTimers = "forgets-timers";
     /// A refusal is sent twice.
     RefusesTwice = "refuses-twice", ["end.once"];
     /// A keep-alive is answered with the store's own time.
@@ -82,13 +76,13 @@ driver_mutants! {
 }
 
 impl Mutant {
-    /// All of them, of stores and processes.
+    /// Returns all mutants of stores and processes.
     pub fn all() -> impl Iterator<Item = Self> {
         let mutants = ProtocolMutant::ALL.iter().copied().map(Self::Protocol);
         mutants.chain(DriverMutant::ALL.iter().copied().map(Self::Driver))
     }
 
-    /// Its name.
+    /// Returns the name of the mutant.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,7 +92,7 @@ impl Mutant {
         }
     }
 
-    /// The mutant of that name.
+    /// Returns the mutant with that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         std::iter::once(Self::None)
@@ -106,7 +100,7 @@ impl Mutant {
             .find(|mutant| mutant.name() == name)
     }
 
-    /// Whether a process makes it, and no store.
+    /// Returns whether the mutant is a variant of the process, and not of the store.
     #[must_use]
     pub fn is_of_process(self) -> bool {
         matches!(self, Self::Protocol(mutant) if mutant.level() == Level::Process)

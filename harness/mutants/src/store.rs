@@ -1,4 +1,4 @@
-//! A store that makes one mutant, in this OS process.
+//! A store with one mutant, in this OS process.
 
 use crate::core::Core;
 use crate::line::{Control, serve};
@@ -14,10 +14,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long the disk takes.
+/// The time that the disk needs for a flush.
 const DISK: Duration = Duration::from_millis(5);
 
-/// What the suite is told of such a store: times are short, so that it waits for their end.
+/// The settings of such a store, with short times, because the suite waits for their end.
 #[derive(Clone, Debug)]
 pub struct Settings(pub StoreSettings);
 
@@ -39,22 +39,22 @@ impl Default for Settings {
     }
 }
 
-/// A store that runs, until it is dropped.
+/// A running store, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Store {
     address: SocketAddr,
     core: Arc<Core>,
     control: watch::Sender<Control>,
     settings: StoreSettings,
-    /// Its tasks end with it.
+    /// The tasks of the store, which end with it.
     _tasks: JoinSet<()>,
 }
 
 impl Store {
-    /// Starts a store that makes `mutant`.
+    /// Starts a store with `mutant`.
     ///
     /// # Errors
-    /// When the OS gives no port.
+    /// The error of the operating system if no port is available.
     pub async fn start(mutant: Mutant, settings: Settings) -> io::Result<Arc<Self>> {
         let told = settings.0;
         let mut own = told.clone();
@@ -83,14 +83,14 @@ impl Store {
         }))
     }
 
-    /// Killed, and started again on the same data.
+    /// Kills the store, and restarts it on the same data.
     pub fn restart(&self) {
         self.core.restart();
         let life = self.core.life();
         self.control.send_modify(|control| control.life = life);
     }
 
-    /// How the suite reaches it.
+    /// Returns the store as a target of the suite.
     #[must_use]
     pub fn target(self: &Arc<Self>) -> Target {
         let mut target = Target::at(self.address.to_string());
@@ -103,7 +103,8 @@ impl Store {
         let resume = self.pauses(false);
         let own = Arc::clone(self);
         let recall = Hook::call(move |session| {
-            let session = SessionId::new(session.to_owned()).expect("the suite's ids");
+            let session =
+                SessionId::new(session.to_owned()).expect("the suite passes valid session ids");
             own.core.recall(session);
             Ok(())
         });
@@ -149,7 +150,7 @@ async fn listen(
     }
 }
 
-/// Time passes, and the disk works.
+/// Fires timers and flushes the disk at intervals.
 async fn keep_time(core: Arc<Core>) {
     let mut tick = tokio::time::interval(DISK);
     loop {

@@ -1,81 +1,94 @@
-//! Who kills what: read from `killed.jsonl` and `survivors.txt`, and shown as the table of the book.
+//! The results of all mutants, read from `killed.jsonl` and `survivors.txt`, and formatted as the table of the book.
 
 use crate::mutant::Mutant;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What kills a mutant.
+/// The checks that kill a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Killed {
-    /// The mutant's name.
+    /// The name of the mutant.
     pub mutant: String,
-    /// Cases of the suite that fail, those that are quick first; a part of them.
+    /// Some of the suite's cases that fail, the fastest first.
     pub cases: Vec<String>,
-    /// Whether a random history shows it, too, judged by the machine.
+    /// Whether a random history also kills the mutant, judged by the machine.
     pub by_history: bool,
-    /// What is found when only the recording of a case is judged.
+    /// The finding when only the trace of a case is judged.
     pub trace: Option<Traced>,
 }
 
-/// A recording that shows a mutant.
+/// A trace that reveals a mutant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traced {
-    /// The case that was recorded.
+    /// The case of the trace.
     pub case: String,
-    /// The rule that is found to be broken.
+    /// The rule that the judge finds violated.
     pub rule: String,
 }
 
-/// What the suite kills, by the mutant's name.
+/// Returns the checks of the suite that kill each mutant, by the mutant's name.
 ///
 /// # Panics
-/// When `killed.jsonl` was not written by its test.
+/// If `killed.jsonl` is not in the format that its test writes.
 #[must_use]
 pub fn killed() -> BTreeMap<String, Killed> {
     let lines = include_str!("../killed.jsonl").lines();
-    let all = lines.map(|line| serde_json::from_str::<Killed>(line).expect("a line of JSON"));
+    let all = lines.map(|line| {
+        serde_json::from_str::<Killed>(line).expect(
+            "the test that writes killed.jsonl writes \
+    one JSON object per line",
+        )
+    });
     all.map(|killed| (killed.mutant.clone(), killed)).collect()
 }
 
-/// Why a black box cannot see a mutant, by its name.
+/// Returns the reasons why a black box cannot see certain mutants, by the mutant's name.
 ///
 /// # Panics
-/// When a line of `survivors.txt` has no reason.
+/// If a line of `survivors.txt` has no reason.
 #[must_use]
 pub fn survivors() -> BTreeMap<String, String> {
     let lines = include_str!("../survivors.txt").lines();
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let parts = lines.map(|line| line.split_once(' ').expect("a mutant and a reason"));
+    let parts = lines.map(|line| {
+        line.split_once(' ')
+            .expect("every line of survivors.txt has a mutant and a reason")
+    });
     parts
         .map(|(name, why)| (name.to_owned(), why.trim().to_owned()))
         .collect()
 }
 
-/// What loom kills in the lock manager.
+/// A kill by loom in the lock manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loom {
-    /// The mutant's name: one of the process machine, or a fault of the lock manager.
+    /// The name of the mutant, which is one of the process machine or of the lock manager.
     pub mutant: String,
     /// The scene that fails.
     pub case: String,
-    /// Of a fault: what is done wrong.
+    /// The description of the seeded bug, for a mutant of the lock manager.
     pub summary: Option<String>,
 }
 
-/// What loom kills, in the order in which it was written.
+/// Returns the kills by loom, in the order of their file.
 ///
 /// # Panics
-/// When `harness/loom/killed.jsonl` was not written by its test.
+/// If `harness/loom/killed.jsonl` is not in the format that its test writes.
 #[must_use]
 pub fn loom() -> Vec<Loom> {
     let lines = include_str!("../../loom/killed.jsonl").lines();
     lines
-        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .map(|line| {
+            serde_json::from_str(line).expect(
+                "the test that writes killed.jsonl writes one JSON object per \
+        line",
+            )
+        })
         .collect()
 }
 
-/// The table of the book.
+/// Returns the table of the book.
 #[must_use]
 pub fn table() -> String {
     let (killed, survivors, loom) = (killed(), survivors(), loom());
@@ -101,7 +114,7 @@ pub fn table() -> String {
                 let history = if own.by_history { "killed" } else { "" };
                 (format!("`{first}`{others}"), history)
             }
-            (None, Some(why)) => (format!("not to be seen: {why}"), ""),
+            (None, Some(why)) => (format!("invisible from outside: {why}"), ""),
             (None, None) => ("SURVIVED".to_owned(), ""),
         };
         let trace = killed.get(name).and_then(|own| own.trace.as_ref());
@@ -112,7 +125,7 @@ pub fn table() -> String {
             out,
             "| `{name}` | {summary} | {model} | {suite} | {history} | {trace} | {scene} |"
         )
-        .expect("a string takes all");
+        .expect("writing to a String never fails");
     }
     for (fault, summary) in loom
         .iter()
@@ -120,7 +133,7 @@ pub fn table() -> String {
     {
         let Loom { mutant, case, .. } = fault;
         writeln!(out, "| `{mutant}` | {summary} | - | - | - | - | `{case}` |")
-            .expect("a string takes all");
+            .expect("writing to a String never fails");
     }
     out
 }

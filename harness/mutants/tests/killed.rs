@@ -1,7 +1,8 @@
-//! Every mutant that can be seen from outside is killed by the suite, and what is right passes.
+//! Checks that the suite kills every mutant that is visible from outside, and that it passes the correct programs.
 //!
-//! `killed.jsonl` says which cases kill what; it is written by playing the whole suite against each mutant, and a part of it is
-//! played again here. It also says what is found when only what those cases have recorded is judged. `survivors.txt` says of the other mutants why a black box cannot see them.
+//! `killed.jsonl` lists the cases that kill each mutant. It is written by playing the whole suite against each mutant,
+//! and a part of it is played again here. It also lists the findings when only the traces of those cases are judged.
+//! `survivors.txt` gives the reason why a black box cannot see each other mutant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,16 +12,16 @@ use tenure_conformance::{Case, Level, Plan, Report, Subject, process, rules, run
 use tenure_mutants::table::{Killed, Traced, killed, survivors};
 use tenure_mutants::{Mutant, ProtocolMutant, Settings, Store};
 
-/// Of the cases that kill a mutant so many are played again.
+/// The number of killing cases to play again per mutant.
 const AGAIN: usize = 2;
-/// How often, until each mutant was killed.
+/// The number of attempts until each mutant is killed.
 const PLAYED: usize = 3;
-/// So many are written down.
+/// The most killing cases to write down per mutant.
 const KEPT: usize = 12;
-/// The recordings of so many are looked at.
+/// The most traces to judge per mutant.
 const LOOKED_AT: usize = 60;
 
-/// What is played when nothing is named: all but the derived cases, which take long.
+/// Returns whether to play a case. Without a list of cases, all are played except the derived ones, which take long.
 fn selected(case: &Case, cases: &[String]) -> bool {
     let is_derived = case.id.starts_with("derived/");
     let mut named = cases.iter();
@@ -31,14 +32,14 @@ fn selected(case: &Case, cases: &[String]) -> bool {
     }
 }
 
-/// Plays cases against a store or a process that makes that mutant.
+/// Plays cases against a store or a process with that mutant.
 async fn play(mutant: Mutant, is_process: bool, cases: &[String]) -> Report {
     let all = [store::all(), process::all()].concat();
     let all: Vec<Case> = all
         .into_iter()
         .filter(|case| selected(case, cases))
         .collect();
-    // Who makes no mutant has all the time that a busy machine needs.
+    // The correct program gets the time that a busy machine needs.
     let is_sound = mutant == Mutant::None;
     let slack_ms = if is_sound { 5_000 } else { 2_000 };
     let plan = Plan {
@@ -83,7 +84,7 @@ fn assert_passes(report: &Report) {
     assert!(found.is_empty(), "what was recorded is wrong: {found:#?}");
 }
 
-/// What is wrong with what the cases have recorded.
+/// Returns the findings in the traces of the cases.
 fn found(report: &Report) -> Vec<Judgement> {
     let judged = check_report(report).expect("traces");
     judged
@@ -93,16 +94,16 @@ fn found(report: &Report) -> Vec<Judgement> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_without_a_mutant_passes() {
+async fn the_suite_passes_a_store_without_a_mutant() {
     assert_passes(&play(Mutant::None, false, &[]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_without_a_mutant_passes() {
+async fn the_suite_passes_a_process_without_a_mutant() {
     assert_passes(&play(Mutant::None, true, &[]).await);
 }
 
-/// Plays, for several mutants at once, the cases that are meant.
+/// Plays the given cases for several mutants at once.
 async fn play_each(meant: Vec<(Mutant, Vec<String>)>) -> Vec<(Mutant, Report)> {
     let gate = Arc::new(tokio::sync::Semaphore::new(6));
     let mut playing = tokio::task::JoinSet::new();
@@ -117,7 +118,7 @@ async fn play_each(meant: Vec<(Mutant, Vec<String>)>) -> Vec<(Mutant, Report)> {
     playing.join_all().await
 }
 
-/// What of a mutant was to be killed again and is not.
+/// Returns a description of a mutant that should have been killed again and was not.
 fn missed(own: &Killed, report: &Report) -> Option<String> {
     let name = &own.mutant;
     if failed(report).is_empty() {
@@ -128,10 +129,10 @@ fn missed(own: &Killed, report: &Report) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_killed_is_killed_again() {
+async fn every_known_kill_happens_again() {
     let mut left = killed();
     let mut why = Vec::new();
-    // What was sent when is up to chance.
+    // Repeat, because the timing of messages is random.
     for _ in 0..PLAYED {
         let meant = left.values().map(|own| {
             let mutant = Mutant::named(&own.mutant).expect("a mutant of the catalogue");
@@ -151,9 +152,10 @@ async fn what_was_killed_is_killed_again() {
     assert!(left.is_empty(), "{}", why.join("\n"));
 }
 
-/// No mutant is killed by nobody: what cannot be seen from outside has a reason, and the model checker kills it.
+/// Every mutant is killed by the suite, or has a reason why it is invisible from outside. The model checker kills the
+/// invisible ones.
 #[test]
-fn every_mutant_is_killed_or_cannot_be_seen() {
+fn every_mutant_is_killed_or_has_a_reason() {
     let (killed, survivors) = (killed(), survivors());
     for mutant in Mutant::all() {
         let name = mutant.name();
@@ -163,11 +165,13 @@ fn every_mutant_is_killed_or_cannot_be_seen() {
                 assert!(why.len() > 20, "{name}: {why}");
                 assert!(
                     matches!(mutant, Mutant::Protocol(_)),
-                    "{name} is killed by nobody"
+                    "{name} is killed by no check"
                 );
             }
-            (Some(_), Some(_)) => panic!("{name} is killed after all"),
-            (None, None) => panic!("{name} is killed by nobody"),
+            (Some(_), Some(_)) => panic!("{name} is killed, so remove it from survivors.txt"),
+            (None, None) => {
+                panic!("{name} is killed by no case and has no reason in survivors.txt")
+            }
         }
     }
     let all: BTreeSet<_> = Mutant::all().map(Mutant::name).collect();
@@ -175,7 +179,7 @@ fn every_mutant_is_killed_or_cannot_be_seen() {
     known.for_each(|name| assert!(all.contains(&**name), "there is no mutant {name}"));
 }
 
-/// Whether a rule follows the rule of the design that a mutant breaks.
+/// Returns whether a rule follows from the design rule that a mutant violates.
 fn breaks(mutant: Mutant, rule: &str) -> bool {
     let Mutant::Protocol(mutant) = mutant else {
         return false;
@@ -183,7 +187,7 @@ fn breaks(mutant: Mutant, rule: &str) -> bool {
     rules::find(rule).is_some_and(|rule| rule.design.contains(&mutant.rule()))
 }
 
-/// Whether a case doubts the rule of the design that a mutant breaks.
+/// Returns whether a case checks the design rule that a mutant violates.
 fn names_rule(case: &str, mutant: Mutant) -> bool {
     let all = [store::all(), process::all()].concat();
     let own = all.iter().filter(|own| own.id == case);
@@ -191,9 +195,9 @@ fn names_rule(case: &str, mutant: Mutant) -> bool {
         .any(|rule| breaks(mutant, rule))
 }
 
-/// One of those that kill a mutant cites the rule that it breaks.
+/// At least one of the cases that kill a mutant cites the rule that the mutant violates.
 #[test]
-fn what_kills_a_mutant_names_its_rule() {
+fn a_case_that_kills_a_mutant_cites_its_rule() {
     let mut nameless = Vec::new();
     for (name, Killed { cases, .. }) in killed() {
         let mutant = Mutant::named(&name).expect("a mutant of the catalogue");
@@ -209,8 +213,8 @@ fn what_kills_a_mutant_names_its_rule() {
     );
 }
 
-/// What is found in a recording of a case that fails, or that needs little time: where the rule is one that the mutant breaks,
-/// if there is such.
+/// Returns the finding in a trace of a case that fails or is fast. Findings of a rule that the mutant violates are
+/// preferred.
 fn traced(mutant: Mutant, report: &Report) -> Option<Traced> {
     let mut cases: Vec<_> = report.cases.iter().collect();
     let weight = |case: &Outcome| (case.verdict != Verdict::Fail, case.seconds);
@@ -236,13 +240,13 @@ fn traced(mutant: Mutant, report: &Report) -> Option<Traced> {
     first
 }
 
-/// What kills a mutant: those that need no waiting first, since they are played again.
+/// Returns the cases that kill a mutant, those without waits first, because they are played again.
 fn killer(mutant: Mutant, report: &Report) -> Option<Killed> {
     let failed = report.cases.iter();
     let mut failed: Vec<_> = failed
         .filter(|case| case.verdict == Verdict::Fail)
         .collect();
-    // Of those that name the rule first.
+    // Cases that cite the rule come first.
     let names = |case: &Outcome| names_rule(&case.id, mutant);
     let weight = |case: &Outcome| (!names(case), case.level != Level::Must, case.seconds);
     failed.sort_by(|one, two| weight(one).partial_cmp(&weight(two)).expect("numbers"));
@@ -262,10 +266,11 @@ fn killer(mutant: Mutant, report: &Report) -> Option<Killed> {
     (!failed.is_empty()).then_some(killed)
 }
 
-/// Writes `killed.jsonl`: some minutes. `cargo test -p tenure-mutants --test killed -- --ignored`, of all mutants or of those that
-/// TENURE_MUTANTS names. `TENURE_TRACES=1` plays only the cases that are there, and writes what their recordings show.
+/// Writes `killed.jsonl`, which takes some minutes: `cargo test -p tenure-mutants --test killed -- --ignored`.
+/// `TENURE_MUTANTS` restricts it to the named mutants. `TENURE_TRACES=1` plays only the listed cases, and writes the
+/// findings of their traces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it writes killed.jsonl"]
+#[ignore = "it takes minutes and writes killed.jsonl"]
 async fn write() {
     let asked = std::env::var("TENURE_MUTANTS").ok();
     let is_known = std::env::var_os("TENURE_TRACES").is_some();
@@ -293,5 +298,6 @@ async fn write() {
     let killed = Mutant::all().filter_map(|mutant| all.remove(mutant.name()).flatten());
     let lines = killed.map(|killed| serde_json::to_string(&killed).expect("JSON") + "\n");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/killed.jsonl");
-    std::fs::write(file, lines.collect::<String>()).expect("it is ours");
+    std::fs::write(file, lines.collect::<String>())
+        .expect("the repository's own killed.jsonl is writable");
 }

@@ -1,7 +1,7 @@
-//! Starts a store and processes as OS processes, kills them, and has the end judged.
+//! Starts a store and worker processes as OS processes, kills them at random, and judges the result.
 //!
-//! Nothing is timed: after each kill the workers have to acknowledge more, from the store that runs then, before the next.
-//! If they do not within [`PATIENCE`], somebody is stuck.
+//! No event has a fixed time: after each kill, the workers must acknowledge further increments from the restarted store
+//! before the next kill. If they do not do so within [`PATIENCE`], a process is stuck.
 
 use crate::judge::{Numbers, Verdict, judge};
 use crate::program::{PATIENCE, Program, Served, wait};
@@ -18,48 +18,48 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 use tenure_engine::{Embedded, Engine, Settings};
 
-/// What is to happen.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What starts a store.
+    /// The program that starts a store.
     pub store: Program,
-    /// What starts a worker, to which its [`Orders`] are added, as JSON.
+    /// The program that starts a worker. Its [`Orders`] are appended as JSON.
     pub worker: Program,
-    /// How many worker processes.
+    /// The number of worker processes.
     pub processes: u64,
-    /// OS threads in each.
+    /// The number of OS threads per process.
     pub threads: u64,
-    /// Tasks in each.
+    /// The number of async tasks per process.
     pub tasks: u64,
-    /// Sessions that they share.
+    /// The number of sessions that all processes share.
     pub sessions: u64,
-    /// How often the store is killed.
+    /// The number of times the store is killed.
     pub store_kills: u64,
-    /// How often a worker is killed.
+    /// The number of times a worker is killed.
     pub process_kills: u64,
-    /// Increments that are to be acknowledged between two kills, and after the last.
+    /// The number of acknowledged increments between two kills, and after the last.
     pub between: u64,
-    /// What decides who is killed.
+    /// The seed that selects the processes to kill.
     pub seed: u64,
 }
 
-/// How it ended.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What the journals say.
+    /// The judgement of the journals.
     pub verdict: Verdict,
-    /// How often the store was killed and started again.
+    /// The number of times the store was killed and restarted.
     pub store_kills: u64,
-    /// How often a worker was.
+    /// The number of times a worker was killed.
     pub process_kills: u64,
-    /// Grants that stood when all had said goodbye, and so were leaked.
+    /// The number of leaked grants: those that remained after all processes had sent Goodbye.
     pub leaked: u64,
-    /// What is on the disk differs from what the store last said.
+    /// Whether the disk differs from the last state that the store returned.
     pub differs_on_disk: bool,
 }
 
 impl Outcome {
-    /// Returns whether something was acknowledged, and nothing is wrong with it.
+    /// Returns whether at least one increment was acknowledged, and there is no finding.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.verdict.acknowledged > 0
@@ -69,15 +69,15 @@ impl Outcome {
     }
 }
 
-/// A worker that runs.
+/// A running worker.
 struct Running {
     child: Child,
-    /// Closing it tells the worker to end.
+    /// The worker's standard input, whose end stops the worker.
     input: Option<ChildStdin>,
     orders: Orders,
 }
 
-/// Everything that runs.
+/// All running processes.
 struct Director<'s> {
     scenario: &'s Scenario,
     folder: PathBuf,
@@ -89,7 +89,7 @@ struct Director<'s> {
 
 impl Drop for Director<'_> {
     fn drop(&mut self) {
-        // On the way out of a failure; all have ended otherwise.
+        // Kill the workers after a failure. After a success they have already ended.
         for worker in &mut self.workers {
             let _ = worker.child.kill();
             let _ = worker.child.wait();
@@ -97,10 +97,11 @@ impl Drop for Director<'_> {
     }
 }
 
-/// Plays a scenario in a folder, which is empty. `step` hears of every kill: how many there were, of how many.
+/// Plays a scenario in an empty folder. `step` receives the number of the current kill, and the total.
 ///
 /// # Errors
-/// When something could not be started, nothing was acknowledged for too long, or a process ended as it should not.
+/// An error if a process cannot be started, no increment was acknowledged for too long, or a process ended
+/// unexpectedly.
 pub fn play(scenario: &Scenario, folder: &Path, mut step: impl FnMut(u64, u64)) -> Result<Outcome> {
     let (say, said) = channel();
     let store = scenario.store.serve(folder)?;
@@ -163,7 +164,10 @@ impl Director<'_> {
             .stderr(log);
         let mut child = command.spawn().context("cannot start a worker")?;
         let input = child.stdin.take();
-        let output = child.stdout.take().context("a worker says how far it is")?;
+        let output = child
+            .stdout
+            .take()
+            .context("the worker has no standard output")?;
         let say = self.say.clone();
         std::thread::spawn(move || {
             for _ in BufReader::new(output).lines().map_while(Result::ok) {
@@ -179,9 +183,9 @@ impl Director<'_> {
         })
     }
 
-    /// Waits until as much was acknowledged as the scenario asks for, from now on.
+    /// Waits until the scenario's number of increments was acknowledged from now on.
     fn await_progress(&mut self) -> Result<()> {
-        // What was said before the last kill.
+        // Discard reports from before the last kill.
         while self.said.try_recv().is_ok() {}
         let lines = self.scenario.between.div_ceil(worker::SAYS_EVERY);
         let until = Instant::now() + PATIENCE;
@@ -190,7 +194,7 @@ impl Director<'_> {
             if self.said.recv_timeout(left).is_err() {
                 self.check_alive()?;
                 bail!(
-                    "stuck: nobody got anything acknowledged for {} s; see {}",
+                    "stuck: no increment was acknowledged for {} s; see the logs in {}",
                     PATIENCE.as_secs(),
                     self.folder.display()
                 );
@@ -199,15 +203,18 @@ impl Director<'_> {
         self.check_alive()
     }
 
-    /// Nobody has ended who was not told to.
+    /// Checks that no process has ended unexpectedly.
     fn check_alive(&mut self) -> Result<()> {
         let folder = self.folder.display();
         if let Some(status) = self.store.ended()? {
-            bail!("the store has ended ({status}); see {folder}");
+            bail!("the store has ended unexpectedly ({status}); see its log in {folder}");
         }
         for worker in &mut self.workers {
             if let Some(status) = worker.child.try_wait()? {
-                bail!("{} has ended ({status}); see {folder}", worker.orders.name);
+                bail!(
+                    "{} has ended unexpectedly ({status}); see its log in {folder}",
+                    worker.orders.name
+                );
             }
         }
         Ok(())
@@ -223,7 +230,7 @@ impl Director<'_> {
         Ok(())
     }
 
-    /// Lets the workers end, reads the sessions, stops the store, and compares.
+    /// Ends the workers, reads the sessions, stops the store, and compares both with the journals.
     fn end(mut self) -> Result<Outcome> {
         for worker in &mut self.workers {
             worker.input.take();
@@ -232,7 +239,7 @@ impl Director<'_> {
             let status = wait(&mut worker.child, "a worker")?;
             ensure!(
                 status.success(),
-                "{} did not end well ({status}); see {}",
+                "{} has ended with an error ({status}); see its log in {}",
                 worker.orders.name,
                 self.folder.display()
             );
@@ -251,7 +258,7 @@ impl Director<'_> {
         })
     }
 
-    /// What a process sees that comes last.
+    /// Reads the sessions as a new process.
     fn read(&self) -> Result<BTreeMap<String, Numbers>> {
         let process = tenure::Process::builder(self.store.address().to_string())
             .name("judge")
@@ -284,7 +291,7 @@ fn numbers<'a>(attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Number
         .collect()
 }
 
-/// What is on the disk when the store has stopped, and how many grants stand there.
+/// Reads the sessions on disk after the store has stopped, and the number of remaining grants.
 fn read_disk(folder: &Path) -> Result<(BTreeMap<String, Numbers>, u64)> {
     let mut engine = Embedded::open(folder, Settings::default())?;
     let mut sessions = BTreeMap::new();
@@ -308,12 +315,13 @@ fn read_disk(folder: &Path) -> Result<(BTreeMap<String, Numbers>, u64)> {
     }
 }
 
-/// Runs a worker with the orders that a director gave it, and says what it did as JSON on its last line.
+/// Runs a worker with the orders of a director. The last line of its output is its result as JSON.
 ///
 /// # Errors
-/// As [`worker::run`], and when the orders cannot be read.
+/// As [`worker::run`], or if the orders cannot be parsed.
 pub fn obey(orders: &str) -> Result<Done> {
-    let orders = serde_json::from_str(orders).context("these are no orders of a director")?;
+    let orders = serde_json::from_str(orders)
+        .context("the argument is not the orders of a director in JSON")?;
     let done = worker::run(orders)?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&done)?)?;
     Ok(done)

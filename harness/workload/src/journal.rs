@@ -1,5 +1,5 @@
-//! What a thread saw and did, a line each, appended in one write: a process that is killed loses at most the line that it was
-//! about to write.
+//! The journal: the observations and actions of threads, one per line. Each line is appended in one write, so that a
+//! killed process loses at most the line that it was about to write.
 
 use anyhow::{Context, Result, bail};
 use std::fmt;
@@ -8,27 +8,27 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-/// What happened to a counter.
+/// An event of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The thread has the lock and sees this value; it goes on to write one more.
+    /// The thread has the lock, sees this value, and is about to write the next one.
     Saw(u64),
     /// The store has acknowledged this value.
     Did(u64),
-    /// The session as a whole was seen, and does not add up: the sum of the counters, and the count.
+    /// The whole session was read, and the sum of its counters differs from its count.
     Differs(u64, u64),
-    /// The grant's token was smaller than one that had written before. Rule 9.
+    /// The token of the grant was smaller than that of an earlier writer (rule 9).
     OldToken,
 }
 
-/// One line.
+/// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Which session.
+    /// The session.
     pub session: String,
-    /// Which counter in it.
+    /// The counter in the session.
     pub counter: String,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
@@ -50,19 +50,19 @@ impl FromStr for Line {
     fn from_str(line: &str) -> Result<Self> {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |at: usize| -> Result<u64> {
-            let word = words.get(at).context("a number is missing")?;
+            let word = words.get(at).context("a number is missing in the line")?;
             word.parse()
                 .with_context(|| format!("{word:?} is not a number"))
         };
         let [session, counter, what, ..] = words[..] else {
-            bail!("{line:?} is not a line of a journal");
+            bail!("{line:?} is not a valid line of a journal");
         };
         let event = match what {
             "saw" => Event::Saw(number(3)?),
             "did" => Event::Did(number(3)?),
             "differs" => Event::Differs(number(3)?, number(4)?),
             "old-token" => Event::OldToken,
-            other => bail!("{other:?} is no event"),
+            other => bail!("{other:?} is not the name of an event"),
         };
         Ok(Self {
             session: session.to_owned(),
@@ -72,38 +72,38 @@ impl FromStr for Line {
     }
 }
 
-/// A journal that is being written.
+/// A journal open for writing.
 #[derive(Debug)]
 pub struct Journal(File);
 
 impl Journal {
-    /// Opens it, to go on behind what is there.
+    /// Opens a journal for appending.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// An error if the file cannot be opened.
     pub fn append(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         Ok(Self(file.with_context(|| {
-            format!("cannot write {}", path.display())
+            format!("cannot open the journal {} for writing", path.display())
         })?))
     }
 
-    /// Writes a line, whole or not at all. Any thread may.
+    /// Appends a line atomically. All threads may call this.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// An error if the line cannot be written.
     pub fn note(&self, line: &Line) -> Result<()> {
         let text = format!("{line}\n");
         (&self.0)
             .write_all(text.as_bytes())
-            .context("cannot write the journal")
+            .context("cannot append a line to the journal")
     }
 }
 
-/// Reads a journal. A last line without an end was never written.
+/// Reads a journal. An incomplete last line is ignored.
 ///
 /// # Errors
-/// When it cannot be read, or is not a journal.
+/// An error if the file cannot be read, or is not a journal.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut lines = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_torn_last_line_was_never_written() {
+    fn an_incomplete_last_line_is_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
         let line = |event| Line {

@@ -1,55 +1,55 @@
-//! What the journals say must be in the store.
+//! Compares the sessions in the store with the journals.
 
 use crate::journal::{Event, Line};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The attribute that counts for the whole session.
+/// The attribute with the count of the whole session.
 pub const COUNT: &str = "count";
 
-/// How the counters of threads begin.
+/// The prefix of the threads' counters.
 pub const COUNTER: &str = "n:";
 
-/// The numbers of one session.
+/// The numbers in one session.
 pub type Numbers = BTreeMap<String, u64>;
 
-/// Something that may not be.
+/// A violation of a guarantee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// An acknowledged value is not there any more.
+    /// An acknowledged value is missing.
     Lost {
-        /// Which session.
+        /// The session.
         session: String,
-        /// Which counter.
+        /// The counter.
         counter: String,
-        /// What was acknowledged.
+        /// The acknowledged value.
         acknowledged: u64,
-        /// What is there.
+        /// The value found.
         found: u64,
     },
-    /// A counter is larger than its thread can have made it.
+    /// A counter is larger than any value that its thread has written.
     Invented {
-        /// Which session.
+        /// The session.
         session: String,
-        /// Which counter.
+        /// The counter.
         counter: String,
-        /// The most that was tried.
+        /// The largest value written.
         tried: u64,
-        /// What is there.
+        /// The value found.
         found: u64,
     },
-    /// The counters of a session do not add up to its count.
+    /// The sum of a session's counters differs from its count.
     Differs {
-        /// Which session.
+        /// The session.
         session: String,
-        /// The sum of its counters.
+        /// The sum of the counters.
         sum: u64,
-        /// Its count.
+        /// The count.
         count: u64,
     },
-    /// A grant had an older token than one that had written before.
+    /// A grant had a smaller token than an earlier writer.
     OldToken {
-        /// Which session.
+        /// The session.
         session: String,
     },
 }
@@ -64,7 +64,7 @@ impl fmt::Display for Finding {
                 found,
             } => write!(
                 f,
-                "lost: session {session}, {counter}: {acknowledged} was acknowledged, {found} is there"
+                "lost: session {session}, {counter}: {acknowledged} was acknowledged, but {found} was found"
             ),
             Self::Invented {
                 session,
@@ -73,7 +73,7 @@ impl fmt::Display for Finding {
                 found,
             } => write!(
                 f,
-                "invented: session {session}, {counter}: at most {tried} was written, {found} is there"
+                "invented: session {session}, {counter}: at most {tried} was written, but {found} was found"
             ),
             Self::Differs {
                 session,
@@ -81,32 +81,36 @@ impl fmt::Display for Finding {
                 count,
             } => write!(
                 f,
-                "differs: session {session}: the counters add up to {sum}, the count says {count}"
+                "differs: session {session}: the sum of the counters is {sum}, but the count is {count}"
             ),
-            Self::OldToken { session } => write!(f, "old token: session {session}"),
+            Self::OldToken { session } => write!(
+                f,
+                "old token: session {session}: a grant had a smaller token than \
+            an earlier writer"
+            ),
         }
     }
 }
 
-/// Between which bounds a counter must be.
+/// The bounds of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Bounds {
     acknowledged: u64,
     tried: u64,
 }
 
-/// What was found wrong, and how much was acknowledged.
+/// The findings, and the number of acknowledged increments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What may not be; empty when all is well.
+    /// The violations; empty if there are none.
     pub findings: Vec<Finding>,
-    /// Increments that were acknowledged.
+    /// The number of acknowledged increments.
     pub acknowledged: u64,
-    /// Increments that are there, acknowledged or not.
+    /// The number of increments found, acknowledged or not.
     pub found: u64,
 }
 
-/// Judges the journals, each in its order, against what is in the store in the end.
+/// Judges the journals, each in order, against the final contents of the store.
 #[must_use]
 pub fn judge<'l>(
     journals: impl IntoIterator<Item = &'l [Line]>,
@@ -160,7 +164,7 @@ fn follow<'l>(
     match *event {
         Event::Saw(value) => {
             compare(session, counter, *bounds, value, &mut verdict.findings);
-            // What was unknown before is known now, except whether it is durable.
+            // The earlier increment is now known to have happened, but not to be durable.
             bounds.tried = value + 1;
         }
         Event::Did(value) => {
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_must_be_there_and_what_was_tried_may_be() {
+    fn acknowledged_increments_must_be_found_and_unanswered_ones_may_be() {
         use Event::{Did, Saw};
         let events = [Saw(0), Did(1), Saw(1)];
         assert_eq!(judged(&events, 1, 1), []);
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_thread_sees_is_judged_as_the_end_is() {
+    fn a_value_that_a_thread_sees_is_judged_like_the_final_value() {
         use Event::{Did, Saw};
         assert!(matches!(
             judged(&[Saw(0), Did(1), Saw(0)], 1, 1)[..],

@@ -1,19 +1,20 @@
-//! Many processes count in common sessions, and are killed, and so is their store: what was acknowledged must be there in the
-//! end, and nothing twice.
+//! A crash test: many processes count in shared sessions and are killed at random, and so is their store. At the end,
+//! every acknowledged increment must be there, and none twice.
 //!
-//! | module | what it does |
+//! | module | task |
 //! |---|---|
-//! | [`worker`] | one application process: threads and tasks that count, and write down what they saw and did |
-//! | [`journal`] | what they write down, in a file that survives their death |
-//! | [`judge`] | what the journals say must be in the store |
-//! | [`director`] | starts the store and the processes as OS processes, kills them, and has the end judged |
-//! | [`stopped`] | a holder that is stopped past its lease, and goes on |
+//! | [`worker`] | one application process: its threads and tasks count, and record their observations and actions |
+//! | [`journal`] | these records, in a file that survives the death of the process |
+//! | [`judge`] | compares the store with the journals |
+//! | [`director`] | starts the store and the workers as OS processes, kills them, and judges the result |
+//! | [`stopped`] | a holder that is paused past its lease, and resumed |
 //! | [`program`] | programs as OS processes |
 //!
 //! # The count
-//! Each counter belongs to one thread of one process: an attribute `n:THREAD` whose value only that thread raises, by one. In the
-//! same lock, and so in the same write set, it raises the session's `count`. So at any time `count` is the sum of all `n:`, or an
-//! update was lost, invented or split; and each thread knows between which bounds its own counter must be when it looks again.
+//! Each counter belongs to one thread of one process: an attribute `n:THREAD`, which only that thread increments. Under
+//! the same lock, and in the same write set, the thread increments the session's `count`. Hence `count` always equals
+//! the sum of all `n:` attributes, unless an update was lost, invented or split. Each thread also knows the bounds of
+//! its own counter at its next look.
 pub mod director;
 pub mod journal;
 pub mod judge;

@@ -9,22 +9,22 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// How long nothing may be acknowledged: longer than a lease and a recall's deadline.
+/// The longest time without an acknowledged increment. It exceeds a lease and the deadline of a recall.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a store says which ports it has.
+/// The file to which a store writes its ports.
 const PORTS: &str = "ports.json";
 
 /// A program and its first arguments.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Where it is.
+    /// The path of the program.
     pub path: PathBuf,
-    /// What it is told first.
+    /// The first arguments.
     pub arguments: Vec<OsString>,
 }
 
-/// A store as an OS process, on an address of its own. It is killed when this is dropped.
+/// A store as an OS process with its own address. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Served {
     child: Child,
@@ -34,7 +34,7 @@ pub struct Served {
 }
 
 impl Program {
-    /// The program with these arguments.
+    /// Returns the program with these arguments.
     #[must_use]
     pub fn new(path: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(OsString::from).collect();
@@ -50,13 +50,13 @@ impl Program {
         command
     }
 
-    /// Starts it as a store, with its data and its log in `folder`: `--listen`, `--admin`, `--data`
-    /// and `--port-file` are added.
+    /// Starts the program as a store with data and log in `folder`. The arguments `--listen`, `--admin`, `--data` and
+    /// `--port-file` are appended.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// An error if the store cannot be started.
     pub fn serve(&self, folder: &Path) -> Result<Served> {
-        // Free now, and the store's own from then on.
+        // The port is free now, and the store binds it next.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         Ok(Served {
             child: self.start(address, folder)?,
@@ -91,35 +91,37 @@ impl Program {
 }
 
 impl Served {
-    /// Where it listens, or will soon.
+    /// Returns the address on which the store listens, or will soon.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it answers its operator. It changes when it is started again.
+    /// Returns the address of the admin listener, which changes with each restart.
     ///
     /// # Errors
-    /// When it is not ready.
+    /// An error if the store has not written its ports yet.
     pub fn admin(&self) -> Result<String> {
         let text = std::fs::read_to_string(self.folder.join(PORTS)).context("not ready")?;
         let ports: serde_json::Value = serde_json::from_str(&text)?;
         let admin = ports["admin"].as_str();
-        admin.map(str::to_owned).context("it has no admin address")
+        admin
+            .map(str::to_owned)
+            .context("the store's port file contains no admin address")
     }
 
-    /// Stops it as a debugger does, until [`Served::resume`].
+    /// Pauses the store as a debugger does, until [`Served::resume`].
     ///
     /// # Errors
-    /// When it has ended.
+    /// An error if the store has ended.
     pub fn pause(&self) -> Result<()> {
         self.signal(rustix::process::Signal::STOP)
     }
 
-    /// Lets it go on.
+    /// Resumes the paused store.
     ///
     /// # Errors
-    /// When it has ended.
+    /// An error if the store has ended.
     pub fn resume(&self) -> Result<()> {
         self.signal(rustix::process::Signal::CONT)
     }
@@ -129,18 +131,18 @@ impl Served {
         Ok(rustix::process::kill_process(pid, signal)?)
     }
 
-    /// How it has ended, if it has.
+    /// Returns the exit status if the store has ended.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// An error if the system cannot report the status.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Kills it with SIGKILL and starts it again, on the same address and data.
+    /// Kills the store with SIGKILL, and restarts it on the same address and data.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// An error if the store cannot be restarted.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -148,40 +150,45 @@ impl Served {
         Ok(())
     }
 
-    /// Stops it with SIGTERM.
+    /// Stops the store with SIGTERM.
     ///
     /// # Errors
-    /// When it does not stop well.
+    /// An error if the store ends with a failure.
     pub fn stop(&mut self) -> Result<()> {
         self.signal(rustix::process::Signal::TERM)?;
         let status = wait(&mut self.child, "the store")?;
-        ensure!(status.success(), "the store did not stop well ({status})");
+        ensure!(
+            status.success(),
+            "the store failed while it was stopping ({status}); see its log"
+        );
         Ok(())
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It has ended already, unless something failed.
+        // The store has already ended, unless an error occurred.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits for a process to end, which it was told to.
+/// Waits for the end of a process that was requested to end.
 pub(crate) fn wait(child: &mut Child, who: &str) -> Result<ExitStatus> {
     let (tell, told) = channel();
     let pid = rustix::process::Pid::from_child(child);
     let watch = std::thread::spawn(move || {
         if told.recv_timeout(PATIENCE).is_err() {
-            // Whoever waits for it below goes on then, and finds that it was killed.
+            // The wait below then returns, and finds that the process was killed.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     });
     let status = child
         .wait()
-        .with_context(|| format!("{who} cannot be waited for"))?;
+        .with_context(|| format!("cannot wait for the end of {who}"))?;
     let _ = tell.send(());
-    watch.join().map_err(|_| anyhow!("the watch panicked"))?;
+    watch
+        .join()
+        .map_err(|_| anyhow!("the thread that kills a stuck process has panicked"))?;
     Ok(status)
 }

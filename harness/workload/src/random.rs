@@ -1,6 +1,6 @@
-//! Random numbers from a seed: the same on every machine.
+//! Random numbers from a seed, equal on all machines.
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -17,7 +17,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of `0..count`, which is small.
+    /// Returns a number in `0..count`, for a small `count`.
     pub(crate) const fn below(&mut self, count: u64) -> u64 {
         self.next() % count
     }

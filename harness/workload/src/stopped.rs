@@ -1,5 +1,5 @@
-//! A holder is stopped past its lease and goes on: it must find out, and do no harm; who got the session meanwhile must not
-//! notice.
+//! A scenario in which a holder is paused past its lease and resumed. The holder must notice the loss and do no harm,
+//! and the new holder must notice nothing.
 
 use crate::program::{PATIENCE, Program};
 use anyhow::{Context, Result, ensure};
@@ -10,27 +10,27 @@ use std::process::Stdio;
 use std::time::Duration;
 use tenure::{Guard, Process, ProcessSettings};
 
-/// The session, and the attribute in it.
+/// The session, and its attribute.
 const SESSION: &str = "stopped";
 const ATTRIBUTE: &str = "n";
 
-/// What the process found that was stopped. Each is the error's words, or `None` where there was none.
+/// The observations of the paused process: error texts, or `None` where no error occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
-    /// Of `Guard::check`.
+    /// The error of `Guard::check`.
     pub check: Option<String>,
-    /// Of `Guard::set`.
+    /// The error of `Guard::set`.
     pub set: Option<String>,
-    /// Of `Guard::commit`.
+    /// The error of `Guard::commit`.
     pub commit: Option<String>,
-    /// Of `Guard::unlock`.
+    /// The error of `Guard::unlock`.
     pub unlock: Option<String>,
-    /// What it reads when it has the lock again.
+    /// The value that the process reads after locking again.
     pub then: String,
 }
 
 impl Found {
-    /// Whether it found out at every step, and reads what the new holder wrote.
+    /// Returns whether every call reported the loss, and the process then reads the new holder's value.
     #[must_use]
     pub fn holds(&self) -> bool {
         let said = [&self.check, &self.set, &self.commit, &self.unlock];
@@ -40,10 +40,10 @@ impl Found {
     }
 }
 
-/// Takes a lock, says so, waits for a line on standard input, and tells as JSON what it finds then.
+/// Acquires a lock, reports it, and waits for a line on standard input. Then prints the observations as JSON.
 ///
 /// # Errors
-/// When there is no store, or it cannot get the lock.
+/// An error if there is no store, or the lock cannot be acquired.
 pub fn hold(address: &str) -> Result<()> {
     let process = connect(address, "stopped")?;
     let session = process.session(SESSION)?;
@@ -88,10 +88,10 @@ fn connect(address: &str, name: &str) -> Result<Process> {
         .connect_blocking()?)
 }
 
-/// Plays it: `holder` is the program that runs [`hold`], to which the store's address is added.
+/// Plays the scenario. `holder` is the program that runs [`hold`], to which the store's address is appended.
 ///
 /// # Errors
-/// When something could not be started, or the new holder noticed anything.
+/// An error if a process cannot be started, or the new holder noticed the old one.
 pub fn play(store: &Program, holder: &Program, folder: &Path) -> Result<Found> {
     let mut store = store.serve(folder)?;
     let mut child = holder
@@ -101,14 +101,23 @@ pub fn play(store: &Program, holder: &Program, folder: &Path) -> Result<Found> {
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start the holder")?;
-    let mut output = BufReader::new(child.stdout.take().context("it has an output")?).lines();
+    let mut output = BufReader::new(
+        child
+            .stdout
+            .take()
+            .context("the holder has no standard output")?,
+    )
+    .lines();
     let mut next = || {
         output
             .next()
             .context("the holder has ended")?
-            .context("the holder cannot be heard")
+            .context("cannot read the holder's output")
     };
-    ensure!(next()? == "holding", "the holder says something else");
+    ensure!(
+        next()? == "holding",
+        "the holder's first line is not \"holding\""
+    );
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
 
@@ -117,24 +126,34 @@ pub fn play(store: &Program, holder: &Program, folder: &Path) -> Result<Found> {
     let mut guard = session.lock(ATTRIBUTE).timeout(PATIENCE).blocking()?;
     ensure!(
         value(&guard).is_empty(),
-        "what the holder had not made durable is there"
+        "a change that the old holder had not committed was found"
     );
     guard.set("new")?;
     guard.commit().blocking()?;
 
     rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
-    let mut input = child.stdin.take().context("it has an input")?;
+    let mut input = child
+        .stdin
+        .take()
+        .context("the holder has no standard input")?;
     writeln!(input, "go on")?;
-    guard.check().context("the new holder noticed")?;
+    guard
+        .check()
+        .context("the new holder noticed the old one")?;
     guard.set("new")?;
     guard
         .commit()
         .blocking()
-        .context("the new holder noticed")?;
-    guard.unlock().context("the new holder noticed")?;
+        .context("the new holder noticed the old one")?;
+    guard
+        .unlock()
+        .context("the new holder noticed the old one")?;
     let found = serde_json::from_str(&next()?)?;
     let status = child.wait()?;
-    ensure!(status.success(), "the holder did not end well ({status})");
+    ensure!(
+        status.success(),
+        "the holder has ended with an error ({status})"
+    );
     process.shutdown_blocking()?;
     store.stop()?;
     Ok(found)

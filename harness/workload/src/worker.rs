@@ -1,4 +1,4 @@
-//! One application process: threads and tasks that count in common sessions.
+//! One application process: threads and tasks that count in shared sessions.
 
 use crate::journal::{Event, Journal, Line};
 use crate::judge::{COUNT, COUNTER};
@@ -11,46 +11,46 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tenure::{Error, GuardSet, Process, ProcessSettings, Session};
 
-/// How long a thread waits for a lock.
+/// The longest time that a thread waits for a lock.
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// After how many acknowledged increments a worker says so.
+/// The number of acknowledged increments after which a worker reports its progress.
 pub(crate) const SAYS_EVERY: u64 = 10;
 
-/// The attribute that has the token of the last grant that wrote.
+/// The attribute with the token of the last writing grant.
 const LAST: &str = "last";
 
-/// What a worker is told.
+/// The orders of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Orders {
-    /// Where the store is.
+    /// The address of the store.
     pub address: String,
     /// The name of this process.
     pub name: String,
-    /// Which start of it.
+    /// The incarnation of this start.
     pub incarnation: u64,
-    /// How many sessions there are.
+    /// The number of sessions.
     pub sessions: u64,
-    /// OS threads.
+    /// The number of OS threads.
     pub threads: u64,
-    /// Tasks.
+    /// The number of async tasks.
     pub tasks: u64,
-    /// Where what happens is written down.
+    /// The path of the journal.
     pub journal: PathBuf,
-    /// What decides who does what.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
-/// What a worker did.
+/// The result of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// Increments that the store acknowledged.
+    /// The number of acknowledged increments.
     pub acknowledged: u64,
-    /// Increments whose end is unknown, or that were refused.
+    /// The number of increments that were refused, or whose result is unknown.
     pub failed: u64,
 }
 
-/// What the threads of a worker share.
+/// The state that the threads of a worker share.
 struct Work {
     process: Process,
     orders: Orders,
@@ -60,11 +60,11 @@ struct Work {
     failed: AtomicU64,
 }
 
-/// Counts until standard input ends; then gives everything back. Says on standard output, a JSON number a line, how much
-/// was acknowledged so far.
+/// Counts until standard input ends, then releases all grants. Prints the number of increments acknowledged so far, one
+/// JSON number per line.
 ///
 /// # Errors
-/// When there is no store, the journal cannot be written, or not everything could be given back.
+/// An error if there is no store, the journal cannot be written, or not all grants could be released.
 pub fn run(orders: Orders) -> Result<Done> {
     let settings = ProcessSettings {
         keep_alive_ms: 500,
@@ -102,27 +102,27 @@ pub fn run(orders: Orders) -> Result<Done> {
     })?;
     work.process
         .shutdown_blocking()
-        .context("not everything was given back")?;
+        .context("not all grants could be released")?;
     Ok(Done {
         acknowledged: work.acknowledged.into_inner(),
         failed: work.failed.into_inner(),
     })
 }
 
-/// Whoever has started this process closes its standard input, or has died.
+/// Waits until the parent process closes this process's standard input, or has died.
 fn wait_for_the_end() {
     let mut rest = Vec::new();
     let _ = std::io::stdin().read_to_end(&mut rest);
 }
 
-/// What one increment is about.
+/// The parameters of one increment.
 struct Turn {
     session: Session,
     id: String,
     counter: String,
-    /// Whether the store is to acknowledge it before the lock is left.
+    /// Whether to commit before the lock is released.
     commits: bool,
-    /// Whether all attributes are locked, and added up.
+    /// Whether to lock all attributes and compare their sum.
     adds_up: bool,
 }
 
@@ -193,7 +193,7 @@ impl Work {
         Random::new(seed ^ incarnation << 32 ^ at << 16)
     }
 
-    /// Writes down how an increment ended.
+    /// Records the result of an increment.
     fn note(&self, turn: &Turn, result: Result<u64, Error>) -> Result<()> {
         match result {
             Ok(value) if turn.commits => {
@@ -229,15 +229,15 @@ impl Turn {
         }
     }
 
-    /// Raises the counter and the count; answers the counter.
+    /// Increments the counter and the count. Returns the counter.
     fn write(&self, guard: &mut GuardSet, journal: &Journal) -> Result<u64, Error> {
         let own = number(guard.bytes(&self.counter)?);
         let count = number(guard.bytes(COUNT)?);
-        // A journal that cannot be written is a full disk under the test itself.
+        // A failure to write the journal means that the disk of the test itself is full.
         let note = |event| {
             journal
                 .note(&self.line(event))
-                .expect("the journal can be written")
+                .expect("the test's own disk has room for the journal")
         };
         note(Event::Saw(own));
         if self.adds_up {
@@ -264,10 +264,10 @@ impl Turn {
     }
 }
 
-/// A number as the attributes have it; what is not there is 0.
+/// Returns the number in an attribute, or 0 if the attribute is absent.
 pub(crate) fn number(bytes: Option<&[u8]>) -> u64 {
     let text = std::str::from_utf8(bytes.unwrap_or(b"0"));
     text.ok()
         .and_then(|text| text.parse().ok())
-        .expect("only numbers are written")
+        .expect("the workers write only numbers to these attributes")
 }

@@ -1,7 +1,7 @@
-//! The adapter: the program that drives the library which is judged, by one JSON object a line.
+//! The adapter: the program that drives the judged library, with one JSON object per line.
 //!
-//! Whatever it says and does is kept for the report. What it must not do — write what is no answer, answer twice, end — fails
-//! the case with what it did.
+//! All output and actions of the adapter are recorded for the report. If the adapter breaks its protocol, for example
+//! by malformed output, a second answer or an early exit, the case fails with a description.
 
 use crate::end::{CaseEnd, Play};
 use crate::hex::{hex, unhex};
@@ -19,28 +19,28 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// So much of its standard error is kept: the end.
+/// The most bytes of the adapter's standard error that are kept, from its end.
 const STDERR_BYTES_MAX: usize = 4 << 10;
-/// So much of a line is shown.
+/// The most bytes of a line that are shown.
 const SHOWN_BYTES_MAX: usize = 400;
 
-/// Why a command was not done.
+/// An error answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) kind: String,
     pub(crate) cycle: Vec<SessionId>,
 }
 
-/// What a command came to.
+/// The answer to a command.
 pub(crate) type Answer = Result<Map<String, Value>, Refused>;
 
-/// See the [module](self).
+/// A running adapter. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Adapter {
     child: Child,
     stdin: ChildStdin,
     heard: Arc<Heard>,
-    /// Keeps its standard error until that ends.
+    /// The task that records standard error until it ends.
     stderr: JoinHandle<()>,
     trace: Trace,
     who: String,
@@ -48,7 +48,7 @@ pub(crate) struct Adapter {
     last_id: u64,
 }
 
-/// What it has said.
+/// The output received from the adapter.
 #[derive(Debug, Default)]
 struct Heard {
     all: Mutex<All>,
@@ -57,21 +57,24 @@ struct Heard {
 
 #[derive(Debug, Default)]
 struct All {
-    /// Commands without an answer, and what they are.
+    /// The commands without an answer, with their names.
     asked: BTreeMap<u64, &'static str>,
     answers: BTreeMap<u64, Answer>,
     taken: BTreeSet<u64>,
-    /// What it must not do, and did.
+    /// The violation of the adapter protocol, if there was one.
     broken: Option<String>,
     has_ended: bool,
     stderr: Vec<u8>,
 }
 
 impl Adapter {
-    /// Starts it.
+    /// Starts the adapter.
     pub(crate) async fn start(target: &Target, trace: &Trace, who: &str) -> Play<Self> {
         let mut child = target.command()?.spawn().map_err(|why| {
-            CaseEnd::Unreachable(format!("{} cannot be started: {why}", target.name()))
+            CaseEnd::Unreachable(format!(
+                "the adapter {} cannot be started: {why}; check its command",
+                target.name()
+            ))
         })?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -102,7 +105,7 @@ impl Adapter {
         Ok(own)
     }
 
-    /// Sends a command; answers its number.
+    /// Sends a command and returns its number.
     pub(crate) async fn begin(&mut self, what: &'static str, with: Value) -> Play<u64> {
         self.last_id += 1;
         let id = self.last_id;
@@ -123,17 +126,17 @@ impl Adapter {
             Ok(Err(_)) => Err(self.ended().await),
             Err(_) => Err(CaseEnd::told(
                 "the adapter reads its commands",
-                "it does not",
+                "the adapter does not read them",
             )),
         }
     }
 
-    /// Waits until a command is answered.
+    /// Waits for the answer to a command.
     pub(crate) async fn answer(&mut self, id: u64) -> Play<Answer> {
         self.answer_after(id, 0).await
     }
 
-    /// As [`Adapter::answer`], when it may take `after_ms`.
+    /// As [`Adapter::answer`], with `after_ms` more time.
     pub(crate) async fn answer_after(&mut self, id: u64, after_ms: u64) -> Play<Answer> {
         let until = Instant::now() + Duration::from_millis(after_ms) + self.slack;
         loop {
@@ -167,13 +170,13 @@ impl Adapter {
         }
     }
 
-    /// Does a command.
+    /// Sends a command and waits for its answer.
     pub(crate) async fn call(&mut self, what: &'static str, with: Value) -> Play<Answer> {
         let id = self.begin(what, with).await?;
         self.answer(id).await
     }
 
-    /// Whether a command was answered; fails when the adapter is broken.
+    /// Returns whether a command was answered. Fails if the adapter has broken its protocol.
     pub(crate) fn has_answered(&self, id: u64) -> Play<bool> {
         let all = self.heard.all();
         match &all.broken {
@@ -182,19 +185,20 @@ impl Adapter {
         }
     }
 
-    /// It has ended, which it must not.
+    /// Returns the failure for an adapter that has exited too early.
     async fn ended(&mut self) -> CaseEnd {
         const SOON: Duration = Duration::from_secs(1);
         let status = timeout(SOON, self.child.wait()).await;
-        // What it said last may still be in the pipe; if another program has that open, it stays there.
+        // The last output may still be in the pipe. If another program has the pipe open, that output is not waited
+        // for.
         let _ = timeout(SOON, &mut self.stderr).await;
         let status = match status {
             Ok(Ok(status)) => status.to_string(),
-            _ => "it closed its output".to_owned(),
+            _ => "the adapter closed its output".to_owned(),
         };
         CaseEnd::told(
             "an adapter that runs until its input ends",
-            format!("{status}; it said: {}", self.stderr()),
+            format!("{status}; its standard error: {}", self.stderr()),
         )
     }
 
@@ -206,7 +210,7 @@ impl Adapter {
 
 impl Drop for Adapter {
     fn drop(&mut self) {
-        let _ = self.child.start_kill(); // Nobody judges how it ends.
+        let _ = self.child.start_kill(); // The exit status is not judged.
         let stderr = self.stderr();
         if !stderr.is_empty() {
             self.trace
@@ -222,7 +226,7 @@ impl Heard {
 }
 
 impl Target {
-    /// The adapter's command, with pipes.
+    /// Returns the adapter's command with pipes.
     pub(crate) fn command(&self) -> Play<Command> {
         let (program, arguments) = self
             .command
@@ -239,7 +243,7 @@ impl Target {
     }
 }
 
-/// What an adapter cannot do skips the case.
+/// Skips the case if the adapter does not support the command.
 fn known(answer: Answer, what: &str) -> Play<Answer> {
     match answer {
         Err(Refused { kind, .. }) if kind == "unsupported" => Err(CaseEnd::Skipped(format!(
@@ -265,7 +269,7 @@ async fn listen(stdout: ChildStdout, heard: Arc<Heard>, trace: Trace, who: Strin
             Ok(None) => all.has_ended = true,
             Err(why) => {
                 all.broken
-                    .get_or_insert_with(|| format!("its output is no text: {why}"));
+                    .get_or_insert_with(|| format!("its output is not UTF-8 text: {why}"));
                 all.has_ended = true;
             }
         }
@@ -278,21 +282,22 @@ async fn listen(stdout: ChildStdout, heard: Arc<Heard>, trace: Trace, who: Strin
     }
 }
 
-/// Takes a line of the adapter in.
+/// Processes a line of the adapter's output.
 fn take(line: &str, all: &mut All) -> Result<(), String> {
-    let value: Value = serde_json::from_str(line).map_err(|why| format!("no JSON ({why})"))?;
+    let value: Value =
+        serde_json::from_str(line).map_err(|why| format!("the line is not JSON ({why})"))?;
     if value.get("event").is_some() {
-        return Ok(()); // For people who read the trace.
+        return Ok(()); // A line without these keys is only for readers of the trace.
     }
     let id = value.get("id").and_then(Value::as_u64);
-    let id = id.ok_or("an answer without `id`")?;
+    let id = id.ok_or("the answer has no `id`")?;
     let answer = match (value.get("ok"), value.get("error")) {
         (Some(Value::Object(ok)), None) => Ok(ok.clone()),
         (None, Some(error)) => Err(refused(error)?),
-        _ => return Err("neither `ok` nor `error`, or both".to_owned()),
+        _ => return Err("the answer has neither `ok` nor `error`, or both".to_owned()),
     };
     if !all.asked.contains_key(&id) || !all.taken.insert(id) {
-        return Err("a second answer, or to no command".to_owned());
+        return Err("the answer repeats an earlier one, or belongs to no command".to_owned());
     }
     all.answers.insert(id, answer);
     Ok(())
@@ -303,13 +308,13 @@ fn refused(error: &Value) -> Result<Refused, String> {
     let cycle = match error.get("cycle") {
         None | Some(Value::Null) => &Vec::new(),
         Some(Value::Array(cycle)) => cycle,
-        Some(_) => return Err("`cycle` is no list".to_owned()),
+        Some(_) => return Err("`cycle` is not a list".to_owned()),
     };
     let session = |id: &Value| SessionId::new(unhex(id.as_str()?)?).ok();
     let cycle: Option<Vec<SessionId>> = cycle.iter().map(session).collect();
     Ok(Refused {
-        kind: kind.ok_or("an error without `kind`")?.to_owned(),
-        cycle: cycle.ok_or("`cycle` has what is no session")?,
+        kind: kind.ok_or("the error has no `kind`")?.to_owned(),
+        cycle: cycle.ok_or("`cycle` has an entry that is not a session")?,
     })
 }
 
@@ -332,7 +337,7 @@ fn shown(line: &str) -> String {
     }
 }
 
-/// Bytes as the adapter protocol writes them.
+/// Returns bytes in the encoding of the adapter protocol.
 pub(crate) fn name(bytes: impl AsRef<[u8]>) -> Value {
     hex(bytes.as_ref()).into()
 }

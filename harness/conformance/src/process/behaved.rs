@@ -1,6 +1,6 @@
-//! A store that simply behaves: the protocol's machine behind a port, with all that it is told durable at once.
+//! A correct store: the protocol's machine behind a port. All updates count as durable at once.
 //!
-//! It may lose connections by chance, as networks do. What it takes from a process and what it says is traced.
+//! The store may lose connections at random, as networks do. All messages in both directions are traced.
 
 use crate::end::{CaseEnd, Play};
 use crate::frames::encode;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// See the [module](self). Ends when it is dropped.
+/// A running correct store, which ends when it is dropped. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Behaved {
     pub(crate) address: SocketAddr,
@@ -36,7 +36,7 @@ impl Drop for Behaved {
 }
 
 impl Behaved {
-    /// Starts one that loses a connection with one message in `cuts`; 0: never.
+    /// Starts a store that loses the connection at one message in `cuts`, or never if `cuts` is 0.
     pub(crate) async fn start(ctx: &CaseContext, cuts: u32) -> Play<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -58,7 +58,7 @@ impl Behaved {
     }
 }
 
-/// What a connection brings.
+/// An item from a connection, with the connection's number.
 type Heard = (u64, Option<FromProcess>);
 
 struct Running {
@@ -106,7 +106,7 @@ impl Running {
     }
 
     fn accept(&mut self, number: u64, stream: TcpStream) {
-        // Without it all goes on, slower.
+        // If this fails, the connection is only slower.
         let _ = stream.set_nodelay(true);
         let (read, half) = stream.into_split();
         let reader = tokio::spawn(read_all(number, read, self.heard.clone()));
@@ -135,7 +135,7 @@ impl Running {
 
     async fn on_heard(&mut self, number: u64, item: Option<FromProcess>) {
         let Some(line) = self.lines.get_mut(&number) else {
-            return; // It was cut.
+            return; // The connection was cut.
         };
         let message = match item {
             Some(FromProcess::Hello(opening)) => {
@@ -169,7 +169,7 @@ impl Running {
         }
     }
 
-    /// A connection is over.
+    /// Ends a connection.
     async fn end(&mut self, number: u64) {
         if let Some((process, link)) = self
             .lines
@@ -207,7 +207,7 @@ impl Running {
             .values_mut()
             .find(|line| line.whose.as_ref() == Some(whose));
         if let (Some(line), Ok(bytes)) = (line, encode(&FromStore::Message(message))) {
-            // A connection that is lost is noticed by who reads from it.
+            // The task that reads from the connection notices if it is lost.
             let _ = line.half.write_all(&bytes).await;
         }
     }

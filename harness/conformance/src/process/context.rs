@@ -1,4 +1,4 @@
-//! Where a case is played: it gives a store that is played by hand, and a library that is driven by its adapter.
+//! The context of a process case: a scripted store, and a library that its adapter drives.
 
 use crate::end::Play;
 use crate::process::Target;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one case has at hand against a process library.
+/// The context of one case against a process library.
 #[derive(Clone, Debug)]
 pub struct CaseContext {
     target: Arc<Target>,
@@ -38,22 +38,22 @@ impl CaseContext {
         self.target.slack()
     }
 
-    /// Chance, by the run's seed.
+    /// Returns a random number generator that depends on the run's seed.
     pub(crate) fn chance(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed)
     }
 
-    /// An adapter that has not connected.
+    /// Returns an adapter whose process has not connected.
     pub(crate) async fn adapter(&self, who: &str) -> Play<Adapter> {
         Adapter::start(&self.target, &self.trace, who).await
     }
 
-    /// A process that has connected and is welcome.
+    /// Returns a process that has connected and is welcome.
     pub(crate) async fn scene(&self) -> Play<Scene> {
         self.scene_with(json!({}), LEASE_MS).await
     }
 
-    /// As [`CaseContext::scene`], with settings, which a library may not take, and a lease.
+    /// As [`CaseContext::scene`], with settings, which the library may reject, and a lease time.
     pub(crate) async fn scene_with(&self, settings: Value, lease_ms: u64) -> Play<Scene> {
         let mut scene = Scene::silent(self, settings).await?;
         scene.peer.lease_ms = lease_ms;

@@ -1,4 +1,4 @@
-//! What a scripted store grants, and what it hears of that.
+//! Grants of a scripted store, and the messages of the process about them.
 
 use crate::hex::unhex;
 use crate::process::adapter::name;
@@ -25,7 +25,7 @@ impl Grant {
         }
     }
 
-    /// As a message, with this state.
+    /// Returns the grant as a message with this state.
     pub(crate) fn with(&self, state: State, recall: Option<RecallInfo>) -> ToProcess {
         ToProcess::Granted {
             session: self.session.clone(),
@@ -38,7 +38,7 @@ impl Grant {
         }
     }
 
-    /// With all its attributes.
+    /// Returns the grant as a message with all attributes.
     pub(crate) fn full<'a>(
         &self,
         attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -99,7 +99,7 @@ impl Grant {
     }
 }
 
-/// What a `Release` said.
+/// The contents of a `Release`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Release {
     pub(crate) session: SessionId,
@@ -110,7 +110,7 @@ pub(crate) struct Release {
     pub(crate) idle_ms: u64,
 }
 
-/// What a `Commit` said.
+/// The contents of a `Commit`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Commit {
     pub(crate) token: Token,
@@ -118,7 +118,7 @@ pub(crate) struct Commit {
     pub(crate) delta: Delta,
 }
 
-/// A lock that a thread has: its number at the adapter, and what came with it.
+/// A lock of a thread: its number at the adapter, and the data of its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Locked {
     pub(crate) id: u64,
@@ -127,7 +127,7 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// An attribute as text.
+    /// Returns the value of an attribute as text.
     pub(crate) fn text(&self, attribute: &str) -> Option<String> {
         text(self.values.get(name(attribute).as_str()?))
     }
@@ -138,7 +138,7 @@ pub(crate) fn text(value: Option<&Value>) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A delta of these changes; `None` removes.
+/// Returns a delta with these changes. `None` removes an attribute.
 pub(crate) fn delta<'a>(changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Delta {
     let changes = changes.into_iter().map(|(name, value)| Change {
         name: AttributeName::new(name.to_owned()).expect("short names"),

@@ -1,4 +1,4 @@
-//! The suite for processes: it plays a store, one that behaves and some that do not, to a client library that an adapter drives.
+//! The suite for processes: plays correct and incorrect stores against a client library that an adapter drives.
 
 mod adapter;
 mod behaved;

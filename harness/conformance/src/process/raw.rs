@@ -1,13 +1,13 @@
-//! Frames by hand, for those that no codec would write; and whether a frame was written plainly.
+//! Hand-made frames that no codec would write, and a check that a frame is written in canonical form.
 
 use tenure_wire::{HEADER_BYTES, Header};
 
-/// A frame with this body.
+/// Returns a frame with this body.
 pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     frame_with(Header::new(kind, 0), body)
 }
 
-/// A frame with this header, whose length is set.
+/// Returns a frame with this header, whose length is filled in.
 pub(crate) fn frame_with(header: Header, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("short bodies");
     let mut frame = Header { length, ..header }.to_bytes().to_vec();
@@ -42,7 +42,7 @@ pub(crate) fn array(items: &[Vec<u8>]) -> Vec<u8> {
     [head(4, items.len() as u64), items.concat()].concat()
 }
 
-/// A map, with the keys as they stand here.
+/// Returns a map with the keys in the given order.
 pub(crate) fn map(fields: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut map = head(5, fields.len() as u64);
     for (key, value) in fields {
@@ -52,7 +52,7 @@ pub(crate) fn map(fields: &[(u64, Vec<u8>)]) -> Vec<u8> {
     map
 }
 
-/// What is not plain in a frame: see r[wire.writes-plainly] and r[wire.writes-critical].
+/// Returns a description of what is not canonical in a frame: see r[wire.writes-plainly] and r[wire.writes-critical].
 pub(crate) fn oddity(frame: &[u8]) -> Option<String> {
     let header = frame.first_chunk::<HEADER_BYTES>().map(Header::read)?;
     if !header.critical() {
@@ -61,12 +61,12 @@ pub(crate) fn oddity(frame: &[u8]) -> Option<String> {
     let mut rest = &frame[HEADER_BYTES..];
     match plain(&mut rest, 0) {
         Err(what) => Some(format!("kind {:#04x}: {what}", header.kind)),
-        Ok(()) if !rest.is_empty() => Some("bytes behind the body".to_owned()),
+        Ok(()) if !rest.is_empty() => Some("bytes follow the body".to_owned()),
         Ok(()) => None,
     }
 }
 
-/// Walks over one value.
+/// Checks one value and advances behind it.
 fn plain(rest: &mut &[u8], depth: u8) -> Result<(), String> {
     let first = take(rest, 1)?[0];
     let (major, info) = (first >> 5, first & 31);
@@ -100,14 +100,14 @@ fn plain_map(rest: &mut &[u8], count: u64, depth: u8) -> Result<(), String> {
         let before = *rest;
         plain(rest, depth + 1)?;
         let key = before[..before.len() - rest.len()].to_vec();
-        // Keys 0 to 63 compare as their shortest heads do.
+        // Keys 0 to 63 compare like their shortest heads.
         if last.is_some_and(|last| last >= key) {
             return Err("keys that do not ascend".to_owned());
         }
         last = Some(key);
-        // Of the keys of the schema none is written when it is null, false or an empty list.
+        // No key of the schema is written if its value is null, false or an empty list.
         if matches!(rest.first(), Some(0xf4 | 0xf6 | 0x80)) {
-            return Err("a value that is to be left out".to_owned());
+            return Err("a value that must be left out".to_owned());
         }
         plain(rest, depth + 1)?;
     }

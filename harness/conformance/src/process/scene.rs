@@ -1,4 +1,4 @@
-//! A process and its store, with the words that most cases need.
+//! The scene of most cases: a process and its scripted store, with the steps that most cases need.
 
 use crate::end::{CaseEnd, Play, holds};
 use crate::process::adapter::Adapter;
@@ -11,17 +11,17 @@ use tenure_wire::Opening;
 
 pub(crate) use crate::process::grant::{Commit, Grant, Locked, Release, delta, session};
 
-/// A recall of a scripted store leaves so much time, unless a case says otherwise.
+/// The time that a recall of a scripted store leaves, unless a case sets another one.
 pub(crate) const RECALL_MS: u64 = 120_000;
 
-/// See the [module](self).
+/// A process and its scripted store. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Scene {
     pub(crate) ctx: CaseContext,
     pub(crate) listener: Listener,
     pub(crate) peer: ScriptedStore,
     pub(crate) adapter: Adapter,
-    /// As the library has them.
+    /// The settings of the library.
     settings: Map<String, Value>,
     /// The hello of the newest connection.
     pub(crate) opening: Opening,
@@ -31,21 +31,21 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Skips the case when the library speaks version 1.0: it knows nothing of what was added since.
+    /// Skips the case if the library supports only version 1.0, which lacks the later additions.
     pub(crate) fn of_1_1(self) -> Play<Self> {
         match self.opening.minor_max {
             0 => Err(CaseEnd::Skipped(
-                "the library speaks version 1.0".to_owned(),
+                "the library supports only version 1.0".to_owned(),
             )),
             _ => Ok(self),
         }
     }
 
-    /// A process that connects, and has said hello.
+    /// Returns a process that has connected and sent its hello.
     pub(crate) async fn silent(ctx: &CaseContext, settings: Value) -> Play<Self> {
         let listener = Listener::bind(ctx).await?;
         let mut adapter = ctx.adapter("adapter").await?;
-        // Repetitions would be legal; without them a trace is easier to read.
+        // Repeated messages would be legal, but a trace without them is easier to read.
         let mut all = json!({"resend_ms": 60_000, "keep_alive_ms": 1_000});
         if let (Some(all), Value::Object(settings)) = (all.as_object_mut(), settings) {
             all.extend(settings);
@@ -56,7 +56,7 @@ impl Scene {
         Self::greeted(ctx, listener, adapter, connecting).await
     }
 
-    /// As [`Scene::silent`], when the library chooses the incarnation.
+    /// As [`Scene::silent`], if the library chooses the incarnation.
     pub(crate) async fn unnumbered(ctx: &CaseContext) -> Play<Self> {
         let listener = Listener::bind(ctx).await?;
         let mut adapter = ctx.adapter("adapter").await?;
@@ -89,7 +89,7 @@ impl Scene {
 
     // ---- the connection ---------------------------------------------------------------------------------------------
 
-    /// Welcomes the process, which holds nothing.
+    /// Sends a Welcome to the process, which holds nothing.
     pub(crate) async fn enter(&mut self) -> Play {
         self.welcome(Vec::new(), Vec::new()).await?;
         self.connected().await
@@ -119,7 +119,7 @@ impl Scene {
         self.peer.say(welcome).await
     }
 
-    /// The adapter says that its process has connected.
+    /// Waits until the adapter reports that its process has connected.
     pub(crate) async fn connected(&mut self) -> Play {
         let Some(id) = self.connecting.take() else {
             return Ok(());
@@ -134,7 +134,7 @@ impl Scene {
         }
     }
 
-    /// A setting as the library has it; skips the case when it does not say, or when it is more than `most`.
+    /// Returns a setting of the library. Skips the case if the setting is unknown or above `most`.
     pub(crate) fn setting(&self, what: &str, most: u64) -> Play<u64> {
         let own = self.settings.get(what).and_then(Value::as_u64);
         own.filter(|own| *own <= most).ok_or_else(|| {
@@ -144,19 +144,19 @@ impl Scene {
         })
     }
 
-    /// Cuts the connection, and hears the hello of the next.
+    /// Cuts the connection, and waits for the hello of the next one.
     pub(crate) async fn reconnect(&mut self) -> Play {
         self.peer.close().await;
         self.next_hello().await
     }
 
-    /// As [`Scene::reconnect`], and welcomes it with all that it holds.
+    /// As [`Scene::reconnect`], followed by a Welcome with all listed grants.
     pub(crate) async fn come_back(&mut self) -> Play {
         self.reconnect().await?;
         self.welcome(self.opening.holds.clone(), Vec::new()).await
     }
 
-    /// The process connects again by itself and has kept this grant.
+    /// Waits until the process reconnects by itself and still lists this grant.
     pub(crate) async fn come_back_by_itself(&mut self, grant: &Grant) -> Play {
         self.next_hello().await?;
         holds(
@@ -168,7 +168,7 @@ impl Scene {
         self.is_quiet("nothing is unanswered").await
     }
 
-    /// The hello of the next connection, which the process makes by itself.
+    /// Waits for the hello of the next connection, which the process opens by itself.
     pub(crate) async fn next_hello(&mut self) -> Play {
         let mut peer = self.listener.accept().await?;
         peer.lease_ms = self.peer.lease_ms;
@@ -197,7 +197,7 @@ impl Scene {
         Ticket(self.stamp())
     }
 
-    /// A grant that answers a request, with a new token, which is still to be said.
+    /// Returns a grant that answers a request, with a new token. The caller sends it.
     pub(crate) fn grant_of(&mut self, acquire: &AcquireRequest) -> Grant {
         self.grant_for(&acquire.session, acquire.request)
     }
@@ -211,7 +211,7 @@ impl Scene {
         }
     }
 
-    /// The store hears a request for that session.
+    /// Waits for a request for that session.
     pub(crate) async fn acquired(&mut self, session: &SessionId) -> Play<AcquireRequest> {
         let expected = format!("Acquire of {session}");
         match self.peer.next(&expected).await? {
@@ -224,7 +224,7 @@ impl Scene {
         self.released_after(grant, 0).await
     }
 
-    /// The store hears that the grant is given back.
+    /// Waits for the release of the grant.
     pub(crate) async fn released_after(&mut self, grant: &Grant, after_ms: u64) -> Play<Release> {
         let expected = format!("Release of {:?}", grant.hold());
         match self.peer.next_after(&expected, after_ms).await? {
@@ -247,7 +247,7 @@ impl Scene {
         }
     }
 
-    /// It hears that a grant comes back that the process has not used.
+    /// Waits for the release of a grant that the process has not used.
     pub(crate) async fn returned(&mut self, grant: &Grant) -> Play {
         let release = self.released(grant).await?;
         holds(
@@ -257,7 +257,7 @@ impl Scene {
         )
     }
 
-    /// The store hears a commit under that grant.
+    /// Waits for a commit under that grant.
     pub(crate) async fn committed(&mut self, grant: &Grant) -> Play<Commit> {
         let expected = format!("Commit under {:?}", grant.hold());
         match self.peer.next(&expected).await? {
@@ -273,7 +273,7 @@ impl Scene {
         }
     }
 
-    /// It hears that threads are inside; answers what blocks them.
+    /// Waits for a Busy. Returns the sessions that block the threads inside.
     pub(crate) async fn busy(&mut self, grant: &Grant) -> Play<Vec<SessionId>> {
         let expected = format!("Busy of {:?}", grant.hold());
         match self.peer.next(&expected).await? {
@@ -287,7 +287,7 @@ impl Scene {
         }
     }
 
-    /// Says that a request has a place in the queue, and returns its ticket.
+    /// Sends a place in the queue for a request, and returns its ticket.
     pub(crate) async fn queue(&mut self, acquire: &AcquireRequest) -> Play<Ticket> {
         let ticket = self.ticket();
         let queued = ToProcess::Queued {

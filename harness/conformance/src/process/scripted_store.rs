@@ -1,7 +1,7 @@
-//! A store that is played by hand: it listens, and on each connection says what a case tells it and hears what comes.
+//! A scripted store: listens, sends the messages of a case on each connection, and receives those of the process.
 //!
-//! It answers keep-alives by itself unless the case says no, and hears a message once that the process says again: it may
-//! repeat whatever is unanswered at any time.
+//! Keep-alives are answered automatically unless the case disables that. Repeated messages are reported once, because a
+//! process may repeat an unanswered message at any time.
 
 use crate::end::{CaseEnd, Play};
 use crate::frames::{Frames, encode};
@@ -17,10 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// The lease that a scripted store gives, unless a case says otherwise: no case lasts so long.
+/// The lease time of a scripted store, unless a case sets another one. No case takes that long.
 pub(crate) const LEASE_MS: u64 = 120_000;
 
-/// What came.
+/// The result of waiting for a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     Hello(Opening),
@@ -28,13 +28,13 @@ pub(crate) enum Heard {
     Fault(Fault),
     /// The process has closed the connection.
     Closed,
-    /// It was not a frame that a process may send.
+    /// The process has sent bytes that are not an allowed frame.
     Garbage(String),
-    /// Nothing, for as long as it may take.
+    /// Nothing arrived within the allowed time.
     Nothing,
 }
 
-/// Where the scripted store listens.
+/// The listener of a scripted store.
 #[derive(Debug)]
 pub(crate) struct Listener {
     inner: TcpListener,
@@ -58,16 +58,19 @@ impl Listener {
         })
     }
 
-    /// The next connection.
+    /// Waits for the next connection.
     pub(crate) async fn accept(&mut self) -> Play<ScriptedStore> {
         let slack = self.slack;
         match self.accept_within(slack).await? {
             Some(peer) => Ok(peer),
-            None => Err(CaseEnd::told("the process connects", "it does not")),
+            None => Err(CaseEnd::told(
+                "the process connects",
+                "the process does not connect",
+            )),
         }
     }
 
-    /// The first connection, unless the adapter says before that there will be none.
+    /// Waits for the first connection, unless the adapter reports a failure first.
     pub(crate) async fn accept_from(
         &mut self,
         adapter: &mut Adapter,
@@ -84,10 +87,13 @@ impl Listener {
                 return Err(CaseEnd::failed("the process connects", answer));
             }
         }
-        Err(CaseEnd::told("the process connects", "it does not"))
+        Err(CaseEnd::told(
+            "the process connects",
+            "the process does not connect",
+        ))
     }
 
-    /// The next connection, if one comes so soon.
+    /// Returns the next connection, if one arrives within the limit.
     pub(crate) async fn accept_within(&mut self, limit: Duration) -> Play<Option<ScriptedStore>> {
         let Ok(accepted) = timeout(limit, self.inner.accept()).await else {
             return Ok(None);
@@ -123,28 +129,31 @@ pub(crate) struct ScriptedStore {
     slack: Duration,
     frames: Frames<FromProcess>,
     pub(crate) lease_ms: u64,
-    /// The minor version that it says in each `Welcome`.
+    /// The minor version in each `Welcome`.
     pub(crate) minor: u8,
-    /// What it says of its limits in each `Welcome`.
+    /// The limits in each `Welcome`.
     pub(crate) limits: Option<StoreLimits>,
-    /// Whether it answers keep-alives by itself.
+    /// Whether keep-alives are answered automatically.
     pub(crate) keeps_alive: bool,
-    /// When the process says that it has sent its hello and its keep-alives.
+    /// The send times in the hello and the keep-alives of the process.
     pub(crate) sent: Vec<Time>,
-    /// What was heard, so as to hear repetitions once.
+    /// The received messages, to detect repetitions.
     said: Vec<ToStore>,
-    /// Frames that were not written plainly.
+    /// Descriptions of frames that were not in canonical form.
     pub(crate) oddities: Vec<String>,
 }
 
 impl ScriptedStore {
-    /// Sends bytes as they are. That the process does not read any more is not an error: what it does counts.
+    /// Sends raw bytes. If the process no longer reads, this is not an error, because only the process's actions count.
     pub(crate) async fn push(&mut self, bytes: &[u8], says: &str) -> Play {
         self.trace.note(&self.who, '>', bytes, says.to_owned());
         let until = Instant::now() + self.slack;
         match timeout_at(until, self.stream.write_all(bytes)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(CaseEnd::told("the process reads", "it does not")),
+            Err(_) => Err(CaseEnd::told(
+                "the process reads",
+                "the process does not read",
+            )),
         }
     }
 
@@ -152,7 +161,7 @@ impl ScriptedStore {
         self.say_all([message]).await
     }
 
-    /// Says several things in one piece: they come together.
+    /// Sends several messages in one piece, so that they arrive together.
     pub(crate) async fn say_all(&mut self, messages: impl IntoIterator<Item = ToProcess>) -> Play {
         let (mut all, mut says) = (Vec::new(), Vec::new());
         for message in messages {
@@ -162,14 +171,14 @@ impl ScriptedStore {
         self.push(&all, &says.join("; ")).await
     }
 
-    /// Says that it says no more: to the process the connection has ended.
+    /// Closes the sending direction: to the process the connection has ended.
     pub(crate) async fn close(&mut self) {
         self.trace.did(&self.who, CUTS);
-        // It may have ended already.
+        // The connection may have ended already.
         let _ = self.stream.shutdown().await;
     }
 
-    /// What comes next, if it comes within the slack after `after_ms`.
+    /// Returns the next message, if it arrives within `after_ms` plus the slack.
     pub(crate) async fn hear(&mut self, after_ms: u64) -> Play<Heard> {
         let limit = Duration::from_millis(after_ms) + self.slack;
         self.hear_within(limit).await
@@ -225,7 +234,7 @@ impl ScriptedStore {
         }
     }
 
-    /// The next item of what was read.
+    /// Decodes the next item of the received bytes.
     fn take(&mut self) -> Option<Heard> {
         loop {
             let (frame, item) = self.frames.next()?;
@@ -254,7 +263,7 @@ impl ScriptedStore {
         }
     }
 
-    /// The next message.
+    /// Returns the next message.
     pub(crate) async fn next(&mut self, expected: &str) -> Play<ToStore> {
         self.next_after(expected, 0).await
     }
@@ -266,12 +275,12 @@ impl ScriptedStore {
         }
     }
 
-    /// The process may say again what it has said, and is to be heard.
+    /// Forgets the received messages, so that a repetition is reported again.
     pub(crate) fn forget(&mut self) {
         self.said.clear();
     }
 
-    /// A failure of what the store was to hear.
+    /// Returns a failure of an expectation of this store.
     pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> CaseEnd {
         CaseEnd::told(
             format!("{} hears {expected}", self.who),
@@ -279,7 +288,7 @@ impl ScriptedStore {
         )
     }
 
-    /// The hello of the process, which comes first.
+    /// Returns the hello of the process, which must be the first message.
     pub(crate) async fn hello(&mut self) -> Play<Opening> {
         match self.hear(0).await? {
             Heard::Hello(opening) => Ok(opening),
@@ -287,7 +296,7 @@ impl ScriptedStore {
         }
     }
 
-    /// Waits until the process has closed the connection; answers its fault, behind which nothing may come.
+    /// Waits until the process has closed the connection, and returns its fault. No message may follow the fault.
     pub(crate) async fn thrown_out(&mut self) -> Play<Option<Fault>> {
         let mut fault = None;
         loop {

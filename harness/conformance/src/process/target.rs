@@ -1,4 +1,4 @@
-//! The library that is judged: how its adapter is started.
+//! The judged library: the command of its adapter.
 
 use crate::case::Need;
 use crate::end::CaseEnd;
@@ -7,14 +7,14 @@ use std::time::Duration;
 /// A library to be judged.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The command of its adapter, and its arguments.
+    /// The command of the adapter, and its arguments.
     pub command: Vec<String>,
-    /// How much later than it has to come something may come, in milliseconds: no case is more exact than that.
+    /// The tolerance for late messages in milliseconds. No case is more exact than that.
     pub slack_ms: u64,
 }
 
 impl Target {
-    /// A library whose adapter is started by that command, with defaults for all else.
+    /// Returns a library whose adapter is started by that command, with default settings.
     #[must_use]
     pub fn of(command: Vec<String>) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl Target {
         }
     }
 
-    /// What a report calls it.
+    /// Returns the target's name in reports.
     pub(crate) fn name(&self) -> String {
         self.command.join(" ")
     }
@@ -32,20 +32,24 @@ impl Target {
         Duration::from_millis(self.slack_ms)
     }
 
-    /// Whether a case can have that.
+    /// Returns whether the target meets a requirement of a case.
     pub(crate) fn has(&self, need: Need) -> bool {
         matches!(need, Need::Alone)
     }
 
-    /// Whether there is such a program. What it says is judged by the cases.
+    /// Checks that the program can be started. The cases judge its output.
     pub(crate) async fn reach(&self) -> Result<(), String> {
         let spawned = match self.command() {
             Ok(mut command) => command.spawn().map_err(|why| why.to_string()),
             Err(CaseEnd::Unreachable(why)) => Err(why),
             Err(other) => Err(format!("{other:?}")),
         };
-        let mut child =
-            spawned.map_err(|why| format!("{} cannot be started: {why}", self.name()))?;
+        let mut child = spawned.map_err(|why| {
+            format!(
+                "the adapter {} cannot be started: {why}; check its command",
+                self.name()
+            )
+        })?;
         child.kill().await.map_err(|why| why.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! What the threads of a scene do, by way of the adapter; and silence, on either side.
+//! The actions of threads in a scene, through the adapter, and checks for silence on both sides.
 
 use crate::end::{CaseEnd, Play};
 use crate::process::adapter::{Answer, name};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::{Request, SessionId, Stamp, ToStore, Token};
 
-/// How long a thread waits, unless a case says otherwise.
+/// The time that a thread waits, unless a case sets another one.
 const WAIT_MS: u64 = 120_000;
 
 impl Scene {
-    /// A thread asks for attributes; without any, for all. Answers the number of its command.
+    /// Begins a lock of these attributes, or of all if none are given. Returns the number of its command.
     pub(crate) async fn ask(
         &mut self,
         thread: u64,
@@ -24,7 +24,7 @@ impl Scene {
         self.ask_with(thread, session, names, json!({})).await
     }
 
-    /// A thread that only tries.
+    /// Begins a try.
     pub(crate) async fn try_for(
         &mut self,
         thread: u64,
@@ -54,7 +54,7 @@ impl Scene {
         self.adapter.begin("lock", lock).await
     }
 
-    /// It has what it asked for.
+    /// Waits until the lock is granted.
     pub(crate) async fn locked(&mut self, id: u64) -> Play<Locked> {
         match self.adapter.answer(id).await? {
             Ok(ok) => {
@@ -73,7 +73,7 @@ impl Scene {
         }
     }
 
-    /// It does not get it, for this reason.
+    /// Waits until the lock is refused for this reason.
     pub(crate) async fn refused(&mut self, id: u64, kind: &str) -> Play<Vec<SessionId>> {
         let expected = format!("command {id} ends with `{kind}`");
         match self.adapter.answer(id).await? {
@@ -82,7 +82,7 @@ impl Scene {
         }
     }
 
-    /// It does not get it.
+    /// Waits until the lock fails.
     pub(crate) async fn fails(&mut self, id: u64) -> Play {
         match self.adapter.answer(id).await? {
             Err(_) => Ok(()),
@@ -90,7 +90,7 @@ impl Scene {
         }
     }
 
-    /// A thread locks attributes of a session that the process has not, and the store grants it empty.
+    /// Locks attributes of a session that the process does not hold. The store grants the session empty.
     pub(crate) async fn take(
         &mut self,
         thread: u64,
@@ -100,7 +100,7 @@ impl Scene {
         self.take_full(thread, session, names, &[]).await
     }
 
-    /// As [`Scene::take`], with these attributes.
+    /// As [`Scene::take`], with these attributes in the session.
     pub(crate) async fn take_full(
         &mut self,
         thread: u64,
@@ -117,7 +117,7 @@ impl Scene {
         Ok((grant, self.locked(id).await?))
     }
 
-    /// As [`Scene::take`], when a cancel of another request may come first.
+    /// As [`Scene::take`], if a cancel of another request may come first.
     pub(crate) async fn take_ignoring_cancel(
         &mut self,
         thread: u64,
@@ -139,14 +139,14 @@ impl Scene {
         }
     }
 
-    /// A grant that no thread uses.
+    /// Returns a cached grant that no thread uses.
     pub(crate) async fn keep(&mut self, session: &SessionId) -> Play<Grant> {
         let (grant, lock) = self.take(800, session, &["a"]).await?;
         self.unlock(&lock).await?;
         Ok(grant)
     }
 
-    /// A thread locks what its process has.
+    /// Locks attributes of a session that the process holds.
     pub(crate) async fn lock(
         &mut self,
         thread: u64,
@@ -157,17 +157,17 @@ impl Scene {
         self.locked(id).await
     }
 
-    /// Something is done with a lock, and answered.
+    /// Executes a command on a lock, and returns its answer.
     pub(crate) async fn with(&mut self, what: &'static str, lock: &Locked) -> Play<Answer> {
         self.adapter.call(what, json!({"lock": lock.id})).await
     }
 
-    /// Something is begun with a lock.
+    /// Begins a command on a lock.
     pub(crate) async fn begin(&mut self, what: &'static str, lock: &Locked) -> Play<u64> {
         self.adapter.begin(what, json!({"lock": lock.id})).await
     }
 
-    /// It is done.
+    /// Waits until the command has succeeded.
     pub(crate) async fn done(&mut self, id: u64) -> Play<Map<String, Value>> {
         let answer = self.adapter.answer(id).await?;
         answer.map_err(|refused| CaseEnd::failed(format!("command {id} is done"), refused))
@@ -188,7 +188,7 @@ impl Scene {
         self.must("check", json!({"lock": lock.id})).await.map(drop)
     }
 
-    /// The lock is lost, and its thread is told so in one of these words.
+    /// Expects that the lock is lost and its thread is notified with one of these kinds.
     pub(crate) async fn lost(&mut self, lock: &Locked, kinds: &[&str]) -> Play {
         match self.with("check", lock).await? {
             Err(refused) if kinds.contains(&refused.kind.as_str()) => Ok(()),
@@ -224,14 +224,15 @@ impl Scene {
         self.adapter.begin("rename", with).await
     }
 
-    /// Takes a command back.
+    /// Cancels a command.
     pub(crate) async fn cancel(&mut self, id: u64) -> Play {
         self.must("cancel", json!({"command": id})).await.map(drop)
     }
 
     // ---- silence ----------------------------------------------------------------------------------------------------
 
-    /// Lets all that was said be heard on both sides: twice there and back. Answers what the store hears meanwhile.
+    /// Waits until all sent messages are processed on both sides, by two round trips. Returns the messages that the
+    /// store receives meanwhile.
     pub(crate) async fn settle(&mut self) -> Play<Vec<ToStore>> {
         let mut before = Vec::new();
         for _ in 0..2 {
@@ -250,7 +251,7 @@ impl Scene {
         Ok(before)
     }
 
-    /// The store hears nothing.
+    /// Expects that the store receives nothing.
     pub(crate) async fn is_quiet(&mut self, why: &str) -> Play {
         let heard = self.settle().await?;
         match heard.first() {
@@ -259,7 +260,7 @@ impl Scene {
         }
     }
 
-    /// A command is not answered, though all was heard.
+    /// Expects that a command is not answered although all messages were processed.
     pub(crate) async fn waits(&mut self, id: u64, why: &str) -> Play {
         self.is_quiet(why).await?;
         self.still_waits(id, why).await
@@ -276,7 +277,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A request that nobody waits for any more is cancelled, or its grant given back when it comes.
+    /// Expects that a request without waiting threads is cancelled, or that its grant is released when it comes.
     pub(crate) async fn settle_acquire(&mut self, session: &SessionId, request: Request) -> Play {
         let heard = self.settle().await?;
         let is_cancelled = |message: &ToStore| matches!(message, ToStore::Cancel { request: own, .. } if *own == request);
@@ -288,7 +289,7 @@ impl Scene {
         self.returned(&grant).await
     }
 
-    /// Nothing but keep-alives comes for so long, which is declared.
+    /// Expects only keep-alives for the declared time.
     pub(crate) async fn silence(&mut self, ms: u64, why: &str) -> Play {
         match self.peer.hear_within(Duration::from_millis(ms)).await? {
             Heard::Nothing => Ok(()),

@@ -1,4 +1,4 @@
-//! The file: what its lines say. The page *Traces* of the book is the reference.
+//! The entries of a trace file. The page *Traces* of the book is the reference.
 
 use super::head::{Head, Threads, VERSION};
 use crate::hex::unhex;
@@ -11,18 +11,18 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, Stamp, ThreadId};
 
-/// What a file may have at most. It comes from anybody.
+/// The most bytes of a file, because traces come from untrusted sources.
 pub const BYTES_MAX: usize = 64 << 20;
 const LINES_MAX: usize = 200_000;
 const LINE_BYTES_MAX: usize = 16 << 20;
 const CONNECTIONS_MAX: usize = 1_000;
 
-/// Why a file is no trace.
+/// The reason why a file is not a valid trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The line, counted from one; 0: the file.
+    /// The number of the line, counted from one, or 0 for the whole file.
     pub line: usize,
-    /// What is wrong with it.
+    /// A description of the error.
     pub why: String,
 }
 
@@ -44,20 +44,20 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// Where something was seen.
+/// The place of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Place {
-    /// As it left or reached the process.
+    /// At the process, when a message left or reached it.
     Process,
-    /// As it left or reached the store.
+    /// At the store, when a message left or reached it.
     Store,
-    /// Somewhere between them.
+    /// Somewhere between process and store.
     #[default]
     Between,
 }
 
-/// A line as it stands there. Members that are not known are ignored.
+/// A line of the file. Unknown members are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Line {
     pub(super) at_ms: u64,
@@ -75,7 +75,7 @@ pub(super) struct Line {
     did: Option<String>,
     #[serde(default)]
     told: Option<String>,
-    /// `null`: all.
+    /// `null` means all attributes.
     #[serde(default)]
     attributes: Option<Vec<String>>,
     #[serde(default)]
@@ -100,58 +100,58 @@ pub(super) struct Line {
     why: Option<String>,
 }
 
-/// An entry.
+/// An entry of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
-    /// Counted from one.
+    /// The number of the line, counted from one.
     pub(crate) line: usize,
     pub(crate) at_ms: u64,
-    /// A connection, a start of a process, or `store`.
+    /// The name of a connection, of a start of a process, or `store`.
     pub(crate) who: String,
     pub(crate) at: Place,
     pub(crate) what: What,
-    /// Whether it comes to its process behind all that was done before, and not only behind what its own thread did.
+    /// Whether the action reaches its process after all earlier actions, and not only after those of its thread.
     pub(crate) in_order: bool,
 }
 
 impl Entry {
-    /// The start of the process whose connection it is.
+    /// Returns the start of the process to which the connection belongs.
     pub(crate) fn process(&self) -> &str {
         self.who.split('#').next().unwrap_or_default()
     }
 }
 
-/// Which way something goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Way {
     ToStore,
     ToProcess,
 }
 
-/// What was seen.
+/// An observation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum What {
     Bytes(Way, Vec<u8>),
-    /// A frame of which the trace has only the beginning.
+    /// A frame of which the trace contains only the beginning.
     CutShort,
-    /// The end of what goes that way.
+    /// The end of the stream in that direction.
     Ends(Way),
-    /// The store was killed, and started again.
+    /// A kill and restart of the store.
     Restarts,
-    /// Its operator recalled the session.
+    /// A recall of the session by the store's operator.
     Recalls(SessionId),
-    /// A thread wants something.
+    /// A call of a thread.
     Did(ThreadId, SessionId, ThreadCall),
     ThreadAnswer(ThreadId, SessionId, ThreadAnswer),
-    /// The process's own choices.
+    /// A release that the process itself has chosen.
     Release(SessionId),
     Forget(SessionId),
     Shutdown,
-    /// For people.
+    /// A note for human readers.
     Note,
 }
 
-/// What a thread wants of a session.
+/// A thread's call on a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ThreadCall {
     Lock {
@@ -170,21 +170,21 @@ pub(crate) enum ThreadCall {
     Rename(SessionId),
 }
 
-/// What a thread is told.
+/// The answer to a thread's call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ThreadAnswer {
     Locked(Stamp, BTreeMap<AttributeName, Value>),
-    /// What it wanted is done, and its grant stands.
+    /// The call succeeded, and the grant is valid.
     Done,
     Committed(Stamp),
     Destroyed,
     Renamed(SessionId, Stamp),
-    /// The kind of a refusal, as adapters say it.
+    /// A refusal, with the kind that adapters use.
     Refused(String),
     Lost(Poison),
 }
 
-/// Reads a file.
+/// Parses a trace file.
 pub(crate) fn read(text: &str) -> Result<(Head, Vec<Entry>), Unreadable> {
     if text.len() > BYTES_MAX {
         return Err(Unreadable::new(0, format!("more than {BYTES_MAX} bytes")));
@@ -192,7 +192,7 @@ pub(crate) fn read(text: &str) -> Result<(Head, Vec<Entry>), Unreadable> {
     let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
     let (_, first) = lines
         .next()
-        .ok_or_else(|| Unreadable::new(0, "nothing in it"))?;
+        .ok_or_else(|| Unreadable::new(0, "the file is empty"))?;
     let head: Head = json(1, first)?;
     if head.trace != VERSION {
         let why = format!("a trace of version {}, not {VERSION}", head.trace);
@@ -203,7 +203,7 @@ pub(crate) fn read(text: &str) -> Result<(Head, Vec<Entry>), Unreadable> {
     {
         return Err(Unreadable::new(
             1,
-            "`threads` is \"all\" or a list of processes",
+            "`threads` must be \"all\" or a list of processes",
         ));
     }
     let mut entries = Vec::new();
@@ -228,7 +228,7 @@ pub(super) fn in_order(entries: &[Entry]) -> Result<(), Unreadable> {
         if pair[1].at_ms < pair[0].at_ms {
             return Err(Unreadable::new(
                 pair[1].line,
-                "earlier than the line before",
+                "the time is earlier than that of the previous line",
             ));
         }
     }
@@ -247,7 +247,7 @@ fn json<T: DeserializeOwned>(number: usize, line: &str) -> Result<T, Unreadable>
 }
 
 impl Line {
-    /// A frame, or what was noted beside frames.
+    /// Converts a traced frame, or a note beside frames, to a line.
     pub(super) fn of(traced: &Traced) -> Self {
         Self {
             at_ms: traced.at_ms,
@@ -260,7 +260,7 @@ impl Line {
 
     pub(super) fn entry(self, line: usize) -> Result<Entry, String> {
         if self.who.is_empty() || self.who.len() > 256 {
-            return Err("`who` has 1 to 256 bytes".to_owned());
+            return Err("`who` must have 1 to 256 bytes".to_owned());
         }
         let what = self.what()?;
         Ok(Entry {
@@ -278,17 +278,17 @@ impl Line {
             '>' => Some(Way::ToStore),
             '<' => Some(Way::ToProcess),
             '!' => None,
-            other => return Err(format!("a way `{other}`, none of `>`, `<` and `!`")),
+            other => return Err(format!("the way `{other}` is not one of `>`, `<` and `!`")),
         };
         if let Some(way) = way {
             return match (self.did.as_deref(), &*self.hex) {
                 (Some("ends"), "") => Ok(What::Ends(way)),
-                (Some(_), _) => Err("a frame does nothing but to be".to_owned()),
+                (Some(_), _) => Err("an entry with a frame must have no other action".to_owned()),
                 (None, "") => Ok(What::Note),
                 (None, hex) if hex.ends_with('…') => Ok(What::CutShort),
                 (None, hex) => unhex(hex)
                     .map(|bytes| What::Bytes(way, bytes))
-                    .ok_or_else(|| "`hex` is no pairs of hexadecimal digits".to_owned()),
+                    .ok_or_else(|| "`hex` is not pairs of hexadecimal digits".to_owned()),
             };
         }
         match (&self.did, &self.told) {
@@ -298,7 +298,7 @@ impl Line {
                 Ok(What::ThreadAnswer(self.thread()?, self.session()?, told))
             }
             (None, None) => Ok(What::Note),
-            (Some(_), Some(_)) => Err("`did` and `told` in one entry".to_owned()),
+            (Some(_), Some(_)) => Err("`did` and `told` must not be in one entry".to_owned()),
         }
     }
 
@@ -333,7 +333,7 @@ impl Line {
             "commit" => ThreadCall::Commit,
             "destroy" => ThreadCall::Destroy,
             "rename" => ThreadCall::Rename(session(needed(&self.to, "to")?)?),
-            other => return Err(format!("nobody does `{other}`")),
+            other => return Err(format!("there is no action `{other}`")),
         };
         Ok(What::Did(self.thread()?, self.session()?, call))
     }
@@ -360,9 +360,13 @@ impl Line {
                 "revoked" => Poison::Revoked,
                 "late" => Poison::Late,
                 "superseded" => Poison::Superseded,
-                other => return Err(format!("no grant is lost by `{other}`")),
+                other => {
+                    return Err(format!(
+                        "there is no reason `{other}` for the loss of a grant"
+                    ));
+                }
             }),
-            other => return Err(format!("nobody is told `{other}`")),
+            other => return Err(format!("there is no answer `{other}` to a thread")),
         })
     }
 
@@ -385,7 +389,7 @@ impl Line {
         names.sort();
         names.dedup();
         match names.len() {
-            0 => Err("`attributes` names none".to_owned()),
+            0 => Err("`attributes` is empty; leave it out to name all attributes".to_owned()),
             1 => Ok(Names::One(names.remove(0))),
             _ => Ok(Names::Many(names)),
         }
@@ -397,7 +401,7 @@ fn needed<'a>(member: &'a Option<String>, name: &str) -> Result<&'a str, String>
 }
 
 fn bytes(hex: &str) -> Result<Value, String> {
-    let bytes = unhex(hex).ok_or_else(|| format!("`{hex}` is no pairs of hexadecimal digits"))?;
+    let bytes = unhex(hex).ok_or_else(|| format!("`{hex}` is not pairs of hexadecimal digits"))?;
     Ok(bytes.into())
 }
 

@@ -1,27 +1,27 @@
-//! The first line of a trace: of whom it is, and what has to be known of their settings.
+//! The first line of a trace: the origin of the trace, and the settings that the judge needs.
 
 use crate::case::Side;
 use crate::report::Report;
 use serde::Deserialize;
 use tenure_protocol::{Limits, ProcessSettings};
 
-/// The version of the format.
+/// The version of the trace format.
 pub const VERSION: u64 = 1;
 
-/// A player of the suite looks at a connection when its case wants to, which may be late.
+/// The longest delay with which a player of the suite reads from a connection, in milliseconds.
 const SEEN_LATE_MS: u64 = 5_000;
 
-/// The first line.
+/// The first line of a trace.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Head {
     pub(super) trace: u64,
-    /// What the trace is of.
+    /// The name of the traced run.
     #[serde(default)]
     pub(crate) name: Option<String>,
-    /// What is wrong in it, in a vector.
+    /// The deliberate error, if the trace is a test vector with one.
     #[serde(default)]
     pub(crate) breaks: Option<Breaks>,
-    /// By how much what was seen may have happened before or after it was seen.
+    /// The time by which an event may differ from the time of its observation, in milliseconds.
     #[serde(default = "default_slack_ms")]
     slack_ms: u64,
     #[serde(default)]
@@ -30,20 +30,20 @@ pub(crate) struct Head {
     pub(crate) process: Settings,
     #[serde(default)]
     pub(crate) store: StoreSettings,
-    /// How late something may have been seen, if later than that.
+    /// The longest delay of an observation in milliseconds, if longer than `slack_ms`.
     #[serde(skip)]
     seen_late_ms: Option<u64>,
-    /// Who alone is judged: the other side is played by somebody who does wrong on purpose.
+    /// The only side to judge, if the other side deliberately misbehaves.
     #[serde(skip)]
     pub(super) judged: Option<Side>,
 }
 
-/// What is wrong in a trace on purpose.
+/// The deliberate error in a test vector.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Breaks {
-    /// The line of the first entry that is wrong.
+    /// The line of the first wrong entry.
     pub line: usize,
-    /// The rule that it breaks.
+    /// The rule that the entry violates.
     pub rule: String,
 }
 
@@ -55,7 +55,7 @@ impl Head {
         }
     }
 
-    /// Of a case of a report.
+    /// Returns the head for a case of a report.
     pub(super) fn of_case(report: &Report, case: &str) -> Self {
         let is_process = report.side == Side::Process;
         Self {
@@ -78,7 +78,7 @@ impl Head {
     }
 }
 
-/// By how much what somebody does may be seen earlier or later than it was done.
+/// The time by which an action may be observed earlier or later than it happened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slack {
     pub(super) early_ms: u64,
@@ -89,12 +89,12 @@ fn default_slack_ms() -> u64 {
     1_000
 }
 
-/// Of which processes everything that their threads did is in the trace.
+/// The processes of which the trace contains all actions of threads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Threads {
     Named(Vec<String>),
-    /// `"all"`.
+    /// The word `"all"`.
     Word(String),
     #[default]
     Nobody,
@@ -110,7 +110,7 @@ impl Threads {
     }
 }
 
-/// Settings of the processes that the judge must know, by the names that adapters use.
+/// The settings of processes that the judge needs, with the names that adapters use.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub(crate) struct Settings {
@@ -139,7 +139,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Of a machine that is to explain what such a process says.
+    /// Returns the settings of a machine that explains the messages of such a process.
     pub(super) fn machine(&self) -> ProcessSettings {
         let limits = Limits {
             attributes_max: self.attributes_max,
@@ -152,7 +152,7 @@ impl Settings {
         ProcessSettings {
             margin_ms: self.margin_ms,
             recall_margin_ms: self.recall_margin_ms,
-            // It may say that it lives, and repeat itself, at any time.
+            // The process may send keep-alives and repeat messages at any time.
             keep_alive_ms: 0,
             resend_ms: 0,
             limits,
@@ -161,10 +161,10 @@ impl Settings {
     }
 }
 
-/// Settings of the store that it does not tell.
+/// The settings of the store that its messages do not state.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct StoreSettings {
-    /// After how long a session that nobody uses ends.
+    /// The time after which an unused session ends, in milliseconds.
     pub(crate) time_to_live_ms: Option<u64>,
 }

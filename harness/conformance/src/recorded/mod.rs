@@ -1,13 +1,15 @@
-//! Recorded runs: does what went over the wire, and what threads were told, hold together?
+//! Recorded runs: checks whether the messages on the wire, and the answers to threads, are consistent with the
+//! protocol.
 //!
-//! A trace is what somebody saw of a store and its processes: at the store, at the processes, or between them. The
-//! `store` is judged by the machine of the store, each `process` whose threads are in the trace by that of the process. Neither
-//! is asked anything: what cannot be seen is looked for (`search`), and the first entry that no machine explains is told, with the
-//! rule that it breaks and what would have been right.
+//! A trace contains observations of a store and its processes: at the store, at the processes, or between them. The
+//! store's machine judges the `store`. The process's machine judges each `process` whose threads are in the trace. The
+//! judge only reads the trace, and searches for a sequence of invisible events that explains it (`search`). The result
+//! names the first entry that no machine explains, the violated rule, and the allowed messages.
 //!
-//! Traces come from anybody: one that is no trace is [`Unreadable`], and nothing in it makes the judge fail.
+//! Traces come from untrusted sources. A malformed trace is reported as [`Unreadable`], and no content makes the judge
+//! fail.
 //!
-//! Deliberately absent: any rule of the protocol; the limits of a store, which a trace does not tell.
+//! Deliberately absent are rules of the protocol, and the limits of a store, which a trace does not state.
 
 mod entry;
 mod head;
@@ -39,16 +41,16 @@ use talk::{Name, Said, Talk};
 use tenure_protocol::process::Input;
 use tenure_protocol::{Time, ToStore};
 
-/// The first entry that is wrong.
+/// The first wrong entry of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// On which line of the file, counted from one; of a trace in a report, which of its entries.
+    /// The line of the file, counted from one, or the number of the entry for a trace in a report.
     pub line: usize,
-    /// The rule that it breaks.
+    /// The violated rule.
     pub rule: &'static str,
-    /// What would have been right.
+    /// The allowed messages.
     pub allowed: String,
-    /// What came.
+    /// The observed message.
     pub seen: String,
 }
 
@@ -68,28 +70,28 @@ impl Finding {
     }
 }
 
-/// What came of a trace.
+/// The judgement of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Judgement {
-    /// What the trace is of, if it says.
+    /// The name of the trace, if it has one.
     pub name: Option<String>,
-    /// How many entries it has.
+    /// The number of entries.
     pub entries: usize,
     /// Whether the store was judged.
     pub store: bool,
     /// The starts of processes that were judged.
     pub processes: Vec<String>,
-    /// What is wrong.
+    /// The first wrong entry, if there is one.
     pub finding: Option<Finding>,
-    /// What a vector says is wrong with it.
+    /// The deliberate error that the trace declares, if it is a test vector with one.
     #[serde(skip)]
     pub breaks: Option<Breaks>,
 }
 
-/// Judges a file: a trace, or the report of a run, whose cases are judged each by itself.
+/// Judges a file: a trace, or the report of a run, each of whose cases is judged separately.
 ///
 /// # Errors
-/// When it is neither.
+/// [`Unreadable`] if the file is neither.
 pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
     if text.len() > BYTES_MAX {
         return Err(Unreadable::new(0, format!("more than {BYTES_MAX} bytes")));
@@ -101,10 +103,10 @@ pub fn check(text: &str) -> Result<Vec<Judgement>, Unreadable> {
     Ok(vec![judge(&head, &entries)])
 }
 
-/// Judges what each case of a report has recorded: the store that was its target, or the process and its threads.
+/// Judges the trace of each case in a report: the target store, or the target process with its threads.
 ///
 /// # Errors
-/// When what a case has recorded is no trace.
+/// [`Unreadable`] if the trace of a case is malformed.
 pub fn check_report(report: &Report) -> Result<Vec<Judgement>, Unreadable> {
     let cases = report.cases.iter();
     let judged = cases.filter(|case| !case.trace.is_empty()).map(|case| {
@@ -143,9 +145,9 @@ struct Judge<'a> {
     store: StoreSide,
     has_store: bool,
     processes: BTreeMap<String, ProcessSide>,
-    /// From where each connection is seen best, by the store and by its process.
+    /// The best places of observation per connection, for judging the store and the process.
     seen_at: BTreeSet<(String, Place)>,
-    /// Those on which the process that alone is judged has said hello, and of whose end nothing is known.
+    /// The connections of the only judged process that have begun and are not known to have ended.
     connections: Vec<String>,
     breadth: Breadth,
 }
@@ -180,7 +182,7 @@ impl<'a> Judge<'a> {
             .try_for_each(|own| own.ends(last))
     }
 
-    /// Whether the best place to judge this side by this connection is that of the entry.
+    /// Returns whether the entry was observed at the best place to judge this side by this connection.
     fn is_best(&self, entry: &Entry, place: Place) -> bool {
         let is_seen = |at: Place| self.seen_at.contains(&(entry.who.clone(), at));
         let other = if place == Place::Store {
@@ -241,7 +243,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// Something comes to a process, if it is judged.
+    /// Records a message to a process, if the process is judged.
     fn comes(&mut self, entry: &Entry, way: &Way, under: &Under) {
         if let Some(own) = self.processes.get_mut(entry.process()) {
             own.comes(entry.at, way, under);
@@ -258,7 +260,7 @@ impl<'a> Judge<'a> {
             entry::Way::ToProcess => Side::Store,
         };
         if heard.is_err() && self.head.judged.is_some_and(|own| own != speaker) {
-            // Who is judged gives the connection up.
+            // The judged process gives up the connection.
             self.ends(entry, way);
             return Ok(());
         }
@@ -302,7 +304,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// A start of a process that is to be judged says its first hello.
+    /// Begins to judge a start of a process with its first hello.
     fn begins(&mut self, entry: &Entry, name: &Name, message: &ToStore) {
         let process = entry.process();
         let is_new =
@@ -315,13 +317,13 @@ impl<'a> Judge<'a> {
                 incarnation,
                 self.breadth,
             );
-            // Nothing was to be said before.
+            // There was nothing to send before.
             let _ = own.turns(entry.line, Time(entry.at_ms));
             self.processes.insert(process.to_owned(), own);
         }
     }
 
-    /// Where a process's closing of its connections is not noted, its next hello tells of it.
+    /// Ends a process's earlier connections at its next hello, because their ends may not be in the trace.
     fn replaces(&mut self, entry: &Entry, message: &ToStore) {
         let is_hello = matches!(message, ToStore::Hello { .. });
         if is_hello && self.head.judged == Some(Side::Process) {

@@ -1,8 +1,8 @@
-//! What a case of the suite has recorded, as a trace: of a store, what went over the wire; of a process also what its adapter was
-//! told to do, which is what its threads did.
+//! Converts the recording of a case to a trace. For a store, the recording has the messages on the wire. For a process,
+//! it also has the adapter's commands, which are the actions of its threads.
 //!
-//! What the suite plays is not judged: it does wrong on purpose. Of what is not all there, as a frame that is too long for a report, nothing
-//! behind it is judged.
+//! The side that the suite plays is not judged, because it deliberately misbehaves. If a frame is incomplete because it
+//! is too long for a report, nothing behind it is judged.
 
 use super::entry::{Entry, Line, Unreadable, Way, What, in_order};
 use super::head::{Head, Settings};
@@ -13,12 +13,12 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::SessionId;
 
-/// What the process that is judged is called.
+/// The name of the judged process.
 const PROCESS: &str = "p";
-/// On whose connections a scripted store notes what went over the wire.
+/// The name with which a scripted store records the messages on its connections.
 const STORE: &str = "store";
 
-/// A case as a trace.
+/// Returns the trace of a case.
 pub(super) fn read(report: &Report, case: &Outcome) -> Result<(Head, Vec<Entry>), Unreadable> {
     let mut head = Head::of_case(report, &case.id);
     let entries = match report.side {
@@ -39,7 +39,7 @@ fn of_store(traced: &[Traced]) -> Result<Vec<Entry>, Unreadable> {
         entry.what = match did {
             CUTS => What::Ends(Way::ToStore),
             RESTARTS => What::Restarts,
-            PAUSES => break, // When it takes what is said to it is anybody's guess.
+            PAUSES => break, // The time at which the store processes later messages is unknown.
             _ => match did
                 .strip_prefix(RECALLS)
                 .map(|own| SessionId::new(own.to_owned()))
@@ -56,7 +56,7 @@ fn of_store(traced: &[Traced]) -> Result<Vec<Entry>, Unreadable> {
     Ok(entries)
 }
 
-/// Of a case that starts its process several times the first start, and nothing when two run at a time.
+/// Returns the first start of a process. If two processes run at the same time, the trace is empty.
 fn of_process(traced: &[Traced], head: &mut Head) -> Result<Vec<Entry>, Unreadable> {
     let mut desk = Desk::default();
     let mut entries = Vec::new();
@@ -82,13 +82,13 @@ fn of_process(traced: &[Traced], head: &mut Head) -> Result<Vec<Entry>, Unreadab
             match taken {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(_) if own.way == '<' => break, // What is no answer fails its case already.
+                Err(_) if own.way == '<' => break, // A malformed answer already fails its case.
                 Err(why) => return Err(at_line(at, why)),
             }
             continue;
         }
         let Some(number) = own.who.strip_prefix(STORE) else {
-            continue; // What an adapter writes to its standard error.
+            continue; // This is output on the adapter's standard error.
         };
         let mut frame = Line::of(own);
         frame.who = format!("{PROCESS}{number}");
@@ -109,7 +109,7 @@ fn of_process(traced: &[Traced], head: &mut Head) -> Result<Vec<Entry>, Unreadab
     let adapters = traced.iter().filter(|own| is_command(own));
     let adapters: BTreeSet<_> = adapters.map(|own| &own.who).collect();
     if adapters.len() > 1 {
-        entries.clear(); // Nothing says whose connection is whose.
+        entries.clear(); // The connections cannot be assigned to processes.
     }
     Ok(entries)
 }
@@ -118,25 +118,25 @@ fn at_line(at: usize, why: impl Into<String>) -> Unreadable {
     Unreadable::new(at + 1, why)
 }
 
-/// Whether it is a command of an adapter, or its answer.
+/// Returns whether the entry is a command to an adapter, or an answer.
 fn is_command(own: &Traced) -> bool {
     own.way != '!' && own.hex.is_empty() && !own.who.starts_with(STORE)
 }
 
-/// What a command or an answer is in a trace.
+/// The meaning of a command or an answer in a trace.
 enum Taken {
     Line(Box<Line>),
     Settings(Settings),
     Nothing,
-    /// From here on not everything is known.
+    /// An entry after which the record is incomplete.
     Unknown,
 }
 
-/// The commands so far: an answer says only which one it is for.
+/// The commands so far, because an answer names only the number of its command.
 #[derive(Default)]
 struct Desk {
     commands: BTreeMap<u64, Map<String, Value>>,
-    /// Those without an answer.
+    /// The numbers of commands without an answer.
     open: BTreeSet<u64>,
 }
 
@@ -146,7 +146,7 @@ impl Desk {
             return Ok(Taken::Unknown);
         }
         let Ok(Value::Object(line)) = serde_json::from_str(&own.says) else {
-            return Ok(Taken::Unknown); // No answer.
+            return Ok(Taken::Unknown); // The line is not an answer.
         };
         let Some(id) = line.get("id").and_then(Value::as_u64) else {
             return Ok(Taken::Nothing);
@@ -180,24 +180,24 @@ impl Desk {
         told
     }
 
-    /// The lock that a command is about.
+    /// Returns the lock to which a command belongs.
     fn lock(&self, command: &Map<String, Value>) -> Option<&Map<String, Value>> {
         let number = command.get("lock").and_then(Value::as_u64)?;
         self.commands.get(&number)
     }
 
-    /// The commands of that kind that have no answer.
+    /// Returns the unanswered commands of that kind.
     fn unanswered(&self, what: &str) -> impl Iterator<Item = &Map<String, Value>> {
         let all = self.open.iter().filter_map(|id| self.commands.get(id));
         all.filter(move |own| own.get("do").and_then(Value::as_str) == Some(what))
     }
 
-    /// Whether commands may wait behind a commit, while others overtake them.
+    /// Returns whether commands may wait behind a commit while others overtake them.
     fn is_committing(&self) -> bool {
         self.unanswered("commit").next().is_some()
     }
 
-    /// Whether the lock gets another session meanwhile, nobody knows when.
+    /// Returns whether the session of the lock may change at an unknown time.
     fn is_renamed(&self, lock: &Value) -> bool {
         let mut all = self.unanswered("rename");
         all.any(|own| own.get("lock") == Some(lock))
@@ -216,7 +216,7 @@ impl Desk {
                 let command = word("command").as_u64();
                 let lock = command.and_then(|id| self.commands.get(&id));
                 let Some(lock) = lock.filter(|own| own.get("do") == Some(&json!("lock"))) else {
-                    return Ok(Taken::Unknown); // A machine does not know that its thread has gone.
+                    return Ok(Taken::Unknown); // The machine has no input for a thread that ends.
                 };
                 return object(json!({
                     "did": "abandon", "thread": lock.get("thread"), "session": lock.get("session"),
@@ -226,7 +226,7 @@ impl Desk {
             "shutdown" => return object(json!({"did": "shutdown"})),
             "read" | "check" | "write" | "commit" | "rename" | "destroy" | "unlock" | "discard" => {
                 let Some(lock) = self.lock(command) else {
-                    return Ok(Taken::Nothing); // Refused: there is no such lock.
+                    return Ok(Taken::Nothing); // The command is refused because the lock does not exist.
                 };
                 let of_lock = ["thread", "session", "attributes"];
                 let own = ["attribute", "value", "to"];
@@ -306,7 +306,7 @@ impl Desk {
 }
 
 fn object(mut line: Value) -> Result<Taken, String> {
-    // They are set by whoever has seen it.
+    // The caller sets the time and the place.
     line["at_ms"] = 0.into();
     line["who"] = PROCESS.into();
     line["way"] = "!".into();

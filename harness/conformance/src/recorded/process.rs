@@ -1,5 +1,5 @@
-//! A process's side of a trace: the shared machine takes what came to the process and what its threads did, and says what may
-//! leave it and what its threads may be told.
+//! The judgement of a process: the shared machine receives the process's messages and its threads' actions. It
+//! determines which messages the process may send and which answers its threads may receive.
 
 use super::Finding;
 use super::entry::{Place, ThreadAnswer};
@@ -10,7 +10,7 @@ use super::search::{Breadth, Hypothesis as _};
 use tenure_protocol::process::Timer;
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
-/// See the [module](self).
+/// The judge of one process. See the [module](self).
 pub(super) struct ProcessSide {
     hypotheses: Vec<Hypothesis>,
     slack: Slack,
@@ -41,7 +41,7 @@ impl ProcessSide {
         }
     }
 
-    /// It is so late: what is overdue is missing.
+    /// Advances the time. An overdue message is a finding.
     pub(super) fn turns(&mut self, line: usize, now: Time) -> Result<(), Finding> {
         self.now = now;
         let around = self.around(Focus::Nothing);
@@ -55,7 +55,7 @@ impl ProcessSide {
         self.miss(line, false)
     }
 
-    /// What must have ended has ended: the lease, and the waits of threads.
+    /// Fires the timers that must have fired: those of the lease and of waiting threads.
     fn force(&mut self, late: Time) {
         let around = self.around(Focus::Nothing);
         for own in &mut self.hypotheses {
@@ -96,16 +96,16 @@ impl ProcessSide {
             "something later"
         };
         let (rule, what) = rule_process::missing(first, is_late);
-        let allowed = format!("the machine says, with its own numbers: {what}");
+        let allowed = format!("the machine sends, with its own numbers: {what}");
         Err(Finding::new(line, rule, allowed, seen))
     }
 
-    /// The trace has ended.
+    /// Finishes the judgement at the end of the trace.
     pub(super) fn ends(&mut self, line: usize) -> Result<(), Finding> {
         self.miss(line, true)
     }
 
-    /// Something has come to it, or it was told to do something.
+    /// Records a message to the process, or a call of one of its threads.
     pub(super) fn comes(&mut self, at: Place, way: &Way, under: &Under) {
         let around = self.around(Focus::Nothing);
         for own in &mut self.hypotheses {
@@ -119,7 +119,7 @@ impl ProcessSide {
         }
     }
 
-    /// It has said something.
+    /// Checks a message of the process.
     pub(super) fn says(
         &mut self,
         line: usize,
@@ -149,7 +149,7 @@ impl ProcessSide {
         Ok(())
     }
 
-    /// A thread was told something.
+    /// Checks an answer to a thread.
     pub(super) fn tells(
         &mut self,
         line: usize,
@@ -163,23 +163,24 @@ impl ProcessSide {
         if found.is_empty() {
             let own = self.likely(&around);
             let rule = rule_process::wrong_answer(&own, thread, session, told);
-            let seen = format!("thread {} is told: {told:?}", thread.0);
+            let seen = format!("thread {} receives: {told:?}", thread.0);
             return Err(Finding::new(line, rule, rule_process::allowed(&own), seen));
         }
         self.hypotheses = found;
         Ok(())
     }
 
-    /// The explanation in which it has taken most.
+    /// Returns the hypothesis that has processed most inputs.
     fn likely(&self, around: &Around) -> Hypothesis {
         let first = self.hypotheses.first().cloned();
         let all = self.breadth.closure(self.hypotheses.clone(), around);
         let idle = all.into_iter().find(Hypothesis::is_idle);
-        idle.or(first).expect("there is always one")
+        idle.or(first)
+            .expect("the judge keeps at least one hypothesis")
     }
 }
 
-/// These, and those in which something has passed of which nothing is said.
+/// Returns these hypotheses and those after an event that causes no message.
 fn with_silent(
     breadth: Breadth,
     mut hypotheses: Vec<Hypothesis>,

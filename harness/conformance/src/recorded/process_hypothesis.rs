@@ -1,8 +1,8 @@
-//! One explanation of what a process has said and told its threads: its machine, what is under way to it, and what it still has
-//! to say.
+//! A hypothesis about a process: one explanation of its messages and of the answers to its threads. It consists of a
+//! machine, the inputs in flight to it, and the messages and answers that it still owes.
 //!
-//! Tokens, versions and tickets are the store's. Requests are the process's own, so the machine's number for one and the
-//! process's are paired, and so are the times that it names as sent.
+//! Tokens, versions and tickets are the store's numbers. Requests and send times are the process's own, so the
+//! machine's numbers are paired with the process's.
 
 use super::entry::{ThreadAnswer, ThreadCall};
 use super::search::Hypothesis as Explanation;
@@ -14,15 +14,15 @@ use tenure_protocol::{
     Incarnation, Link, ProcessMachine, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
 };
 
-/// What is seen of it is of that time, or so much earlier.
+/// The time of observation. The event itself may be earlier by up to `slack_ms`.
 pub(super) struct Around {
     pub(super) now: Time,
     pub(super) slack_ms: u64,
-    /// What is looked for: a session that something is said of, the beginning of a connection, a sign of life.
+    /// The kind of message to explain.
     pub(super) focus: Focus,
 }
 
-/// What has been seen, and is to be explained.
+/// The observation to explain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Focus {
     Session(SessionId),
@@ -31,7 +31,7 @@ pub(super) enum Focus {
     Nothing,
 }
 
-/// What is under way to the machine.
+/// An input in flight to the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Under {
     Message(String, ToProcess),
@@ -40,7 +40,7 @@ pub(super) enum Under {
     Input(Input),
 }
 
-/// On which line: what comes on one is taken in order.
+/// The channel of an input. Inputs of one channel are processed in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Way {
     Connection(String),
@@ -48,14 +48,14 @@ pub(super) enum Way {
     Driver,
 }
 
-/// What the process has to say, since when.
+/// A message or an answer that the process owes, with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Owed<T> {
     pub(super) what: T,
     pub(super) since: Time,
 }
 
-/// What a thread has asked for and was not answered.
+/// A thread's unanswered call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Asked {
     Lock,
@@ -63,16 +63,16 @@ enum Asked {
     Ending,
 }
 
-/// See the [module](self).
+/// A hypothesis about a process. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hypothesis {
     pub(super) machine: ProcessMachine,
-    /// The machine's time: never goes back.
+    /// The machine's time, which never decreases.
     now: Time,
     under_way: BTreeMap<Way, VecDeque<(Time, Under)>>,
     pub(super) says: Vec<Owed<(Link, ToStore)>>,
     pub(super) tells: Vec<Owed<(ThreadId, SessionId, ThreadAnswer)>>,
-    /// The machine's link for each connection; those that have ended.
+    /// The machine's link for each connection, including ended ones.
     links: BTreeMap<String, Link>,
     ended: Vec<String>,
     pub(super) requests: Vec<(Request, Request)>,
@@ -99,7 +99,7 @@ impl Hypothesis {
         }
     }
 
-    /// Something is under way to it.
+    /// Adds an input in flight.
     pub(super) fn comes(&mut self, way: Way, now: Time, what: Under) {
         self.under_way
             .entry(way)
@@ -107,12 +107,12 @@ impl Hypothesis {
             .push_back((now, what));
     }
 
-    /// Takes the next of a line.
+    /// Processes the next input of a channel.
     pub(super) fn take(&mut self, way: &Way, around: &Around) {
         let next = self.under_way.get_mut(way).and_then(VecDeque::pop_front);
         self.under_way.retain(|_, all| !all.is_empty());
         let Some((since, what)) = next else { return };
-        // As early as it can have come: a lease that it keeps alive has not ended then.
+        // Assume the earliest possible arrival: a lease that the message extends has not ended then.
         let now = since.before(around.slack_ms);
         match what {
             Under::Message(who, message) => self.hear(now, &who, message),
@@ -122,7 +122,7 @@ impl Hypothesis {
         }
     }
 
-    /// Takes what has been under way since before.
+    /// Processes the inputs in flight since before the given time.
     pub(super) fn take_before(&mut self, until: Time, around: &Around) {
         loop {
             let heads = self
@@ -138,7 +138,7 @@ impl Hypothesis {
         }
     }
 
-    /// A timer that is due passes.
+    /// Fires a due timer.
     pub(super) fn passes(&mut self, due: Time, timer: Timer, around: &Around) {
         let now = around.now.before(around.slack_ms).max(due.min(around.now));
         self.step(now, Input::Timer(timer));
@@ -148,7 +148,7 @@ impl Hypothesis {
         self.under_way.is_empty()
     }
 
-    /// One step of the machine, and what it says and tells.
+    /// Performs one step of the machine, and records the messages and answers that it owes. Returns the answers.
     fn step(&mut self, now: Time, input: Input) -> Vec<Answer> {
         self.now = self.now.max(now);
         let own = match &input {
@@ -164,7 +164,7 @@ impl Hypothesis {
             match output {
                 Output::Send { link, message } => self.owe(link, message),
                 Output::Disconnect { link } => {
-                    // A goodbye is still said.
+                    // A goodbye is still sent.
                     let is_last = |message: &ToStore| *message == ToStore::Goodbye;
                     self.says
                         .retain(|own| own.what.0 != link || is_last(&own.what.1));
@@ -208,7 +208,7 @@ impl Hypothesis {
             }
             Answer::Destroyed => ThreadAnswer::Destroyed,
             Answer::Renamed(hold) => ThreadAnswer::Renamed(hold.session, hold.token.0),
-            // It hears it when it asks for something, or was asking.
+            // The thread receives this only with the answer to a call.
             Answer::Poisoned(why) if asked.is_some() => ThreadAnswer::Lost(why),
             Answer::Poisoned(_) | Answer::Committed(_) => return,
         };
@@ -242,13 +242,13 @@ impl Hypothesis {
             .collect()
     }
 
-    /// A thread does something.
+    /// Performs a thread's call.
     fn act(&mut self, now: Time, thread: ThreadId, session: SessionId, call: ThreadCall) {
         let poison = |own: &Self| {
             let session = own.machine.session(&session)?;
             session.poison_of(thread)
         };
-        // Time passes first: what ends by it has ended.
+        // Time advances first, so that whatever ends by then has ended.
         if self.machine.lease().is_some_and(|lease| lease < now) {
             self.step(now, Input::Timer(Timer::Lease));
         }
@@ -266,7 +266,7 @@ impl Hypothesis {
         }
         let until = self.now.max(now);
         let Some(call) = machine_call(call, until) else {
-            // It only looks.
+            // The call only checks the grant.
             let told = was_lost.map_or(ThreadAnswer::Done, ThreadAnswer::Lost);
             return self.tell(thread, session, told);
         };
@@ -281,7 +281,7 @@ impl Hypothesis {
             return;
         }
         match was_lost {
-            // Whatever else the machine says: it has lost it.
+            // Whatever else the machine answers, the thread has lost the grant.
             Some(why) => {
                 self.tells.truncate(before);
                 self.tell(thread, session, ThreadAnswer::Lost(why));
@@ -326,7 +326,7 @@ impl Hypothesis {
 
     // ---- what is seen -----------------------------------------------------------------------------------------------
 
-    /// Takes what a thread was told.
+    /// Accepts an answer to a thread if the hypothesis owes it.
     pub(super) fn is_told(
         &mut self,
         thread: ThreadId,
@@ -341,7 +341,7 @@ impl Hypothesis {
             self.tells.remove(place);
             return true;
         }
-        // It may be told by itself.
+        // A loss may be reported without a call.
         let lost = self
             .machine
             .session(session)
@@ -349,7 +349,7 @@ impl Hypothesis {
         matches!((told, lost), (ThreadAnswer::Lost(why), Some(own)) if *why == own)
     }
 
-    /// Takes what the process has said on a connection.
+    /// Accepts a message of the process on a connection if the hypothesis owes it.
     pub(super) fn is_said(&mut self, who: &str, message: &ToStore) -> bool {
         let is_hello = matches!(message, ToStore::Hello { .. });
         for place in 0..self.says.len() {
@@ -371,7 +371,7 @@ impl Hypothesis {
                 *self = next;
                 return true;
             }
-            // In order, as far as it is about one session.
+            // Messages about one session stay in order.
             if session_of(&own).is_some() {
                 return false;
             }
@@ -419,7 +419,7 @@ impl Explanation<Around> for Hypothesis {
     }
 }
 
-/// What a thread calls; `None`: it only looks.
+/// Returns the machine's form of a thread's call, or `None` if the call only checks the grant.
 fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
     Some(match call {
         ThreadCall::Lock {
@@ -444,7 +444,7 @@ fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
     })
 }
 
-/// A refusal as adapters name it.
+/// Returns the name of a refusal in the adapter protocol.
 fn kind(why: &Refusal) -> &'static str {
     match why {
         Refusal::WouldBlock => "would-block",
@@ -462,8 +462,8 @@ fn kind(why: &Refusal) -> &'static str {
     }
 }
 
-/// Whether a thread is told the same. Two things may be said in two ways: that it has left a session that has ended, and that
-/// its process stops since a newer incarnation is here.
+/// Returns whether two answers to a thread are equivalent. Two events each have two equivalent answers: the thread has
+/// left a session that has ended, and the process stops because a newer incarnation is connected.
 fn is_same_answer(ours: &ThreadAnswer, theirs: &ThreadAnswer) -> bool {
     let is_left = |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "gone" || why == "not-held");
     let is_refused =
@@ -473,7 +473,7 @@ fn is_same_answer(ours: &ThreadAnswer, theirs: &ThreadAnswer) -> bool {
         || (is_refused(ours) && *theirs == ThreadAnswer::Lost(Poison::Superseded))
 }
 
-/// The session that a message is about.
+/// Returns the session that a message concerns.
 pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
     match message {
         ToStore::Acquire(acquire) => Some(&acquire.session),

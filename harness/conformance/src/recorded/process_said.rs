@@ -1,4 +1,4 @@
-//! Whether what a process has said is what its machine says, by whatever numbers.
+//! Compares a message of a process with the machine's message, except for numbers.
 
 use super::process_hypothesis::Hypothesis;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ impl Hypothesis {
         match known {
             Some(pair) => *pair == (ours, theirs),
             None => {
-                // Both rise.
+                // Both numbers rise.
                 let is_new = self
                     .requests
                     .iter()
@@ -29,7 +29,7 @@ impl Hypothesis {
         ours.session == theirs.session
             && ours.wait_mode == theirs.wait_mode
             && ours.ticket == theirs.ticket
-            // It need not keep what it has had.
+            // The process need not cache the state that it has had.
             && (theirs.known.is_none() || ours.known == theirs.known)
             && self.is_request(ours.request, theirs.request)
     }

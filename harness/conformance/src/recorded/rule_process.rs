@@ -1,12 +1,12 @@
-//! Which rule a process has broken, by what its machine had to say and what came instead. The machine decides that it is wrong;
-//! here it gets its name.
+//! Names the rule that a process has violated, from the messages that its machine owed and the observed message. The
+//! machine decides that the message is wrong, and this module only names the rule.
 
 use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
-/// Whether something has not come though it had to.
+/// Returns whether a required message is overdue.
 pub(super) fn is_overdue(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> bool {
     let says = own.says.iter().filter(|owed| is_asked(&owed.what.1));
     says.map(|owed| owed.since)
@@ -14,7 +14,7 @@ pub(super) fn is_overdue(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> bo
         .any(is_late)
 }
 
-/// What has to be said. A sign of life is none: it is said when nobody hears of it.
+/// Returns whether a message is required. A keep-alive is not, because its absence has no effect on others.
 fn is_asked(message: &ToStore) -> bool {
     !matches!(
         message,
@@ -22,7 +22,7 @@ fn is_asked(message: &ToStore) -> bool {
     )
 }
 
-/// The rule by which that had to come, and what it is.
+/// Returns the rule of an overdue message, and a description of the message.
 pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'static str, String) {
     let mut told = own.tells.iter().filter(|owed| is_late(owed.since));
     if let Some(owed) = told.next() {
@@ -32,7 +32,7 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
             ThreadAnswer::Lost(_) => "thread.told",
             _ => "thread.ends-once",
         };
-        return (rule, format!("thread {} is told: {told:?}", thread.0));
+        return (rule, format!("thread {} receives: {told:?}", thread.0));
     }
     let mut said = own
         .says
@@ -63,24 +63,27 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
     (rule, format!("{message:?}"))
 }
 
-/// What the machine has to say and to tell, in words.
+/// Describes the messages and answers that the machine owes.
 pub(super) fn allowed(own: &Hypothesis) -> String {
     let says = own.says.iter().map(|owed| format!("{:?}", owed.what.1));
     let tells = own.tells.iter().map(|owed| {
         let (thread, _, told) = &owed.what;
-        format!("thread {} is told: {told:?}", thread.0)
+        format!("thread {} receives: {told:?}", thread.0)
     });
     let mut all: Vec<String> = says.chain(tells).collect();
     if all.is_empty() {
         all.push(
-            "nothing but what it says by itself: signs of life, repetitions, what is idle"
+            "only unprompted messages: keep-alives, repetitions, and releases of idle grants"
                 .to_owned(),
         );
     }
-    format!("the machine says, with its own numbers: {}", all.join("; "))
+    format!(
+        "the machine sends, with its own numbers: {}",
+        all.join("; ")
+    )
 }
 
-/// The rule that a message breaks which the machine does not say.
+/// Returns the rule that a message violates if the machine does not send it.
 pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
     let id = session_of(message);
     let session = id.and_then(|id| own.machine.session(id));
@@ -210,7 +213,7 @@ fn wrong_release(
     }
 }
 
-/// The rule that is broken when a thread is told what the machine does not tell.
+/// Returns the rule that is violated if a thread receives an answer that the machine does not give.
 pub(super) fn wrong_answer(
     own: &Hypothesis,
     thread: ThreadId,

@@ -1,5 +1,5 @@
-//! Which rule a store has broken, by what the machine owed and what came instead. The machine decides that it is wrong; here it
-//! gets its name.
+//! Names the rule that a store has violated, from the messages that its machine owed and the observed message. The
+//! machine decides that the message is wrong, and this module only names the rule.
 
 use super::store::StoreSide;
 use super::store_hypothesis::Explained;
@@ -11,7 +11,7 @@ use tenure_protocol::message::{Refusal, Revocation};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{Request, SessionId, ToProcess, Version};
 
-/// The rule of who lets that end too early.
+/// Returns the rule that a store violates by firing this timer too early.
 pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
     match timer {
         Timer::Lease(_) => Some("lease.whole"),
@@ -21,23 +21,23 @@ pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
     }
 }
 
-/// The first that has not come though it had to.
+/// Returns the first overdue message.
 pub(super) fn overdue(
     hypothesis: &Hypothesis,
     is_late: impl Fn(u64) -> bool,
 ) -> Option<(&Connection, &Owed)> {
     let late = hypothesis.owed.iter().filter_map(|(connection, all)| {
-        // That a connection is closed is nothing that anybody waits for.
+        // No rule requires a time for the end of a connection.
         let mut all = all.iter().filter(|own| own.what != What::Closed);
         let first = all.find(|own| !own.may_be_missing())?;
         is_late(first.since).then_some((connection, first))
     });
-    // Who acts is answered before others are granted what came of it.
+    // An acting process is answered before others are granted sessions as a result.
     let is_grant = |own: &Owed| matches!(own.what, What::Said(ToProcess::Granted { .. }));
     late.min_by_key(|(_, own)| (own.since, is_grant(own)))
 }
 
-/// The rule by which that had to come.
+/// Returns the rule that requires a missing message.
 pub(super) fn missing(
     side: &StoreSide,
     own: &Explained,
@@ -103,7 +103,8 @@ pub(super) fn missing(
     }
 }
 
-/// The rule that a message breaks which the machine does not allow. `existed` says whether its session was ever written.
+/// Returns the rule that a message violates if the machine does not allow it. `existed` states whether its session was
+/// ever written.
 pub(super) fn wrong(
     own: &Explained,
     connection: &Connection,
@@ -150,7 +151,7 @@ pub(super) fn wrong(
     }
 }
 
-/// What came, and the machine.
+/// The observed message and the machine.
 struct Look<'a> {
     hypothesis: &'a Hypothesis,
     connection: &'a Connection,
@@ -161,7 +162,7 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// Whether the process has a newer connection.
+    /// Returns whether the process has a newer connection.
     fn is_replaced(&self) -> bool {
         let peer = self.hypothesis.store.peer(&self.connection.process);
         let newest = peer.and_then(|peer| peer.link());
@@ -176,7 +177,7 @@ impl<'a> Look<'a> {
             .flatten()
     }
 
-    /// What is owed of the session, the first that `is_it` finds.
+    /// Returns the first message owed about the session for which `is_it` returns a value.
     fn owed_of<T>(
         &self,
         session: &SessionId,
@@ -295,7 +296,7 @@ impl<'a> Look<'a> {
         {
             "grant.token-rises"
         } else if is_new && (version != own_version || !self.results.contains(&owed.attributes)) {
-            // What it was before it ended, or what it never was.
+            // The state is that of an ended life, or was never written.
             if self.existed {
                 "destroy.stays"
             } else {
@@ -321,7 +322,7 @@ impl<'a> Look<'a> {
         if holder.process == self.connection.process {
             return "end.once";
         }
-        // Whether whom it was granted to has heard that.
+        // Whether the new holder has received its grant.
         let is_untold = self.hypothesis.owed.iter().any(|(connection, all)| {
             connection.process == holder.process
                 && all.iter().any(|owed| {

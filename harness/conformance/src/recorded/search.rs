@@ -1,38 +1,39 @@
-//! What cannot be seen: when somebody took what is under way to it, and which of its timers passed meanwhile.
+//! The search for invisible events: when each side processed the messages in flight, and which timers fired meanwhile.
 //!
-//! Everything that explains what came so far is kept as its own hypothesis. The hypotheses that take what comes next are those
-//! from which as few timers as will do lead to it. What was seen on the way, and may be taken at any time, costs nothing: all
-//! orders in which that can have been taken are tried, also when nothing need have been. Hypotheses of one hash are kept once: they
-//! explain the same from now on.
+//! Every explanation of the trace so far is a separate hypothesis. A hypothesis survives an entry if it explains the
+//! entry after the fewest possible timers. Processing a message in flight costs nothing, because that may happen at any
+//! time. All orders of processing are tried, even where none is needed. Hypotheses with equal hashes are kept once,
+//! because they explain the same later entries.
 
 use crate::store::oracle::likeness::{each_once, hash};
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// How many timers may have passed in a row unseen.
+/// The most consecutive timers that may have fired unobserved.
 const HIDDEN_MAX: usize = 2;
 
-/// How widely explanations are looked for. A trace that is found to be wrong is looked at again more widely: that the right
-/// explanation was given up too early is no fault of who is judged.
+/// The breadth of the search. If a trace is judged wrong, it is judged again with a broader search, because the right
+/// explanation may have been dropped too early.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Breadth {
-    /// How many explanations are kept.
+    /// The most hypotheses to keep.
     cached_max: usize,
-    /// How many are looked at while one is looked for.
+    /// The most hypotheses to examine during one search.
     looked_at_max: usize,
-    /// By how many timers more than the shortest an explanation may be longer.
+    /// The number of timers by which an explanation may exceed the shortest one.
     longer: usize,
 }
 
 impl Breadth {
-    /// From the quickest to the widest.
+    /// All breadths, from the fastest to the broadest.
     pub(super) const ALL: [Self; 3] = [
         Self::new(48, 1_500, 0),
         Self::new(400, 6_000, 0),
         Self::new(400, 6_000, 1),
     ];
 
-    /// Only what is shortest: where somebody may do something at any time, more would explain everything.
+    /// Returns this breadth with shortest explanations only. If events may happen at any time, longer explanations
+    /// would explain everything.
     pub(super) const fn shortest(self) -> Self {
         Self { longer: 0, ..self }
     }
@@ -46,16 +47,16 @@ impl Breadth {
     }
 }
 
-/// One explanation of what came so far.
+/// One explanation of the trace so far.
 pub(super) trait Hypothesis<A>: Clone + Hash {
-    /// Every way in which something may have been taken that is under way.
+    /// Returns the hypotheses after processing one message in flight.
     fn taken(&self, around: &A) -> Vec<Self>;
-    /// Every way in which a timer may have passed.
+    /// Returns the hypotheses after one timer has fired.
     fn passed(&self, around: &A) -> Vec<Self>;
 }
 
 impl Breadth {
-    /// The hypotheses that take it.
+    /// Returns the hypotheses that explain the entry.
     pub(super) fn explain<A, W: Hypothesis<A>>(
         self,
         hypotheses: &[W],
@@ -84,7 +85,7 @@ impl Breadth {
         self.few(found)
     }
 
-    /// These and all that they become when what is under way is taken.
+    /// Returns these hypotheses and all that follow from processing messages in flight.
     pub(super) fn closure<A, W: Hypothesis<A>>(self, hypotheses: Vec<W>, around: &A) -> Vec<W> {
         let mut all = each_once(hypotheses, self.looked_at_max);
         let mut seen = HashSet::new();
@@ -103,7 +104,7 @@ impl Breadth {
         all
     }
 
-    /// Not too many.
+    /// Removes duplicates and limits the number of hypotheses.
     pub(super) fn few<W: Hash>(self, hypotheses: impl IntoIterator<Item = W>) -> Vec<W> {
         each_once(hypotheses, self.cached_max)
     }

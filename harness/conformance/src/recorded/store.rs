@@ -1,7 +1,8 @@
-//! The store's side of a trace, judged by the [oracle](crate::store::oracle): its machine hears what the store heard.
+//! The judgement of a store by the [oracle](crate::store::oracle), whose machine receives the same messages as the
+//! store.
 //!
-//! When the store took what it heard is known only of what was seen at the store. All else is under way until what comes shows
-//! that it was taken, or until the slack is over.
+//! The time at which the store processed a message is known only for observations at the store. All other messages
+//! count as in flight until a later message shows that they were processed, or until the slack is over.
 
 use super::Finding;
 use super::entry::Place;
@@ -22,7 +23,7 @@ use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
-/// See the [module](self).
+/// The judge of the store. See the [module](self).
 pub(super) struct StoreSide {
     hypotheses: Vec<Explained>,
     ledger: Ledger,
@@ -31,17 +32,18 @@ pub(super) struct StoreSide {
     origin: Instant,
     now_ms: u64,
     time_to_live_ms: Option<u64>,
-    /// The longest that a process has said a session was idle.
+    /// The longest idle time that a process has reported for a session, in milliseconds.
     idle_ms: u64,
-    /// When each process was last heard, and until when each grant is not to be revoked: when they end at the latest.
+    /// The last message of each process, and the deadline of each recalled grant. Leases and grants end then at the
+    /// latest.
     heard: BTreeMap<ProcessId, u64>,
     recalled: BTreeMap<(SessionId, Token), u64>,
-    /// Until when each grant may have been given time since, because nobody was left to wait. r[recall.for-nobody]
+    /// The time until which each grant may have been extended because its last waiter has gone. r[recall.for-nobody]
     moved: BTreeMap<(SessionId, Token), u64>,
-    /// Requests that were told their place.
+    /// The requests whose place in the queue was sent.
     pub(super) queued: BTreeSet<(ProcessId, SessionId, Request)>,
     count: u64,
-    /// A frame that the trace has not whole was said: nothing can be missed any more.
+    /// Whether the trace has an incomplete frame, after which no message can count as missing.
     is_cut_short: bool,
     breadth: Breadth,
 }
@@ -79,13 +81,13 @@ impl StoreSide {
         }
     }
 
-    /// Does something with all hypotheses and what is around them.
+    /// Applies a function to all hypotheses and their surroundings.
     fn change(&mut self, change: impl FnOnce(Vec<Explained>, &Around<'_>) -> Vec<Explained>) {
         let hypotheses = std::mem::take(&mut self.hypotheses);
         self.hypotheses = change(hypotheses, &self.around());
     }
 
-    /// It is so late: what is overdue is missing.
+    /// Advances the time. An overdue message is a finding.
     pub(super) fn turns(&mut self, line: usize, now_ms: u64) -> Result<(), Finding> {
         self.now_ms = now_ms;
         let slack = Duration::from_millis(self.slack.early_ms);
@@ -99,13 +101,13 @@ impl StoreSide {
         self.miss(line, false)
     }
 
-    /// What has been under way for too long was taken.
+    /// Processes the messages that have been in flight for too long.
     fn take_overdue(&mut self) {
         let until = self.now_ms.saturating_sub(self.slack.late_ms);
         let breadth = self.breadth;
         self.change(|mut left, around| {
             let mut hypotheses = Vec::new();
-            left.reverse(); // The likeliest is looked at first.
+            left.reverse(); // Examine the likeliest hypothesis first.
             while let Some(own) = left.pop() {
                 match own.overdue(until) {
                     None => hypotheses.push(own),
@@ -118,7 +120,7 @@ impl StoreSide {
         });
     }
 
-    /// What must have ended has ended.
+    /// Fires the timers that must have fired.
     fn force(&mut self) {
         let late = self
             .now_ms
@@ -130,7 +132,7 @@ impl StoreSide {
             .map(|(process, _)| Timer::Lease(process.clone()))
             .collect();
         if lease_ms == 0 {
-            due.clear(); // Nobody has said yet how long it is.
+            due.clear(); // The lease time is not known yet.
         }
         self.note_moved();
         let mut recalled = self.recalled.clone();
@@ -160,7 +162,7 @@ impl StoreSide {
         });
     }
 
-    /// Whether something has not come that had to.
+    /// Checks for a missing message.
     fn miss(&mut self, line: usize, is_end: bool) -> Result<(), Finding> {
         if self.is_cut_short {
             return Ok(());
@@ -198,22 +200,22 @@ impl StoreSide {
         Err(Finding::new(
             line,
             rule,
-            format!("the machine says, with its own numbers: {allowed}"),
+            format!("the machine sends, with its own numbers: {allowed}"),
             seen,
         ))
     }
 
-    /// The trace has ended.
+    /// Finishes the judgement at the end of the trace.
     pub(super) fn ends(&mut self, line: usize) -> Result<(), Finding> {
         self.miss(line, true)
     }
 
-    /// A frame has come of which only the beginning is known.
+    /// Records a frame of which only the beginning is known.
     pub(super) fn is_cut_short(&mut self) {
         self.is_cut_short = true;
     }
 
-    /// A process has said something.
+    /// Records a message of a process.
     pub(super) fn heard(&mut self, at: Place, name: &Name, message: ToStore) {
         let connection = of(name);
         self.note(&connection, &message);
@@ -261,7 +263,7 @@ impl StoreSide {
         }
     }
 
-    /// The store has said something.
+    /// Checks a message of the store.
     pub(super) fn says(
         &mut self,
         line: usize,
@@ -313,13 +315,13 @@ impl StoreSide {
         let hypotheses = self
             .breadth
             .closure(self.hypotheses.clone(), &self.around());
-        // Of what it may have taken, that which leads closest.
+        // Use the hypothesis that has processed as much as possible.
         let likely = hypotheses
             .last()
             .filter(|_| self.hypotheses.iter().any(|own| !own.under_way.is_empty()));
         let first = likely.or_else(|| self.hypotheses.first());
         let Came::Said(message, results) = came else {
-            unreachable!("the end of a connection is taken at any time");
+            unreachable!("every hypothesis accepts the end of a connection at any time");
         };
         let mut written = self.ledger.copies.keys();
         let existed = written.any(|(session, version)| {
@@ -345,7 +347,8 @@ impl StoreSide {
         )
     }
 
-    /// Whether who is too early has said so, or speaks of one who cannot hear it.
+    /// Returns whether the message itself reports the early end, or concerns a process that cannot receive such a
+    /// report.
     fn may_be_early(&self, timer: &Timer, came: &Came) -> bool {
         let is_connected = |process: &ProcessId| {
             let mut open = self.open.iter().filter(|own| own.process == *process);
@@ -362,7 +365,7 @@ impl StoreSide {
         }
     }
 
-    /// Until when the store lets a holder be, as it says: not later than it said before, unless nobody is left to wait.
+    /// Records the deadline in a recall. A later deadline than before is a finding, unless no process waits any more.
     fn note_recalls(&mut self, line: usize, message: &ToProcess) -> Result<(), Finding> {
         let told = match message {
             ToProcess::Recall { hold, info } => vec![(hold.clone(), *info)],
@@ -394,7 +397,7 @@ impl StoreSide {
             self.recalled
                 .insert(key, if may_move { until } else { known });
             if is_moved && !may_move {
-                let allowed = format!("the deadline that was told before, {moved} ms away");
+                let allowed = format!("the deadline stated before, {moved} ms earlier or later");
                 let seen = format!("{message:?}");
                 return Err(Finding::new(line, "recall.deadline-kept", allowed, seen));
             }
@@ -402,7 +405,7 @@ impl StoreSide {
         Ok(())
     }
 
-    /// Notes which grants are recalled for nobody now, as far as is known.
+    /// Records which grants are now recalled without a waiter, as far as is known.
     fn note_moved(&mut self) {
         let recall_ms = u64::try_from(self.ledger.recall.as_millis()).unwrap_or(u64::MAX);
         let whole = self.now_ms.saturating_add(recall_ms);
@@ -414,14 +417,14 @@ impl StoreSide {
         }
     }
 
-    /// Whether the store may have found that nobody is left to wait. r[recall.for-nobody]
+    /// Returns whether the store may have found that no process waits any more. r[recall.for-nobody]
     fn may_move_deadline(&self, session: &SessionId) -> bool {
         let around = self.around();
         let is_for_nobody = |own: &Explained| own.hypothesis.store.is_recalled_for_nobody(session);
         let mut hypotheses = self.hypotheses.iter();
         hypotheses.any(|own| {
             let passed = own.passed(&around);
-            // Nobody is told that a connection was lost. Who is told of the end of a wait will hear it.
+            // The loss of a connection is not reported. The end of a wait is reported to its process.
             let mut silent = passed
                 .iter()
                 .filter(|next| next.hypothesis.owed == own.hypothesis.owed);
@@ -431,7 +434,7 @@ impl StoreSide {
         })
     }
 
-    /// What a process says on a connection has ended, or what the store does.
+    /// Records that the stream of a process, or of the store, has ended on a connection.
     pub(super) fn ends_connection(&mut self, at: Place, name: &Name, is_of_process: bool) {
         let connection = of(name);
         self.open.remove(&connection);
@@ -450,7 +453,7 @@ impl StoreSide {
         });
     }
 
-    /// The store was killed and started again. Of what was under way to it, it may have taken any part.
+    /// Records a kill and restart of the store, which may have processed any part of the messages in flight.
     pub(super) fn restarts(&mut self) {
         let expires = self.time_to_live_ms.is_some();
         let breadth = self.breadth;
@@ -471,7 +474,7 @@ impl StoreSide {
         self.moved.clear();
     }
 
-    /// Its operator has asked for a session.
+    /// Records that the operator has recalled a session.
     pub(super) fn recalls(&mut self, session: &SessionId) {
         for own in &mut self.hypotheses {
             own.recalls.push_back(session.clone());

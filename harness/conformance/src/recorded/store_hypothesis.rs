@@ -1,4 +1,5 @@
-//! One explanation of what a store has said: its machine, and what is still under way to it.
+//! A hypothesis about a store: one explanation of its messages. It consists of a machine and the messages in flight to
+//! it.
 
 use super::search::{Breadth, Hypothesis as Explanation};
 use crate::store::oracle::Connection;
@@ -10,26 +11,26 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{SessionId, ToProcess, ToStore, Token};
 
-/// What is under way to the store.
+/// A message in flight to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Under {
-    /// Since when.
+    /// The time since which the message is in flight.
     pub(super) at_ms: u64,
-    /// In which order all of it came.
+    /// The position of the message among all messages.
     pub(super) place: u64,
     pub(super) message: ToStore,
 }
 
-/// One explanation.
+/// A hypothesis with the messages in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Explained {
     pub(super) hypothesis: Hypothesis,
     pub(super) under_way: BTreeMap<Connection, VecDeque<Under>>,
-    /// Sessions that an operator has asked for: when the store heard that nobody knows.
+    /// The sessions that an operator has recalled. The time at which the store received each recall is unknown.
     pub(super) recalls: VecDeque<SessionId>,
-    /// The timer that passed last.
+    /// The timer that fired last.
     pub(super) passed: Option<Timer>,
-    /// How much was owed to each connection before it: nothing of that has become right by it.
+    /// The number of messages owed to each connection before that timer. Those messages do not result from the timer.
     marks: Option<BTreeMap<Connection, usize>>,
 }
 
@@ -44,7 +45,7 @@ impl Explained {
         }
     }
 
-    /// Takes in what came, if it may come now.
+    /// Accepts a message if it may come now.
     pub(super) fn says(&mut self, connection: &Connection, came: &Came) -> bool {
         if let Came::Said(message, _) = came
             && (self.is_over_limit(connection, message) || self.left_before(connection, message))
@@ -74,7 +75,8 @@ impl Explained {
         after.len() == before.len() || !after.ends_with(fresh)
     }
 
-    /// Whether it is a recall that was told again before its grant was revoked, and is seen late: the revocation is still to come.
+    /// Returns whether the message is a repeated recall, sent before its grant was revoked and observed late. The
+    /// revocation is still to come.
     fn left_before(&self, connection: &Connection, message: &ToProcess) -> bool {
         let ToProcess::Recall { hold, .. } = message else {
             return false;
@@ -89,7 +91,7 @@ impl Explained {
         })
     }
 
-    /// Whether it refuses a request by a limit, which nobody has told: as if it had never come.
+    /// Accepts a refusal by a limit that the trace does not state, as if the request had never arrived.
     fn is_over_limit(&mut self, connection: &Connection, message: &ToProcess) -> bool {
         let ToProcess::Refused {
             session,
@@ -111,7 +113,8 @@ impl Explained {
         true
     }
 
-    /// Several processes that are not heard any more end at about the same time, and nobody is told.
+    /// Ends several leases at once. Processes that fall silent lose their leases at about the same time, without a
+    /// message.
     fn dying(&self, around: &Around<'_>) -> Option<Self> {
         let timers = self.hypothesis.store.timers().map(|(_, timer)| timer);
         let is_end = |timer: &Timer| matches!(timer, Timer::Lease(_));
@@ -136,7 +139,8 @@ impl Explained {
         self.marks = Some(lengths.collect());
     }
 
-    /// Whether the grant of a session may be revoked: not before its holder, if it can hear that, was told until when it has it.
+    /// Returns whether the grant of a session may be revoked. A holder that can receive messages must know the deadline
+    /// before.
     fn may_revoke(&self, session: &SessionId, around: &Around<'_>) -> bool {
         let own = self.hypothesis.store.session(session);
         let Some(holder) = own.and_then(|own| own.record().head.holder.as_ref()) else {
@@ -160,7 +164,7 @@ impl Explained {
         !is_connected || is_told || around.at_any_time
     }
 
-    /// On which connection the first message is under way that was sent before then.
+    /// Returns the connection with the first message in flight that was sent before the given time.
     pub(super) fn overdue(&self, until_ms: u64) -> Option<Connection> {
         let heads = self.under_way.iter();
         let heads = heads.filter_map(|(connection, all)| Some((all.front()?, connection)));
@@ -169,8 +173,8 @@ impl Explained {
         first.map(|(_, connection)| connection.clone())
     }
 
-    /// What it is after it has taken what is next under way on a connection: the likeliest first, then the other ways in which the
-    /// store may have taken it, where the rules leave it a choice.
+    /// Processes the next message in flight on a connection. Returns the likeliest result first, followed by the
+    /// results of other choices that the rules leave open.
     pub(super) fn take(mut self, connection: &Connection, around: &Around<'_>) -> Vec<Self> {
         let all = self.under_way.get_mut(connection);
         let Some(next) = all.and_then(VecDeque::pop_front) else {
@@ -211,7 +215,7 @@ impl Explanation<Around<'_>> for Explained {
         for connection in &self.hypothesis.unnoticed {
             let mut own = self.clone();
             own.hypothesis.unnoticed.remove(connection);
-            own.under_way.remove(connection); // What was not read before the end never is.
+            own.under_way.remove(connection); // Messages that were not read before the end are lost.
             own.mark();
             let Connection { process, link } = connection.clone();
             own.hypothesis
@@ -236,7 +240,7 @@ impl Explanation<Around<'_>> for Explained {
     }
 }
 
-/// These, and those in which something has passed that nobody is told of.
+/// Returns these hypotheses and those after an event that causes no message.
 pub(super) fn with_silent(
     breadth: Breadth,
     mut hypotheses: Vec<Explained>,

@@ -1,4 +1,5 @@
-//! What the frames of a trace say, and the manners of a connection that no machine knows of: who speaks first, and last.
+//! Decodes the frames of a trace, and checks the rules about connections that no machine knows: the first and the last
+//! message.
 
 use super::Finding;
 use super::entry::{Entry, Place, Way, What};
@@ -8,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::{Incarnation, Link, ProcessId, Time, ToProcess, ToStore};
 use tenure_wire::{DecodeError, Decoder, FrameLimits, FromProcess, FromStore, Item, Problem};
 
-/// A stream of bytes, as it is seen at one place.
+/// A stream of bytes, as observed at one place.
 struct Stream<T> {
     decoder: Decoder<T>,
     bytes: BytesMut,
     items: usize,
-    /// Its last item was a fault, or a goodbye.
+    /// The kind of the last item, if it was a fault or a goodbye.
     last: Option<&'static str>,
     is_broken: bool,
 }
@@ -29,7 +30,7 @@ impl<T: Item> Stream<T> {
         }
     }
 
-    /// What is whole now, and why what follows is not to be read.
+    /// Returns the complete items, and the reason why the following bytes cannot be decoded.
     fn read(&mut self, bytes: &[u8]) -> (Vec<T>, Option<DecodeError>) {
         self.bytes.extend_from_slice(bytes);
         let mut items = Vec::new();
@@ -46,31 +47,31 @@ impl<T: Item> Stream<T> {
     }
 }
 
-/// What a frame says.
+/// The decoded content of a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
     ToStore(ToStore),
     ToProcess(ToProcess),
-    /// Nothing more: a fault was the last.
+    /// The end of the stream after a fault.
     Fault,
 }
 
-/// Who a connection is, as its hello says.
+/// The identity of a connection according to its hello.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name {
     pub(super) process: ProcessId,
     pub(super) link: Link,
 }
 
-/// See the [module](self).
+/// The streams of all connections. See the [module](self).
 pub(super) struct Talk {
-    /// Who alone is judged, if not everybody.
+    /// The only judged side, if not both are judged.
     judged: Option<Side>,
     up: BTreeMap<(String, Place), Stream<FromProcess>>,
     down: BTreeMap<(String, Place), Stream<FromStore>>,
     names: BTreeMap<String, Name>,
     welcome: BTreeSet<String>,
-    /// The last hello of each start, and the last time that it named as sent.
+    /// The last link number of each start, and the last send time that it stated.
     links: BTreeMap<(ProcessId, Incarnation), u64>,
     sent: BTreeMap<(ProcessId, Incarnation), Time>,
 }
@@ -88,12 +89,13 @@ impl Talk {
         }
     }
 
-    /// Whose connection that is, once it has said hello.
+    /// Returns the identity of a connection, once it has sent its hello.
     pub(super) fn name(&self, who: &str) -> Option<&Name> {
         self.names.get(who)
     }
 
-    /// What is whole with this entry, and what is wrong behind that. Nothing of a side that has been refused already.
+    /// Returns the items that this entry completes, and the error behind them. Returns nothing for a stream that was
+    /// already refused.
     pub(super) fn hear(&mut self, entry: &Entry) -> (Vec<Said>, Result<(), Finding>) {
         let mut all = Vec::new();
         let heard = match &entry.what {
@@ -117,7 +119,7 @@ impl Talk {
         }
         let (items, why) = stream.read(bytes);
         for item in items {
-            // What left already was judged then.
+            // An item that was observed on departure was judged then.
             if entry.at != Place::Store {
                 let minded = self.mind(entry, &item);
                 if minded.is_err() {
@@ -138,7 +140,7 @@ impl Talk {
                     let name = Name { process, link };
                     let mut others = self.names.iter().filter(|(who, _)| **who != entry.who);
                     if others.any(|(_, other)| *other == name) {
-                        // Nobody takes it for another.
+                        // The other side cannot decode the stream either.
                         self.up.get_mut(&key).expect("just read").is_broken = true;
                         return Ok(());
                     }
@@ -149,12 +151,12 @@ impl Talk {
                 FromProcess::Fault(_) => all.push(Said::Fault),
             }
         }
-        // Where it arrives it is as wrong as it was.
+        // An error is reported where it left, and not again where it arrived.
         let why = why.filter(|_| entry.at != Place::Store);
         why.map_or(Ok(()), |why| Err(garbled(entry, &why)))
     }
 
-    /// Whether a process may say that now, whatever it is about.
+    /// Checks whether a process may send the item now, whatever its contents.
     fn mind(&mut self, entry: &Entry, item: &FromProcess) -> Result<(), Finding> {
         let key = (entry.who.clone(), entry.at);
         let (items, last) = self
@@ -172,7 +174,7 @@ impl Talk {
                 wrong("connect.hello-alone", "anything but another Hello")
             }
             FromProcess::Message(_) if items == 0 => wrong("connect.hello-first", "a Hello first"),
-            // A store does not mind the rest.
+            // A store does not check the remaining rules.
             _ if self.judged == Some(Side::Store) => Ok(()),
             FromProcess::Hello(opening) => {
                 let start = (opening.process.clone(), opening.link.incarnation);
@@ -255,7 +257,7 @@ impl Talk {
     }
 }
 
-/// Bytes that nobody may send: what the reader refuses them by.
+/// Returns the finding for bytes that no side may send, with the rule by which a reader refuses them.
 fn garbled(entry: &Entry, why: &DecodeError) -> Finding {
     let rule = match &why.problem {
         Problem::Version(_) => "wire.version",
@@ -282,6 +284,6 @@ fn garbled(entry: &Entry, why: &DecodeError) -> Finding {
         | Problem::Indefinite
         | Problem::NotUtf8 => "wire.ill-formed",
     };
-    let allowed = "frames that their reader does not refuse";
+    let allowed = "frames that a reader accepts";
     Finding::new(entry.line, rule, allowed, why.to_string())
 }

@@ -1,25 +1,25 @@
-//! The messages of a case as a picture: a column for each who took part, the target first. Of the many keep-alives, with which
-//! the suite waits until the target has read all before, only the first are shown.
+//! The messages of a case as a sequence chart: one column per participant, the target first. The suite sends many
+//! keep-alives to wait until the target has read earlier messages, and only the first of them are shown.
 
 use crate::trace::Traced;
 use std::fmt::Write as _;
 
-/// How wide a column is.
+/// The width of a column in characters.
 const WIDTH: usize = 26;
-/// Longer pictures are cut.
+/// The most lines of a chart. Longer charts are cut.
 const LINES_MAX: usize = 80;
 
-/// So many keep-alives and answers to them are shown of a case; the others are counted.
+/// The number of keep-alives and answers to show per case. The others are only counted.
 const PINGS_MAX: usize = 4;
 
-/// A line of a trace that is shown.
+/// A line of the chart.
 pub(super) enum Line<'a> {
     Entry(&'a Traced),
-    /// So many keep-alives and answers to them.
+    /// The number of keep-alives and answers to them.
     Pings(usize),
 }
 
-/// What is shown of a trace.
+/// Returns the lines to show of a trace.
 pub(super) fn lines(trace: &[Traced]) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
     let mut pings = 0;
@@ -34,7 +34,7 @@ pub(super) fn lines(trace: &[Traced]) -> Vec<Line<'_>> {
     lines
 }
 
-/// Whether it is a keep-alive, or an answer to one that says nothing else.
+/// Returns whether a frame is a keep-alive, or an answer to one without recalls.
 fn is_ping(own: &Traced) -> bool {
     match word(&own.says) {
         "KeepAlive" => true,
@@ -43,7 +43,7 @@ fn is_ping(own: &Traced) -> bool {
     }
 }
 
-/// Draws it.
+/// Draws the chart.
 pub(super) fn draw(target: &str, trace: &[Traced]) -> String {
     let mut lanes: Vec<&str> = Vec::new();
     for own in trace {
@@ -53,7 +53,7 @@ pub(super) fn draw(target: &str, trace: &[Traced]) -> String {
     }
     let mut out = format!("{:>9}  {target:<WIDTH$}", "ms");
     for lane in &lanes {
-        write!(out, "{lane:<WIDTH$}").expect("a string takes all");
+        write!(out, "{lane:<WIDTH$}").expect("writing to a String never fails");
     }
     out.push('\n');
     let shown = lines(trace);
@@ -66,16 +66,16 @@ pub(super) fn draw(target: &str, trace: &[Traced]) -> String {
             }
             Line::Pings(count) => writeln!(out, "{:>9}  | keep-alives and answers: {count}", ""),
         }
-        .expect("a string takes all");
+        .expect("writing to a String never fails");
     }
     if shown.len() > LINES_MAX {
         writeln!(out, "{:>9}  and {} more", "", shown.len() - LINES_MAX)
-            .expect("a string takes all");
+            .expect("writing to a String never fails");
     }
     out
 }
 
-/// One line, of a message between the target and who is `between` columns away.
+/// Draws one message between the target and the participant that is `between` columns away.
 fn drawn(own: &Traced, between: usize) -> String {
     let word: String = match own.way {
         '!' => own.says.chars().take(WIDTH).collect(),
@@ -88,7 +88,7 @@ fn drawn(own: &Traced, between: usize) -> String {
     }
 }
 
-/// What kind of message it is.
+/// Returns the kind of a message.
 fn word(says: &str) -> &str {
     let end = says.find(|char: char| !char.is_alphanumeric());
     &says[..end.unwrap_or(says.len())]
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keep_alives_are_a_line_and_nothing_else_is_left_out() {
+    fn many_keep_alives_become_one_line_and_all_other_messages_are_shown() {
         let mut trace = vec![traced("Hello {}")];
         trace.extend(vec![traced("KeepAlive {}"); 6]);
         trace.push(traced("Alive { recalls: [(a, b)] }"));

@@ -1,12 +1,12 @@
-//! One self-contained page: implementations × rules, and behind each case its requirement, the picture of its messages, and the
-//! frames in hex and decoded. `maud` escapes whatever came from the target.
+//! The report as one self-contained page: implementations × rules, and for each case its requirement, its sequence
+//! chart and its frames, in hex and decoded. `maud` escapes all text from the target.
 
 use super::{Outcome, Report, Verdict, by_rule, chart};
 use crate::trace::Traced;
 use maud::{DOCTYPE, Markup, html};
 use std::fmt::Write as _;
 
-/// Of a longer message the page shows so many characters; the JSON has all.
+/// The most characters that the page shows of a message. The JSON report has the whole message.
 const SAID_MAX: usize = 1_000;
 
 const STYLE: &str = "
@@ -111,7 +111,8 @@ fn behind(target: &str, case: &Outcome) -> Markup {
     }
 }
 
-/// The frames, decoded and in hex. Plain lines: a browser would take its time over tens of thousands of cells.
+/// Formats the frames, decoded and in hex, as plain lines. A table of tens of thousands of cells would be slow in a
+/// browser.
 fn frames(trace: &[Traced]) -> String {
     let mut out = String::new();
     for line in chart::lines(trace) {
@@ -138,7 +139,7 @@ fn frames(trace: &[Traced]) -> String {
                 writeln!(out, "{:>6} keep-alives and answers: {count}", "")
             }
         }
-        .expect("a string takes all");
+        .expect("writing to a String never fails");
     }
     out
 }

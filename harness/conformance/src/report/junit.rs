@@ -1,4 +1,4 @@
-//! JUnit XML.
+//! The report as JUnit XML.
 
 use super::{Report, Verdict};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};

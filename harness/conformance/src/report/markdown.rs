@@ -1,15 +1,15 @@
-//! Markdown: the claim, what does not hold, and all cases.
+//! The report as Markdown: the claim, the failed cases, and all cases.
 
 use super::Report;
 use std::fmt::Write as _;
 
 pub(super) fn write(report: &Report) -> String {
     let mut out = String::new();
-    put(&mut out, report).expect("a string takes all");
+    put(&mut out, report).expect("writing to a String never fails");
     out
 }
 
-/// Text of the target's in a table: it must not end a cell, nor be read as markup.
+/// Escapes text of the target for a table, so that it neither ends a cell nor acts as markup.
 fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,4 @@
-//! What came of a run: one value, from which every format is made.
+//! The result of a run: one value from which all output formats are generated.
 
 mod chart;
 mod html;
@@ -12,10 +12,10 @@ use crate::trace::Traced;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The version of this schema: rises when a reader of an older one would misunderstand it.
+/// The version of the report schema. It rises when a reader of an older schema would misunderstand the report.
 pub const SCHEMA: u32 = 1;
 
-/// A run of the suite. Its JSON is documented in the book.
+/// The result of a run of the suite. The book documents its JSON form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
@@ -24,96 +24,96 @@ pub struct Report {
     pub suite: String,
     /// The version of the protocol.
     pub protocol: String,
-    /// Whom it judges.
+    /// The side that was judged.
     pub side: Side,
-    /// What was judged: an address, or a command.
+    /// The judged target: an address or a command.
     pub target: String,
-    /// After how many milliseconds the store ends sessions that nobody uses, if it was told.
+    /// The time in milliseconds after which the store ends unused sessions, if the suite knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live_ms: Option<u64>,
-    /// The seed of all that was random.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How long the run took, in seconds.
+    /// The duration of the run in seconds.
     pub seconds: f64,
-    /// What may be said of the target, in one line.
+    /// The claim about the target, in one line.
     pub claim: String,
-    /// Whether only a part of the suite was selected: nothing is said of the rest.
+    /// Whether only a part of the suite was selected, so that the report says nothing about the rest.
     pub is_part: bool,
-    /// Whether every MUST that was selected was played and holds, and nothing else is wrong.
+    /// Whether every selected MUST case was played and passed, and nothing else is wrong.
     pub conforms: bool,
     /// The cases, in the order of the suite.
     pub cases: Vec<Outcome>,
 }
 
-/// What came of one case.
+/// The outcome of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The case.
+    /// The id of the case.
     pub id: String,
-    /// What it requires.
+    /// The requirement of the case.
     pub title: String,
-    /// How much it weighs.
+    /// The requirement level.
     pub level: Level,
-    /// The rules that it doubts.
+    /// The rules that the case checks.
     pub rules: Vec<Requirement>,
-    /// What it needs.
+    /// The requirements for playing the case.
     pub needs: Vec<Need>,
-    /// Since which version of the protocol it holds.
+    /// The first protocol version to which the case applies.
     pub since: String,
-    /// How it ended.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why it was skipped, is known to fail, or is a fault.
+    /// The reason why the case was skipped, is known to fail, or has a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// What had to come, when it failed.
+    /// The required behaviour, if the case failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// What came instead.
+    /// The observed behaviour, if the case failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<String>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// How often it was played.
+    /// The number of times the case was played.
     pub played: u32,
-    /// What went over the wire when it was played last, or failed.
+    /// The frames of the last play, or of the failed one.
     pub trace: Vec<Traced>,
 }
 
-/// A rule as a report quotes it.
+/// A rule as quoted in a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirement {
-    /// Its id.
+    /// The id of the rule.
     pub id: String,
-    /// What it says.
+    /// The text of the rule.
     pub text: String,
 }
 
-/// How a case ended.
+/// The verdict on a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It holds.
+    /// The target meets the requirement.
     Pass,
-    /// It does not.
+    /// The target does not meet the requirement.
     Fail,
-    /// It does not, which was known.
+    /// The target does not meet the requirement, as the list of known failures states.
     KnownFailing,
-    /// It holds, though it was known to fail: the list is wrong, and so is the run.
+    /// The target meets the requirement although the list states a known failure. The list is wrong, so the run fails.
     UnexpectedPass,
-    /// It was not played.
+    /// The case was not played.
     Skip,
-    /// The suite is wrong.
+    /// The suite has a bug.
     Fault,
 }
 
 impl Verdict {
-    /// Whether the run is not all right because of it.
+    /// Returns whether this verdict makes the run fail.
     #[must_use]
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Fail | Self::UnexpectedPass | Self::Fault)
     }
 
-    /// In a word.
+    /// Returns the verdict in a word or two.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -128,7 +128,7 @@ impl Verdict {
 }
 
 impl Outcome {
-    /// A case that was not played yet.
+    /// Returns the outcome of a case that was not yet played.
     pub(crate) fn of(case: &Case) -> Self {
         let quote = |id: &&str| Requirement {
             id: (*id).to_owned(),
@@ -153,7 +153,7 @@ impl Outcome {
 }
 
 impl Report {
-    /// Judges: the claim and the verdict follow from the cases.
+    /// Derives the claim and the verdict of the run from its cases.
     #[must_use]
     pub fn judged(mut self) -> Self {
         let mut parts = Vec::new();
@@ -188,16 +188,17 @@ impl Report {
         let is_fine = |case: &Outcome| match case.verdict {
             Verdict::Pass => true,
             Verdict::UnexpectedPass | Verdict::Fault => false,
-            // Who fails a SHOULD still conforms: the claim tells how many hold. Who asks for a part wants to know of all in it.
+            // A target that fails a SHOULD still conforms, and the claim counts the SHOULD cases that pass. If a part
+            // was selected, every case in it counts.
             Verdict::Fail => case.level != Level::Must && !self.is_part,
             Verdict::KnownFailing | Verdict::Skip => case.level != Level::Must,
         };
-        // A run in which every case was left out shows nothing.
+        // A run without a played case shows nothing.
         self.conforms = of(Verdict::Pass).next().is_some() && self.cases.iter().all(is_fine);
         self
     }
 
-    /// In words.
+    /// Returns the verdict of the run in words.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
         let is_bad = self.cases.iter().any(|case| case.verdict.is_bad());
@@ -216,7 +217,7 @@ impl Report {
         }
     }
 
-    /// How many cases ended so.
+    /// Returns the number of cases with this verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.cases
@@ -225,41 +226,43 @@ impl Report {
             .count()
     }
 
-    /// Whether the suite itself is wrong.
+    /// Returns whether the suite itself has a bug.
     #[must_use]
     pub fn is_faulty(&self) -> bool {
         self.count(Verdict::Fault) > 0
     }
 
-    /// As JSON.
+    /// Returns the report as JSON.
     ///
     /// # Panics
-    /// Never: a report has nothing that JSON cannot say.
+    /// Never: every report is representable in JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a report is JSON")
+        serde_json::to_string_pretty(self)
+            .expect("a report contains only types that serialize to JSON")
     }
 
-    /// As JUnit XML.
+    /// Returns the report as JUnit XML.
     #[must_use]
     pub fn to_junit(&self) -> String {
         junit::write(self)
     }
 
-    /// In the Test Anything Protocol, version 14.
+    /// Returns the report in the Test Anything Protocol, version 14.
     #[must_use]
     pub fn to_tap(&self) -> String {
         tap::write(self)
     }
 
-    /// As Markdown.
+    /// Returns the report as Markdown.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         markdown::write(self)
     }
 }
 
-/// What came of each rule in each run: the worst of its cases counts, and a rule may have none in a run.
+/// Returns the verdict on each rule in each run, which is the worst verdict of the rule's cases. A rule without a case
+/// in a run has `None`.
 #[must_use]
 pub fn by_rule(reports: &[Report]) -> BTreeMap<&str, Vec<Option<Verdict>>> {
     let weight = |verdict: &Verdict| match verdict {
@@ -285,7 +288,8 @@ pub fn by_rule(reports: &[Report]) -> BTreeMap<&str, Vec<Option<Verdict>>> {
     rules
 }
 
-/// One page for several runs that needs nothing else: implementations × rules, and behind each case what was played.
+/// Returns one self-contained HTML page for several runs: implementations × rules, and the played messages of each
+/// case.
 #[must_use]
 pub fn to_html(reports: &[Report]) -> String {
     html::write(reports)

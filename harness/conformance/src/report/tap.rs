@@ -1,4 +1,4 @@
-//! The Test Anything Protocol, version 14.
+//! The report in the Test Anything Protocol, version 14.
 
 use super::{Outcome, Report, Verdict};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ pub(super) fn write(report: &Report) -> String {
         report.claim
     );
     for (number, case) in (1..).zip(&report.cases) {
-        line(&mut out, number, case).expect("a string takes all");
+        line(&mut out, number, case).expect("writing to a String never fails");
     }
     out
 }
@@ -31,7 +31,7 @@ fn line(out: &mut String, number: usize, case: &Outcome) -> std::fmt::Result {
     }
     out.push('\n');
     if let (Some(expected), Some(seen)) = (&case.expected, &case.seen) {
-        // YAML takes JSON's strings.
+        // JSON strings are valid YAML.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         write!(
             out,

@@ -1,20 +1,20 @@
-//! A grant as a player has it, with the client state, which it keeps up to date as a process does.
+//! The grant of a scripted process, with the client state, which is kept up to date as a process does.
 
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::{Change, State, Value};
 use tenure_protocol::message::{GrantRef, RecallInfo};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, Token, Version};
 
-/// See the [module](self).
+/// A grant and its client state. See the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) session: SessionId,
     pub(crate) request: Request,
     pub(crate) token: Token,
     pub(crate) version: Version,
-    /// As it came.
+    /// The state as received.
     pub(crate) state: State,
-    /// What the session is, if the player knew what the state builds on.
+    /// The session's attributes, if the process had the base version of the state.
     pub(crate) attributes: BTreeMap<AttributeName, Value>,
     pub(crate) recall: Option<RecallInfo>,
     pub(crate) give_back: bool,
@@ -28,7 +28,7 @@ impl Grant {
         }
     }
 
-    /// An attribute as text.
+    /// Returns the value of an attribute as text.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let mut all = self.attributes.iter();
         let (_, value) = all.find(|(own, _)| own.as_bytes() == name.as_bytes())?;
@@ -36,7 +36,7 @@ impl Grant {
     }
 }
 
-/// What a session is after `state` has come to who had `base`.
+/// Returns the session's attributes after `state` was applied to `base`.
 pub(crate) fn applied(
     base: &BTreeMap<AttributeName, Value>,
     state: &State,
@@ -59,7 +59,7 @@ pub(crate) fn apply(attributes: &mut BTreeMap<AttributeName, Value>, delta: &Del
     }
 }
 
-/// A delta of these changes; `None` removes.
+/// Returns a delta with these changes. `None` removes an attribute.
 pub(crate) fn set<'a>(changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Delta {
     let changes = changes.into_iter().map(|(name, value)| Change {
         name: AttributeName::new(name.to_owned()).expect("short names"),

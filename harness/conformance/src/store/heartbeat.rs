@@ -1,5 +1,5 @@
-//! Whether a lease has ended because the store, or this machine, was too slow to take what keeps it alive: the store is right
-//! then, and the case says nothing.
+//! Detects whether a lease has ended because the store or this machine was too slow to process keep-alives. The store
+//! is right in that case, so the result says nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tenure_protocol::{Time, ToProcess, ToStore};
 use tokio::time::Instant;
 
-/// Told by any player of a case.
+/// The flag that any process of a case sets when it was starved.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Starved(Arc<AtomicBool>);
 
@@ -18,11 +18,11 @@ impl Starved {
     }
 }
 
-/// What a connection has said to keep its lease, and what of that was answered.
+/// The keep-alives that a connection has sent, and those that were answered.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     unanswered: VecDeque<(Time, Instant)>,
-    /// The end of the lease, as the last answer has it at the earliest.
+    /// The earliest end of the lease according to the last answer.
     end: Option<Instant>,
     starved: Starved,
 }
@@ -78,7 +78,8 @@ mod tests {
         }
     }
 
-    /// Says at these times that it lives, hears that the first of it was taken, and then that its lease has ended.
+    /// Sends keep-alives at these times, receives the answer to the first, and then LeaseEnded. Returns whether the
+    /// process was starved.
     fn is_starved(ends_at_ms: u64, says_at_ms: &[u64]) -> bool {
         let began = Instant::now();
         let at = |ms| began + Duration::from_millis(ms);
@@ -93,13 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_took_nothing_for_a_lease_is_too_slow() {
+    fn a_store_that_processed_no_keep_alive_for_a_lease_was_too_slow() {
         assert!(is_starved(LEASE_MS, &[0, 300]));
     }
 
     #[test]
-    fn one_that_ends_a_lease_early_or_unasked_is_not() {
+    fn a_store_that_ends_a_lease_early_or_without_keep_alives_was_not_too_slow() {
         assert!(!is_starved(LEASE_MS - 1, &[0, 300]), "early");
-        assert!(!is_starved(LEASE_MS, &[0]), "nothing was said");
+        assert!(
+            !is_starved(LEASE_MS, &[0]),
+            "no keep-alive was sent after the first"
+        );
     }
 }

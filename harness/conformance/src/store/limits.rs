@@ -1,4 +1,4 @@
-//! What a store accepts at most. The protocol does not tell; who judges a store may.
+//! The limits of a store. The protocol does not announce all of them, so the caller of the suite may state them.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::CaseContext;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// The limits that cases look at, as the book calls them.
+/// The limits that cases check, with the names used in the book.
 const NAMES: &[&str] = &[
     "processes_max",
     "grants_max",
@@ -20,12 +20,12 @@ const NAMES: &[&str] = &[
     "items_max",
 ];
 
-/// The limits of a store, as far as they are known.
+/// The known limits of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits(BTreeMap<&'static str, u64>);
 
 impl Limits {
-    /// Whether none is known.
+    /// Returns whether no limit is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -40,11 +40,16 @@ impl FromStr for Limits {
         let limit = |part: &str| {
             let (name, value) = part
                 .split_once('=')
-                .ok_or_else(|| format!("`{part}` is not KEY=N"))?;
+                .ok_or_else(|| format!("`{part}` does not have the form KEY=N"))?;
             let name = NAMES
                 .iter()
                 .find(|own| **own == name.trim())
-                .ok_or_else(|| format!("no limit `{name}`; there are {}", NAMES.join(", ")))?;
+                .ok_or_else(|| {
+                    format!(
+                        "there is no limit `{name}`; choose one of {}",
+                        NAMES.join(", ")
+                    )
+                })?;
             let value = value.trim().parse();
             let value = value.map_err(|error| format!("{part}: {error}"))?;
             Ok((*name, value))
@@ -64,14 +69,14 @@ impl fmt::Display for Limits {
 }
 
 impl CaseContext {
-    /// A limit of the store. Skips the case when it is not known, or larger than what can be tried.
+    /// Returns a limit of the store. Skips the case if the limit is unknown, or larger than `most`.
     pub(crate) fn limit(&self, name: &str, most: u64) -> Play<usize> {
         let skipped = |why: String| Err(CaseEnd::Skipped(why));
         match self.target().limits.0.get(name) {
-            None => skipped(format!("--limits does not say {name}")),
-            Some(limit) if *limit > most => {
-                skipped(format!("{name}={limit} is too much to try: {most}"))
-            }
+            None => skipped(format!("--limits does not state {name}")),
+            Some(limit) if *limit > most => skipped(format!(
+                "{name}={limit} is above {most}, the most that this case tries"
+            )),
             Some(limit) => usize::try_from(*limit).map_err(CaseEnd::fault),
         }
     }

@@ -1,4 +1,4 @@
-//! The suite for stores: it plays processes that behave, and some that do not, against any store that listens.
+//! The suite for stores: plays correct and incorrect processes against any store that listens.
 
 mod cases;
 mod context;

@@ -1,7 +1,7 @@
-//! A process that is played by hand over TCP: it says what a case tells it, and hears what comes.
+//! A scripted process over TCP: sends the messages of a case and receives those of the store.
 //!
-//! While it waits it keeps its lease alive. What a store may say at any time, it takes along; all else that a case does not
-//! expect fails the case.
+//! While the process waits it keeps its lease alive. It accepts messages that a store may send at any time. Any other
+//! unexpected message fails the case.
 
 use crate::end::{CaseEnd, Play};
 use crate::frames::{Frames, encode};
@@ -17,44 +17,44 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Keep-alives of a player's own say that they were sent then or later; those of a case, earlier.
+/// The least send time of automatic keep-alives. Keep-alives of a case have lower ones.
 const OWN: u64 = 1 << 40;
 
-/// What came.
+/// The result of waiting for a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     Message(ToProcess),
     Fault(Fault),
     /// The store has closed the connection.
     Closed,
-    /// It was not a frame that a store may send.
+    /// The store has sent bytes that are not an allowed frame.
     Garbage(String),
-    /// Nothing, for as long as it may take.
+    /// Nothing arrived within the allowed time.
     Nothing,
 }
 
-/// See the [module](self).
+/// A scripted process and its connection. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct ScriptedProcess {
     target: Arc<Target>,
     trace: Trace,
-    /// As the trace calls it.
+    /// The name of the connection in the trace.
     who: String,
     pub(crate) process: ProcessId,
     pub(crate) link: Link,
     pub(crate) stream: TcpStream,
     frames: Frames<FromStore>,
-    /// Of the last welcome; 0 before it.
+    /// The lease time of the last Welcome in milliseconds; 0 before it.
     pub(crate) lease_ms: u64,
-    /// The minor version of the store, of the last welcome; 0 before it.
+    /// The store's minor version in the last Welcome; 0 before it.
     pub(crate) store_minor: u8,
-    /// The minor version that its hello says.
+    /// The minor version that the hello states.
     pub(crate) minor_max: u8,
-    /// Says by itself that it lives, so long.
+    /// Whether keep-alives are sent automatically.
     pub(crate) keeps_alive: bool,
-    /// When its next own keep-alive says that it was sent.
+    /// The send time in the next automatic keep-alive.
     own_sent: u64,
-    /// When that is due, whatever it hears until then.
+    /// The time at which that keep-alive is due, whatever arrives before.
     pulse: Instant,
     heartbeat: Heartbeat,
     pub(super) last_request: u64,
@@ -92,18 +92,18 @@ impl ScriptedProcess {
         })
     }
 
-    /// A new connection of the same process, which has not said hello; the old one is left as it is.
+    /// Returns a new connection of the same process that has not sent a hello. The old connection stays as it is.
     pub(crate) async fn again(&self, ctx: &CaseContext) -> Play<Self> {
         self.another(ctx, self.link.incarnation.0, self.link.number + 1)
             .await
     }
 
-    /// The process after it was started again, which has not said hello.
+    /// Returns the process after a restart, before its hello.
     pub(crate) async fn reborn(&self, ctx: &CaseContext) -> Play<Self> {
         self.another(ctx, self.link.incarnation.0 + 1, 1).await
     }
 
-    /// Any connection of the same process.
+    /// Returns another connection of the same process.
     pub(crate) async fn another(
         &self,
         ctx: &CaseContext,
@@ -118,7 +118,7 @@ impl ScriptedProcess {
 
     // ---- saying -----------------------------------------------------------------------------------------------------
 
-    /// Sends bytes as they are. That the store does not read any more is not an error: what it has said counts.
+    /// Sends raw bytes. If the store no longer reads, this is not an error, because only the store's messages count.
     pub(crate) async fn push(&mut self, bytes: &[u8], says: &str) -> Play {
         self.trace.note(&self.who, '>', bytes, says.to_owned());
         let until = Instant::now() + self.target.slack();
@@ -135,12 +135,13 @@ impl ScriptedProcess {
         self.push(&bytes, &says).await
     }
 
-    /// Says hello, and is welcome.
+    /// Sends a hello, and waits for the Welcome.
     pub(crate) async fn enter(&mut self) -> Play {
         self.enter_with(Vec::new(), Vec::new()).await.map(drop)
     }
 
-    /// Says what it holds and waits for, and is welcome; answers what the store knows of.
+    /// Sends a hello with these grants and requests, and waits for the Welcome. Returns the grants that the store
+    /// knows.
     pub(crate) async fn enter_with(
         &mut self,
         holds: Vec<GrantRef>,
@@ -199,22 +200,22 @@ impl ScriptedProcess {
         self.target.slack()
     }
 
-    /// Cuts the connection; what it has is as if the network had failed.
+    /// Cuts the connection, as a failing network does.
     pub(crate) fn cut(self) {
         self.trace.did(&self.who, CUTS);
-        // Unread bytes make the system send a reset, which is what a failing network looks like.
+        // Unread bytes make the system send a reset, which resembles a failing network.
         drop(self.stream);
     }
 
     // ---- hearing ----------------------------------------------------------------------------------------------------
 
-    /// What comes next, if it comes within the slack after `after_ms`.
+    /// Returns the next message, if it arrives within `after_ms` plus the slack.
     pub(crate) async fn hear(&mut self, after_ms: u64) -> Play<Heard> {
         let until = self.until(after_ms);
         self.hear_others(until).await
     }
 
-    /// The slack after `after_ms`.
+    /// Returns the end of the slack after `after_ms`.
     pub(crate) fn until(&self, after_ms: u64) -> Instant {
         Instant::now() + Duration::from_millis(after_ms) + self.target.slack()
     }
@@ -223,7 +224,7 @@ impl ScriptedProcess {
         loop {
             let heard = self.hear_until(until).await?;
             match &heard {
-                // The answer to a keep-alive of its own.
+                // This answers an automatic keep-alive.
                 Heard::Message(ToProcess::Alive { sent, .. }) if sent.0 >= OWN => {}
                 _ => return Ok(heard),
             }
@@ -250,7 +251,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Says by itself that it lives.
+    /// Sends an automatic keep-alive.
     async fn beat(&mut self) -> Play<Time> {
         let sent = Time(self.own_sent);
         self.own_sent += 1;
@@ -259,12 +260,12 @@ impl ScriptedProcess {
         Ok(sent)
     }
 
-    /// Its lease has begun anew.
+    /// Records that the lease has been renewed.
     fn rests(&mut self) {
         self.pulse = Instant::now() + Duration::from_millis((self.lease_ms / 3).max(50));
     }
 
-    /// The next item of what was read.
+    /// Decodes the next item of the received bytes.
     fn take(&mut self) -> Option<Heard> {
         loop {
             let (frame, item) = self.frames.next()?;
@@ -289,12 +290,12 @@ impl ScriptedProcess {
         }
     }
 
-    /// The next message.
+    /// Returns the next message.
     pub(crate) async fn next(&mut self, expected: &str) -> Play<ToProcess> {
         self.next_after(expected, 0).await
     }
 
-    /// The next message, that comes within the slack after `after_ms`.
+    /// Returns the next message, which must arrive within `after_ms` plus the slack.
     pub(crate) async fn next_after(&mut self, expected: &str, after_ms: u64) -> Play<ToProcess> {
         match self.hear(after_ms).await? {
             Heard::Message(message) => Ok(message),
@@ -302,7 +303,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// A failure of what this player was to hear.
+    /// Returns a failure of an expectation of this process.
     pub(crate) fn failed(&self, expected: &str, seen: impl std::fmt::Debug) -> CaseEnd {
         CaseEnd::told(
             format!("{} hears {expected}", self.who),
@@ -310,7 +311,7 @@ impl ScriptedProcess {
         )
     }
 
-    /// Waits for what `is_it` finds. Before it may come what a store may always say.
+    /// Waits for a message that `is_it` accepts. Messages that a store may send at any time are skipped.
     pub(crate) async fn expect<T>(
         &mut self,
         expected: &str,
@@ -319,14 +320,14 @@ impl ScriptedProcess {
         self.expect_after(expected, 0, is_it).await
     }
 
-    /// As [`ScriptedProcess::expect`], when it may take `after_ms`.
+    /// As [`ScriptedProcess::expect`], with `after_ms` more time.
     pub(crate) async fn expect_after<T>(
         &mut self,
         expected: &str,
         after_ms: u64,
         mut is_it: impl FnMut(&ToProcess) -> Option<T>,
     ) -> Play<T> {
-        // For all of it: else a store that repeats its recalls for ever would be waited for as long.
+        // One deadline for all messages, because a store might repeat its recalls for ever.
         let until = self.until(after_ms);
         loop {
             let message = match self.hear_others(until).await? {
@@ -336,14 +337,15 @@ impl ScriptedProcess {
             if let Some(found) = is_it(&message) {
                 return Ok(found);
             }
-            // What may always come, as a recall that is repeated for ever, must not make it wait for ever.
+            // Endlessly repeated recalls must not extend the wait.
             if !may_always_come(&message) || Instant::now() > until {
                 return Err(self.failed(expected, message));
             }
         }
     }
 
-    /// Says that it lives, and hears it: what came before it. A store answers a connection in order.
+    /// Sends a keep-alive and waits for its answer. The store answers a connection in order, so all earlier messages
+    /// have arrived then.
     pub(crate) async fn settle(&mut self) -> Play<Vec<ToProcess>> {
         let sent = self.beat().await?;
         let until = Instant::now() + self.target.slack();
@@ -360,7 +362,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Whether it hears nothing of a session when it has settled.
+    /// Fails if any message about a session arrives until the connection has settled.
     pub(crate) async fn is_quiet(&mut self, why: &str) -> Play {
         let heard = self.settle().await?;
         match heard.iter().find(|message| !may_always_come(message)) {
@@ -369,7 +371,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Waits until the store has closed the connection; answers its fault. Messages before it are of no interest.
+    /// Waits until the store has closed the connection, and returns its fault. Earlier messages are dropped.
     pub(crate) async fn thrown_out(&mut self, why: &str) -> Play<Option<Fault>> {
         let mut fault = None;
         loop {
@@ -385,7 +387,7 @@ impl ScriptedProcess {
     }
 }
 
-/// What a `Welcome` said.
+/// The contents of a `Welcome`.
 #[derive(Clone, Debug)]
 pub(crate) struct Welcome {
     pub(crate) minor: u8,
@@ -396,7 +398,7 @@ pub(crate) struct Welcome {
     pub(crate) limits: Option<StoreLimits>,
 }
 
-/// What a process must take at any time: its place in a queue, and recalls, which are repeated.
+/// Returns whether a process must accept the message at any time: a queue place, or a recall, which may be repeated.
 fn may_always_come(message: &ToProcess) -> bool {
     matches!(
         message,
@@ -404,7 +406,8 @@ fn may_always_come(message: &ToProcess) -> bool {
     )
 }
 
-/// How a trace calls a connection: `p`, its second `p#2`, of its second incarnation `p.2`; `p#2'` when there was one of that number.
+/// Returns the name of a connection in a trace: `p`, `p#2` for its second connection, `p.2` for its second incarnation.
+/// A repeated number adds a prime: `p#2'`.
 fn shown(name: &str, link: Link, times: usize) -> String {
     let mut shown = name.to_owned();
     if link.incarnation.0 > 1 {

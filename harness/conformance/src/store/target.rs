@@ -1,4 +1,4 @@
-//! The store that is judged: where it listens, and what may be done to it.
+//! The judged store: its address, and the hooks that act on it.
 
 use crate::case::Need;
 use crate::end::{CaseEnd, Play};
@@ -13,47 +13,47 @@ use tokio::time::timeout;
 /// A store to be judged.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// `HOST:PORT`.
+    /// The address as `HOST:PORT`.
     pub address: String,
-    /// How much later than it has to come something may come, in milliseconds: no case is more exact than that.
+    /// The tolerance for late messages in milliseconds. No case is more exact than that.
     pub slack_ms: u64,
-    /// The longest that a case waits for a deadline of the store, in milliseconds.
+    /// The longest wait of a case for a deadline of the store, in milliseconds.
     pub wait_max_ms: u64,
-    /// After how many milliseconds the store ends unused sessions, if it does.
+    /// The time in milliseconds after which the store ends unused sessions, if it does.
     pub expires_ms: Option<u64>,
-    /// What it accepts at most, as far as that is known.
+    /// The known limits of the store.
     pub limits: Limits,
-    /// What may be done to it.
+    /// The available hooks.
     pub hooks: Hooks,
 }
 
-/// What may be done to the target.
+/// The hooks that act on the target.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
-    /// Kills the store and starts it again on the same data. It need not wait until it listens.
+    /// Kills the store and starts it again on the same data. The hook need not wait until the store listens.
     pub restart: Option<Hook>,
-    /// Stops the store as a debugger does.
+    /// Pauses the store, as a debugger does.
     pub pause: Option<Hook>,
-    /// Lets it go on.
+    /// Resumes the paused store.
     pub resume: Option<Hook>,
     /// Recalls a session, as an operator does.
     pub recall: Option<Hook>,
 }
 
-/// Something that is done to the target.
+/// An action on the target.
 #[derive(Clone)]
 pub enum Hook {
-    /// By a command of the shell, which finds the session's id in `SESSION` and has to exit with 0.
+    /// A shell command, which finds the session's id in `SESSION` and must exit with 0.
     Shell(String),
-    /// By a function, which gets the session's id, and may say what went wrong.
+    /// A function, which receives the session's id and returns an error text on failure.
     Call(Arc<Call>),
 }
 
-/// A function that does something to the target; it gets the session's id, and says what went wrong.
+/// A function that acts on the target. It receives the session's id and returns an error text on failure.
 type Call = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
 impl Hook {
-    /// A function.
+    /// Returns a hook that calls a function.
     pub fn call(call: impl Fn(&str) -> Result<(), String> + Send + Sync + 'static) -> Self {
         Self::Call(Arc::new(call))
     }
@@ -69,7 +69,7 @@ impl fmt::Debug for Hook {
 }
 
 impl Target {
-    /// A store at that address, with defaults for all else.
+    /// Returns a store at that address with default settings.
     #[must_use]
     pub fn at(address: impl Into<String>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Target {
         }
     }
 
-    /// What a report calls it.
+    /// Returns the target's name in reports.
     pub(crate) fn name(&self) -> String {
         self.address.clone()
     }
@@ -91,7 +91,7 @@ impl Target {
         Duration::from_millis(self.slack_ms)
     }
 
-    /// Whether a case can have that.
+    /// Returns whether the target meets a requirement of a case.
     pub(crate) fn has(&self, need: Need) -> bool {
         match need {
             Need::Restart => self.hooks.restart.is_some(),
@@ -105,7 +105,10 @@ impl Target {
 
     pub(crate) async fn connect(&self) -> Play<TcpStream> {
         let unreachable = |why: &dyn fmt::Display| {
-            CaseEnd::Unreachable(format!("{} cannot be reached: {why}", self.address))
+            CaseEnd::Unreachable(format!(
+                "the store at {} cannot be reached: {why}",
+                self.address
+            ))
         };
         match timeout(self.slack(), TcpStream::connect(&self.address)).await {
             Ok(Ok(stream)) => {
@@ -117,7 +120,7 @@ impl Target {
         }
     }
 
-    /// Waits until somebody listens there: nothing else tells that.
+    /// Waits until the store accepts connections, because no other event shows that.
     pub(crate) async fn listens(&self) -> Play {
         const EVERY: Duration = Duration::from_millis(20);
         let until = tokio::time::Instant::now() + self.slack();
@@ -130,7 +133,7 @@ impl Target {
         }
     }
 
-    /// Whether somebody listens there, soon: it may have been started just now.
+    /// Waits shortly until the store accepts connections, because it may have been started just now.
     pub(crate) async fn reach(&self) -> Result<(), String> {
         match self.listens().await {
             Ok(()) => Ok(()),
@@ -141,7 +144,8 @@ impl Target {
 
     /// Runs a hook.
     pub(crate) async fn hook(&self, hook: Option<&Hook>, session: &str) -> Play {
-        let hook = hook.ok_or_else(|| CaseEnd::Skipped("without the hook".to_owned()))?;
+        let hook =
+            hook.ok_or_else(|| CaseEnd::Skipped("the hook for this action is not set".to_owned()))?;
         let command = match hook {
             Hook::Shell(command) => command,
             Hook::Call(call) => {

@@ -1,4 +1,4 @@
-//! An adapter of the conformance suite for a process that makes one mutant: `mutant-process NAME`.
+//! An adapter of the conformance suite for a process with one mutant: `mutant-process NAME`.
 
 use std::process::ExitCode;
 use tenure_mutants::{Mutant, process};

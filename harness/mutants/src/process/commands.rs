@@ -1,4 +1,4 @@
-//! Lines of JSON: commands in, answers out.
+//! The suite's commands and the process's answers, as lines of JSON.
 
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, Token, Version};
 
-/// One line of the suite.
+/// One line of the suite: a command with its number.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) id: Option<u64>,
@@ -57,7 +57,7 @@ impl Command {
         AttributeName::new(self.bytes("attribute")?).ok()
     }
 
-    /// Sorted, as they are locked.
+    /// Returns the names in the order in which they are locked.
     pub(super) fn names(&self) -> Option<Names> {
         let Some(Value::Array(all)) = self.line.get("attributes") else {
             return Some(Names::All);
@@ -88,7 +88,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 fn put(line: &Value) {
     let mut out = io::stdout().lock();
-    // Who asked may have gone; then the end of its commands ends us.
+    // If the suite is gone, the end of its commands also ends this program.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 

@@ -1,4 +1,4 @@
-//! The connection to the store.
+//! The connection of the process to the store.
 
 use bytes::BytesMut;
 use std::io;
@@ -16,7 +16,7 @@ pub(super) struct Open {
     stream: TcpStream,
     input: BytesMut,
     decoder: Decoder<FromStore>,
-    /// Which of the process's connections this is.
+    /// The link number of this connection.
     link: Option<Link>,
 }
 
@@ -32,14 +32,14 @@ impl Connection {
         })))
     }
 
-    /// It is that one from now on.
+    /// Sets the link number of this connection.
     pub(super) fn is_for(&mut self, link: Link) {
         if let Self::Open(open) = self {
             open.link = Some(link);
         }
     }
 
-    /// Whether something for that connection may be said here.
+    /// Returns whether a message for that link may be sent on this connection.
     pub(super) fn may_say(&self, link: Link) -> bool {
         matches!(self, Self::Open(open) if open.link == Some(link))
     }
@@ -48,7 +48,7 @@ impl Connection {
         matches!(self, Self::Open(_))
     }
 
-    /// The next item; `None` when the connection has ended. May be dropped and asked again.
+    /// Returns the next item, or `None` if the connection has ended. The future may be dropped and the call repeated.
     pub(super) async fn hear(&mut self) -> Option<FromStore> {
         let Self::Open(open) = self else { return None };
         loop {
@@ -56,7 +56,7 @@ impl Connection {
                 Ok(Some(item)) => return Some(item),
                 Err(error) => {
                     let fault = FromProcess::Fault(Fault::from(&error));
-                    let _ = open.say(&fault).await; // It is closed in any case.
+                    let _ = open.say(&fault).await; // The connection is closed in any case.
                     return None;
                 }
                 Ok(None) => {}
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Sends it; who does not read it has gone, which is heard.
+    /// Sends an item. If the peer no longer reads, `hear` reports the end.
     pub(super) async fn say(&mut self, item: &FromProcess) {
         if let Self::Open(open) = self {
             let _ = open.say(item).await;

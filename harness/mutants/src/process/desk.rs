@@ -1,4 +1,4 @@
-//! The machine, the commands that wait for it, and the locks that it has given.
+//! The machine of the process, the commands that wait for it, and the locks that it has granted.
 
 use super::commands::{Command, done, hex, lost, refuse, refused, token, version};
 use super::connection::Connection;
@@ -14,7 +14,7 @@ use tenure_protocol::{
 };
 use tenure_wire::{FrameLimits, FromProcess};
 
-/// How long a lock waits when it is not told otherwise.
+/// The time that a lock waits if its command sets no limit.
 const WAIT_MS: u64 = 60_000;
 
 pub(super) struct Desk {
@@ -24,18 +24,18 @@ pub(super) struct Desk {
     locks: BTreeMap<u64, Lock>,
     pending: Vec<Pending>,
     out: Vec<Output>,
-    /// The command that is answered when it has left.
+    /// The command to answer when the lock has ended.
     leaving: Option<u64>,
 }
 
-/// What there is once it is told whom to connect to.
+/// The state that exists after the connect command.
 struct Own {
     machine: ProcessMachine<Mutant>,
     name: ProcessId,
     address: String,
-    /// Of the connect that is answered by the first welcome.
+    /// The connect command to answer at the first Welcome.
     connecting: Option<u64>,
-    /// The settings that hold, as that says.
+    /// The effective settings, for the answer to the connect command.
     told: serde_json::Value,
     limits: FrameLimits,
 }
@@ -47,7 +47,7 @@ struct Lock {
     names: Names,
 }
 
-/// A command whose answer comes later.
+/// A command that is answered later.
 struct Pending {
     id: u64,
     lock: u64,
@@ -61,7 +61,7 @@ enum Kind {
     Ending,
 }
 
-/// A number that rises with every start.
+/// Returns a number that rises with every start.
 fn started() -> u64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -81,7 +81,7 @@ impl Desk {
     }
 
     fn now(&self) -> Time {
-        // Time zero is before everything: a machine's deadlines may not be there.
+        // Avoid time zero, at which no deadline of a machine may lie.
         Time(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX) + 1)
     }
 
@@ -140,13 +140,13 @@ impl Desk {
         }
     }
 
-    /// Carries out what the machine has put out.
+    /// Carries out the outputs of the machine.
     pub(super) async fn settle(&mut self, connection: &mut Connection) {
         for output in std::mem::take(&mut self.out) {
             match output {
                 Output::Send { link, message } => {
                     if !connection.may_say(link) {
-                        // The machine has given this one up: it greets on a new one.
+                        // The machine has given up this connection, and sends its next hello on a new one.
                         if connection.is_open() {
                             *connection = Connection::None;
                             self.step(Input::Disconnected);
@@ -305,7 +305,7 @@ impl Desk {
         let place = self.pending.iter().position(|own| Some(own.id) == meant);
         if let Some(place) = place {
             let pending = self.pending.remove(place);
-            refuse(pending.id, "cancelled", "by the suite");
+            refuse(pending.id, "cancelled", "cancelled by the suite");
             if pending.kind == Kind::Lock
                 && let Some(lock) = self.locks.remove(&pending.lock)
             {
@@ -315,7 +315,7 @@ impl Desk {
         done(id, json!({}));
     }
 
-    /// Calls the machine; its answers are carried out with the other outputs.
+    /// Calls the machine. Its answers are carried out with its other outputs.
     fn call(&mut self, lock: &Lock, call: Call) {
         let now = self.now();
         if let Some(own) = &mut self.own {
@@ -324,7 +324,7 @@ impl Desk {
         }
     }
 
-    /// Calls it for something that is answered at once, if it is refused.
+    /// Calls the machine and returns its immediate answer, which is a refusal.
     fn call_now(&mut self, lock: &Lock, call: Call) -> Option<Answer> {
         let before = self.out.len();
         self.call(lock, call);
@@ -388,7 +388,7 @@ impl Desk {
                 Some(to) => self.begin(id, number, &lock, (Kind::Ending, Call::Rename(to))),
                 None => refuse(id, "name", "a name has 1 to 128 bytes"),
             },
-            _ => refuse(id, "unsupported", "not known here"),
+            _ => refuse(id, "unsupported", "this adapter does not know the command"),
         }
     }
 
@@ -417,7 +417,7 @@ impl Desk {
         }
     }
 
-    /// Answers the command that waits for it.
+    /// Answers the command that waits for this answer.
     fn answer(&mut self, thread: ThreadId, session: &SessionId, answer: Answer) {
         let kind = match &answer {
             Answer::Locked(_) => Some(Kind::Lock),
@@ -473,7 +473,7 @@ impl Desk {
         }
     }
 
-    /// Those of the locked attributes that exist.
+    /// Returns the values of the locked attributes that exist.
     fn values(&self, number: u64) -> Map<String, serde_json::Value> {
         let lock = &self.locks[&number];
         let session = self

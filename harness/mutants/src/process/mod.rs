@@ -1,6 +1,7 @@
-//! A process that makes one mutant, behind the suite's adapter protocol. The page *Adapters* of the book says what that is.
+//! A process with one mutant, behind the suite's adapter protocol. The page *Adapters* of the book describes that
+//! protocol.
 //!
-//! Around the machine there is no more than it needs: nothing is detached, and one OS thread does everything.
+//! The driver around the machine is minimal: it detaches no session, and one OS thread does everything.
 
 mod commands;
 mod connection;
@@ -16,14 +17,14 @@ use tenure_protocol::process::Input;
 use tenure_wire::FromStore;
 use tokio::sync::mpsc;
 
-/// How long it waits before it connects again, first and at most.
+/// The first pause between connection attempts, which grows after each failure.
 const BETWEEN: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_millis(400);
 
-/// Answers the commands on standard input until it ends.
+/// Answers the commands on standard input until its end.
 ///
 /// # Errors
-/// When a line is no command.
+/// An error if a line is not a command.
 pub fn run(mutant: Mutant) -> io::Result<()> {
     let (lines, commands) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Bodies: what a map may be, which keys it has, and what their values are.
+//! Cases about bodies: maps, keys and values.
 
 use super::wire::{accepts, alive, granted, recall_info, refused, refuses, stamp};
 use crate::case::cases;
@@ -41,7 +41,7 @@ cases! { Process:
         "A body with keys in any order, long heads, null for absent values or unsorted changes is accepted.";
 }
 
-/// A body with this value of an unknown key.
+/// Returns a body with this value of an unknown key.
 fn with_unknown(value: &[u8]) -> Vec<u8> {
     frame(
         kind::ALIVE,
@@ -49,7 +49,7 @@ fn with_unknown(value: &[u8]) -> Vec<u8> {
     )
 }
 
-/// A recall of a session that the process does not have, with these fields more.
+/// Returns a recall with these additional fields, of a session that the process does not hold.
 fn recall_with(name: Vec<u8>, token: Vec<u8>, info: Vec<u8>) -> Vec<u8> {
     frame(kind::RECALL, &map(&[(0, name), (1, token), (10, info)]))
 }
@@ -82,7 +82,7 @@ async fn too_many(ctx: CaseContext) -> Play {
         .await?;
     let max = t.setting("attributes_max", 1_024)?;
     let (grant, lock) = t.take(1, &session("s"), &["a"]).await?;
-    // A reader may be as generous as if its limits were the default ones.
+    // A reader may apply the default limits even if its own are smaller.
     let changes: Vec<_> = (0..4 * max.max(1_024) + 1)
         .map(|number| array(&[bytes(format!("n{number}")), bytes("1")]))
         .collect();
@@ -204,7 +204,7 @@ async fn lenient(ctx: CaseContext) -> Play {
     }
     let granted = frame_with(Header::new(kind::GRANTED, acquire.request.0), &body);
     t.peer
-        .push(&granted, "Granted, written as nobody would")
+        .push(&granted, "Granted, in an unusual but valid encoding")
         .await?;
     let lock = t.locked(id).await?;
     let has = ["a", "b", "c"].map(|name| lock.text(name).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Commits: one at a time, the same again, and durable when the store says so.
+//! Cases about commits: one at a time, repeated unchanged, and durable when the store confirms it.
 
 use crate::case::cases;
 use crate::end::{Play, holds};

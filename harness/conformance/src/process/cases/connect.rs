@@ -1,4 +1,4 @@
-//! Connections: hello first and once, nothing before the welcome, and again after each loss.
+//! Cases about connections: one hello first, nothing before the welcome, and a reconnect after each loss.
 
 use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
@@ -41,14 +41,14 @@ cases! { Process:
 }
 
 async fn hello_first(ctx: CaseContext) -> Play {
-    let mut t = ctx.scene().await?; // Anything else would have failed there.
+    let mut t = ctx.scene().await?; // The scene has checked that the first frame is a hello.
     t.reconnect().await
 }
 
 async fn hello_once(ctx: CaseContext) -> Play {
     const SILENT: Duration = Duration::from_millis(2_500);
     let mut t = Scene::silent(&ctx, json!({"resend_ms": 1_200})).await?;
-    // It may close the connection and try another.
+    // The process may close the connection and try another.
     match t.peer.hear_within(SILENT).await? {
         Heard::Nothing | Heard::Fault(_) => {}
         Heard::Closed => t.next_hello().await?,
@@ -76,7 +76,7 @@ async fn link_rises(ctx: CaseContext) -> Play {
 async fn incarnation_rises(ctx: CaseContext) -> Play {
     let first = Scene::unnumbered(&ctx).await?;
     let first = first.opening.link.incarnation;
-    sleep(Duration::from_millis(20)).await; // Real starts are not closer.
+    sleep(Duration::from_millis(20)).await; // Real starts are not closer in time.
     let second = Scene::unnumbered(&ctx).await?;
     let second = second.opening.link.incarnation;
     holds(second > first, "a greater incarnation", (first, second))
@@ -137,7 +137,7 @@ async fn ignores_older(ctx: CaseContext) -> Play {
     (t.peer, t.opening) = (newer, opening);
     match heard {
         Heard::Nothing => {}
-        Heard::Closed => t.next_hello().await?, // It had no answer there either.
+        Heard::Closed => t.next_hello().await?, // That connection had no answer either.
         other => {
             return Err(t.peer.failed("nothing: it was not welcomed there", other));
         }
@@ -165,7 +165,7 @@ async fn superseded_at_once(ctx: CaseContext) -> Play {
     stays_away(&mut t).await
 }
 
-/// It does not say hello again under this incarnation.
+/// Expects that the process sends no further hello with this incarnation.
 async fn stays_away(t: &mut Scene) -> Play {
     let Some(mut peer) = t
         .listener
@@ -208,7 +208,7 @@ async fn again_many(ctx: CaseContext) -> Play {
     t.write(&lock, "a", "1").await?;
     for _ in 0..6 {
         t.come_back().await?;
-        t.settle().await?; // What lives for a while is no failed attempt.
+        t.settle().await?; // A connection that lives for a while does not count as a failed attempt.
     }
     t.stands(&lock).await?;
     holds(

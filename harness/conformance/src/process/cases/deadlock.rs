@@ -1,4 +1,4 @@
-//! Deadlocks: told to the store as far as it has to know, and found among threads of one process.
+//! Cases about deadlocks: reported to the store as needed, and detected among the threads of one process.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -21,7 +21,7 @@ cases! { Process:
         "After a deadlock only threads of the cycle are refused, and other threads keep waiting.";
 }
 
-/// A thread inside the recalled session `one`.
+/// Returns a thread inside the recalled session `one`.
 async fn recalled(t: &mut Scene) -> Play<(Grant, Locked)> {
     let (grant, lock) = t.take(1, &session("one"), &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
@@ -101,7 +101,7 @@ async fn two_attributes(ctx: CaseContext) -> Play {
     let first = t.ask(1, &s, &["b"]).await?;
     t.waits(first, "thread 2 has it").await?;
     let second = t.ask(2, &s, &["a"]).await?;
-    t.is_quiet("it is no matter of the store").await?;
+    t.is_quiet("the store is not involved").await?;
     let (victim, other, free) = if t.adapter.has_answered(second)? {
         (second, first, two)
     } else {
@@ -121,7 +121,7 @@ async fn two_sessions(ctx: CaseContext) -> Play {
     let first = t.ask(1, &s, &["a"]).await?;
     t.waits(first, "thread 2 has it").await?;
     let second = t.ask(2, &r, &["a"]).await?;
-    t.is_quiet("it is no matter of the store").await?;
+    t.is_quiet("the store is not involved").await?;
     let (victim, other, free) = if t.adapter.has_answered(second)? {
         (second, first, two)
     } else {
@@ -155,7 +155,7 @@ async fn victims(ctx: CaseContext) -> Play {
     )?;
     let mut heard = t.peer.next("a new request for the stranger").await?;
     if matches!(heard, tenure_protocol::ToStore::Busy { .. }) {
-        heard = t.peer.next("a new request for the stranger").await?; // Nothing blocks it any more.
+        heard = t.peer.next("a new request for the stranger").await?; // The first message was a Busy without sessions.
     }
     let tenure_protocol::ToStore::Acquire(next) = heard else {
         return Err(t.peer.failed("a new request for the stranger", heard));

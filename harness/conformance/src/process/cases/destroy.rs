@@ -1,4 +1,4 @@
-//! Ends of sessions.
+//! Cases about the end of sessions.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -24,7 +24,7 @@ cases! { Process:
         "A Destroy without an answer is sent again on the next connection.";
 }
 
-/// A thread destroys a session, which the store has heard.
+/// Begins to destroy a session, and waits until the store has received the Destroy.
 async fn destroying(t: &mut Scene) -> Play<(Grant, Locked, u64)> {
     let (grant, lock) = t.take_full(1, &session("s"), &[], &[("a", "1")]).await?;
     let id = t.begin("destroy", &lock).await?;
@@ -64,7 +64,7 @@ async fn nobody_enters(ctx: CaseContext) -> Play {
     asks_or_fails(&mut t, id).await
 }
 
-/// A thread that waited for a session that has ended is told, or asks anew.
+/// Expects that a thread that waited for the ended session is notified, or that its process requests the session anew.
 async fn asks_or_fails(t: &mut Scene, id: u64) -> Play {
     let heard = t.settle().await?;
     let acquire = match heard.into_iter().next() {

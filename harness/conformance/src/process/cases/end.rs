@@ -1,4 +1,4 @@
-//! Requests: numbered, one at a time, each ended once.
+//! Cases about requests: numbered, one at a time, and ended exactly once.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -73,7 +73,7 @@ async fn cancelled_first(ctx: CaseContext) -> Play {
     let acquire = t.acquired(&s).await?;
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
-    t.settle().await?; // It may have said so.
+    t.settle().await?; // The process may have sent a Cancel.
     let id = t.ask(2, &s, &["a"]).await?;
     t.waits(id, "the first request has not ended").await?;
     t.refuse(&acquire, Refusal::Cancelled).await?;
@@ -177,7 +177,7 @@ async fn deadline_of_store(ctx: CaseContext) -> Play {
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     t.refuse(&acquire, Refusal::Deadline).await?;
-    // It asks again, or passes it on.
+    // The process may request again, or report the end to its thread.
     match t
         .peer
         .hear_within(std::time::Duration::from_millis(500))

@@ -1,4 +1,4 @@
-//! Threads that want a session only if it exists.
+//! Cases about threads that lock a session only if it exists.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -34,7 +34,7 @@ cases! { Process:
         "After the store was replaced by one of version 1.0, the process sends no existing-only request any more.";
 }
 
-/// A scene; skips the case when the library does not know these requests.
+/// Returns a scene. Skips the case if the library does not support such requests.
 async fn scene(ctx: &CaseContext) -> Play<Scene> {
     ctx.scene().await?.of_1_1()
 }
@@ -62,7 +62,7 @@ async fn granted(ctx: CaseContext) -> Play {
     t.peer.say(grant.full([("a", "1")])).await?;
     let lock = t.locked(id).await?;
     t.unlock(&lock).await?;
-    // It is kept, and exists: another thread needs no message.
+    // The grant is cached and the session exists, so another thread needs no message.
     let id = only_existing(&mut t, 2, &s, &["a"]).await?;
     t.locked(id).await.map(drop)
 }
@@ -92,7 +92,7 @@ async fn others(ctx: CaseContext) -> Play {
     let any = t.ask(2, &s, &["b"]).await?;
     t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(strict, "absent").await?;
-    // It may have said the request again meanwhile; that counts as well.
+    // The process may have repeated the request meanwhile, which also counts.
     let acquire = t.acquired(&s).await?;
     holds(!acquire.existing, "an Acquire for any session", &acquire)?;
     let grant = t.grant_of(&acquire);
@@ -110,7 +110,7 @@ async fn not_before(ctx: CaseContext) -> Play {
     t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(first, "absent").await?;
     let acquire = t.acquired(&s).await?;
-    // By now the session exists.
+    // The session exists by now.
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([("b", "1")])).await?;
     t.locked(second).await.map(drop)
@@ -126,7 +126,7 @@ async fn not_written(ctx: CaseContext) -> Play {
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
     t.write(&lock, "a", "1").await?;
-    // Written, but not unlocked.
+    // The attribute is written but not unlocked.
     let id = only_existing(&mut t, 2, &s, &["b"]).await?;
     t.refused(id, "absent").await?;
     t.unlock(&lock).await?;

@@ -1,4 +1,4 @@
-//! How long a session was unused.
+//! Cases about the idle time of a session.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tenure_protocol::message::Reason;
 use tokio::time::{Instant, sleep};
 
-/// How long nobody uses the session.
+/// The time for which no thread uses the session.
 const IDLE: Duration = Duration::from_millis(900);
 
 cases! { Process:
@@ -21,7 +21,8 @@ cases! { Process:
 async fn released_idle(t: &mut Scene, grant: &Grant, left: Instant, waited: Duration) -> Play {
     t.peer.say(grant.recall(Reason::Expiry)).await?;
     let release = t.released(grant).await?;
-    // By the process's clock, of which nobody knows how fine it is; so much more as we are late to look.
+    // The idle time is measured by the process's clock, whose resolution is unknown. It may be longer, because this
+    // side may look late.
     let least = waited.as_millis() * 3 / 4;
     let most = left.elapsed().as_millis() + IDLE.as_millis() / 3;
     let idle = u128::from(release.idle_ms);

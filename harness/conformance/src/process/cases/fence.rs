@@ -1,4 +1,4 @@
-//! Tokens: shown to threads, and by them it is known what was lost.
+//! Cases about tokens: threads see them, and they determine which grant a revocation ends.
 
 use crate::case::cases;
 use crate::end::{Play, holds};

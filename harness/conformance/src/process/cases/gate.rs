@@ -1,4 +1,4 @@
-//! The gate: closed to new threads by a recall, open to those inside, and fair.
+//! Cases about the gate: closed to new threads by a recall, open to threads inside, and fair.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -80,7 +80,7 @@ async fn insiders(ctx: CaseContext) -> Play {
     )?;
     t.unlock(&first).await?;
     t.unlock(&second).await?;
-    t.settle().await?; // It may commit what was unlocked.
+    t.settle().await?; // The process may commit the unlocked changes.
     t.stands(&third).await?;
     t.unlock(&third).await?;
     t.released(&grant).await.map(drop)

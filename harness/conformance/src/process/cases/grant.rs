@@ -1,4 +1,4 @@
-//! Grants: used only when they were asked for, kept, and given back when they are not wanted.
+//! Cases about grants: used only if requested, cached, and released if unwanted.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -88,7 +88,7 @@ async fn given_back(ctx: CaseContext) -> Play {
             grant.full([("a", "late")]),
         ])
         .await?;
-    t.settle().await?; // It may give it back once more.
+    t.settle().await?; // The process may release the grant once more.
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     t.waits(id, "that grant was given back").await?;
@@ -124,7 +124,7 @@ async fn after_cancel(ctx: CaseContext) -> Play {
         "a Cancel, or a Release of the late grant",
         &heard,
     )?;
-    // It may also keep what has crossed its cancel, and use it.
+    // The process may also keep and use a grant that has crossed its cancel.
     let lock = t.lock(2, &s, &["a"]).await?;
     holds(lock.token == grant.token, "the grant that came", lock)
 }
@@ -203,7 +203,7 @@ async fn nothing_at_first(ctx: CaseContext) -> Play {
     holds(acquire.known.is_none(), "no known version", acquire)
 }
 
-/// Releases what a thread has written, and asks again.
+/// Releases the changes of a thread, and requests the session again.
 async fn asked_again(
     t: &mut Scene,
 ) -> Play<(
@@ -269,7 +269,7 @@ async fn kept(ctx: CaseContext) -> Play {
     t.is_quiet("the grant is cached").await
 }
 
-/// A grant that says that it be given back when idle.
+/// Adds the hint to give the grant back when idle.
 fn with_hint(granted: ToProcess) -> ToProcess {
     match granted {
         ToProcess::Granted {

@@ -1,7 +1,7 @@
-//! The lease: counted from when the question was sent, less a margin, and everything is lost when it ends.
+//! Cases about the lease: it counts from the sending of the keep-alive, less a margin, and its end loses all grants.
 //!
-//! Its end is judged by the threads' own question whether their lock stands: a process that is slow answers it later, when
-//! the lease is over all the more. So these cases need no slack.
+//! The threads themselves check whether their locks are still valid. A slow process answers that check later, when the
+//! lease has ended all the more. These cases therefore need no slack.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tenure_protocol::{Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
 
-/// The lease of cases that see one end.
+/// The lease time of cases that wait for its end.
 const SHORT_MS: u64 = 1_500;
 const LOST: &[&str] = &["lease-lost"];
 
@@ -53,7 +53,7 @@ cases! { Process:
         "When the process stops, its waiting threads are notified.";
 }
 
-/// A guard under a lease that ends soon when no keep-alive is answered.
+/// Returns a guard under a lease that ends soon if no keep-alive is answered.
 async fn short(ctx: &CaseContext) -> Play<(Scene, Locked, u64)> {
     let settings = json!({"keep_alive_ms": 200, "margin_ms": 200});
     let mut t = ctx.scene_with(settings, SHORT_MS).await?;
@@ -63,7 +63,7 @@ async fn short(ctx: &CaseContext) -> Play<(Scene, Locked, u64)> {
     Ok((t, lock, margin_ms))
 }
 
-/// The next keep-alive, which is not answered: when it says that it was sent, and when it was heard.
+/// Waits for the next keep-alive without answering it. Returns its send time, and the time of its arrival.
 async fn next_alive(t: &mut Scene) -> Play<(Time, Instant)> {
     t.peer.keeps_alive = false;
     let count = t.peer.sent.len();
@@ -82,7 +82,7 @@ fn ms(ms: u64) -> Duration {
 async fn from_sent(ctx: CaseContext) -> Play {
     let (mut t, lock, _) = short(&ctx).await?;
     let (sent, heard) = next_alive(&mut t).await?;
-    // More than the margin, and so soon that the connection is not yet left as silent.
+    // Wait longer than the margin, but not so long that the process abandons the connection as silent.
     sleep_until(heard + ms(400)).await;
     t.peer.alive(sent).await?;
     sleep_until(heard + ms(SHORT_MS)).await;
@@ -126,7 +126,7 @@ async fn by_the_clock(ctx: CaseContext) -> Play {
     let (mut t, lock, _) = short(&ctx).await?;
     t.write(&lock, "a", "1").await?;
     let (_, heard) = next_alive(&mut t).await?;
-    // It may say hello on other connections meanwhile, which are not welcomed.
+    // The process may send a hello on other connections meanwhile, which receive no Welcome.
     let until = heard + ms(SHORT_MS);
     let left = || until.saturating_duration_since(Instant::now());
     while let Some(mut peer) = t.listener.accept_within(left()).await? {
@@ -137,7 +137,7 @@ async fn by_the_clock(ctx: CaseContext) -> Play {
     let id = t.begin("unlock", &lock).await?;
     t.fails(id).await?;
     t.peer.close().await;
-    // It may have said hello meanwhile, on a connection that has waited.
+    // The process may already have sent a hello on a waiting connection.
     t.next_hello().await?;
     t.peer.lease_ms = crate::process::scripted_store::LEASE_MS;
     t.welcome(Vec::new(), Vec::new()).await?;
@@ -214,7 +214,7 @@ async fn kept(ctx: CaseContext) -> Play {
     Ok(())
 }
 
-/// A guard under a lease that goes on for long enough that a silent connection can be left.
+/// Returns a guard under a lease that lasts long enough to abandon a silent connection.
 async fn held(ctx: &CaseContext) -> Play<(Scene, Grant, Locked)> {
     const LEASE_MS: u64 = 4_000;
     let settings = json!({"keep_alive_ms": 300, "margin_ms": 200});
@@ -239,7 +239,7 @@ async fn silent_hello(ctx: CaseContext) -> Play {
     saved(t, &grant, &lock).await
 }
 
-/// The newest hello names the grant, and the guard stands.
+/// Expects that the newest hello lists the grant, and that the guard is valid.
 async fn saved(mut t: Scene, grant: &Grant, lock: &Locked) -> Play {
     let named = &t.opening.holds;
     holds(named == &[grant.hold()], "the grant", &t.opening)?;
@@ -257,7 +257,7 @@ async fn three_times(ctx: CaseContext) -> Play {
     while t.peer.sent.len() < 4 {
         t.silence(100, "it is idle").await?;
     }
-    // By its own clock, on which our lateness does not count.
+    // Compare the process's own times, so that delays of this side do not count.
     let sent = &t.peer.sent;
     holds(sent.is_sorted(), "times that rise", sent)?;
     let took = sent[3].since(sent[0]);
@@ -318,7 +318,7 @@ async fn waiters_told(ctx: CaseContext) -> Play {
         .begin("shutdown", json!({"within_ms": 30_000}))
         .await?;
     t.refused(id, "shutting-down").await?;
-    // What comes nonetheless is given back.
+    // A grant that comes nevertheless is released.
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     loop {

@@ -1,4 +1,4 @@
-//! Limits, of the process and of the store.
+//! Cases about limits of the process and of the store.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -9,7 +9,7 @@ use serde_json::json;
 use tenure_protocol::StoreLimits;
 use tenure_protocol::message::{Limited, Reason, Refusal};
 
-/// Of larger limits a case would have to send too much.
+/// The largest limit that a case tries to reach.
 const BYTES_MAX: u64 = 64 << 10;
 
 cases! { Process:
@@ -114,7 +114,7 @@ async fn attributes(ctx: CaseContext) -> Play {
     holds(count == max, "what was accepted", release)
 }
 
-/// Limits of a store, of which the last may be passed.
+/// Returns limits of a store with this limit on an attribute's value.
 fn store_limits(attribute_bytes_max: u64) -> Option<StoreLimits> {
     Some(StoreLimits {
         grants_max: 1_000,

@@ -1,4 +1,4 @@
-//! The cases for processes: a file for each chapter of the rules.
+//! The cases for processes, with a file for each chapter of the rules.
 
 mod body;
 mod commit;
@@ -25,7 +25,7 @@ mod wire;
 
 use crate::case::Case;
 
-/// All of them, in the order of the book.
+/// Returns all cases in the order of the book.
 #[must_use]
 pub fn all() -> Vec<Case> {
     [

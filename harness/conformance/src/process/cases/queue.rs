@@ -1,4 +1,4 @@
-//! The place in the store's queue.
+//! Cases about the place in the store's queue.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -54,7 +54,7 @@ async fn in_acquire(ctx: CaseContext) -> Play {
     t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     let ticket = t.queue(&acquire).await?;
-    // Repetitions that were under way do not know it.
+    // Repetitions that were in flight do not have the ticket yet.
     t.settle().await?;
     t.peer.forget();
     for _ in 0..10 {

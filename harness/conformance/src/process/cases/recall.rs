@@ -1,4 +1,4 @@
-//! Recalls: obeyed as soon as nobody is inside, answered in any case, early, late, lost and many times.
+//! Cases about recalls: obeyed once no thread is inside, and always answered, whether early, late, lost or repeated.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -166,7 +166,7 @@ async fn old(ctx: CaseContext) -> Play {
     t.peer.say(first.released(Some(first.version))).await?;
     let (second, lock) = t.take(1, &s, &["a"]).await?;
     t.peer.say(first.recall(Reason::Wait)).await?;
-    t.settle().await?; // It may give the old one back again.
+    t.settle().await?; // The process may release the old grant again.
     t.stands(&lock).await?;
     let other = t.lock(2, &s, &["b"]).await?;
     holds(other.token == second.token, "the gate is open", other)
@@ -201,7 +201,7 @@ async fn early_other(ctx: CaseContext) -> Play {
     let acquire = t.acquired(&s).await?;
     let old = t.grant_of(&acquire);
     t.peer.say(old.recall(Reason::Wait)).await?;
-    t.settle().await?; // It may give it back at once.
+    t.settle().await?; // The process may release the grant at once.
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
@@ -215,8 +215,7 @@ async fn unknown(ctx: CaseContext) -> Play {
     let grant = t.grant_for(&session("s"), Request(3));
     t.peer.say(grant.recall(Reason::Wait)).await?;
     t.returned(&grant).await?;
-    // Also of a session that it has under a greater token.
-    t.is_quiet("that is all").await
+    t.is_quiet("the recall has its one answer").await
 }
 
 async fn crossed(ctx: CaseContext) -> Play {
@@ -366,7 +365,7 @@ async fn later_deadline(ctx: CaseContext) -> Play {
     t.peer.say(recall.clone()).await?;
     t.busy(&grant).await?;
     t.silence(PASSED_MS, "a thread is inside").await?;
-    // As much time as before, later: the deadline has moved.
+    // The same remaining time, stated later: the deadline has moved.
     t.peer.say(recall).await?;
     t.busy(&grant).await?;
     t.silence(PASSED_MS, "the deadline is later now").await?;
@@ -392,7 +391,7 @@ async fn late_write_set(ctx: CaseContext) -> Play {
         .say(grant.recall_in(Reason::Wait, DEADLINE_MS))
         .await?;
     t.busy(&grant).await?;
-    // Who does not give it up by itself, loses it at the deadline.
+    // A process that does not give up the grant by itself loses it at the deadline.
     let expected = "a Release without the late writes, or nothing";
     match t
         .peer

@@ -1,4 +1,4 @@
-//! What a hello lists, and what a welcome makes of it.
+//! Cases about the lists in a hello, and the effects of a welcome.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -100,7 +100,7 @@ async fn names_waits(ctx: CaseContext) -> Play {
     expected.extend(release.requeue);
     t.reconnect().await?;
     let named = requests(&t.opening.waits);
-    // A library that does not cancel still waits for it.
+    // A library without cancel still waits for the request.
     let is_right = named == expected && t.opening.waits.len() == expected.len();
     holds(is_right, "what was not ended nor cancelled", &t.opening)
 }
@@ -123,7 +123,7 @@ async fn nothing_ended(ctx: CaseContext) -> Play {
     holds(is_empty, "nothing", &t.opening)
 }
 
-/// A guard whose connection was lost, and said in the next hello.
+/// Returns a guard whose connection was lost, and which the next hello lists.
 async fn away(t: &mut Scene) -> Play<(Grant, super::super::scene::Locked)> {
     let (grant, lock) = t.take_full(1, &session("s"), &[], &[("a", "1")]).await?;
     t.reconnect().await?;
@@ -131,7 +131,7 @@ async fn away(t: &mut Scene) -> Play<(Grant, super::super::scene::Locked)> {
     Ok((grant, lock))
 }
 
-/// The grant is lost: told, and asked for anew.
+/// Expects that the grant is lost: the thread is notified, and a new lock sends a new request.
 async fn is_lost(t: &mut Scene, lock: &super::super::scene::Locked) -> Play {
     t.is_quiet("nobody waits").await?;
     t.lost(lock, &["revoked", "lease-lost", "gone"]).await?;
@@ -262,7 +262,7 @@ async fn granted_lost(ctx: CaseContext) -> Play {
     let s = session("s");
     let id = t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
-    // The grant is made, and its message is lost.
+    // The store makes the grant, and its message is lost.
     let grant = t.grant_of(&acquire);
     t.reconnect().await?;
     let is_named = requests(&t.opening.waits) == BTreeSet::from([acquire.request]);

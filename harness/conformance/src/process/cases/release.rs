@@ -1,4 +1,4 @@
-//! Giving back: with all that changed, once and for all, again until it is answered.
+//! Cases about releases: complete, final, and repeated until answered.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -112,7 +112,7 @@ async fn removed(ctx: CaseContext) -> Play {
     holds(release.delta == delta([("a", None)]), "a removal", release)
 }
 
-/// A grant whose release is under way, after a thread wrote `a`.
+/// Returns a grant whose release is in flight, after a thread wrote `a`.
 async fn releasing(t: &mut Scene) -> Play<Grant> {
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("b", "1")]).await?;
     t.write(&lock, "a", "1").await?;
@@ -146,7 +146,7 @@ async fn old_grant_again(ctx: CaseContext) -> Play {
     let grant = releasing(&mut t).await?;
     let id = t.ask(2, &s, &["a"]).await?;
     t.peer.say(grant.full([])).await?;
-    t.settle().await?; // It may give it back once more.
+    t.settle().await?; // The process may release the grant once more.
     t.still_waits(id, "that grant is over").await
 }
 

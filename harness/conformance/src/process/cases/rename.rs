@@ -1,4 +1,4 @@
-//! Sessions that get another id.
+//! Cases about renamed sessions.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -28,7 +28,7 @@ cases! { Process:
         "A Rename without an answer is sent again on the next connection.";
 }
 
-/// A thread renames `s` to `to`, which the store has heard.
+/// Begins to rename `s` to `to`, and waits until the store has received the Rename.
 async fn renaming(t: &mut Scene) -> Play<(Grant, Locked, u64)> {
     let (grant, lock) = t.take_full(1, &session("s"), &[], &[("a", "1")]).await?;
     let id = t.rename(&lock, &session("to")).await?;
@@ -46,7 +46,7 @@ async fn heard(t: &mut Scene, grant: &Grant) -> Play {
     holds(heard == expected, "Rename", heard)
 }
 
-/// A session that was renamed to `to`.
+/// Returns a session that was renamed to `to`.
 async fn renamed(t: &mut Scene) -> Play<(Grant, Grant, Locked)> {
     let (grant, lock, id) = renaming(t).await?;
     let mut next = t.grant_for(&session("to"), grant.request);
@@ -108,7 +108,7 @@ async fn recall_of_old(ctx: CaseContext) -> Play {
     let mut t = ctx.scene().await?;
     let (old, next, lock) = renamed(&mut t).await?;
     t.peer.say(old.recall(Reason::Wait)).await?;
-    t.settle().await?; // It may say that it does not have that.
+    t.settle().await?; // The process may answer that it does not hold that grant.
     t.unlock(&lock).await?;
     let other = t.lock(2, &session("to"), &["a"]).await?;
     holds(other.token == next.token, "the gate is open", other)

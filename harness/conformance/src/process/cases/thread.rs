@@ -1,4 +1,4 @@
-//! Threads: what they get, see, leave behind and are told.
+//! Cases about threads: the attributes that they lock, the values that they see, and the answers that they receive.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -171,7 +171,7 @@ async fn stranger(ctx: CaseContext) -> Play {
     holds(refused.is_err(), "a refusal", refused)?;
     t.unlock(&lock).await?;
     let other = t.lock(2, &s, &["a"]).await?;
-    // It has left, and another thread has the attribute.
+    // The first thread has left, and another thread has the attribute.
     let refused = t.try_write(&lock, "a", "2").await?;
     holds(refused.is_err(), "a refusal", refused)?;
     let again = t.begin("unlock", &lock).await?;
@@ -257,7 +257,7 @@ async fn once(ctx: CaseContext) -> Play {
     let lock = t.locked(id).await?;
     t.is_quiet("it has the grant").await?;
     t.stands(&lock).await?;
-    // A second answer would have been noticed by now.
+    // A second answer would have arrived by now.
     t.unlock(&lock).await
 }
 
@@ -278,7 +278,8 @@ async fn cancel_crosses(ctx: CaseContext) -> Play {
             Err(refused) => holds(refused.kind == "cancelled", "`cancelled`", refused)?,
         }
         t.settle().await?;
-        // Free: at once, or after asking the store, as it was given back.
+        // The attribute is free. The lock succeeds at once, or after a request to the store if the session was
+        // released.
         let id = t.ask(2, &s, &["a"]).await?;
         let heard = t.settle().await?;
         if let Some(tenure_protocol::ToStore::Acquire(acquire)) = heard.last() {

@@ -1,4 +1,4 @@
-//! Tries wait for no thread.
+//! Cases about tries, which wait for no thread.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -79,7 +79,7 @@ async fn refused(ctx: CaseContext) -> Play {
     let tries = t.try_for(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     let waits = t.ask(2, &s, &["a"]).await?;
-    // A longer wait: the same request.
+    // A longer wait is sent as the same request.
     let patient = t.acquired(&s).await?;
     let is_same = patient.request == acquire.request && patient.wait_mode == WaitMode::Wait;
     holds(is_same, "the same request, now waiting", &patient)?;

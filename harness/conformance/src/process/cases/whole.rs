@@ -1,4 +1,4 @@
-//! Whole histories, with a store that behaves and networks that do not: nothing is lost, nothing happens twice.
+//! Cases with whole histories, a correct store and a failing network: no change is lost or applied twice.
 
 use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
@@ -8,11 +8,11 @@ use crate::process::behaved::Behaved;
 use crate::process::context::CaseContext;
 use serde_json::{Value, json};
 
-/// How often each thread counts.
+/// The number of increments per thread.
 const ROUNDS: u64 = 8;
-/// Of each process.
+/// The number of threads per process.
 const THREADS: u64 = 3;
-/// How long a history may take, beside the slack.
+/// The longest duration of a history in milliseconds, beside the slack.
 const TAKES_MS: u64 = 20_000;
 
 cases! { Process:
@@ -39,7 +39,7 @@ async fn lost_connections(ctx: CaseContext) -> Play {
 async fn count(ctx: CaseContext, processes: u64, cuts: u32) -> Play {
     let store = Behaved::start(&ctx, cuts).await?;
     let mut p = connected(&ctx, &store, "p").await?;
-    // It stays until the end: who is killed takes along what it has not given back.
+    // The second process stays until the end, because an early end would lose its unreleased changes.
     let mut q = match processes {
         2 => Some(connected(&ctx, &store, "q").await?),
         _ => None,
@@ -80,7 +80,7 @@ fn lock_of(thread: u64) -> Value {
     })
 }
 
-/// Locks the counter; answers the number of the lock, and the count.
+/// Locks the counter. Returns the number of the lock, and the count.
 async fn locked(adapter: &mut Adapter, thread: u64) -> Play<(u64, u64)> {
     let id = adapter.begin("lock", lock_of(thread)).await?;
     Ok((id, counted(adapter, id).await?))
@@ -100,7 +100,7 @@ async fn counted(adapter: &mut Adapter, id: u64) -> Play<u64> {
     count.ok_or_else(|| CaseEnd::failed("a count", value))
 }
 
-/// All threads of a process ask at once, and count one after another.
+/// Makes all threads of a process lock at once and count one after another.
 async fn work(adapter: &mut Adapter) -> Play {
     for round in 0..ROUNDS {
         let mut asked = Vec::new();

@@ -1,7 +1,7 @@
-//! Bytes: what is refused, what is skipped, and how a process writes.
+//! Cases about bytes: frames that are refused or skipped, and the encoding that a process writes.
 //!
-//! A frame that is to be refused is followed by a Revoked of a grant that a thread uses: if that takes effect, the frame was
-//! not refused. A frame that is to be read or skipped is followed by a recall, which is answered.
+//! A frame that must be refused is followed by a Revoked of a grant that a thread uses. If that Revoked takes effect,
+//! the frame was not refused. A frame that must be accepted or skipped is followed by a recall, which must be answered.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -54,14 +54,14 @@ cases! { Process:
         "Messages about one session take effect in the order of their arrival.";
 }
 
-/// A thread inside.
+/// Returns a thread inside a session.
 pub(super) async fn inside(ctx: &CaseContext) -> Play<(Scene, Grant, Locked)> {
     let mut t = ctx.scene().await?;
     let (grant, lock) = t.take_full(1, &session("s"), &["a"], &[("a", "1")]).await?;
     Ok((t, grant, lock))
 }
 
-/// Each of these is refused.
+/// Expects that each of these frames is refused.
 pub(super) async fn refuses<const N: usize>(ctx: &CaseContext, all: [Vec<u8>; N]) -> Play {
     for bad in all {
         let (mut t, grant, lock) = inside(ctx).await?;
@@ -80,7 +80,7 @@ pub(super) async fn refused(t: &mut Scene, grant: &Grant, mut bad: Vec<u8>) -> P
     t.peer.thrown_out().await
 }
 
-/// Each of these is read or skipped.
+/// Expects that each of these frames is accepted or skipped.
 pub(super) async fn accepts<const N: usize>(ctx: &CaseContext, all: [Vec<u8>; N]) -> Play {
     let (mut t, grant, lock) = inside(ctx).await?;
     for good in all {
@@ -186,7 +186,7 @@ async fn reserved(ctx: CaseContext) -> Play {
 async fn more_unexpected(ctx: CaseContext) -> Play {
     let body = map(&[(0, bytes("x")), (1, stamp(1)), (10, recall_info())]);
     let (mut t, grant, lock) = inside(&ctx).await?;
-    // Nothing behind it: who waits for its next part has not refused it.
+    // Send nothing behind it: a process that waits for the next part has not refused it.
     t.peer
         .push(&part(kind::RECALL, &body), "a Recall that goes on")
         .await?;
@@ -231,7 +231,7 @@ async fn parts_joined(ctx: CaseContext) -> Play {
 async fn parts_cut(ctx: CaseContext) -> Play {
     let (mut t, grant, lock) = inside(&ctx).await?;
     t.reconnect().await?;
-    // Taken for a whole one it would say that the grant is lost.
+    // Taken for a complete Welcome, this part would end the grant.
     let body = map(&[(14, uint(t.opening.sent.0)), (15, uint(LEASE_MS))]);
     t.peer
         .push(&part(kind::WELCOME, &body), "the first part of a Welcome")
@@ -275,7 +275,7 @@ async fn fault_sent(ctx: CaseContext) -> Play {
 async fn fault_last(ctx: CaseContext) -> Play {
     let (mut t, grant, lock) = inside(&ctx).await?;
     t.write(&lock, "a", "2").await?;
-    // A commit and a request are under way.
+    // A commit and a request are in flight.
     t.begin("commit", &lock).await?;
     t.ask(2, &session("other"), &["a"]).await?;
     refused(&mut t, &grant, version_byte(0x20)).await.map(drop)
@@ -355,7 +355,8 @@ async fn in_order(ctx: CaseContext) -> Play {
             grant.revoked(),
         ])
         .await?;
-    // Let in, told to hurry, and told that it is lost: not refused, nor let in under what is over.
+    // The thread may have entered, then received a deadline, and then a loss. It must not be refused, nor enter under
+    // an ended grant.
     let lock = t.locked(id).await?;
     let heard = t.settle().await?;
     t.lost(&lock, &["revoked", "lease-lost"]).await?;

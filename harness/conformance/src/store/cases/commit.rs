@@ -1,4 +1,4 @@
-//! Commits: durable, each applied once, and no end of a grant or a recall.
+//! Cases about commits: durable, applied once, and without effect on the grant or a recall.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -104,7 +104,7 @@ async fn answer_lost(ctx: CaseContext) -> Play {
     let delta = set([("a", Some("1"))]);
     p.say_commit(&grant, delta.clone()).await?;
     let first = p.committed(&grant).await?;
-    // As if it had not heard that.
+    // Continue as if the answer had not been received.
     let mut p = p.back_with(&ctx, &grant).await?;
     p.say_commit(&grant, delta).await?;
     grant.version = p.committed(&grant).await?;
@@ -147,7 +147,7 @@ async fn keeps_grant_and_recall(ctx: CaseContext) -> Play {
 async fn durable(ctx: CaseContext) -> Play {
     let mut p = ctx.player("p").await?;
     let mut grant = p.acquire(&ctx.session("s")).await?;
-    // Several times: what is not durable yet may be so by chance when the store is killed.
+    // Repeat it, because a commit that is not yet durable may become durable by chance before the kill.
     for turn in ["a", "b", "c"] {
         let before = grant.version;
         p.commit(&mut grant, set([(turn, Some("1"))])).await?;

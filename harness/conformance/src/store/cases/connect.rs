@@ -1,4 +1,4 @@
-//! Connections: Hello comes first, the newest connection of a process counts, and the newest start of a process.
+//! Cases about connections: Hello comes first, and the newest connection of the newest start counts.
 
 use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
@@ -112,7 +112,7 @@ async fn acquire_first(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let mut p = ctx.silent("p").await?;
     p.ask(&s).await?;
-    // Refused is all that comes behind it, too.
+    // Nothing but the refusal follows.
     p.hello(Vec::new(), Vec::new()).await?;
     p.only_closed("Hello has to come first").await?;
     let mut q = ctx.player("q").await?;
@@ -122,7 +122,7 @@ async fn acquire_first(ctx: CaseContext) -> Play {
 async fn second_hello(ctx: CaseContext) -> Play {
     let mut p = ctx.player("p").await?;
     let grant = p.acquire(&ctx.session("s")).await?;
-    // The next number, then its own: neither is taken.
+    // Neither the next number nor the connection's own is accepted.
     p.link.number = 2;
     p.hello(Vec::new(), Vec::new()).await?;
     p.only_closed("it has said Hello already").await?;
@@ -166,7 +166,7 @@ async fn lower_incarnation(ctx: CaseContext) -> Play {
     let mut new = ScriptedProcess::connect(&ctx, "p", 2, 1).await?;
     new.enter().await?;
     let mut grant = new.acquire(&ctx.session("s")).await?;
-    // A greater link number does not make up for it.
+    // A greater link number does not compensate for the lower incarnation.
     let mut old = new.another(&ctx, 1, 9).await?;
     is_superseded(&mut old).await?;
     new.commit(&mut grant, set([("a", Some("1"))]))
@@ -241,7 +241,8 @@ async fn same_number(ctx: CaseContext) -> Play {
     changes_nothing(ctx, 5).await
 }
 
-/// A Hello of that link number that names nothing comes while the process is connected by number 5.
+/// Sends a Hello with that link number and no grants while the process is connected with number 5, and expects no
+/// effect.
 async fn changes_nothing(ctx: CaseContext, number: u64) -> Play {
     let mut p = ScriptedProcess::connect(&ctx, "p", 1, 5).await?;
     p.enter().await?;
@@ -317,7 +318,7 @@ async fn old_ends(ctx: CaseContext) -> Play {
     let mut p = old.again(&ctx).await?;
     is_known(&mut p, &[grant.hold()]).await?;
     old.last_words().await?;
-    // Of who is not connected a try would be refused.
+    // If the process did not count as connected, a try would be refused.
     let request = q.try_for(&s).await?;
     p.recalled(&grant).await?;
     p.give_back(&grant).await?;
@@ -331,13 +332,13 @@ async fn silent(ctx: CaseContext) -> Play {
 
 async fn half_a_hello(ctx: CaseContext) -> Play {
     let mut p = ctx.silent("p").await?;
-    // A header that promises a body, and some of it.
+    // A header that announces a body, and a part of that body.
     let half = [0, 0, 0, 40, 0x10, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xa5];
     p.push(&half, "half a Hello").await?;
     is_closed_as_silent(&mut p, ctx.target().wait_max_ms).await
 }
 
-/// How long a store waits for a Hello it does not say: no longer than the suite, or it is as if it did not close at all.
+/// A store does not state how long it waits for a Hello. A wait longer than `most_ms` counts as never closing.
 async fn is_closed_as_silent(p: &mut ScriptedProcess, most_ms: u64) -> Play {
     let expected = format!("the fault silent within {most_ms} ms (--wait-max-ms)");
     match p.hear(most_ms).await? {
@@ -409,12 +410,12 @@ fn acquire_request(session: &SessionId, request: Request) -> AcquireRequest {
     }
 }
 
-/// Says hello with these grants, all of which the store has to know.
+/// Sends a Hello with these grants, all of which the store must know.
 async fn is_known(p: &mut ScriptedProcess, grants: &[GrantRef]) -> Play {
     is_known_of(p, grants.to_vec(), grants).await
 }
 
-/// Says hello with `named` grants, of which the store has to know those that are `known`.
+/// Sends a Hello with the grants `named`, of which the store must know exactly those in `known`.
 async fn is_known_of(p: &mut ScriptedProcess, named: Vec<GrantRef>, known: &[GrantRef]) -> Play {
     let welcome = p.enter_with(named, Vec::new()).await?;
     let expected = format!("a Welcome that knows {known:?}");
@@ -431,7 +432,7 @@ async fn welcome_is_next(p: &mut ScriptedProcess) -> Play {
     }
 }
 
-/// Says hello, is told that there is a newer start of the process, and turned away.
+/// Sends a Hello, and expects Superseded and the end of the connection.
 async fn is_superseded(old: &mut ScriptedProcess) -> Play {
     old.hello(Vec::new(), Vec::new()).await?;
     match old.next("Superseded").await? {
@@ -441,7 +442,7 @@ async fn is_superseded(old: &mut ScriptedProcess) -> Play {
     old.only_closed("it is superseded").await.map(drop)
 }
 
-/// Says hello, and is not welcome, however the store says so.
+/// Sends a Hello, and expects any answer other than a Welcome.
 async fn is_not_welcome(mut late: ScriptedProcess) -> Play {
     late.hello(Vec::new(), Vec::new()).await?;
     let heard = late.last_words().await?;

@@ -1,4 +1,5 @@
-//! Deadlock: of a cycle of holders that wait for each other one is refused, with the cycle; and nobody else ever.
+//! Cases about deadlocks: in a cycle of holders that wait for each other, one is refused with the cycle, and no other
+//! process is ever refused.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -31,13 +32,13 @@ cases! { Store:
         "A chain of holders whose last one waits for nothing is not a cycle.";
 }
 
-/// A process that holds a session and may wait for that of the next.
+/// A process that holds a session and may wait for the next one's session.
 struct Seat {
     p: ScriptedProcess,
     grant: Grant,
 }
 
-/// Processes that each hold a session, in a circle.
+/// Returns processes that each hold a session, in a circle.
 async fn seats(ctx: &CaseContext, names: &[&str]) -> Play<Vec<Seat>> {
     let mut all = Vec::new();
     for name in names {
@@ -48,7 +49,7 @@ async fn seats(ctx: &CaseContext, names: &[&str]) -> Play<Vec<Seat>> {
     Ok(all)
 }
 
-/// The one at `at` asks for the session of the next, who is recalled.
+/// Requests the next process's session for the process at `at`, and waits for the recall.
 async fn asks_next(seats: &mut [Seat], at: usize) -> Play<Request> {
     let next = (at + 1) % seats.len();
     let wanted = seats[next].grant.clone();
@@ -57,7 +58,7 @@ async fn asks_next(seats: &mut [Seat], at: usize) -> Play<Request> {
     Ok(request)
 }
 
-/// All ask for the next one's session.
+/// Makes every process request the next one's session.
 async fn all_ask(seats: &mut [Seat]) -> Play {
     for at in 0..seats.len() {
         asks_next(seats, at).await?;
@@ -65,14 +66,14 @@ async fn all_ask(seats: &mut [Seat]) -> Play {
     Ok(())
 }
 
-/// The one at `at` says that it cannot go on without the session of the next.
+/// Reports that the process at `at` is blocked on the next one's session.
 async fn is_blocked(seats: &mut [Seat], at: usize) -> Play {
     let next = seats[(at + 1) % seats.len()].grant.session.clone();
     let Seat { p, grant } = &mut seats[at];
     p.busy(grant, vec![next]).await
 }
 
-/// Waits until one of them is refused; answers which.
+/// Waits until one of the processes is refused, and returns its position.
 async fn victim(ctx: &CaseContext, seats: &mut [Seat]) -> Play<usize> {
     let until = Instant::now() + ctx.target().slack();
     let all: Vec<SessionId> = seats
@@ -85,7 +86,7 @@ async fn victim(ctx: &CaseContext, seats: &mut [Seat]) -> Play<usize> {
                 let ToProcess::Refused { session, why, .. } = &message else {
                     continue;
                 };
-                // Its own session first, then that for which it waits, and so on.
+                // A cycle lists a process's own session first, then the session for which it waits, and so on.
                 let mut cycle = all.clone();
                 cycle.rotate_left(at);
                 let is_so = *session == cycle[1 % cycle.len()];
@@ -105,9 +106,9 @@ async fn victim(ctx: &CaseContext, seats: &mut [Seat]) -> Play<usize> {
         .failed("or another hears Refused, deadlock", "nothing"))
 }
 
-/// None of them is refused anything.
+/// Expects that none of the processes is refused.
 async fn nobody_is_refused(seats: &mut [Seat], why: &str) -> Play {
-    // Twice: what the last one has said may concern the first.
+    // Check twice, because the last process's message may affect the first.
     for seat in seats.iter_mut() {
         seat.p.is_quiet(why).await?;
     }
@@ -126,7 +127,7 @@ async fn two_sessions(ctx: CaseContext) -> Play {
 }
 
 async fn three_sessions(ctx: CaseContext) -> Play {
-    // The order of their names is not that of the circle.
+    // The order of their names differs from that of the circle.
     let mut seats = seats(&ctx, &["q", "p", "r"]).await?;
     all_ask(&mut seats).await?;
     for at in 0..3 {

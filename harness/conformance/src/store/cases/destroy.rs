@@ -1,4 +1,4 @@
-//! Destroy: a session ends, durably, for all, and does not come back.
+//! Cases about destroy: a session ends durably and for all processes, and does not return.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -43,7 +43,7 @@ pub(super) async fn say_rename(p: &mut ScriptedProcess, hold: &GrantRef, to: &Se
     p.say(ToStore::Rename { session, token, to }).await
 }
 
-/// Waits for the `Gone` of that grant; answers what it is since then.
+/// Waits for the `Gone` of that grant. Returns its new grant, if it was renamed.
 pub(super) async fn gone(p: &mut ScriptedProcess, hold: &GrantRef) -> Play<Option<GrantRef>> {
     p.expect(&format!("Gone of {hold:?}"), |message| match message {
         ToProcess::Gone {
@@ -56,7 +56,7 @@ pub(super) async fn gone(p: &mut ScriptedProcess, hold: &GrantRef) -> Play<Optio
     .await
 }
 
-/// Waits until it is told that its token is an old one.
+/// Waits until the store reports that the token is fenced.
 pub(super) async fn fenced(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     let why = Revocation::Fenced;
     let revoked = ToProcess::Revoked {
@@ -71,7 +71,7 @@ pub(super) async fn fenced(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     .await
 }
 
-/// Locks the session, and finds nothing.
+/// Locks the session, and expects it to be empty.
 pub(super) async fn is_new(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let grant = p.acquire(session).await?;
     let is_so = grant.attributes.is_empty() && grant.version == Version::NONE;
@@ -79,14 +79,14 @@ pub(super) async fn is_new(p: &mut ScriptedProcess, session: &SessionId) -> Play
     Ok(grant)
 }
 
-/// Destroys it, and hears so.
+/// Destroys the session, and waits for the confirmation.
 async fn destroys(p: &mut ScriptedProcess, hold: &GrantRef) -> Play {
     say_destroy(p, hold).await?;
     let renamed = gone(p, hold).await?;
     holds(renamed.is_none(), "Gone without a new grant", renamed)
 }
 
-/// A session with an attribute, held by the player.
+/// Returns a grant of a session with one attribute.
 async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
@@ -98,7 +98,7 @@ async fn gone_and_empty(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let grant = written(&mut p, &s).await?;
     destroys(&mut p, &grant.hold()).await?;
-    // Nor is it held any more.
+    // The session is also free again.
     is_new(&mut q, &s).await.map(drop)
 }
 
@@ -115,7 +115,7 @@ async fn answered_again(ctx: CaseContext) -> Play {
     let grant = written(&mut p, &ctx.session("s")).await?;
     destroys(&mut p, &grant.hold()).await?;
     destroys(&mut p, &grant.hold()).await?;
-    // On the next connection, too.
+    // The same holds on the next connection.
     let mut again = p.again(&ctx).await?;
     again.enter_with(vec![grant.hold()], vec![]).await?;
     destroys(&mut again, &grant.hold()).await
@@ -234,7 +234,7 @@ async fn waiters_of_renamed(ctx: CaseContext) -> Play {
         let why = player.refused(&s, request).await?;
         holds(why == Refusal::Gone, "Refused, gone", why)?;
     }
-    // The old id is free for the next who wants it.
+    // The old id is free for the next request.
     is_new(&mut q, &s).await.map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! Requests: each is ended, and in one way, whatever crosses on the wire.
+//! Cases about requests: each ends exactly once, whatever crosses on the wire.
 
 use crate::case::cases;
 use crate::end::{CaseEnd, Play, holds};
@@ -101,7 +101,7 @@ async fn cancel_waiting(ctx: CaseContext) -> Play {
     let request = q.waits_for(&s).await?;
     q.say_cancel(&s, request).await?;
     is_cancelled(q.refused(&s, request).await?)?;
-    // And when the store has perhaps not even seen that it waits.
+    // Repeat it when the store may not even have received the wait.
     let request = q.ask(&s).await?;
     q.say_cancel(&s, request).await?;
     is_cancelled(q.refused(&s, request).await?)
@@ -111,7 +111,7 @@ async fn cancel_unknown(ctx: CaseContext) -> Play {
     let (s, t) = (ctx.session("s"), ctx.session("t"));
     let [mut p, mut q] = ctx.two().await?;
     let never = q.acquire_request(&s).request;
-    // Of a session that nobody knows; of one that another holds; of one that it has given back.
+    // The requests are for an unknown session, for one that another process holds, and for one that was released.
     q.say_cancel(&s, never).await?;
     is_cancelled(q.refused(&s, never).await?)?;
     let mut grant = p.acquire(&s).await?;
@@ -195,7 +195,7 @@ async fn older_than_wait(ctx: CaseContext) -> Play {
     q.say_cancel(&s, older).await?;
     is_cancelled(q.refused(&s, older).await?)?;
     let request = q.waits_for(&s).await?;
-    // The same once more, late.
+    // Repeat the same cancel, late.
     q.say_cancel(&s, older).await?;
     is_cancelled(q.refused(&s, older).await?)?;
     q.hears_nothing_of(&s, "it waits by a later request")
@@ -241,7 +241,7 @@ async fn many(ctx: CaseContext) -> Play {
     let mut sessions: Vec<SessionId> = (0..SESSIONS)
         .map(|number| ctx.session(&number.to_string()))
         .collect();
-    // A half is free, the others are given back in another order than they are asked for.
+    // Half of the sessions are free. The others are released in another order than they are requested.
     let mut held = Vec::new();
     for session in &sessions[SESSIONS / 2..] {
         held.push(p.acquire(session).await?);
@@ -283,7 +283,8 @@ async fn after_refused(ctx: CaseContext) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-/// How a request has ended: by a grant of that token, or by a refusal. Nothing, or both, fails.
+/// Returns how a request has ended: by a grant with that token, or by a refusal (`None`). Fails if it has not ended, or
+/// both ways.
 fn ends(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Play<Option<Token>> {
     let mut ends: Vec<Option<Token>> = heard
         .iter()
@@ -302,7 +303,7 @@ fn ends(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Play<Optio
             _ => None,
         })
         .collect();
-    // A grant may be told again.
+    // A grant may be sent again.
     ends.dedup();
     match ends[..] {
         [end] => Ok(end),

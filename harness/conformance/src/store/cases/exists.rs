@@ -1,4 +1,4 @@
-//! Requests that ask only for a session that exists.
+//! Cases about existing-only requests.
 
 use super::destroy::gone;
 use crate::case::cases;
@@ -38,7 +38,7 @@ cases! { Store:
         "After many requests for absent sessions, a process holds none of them and can have as many grants as before.";
 }
 
-/// Skips the case when the store does not understand it.
+/// Skips the case if the store does not support such requests.
 async fn two(ctx: &CaseContext) -> Play<[ScriptedProcess; 2]> {
     let players = ctx.two().await?;
     understands(&players[0])?;
@@ -51,7 +51,7 @@ fn understands(player: &ScriptedProcess) -> Play {
     }
     let minor = player.store_minor;
     Err(CaseEnd::Skipped(format!(
-        "the store speaks version 1.{minor}"
+        "the store supports only version 1.{minor}"
     )))
 }
 
@@ -111,7 +111,7 @@ async fn destroyed(ctx: CaseContext) -> Play {
     is_absent(&mut q, &s, request).await
 }
 
-/// A process that waits, while another has the new session.
+/// Returns a process that waits while another process holds the new session.
 async fn waits_for_new(
     p: &mut ScriptedProcess,
     q: &mut ScriptedProcess,
@@ -173,7 +173,8 @@ async fn behind_plain(ctx: CaseContext) -> Play {
     q.granted(&s, second).await.map(drop)
 }
 
-/// A request is said, and then again in the other way: as long as it was once said plainly, it is granted a session that does not exist.
+/// Sends a request in one form, and then in the other. Once the unconditional form was sent, the request is granted an
+/// absent session.
 async fn repeated(ctx: CaseContext, first_existing: bool) -> Play {
     let s = ctx.session("s");
     let [mut p, mut q] = two(&ctx).await?;
@@ -227,7 +228,7 @@ async fn leaves_nothing(ctx: CaseContext) -> Play {
         let request = only_existing(&mut p, session).await?;
         is_absent(&mut p, session, request).await?;
     }
-    // Nobody has them: another process gets one at once, and the first process says goodbye to nothing.
+    // No process holds these sessions: another process gets one at once, and the first process's Goodbye ends nothing.
     for session in sessions.iter().step_by(50) {
         let acquire = q.acquire_request(session);
         let grant = q.grant_at_once(acquire).await?;

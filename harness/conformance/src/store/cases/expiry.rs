@@ -1,7 +1,7 @@
-//! Expiry: a session that nobody uses ends, not sooner, and never while it is held.
+//! Cases about expiry: an unused session ends, not early, and never while it is held.
 //!
-//! A use is what a process says it is: looking whether a session is still there is none, when the release says for how long it
-//! was idle.
+//! The process determines what counts as a use. Checking that a session still exists is not a use if the release states
+//! the idle time.
 
 use super::destroy::is_new;
 use crate::case::cases;
@@ -37,10 +37,10 @@ cases! { Store:
         "An unused session also expires if the store was killed meanwhile.";
 }
 
-/// How often a case that has to be quick is begun anew when it was not.
+/// The number of attempts for a case that must be fast and was not.
 const ATTEMPTS: usize = 5;
 
-/// The store's time to live, if a case may wait for it twice.
+/// Returns the store's time to live. Skips the case if it must not wait for twice that time.
 fn time_to_live(ctx: &CaseContext) -> Play<u64> {
     let ms = ctx.target().expires_ms.unwrap_or_default();
     ctx.may_wait("twice a time to live", 2 * ms)?;
@@ -49,7 +49,7 @@ fn time_to_live(ctx: &CaseContext) -> Play<u64> {
 
 fn too_slow() -> CaseEnd {
     CaseEnd::Skipped(
-        "this computer is slower than the time to live: make --expires-ms longer".to_owned(),
+        "this computer is too slow for the time to live: raise --expires-ms".to_owned(),
     )
 }
 
@@ -57,7 +57,7 @@ fn ms(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Lets time pass, with the leases kept.
+/// Lets time pass while these processes keep their leases.
 pub(super) async fn live<const N: usize>(mut all: [&mut ScriptedProcess; N], span_ms: u64) -> Play {
     let began = Instant::now();
     loop {
@@ -74,14 +74,14 @@ pub(super) async fn live<const N: usize>(mut all: [&mut ScriptedProcess; N], spa
     }
 }
 
-/// A session with an attribute, held by the player.
+/// Returns a grant of a session with one attribute.
 pub(super) async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
 }
 
-/// Releases it without changes, used for the last time `idle_ms` ago.
+/// Releases the session without changes, with an idle time of `idle_ms`.
 async fn gives_back(p: &mut ScriptedProcess, grant: &Grant, idle_ms: u64) -> Play<Option<Version>> {
     p.say(ToStore::Release {
         session: grant.session.clone(),
@@ -112,7 +112,7 @@ pub(super) async fn expires(
     .await
 }
 
-/// Waits until the session is no more, without using it, which it was for the last time at `used`.
+/// Waits until the session has expired, without using it. Its last use was at `used`.
 async fn ended(
     ctx: &CaseContext,
     p: &mut ScriptedProcess,
@@ -162,7 +162,7 @@ async fn never_written(ctx: CaseContext) -> Play {
     live([&mut p], 2 * life).await?;
     let recalls = p.recalls().await?;
     holds(recalls.is_empty(), "no recall", recalls)?;
-    // With its first write its life begins.
+    // The life of a session begins with its first write.
     let grant = written(&mut p, &grant.session).await?;
     expires(&mut p, &grant, life).await.map(drop)
 }
@@ -192,7 +192,7 @@ async fn not_early_recalled(ctx: CaseContext) -> Play {
         let s = ctx.session(&format!("s{attempt}"));
         let grant = written(&mut p, &s).await?;
         expires(&mut p, &grant, life).await?;
-        // Only now: it would be silent for a whole life.
+        // Connect only now: the process would otherwise be silent for a whole time to live.
         let mut q = ctx.player(&format!("q{attempt}")).await?;
         let used = Instant::now();
         gives_back(&mut p, &grant, 0).await?;
@@ -235,7 +235,7 @@ async fn idle_counts_in_part(ctx: CaseContext) -> Play {
     Err(too_slow())
 }
 
-/// Whether a session whose holder has died is still there a little later, `used` being its last use.
+/// Checks whether a session whose holder has died still exists shortly after its last use `used`.
 async fn outlives(
     ctx: &CaseContext,
     p: ScriptedProcess,
@@ -243,7 +243,7 @@ async fn outlives(
     used: Instant,
     life: u64,
 ) -> Play {
-    // The next start of the process ends the grant, and tells no use.
+    // The next start of the process ends the grant without reporting a use.
     let mut reborn = p.reborn(ctx).await?;
     reborn.enter().await?;
     sleep(Duration::from_millis(life / 4)).await;

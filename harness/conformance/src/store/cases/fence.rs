@@ -1,4 +1,4 @@
-//! Fencing: what comes under another token than the current one of its sender changes nothing.
+//! Cases about fencing: a message under another token than its sender's current one changes nothing.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -34,7 +34,7 @@ cases! { Store:
         "A rename with the current token is fenced if the sender does not hold the session.";
 }
 
-/// Commits under the token of that grant, and is fenced.
+/// Commits under the token of that grant, and expects to be fenced.
 async fn is_fenced(p: &mut ScriptedProcess, grant: &Grant) -> Play {
     p.say_commit(grant, set([("a", Some("fenced"))])).await?;
     p.fenced(&grant.session, grant.token).await
@@ -57,7 +57,7 @@ async fn token_before_the_own(ctx: CaseContext) -> Play {
     p.still_has(grant, &[]).await
 }
 
-/// `p` has had the session, with a version, and `q` has it now.
+/// Returns two processes: `p` held the session before, and `q` holds it now.
 async fn handed_off(ctx: &CaseContext) -> Play<([ScriptedProcess; 2], Grant, Grant)> {
     let [mut p, mut q] = ctx.two().await?;
     let mut old = p.acquire(&ctx.session("s")).await?;

@@ -1,6 +1,6 @@
-//! Limits: at each comes a clear answer, one below it does not, and nothing that was there before is lost.
+//! Cases about limits: a clear answer at each limit, none below it, and no loss of existing data.
 //!
-//! A store may say its limits in `Welcome`, since 1.1; who judges it tells them here, with `--limits`.
+//! Since version 1.1 a store may state its limits in `Welcome`. The caller of the suite states them with `--limits`.
 
 use super::expiry::live;
 use super::wire::ends;
@@ -37,7 +37,7 @@ cases! { Store:
         "A connection above the limit is closed with fault 5, busy, before it sends anything.";
 }
 
-/// The process leaves, and the store has taken that.
+/// Ends the process, and waits until the store has processed its Goodbye.
 async fn leaves(mut p: ScriptedProcess) -> Play {
     p.keeps_alive = false;
     p.say(ToStore::Goodbye).await?;
@@ -48,7 +48,7 @@ async fn leaves(mut p: ScriptedProcess) -> Play {
     ended.await
 }
 
-/// Whether the store is full for it.
+/// Returns whether the store answers the process with Full.
 async fn is_full(p: &mut ScriptedProcess) -> Play<bool> {
     p.hello(vec![], vec![]).await?;
     match p.hear(0).await? {
@@ -58,13 +58,13 @@ async fn is_full(p: &mut ScriptedProcess) -> Play<bool> {
         }
         Heard::Message(ToProcess::Full) => Ok(true),
         Heard::Fault(fault) if fault.code == FaultCode::Busy => Err(CaseEnd::Skipped(
-            "the store takes fewer connections than processes".to_owned(),
+            "the store accepts fewer connections than processes".to_owned(),
         )),
         other => Err(p.failed("Welcome or Full", other)),
     }
 }
 
-/// A process that is welcome, when what other cases have left has gone.
+/// Connects a process, waiting until leases of other cases have ended.
 async fn patient(ctx: &CaseContext, name: &str) -> Play<ScriptedProcess> {
     let until = Instant::now() + ctx.target().slack();
     loop {
@@ -84,7 +84,7 @@ async fn patient(ctx: &CaseContext, name: &str) -> Play<ScriptedProcess> {
 async fn processes(ctx: CaseContext) -> Play {
     let max = ctx.limit("processes_max", 1_024)?;
     let mut first = patient(&ctx, "first").await?;
-    // What other cases have left ends with its lease: then there is no process but this one.
+    // Leases of other cases end within this time. This process is then the only one.
     ctx.may_wait("a lease", first.lease_ms)?;
     let lease_ms = first.lease_ms;
     live([&mut first], lease_ms).await?;
@@ -92,7 +92,7 @@ async fn processes(ctx: CaseContext) -> Play {
     let mut all = Vec::new();
     let mut kept = Instant::now();
     let refused = loop {
-        // Others may have left some: it is full at the limit, or sooner.
+        // Other cases may have left leases, so the store is full at the limit or earlier.
         holds(
             all.len() < max,
             "Full when there are so many",
@@ -114,7 +114,7 @@ async fn processes(ctx: CaseContext) -> Play {
         }
     };
     first.commit(&mut grant, set([("a", Some("1"))])).await?;
-    // Who has a lease is no further process.
+    // A process with a lease does not count again.
     let mut first = first.again(&ctx).await?;
     let welcome = first.enter_with(vec![grant.hold()], vec![]).await?;
     holds(welcome.holds == [grant.hold()], "its grant", &welcome)?;
@@ -139,8 +139,8 @@ fn is_limit(limited: Limited, why: Refusal) -> Play {
     )
 }
 
-/// It holds all but one of the sessions that it may, and waits for the last. That one comes last, for its holder is recalled, and
-/// has a recall's time to answer.
+/// Holds all but one of the allowed sessions, and waits for the last. That one comes last, because its holder is
+/// recalled and has only the time of a recall to answer.
 async fn fill(
     ctx: &CaseContext,
     p: &mut ScriptedProcess,
@@ -165,7 +165,7 @@ async fn grants(ctx: CaseContext) -> Play {
     let more = ctx.session("more");
     let request = p.ask(&more).await?;
     is_limit(Limited::Grants, p.refused(&more, request).await?)?;
-    // Not a new session: it waits for it already.
+    // This is not a further session, because the process already waits for it.
     let wanted = ctx.session("w");
     let request = p.ask(&wanted).await?;
     p.queued(&wanted, request).await?;
@@ -233,13 +233,13 @@ async fn tries(ctx: CaseContext) -> Play {
     }
     let request = more.try_for(&s).await?;
     let why = more.refused(&s, request).await?;
-    // Others wait: both reasons are true.
+    // Other processes wait, so both reasons are correct.
     let is_so = [Refusal::Limit(Limited::Waiters), Refusal::WouldBlock].contains(&why);
     holds(is_so, "Refused, limit or would block", why)
 }
 
-/// Has a commit refused; the grant ends when `p` answers the recall that follows. What it has beside that stays, and `next`, which
-/// waits, gets the session as it was.
+/// Expects a commit to be refused and its grant to end once `p` answers the following recall. Other grants remain, and
+/// the waiter `next` gets the session unchanged.
 async fn ends_grant(
     ctx: &CaseContext,
     mut p: ScriptedProcess,
@@ -274,7 +274,7 @@ async fn attributes(ctx: CaseContext) -> Play {
     let names: Vec<String> = (0..=max).map(|at| format!("a{at}")).collect();
     let all = names[..max].iter().map(|name| (&**name, Some("")));
     p.commit(&mut grant, set(all)).await?;
-    // One for another are not more.
+    // Replacing one attribute by another does not raise their number.
     let changes = [(&*names[0], None), (&*names[max], Some(""))];
     p.commit(&mut grant, set(changes)).await?;
     let more = set([(&*names[0], Some(""))]);
@@ -306,7 +306,7 @@ async fn session_bytes(ctx: CaseContext) -> Play {
     let most = ctx.limit("attribute_bytes_max", 2 << 20)?;
     let mut p = ctx.player("p").await?;
     let mut grant = p.acquire(&ctx.session("s")).await?;
-    // Names count, too: these have 4 bytes. The last value may still become longer.
+    // Names count too: these have 4 bytes. The last value may still become longer.
     let mut left = max;
     while left > 0 {
         let whole = left.min(4 + most - 1);
@@ -352,10 +352,10 @@ async fn connections(ctx: CaseContext) -> Play {
     for at in 1..=max {
         all.push(ctx.silent(&format!("c{at}")).await?);
         if at % 32 == 0 {
-            first.settle().await?; // The store has time to accept them.
+            first.settle().await?; // This gives the store time to accept the connections.
         }
     }
-    // With the first they are one too many, if not more.
+    // Together with the first connection, these exceed the limit by at least one.
     let Some(mut last) = all.pop() else {
         return Err(CaseEnd::fault("a limit of 0"));
     };
@@ -366,6 +366,6 @@ async fn connections(ctx: CaseContext) -> Play {
     ends(&mut last, "the fault was its last frame").await?;
     first.settle().await?;
     drop(all);
-    // Leaves room to the next case.
+    // Wait until the store has room for the next case.
     patient(&ctx, "last").await.map(drop)
 }

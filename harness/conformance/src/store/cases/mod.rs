@@ -1,4 +1,4 @@
-//! The cases for stores: a file for each chapter of the rules.
+//! The cases for stores, with a file for each chapter of the rules.
 
 mod commit;
 mod connect;
@@ -23,7 +23,7 @@ mod wire;
 use crate::case::Case;
 use crate::store::{derived, workload};
 
-/// All of them, in the order of the book.
+/// Returns all cases in the order of the book.
 #[must_use]
 pub fn all() -> Vec<Case> {
     [

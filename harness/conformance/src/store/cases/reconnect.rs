@@ -1,4 +1,4 @@
-//! Reconnects: what a process says that it holds and waits for, and what the store makes of it.
+//! Cases about reconnects: the grants and requests that a process lists, and the store's response.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -57,7 +57,7 @@ async fn exactly_the_current(ctx: CaseContext) -> Play {
     let again = p.acquire(&old.session).await?;
     let given = p.acquire(&ctx.session("given")).await?;
     p.release(&given, set([("a", Some("1"))])).await?;
-    // The second to last is claimed by neither of its tokens: it ends.
+    // The hello lists neither token of the second to last grant correctly, so that grant ends.
     let claims = [&other, &mine, &old, &given].map(|grant| grant.hold());
     let (mut p, welcome) = p.back(&ctx, claims.into(), Vec::new()).await?;
     holds(welcome.holds == [mine.hold()], "the one grant", &welcome)?;
@@ -89,7 +89,7 @@ async fn destroyed(ctx: CaseContext) -> Play {
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_destroy(&grant).await?;
     p.gone(&grant).await?;
-    // As if it had not heard that.
+    // Continue as if that had not been received.
     let (_, welcome) = p.back(&ctx, vec![grant.hold()], Vec::new()).await?;
     let expected = [(grant.hold(), None)];
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
@@ -102,7 +102,7 @@ async fn renamed(ctx: CaseContext) -> Play {
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     p.say_rename(&grant, &ctx.session("to")).await?;
     let now = p.gone(&grant).await?;
-    // As if it had not heard that.
+    // Continue as if that had not been received.
     let (mut p, welcome) = p.back(&ctx, vec![grant.hold()], Vec::new()).await?;
     let expected = [(grant.hold(), now.clone())];
     holds(
@@ -178,7 +178,7 @@ async fn named_keeps_its_place(ctx: CaseContext) -> Play {
     p.is_quiet("another has it").await?;
     q.release(&grant, set([])).await?;
     let next = p.granted(&s, first).await?;
-    r.is_quiet("it was behind").await?;
+    r.is_quiet("another process waits before it").await?;
     p.release(&next, set([])).await?;
     r.granted(&s, second).await.map(drop)
 }
@@ -219,7 +219,7 @@ async fn order_after_restart(ctx: CaseContext) -> Play {
     q.settle().await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, first).await?;
-    r.is_quiet("it was behind").await?;
+    r.is_quiet("another process waits before it").await?;
     q.release(&next, set([])).await?;
     is_state(&r.granted(&s, second).await?, &[("a", "1")])
 }
@@ -242,7 +242,7 @@ async fn release_brings_it(ctx: CaseContext) -> Play {
     let grant = p.acquire(&ctx.session("s")).await?;
     let waits = q.ask(&grant.session).await?;
     p.recalled(&grant).await?;
-    // It has released and asked again, and that was lost with the connection.
+    // The process has released and requested again, and the message was lost with the connection.
     let own = p.acquire_request(&grant.session);
     let (claims, request) = (vec![grant.hold()], own.request);
     let (mut p, _) = p.back(&ctx, claims, vec![own]).await?;
@@ -296,7 +296,7 @@ async fn told_again(ctx: CaseContext) -> Play {
     let written = p.acquire(&s).await?;
     p.release(&written, set([("a", Some("1"))])).await?;
     let grant = p.acquire(&s).await?;
-    // As if it had not heard that.
+    // Continue as if that had not been received.
     let again = vec![acquire_request(&s, grant.request, None)];
     let (mut p, welcome) = p.back(&ctx, Vec::new(), again).await?;
     holds(welcome.holds.is_empty(), "no known grant", &welcome)?;
@@ -314,8 +314,9 @@ async fn while_away(ctx: CaseContext) -> Play {
     q.recalled(&grant).await?;
     q.release(&grant, set([("a", Some("1"))])).await?;
     r.ask(&s).await?;
-    r.is_quiet("it is granted to who waited first").await?;
-    // It has not read its grant.
+    r.is_quiet("the first waiter is granted the session")
+        .await?;
+    // The process has not read its grant.
     let mut back = p.again(&ctx).await?;
     p.cut();
     let again = vec![acquire_request(&s, request, None)];

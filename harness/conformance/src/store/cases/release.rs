@@ -1,4 +1,4 @@
-//! Releases: what they write, and that each is answered, once or again, however it comes.
+//! Cases about releases: their changes are written, and each is answered whenever and however it arrives.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -239,7 +239,7 @@ async fn nobody_waits(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
     let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
-    // Nothing says which of the two comes first.
+    // The order of the two answers is not specified.
     let (mut is_released, mut next) = (false, None);
     while !is_released || next.is_none() {
         match p.next("Released and Granted").await? {

@@ -1,4 +1,4 @@
-//! Rename: the session goes to a new id with its holder, durably, under a new token.
+//! Cases about rename: the session moves to a new id with its holder, durably, under a new token.
 
 use super::destroy::{fenced, gone, is_new, say_destroy, say_rename};
 use crate::case::cases;
@@ -36,14 +36,14 @@ cases! { Store:
         "After a rename was acknowledged, the session keeps its new id, holder and token even if the store is killed.";
 }
 
-/// A session with an attribute, held by the player.
+/// Returns a grant of a session with one attribute.
 async fn written(p: &mut ScriptedProcess, session: &SessionId) -> Play<Grant> {
     let mut grant = p.acquire(session).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     Ok(grant)
 }
 
-/// Renames it, and hears so; answers the grant since then.
+/// Renames the session, and waits for the confirmation. Returns the new grant.
 async fn renames(p: &mut ScriptedProcess, grant: &Grant, to: &SessionId) -> Play<Grant> {
     say_rename(p, &grant.hold(), to).await?;
     let renamed = gone(p, &grant.hold()).await?;
@@ -129,7 +129,7 @@ async fn token_of_new_id(ctx: CaseContext) -> Play {
     let (s, t) = (ctx.session("s"), ctx.session("t"));
     let grant = written(&mut p, &s).await?;
     let mut last = grant.token;
-    // Some lives of the new id, all of them later than the grant.
+    // Create some lives of the new id, all of them later than the grant.
     for _ in 0..3 {
         let life = written(&mut q, &t).await?;
         holds(life.token > last, "a later token", life.token)?;
@@ -210,7 +210,7 @@ async fn repeated(ctx: CaseContext) -> Play {
         again.hold(),
     )?;
     p.commit(&mut renamed, set([("b", Some("2"))])).await?;
-    // Still, when it has been used.
+    // The answer is still the same after the session was used.
     let again = renames(&mut p, &grant, &t).await?;
     holds(
         again.hold() == renamed.hold(),
@@ -224,7 +224,7 @@ async fn repeated_later(ctx: CaseContext) -> Play {
     let t = ctx.session("t");
     let grant = written(&mut p, &ctx.session("s")).await?;
     let mut renamed = renames(&mut p, &grant, &t).await?;
-    // As if the answer were lost.
+    // Continue as if the answer had been lost.
     let mut p = p.again(&ctx).await?;
     p.enter_with(vec![grant.hold()], vec![]).await?;
     let again = renames(&mut p, &grant, &t).await?;
@@ -238,7 +238,7 @@ async fn repeated_later(ctx: CaseContext) -> Play {
         .map(drop)
 }
 
-/// A grant that is recalled, and then renamed; and how long the recall gave it.
+/// Returns a grant that was recalled and then renamed, and the time that the recall left.
 async fn recalled_and_renamed(ctx: &CaseContext) -> Play<(ScriptedProcess, Grant, u64)> {
     let [mut p, mut q] = ctx.two().await?;
     let s = ctx.session("s");
@@ -253,7 +253,7 @@ async fn recalled_and_renamed(ctx: &CaseContext) -> Play<(ScriptedProcess, Grant
 async fn recall_cleared(ctx: CaseContext) -> Play {
     let (mut p, ..) = recalled_and_renamed(&ctx).await?;
     let recalls = p.recalls().await?;
-    // A store whose sessions expire may ask for that reason by now.
+    // A store in which sessions expire may recall for that reason by now.
     let is_so = recalls
         .iter()
         .all(|(_, info)| info.reason == Reason::Expiry);

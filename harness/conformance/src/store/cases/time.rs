@@ -1,6 +1,6 @@
-//! Time: that an old token is refused is no matter of time.
+//! Cases about time: refusing an old token does not depend on any clock.
 //!
-//! Deliberately absent: `time.no-wall-clock`, since nothing from outside can set the clock of a store.
+//! Deliberately absent is `time.no-wall-clock`, because the clock of a store cannot be set from outside.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -39,7 +39,7 @@ async fn next_grant(ctx: CaseContext) -> Play {
     let next = p.acquire(&s).await?;
     p.is_fenced(&old, late()).await?;
     let mut of_now = next.clone();
-    // On the right version, too.
+    // Use the right version, too.
     of_now.token = old.token;
     p.is_fenced(&of_now, late()).await?;
     is_unharmed(&mut p, next, &[("a", "1")]).await
@@ -95,7 +95,7 @@ fn late() -> Delta {
     set([("a", Some("late"))])
 }
 
-/// The holder writes one attribute more; then the session is that, and what it was before.
+/// Writes one more attribute as the holder, and expects exactly the former state and that attribute.
 async fn is_unharmed(
     holder: &mut ScriptedProcess,
     mut grant: Grant,

@@ -1,4 +1,4 @@
-//! Tries: they get a session that is free or only cached, and never wait for a thread.
+//! Cases about tries: a try gets a session that is free or only cached, and never waits for a thread.
 
 use crate::case::cases;
 use crate::end::{Play, holds};
@@ -137,7 +137,8 @@ async fn busy_already(ctx: CaseContext) -> Play {
         .await?;
     let request = q.try_for(&s).await?;
     is_refused(&mut q, &s, request).await?;
-    // Nobody waits any more: now it is refused for the holder's threads alone, whether that is asked again or not.
+    // Without a waiting process, the refusal can only come from the holder's threads, whether the holder is asked again
+    // or not.
     r.say_cancel(&s, waits).await?;
     r.refused(&s, waits).await?;
     let request = q.try_for(&s).await?;
@@ -227,7 +228,7 @@ async fn passed_to_another(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let [mut p, mut q, mut r] = ctx.three().await?;
     let grant = p.acquire(&s).await?;
-    // An older ticket puts one before the try that came first.
+    // An older ticket gives a request a place before the try that came first.
     let cancelled = r.ask(&s).await?;
     let ticket = r.place(&s, cancelled).await?;
     r.say_cancel(&s, cancelled).await?;

@@ -1,4 +1,4 @@
-//! What a step of a script says, with the target's numbers.
+//! The messages of a script's steps, with the target's numbers.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::derived::script::{Step, stamp};
@@ -9,11 +9,13 @@ use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, Ticket, ToStore, Token, Version,
 };
 
-/// The target's number for one of the machine's, if it was told.
+/// A function that returns the target's number for one of the machine's, if the target has sent it.
 pub(super) type Theirs<'t> = &'t dyn Fn(Kind, &SessionId, Stamp) -> Option<Stamp>;
 
-/// A number that the script has was never told: the target went another way.
-pub(super) const ANOTHER_WAY: &str = "the target went another way that the rules allow: what the script says next makes no sense on it";
+/// The reason of a skip: the target has never sent a number that the script needs, because the target took another
+/// allowed way.
+pub(super) const ANOTHER_WAY: &str = "the target took another way that the rules allow, on which the script's next \
+step is impossible";
 
 fn missing(what: &str) -> CaseEnd {
     CaseEnd::fault(format!("a script's step has no {what}"))
@@ -46,7 +48,7 @@ impl Step {
         })
     }
 
-    /// The target's number for one of the machine's.
+    /// Returns the target's number for one of the machine's.
     fn theirs(&self, their: Theirs<'_>, kind: Kind, ours: [u64; 2]) -> Play<Stamp> {
         let ours = stamp(ours);
         if ours == Stamp::default() {
@@ -76,7 +78,7 @@ impl Step {
         let known = self
             .known
             .map(|ours| self.theirs(their, Kind::Version, ours));
-        // A place in the queue need not be told.
+        // The target need not report a place in the queue.
         let session = self.session()?;
         let ticket = self
             .ticket
@@ -143,7 +145,11 @@ impl Step {
                     to: SessionId::new(to).map_err(CaseEnd::fault)?,
                 }
             }
-            other => return Err(CaseEnd::fault(format!("nobody knows how to {other}"))),
+            other => {
+                return Err(CaseEnd::fault(format!(
+                    "the script has the unknown action {other}"
+                )));
+            }
         })
     }
 }

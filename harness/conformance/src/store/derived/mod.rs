@@ -1,8 +1,8 @@
-//! Cases that are derived: the shortest ways to every transition of the store's machine and to its races, as the model checker
-//! exports them, judged by the [oracle](super::oracle).
+//! Derived cases: the shortest ways to each transition of the store's machine and to its races. The model checker
+//! exports them, and the [oracle](super::oracle) judges them.
 //!
-//! `transitions.json` and `sometimes.json` are written by `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts`. Their
-//! numbers are the machine's; what the target's are is learnt from its answers.
+//! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts` writes `transitions.json` and `sometimes.json`. The files
+//! contain the machine's numbers. The target's numbers are learnt from its answers.
 
 mod message;
 mod play;
@@ -20,8 +20,12 @@ const SOMETIMES: &str = include_str!("sometimes.json");
 /// The scripts, which live as long as their cases.
 static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
     let files = [SOMETIMES, TRANSITIONS];
-    let files =
-        files.map(|text| serde_json::from_str::<File>(text).expect("as the checker wrote it"));
+    let files = files.map(|text| {
+        serde_json::from_str::<File>(text).expect(
+            "the scripts are in the format in which the \
+        checker exports them",
+        )
+    });
     files.into_iter().flat_map(|file| file.scripts).collect()
 });
 
@@ -32,7 +36,7 @@ pub(super) fn all() -> &'static [Case] {
 }
 
 fn case(script: &'static Script) -> Case {
-    // Once for each script, which lives as long as the program.
+    // The leak happens once per script, which lives as long as the program.
     let rules = rules::of(&script.doubts).leak();
     Case {
         id: &script.id,
@@ -46,7 +50,7 @@ fn case(script: &'static Script) -> Case {
     }
 }
 
-/// It demands what all of its rules do.
+/// Returns the level that all of its rules have.
 fn level(rules: &[&str]) -> Level {
     let mut levels = rules
         .iter()

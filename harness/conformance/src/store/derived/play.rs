@@ -1,4 +1,4 @@
-//! Plays a script: what it says with the machine's numbers is said with the target's.
+//! Plays a script, with the target's numbers in place of the machine's.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::CaseContext;
@@ -11,9 +11,9 @@ use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::store::Timer;
 use tenure_protocol::{ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 
-/// For so many recalls a store lets others wait, as far as anybody knows.
+/// The number of recalls for which a store presumably lets others wait.
 const WAIT_RECALLS: u32 = 4;
-/// How long is rested at once while something is waited for.
+/// The length of one rest while waiting.
 const NAP: Duration = Duration::from_millis(50);
 
 pub(crate) async fn play(ctx: CaseContext, script: &'static Script) -> Play {
@@ -27,7 +27,7 @@ pub(crate) async fn play(ctx: CaseContext, script: &'static Script) -> Play {
         player.ctx.trace().did("script", told);
         match player.take(step).await {
             Err(CaseEnd::Skipped(why)) if why == ANOTHER_WAY => {
-                // All that came was allowed, so this is no failure, and no reason to doubt what was played.
+                // All received messages were allowed, so this is not a failure, and the played part remains valid.
                 player.ctx.trace().did("script", why);
                 break;
             }
@@ -37,7 +37,7 @@ pub(crate) async fn play(ctx: CaseContext, script: &'static Script) -> Play {
     }
     match script.property() {
         Some(property) if !shows::shows(property, &player.events) => Err(CaseEnd::Skipped(
-            format!("all that came is allowed, but that {property} did not show"),
+            format!("all received messages were allowed, but the property {property} did not show"),
         )),
         _ => Ok(()),
     }
@@ -46,7 +46,7 @@ pub(crate) async fn play(ctx: CaseContext, script: &'static Script) -> Play {
 struct Player {
     ctx: CaseContext,
     judge: Judge,
-    /// All that can be seen from outside.
+    /// All events that are visible from outside.
     events: Vec<Event>,
 }
 
@@ -95,7 +95,7 @@ impl Player {
         }
     }
 
-    /// The target's numbers.
+    /// Returns a function that maps the machine's numbers to the target's.
     fn theirs(&self) -> impl Fn(Kind, &SessionId, Stamp) -> Option<Stamp> + '_ {
         |kind, session, ours| self.judge.theirs(kind, session, ours)
     }
@@ -104,7 +104,7 @@ impl Player {
         self.events.push(Event::Said(connection.clone(), message));
     }
 
-    /// Takes down what has come.
+    /// Records the received messages as events.
     fn listen(&mut self) {
         let heard = self.judge.heard().into_iter();
         let heard = heard.map(|(connection, message)| Event::Heard(connection, message));
@@ -139,13 +139,13 @@ impl Player {
         self.ctx.may_wait(what, millis)
     }
 
-    /// Waits for a timer of the store whose end it has told.
+    /// Waits for a timer of the store whose end the store has stated.
     async fn pass(&mut self, timer: Timer, span: Duration) -> Play {
         self.may_wait(&format!("a timer ({timer:?})"), span)?;
         self.judge.pass(timer, span).await
     }
 
-    /// Half of a lease or a recall, so that what ends first ends well before the next.
+    /// Rests for half of a lease or a recall, so that consecutive ends are well separated.
     async fn rest(&mut self) -> Play {
         let (lease, recall) = self.judge.spans();
         let span = lease.max(recall) / 2;
@@ -153,7 +153,7 @@ impl Player {
         self.judge.rest(span).await
     }
 
-    /// Rests until that has come, for so long at most; answers whether it has.
+    /// Rests until a matching message has come, for the given time at most. Returns whether it has come.
     async fn comes(&mut self, most: Duration, is_it: impl Fn(&ToProcess) -> bool) -> Play<bool> {
         self.listen();
         let from = self.events.len();
@@ -169,7 +169,7 @@ impl Player {
         Ok(false)
     }
 
-    /// Waits until a recall is told again.
+    /// Waits until a recall is repeated.
     async fn reminded(&mut self, session: &SessionId) -> Play {
         let (lease, recall) = self.judge.spans();
         let most = lease.max(recall);
@@ -178,7 +178,7 @@ impl Player {
         if self.comes(most, is_it).await? {
             return Ok(());
         }
-        let text = "recalls are told again later than a lease or a recall takes";
+        let text = "recalls are repeated only after more than a lease or a recall time";
         Err(CaseEnd::Skipped(text.to_owned()))
     }
 
@@ -190,7 +190,7 @@ impl Player {
             .await
     }
 
-    /// How long it lets others wait a store tells nobody.
+    /// Waits for the end of a wait, whose length a store does not state.
     async fn wait_ends(&mut self, session: SessionId, process: ProcessId) -> Play {
         let (lease, recall) = self.judge.spans();
         if !self.judge.is_connected(&process) {

@@ -1,6 +1,6 @@
-//! Which rules of the book a derived case doubts: by what is said in it, or by the property that it shows.
+//! The rules that a derived case checks, derived from its messages or from the property that it shows.
 
-/// What is said, how its kind begins, and the rules.
+/// For each beginning of an action's name, the rules that the action checks.
 const INPUTS: &[(&str, &[&str])] = &[
     ("acquire again", &["grant.same-again", "queue.same-ticket"]),
     ("acquire, request 0", &["grant.no-late-request"]),
@@ -74,7 +74,7 @@ const INPUTS: &[(&str, &[&str])] = &[
     ("the store restarts", &["lease.restart", "grant.durable"]),
 ];
 
-/// The properties.
+/// For each property, the rules that it checks.
 const PROPERTIES: &[(&str, &[&str])] = &[
     ("recalled while inside", &["recall.asks"]),
     (
@@ -108,7 +108,7 @@ const PROPERTIES: &[(&str, &[&str])] = &[
     ("granted at once", &["grant.at-once"]),
 ];
 
-/// The rules that these doubt, each once.
+/// Returns the rules for these actions and properties, each once.
 pub(super) fn of(doubts: &[String]) -> Vec<&'static str> {
     let mut all = Vec::new();
     for doubt in doubts {

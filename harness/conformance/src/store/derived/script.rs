@@ -1,4 +1,4 @@
-//! A script as the checker writes it.
+//! The scripts in the format of the checker's export.
 
 use crate::case::Need;
 use serde::Deserialize;
@@ -11,35 +11,35 @@ pub(super) struct File {
     pub(super) scripts: Vec<Script>,
 }
 
-/// See the [module](self).
+/// A script. See the [module](self).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script {
     pub(super) id: String,
     pub(super) title: String,
-    /// The kinds of what it doubts.
+    /// The actions and properties that the script checks.
     pub(super) doubts: Vec<String>,
-    /// In which universe of the model the property is reached.
+    /// The universe of the model in which the property is reached.
     #[serde(default)]
     pub(super) universe: Option<String>,
-    /// The transitions that it is there for.
+    /// The transitions for which the script exists.
     #[serde(default)]
     pub(super) takes: Vec<Taken>,
     pub(super) steps: Vec<Step>,
 }
 
-/// A transition: how a session stands, what is done, what the machine answers.
+/// A transition: the session's state, the action, and the machine's answer.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Taken {
-    /// In which step, from 1.
+    /// The number of the step, from 1.
     pub(super) step: usize,
     pub(super) session: String,
     pub(super) input: String,
     pub(super) answer: String,
 }
 
-/// What is done; only what belongs to it is there.
+/// The action of a step. Only the fields of that action are present.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Step {
@@ -65,7 +65,7 @@ pub(super) struct Step {
 }
 
 impl Script {
-    /// What has to be given beside an address.
+    /// Returns the requirements of the script beside an address.
     pub(super) fn needs(&self) -> &'static [Need] {
         let has = |what| self.steps.iter().any(|step| step.what == what);
         match (has("restart"), has("expires")) {
@@ -76,7 +76,7 @@ impl Script {
         }
     }
 
-    /// What a step does, and what it is there for.
+    /// Returns a description of a step and of its purpose.
     pub(super) fn told(&self, place: usize, what: &str) -> String {
         let mut told = format!("{place}. {what}");
         for own in self.takes.iter().filter(|own| own.step == place) {
@@ -90,14 +90,14 @@ impl Script {
         told
     }
 
-    /// The property that it shows.
+    /// Returns the property that the script shows.
     pub(super) fn property(&self) -> Option<&str> {
         let first = self.doubts.first().map(String::as_str);
         first.filter(|_| self.universe.is_some())
     }
 }
 
-/// A number of the machine.
+/// Returns a number of the machine.
 pub(super) fn stamp([epoch, sequence]: [u64; 2]) -> Stamp {
     Stamp { epoch, sequence }
 }

@@ -1,7 +1,7 @@
-//! Whether a property of the model shows from outside: in what was said, and what came.
+//! Decides whether a property of the model shows from outside, in the messages of both sides.
 //!
-//! A property is about a moment at which two did not know of each other yet. From outside the store's side of it is seen: what it
-//! had said when something reached it, and what it answered.
+//! A property is about a moment in which two sides do not know of each other's message yet. Only the store's side is
+//! visible from outside: what it had sent when a message arrived, and what it answered.
 
 use crate::store::oracle::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,20 +9,20 @@ use tenure_protocol::attributes::State;
 use tenure_protocol::message::{Reason, Refusal, WaitMode};
 use tenure_protocol::{ProcessId, SessionId, ToProcess, ToStore, Token};
 
-/// Something that can be seen from outside, with the target's numbers.
+/// An event that is visible from outside, with the target's numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Said(Connection, ToStore),
     Heard(Connection, ToProcess),
     Cut(Connection),
     Restarted,
-    /// All has come that a step leads to.
+    /// All messages to which a step leads have arrived.
     Settled,
 }
 
 type Shows = fn(&[Event]) -> bool;
 
-/// Each property that a script may have, and what shows it.
+/// Each property that a script may have, and the function that detects it.
 pub(super) const PROPERTIES: &[(&str, Shows)] = &[
     ("recalled while inside", recalled_while_inside),
     ("recall crosses release", recall_crosses_release),
@@ -50,7 +50,7 @@ pub(super) const PROPERTIES: &[(&str, Shows)] = &[
     ("granted at once", granted_at_once),
 ];
 
-/// Whether the property shows.
+/// Returns whether the property shows.
 pub(super) fn shows(property: &str, events: &[Event]) -> bool {
     let own = PROPERTIES.iter().find(|(name, _)| *name == property);
     own.is_some_and(|(_, shows)| shows(events))
@@ -58,7 +58,7 @@ pub(super) fn shows(property: &str, events: &[Event]) -> bool {
 
 // ---- what was said and heard, in order ----------------------------------------------------------------------------------
 
-/// What processes were told, with what came after it.
+/// Returns the messages to processes, each with the later events.
 fn heard(events: &[Event]) -> impl Iterator<Item = (&ProcessId, &ToProcess, &[Event])> {
     let each = events.iter().enumerate();
     each.filter_map(|(place, event)| match event {
@@ -69,7 +69,7 @@ fn heard(events: &[Event]) -> impl Iterator<Item = (&ProcessId, &ToProcess, &[Ev
     })
 }
 
-/// What processes said, with what came after it.
+/// Returns the messages of processes, each with the later events.
 fn said(events: &[Event]) -> impl Iterator<Item = (&ProcessId, &ToStore, &[Event])> {
     let each = events.iter().enumerate();
     each.filter_map(|(place, event)| match event {
@@ -84,7 +84,7 @@ fn comes(events: &[Event], is_it: impl Fn(&ToProcess) -> bool) -> bool {
     heard(events).any(|(_, message, _)| is_it(message))
 }
 
-/// The recalls: of which grant, with what came after it.
+/// Returns the recalls with their grants, each with the later events.
 fn recalls(events: &[Event]) -> impl Iterator<Item = (Token, Reason, &[Event])> {
     heard(events).filter_map(|(_, message, after)| match message {
         ToProcess::Recall { hold, info } => Some((hold.token, info.reason, after)),
@@ -97,7 +97,7 @@ fn recalls(events: &[Event]) -> impl Iterator<Item = (Token, Reason, &[Event])> 
     })
 }
 
-/// Who holds what and who waits for it, as far as was said and told.
+/// The holders and waiters, as far as the messages show.
 #[derive(Default)]
 struct Standing<'e> {
     holders: BTreeMap<&'e SessionId, &'e ProcessId>,
@@ -107,7 +107,7 @@ struct Standing<'e> {
 }
 
 impl<'e> Standing<'e> {
-    /// Whether that is so when all has come that some step leads to.
+    /// Returns whether the condition holds after some step has settled.
     fn ever(events: &'e [Event], is_so: impl Fn(&Self) -> bool) -> bool {
         let mut standing = Self::default();
         events.iter().any(|event| {
@@ -150,7 +150,7 @@ impl<'e> Standing<'e> {
         }
     }
 
-    /// How many wait for what another holds, and is such.
+    /// Returns the number of processes that wait for a session with another holder that meets the condition.
     fn waiting(&self, is_so: impl Fn(&SessionId, &ProcessId) -> bool) -> usize {
         let others = self.waiters.iter().filter(|(session, waiter)| {
             let holder = self.holders.get(session);
@@ -215,7 +215,7 @@ fn committed_under_a_recall(events: &[Event]) -> bool {
     })
 }
 
-/// A grant is told; its request is said or cancelled again; the same grant is told again.
+/// Returns whether a grant is sent, its request is then repeated or cancelled, and the same grant is sent again.
 fn told_again(events: &[Event], is_it: impl Fn(&ToStore, u64) -> bool) -> bool {
     heard(events).any(|(process, message, after)| {
         let ToProcess::Granted { request, token, .. } = message else {
@@ -304,7 +304,7 @@ fn lease_renewed(events: &[Event]) -> bool {
     })
 }
 
-/// A process that has lost its lease says hello without the grant that it had.
+/// Returns whether a process that has lost its lease sends a hello without its former grant.
 fn lease_lost(events: &[Event]) -> bool {
     heard(events).any(|(process, message, after)| {
         matches!(message, ToProcess::Granted { .. })
@@ -351,7 +351,7 @@ fn recalled_to_end(events: &[Event]) -> bool {
     recalls(events).any(|(_, reason, _)| reason == Reason::Expiry)
 }
 
-/// The sessions that were destroyed, with what came after it.
+/// Returns the destroyed sessions, each with the later events.
 fn destroyed(events: &[Event]) -> impl Iterator<Item = (&SessionId, &[Event])> {
     heard(events).filter_map(|(_, message, after)| match message {
         ToProcess::Gone {

@@ -1,4 +1,4 @@
-//! Scripts played to the machine itself: what shows from outside, and where it does not.
+//! Tests that play the scripts to the machine itself: which properties show from outside, and where they do not.
 
 use super::script::{Script, Step};
 use super::shows::{Event, PROPERTIES, shows};
@@ -21,9 +21,9 @@ fn every_script_cites_rules_of_the_book() {
     }
 }
 
-/// What is a MUST follows from the rules alone; and where a rule only recommends, so does its case.
+/// The level follows from the rules alone: if a rule only recommends, so does its case.
 #[test]
-fn a_case_demands_what_all_its_rules_do() {
+fn a_case_has_the_level_that_all_its_rules_have() {
     let level = |id: &str| {
         let case = all().iter().find(|case| case.id == id);
         case.unwrap_or_else(|| panic!("{id}")).level
@@ -57,7 +57,7 @@ fn settings(ends: bool) -> Settings<StoreSettings> {
 }
 
 impl Machine {
-    /// What can be seen of the first steps of a script.
+    /// Returns the visible events of the first steps of a script.
     fn plays(script: &Script, steps: &[Step]) -> Vec<Event> {
         let ends = script.steps.iter().any(|step| step.what == "expires");
         let records = Records::default();
@@ -82,7 +82,9 @@ impl Machine {
                     StoreMachine::recover(settings(ends), epoch, &self.records, Time::ZERO);
             }
             "cut" => {
-                let connection = step.connection().expect("it has one");
+                let connection = step
+                    .connection()
+                    .expect("a message step names its connection");
                 self.events.push(Event::Cut(connection.clone()));
                 let Connection { process, link } = connection;
                 self.step(Input::Disconnected { process, link });
@@ -97,7 +99,9 @@ impl Machine {
 
     fn say(&mut self, step: &Step) {
         let same = |_: Kind, _: &SessionId, ours: Stamp| Some(ours);
-        let connection = step.connection().expect("it has one");
+        let connection = step
+            .connection()
+            .expect("a hello step names its connection");
         let message = match step.what.as_str() {
             "connect" => {
                 let holds = step.holds.iter().map(|own| own.hold(&same));
@@ -156,27 +160,28 @@ fn timer(step: &Step) -> Timer {
     }
 }
 
-/// The scripts of properties.
+/// Returns the scripts of properties.
 fn sometimes() -> impl Iterator<Item = (&'static str, &'static Script)> {
     SCRIPTS
         .iter()
         .filter_map(|script| Some((script.property()?, script)))
 }
 
-/// What every script shows in which somebody is granted something.
+/// The properties that show in every script with a grant.
 const EVERYWHERE: [&str; 2] = ["granted at once", "whole state sent"];
 
 #[test]
-fn every_property_shows_from_outside_in_its_script_and_not_before_something_is_done() {
+fn every_property_shows_in_its_script_and_not_before_the_first_action() {
     for (property, script) in sometimes() {
         let events = Machine::plays(script, &script.steps);
         assert!(
             shows(property, &events),
             "{property} does not show: {events:#?}"
         );
-        // What the script has made before the run of the model begins shows nothing.
+        // The preparation before the run of the model begins must show nothing.
         let begins = script.steps.iter().position(|step| step.what == "goodbye");
-        let before = &script.steps[..=begins.expect("who makes the sessions leaves")];
+        let before = &script.steps
+            [..=begins.expect("the process that creates the sessions leaves with a goodbye")];
         let is_shown = shows(property, &Machine::plays(script, before));
         assert!(
             !is_shown || EVERYWHERE.contains(&property),
@@ -188,11 +193,11 @@ fn every_property_shows_from_outside_in_its_script_and_not_before_something_is_d
 }
 
 #[test]
-fn a_property_does_not_show_where_what_it_needs_is_left_out() {
+fn a_property_does_not_show_if_a_needed_event_is_left_out() {
     let answers = |event: &Event| matches!(event, Event::Heard(_, message) if !matches!(message, ToProcess::Welcome { .. }));
     for (property, script) in sometimes() {
         let events = Machine::plays(script, &script.steps);
-        // Nothing is answered: nothing shows.
+        // If the store answers nothing, no property shows.
         let silent: Vec<Event> = events
             .iter()
             .filter(|event| !answers(event))
@@ -204,7 +209,7 @@ fn a_property_does_not_show_where_what_it_needs_is_left_out() {
             needs_welcome,
             "{property}, unanswered"
         );
-        // Nothing is done but to connect and to ask once.
+        // Only connections and one request remain.
         let first = script.steps.iter().position(|step| step.what == "acquire");
         let asked = &script.steps[..=first.expect("somebody asks")];
         let is_shown = shows(property, &Machine::plays(script, asked));

@@ -1,10 +1,11 @@
-//! What the rules leave open and the machine decides: the hypotheses in which it was decided otherwise.
+//! The choices that the rules leave open: alternative hypotheses in which the target decided differently from the
+//! machine.
 //!
-//! | open | the machine |
+//! | open choice | the machine's choice |
 //! |---|---|
 //! | which wait of a cycle is refused | one by its own order |
-//! | whether a holder that is told its grant again ends the tries that recall it, or a recall for expiry | ends them |
-//! | whether a time to live that may have ended had ended before a message came | had not |
+//! | whether a repeated grant message ends the tries that recall the grant, or a recall for expiry | it ends them |
+//! | whether a time to live that may have ended had ended before a message came | it had not |
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Around, Hypothesis, Owed, What};
@@ -22,7 +23,8 @@ struct Wait {
 }
 
 impl Hypothesis {
-    /// The other ways that a message may have been taken. `self` is as it was before, `after` as the machine has it.
+    /// Returns the hypotheses in which the target took the message differently. `self` is the state before the message,
+    /// `after` the machine's state after it.
     pub(crate) fn others(
         &self,
         connection: &Connection,
@@ -38,8 +40,8 @@ impl Hypothesis {
 
     // ---- times to live ----------------------------------------------------------------------------------------------
 
-    /// The time to live of the sessions that it names had ended before it came: unseen, where nobody holds them, or where their
-    /// holder is not connected.
+    /// The time to live of a session in the message had ended before the message came. This is invisible if the session
+    /// is free, or its holder is not connected.
     fn aged(&self, connection: &Connection, message: &ToStore, around: &Around) -> Option<Self> {
         let named: Vec<&SessionId> = match message {
             ToStore::Hello { holds, waits, .. } => {
@@ -68,7 +70,7 @@ impl Hypothesis {
         Some(hypothesis)
     }
 
-    /// What is owed now that was not before.
+    /// Returns the messages that are owed now and were not owed before.
     fn new_in<'a>(&self, after: &'a Self) -> impl Iterator<Item = (&'a Connection, &'a Owed)> {
         let before = |connection| self.owed.get(connection).map_or(0, Vec::len);
         let each = after.owed.iter();
@@ -81,7 +83,7 @@ impl Hypothesis {
 
     // ---- tries ------------------------------------------------------------------------------------------------------
 
-    /// A holder is told its grant again, and whoever tries goes on trying.
+    /// The holder receives its grant again, and tries for it continue.
     fn told_again(&self, connection: &Connection, message: &ToStore, after: &Self) -> Option<Self> {
         let (session, request) = match message {
             ToStore::Acquire(acquire) => (&acquire.session, acquire.request),
@@ -119,7 +121,7 @@ impl Hypothesis {
 
     // ---- cycles -----------------------------------------------------------------------------------------------------
 
-    /// Another wait of a cycle is refused.
+    /// Returns the hypotheses in which another wait of the cycle is refused.
     fn other_victims(
         &self,
         connection: &Connection,
@@ -142,7 +144,7 @@ impl Hypothesis {
         let others = (1..cycle.len()).filter_map(|turn| {
             let mut cycle = cycle.clone();
             cycle.rotate_left(turn);
-            // Who holds the first session waits for the second.
+            // The holder of the first session waits for the second.
             let holder = after.store.session(cycle.first()?)?.holder()?;
             let victim = after.wait(holder, cycle.get(1)?)?;
             let mut hypothesis = if self.wait(&victim.process, &victim.session).is_some() {
@@ -151,7 +153,7 @@ impl Hypothesis {
                 hypothesis.hear(connection, message, around);
                 hypothesis
             } else {
-                // It begins to wait with this very message: whom the machine refuses stands aside meanwhile.
+                // The wait begins with this very message. The victim that the machine chose must not wait meanwhile.
                 let mut hypothesis = self.clone();
                 hypothesis.cancel(spared.as_ref()?, around)?;
                 hypothesis.hear(connection, message, around);
@@ -176,13 +178,13 @@ impl Hypothesis {
         })
     }
 
-    /// The wait is no more, and nobody is told.
+    /// Ends a wait without a message to its process.
     fn cancel(&mut self, wait: &Wait, around: &Around) -> Option<()> {
         let (session, request) = (wait.session.clone(), wait.request);
         self.quietly(&wait.process, ToStore::Cancel { session, request }, around)
     }
 
-    /// It waits again where it did, and nobody is told.
+    /// Restores a wait at its place without a message to its process.
     fn present(&mut self, wait: &Wait, around: &Around) -> Option<()> {
         let acquire = AcquireRequest {
             session: wait.session.clone(),
@@ -195,7 +197,8 @@ impl Hypothesis {
         self.quietly(&wait.process, ToStore::Acquire(acquire), around)
     }
 
-    /// Nothing if the process is not connected: the machine does not hear it then.
+    /// Passes a message to the machine without its answers. Returns `None` if the process is not connected, because the
+    /// machine ignores it then.
     fn quietly(&mut self, process: &ProcessId, message: ToStore, around: &Around) -> Option<()> {
         let link = self.store.peer(process)?.link()?;
         let owed = self.owed.clone();

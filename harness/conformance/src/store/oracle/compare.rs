@@ -1,4 +1,4 @@
-//! Whether what came is what a hypothesis owes, numbers apart.
+//! Compares the target's messages with the messages that a hypothesis owes, except for numbers.
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{EARLIEST, Hypothesis, Owed, What};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Refusal};
 use tenure_protocol::{Request, SessionId, Ticket, ToProcess, Token, Version};
 
-/// What came, and for a grant what the process may have after it.
+/// A received message, for a grant with the state that the process may have after it.
 #[derive(Clone, Debug)]
 pub(crate) enum Came {
     Said(ToProcess, Vec<Attributes>),
@@ -16,7 +16,7 @@ pub(crate) enum Came {
 }
 
 impl Hypothesis {
-    /// Takes in what came, if it may come now.
+    /// Accepts a received message if the hypothesis allows it now.
     pub(crate) fn take(&mut self, connection: &Connection, came: &Came) -> bool {
         match came {
             Came::Closed => self.is_closed(connection),
@@ -41,7 +41,7 @@ impl Hypothesis {
         false
     }
 
-    /// Whether it is the next that is owed of its session.
+    /// Returns whether the message is the next one owed about its session.
     fn owes(
         &mut self,
         connection: &Connection,
@@ -87,7 +87,7 @@ impl Hypothesis {
         false
     }
 
-    /// A recall may come with the grant or behind it.
+    /// Owes a recall separately, because it may come with the grant or after it.
     fn owe_recall(&mut self, connection: &Connection, said: &ToProcess, came: &ToProcess) {
         if let (
             ToProcess::Granted {
@@ -108,7 +108,7 @@ impl Hypothesis {
         }
     }
 
-    /// Whether it may come at any time: recalls and places in queues are told again.
+    /// Returns whether the message may come at any time, such as a repeated recall or queue place.
     fn is_free(&mut self, connection: &Connection, message: &ToProcess) -> bool {
         match message {
             ToProcess::Recall { hold, info } => {
@@ -129,7 +129,7 @@ impl Hypothesis {
         }
     }
 
-    /// Where it waits by that request.
+    /// Returns the place at which the process waits by that request.
     fn place(
         &self,
         connection: &Connection,
@@ -163,7 +163,7 @@ impl Hypothesis {
     }
 
     fn is_token(&mut self, session: &SessionId, ours: Token, theirs: Token) -> bool {
-        // A process may be answered with a token that it made up.
+        // A process may receive a token that it made up itself.
         let known = self.names.ours(Kind::Token, session, theirs.0);
         known.is_none() && ours.0.epoch == 0 || self.meet(Kind::Token, session, ours.0, theirs.0)
     }
@@ -205,7 +205,8 @@ impl Hypothesis {
         }
     }
 
-    /// What is recalled now, and was when the step began, is told; what is not in both may be told.
+    /// Checks the recalls in an Alive. A recall present both now and at the begin of the step must be listed, and one
+    /// present only once may be.
     fn are_recalls(
         &mut self,
         theirs: &[(GrantRef, RecallInfo)],
@@ -398,7 +399,7 @@ impl Hypothesis {
                     ..
                 },
             ) => {
-                // The base is what the process said, whatever the machine calls it.
+                // The base is the version that the process sent, whatever the machine's number for it is.
                 let is_base = *c == EARLIEST || self.is_version(session, *c, *d);
                 is_base
                     && (v > c) == (w > d)
@@ -429,7 +430,7 @@ impl Hypothesis {
     }
 }
 
-/// A cycle has no beginning.
+/// Compares cycles without regard to their beginning.
 fn is_same_refusal(ours: &Refusal, theirs: &Refusal) -> bool {
     match (ours, theirs) {
         (Refusal::Deadlock { cycle: a }, Refusal::Deadlock { cycle: b }) => {

@@ -1,4 +1,4 @@
-//! Which explanations of what came so far are left when something more has come.
+//! Finds the hypotheses that still explain everything after a new observation.
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::compare::Came;
@@ -7,14 +7,14 @@ use crate::store::oracle::likeness::each_once;
 use tenure_protocol::ToStore;
 use tenure_protocol::store::{Input, Timer};
 
-/// How many things that cannot be seen may have happened in a row to explain what came.
+/// The most consecutive invisible events that may explain an observation.
 pub(super) const HIDDEN_MAX: usize = 2;
-/// How many explanations are kept at most.
+/// The most hypotheses to keep.
 const WORLDS_MAX: usize = 8;
-/// How many are looked at while one is looked for.
+/// The most hypotheses to examine during a search.
 const HIDDEN_WORLDS_MAX: usize = 128;
 
-/// What happened since the step began, to be told again to another explanation.
+/// An event of the current step, to be replayed on other hypotheses.
 #[derive(Clone, Debug)]
 pub(super) enum Entry {
     Heard(Connection, ToStore),
@@ -24,7 +24,7 @@ pub(super) enum Entry {
     Came(Connection, Came),
 }
 
-/// Lets something happen in all hypotheses; where the rules leave two ways open, both become hypotheses.
+/// Applies an event to all hypotheses. If the rules leave a choice open, both alternatives become hypotheses.
 pub(super) fn replay(
     hypotheses: &mut Vec<Hypothesis>,
     entry: &Entry,
@@ -42,13 +42,15 @@ pub(super) fn replay(
             Entry::Cut(connection) => hypothesis.cut(connection),
             Entry::Restarted => hypothesis.restart(expires),
             Entry::Passed(timer) => hypothesis.step(Input::Timer(timer.clone()), around),
-            Entry::Came(..) => unreachable!("what came is followed"),
+            Entry::Came(..) => {
+                unreachable!("received messages are handled by follow and not by replay")
+            }
         }
     }
     hypotheses.extend(others);
 }
 
-/// The hypotheses after that came: those in which as little as will do happened before it that cannot be seen.
+/// Returns the hypotheses that explain a received message with the least number of invisible events before it.
 pub(super) fn follow(
     hypotheses: &[Hypothesis],
     connection: &Connection,
@@ -68,7 +70,7 @@ pub(super) fn follow(
     Vec::new()
 }
 
-/// The hypotheses after one thing that cannot be seen.
+/// Returns the hypotheses after one invisible event.
 pub(super) fn hidden(hypotheses: &[Hypothesis], around: &Around) -> Vec<Hypothesis> {
     let all = hypotheses
         .iter()
@@ -76,7 +78,7 @@ pub(super) fn hidden(hypotheses: &[Hypothesis], around: &Around) -> Vec<Hypothes
     each_once(all, HIDDEN_WORLDS_MAX)
 }
 
-/// Each once, and not too many.
+/// Removes duplicates and limits the number of hypotheses.
 pub(super) fn few(hypotheses: Vec<Hypothesis>) -> Vec<Hypothesis> {
     each_once(hypotheses, WORLDS_MAX)
 }

@@ -1,4 +1,5 @@
-//! One explanation of what came so far: a machine, what it has said that did not come yet, and which numbers are which.
+//! A hypothesis: one explanation of all observations. It consists of a machine, the machine's messages that the target
+//! has not sent yet, and the mapping of numbers.
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::ledger::{Attributes, Ledger};
@@ -12,21 +13,21 @@ use tenure_protocol::{
     ToProcess, ToStore, Token, Update, Version,
 };
 
-/// The machine's time stands still: all its timers are due whenever the target shows that its own was.
+/// The machine's time stands still: every timer is due as soon as the target shows that its own timer has fired.
 const NOW: Time = Time::ZERO;
 
-/// The first epoch, as in the scripts that name numbers of it.
+/// The first epoch, which the numbers in scripts use.
 const EPOCH: u64 = 2;
 
-/// What the machine has said, or done to a connection.
+/// An action of the machine that the target still owes: a message, or the end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owed {
     pub(crate) what: What,
-    /// What the session was when a grant of it was said.
+    /// The session's attributes at the time of a grant message.
     pub(crate) attributes: Attributes,
-    /// Whether the target may leave it out.
+    /// Whether the target may leave out the message.
     is_optional: bool,
-    /// When it was, by [`Hypothesis::clock`].
+    /// The time of the action, by [`Hypothesis::clock`].
     pub(crate) since: u64,
 }
 
@@ -36,7 +37,7 @@ pub(crate) enum What {
     Closed,
 }
 
-/// See the [module](self).
+/// One possible history. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hypothesis {
     pub(crate) store: StoreMachine,
@@ -44,23 +45,23 @@ pub(crate) struct Hypothesis {
     pub(super) epoch: u64,
     pub(crate) names: Names,
     pub(crate) owed: BTreeMap<Connection, Vec<Owed>>,
-    /// Connections that were cut; the machine was not told yet.
+    /// Connections that were cut while the machine has not been notified yet.
     pub(crate) unnoticed: BTreeSet<Connection>,
-    /// What time it is for who looks at what happened earlier: since when something is owed.
+    /// The time from which later observations count an action as owed.
     pub(crate) clock: u64,
-    /// Recalls of the last step and the one before: they may be told again.
+    /// The recalls of the last two steps, which may be repeated.
     pub(crate) recalls: [Vec<(GrantRef, Reason)>; 2],
 }
 
-/// What is open, and what is known of times.
+/// The open connections and the known times.
 pub(crate) struct Around<'a> {
     pub(crate) open: &'a BTreeSet<Connection>,
     pub(crate) ledger: &'a Ledger,
-    /// Whether what is asked about is what may have happened before the step.
+    /// Whether events before the current step are examined.
     pub(crate) is_before: bool,
-    /// Whether unused sessions may have ended.
+    /// Whether unused sessions may have expired.
     pub(crate) may_expire: bool,
-    /// Whether everything may have ended, as if nobody had said how long it lasts: who was too early did that.
+    /// Whether every timer may have fired, whatever time was stated. Finds the timer that a target fired too early.
     pub(crate) at_any_time: bool,
 }
 
@@ -79,7 +80,7 @@ impl Hypothesis {
         }
     }
 
-    /// A message of a process, with the target's numbers.
+    /// Processes a message of a process that has the target's numbers.
     pub(crate) fn hear(&mut self, connection: &Connection, message: &ToStore, around: &Around) {
         let message = self.ours(message);
         let input = Input::Message {
@@ -119,7 +120,8 @@ impl Hypothesis {
                 } => {
                     let connection = Connection { process, link };
                     let is_asked = actor.as_ref() == Some(&connection);
-                    // A recall may be repeated at any time, so one that says a later deadline is not owed. r[recall.spares]
+                    // A recall may be repeated at any time, so one that states a later deadline is not owed.
+                    // r[recall.spares]
                     let is_repeated = matches!(&message, ToProcess::Recall { hold, info }
                         if !is_welcomed && recalled.contains(&(hold.clone(), info.reason)));
                     if !is_repeated {
@@ -166,14 +168,14 @@ impl Hypothesis {
             .collect()
     }
 
-    /// A new step begins.
+    /// Begins a new step.
     pub(crate) fn turn(&mut self) {
         let now = self.recalled();
         let [last, before] = &mut self.recalls;
         *before = std::mem::replace(last, now);
     }
 
-    /// The recalls that are not answered.
+    /// Returns the unanswered recalls.
     pub(crate) fn recalled(&self) -> Vec<(GrantRef, Reason)> {
         let recalled = self.store.sessions().filter_map(|(id, session)| {
             let (session, token) = (id.clone(), session.record().head.holder.as_ref()?.token);
@@ -183,13 +185,13 @@ impl Hypothesis {
         recalled.collect()
     }
 
-    /// The connection was cut, by a process or by the store.
+    /// Records that a connection was cut, by the process or by the store.
     pub(crate) fn cut(&mut self, connection: &Connection) {
         self.owed.remove(connection);
         self.unnoticed.insert(connection.clone());
     }
 
-    /// The store was killed and started again.
+    /// Records that the store was killed and restarted.
     pub(crate) fn restart(&mut self, expires: bool) {
         self.epoch += 1;
         self.store = StoreMachine::recover(settings(expires), self.epoch, &self.records, NOW);
@@ -197,12 +199,12 @@ impl Hypothesis {
         self.unnoticed.clear();
     }
 
-    /// Whether all has come that must.
+    /// Returns whether all required messages have come.
     pub(crate) fn is_satisfied(&self) -> bool {
         self.owed.values().flatten().all(Owed::may_be_missing)
     }
 
-    /// The hypothesis in which all that was cut was noticed.
+    /// Returns the hypothesis in which the store has noticed all cuts.
     pub(crate) fn noticed(&self, around: &Around) -> Self {
         let mut hypothesis = self.clone();
         while let Some(Connection { process, link }) = hypothesis.unnoticed.pop_first() {
@@ -211,7 +213,7 @@ impl Hypothesis {
         hypothesis
     }
 
-    /// Every way in which something that cannot be seen may have happened.
+    /// Returns the hypotheses for each possible invisible event.
     pub(crate) fn hidden(&self, around: &Around) -> Vec<Self> {
         let mut all = Vec::new();
         for connection in &self.unnoticed {
@@ -233,7 +235,7 @@ impl Hypothesis {
 
     pub(crate) fn may_pass(&self, timer: &Timer, around: &Around) -> bool {
         match timer {
-            Timer::Remind(_) => false, // A recall may be told again at any time.
+            Timer::Remind(_) => false, // A recall may be repeated at any time.
             _ if around.at_any_time => true,
             Timer::Lease(process) => around.ledger.may_end(process, around.is_before),
             Timer::Revoke(session) => {
@@ -243,13 +245,13 @@ impl Hypothesis {
                     .and_then(|holder| self.names.theirs(Kind::Token, session, holder.token.0));
                 around.ledger.may_revoke(session, token.map(Token))
             }
-            // How long a store lets others wait it tells nobody.
+            // A store does not state how long it lets a process wait.
             Timer::Wait(..) => true,
             Timer::Expire(_) => around.may_expire,
         }
     }
 
-    /// What is owed of what is meant, in words.
+    /// Describes the owed messages that match.
     pub(crate) fn allowed(&self, is_meant: impl Fn(&Owed) -> bool) -> String {
         let mut all = Vec::new();
         for (connection, owed) in &self.owed {
@@ -258,7 +260,7 @@ impl Hypothesis {
             }
         }
         if all.is_empty() {
-            all.push("nothing but what timers lead to".to_owned());
+            all.push("no message except as a result of timers".to_owned());
         }
         all.join("; ")
     }
@@ -277,7 +279,7 @@ impl Hypothesis {
         )
     }
 
-    /// One that the machine does not know is before or after all that it does.
+    /// Maps a version to the machine's. An unknown version sorts before or after all known ones.
     fn version(&self, session: &SessionId, theirs: Version) -> Version {
         if theirs == Version::NONE {
             return theirs;
@@ -301,7 +303,7 @@ impl Hypothesis {
 
     fn acquire_request(&self, acquire: &AcquireRequest) -> AcquireRequest {
         AcquireRequest {
-            // The machine says the whole state: what the process has in the end is compared.
+            // The machine always sends the whole state, because the comparison uses the resulting state of the process.
             known: None,
             ticket: acquire
                 .ticket
@@ -315,7 +317,7 @@ impl Hypothesis {
         GrantRef { session, token }
     }
 
-    /// A message of a process, with the machine's numbers.
+    /// Returns a message of a process with the machine's numbers.
     fn ours(&self, message: &ToStore) -> ToStore {
         let mut message = message.clone();
         match &mut message {
@@ -350,7 +352,7 @@ impl Hypothesis {
     }
 }
 
-/// A version before all that the machine draws.
+/// A version before all versions of the machine.
 pub(crate) const EARLIEST: Version = Version(Stamp {
     epoch: 0,
     sequence: 1,
@@ -360,7 +362,7 @@ const LATEST: Stamp = Stamp {
     sequence: u64::MAX,
 };
 
-/// The connection on which something was asked that has to be answered there.
+/// Returns the connection on which an input requires an answer.
 fn asks(input: &Input) -> Option<Connection> {
     match input {
         Input::Message {
@@ -376,8 +378,8 @@ fn asks(input: &Input) -> Option<Connection> {
 }
 
 impl What {
-    /// What no rule demands: a place in a queue; that a connection is closed, and why, or that a lease has ended, unless that
-    /// answers what was said there.
+    /// Returns whether no rule requires the message. Examples are a queue place, the end of a connection and its
+    /// reason, and the end of a lease. The last two are required if they answer a message on that connection.
     fn is_optional(&self, is_asked: bool) -> bool {
         match self {
             Self::Said(ToProcess::Queued { .. }) => true,
@@ -408,12 +410,12 @@ pub(crate) fn shown(connection: &Connection) -> String {
 }
 
 impl Owed {
-    /// Whether the target need not say it.
+    /// Returns whether the target may leave out the message.
     pub(crate) fn may_be_missing(&self) -> bool {
         self.is_optional
     }
 
-    /// The session that it is about.
+    /// Returns the session that the message concerns.
     pub(crate) fn session(&self) -> Option<&SessionId> {
         match &self.what {
             What::Said(message) => message.session(),
@@ -421,7 +423,7 @@ impl Owed {
         }
     }
 
-    /// A recall that is told by itself though it could have been told with the grant.
+    /// Returns a recall as a separate message that could have come with the grant.
     pub(crate) fn recall(hold: GrantRef, info: RecallInfo, since: u64) -> Self {
         Self {
             what: What::Said(ToProcess::Recall { hold, info }),

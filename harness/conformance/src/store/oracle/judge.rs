@@ -1,4 +1,4 @@
-//! Plays steps to the target and the machine, and judges what comes.
+//! The judge: plays steps to the target and to the machine, and compares their messages.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::oracle::compare::Came;
@@ -15,7 +15,7 @@ use tenure_protocol::store::Timer;
 use tenure_protocol::{Link, ProcessId, SessionId, Stamp, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
 
-/// How often the connections are looked at while nothing else is to be waited for.
+/// The interval at which connections are polled when there is nothing else to wait for.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A connection of a process.
@@ -29,25 +29,25 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Line {
     player: ScriptedProcess,
-    /// Says by itself that it lives.
+    /// Whether keep-alives are sent automatically.
     is_kept: bool,
-    /// When its last keep-alive says that it was sent; the hello said 1.
+    /// The send time of the last keep-alive; the hello had 1.
     sent: u64,
-    /// Its keep-alives that have no answer yet.
+    /// The keep-alives without an answer.
     unanswered: BTreeSet<u64>,
     pulsed: Instant,
 }
 
-/// See the [module](self).
+/// The judge of a store. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Judge {
     ctx: CaseContext,
     lines: BTreeMap<Connection, Line>,
-    /// Those of `lines`, and what was closed since the step began.
+    /// The connections in `lines`, and those that were closed since the step began.
     open: BTreeSet<Connection>,
     ledger: Ledger,
     hypotheses: Vec<Hypothesis>,
-    /// The hypotheses as they were when the step began, and what happened since.
+    /// The hypotheses at the beginning of the step, followed by the events since.
     before: Vec<Hypothesis>,
     log: Vec<Entry>,
     heard: Vec<(Connection, ToProcess)>,
@@ -74,7 +74,7 @@ impl Judge {
 
     // ---- steps ------------------------------------------------------------------------------------------------------
 
-    /// A step begins.
+    /// Begins a step.
     fn begin(&mut self) {
         self.hypotheses.iter_mut().for_each(Hypothesis::turn);
         self.notice();
@@ -84,8 +84,8 @@ impl Judge {
         self.ledger.begin();
     }
 
-    /// The target may have noticed by now that connections were cut, and tells nobody. What it does next depends on that: a
-    /// process without a connection is passed by.
+    /// Considers that the target may have noticed connection cuts, which it does not report. Its next actions depend on
+    /// that, because a process without a connection is passed by.
     fn notice(&mut self) {
         let around = self.around();
         let blind = self
@@ -101,7 +101,7 @@ impl Judge {
         }
     }
 
-    /// A process connects and says hello.
+    /// Connects a process and sends its hello.
     pub(crate) async fn connect(
         &mut self,
         connection: &Connection,
@@ -124,7 +124,7 @@ impl Judge {
                 acquire.known,
             );
         }
-        // What it replaces is heard to its end, and says nothing more.
+        // The replaced connection is read to its end, and sends nothing more.
         let mut is_newest = true;
         for (other, line) in &mut self.lines {
             if other.process == connection.process {
@@ -164,10 +164,10 @@ impl Judge {
         self.settle(connection).await
     }
 
-    /// A process says something.
+    /// Sends a message of a process.
     pub(crate) async fn say(&mut self, connection: &Connection, message: ToStore) -> Play {
         if !self.lines.contains_key(connection) {
-            return Ok(()); // The store has closed it.
+            return Ok(()); // The store has closed the connection.
         }
         self.begin();
         self.ledger.said(&connection.process, &message);
@@ -178,14 +178,14 @@ impl Judge {
         self.settle(connection).await
     }
 
-    /// A process no longer says by itself that it lives: its lease is to end.
+    /// Stops the keep-alives of a process, so that its lease ends.
     pub(crate) fn silence_process(&mut self, process: &ProcessId) {
         for (connection, line) in &mut self.lines {
             line.is_kept &= connection.process != *process;
         }
     }
 
-    /// A process cuts its connection.
+    /// Cuts the connection of a process.
     pub(crate) async fn cut(&mut self, connection: &Connection) -> Play {
         let Some(line) = self.lines.remove(connection) else {
             return Ok(());
@@ -196,14 +196,14 @@ impl Judge {
         self.settle(connection).await
     }
 
-    /// A process says nothing more, and keeps its connection.
+    /// Stops all messages of a process without closing its connection.
     pub(crate) fn silence(&mut self, connection: &Connection) {
         if let Some(line) = self.lines.get_mut(connection) {
             line.is_kept = false;
         }
     }
 
-    /// The store is killed and started again.
+    /// Kills and restarts the store.
     pub(crate) async fn restart(&mut self) -> Play {
         self.begin();
         self.lines.clear();
@@ -214,7 +214,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Time passes.
+    /// Lets time pass.
     pub(crate) async fn rest(&mut self, span: Duration) -> Play {
         self.begin();
         let until = Instant::now() + span;
@@ -226,10 +226,10 @@ impl Judge {
         self.settle_all().await
     }
 
-    /// A timer of the store passes, which takes it no longer than that.
+    /// Waits for a timer of the store, for the given time at most.
     pub(crate) async fn pass(&mut self, timer: Timer, span: Duration) -> Play {
         self.begin();
-        // A timer takes so long that what was cut has been noticed.
+        // A timer takes so long that the store has noticed all cuts.
         let around = self.around();
         let noticed = self
             .hypotheses
@@ -288,14 +288,14 @@ impl Judge {
 
     // ---- settling ---------------------------------------------------------------------------------------------------
 
-    /// Waits until all has come that the step leads to.
+    /// Waits until all messages to which the step leads have come.
     async fn settle(&mut self, actor: &Connection) -> Play {
-        // First who acts: when that is answered, its step was taken.
+        // Settle the acting process first: once it is answered, its step was processed.
         if self.lines.get(actor).is_some_and(|line| line.is_kept) {
             self.keep_alive(actor).await?;
             self.answered().await?;
         } else {
-            // Nobody answers who acts, so what must come of it is waited for.
+            // The acting process receives no answers, so wait for the required messages.
             self.satisfied().await?;
             sleep_until(Instant::now() + LOOK).await;
         }
@@ -316,13 +316,13 @@ impl Judge {
         self.satisfied().await
     }
 
-    /// Waits until all has come that must.
+    /// Waits until all required messages have come.
     async fn satisfied(&mut self) -> Play {
         let until = Instant::now() + self.ctx.target().slack();
         while !self.is_satisfied() {
             if Instant::now() >= until {
-                // A keep-alive of the last moment is answered in a time of its own. Without that answer no explanation
-                // would be whole, however well it explains the rest.
+                // A recent keep-alive is answered separately. Without its answer no hypothesis would be complete, even
+                // if it explains everything else.
                 self.answered().await?;
                 if !self.is_satisfied() {
                     self.missing()?;
@@ -357,7 +357,10 @@ impl Judge {
                 return Err(self.failed(&connection, "nothing, though it is connected"));
             }
             let wakes = until.min(Instant::now() + LOOK);
-            let line = self.lines.get_mut(&connection).expect("it is there");
+            let line = self.lines.get_mut(&connection).expect(
+                "unanswered keep-alives belong to connections in the \
+            map",
+            );
             let heard = line.player.hear_until(wakes).await?;
             self.accept(&connection, heard)?;
         }
@@ -378,7 +381,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Keeps alive whoever shall live.
+    /// Sends the automatic keep-alives that are due.
     async fn pulse(&mut self) -> Play {
         let every = (self.ledger.lease / 4).max(Duration::from_millis(20));
         let due: Vec<Connection> = self
@@ -393,7 +396,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Takes what has come, and waits for nothing.
+    /// Processes the received messages without waiting.
     async fn look(&mut self) -> Play {
         let all: Vec<Connection> = self.lines.keys().cloned().collect();
         for connection in all {
@@ -409,7 +412,7 @@ impl Judge {
 
     fn accept(&mut self, connection: &Connection, heard: Heard) -> Play {
         let came = match heard {
-            Heard::Nothing | Heard::Fault(_) => return Ok(()), // A fault is followed by the end.
+            Heard::Nothing | Heard::Fault(_) => return Ok(()), // The end of the connection follows a fault.
             Heard::Garbage(what) => return Err(self.failed(connection, &what)),
             Heard::Closed => {
                 self.lines.remove(connection);
@@ -455,7 +458,7 @@ impl Judge {
         Ok(())
     }
 
-    /// With the names of the machine's sessions.
+    /// Replaces the session ids of the case by the machine's.
     fn own(&self, connection: &Connection, message: ToProcess) -> Play<ToProcess> {
         let ctx = &self.ctx;
         let strange = std::cell::Cell::new(false);
@@ -468,7 +471,7 @@ impl Judge {
         if strange.get() {
             return Err(self.failed(
                 connection,
-                &format!("{message:?}, of a session that nobody asked for"),
+                &format!("{message:?}, about a session that no process has requested"),
             ));
         }
         Ok(own)
@@ -498,7 +501,7 @@ impl Judge {
         self.log.push(entry);
     }
 
-    /// The hypotheses that explain the whole step when something that cannot be seen happened before it: as little as will do.
+    /// Returns the hypotheses that explain the whole step with the least number of invisible events before it.
     fn again(&self, is_it: impl Fn(&Hypothesis) -> bool) -> Vec<Hypothesis> {
         let around = self.around();
         let mut from = self.before.clone();
@@ -524,7 +527,7 @@ impl Judge {
         Vec::new()
     }
 
-    /// What becomes of a hypothesis in this step.
+    /// Replays the step on a hypothesis.
     fn retold(&self, hypothesis: &Hypothesis, around: &Around) -> Vec<Hypothesis> {
         let mut hypotheses = vec![hypothesis.clone()];
         for entry in &self.log {
@@ -537,7 +540,7 @@ impl Judge {
         hypotheses
     }
 
-    /// Something that has to come has not.
+    /// Handles a required message that has not come.
     fn missing(&mut self) -> Play {
         let mut found = hidden(&self.hypotheses, &self.around());
         found.retain(Hypothesis::is_satisfied);
@@ -546,7 +549,7 @@ impl Judge {
         }
         if found.is_empty() {
             let what = self.allowed(|owed| !owed.may_be_missing());
-            return Err(CaseEnd::told(what, "it does not come"));
+            return Err(CaseEnd::told(what, "this message did not come"));
         }
         self.hypotheses = few(found);
         Ok(())
@@ -559,7 +562,7 @@ impl Judge {
         )
     }
 
-    /// What the machine allows, in words.
+    /// Describes the messages that the machine allows.
     fn allowed(&self, is_meant: impl Fn(&super::hypothesis::Owed) -> bool) -> String {
         let Some(hypothesis) = self.hypotheses.first() else {
             return "nothing".to_owned();
@@ -574,7 +577,7 @@ impl Judge {
 }
 
 impl Line {
-    /// What settles it.
+    /// Records an answer that settles the connection.
     fn note(&mut self, message: &ToProcess) {
         match message {
             ToProcess::Alive { sent, .. } => {

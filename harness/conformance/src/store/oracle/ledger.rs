@@ -1,5 +1,5 @@
-//! What is known of the target from outside: since when a lease runs, until when a recall lets the holder be, what a process
-//! has a copy of. Nothing of it depends on how what came is explained.
+//! The ledger: facts about the target that are visible from outside. Examples are the beginning of each lease, the
+//! deadline of each recall, and the copies of processes. None of them depends on a hypothesis.
 
 use crate::store::grant::applied;
 use crate::store::oracle::Connection;
@@ -15,29 +15,29 @@ use tokio::time::Instant;
 /// The attributes of a session.
 pub(crate) type Attributes = BTreeMap<AttributeName, Value>;
 
-/// See the [module](self).
+/// The ledger. See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// When each hello or keep-alive was said, and not answered yet.
+    /// The time at which each unanswered hello or keep-alive was sent.
     said: BTreeMap<(Connection, Time), Instant>,
-    /// When a process's lease ends at the earliest.
+    /// The earliest end of each process's lease.
     leases: BTreeMap<ProcessId, Instant>,
-    /// The same when the step began.
+    /// The earliest ends of leases at the beginning of the step.
     leases_before: BTreeMap<ProcessId, Instant>,
     pub(crate) lease: Duration,
-    /// The longest that a recall left to its holder.
+    /// The longest time that a recall has left to its holder.
     pub(crate) recall: Duration,
-    /// When a grant may be revoked at the earliest.
+    /// The earliest time at which each grant may be revoked.
     recalls: BTreeMap<(SessionId, Token), Instant>,
-    /// What a process has, that asks for a session.
+    /// The possible base states of a process that requests a session.
     bases: BTreeMap<(ProcessId, SessionId, Request), Vec<Attributes>>,
-    /// Requests that came with a release: what they build on is the version that the release makes.
+    /// Requests that came with a release. Their base is the version that the release makes.
     requeued: BTreeMap<(ProcessId, SessionId), Request>,
-    /// When the step began: what comes was said no sooner, but for what was under way.
+    /// The beginning of the step. Received messages were sent later, except for messages in flight.
     began: Option<Instant>,
-    /// What time it is, for who looks at what happened earlier; `None`: it happens.
+    /// The time to assume when earlier events are examined, or `None` for the present.
     pub(crate) now: Option<Instant>,
-    /// The last version that a session was seen in, with what it was.
+    /// The attributes of each session in each observed version.
     pub(crate) copies: BTreeMap<(SessionId, Version), Attributes>,
 }
 
@@ -46,13 +46,13 @@ impl Ledger {
         self.now.unwrap_or_else(Instant::now)
     }
 
-    /// It is that time, and what comes may have been said so much sooner.
+    /// Sets the time to assume, minus the given slack.
     pub(crate) fn looks_back_at(&mut self, now: Instant, slack: Duration) {
         self.now = Some(now);
         self.began = Some(now.checked_sub(slack).unwrap_or(now));
     }
 
-    /// A step begins.
+    /// Begins a step.
     pub(crate) fn begin(&mut self) {
         self.began = Some(self.now());
         self.leases_before.clone_from(&self.leases);
@@ -81,7 +81,7 @@ impl Ledger {
         self.requeued.insert(key, request);
     }
 
-    /// A release made that version.
+    /// Records the version that a release has made.
     pub(crate) fn released(&mut self, process: &ProcessId, session: &SessionId, version: Version) {
         let key = (process.clone(), session.clone());
         if let Some(request) = self.requeued.remove(&key) {
@@ -89,7 +89,8 @@ impl Ledger {
         }
     }
 
-    /// What the process may have after a grant; nothing when the grant builds on what the process has not.
+    /// Returns the states that the process may have after a grant. The result is empty if the grant builds on a state
+    /// that the process does not have.
     pub(crate) fn results(
         &self,
         process: &ProcessId,
@@ -105,7 +106,7 @@ impl Ledger {
         bases.map(|base| applied(base, state)).collect()
     }
 
-    /// Notes what a message says of times.
+    /// Records the times stated in a message.
     pub(crate) fn hears(&mut self, connection: &Connection, message: &ToProcess) {
         match message {
             ToProcess::Welcome { sent, lease_ms, .. } => {
@@ -140,7 +141,7 @@ impl Ledger {
         }
     }
 
-    /// What a process knows of a session goes along with its new id.
+    /// Moves a process's knowledge of a session to its new id.
     fn renamed(&mut self, process: &ProcessId, from: &SessionId, to: &SessionId) {
         let bases = self.bases.iter();
         let own = bases.filter(|((own, session, _), _)| own == process && session == from);
@@ -175,7 +176,7 @@ impl Ledger {
             .insert((hold.session.clone(), hold.token), from + span);
     }
 
-    /// Whether the lease of a process may have ended, now or before the step.
+    /// Returns whether the lease of a process may have ended, now or before the step.
     pub(crate) fn may_end(&self, process: &ProcessId, is_before: bool) -> bool {
         let leases = if is_before {
             &self.leases_before
@@ -186,13 +187,13 @@ impl Ledger {
         end.is_none_or(|end| self.now() >= *end)
     }
 
-    /// Whether a grant may have been revoked. Of one that was not recalled where it could be heard nothing is known.
+    /// Returns whether a grant may have been revoked. Nothing is known of a grant whose recall could not be received.
     pub(crate) fn may_revoke(&self, session: &SessionId, token: Option<Token>) -> bool {
         let until = token.and_then(|token| self.recalls.get(&(session.clone(), token)));
         until.is_none_or(|until| self.now() >= *until)
     }
 
-    /// What a process has said of its requests.
+    /// Records the requests in a message of a process.
     pub(crate) fn said(&mut self, process: &ProcessId, message: &ToStore) {
         match message {
             ToStore::Acquire(acquire) => {
@@ -207,7 +208,7 @@ impl Ledger {
         }
     }
 
-    /// What the state that a grant brings may make.
+    /// Returns the possible results of the state in a grant.
     pub(crate) fn results_of(&self, process: &ProcessId, message: &ToProcess) -> Vec<Attributes> {
         match message {
             ToProcess::Granted {
@@ -220,7 +221,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what a session is in a version; `now` is what it is now.
+    /// Records the attributes of a session in a version. `now` is the current state.
     pub(crate) fn copy(
         &mut self,
         process: &ProcessId,
@@ -258,12 +259,12 @@ impl Ledger {
         }
     }
 
-    /// Whether it was told until when it has that grant.
+    /// Returns whether the deadline of that grant was stated.
     pub(crate) fn is_recalled(&self, session: &SessionId, token: Token) -> bool {
         self.recalls.contains_key(&(session.clone(), token))
     }
 
-    /// After a restart every lease is whole.
+    /// After a restart of the store, every lease is whole.
     pub(crate) fn restarted(&mut self) {
         let end = self.now() + self.lease;
         self.leases.values_mut().for_each(|own| *own = end);

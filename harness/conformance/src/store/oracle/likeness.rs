@@ -1,8 +1,8 @@
-//! When two hypotheses explain the same from now on.
+//! Equivalence of hypotheses: two hypotheses are alike if they explain the same future messages.
 //!
-//! The machine only compares the numbers that it draws. Whether one request was taken before another or after it soon shows in
-//! nothing but numbers that nobody uses any more: told apart by these, hypotheses that are alike would crowd the right one out. So a
-//! number counts by its place among those in use.
+//! The machine only compares the numbers that it draws. Soon only unused numbers show which of two requests was
+//! processed first. If such numbers counted, many equivalent hypotheses would displace the right one. A number
+//! therefore counts only by its rank among the numbers in use.
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Hypothesis, Owed, What};
@@ -12,14 +12,14 @@ use tenure_protocol::message::{GrantRef, Reason};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::{Records, Stamp, StoreMachine};
 
-/// Of those that hash alike the first, and not too many.
+/// Returns the first of each group of equal hashes, up to a maximum.
 pub(crate) fn each_once<W: Hash>(hypotheses: impl IntoIterator<Item = W>, max: usize) -> Vec<W> {
     let mut hypotheses = hypotheses.into_iter().peekable();
     let Some(first) = hypotheses.next() else {
         return Vec::new();
     };
     if hypotheses.peek().is_none() {
-        return vec![first]; // So it is most of the time, and hashes take most of the time.
+        return vec![first]; // This case is frequent, and hashing is the main cost.
     }
     let mut seen = HashSet::new();
     let all = std::iter::once(first).chain(hypotheses);
@@ -31,7 +31,7 @@ pub(crate) fn hash(hypothesis: &impl Hash) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(hypothesis)
 }
 
-/// The same for hypotheses that explain the same from now on.
+/// Hypotheses that explain the same future messages have the same hash.
 impl Hash for Hypothesis {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut using = Using {
@@ -52,7 +52,7 @@ impl Hash for Hypothesis {
     }
 }
 
-/// The parts of a hypothesis in which numbers of the machine's are in use.
+/// The parts of a hypothesis in which the machine's numbers are in use.
 #[derive(Hash)]
 struct Using {
     store: StoreMachine,
@@ -78,7 +78,7 @@ impl Using {
     }
 }
 
-/// Lists the numbers that it is shown, or puts their places for them.
+/// A pass that lists the numbers in use, or replaces numbers by their ranks.
 enum Pass<'a> {
     List(&'a mut Vec<Stamp>),
     Place(&'a [Stamp]),
@@ -86,20 +86,22 @@ enum Pass<'a> {
 
 impl Numbers for Pass<'_> {
     fn stamp(&mut self, stamp: &mut Stamp) {
-        // No store draws these: a process has made them up.
+        // No store draws these numbers: a process has made them up.
         if stamp.epoch == 0 || stamp.epoch == u64::MAX {
             return;
         }
         match self {
             Self::List(all) => all.push(*stamp),
             Self::Place(all) => {
-                let place = all.binary_search(stamp).expect("it was listed");
+                let place = all
+                    .binary_search(stamp)
+                    .expect("the first pass has listed every number in use");
                 (stamp.epoch, stamp.sequence) = (1, place as u64);
             }
         }
     }
 
     fn store_counter(&mut self, _: &mut u64, sequence: &mut u64) {
-        *sequence = 0; // What is drawn next is after all others.
+        *sequence = 0; // The next number is greater than all others.
     }
 }

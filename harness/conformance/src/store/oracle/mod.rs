@@ -1,22 +1,24 @@
-//! The oracle: the shared machine hears what the target hears, and what the target says is compared with what the machine says.
+//! The oracle: the shared machine receives the same messages as the target, and its messages are compared with the
+//! target's.
 //!
-//! After every step all connections are settled by a keep-alive and its answer. What came is then one of the things that the
-//! machine allows, or the case fails. What a store is free in is compared so:
+//! After every step, all connections are settled by a keep-alive and its answer. The received messages must then be
+//! among those that the machine allows, or the case fails. Where the rules leave a choice, the comparison is as
+//! follows:
 //!
-//! | what | how |
+//! | aspect | comparison |
 //! |---|---|
-//! | tokens, versions, tickets | one number of the machine's is one of the target's, and tokens keep their order ([`names`]) |
-//! | whole state, difference, nothing | what the process has afterwards |
-//! | times and deadlines | the target's own; none may pass before the target said that it would |
-//! | timers, and when a cut is noticed | happen in the machine when the target has shown that they did, now or before the step |
-//! | hints, places in a queue that are not told, recalls that are told again | free |
-//! | that a lease has ended or a connection was replaced, and that it is closed | may be left out where nothing was asked there |
-//! | which wait of a cycle is refused, whether a grant that is told again ends tries | any way ([`choice`]) |
-//! | order | kept for each session on each connection, free otherwise |
+//! | tokens, versions, tickets | one number of the target per number of the machine; tokens keep their order ([`names`]) |
+//! | whole state, delta, unchanged | by the resulting state of the process |
+//! | times and deadlines | the target's own; none may pass before the time that the target stated |
+//! | timers, and the noticing of cuts | happen in the machine once the target shows that they have happened |
+//! | hints, unreported queue places, repeated recalls | free |
+//! | the end of a lease or of a connection | may be left out if no message there requires an answer |
+//! | the victim of a cycle, and whether a repeated grant message ends tries | either way ([`choice`]) |
+//! | order | kept per session on each connection, otherwise free |
 //!
-//! Where what came can be explained in several ways, all of them are kept as [`hypothesis`]s until what comes later decides.
+//! If several explanations are possible, all of them are kept as [`hypothesis`]s until later messages decide.
 //!
-//! Deliberately absent: any rule of the protocol.
+//! Deliberately absent are rules of the protocol.
 
 mod choice;
 pub(crate) mod compare;

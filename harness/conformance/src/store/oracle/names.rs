@@ -1,13 +1,13 @@
-//! Which of the target's numbers is which of the machine's.
+//! The mapping between the machine's numbers and the target's.
 //!
-//! A store draws its numbers as it likes. Tokens of a session have to rise; versions are only told apart; tickets have to
-//! rise among those who wait. So these are what is compared, for each session by itself.
+//! A store draws its numbers freely. Tokens of a session must rise, versions must only differ, and tickets must rise
+//! among waiting processes. Exactly this is compared, for each session separately.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use tenure_protocol::{SessionId, Stamp};
 
-/// What a number counts.
+/// The kind of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Token,
@@ -15,20 +15,20 @@ pub(crate) enum Kind {
     Ticket,
 }
 
-/// A number of the machine's and the target's for it.
+/// A number of the machine and the corresponding one of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
     ours: Stamp,
     theirs: Stamp,
 }
 
-/// See the [module](self).
+/// The mapping of numbers. See the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names(BTreeMap<(Kind, SessionId), Vec<Pair>>);
 
 impl Names {
-    /// Whether both may be the same number; if so, they are from now on. `ordered` says which of the machine's numbers its order
-    /// counts against.
+    /// Returns whether both numbers can correspond. If so, they correspond from now on. `ordered` selects the machine's
+    /// numbers against which the order is checked.
     pub(crate) fn meet(
         &mut self,
         kind: Kind,
@@ -45,7 +45,7 @@ impl Names {
             return pair.theirs == theirs;
         }
         if kind == Kind::Ticket {
-            // Of who waits no more: it may be drawn again.
+            // The ticket of a process that no longer waits may be drawn again.
             pairs.retain(|pair| pair.theirs != theirs || ordered(pair.ours));
         }
         let is_new = pairs.iter().all(|pair| pair.theirs != theirs);
@@ -69,12 +69,12 @@ impl Names {
 
     fn find(&self, kind: Kind, session: &SessionId, is_it: impl Fn(&Pair) -> bool) -> Option<Pair> {
         let pairs = self.0.get(&(kind, session.clone()))?;
-        // The last: a number may come again in another life of the session.
+        // Use the last pair, because a number may recur in another life of the session.
         pairs.iter().rev().find(|pair| is_it(pair)).copied()
     }
 
-    /// As it matters from now on, where `place` says of a number of the machine's how many in use are before it, and whether it
-    /// is one of these.
+    /// Hashes the parts of the mapping that matter for the future. `place` returns the rank of a machine's number among
+    /// the numbers in use, if it is in use.
     pub(super) fn hash_by<H: Hasher>(
         &self,
         place: impl Fn(Stamp) -> Result<usize, usize>,
@@ -90,12 +90,12 @@ impl Names {
         }
     }
 
-    /// The session has ended: the versions of its next life may be any.
+    /// Records the end of a session: the versions of its next life are unrestricted.
     pub(crate) fn end(&mut self, session: &SessionId) {
         self.0.remove(&(Kind::Version, session.clone()));
     }
 
-    /// The session has another id, and its versions with it.
+    /// Moves a session's numbers to its new id.
     pub(crate) fn rename(&mut self, from: &SessionId, to: &SessionId) {
         if let Some(pairs) = self.0.remove(&(Kind::Version, from.clone())) {
             self.0.insert((Kind::Version, to.clone()), pairs);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_keep_their_order_and_are_one_for_one() {
+    fn tokens_keep_their_order_and_correspond_one_to_one() {
         let (mut names, s) = (Names::default(), SessionId::from_static("s"));
         let mut meet = |ours, theirs| names.meet(Kind::Token, &s, (at(ours), at(theirs)), |_| true);
         assert!(meet(3, 30));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_no_version_is_no_version() {
+    fn no_version_corresponds_only_to_no_version() {
         let (mut names, s) = (Names::default(), SessionId::from_static("s"));
         let mut meet = |ours, theirs| names.meet(Kind::Version, &s, (ours, theirs), |_| false);
         assert!(meet(Stamp::default(), Stamp::default()));

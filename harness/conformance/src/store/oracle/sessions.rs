@@ -1,11 +1,11 @@
-//! Messages with other names of sessions: the machine's are short, the target's have the prefix of the case.
+//! Replaces session ids in messages: the machine's ids are short, and the target's have the prefix of the case.
 
 use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{SessionId, ToProcess, ToStore};
 
 type Name<'a> = &'a dyn Fn(&SessionId) -> SessionId;
 
-/// What a process says.
+/// Replaces the ids in a message of a process.
 pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
     match &mut message {
         ToStore::Hello { holds, waits, .. } => {
@@ -20,7 +20,7 @@ pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
         } => {
             *session = name(session);
             blocked_on.iter_mut().for_each(|own| *own = name(own));
-            blocked_on.sort(); // As the protocol wants it.
+            blocked_on.sort(); // The protocol requires ascending order.
         }
         ToStore::Rename { session, to, .. } => (*session, *to) = (name(session), name(to)),
         ToStore::Cancel { session, .. }
@@ -32,7 +32,7 @@ pub(super) fn said(mut message: ToStore, name: Name<'_>) -> ToStore {
     message
 }
 
-/// What a store says.
+/// Replaces the ids in a message of a store.
 pub(super) fn told(mut message: ToProcess, name: Name<'_>) -> ToProcess {
     match &mut message {
         ToProcess::Welcome { holds, gone, .. } => {

@@ -1,4 +1,4 @@
-//! A process that is not heard of any more.
+//! Steps of a scripted process whose lease ends.
 
 use crate::end::Play;
 use crate::store::players::grant_of;
@@ -9,9 +9,11 @@ use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
 
 impl ScriptedProcess {
-    /// Says nothing that would prolong its lease, until that has ended; `others` keep theirs. Answers what it heard before.
+    /// Sends nothing that extends the lease until the lease has ended, while `others` keep theirs. Returns the messages
+    /// received before the end.
     ///
-    /// It gives back what it never had all the time: that is always answered, by `LeaseEnded` as soon as that is so.
+    /// The process repeatedly releases a grant that it never had. Such a release is always answered, and with
+    /// `LeaseEnded` once the lease has ended.
     pub(crate) async fn loses_lease(
         &mut self,
         ctx: &CaseContext,
@@ -20,7 +22,7 @@ impl ScriptedProcess {
         self.loses_lease_saying(ctx, others, &[]).await
     }
 
-    /// As [`ScriptedProcess::loses_lease`], and says all this again and again.
+    /// As [`ScriptedProcess::loses_lease`], while sending these messages again and again.
     pub(crate) async fn loses_lease_saying(
         &mut self,
         ctx: &CaseContext,
@@ -49,7 +51,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Whether its lease has ended.
+    /// Returns whether the lease has ended.
     async fn asks_whether_it_lives(
         &mut self,
         ctx: &CaseContext,
@@ -79,7 +81,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Tries again and again, for so long and the slack: no try recalls a holder that is not connected.
+    /// Tries again and again, for the given time plus the slack. A try does not recall a holder that is disconnected.
     pub(crate) async fn tries_until_granted(
         &mut self,
         session: &SessionId,
@@ -103,7 +105,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Waits until it is told that its lease has ended.
+    /// Waits until the store reports the end of the lease.
     pub(crate) async fn lease_ended(&mut self, why: &str) -> Play {
         self.expect(&format!("LeaseEnded: {why}"), |message| {
             matches!(message, ToProcess::LeaseEnded).then_some(())

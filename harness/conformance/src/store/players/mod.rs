@@ -1,4 +1,4 @@
-//! What players can do: what all processes do, and beside that what the cases of one chapter or a few need.
+//! Steps of scripted processes: those that all processes take, and those that the cases of single chapters need.
 
 mod lease;
 mod order;

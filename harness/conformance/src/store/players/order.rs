@@ -1,7 +1,8 @@
-//! Who comes before whom, and that something does not come: what the chapters on grants, queues and ends judge by.
+//! Steps that check the order of messages, and that a message does not arrive. The chapters on grants, queues and ends
+//! use them.
 //!
-//! A store takes in order what one connection says of one session, and promises no more than that. So both are judged by a
-//! question about that session which has an answer in any case: a cancel of a request that was never made.
+//! A store processes the messages of one connection about one session in order, and promises no more than that. Both
+//! checks therefore use a probe about that session which is always answered: a cancel of a request that was never made.
 
 use crate::end::{CaseEnd, Play};
 use crate::frames::encode;
@@ -15,11 +16,12 @@ use tenure_protocol::{Delta, Request, SessionId, Ticket, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode, FromProcess};
 use tokio::time::{Instant, sleep};
 
-/// Never made: a player's first request is 1.
+/// A request number that is never used: a process's first request is 1.
 const NEVER: Request = Request(0);
 
 impl ScriptedProcess {
-    /// Waits until the store has taken all that was said here of this session. Answers what came before.
+    /// Waits until the store has processed all earlier messages on this connection about this session. Returns the
+    /// messages received before.
     pub(crate) async fn settle_at(&mut self, session: &SessionId) -> Play<Vec<ToProcess>> {
         let (session, request) = (session.clone(), NEVER);
         let answer = ToProcess::Refused {
@@ -36,7 +38,7 @@ impl ScriptedProcess {
             if message == answer {
                 return Ok(before);
             }
-            // Whose lease has ended is told so again and again.
+            // A process whose lease has ended receives LeaseEnded for each message.
             let is_over = message.session().is_none() || Instant::now() > until;
             if is_over {
                 return Err(self.failed(expected, message));
@@ -45,7 +47,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Fails when the store has said of this session anything but a place in the queue, or a recall.
+    /// Fails if the store has sent anything about this session other than a queue place or a recall.
     pub(crate) async fn hears_nothing_of(&mut self, session: &SessionId, why: &str) -> Play {
         let heard = self.settle_at(session).await?;
         let is_news = |message: &&ToProcess| {
@@ -58,14 +60,14 @@ impl ScriptedProcess {
         }
     }
 
-    /// Asks, and stands in the queue when this returns.
+    /// Sends a request, and returns when it is queued.
     pub(crate) async fn waits_for(&mut self, session: &SessionId) -> Play<Request> {
         let request = self.ask(session).await?;
         self.hears_nothing_of(session, "it is held").await?;
         Ok(request)
     }
 
-    /// Tries, and waits for the holder's answer when this returns.
+    /// Sends a try, and returns when it waits for the holder's answer.
     pub(crate) async fn tries(&mut self, session: &SessionId) -> Play<Request> {
         let request = self.try_for(session).await?;
         self.hears_nothing_of(session, "the holder has not answered")
@@ -73,8 +75,8 @@ impl ScriptedProcess {
         Ok(request)
     }
 
-    /// Its place in the queue, as it is told at last. By a store that does not say it, which is only a SHOULD, nothing of it is
-    /// judged.
+    /// Returns the last reported place in the queue. If the store sends no Queued, which is only a SHOULD, the case is
+    /// skipped.
     pub(crate) async fn place(&mut self, session: &SessionId, request: Request) -> Play<Ticket> {
         let heard = self.settle_at(session).await?;
         let mut place = None;
@@ -91,16 +93,16 @@ impl ScriptedProcess {
                 _ => {}
             }
         }
-        place.ok_or_else(|| CaseEnd::Skipped("the store does not say Queued".to_owned()))
+        place.ok_or_else(|| CaseEnd::Skipped("the store does not send Queued".to_owned()))
     }
 
-    /// Asks, and hears of the grant before anything else.
+    /// Sends a request, and expects its grant as the next message.
     pub(crate) async fn acquire_at_once(&mut self, session: &SessionId) -> Play<Grant> {
         let acquire = self.acquire_request(session);
         self.grant_at_once(acquire).await
     }
 
-    /// Says this request, and hears of the grant before anything else.
+    /// Sends this request, and expects its grant as the next message.
     pub(crate) async fn grant_at_once(&mut self, acquire: AcquireRequest) -> Play<Grant> {
         let AcquireRequest {
             session, request, ..
@@ -130,7 +132,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Says a request again, or another one.
+    /// Repeats a request, or sends another one.
     pub(crate) async fn say_acquire(&mut self, acquire: &AcquireRequest) -> Play {
         self.say(ToStore::Acquire(acquire.clone())).await
     }
@@ -140,12 +142,12 @@ impl ScriptedProcess {
         self.say(ToStore::Cancel { session, request }).await
     }
 
-    /// Gives back what it has not changed.
+    /// Releases a grant without changes.
     pub(crate) async fn give_back(&mut self, grant: &Grant) -> Play {
         self.release(grant, Delta::default()).await.map(drop)
     }
 
-    /// Commits what must be refused as too late.
+    /// Sends a commit that must be refused as too late.
     pub(crate) async fn is_fenced(&mut self, grant: &Grant, delta: Delta) -> Play {
         self.say_commit(grant, delta).await?;
         let hold = grant.hold();
@@ -161,7 +163,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Ends the session.
+    /// Destroys the session.
     pub(crate) async fn ends_session(&mut self, grant: &Grant) -> Play {
         let hold = grant.hold();
         let (session, token) = (hold.session.clone(), hold.token);
@@ -177,7 +179,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Fails unless the store closes the connection, and says nothing before but why.
+    /// Fails unless the store closes the connection without sending anything but a fault.
     pub(crate) async fn only_closed(&mut self, why: &str) -> Play<Option<Fault>> {
         let mut fault = None;
         loop {
@@ -192,7 +194,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Ends the connection with a fault, so that the store has read all of it. Answers what came on it.
+    /// Ends the connection with a fault, so that the store reads everything before it. Returns the messages received.
     pub(crate) async fn last_words(mut self) -> Play<Vec<ToProcess>> {
         let fault = Fault::new(FaultCode::ShuttingDown, "this player leaves");
         let bytes = encode(&FromProcess::Fault(fault))?;
@@ -203,7 +205,7 @@ impl ScriptedProcess {
             match self.hear(0).await? {
                 Heard::Message(message) => heard.push(message),
                 Heard::Fault(_) => {}
-                // That a store has to close what it ignores is not said.
+                // The rules do not require a store to close a connection that it ignores.
                 Heard::Closed | Heard::Nothing => return Ok(heard),
                 other => return Err(self.failed("messages", other)),
             }
@@ -211,7 +213,7 @@ impl ScriptedProcess {
     }
 }
 
-/// Does something while these say that they live. What they hear meanwhile is of no interest.
+/// Does something while these processes send keep-alives. Messages that they receive meanwhile are dropped.
 pub(crate) async fn alive<T>(
     others: &mut [&mut ScriptedProcess],
     what: impl Future<Output = Play<T>>,
@@ -225,7 +227,7 @@ pub(crate) async fn alive<T>(
             }
             sleep(pulse).await;
         }
-        #[allow(unreachable_code)] // It says what the loop fails with.
+        #[allow(unreachable_code)] // This states the type with which the loop fails.
         Ok::<(), CaseEnd>(())
     };
     tokio::select! {

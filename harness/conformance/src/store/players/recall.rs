@@ -1,4 +1,4 @@
-//! Recalls as the holder sees them, and when they are due, as far as that can be known from outside.
+//! Recalls from the holder's point of view, and their deadlines as far as they are visible from outside.
 
 use crate::end::{Play, holds};
 use crate::store::{Grant, ScriptedProcess};
@@ -7,10 +7,10 @@ use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
 use tenure_protocol::{SessionId, Time, ToProcess, ToStore, Token};
 use tokio::time::Instant;
 
-/// Clocks of whole milliseconds, of both sides.
+/// The rounding error of clocks with whole milliseconds on both sides.
 const ROUNDING: Duration = Duration::from_millis(20);
 
-/// When a grant is revoked, as a notice says it. It is known only when that was said at the earliest and at the latest.
+/// The deadline of a grant according to a recall. Only the earliest and the latest time of its sending are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
     earliest: Instant,
@@ -19,12 +19,12 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    /// Of a notice that was heard just now, and was not said before `since`.
+    /// Returns the deadline of a recall that was received just now and was not sent before `since`.
     pub(crate) fn of(info: RecallInfo, since: Instant) -> Self {
         Self::after(info.deadline_ms, since)
     }
 
-    /// So long after something that happened between `since` and now.
+    /// Returns the deadline `span_ms` after an event between `since` and now.
     pub(crate) fn after(span_ms: u64, since: Instant) -> Self {
         let span = Duration::from_millis(span_ms);
         Self {
@@ -34,7 +34,7 @@ impl Due {
         }
     }
 
-    /// Fails when the other one cannot mean the same time.
+    /// Fails if the other deadline cannot be the same time.
     pub(crate) fn is_still(self, other: Self) -> Play {
         let is_later = other.earliest > self.latest + ROUNDING;
         let is_sooner = other.latest + ROUNDING < self.earliest;
@@ -49,15 +49,15 @@ impl Due {
         )
     }
 
-    /// Whether the other one is later for sure.
+    /// Returns whether the other deadline is certainly later.
     pub(crate) fn is_before(self, other: Self) -> bool {
         other.earliest > self.latest + ROUNDING
     }
 
-    /// Fails when it cannot have passed yet.
+    /// Fails if the deadline cannot have passed yet.
     pub(crate) fn has_passed(self) -> Play {
         let left = self.earliest.saturating_duration_since(Instant::now());
-        // The clocks of two machines do not run alike.
+        // The clocks of two machines run at different rates.
         let drift = self.span / 200;
         holds(
             left <= ROUNDING + drift,
@@ -68,9 +68,9 @@ impl Due {
 }
 
 impl ScriptedProcess {
-    /// Says that it lives, and hears which of its grants are recalled.
+    /// Sends a keep-alive, and returns the recalled grants in its answer.
     pub(crate) async fn recalls(&mut self) -> Play<Vec<(GrantRef, RecallInfo)>> {
-        // It waits for each answer, so one number does for all.
+        // Each call waits for the answer, so one number is enough.
         let asked = Time(2);
         self.say(ToStore::KeepAlive { sent: asked }).await?;
         self.expect("Alive", |message| match message {
@@ -80,7 +80,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Asks when the grant, which is recalled, is revoked.
+    /// Returns the deadline of a recalled grant, as a keep-alive's answer states it.
     pub(crate) async fn due(&mut self, grant: &Grant) -> Play<Due> {
         let since = Instant::now();
         let recalls = self.recalls().await?;
@@ -90,7 +90,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Waits for a recall that insists.
+    /// Waits for a recall with a deadline.
     pub(crate) async fn recalled_for_good(&mut self, grant: &Grant) -> Play<RecallInfo> {
         self.expect("Recall, wait or operator", |message| match message {
             ToProcess::Recall { hold, info } if *hold == grant.hold() && info.reason.insists() => {
@@ -101,7 +101,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Whether the store does not want the grant back. That its time to live may end is another matter.
+    /// Fails if the store recalls the grant. A recall for expiry does not count.
     pub(crate) async fn is_not_recalled(&mut self, grant: &Grant) -> Play {
         let own = grant.hold();
         let is_wanted =
@@ -121,7 +121,7 @@ impl ScriptedProcess {
         holds(recalls.is_empty(), "no recall of this grant", recalls)
     }
 
-    /// Waits until a grant is taken from it; answers why.
+    /// Waits until a grant is revoked, and returns the reason.
     pub(crate) async fn revoked(
         &mut self,
         session: &SessionId,
@@ -141,7 +141,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Waits until that grant is taken because its recall was not answered in time.
+    /// Waits until that grant is revoked because its recall was not answered in time.
     pub(crate) async fn late(&mut self, grant: &Grant, after_ms: u64) -> Play {
         let why = self.revoked(&grant.session, grant.token, after_ms).await?;
         holds(
@@ -151,7 +151,7 @@ impl ScriptedProcess {
         )
     }
 
-    /// Waits until it is told that this token is an old one.
+    /// Waits until the store reports that this token is fenced.
     pub(crate) async fn fenced(&mut self, session: &SessionId, token: Token) -> Play {
         let why = self.revoked(session, token, 0).await?;
         holds(why == Revocation::Fenced, "Revoked, fenced", why)

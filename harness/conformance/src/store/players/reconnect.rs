@@ -1,4 +1,4 @@
-//! A process whose connection was lost.
+//! Steps of a process whose connection was lost.
 
 use crate::end::{Play, holds};
 use crate::store::scripted_process::Welcome;
@@ -6,7 +6,7 @@ use crate::store::{CaseContext, Grant, ScriptedProcess};
 use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::{Request, SessionId, Ticket};
 
-/// A request that is said again.
+/// Returns a request for repetition.
 pub(crate) fn acquire_request(
     session: &SessionId,
     request: Request,
@@ -23,7 +23,7 @@ pub(crate) fn acquire_request(
 }
 
 impl ScriptedProcess {
-    /// Loses its connection, and says on the next one what it holds and waits for.
+    /// Loses the connection, reconnects, and lists the given grants and requests.
     pub(crate) async fn back(
         self,
         ctx: &CaseContext,
@@ -36,7 +36,7 @@ impl ScriptedProcess {
         Ok((next, welcome))
     }
 
-    /// Loses its connection, and still has the grant on the next one.
+    /// Loses the connection, reconnects, and expects the grant to be known.
     pub(crate) async fn back_with(self, ctx: &CaseContext, grant: &Grant) -> Play<Self> {
         let (next, welcome) = self.back(ctx, vec![grant.hold()], Vec::new()).await?;
         holds(
@@ -47,7 +47,7 @@ impl ScriptedProcess {
         Ok(next)
     }
 
-    /// Loses its connection, and has the grant no more.
+    /// Loses the connection, reconnects, and expects the grant not to be known.
     pub(crate) async fn back_without(self, ctx: &CaseContext, grant: &Grant) -> Play<Self> {
         let (next, welcome) = self.back(ctx, vec![grant.hold()], Vec::new()).await?;
         holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;

@@ -1,4 +1,4 @@
-//! What processes do: ask, commit, release, and hear the answers.
+//! Steps that every process takes: request, commit, release, and receive the answers.
 
 use crate::end::Play;
 use crate::store::grant::{applied, apply};
@@ -11,7 +11,7 @@ use tenure_protocol::{
 };
 
 impl ScriptedProcess {
-    /// A request for a session with the next request number.
+    /// Returns a request for a session with the next request number.
     pub(crate) fn acquire_request(&mut self, session: &SessionId) -> AcquireRequest {
         self.last_request += 1;
         AcquireRequest {
@@ -24,7 +24,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Asks for a session.
+    /// Sends a request for a session.
     pub(crate) async fn ask(&mut self, session: &SessionId) -> Play<Request> {
         let acquire = self.acquire_request(session);
         let request = acquire.request;
@@ -32,7 +32,7 @@ impl ScriptedProcess {
         Ok(request)
     }
 
-    /// Asks for it without waiting for a thread.
+    /// Sends a try for a session.
     pub(crate) async fn try_for(&mut self, session: &SessionId) -> Play<Request> {
         let mut acquire = self.acquire_request(session);
         acquire.wait_mode = WaitMode::Try;
@@ -41,7 +41,7 @@ impl ScriptedProcess {
         Ok(request)
     }
 
-    /// Asks, and waits for the grant.
+    /// Sends a request, and waits for the grant.
     pub(crate) async fn acquire(&mut self, session: &SessionId) -> Play<Grant> {
         let request = self.ask(session).await?;
         self.granted(session, request).await
@@ -53,7 +53,7 @@ impl ScriptedProcess {
             .await
     }
 
-    /// Waits for a grant of what it has a base of.
+    /// Waits for a grant of a session of which this process has a base version.
     pub(crate) async fn granted_from(
         &mut self,
         session: &SessionId,
@@ -133,7 +133,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Commits, and waits until it is durable.
+    /// Commits, and waits until the commit is durable.
     pub(crate) async fn commit(&mut self, grant: &mut Grant, delta: Delta) -> Play<Version> {
         self.say_commit(grant, delta.clone()).await?;
         let base = grant.version;
@@ -166,7 +166,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Releases, and waits until that is acknowledged; answers the version that it made.
+    /// Releases, and waits for the acknowledgement. Returns the new version.
     pub(crate) async fn release(&mut self, grant: &Grant, delta: Delta) -> Play<Option<Version>> {
         self.say_release(grant, delta, None).await?;
         self.released(&grant.session, grant.token).await
@@ -206,7 +206,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Says that threads are inside.
+    /// Reports that threads are inside.
     pub(crate) async fn busy(&mut self, grant: &Grant, blocked_on: Vec<SessionId>) -> Play {
         self.say(ToStore::Busy {
             session: grant.session.clone(),

@@ -1,4 +1,4 @@
-//! Commits and releases that are said again, and what came of them.
+//! Repeated commits and releases, and their results.
 
 use crate::end::{Play, holds};
 use crate::store::grant::applied;
@@ -11,7 +11,7 @@ use tenure_protocol::{
 };
 use tokio::time::{Instant, timeout};
 
-/// A version that a session does not have yet.
+/// Returns a version that a session does not have yet.
 pub(crate) fn later(version: Version) -> Version {
     Version(Stamp {
         epoch: version.0.epoch + 1_000_000,
@@ -19,7 +19,7 @@ pub(crate) fn later(version: Version) -> Version {
     })
 }
 
-/// The attributes of a session, as text.
+/// Returns attributes given as text.
 pub(crate) fn state(all: &[(&str, &str)]) -> BTreeMap<AttributeName, Value> {
     let own = |(name, value): &(&str, &str)| {
         let name = AttributeName::new(name.to_string()).expect("short names");
@@ -28,7 +28,7 @@ pub(crate) fn state(all: &[(&str, &str)]) -> BTreeMap<AttributeName, Value> {
     all.iter().map(own).collect()
 }
 
-/// Fails unless the session is just that.
+/// Fails unless the session has exactly these attributes.
 pub(crate) fn is_state(grant: &Grant, expected: &[(&str, &str)]) -> Play {
     holds(
         grant.attributes == state(expected),
@@ -37,7 +37,7 @@ pub(crate) fn is_state(grant: &Grant, expected: &[(&str, &str)]) -> Play {
     )
 }
 
-/// A grant to a process that has no client state of the session.
+/// Returns the grant in a message to a process without client state of the session.
 pub(crate) fn grant_of(message: &ToProcess) -> Option<Grant> {
     let ToProcess::Granted {
         session,
@@ -64,7 +64,8 @@ pub(crate) fn grant_of(message: &ToProcess) -> Option<Grant> {
 }
 
 impl ScriptedProcess {
-    /// Fails unless the grant is current and the session is just that. Nobody else may want it.
+    /// Fails unless the grant is current and the session has exactly these attributes. No other process may request the
+    /// session meanwhile.
     pub(crate) async fn still_has(&mut self, mut grant: Grant, expected: &[(&str, &str)]) -> Play {
         self.commit(&mut grant, set([("still", Some("held"))]))
             .await?;
@@ -75,7 +76,7 @@ impl ScriptedProcess {
         is_state(&again, &all)
     }
 
-    /// Waits for the answer to a commit to the version that the grant is of.
+    /// Waits for the answer to a commit that is based on the grant's version.
     pub(crate) async fn committed(&mut self, grant: &Grant) -> Play<Version> {
         let expected = format!("Committed on {:?}", grant.version);
         self.expect(&expected, |message| match message {
@@ -92,14 +93,14 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Releases, and asks again in the same message.
+    /// Releases, and requests the session again in the same message.
     pub(crate) async fn requeue(&mut self, grant: &Grant, delta: Delta) -> Play<Request> {
         let request = self.acquire_request(&grant.session).request;
         self.say_release(grant, delta, Some(request)).await?;
         Ok(request)
     }
 
-    /// Gives back a grant that it does not want.
+    /// Releases an unwanted grant.
     pub(crate) async fn release_of(
         &mut self,
         session: &SessionId,
@@ -117,7 +118,7 @@ impl ScriptedProcess {
         self.released(session, token).await
     }
 
-    /// Waits for a grant of what it has released in that state: a store may know that it has it.
+    /// Waits for a grant of a session that this process has released in that state. The store may send a delta to it.
     pub(crate) async fn granted_again(
         &mut self,
         session: &SessionId,
@@ -127,8 +128,8 @@ impl ScriptedProcess {
         self.granted_from(session, request, &state(base), 0).await
     }
 
-    /// Asks for what nobody holds or waits for. Were it held by one who is dead, the deadline of a recall would pass it on in
-    /// the end: so nothing may come before the grant.
+    /// Requests a free session, and expects the grant as the next message. If a dead holder had the session, a recall's
+    /// deadline would eventually free it, so no other message may precede the grant.
     pub(crate) async fn acquire_free(&mut self, session: &SessionId) -> Play<Grant> {
         let request = self.ask(session).await?;
         let message = self.next("Granted, and nothing before").await?;
@@ -138,7 +139,7 @@ impl ScriptedProcess {
         }
     }
 
-    /// Waits for a grant that may take so long.
+    /// Waits for a grant that may take this long.
     pub(crate) async fn granted_after(
         &mut self,
         session: &SessionId,
@@ -149,7 +150,7 @@ impl ScriptedProcess {
             .await
     }
 
-    /// Destroys the session.
+    /// Sends a destroy of the session.
     pub(crate) async fn say_destroy(&mut self, grant: &Grant) -> Play {
         self.say(ToStore::Destroy {
             session: grant.session.clone(),
@@ -158,7 +159,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Gives the session another id.
+    /// Sends a rename of the session.
     pub(crate) async fn say_rename(&mut self, grant: &Grant, to: &SessionId) -> Play {
         self.say(ToStore::Rename {
             session: grant.session.clone(),
@@ -168,7 +169,7 @@ impl ScriptedProcess {
         .await
     }
 
-    /// Waits until the session has gone; answers what its grant is since then.
+    /// Waits until the session is gone. Returns its new grant, if it was renamed.
     pub(crate) async fn gone(
         &mut self,
         grant: &Grant,
@@ -184,8 +185,8 @@ impl ScriptedProcess {
         .await
     }
 
-    /// What it has said on a connection that was replaced is not answered there. Waits until the store has closed it: nothing
-    /// else tells that it was read. `newer` lives meanwhile.
+    /// Expects that messages on a replaced connection are not answered. Waits until the store has closed the
+    /// connection, because nothing else shows that it has read them. Meanwhile `newer` keeps its lease.
     pub(crate) async fn is_ignored(&mut self, newer: &mut Self, slack: Duration) -> Play {
         const EVERY: Duration = Duration::from_millis(50);
         self.keeps_alive = false;

@@ -2,71 +2,71 @@
 
 use std::fmt;
 
-/// How many processes there are.
+/// The number of processes.
 pub(super) const PROCESSES: usize = 3;
-/// How many sessions there are.
+/// The number of sessions.
 pub(super) const SESSIONS: usize = 2;
 
-/// A step: what a process does with a session.
+/// A step: an action of a process on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Act {
     pub(super) process: usize,
     pub(super) session: usize,
     pub(super) what: What,
-    /// What is written, if something is.
+    /// The value to write, if the action writes.
     pub(super) value: u8,
 }
 
-/// What is done.
+/// The action of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Acquire,
     Try,
-    /// The last request once more.
+    /// Repeats the last request.
     AskAgain,
-    /// The next request though the last has not ended, or is granted.
+    /// Sends the next request although the last one has not ended, or is granted.
     AskAnew,
     Cancel,
     CancelOld,
     Commit,
-    /// The last commit once more.
+    /// Repeats the last commit.
     CommitAgain,
     Release,
     ReleaseUnchanged,
     Requeue,
-    /// The last release once more.
+    /// Repeats the last release.
     ReleaseAgain,
     Busy,
-    /// Busy, and not without the other session.
+    /// Sends Busy, blocked on the other session.
     Blocked,
     BusyOld,
     Destroy,
     DestroyOld,
-    /// To the id of the other session.
+    /// Renames the session to the id of the other session.
     Rename,
     RenameAgain,
     CommitOld,
     ReleaseOld,
     RequeueOld,
-    /// With the token of another process.
+    /// Commits with the token of another process.
     CommitStranger,
     ReleaseStranger,
     DestroyStranger,
     Cut,
-    /// Says hello with all that it has and waits for, again if it is connected.
+    /// Sends a hello with all grants and waits, again if already connected.
     Connect,
-    /// Has forgotten everything, though it was not started again.
+    /// Drops all knowledge without a restart.
     Forget,
-    /// Is started again.
+    /// Restarts the process.
     Start,
     Goodbye,
-    /// Says nothing more until it says hello again.
+    /// Stays silent until the next hello.
     Silence,
     Rest,
     Restart,
 }
 
-/// How often what is done.
+/// The frequencies of the actions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mix(&'static [&'static [(u32, What)]]);
 

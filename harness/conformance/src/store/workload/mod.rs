@@ -1,8 +1,8 @@
 //! Random histories: three processes and two sessions, step after step, judged by the [oracle](super::oracle).
 //!
-//! The steps are drawn before they are played, and say *release what you hold*, not *release token 7*: so a history that fails
-//! can be made shorter by leaving steps out, and what is reported is the short one. A step that makes no sense where a
-//! history is does nothing.
+//! The steps are drawn before they are played, and are relative: *release your grant*, not *release token 7*. A failing
+//! history can therefore be shortened by leaving out steps, and the report shows the short one. A step that is
+//! impossible at its point of a history does nothing.
 
 mod act;
 mod player;
@@ -64,7 +64,7 @@ async fn restarts(ctx: CaseContext) -> Play {
     judge(ctx, Mix::RESTARTS, 80).await
 }
 
-/// Plays a random history; one that fails is made shorter before it is told.
+/// Plays a random history. A failing history is shortened before it is reported.
 async fn judge(ctx: CaseContext, mix: Mix, steps: usize) -> Play {
     let mut chance = ctx.chance();
     let acts: Vec<Act> = (0..steps).map(|_| mix.draw(&mut chance)).collect();
@@ -84,7 +84,7 @@ async fn judge(ctx: CaseContext, mix: Mix, steps: usize) -> Play {
     Err(CaseEnd::Failed {
         expected,
         seen: format!(
-            "{seen}\n         after {} steps (made shorter; case seed {}): {}",
+            "{seen}\n         after {} steps (shortened; case seed {}): {}",
             acts.len(),
             ctx.seed(),
             told.join(", ")

@@ -1,4 +1,4 @@
-//! Plays a history: each process knows what it was told, and turns steps into messages with the target's numbers.
+//! Plays a history: each process tracks its own knowledge, and turns steps into messages with the target's numbers.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::oracle::{Connection, Judge};
@@ -10,18 +10,18 @@ use std::time::Duration;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, Incarnation, Link, ToStore};
 
-/// So many leases long are all rests of a history together, about.
+/// The approximate total of all rests in a history, in leases.
 const LEASES: u64 = 5;
 
 struct Stand {
     judge: Judge,
     sides: [Side; PROCESSES],
     ctx: CaseContext,
-    /// So many values were written: each is another.
+    /// The number of written values. Each value is different.
     written: u32,
 }
 
-/// Plays it from the beginning. A failure comes with how many steps it took.
+/// Plays the history from the beginning. A failure carries the number of steps played.
 pub(super) async fn play(ctx: &CaseContext, acts: &[Act]) -> Result<(), (usize, CaseEnd)> {
     let mut stand = Stand {
         judge: Judge::new(ctx.clone()),
@@ -94,7 +94,7 @@ impl Stand {
         self.judge.rest(Duration::from_millis(span)).await
     }
 
-    /// Says hello on a new connection, with what it has and waits for.
+    /// Sends a hello on a new connection, with all grants and waits.
     async fn connect(&mut self, process: usize) -> Play {
         let side = &mut self.sides[process];
         if side.is_gone {
@@ -142,7 +142,7 @@ impl Stand {
         self.judge.say(&connection, message).await
     }
 
-    /// Something that changes the session: another value for an attribute, or the removal of one that there is.
+    /// Returns a change of the session: another value for an attribute, or the removal of an existing one.
     fn delta(&mut self, act: Act) -> Delta {
         self.written += 1;
         let name = ["a", "b", "c"][usize::from(act.value % 3)];

@@ -1,4 +1,4 @@
-//! Makes a failing history shorter: steps are left out as long as what is left still fails.
+//! Shortens a failing history: leaves out steps while the remaining history still fails.
 
 use crate::end::CaseEnd;
 use crate::store::CaseContext;
@@ -8,11 +8,11 @@ use crate::trace::Trace;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A history is played again so often at most, and for so long.
+/// The limits on the number of replays and on their total time.
 const TRIES_MAX: usize = 120;
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// The shortest history that was found to fail, and how; its trace is the one of the case.
+/// Returns the shortest failing history found, and its failure. Its trace becomes the trace of the case.
 pub(super) async fn shrink(
     ctx: &CaseContext,
     acts: Vec<Act>,
@@ -43,13 +43,13 @@ pub(super) async fn shrink(
     last(ctx, acts, stop).await
 }
 
-/// Plays it once more, for the trace.
+/// Plays the history once more, for the trace.
 async fn last(ctx: &CaseContext, acts: Vec<Act>, stop: CaseEnd) -> (Vec<Act>, CaseEnd) {
     ctx.trace().clear();
     let again = ctx.another(ctx.trace().clone());
     match play(&again, &acts).await {
         Err((_, failed @ CaseEnd::Failed { .. })) => (acts, failed),
-        // It fails by chance: what was seen before counts.
+        // The failure is not reproducible, so the earlier observation counts.
         _ => (acts, stop),
     }
 }

@@ -1,4 +1,4 @@
-//! What a process of a history knows, and how it turns a step into a message.
+//! The knowledge of a process in a history, and the messages for its steps.
 
 use crate::store::oracle::Connection;
 use crate::store::workload::act::{Act, SESSIONS, What};
@@ -9,14 +9,14 @@ use tenure_protocol::{
     Version,
 };
 
-/// What a process knows of a session.
+/// A process's knowledge of a session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Own {
     pub(super) grant: Option<Grant>,
     pub(super) wait: Option<Wait>,
-    /// Tokens of grants that have ended.
+    /// Tokens of ended grants.
     pub(super) old: Vec<Token>,
-    /// The version that it has a copy of.
+    /// The version of the process's copy.
     pub(super) copy: Option<Version>,
     pub(super) committed: Option<ToStore>,
     pub(super) released: Option<ToStore>,
@@ -37,14 +37,14 @@ pub(super) struct Wait {
     pub(super) ticket: Option<Ticket>,
 }
 
-/// A process.
+/// The state of a process.
 #[derive(Clone, Debug)]
 pub(super) struct Side {
     pub(super) name: ProcessId,
     pub(super) link: Link,
     pub(super) connection: Option<Connection>,
     pub(super) last_request: u64,
-    /// Has said goodbye: it has to be started again.
+    /// Whether the process has sent Goodbye, so that it must be restarted.
     pub(super) is_gone: bool,
     pub(super) own: [Own; SESSIONS],
 }
@@ -68,7 +68,7 @@ pub(super) fn session(index: usize) -> SessionId {
 }
 
 impl Side {
-    /// Loses all that it has.
+    /// Drops all knowledge.
     pub(super) fn forget(&mut self) {
         for own in &mut self.own {
             own.end();
@@ -169,7 +169,7 @@ impl Side {
         ToStore::Acquire(self.acquire_request(index, wait))
     }
 
-    /// What the holder says.
+    /// Returns the message of the holder.
     fn write(&mut self, act: Act, delta: Delta, grant: Grant) -> Option<ToStore> {
         let what = session(act.session);
         let Grant { token, version, .. } = grant;
@@ -228,7 +228,7 @@ impl Side {
         Some(message)
     }
 
-    /// What somebody says who has not that grant.
+    /// Returns a write of a process that does not have that grant.
     fn write_under(&mut self, act: Act, delta: Delta, token: Token) -> Option<ToStore> {
         let what = session(act.session);
         let base = self.own[act.session].copy.unwrap_or(Version::NONE);

@@ -1,4 +1,4 @@
-//! Requests that come again, late, or after another: a grant is told again, and never given twice.
+//! Cases about requests that are repeated, late or out of order: a grant may be sent again, and is never given twice.
 
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, set};
@@ -58,7 +58,7 @@ pub(super) async fn crosses_grant(ctx: CaseContext) -> Play {
     let heard = q.settle_at(&s).await?;
     let tokens = tokens(&heard, &s, acquire.request);
     let is_one = !tokens.is_empty() && tokens.iter().all(|token| *token == tokens[0]);
-    holds(is_one, "one grant, however often it is told", &heard)
+    holds(is_one, "one grant, however often it is sent", &heard)
 }
 
 pub(super) async fn under_recall(ctx: CaseContext) -> Play {
@@ -131,7 +131,7 @@ fn is_same(token: Token, first: Token) -> Play {
     holds(token == first, &expected, token)
 }
 
-/// Under which tokens a request was granted.
+/// Returns the tokens with which a request was granted.
 fn tokens(heard: &[ToProcess], session: &SessionId, wanted: Request) -> Vec<Token> {
     let granted = heard.iter().filter_map(|message| match message {
         ToProcess::Granted {

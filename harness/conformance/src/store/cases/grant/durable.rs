@@ -1,4 +1,4 @@
-//! A grant that was told is known to the store for ever, until it ends.
+//! Cases about durability: a store knows a grant that it has sent until the grant ends.
 
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, Grant, ScriptedProcess, set};
@@ -38,7 +38,7 @@ pub(super) async fn passed_on(ctx: CaseContext) -> Play {
     let [mut p, mut q] = ctx.two().await?;
     let grant = p.acquire(&s).await?;
     let request = q.waits_for(&s).await?;
-    // Killed at the first sign of the new grant: what it was told must have been durable before.
+    // Kill the store at the first sign of the new grant: its record must have been durable before.
     p.say_release(&grant, set([("a", Some("1"))]), None).await?;
     let mut next = q.granted(&s, request).await?;
     ctx.restart().await?;
@@ -55,7 +55,7 @@ pub(super) async fn passed_on(ctx: CaseContext) -> Play {
     )
 }
 
-/// The holder connects again, and its grant is known.
+/// Reconnects the holder, and expects its grant to be known.
 async fn is_known(
     ctx: &CaseContext,
     old: &ScriptedProcess,

@@ -1,4 +1,4 @@
-//! Grants: one at a time, at once when the session is free, with the state, each with a later token.
+//! Cases about grants: one at a time, at once if the session is free, with the state, and with rising tokens.
 
 mod again;
 mod durable;
@@ -127,7 +127,7 @@ async fn nothing_lost(ctx: CaseContext) -> Play {
     holds(last == 3 * TURNS, "that all were counted", last)
 }
 
-/// Takes the session and adds one to its count, so often. Answers the last count.
+/// Increments the session's counter in `turns` separate grants. Returns the last count.
 async fn counts(player: &mut ScriptedProcess, session: &SessionId, turns: u32) -> Play<u32> {
     let mut count = 0;
     for _ in 0..turns {
@@ -188,7 +188,7 @@ async fn new_destroyed(ctx: CaseContext) -> Play {
     is_new(&p.grant_at_once(acquire).await?)
 }
 
-/// Whether it is a grant of a session that does not exist.
+/// Expects a grant of an absent session.
 fn is_new(grant: &Grant) -> Play {
     let is_empty = matches!(&grant.state, State::Full(delta) if delta.is_empty());
     holds(is_empty, "Full, and no attributes", &grant.state)?;

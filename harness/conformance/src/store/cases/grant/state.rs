@@ -1,4 +1,4 @@
-//! The state travels with the grant: whatever the process knows already, it has the whole afterwards.
+//! Cases about the state in a grant: whatever version a process knows, it has the whole state afterwards.
 
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, Grant, ScriptedProcess, set};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tenure_protocol::attributes::{State, Value};
 use tenure_protocol::{AttributeName, SessionId, ToProcess, ToStore, Version};
 
-/// What a process may know of a session.
+/// A version of a session that a process may know, with its attributes.
 type Known = (Version, BTreeMap<AttributeName, Value>);
 
 pub(super) async fn of_any_version(ctx: CaseContext) -> Play {
@@ -80,7 +80,7 @@ pub(super) async fn without_known(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let [mut p, mut q] = ctx.two().await?;
     let (grant, _) = history(&mut p, &s).await?;
-    // It has had the session before: that does not count, it may have dropped it.
+    // Repeat it with the former holder, which may have dropped its copy.
     for player in [&mut p, &mut q] {
         let next = player.acquire(&s).await?;
         is_full(&next)?;
@@ -111,7 +111,7 @@ pub(super) async fn of_earlier_life(ctx: CaseContext) -> Play {
 pub(super) async fn of_renamed_away(ctx: CaseContext) -> Play {
     let (s, t) = (ctx.session("s"), ctx.session("t"));
     let [mut p, mut q] = ctx.two().await?;
-    // It is older than `s`: what is known of `s` is greater than its version.
+    // This session is older than `s`, so the known version of `s` is greater than its version.
     let mut moving = p.acquire(&t).await?;
     p.commit(&mut moving, set([("a", Some("1"))])).await?;
     let mut first = p.acquire(&s).await?;
@@ -156,7 +156,7 @@ pub(super) async fn difference(ctx: CaseContext) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-/// Writes a session of several versions. Answers the grant as it was in the end, and all versions; the last is the current.
+/// Writes several versions of a session. Returns the last grant and all versions, of which the last is the current one.
 async fn history(p: &mut ScriptedProcess, session: &SessionId) -> Play<(Grant, Vec<Known>)> {
     let mut grant = p.acquire(session).await?;
     let mut versions = Vec::new();
@@ -174,7 +174,7 @@ async fn history(p: &mut ScriptedProcess, session: &SessionId) -> Play<(Grant, V
     Ok((grant, versions))
 }
 
-/// Gets a session of which it knows a version.
+/// Acquires a session with a known version.
 async fn knowing(p: &mut ScriptedProcess, session: &SessionId, known: &Known) -> Play<Grant> {
     let mut acquire = p.acquire_request(session);
     acquire.known = Some(known.0);
@@ -195,7 +195,7 @@ fn is_full(next: &Grant) -> Play {
     holds(is_full, "all attributes (state 2)", &next.state)
 }
 
-/// Gives the session another id.
+/// Renames the session.
 async fn renamed(p: &mut ScriptedProcess, grant: &mut Grant, to: SessionId) -> Play {
     let old = grant.hold();
     let (session, token) = (old.session.clone(), old.token);

@@ -1,4 +1,4 @@
-//! Each grant has a later token, whatever has become of the session.
+//! Cases about tokens: each grant has a later token, whatever has happened to the session.
 
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, set};
@@ -51,7 +51,7 @@ pub(super) async fn across_restart(ctx: CaseContext) -> Play {
     let (written, unwritten) = (ctx.session("s"), ctx.session("t"));
     let mut p = ctx.player("p").await?;
     let mut grants = Vec::new();
-    // Of so many that a counter that begins again would not have come so far.
+    // After this many grants, a counter that restarts would not have come as far.
     for _ in 0..20 {
         let grant = p.acquire(&unwritten).await?;
         p.give_back(&grant).await?;

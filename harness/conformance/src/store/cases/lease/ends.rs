@@ -1,4 +1,4 @@
-//! What ends with a lease, and what does not end with the store.
+//! Cases about the end of a lease, and about leases over a restart of the store.
 
 use super::half_a_lease;
 use crate::end::{CaseEnd, Play, holds};
@@ -42,7 +42,7 @@ pub(super) async fn clears_recalls(ctx: CaseContext) -> Play {
     ctx.may_wait("a lease", p.lease_ms)?;
     let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    // So that the lease ends before the deadline of the recall.
+    // Wait, so that the lease ends before the deadline of the recall.
     half_a_lease(&p).await;
     let request = q.ask(&s).await?;
     p.recalled(&grant).await?;
@@ -60,7 +60,7 @@ pub(super) async fn drops_waits(ctx: CaseContext) -> Play {
     ctx.may_wait("a lease", q.lease_ms)?;
     let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    // So that the lease ends before the deadline of the recall.
+    // Wait, so that the lease ends before the deadline of the recall.
     half_a_lease(&q).await;
     p.settle().await?;
     let request = q.ask(&s).await?;
@@ -98,13 +98,13 @@ pub(super) async fn after_a_pause(ctx: CaseContext) -> Play {
             |message| match message {
                 ToProcess::Committed { token, .. } if *token == grant.token => Some(Some(true)),
                 ToProcess::Revoked { token, .. } if *token == grant.token => Some(Some(false)),
-                // It may be the answer, or have overtaken that.
+                // This may be the answer, or have overtaken it.
                 ToProcess::LeaseEnded => Some(None),
                 _ => None,
             },
         )
         .await?;
-    // Both give back what they have.
+    // Both processes release their grants.
     for own in [p, q] {
         own.reborn(&ctx).await?.enter().await?;
     }
@@ -123,7 +123,7 @@ pub(super) async fn every_message(ctx: CaseContext) -> Play {
     let grant = p.acquire(&ctx.session("s")).await?;
     p.loses_lease(&ctx, &mut []).await?;
     for (name, message) in all_messages(&grant) {
-        // Twice, as one LeaseEnded may have come unasked.
+        // Send it twice, because one LeaseEnded may have come unprompted.
         for _ in 0..2 {
             p.say(message.clone()).await?;
             p.lease_ended(name).await?;
@@ -132,7 +132,7 @@ pub(super) async fn every_message(ctx: CaseContext) -> Play {
     Ok(())
 }
 
-/// All that a process says under a grant.
+/// Returns all messages that a process can send under a grant.
 fn all_messages(grant: &Grant) -> [(&'static str, ToStore); 8] {
     let (session, token) = (grant.session.clone(), grant.token);
     let (base, delta) = (grant.version, set([("a", Some("1"))]));
@@ -224,7 +224,8 @@ pub(super) async fn restart_whole_lease(ctx: CaseContext) -> Play {
     Err(CaseEnd::Skipped(why.to_owned()))
 }
 
-/// Whether that could be judged: the process came back when its old lease had ended and the new one had not.
+/// Returns whether the case was decisive: the process reconnected after the end of its old lease and before the end of
+/// the new one.
 async fn has_whole_lease(ctx: &CaseContext, name: &str) -> Play<bool> {
     let mut p = ctx.player(name).await?;
     ctx.may_wait("a lease", p.lease_ms)?;
@@ -255,7 +256,7 @@ pub(super) async fn restart_ends_too(ctx: CaseContext) -> Play {
     let before = Instant::now();
     ctx.restart().await?;
     let mut q = ctx.player("q").await?;
-    // It only tries: who waits would get the session by the deadline of a recall.
+    // The process only tries, because a waiting request would get the session by the deadline of a recall.
     let next = q.tries_until_granted(&s, lease_ms).await?;
     Due::after(lease_ms, before).has_passed()?;
     holds(next.token > grant.token, "a later token", next.token)?;

@@ -1,4 +1,4 @@
-//! How long a lease is, and what prolongs it.
+//! Cases about the length of a lease, and about the messages that extend it.
 
 use super::half_a_lease;
 use crate::end::{Play, holds};
@@ -22,7 +22,7 @@ pub(super) async fn echo_in_welcome(ctx: CaseContext) -> Play {
 
 pub(super) async fn echo_in_alive(ctx: CaseContext) -> Play {
     let mut p = ctx.player("p").await?;
-    // Not in order: a store has no opinion on a clock that it does not know.
+    // The times are out of order, because a store must not interpret a clock that it does not know.
     let times = [7_u64, 1 << 39, 3, 3, 0].map(Time);
     for sent in times {
         p.say(ToStore::KeepAlive { sent }).await?;
@@ -110,7 +110,7 @@ pub(super) async fn frees_nothing(ctx: CaseContext) -> Play {
     ctx.may_wait("a lease", p.lease_ms)?;
     let s = ctx.session("s");
     let grant = p.acquire(&s).await?;
-    // A connection that has not said hello is nobody's.
+    // A connection without a hello belongs to no process.
     let away = p.again(&ctx).await?;
     p.cut();
     let request = q.ask(&s).await?;

@@ -1,4 +1,4 @@
-//! Leases: one for each process, which only it prolongs, and what ends with it.
+//! Cases about leases: each process has one, only its own messages extend it, and its grants end with it.
 
 mod ends;
 mod keeps;
@@ -50,7 +50,7 @@ cases! { Store:
         "A process that has sent Goodbye can reconnect, and holds nothing.";
 }
 
-/// Half of a lease goes by, of which the store hears nothing.
+/// Waits for half of a lease, in which the store receives nothing.
 async fn half_a_lease(p: &ScriptedProcess) {
     sleep(Duration::from_millis(p.lease_ms / 2)).await;
 }

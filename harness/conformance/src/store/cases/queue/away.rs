@@ -1,11 +1,11 @@
-//! Waiters whose connection was lost: nothing is granted to them meanwhile, and they keep their place.
+//! Cases about waiters whose connection was lost: they are granted nothing meanwhile, and keep their place.
 
 use super::{acquire_request, goes_in_order};
 use crate::end::Play;
 use crate::store::{CaseContext, Grant, ScriptedProcess};
 use tenure_protocol::{Request, SessionId};
 
-/// `q` waits for a session that `p` holds, and has another one.
+/// The situation: `q` waits for a session that `p` holds, and holds another one.
 struct Wait {
     session: SessionId,
     grant: Grant,
@@ -27,7 +27,8 @@ async fn waits(ctx: &CaseContext, p: &mut ScriptedProcess, q: &mut ScriptedProce
 }
 
 impl Wait {
-    /// `q` loses its connection, and the store has noticed that: it refuses `r` what `q` has. Returns the next connection.
+    /// Cuts the connection of `q`, and waits until the store has noticed: it then refuses `r` the session of `q`.
+    /// Returns the next connection.
     async fn is_cut_off(
         &self,
         ctx: &CaseContext,
@@ -41,7 +42,7 @@ impl Wait {
         Ok(again)
     }
 
-    /// `q` is back, and waits as before.
+    /// Reconnects `q`, which waits as before.
     async fn is_back(&self, again: &mut ScriptedProcess) -> Play {
         let acquires = vec![acquire_request(&self.session, self.request, None)];
         again.enter_with(vec![self.other.hold()], acquires).await?;

@@ -1,4 +1,4 @@
-//! The queue: first come, first served, whoever reconnects or restarts meanwhile.
+//! Cases about the queue: first come, first served, over reconnects and restarts.
 
 mod away;
 mod passing;
@@ -110,7 +110,7 @@ async fn one_gives_up(ctx: CaseContext) -> Play {
     let second = r.waits_for(&s).await?;
     let third = u.waits_for(&s).await?;
     let last = v.waits_for(&s).await?;
-    // The head, then one in the middle.
+    // Cancel the head, then a waiter in the middle.
     for (player, request) in [(&mut q, head), (&mut u, third)] {
         player.say_cancel(&s, request).await?;
         player.refused(&s, request).await?;
@@ -144,7 +144,7 @@ async fn requeue_alone(ctx: CaseContext) -> Play {
     let delta = set([("a", Some("1"))]);
     let request = p.acquire_request(&s).request;
     p.say_release(&grant, delta.clone(), Some(request)).await?;
-    // Which of the two answers comes first is not said.
+    // The order of the two answers is not specified.
     let heard = p.settle_at(&s).await?;
     let released = heard.iter().find_map(|message| match message {
         ToProcess::Released { token, version, .. } if *token == grant.token => *version,
@@ -213,7 +213,7 @@ async fn told_with_release(ctx: CaseContext) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-/// The session goes from one to the next; those behind hear nothing of it meanwhile.
+/// Passes the session from one process to the next, and expects that later ones receive nothing meanwhile.
 async fn goes_in_order(session: &SessionId, order: &mut [(&mut ScriptedProcess, Request)]) -> Play {
     for at in 0..order.len() {
         let (before, behind) = order.split_at_mut(at + 1);
@@ -227,7 +227,7 @@ async fn goes_in_order(session: &SessionId, order: &mut [(&mut ScriptedProcess, 
     Ok(())
 }
 
-/// A wait with the ticket that it has, if that is known.
+/// Returns a waiting request, with its ticket if known.
 fn acquire_request(
     session: &SessionId,
     request: Request,

@@ -1,4 +1,5 @@
-//! A session whose grant ends is passed on, and never to one that has gone; no wait lasts for ever.
+//! Cases about handoffs: a session whose grant ends is granted to the next waiter and never to a process that has gone,
+//! and every wait ends.
 
 use crate::end::{CaseEnd, Play};
 use crate::store::cases::expiry::live;
@@ -10,7 +11,7 @@ pub(super) async fn goodbye(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let [mut p, mut q] = ctx.two().await?;
     p.acquire(&s).await?;
-    // A try, since it leads to no revocation: that would give it the session, too.
+    // Use a try, because it leads to no revocation, which would also free the session.
     let request = q.tries(&s).await?;
     p.say(ToStore::Goodbye).await?;
     q.granted(&s, request).await.map(drop)
@@ -38,7 +39,7 @@ pub(super) async fn not_named(ctx: CaseContext) -> Play {
     is_not_asked(&mut again, &s).await
 }
 
-/// That the other was granted was not the end of a recall.
+/// Expects that the process is not recalled, so that the other's grant did not result from a recall.
 async fn is_not_asked(p: &mut ScriptedProcess, session: &SessionId) -> Play {
     let heard = p.settle_at(session).await?;
     let of_it = heard
@@ -110,19 +111,20 @@ pub(super) async fn orphan_lease_end(ctx: CaseContext) -> Play {
     let lease_ms = q.lease_ms;
     ctx.may_wait("a lease", lease_ms)?;
     q.last_words().await?;
-    // That it gets what the dead one held tells that the lease has ended.
+    // Getting the dead process's session shows that the lease has ended.
     let last = r.waits_for(&other).await?;
     let base = <_>::default();
     let granted = r.granted_from(&other, last, &base, lease_ms);
     alive(&mut [&mut p], granted).await?;
-    // Its grant may have been revoked meanwhile, when recalls are shorter than leases: then it was passed on already.
+    // If recalls are shorter than leases, the grant may have been revoked and the session granted already.
     p.say_release(&grant, <_>::default(), None).await?;
     p.settle_at(&s).await?;
     r.acquire_at_once(&s).await.map(drop)
 }
 
 pub(super) async fn wait_ends(ctx: CaseContext) -> Play {
-    // When the last wait ends just as a grant is revoked, the session is free for it: then it asks at another time between two of them.
+    // If the last wait ends just as a grant is revoked, the session is free for it. Retry then with another time
+    // between two revocations.
     let mut recall_ms = 0;
     for (turn, parts) in ["1", "2", "3"].into_iter().zip([0, 2, 3]) {
         let (why, told_ms) = last_wait_ends(&ctx, turn, parts).await?;
@@ -137,7 +139,8 @@ pub(super) async fn wait_ends(ctx: CaseContext) -> Play {
     )))
 }
 
-/// Five wait, all but the first so many parts of a recall later; answers how the last wait ends, and how long a recall is.
+/// Queues five processes, all but the first after this fraction of a recall time. Returns the end of the last wait, and
+/// the recall time.
 async fn last_wait_ends(ctx: &CaseContext, turn: &str, parts: u64) -> Play<(Option<Refusal>, u64)> {
     let s = &ctx.session(turn);
     let name = |process: &str| format!("{process}-{turn}");
@@ -157,7 +160,7 @@ async fn last_wait_ends(ctx: &CaseContext, turn: &str, parts: u64) -> Play<(Opti
     }
     let mut last = ctx.player(&name("w")).await?;
     last.waits_for(s).await?;
-    // Whoever gets the session keeps it until that is revoked: so long the last one may wait.
+    // Each process keeps the session until its grant is revoked, so the last one may wait this long.
     let most_ms = recall_ms * (others.len() as u64 + 1);
     ctx.may_wait("five recalls", most_ms)?;
     let mut others: Vec<&mut ScriptedProcess> = others.iter_mut().collect();
@@ -166,7 +169,7 @@ async fn last_wait_ends(ctx: &CaseContext, turn: &str, parts: u64) -> Play<(Opti
     Ok((why, recall_ms))
 }
 
-/// How a request ends: by a refusal, or `None` when it was granted after all.
+/// Returns how a request ends: by a refusal, or `None` if it was granted.
 async fn ended(
     p: &mut ScriptedProcess,
     session: &SessionId,
@@ -188,7 +191,7 @@ pub(super) async fn try_ends(ctx: CaseContext) -> Play {
     let grant = p.acquire(&s).await?;
     let own = q.tries(&s).await?;
     p.recalled(&grant).await?;
-    // How long a wait may be a store does not say.
+    // A store does not state how long it lets a process wait.
     let most_ms = ctx.target().wait_max_ms;
     let heard = alive(&mut [&mut p], next_but_queued(&mut q, most_ms)).await?;
     match heard {

@@ -1,4 +1,4 @@
-//! Tickets: the place in the queue as a number, which outlives connections and restarts.
+//! Cases about tickets: the place in the queue as a number that survives reconnects and restarts.
 
 use super::{acquire_request, goes_in_order};
 use crate::end::{Play, holds};
@@ -20,7 +20,7 @@ pub(super) async fn rises(ctx: CaseContext) -> Play {
         last = ticket;
         waiters.push(waiter);
     }
-    // One that gave the session back is the last again.
+    // A process that has released the session stands last again.
     let request = p.acquire_request(&s).request;
     p.say_release(&grant, <_>::default(), Some(request)).await?;
     p.released(&s, grant.token).await?;
@@ -73,7 +73,7 @@ pub(super) async fn forgotten(ctx: CaseContext) -> Play {
     reconnects(ctx, false).await
 }
 
-/// The head of two waiters loses its connection, and is back before its lease ends.
+/// The first of two waiters loses its connection and reconnects before its lease ends.
 async fn reconnects(ctx: CaseContext, presents: bool) -> Play {
     let s = ctx.session("s");
     let [mut p, mut q, mut r] = ctx.three().await?;
@@ -176,7 +176,7 @@ pub(super) async fn of_another(ctx: CaseContext) -> Play {
 
 // ---- what they share ------------------------------------------------------------------------------------------------
 
-/// Asks, and is told its place.
+/// Sends a request, and waits for its place.
 async fn stands(p: &mut ScriptedProcess, session: &SessionId) -> Play<(Request, Ticket)> {
     let request = p.ask(session).await?;
     stands_by(p, session, request).await
@@ -191,7 +191,7 @@ async fn stands_by(
     Ok((request, ticket))
 }
 
-/// Asks with a ticket, and is told its place.
+/// Sends a request with a ticket, and waits for its place.
 async fn presents(
     p: &mut ScriptedProcess,
     session: &SessionId,
@@ -203,7 +203,7 @@ async fn presents(
     stands_by(p, session, acquire.request).await
 }
 
-/// Connects again and names its request, which the store has taken when this returns.
+/// Reconnects and lists the request. On return, the store has processed it.
 async fn waits_again(
     ctx: &CaseContext,
     old: &ScriptedProcess,

@@ -1,4 +1,4 @@
-//! When a store takes a grant. What a notice says of that is compared by bounds: see [`Due`].
+//! Cases about the deadline of a recall. Deadlines stated in recalls are compared by bounds: see [`Due`].
 
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::cases::expiry::{expires, written};
@@ -8,16 +8,16 @@ use tenure_protocol::message::{Reason, RecallInfo};
 use tenure_protocol::{Request, SessionId, ToStore};
 use tokio::time::{Instant, sleep};
 
-/// A grant that is recalled for good, because another process waits.
+/// A grant that is recalled with a deadline, because another process waits.
 pub(super) struct Recalled {
     pub(super) grant: Grant,
-    /// Of the one who waits.
+    /// The request of the waiting process.
     pub(super) request: Request,
     pub(super) info: RecallInfo,
     pub(super) due: Due,
 }
 
-/// `p` gets the session, and is recalled because `q` waits.
+/// Acquires the session for `p`, and waits for its recall after a request of `q`.
 pub(super) async fn recalled(
     p: &mut ScriptedProcess,
     q: &mut ScriptedProcess,
@@ -36,7 +36,7 @@ pub(super) async fn recalled(
 }
 
 impl Recalled {
-    /// Waits until `p` has lost the grant, not too early, and `q` has it.
+    /// Waits until `p` has lost the grant, not early, and `q` has the session.
     pub(super) async fn passes(
         &self,
         ctx: &CaseContext,
@@ -59,7 +59,7 @@ impl Recalled {
         Ok(next)
     }
 
-    /// Lets so much time pass that a deadline which moves along would be another.
+    /// Lets enough time pass to detect a deadline that moves along.
     async fn time_passes(&self) {
         sleep(Duration::from_millis((self.info.deadline_ms / 5).min(200))).await;
     }
@@ -156,7 +156,7 @@ pub(super) async fn hello_does_not_move_it(ctx: CaseContext) -> Play {
 
 pub(super) async fn runs_while_away(ctx: CaseContext) -> Play {
     let [mut p, mut q] = ctx.two().await?;
-    // How long a recall is nobody tells but a recall.
+    // The recall time is known only from a recall.
     let told = recalled(&mut p, &mut q, &ctx.session("t")).await?;
     p.release(&told.grant, set([])).await?;
     q.granted(&told.grant.session, told.request).await?;
@@ -198,12 +198,14 @@ pub(super) async fn try_takes_nothing(ctx: CaseContext) -> Play {
     q.try_for(&s).await?;
     let info = p.recalled(&grant).await?;
     if info.reason.insists() {
-        return Err(CaseEnd::Skipped("a try recalls for good here".to_owned()));
+        return Err(CaseEnd::Skipped(
+            "this store recalls with a deadline for a try".to_owned(),
+        ));
     }
     keeps(&ctx, p, grant, info).await
 }
 
-/// `p` holds a session whose time to live may have ended.
+/// Holds a session for `p` whose time to live may have ended.
 async fn aged(ctx: &CaseContext, p: &mut ScriptedProcess) -> Play<(Grant, RecallInfo)> {
     let after_ms = ctx.target().expires_ms.unwrap_or_default();
     ctx.may_wait("a time to live", after_ms)?;
@@ -223,7 +225,7 @@ pub(super) async fn busy_ends_it(ctx: CaseContext) -> Play {
     let (grant, _) = aged(&ctx, &mut p).await?;
     p.busy(&grant, Vec::new()).await?;
     p.settle().await?;
-    // It was used just now, so that its time to live cannot have ended again.
+    // The session was just used, so its time to live cannot have ended again.
     let mut q = ctx.player("q").await?;
     q.try_for(&grant.session).await?;
     let info = p.recalled(&grant).await?;
@@ -231,7 +233,7 @@ pub(super) async fn busy_ends_it(ctx: CaseContext) -> Play {
     holds(is_new, "a recall for the try", info)
 }
 
-/// Whether a holder that does not answer has the grant after what the notice calls the deadline.
+/// Expects that a holder that does not answer keeps the grant after the stated deadline.
 pub(super) async fn keeps(
     ctx: &CaseContext,
     mut p: ScriptedProcess,

@@ -1,4 +1,4 @@
-//! Recalls: when a store asks for a grant, how often it says so, and when it takes the grant in the end.
+//! Cases about recalls: when a store recalls a grant, how often it repeats the recall, and when it revokes the grant.
 
 mod deadline;
 mod nobody;

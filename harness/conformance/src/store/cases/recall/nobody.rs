@@ -1,4 +1,4 @@
-//! Recalls for waiters of which none is left: they take no grant, and name a later deadline.
+//! Cases about recalls whose waiters have all gone: the grant stays, and the recall states a later deadline.
 
 use super::deadline::{Recalled, keeps, recalled};
 use crate::end::{Play, holds};
@@ -47,7 +47,7 @@ pub(super) async fn more_time(ctx: CaseContext) -> Play {
     let [mut p, mut q] = ctx.two().await?;
     let own = recalled(&mut p, &mut q, &ctx.session("s")).await?;
     ctx.may_wait("a recall", own.info.deadline_ms)?;
-    // Half of the time has passed, so that a later deadline is one that differs.
+    // Half of the time has passed, so that a later deadline differs clearly.
     let half = Duration::from_millis(own.info.deadline_ms / 2);
     let until = Instant::now() + half;
     while Instant::now() < until {

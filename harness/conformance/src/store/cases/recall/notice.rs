@@ -1,4 +1,4 @@
-//! How a holder is asked.
+//! Cases about the recall message.
 
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, Grant, set};
@@ -6,7 +6,8 @@ use tenure_protocol::message::Reason;
 use tenure_protocol::{ToProcess, ToStore, Token};
 use tokio::time::Instant;
 
-/// Within so many round trips comes what a store sends because of a `Hello`: a recall that it repeats anyway comes later.
+/// The number of round trips within which a store sends the results of a `Hello`. An independent repetition of a recall
+/// comes later.
 const ROUND_TRIPS: usize = 20;
 
 pub(super) async fn nobody_wants_it(ctx: CaseContext) -> Play {
@@ -106,7 +107,7 @@ pub(super) async fn further_requests(ctx: CaseContext) -> Play {
     let heard = p.settle().await?;
     let is_recall = |message: &&ToProcess| matches!(message, ToProcess::Recall { .. });
     let recalls = heard.iter().filter(is_recall).count();
-    // Some may be reminders.
+    // Some recalls may be reminders.
     holds(recalls < REQUESTS / 2, "no Recall for each request", heard)
 }
 
@@ -161,7 +162,7 @@ pub(super) async fn busy_is_reminded(ctx: CaseContext) -> Play {
     reminded(ctx, true).await
 }
 
-/// Whether a recall comes a second and a third time before the deadline.
+/// Expects that a recall is repeated twice before the deadline.
 async fn reminded(ctx: CaseContext, is_busy: bool) -> Play {
     let [mut p, mut q] = ctx.two().await?;
     let s = ctx.session("s");
@@ -244,7 +245,7 @@ pub(super) async fn same_holder_again(ctx: CaseContext) -> Play {
     })
     .await?;
     q.refused(&s, request).await?;
-    // With something in it: a store may forget all of a session that does not exist.
+    // Write something, because a store may forget all data of an absent session.
     p.release(&grant, set([("a", Some("1"))])).await?;
     let again = p.acquire(&s).await?;
     p.is_not_recalled(&again).await

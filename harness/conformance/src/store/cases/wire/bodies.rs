@@ -1,4 +1,4 @@
-//! Bodies that are refused: not CBOR, not the map that the schema says, or beyond a limit.
+//! Cases about refused bodies: ill-formed CBOR, maps that violate the schema, or values beyond a limit.
 
 use super::bytes::{
     acquire_request, array, bytes, faulty, head, hello, hello_fields, hold, map, plain, release,
@@ -64,7 +64,7 @@ cases! { Store:
         "A hello with one item above the limit over all parts is refused, and one at the limit is accepted.";
 }
 
-/// A release with fields that are a little wrong.
+/// Returns a release with slightly altered fields.
 fn altered(grant: &Grant, alter: impl FnOnce(&mut Vec<(u64, Vec<u8>)>)) -> Vec<u8> {
     let mut fields = release_fields(grant, "refused");
     alter(&mut fields);
@@ -73,7 +73,7 @@ fn altered(grant: &Grant, alter: impl FnOnce(&mut Vec<(u64, Vec<u8>)>)) -> Vec<u
 
 async fn no_effect(ctx: CaseContext) -> Play {
     let mut scene = Scene::set(ctx).await?;
-    // Refused for what stands behind all that it needs, so that a store which acts while it reads is found.
+    // The error follows all required fields, so that a store which acts while it reads is detected.
     let refused = altered(&scene.grant, |fields| fields.push((64, uint(0))));
     scene.refuses(&refused, "a release with key 64").await?;
     let mut refused = release(&scene.grant, "refused");
@@ -88,7 +88,7 @@ async fn no_effect(ctx: CaseContext) -> Play {
 async fn closes(ctx: CaseContext) -> Play {
     let mut scene = Scene::set(ctx).await?;
     for code in ["Malformed", "TooLarge", "Version", "Unknown", "Unexpected"] {
-        // One of each kind: the other cases have the rest.
+        // Use one vector of each kind, because the other cases use the rest.
         if let Some(vector) = faulty(code)?.first() {
             scene.refuses(&vector.bytes()?, &vector.name).await?;
         }
@@ -309,7 +309,7 @@ async fn too_many_promised(ctx: CaseContext) -> Play {
 async fn too_many_changes(ctx: CaseContext) -> Play {
     let max = ctx.limit("changes_max", 100_000)?;
     let mut scene = Scene::set(ctx).await?;
-    // Of attributes that are not there, so that no limit of the session comes first.
+    // The removed attributes do not exist, so that no limit of the session is reached first.
     let removals = |count| {
         let removal = |at| array(&[bytes(format!("{at}").as_bytes()), vec![0xf6]]);
         let removals: Vec<_> = (0..count).map(removal).collect();

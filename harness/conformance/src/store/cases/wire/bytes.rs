@@ -1,4 +1,4 @@
-//! Frames made by hand, and those of the wire's vectors.
+//! Hand-made frames, and the frames of the wire format's vectors.
 
 use crate::end::{CaseEnd, Play};
 use crate::hex;
@@ -9,12 +9,12 @@ use tenure_protocol::id::Stamp;
 use tenure_protocol::message::GrantRef;
 use tenure_wire::{CRITICAL, Header, VERSION, kind};
 
-/// What a reader has to refuse.
-const INVALID: &str = include_str!("../../../book/invalid.json");
-/// What it has to take.
-const VALID: &str = include_str!("../../../book/valid.json");
+/// The vectors that a reader must refuse.
+const INVALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/invalid.json");
+/// The vectors that a reader must accept.
+const VALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/valid.json");
 
-/// The vectors that count on the small limits of their file.
+/// The vectors that assume the small limits of their file.
 const OF_LIMITS: [&str; 2] = [
     "a length beyond the limit by 1",
     "more changes than the limit",
@@ -30,7 +30,7 @@ pub(super) struct Vector {
     pub(super) name: String,
     from: String,
     hex: String,
-    /// The fault that answers it, if it is refused.
+    /// The fault with which a refused vector is answered.
     #[serde(default)]
     code: Option<String>,
 }
@@ -41,7 +41,7 @@ impl Vector {
     }
 }
 
-/// The bytes of hexadecimal digits.
+/// Decodes hexadecimal digits.
 pub(super) fn unhex(digits: &str) -> Play<Vec<u8>> {
     hex::unhex(digits).ok_or_else(|| CaseEnd::fault(format!("{digits} are no bytes")))
 }
@@ -51,7 +51,7 @@ fn vectors(file: &str) -> Play<impl Iterator<Item = Vector>> {
     Ok(file.vectors.into_iter().filter(|own| own.from == "process"))
 }
 
-/// The bytes of the vector of that name.
+/// Returns the bytes of the vector with that name.
 pub(super) fn vector(name: &str) -> Play<Vec<u8>> {
     let mut all = vectors(INVALID)?.chain(vectors(VALID)?);
     let found = all.find(|vector| vector.name == name);
@@ -60,7 +60,7 @@ pub(super) fn vector(name: &str) -> Play<Vec<u8>> {
         .bytes()
 }
 
-/// All vectors that are answered with that fault.
+/// Returns all vectors that are answered with that fault.
 pub(super) fn faulty(code: &str) -> Play<Vec<Vector>> {
     let is_it = |vector: &Vector| {
         vector.code.as_deref() == Some(code) && !OF_LIMITS.contains(&&*vector.name)
@@ -70,7 +70,7 @@ pub(super) fn faulty(code: &str) -> Play<Vec<Vector>> {
 
 // ---- frames -----------------------------------------------------------------------------------------------------------------
 
-/// A frame of version 1.0.
+/// Returns a frame of version 1.0.
 pub(super) fn frame(kind: u8, flags: u16, request: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         length: u32::try_from(body.len()).expect("short bodies"),
@@ -82,12 +82,12 @@ pub(super) fn frame(kind: u8, flags: u16, request: u64, body: &[u8]) -> Vec<u8> 
     [&header.to_bytes()[..], body].concat()
 }
 
-/// A frame as a careful writer has it.
+/// Returns a frame as a careful writer writes it.
 pub(super) fn plain(kind: u8, body: &[u8]) -> Vec<u8> {
     frame(kind, CRITICAL, 0, body)
 }
 
-/// The fields of a release that sets the attribute `a`.
+/// Returns the fields of a release that sets the attribute `a`.
 pub(super) fn release_fields(grant: &Grant, value: &str) -> Vec<(u64, Vec<u8>)> {
     let change = array(&[bytes(b"a"), bytes(value.as_bytes())]);
     vec![
@@ -99,12 +99,12 @@ pub(super) fn release_fields(grant: &Grant, value: &str) -> Vec<(u64, Vec<u8>)> 
     ]
 }
 
-/// A good release that sets the attribute `a`: its effect could not be overlooked.
+/// Returns a valid release that sets the attribute `a`, so that its effect would be visible.
 pub(super) fn release(grant: &Grant, value: &str) -> Vec<u8> {
     plain(kind::RELEASE, &map(&release_fields(grant, value)))
 }
 
-/// The fields of a hello without lists.
+/// Returns the fields of a hello without lists.
 pub(super) fn hello_fields(player: &ScriptedProcess) -> Vec<(u64, Vec<u8>)> {
     vec![
         (14, uint(1)),
@@ -115,7 +115,7 @@ pub(super) fn hello_fields(player: &ScriptedProcess) -> Vec<(u64, Vec<u8>)> {
     ]
 }
 
-/// A hello, or a part of one, with further fields.
+/// Returns a hello, or a part of one, with further fields.
 pub(super) fn hello(player: &ScriptedProcess, flags: u16, lists: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let fields = [&hello_fields(player), lists].concat();
     frame(kind::HELLO, CRITICAL | flags, 0, &map(&fields))
@@ -123,7 +123,7 @@ pub(super) fn hello(player: &ScriptedProcess, flags: u16, lists: &[(u64, Vec<u8>
 
 // ---- CBOR -------------------------------------------------------------------------------------------------------------------
 
-/// A head, as short as it can be.
+/// Returns the shortest head for a number.
 pub(super) fn head(major: u8, number: u64) -> Vec<u8> {
     let big = number.to_be_bytes();
     let (info, width) = match number {
@@ -148,7 +148,7 @@ pub(super) fn array(items: &[Vec<u8>]) -> Vec<u8> {
     [head(4, items.len() as u64), items.concat()].concat()
 }
 
-/// A map with its keys in the order in which they are given.
+/// Returns a map with its keys in the given order.
 pub(super) fn map(fields: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let fields = fields
         .iter()
@@ -165,7 +165,7 @@ pub(super) fn hold(hold: &GrantRef) -> Vec<u8> {
     array(&[bytes(hold.session.as_bytes()), stamp(hold.token.0)])
 }
 
-/// A waiting request, as `waits` of a hello has it.
+/// Returns a waiting request as in the `waits` of a hello.
 pub(super) fn acquire_request(session: &SessionId, request: u64) -> Vec<u8> {
     let session = bytes(session.as_bytes());
     map(&[(0, session), (2, uint(request)), (8, uint(1))])

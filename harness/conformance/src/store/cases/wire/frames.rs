@@ -1,4 +1,4 @@
-//! Frames that are refused for their header, or for where they stand.
+//! Cases about frames that are refused because of their header or their position.
 
 use super::bytes::{
     array, bytes, frame, hello, hello_fields, hold, map, plain, release, uint, vector,
@@ -61,7 +61,7 @@ async fn too_large(ctx: CaseContext) -> Play {
     let header = vector("the greatest length")?[..16].to_vec();
     scene.p.settle().await?;
     scene.p.keeps_alive = false;
-    // Nothing behind it: a store that waits for the body waits for ever.
+    // Send nothing behind the header: a store that waits for the body waits for ever.
     scene
         .p
         .push(&header, "a header that promises 4 GiB")
@@ -74,7 +74,7 @@ async fn too_large(ctx: CaseContext) -> Play {
 async fn too_large_by_one(ctx: CaseContext) -> Play {
     let max = ctx.limit("frame_bytes_max", 16 << 20)?;
     let mut scene = Scene::set(ctx).await?;
-    // Of an unknown kind, so that what it says does not matter.
+    // The kind is unknown, so that the contents do not matter.
     let fits = frame(UNKNOWN, 0, 0, &vec![0; max]);
     scene.p.push(&fits, "the greatest frame").await?;
     scene.p.is_quiet("it was skipped").await?;
@@ -95,7 +95,7 @@ async fn too_large_by_one(ctx: CaseContext) -> Play {
     scene.shows_unchanged().await
 }
 
-/// No version has it yet.
+/// A kind that no version has.
 const UNKNOWN: u8 = 0x3f;
 
 async fn unknown_critical(ctx: CaseContext) -> Play {
@@ -108,7 +108,7 @@ async fn kinds_of_a_store(ctx: CaseContext) -> Play {
         .refuses(&vector("a kind of the store")?, "a Full")
         .await?;
     let released = release(&scene.grant, "2");
-    // As the answer to what nobody has asked.
+    // This is an answer to a request that was never made.
     let body = [&released[..5], &[kind::RELEASED], &released[6..]].concat();
     scene.refuses(&body, "a Released").await?;
     scene.shows_unchanged().await
@@ -190,7 +190,7 @@ async fn hello_twice(ctx: CaseContext) -> Play {
     let mut fields = hello_fields(&scene.p);
     fields[3].1 = uint(scene.p.link.number + 1);
     let next = plain(kind::HELLO, &map(&fields));
-    // The number is used up only if the second was taken.
+    // The number is used up only if the second hello was accepted.
     scene
         .refuses(&next, "a hello of the next connection")
         .await?;

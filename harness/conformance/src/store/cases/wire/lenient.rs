@@ -1,4 +1,5 @@
-//! What a store has to read though a careful writer of 1.0 would not write it: of other writers, or of later versions.
+//! Cases about input that a store must accept although a careful writer of 1.0 would not write it. It comes from other
+//! writers, or from later versions.
 
 use super::bytes::{
     acquire_request, array, bytes, frame, hello, hold, map, plain, release, release_fields, uint,
@@ -46,7 +47,7 @@ cases! { Store:
         "A fault with an unknown code is treated like any other, and frees no grant.";
 }
 
-/// The keep-alive of the vectors says that it was sent at 7.
+/// Expects the answer to the vectors' keep-alive, whose send time is 7.
 async fn is_alive(p: &mut ScriptedProcess, why: &str) -> Play {
     let expected = format!("the Alive to 7: {why}");
     p.expect(&expected, |message| {
@@ -55,7 +56,7 @@ async fn is_alive(p: &mut ScriptedProcess, why: &str) -> Play {
     .await
 }
 
-/// All these vectors are keep-alives that are answered.
+/// Expects that these vectors, which are keep-alives, are answered.
 async fn answers(ctx: CaseContext, names: &[&str]) -> Play {
     let mut p = ctx.player("p").await?;
     for name in names {
@@ -140,7 +141,7 @@ async fn unknown_key_in_wish(ctx: CaseContext) -> Play {
     let mut p = ctx.silent("p").await?;
     let s = ctx.session("s");
     let session = (0, bytes(s.as_bytes()));
-    // A key of later versions, and one of 1.0 that has no place here.
+    // Use a key of later versions, and a key of 1.0 that is not allowed here.
     let acquire = map(&[
         session,
         (2, uint(9)),
@@ -176,7 +177,7 @@ async fn long_heads(ctx: CaseContext) -> Play {
     let s = ctx.session("s");
     let name = s.as_bytes();
     let length = u8::try_from(name.len()).unwrap_or_default();
-    // Key 0 in two bytes, the length of the name in nine, and 1 in five.
+    // Encode key 0 in two bytes, the length of the name in nine, and 1 in five.
     let session = [&[0x18, 0, 0x5b, 0, 0, 0, 0, 0, 0, 0, length], name].concat();
     let body = [&[0xb8, 2], &session[..], &[0x19, 0, 8, 0x1a, 0, 0, 0, 1]].concat();
     let acquire = frame(kind::ACQUIRE, CRITICAL, 5, &body);
@@ -219,7 +220,7 @@ async fn longest_name(ctx: CaseContext) -> Play {
     let longest = SessionId::new(name.clone()).map_err(crate::CaseEnd::fault)?;
     name[127] = 0;
     let other = SessionId::new(name).map_err(crate::CaseEnd::fault)?;
-    // All bytes count.
+    // All 128 bytes are significant.
     p.acquire(&longest).await?;
     q.acquire(&other).await.map(drop)
 }
@@ -236,10 +237,10 @@ async fn reserved_request(ctx: CaseContext) -> Play {
     answers(ctx.clone(), &["a request in a kind that has none"]).await?;
     let mut p = ctx.player("q").await?;
     let grant = p.acquire(&ctx.session("s")).await?;
-    // Without the flag `requeue` the number is no request.
+    // Without the flag `requeue`, the number is not a request.
     let body = map(&release_fields(&grant, "1"));
     let release = frame(kind::RELEASE, CRITICAL, 99, &body);
-    p.push(&release, "a release with a request that it has not")
+    p.push(&release, "a release with a request number but no request")
         .await?;
     p.released(&grant.session, grant.token).await?;
     p.is_quiet("it has not asked again").await
@@ -284,7 +285,7 @@ async fn in_order(ctx: CaseContext) -> Play {
     Ok(())
 }
 
-/// The attribute `a` of a whole state.
+/// Returns the attribute `a` of a whole state.
 fn shown_a(granted: &ToProcess) -> Option<String> {
     let ToProcess::Granted {
         state: tenure_protocol::attributes::State::Full(all),

@@ -1,7 +1,9 @@
-//! The wire: what a store refuses as bytes, what it takes though a careful writer would not write it, and what it writes itself.
+//! Cases about the wire format: the bytes that a store refuses, those that it accepts although a careful writer would
+//! not write them, and those that it writes.
 //!
-//! Each refusal is played against a process that holds a session. It proves four things: the connection ends, what was refused
-//! and what came behind it had no effect, the grant and the session are as they were, and others did not notice.
+//! Each refusal is played with a process that holds a session. It checks four things. The connection ends. Neither the
+//! refused frame nor a later one has an effect. The grant and the session are unchanged. Other processes notice
+//! nothing.
 
 mod bodies;
 mod bytes;

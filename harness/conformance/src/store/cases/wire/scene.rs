@@ -1,4 +1,4 @@
-//! Where bytes are refused: who sends them holds a session, and somebody else is there who must not notice.
+//! The scene for refused bytes: their sender holds a session, and another process must notice nothing.
 
 use super::bytes::{hello, release, vector};
 use crate::end::{CaseEnd, Play, holds};
@@ -7,7 +7,7 @@ use tenure_protocol::ToProcess;
 use tenure_wire::Fault;
 use tokio::io::AsyncWriteExt;
 
-/// `p` holds a session in which `a` is 1; `q` is there, too.
+/// The scene: `p` holds a session in which `a` is 1, and `q` is connected too.
 pub(super) struct Scene {
     ctx: CaseContext,
     pub(super) p: ScriptedProcess,
@@ -23,18 +23,19 @@ impl Scene {
         Ok(Self { ctx, p, q, grant })
     }
 
-    /// `p` sends what has to be refused, and behind it a release that must not be looked at. Then it is back, with its grant.
+    /// Sends refused bytes as `p`, followed by a release that must have no effect. Then `p` reconnects and still has
+    /// its grant.
     pub(super) async fn refuses(&mut self, bytes: &[u8], why: &str) -> Play<Option<Fault>> {
         let behind = release(&self.grant, "behind");
         self.p.settle().await?;
-        self.p.keeps_alive = false; // It must not say anything between the bytes.
+        self.p.keeps_alive = false; // No keep-alive may come between the bytes.
         self.p.push(&[bytes, &behind].concat(), why).await?;
         let fault = ends(&mut self.p, why).await?;
         self.is_back().await?;
         Ok(fault)
     }
 
-    /// `p` sends the beginning of something, and nothing more ever.
+    /// Sends the beginning of a frame as `p`, and nothing more.
     pub(super) async fn breaks_off(&mut self, bytes: &[u8], why: &str) -> Play<Option<Fault>> {
         self.p.settle().await?;
         self.p.keeps_alive = false;
@@ -45,14 +46,14 @@ impl Scene {
         Ok(fault)
     }
 
-    /// `p` loses its connection, as by the network, and is back.
+    /// Cuts the connection of `p`, as by the network, and reconnects.
     pub(super) async fn is_cut(&mut self) -> Play {
         let again = self.p.again(&self.ctx).await?;
         std::mem::replace(&mut self.p, again).cut();
         self.enters().await
     }
 
-    /// `p` comes on a new connection, and finds its grant as it was.
+    /// Connects `p` again, and expects its grant unchanged.
     pub(super) async fn is_back(&mut self) -> Play {
         self.p = self.p.again(&self.ctx).await?;
         self.enters().await
@@ -66,10 +67,10 @@ impl Scene {
             "a Welcome that knows the grant, as before",
             &welcome,
         )?;
-        self.q.is_quiet("it has nothing to do with it").await
+        self.q.is_quiet("`q` is not affected").await
     }
 
-    /// Shows `q` that the session is what it was before all that.
+    /// Releases the session to `q`, and expects it unchanged.
     pub(super) async fn shows_unchanged(mut self) -> Play {
         let version = self.p.release(&self.grant, set([])).await?;
         holds(
@@ -83,7 +84,7 @@ impl Scene {
     }
 }
 
-/// Each of these vectors is refused.
+/// Expects that each of these vectors is refused.
 pub(super) async fn refused(ctx: CaseContext, names: &[&str]) -> Play {
     let mut scene = Scene::set(ctx).await?;
     for name in names {
@@ -92,9 +93,9 @@ pub(super) async fn refused(ctx: CaseContext, names: &[&str]) -> Play {
     scene.shows_unchanged().await
 }
 
-/// A first frame that says nothing good is refused, and the connection on which the process is welcome stays what it is.
+/// Sends a first frame that must be refused, and expects no effect on the connection on which the process is welcome.
 ///
-/// `who` it is has to be another name each time that a case does this.
+/// Each call within a case needs another name `who`.
 pub(super) async fn refused_first(
     ctx: &CaseContext,
     (who, why): (&str, &str),
@@ -103,7 +104,7 @@ pub(super) async fn refused_first(
     let mut p = ctx.player(who).await?;
     let mut grant = p.acquire(&ctx.session(who)).await?;
     let mut again = p.again(ctx).await?;
-    // Were it taken for a hello, it would end the grant, which it does not list.
+    // If this were accepted as a hello, it would end the grant, which it does not list.
     let behind = hello(&again, 0, &[]);
     let bytes = [first(&again, &grant), behind].concat();
     again.push(&bytes, why).await?;
@@ -113,7 +114,7 @@ pub(super) async fn refused_first(
         .map(drop)
 }
 
-/// Waits for the end of the connection. Nothing may be answered before it but what a store may always say.
+/// Waits for the end of the connection. Before it, only messages that a store may always send are allowed.
 pub(in crate::store::cases) async fn ends(
     p: &mut ScriptedProcess,
     why: &str,
@@ -133,7 +134,7 @@ pub(in crate::store::cases) async fn ends(
     }
 }
 
-/// Closes a player's half of its connection: it still hears.
+/// Closes the sending direction of a process, which still receives.
 pub(super) async fn sends_no_more(p: &mut ScriptedProcess) -> Play {
     p.stream.shutdown().await.map_err(CaseEnd::fault)
 }

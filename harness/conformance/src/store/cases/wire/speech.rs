@@ -1,4 +1,4 @@
-//! What a store writes itself, and which faults it sends.
+//! Cases about the frames that a store writes, and about its faults.
 
 use super::bytes::{faulty, hello, vector};
 use super::scene::{Scene, ends};
@@ -34,7 +34,7 @@ cases! { Store:
 async fn fault_is_last(ctx: CaseContext) -> Play {
     let mut q = ctx.player("w").await?;
     let mut scene = Scene::set(ctx).await?;
-    // A waiter, so that there is a recall to repeat, and much to answer before what is refused.
+    // A waiter causes a recall to repeat, and many answers precede the refusal.
     q.ask(&scene.grant.session).await?;
     scene.p.recalled(&scene.grant).await?;
     let keep_alive = vector("keep-alive")?;
@@ -55,7 +55,7 @@ async fn fault_is_last(ctx: CaseContext) -> Play {
     scene.is_back().await
 }
 
-/// Each vector of that code is answered with that fault.
+/// Expects that each vector of that code is answered with that fault.
 async fn answered_with(ctx: CaseContext, name: &str, code: FaultCode) -> Play {
     let mut scene = Scene::set(ctx).await?;
     for vector in faulty(name)? {
@@ -112,7 +112,7 @@ async fn unexpected(ctx: CaseContext) -> Play {
     Ok(())
 }
 
-/// The header and the body of each frame that a tour has brought, but those too long for the trace.
+/// Returns the header and the body of each frame that a tour has received, except those too long for the trace.
 async fn written(ctx: &CaseContext) -> Play<Vec<(Header, Vec<u8>)>> {
     tour(ctx).await?;
     let trace = ctx.trace().all();
@@ -140,7 +140,7 @@ async fn writes_critical(ctx: CaseContext) -> Play {
 }
 
 async fn speaks_1_0(ctx: CaseContext) -> Play {
-    // What 1.0 has not would not have been understood.
+    // A process of version 1.0 would not understand other kinds.
     for (header, _) in written(&ctx).await? {
         let is_so = kind::name(header.kind).is_some() || header.flags & CRITICAL == 0;
         holds(is_so, &format!("a kind of 1.{MINOR}"), header)?;
@@ -163,7 +163,7 @@ async fn writes_plainly(ctx: CaseContext) -> Play {
     Ok(())
 }
 
-/// Walks through CBOR, as far as the schema has it, and doubts its form.
+/// A parser of the CBOR subset of the schema that checks the canonical form.
 struct Walk<'a> {
     rest: &'a [u8],
 }
@@ -175,7 +175,7 @@ impl Walk<'_> {
         Ok(*first)
     }
 
-    /// The major type and the number of a head.
+    /// Returns the major type and the number of a head.
     fn head(&mut self) -> Result<(u8, u64), &'static str> {
         let first = self.byte()?;
         let (width, least) = match first & 31 {

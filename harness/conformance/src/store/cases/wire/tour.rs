@@ -1,4 +1,4 @@
-//! A walk through nearly all that a store can say, so that what it writes can be looked at.
+//! A tour through nearly all messages of a store, so that their encoding can be checked.
 
 use super::bytes::vector;
 use crate::end::Play;
@@ -7,7 +7,7 @@ use tenure_protocol::ToProcess;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::{ToStore, Version};
 
-/// Makes the store say it. A player fails when it does not understand something.
+/// Makes the store send the messages. A scripted process fails on a message that it cannot decode.
 pub(super) async fn tour(ctx: &CaseContext) -> Play {
     handoff(ctx).await?;
     refusals(ctx).await?;
@@ -15,7 +15,7 @@ pub(super) async fn tour(ctx: &CaseContext) -> Play {
     farewells(ctx).await
 }
 
-/// Granted in all its states, Queued, Recall, Alive with a recall, Committed, Released in both ways, Revoked.
+/// Causes Granted in all states, Queued, Recall, Alive with a recall, Committed, Released in both forms, and Revoked.
 async fn handoff(ctx: &CaseContext) -> Play {
     let [mut p, mut q] = ctx.two().await?;
     let s = ctx.session("s");
@@ -26,7 +26,7 @@ async fn handoff(ctx: &CaseContext) -> Play {
     p.recalled(&grant).await?;
     p.settle().await?;
     let second = p.release(&grant, set([("b", Some("2"))])).await?;
-    p.release(&grant, set([])).await?; // The token is an old one.
+    p.release(&grant, set([])).await?; // The token is old now.
     p.say_commit(&grant, set([("c", Some("3"))])).await?;
     p.expect("Revoked", |message| {
         is(matches!(message, ToProcess::Revoked { .. }))
@@ -54,7 +54,7 @@ async fn knowing(
     p.granted(&s, request).await
 }
 
-/// Refused in several ways, NotRenamed.
+/// Causes several kinds of Refused, and NotRenamed.
 async fn refusals(ctx: &CaseContext) -> Play {
     let (mut p, mut q) = (ctx.player("h").await?, ctx.player("i").await?);
     let (s, t) = (ctx.session("s2"), ctx.session("t2"));
@@ -78,7 +78,7 @@ async fn refusals(ctx: &CaseContext) -> Play {
     .await
 }
 
-/// Gone in both ways, and a Welcome that says it again.
+/// Causes Gone in both forms, and a Welcome that repeats it.
 async fn ends(ctx: &CaseContext) -> Play {
     let mut p = ctx.player("e").await?;
     let before = p.acquire(&ctx.session("s3")).await?.hold();
@@ -103,7 +103,7 @@ async fn ends(ctx: &CaseContext) -> Play {
     again.enter_with(vec![renamed], vec![]).await.map(drop)
 }
 
-/// Superseded, LeaseEnded, Fault.
+/// Causes Superseded, LeaseEnded and Fault.
 async fn farewells(ctx: &CaseContext) -> Play {
     let mut p = ctx.player("f").await?;
     let mut reborn = p.reborn(ctx).await?;
