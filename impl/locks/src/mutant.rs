@@ -1,12 +1,13 @@
-//! Mutants of this crate, each of which a test of `harness/loom` or `harness/shuttle` must kill.
+//! Mutants of this crate: variants with one seeded bug, each of which a test of `harness/loom` or `harness/shuttle`
+//! must kill.
 //!
-//! They exist only where the harness compiles these sources. Here [`is_mutant`] is `false` when compiling, and nothing is left. The same
-//! goes for the mutants of the process machine.
+//! Mutants exist only where the harness compiles these sources. Elsewhere, [`is`] is a constant `false`, and no code
+//! remains. The same is true for the mutants of the process machine.
 
-/// Defines [`LockMutant`] and the list of all.
+/// Defines [`LockMutant`] and the list of all mutants.
 macro_rules! lock_mutants {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
-        /// A way to break this crate.
+        /// A variant of this crate with one seeded bug.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(not(feature = "mutants"), allow(dead_code, unreachable_pub))]
         pub enum LockMutant {
@@ -15,16 +16,16 @@ macro_rules! lock_mutants {
 
         #[cfg(feature = "mutants")]
         impl LockMutant {
-            /// All of them.
+            /// All mutants.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// Its name in the book.
+            /// Returns the name of the mutant in the book.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// What is done wrong, in one sentence.
+            /// Returns a description of the seeded bug, in one sentence.
             #[must_use]
             pub const fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
@@ -34,47 +35,47 @@ macro_rules! lock_mutants {
 }
 
 lock_mutants! {
-    /// Who is let in is not woken.
+    /// A thread whose lock is granted is not woken.
     LostWakeup = "lost-wakeup";
-    /// A waiter looks for its answer first and leaves its waker later, with a gap between.
+    /// A waiting thread checks for its answer before it registers its waker, with a gap in between.
     WakerAfterLook = "waker-after-look";
-    /// Going in does not acquire what the last one released.
+    /// Entering a cell does not acquire the writes that the last thread released.
     EntersRelaxed = "enters-relaxed";
-    /// Going out does not release what was written.
+    /// Leaving a cell does not release the writes.
     LeavesRelaxed = "leaves-relaxed";
-    /// Going out stores the word whatever it has become meanwhile.
+    /// Leaving stores the state word without a check whether it has changed.
     LeavesBlindly = "leaves-blindly";
-    /// A session is reattached without closing its attributes: the gate is shut behind the session only.
+    /// A session is reattached without closing its cells: the gate closes only for the session itself.
     ReattachesOpen = "reattaches-open";
-    /// Closing an attribute forgets who is inside.
+    /// Closing a cell forgets the thread inside.
     ForgetsUser = "forgets-user";
-    /// A thread that leaves a session that is detached lets nobody in.
+    /// A thread that leaves a detached session admits no waiting thread.
     LeavesWithoutAdmitting = "leaves-without-admitting";
-    /// A handoff that has happened is taken for one that has not.
+    /// A handoff that has happened is treated as withdrawn.
     OverlooksHandoff = "overlooks-handoff";
-    /// An attribute is handed off whether or not that is still planned.
+    /// An attribute is handed off even if the handoff is no longer planned.
     HandsOffBlindly = "hands-off-blindly";
-    /// Handing off does not release what was written.
+    /// A handoff does not release the writes.
     HandsOffRelaxed = "hands-off-relaxed";
-    /// A session stays detached although a search for who waits for whom comes there.
+    /// A session stays detached although the search for deadlocks needs it.
     OverlooksDetached = "overlooks-detached";
-    /// A request that is dropped stays in the queue.
+    /// A dropped request stays in the queue.
     LeaksWaiter = "leaks-waiter";
-    /// A request that is dropped although its lock was just granted keeps the lock.
+    /// A request that is dropped just after its lock was granted keeps the lock.
     KeepsUnwantedGrant = "keeps-unwanted-grant";
-    /// A thread that panicked has its write set applied.
+    /// The writes of a thread that panicked are applied.
     PanicKeepsWrites = "panic-keeps-writes";
-    /// A guard that outlived its grant is let out as if nothing had happened.
+    /// A guard whose grant was lost leaves without an error.
     HidesPoison = "hides-poison";
-    /// Whether a session is known is looked up, and it is entered, under two locks.
+    /// A session is looked up and inserted under two separate locks of the map.
     TwoEntries = "two-entries";
-    /// By id, a session is looked up under its shard's lock and entered after it, although nothing counts who has looked.
+    /// By id, a session is looked up under its shard's mutex and entered after it, although no owner is counted.
     EntersLate = "enters-late";
-    /// By id, who hands an attribute off has nothing that keeps the session until it is done.
+    /// By id, the thread that hands off an attribute has no owner that keeps the session until the handoff is done.
     HandsOffUnowned = "hands-off-unowned";
-    /// A lock that is cached does not compare the clock with the end of the lease.
+    /// A cached lock does not compare the clock with the end of the lease.
     OutlivesLease = "outlives-lease";
-    /// By id, a value is changed in its own place although the attribute was taken back meanwhile.
+    /// By id, a value is changed in its own slot although the cell was closed in the meantime.
     ChangesBlindly = "changes-blindly";
 }
 
@@ -85,7 +86,7 @@ pub(crate) const fn is(_: LockMutant) -> bool {
     false
 }
 
-/// The hook of the process machine: it has no seeded bug.
+/// The hook of the process machine, without a seeded bug.
 #[cfg(not(feature = "mutants"))]
 pub(crate) use tenure_protocol::mutant::Sound as Own;
 
@@ -100,12 +101,12 @@ mod switch {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tenure_protocol::mutant::{Hook, ProtocolMutant};
 
-    /// One more than the number of the mutant.
+    /// The number of the planted mutant plus 1, or 0.
     static PLANTED: AtomicUsize = AtomicUsize::new(0);
-    /// One more than the number of the process machine's mutant.
+    /// The number of the planted mutant of the process machine plus 1, or 0.
     static MUTANT: AtomicUsize = AtomicUsize::new(0);
 
-    /// Plants a mutant in the whole OS process, or none. Read once by each test's process, before it starts.
+    /// Plants a mutant in the whole OS process, or removes it. Must be called before a test starts.
     pub fn plant(mutant: Option<LockMutant>) {
         PLANTED.store(
             mutant.map_or(0, |mutant| mutant as usize + 1),
@@ -113,7 +114,7 @@ mod switch {
         );
     }
 
-    /// Plants a mutant of the process machine in the whole OS process, or none.
+    /// Plants a mutant of the process machine in the whole OS process, or removes it.
     pub fn plant_in_machine(mutant: Option<ProtocolMutant>) {
         MUTANT.store(
             mutant.map_or(0, |mutant| mutant as usize + 1),
@@ -121,7 +122,7 @@ mod switch {
         );
     }
 
-    /// The mutant that was named to [`plant_in_machine`].
+    /// The hook of the process machine, with the mutant planted by [`plant_in_machine`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub(crate) struct Own;
 
