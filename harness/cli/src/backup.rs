@@ -1,4 +1,4 @@
-//! `tenure backup`: copies a store's folder, while the store runs or not.
+//! `tenure backup`: copies the folder of a store, which may be running.
 
 use crate::serve::refusal::of_engine;
 use anyhow::{Result, anyhow};
@@ -8,34 +8,35 @@ use tenure_checker::book::thousands;
 use tenure_engine::EngineError;
 
 const AFTER: &str = "\
-The copy is whole: everything that was acknowledged before the command began is in it. It is a store's folder like any other.
+The copy is complete: it contains everything that was acknowledged before the command began. The copy is a store's
+folder like any other.
 
-To restore, stop the store and the processes that use it, move the old folder away, and copy the backup to its place with the
-same command: tenure backup BACKUP FOLDER. What was acknowledged after the backup is not in it.
+To restore a backup, stop the store and its processes, move the old folder away, and copy the backup to its place
+with the same command: tenure backup BACKUP FOLDER. Writes that were acknowledged after the backup are not in it.
 
-Exit codes: 0 copied, 1 the copy failed, and what is in TO is no backup, 2 usage: FROM is no store's folder, TO is not empty, or
-one is inside the other.";
+Exit codes: 0 copied; 1 the copy failed, and the content of TO is no backup; 2 wrong usage: FROM is no folder of a
+store, TO is not empty, or one folder is inside the other.";
 
-/// Copy a store's folder; the store may be running.
+/// Copy the folder of a store, which may be running.
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Backup {
-    /// The store's folder.
+    /// Copy this folder of a store.
     from: PathBuf,
-    /// Where to copy it: an empty folder, or one that is not there yet.
+    /// Copy to this folder, which must be empty or missing.
     to: PathBuf,
-    /// Print what was copied as JSON.
+    /// Print a summary of the copy as JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
 impl Backup {
-    /// `Ok(false)`: the copy failed.
+    /// Returns `Ok(false)` if the copy failed after it had begun.
     pub(crate) fn run(&self) -> Result<bool> {
         let (from, to) = (self.from.display(), self.to.display());
-        // Before anything is made in TO.
+        // Checked before anything is created in TO.
         if !self.from.is_dir() {
-            return Err(anyhow!("{from} is no folder"));
+            return Err(anyhow!("cannot back up {from}: it is not a folder"));
         }
         let copied = match tenure_engine::backup(&self.from, &self.to) {
             Ok(copied) => copied,
@@ -47,7 +48,9 @@ impl Backup {
                 return Err(anyhow!("{error}{}", of_engine(&error, &from.to_string())));
             }
             Err(error) => {
-                eprintln!("tenure: {error}. What is in {to} is no backup: remove it");
+                eprintln!(
+                    "tenure: {error}. The copy is incomplete: remove {to} and run the backup again"
+                );
                 return Ok(false);
             }
         };

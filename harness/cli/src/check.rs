@@ -1,4 +1,4 @@
-//! `tenure check`: universes explored whole, mutants hunted.
+//! `tenure check`: explores universes exhaustively, and hunts mutants.
 
 use crate::progress::{Line, thousands};
 use crate::{UNJUDGED, exit_code, hunt, memory, names, report};
@@ -18,15 +18,15 @@ use tenure_protocol::ProtocolMutant;
 /// The arguments of `tenure check`.
 #[derive(Args)]
 pub(crate) struct Check {
-    /// The universes to check; without any, the quick ones.
+    /// Check these universes [default: all quick universes].
     universes: Vec<String>,
-    /// Check all universes.
+    /// Check all universes, including the slow ones.
     #[arg(long, conflicts_with = "universes")]
     all: bool,
-    /// List universes, properties and mutants, and check nothing.
+    /// List all universes, properties and mutants, without a check.
     #[arg(long)]
     list: bool,
-    /// Plant this mutant, and show how it is killed
+    /// Plant this mutant in the machines, and show the counterexample that kills it.
     #[arg(
         long,
         alias = "defect",
@@ -34,33 +34,34 @@ pub(crate) struct Check {
         conflicts_with = "mutants"
     )]
     mutant: Option<String>,
-    /// Plant every mutant, one after the other: each must be killed
+    /// Plant each mutant in turn. The run fails if a mutant survives.
     #[arg(long, alias = "defects")]
     mutants: bool,
-    /// Hunt every mutant in each of these universes, the quick ones unless named, and print who kills what: a JSON
-    /// object a line, from which the book makes its table. Takes half an hour.
+    /// Hunt every mutant in each of the named universes [default: all quick universes], and print one JSON object per
+    /// mutant. The book's table of mutants is made from this output. Takes about half an hour.
     #[arg(long, conflicts_with_all = ["mutant", "mutants", "symmetry"])]
     matrix: bool,
-    /// Explore one of the states that differ only in which of several like processes is which. Progress is not judged
-    /// then, and the exit code is 4 when nothing fails. Changes nothing where no processes are alike.
+    /// Explore only one of several states that differ only by an exchange of identical processes. Progress properties
+    /// are not judged then, and the exit code is 4 if nothing fails. Has no effect in a universe without identical
+    /// processes.
     #[arg(long, conflicts_with_all = ["mutant", "mutants"])]
     symmetry: bool,
-    /// Write the counterexample to a file: a picture (.svg, .mmd), or what `tenure replay` reads (.json).
+    /// Write the counterexample to this file: a picture (.svg, .mmd), or the input of `tenure replay` (.json).
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
-    /// Print, in JSON, the shortest way to each transition of the store's machine, or to each `sometimes` property: what the
-    /// conformance suite plays.
+    /// Print the scripts of the conformance suite as JSON: the shortest path to each transition of the store's machine,
+    /// or to each `sometimes` property.
     #[arg(long, value_enum, value_name = "WHICH", conflicts_with_all = ["universes", "all", "list", "mutant", "mutants", "matrix", "symmetry", "chart"])]
     scripts: Option<Which>,
-    /// One JSON object a line, for machines.
+    /// Print one JSON object per line instead of text.
     #[arg(long)]
     json: bool,
-    /// Threads that explore; as many as there are cores unless given.
+    /// Explore with this many threads [default: the number of cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }
 
-/// What scripts lead to.
+/// The targets of the printed scripts.
 #[derive(Clone, Copy, ValueEnum)]
 enum Which {
     Transitions,
@@ -80,7 +81,10 @@ impl Check {
         if let Some(path) = &self.chart {
             let ending = path.extension().and_then(|ending| ending.to_str());
             if !matches!(ending, Some("svg" | "mmd" | "json")) {
-                bail!("'{}': a chart ends in .svg, .mmd or .json", path.display());
+                bail!(
+                    "cannot write a chart to '{}': the name must end in .svg, .mmd or .json",
+                    path.display()
+                );
             }
             report::assert_writable(path)?;
         }
@@ -124,7 +128,7 @@ impl Check {
             .collect()
     }
 
-    /// Returns the worst verdict.
+    /// Checks the universes, and returns the worst verdict.
     fn check_universes(&self, universes: &[&'static Universe]) -> Result<Verdict> {
         let started = Instant::now();
         let mut verdict = Verdict::Holds;
@@ -156,7 +160,11 @@ impl Check {
             let safety = universes.iter().filter(|own| !own.judges_progress);
             let safety: Vec<_> = safety.map(|own| own.name).collect();
             if !safety.is_empty() {
-                writeln!(out, "of these, for safety alone: {}", safety.join(", "))?;
+                writeln!(
+                    out,
+                    "of these, judged for safety only: {}",
+                    safety.join(", ")
+                )?;
             }
         }
         Ok(verdict)
@@ -179,7 +187,8 @@ impl Check {
         Ok(())
     }
 
-    /// One mutant: in the named universes, or wherever it shows. Exit 1 says that something does not hold, as it should.
+    /// Hunts one mutant, in the named universes or in all. Returns `false` if the mutant is killed: exit code 1 then
+    /// means that a property fails, as expected.
     fn hunt_one(&self, mutant: ProtocolMutant, universes: &[&'static Universe]) -> Result<bool> {
         let line = Line::new(mutant.name());
         let show = |live: &_| line.show(live);
@@ -235,14 +244,14 @@ fn write_kill(out: &mut impl Write, kill: &Kill) -> Result<()> {
         None => {
             writeln!(
                 out,
-                "killed in '{universe}': of all its states, none shows '{property}'"
+                "killed in '{universe}': no state satisfies '{property}'"
             )?;
             Ok(())
         }
     }
 }
 
-/// Explores one universe, with live progress.
+/// Explores one universe, and shows live progress.
 pub(crate) fn explore(
     universe: &'static Universe,
     threads: usize,
@@ -261,7 +270,7 @@ pub(crate) fn explore(
     (outcome, memory::peak())
 }
 
-/// As many threads as there are cores.
+/// Returns the number of cores.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

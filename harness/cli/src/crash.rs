@@ -1,5 +1,5 @@
-//! `tenure crash`: real processes count in common sessions on a real store, and both are killed; nothing acknowledged may be
-//! lost, nothing may happen twice, nobody may be stuck.
+//! `tenure crash`: real processes increment counters in shared sessions of a real store, and both are killed at random.
+//! Afterwards, no acknowledged increment may be lost, none may be counted twice, and no process may be stuck.
 
 use crate::progress::{Line, thousands};
 use crate::report;
@@ -12,40 +12,41 @@ use tenure_workload::director::{Outcome, Scenario, play};
 use tenure_workload::program::Program;
 use tenure_workload::stopped::{self, Found};
 
-/// How many findings a person is shown.
+/// The maximum number of findings in the text output.
 const SHOWN_MAX: usize = 10;
 
 /// The arguments of `tenure crash`.
 #[derive(Args)]
 pub(crate) struct Crash {
-    /// How often the store is killed with SIGKILL.
-    #[arg(long, default_value_t = 100)]
+    /// Kill the store this many times with SIGKILL.
+    #[arg(long, value_name = "N", default_value_t = 100)]
     store_kills: u64,
-    /// How often a process is killed with SIGKILL.
-    #[arg(long, default_value_t = 100)]
+    /// Kill a process this many times with SIGKILL.
+    #[arg(long, value_name = "N", default_value_t = 100)]
     process_kills: u64,
-    /// How many processes.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Run this many processes at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     processes: u64,
-    /// OS threads in each process.
-    #[arg(long, default_value_t = 4)]
+    /// Run this many OS threads in each process.
+    #[arg(long, value_name = "N", default_value_t = 4)]
     threads: u64,
-    /// Tasks in each process.
-    #[arg(long, default_value_t = 4)]
+    /// Run this many async tasks in each process.
+    #[arg(long, value_name = "N", default_value_t = 4)]
     tasks: u64,
-    /// Sessions that all share.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Share this many sessions among all processes.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     sessions: u64,
-    /// Increments that are to be acknowledged between two kills.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Wait for this many acknowledged increments between two kills.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     between: u64,
-    /// What decides who is killed when; the system decides the rest.
-    #[arg(long, default_value_t = 1)]
+    /// Choose the victim of each kill with this seed. The timing of the OS stays random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Works in this folder, which must be empty or missing, and keeps it: data, journals and logs.
+    /// Work in this folder, which must be empty or missing, and keep its data, journals and logs [default: a temporary
+    /// folder, kept only after a failure].
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
-    /// One JSON object, for machines.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -74,11 +75,11 @@ impl Crash {
     }
 }
 
-/// A short scenario that plays this very program as the store and the processes.
+/// Returns a short scenario, in which this program itself runs as the store and as the processes.
 pub(crate) fn scenario() -> Result<Scenario> {
     let own = own()?;
     Ok(Scenario {
-        // A lease that a killed process has left ends soon; wide enough for a machine that is busy.
+        // Short, so that the lease of a killed process ends soon; long enough for a busy machine.
         store: Program::new(
             &own,
             &[
@@ -103,7 +104,7 @@ pub(crate) fn scenario() -> Result<Scenario> {
     })
 }
 
-/// Plays a scenario, in a folder that is removed if all is well.
+/// Runs a scenario, in a folder that is removed if the scenario holds.
 pub(crate) fn run(scenario: &Scenario, keep: Option<PathBuf>) -> Result<(Outcome, f64)> {
     let started = Instant::now();
     let scratch = tempfile::tempdir()?;
@@ -116,12 +117,15 @@ pub(crate) fn run(scenario: &Scenario, keep: Option<PathBuf>) -> Result<(Outcome
     drop(line);
     if keep.is_none() && !matches!(&outcome, Ok(outcome) if outcome.holds()) {
         let kept = scratch.keep();
-        eprintln!("tenure: what happened is kept in {}", kept.display());
+        eprintln!(
+            "tenure: the scenario failed; its data, journals and logs are kept in {}",
+            kept.display()
+        );
     }
     Ok((outcome?, started.elapsed().as_secs_f64()))
 }
 
-/// For people.
+/// Prints the outcome as text.
 pub(crate) fn write_outcome(out: &mut impl Write, outcome: &Outcome, seconds: f64) -> Result<()> {
     let Outcome {
         verdict,
@@ -131,9 +135,9 @@ pub(crate) fn write_outcome(out: &mut impl Write, outcome: &Outcome, seconds: f6
         differs_on_disk,
     } = outcome;
     let (verb, which) = if outcome.holds() {
-        ("holds", "all there, none twice")
+        ("holds", "none lost and none counted twice")
     } else {
-        ("FAILS", "and this is wrong")
+        ("FAILS", "with these findings")
     };
     writeln!(
         out,
@@ -154,19 +158,19 @@ pub(crate) fn write_outcome(out: &mut impl Write, outcome: &Outcome, seconds: f6
     if *leaked > 0 {
         writeln!(
             out,
-            "         {leaked} grants stand although everybody has said goodbye"
+            "         {leaked} grants remain although every process has sent its goodbye"
         )?;
     }
     if *differs_on_disk {
         writeln!(
             out,
-            "         what is on the disk is not what the store said last"
+            "         the data on the disk differs from the last answers of the store"
         )?;
     }
     Ok(())
 }
 
-/// Stops a holder past its lease with SIGSTOP, lets it go on with SIGCONT, and hears what it found.
+/// Stops a holder past its lease with SIGSTOP, continues it with SIGCONT, and returns its own report.
 pub(crate) fn stop_a_holder() -> Result<Found> {
     let own = own()?;
     let folder = tempfile::tempdir()?;
@@ -175,13 +179,13 @@ pub(crate) fn stop_a_holder() -> Result<Found> {
 }
 
 pub(crate) fn own() -> Result<PathBuf> {
-    std::env::current_exe().context("where this program is, cannot be told")
+    std::env::current_exe().context("cannot find the path of this program")
 }
 
 /// The arguments of `tenure hold`: the process that `tenure verify` stops.
 #[derive(Args)]
 pub(crate) struct Hold {
-    /// Where the store is.
+    /// The address of the store.
     address: String,
 }
 
@@ -195,7 +199,7 @@ impl Hold {
 /// The arguments of `tenure work`: one process of a scenario, which `tenure crash` starts.
 #[derive(Args)]
 pub(crate) struct Work {
-    /// What to do, as JSON.
+    /// The orders of this process, as JSON.
     orders: String,
 }
 

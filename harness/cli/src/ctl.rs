@@ -1,4 +1,4 @@
-//! `tenure ctl`: asks a store that runs, over its admin listener.
+//! `tenure ctl`: queries and commands for a running store, over its admin listener.
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::de::DeserializeOwned;
@@ -7,17 +7,18 @@ use std::time::Duration;
 use tenure_store::{Drains, SessionStatus, StoreStatus, WaiterStatus};
 
 const AFTER: &str = "\
-A session is named by its short id, as `ctl sessions` and the logs show it (# and eight digits; quote it in a shell), or by its
-id: as it is, or hex: and its bytes in hexadecimal digits. Ids are as good as passwords: --reveal shows them on loopback alone.
+Name a session by its short id, as `ctl sessions` and the logs show it (# and eight digits; quote it in a shell), or
+by its id: as text, or as hex: followed by its bytes in hexadecimal digits. Session ids are secrets like passwords,
+so --reveal works only over loopback.
 
-Exit codes: 0 answered, 1 the session is not in memory (so nobody holds it or waits for it) or nobody holds it, 2 usage, or no
-store answers there.";
+Exit codes: 0 done; 1 the session is not in memory (so no process holds it or waits for it), or no process holds it;
+2 wrong usage, or no store answers at the address.";
 
-/// Ask a store that runs: who holds what, who waits and for how long; call a session back.
+/// Show the holders and waiters of a running store, or recall a session.
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Ctl {
-    /// The store's admin address.
+    /// Connect to the store's admin listener at this address.
     #[arg(
         long,
         global = true,
@@ -27,7 +28,7 @@ pub(crate) struct Ctl {
         default_value = "127.0.0.1:7421"
     )]
     admin: String,
-    /// Print what the store answers, as JSON.
+    /// Print the store's answer as JSON instead of text.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -36,38 +37,40 @@ pub(crate) struct Ctl {
 
 #[derive(clap::Subcommand)]
 enum Question {
-    /// The store as a whole, and its processes.
+    /// Show the state of the store and its processes.
     Status,
-    /// The sessions in memory.
+    /// List the sessions in memory.
     Sessions {
-        /// Only those that somebody waits for.
+        /// List only sessions that a process waits for.
         #[arg(long)]
         waiting: bool,
-        /// At most so many; a store answers 10,000 at most.
+        /// List at most this many sessions. The store returns at most 10,000.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
-        /// Show whole ids. Only on the machine of the store.
+        /// Show full session ids instead of short ids. Works only over loopback.
         #[arg(long)]
         reveal: bool,
     },
-    /// One session: its holder, who waits, and for how long.
+    /// Show the holder of a session, and the processes that wait for it.
     Session {
-        /// Which one: its short id or its id.
+        /// Show this session: its short id or its id.
         id: String,
-        /// Show its whole id. Only on the machine of the store.
+        /// Show the full session id instead of the short id. Works only over loopback.
         #[arg(long)]
         reveal: bool,
     },
-    /// Stop the store for good: recall everything that is held, wait for it as long as stop_ms, and end.
+    /// Stop the store and free all sessions: recall all grants, wait for them at most for the setting stop_ms, and
+    /// exit.
     Drain,
-    /// Ask the holder of a session to give it back, as a waiter would: after recall_ms its grant is revoked.
+    /// Recall a session from its holder, as a waiting process would. After the setting recall_ms, the store revokes the
+    /// grant.
     Recall {
-        /// Which session: its short id or its id.
+        /// Recall this session: its short id or its id.
         id: String,
     },
 }
 
-/// Asks the store at `admin` to call a session back.
+/// Recalls a session through the admin listener at `admin`.
 pub(crate) fn recall(admin: &str, id: &str) -> Result<()> {
     let question = Question::Recall { id: id.to_owned() };
     let ctl = Ctl {
@@ -85,7 +88,7 @@ pub(crate) fn recall(admin: &str, id: &str) -> Result<()> {
 }
 
 impl Ctl {
-    /// `Ok(false)`: not in memory, or not held.
+    /// Returns `Ok(false)` if the session is not in memory or not held.
     pub(crate) fn run(&self) -> Result<bool> {
         match &self.question {
             Question::Status => self.show("/status", status),
@@ -111,11 +114,11 @@ impl Ctl {
                 let text = match self.json {
                     true => format!("{}\n", serde_json::json!({ "recalled": id })),
                     false => format!(
-                        "{id}: its holder is asked to give it back; `tenure ctl session {id}` shows who has it\n"
+                        "recalled {id} from its holder; `tenure ctl session {id}` shows the current holder\n"
                     ),
                 };
                 let body = if code == 404 {
-                    "not held by anybody"
+                    "not held by any process"
                 } else {
                     &body
                 };
@@ -138,8 +141,12 @@ impl Ctl {
         body: &str,
         words: impl FnOnce(&T) -> String,
     ) -> Result<String> {
-        let parsed: T = serde_json::from_str(body)
-            .with_context(|| format!("{} is no store of this version", self.admin))?;
+        let parsed: T = serde_json::from_str(body).with_context(|| {
+            format!(
+                "cannot read the answer of {}: it is not a store of this version",
+                self.admin
+            )
+        })?;
         Ok(match self.json {
             true => format!("{}\n", body.trim_end()),
             false => words(&parsed),
@@ -161,12 +168,12 @@ impl Ctl {
                 eprintln!("tenure: {}", clean(body.trim_end()));
                 Ok(false)
             }
-            // The listener of a store says why.
+            // In these cases, the body is the store's reason.
             403 | 409 | 421 => bail!("{} refused: {}", self.admin, clean(body.trim_end())),
             _ => {
                 let body: String = body.chars().take(200).collect();
                 bail!(
-                    "{} answered {code}, as no store's admin listener does: {}",
+                    "{} is not a store's admin listener: it answered {code}: {}",
                     self.admin,
                     clean(body.trim_end())
                 )
@@ -179,7 +186,7 @@ impl Ctl {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
-            .proxy(None) // A proxy's loopback is not ours.
+            .proxy(None) // The loopback of a proxy is another machine's.
             .max_redirects(0)
             .build()
             .into();
@@ -192,25 +199,30 @@ impl Ctl {
         let body = answer.body_mut().with_config().limit(1 << 30);
         let body = body
             .read_to_string()
-            .with_context(|| format!("{} did not finish its answer", self.admin))?;
+            .with_context(|| format!("cannot read the answer of {}: it ended early", self.admin))?;
         Ok((answer.status().as_u16(), body))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> anyhow::Error {
         anyhow!(
-            "no store answers at {}: {error}. Is one running (tenure serve), and is this its admin address (--admin, TENURE_ADMIN)?",
+            "no store answers at {}: {error}. Start a store with `tenure serve`, or set its admin address with \
+             --admin or TENURE_ADMIN",
             self.admin
         )
     }
 }
 
-/// The address of a session, every byte that might mean something else written as its number.
+/// Returns the URL path of a session, with every special byte percent-encoded.
 fn path(id: &str) -> Result<String> {
     let shown = match tenure_store::short(id) {
         Some(_) => id.to_owned(),
         None => {
             let parsed = tenure_store::parse(id);
-            let parsed = parsed.map_err(|error| anyhow!("'{id}' is no session's id: {error}"))?;
+            let parsed = parsed.map_err(|error| {
+                anyhow!(
+                    "'{id}' is no session's id: {error}; write text, hex: and bytes, or a short id such as #0123abcd"
+                )
+            })?;
             tenure_store::show(&parsed)
         }
     };
@@ -235,7 +247,7 @@ fn status(status: &StoreStatus) -> String {
         "epoch {epoch}, connections {connections}, sessions in memory {sessions}, held {held}, waiting {waiting}\n"
     );
     if *is_full {
-        text += "the disk is full: new work is refused until there is room\n";
+        text += "the disk is full: the store refuses new work until space is free\n";
     }
     if processes.is_empty() {
         return text + "no process has a lease\n";
@@ -262,7 +274,7 @@ fn status(status: &StoreStatus) -> String {
 fn sessions(found: &[SessionStatus], waiting: bool, limit: usize) -> String {
     if found.is_empty() {
         let none = match waiting {
-            true => "nobody waits for a session\n",
+            true => "no process waits for a session\n",
             false => "no session is in memory\n",
         };
         return none.to_owned();
@@ -285,7 +297,7 @@ fn sessions(found: &[SessionStatus], waiting: bool, limit: usize) -> String {
     });
     let mut text = columns(head, rows);
     if found.len() >= limit {
-        text += &format!("the first {limit}; --limit shows more\n");
+        text += &format!("only the first {limit} sessions are shown; raise --limit for more\n");
     }
     text
 }
@@ -298,7 +310,7 @@ fn session(session: &SessionStatus) -> String {
             session
                 .version
                 .clone()
-                .unwrap_or_else(|| "none: it does not exist yet".to_owned()),
+                .unwrap_or_else(|| "none: the session does not exist yet".to_owned()),
         ),
         (
             "attributes",
@@ -306,23 +318,29 @@ fn session(session: &SessionStatus) -> String {
         ),
     ];
     match &session.holder {
-        None => rows.push(("holder", "nobody".to_owned())),
+        None => rows.push(("holder", "none".to_owned())),
         Some(holder) => {
             let who = format!("{}, token {}", clean(&holder.process), holder.token);
             rows.push(("holder", who));
             if let Some(reason) = &holder.recall {
                 let then = holder.revoke_ms.map_or_else(String::new, |left| {
-                    format!(", revoked in {} unless it is given back", span(left))
+                    format!(
+                        ", revoked in {} unless the holder gives it back",
+                        span(left)
+                    )
                 });
                 rows.push(("recall", format!("{reason}{then}")));
             }
             if let Some(inside) = holder.inside {
-                rows.push(("busy", format!("{inside} threads inside")));
+                rows.push(("busy", format!("{inside} threads hold locks in it")));
             }
         }
     }
     if let Some(left) = session.expires_ms {
-        rows.push(("expires", format!("in {} unless it is used", span(left))));
+        rows.push((
+            "expires",
+            format!("in {} unless a process uses it", span(left)),
+        ));
     }
     for (place, waiter) in session.waiters.iter().enumerate() {
         let WaiterStatus {
@@ -348,7 +366,7 @@ fn session(session: &SessionStatus) -> String {
 fn drains(drains: &Drains) -> String {
     let Drains { held, stop_ms } = *drains;
     format!(
-        "recalled: {held}. The store ends when they are back, at the latest in {}\n",
+        "recalled {held} grants. The store stops when all are given back, at the latest in {}\n",
         span(stop_ms)
     )
 }
@@ -357,7 +375,7 @@ fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }
 
-/// A span of time, as people say it.
+/// Formats a duration for people, with its two largest units.
 fn span(ms: u64) -> String {
     let seconds = ms / 1_000;
     match seconds {
@@ -368,7 +386,7 @@ fn span(ms: u64) -> String {
     }
 }
 
-/// A name as it may be shown: a terminal obeys nobody's names.
+/// Escapes control characters, so that a name cannot send commands to the terminal.
 fn clean(text: &str) -> String {
     let shown = text.chars().map(|c| match c.is_control() {
         true => c.escape_default().to_string(),
@@ -377,7 +395,7 @@ fn clean(text: &str) -> String {
     shown.collect()
 }
 
-/// Columns as wide as they must be.
+/// Formats a table whose columns are as wide as their widest cells.
 fn columns<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
@@ -397,13 +415,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_said_as_people_do() {
+    fn durations_are_printed_in_their_two_largest_units() {
         let shown = [0, 850, 1_250, 61_000, 3_720_000].map(span);
         assert_eq!(shown, ["0 ms", "850 ms", "1.2 s", "1 min 1 s", "1 h 2 min"]);
     }
 
     #[test]
-    fn ids_stay_whole_in_an_address() {
+    fn session_ids_are_percent_encoded_in_a_url() {
         let path = |id| path(id).expect("an id");
         assert_eq!(path("cart-1"), "/sessions/cart-1");
         assert_eq!(path("#0123abcd"), "/sessions/%230123abcd");
@@ -417,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_command_a_terminal() {
+    fn control_characters_in_names_are_escaped() {
         assert_eq!(clean("\u{1b}[2Jp1\n"), "\\u{1b}[2Jp1\\n");
     }
 }

@@ -1,4 +1,4 @@
-//! `tenure explore`: Stateright's Explorer over a universe, on loopback.
+//! `tenure explore`: serves Stateright's Explorer for one universe, on loopback.
 
 use crate::names;
 use anyhow::{Context, Result};
@@ -11,14 +11,14 @@ use tenure_protocol::{Seeded, Sound};
 /// The arguments of `tenure explore`.
 #[derive(Args)]
 pub(crate) struct Explore {
-    /// The universe.
+    /// Explore this universe.
     #[arg(default_value = "calm")]
     universe: String,
-    /// Plant this mutant
+    /// Plant this mutant in the machines.
     #[arg(long, alias = "defect", value_name = "NAME")]
     mutant: Option<String>,
-    /// The port on loopback; 0: any that is free.
-    #[arg(long, default_value_t = 3000)]
+    /// Listen on this port of loopback. 0 means any free port.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
     port: u16,
 }
 
@@ -27,13 +27,14 @@ impl Explore {
         let universe = names::universe(&self.universe)?;
         let mutant = self.mutant.as_deref().map(names::mutant).transpose()?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port);
-        // Stateright panics when it cannot listen, so find out first.
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("cannot listen on {address}; choose another --port"))?;
+        // Stateright panics if it cannot listen, so this bind reports the error first.
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("cannot listen on {address}; choose another port with --port")
+        })?;
         let address = listener.local_addr()?;
         drop(listener);
         println!(
-            "Exploring '{}' at http://{address}/ (Ctrl-C ends it)",
+            "Exploring '{}' at http://{address}/ (stop with Ctrl-C)",
             universe.name
         );
         match mutant {

@@ -1,4 +1,4 @@
-//! Hunts for all mutants, several at a time: a hunt is short and gains nothing from more threads of its own.
+//! Hunts all mutants, several in parallel: a single hunt is short and gains nothing from more threads.
 
 use crate::progress::Line;
 use crate::report;
@@ -13,7 +13,7 @@ use tenure_checker::hunt::{Kill, hunt, hunt_in};
 use tenure_checker::universe::Universe;
 use tenure_protocol::ProtocolMutant;
 
-/// `tenure check --mutants`: each must be killed, in these universes or wherever it shows.
+/// Runs `tenure check --mutants`: returns whether each mutant is killed, in these universes or in any.
 pub(crate) fn all(
     only: Option<&[&'static Universe]>,
     threads: usize,
@@ -57,7 +57,7 @@ pub(crate) fn all(
     Ok(killed == kills.len())
 }
 
-/// Hunts all mutants and tells each result, in the order of the catalogue.
+/// Hunts all mutants, and passes each result to the callback in the order of the catalogue.
 pub(crate) fn each(
     only: Option<&[&'static Universe]>,
     threads: usize,
@@ -73,7 +73,7 @@ pub(crate) fn each(
     for_each_mutant(threads, hunt, |mutant, kill| tell(mutant, kill.as_ref()))
 }
 
-/// `tenure check --matrix`: how each mutant is killed in each of these universes.
+/// Runs `tenure check --matrix`: prints how each mutant is killed in each of these universes.
 pub(crate) fn matrix(universes: &[&'static Universe], threads: usize) -> Result<()> {
     let row = |mutant: ProtocolMutant| {
         let killed = universes.iter().filter_map(|universe| {
@@ -96,7 +96,7 @@ pub(crate) fn matrix(universes: &[&'static Universe], threads: usize) -> Result<
     .map(|_| ())
 }
 
-/// Does something for each mutant, on several threads, and tells what came of it in the order of the catalogue.
+/// Runs a function for each mutant on several threads, and passes the results on in the order of the catalogue.
 fn for_each_mutant<T: Send>(
     threads: usize,
     work: impl Fn(ProtocolMutant) -> T + Sync,
@@ -117,7 +117,7 @@ fn for_each_mutant<T: Send>(
                         return;
                     };
                     if sender.send((place, work(*mutant))).is_err() {
-                        return; // Telling failed: nobody waits for more.
+                        return; // The receiver has failed and takes no more results.
                     }
                 }
             });
@@ -136,6 +136,9 @@ fn for_each_mutant<T: Send>(
     })?;
     Ok(found
         .into_iter()
-        .map(|result| result.expect("every mutant was hunted"))
+        .map(|result| {
+            result
+                .expect("the threads of this scope have hunted every mutant before the scope ends")
+        })
         .collect())
 }

@@ -1,9 +1,12 @@
-//! The binary `tenure`: one door for each of its users.
+//! The binary `tenure`, with one subcommand for each kind of user.
 //!
-//! `check`, `explore` and `replay` are for who runs the model checker; `serve`, `ctl` and `backup` for the operator of a store,
-//! `crash` for who doubts it; `conform` for who writes another store or library; `verify` shows everything that works, on one machine, in one command. Exit codes are the same
-//! everywhere: 0 all holds, 1 something does not, 2 usage, bad input, or a target that cannot be reached, 3 a fault of the
-//! suite itself, 4 nothing fails but not everything was judged, 75 (`serve`) not now, but perhaps later.
+//! `check`, `explore` and `replay` are for users of the model checker. `serve`, `ctl` and `backup` are for the operator
+//! of a store. `crash` tests the durability of the store. `conform` is for the author of another store or library.
+//! `verify` runs all checks on one machine with one command.
+//!
+//! Exit codes are the same for all commands: 0 everything holds; 1 something does not hold; 2 wrong usage, bad input,
+//! or an unreachable target; 3 a bug of the suite itself; 4 nothing fails, but not everything was judged; 75 (`serve`
+//! only) a temporary failure: try again later.
 
 mod backup;
 mod check;
@@ -23,7 +26,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Two-level session locking: the model checker, the store, and the conformance suite.
+/// Two-level session locking: the store, the model checker and the conformance suite.
 #[derive(Parser)]
 #[command(name = "tenure", version, arg_required_else_help = true)]
 struct Arguments {
@@ -33,32 +36,32 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check the protocol: explore universes whole and judge every property.
+    /// Check the protocol: explore universes exhaustively and judge every property.
     Check(check::Check),
-    /// Explore a universe by hand, in a browser.
+    /// Explore a universe step by step in a browser.
     Explore(explore::Explore),
-    /// Run a saved counterexample through the machines.
+    /// Replay a saved counterexample through the protocol machines.
     Replay(replay::Replay),
     /// Run the store.
     Serve(Box<serve::Serve>),
-    /// Ask a store that runs: who holds what, who waits and for how long; call a session back.
+    /// Show the holders and waiters of a running store, or recall a session.
     Ctl(ctl::Ctl),
-    /// Copy a store's folder; the store may be running.
+    /// Copy the folder of a store, which may be running.
     Backup(backup::Backup),
-    /// Judge a store or a process library, whoever wrote it, by the rules of the book.
+    /// Judge any store or process library by the rules of the book.
     #[command(subcommand)]
     Conform(Box<conform::Conform>),
-    /// The adapter of `tenure conform process` for our own library.
+    /// Run the adapter of `tenure conform process` for the library of this repository.
     #[command(hide = true)]
     Adapter,
-    /// Check everything that there is, on this machine, in a few minutes.
+    /// Run all checks on this machine, in a few minutes.
     Verify(verify::Verify),
-    /// Kill a store and its processes under load, and count what is left.
+    /// Kill a store and its processes under load, and check that nothing acknowledged is lost.
     Crash(crash::Crash),
-    /// One process of `tenure crash`.
+    /// Run one process of `tenure crash`.
     #[command(hide = true)]
     Work(crash::Work),
-    /// The process that `tenure verify` stops.
+    /// Run the process that `tenure verify` stops.
     #[command(hide = true)]
     Hold(crash::Hold),
 }
@@ -83,15 +86,15 @@ fn main() -> ExitCode {
     ended(result.map(exit_code))
 }
 
-/// The exit code of a run in which nothing fails and something was not judged.
+/// The exit code of a run in which nothing fails and some property was not judged.
 pub(crate) const UNJUDGED: u8 = 4;
 
-/// Returns the exit code of a run that judged everything.
+/// Returns the exit code of a run that judged everything: 0 if everything holds, else 1.
 pub(crate) fn exit_code(holds: bool) -> ExitCode {
     ExitCode::from(u8::from(!holds))
 }
 
-/// Reports an error on standard error.
+/// Prints an error on standard error, and returns the exit code.
 fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
@@ -103,7 +106,7 @@ fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     }
 }
 
-/// The reader of our output has heard enough.
+/// Returns whether the reader of standard output has closed the pipe.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

@@ -1,12 +1,13 @@
-//! The most memory that this process had resident, where the system tells.
+//! The peak of the resident memory of this process, on systems that report it.
 
-/// Forgets the highest mark so far, so that the next reading is of what follows.
+/// Resets the peak, so that the next reading covers only the work from now on.
 pub(crate) fn forget_peak() {
-    // Linux resets the mark when 5 is written; elsewhere, or without permission, the mark is that of the whole run.
+    // Linux resets the peak when 5 is written. Elsewhere, or without permission, the peak stays that of the whole
+    // run.
     drop(std::fs::write("/proc/self/clear_refs", "5"));
 }
 
-/// The highest mark in bytes.
+/// Returns the peak in bytes, or `None` if the system does not report it.
 pub(crate) fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,22 +1,22 @@
-//! Names that a user typed, and what was probably meant.
+//! Look-ups of names that a user typed, with a suggestion for a misspelled name.
 
 use anyhow::{Result, bail};
 use tenure_checker::universe::{UNIVERSES, Universe};
 use tenure_protocol::ProtocolMutant;
 
-/// A universe by its name.
+/// Returns the universe with this name.
 pub(crate) fn universe(name: &str) -> Result<&'static Universe> {
     if let Some(universe) = tenure_checker::universe::find(name) {
         return Ok(universe);
     }
     let names: Vec<&str> = UNIVERSES.iter().map(|universe| universe.name).collect();
     bail!(
-        "there is no universe '{name}'.{} `tenure check --list` shows all.",
+        "there is no universe '{name}'.{} `tenure check --list` lists all universes.",
         nearest(name, &names)
     )
 }
 
-/// A mutant by its name.
+/// Returns the mutant with this name.
 pub(crate) fn mutant(name: &str) -> Result<ProtocolMutant> {
     if let Some(mutant) = ProtocolMutant::ALL
         .iter()
@@ -29,12 +29,12 @@ pub(crate) fn mutant(name: &str) -> Result<ProtocolMutant> {
         .map(|mutant| mutant.name())
         .collect();
     bail!(
-        "there is no mutant '{name}'.{} `tenure check --list` shows all.",
+        "there is no mutant '{name}'.{} `tenure check --list` lists all mutants.",
         nearest(name, &names)
     )
 }
 
-/// A sentence that suggests the most similar name, if one is similar at all.
+/// Returns a sentence that suggests the most similar name, or an empty string if no name is similar.
 pub(crate) fn nearest(name: &str, names: &[&str]) -> String {
     let similar = names
         .iter()
@@ -49,7 +49,7 @@ pub(crate) fn nearest(name: &str, names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_nearest_name_is_suggested() {
+    fn a_misspelled_name_is_answered_with_the_nearest_name() {
         let message =
             |result: anyhow::Result<_>| format!("{:#}", result.map(|_| ()).expect_err("unknown"));
         assert!(message(super::universe("crwod").map(drop)).contains("'crowd'"));

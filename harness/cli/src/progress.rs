@@ -1,15 +1,15 @@
-//! Live progress on a terminal; nothing in a pipe.
+//! Live progress on a terminal. Prints nothing into a pipe.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 pub(crate) use tenure_checker::book::thousands;
 use tenure_checker::explore::Live;
 
-/// A line that changes while something runs.
+/// A progress line that is updated in place.
 pub(crate) struct Line(ProgressBar);
 
 impl Line {
-    /// A line that begins with `what`; silent unless standard error is a terminal.
+    /// Creates a line with the prefix `what`. Hidden unless standard error is a terminal.
     pub(crate) fn new(what: &str) -> Self {
         let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
@@ -18,13 +18,14 @@ impl Line {
         };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {prefix}  {msg}").expect("a valid template"),
+            ProgressStyle::with_template("{spinner} {prefix}  {msg}")
+                .expect("this constant template is valid"),
         );
         bar.set_prefix(what.to_owned());
         Self(bar)
     }
 
-    /// How far an exploration is.
+    /// Shows the progress of an exploration.
     pub(crate) fn show(&self, live: &Live) {
         self.0.set_message(format!(
             "{} states, {} unique, depth {}, {}/s, {} in the queue",
@@ -37,7 +38,7 @@ impl Line {
         self.0.tick();
     }
 
-    /// Any other news.
+    /// Shows any other text.
     pub(crate) fn say(&self, text: String) {
         self.0.set_message(text);
         self.0.tick();
@@ -53,7 +54,7 @@ impl Drop for Line {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn thousands_are_apart() {
+    fn thousands_are_separated_by_commas() {
         let shown = [0, 7, 1000, 123_456, 1_234_567].map(super::thousands);
         assert_eq!(shown, ["0", "7", "1,000", "123,456", "1,234,567"]);
     }

@@ -1,4 +1,4 @@
-//! `tenure replay`: a saved counterexample, run through the machines again.
+//! `tenure replay`: replays a saved counterexample through the protocol machines.
 
 use crate::report;
 use anyhow::{Context, Result};
@@ -10,9 +10,9 @@ use tenure_checker::replay;
 /// The arguments of `tenure replay`.
 #[derive(Args)]
 pub(crate) struct Replay {
-    /// What `tenure check --chart FILE.json` has written.
+    /// Replay this counterexample, which `tenure check --chart FILE.json` has written.
     file: PathBuf,
-    /// Write it as a picture as well (.svg, .mmd).
+    /// Also write the counterexample to this file as a picture (.svg, .mmd).
     #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
 }
@@ -22,13 +22,14 @@ impl Replay {
         let shown = self.file.display();
         let file =
             std::fs::File::open(&self.file).with_context(|| format!("cannot read '{shown}'"))?;
-        let example = replay::load_from(file).with_context(|| format!("'{shown}'"))?;
-        replay::replay(&example).with_context(|| format!("'{shown}'"))?;
+        let example = replay::load_from(file)
+            .with_context(|| format!("cannot load the counterexample '{shown}'"))?;
+        replay::replay(&example).with_context(|| format!("cannot replay '{shown}'"))?;
         let mut out = std::io::stdout().lock();
         report::write_counterexample(&mut out, &example)?;
         writeln!(
             out,
-            "replayed {} steps of '{}': it ends where it did",
+            "replayed {} steps of '{}': it ends in the saved state",
             example.steps(),
             example.universe
         )?;

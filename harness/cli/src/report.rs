@@ -1,4 +1,4 @@
-//! Outcomes as tables for people and as JSON for machines.
+//! Outcomes of checks, as text for people and as JSON for machines.
 
 use crate::progress::thousands;
 use serde_json::{Value, json};
@@ -8,16 +8,16 @@ use tenure_checker::hunt::Kill;
 use tenure_checker::{chart, render};
 use tenure_protocol::ProtocolMutant;
 
-/// How wide counterexamples are.
+/// The width of a counterexample in columns.
 const COLUMNS: usize = 100;
 
-/// Whether to colour: on a terminal, unless `NO_COLOR` is set.
+/// Returns whether to print colours: on a terminal, unless `NO_COLOR` is set.
 pub(crate) fn is_colored() -> bool {
     std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// One universe as a JSON object.
+/// Returns the outcome of one universe as a JSON object.
 pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
     let properties = outcome.judgements.iter().map(|judgement| {
         json!({
@@ -47,7 +47,7 @@ pub(crate) fn outcome_json(outcome: &Outcome, peak: Option<u64>) -> Value {
     })
 }
 
-/// One mutant as a JSON object.
+/// Returns the result of the hunt for one mutant as a JSON object.
 pub(crate) fn kill_json(mutant: ProtocolMutant, kill: Option<&Kill>) -> Value {
     json!({
         "mutant": mutant.name(),
@@ -58,7 +58,7 @@ pub(crate) fn kill_json(mutant: ProtocolMutant, kill: Option<&Kill>) -> Value {
     })
 }
 
-/// One universe, whole.
+/// Prints the outcome of one universe in full.
 pub(crate) fn write_outcome(
     out: &mut impl Write,
     outcome: &Outcome,
@@ -95,7 +95,8 @@ pub(crate) fn write_outcome(
     if outcome.is_reduced {
         writeln!(
             out,
-            "  like processes count as one: progress is not judged, and the number of states is not pinned"
+            "  with symmetry reduction: progress is not judged, and the number of states is not compared with the \
+             pinned one"
         )?;
     }
     if let Some((seconds, bytes)) = outcome.progress {
@@ -108,14 +109,14 @@ pub(crate) fn write_outcome(
     if !outcome.is_complete {
         writeln!(
             out,
-            "  CUT SHORT: not every state was reached, so nothing is said to hold"
+            "  CUT SHORT: not every state was explored, so no property is judged to hold"
         )?;
     }
     if outcome.is_pinned == Some(false) {
         let pinned = thousands(outcome.universe.unique_states);
         writeln!(
             out,
-            "  NOT THE PINNED NUMBER of unique states, {pinned}: the machines or the universe have changed"
+            "  UNEXPECTED NUMBER of unique states, {pinned} are pinned: the machines or the universe have changed"
         )?;
     }
     for judgement in &outcome.judgements {
@@ -135,7 +136,7 @@ pub(crate) fn write_outcome(
     Ok(())
 }
 
-/// A counterexample as a chart in plain text.
+/// Prints a counterexample as a chart in plain text.
 pub(crate) fn write_counterexample(
     out: &mut impl Write,
     example: &Counterexample,
@@ -146,7 +147,7 @@ pub(crate) fn write_counterexample(
     Ok(())
 }
 
-/// Finds out that a file cannot be written before minutes of work depend on it. Leaves the file as it is.
+/// Checks that a file can be written, before minutes of work depend on it. Leaves the file unchanged.
 pub(crate) fn assert_writable(path: &std::path::Path) -> anyhow::Result<()> {
     let is_new = !path.exists();
     std::fs::OpenOptions::new()
@@ -160,7 +161,7 @@ pub(crate) fn assert_writable(path: &std::path::Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a counterexample to a file: a picture by the file's ending, or what `tenure replay` reads.
+/// Writes a counterexample to a file: as a picture or as the input of `tenure replay`, by the extension of the file.
 pub(crate) fn save_counterexample(
     path: &std::path::Path,
     example: &Counterexample,
@@ -173,13 +174,16 @@ pub(crate) fn save_counterexample(
         "svg" => chart::svg(&render::chart_of(example)?),
         "mmd" => chart::mermaid(&render::chart_of(example)?),
         "json" => tenure_checker::replay::save(example),
-        _ => anyhow::bail!("'{}': a chart ends in .svg, .mmd or .json", path.display()),
+        _ => anyhow::bail!(
+            "cannot write a chart to '{}': the name must end in .svg, .mmd or .json",
+            path.display()
+        ),
     };
     std::fs::write(path, text)
         .map_err(|error| anyhow::anyhow!("cannot write '{}': {error}", path.display()))
 }
 
-/// How a scenario of `tenure crash` ended.
+/// Returns the outcome of a `tenure crash` scenario as a JSON object.
 pub(crate) fn crash_json(outcome: &tenure_workload::director::Outcome, seconds: f64) -> Value {
     let verdict = &outcome.verdict;
     let findings: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();

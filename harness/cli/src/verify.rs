@@ -1,4 +1,4 @@
-//! `tenure verify`: everything that there is, checked on this machine, and a verdict that fits a screen.
+//! `tenure verify`: runs all checks on this machine, and prints a verdict that fits on one screen.
 
 use crate::check;
 use crate::conform;
@@ -14,7 +14,7 @@ use tenure_checker::universe::{UNIVERSES, Universe};
 /// The arguments of `tenure verify`.
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// One JSON object a line, for machines.
+    /// Print one JSON object per line instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -39,7 +39,7 @@ impl Verify {
         Ok(holds)
     }
 
-    /// Explores the quick universes; answers whether all hold, and how many states they have.
+    /// Explores the quick universes. Returns whether all hold, and the total number of states.
     fn universes(&self, out: &mut impl Write) -> Result<(bool, u64)> {
         if !self.json {
             writeln!(
@@ -71,7 +71,7 @@ impl Verify {
         Ok((holds, states))
     }
 
-    /// Hunts every mutant; answers whether all were killed.
+    /// Hunts every mutant. Returns whether all were killed.
     fn mutants(&self, out: &mut impl Write) -> Result<bool> {
         let mut missed = Vec::new();
         let kills = crate::hunt::each(None, check::cores(), |mutant, kill| {
@@ -96,13 +96,15 @@ impl Verify {
         Ok(missed.is_empty())
     }
 
-    /// Runs real processes against a real store, and kills both; answers whether nothing was lost and nobody stuck.
+    /// Runs real processes against a real store, and kills both. Returns whether no write was lost and no process is
+    /// stuck.
     fn counts(&self, out: &mut impl Write) -> Result<bool> {
         let scenario = crash::scenario()?;
         if !self.json {
             writeln!(
                 out,
-                "{} processes of {} threads and {} tasks count in {} sessions of one store, all as OS processes:",
+                "Crash test: {} OS processes of {} threads and {} tasks increment counters in {} sessions of one \
+                 store:",
                 scenario.processes, scenario.threads, scenario.tasks, scenario.sessions
             )?;
         }
@@ -115,7 +117,7 @@ impl Verify {
         Ok(outcome.holds())
     }
 
-    /// Stops a holder past its lease; answers whether it found out, and nobody else noticed.
+    /// Stops a holder past its lease. Returns whether the holder detected the loss and no other process was disturbed.
     fn stops(&self, out: &mut impl Write) -> Result<bool> {
         let found = crash::stop_a_holder()?;
         let holds = found.holds();
@@ -126,23 +128,24 @@ impl Verify {
         } else if holds {
             writeln!(
                 out,
-                "  holds  a holder stopped past its lease: its guard is poisoned, its writes refused; the new one goes on"
+                "  holds  a holder stopped past its lease: its guard is poisoned and its writes are refused; the \
+                 new holder goes on"
             )?;
         } else {
             writeln!(
                 out,
-                "  FAILS  a holder stopped past its lease found: {found:?}"
+                "  FAILS  a holder stopped past its lease did not detect the loss as it must: {found:?}"
             )?;
         }
         Ok(holds)
     }
 
-    /// Judges the store and the library by the conformance suite.
+    /// Judges the store and the library of this repository with the conformance suite.
     fn conforms(&self, out: &mut impl Write) -> Result<bool> {
         if !self.json {
             writeln!(
                 out,
-                "The conformance suite, from outside, against this store and this library:"
+                "Conformance suite, black-box, against this store and this library:"
             )?;
         }
         let mut conforms = true;
@@ -161,7 +164,7 @@ impl Verify {
     }
 }
 
-/// What was checked, what was not, and the verdict.
+/// Prints the scope of the checks, the checks that were left out, and the verdict.
 fn write_verdict(out: &mut impl Write, holds: bool, states: u64, seconds: f64) -> Result<()> {
     let names = |is_meant: fn(&Universe) -> bool| {
         let names = UNIVERSES.iter().filter(|universe| is_meant(universe));
@@ -181,10 +184,10 @@ fn write_verdict(out: &mut impl Write, holds: bool, states: u64, seconds: f64) -
     write!(
         out,
         "
-Checked: {states} unique states, each universe whole. Safety in all of them, progress in all
-but {unjudged}. Every mutant.
-Not checked here: the larger universes, {slow} (`tenure check --all`).
-Trusted: what the book's chapter on assumptions names.
+Checked: {states} unique states, each universe exhaustively. Safety in all of them, progress in
+all but {unjudged}. Every mutant.
+Not checked here: the larger universes, {slow} (`tenure check --all` checks them).
+Trusted without a check: the items in the chapter on assumptions of the book.
 
 VERDICT: {verdict} ({seconds:.0} s)
 "

@@ -95,5 +95,5 @@ fn who_cannot_be_started_or_named_is_no_verdict() {
         TENURE,
         "adapter",
     ]);
-    assert_ends(&output, 2, &["no case is called so: no/such/case"]);
+    assert_ends(&output, 2, &["no case matches no/such/case"]);
 }

@@ -570,7 +570,7 @@ fn drain(by_ctl: bool) {
         let output = store.ctl(&["drain"]);
         assert_ends(&output, 0, &[]);
         assert!(
-            stdout(&output).starts_with("recalled: 1."),
+            stdout(&output).starts_with("recalled 1 grants."),
             "{}",
             stdout(&output)
         );

@@ -1,31 +1,36 @@
-//! One attribute that a session has handed out: locked, read and written without the session, in two atomic operations.
+//! A cell: one attribute that threads lock, read and write without the session, in two atomic operations.
 //!
-//! A cell is *open* while the attribute is handed out. Then its word says whether a thread is inside, and going in or out is
-//! one compare-and-exchange. To take the attribute back its session *closes* the cell: whoever comes finds it closed, and so
-//! does whoever is inside when it leaves; both go by way of the session, behind the session's lock.
+//! A cell is *open* while the attribute is in it. The state word of an open cell contains whether a thread is inside,
+//! and entering or leaving is one compare-exchange. To take the attribute back, the session *closes* the cell. A thread
+//! that then tries to enter or to leave finds the cell closed. Both continue on the slow path, through the session and
+//! its mutex.
 //!
-//! There are two places for the value. The word says which one is current; the thread inside reads that one in place and
-//! writes to the other, so that leaving makes its writes visible, or not, in the same atomic operation that lets the next
-//! thread in. Because the current value stays untouched until then, the session may read it although a thread is inside.
+//! A cell has two value slots, and the state word names the current one. The thread inside reads the current slot in
+//! place and writes to the other one. So a single atomic operation lets the next thread in and makes the writes
+//! visible, or discards them. Because the current slot is unchanged until then, the session may read it while a thread
+//! is inside.
 //!
-//! A change in place needs a copy of the value in the other place. By a handle the copy is what is changed, and the two places
-//! take turns. By id ([`Held::edit_itself`]) it is the value: the copy, in memory of the thread ([`spare`](crate::spare)), becomes
-//! the current one for as long as the thread is inside, and what is left over at the end goes along with it. That is one atomic
-//! operation more and half of the memory, which by id is in no cache.
+//! A change in place needs a copy of the value in the other slot. Through a handle, the copy is changed, and the two
+//! slots alternate. By id ([`Held::edit_itself`]), the value itself is changed. The copy, in memory of the thread
+//! ([`spare`](crate::spare)), becomes the current value while the thread is inside, and the thread takes the unused
+//! memory along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that
+//! memory is usually in no cache.
 //!
 //! # Why there is `unsafe` here
 //!
-//! A lock and unlock may cost at most three times what a mutex costs, and two threads that use two attributes of a session
-//! may not get in each other's way. Without `unsafe` the value needs a mutex beside the word, which alone spends that budget
-//! (docs/src/decisions/0010-detaching.md has the figures). Most `unsafe` of this crate is here and in `handoff`; the rest is in
-//! [`cells`](crate::cells), which finds a cell without a lock, in `entry`, which holds the session's lock or goes where the
-//! attribute was handed off, in `table` and `home`, which find a cell by an id, and in `hint`, which accesses nothing; every access
-//! goes through loom's `UnsafeCell` in `harness/loom`. It rests on this:
+//! A lock and unlock may cost at most three times as much as a mutex, and two threads that use two attributes of a
+//! session must not slow each other down. Without `unsafe`, the value needs a mutex beside the state word, which alone
+//! costs that much (docs/src/decisions/0010-detaching.md has the figures).
 //!
-//! - *Open*: only the thread inside ([`Held`]) touches the other place; the current one is only read.
-//! - *Closed*: only what holds the session's lock changes the word; places are touched by the thread inside, or under
-//!   the session's lock when there is none.
-//! - *Vacant*: what was in the other place has been moved out by the thread that left last, and is not dropped there.
+//! Most `unsafe` of this crate is here and in `handoff`. The rest is in [`cells`](crate::cells), which finds a cell
+//! without a mutex; in `entry`, which holds the session's mutex or follows a handoff; in `table` and `session_ref`,
+//! which find a cell by session id; and in `hint`, which accesses no memory. In `harness/loom`, every access goes
+//! through loom's `UnsafeCell`. The code relies on these rules:
+//!
+//! - *Open*: only the thread inside ([`Held`]) touches the other slot. The current slot is only read.
+//! - *Closed*: only the owner of the session's mutex changes the state word. Slots are touched by the thread inside, or
+//!   under the session's mutex if there is none.
+//! - *Vacant*: the last thread that left has moved the value out of the other slot, so that value is not dropped there.
 #![allow(unsafe_code)]
 
 mod handoff;
@@ -46,118 +51,121 @@ use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
 
-/// The attribute is not handed out.
+/// The attribute is not in the cell.
 const CLOSED: u64 = 1;
-/// A thread is inside: the one in the upper bits.
+/// A thread is inside. Its number is in the upper bits.
 const HELD: u64 = 2;
-/// The second place is the current one.
+/// The second slot is the current one.
 const SECOND: u64 = 4;
 /// The value has changed since the cell was opened.
 const CHANGED: u64 = 8;
-/// In a [`Held`] only: something was written to the other place.
+/// In a [`Held`] only: the thread has written to the other slot.
 const WRITTEN: u64 = 16;
-/// In a [`Held`] only: the thread was unwinding when it went in, so that says nothing about what it does inside.
+/// In a [`Held`] only: the thread was already unwinding when it entered, so unwinding says nothing about its work
+/// inside.
 const UNWINDING: u64 = 32;
-/// The place that is not the current one was moved out of: nothing there is to be dropped.
+/// The value was moved out of the slot that is not current: there is nothing to drop.
 const VACANT: u64 = 64;
-/// In a [`Held`] only: there is something in the other place, although it was vacant.
+/// In a [`Held`] only: the other slot was vacant and now contains a value.
 const FILLED: u64 = 128;
-/// The cell is closed, and who is inside leaves it to the one who waits in `next_user`.
+/// The cell is closed, and a handoff is planned: the thread inside leaves to the waiter in `next_user`.
 const PLANNED: u64 = 256;
-/// What only a [`Held`] knows.
+/// The flags that only a [`Held`] has.
 const OWN: u64 = WRITTEN | UNWINDING | FILLED;
-/// The bits below the thread.
+/// The number of bits below the thread number.
 const THREAD: u32 = 9;
 
-/// A thread by as many bits of its number as a cell has room for. The manager's own numbers are smaller.
+/// Truncates a thread number to the bits that a cell has room for. The manager's own numbers are smaller.
 pub(crate) fn known(thread: ThreadId) -> ThreadId {
     ThreadId(thread.0 & (u64::MAX >> THREAD))
 }
 
-/// Under what the thread inside is inside.
+/// The terms of the grant under which a thread is inside.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, packed(4))] // Beside a length, in a cache line that has no byte to spare.
+#[repr(C, packed(4))] // Packed, since this cache line has no byte to spare.
 pub(crate) struct Terms {
     pub(crate) token: Token,
-    /// To how many bytes the value may grow.
+    /// The number of bytes to which the value may grow without a check by the session.
     pub(crate) bytes_max: u32,
 }
 
-/// What a thread does to go in.
+/// The data with which a thread enters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entrance {
     pub(crate) thread: ThreadId,
-    /// Where in the program.
+    /// The source line of the lock request.
     pub(crate) place: &'static Location<'static>,
     pub(crate) now: Time,
 }
 
-/// See the [module](self). The first cache line is what those read who look for an attribute, and changes rarely; the second is
-/// written by every use. So a thread that uses an attribute does not disturb another that looks for its neighbour.
+/// A cell. See the [module](self). The first cache line is read by threads that look for an attribute, and changes
+/// rarely. The second line is written by every use. So a thread that uses one attribute does not slow down a thread
+/// that looks for another one.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Cell {
     prefix: u64,
-    /// The next one in its list.
+    /// The next cell in its list.
     pub(crate) next: Link<Self>,
     aside: Box<Aside>,
     terms: UnsafeCell<Terms>,
     length: u32,
-    /// Where the value's bytes are, for who has them fetched: nothing but speed follows from it.
+    /// The address of the value's bytes, for prefetching only.
     bytes: PlainI32,
-    /// For the checkers: seen by all who use the cell, changed when its memory is given back.
+    /// For the checkers: read by every access to the cell, and written when its memory is freed.
     lives: UnsafeCell<()>,
-    /// When a thread has last gone in or out, in milliseconds on the manager's clock, which is seen to move a few times a
-    /// second: written only when it has. For people: nothing follows from it, so the checkers need not see it.
+    /// The time at which a thread last entered or left, in milliseconds on the manager's clock. Written only when
+    /// the clock has moved, a few times a second. Only shown to people, so the checkers need not explore this
+    /// atomic.
     at: PlainU64,
     used: Used,
 }
 
-/// What those do not need who find a cell open and free.
+/// The data that a thread does not need to enter an open, free cell.
 #[derive(Debug)]
 struct Aside {
     name: AttributeName,
-    /// Who waits for the thread inside to leave, while that is [planned](PLANNED).
+    /// The waiter that follows the thread inside, while a handoff is [planned](PLANNED).
     next_user: AtomicPtr<Waiter>,
 }
 
-/// What changes with every use.
+/// The data that changes with every use.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Used {
     word: AtomicU64,
     values: [UnsafeCell<ManuallyDrop<Content>>; 2],
-    /// Where the thread inside has gone in. As `at`.
+    /// The source line at which the thread inside locked. Not explored by the checkers, like `at`.
     place: PlainPtr<Location<'static>>,
 }
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 const _: () = assert!(size_of::<Cell>() == 128, "two cache lines");
 
-// SAFETY: the word says who may touch what, see the module.
+// SAFETY: the state word determines which thread may touch which slot, see the module.
 unsafe impl Sync for Cell {}
 
-/// What a session gets back from a cell that it closes.
+/// The result of closing a cell, for its session.
 #[derive(Debug)]
 pub(crate) struct Closed {
     pub(crate) value: Option<Value>,
     pub(crate) is_changed: bool,
-    /// When a thread last went in or out.
+    /// The time at which a thread last entered or left.
     pub(crate) at: Time,
-    /// Who is inside, and from now on inside the session.
+    /// The thread inside, which from now on is inside the session.
     pub(crate) user: Option<ThreadId>,
 }
 
-/// Being inside a cell. Dropping it does not leave.
+/// The access of the thread inside a cell. Dropping it does not leave the cell.
 #[derive(Debug)]
 pub(crate) struct Held<'c> {
     cell: &'c Cell,
-    /// The word while the cell is open and this is inside, and what only this one knows.
+    /// The state word while the cell is open and this thread is inside, plus the flags that only this value has.
     word: u64,
 }
 
 impl Cell {
-    /// A closed one.
+    /// Creates a closed cell.
     pub(crate) fn new(name: &AttributeName) -> Self {
         let key = Key::new(name.as_bytes());
         Self {
@@ -171,7 +179,7 @@ impl Cell {
                 token: Token::default(),
                 bytes_max: 0,
             }),
-            length: u32::try_from(key.name.len()).expect("a name is short"),
+            length: u32::try_from(key.name.len()).expect("an attribute name has at most 128 bytes"),
             bytes: PlainI32::new(0),
             lives: UnsafeCell::new(()),
             at: PlainU64::new(0),
@@ -183,7 +191,7 @@ impl Cell {
         }
     }
 
-    /// Whether it is that of the attribute.
+    /// Returns whether this is the cell of the attribute.
     #[inline(always)]
     pub(crate) fn is(&self, key: Key<'_>) -> bool {
         self.lives.with(|_| ());
@@ -192,13 +200,13 @@ impl Cell {
             && (key.name.len() <= 8 || self.aside.name.as_bytes() == key.name)
     }
 
-    /// Where the value's bytes were when they last moved.
+    /// Returns the last known distance to the value's bytes.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> LineOffset {
         LineOffset(self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Notes where the value's bytes are.
+    /// Records the address of the value's bytes.
     #[cold]
     #[inline(never)]
     fn note_bytes(&self, value: &Content) {
@@ -208,12 +216,12 @@ impl Cell {
         }
     }
 
-    /// The attribute's name.
+    /// Returns the attribute's name.
     pub(crate) fn name(&self) -> &AttributeName {
         &self.aside.name
     }
 
-    /// Goes in, if the cell is open and nobody is inside.
+    /// Enters the cell, if it is open and no thread is inside. The fast path of every lock.
     #[inline(always)]
     pub(crate) fn enter(&self, entrance: Entrance) -> Option<Held<'_>> {
         let free = self.used.word.load(Ordering::Relaxed);
@@ -261,12 +269,13 @@ impl Cell {
         }
     }
 
-    /// Whether the attribute is handed out.
+    /// Returns whether the cell is open.
     pub(crate) fn is_open(&self) -> bool {
         self.used.word.load(Ordering::Relaxed) & CLOSED == 0
     }
 
-    /// Who is inside, since when, and from which place. What is read is of one moment unless the threads are very quick.
+    /// Returns the thread inside, with the time and the source line of its lock. The parts may belong to different
+    /// moments if threads enter and leave at the same time.
     pub(crate) fn inside(&self) -> Option<Entrance> {
         let word = self.used.word.load(Ordering::Relaxed);
         if word & HELD == 0 {
@@ -274,7 +283,7 @@ impl Cell {
         }
         let place = self.used.place.load(Ordering::Relaxed);
         let now = self.at();
-        // SAFETY: it is null or was made from a reference that lives for ever.
+        // SAFETY: the pointer is null or comes from a `'static` reference.
         let place = unsafe { place.as_ref() }?;
         Some(Entrance {
             thread: ThreadId(word >> THREAD),
@@ -283,15 +292,15 @@ impl Cell {
         })
     }
 
-    /// When a thread has last gone in or out.
+    /// Returns the time at which a thread last entered or left.
     pub(crate) fn at(&self) -> Time {
         Time(self.at.load(Ordering::Relaxed))
     }
 
-    /// Closes the cell and gives the attribute back; `None` when it was closed already.
+    /// Closes the cell and returns the attribute to the session. Returns `None` if the cell is already closed.
     ///
     /// # Safety
-    /// The caller holds the session's lock.
+    /// The caller holds the session's mutex.
     pub(crate) unsafe fn close(&self) -> Option<Closed> {
         let word = self.used.word.fetch_or(CLOSED, Ordering::Acquire);
         if word & CLOSED != 0 {
@@ -300,12 +309,14 @@ impl Cell {
         let is_free = word & HELD == 0;
         let current = &self.used.values[usize::from(word & SECOND != 0)];
         let value = if is_free {
-            // SAFETY: the cell is closed and nobody is inside, so whoever wants in waits for the session's lock.
+            // SAFETY: the cell is closed and no thread is inside, so any other access waits for the
+            // session's mutex.
             let value = current.with_mut(|value| unsafe { std::mem::take(&mut **value) });
             drop(self.empty(word));
             value.into_value()
         } else {
-            // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
+            // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's
+            // mutex.
             current.with(|value| unsafe { (**value).value() })
         };
         Some(Closed {
@@ -317,10 +328,10 @@ impl Cell {
         })
     }
 
-    /// Opens the cell with its user inside.
+    /// Opens the cell with a thread inside.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the cell [is idle](Cell::is_idle).
+    /// The caller holds the session's mutex, and the cell [is idle](Cell::is_idle).
     pub(crate) unsafe fn open(
         &self,
         value: Option<Value>,
@@ -328,7 +339,8 @@ impl Cell {
         entrance: Entrance,
     ) -> Held<'_> {
         debug_assert_eq!(self.used.word.load(Ordering::Relaxed), CLOSED);
-        // SAFETY: nobody is inside, and nobody gets in while the cell is closed and the session locked.
+        // SAFETY: no thread is inside, and none can enter while the cell is closed and the session's mutex is
+        // held.
         self.used.values[0].with_mut(|place| unsafe { **place = Content::from(value) });
         // SAFETY: as above.
         self.terms.with_mut(|place| unsafe { *place = terms });
@@ -338,21 +350,23 @@ impl Cell {
         held
     }
 
-    /// Whether it is closed and nobody is inside: whether [`Cell::open`] may be called, under the session's lock.
+    /// Returns whether the cell is closed and no thread is inside, so that [`Cell::open`] may be called under the
+    /// session's mutex.
     pub(crate) fn is_idle(&self) -> bool {
         self.used.word.load(Ordering::Relaxed) & (CLOSED | HELD) == CLOSED
     }
 
-    /// Takes both values out; the cell is closed and empty. `word` says which place is vacant.
+    /// Takes both values out, and leaves the cell closed and empty. `word` determines which slot is vacant.
     fn empty(&self, word: u64) -> [Content; 2] {
         let other = usize::from(word & SECOND == 0);
         if word & VACANT != 0 {
-            // SAFETY: as below; what was there was moved out.
+            // SAFETY: as below, and the value in this slot was moved out before.
             self.used.values[other]
                 .with_mut(|value| unsafe { value.write(ManuallyDrop::default()) });
         }
         let values = self.used.values.each_ref().map(|value| {
-            // SAFETY: only called when the cell is closed, by its last user or when there is none, under the session's lock.
+            // SAFETY: called only for a closed cell, under the session's mutex, by the last thread inside
+            // or if there is none.
             value.with_mut(|value| unsafe { std::mem::take(&mut **value) })
         });
         self.used.word.store(CLOSED, Ordering::Release);
@@ -375,21 +389,21 @@ impl<'c> Held<'c> {
         &self.cell.used.values[usize::from((self.word & SECOND != 0) != is_other)]
     }
 
-    /// What this thread sees.
+    /// Returns the value that this thread sees.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
-        // SAFETY: the thread inside alone writes to the place that it has written to; nobody writes to the current one.
+        // SAFETY: only the thread inside writes to the other slot, and no thread writes to the current one.
         let content = self
             .place(self.is_written())
             .with(|content| unsafe { &*content });
         content.bytes()
     }
 
-    /// What it has written.
+    /// Returns the value that this thread has written, if any.
     #[inline]
     pub(crate) fn written(&self) -> Option<Option<Value>> {
         self.is_written().then(|| {
-            // SAFETY: nobody else touches the other place.
+            // SAFETY: no other thread touches the other slot.
             self.place(true)
                 .with(|content| unsafe { (**content).value() })
         })
@@ -400,51 +414,52 @@ impl<'c> Held<'c> {
         self.word & WRITTEN != 0
     }
 
-    /// Whether the thread is unwinding because of what it did inside.
+    /// Returns whether the thread is unwinding because of its work inside.
     #[inline(always)]
     pub(crate) fn is_panicking(&self) -> bool {
         panicking() && self.word & UNWINDING == 0
     }
 
-    /// Has something in the other place that can be dropped.
+    /// Puts an empty value into a vacant other slot, so that the slot can be dropped and overwritten.
     #[inline(always)]
     fn fill(&mut self) {
         if self.word & (VACANT | FILLED) == VACANT {
             self.word |= FILLED;
             self.place(true)
-                // SAFETY: nobody else touches the other place, and what was there was moved out.
+                // SAFETY: no other thread touches the other slot, and its value was moved out.
                 .with_mut(|content| unsafe { content.write(ManuallyDrop::default()) });
         }
     }
 
-    /// Writes.
+    /// Writes a value.
     pub(crate) fn set(&mut self, value: Option<Value>) {
         self.fill();
-        // SAFETY: nobody else touches the other place.
+        // SAFETY: no other thread touches the other slot.
         self.place(true)
             .with_mut(|content| unsafe { **content = Content::from(value) });
         self.word |= WRITTEN;
     }
 
-    /// Forgets what was written.
+    /// Discards the written value.
     pub(crate) fn undo(&mut self) {
         self.word &= !WRITTEN;
     }
 
-    /// Lets `change` change the value in place: a copy of it the first time, since what is discarded must leave no trace.
+    /// Changes the value in place with `change`. The first change makes a copy, so that it can be discarded.
     #[inline(always)]
     pub(crate) fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         self.fill();
         let (current, other) = (self.place(false), self.place(true));
         let is_written = self.is_written();
         self.word |= WRITTEN;
-        // SAFETY: nobody writes to the current place while a thread is inside.
+        // SAFETY: no thread writes to the current slot while a thread is inside.
         let current = current.with(|content| unsafe { &**content });
         other.with_mut(|content| {
-            // SAFETY: nobody else touches the other place.
+            // SAFETY: no other thread touches the other slot.
             let content = unsafe { &mut **content };
             let before = content.own();
-            // Both places at once: the first write there would otherwise wait for the first read here.
+            // Fetches both slots at once. Otherwise, the first write there would wait for the first read
+            // here.
             before.prefetch();
             let bytes = match &mut *content {
                 Content::Own(bytes) if is_written => bytes,
@@ -463,8 +478,9 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// As [`Held::edit`], for who comes by id: the copy is what stays and the value itself is changed, so that the one is in
-    /// memory that was just used, and the other where it was.
+    /// Changes the value in place as [`Held::edit`] does, for a lock by id. The copy keeps the old value, and the
+    /// value itself is changed. So the copy is in memory that this thread has just used, and the value stays at its
+    /// address.
     #[inline(always)]
     pub(crate) fn edit_itself<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if !self.is_written() {
@@ -473,22 +489,22 @@ impl<'c> Held<'c> {
         self.edit(change)
     }
 
-    /// Puts a copy into the other place and has it be the current one, if that can be.
+    /// Puts a copy into the other slot and makes it the current one, if the cell is still open.
     #[inline(always)]
     fn save(&mut self) {
-        // SAFETY: nobody writes to the current place while a thread is inside.
+        // SAFETY: no thread writes to the current slot while a thread is inside.
         let current = self.place(false).with(|content| unsafe { &**content });
         let Content::Own(value) = current else {
             return;
         };
         let copy = Content::Own(spare::copy(value));
         self.fill();
-        // SAFETY: nobody else touches the other place.
+        // SAFETY: no other thread touches the other slot.
         let rest = self
             .place(true)
             .with_mut(|content| unsafe { std::mem::replace(&mut **content, copy) });
         spare::keep(rest);
-        // Whether or not this succeeds, what is in the other place now is the value, and only this thread's.
+        // Whether or not the exchange succeeds, the other slot now contains the value, for this thread alone.
         let held = self.own_word();
         let word = &self.cell.used.word;
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
@@ -501,18 +517,18 @@ impl<'c> Held<'c> {
 
     #[inline(always)]
     pub(crate) fn terms(&self) -> Terms {
-        // SAFETY: they are written only before a thread goes in.
+        // SAFETY: the terms are written only before a thread enters.
         self.cell.terms.with(|terms| unsafe { *terms })
     }
 
-    /// The same, for longer than whoever made it could see.
+    /// Extends the lifetime of this access beyond the borrow of the cell.
     ///
     /// # Safety
-    /// The cell stays where it is as long as the thread is inside.
+    /// The cell stays at its address as long as the thread is inside.
     pub(crate) unsafe fn outlive<'d>(self) -> Held<'d> {
         let cell: *const Cell = self.cell;
         Held {
-            // SAFETY: the caller says so.
+            // SAFETY: guaranteed by the caller.
             cell: unsafe { &*cell },
             word: self.word,
         }
@@ -522,18 +538,18 @@ impl<'c> Held<'c> {
         ThreadId(self.word >> THREAD)
     }
 
-    /// The attribute.
+    /// Returns the attribute's name.
     pub(crate) fn name(&self) -> &'c AttributeName {
         self.cell.name()
     }
 
-    /// Whether the attribute was taken back since this thread went in.
+    /// Returns whether the session has closed the cell since this thread entered.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.cell.used.word.load(Ordering::Relaxed) & CLOSED != 0
     }
 
-    /// Who this is, and where it has gone in.
+    /// Returns this thread, with the time and the source line of its lock.
     pub(crate) fn inside(&self) -> Option<Entrance> {
         let thread = self.thread();
         Some(Entrance {
@@ -542,13 +558,13 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// The word of the cell while it is open and this is inside.
+    /// Returns the state word of the open cell while this thread is inside.
     #[inline(always)]
     fn own_word(&self) -> u64 {
         self.word & !OWN
     }
 
-    /// What the word is to be when this has gone out.
+    /// Returns the state word after this thread has left.
     #[inline(always)]
     fn after(&self, keeps: bool) -> u64 {
         let mut free = self.word & !(OWN | HELD | u64::MAX << THREAD);
@@ -556,7 +572,8 @@ impl<'c> Held<'c> {
             free &= !VACANT;
         }
         if self.is_written() && keeps {
-            // Once something has changed, what is written is current without a look: it may as well be the same.
+            // After the first change, the written value becomes current without a comparison, even if it is
+            // equal.
             if free & CHANGED != 0 || self.differs() {
                 free = (free ^ SECOND) | CHANGED;
             }
@@ -564,10 +581,13 @@ impl<'c> Held<'c> {
         free
     }
 
-    /// Goes out, and lets the next thread see what was written if it `keeps` that; this is not used any more then. Answers
-    /// `false` when the cell is closed: then the session has to let it out, and afterwards [`Held::let_go`] the cell.
+    /// Leaves the cell, and makes the writes visible to the next thread if `keeps` is true. This access must not be
+    /// used afterwards.
+    ///
+    /// Returns `false` if the cell is closed. The thread is then still inside: the session must let the thread out,
+    /// and the caller then calls [`Held::let_go`].
     #[inline(always)]
-    #[must_use = "it is still inside when the cell was closed"]
+    #[must_use = "`false` means that the cell was closed and the thread is still inside"]
     pub(crate) fn leave(&self, keeps: bool, now: Time) -> bool {
         self.go_out(self.after(keeps), now)
     }
@@ -591,43 +611,46 @@ impl<'c> Held<'c> {
             .is_ok()
     }
 
-    /// As [`Held::leave`], and takes along what is not the value, for the next one to use.
+    /// Leaves the cell as [`Held::leave`] does, and takes the memory of the other slot along for the thread's next
+    /// copy.
     #[inline(always)]
-    #[must_use = "it is still inside when the cell was closed"]
+    #[must_use = "`false` means that the cell was closed and the thread is still inside"]
     pub(crate) fn leave_nothing(&self, keeps: bool, now: Time) -> bool {
         let free = self.after(keeps);
         if !self.is_written() {
             return self.go_out(free, now);
         }
         let rest = &self.cell.used.values[usize::from(free & SECOND == 0)];
-        // SAFETY: only this thread writes to either place. Whoever takes the attribute back may look there until this is out,
-        // so until then these are bytes and not yet a value, which would have to be the only one.
+        // SAFETY: only this thread writes to either slot. A thread that closes the cell may read the slot until
+        // this one has left. So until then these are plain bytes, and not a second owner of the value.
         let rest = rest.with(|rest| unsafe { rest.cast::<MaybeUninit<Content>>().read() });
         let has_left = self.go_out(free | VACANT, now);
         if has_left {
-            // SAFETY: nobody looks there from now on: what was read is its own.
+            // SAFETY: no thread reads that slot from now on, so this is the only owner of the value.
             spare::keep(unsafe { rest.assume_init() });
         }
         has_left
     }
 
-    /// Whether what was written is another value.
+    /// Returns whether the written value differs from the current one.
     fn differs(&self) -> bool {
         self.place(false).with(|current| {
-            // SAFETY: nobody writes to the current place while a thread is inside, and nobody else touches the other.
+            // SAFETY: no thread writes to the current slot while a thread is inside, and no other thread
+            // touches the other slot.
             self.place(true)
                 .with(|other| unsafe { (**current).bytes() != (**other).bytes() })
         })
     }
 
-    /// The cell is closed, and what was written is in the session now: it is what this thread sees from now on.
+    /// Makes the written value the current one, after the session has taken it over: the thread sees that value
+    /// from now on.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the cell is closed.
+    /// The caller holds the session's mutex, and the cell is closed.
     pub(crate) unsafe fn rebase(&mut self) {
         debug_assert!(self.is_closed());
         if self.is_written() {
-            // SAFETY: the cell is closed: only the thread inside touches either place.
+            // SAFETY: the cell is closed, so only the thread inside touches either slot.
             let written = self
                 .place(true)
                 .with_mut(|content| unsafe { std::mem::take(&mut **content) });
@@ -638,10 +661,10 @@ impl<'c> Held<'c> {
         }
     }
 
-    /// Leaves a closed cell, and takes what it has in it along.
+    /// Leaves a closed cell, and returns the values in it.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the cell is closed.
+    /// The caller holds the session's mutex, and the cell is closed.
     pub(crate) unsafe fn let_go(self) -> [Content; 2] {
         debug_assert!(self.is_closed());
         let is_filled = self.word & FILLED != 0;

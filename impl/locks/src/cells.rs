@@ -1,7 +1,7 @@
-//! The cells of a session by their attributes' names: lists that only grow, read without a lock.
+//! The cells of a session by attribute name: lists that only grow, and are read without a mutex.
 //!
-//! `unsafe` is for a pointer that is filled once and read by anybody ([`Link`]): `std`'s `OnceLock` does that with a state beside
-//! the pointer and a pass through its cold path that the fast path pays for in code; and loom has none.
+//! `unsafe` is for a pointer that is set once and read by any thread ([`Link`]). `std`'s `OnceLock` stores a state
+//! beside the pointer and has a cold path that costs the fast path code size, and loom has no `OnceLock`.
 #![allow(unsafe_code)]
 
 use crate::cell::Cell;
@@ -9,12 +9,12 @@ use crate::sync::{AtomicPtr, Ordering};
 use std::ptr;
 use tenure_protocol::AttributeName;
 
-/// Cells of one list. To walk further takes longer than to ask the session; and names that come from outside, each locked once, take
-/// no more memory than this.
+/// The maximum length of a list. A longer walk would take more time than the slow path through the session. The limit
+/// also bounds the memory for names from outside that are locked once each.
 const LIST_MAX: usize = 64;
 
-/// The name of an attribute as it is looked for: the first eight bytes decide most comparisons, and are computed where the
-/// name is written if it is written in the program.
+/// An attribute name with its first eight bytes as a number, which decide most comparisons. For a name that is a
+/// literal in the program, the compiler computes that number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key<'n> {
     pub(crate) name: &'n [u8],
@@ -36,7 +36,7 @@ impl<'n> Key<'n> {
         self.name
     }
 
-    /// Which of the lists it is in.
+    /// Returns the index of the list for this name.
     #[inline(always)]
     fn list(self) -> usize {
         let mixed = (self.prefix ^ self.name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -44,16 +44,16 @@ impl<'n> Key<'n> {
     }
 }
 
-/// The cells of a session by their attributes' names: lists that only grow, up to a limit, read without a lock.
+/// The cells of a session by attribute name: lists that only grow up to a limit, and are read without a mutex.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    /// The first that was made; many sessions need no more.
+    /// The cell that was created first. Many sessions need only this one.
     first: Link<Cell>,
-    /// Lists of those whose names have something in common, so that walks are short.
+    /// The lists of further cells, grouped by a hash of their names, so that walks are short.
     table: Link<[Link<Cell>; 16]>,
 }
 
-/// A place for a box that is filled once.
+/// A pointer to a box that is set once.
 #[derive(Debug)]
 pub(crate) struct Link<T>(AtomicPtr<T>);
 
@@ -64,19 +64,20 @@ impl<T> Link<T> {
 
     #[inline(always)]
     fn get(&self) -> Option<&T> {
-        // SAFETY: it is null or comes from a box that was published by `fill` and is freed only with `self`.
+        // SAFETY: the pointer is null, or comes from a box that `fill` has published and that is freed only
+        // with `self`.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Fills the place, which is empty.
+    /// Sets the pointer, which must be null.
     ///
     /// # Safety
-    /// Nobody else fills it at the same time.
+    /// No other thread sets the pointer at the same time.
     unsafe fn fill(&self, value: T) -> &T {
         debug_assert!(self.get().is_none());
         let new = Box::into_raw(Box::new(value));
         self.0.store(new, Ordering::Release);
-        // SAFETY: just made, and freed only with `self`.
+        // SAFETY: the box was just created, and is freed only with `self`.
         unsafe { &*new }
     }
 }
@@ -85,7 +86,7 @@ impl<T> Drop for Link<T> {
     fn drop(&mut self) {
         let own = self.0.load(Ordering::Acquire);
         if !own.is_null() {
-            // SAFETY: it comes from a box, and nobody can reach it any more.
+            // SAFETY: the pointer comes from a box, and no other thread can reach it any more.
             drop(unsafe { Box::from_raw(own) });
         }
     }
@@ -99,7 +100,7 @@ impl Cells {
         }
     }
 
-    /// The cell of an attribute.
+    /// Returns the cell of an attribute.
     #[inline(always)]
     pub(crate) fn get(&self, key: Key<'_>) -> Option<&Cell> {
         let first = self.first.get()?;
@@ -116,10 +117,10 @@ impl Cells {
         None
     }
 
-    /// The cell of an attribute, which is made when there is none, or `None` when its list is full.
+    /// Returns the cell of an attribute, and creates it if there is none. Returns `None` if its list is full.
     ///
     /// # Safety
-    /// The caller holds the session's lock.
+    /// The caller holds the session's mutex.
     pub(crate) unsafe fn get_or_make(&self, name: &AttributeName) -> Option<&Cell> {
         let key = Key::new(name.as_bytes());
         if let Some(cell) = self.get(key) {
@@ -128,7 +129,7 @@ impl Cells {
         let mut place = &self.first;
         if place.get().is_some() {
             let table = self.table.get();
-            // SAFETY: only under the session's lock.
+            // SAFETY: the pointer is set only under the session's mutex.
             let table = table.unwrap_or_else(|| unsafe {
                 self.table.fill(std::array::from_fn(|_| Link::empty()))
             });
@@ -143,7 +144,7 @@ impl Cells {
         (length < LIST_MAX).then(|| unsafe { place.fill(Cell::new(name)) })
     }
 
-    /// All of them.
+    /// Returns all cells.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Cell> {
         let lists = self.table.get().into_iter().flatten();
         std::iter::once(&self.first)
@@ -151,13 +152,13 @@ impl Cells {
             .flat_map(|list| std::iter::successors(list.get(), |cell| cell.next.get()))
     }
 
-    /// The first one.
+    /// Returns the cell that was created first.
     #[inline(always)]
     pub(crate) fn first(&self) -> Option<&Cell> {
         self.first.get()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no cells.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.get().is_none()
     }

@@ -1,4 +1,4 @@
-//! The manager's clock, and the end of the lease on it: together, since every lock compares both.
+//! The manager's clock and the end of the lease. They are together, since every lock compares both.
 
 use crate::host::{Host, Std};
 use std::panic::Location;
@@ -6,29 +6,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_protocol::Time;
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Debug)]
 enum Source {
-    /// The time is what it was last set to.
+    /// A manual clock: the time is set by the user.
     Manual,
     Host(Box<dyn Host>),
 }
 
-/// See the [module](self). Nothing else that changes often shares its cache line.
+/// The clock and the end of the lease. See the [module](self). Nothing else that changes often shares its cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Clock {
     source: Source,
-    /// The time of the last look, for uses that show it to people.
+    /// The last exact reading, for times that are shown to people.
     seen: AtomicU64,
-    /// The end of the lease; zero when there is none.
+    /// The end of the lease. 0 means that there is no lease.
     lease: AtomicU64,
-    /// Counts forks; `born` is what it was in the OS process that made this.
+    /// The counter of forks. `born` is its value in the OS process that created the manager.
     forks: &'static AtomicU64,
     born: u64,
 }
 
-/// Stands for a counter where nothing counts.
+/// The counter for hosts that count no forks.
 static NO_FORKS: AtomicU64 = AtomicU64::new(0);
 
 impl Clock {
@@ -80,20 +80,20 @@ impl Clock {
         }
     }
 
-    /// Returns the time of the last exact look.
+    /// Returns the last exact reading of the clock.
     #[inline(always)]
     pub(crate) fn seen(&self) -> Time {
         Time(self.seen.load(Ordering::Relaxed))
     }
 
-    /// Sets a manual clock; it never goes back.
+    /// Moves a manual clock forward. The clock never goes back.
     pub(crate) fn set(&self, now: Time) {
         if matches!(self.source, Source::Manual) {
             self.seen.fetch_max(now.0, Ordering::Relaxed);
         }
     }
 
-    /// See [`Host::may_sleep`].
+    /// Returns whether this OS thread may sleep. See [`Host::may_sleep`].
     pub(crate) fn may_sleep(
         &self,
         is_local: &dyn Fn() -> bool,
@@ -105,7 +105,7 @@ impl Clock {
         }
     }
 
-    /// Notes the end of the lease.
+    /// Records the end of the lease.
     pub(crate) fn set_lease(&self, lease: Option<Time>) {
         let lease = lease.map_or(0, |end| end.0);
         if lease != self.lease.load(Ordering::Relaxed) {
@@ -113,19 +113,20 @@ impl Clock {
         }
     }
 
-    /// Whether the lease has ended at `now`, or this OS process has none. Without a lease it has, at any time but zero.
+    /// Returns whether the lease has ended at `now`, or this OS process is a fork. Without a lease, returns true at
+    /// any time except 0.
     #[inline(always)]
     pub(crate) fn is_past_lease(&self, now: Time) -> bool {
         now.0 > self.lease.load(Ordering::Relaxed) || self.is_forked()
     }
 
-    /// Whether this OS process is a child, by `fork`, of the one that made this.
+    /// Returns whether this OS process is a child, by `fork`, of the process that created the manager.
     #[inline(always)]
     pub(crate) fn is_forked(&self) -> bool {
         self.forks.load(Ordering::Relaxed) != self.born
     }
 
-    /// Returns the time that is left until `then`; the longest possible one when the clock is set by hand.
+    /// Returns the time until `then`. With a manual clock, returns the maximum duration.
     pub(crate) fn until(&self, then: Time) -> Duration {
         match self.source {
             Source::Manual => Duration::MAX,

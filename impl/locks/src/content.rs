@@ -1,25 +1,25 @@
-//! The value of an attribute that is handed out.
+//! The value of an attribute in its cell.
 
 use crate::hint::Hint;
 use std::fmt;
 use tenure_protocol::attributes::Value;
 
-/// A value of an attribute in a form that can be changed in place. Small: two of them share a cache line with the word.
+/// A value that can be changed in place. Small: two of them share a cache line with the state word of the cell.
 #[derive(Default)]
 pub(crate) enum Content {
     /// The attribute does not exist.
     #[default]
     Absent,
-    /// Shared with others: the frame that it came in, a message that carries it.
+    /// Bytes shared with other owners: the received frame, or a message that carries them.
     Shared(Box<Value>),
-    /// Nobody else's.
+    /// Bytes with this single owner.
     Own(Vec<u8>),
 }
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.bytes() {
-            Some(bytes) => write!(f, "{} bytes", bytes.len()), // What they are, nobody's log needs to know.
+            Some(bytes) => write!(f, "{} bytes", bytes.len()), // Never the bytes: they may be secret.
             None => f.write_str("absent"),
         }
     }
@@ -35,7 +35,7 @@ impl Content {
         }
     }
 
-    /// Where its bytes are, if they are its own.
+    /// Returns the address of the bytes, if this value is their single owner.
     #[inline(always)]
     pub(crate) fn own(&self) -> Hint {
         match self {
@@ -44,21 +44,21 @@ impl Content {
         }
     }
 
-    /// Becomes a copy of `bytes`, in the memory that it has if it has some.
+    /// Replaces the value with a copy of `bytes`, and reuses its own memory if it has any.
     #[inline(always)]
     pub(crate) fn copy(&mut self, bytes: &[u8]) -> &mut Vec<u8> {
         if !matches!(self, Self::Own(_)) {
             *self = Self::Own(Vec::with_capacity(bytes.len()));
         }
         let Self::Own(own) = self else {
-            unreachable!("just made")
+            unreachable!("the lines above make this value `Own`")
         };
         own.clear();
         own.extend_from_slice(bytes);
         own
     }
 
-    /// The value, for who may not change this: shared if it is, a copy if not.
+    /// Returns the value for an owner that must not change this one: shared if possible, else a copy.
     pub(crate) fn value(&self) -> Option<Value> {
         match self {
             Self::Absent => None,

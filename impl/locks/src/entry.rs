@@ -1,8 +1,7 @@
-//! What the manager keeps of one session: a small lock, behind it the session while it is detached, and the cells of the
-//! attributes that are handed out further.
+//! The manager's entry for one session: a mutex, the detached session behind it, and the cells of its attributes.
 //!
-//! The lock orders everything but what happens in open cells. Whoever changes a closed cell holds it: that is what nearly
-//! all `unsafe` functions of [`cell`](crate::cell) ask for, and why they are called here alone.
+//! The mutex orders all operations except those in open cells. A thread that changes a closed cell must hold the mutex.
+//! Nearly all `unsafe` functions of [`cell`](crate::cell) require that, and so they are called only here.
 #![allow(unsafe_code)]
 
 mod handoff;
@@ -25,54 +24,54 @@ use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Detached, Handoff, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
 
-/// See the [module](self).
-#[repr(C)] // What a look-up reads comes first, together.
+/// The manager's entry for one session. See the [module](self).
+#[repr(C)] // The fields that a look-up reads come first, together.
 pub(crate) struct Entry {
     cells: Cells,
     pub(crate) id: SessionId,
     state: Mutex<State>,
 }
 
-/// What stands behind the lock.
+/// The state behind the entry's mutex.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The session; `None` while the process has it, or does not know it.
+    /// The detached session. `None` while the session is in the machine, or unknown.
     pub(crate) detached: Option<Detached>,
-    /// Where it stands among all by its last use.
+    /// The class of this session in the order of last use.
     pub(crate) class: Class,
-    /// Its last use, as far as that is known there.
+    /// The last use as known in that order.
     pub(crate) known: Time,
-    /// Whether it is noted there.
+    /// Whether the session is noted for a visit in that order.
     pub(crate) is_noted: bool,
-    /// What most sessions have none of.
+    /// The state that most sessions do not need.
     rare: Option<Box<Rare>>,
 }
 
 #[derive(Debug, Default)]
 struct Rare {
-    /// The guards that are not in a cell.
+    /// The guards without a cell.
     inside: Vec<Inside>,
-    /// Those who wait for a lock: each thread for one.
+    /// The threads that wait for a lock. Each thread waits for at most one lock of this session.
     waiting: BTreeMap<ThreadId, Arc<Waiter>>,
-    /// The last write set that was discarded.
+    /// The last discarded write set.
     discard: Option<Discard>,
-    /// What is planned in a cell, and has happened or not.
+    /// The handoff that is planned in a cell, whether or not it has happened yet.
     handoff: Option<Handoff>,
 }
 
 impl State {
-    /// The guards that are not in a cell.
+    /// Returns the guards without a cell.
     pub(crate) fn inside(&self) -> &[Inside] {
         self.rare.as_ref().map_or(&[], |rare| &rare.inside)
     }
 
-    /// A guard is inside that is not in a cell.
+    /// Adds a guard without a cell.
     #[inline(always)]
     pub(crate) fn note_inside(&mut self, inside: Inside) {
         self.rare.get_or_insert_default().inside.push(inside);
     }
 
-    /// A thread waits for a lock. Answers `false` when it waits for one already.
+    /// Adds a thread that waits for a lock. Returns `false` if the thread already waits for one.
     #[must_use]
     pub(crate) fn note_waiting(&mut self, waiter: Arc<Waiter>) -> bool {
         let all = &mut self.rare.get_or_insert_default().waiting;
@@ -85,13 +84,13 @@ impl State {
         }
     }
 
-    /// A thread does not wait for a lock any more.
+    /// Removes a thread that waits for a lock.
     #[inline(always)]
     pub(crate) fn end_waiting(&mut self, thread: ThreadId) -> Option<Arc<Waiter>> {
         self.rare.as_mut()?.waiting.remove(&thread)
     }
 
-    /// A thread does not wait for this lock any more. Answers whether it did.
+    /// Removes this wait of a thread. Returns whether the thread was still waiting for it.
     pub(crate) fn end_wait(&mut self, waiter: &Arc<Waiter>) -> bool {
         let thread = waiter.entrance.thread;
         let rare = self.rare.as_ref();
@@ -100,7 +99,8 @@ impl State {
         is_it && self.end_waiting(thread).is_some()
     }
 
-    /// A thread that has waited is let in: it is inside from here on, whenever it comes for its guard. Answers whom to wake.
+    /// Grants a lock to a waiting thread. The thread is inside from now on, even before it takes its guard. Returns
+    /// the waker to wake.
     #[inline(always)]
     pub(crate) fn let_in(&mut self, now: Time, waiter: &Waiter, granted: Granted) -> Option<Waker> {
         let names = waiter.names.clone();
@@ -112,67 +112,69 @@ impl State {
         waiter.wait.answer(Outcome::Locked(Box::new(granted)))
     }
 
-    /// Somebody uses the session. Answers whether that is to be [noted](crate::uses).
+    /// Records a use of the session. Returns whether the session must be [noted](crate::uses) for a visit.
     #[inline]
     pub(crate) fn wakes(&mut self) -> bool {
         self.class == Class::Cold && !std::mem::replace(&mut self.is_noted, true)
     }
 
-    /// The last write set that was discarded.
+    /// Returns the last discarded write set.
     pub(crate) fn discard(&self) -> Option<&Discard> {
         self.rare.as_ref()?.discard.as_ref()
     }
 
-    /// A write set was discarded.
+    /// Records a discarded write set.
     pub(crate) fn note_discard(&mut self, discard: Discard) {
         self.rare.get_or_insert_default().discard = Some(discard);
     }
 }
 
-/// A guard that is not in a cell.
+/// A guard without a cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
     pub(crate) names: Names,
     pub(crate) entrance: Entrance,
 }
 
-/// How a thread went in without the process.
+/// The access of a thread that entered without the machine.
 #[derive(Debug)]
 pub(crate) enum Entered<'e> {
-    /// Into the attribute's cell.
+    /// The thread is in the attribute's cell.
     Cell(Held<'e>),
-    /// Into the session.
+    /// The thread is in the session.
     Session(Granted),
 }
 
 impl Entered<'_> {
-    /// In the session.
+    /// Returns the access through the session.
     pub(crate) fn session(self) -> Granted {
         match self {
             Self::Session(granted) => granted,
-            Self::Cell(_) => unreachable!("who asks for several does not go into a cell"),
+            Self::Cell(_) => unreachable!(
+                "only a request for one attribute enters a cell, and this caller requests several"
+            ),
         }
     }
 }
 
-/// Attributes that were locked together.
+/// Attributes that were locked together, with the token of the grant.
 #[derive(Debug)]
 pub(crate) struct Granted {
     pub(crate) token: tenure_protocol::Token,
     pub(crate) values: Values,
 }
 
-/// What they were when they were locked.
+/// The values of these attributes when they were locked.
 #[derive(Debug)]
 pub(crate) enum Values {
-    /// One attribute was asked for.
+    /// The value of the one requested attribute.
     One(Option<Value>),
-    /// Those among several that have a value.
+    /// The requested attributes that have a value.
     Many(Vec<(AttributeName, Value)>),
 }
 
 impl Values {
-    /// Those of `names` among the attributes that have a value.
+    /// Returns the values of the attributes in `names`.
     #[inline(always)]
     pub(crate) fn of<'a>(
         names: &Names,
@@ -189,24 +191,28 @@ impl Values {
         )
     }
 
-    /// That of the one attribute.
+    /// Returns the value of the one requested attribute.
     pub(crate) fn one(self) -> Option<Value> {
         match self {
             Self::One(value) => value,
-            Self::Many(_) => unreachable!("one was asked for"),
+            Self::Many(_) => {
+                unreachable!("a request for one attribute is granted with `Values::One`")
+            }
         }
     }
 
-    /// Those of several.
+    /// Returns the values of several attributes.
     pub(crate) fn many(self) -> Vec<(AttributeName, Value)> {
         match self {
-            Self::One(_) => unreachable!("several were asked for"),
+            Self::One(_) => {
+                unreachable!("a request for several attributes is granted with `Values::Many`")
+            }
             Self::Many(values) => values,
         }
     }
 }
 
-/// Whom to wake: mostly nobody or one, for whom no memory is needed.
+/// The wakers to wake: usually none or one, which need no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Woken(Option<Waker>, Vec<Waker>);
 
@@ -218,7 +224,7 @@ impl Woken {
         }
     }
 
-    /// Wakes them. Nothing may be locked.
+    /// Wakes all of them. The caller must hold no mutex.
     #[inline]
     pub(crate) fn wake(self) {
         let Some(first) = self.0 else {
@@ -232,7 +238,7 @@ impl Woken {
     }
 }
 
-/// An entry whose lock is held.
+/// An entry whose mutex is held.
 #[derive(Debug)]
 pub(crate) struct Locked<'e> {
     cells: &'e Cells,
@@ -240,7 +246,7 @@ pub(crate) struct Locked<'e> {
 }
 
 impl Granted {
-    /// These attributes of a session that is detached.
+    /// Returns these attributes of a detached session.
     #[inline(always)]
     fn of(detached: &Detached, names: &Names) -> Self {
         Self {
@@ -252,7 +258,7 @@ impl Granted {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Session").field(&ShortId(&self.id)).finish() // Neither its id nor what is in it.
+        f.debug_tuple("Session").field(&ShortId(&self.id)).finish() // Neither the id nor the values: both are secret.
     }
 }
 
@@ -264,7 +270,7 @@ impl Entry {
                 detached: None,
                 class: Class::New,
                 known: Time::ZERO,
-                is_noted: true, // In the map.
+                is_noted: true, // The map has noted the new session.
                 rare: None,
             }),
             cells: Cells::new(),
@@ -280,38 +286,39 @@ impl Entry {
         own
     }
 
-    /// Goes into an attribute of this session that was handed off.
+    /// Enters an attribute of this session that was handed off.
     pub(crate) fn follow(&self, handed_off: HandedOver, entrance: Entrance) -> Held<'_> {
-        // SAFETY: it is this session's, which the request owns that waited here; the cell stays as long as that, or who is inside.
+        // SAFETY: the cell belongs to this session. The request that waited here owns the entry, and later the
+        // thread inside keeps it alive.
         unsafe { handed_off.follow(entrance) }
     }
 
-    /// The cell of the attribute that was first used.
+    /// Returns the cell that was created first.
     pub(crate) fn first(&self) -> Option<&Cell> {
         self.cells.first()
     }
 
-    /// Has what a look-up reads fetched from memory.
+    /// Prefetches the memory that a look-up reads.
     #[inline(always)]
     pub(crate) fn prefetch(&self) {
         let own = Hint::of(self);
-        own.at(-16).prefetch(); // What counts the owners.
+        own.at(-16).prefetch(); // The reference counts of the `Arc`.
         own.at(40).prefetch();
     }
 
-    /// Goes into an open cell.
+    /// Enters an open cell.
     #[inline(always)]
     pub(crate) fn enter_cell(&self, key: Key<'_>, entrance: Entrance) -> Option<Held<'_>> {
         self.cells.get(key)?.enter(entrance)
     }
 
-    /// Who is inside by way of cells.
+    /// Returns the threads that are inside cells.
     pub(crate) fn users(&self) -> impl Iterator<Item = (&AttributeName, Entrance)> {
         let cells = self.cells.iter();
         cells.filter_map(|cell| Some((cell.name(), cell.inside()?)))
     }
 
-    /// Gives the memory of the cells back, which nobody can reach.
+    /// Frees the memory of the cells, which no thread can reach any more.
     pub(crate) fn fold(&mut self) {
         let mut own = self.lock();
         own.close_all();
@@ -331,12 +338,12 @@ impl Entry {
 }
 
 impl<'e> Locked<'e> {
-    /// Whether the session is detached and exists at the store.
+    /// Returns whether the session is detached and exists at the store.
     pub(crate) fn exists(&self) -> bool {
         self.state.detached.as_ref().is_some_and(Detached::exists)
     }
 
-    /// Lets a thread go into one attribute, if the session is detached and nobody is in its way.
+    /// Enters one attribute for a thread, if the session is detached and no other thread is in the way.
     pub(crate) fn enter_one(
         &mut self,
         name: &AttributeName,
@@ -344,7 +351,7 @@ impl<'e> Locked<'e> {
         limits: &Limits,
     ) -> Option<Entered<'e>> {
         let detached = self.state.detached.as_mut()?;
-        // SAFETY: the lock of the cells' session is held.
+        // SAFETY: the mutex of the cells' session is held.
         let cell = unsafe { self.cells.get_or_make(name) };
         if let Some(cell) = cell.filter(|cell| cell.is_open()) {
             return cell.enter(entrance).map(Entered::Cell);
@@ -356,7 +363,7 @@ impl<'e> Locked<'e> {
                 token: detached.token(),
                 bytes_max: out.bytes_max,
             };
-            // SAFETY: the lock is held; the cell is closed and idle.
+            // SAFETY: the mutex is held, and the cell is closed and idle.
             return Some(Entered::Cell(unsafe {
                 cell.open(out.value, terms, entrance)
             }));
@@ -365,7 +372,7 @@ impl<'e> Locked<'e> {
             .map(Entered::Session)
     }
 
-    /// Lets a thread go into several attributes or all, as [`Locked::enter_one`].
+    /// Enters several attributes or all for a thread, as [`Locked::enter_one`].
     pub(crate) fn enter_session(&mut self, names: &Names, entrance: Entrance) -> Option<Granted> {
         self.state.detached.as_ref()?;
         match names {
@@ -384,7 +391,8 @@ impl<'e> Locked<'e> {
         Some(granted)
     }
 
-    /// Lets those in who wait and may go in now that a thread has left, while the session is detached. Answers whom to wake.
+    /// Grants the lock to each waiting thread that can enter after another thread has left, while the session is
+    /// detached. Returns the wakers to wake.
     #[inline(always)]
     pub(crate) fn admit(&mut self, now: Time) -> Woken {
         let state = &mut *self.state;
@@ -398,7 +406,9 @@ impl<'e> Locked<'e> {
             let Some(waiter) = state.end_waiting(thread) else {
                 continue;
             };
-            let detached = state.detached.as_ref().expect("just seen");
+            let detached = state.detached.as_ref().expect(
+                "the loop condition has matched the detached session, and nothing has removed it",
+            );
             let granted = Granted::of(detached, &waiter.names);
             if let Some(waker) = state.let_in(now, &waiter, granted) {
                 woken.add(waker);
@@ -413,7 +423,7 @@ impl<'e> Locked<'e> {
         }
     }
 
-    /// Takes all attributes back that are handed out.
+    /// Closes all cells, and returns their attributes to the session.
     pub(crate) fn close_all(&mut self) {
         let cells = self.cells;
         for cell in cells.iter() {
@@ -422,7 +432,7 @@ impl<'e> Locked<'e> {
     }
 
     fn close_cell(&mut self, cell: &Cell) {
-        // SAFETY: the lock of the cell's session is held.
+        // SAFETY: the mutex of the cell's session is held.
         let Some(closed) = (unsafe { cell.close() }) else {
             return;
         };
@@ -437,7 +447,7 @@ impl<'e> Locked<'e> {
         detached.take_in(cell.name(), (value, is_changed), at, user);
     }
 
-    /// Takes the session out, whole, for the process.
+    /// Takes the whole session out, for the machine.
     pub(crate) fn take(&mut self) -> Option<Detached> {
         if !mutant::is(LockMutant::ReattachesOpen) {
             self.close_all();
@@ -445,7 +455,7 @@ impl<'e> Locked<'e> {
         self.state.detached.take()
     }
 
-    /// How many guards of `thread` are in the session by this count: those in closed cells among them.
+    /// Returns the number of guards of `thread` that the session counts, including those in closed cells.
     pub(crate) fn guards_of(&self, thread: ThreadId) -> usize {
         let others = self.state.inside().iter();
         let others = others.filter(|inside| inside.entrance.thread == thread);
@@ -454,7 +464,7 @@ impl<'e> Locked<'e> {
         others.count() + cells.count()
     }
 
-    /// A guard has left that was in no cell.
+    /// Removes a guard without a cell that has left.
     pub(crate) fn forget(&mut self, thread: ThreadId, names: &Names) -> Option<Inside> {
         let inside = &mut self.state.rare.as_mut()?.inside;
         let is_it = |own: &Inside| own.entrance.thread == thread && own.names == *names;
@@ -462,8 +472,8 @@ impl<'e> Locked<'e> {
         Some(inside.swap_remove(place))
     }
 
-    /// A guard has left by way of the session: so it leaves its cell, if it is in one. Gives back what was there, which
-    /// takes longer to drop than others should have to wait.
+    /// Completes the leaving of a guard through the session, and takes it out of its cell, if any. Returns the
+    /// values of the cell, so that the caller drops them after others have been woken.
     #[inline(always)]
     pub(crate) fn let_out(
         &mut self,
@@ -475,17 +485,17 @@ impl<'e> Locked<'e> {
             self.forget(thread, names);
             return None;
         };
-        // SAFETY: the lock is held; the session has let the guard out, so the cell is closed.
+        // SAFETY: the mutex is held. The session has let the guard out, so the cell is closed.
         Some(unsafe { held.let_go() })
     }
 
-    /// What was written in a closed cell is in the session now.
+    /// Makes the written value of a closed cell current, after the session has taken it over.
     pub(crate) fn rebase(&self, held: &mut Held<'_>) {
-        // SAFETY: the lock is held, and the caller has closed the cell.
+        // SAFETY: the mutex is held, and the caller has closed the cell.
         unsafe { held.rebase() };
     }
 
-    /// Where `thread` has locked one of `names`.
+    /// Returns the source line and time at which `thread` has locked one of `names`.
     pub(crate) fn place_of(&self, thread: ThreadId, names: &Names) -> Option<Entrance> {
         let others = self.state.inside().iter();
         let others = others.map(|inside| (&inside.names, inside.entrance));
@@ -496,20 +506,20 @@ impl<'e> Locked<'e> {
         other.map(|(_, entrance)| entrance).or_else(cell)
     }
 
-    /// When a thread last left, if the session is detached.
+    /// Returns the time at which a thread last left, if the session is detached.
     pub(crate) fn used(&self) -> Option<Time> {
         let detached = self.state.detached.as_ref()?;
         let cells = self.cells.iter().filter(|cell| cell.is_open());
         Some(cells.fold(detached.used(), |used, cell| used.max(cell.at())))
     }
 
-    /// Whether any thread is inside.
+    /// Returns whether any thread is inside.
     pub(crate) fn is_used(&self) -> bool {
         !self.state.inside().is_empty() || self.cells.iter().any(|cell| cell.inside().is_some())
     }
 }
 
-/// Whether an attribute is among `names`.
+/// Returns whether an attribute is among `names`.
 pub(crate) fn has(names: &Names, name: &AttributeName) -> bool {
     match names {
         Names::All => true,

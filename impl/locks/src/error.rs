@@ -1,6 +1,7 @@
-//! What can go wrong, to which session, and what to do next.
+//! The errors of locks and guards: what failed, in which session, and what to do next.
 //!
-//! Errors end in logs, and the id of a session is as good as a password there: in words, a session is its [`ShortId`].
+//! Error texts end up in logs, and a session id is as secret as a password. So every text names a session by its
+//! [`ShortId`].
 
 use crate::limits::Agreed;
 use std::fmt;
@@ -11,108 +12,127 @@ use tenure_protocol::id::{NameLength, ShortId};
 use tenure_protocol::message::{Limited, Refusal};
 use tenure_protocol::process::Poison;
 
-/// Why something was not done. Large parts are boxed: a result is no larger than a guard.
+/// The reason why a request or an operation failed. Large parts are boxed, so that a result is no larger than a guard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The name of an attribute is empty or too long.
     #[error("{0}")]
     Name(NameLength),
-    /// The thread has locked one of the attributes already, or waits for it. Waiting would never end.
+    /// The thread already holds one of the attributes, or already waits for it. This wait would never end. Use the
+    /// first guard, or drop it before.
     #[error("session {}: this thread already {}", ShortId(&.0.session), .0)]
     AlreadyLocked(Box<First>),
-    /// The wait has lasted too long. Rule 17. Try again, or tell the user that the session is busy.
-    #[error("session {}: the wait for the lock has passed its deadline", ShortId(.0))]
+    /// The deadline of the wait has passed. Rule 17. Try again, or report to the user that the session is busy.
+    #[error(
+        "session {}: the wait for the lock has passed its deadline; try again, or raise the time limit",
+        ShortId(.0)
+    )]
     Deadline(Box<SessionId>),
-    /// The wait would never end: this thread holds what others wait for who hold what it waits for. Rule 17. Unlock what
-    /// this thread holds and begin again.
-    #[error("a wait would never end, in a cycle through the sessions {:?}", .cycle.iter().map(ShortId).collect::<Vec<_>>())]
+    /// The wait would be a deadlock: this thread holds a lock that another thread of the cycle waits for. Rule 17.
+    /// Release the locks of this thread and start again.
+    #[error(
+        "this wait would be a deadlock, in a cycle through the sessions {:?}; unlock and start again",
+        .cycle.iter().map(ShortId).collect::<Vec<_>>()
+    )]
     Deadlock {
-        /// The sessions of the cycle: each one's holder waits for the next one's, the last one's for the first's.
+        /// The sessions of the cycle. The holder of each session waits for the next one, and the holder of the
+        /// last for the first.
         cycle: Box<[SessionId]>,
     },
-    /// A try would have had to wait for a thread. Rule 13.
-    #[error("session {}: locked by another thread, and this was only a try", ShortId(.0))]
+    /// A try would have had to wait for another thread. Rule 13.
+    #[error("session {}: another thread holds the lock, and the request was a try, which does not wait", ShortId(.0))]
     WouldBlock(Box<SessionId>),
-    /// The session was destroyed or renamed while this waited for it. Rule 16.
-    #[error("session {}: it was destroyed or renamed", ShortId(.0))]
+    /// The session was destroyed or renamed during the wait. Rule 16.
+    #[error("session {}: the session was destroyed or renamed during the wait", ShortId(.0))]
     Gone(Box<SessionId>),
-    /// The session does not exist, and only one that exists was asked for ([`LockRequest::existing`](crate::LockRequest::existing)). Nothing was made,
-    /// here or at the store. Take the id for unknown: let the user log in again.
-    #[error("session {}: it does not exist, and only a session that exists was asked for", ShortId(.0))]
+    /// The session does not exist, and the request was restricted to a session that exists
+    /// ([`LockRequest::existing`](crate::LockRequest::existing)). No data was created in this process or at the
+    /// store. Treat the id as unknown, and let the user log in again.
+    #[error("session {}: the session does not exist, and the request was for an existing session only", ShortId(.0))]
     Absent(Box<SessionId>),
-    /// The store speaks a version of the protocol in which this cannot be asked for. Nothing was sent; the connection and all other
-    /// requests go on. [`Unsupported`] says what needs which version.
+    /// The store speaks an older version of the protocol, without this feature. No message was sent, and the
+    /// connection and all other requests still work. [`Unsupported`] names the feature and the required version.
     #[error("session {}: {}", ShortId(&.0.session), .0)]
     Unsupported(Box<Unsupported>),
-    /// The id that a session was to be renamed to is taken. Choose another.
-    #[error("session {}: the new id is taken", ShortId(.0))]
+    /// The new id of a rename is taken. Choose another id.
+    #[error("session {}: the new id of the rename is taken; choose another id", ShortId(.0))]
     IdTaken(Box<SessionId>),
-    /// A limit is reached; nothing has changed. Rule 18. [`Exceeded`] says which limit, whose, and its value.
+    /// A limit is reached, and nothing has changed. Rule 18. [`Exceeded`] names the limit, its value, and whether
+    /// the store or this process sets it.
     #[error("session {}: {}", ShortId(&.0.session), .0)]
     Limit(Box<Exceeded>),
-    /// The lease ended while the thread was inside: what it wrote is discarded. Rule 10. Lock again and begin again.
+    /// The lease ended while the thread held the lock, and its writes are discarded. Rule 10. Lock again and start
+    /// again.
     #[error("session {}: {}", ShortId(.0), lost(Poison::LeaseLost))]
     LeaseLost(Box<SessionId>),
-    /// The store took the grant while the thread was inside: what it wrote is discarded. Rule 11. Lock again and begin again.
+    /// The store revoked the grant while the thread held the lock, and its writes are discarded. Rule 11. Lock
+    /// again and start again.
     #[error("session {}: {}", ShortId(.0), lost(Poison::Revoked))]
     Revoked(Box<SessionId>),
-    /// The session was recalled and the thread inside was too late: what it wrote is discarded. Rule 11. Lock again and begin
-    /// again, and be faster: [`Guard::recalled`](crate::Guard::recalled).
+    /// The thread held the lock past the deadline of a recall, and its writes are discarded. Rule 11. Lock again
+    /// and start again. To finish earlier, check [`Guard::recalled`](crate::Guard::recalled).
     #[error("session {}: {}", ShortId(.0), lost(Poison::Late))]
     Late(Box<SessionId>),
-    /// A newer start of this process has taken over. This one can lock nothing any more, and what a thread inside wrote is
-    /// discarded. Rule 10. Stop, or give each process a name of its own.
+    /// A newer start of this process has taken over. This process can lock nothing any more, and the writes under
+    /// its guards are discarded. Rule 10. Stop this process, or give each process its own name.
     #[error(
-        "session {}: a newer start of this process has taken over, and this one can lock nothing any more; stop this process, or give each process a name of its own",
+        "session {}: a newer start of this process has taken over, and this one can lock nothing any more; stop \
+         this process, or give each process its own name",
         ShortId(.0)
     )]
     Superseded(Box<SessionId>),
-    /// The guard does not have this attribute.
-    #[error("attribute {0} is not locked by this guard")]
+    /// The guard does not lock this attribute.
+    #[error("this guard does not lock attribute {0}")]
     NotLocked(Box<AttributeName>),
-    /// This OS process is a child, by `fork`, of the one that has the locks. Nothing was done, here or there. Connect in the
-    /// child, after the fork, or execute another program there; guards and handles from before the fork are of no use.
+    /// This OS process is a child, by `fork`, of the process that holds the locks. The call had no effect in either
+    /// process. Connect in the child after the fork, or execute another program. The child cannot use guards and
+    /// handles from before the fork.
     #[error(
-        "this OS process was forked from the one that holds the locks, and has none of them; connect a process of its own after the fork, or exec another program"
+        "this OS process was forked from the one that holds the locks, and holds none itself; connect again after \
+         the fork, or exec another program"
     )]
     Forked,
-    /// A blocking wait inside a task would have stopped the only thread of its runtime, while another thread or task of this process has
-    /// the lock or comes first. If that is a task of the same runtime the wait could not end. Nothing was locked. Await the lock, or
-    /// wait for it in `tokio::task::spawn_blocking`; in a runtime of several threads also in `tokio::task::block_in_place`.
+    /// A blocking wait inside of a task would have blocked the only thread of its runtime, while another thread or
+    /// task of this process holds the lock or comes first. If that task runs on the same runtime, the wait could
+    /// never end. Nothing was locked.
+    ///
+    /// Await the lock, or wait in `tokio::task::spawn_blocking`. On a multi-threaded runtime,
+    /// `tokio::task::block_in_place` works too.
     #[error(
-        "session {}: a blocking wait would stop the only thread of this runtime, which the holder of the lock may need; await the lock, or wait in spawn_blocking",
+        "session {}: a blocking wait would block the only thread of this runtime, which the holder of the lock may \
+         need; await the lock, or wait in spawn_blocking",
         ShortId(.0)
     )]
     BlocksRuntime(Box<SessionId>),
-    /// The process is shutting down.
+    /// The process is shutting down, and grants no more locks.
     #[error("session {}: the process is shutting down", ShortId(.0))]
     ShuttingDown(Box<SessionId>),
 }
 
-/// Which limit is exceeded. Rule 18.
+/// An exceeded limit. Rule 18.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exceeded {
-    /// In which session.
+    /// The session of the request.
     pub session: SessionId,
-    /// Which limit.
+    /// The kind of the limit.
     pub limit: Limited,
-    /// Who sets it.
+    /// Whether the store or this process sets the limit.
     pub whose: Whose,
-    /// Its value; `None` when the store has not said it.
+    /// The value of the limit. `None` if the store has not sent it.
     pub max: Option<u64>,
 }
 
-/// What a store is too old for.
+/// A feature that the store is too old for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
-    /// For which session it was asked.
+    /// The session of the request.
     pub session: SessionId,
-    /// What was asked for.
+    /// The feature.
     pub feature: &'static str,
-    /// The version of the protocol that it needs: major, minor.
+    /// The protocol version that the feature needs: major, minor.
     pub needs: (u8, u8),
-    /// The version that the store speaks: major, minor.
+    /// The protocol version of the store: major, minor.
     pub store: (u8, u8),
 }
 
@@ -132,7 +152,7 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// Who sets a limit.
+/// The side that sets a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Whose {
@@ -159,12 +179,12 @@ impl fmt::Display for Exceeded {
     }
 }
 
-/// Where the lock is that a thread has already.
+/// The first lock of a thread that requests the same attribute again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct First {
-    /// In which session.
+    /// The session of both locks.
     pub session: SessionId,
-    /// Where the first lock was taken; `None` when the thread only waits for it.
+    /// The source line of the first lock. `None` if the thread only waits for that lock.
     pub place: Option<&'static Location<'static>>,
 }
 
@@ -184,7 +204,8 @@ impl From<NameLength> for Error {
 }
 
 impl Error {
-    /// The session that it is about; `None` when it is about a name, about several, or about none.
+    /// Returns the session of the error. Returns `None` for an error about a name, about several sessions, or about
+    /// none.
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
@@ -206,8 +227,8 @@ impl Error {
         }
     }
 
-    /// Whether the grant was lost while the thread was inside, so that what it wrote is discarded: [`Error::LeaseLost`],
-    /// [`Error::Revoked`], [`Error::Late`] or [`Error::Superseded`].
+    /// Returns whether the grant was lost while the thread held the lock, so that its writes are discarded:
+    /// [`Error::LeaseLost`], [`Error::Revoked`], [`Error::Late`] or [`Error::Superseded`].
     #[must_use]
     pub fn is_lost(&self) -> bool {
         matches!(
@@ -216,8 +237,9 @@ impl Error {
         )
     }
 
-    /// Returns whether the same request may succeed later: the session or the store was busy, or the grant was lost. `false` for what
-    /// the program has to change first, and for what has ended for good.
+    /// Returns whether the same request may succeed later: the session or the store was busy, or the grant was
+    /// lost. Returns `false` if the program must change something first, and if the session or the process has
+    /// ended for good.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -249,7 +271,7 @@ impl Error {
         }
     }
 
-    /// A thread that was inside has lost the grant.
+    /// Returns the error of a thread that held a lock when the grant was lost.
     pub(crate) fn lost(session: &SessionId, why: Poison) -> Self {
         let session = Box::new(session.clone());
         match why {
@@ -260,7 +282,7 @@ impl Error {
         }
     }
 
-    /// What a refusal means to a thread, less those that need to know more than the session.
+    /// Returns the error for a refusal of the machine. For a repeated lock, the error has no source line yet.
     pub(crate) fn refused(session: &SessionId, why: Refusal, limits: &Agreed) -> Self {
         let id = session;
         let session = || Box::new(session.clone());
@@ -293,21 +315,23 @@ fn limit(limited: Limited) -> &'static str {
         Limited::AttributeBytes => "bytes of one attribute",
         Limited::SessionBytes => "bytes of one session",
         Limited::Threads => "threads that wait for one session",
-        Limited::Storage => "what the store can make durable: its disk is full",
+        Limited::Storage => "bytes that the store can make durable: its disk is full",
     }
 }
 
 fn lost(why: Poison) -> String {
     let why = poison(why);
-    format!("the grant was lost while it was in use ({why}); what was written is discarded")
+    format!(
+        "the grant was lost while it was in use ({why}), and the writes are discarded; lock again and start again"
+    )
 }
 
-/// In words.
+/// Returns the reason of a lost grant in words.
 pub(crate) fn poison(why: Poison) -> &'static str {
     match why {
         Poison::LeaseLost => "the lease ended",
-        Poison::Revoked => "the store took it",
-        Poison::Late => "it was recalled, and the thread was late",
+        Poison::Revoked => "the store revoked the grant",
+        Poison::Late => "the thread missed the deadline of a recall",
         Poison::Superseded => "a newer incarnation of this process took over",
     }
 }

@@ -1,26 +1,27 @@
-//! What the manager wants of its driver, and tells it.
+//! The outputs of the manager to its driver.
 
 use crate::snapshot::Discard;
 use tenure_protocol::{Link, Time, ToStore};
 
-/// Something for the driver to do or to know, in this order.
+/// An output of the manager to its driver. The driver must handle the events in order.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Send this on the connection `link`: the process needs a grant (`Acquire`), wants writes durable (`Commit`), gives a
-    /// grant back (`Release`), and so on. Dropped when that connection has gone.
+    /// A message to send on the connection `link`: the process requests a grant (`Acquire`), makes writes durable
+    /// (`Commit`), gives a grant back (`Release`), and so on. If that connection is closed, the driver drops the
+    /// message.
     Send {
-        /// On which connection.
+        /// The connection.
         link: Link,
-        /// What.
+        /// The message.
         message: ToStore,
     },
-    /// Close this connection; open a new one unless the process has left.
+    /// A request to close this connection. The driver then opens a new one, unless the process has left.
     Disconnect {
-        /// Which.
+        /// The connection.
         link: Link,
     },
-    /// A thread waits until then: [`Locks::tick`](crate::Locks::tick) is to be called by then.
+    /// A new deadline: the driver must call [`Locks::tick`](crate::Locks::tick) no later than then.
     Until(Time),
-    /// A write set was discarded.
+    /// A report that a write set was discarded.
     Discarded(Discard),
 }

@@ -1,4 +1,4 @@
-//! What a thread has while one attribute is locked.
+//! The guard of one locked attribute.
 
 use crate::cell::{Entrance, Held};
 use crate::entry::Granted;
@@ -18,10 +18,12 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
-/// One attribute, locked. Dropping it unlocks; what was written is then what the next thread sees, unless this one panics.
+/// A lock on one attribute. Dropping the guard unlocks the attribute and makes its writes visible to the next thread.
+/// If the thread panics, the drop discards the writes.
 ///
-/// It may go to another OS thread, and still belongs to who locked it: that one cannot lock the attribute again before.
-#[must_use = "dropping it unlocks at once"]
+/// A guard may move to another OS thread. It still belongs to the thread that locked it: that thread cannot lock the
+/// attribute again before.
+#[must_use = "dropping a guard unlocks its attribute at once"]
 pub struct Guard<'s> {
     home: GuardSession<'s>,
     access: Access<'s>,
@@ -29,11 +31,11 @@ pub struct Guard<'s> {
 
 #[derive(Debug)]
 enum Access<'s> {
-    /// The attribute is handed out.
+    /// The value is in the attribute's cell.
     Cell(Held<'s>),
-    /// It is not.
+    /// The value is in the session.
     Session(Box<SlowGuard>),
-    /// It was left.
+    /// The guard has been left.
     Left,
 }
 
@@ -44,7 +46,8 @@ struct SlowGuard {
     token: Token,
     value: Option<Value>,
     is_written: bool,
-    /// Whether the thread was unwinding when it locked: then that says nothing about what it does under the lock.
+    /// Whether the thread was already unwinding when it locked. If so, unwinding says nothing about the work under
+    /// the lock.
     was_panicking: bool,
 }
 
@@ -53,7 +56,7 @@ impl fmt::Debug for Guard<'_> {
         let mut shown = f.debug_struct("Guard");
         shown
             .field("session", self.home.entry())
-            .finish_non_exhaustive() // Never the value.
+            .finish_non_exhaustive() // Never the value: it may be secret.
     }
 }
 
@@ -92,27 +95,27 @@ impl<'s> Guard<'s> {
         &self.home.entry().id
     }
 
-    /// Whose it is: for [`LockRequest::beside`](crate::LockRequest::beside).
+    /// Returns the thread that owns the lock, for [`LockRequest::beside`](crate::LockRequest::beside).
     #[must_use]
     pub fn thread(&self) -> ThreadId {
         match &self.access {
             Access::Cell(held) => held.thread(),
             Access::Session(own) => own.thread,
-            Access::Left => unreachable!("a guard that was left is gone"),
+            Access::Left => unreachable!("only the methods that consume or drop a guard leave it"),
         }
     }
 
-    /// The attribute's name.
+    /// Returns the attribute's name.
     #[must_use]
     pub fn name(&self) -> &AttributeName {
         match &self.access {
             Access::Cell(held) => held.name(),
             Access::Session(own) => &own.name,
-            Access::Left => unreachable!("a guard that was left is gone"),
+            Access::Left => unreachable!("only the methods that consume or drop a guard leave it"),
         }
     }
 
-    /// The attribute's value, in place; `None` when it does not exist.
+    /// Returns the attribute's value without a copy, or `None` if the attribute does not exist.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
@@ -123,11 +126,11 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// Replaces the value; nothing is copied.
+    /// Replaces the attribute's value without copying it.
     ///
     /// # Errors
-    /// [`Error::Limit`] when the attribute or the session would be too large; the value stays as it was.
-    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
+    /// [`Error::Limit`] when the attribute or the session would become too large: the value is unchanged. An error
+    /// that [`is_lost`](Error::is_lost) when the loss of the grant is already known.
     pub fn set(&mut self, value: impl Into<Value>) -> Result<(), Error> {
         self.write(Some(value.into()))
     }
@@ -135,7 +138,7 @@ impl<'s> Guard<'s> {
     /// Removes the attribute.
     ///
     /// # Errors
-    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
+    /// An error that [`is_lost`](Error::is_lost) when the loss of the grant is already known.
     pub fn remove(&mut self) -> Result<(), Error> {
         self.write(None)
     }
@@ -166,13 +169,16 @@ impl<'s> Guard<'s> {
         Ok(())
     }
 
-    /// Changes the value in place; an attribute that does not exist begins empty. The first change under a guard copies the
-    /// value once, into memory that is kept for it: what a panic or a lost grant discards must leave no trace.
+    /// Changes the attribute's value in place. An attribute that does not exist starts empty. The first change
+    /// under a guard copies the value once, into reused memory, so that a panic or a lost grant can discard the
+    /// change.
     ///
     /// # Errors
-    /// [`Error::Limit`] when the attribute or the session would be too large; the value is then what the session last
-    /// accepted of this guard: since it was changed in place, smaller writes before it, of which the session was not asked,
-    /// are undone with it. One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already.
+    /// [`Error::Limit`] when the attribute or the session would become too large. The value is then the last one
+    /// that the session has accepted from this guard. Smaller changes in place since then were not checked with the
+    /// session, and are undone too.
+    ///
+    /// An error that [`is_lost`](Error::is_lost) when the loss of the grant is already known.
     #[inline(always)]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
         let bytes_max = match &self.access {
@@ -181,7 +187,7 @@ impl<'s> Guard<'s> {
         };
         self.home.hub().refuse_forked()?;
         let Access::Cell(held) = &mut self.access else {
-            unreachable!("just seen")
+            unreachable!("the match above returns unless the access is a cell")
         };
         let change = |bytes: &mut Vec<u8>| (change(bytes), bytes.len());
         let (result, length) = match self.home {
@@ -194,7 +200,7 @@ impl<'s> Guard<'s> {
         Ok(result)
     }
 
-    /// Asks whether the value that is written may be as large as it is.
+    /// Checks with the session whether the written value may be as large as it is.
     #[cold]
     #[inline(never)]
     fn accept_growth(&mut self) -> Result<(), Error> {
@@ -222,7 +228,7 @@ impl<'s> Guard<'s> {
         Ok(result)
     }
 
-    /// The fencing token of the grant, for resources outside. Rule 9.
+    /// Returns the fencing token of the grant, for other resources. Rule 9.
     #[must_use]
     pub fn token(&self) -> Token {
         match &self.access {
@@ -232,8 +238,9 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// Whether the store has asked for the session, so that this thread should hurry, or the lease has ended by the coarse clock.
-    /// Two loads and a look at that clock, unless the session was reattached.
+    /// Returns whether the store has recalled the session, or the lease has ended by the coarse clock. If so, the
+    /// thread should finish soon. Costs two loads and one reading of that clock, unless the session is reattached
+    /// to the machine.
     #[must_use]
     pub fn recalled(&self) -> bool {
         let (hub, entry) = (self.home.hub(), self.home.entry());
@@ -243,18 +250,19 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// Whether the grant still stands, by the clock, which is looked at.
+    /// Checks by the exact clock that the grant is still valid.
     ///
     /// # Errors
-    /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are
+    /// discarded.
     pub fn check(&self) -> Result<(), Error> {
         let is_detached = matches!(&self.access, Access::Cell(held) if !held.is_closed());
         self.home
             .with(|Session { hub, entry }| hub.check(entry, self.thread(), is_detached))
     }
 
-    /// Makes what was written under this guard durable, and keeps the lock. To be awaited, or waited for. What the thread has
-    /// written under other guards of the session may go along or not.
+    /// Makes the writes under this guard durable, and keeps the lock. Await the result, or call
+    /// [`Commit::blocking`]. The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, 's> {
         let writes = match &self.access {
             Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),
@@ -277,10 +285,10 @@ impl<'s> Guard<'s> {
         }
     }
 
-    /// Unlocks, and says whether that was in time.
+    /// Unlocks the attribute, and returns whether the grant was still valid.
     ///
     /// # Errors
-    /// One that [`is_lost`](Error::is_lost) when the grant was lost: what was written is discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: the writes are discarded.
     pub fn unlock(mut self) -> Result<(), Error> {
         if self.home.hub().is_past_lease() {
             return self.leave_session(true);
@@ -288,13 +296,13 @@ impl<'s> Guard<'s> {
         self.leave(true)
     }
 
-    /// Discards what was written, and unlocks.
+    /// Discards the writes under this guard, and unlocks the attribute.
     pub fn discard(mut self) {
-        // A lost grant has discarded it already.
+        // A lost grant has already discarded the writes.
         let _ = self.leave(false);
     }
 
-    /// Who has written, and where it locked.
+    /// Returns the thread and the source line of this lock, if it has written.
     #[cold]
     fn written(&self) -> Option<Entrance> {
         let entry = self.home.entry();
@@ -319,11 +327,11 @@ impl<'s> Guard<'s> {
         self.leave_session(keeps)
     }
 
-    /// Leaves by way of the session.
+    /// Leaves through the session, on the slow path.
     #[cold]
     #[inline(never)]
     fn leave_session(&mut self, keeps: bool) -> Result<(), Error> {
-        // First of all: whoever is woken may panic, and then this is dropped once more.
+        // Marks the guard as left first: a waker may panic, and then the guard is dropped once more.
         let access = std::mem::replace(&mut self.access, Access::Left);
         if matches!(access, Access::Left) {
             return Ok(());
@@ -355,7 +363,7 @@ impl Drop for Guard<'_> {
         if let Access::Cell(held) = &self.access
             && !held.is_panicking()
         {
-            // First, since somebody sleeps until then.
+            // A handoff comes first, since another thread sleeps until then.
             if held.is_planned() && !panicking() && handoff(self.home, held) {
                 return;
             }
@@ -367,7 +375,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Leaves to who waits, see [`Held::handoff`].
+/// Hands the attribute off to the waiting thread, see [`Held::handoff`].
 #[cold]
 #[inline(never)]
 fn handoff(home: GuardSession<'_>, held: &Held<'_>) -> bool {
@@ -392,7 +400,8 @@ impl Guard<'_> {
             Access::Left => return,
         };
         if !panics {
-            // It would leave its cell by itself, if that were open. A lost grant is reported where it was noticed.
+            // If the cell were open, the guard would have left it directly. The loss of a grant was
+            // reported when it was noticed.
             let _ = self.leave_session(true);
             return;
         }
@@ -417,19 +426,19 @@ pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
     session.hub.discarded(&session.entry, discard);
 }
 
-/// Making writes durable, from [`Guard::commit`] or [`GuardSet::commit`](crate::GuardSet::commit). When it is dropped early
-/// the writes stay in the session, and become durable when the grant is given back.
-#[must_use = "nothing is sent until it is awaited or waited for"]
+/// A commit in progress, from [`Guard::commit`] or [`GuardSet::commit`](crate::GuardSet::commit). If it is dropped
+/// early, the writes stay in the session. They become durable when the grant is given back.
+#[must_use = "a commit sends nothing until it is awaited or `blocking` is called"]
 pub struct Commit<'g, 's> {
     pub(crate) session: Session,
     pub(crate) thread: ThreadId,
-    /// What stands in a cell, and has to go to the session first.
+    /// The write in a cell, which must go to the session first.
     pub(crate) writes: Option<(AttributeName, Option<Value>)>,
-    /// That cell: afterwards the thread sees there what it has committed.
+    /// That cell. After the commit, the thread sees the committed value there.
     pub(crate) cell: Option<&'g mut Held<'s>>,
-    /// An answer that may still come, or have come, and moves the guard to another session.
+    /// The pending end or rename of the session by the same guard. A rename moves the guard to another session.
     pub(crate) ending: Option<Arc<Wait>>,
-    /// Whether the guard has written what is not committed, where no cell knows.
+    /// Whether the guard has uncommitted writes, for a guard without a cell.
     pub(crate) is_written: Option<&'g mut bool>,
     pub(crate) wait: Option<Arc<Wait>>,
 }
@@ -444,10 +453,11 @@ impl fmt::Debug for Commit<'_, '_> {
 }
 
 impl Commit<'_, '_> {
-    /// Blocks this OS thread until the writes are durable; answers the version that has them.
+    /// Blocks this OS thread until the writes are durable. Returns the version of the session that contains them.
     ///
     /// # Errors
-    /// As the future's: one that [`is_lost`](Error::is_lost) when the grant was lost first; then the writes may or may not be durable.
+    /// The errors of the future. An error that [`is_lost`](Error::is_lost) means that the grant was lost first: the
+    /// writes may or may not be durable.
     pub fn blocking(self) -> Result<Version, Error> {
         block_on(self, |own, context| own.go_on(context), |_| Duration::MAX)
     }
@@ -470,7 +480,7 @@ impl Commit<'_, '_> {
         if self.wait.is_none() {
             let writes = self.writes.take();
             let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
-            // First of all: whoever is woken may panic, and then nobody waits.
+            // Registered first: if a waker panics, no waiting thread is lost.
             let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
             let of = || hub.moved(entry, self.ending.as_ref());
@@ -486,7 +496,10 @@ impl Commit<'_, '_> {
                 *is_written = false;
             }
         }
-        let wait = self.wait.as_ref().expect("just asked");
+        let wait = self
+            .wait
+            .as_ref()
+            .expect("the block above registers a wait if there is none");
         let Poll::Ready(outcome) = wait.poll(context) else {
             return Poll::Pending;
         };
@@ -494,7 +507,7 @@ impl Commit<'_, '_> {
         Poll::Ready(match outcome {
             Outcome::Committed(version) => Ok(version),
             Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("a commit is answered by a version or a refusal"),
+            _ => unreachable!("the machine answers a commit only with a version or a refusal"),
         })
     }
 }

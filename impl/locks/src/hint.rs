@@ -1,18 +1,18 @@
-//! Where something probably is in memory, to have it fetched before it is known to be wanted.
+//! Prefetching: addresses of memory that will probably be read soon.
 //!
-//! A session that was not used for a while is in no cache. Its entry, the cell of its attribute and the bytes of that lie in
-//! different places, each of which says where the next one is: a look-up by id would wait for memory three times, one wait
-//! after the other. So the map remembers beside each entry where the rest was, and a look-up asks for all of it at once. Nothing
-//! but speed follows from that: what is remembered may be out of date, and is not read.
+//! A session that was not used for a while is in no cache. Its entry, the cell of its attribute and the value's bytes
+//! are at three addresses, each of which is stored at the one before. A look-up by id would wait for memory three
+//! times, one wait after the other. So the map remembers all three addresses, and a look-up prefetches them together. A
+//! remembered address may be out of date: it affects only speed, and is never dereferenced.
 //!
-//! `unsafe` is for the instruction itself, which `std` has as an unsafe function although it accepts any address.
+//! `unsafe` is for the prefetch instruction, which `std` offers as an unsafe function although it accepts any address.
 #![allow(unsafe_code)]
 
 /// An address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hint(usize);
 
-/// The lines are counted by the upper bits of an address.
+/// The number of address bits within a cache line.
 const LINE: u32 = 6;
 
 impl Hint {
@@ -21,13 +21,13 @@ impl Hint {
         Self(place.addr())
     }
 
-    /// The place so many bytes from this one.
+    /// Returns the address at this distance in bytes.
     #[inline(always)]
     pub(crate) fn at(self, bytes: isize) -> Self {
         Self(self.0.wrapping_add_signed(bytes))
     }
 
-    /// Has the cache line there fetched, and goes on meanwhile.
+    /// Starts to fetch the cache line at this address, without waiting for it.
     #[inline(always)]
     pub(crate) fn prefetch(self) {
         #[cfg(target_arch = "x86_64")]
@@ -40,7 +40,7 @@ impl Hint {
     }
 }
 
-/// How many cache lines one thing is from another; 0 when it is too far away, or not known. Half as large as an address.
+/// A distance in cache lines, in half the size of an address. 0 means that the distance is too large or unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LineOffset(pub(crate) i32);
 
@@ -51,7 +51,7 @@ impl LineOffset {
         Self(i32::try_from(lines).unwrap_or_default())
     }
 
-    /// The beginning of the line.
+    /// Returns the address of the cache line at this distance.
     #[inline(always)]
     pub(crate) fn from(self, from: Hint) -> Hint {
         Hint((from.0 >> LINE).wrapping_add_signed(self.0 as isize) << LINE)
@@ -63,7 +63,7 @@ mod tests {
     use super::{Hint, LineOffset};
 
     #[test]
-    fn it_leads_to_the_line() {
+    fn a_line_offset_leads_to_the_cache_line_of_the_target() {
         for (from, to) in [
             (4_096, 64),
             (64, 8_192),

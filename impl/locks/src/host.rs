@@ -1,4 +1,4 @@
-//! The services that the manager takes from the OS process around it: the time, and whether that process is a copy of another one.
+//! The services that the manager needs from the OS process: clocks, a counter of forks, and permission to sleep.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,39 +6,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tenure_protocol::Time;
 
-/// The services that the manager takes from the OS process around it, for [`Locks::with_host`](crate::Locks::with_host).
+/// The services that the manager needs from the OS process, for [`Locks::with_host`](crate::Locks::with_host).
 ///
-/// Both times are in milliseconds and begin at the same moment.
+/// Both clocks count milliseconds from the same moment.
 pub trait Host: fmt::Debug + Send + Sync {
-    /// Returns the exact time, which never goes back. Read by every step that is not on the fast path.
+    /// Returns the exact time, which never goes back. Read by every step outside of the fast path.
     fn now(&self) -> Time;
 
-    /// Returns the time as of the last update of a cheap clock. Read by every lock, so it should cost a few nanoseconds.
+    /// Returns the time as of the last update of a cheap clock. Every lock reads this clock, so the call should
+    /// take only a few nanoseconds.
     ///
-    /// A lock that is cached gives out no guard once this time is past the end of the lease. A clock that another thread must
-    /// update does not suffice: after a stop of the whole OS process, that thread may run last.
+    /// Once this time is past the end of the lease, no cached lock is granted. A clock that another thread must
+    /// update is not sufficient: after a stop of the whole OS process, that thread may run last.
     fn coarse(&self) -> Time;
 
-    /// Returns a counter that the child of each `fork` finds changed, and its parent does not; `None` where nothing counts forks.
+    /// Returns a counter that has changed in the child of each `fork`, but not in the parent. Returns `None` if
+    /// forks are not counted.
     ///
-    /// In a child every call of the manager ends with [`Error::Forked`](crate::Error::Forked): its threads are gone, its locks
-    /// may have been in use, and its grants belong to the parent.
+    /// In a child, every call of the manager fails with [`Error::Forked`](crate::Error::Forked). The manager's
+    /// threads do not exist there, its mutexes may have been held at the fork, and its grants belong to the parent.
     fn forks(&self) -> Option<&'static AtomicU64> {
         None
     }
 
-    /// Says whether this OS thread may sleep until the lock is granted that it asks for at `place`. `is_local` looks whether another
-    /// thread or task of this process has the lock or comes first; otherwise only the store is waited for.
+    /// Returns whether this OS thread may sleep until the lock requested at `place` is granted. `is_local` returns
+    /// whether another thread or task of this process holds the lock or comes first. If not, the wait is only for
+    /// the store.
     ///
-    /// A host that knows of a runtime returns `false` where the sleep might keep that other task from running. The request then
-    /// ends with [`Error::BlocksRuntime`](crate::Error::BlocksRuntime).
+    /// A host that knows an async runtime returns `false` if the sleep could keep that other task from running. The
+    /// request then fails with [`Error::BlocksRuntime`](crate::Error::BlocksRuntime).
     fn may_sleep(&self, is_local: &dyn Fn() -> bool, place: &'static Location<'static>) -> bool {
         let _ = (is_local, place);
         true
     }
 }
 
-/// The clock of `std`. Its coarse time is that of the last exact look, in whatever thread that was.
+/// The clock of `std`. The coarse time is the last exact reading of any thread.
 #[derive(Debug)]
 pub(crate) struct Std {
     origin: Instant,

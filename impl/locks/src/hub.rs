@@ -1,8 +1,9 @@
-//! The process machine behind its lock, and everything that needs it: waiting, messages, timers, and sessions that are not
-//! detached.
+//! The process machine behind its mutex, and all operations that need the machine: waits, messages, timers, and
+//! sessions that are not detached.
 //!
-//! Locks are taken in this order: the machine's, a shard's of the map, a session's. A session is detached and reattached only
-//! under the machine's and its own; so under the machine's lock it stays where it is unless it is taken back here.
+//! Mutexes are locked in this order: the machine's, a shard's of the map, a session's. A session is detached and
+//! reattached only under the machine's mutex and its own. So a thread that holds the machine's mutex finds each session
+//! where it is, unless that thread itself reattaches it.
 
 use crate::cell::{Entrance, Held};
 use crate::clock::Clock;
@@ -31,19 +32,19 @@ use tenure_protocol::{
     Time,
 };
 
-/// What all handles share.
+/// The state that all handles of a manager share.
 pub(crate) struct Hub {
     pub(crate) machine: Mutex<Machine>,
     pub(crate) map: Map,
     pub(crate) clock: Clock,
     pub(crate) limits: Agreed,
-    /// Names of attributes that threads have used: most sessions have the same ones, so each is kept once.
+    /// The attribute names that threads have used. Most sessions use the same names, so each name is stored once.
     names: Mutex<HashSet<AttributeName>>,
-    /// How often a thread inside has lost its grant. Changes under the machine's lock.
+    /// The number of times that a thread has lost a grant while inside. Changes under the machine's mutex.
     pub(crate) losses: AtomicU64,
 }
 
-/// How the process answered a lock.
+/// The machine's answer to a lock request.
 pub(crate) enum Asked {
     Locked(Box<Granted>),
     Refused(Error),
@@ -52,7 +53,7 @@ pub(crate) enum Asked {
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").finish_non_exhaustive() // Everybody's ids and values are in there.
+        f.debug_struct("Hub").finish_non_exhaustive() // Never the ids and values: they are secret.
     }
 }
 
@@ -85,14 +86,15 @@ impl Hub {
         lock(&self.machine)
     }
 
-    /// Whether this OS process is a child, by `fork`, of the one that made this. Then another thread may have held any lock at
-    /// the fork, and no thread will release it: every caller looks here before it takes a lock.
+    /// Returns whether this OS process is a child, by `fork`, of the process that created the manager. If so,
+    /// another thread may have held any mutex at the fork, and will never unlock it. So every caller checks this
+    /// before it locks a mutex.
     #[inline(always)]
     pub(crate) fn is_forked(&self) -> bool {
         self.clock.is_forked()
     }
 
-    /// Refuses whatever a child of a `fork` asks for.
+    /// Returns an error in a child of a `fork`.
     #[inline(always)]
     pub(crate) fn refuse_forked(&self) -> Result<(), Error> {
         if self.is_forked() {
@@ -101,7 +103,8 @@ impl Hub {
         Ok(())
     }
 
-    /// What is kept of a session, from now on if it was not before. A child of a `fork` gets what nobody else has.
+    /// Returns the entry of a session, and creates it if there is none. In a child of a `fork`, returns an entry
+    /// that is not in the map.
     #[inline]
     pub(crate) fn entry(&self, id: &SessionId) -> Arc<Entry> {
         if self.is_forked() {
@@ -110,9 +113,9 @@ impl Hub {
         self.map.get_or_make(id)
     }
 
-    /// An attribute's name.
+    /// Returns the shared copy of an attribute name.
     pub(crate) fn name(&self, name: &[u8]) -> Result<AttributeName, Error> {
-        /// An application has few; whoever makes names up as it goes keeps its own.
+        /// The maximum number of shared names. An application has few; names beyond this limit are not shared.
         const NAMES_MAX: usize = 1_024;
         self.refuse_forked()?;
         let new = AttributeName::new(name.to_vec())?;
@@ -138,19 +141,19 @@ impl Hub {
         }
     }
 
-    /// Whether the lease has ended by the exact clock.
+    /// Returns whether the lease has ended by the exact clock.
     pub(crate) fn has_outlived_lease(&self) -> bool {
         self.clock.is_past_lease(self.clock.now())
     }
 
-    /// Whether the lease has ended by the coarse clock.
+    /// Returns whether the lease has ended by the coarse clock.
     #[inline(always)]
     pub(crate) fn is_past_lease(&self) -> bool {
         self.clock.is_past_lease(self.clock.coarse())
     }
 
-    /// Lets a thread into one attribute without the process, if it can. One that wants only an `existing` session has to ask the
-    /// process, unless the session is known to exist.
+    /// Enters one attribute without the machine, if possible. A request for an `existing` session must ask the
+    /// machine, unless the session is known to exist.
     pub(crate) fn enter_one<'e>(
         &self,
         entry: &'e Entry,
@@ -166,7 +169,7 @@ impl Hub {
         })
     }
 
-    /// Lets a thread into several attributes without the process, as [`Hub::enter_one`].
+    /// Enters several attributes without the machine, as [`Hub::enter_one`].
     pub(crate) fn enter_session(
         &self,
         entry: &Entry,
@@ -180,13 +183,13 @@ impl Hub {
         self.use_session(entry, existing, |own| own.enter_session(names, entrance))
     }
 
-    /// Returns what a refusal means to a thread.
+    /// Returns the error for a refusal of the machine.
     pub(crate) fn refused(&self, session: &SessionId, why: Refusal) -> Error {
         Error::refused(session, why, &self.limits)
     }
 
-    /// Locks a session for a thread that uses it, and notes a use that the order of use does not know yet. A thread that wants only an
-    /// `existing` session does not enter one that may not exist.
+    /// Locks the entry of a session for a thread that uses the session, and notes the use if the order of last use
+    /// needs it. A request for an `existing` session does not enter a session that may not exist.
     #[inline(always)]
     fn use_session<'e, R>(
         &self,
@@ -205,7 +208,7 @@ impl Hub {
         entered
     }
 
-    /// Asks the process for a lock.
+    /// Requests a lock from the machine.
     pub(crate) fn ask(
         &self,
         entry: &Arc<Entry>,
@@ -218,7 +221,7 @@ impl Hub {
         }
         let thread = entrance.thread;
         let mut step = self.step();
-        // From here on nobody lets it in who is not in this step.
+        // From here on, only this step can grant the lock.
         step.reattach(entry);
         let losses = self.losses.load(Ordering::Relaxed);
         let waiter = Arc::new(Waiter::new(entrance, names.clone(), losses));
@@ -237,8 +240,10 @@ impl Hub {
         let asked = match waiter.wait.take() {
             Some(Outcome::Locked(granted)) => Asked::Locked(granted),
             Some(Outcome::Failed(error)) => Asked::Refused(*error),
-            // Not in a cell: it has not waited.
-            Some(_) => unreachable!("a lock is answered by a lock or a refusal"),
+            // A handoff in a cell is impossible, because this request has not waited.
+            Some(_) => {
+                unreachable!("the machine answers a lock request only with a lock or a refusal")
+            }
             None => {
                 step.machine.events.push_back(Event::Until(until));
                 let own = (entry.id.clone(), Arc::clone(&waiter));
@@ -248,7 +253,7 @@ impl Hub {
         };
         let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
         if let Err(panicked) = finished {
-            // A waker has panicked, and nobody but this knows of the request.
+            // A waker has panicked, and only this call knows of the request.
             if let Asked::Locked(granted) = asked {
                 waiter.wait.answer_early(Outcome::Locked(granted));
             }
@@ -258,7 +263,7 @@ impl Hub {
         asked
     }
 
-    /// A thread no longer waits for a lock. If it was let in meanwhile it leaves again.
+    /// Withdraws a waiting request. If the lock was granted in the meantime, the thread leaves again.
     pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
         if mutant::is(LockMutant::LeaksWaiter) || self.is_forked() {
             return;
@@ -276,7 +281,7 @@ impl Hub {
         if was_waiting {
             step.call(entry, thread, &Call::Abandon);
         }
-        // Nobody waits for the result: if the grant was lost as well, it is gone either way.
+        // The result does not matter: if the grant was lost as well, the lock is gone in any case.
         let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
         let (outcome, waker) = wait.close();
         match outcome {
@@ -291,7 +296,7 @@ impl Hub {
         drop(waker);
     }
 
-    /// Takes locks back that were granted and not fetched by their deadlines.
+    /// Takes back locks that were granted and not taken by their deadlines.
     pub(crate) fn take_unfetched(&self) {
         loop {
             let mut step = self.step();
@@ -301,7 +306,7 @@ impl Hub {
             };
             let entry = self.map.get(&id);
             if let Some(entry) = entry {
-                // First, so that a handoff that has happened is noted.
+                // Reattached first, so that a handoff that has happened is settled.
                 step.reattach(&entry);
                 let late = self.refused(&id, Refusal::Deadline);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
@@ -312,7 +317,8 @@ impl Hub {
                         _ => None,
                     };
                     let (thread, names) = (waiter.entrance.thread, &waiter.names);
-                    // If the grant was lost as well, the request fails either way.
+                    // The result does not matter: if the grant was lost as well, the request fails
+                    // in any case.
                     let _ = step.leave_writing(&entry, thread, names, None, false, held);
                     step.woken.extend(waker);
                 }
@@ -321,7 +327,7 @@ impl Hub {
         }
     }
 
-    /// Refuses to put this OS thread to sleep for a lock where the host says so.
+    /// Returns an error if the host refuses to put this OS thread to sleep for a lock.
     pub(crate) fn may_sleep(&self, entry: &Entry, waiter: &Waiter) -> Result<(), Error> {
         let own = waiter.entrance.thread;
         let is_local = || {
@@ -336,7 +342,7 @@ impl Hub {
         Err(Error::BlocksRuntime(Box::new(entry.id.clone())))
     }
 
-    /// A thread's wait has passed its deadline: refuses it, unless it was answered.
+    /// Refuses the request of a thread whose deadline has passed, unless it was answered.
     pub(crate) fn end_wait(&self, entry: &Arc<Entry>, thread: ThreadId) {
         let mut step = self.step();
         let timer = Timer::Wait(entry.id.clone(), thread);
@@ -344,7 +350,7 @@ impl Hub {
         step.finish();
     }
 
-    /// What is kept of the session in which a guard is, after what it may have been answered.
+    /// Returns the entry of the session that a guard is in: the new one, if the guard's rename has been answered.
     pub(crate) fn moved(&self, entry: &Arc<Entry>, ending: Option<&Arc<Wait>>) -> Arc<Entry> {
         match ending.and_then(|wait| self.renamed(wait)) {
             Some(to) => self.map.get_or_make(&to.session),
@@ -352,7 +358,7 @@ impl Hub {
         }
     }
 
-    /// What a session is since it was renamed, if that is the answer.
+    /// Returns the new grant of a renamed session, if the answer is a rename.
     pub(crate) fn renamed(&self, wait: &Wait) -> Option<GrantRef> {
         if self.is_forked() {
             return None;
@@ -360,8 +366,8 @@ impl Hub {
         wait.renamed()
     }
 
-    /// A thread waits for the answer to a call that is not a lock. Which session it is in is asked `of` it when no answer can come
-    /// in between that says that it has moved.
+    /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session
+    /// of the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
     pub(crate) fn ask_to(
         &self,
         of: impl FnOnce() -> Arc<Entry>,
@@ -373,7 +379,8 @@ impl Hub {
         self.refuse_forked()?;
         let mut step = self.step();
         let entry = &of();
-        let kind = Kind::of(call).expect("a call that is answered");
+        let kind = Kind::of(call)
+            .expect("the callers pass a commit, a destroy or a rename, which are all answered");
         let key = (thread, entry.id.clone(), kind);
         if step.machine.waiting.contains_key(&key) {
             return Err(self.refused(&entry.id, Refusal::AlreadyLocked));
@@ -397,7 +404,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A thread no longer waits for the answer to a commit.
+    /// Withdraws the registration for the answer to a commit.
     pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
         if self.is_forked() {
             return;
@@ -407,7 +414,7 @@ impl Hub {
         step.finish();
     }
 
-    /// Lets a thread out of a session that it has wanted to end or to rename, whether that has happened or not.
+    /// Leaves a session after a pending end or rename, whether or not that has happened.
     pub(crate) fn leave_ending(
         &self,
         entry: &Arc<Entry>,
@@ -418,7 +425,7 @@ impl Hub {
     ) -> Result<(), Error> {
         self.refuse_forked()?;
         let mut step = self.step();
-        // In one step: afterwards no answer can come that nobody takes.
+        // In one step: otherwise an answer could arrive in between and be lost.
         step.forget(&(thread, entry.id.clone(), Kind::Ending), wait);
         let result = match wait.take() {
             Some(Outcome::Destroyed) => Ok(()),
@@ -432,7 +439,7 @@ impl Hub {
         result
     }
 
-    /// Writes an attribute by way of the session.
+    /// Writes an attribute through the session.
     pub(crate) fn write(
         &self,
         entry: &Arc<Entry>,
@@ -472,7 +479,7 @@ impl Hub {
         }
     }
 
-    /// Lets a thread out of attributes that it locked together, by way of the session.
+    /// Leaves attributes that were locked together, through the session.
     pub(crate) fn leave(
         &self,
         entry: &Arc<Entry>,
@@ -485,13 +492,16 @@ impl Hub {
         let written = held.as_ref().and_then(Held::written).filter(|_| keeps);
         let write = match names {
             Names::One(name) => written.map(|value| (name, value)),
-            _ => None, // Of several, what is written is in the session at once.
+            _ => None, // A guard of several attributes writes to the session directly.
         };
         let is_past_lease = self.is_past_lease();
         let mut own = entry.lock();
         if own.state.detached.is_some() && !is_past_lease {
             let now = self.clock.seen();
-            let detached = own.state.detached.as_mut().expect("just seen");
+            let detached =
+                own.state.detached.as_mut().expect(
+                    "the condition above has found the detached session, under the same mutex",
+                );
             let mut result = Ok(());
             if let Some((name, value)) = write
                 && let Err(limited) =
@@ -500,7 +510,10 @@ impl Hub {
                 result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
             }
             let has_left = detached.leave(now, thread, names, keeps);
-            debug_assert!(has_left, "a guard of a detached session is inside");
+            debug_assert!(
+                has_left,
+                "the thread of a guard is inside its detached session"
+            );
             let left = own.let_out(thread, names, held);
             let woken = own.admit(now);
             drop(own);
@@ -527,7 +540,8 @@ impl Hub {
         result
     }
 
-    /// Whether the grant under which `thread` is inside still stands. `is_detached`: nothing has been taken back.
+    /// Checks that the grant of a guard of `thread` is still valid. `is_detached` means that the guard's cell is
+    /// open.
     pub(crate) fn check(
         &self,
         entry: &Arc<Entry>,
@@ -545,9 +559,10 @@ impl Hub {
         lost.map_or(Ok(()), |why| Err(Error::lost(&entry.id, why)))
     }
 
-    /// Whether the lease still stands when a thread that was let in while it did something else comes for its guard.
+    /// Checks that the lease is still valid when a thread takes the guard that was granted to it earlier.
     ///
-    /// A thread whose grant was revoked meanwhile gets its guard, which says so: it was let in, and then it lost the grant.
+    /// If the store revoked the grant in the meantime, the check succeeds: the thread was inside when it lost the
+    /// grant, and its guard reports the loss.
     #[inline(always)]
     pub(crate) fn still_stands(&self, entry: &Arc<Entry>, waiter: &Waiter) -> Result<(), Error> {
         let is_sure = self.losses.load(Ordering::Relaxed) == waiter.losses && !self.is_past_lease();
@@ -560,7 +575,7 @@ impl Hub {
         }
     }
 
-    /// What `thread`, which is inside, sees in an attribute that is not handed out.
+    /// Returns the value that `thread`, which is inside, sees in an attribute without an open cell.
     pub(crate) fn value(
         &self,
         entry: &Entry,
@@ -574,7 +589,8 @@ impl Hub {
             return detached.value(thread, name).cloned();
         }
         let machine = self.machine();
-        // Looked at anew: it may have been detached again in between, and is not while the machine is locked.
+        // Checked again: the session may have been detached in between. It cannot be detached while the machine
+        // is locked.
         if let Some(detached) = &entry.lock().state.detached {
             return detached.value(thread, name).cloned();
         }
@@ -582,7 +598,7 @@ impl Hub {
         session.value(thread, name).cloned()
     }
 
-    /// The sessions that somebody may be inside of or wait for.
+    /// Returns the sessions that threads may be inside of or wait for.
     pub(crate) fn awake(&self) -> Vec<Arc<Entry>> {
         let machine = self.machine();
         let mut ids: BTreeSet<SessionId> = machine.uses.awake().cloned().collect();
@@ -591,7 +607,7 @@ impl Hub {
         ids.iter().filter_map(|id| self.map.get(id)).collect()
     }
 
-    /// Who is inside a session, and who waits.
+    /// Returns the threads inside a session, and the threads that wait for it.
     pub(crate) fn busy(&self, entry: &Entry) -> Busy {
         if self.is_forked() {
             return Busy {
@@ -632,7 +648,7 @@ impl Hub {
         }
     }
 
-    /// See [`Locks::sweep`](crate::Locks::sweep).
+    /// Frees memory of idle sessions. See [`Locks::sweep`](crate::Locks::sweep).
     pub(crate) fn sweep(&self, unused_ms: u64) {
         if self.is_forked() {
             return;
@@ -649,7 +665,7 @@ impl Hub {
         }
     }
 
-    /// See [`Locks::idle`](crate::Locks::idle).
+    /// Returns idle sessions. See [`Locks::idle`](crate::Locks::idle).
     pub(crate) fn idle(
         &self,
         cached: Cached,
@@ -658,7 +674,7 @@ impl Hub {
     ) -> Vec<(Time, SessionId)> {
         let now = self.clock.now();
         let mut machine = self.machine();
-        // When all are in use, none is idle, and no more than so many are looked at to find that.
+        // If all sessions are in use, this limits the number of visits.
         let mut looks = max.saturating_mul(4).saturating_add(64);
         let mut idle: Vec<(Time, SessionId)> = Vec::new();
         let mut after = None;
@@ -669,7 +685,7 @@ impl Hub {
         {
             looks -= 1;
             let is_used = self.look(&mut machine, &first.1, (now, u64::MAX));
-            // If not, it was used since, and comes later.
+            // If the session has moved in the order, it was used since, and comes later.
             if machine.uses.has(cached, &first) {
                 if !is_used {
                     idle.push(first.clone());
@@ -680,8 +696,8 @@ impl Hub {
         idle
     }
 
-    /// Finds out what a session is now, gives back memory that it does not need when it is unused for so long, and forgets it when
-    /// nothing is known of it. Answers whether a thread is inside.
+    /// Visits a session: updates its class and its last use, frees memory of an idle session, and forgets a session
+    /// without any state. Returns whether a thread is inside.
     fn look(&self, machine: &mut Machine, id: &SessionId, (now, unused_ms): (Time, u64)) -> bool {
         let Machine { process, uses, .. } = machine;
         let mut is_used = false;
@@ -703,7 +719,8 @@ impl Hub {
             let (mut class, used) = found.unwrap_or((Class::Other, now));
             let is_unused = !is_used && now.since(used) >= unused_ms;
             let folds = class == Class::Copy || class == Class::Warm && is_unused;
-            // Looked at anew: whoever came by id has had an owner until it went in, and counts as none since.
+            // Checked again: a thread that came by id counted as an owner until it entered, and does not
+            // count since.
             if let Some(entry) = Arc::get_mut(entry)
                 && !entry.lock().is_used()
             {
@@ -729,7 +746,7 @@ impl Hub {
         is_used
     }
 
-    /// Whether the grant of a session is recalled.
+    /// Returns whether the grant of a session is recalled.
     pub(crate) fn is_recalled(&self, entry: &Entry) -> bool {
         if self.is_past_lease() {
             return true;
@@ -738,7 +755,8 @@ impl Hub {
             return false;
         }
         let machine = self.machine();
-        // Looked at anew: it may have been detached again in between, and is not while the machine is locked.
+        // Checked again: the session may have been detached in between. It cannot be detached while the machine
+        // is locked.
         if entry.lock().state.detached.is_some() {
             return false;
         }
@@ -748,7 +766,7 @@ impl Hub {
             .is_none_or(|grant| grant.recall.is_some() || grant.give_back)
     }
 
-    /// Notes that a write set was discarded.
+    /// Records and reports a discarded write set.
     pub(crate) fn discarded(&self, entry: &Entry, discard: Discard) {
         if self.is_forked() {
             return;

@@ -1,58 +1,75 @@
-//! The thread-level lock manager of Tenure: locks on the attributes of sessions, for the OS threads and tasks of one process.
+//! The thread-level lock manager of Tenure: locks on the attributes of sessions, for the OS threads and tasks of one
+//! process.
 //!
-//! A process holds the grant of a session and keeps it after use. While it does, a thread that takes an attribute sends
-//! nothing, and pays about what a mutex costs. When the store wants the session back, threads inside finish, new ones queue
-//! behind the other process, and what was written goes along. The rules of all that are those of
-//! [`tenure_protocol::ProcessMachine`], the machine that the model checker explores; this crate adds threads and memory to it, and no
-//! rule. It needs no runtime: a driver of any kind carries its messages.
+//! A store grants a whole session to one process, and the process caches that grant after use. While the grant is
+//! cached, locking an attribute sends no message and costs about as much as a mutex. When the store recalls the
+//! session, the threads that hold its locks finish, new threads queue behind the other process, and the writes go back
+//! with the grant.
+//!
+//! All rules are implemented by [`tenure_protocol::ProcessMachine`], the machine that the model checker explores. This
+//! crate adds threads and memory to the machine, and no rule. The crate needs no runtime: any driver can carry its
+//! messages.
 //!
 //! # When a lock waits
 //!
-//! - Another thread has the attribute, or waits for it and came first. First come, first served, whether it blocks or awaits.
-//! - The process does not have the session: then it asks the store, which asks whoever has it.
-//! - The session is recalled and the thread is not inside it: it goes behind the other process. A thread that is inside may
-//!   take more, or nobody could finish.
+//! - Another thread holds the attribute, or waits for it and came first. Blocking threads and tasks share one queue, in
+//!   order of arrival.
+//! - The process does not hold the session. The process then requests the grant from the store, and the store recalls
+//!   it from its holder.
+//! - The session is recalled, and the thread holds no lock in it. The thread then queues behind the other process. A
+//!   thread that holds a lock in the session may take more locks, because otherwise no thread could finish.
 //!
-//! Every wait has a deadline: [`WAIT_MS`], or [`LockRequest::timeout`]. Dropping a request leaves no trace. A lock that was granted and is not
-//! fetched by the deadline, since its task is not polled any more, goes back with the driver's next tick: to the next thread, or to the
-//! store if the session is recalled. A task that comes later gets [`Error::Deadline`].
+//! Every wait has a deadline: [`WAIT_MS`], or the limit set by [`LockRequest::timeout`]. Dropping a request withdraws
+//! it completely.
 //!
-//! [`LockRequest::blocking`] puts the OS thread to sleep. Inside a task that stops other tasks, perhaps the holder. The driver's [`Host`]
-//! may refuse it there ([`Error::BlocksRuntime`]).
+//! A task that is no longer polled may never take a lock that was granted to it. If the lock is not taken by the
+//! deadline, it goes back with the driver's next tick: to the next thread, or to the store if the session is recalled.
+//! If the task is polled later, it gets [`Error::Deadline`].
 //!
-//! Locks are taken by a handle, [`Session::lock`], or by the session's id, [`Locks::lock`]: for a single lock that takes less time
-//! than to open a handle and to drop it.
+//! [`LockRequest::blocking`] puts the OS thread to sleep. Inside a task, this keeps other tasks from running, perhaps
+//! the holder of the lock. The driver's [`Host`] can refuse the sleep there ([`Error::BlocksRuntime`]).
 //!
-//! # When it fails
+//! A lock is requested through a handle with [`Session::lock`], or by session id with [`Locks::lock`]. For a single
+//! lock, the latter is cheaper than opening and dropping a handle.
 //!
-//! With an [`Error`] that names the session: the deadline has passed; the wait would be for itself, through any number of
-//! threads and sessions; the thread has locked the attribute already, and where; it was only a try; the session was destroyed;
-//! a limit; the process shuts down; the grant was lost.
+//! # When a lock fails
 //!
-//! A thread that blocks is known by its OS thread. A task is known inside [`task`] or by [`LockRequest::beside`]; outside of these
-//! each lock counts as a thread of its own.
+//! A lock fails with an [`Error`] that names the session, for one of these reasons:
+//!
+//! - the deadline has passed;
+//! - the wait would be a deadlock, through any number of threads and sessions;
+//! - the thread already holds the attribute, and the error names the source line;
+//! - the request was a try, and another thread holds the attribute;
+//! - the session was destroyed;
+//! - a limit was reached;
+//! - the process is shutting down;
+//! - the grant was lost.
+//!
+//! A blocking thread is identified by its OS thread. A task is identified inside of [`task`] or by
+//! [`LockRequest::beside`]. Outside of these, each lock counts as a thread of its own.
 //!
 //! # What a guard guarantees
 //!
-//! - Nobody else, in this process or another, reads or writes the attribute, as long as the grant stands.
-//! - Dropping it makes what was written what the next thread sees. It becomes durable with [`Guard::commit`], or when the
-//!   session is given back.
-//! - A panic discards what was written, and so does the loss of the grant (the lease's end, a revocation, a recall that this
-//!   thread was too late for). [`Guard::unlock`] and [`Guard::check`] tell the thread, [`Event::Discarded`] and
-//!   [`Session::last_discard`] the others.
-//! - A thread that went on for longer than its lease, stopped by a debugger perhaps, cannot do harm: the store refuses its writes
-//!   by their [token](Guard::token), and so can any other resource that it is shown to.
-//! - No lock is given out from the cache after the end of the lease, within the resolution of the clock that
-//!   [`Locks::with_host`] is given. Reads and writes through a guard from before look at no clock; [`Guard::recalled`],
-//!   [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] do.
-//! - A child of a `fork` has no part in any of it: every call there fails with [`Error::Forked`], and dropping what it inherited does
-//!   nothing.
+//! - While the grant is valid, no other thread of this process or of another one reads or writes the attribute.
+//! - When the guard is dropped, its writes become visible to the next thread. The writes become durable with
+//!   [`Guard::commit`], or when the session is given back.
+//! - A panic discards the writes. A loss of the grant discards them too: the lease ends, the store revokes the grant,
+//!   or the thread misses the deadline of a recall. [`Guard::unlock`] and [`Guard::check`] report the loss to the
+//!   thread. [`Event::Discarded`] and [`Session::last_discard`] report it to others.
+//! - A thread may continue past its lease, for example after a stop in a debugger. Such a thread cannot do harm: the
+//!   store refuses its writes by their [token](Guard::token). Any other resource that receives the token can do the
+//!   same.
+//! - After the end of the lease, no lock is granted from the cache, within the resolution of the clock passed to
+//!   [`Locks::with_host`]. Reads and writes through an older guard check no clock. [`Guard::recalled`],
+//!   [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] do check it.
+//! - In a child of a `fork`, every call fails with [`Error::Forked`], and dropping inherited values has no effect.
 //!
 //! # For drivers
 //!
-//! [`Locks::event`] says what is to be sent; [`Locks::connected`], [`Locks::message`] and [`Locks::disconnected`] take what
-//! comes; [`Locks::tick`] is to be called by [`Locks::next_deadline`]; [`Locks::sweep`] tells of idle sessions.
-//! `examples/shared.rs` is a whole program.
+//! [`Locks::event`] returns what the driver must send. [`Locks::connected`], [`Locks::message`] and
+//! [`Locks::disconnected`] accept what the driver receives. The driver must call [`Locks::tick`] no later than
+//! [`Locks::next_deadline`]. [`Locks::trim`] releases idle sessions after a [`Locks::sweep`]. `examples/shared.rs` is a
+//! complete program.
 pub use error::{Error, Exceeded, First, Unsupported, Whose};
 pub use event::Event;
 pub use guard::{Commit, Guard};

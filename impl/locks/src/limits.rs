@@ -1,5 +1,5 @@
-//! What the store has said of itself in its last welcome: its version and its limits. Threads may write the smaller of this
-//! process's limits and those of the store.
+//! The store's version and limits from its last welcome. For writes, the smaller of this process's limit and the
+//! store's limit applies.
 
 use crate::error::{Exceeded, Unsupported, Whose};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,15 +7,16 @@ use std::sync::{Mutex, PoisonError};
 use tenure_protocol::message::Limited;
 use tenure_protocol::{Limits, SessionId, StoreLimits};
 
-/// See the [module](self).
+/// The limits of this process and of the store. See the [module](self).
 ///
-/// What is read by each lock has no order with a write: the store refuses what it does not take. So these are the plain primitives of
-/// `std`, whose interleavings no checker has to explore.
+/// The values that each lock reads need no ordering with writes, because the store refuses writes beyond its limits. So
+/// these are plain primitives of `std`, which the checkers need not explore.
 pub(crate) struct Agreed {
     own: Limits,
-    /// The store's minor version, and its limits if it has said them. Read for errors alone.
+    /// The store's minor version, and its limits if the store has sent them. Read only for errors.
     said: Mutex<(u8, Option<StoreLimits>)>,
-    /// What threads may write, as the machine has it. Attributes of a session, bytes of an attribute, bytes of a session.
+    /// The limits for writes, copied from the machine: attributes of a session, bytes of an attribute, bytes of a
+    /// session.
     current: [AtomicUsize; 3],
 }
 
@@ -28,7 +29,7 @@ impl Agreed {
         }
     }
 
-    /// Notes what the store that has welcomed the process says of its version and its limits, and what threads may write from now on.
+    /// Records the version and the limits in the store's welcome, and the limits for writes from now on.
     pub(crate) fn note(&self, said: (u8, Option<StoreLimits>), current: &Limits) {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
         for (own, limit) in self.current.iter().zip(writable(current)) {
@@ -40,7 +41,7 @@ impl Agreed {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what threads may write now.
+    /// Returns the current limits for writes.
     pub(crate) fn current(&self) -> Limits {
         let [attributes_max, attribute_bytes_max, session_bytes_max] = self
             .current
@@ -54,7 +55,7 @@ impl Agreed {
         }
     }
 
-    /// Returns what the store is too old for, and how old it is.
+    /// Returns the error for a feature that the store is too old for.
     pub(crate) fn unsupported(&self, session: &SessionId) -> Box<Unsupported> {
         let (minor, _) = self.said();
         Box::new(Unsupported {
@@ -65,7 +66,7 @@ impl Agreed {
         })
     }
 
-    /// Returns which limit is exceeded, whose it is, and its value.
+    /// Returns the error for an exceeded limit, with the limit's value and the side that sets it.
     pub(crate) fn exceeded(&self, session: &SessionId, limit: Limited) -> Box<Exceeded> {
         let (own, (_, store)) = (self.own.said(), self.said());
         let of_store = |max: fn(&StoreLimits) -> u64| (Whose::Store, store.as_ref().map(max));
@@ -95,7 +96,7 @@ impl Agreed {
     }
 }
 
-/// The limits on what threads may write.
+/// Returns the limits that apply to writes.
 fn writable(limits: &Limits) -> [usize; 3] {
     [
         limits.attributes_max,

@@ -1,4 +1,4 @@
-//! The manager itself: sessions for threads, and one side for the driver that connects it to a store.
+//! The manager: sessions for threads, and an interface for the driver that connects the manager to a store.
 
 use crate::clock::Clock;
 #[cfg(doc)]
@@ -21,14 +21,16 @@ use std::time::Duration;
 use tenure_protocol::process::Input;
 use tenure_protocol::{Incarnation, Link, ProcessSettings, SessionId, Time, ToProcess};
 
-/// All locks of one process. Clones are the same.
+/// The lock manager of one process. Clones share one manager.
 #[derive(Clone, Debug)]
 pub struct Locks {
     hub: Arc<Hub>,
 }
 
 impl Locks {
-    /// Those of a process that starts. `incarnation` is larger than that of any earlier start under the same name (rule 10).
+    /// Creates the manager of a process that starts. `incarnation` must be larger than in any earlier start under the
+    /// same name (rule 10). Without a [`Host`], this manager has no cheap clock, so it grants cached locks until the
+    /// first tick after the end of the lease.
     #[must_use]
     pub fn new(settings: ProcessSettings, incarnation: Incarnation) -> Self {
         Self {
@@ -36,9 +38,7 @@ impl Locks {
         }
     }
 
-    /// As [`Locks::new`], with the clocks of `host`.
-    ///
-    /// [`Locks::new`] has no cheap clock: a lock that is cached is given out until the first tick after the end of the lease.
+    /// Creates a manager as [`Locks::new`] does, with the clocks of `host`.
     #[must_use]
     pub fn with_host(
         settings: ProcessSettings,
@@ -50,7 +50,8 @@ impl Locks {
         }
     }
 
-    /// As [`Locks::new`], with a clock that stands until [`Locks::set_time`] moves it: for tests and simulations.
+    /// Creates a manager as [`Locks::new`] does, with a clock that only [`Locks::set_time`] moves. For tests and
+    /// simulations.
     #[must_use]
     pub fn with_manual_clock(settings: ProcessSettings, incarnation: Incarnation) -> Self {
         Self {
@@ -58,7 +59,7 @@ impl Locks {
         }
     }
 
-    /// A handle to a session, whether or not there is one.
+    /// Returns a handle to a session. The session need not exist.
     #[inline]
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Session {
@@ -68,8 +69,7 @@ impl Locks {
         }
     }
 
-    /// Asks for one attribute of a session, as [`Session::lock`] does, for who has no handle and needs none: it takes less than to
-    /// open the session for one lock alone.
+    /// Requests the lock of one attribute by session id. Cheaper than `session(id).lock(name)` for a single lock.
     #[track_caller]
     #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(
@@ -81,8 +81,9 @@ impl Locks {
         LockRequest::new(of, name.as_ref(), Location::caller())
     }
 
-    /// Returns the sessions that threads use or wait for, in the order of their ids. Looks at those that were used since memory was
-    /// last given back ([`Locks::sweep`]), at each for a moment: a thread that takes a cached attribute does not notice.
+    /// Returns the sessions whose locks threads hold or wait for, ordered by id. Visits the sessions that were used
+    /// since the last [`Locks::sweep`] freed their memory. Each visit is short and does not delay a thread that takes a
+    /// cached attribute.
     #[must_use]
     pub fn busy(&self) -> Vec<Busy> {
         if self.is_forked() {
@@ -94,54 +95,55 @@ impl Locks {
             .collect()
     }
 
-    /// Whether this OS process is a child, by `fork`, of the one that made this: then every call ends with [`Error::Forked`], or does
-    /// nothing where it returns none.
+    /// Returns whether this OS process is a child, by `fork`, of the process that created the manager. If so, every
+    /// call fails with [`Error::Forked`], or does nothing if it returns no result.
     #[must_use]
     pub fn is_forked(&self) -> bool {
         self.hub.is_forked()
     }
 
-    /// The time on the manager's clock, in milliseconds since it was made.
+    /// Returns the time on the manager's clock, in milliseconds since its creation.
     #[must_use]
     pub fn now(&self) -> Time {
         self.hub.clock.now()
     }
 }
 
-/// The driver's side: what goes in. What comes out is an [`Event`].
+/// The driver's interface: its inputs. The outputs are [`Event`]s.
 impl Locks {
-    /// There is a connection to the store.
+    /// Notes that a connection to the store is open.
     pub fn connected(&self) {
         self.take(Input::Connected);
     }
 
-    /// The connection was lost. Frees nothing (rule 10).
+    /// Notes that the connection was lost. Frees no grant (rule 10).
     pub fn disconnected(&self) {
         self.take(Input::Disconnected);
     }
 
-    /// A message arrived from the store on the connection `link`: granted, recalled, revoked, the lease's end.
+    /// Handles a message that arrived from the store on the connection `link`, such as a grant, a recall, a revocation,
+    /// or the end of the lease.
     pub fn message(&self, link: Link, message: ToProcess) {
         self.take(Input::Message { link, message });
     }
 
-    /// Gives the session's grant back if no thread is inside. Rule 4.
+    /// Gives the grant of a session back, unless a thread holds a lock in it. Rule 4.
     pub fn release(&self, session: &SessionId) {
         self.take(Input::Release(session.clone()));
     }
 
-    /// Drops what is kept of a session that is not held.
+    /// Drops the cached copy of a session that this process does not hold.
     pub fn forget(&self, session: &SessionId) {
         self.take(Input::Forget(session.clone()));
     }
 
-    /// Stops: lets nobody in, releases everything as it becomes idle, says goodbye.
+    /// Begins the shutdown: grants no more locks, releases each session when it becomes idle, and then sends a goodbye.
     pub fn shutdown(&self) {
         self.take(Input::Shutdown);
     }
 
-    /// Does what is due. To be called by [`Locks::next_deadline`], and about every 100 ms while threads are at work: times
-    /// that people look at are as fine as this.
+    /// Handles all deadlines that have passed. The driver must call this no later than [`Locks::next_deadline`], and
+    /// about every 100 ms while threads are active. Times shown to people are as precise as these calls.
     pub fn tick(&self) {
         if self.is_forked() {
             return;
@@ -166,7 +168,7 @@ impl Locks {
         }
     }
 
-    /// When [`Locks::tick`] is to be called; `None` when nothing waits.
+    /// Returns the time by which the driver must call [`Locks::tick`]. Returns `None` if there is no deadline.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         if self.is_forked() {
@@ -183,27 +185,27 @@ impl Locks {
                 waited = first;
                 break;
             }
-            // The thread has been let in since.
+            // This thread has been granted its lock in the meantime.
             let id = id.clone();
             process.note_wait_end(&id, first);
         }
         waited.into_iter().chain(process.next_deadline()).min()
     }
 
-    /// Moves a manual clock; it never goes back.
+    /// Moves a manual clock forward. The clock never goes back.
     pub fn set_time(&self, now: Time) {
         self.hub.clock.set(now);
     }
 
-    /// Gives back memory that only sessions in use need, of those that nobody has used for `unused_ms` milliseconds, and forgets
-    /// those of which nothing is known. Looks at sessions that are new, that have changed, or whose time has come.
+    /// Frees the memory that only sessions in use need, for sessions unused for `unused_ms` milliseconds. Forgets
+    /// sessions without any state. Visits only sessions that are new, that have changed, or that are due.
     pub fn sweep(&self, unused_ms: u64) {
         self.hub.sweep(unused_ms);
     }
 
-    /// Returns up to `max` sessions that nobody has used for `unused_ms` milliseconds, the longest unused first, and since when. Of
-    /// sessions that have changed it knows after the next [`Locks::sweep`]. Looks at those, and at sessions that were
-    /// used since they were last looked at and come before them in the order known so far.
+    /// Returns up to `max` sessions unused for `unused_ms` milliseconds, with the time of their last use, least
+    /// recently used first. Changes since the last [`Locks::sweep`] are not included. Visits the returned sessions, and
+    /// those before them in the known order that were used in the meantime.
     #[must_use]
     pub fn idle(&self, cached: Cached, unused_ms: u64, max: usize) -> Vec<(Time, SessionId)> {
         if self.is_forked() {
@@ -212,9 +214,10 @@ impl Locks {
         self.hub.idle(cached, unused_ms, max)
     }
 
-    /// Gives back and forgets what nobody will miss: grants and copies that nobody has used for `idle_ms` milliseconds, and, when
-    /// the process knows more than `cached_max` sessions, the longest unused: copies first, then grants, and a
-    /// sixteenth more than must be. Sessions in use stay. To be called after [`Locks::sweep`].
+    /// Releases idle grants and drops idle copies. First, this affects grants and copies unused for `idle_ms`
+    /// milliseconds. Then, if more than `cached_max` sessions are known, it affects the least recently used: copies
+    /// first, then grants, until a sixteenth of `cached_max` is free. Sessions in use stay. Call this after
+    /// [`Locks::sweep`].
     pub fn trim(&self, cached_max: usize, idle_ms: u64) {
         let target = cached_max - cached_max / 16;
         let release = |unused_ms, max| {
@@ -239,32 +242,32 @@ impl Locks {
         }
     }
 
-    /// Returns how many grants the process has.
+    /// Returns the number of grants of this process.
     #[must_use]
     pub fn held(&self) -> usize {
         self.ask(|machine| machine.process.held())
     }
 
-    /// Returns how many grants are on their way back to the store.
+    /// Returns the number of grants that are being given back to the store.
     #[must_use]
     pub fn releasing(&self) -> usize {
         self.ask(|machine| machine.process.releasing())
     }
 
-    /// Returns how many sessions the process knows: those that it holds or asks for, and those of which it has a copy.
+    /// Returns the number of sessions that the process knows: held, requested, or with a cached copy.
     #[must_use]
     pub fn known(&self) -> usize {
         self.ask(|machine| machine.process.known())
     }
 
-    /// Returns for how many sessions the manager keeps something. For tests that count.
+    /// Returns the number of sessions that the manager has an entry for. For tests that count.
     #[doc(hidden)]
     #[must_use]
     pub fn entries(&self) -> usize {
         self.hub.map.len()
     }
 
-    /// Returns how many waiters of a session have been looked at since its queue became long. For tests that count.
+    /// Returns the number of waiters of a session that were visited since its queue became long. For tests that count.
     #[cfg(debug_assertions)]
     #[doc(hidden)]
     #[must_use]
@@ -281,32 +284,33 @@ impl Locks {
         detached.or_else(own).unwrap_or_default()
     }
 
-    /// Returns how many sessions [`Locks::sweep`] and [`Locks::idle`] have looked at. For tests that count.
+    /// Returns the number of sessions that [`Locks::sweep`] and [`Locks::idle`] have visited. For tests that count.
     #[doc(hidden)]
     #[must_use]
     pub fn visits(&self) -> u64 {
         self.hub.machine().uses.visits
     }
 
-    /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
+    /// Returns whether the process has stopped for good: it has sent its goodbye, or a newer incarnation has taken
+    /// over.
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.is_forked() || self.hub.machine().process.has_left()
     }
 
-    /// When the lease ends, on the manager's clock and less the margin; `None` when there is none.
+    /// Returns the end of the lease on the manager's clock, with the margin subtracted. Returns `None` without a lease.
     #[must_use]
     pub fn lease(&self) -> Option<Time> {
         self.ask(|machine| machine.process.lease())
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if there is one.
     #[must_use]
     pub fn try_event(&self) -> Option<Event> {
         self.ask(Machine::next_event)
     }
 
-    /// The next event. One driver at a time: the waker of the last call counts.
+    /// Polls for the next event. Only one driver may poll at a time: the waker of the last call is woken.
     pub fn poll_event(&self, context: &Context<'_>) -> Poll<Event> {
         if self.is_forked() {
             return Poll::Pending;
@@ -317,16 +321,16 @@ impl Locks {
         }
         let earlier = machine.driver.replace(context.waker().clone());
         drop(machine);
-        drop(earlier); // With nothing locked: it may be the last that keeps a task, and its guards.
+        drop(earlier); // Dropped without a lock: a dropped waker may drop a task and its guards.
         Poll::Pending
     }
 
-    /// The next event.
+    /// Waits for the next event.
     pub fn event(&self) -> impl Future<Output = Event> + '_ {
         poll_fn(|context| self.poll_event(context))
     }
 
-    /// The next event, or `None` when none comes within `limit`. Blocks this OS thread.
+    /// Waits for the next event, and blocks this OS thread. Returns `None` if there is no event within `limit`.
     #[must_use]
     pub fn wait_event(&self, limit: Duration) -> Option<Event> {
         let until = std::time::Instant::now() + limit.min(Duration::from_secs(1 << 30));
@@ -342,7 +346,8 @@ impl Locks {
         )
     }
 
-    /// Asks the machine. A child of a `fork` gets the default: another thread may have held the machine's lock at the fork.
+    /// Queries the machine. In a child of a `fork`, returns the default: another thread may have held the machine's
+    /// mutex at the fork.
     fn ask<R: Default>(&self, ask: impl FnOnce(&mut Machine) -> R) -> R {
         if self.is_forked() {
             return R::default();

@@ -1,4 +1,4 @@
-//! All sessions by their ids, in shards with a lock each.
+//! The map of all sessions by id, in shards with a mutex each.
 
 use crate::entry::Entry;
 use crate::mutant::{self, LockMutant};
@@ -6,14 +6,14 @@ use crate::sync::{Arc, Mutex, lock};
 use crate::table::Table;
 use tenure_protocol::SessionId;
 
-/// How many shards; a power of two.
+/// The number of shards, a power of two.
 const SHARDS: usize = if cfg!(any(feature = "loom", feature = "shuttle")) {
     1
 } else {
     64
 };
 
-/// See the [module](self).
+/// The map of all sessions by id. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Map {
     shards: [Mutex<Table>; SHARDS],
@@ -26,8 +26,8 @@ impl Map {
         }
     }
 
-    /// By upper bits of the hash, since the tables use the lower ones. Those in the middle: ids that differ in their last bytes
-    /// alone differ little at either end.
+    /// Returns the shard of an id, by middle bits of its hash. The tables use the lower bits, and for ids that
+    /// differ only in their last bytes, both ends of the hash differ little.
     #[inline]
     pub(crate) fn shard(&self, id: &SessionId) -> &Mutex<Table> {
         &self.shards[(id.frozen_hash() >> 40) as usize & (SHARDS - 1)]
@@ -37,7 +37,7 @@ impl Map {
         lock(self.shard(id)).get(id).cloned()
     }
 
-    /// What is kept of a session, from now on if it was not before.
+    /// Returns the entry of a session, and creates it if there is none.
     #[inline]
     pub(crate) fn get_or_make(&self, id: &SessionId) -> Arc<Entry> {
         let mut shard = lock(self.shard(id));
@@ -53,7 +53,7 @@ impl Map {
         entry
     }
 
-    /// All, as they are while each shard is looked at.
+    /// Returns all entries. Each shard is read at a different moment.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -62,29 +62,30 @@ impl Map {
         all
     }
 
-    /// Looks at a session; if nobody else refers to it, it can be changed, and goes if `stays` says no.
+    /// Visits an entry. If there is no other owner, `stays` may change the entry. If `stays` returns `false`, the
+    /// entry is removed.
     pub(crate) fn update(&self, id: &SessionId, stays: impl FnOnce(&mut Arc<Entry>) -> bool) {
         lock(self.shard(id)).update(id, stays);
     }
 
-    /// Notes that a session is to be looked at.
+    /// Notes a session for a visit.
     #[cold]
     pub(crate) fn note(&self, id: &SessionId) {
         lock(self.shard(id)).note(id);
     }
 
-    /// How many there are.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Those that are new, or noted, since this was last asked.
+    /// Takes the list of sessions that are new or noted.
     pub(crate) fn take_noted(&self) -> Vec<SessionId> {
         let shards = self.shards.iter();
         shards.flat_map(|shard| lock(shard).take_noted()).collect()
     }
 
-    /// Those that are new, or noted.
+    /// Returns the sessions that are new or noted.
     pub(crate) fn noted(&self) -> Vec<SessionId> {
         let mut noted = Vec::new();
         for shard in &self.shards {

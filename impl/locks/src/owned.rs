@@ -1,12 +1,14 @@
-//! Guards without a lifetime, for tasks that are spawned and values that are stored.
+//! Guards without a lifetime, for spawned tasks and stored values.
 //!
-//! A [`Guard`] borrows the handle of its session, which makes a cached lock free of counting. An [`OwnedGuard`] has a handle of its own on
-//! the heap, and a guard that borrows that handle. Each owned lock therefore costs one allocation.
+//! A [`Guard`] borrows the handle of its session, so a cached lock counts no references. An [`OwnedGuard`] owns a
+//! handle on the heap, and a guard that borrows that handle. Each owned lock therefore costs one allocation.
 //!
-//! `unsafe` is for the borrow of a neighbour field, which has no lifetime that could be written down. It is sound for two reasons. The
-//! borrowed [`Owner`] is behind an [`Arc`]: it does not move, and nobody gets it mutably. Fields are dropped in the order of their
-//! declaration, so the borrower is gone before its owner. A [`Commit`] names that
-//! lifetime, but borrows the guard and gives nothing of the owner out.
+//! # Why there is `unsafe` here
+//!
+//! A field borrows its neighbour field, and no lifetime can express that. The borrow is sound for two reasons. First,
+//! the borrowed [`Owner`] is behind an [`Arc`]: it never moves, and no code has mutable access to it. Second, fields
+//! are dropped in declaration order, so the borrowing field is dropped before the owner. A [`Commit`] names the same
+//! lifetime, but it borrows the guard and exposes nothing of the owner.
 #![allow(unsafe_code)]
 
 use crate::error::Error;
@@ -25,23 +27,25 @@ use std::time::Duration;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
-/// What an owned request and its guard borrow.
+/// The data that an owned request and its guard borrow.
 struct Owner {
     session: Session,
     name: Box<[u8]>,
-    /// What has to live as long as the lock does; never looked at.
+    /// A value that must live as long as the lock. Never read.
     _keeps: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// A request for one attribute, from [`Session::lock_owned`]: as [`LockRequest`], without a borrow of the session.
-#[must_use = "nothing is locked until it is awaited or waited for"]
+/// A request for the lock of one attribute, from [`Session::lock_owned`]. Like [`LockRequest`], without a borrow of the
+/// session.
+#[must_use = "a request locks nothing until it is awaited or `blocking` is called"]
 pub struct OwnedLockRequest {
     request: LockRequest<'static>,
     owner: Arc<Owner>,
 }
 
-/// One attribute, locked: as [`Guard`], without a borrow of the session. It can be stored, and sent to another task or thread.
-#[must_use = "dropping it unlocks at once"]
+/// A lock on one attribute. Like [`Guard`], without a borrow of the session. The guard can be stored, and sent to
+/// another task or thread.
+#[must_use = "dropping a guard unlocks its attribute at once"]
 pub struct OwnedGuard {
     guard: Guard<'static>,
     owner: Arc<Owner>,
@@ -59,7 +63,7 @@ impl OwnedLockRequest {
             name: name.into(),
             _keeps: keeps,
         });
-        // SAFETY: the owner lives until the request, and the guard that comes of it, have been dropped, see the module.
+        // SAFETY: the owner lives until the request and its guard have been dropped, see the module.
         let borrowed: &'static Owner = unsafe { &*Arc::as_ptr(&owner) };
         let of = SessionRef::Handle(&borrowed.session);
         Self {
@@ -76,22 +80,22 @@ impl OwnedLockRequest {
         }
     }
 
-    /// Waits at most this long, see [`LockRequest::timeout`].
+    /// Sets the time limit of the wait, see [`LockRequest::timeout`].
     pub fn timeout(self, limit: Duration) -> Self {
         self.with(|request| request.timeout(limit))
     }
 
-    /// Waits for no thread, see [`LockRequest::try_lock`].
+    /// Makes the request a try that waits for no thread, see [`LockRequest::try_lock`].
     pub fn try_lock(self) -> Self {
         self.with(LockRequest::try_lock)
     }
 
-    /// Locks only a session that exists, see [`LockRequest::existing`].
+    /// Restricts the request to a session that exists, see [`LockRequest::existing`].
     pub fn existing(self) -> Self {
         self.with(LockRequest::existing)
     }
 
-    /// Asks on behalf of the thread that has another guard, see [`LockRequest::beside`].
+    /// Makes the request on behalf of the thread that holds another guard, see [`LockRequest::beside`].
     pub fn beside(self, thread: ThreadId) -> Self {
         self.with(|request| request.beside(thread))
     }
@@ -136,7 +140,7 @@ impl OwnedGuard {
         self.guard.session_id()
     }
 
-    /// Returns the thread that has the lock, see [`Guard::thread`].
+    /// Returns the thread that owns the lock, see [`Guard::thread`].
     #[must_use]
     pub fn thread(&self) -> ThreadId {
         self.guard.thread()
@@ -148,13 +152,13 @@ impl OwnedGuard {
         self.guard.name()
     }
 
-    /// Returns the attribute's value, in place; `None` when the attribute does not exist.
+    /// Returns the attribute's value without a copy, or `None` if the attribute does not exist.
     #[must_use]
     pub fn bytes(&self) -> Option<&[u8]> {
         self.guard.bytes()
     }
 
-    /// Replaces the value; nothing is copied.
+    /// Replaces the attribute's value without copying it.
     ///
     /// # Errors
     /// As [`Guard::set`].
@@ -170,7 +174,7 @@ impl OwnedGuard {
         self.guard.remove()
     }
 
-    /// Changes the value in place, see [`Guard::edit`].
+    /// Changes the attribute's value in place, see [`Guard::edit`].
     ///
     /// # Errors
     /// As [`Guard::edit`].
@@ -184,13 +188,13 @@ impl OwnedGuard {
         self.guard.token()
     }
 
-    /// Returns whether the store has asked for the session, see [`Guard::recalled`].
+    /// Returns whether the store has recalled the session, see [`Guard::recalled`].
     #[must_use]
     pub fn recalled(&self) -> bool {
         self.guard.recalled()
     }
 
-    /// Checks by the clock whether the grant still stands.
+    /// Checks by the exact clock that the grant is still valid, see [`Guard::check`].
     ///
     /// # Errors
     /// As [`Guard::check`].
@@ -198,12 +202,12 @@ impl OwnedGuard {
         self.guard.check()
     }
 
-    /// Makes durable what was written under this guard, and keeps the lock, see [`Guard::commit`].
+    /// Makes the writes under this guard durable, and keeps the lock, see [`Guard::commit`].
     pub fn commit(&mut self) -> Commit<'_, 'static> {
         self.guard.commit()
     }
 
-    /// Unlocks, and reports whether the grant still stood.
+    /// Unlocks the attribute, and returns whether the grant was still valid.
     ///
     /// # Errors
     /// As [`Guard::unlock`].
@@ -214,7 +218,7 @@ impl OwnedGuard {
         result
     }
 
-    /// Discards what was written, and unlocks.
+    /// Discards the writes under this guard, and unlocks the attribute.
     pub fn discard(self) {
         let Self { guard, owner } = self;
         guard.discard();
@@ -227,6 +231,6 @@ impl fmt::Debug for OwnedGuard {
         let mut shown = f.debug_struct("OwnedGuard");
         shown
             .field("session", &self.owner.session.entry)
-            .finish_non_exhaustive() // Never the value.
+            .finish_non_exhaustive() // Never the value: it may be secret.
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for locks: one future for tasks and OS threads, for one attribute, several or all.
+//! Lock requests: one future for tasks and OS threads, for one attribute, several, or all.
 
 use crate::cell::{self, Entrance, Held};
 use crate::cells::Key;
@@ -21,23 +21,23 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{ThreadId, Time};
 
-/// How long a request waits when it is not told otherwise, in milliseconds. Rule 17: every wait has a deadline.
+/// The default time limit of a lock request, in milliseconds. Rule 17: every wait has a deadline.
 pub const WAIT_MS: u64 = 60_000;
 
-/// How a request is made.
+/// The options of a request.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     wait_mode: WaitMode,
-    /// Only if the session exists.
+    /// Lock only a session that exists.
     existing: bool,
-    /// On the manager's clock; [`Time::ZERO`]: [`WAIT_MS`] from when it begins to wait.
+    /// The deadline on the manager's clock. [`Time::ZERO`] means [`WAIT_MS`] after the wait begins.
     until: Time,
-    /// 0: whoever polls.
+    /// The requesting thread. 0 means the thread that polls.
     thread: ThreadId,
     place: &'static Location<'static>,
 }
 
-/// A request that waits. Dropping it takes it back.
+/// A request that waits. Dropping it withdraws the request.
 #[derive(Debug)]
 struct Waiting<'s> {
     session: Opened<'s>,
@@ -46,17 +46,17 @@ struct Waiting<'s> {
     is_answered: bool,
 }
 
-/// The answer to a request.
+/// The result of a request.
 type Answer<'s> = Result<(GuardSession<'s>, Entered<'s>), Error>;
 
-/// What became of a request that was made.
+/// The state of a request after its first attempt.
 enum Made<'s, A> {
     Answered(A),
     Waits(Waiting<'s>),
 }
 
 impl<'s> Waiting<'s> {
-    /// The answer, once.
+    /// Returns the result. Must not be called again after `Ready`.
     #[inline(always)]
     fn poll(&mut self, context: &Context<'_>) -> Poll<Answer<'s>> {
         if let Err(forked) = self.session.hub.refuse_forked() {
@@ -71,7 +71,7 @@ impl<'s> Waiting<'s> {
             Outcome::Entered(handed_off) => self.session.follow(handed_off, self.waiter.entrance),
             Outcome::Locked(granted) => self.session.enter(*granted),
             Outcome::Failed(error) => return Poll::Ready(Err(*error)),
-            _ => unreachable!("a lock is answered by a lock or a refusal"),
+            _ => unreachable!("the machine answers a lock request only with a lock or a refusal"),
         };
         let Session { hub, entry } = &*self.session;
         match hub.still_stands(entry, &self.waiter) {
@@ -80,7 +80,7 @@ impl<'s> Waiting<'s> {
         }
     }
 
-    /// Leaves what was lost before this came for it.
+    /// Leaves attributes whose grant was lost before the request was polled.
     #[cold]
     #[inline(never)]
     fn leave_lost(&self, (_, entered): (GuardSession<'s>, Entered<'s>), lost: Error) -> Error {
@@ -92,12 +92,13 @@ impl<'s> Waiting<'s> {
             Entered::Cell(held) => Some(held),
             Entered::Session(_) => None,
         };
-        // The result says once more that the grant was lost.
+        // The result would report the lost grant a second time.
         let _ = hub.leave(entry, entrance.thread, names, false, held);
         lost
     }
 
-    /// How long an OS thread that waits may sleep. Past its deadline it ends its own wait: it needs no driver for that.
+    /// Returns how long a waiting OS thread may sleep. After its deadline, the thread ends its own wait without a
+    /// driver.
     fn left(&self) -> Duration {
         let Session { hub, entry } = &*self.session;
         let left = hub.clock.until(self.until);
@@ -107,7 +108,7 @@ impl<'s> Waiting<'s> {
         left
     }
 
-    /// Blocks this OS thread until there is an answer.
+    /// Blocks this OS thread until there is a result.
     #[inline(always)]
     fn block(&mut self) -> Answer<'s> {
         let Session { hub, entry } = &*self.session;
@@ -133,12 +134,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What both requests have in common.
+/// The common part of both kinds of request.
 #[derive(Debug)]
 struct Request<'s> {
     of: SessionRef<'s>,
     manner: Manner,
-    /// Boxed, so that a request that need not wait is small.
+    /// Boxed, so that a request without a wait is small.
     waiting: Option<Box<Waiting<'s>>>,
 }
 
@@ -170,13 +171,14 @@ impl<'s> Request<'s> {
         }
     }
 
-    /// Whether an open cell may be entered without a question: whether the session exists is not known there.
+    /// Returns whether the request may enter an open cell directly. A request for an existing session may not: a
+    /// cell does not know whether the session exists.
     #[inline(always)]
     fn may_enter_cell(&self) -> bool {
         self.waiting.is_none() && !self.manner.existing
     }
 
-    /// Asks the process.
+    /// Requests the lock from the machine.
     fn ask(&self, session: Opened<'s>, names: &Names, entrance: Entrance) -> Made<'s, Answer<'s>> {
         let Session { hub, entry } = &*session;
         let until = match self.manner.until {
@@ -200,10 +202,11 @@ impl<'s> Request<'s> {
         }
     }
 
-    /// The answer, and to what; afterwards this waits no more.
+    /// Returns the result and the wait that has ended with it.
     fn poll(&mut self, context: &Context<'_>) -> Poll<(Answer<'s>, Box<Waiting<'s>>)> {
         let waiting = self.waiting.take();
-        let mut waiting = waiting.expect("it was asked, and not answered");
+        let mut waiting = waiting
+            .expect("the caller polls only a request that has begun to wait and has no result yet");
         match waiting.poll(context) {
             Poll::Ready(answer) => Poll::Ready((answer, waiting)),
             Poll::Pending => {
@@ -216,37 +219,40 @@ impl<'s> Request<'s> {
 
 macro_rules! manners {
     () => {
-        /// Waits at most this long.
+        /// Sets the time limit of the wait. The default is [`WAIT_MS`].
         pub fn timeout(self, limit: Duration) -> Self {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             let until = self.request.of.hub().clock.now().after(limit);
             self.until(until)
         }
 
-        /// Waits until then at most, on the manager's clock ([`Locks::now`](crate::Locks::now)).
+        /// Sets the deadline on the manager's clock ([`Locks::now`](crate::Locks::now)).
         fn until(mut self, until: Time) -> Self {
             self.request.manner.until = until.max(Time(1));
             self
         }
 
-        /// Waits for no thread, here or elsewhere; may ask the store whether the session is only cached elsewhere. Rule 13.
+        /// Makes the request a try: it waits for no thread, in this process or in another. The try may ask the
+        /// store whether another process only caches the session. Rule 13.
         pub fn try_lock(mut self) -> Self {
             self.request.manner.wait_mode = WaitMode::Try;
             self
         }
 
-        /// Locks only a session that exists: one that was written to since it was created or destroyed. For ids that come from
-        /// outside, such as cookies: one that nobody knows costs a look-up at the store, and leaves nothing there or here.
+        /// Restricts the request to a session that exists: one written to since it was created or destroyed.
+        /// For ids from outside, such as cookies. An unknown id costs a look-up at the store, and leaves no
+        /// data there or here.
         ///
-        /// Fails with [`Error::Absent`] when the session does not exist, and with [`Error::Unsupported`] when the store speaks version 1.0
-        /// and would have to be asked.
+        /// The request fails with [`Error::Absent`] if the session does not exist. It fails with
+        /// [`Error::Unsupported`] if the store would have to be asked and speaks version 1.0.
         pub fn existing(mut self) -> Self {
             self.request.manner.existing = true;
             self
         }
 
-        /// Asks on behalf of whoever has that guard. For tasks outside of [`task`](crate::task), whose locks are otherwise
-        /// strangers to each other, so that a cycle through them is not seen. Of a number that no guard has told, 55 bits count.
+        /// Makes the request on behalf of the thread that holds another guard. Use this for tasks outside of
+        /// [`task`](crate::task): their locks otherwise count as unrelated threads, so that a deadlock between
+        /// them is not detected. If the number is not from a guard, only its lower 55 bits are used.
         pub fn beside(mut self, thread: ThreadId) -> Self {
             self.request.manner.thread = cell::known(thread);
             self
@@ -254,9 +260,10 @@ macro_rules! manners {
     };
 }
 
-/// A request for one attribute, from [`Session::lock`] or [`Locks::lock`](crate::Locks::lock): to be awaited, or [`LockRequest::blocking`]ed for. Dropping it takes it back.
+/// A request for the lock of one attribute, from [`Session::lock`] or [`Locks::lock`](crate::Locks::lock). Await it, or
+/// call [`LockRequest::blocking`]. Dropping the request withdraws it.
 #[derive(Debug)]
-#[must_use = "nothing is locked until it is awaited or waited for"]
+#[must_use = "a request locks nothing until it is awaited or `blocking` is called"]
 pub struct LockRequest<'s> {
     request: Request<'s>,
     name: Key<'s>,
@@ -277,16 +284,17 @@ impl<'s> LockRequest<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until the attribute is locked. For threads: a task that has to wait here stops its runtime's thread.
+    /// Blocks this OS thread until the attribute is locked. For OS threads: inside of a task, the call would block
+    /// the runtime's thread.
     ///
     /// # Errors
-    /// As the future's; [`Error::BlocksRuntime`] inside a task where the wait might never end.
+    /// The errors of the future. [`Error::BlocksRuntime`] inside of a task whose wait might never end.
     #[inline(always)]
     pub fn blocking(self) -> Result<Guard<'s>, Error> {
         if self.request.may_enter_cell() {
             let entrance = self.request.entrance(thread::blocking);
             if let Some((home, held)) = self.request.of.enter_cell(self.name, entrance) {
-                std::mem::forget(self); // It waits for nothing, so there is nothing to take back.
+                std::mem::forget(self); // The request waits for nothing, so its drop would do nothing.
                 return Ok(Guard::in_cell(home, held));
             }
         }
@@ -312,14 +320,14 @@ impl<'s> LockRequest<'s> {
         Slowly::answered(answer, &waiter.names, waiter.entrance.thread)
     }
 
-    /// Asks the session, and then the process.
+    /// Makes the request: first to the session, then to the machine.
     #[cold]
     #[inline(never)]
     fn ask(&self, entrance: Entrance) -> Made<'s, Slowly<'s>> {
         let of = self.request.of;
         let existing = self.request.manner.existing;
         if existing && let Some((home, held)) = of.enter_cell(self.name, entrance) {
-            // What has an attribute exists.
+            // A session with a value in an attribute exists.
             if held.bytes().is_some() {
                 return Made::Answered(Slowly::Cell(home, held));
             }
@@ -363,8 +371,8 @@ impl<'s> LockRequest<'s> {
     }
 }
 
-/// A result that did not come by way of an open cell. Boxed, unless it is in a cell: a guard that comes back through memory would
-/// have to go through memory also when it did not come from here, which takes longer than the lock.
+/// A result from the slow path. Boxed unless it is in a cell: returning a guard through memory would force the fast
+/// path through memory too, and that takes longer than the lock itself.
 enum Slowly<'s> {
     Cell(GuardSession<'s>, Held<'s>),
     Otherwise(Box<Result<Guard<'s>, Error>>),
@@ -382,7 +390,9 @@ impl<'s> Slowly<'s> {
     #[inline(never)]
     fn otherwise(answer: Answer<'s>, names: &Names, thread: ThreadId) -> Self {
         let Names::One(name) = names else {
-            unreachable!("one was asked for")
+            unreachable!(
+                "the caller passes the names of a `LockRequest`, which are always `Names::One`"
+            )
         };
         let guard = answer.map(|(home, entered)| {
             Guard::in_session(home, name.clone(), thread, entered.session())
@@ -410,10 +420,10 @@ impl<'s> Future for LockRequest<'s> {
     }
 }
 
-/// A request for several attributes or all, from [`Session::lock_many`] or [`Session::lock_all`]: to be awaited, or
-/// [`LockSetRequest::blocking`]ed for. Dropping it takes it back.
+/// A request for the locks of several attributes or all, from [`Session::lock_many`] or [`Session::lock_all`]. Await
+/// it, or call [`LockSetRequest::blocking`]. Dropping the request withdraws it.
 #[derive(Debug)]
-#[must_use = "nothing is locked until it is awaited or waited for"]
+#[must_use = "a request locks nothing until it is awaited or `blocking` is called"]
 pub struct LockSetRequest<'s> {
     session: &'s Session,
     request: Request<'s>,
@@ -435,7 +445,7 @@ impl<'s> LockSetRequest<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until all of them are locked. For threads, as [`LockRequest::blocking`].
+    /// Blocks this OS thread until all attributes are locked. For OS threads, as [`LockRequest::blocking`].
     ///
     /// # Errors
     /// As [`LockRequest::blocking`].
@@ -451,9 +461,13 @@ impl<'s> LockSetRequest<'s> {
         self.answered(waiting.block(), waiting.waiter.entrance.thread)
     }
 
-    /// Asks the session, and then the process.
+    /// Makes the request: first to the session, then to the machine.
     fn ask(&self, entrance: Entrance) -> Made<'s, Answer<'s>> {
-        let names = match self.names.as_ref().expect("polled after it was ready") {
+        let names = match self
+            .names
+            .as_ref()
+            .expect("a future must not be polled after it has returned `Ready`")
+        {
             Ok(names) => names,
             Err(error) => return Made::Answered(Err(error.clone())),
         };
@@ -470,7 +484,10 @@ impl<'s> LockSetRequest<'s> {
     }
 
     fn answered(&mut self, answer: Answer<'s>, thread: ThreadId) -> Result<GuardSet, Error> {
-        let names = self.names.take().expect("it is answered once");
+        let names = self
+            .names
+            .take()
+            .expect("a request has exactly one result, and the names are taken only with it");
         let (_, entered) = answer?;
         let granted = entered.session();
         Ok(GuardSet::new(self.session, names?, thread, granted))

@@ -1,4 +1,4 @@
-//! A handle to one session.
+//! The handle to one session.
 
 use crate::entry::Entry;
 use crate::hub::Hub;
@@ -13,8 +13,8 @@ use std::sync::Arc as StdArc;
 use tenure_protocol::process::{Input, Names};
 use tenure_protocol::{AttributeName, SessionId};
 
-/// A session, by its id; from [`Locks::session`](crate::Locks::session). Cheap to clone, for threads and tasks to share: going
-/// through it skips the look-up.
+/// A handle to a session, from [`Locks::session`](crate::Locks::session). Threads and tasks can share it. Cheap to
+/// clone. A lock through a handle skips the look-up of the session's id.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub(crate) hub: Arc<Hub>,
@@ -22,27 +22,27 @@ pub struct Session {
 }
 
 impl Session {
-    /// Its id.
+    /// Returns the id of the session.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.entry.id
     }
 
-    /// Asks for one attribute, which need not exist.
+    /// Requests the lock of one attribute. The attribute need not exist.
     #[track_caller]
     #[inline(always)]
     pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
         LockRequest::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
     }
 
-    /// Requests the lock of one attribute, as [`Session::lock`], for a guard that borrows nothing: it is `Send` and `'static`, so a task
-    /// that was spawned can return it and a struct can store it. Costs one allocation more than [`Session::lock`].
+    /// Requests the lock of one attribute, for a guard without a borrow. The guard is `Send` and `'static`, so a
+    /// spawned task can return it and a struct can store it. Costs one allocation more than [`Session::lock`].
     #[track_caller]
     pub fn lock_owned(&self, name: impl AsRef<[u8]>) -> OwnedLockRequest {
         OwnedLockRequest::new(self.clone(), name.as_ref(), None, Location::caller())
     }
 
-    /// As [`Session::lock_owned`]; `keeps` is dropped after the request and its guard.
+    /// Requests a lock as [`Session::lock_owned`] does. `keeps` is dropped after the request and its guard.
     #[doc(hidden)]
     #[track_caller]
     pub fn lock_owned_keeping(
@@ -53,7 +53,7 @@ impl Session {
         OwnedLockRequest::new(self.clone(), name.as_ref(), Some(keeps), Location::caller())
     }
 
-    /// Asks for several attributes, all of them or none: nobody waits while it holds a part.
+    /// Requests the locks of several attributes, all or none. A thread never waits while it holds some of these locks.
     #[track_caller]
     pub fn lock_many<N: AsRef<[u8]>>(
         &self,
@@ -71,13 +71,13 @@ impl Session {
         LockSetRequest::new(self, names, Location::caller())
     }
 
-    /// Asks for the whole session: all attributes that exist, or might come to exist.
+    /// Requests the lock of the whole session: of all attributes that exist or that another thread could create.
     #[track_caller]
     pub fn lock_all(&self) -> LockSetRequest<'_> {
         LockSetRequest::new(self, Ok(Names::All), Location::caller())
     }
 
-    /// Gives the grant back if no thread is inside. Rule 4.
+    /// Gives the grant back to the store, unless a thread holds a lock in this session. Rule 4.
     pub fn release(&self) {
         if self.hub.is_forked() {
             return;
@@ -87,19 +87,20 @@ impl Session {
         step.finish();
     }
 
-    /// Whether both are handles to the same session of the same manager.
+    /// Returns whether both handles refer to the same session of the same manager.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.entry, &other.entry)
     }
 
-    /// Who is inside and who waits.
+    /// Returns the threads that hold a lock in this session, and the threads that wait for one.
     #[must_use]
     pub fn busy(&self) -> Busy {
         self.hub.busy(&self.entry)
     }
 
-    /// The last write set of this session that a panic or a lost grant discarded, if any since the session is known here.
+    /// Returns the last write set of this session that a panic or a lost grant discarded. Returns `None` if none was
+    /// discarded since the manager has an entry for the session.
     #[must_use]
     pub fn last_discard(&self) -> Option<Discard> {
         if self.hub.is_forked() {

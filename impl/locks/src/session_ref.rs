@@ -1,19 +1,23 @@
-//! Where a lock is: in a session that its user has a handle to, or in one that it has named by its id.
+//! A reference to the session of a lock: through a user's handle, or by session id.
 //!
-//! A handle counts as an owner of what is kept of its session. To take one by id, only to drop it after the lock, costs four
-//! atomic operations, half of all, and a cache line that nothing else needs. So a lock by id counts nothing. [`Map::enter`] goes
-//! into the attribute's cell while it has the lock of the session's shard; from then on it is *being inside* that keeps the
-//! session:
+//! A handle is a counted owner of the session's entry. For a lock by id, creating and dropping such an owner would cost
+//! four atomic operations, half of all, and one more cache line. So a lock by id counts no owner. Instead,
+//! [`Map::enter`] enters the attribute's cell while it holds the mutex of the session's shard. From then on, the thread
+//! inside keeps the entry alive:
 //!
-//! - only [`Map::update`] lets an entry or its cells go, under the shard's lock; so nobody goes in by id meanwhile;
-//! - it lets neither go while anybody is inside, which the cell's word says, or the session's list of those in no cell;
-//! - whoever has left, or has not come in, looks at neither again.
+//! - Only [`Map::update`] frees an entry or its cells, and it holds the shard's mutex. So no thread can enter by id at
+//!   the same time.
+//! - [`Map::update`] frees neither while any thread is inside. Threads inside are visible in the state word of the
+//!   cell, or in the session's list of guards without a cell.
+//! - A thread that has left, or that did not get in, accesses neither again.
 //!
-//! A session that cannot be entered that way, since its attribute is taken or not handed out, gets an owner as before, and keeps
-//! it while it waits.
+//! If the fast path cannot enter the cell, because it is held or closed, the request takes a counted owner and keeps it
+//! while it waits.
 //!
-//! `unsafe` is for a reference that lives longer than the shard's lock, for these reasons, which no borrow can say. That memory
-//! is not given back too early is seen by the checkers ([`Cell`](crate::cell::Cell)'s `lives`).
+//! # Why there is `unsafe` here
+//!
+//! A reference outlives the guard of the shard's mutex, for the reasons above, which no borrow can express. The
+//! checkers verify that no memory is freed too early (field `lives` of [`Cell`](crate::cell::Cell)).
 #![allow(unsafe_code)]
 
 use crate::cell::{Entrance, HandedOver, Held};
@@ -29,25 +33,25 @@ use std::ops::Deref;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::{AttributeName, SessionId};
 
-/// Which session a request is for.
+/// The session of a request, through a handle or by id.
 #[derive(Clone, Copy)]
 pub(crate) enum SessionRef<'s> {
     Handle(&'s Session),
     Id(&'s Arc<Hub>, &'s SessionId),
 }
 
-/// A session with an owner.
+/// A session with a counted owner of its entry.
 #[derive(Debug)]
 pub(crate) enum Opened<'s> {
     Handle(&'s Session),
     Own(SessionRef<'s>, Session),
 }
 
-/// The session that a guard is inside.
+/// The session of a guard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum GuardSession<'s> {
     Handle(&'s Session),
-    /// Not to be looked at once the guard has left.
+    /// A session by id. Must not be accessed after the guard has left.
     Inside(&'s Arc<Hub>, &'s Entry),
 }
 
@@ -69,9 +73,10 @@ impl<'s> SessionRef<'s> {
         }
     }
 
-    /// Goes into an open cell, unless the lease has ended by the coarse clock that `entrance` was read from.
+    /// Enters an open cell, unless the lease has ended by the coarse clock reading in `entrance`.
     ///
-    /// The clock is read before the cell is entered: a thread that is stopped in between is stopped inside its call.
+    /// The clock is read before the cell is entered. If the thread is stopped in between, it is stopped inside of
+    /// this call.
     #[inline(always)]
     pub(crate) fn enter_cell(
         self,
@@ -93,7 +98,7 @@ impl<'s> SessionRef<'s> {
         }
     }
 
-    /// With an owner of what is kept of the session.
+    /// Returns the session with a counted owner of its entry.
     pub(crate) fn open(self) -> Opened<'s> {
         match self {
             Self::Handle(session) => Opened::Handle(session),
@@ -107,45 +112,46 @@ impl<'s> SessionRef<'s> {
 }
 
 impl<'s> Opened<'s> {
-    /// Lets a thread into one attribute without the process, if it can.
+    /// Enters one attribute without the machine, if possible.
     pub(crate) fn enter_one(
         &self,
         name: &AttributeName,
         entrance: Entrance,
         existing: bool,
     ) -> Option<(GuardSession<'s>, Entered<'s>)> {
-        // SAFETY: given out only when somebody has gone in.
+        // SAFETY: the reference is returned only if this thread is inside, which keeps the entry alive.
         let home = unsafe { self.home() };
         let entered = self.hub.enter_one(home.entry(), name, entrance, existing)?;
         Some((home, entered))
     }
 
-    /// Where the guard is of who was granted attributes of this session.
+    /// Returns the guard's session and access, for attributes that were granted through the session.
     pub(crate) fn enter(&self, granted: Granted) -> (GuardSession<'s>, Entered<'s>) {
-        // SAFETY: who was granted it is inside.
+        // SAFETY: the thread with this grant is inside, which keeps the entry alive.
         let home = unsafe { self.home() };
         (home, Entered::Session(granted))
     }
 
-    /// Goes into an attribute that was handed off.
+    /// Enters an attribute that another thread has handed off to this one.
     pub(crate) fn follow(
         &self,
         handed_off: HandedOver,
         entrance: Entrance,
     ) -> (GuardSession<'s>, Entered<'s>) {
-        // SAFETY: to whom it was handed off is inside.
+        // SAFETY: the receiver of a handoff is inside, which keeps the entry alive.
         let home = unsafe { self.home() };
         let held = home.entry().follow(handed_off, entrance);
         (home, Entered::Cell(held))
     }
 
     /// # Safety
-    /// Not to be looked at when `self` has gone, unless a thread is inside for whom it is.
+    /// After `self` is dropped, the result may be accessed only while the thread that it belongs to is inside.
     unsafe fn home(&self) -> GuardSession<'s> {
         match self {
             Self::Handle(session) => GuardSession::Handle(session),
             Self::Own(of, own) => {
-                // SAFETY: kept by `self`, and then by who is inside, see the module.
+                // SAFETY: the entry is kept alive by `self`, and then by the thread inside, see the
+                // module.
                 GuardSession::Inside(of.hub(), unsafe { &*Arc::as_ptr(&own.entry) })
             }
         }
@@ -180,9 +186,9 @@ impl<'s> GuardSession<'s> {
         }
     }
 
-    /// Goes out, see [`Held::leave`].
+    /// Leaves the cell, see [`Held::leave`].
     #[inline(always)]
-    #[must_use = "it is still inside when the cell was closed"]
+    #[must_use = "`false` means that the cell was closed and the thread is still inside"]
     pub(crate) fn leave(self, held: &Held<'_>, keeps: bool) -> bool {
         let now = self.hub().clock.seen();
         match self {
@@ -191,7 +197,7 @@ impl<'s> GuardSession<'s> {
         }
     }
 
-    /// With a handle, for all that takes longer anyway.
+    /// Calls `uses` with a handle, for slow paths.
     pub(crate) fn with<R>(self, uses: impl FnOnce(&Session) -> R) -> R {
         match self {
             Self::Handle(session) => uses(session),
@@ -199,7 +205,7 @@ impl<'s> GuardSession<'s> {
         }
     }
 
-    /// What keeps the session when the guard has left, if its user does not.
+    /// Returns a counted owner that keeps the entry alive after the guard has left, if the user has no handle.
     pub(crate) fn owner(self) -> Option<Session> {
         match self {
             Self::Inside(..) if !mutant::is(LockMutant::HandsOffUnowned) => Some(self.handle()),
@@ -215,7 +221,9 @@ impl<'s> GuardSession<'s> {
                 entry: if hub.is_forked() {
                     hub.entry(&entry.id)
                 } else {
-                    hub.map.get(&entry.id).expect("kept by who is inside")
+                    hub.map
+                        .get(&entry.id)
+                        .expect("the guard is inside, so `Map::update` has not removed its entry")
                 },
             },
         }
@@ -223,7 +231,7 @@ impl<'s> GuardSession<'s> {
 }
 
 impl Map {
-    /// Goes into an open cell of a session while its shard is locked; counts no owner.
+    /// Enters an open cell of a session while holding the mutex of its shard. Counts no owner.
     #[inline(always)]
     pub(crate) fn enter(
         &self,
@@ -235,12 +243,12 @@ impl Map {
         if mutant::is(LockMutant::EntersLate) {
             let entry = shard.get(id).map(Arc::as_ptr)?;
             drop(shard);
-            // SAFETY: none.
+            // SAFETY: none; this mutant is a seeded bug.
             let entry = unsafe { &*entry };
             return Some((entry, entry.enter_cell(key, entrance)?));
         }
         let (entry, held) = shard.enter(id, key, entrance)?;
-        // SAFETY: who is inside keeps both, see the module.
+        // SAFETY: the thread inside keeps both alive, see the module.
         Some(unsafe { (&*entry, held.outlive()) })
     }
 }

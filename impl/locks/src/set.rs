@@ -1,4 +1,4 @@
-//! What a thread has while several attributes are locked together, or all.
+//! The guard of several attributes, or of all, locked together.
 
 use crate::entry::{Entry, Granted, has};
 use crate::error::Error;
@@ -16,22 +16,23 @@ use tenure_protocol::message::{GrantRef, Refusal};
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token};
 
-/// Several attributes of a session, or all, locked together: their write sets are kept or discarded together. Dropping it
-/// unlocks them, as with [`Guard`](crate::Guard). A set has its own handle to the session: it may be stored and sent to other tasks.
-#[must_use = "dropping it unlocks at once"]
+/// A lock on several attributes of a session, or on all. The writes are applied or discarded together. Dropping the
+/// guard unlocks the attributes, as with [`Guard`](crate::Guard). The guard owns a handle to the session, so it can be
+/// stored and sent to other tasks.
+#[must_use = "dropping a guard unlocks its attributes at once"]
 pub struct GuardSet {
     session: Session,
-    /// Another than the session's when this guard has renamed it.
+    /// The entry of the session. Differs from the session's entry after this guard has renamed it.
     entry: Arc<Entry>,
     names: Names,
     thread: ThreadId,
     token: Token,
-    /// Those that exist, sorted by name.
+    /// The locked attributes that exist, sorted by name.
     values: Vec<(AttributeName, Value)>,
     is_written: bool,
     is_inside: bool,
-    /// It wants the session to end or to have another id. Cached here, and not by the future that waits for the answer: that
-    /// may be dropped, and what was asked for happens nonetheless.
+    /// The pending end or rename of the session. Stored here and not in the future that waits for the answer: the
+    /// future may be dropped, and the request takes effect nonetheless.
     ending: Option<Arc<Wait>>,
     was_panicking: bool,
 }
@@ -42,7 +43,7 @@ impl fmt::Debug for GuardSet {
         shown
             .field("session", &self.entry)
             .field("names", &self.names);
-        shown.finish_non_exhaustive() // Never the values.
+        shown.finish_non_exhaustive() // Never the values: they may be secret.
     }
 }
 
@@ -62,29 +63,30 @@ impl GuardSet {
         }
     }
 
-    /// Whose it is: for [`LockRequest::beside`](crate::LockRequest::beside).
+    /// Returns the thread that owns the lock, for [`LockRequest::beside`](crate::LockRequest::beside).
     #[must_use]
     pub fn thread(&self) -> ThreadId {
         self.thread
     }
 
-    /// The fencing token of the grant, for resources outside. Rule 9.
+    /// Returns the fencing token of the grant, for other resources. Rule 9.
     #[must_use]
     pub fn token(&self) -> Token {
         self.moved().map_or(self.token, |to| to.token)
     }
 
-    /// What its session has become, if nobody has taken note of that.
+    /// Returns the new grant of a renamed session, if the rename has been answered but not yet applied to this
+    /// guard.
     fn moved(&self) -> Option<GrantRef> {
         self.session.hub.renamed(self.ending.as_ref()?)
     }
 
-    /// What is kept of the session that it is in.
+    /// Returns the entry of the session that this guard is in.
     fn entry(&self) -> Arc<Entry> {
         self.session.hub.moved(&self.entry, self.ending.as_ref())
     }
 
-    /// Takes note of how an attempt to end or rename the session has ended whose future was dropped.
+    /// Applies the result of an end or a rename whose future was dropped.
     fn take_note(&mut self) {
         if self.session.hub.is_forked() {
             return;
@@ -106,26 +108,26 @@ impl GuardSet {
         }
     }
 
-    /// The locked attributes that exist.
+    /// Returns the locked attributes that exist, with their values.
     pub fn attributes(&self) -> impl Iterator<Item = (&AttributeName, &[u8])> {
         self.values.iter().map(|(name, value)| (name, &value[..]))
     }
 
-    /// The value of an attribute; `None` when it does not exist.
+    /// Returns the value of an attribute, or `None` if the attribute does not exist.
     ///
     /// # Errors
-    /// [`Error::NotLocked`] when it is not among the locked ones, [`Error::Name`] when it cannot be the name of one.
+    /// [`Error::NotLocked`] when this guard does not lock the attribute. [`Error::Name`] when the name is invalid.
     pub fn bytes(&self, name: impl AsRef<[u8]>) -> Result<Option<&[u8]>, Error> {
         let name = self.own(name.as_ref())?;
         let place = self.values.iter().find(|(own, _)| *own == name);
         Ok(place.map(|(_, value)| &value[..]))
     }
 
-    /// Replaces a value; nothing is copied.
+    /// Replaces the value of an attribute without copying it. On an error, the value is unchanged.
     ///
     /// # Errors
-    /// As [`GuardSet::bytes`]; [`Error::Limit`] when the attribute or the session would be too large;
-    /// One that [`is_lost`](Error::is_lost) when the grant was lost, if that is known already. The value stays as it was.
+    /// As [`GuardSet::bytes`]. [`Error::Limit`] when the attribute or the session would become too large. An error
+    /// that [`is_lost`](Error::is_lost) when the loss of the grant is already known.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl Into<Value>) -> Result<(), Error> {
         let name = self.own(name.as_ref())?;
         self.write(name, Some(value.into()))
@@ -140,7 +142,7 @@ impl GuardSet {
         self.write(name, None)
     }
 
-    /// Changes a copy of the value, and replaces the value with it.
+    /// Copies the value, applies `change` to the copy, and replaces the value with it.
     ///
     /// # Errors
     /// As [`GuardSet::set`].
@@ -170,7 +172,7 @@ impl GuardSet {
         let Session { hub, .. } = &self.session;
         let mut result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
         if result.is_err() && self.moved().is_some() {
-            self.take_note(); // Of a rename that was answered meanwhile.
+            self.take_note(); // A rename was answered in the meantime.
             let Session { hub, .. } = &self.session;
             result = hub.write(&self.entry, self.thread, &name, value.as_ref(), None);
         }
@@ -189,22 +191,23 @@ impl GuardSet {
         Ok(())
     }
 
-    /// Whether the store has asked for the session, so that this thread should hurry.
+    /// Returns whether the store has recalled the session. If so, the thread should finish soon.
     #[must_use]
     pub fn recalled(&self) -> bool {
         self.session.hub.is_recalled(&self.entry())
     }
 
-    /// Whether the grant still stands, by the clock, which is looked at.
+    /// Checks by the exact clock that the grant is still valid.
     ///
     /// # Errors
-    /// One that [`is_lost`](Error::is_lost) when it was lost: whatever this guard writes is discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are
+    /// discarded.
     pub fn check(&self) -> Result<(), Error> {
         self.session.hub.check(&self.entry(), self.thread, false)
     }
 
-    /// Makes what was written under this guard durable, and keeps the locks. To be awaited, or waited for. What the thread
-    /// has written under other guards of the session may go along or not.
+    /// Makes the writes under this guard durable, and keeps the locks. Await the result, or call
+    /// [`Commit::blocking`]. The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, '_> {
         self.take_note();
         Commit {
@@ -221,30 +224,33 @@ impl GuardSet {
         }
     }
 
-    /// Ends the session: it has no attributes any more, and nobody's late write brings it back. Rule 16. All must be locked.
+    /// Ends the session: it loses all attributes, and no late write of any process can bring it back. Rule 16. The
+    /// guard must lock the whole session.
     ///
     /// # Errors
-    /// [`Error::Gone`] when not all is locked or this process no longer has the session; one that [`is_lost`](Error::is_lost) when the grant
-    /// was lost first: then the session may or may not have ended.
+    /// [`Error::Gone`] when the guard does not lock the whole session, or when this process no longer holds the
+    /// session. An error that [`is_lost`](Error::is_lost) when the grant was lost first: the session may or may not
+    /// have ended.
     pub async fn destroy(mut self) -> Result<(), Error> {
         match self.end(&Call::Destroy).await {
             Outcome::Destroyed => Ok(()),
             Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("a destroy is answered by its end or a refusal"),
+            _ => unreachable!("the machine answers a destroy only with its end or a refusal"),
         }
     }
 
-    /// Gives the session another id, and keeps the locks. Those who wait for the old id are told that it has gone. All must
-    /// be locked. New handles are to be taken by the new id. Dropping the future takes nothing back: the guard goes along
-    /// when the session has its new id.
+    /// Changes the id of the session, and keeps the locks. The guard must lock the whole session. Requests that
+    /// wait for the old id fail with [`Error::Gone`]. Open new handles with the new id.
+    ///
+    /// Dropping the future does not cancel the rename: the guard moves along when the session gets its new id.
     ///
     /// # Errors
-    /// As [`GuardSet::destroy`]; [`Error::IdTaken`] when there is a session of that id.
+    /// As [`GuardSet::destroy`]. [`Error::IdTaken`] when a session with the new id exists.
     pub async fn rename(&mut self, to: &SessionId) -> Result<(), Error> {
         match self.end(&Call::Rename(to.clone())).await {
             Outcome::Renamed(_) => Ok(()),
             Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("a rename is answered by the new id or a refusal"),
+            _ => unreachable!("the machine answers a rename only with the new id or a refusal"),
         }
     }
 
@@ -258,7 +264,7 @@ impl GuardSet {
             return Outcome::Failed(Box::new(refused));
         }
         let wait = Arc::new(Wait::default());
-        // First of all: whoever is woken may panic, and the answer still comes.
+        // Registered first: if a waker panics, the answer still finds the wait.
         self.ending = Some(Arc::clone(&wait));
         let entry = || Arc::clone(&self.entry);
         let hub = &self.session.hub;
@@ -277,17 +283,17 @@ impl GuardSet {
         outcome
     }
 
-    /// Unlocks, and says whether that was in time.
+    /// Unlocks the attributes, and returns whether the grant was still valid.
     ///
     /// # Errors
-    /// One that [`is_lost`](Error::is_lost) when the grant was lost: what was written is discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: the writes are discarded.
     pub fn unlock(mut self) -> Result<(), Error> {
         self.leave(true)
     }
 
-    /// Discards what was written, and unlocks.
+    /// Discards the writes under this guard, and unlocks the attributes.
     pub fn discard(mut self) {
-        // A lost grant has discarded it already.
+        // A lost grant has already discarded the writes.
         let _ = self.leave(false);
     }
 
@@ -309,7 +315,8 @@ impl GuardSet {
     }
 }
 
-/// A wait whose answer may be awaited no more before it comes: then whoever polled is not woken by it.
+/// A wait whose future may be dropped before the answer. Dropping this removes the waker, so that the answer does not
+/// wake that task.
 struct Polled<'w>(&'w Hub, &'w Wait);
 
 impl Drop for Polled<'_> {
@@ -333,7 +340,7 @@ impl GuardSet {
         }
         let panics = panicking() && !self.was_panicking;
         let keeps = !panics || mutant::is(LockMutant::PanicKeepsWrites);
-        // A lost grant is reported where it was noticed.
+        // The loss of a grant was reported when it was noticed.
         let panicked = (panics && self.is_written && self.is_inside)
             .then(|| self.entry.lock().place_of(self.thread, &self.names))
             .flatten();

@@ -1,4 +1,4 @@
-//! Who is inside and who waits, for people who look for a long hold; and what was discarded.
+//! Snapshots for people who look for a long hold: holders and waiters, and discarded write sets.
 
 use crate::error;
 use std::fmt;
@@ -8,51 +8,52 @@ use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Names, Poison};
 use tenure_protocol::{SessionId, ThreadId};
 
-/// A thread that is inside a session.
+/// A thread that holds a lock in a session.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Which thread, as the manager numbers them.
+    /// The number of the thread in this manager.
     pub thread: ThreadId,
-    /// What it has locked.
+    /// The attributes that the thread has locked.
     pub names: Names,
-    /// How long it has been inside, to a few milliseconds.
+    /// The time since the lock was granted, to a few milliseconds.
     pub held_for: Duration,
-    /// From which line of the program.
+    /// The source line of the lock request.
     pub place: &'static Location<'static>,
 }
 
-/// A session that threads use or wait for.
+/// A session whose locks threads hold or wait for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Busy {
-    /// Which session.
+    /// The id of the session.
     pub session: SessionId,
-    /// Who is inside, in no particular order. Each is right; together they need not be of one moment.
+    /// The threads that hold a lock, in no particular order. Each item is correct, but the items may be from
+    /// slightly different moments.
     pub holders: Vec<Holder>,
-    /// Who waits, in order of arrival.
+    /// The threads that wait for a lock, in order of arrival.
     pub waiters: Vec<ThreadId>,
 }
 
-/// A write set that was discarded.
+/// A discarded write set.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Discard {
-    /// Of which session.
+    /// The session of the writes.
     pub session: SessionId,
-    /// Whose it was.
+    /// The thread that made the writes.
     pub thread: ThreadId,
-    /// Where it had locked the attributes, if that is still known.
+    /// The source line at which that thread locked the attributes, if still known.
     pub place: Option<&'static Location<'static>>,
-    /// Why.
+    /// The reason.
     pub why: Discarded,
 }
 
-/// Why a write set was discarded.
+/// The reason why a write set was discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Discarded {
-    /// The thread panicked while it was inside.
+    /// The thread panicked while it held the lock.
     Panic,
     /// The grant was lost.
     Lost(Poison),
@@ -62,13 +63,15 @@ impl fmt::Display for Discard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "session {}: what thread {} wrote is discarded",
+            "session {}: the writes of thread {} are discarded",
             ShortId(&self.session),
             self.thread
         )?;
         match self.why {
-            Discarded::Panic => f.write_str(", it panicked"),
-            Discarded::Lost(why) => write!(f, ", the grant was lost ({})", error::poison(why)),
+            Discarded::Panic => f.write_str(", because the thread panicked"),
+            Discarded::Lost(why) => {
+                write!(f, ", because the grant was lost ({})", error::poison(why))
+            }
         }?;
         self.place
             .map_or(Ok(()), |place| write!(f, "; locked at {place}"))

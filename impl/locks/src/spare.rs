@@ -1,13 +1,14 @@
-//! Memory for copies of values, kept by each OS thread.
+//! Spare memory of each OS thread for copies of values.
 //!
-//! A change in place needs a copy of the value, in case that it is discarded. By a handle, which is used again and again, it is
-//! kept beside the value. By id the next session is another one, whose memory is in no cache: so the copy is made in memory
-//! that this thread has just used for the last one, and which it takes along when it leaves.
+//! A change in place needs a copy of the value, in case that the change is discarded. A handle is used again and again,
+//! so its copy stays beside the value. By id, the next session is another one, whose memory is in no cache. So the copy
+//! is made in memory that this thread has just used for the previous copy, and the thread takes that memory along when
+//! it leaves.
 
 use crate::content::Content;
 use std::cell::Cell;
 
-/// The smallest capacity that is kept, in bytes; each class is twice the one before.
+/// The smallest kept capacity, in bytes. Each class has twice the capacity of the one before.
 const SMALLEST: usize = 64;
 const CLASSES: usize = 8;
 
@@ -15,7 +16,7 @@ thread_local! {
     static SPARES: [Cell<Vec<u8>>; CLASSES] = const { [const { Cell::new(Vec::new()) }; CLASSES] };
 }
 
-/// A copy in memory that is at hand, if some is.
+/// Returns a copy, in spare memory if there is some.
 #[inline(always)]
 pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
     let capacity = bytes.len().next_power_of_two().max(SMALLEST);
@@ -28,14 +29,14 @@ pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// Keeps memory that is not needed any more for the next copy.
+/// Keeps memory that is no longer needed for the next copy.
 #[inline(always)]
 pub(crate) fn keep(content: Content) {
     if let Content::Own(bytes) = content
         && bytes.capacity() >= SMALLEST
     {
         let class = (bytes.capacity() / SMALLEST).ilog2() as usize;
-        // There may be some already: it goes.
+        // If this class already has spare memory, the older memory is freed.
         let _ = SPARES.try_with(|spares| spares.get(class).map(|spare| spare.replace(bytes)));
     }
 }

@@ -1,5 +1,5 @@
-//! A step of the process machine, from taking its lock to waking whom there is to wake: the sessions that it concerns are brought
-//! back into it, its outputs are carried out, and what can be detached is detached again.
+//! A step of the process machine: locks the machine, reattaches the sessions concerned, runs the machine, carries out
+//! its outputs, detaches sessions again, and wakes threads.
 
 use crate::cell::Held;
 use crate::content::Content;
@@ -24,27 +24,29 @@ use tenure_protocol::process::{
 };
 use tenure_protocol::{AttributeName, ProcessMachine, SessionId, ThreadId, Time, ToProcess};
 
-/// What stands behind the lock.
+/// The state behind the machine's mutex.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) process: ProcessMachine<mutant::Own>,
-    /// Who waits for an answer of the process, other than for a lock: that stands with the session.
+    /// The threads that wait for an answer to a call other than a lock. Waiting lock requests are stored in the
+    /// session's entry.
     pub(crate) waiting: BTreeMap<Key, Waiting>,
     pub(crate) events: VecDeque<Event>,
-    /// The outputs of a step, empty between steps: its memory is kept.
+    /// The output buffer of a step. Empty between steps, but its memory is kept.
     pub(crate) out: Vec<Output>,
-    /// The requests that wait, or were granted and not fetched.
+    /// The waiting requests by deadline, including granted ones that were not taken yet.
     pub(crate) unfetched: Unfetched,
-    /// Who takes the events out.
+    /// The waker of the driver, which takes the events.
     pub(crate) driver: Option<Waker>,
-    /// The sessions by their last use.
+    /// The sessions ordered by last use.
     pub(crate) uses: Uses,
 }
 
-/// A thread may have a guard and a request in a session at once, and use both: it waits once for each kind of thing.
+/// The key of a wait. A thread may use a guard and a request in the same session at once, so it has one wait for each
+/// kind of call.
 pub(crate) type Key = (ThreadId, SessionId, Kind);
 
-/// What an answer is awaited to.
+/// The kind of call that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Lock,
@@ -56,7 +58,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
 
-    /// Of a call; `None` when nobody waits for its answer.
+    /// Returns the kind of a call, or `None` for a call without an awaited answer.
     pub(crate) fn of(call: &Call) -> Option<Self> {
         match call {
             Call::Lock { .. } => Some(Self::Lock),
@@ -70,24 +72,24 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) wait: Arc<Wait>,
-    /// How many answers come first, to earlier commits of the thread that nobody waits for any more.
+    /// The number of answers that come first: to earlier commits of the thread that it no longer waits for.
     pub(crate) earlier: usize,
 }
 
-/// A step of the process, or several: the machine is locked, and whom to wake is remembered until it is not.
+/// One or several steps of the machine, under its mutex. Collects the wakers to wake afterwards.
 pub(crate) struct Step<'h> {
     pub(crate) hub: &'h Hub,
     pub(crate) machine: MutexGuard<'h, Machine>,
     pub(crate) now: Time,
     pub(crate) woken: Vec<Waker>,
-    /// What may be detached again afterwards.
+    /// The sessions that may be detached again afterwards.
     pub(crate) touched: Vec<Arc<Entry>>,
-    /// What a thread that left leaves behind: to be dropped when others have been woken.
+    /// The values of a thread that has left, to be dropped after others have been woken.
     pub(crate) left: Option<[Content; 2]>,
 }
 
 impl Machine {
-    /// Takes the next event out; memory that many events needed is given back when there is none.
+    /// Takes the next event. When there is none, frees the memory that many events needed.
     pub(crate) fn next_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front();
         if event.is_none() {
@@ -98,10 +100,10 @@ impl Machine {
 }
 
 impl Step<'_> {
-    /// Puts a session that is detached back into the process.
+    /// Reattaches a detached session to the machine.
     pub(crate) fn reattach(&mut self, entry: &Arc<Entry>) {
         if self.touched.iter().any(|own| Arc::ptr_eq(own, entry)) {
-            return; // It is detached again only at the end.
+            return; // The session is detached again only at the end of the step.
         }
         if let Some(detached) = entry.lock().take() {
             self.machine.process.reattach(entry.id.clone(), detached);
@@ -118,22 +120,31 @@ impl Step<'_> {
         }
     }
 
-    /// Puts the sessions back that are entangled with one that is back.
+    /// Reattaches the sessions that are entangled with a reattached one: the sessions that a
+    /// search for deadlocks visits.
     fn reattach_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
         while let Some(other) = self.machine.process.entangled(thread, id)
             && !mutant::is(LockMutant::OverlooksDetached)
         {
-            let entry = self.hub.map.get(other).expect("it is detached from there");
+            let entry = self
+                .hub
+                .map
+                .get(other)
+                .expect("a detached session has an entry in the map");
             self.reattach(&entry);
         }
     }
 
-    /// Puts the sessions back in which the wait of a thread has ended at `now`.
+    /// Reattaches the sessions in which the wait of a thread has ended by `now`.
     pub(crate) fn reattach_waited(&mut self, now: Time) {
         while let Some((end, id)) = self.machine.process.next_wait_end()
             && end <= now
         {
-            let entry = self.hub.map.get(id).expect("it is detached from there");
+            let entry = self
+                .hub
+                .map
+                .get(id)
+                .expect("a detached session has an entry in the map");
             self.reattach(&entry);
         }
     }
@@ -154,7 +165,7 @@ impl Step<'_> {
         }
     }
 
-    /// A step that no thread asks for.
+    /// Runs a step for an input that is no thread's call.
     pub(crate) fn run(&mut self, input: Input) {
         self.reattach_concerned(&input);
         let said = match &input {
@@ -166,7 +177,7 @@ impl Step<'_> {
         };
         let Machine { process, out, .. } = &mut *self.machine;
         process.step(self.now, input, out);
-        // The welcome of an earlier connection says nothing.
+        // A welcome on an earlier connection is ignored.
         if let Some((link, said)) = said
             && process.connection() == Connection::Up(link)
         {
@@ -182,14 +193,15 @@ impl Step<'_> {
             .is_some_and(|end| end < self.now)
     }
 
-    /// Ends the lease if it is over.
+    /// Ends the lease in the machine if it has passed.
     pub(crate) fn notice_lease(&mut self) {
         if self.has_outlived_lease() {
             self.run(Input::Timer(Timer::Lease));
         }
     }
 
-    /// A thread's call; answers what the process says to it at once, unless the thread is registered as waiting.
+    /// Runs a thread's call. Returns the machine's immediate answer, unless the thread is registered as waiting for
+    /// it.
     pub(crate) fn call(
         &mut self,
         entry: &Arc<Entry>,
@@ -206,7 +218,8 @@ impl Step<'_> {
         self.deliver(Some((thread, &entry.id, Kind::of(call))))
     }
 
-    /// Carries out what the process put out; gives back what `own` is told that does not wait.
+    /// Carries out the outputs of the machine. Returns the answer to `own`, the current call, if no wait is
+    /// registered for it.
     fn deliver(&mut self, own: Option<(ThreadId, &SessionId, Option<Kind>)>) -> Option<Answer> {
         let mut told = None;
         let mut out = std::mem::take(&mut self.machine.out);
@@ -225,7 +238,8 @@ impl Step<'_> {
                 } => {
                     let own = own.filter(|own| (own.0, own.1) == (thread, &session));
                     match (own, &answer) {
-                        // Not to what it waits for, but to what it has just called.
+                        // The answer to the current call, and not to a registered wait of the
+                        // thread.
                         (Some((_, _, None)), Answer::Refused(_)) if told.is_none() => {
                             told = Some(answer);
                         }
@@ -242,13 +256,15 @@ impl Step<'_> {
         told
     }
 
-    /// Answers whoever waits for this; who does not is told when it leaves. `called` is what the thread has just called.
+    /// Delivers an answer to the registered wait of a thread. A thread without one gets the answer when it leaves.
+    /// `called` is the kind of the current call.
     fn tell(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, called: Option<Kind>) {
         let key = |kind| (thread, id.clone(), kind);
         let kind = match answer {
             Answer::Poisoned(why) => {
                 self.note_lost(thread, id, why);
-                // One that has left waits at most for what it did to the whole session; if it asks again it goes on waiting.
+                // A thread that has left waits at most for its end or rename. A thread that asks again
+                // goes on waiting.
                 let session = self.machine.process.session(id);
                 let is_lost = session.is_some_and(|own| own.poison_of(thread).is_some());
                 let kinds = if is_lost {
@@ -269,17 +285,17 @@ impl Step<'_> {
             Answer::Committed(_) => Kind::Commit,
             Answer::Destroyed => Kind::Ending,
             Answer::Renamed(ref to) => {
-                // Known here from now on, also when the thread has left.
+                // The new session is known here from now on, even if the thread has left.
                 let entry = self.hub.map.get_or_make(&to.session);
                 self.reattach(&entry);
-                // Its commit goes along, and is answered there.
+                // A pending commit of the thread moves along, and is answered under the new id.
                 if let Some(commit) = self.machine.waiting.remove(&key(Kind::Commit)) {
                     let key = (thread, to.session.clone(), Kind::Commit);
                     self.machine.waiting.insert(key, commit);
                 }
                 Kind::Ending
             }
-            // What the store answers to a rename; all else that it refuses is a lock.
+            // The store's refusal of a rename. Every other refusal of the store belongs to a lock.
             Answer::Refused(Refusal::IdTaken) => Kind::Ending,
             Answer::Refused(_) => called.unwrap_or(Kind::Lock),
         };
@@ -290,16 +306,20 @@ impl Step<'_> {
         match self.machine.waiting.get_mut(&key) {
             Some(Waiting { earlier, .. }) if *earlier > 0 => *earlier -= 1,
             Some(_) => {
-                let waiting = self.machine.waiting.remove(&key).expect("just seen");
+                let waiting = self
+                    .machine
+                    .waiting
+                    .remove(&key)
+                    .expect("`get_mut` has found this key just before");
                 self.answer(thread, id, answer, &waiting.wait);
             }
             None => {}
         }
     }
 
-    /// Answers who waits for a lock.
+    /// Delivers an answer to a waiting lock request.
     fn tell_locker(&mut self, thread: ThreadId, id: &SessionId, answer: Answer) {
-        // A step that no more than a few sessions concern finds it without the map.
+        // In a step that concerns only a few sessions, this finds the entry without the map.
         let mut touched = self.touched.iter().take(4);
         let touched = touched.find(|entry| entry.id == *id).cloned();
         let Some(entry) = touched.or_else(|| self.hub.map.get(id)) else {
@@ -334,7 +354,7 @@ impl Step<'_> {
 
     fn answer(&mut self, thread: ThreadId, id: &SessionId, answer: Answer, wait: &Wait) {
         let outcome = match answer {
-            Answer::Locked(_) => unreachable!("who waits for a lock is told otherwise"),
+            Answer::Locked(_) => unreachable!("`tell_locker` handles every granted lock itself"),
             Answer::Committed(version) => Outcome::Committed(version),
             Answer::Destroyed => {
                 self.move_guard(thread, id, None);
@@ -345,7 +365,7 @@ impl Step<'_> {
                 Outcome::Renamed(Box::new(to))
             }
             Answer::Poisoned(why) => Outcome::Failed(Box::new(Error::lost(id, why))),
-            // The process does shut down. The newer incarnation is the reason.
+            // The process does shut down, and the newer incarnation is the reason.
             Answer::Refused(Refusal::ShuttingDown) if self.machine.process.is_superseded() => {
                 Outcome::Failed(Box::new(Error::lost(id, Poison::Superseded)))
             }
@@ -354,7 +374,7 @@ impl Step<'_> {
         self.woken.extend(wait.answer(outcome));
     }
 
-    /// What a thread has locked, in a session that is not detached.
+    /// Returns the locked attributes of a thread in a session that is not detached.
     fn granted(&self, id: &SessionId, token: tenure_protocol::Token, names: &Names) -> Granted {
         let session = self.machine.process.session(id);
         let slots = session.map(|session| session.slots()).unwrap_or_default();
@@ -366,7 +386,7 @@ impl Step<'_> {
         }
     }
 
-    /// The guard that has ended its session is no longer inside, or inside another.
+    /// Moves the guard that has ended or renamed its session: out of the session, or into the renamed one.
     fn move_guard(&self, thread: ThreadId, from: &SessionId, to: Option<&SessionId>) {
         let entry = self.hub.map.get(from);
         let inside = entry.and_then(|entry| entry.lock().forget(thread, &Names::All));
@@ -394,19 +414,19 @@ impl Step<'_> {
         self.machine.events.push_back(Event::Discarded(discard));
     }
 
-    /// Whether it is this wait that is registered.
+    /// Returns whether this wait is the registered one.
     pub(crate) fn is_waiting(&self, key: &Key, wait: &Wait) -> bool {
         let waiting = self.machine.waiting.get(key);
         waiting.is_some_and(|waiting| std::ptr::eq(&*waiting.wait, wait))
     }
 
-    /// Nobody waits for this any more.
+    /// Removes the registration of a wait.
     pub(crate) fn forget(&mut self, key: &Key, wait: &Wait) {
         if self.is_waiting(key, wait) {
             self.machine.waiting.remove(key);
             return;
         }
-        // It was answered, or has gone along with a rename, which is so rare that looking for it may take time.
+        // The wait was answered, or has moved along with a rename. Renames are rare, so a search is acceptable.
         let mut all = self.machine.waiting.extract_if(.., |own, waiting| {
             (own.0, own.2) == (key.0, key.2) && std::ptr::eq(&*waiting.wait, wait)
         });
@@ -431,7 +451,7 @@ impl Step<'_> {
         self.reattach(entry);
         let lost = self.lost(entry, thread);
         let mut result = Ok(());
-        // A thread that has lost the grant is remembered until the last of its guards has left.
+        // The machine remembers the lost grant of a thread until the last of its guards has left.
         if lost.is_none() || entry.lock().guards_of(thread) <= 1 {
             if let Some((name, value)) = write {
                 let name = name.clone();
@@ -458,7 +478,8 @@ impl Step<'_> {
         }
     }
 
-    /// Wakes whom there is to wake, and detaches what can be detached. In this order: who sleeps has waited longest.
+    /// Wakes the collected wakers, and then detaches sessions. In this order, since the woken threads have waited
+    /// longest.
     pub(crate) fn finish(mut self) {
         self.hub.clock.set_lease(self.machine.process.lease());
         if !self.machine.events.is_empty() {

@@ -1,8 +1,8 @@
-//! The primitives that everything here is built on, in one place: those of `std`, or those of loom or shuttle when the
+//! The synchronization primitives of this crate, in one place: those of `std`, or those of loom or shuttle when the
 //! harness compiles these sources to explore their interleavings.
 //!
-//! A lock that is poisoned makes whoever comes next panic too: the machine behind it was left in mid-step, by a fault of
-//! ours, and nothing that it says can be trusted.
+//! If a mutex is poisoned, the next thread that locks it panics too. A bug in Tenure has left the machine behind the
+//! mutex in the middle of a step, so its state cannot be trusted.
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 mod own {
@@ -19,7 +19,7 @@ mod own {
     use std::thread;
     use std::time::Duration;
 
-    /// As loom's: access by closure, so that both are used alike.
+    /// A cell with loom's interface: access through closures, so that the same code compiles with both.
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -48,7 +48,7 @@ mod own {
         WAKER.with(|waker| poll(waker))
     }
 
-    /// Sleeps until woken, or for `limit` at most. May wake early.
+    /// Sleeps until a wake-up, but at most for `limit`. May wake up early.
     pub(crate) fn park(limit: Duration) {
         thread::park_timeout(limit);
     }
@@ -77,7 +77,7 @@ mod own {
     use std::task::Waker;
     use std::time::Duration;
 
-    /// As loom's.
+    /// A cell with loom's interface.
     #[cfg(feature = "shuttle")]
     #[derive(Debug)]
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -103,18 +103,18 @@ mod own {
         static UNWINDS: std::cell::Cell<bool> = std::cell::Cell::new(false);
     }
 
-    /// Whether this thread is to be taken for one that unwinds. The checkers' threads share one OS thread, which cannot
-    /// unwind in one of them and go on in another.
+    /// Returns whether this thread is treated as unwinding. The checkers run all threads on one OS thread, which
+    /// cannot unwind in one of them and continue in another.
     pub(crate) fn panicking() -> bool {
         UNWINDS.with(std::cell::Cell::get)
     }
 
-    /// Takes this thread for one that unwinds, or no longer.
+    /// Makes the checkers treat this thread as unwinding, or no longer.
     pub fn pretend_to_unwind(is_unwinding: bool) {
         UNWINDS.with(|unwinds| unwinds.set(is_unwinding));
     }
 
-    /// The checkers know no time: a wait ends by being woken.
+    /// Sleeps until a wake-up. The checkers have no time.
     pub(crate) fn park(_: Duration) {
         thread::park();
     }
@@ -127,7 +127,7 @@ pub(crate) use own::*;
 use std::sync::Arc as StdArc;
 use std::task::Wake;
 
-/// Wakes an OS thread that waits as a task does.
+/// A waker that unparks an OS thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -139,7 +139,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Locks, see the [module](self).
+/// Locks a mutex, and panics if it is poisoned. See the [module](self).
 #[inline]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex

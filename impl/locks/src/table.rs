@@ -1,15 +1,16 @@
-//! The table of one shard of the map: open addressing, one place after the other.
+//! The hash table of one shard of the map: open addressing with linear probing.
 //!
-//! A look-up by id is mostly a wait for memory, so what counts is how many cache lines it reads, and how many of them one after
-//! the other. Here the place of a session says at once where everything is that a lock by id reads: the bytes of its id, the
-//! cell of its first attribute, and that one's value. All is fetched together, and the entry not at all. A table that keeps
-//! the hashes apart from the places has to read one line more before it knows.
+//! A look-up by id is mostly a wait for memory. So its cost is the number of cache lines that it reads, above all one
+//! after the other. In this table, the slot of a session contains the address of everything that a lock by id reads:
+//! the bytes of the id, the cell of the first attribute, and the value of that cell. All are fetched together, and the
+//! entry itself is not read. A table that stores hashes apart from slots would read one more line first.
 //!
-//! The hash has no key, and ids may come from outside: whoever chooses them can have as many as it likes with one hash. So a search
-//! looks at [`SEARCH_MAX`] places at most; those for whom there is none among these are kept in order.
+//! The hash has no key, and ids may come from outside. So an attacker can choose any number of ids with the same hash.
+//! To bound the cost, a search visits at most [`SEARCH_MAX`] slots. Sessions that find no slot there are stored in an
+//! ordered map.
 //!
-//! `unsafe` is for reading an id and a cell by their addresses. Both belong to the entry, which the place owns, and they move
-//! only where the entry can be changed: in [`Table::update`], which notes them anew.
+//! `unsafe` is for reading an id and a cell by address. Both belong to the entry, which the slot owns. They move only
+//! when the entry is changed, in [`Table::update`], which updates the addresses.
 #![allow(unsafe_code)]
 
 use crate::cell::{Cell, Entrance, Held};
@@ -23,48 +24,49 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::{ptr, slice};
 use tenure_protocol::SessionId;
 
-/// The fewest places of a table that has any.
+/// The minimum number of slots of a table that is not empty.
 const PLACES_MIN: usize = 8;
-/// The most places that are looked at. At this load chance alone hardly ever needs more.
+/// The maximum number of slots that a search visits. At this load, a random distribution hardly ever needs more.
 const SEARCH_MAX: usize = 128;
 
-/// See the [module](self).
+/// The hash table of one shard. See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// A power of two of them, or none. At least a quarter is free, so that a search ends soon.
+    /// The slots: none, or a power of two. At least a quarter is free, so that a search ends soon.
     places: Vec<Option<Slot>>,
-    /// Those who found no place near enough to where their search begins.
+    /// The sessions without a free slot near the start of their search.
     crowded: BTreeMap<SessionId, Slot>,
-    /// All, there and here.
+    /// The number of sessions in both.
     count: usize,
-    /// Those that are new, or used again, since somebody asked.
+    /// The sessions that are new or used again since the list was last taken.
     noted: Vec<SessionId>,
 }
 
-/// A session that is known. Half a cache line.
+/// A slot with a known session. Half a cache line.
 #[derive(Debug)]
 #[repr(align(32))]
 struct Slot {
     entry: Arc<Entry>,
-    /// Where the bytes of its id are.
+    /// The address of the id's bytes.
     id: AtomicPtr<u8>,
-    /// Its first cell, if that was seen to be there.
+    /// The address of the first cell, if it was found to exist.
     first: AtomicPtr<Cell>,
     hash: Hash,
-    /// From there to the bytes of its value, when it was last looked up.
+    /// The distance from the first cell to the bytes of its value, as of the last look-up.
     bytes: LineOffset,
 }
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 const _: () = assert!(size_of::<Option<Slot>>() == 32, "half a cache line");
 
-/// The upper bits of an id's hash, of which the lower ones say where to begin the search, and its length.
+/// The upper bits of an id's hash, and the length of the id. The lower bits of the hash determine the start of the
+/// search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hash(u32);
 
 impl Hash {
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation)] // An id is short.
+    #[allow(clippy::cast_possible_truncation)] // An id has at most 128 bytes.
     fn of(id: &SessionId) -> Self {
         Self((id.frozen_hash() >> 32) as u32 & !0xff | id.as_bytes().len() as u32)
     }
@@ -88,7 +90,7 @@ impl Slot {
         new
     }
 
-    /// Where the id is, and the first cell.
+    /// Updates the addresses of the id and of the first cell.
     fn note(&mut self) {
         *self.id.get_mut() = self.entry.id.as_bytes().as_ptr().cast_mut();
         let first = self.entry.first().map_or(ptr::null(), ptr::from_ref);
@@ -97,11 +99,11 @@ impl Slot {
 
     #[inline(always)]
     fn id(&self) -> &[u8] {
-        // SAFETY: it is the entry's, noted when it last moved.
+        // SAFETY: the bytes belong to the entry, and the address was updated when they last moved.
         unsafe { slice::from_raw_parts(self.id.load(Relaxed), self.hash.length()) }
     }
 
-    /// Has the first cell and its bytes fetched from memory.
+    /// Prefetches the first cell and the bytes of its value.
     #[inline(always)]
     fn prefetch(&self) {
         let cell = Hint::of(self.first.load(Relaxed));
@@ -111,13 +113,13 @@ impl Slot {
         }
     }
 
-    /// The first cell; notes where it is, and its bytes.
+    /// Returns the first cell, and updates its address and that of its bytes.
     #[inline(always)]
     fn first(&mut self) -> Option<&Cell> {
         if self.first.get_mut().is_null() {
             self.note();
         }
-        // SAFETY: it is the entry's, noted when it last moved.
+        // SAFETY: the cell belongs to the entry, and the address was updated when it last moved.
         let first = unsafe { self.first.load(Relaxed).as_ref() }?;
         let bytes = first.bytes();
         if bytes != self.bytes {
@@ -128,9 +130,9 @@ impl Slot {
 }
 
 impl Table {
-    /// Where the search for a hash begins.
+    /// Returns the index at which the search for a hash starts.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation)] // What is cut off is the upper half.
+    #[allow(clippy::cast_possible_truncation)] // Only the upper half is cut off, on 32-bit targets.
     fn home(&self, hash: u64) -> usize {
         hash as usize & self.places.len().wrapping_sub(1)
     }
@@ -164,7 +166,7 @@ impl Table {
         self.crowded.get_mut(id)
     }
 
-    /// What is kept of a session.
+    /// Returns the entry of a session.
     #[inline(always)]
     pub(crate) fn get(&mut self, id: &SessionId) -> Option<&Arc<Entry>> {
         let known = self.find(id, |known| {
@@ -175,7 +177,7 @@ impl Table {
         Some(&known.entry)
     }
 
-    /// Goes into an open cell of a session.
+    /// Enters an open cell of a session.
     #[inline(always)]
     pub(crate) fn enter(
         &mut self,
@@ -191,7 +193,7 @@ impl Table {
         Some((entry, known.first()?.enter(entrance)?))
     }
 
-    /// Adds a session that is not in it.
+    /// Adds a session that is not in the table.
     pub(crate) fn insert(&mut self, entry: Arc<Entry>) {
         if (self.count + 1) * 4 > self.places.len() * 3 {
             let places = (self.places.len() * 2).max(PLACES_MIN);
@@ -206,7 +208,7 @@ impl Table {
         self.count
     }
 
-    /// A session is to be looked at.
+    /// Notes a session for a visit.
     pub(crate) fn note(&mut self, id: &SessionId) {
         self.noted.push(id.clone());
     }
@@ -240,13 +242,13 @@ impl Table {
         all.for_each(|known| self.put(known));
     }
 
-    /// All of them.
+    /// Returns all entries.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
         let all = self.places.iter().flatten().chain(self.crowded.values());
         all.map(|known| &known.entry)
     }
 
-    /// Looks at a session, and drops it if `stays` says no.
+    /// Visits an entry, and removes it if `stays` returns `false`.
     pub(crate) fn update(&mut self, id: &SessionId, stays: impl FnOnce(&mut Arc<Entry>) -> bool) {
         let Some(known) = self.find(id, |_| {}) else {
             return;
@@ -258,7 +260,7 @@ impl Table {
         }
     }
 
-    /// Takes a session out, and gives back memory that is not needed for the others.
+    /// Removes a session, and frees memory that the other sessions do not need.
     fn remove(&mut self, id: &SessionId) -> Option<Slot> {
         let mut gap = self.home(id.frozen_hash());
         let mut tries = 0..SEARCH_MAX;
@@ -282,7 +284,7 @@ impl Table {
         removed
     }
 
-    /// Moves those behind a gap up whose search would end there.
+    /// Closes a gap: moves up the later sessions whose search would end at the gap.
     fn close(&mut self, mut gap: usize) {
         let mask = self.places.len() - 1;
         let distance = |from: usize, to: usize| to.wrapping_sub(from) & mask;
@@ -307,7 +309,7 @@ mod tests {
     use tenure_protocol::SessionId;
 
     fn id(at: usize) -> SessionId {
-        SessionId::new(format!("{at}")).expect("a short id")
+        SessionId::new(format!("{at}")).expect("a number has at most 128 digits")
     }
 
     fn ids(table: &Table) -> BTreeSet<SessionId> {
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn it_finds_what_was_put_in_and_nothing_else() {
+    fn the_table_finds_exactly_the_inserted_sessions() {
         let mut table = Table::default();
         assert!(table.get(&id(0)).is_none());
         for at in 0..1_000 {
@@ -323,7 +325,10 @@ mod tests {
             table.insert(Arc::new(Entry::new(id(at))));
         }
         for at in 0..1_000 {
-            assert_eq!(table.get(&id(at)).expect("put in").id, id(at));
+            assert_eq!(
+                table.get(&id(at)).expect("this session was inserted").id,
+                id(at)
+            );
         }
         assert!(table.get(&id(1_000)).is_none());
         assert_eq!(ids(&table).len(), 1_000);
@@ -331,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_chosen_to_collide_are_found_as_soon_as_others() {
+    fn colliding_ids_beyond_the_search_limit_are_found_in_the_ordered_map() {
         const COUNT: usize = 1_000;
         let collides = |id: &SessionId| id.frozen_hash() & 0xfff == 7;
         let mut colliding = (0..).map(id).filter(collides);
@@ -342,7 +347,15 @@ mod tests {
             table.insert(Arc::new(Entry::new(id.clone())));
         }
         assert_eq!(table.crowded.len(), COUNT - SEARCH_MAX);
-        assert!(table.get(&colliding.next().expect("more")).is_none());
+        assert!(
+            table
+                .get(
+                    &colliding
+                        .next()
+                        .expect("the iterator of colliding ids is infinite")
+                )
+                .is_none()
+        );
         assert_eq!(table.iter().count(), COUNT);
         let find = |table: &mut Table, id| table.get(id).map(|entry| entry.id.clone());
         for id in &ids {
@@ -362,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_stay_are_found_when_others_have_gone() {
+    fn remaining_sessions_are_found_after_others_are_removed() {
         let mut table = Table::default();
         (0..1_000).for_each(|at| table.insert(Arc::new(Entry::new(id(at)))));
         for at in 0..1_000 {
@@ -372,7 +385,10 @@ mod tests {
             assert_eq!(table.get(&id(at)).is_some(), at % 10 == 7);
         }
         assert_eq!(table.count, 100);
-        assert!(table.places.len() <= 256, "memory is given back");
+        assert!(
+            table.places.len() <= 256,
+            "the table shrinks after removals"
+        );
         (0..1_000).for_each(|at| table.update(&id(at), |_| false));
         assert_eq!(ids(&table), BTreeSet::new());
         assert!(table.places.len() <= 32);

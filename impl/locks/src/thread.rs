@@ -1,7 +1,8 @@
-//! Who asks: OS threads and tasks, numbered as one kind of thread.
+//! The requesting threads: OS threads and tasks, numbered as one kind of thread.
 //!
-//! A thread that blocks is known by its OS thread. A task is known only inside [`task`]; an `.await` outside of it counts as
-//! a thread of its own, which holds nothing else, so a task that waits for itself is found out by its deadline alone.
+//! A blocking thread is identified by its OS thread. A task is identified only inside of [`task`]. Outside of it, each
+//! `.await` counts as a thread of its own that holds no other lock. So a task that waits for itself is detected only by
+//! its deadline.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -10,13 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tenure_protocol::ThreadId;
 
-/// Numbers that a thread draws at a time.
+/// The number of thread numbers that an OS thread reserves at a time.
 const BLOCK: u64 = 1 << 12;
 
-/// The next block. Only their being different matters, so no checker needs to see it.
+/// The next block. Only the uniqueness of the numbers matters, so the checkers need not explore this atomic.
 static BLOCKS: AtomicU64 = AtomicU64::new(1);
 
-/// What an OS thread knows; 0 is no number.
+/// The numbers that an OS thread knows. 0 means no number.
 struct ThreadNumbers {
     thread: Cell<u64>,
     task: Cell<u64>,
@@ -58,7 +59,7 @@ impl ThreadNumbers {
     }
 }
 
-/// Who blocks here.
+/// Returns the number of the thread or task that makes a blocking request here.
 #[inline]
 pub(crate) fn blocking() -> ThreadId {
     NUMBERS.with(|own| {
@@ -72,7 +73,7 @@ pub(crate) fn blocking() -> ThreadId {
     })
 }
 
-/// Who awaits here.
+/// Returns the number of the task that awaits a request here.
 #[inline]
 pub(crate) fn awaiting() -> ThreadId {
     NUMBERS.with(|own| {
@@ -84,8 +85,8 @@ pub(crate) fn awaiting() -> ThreadId {
     })
 }
 
-/// Runs `future` as one thread in Tenure's sense: all locks that are taken in it, awaited or not, belong together, so that a
-/// second lock on the same attribute is an error instead of a wait for its own end, and a cycle through it is found.
+/// Runs `future` as one thread in Tenure's sense: all its locks, blocking or awaited, have one owner. A second lock on
+/// the same attribute is then an error instead of an endless wait, and a deadlock through the task is detected.
 pub fn task<F: Future>(future: F) -> Task<F> {
     Task {
         number: NUMBERS.with(ThreadNumbers::draw),
@@ -93,7 +94,7 @@ pub fn task<F: Future>(future: F) -> Task<F> {
     }
 }
 
-/// See [`task`].
+/// A future that runs as one thread, from [`task`].
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is awaited"]
 pub struct Task<F> {
@@ -105,7 +106,7 @@ impl<F: Future> Future for Task<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        /// Puts the task before this one back, also when the poll panics.
+        /// Restores the previous task, even if the poll panics.
         struct Before(u64);
         impl Drop for Before {
             fn drop(&mut self) {

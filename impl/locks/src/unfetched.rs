@@ -1,24 +1,25 @@
-//! The requests that began to wait, by their deadlines: a lock that was granted and is not fetched by then goes back.
+//! Waiting requests by deadline. A lock that was granted and not taken by its deadline goes back.
 //!
-//! A request that is not granted is refused by the machine at its deadline. One that is granted has left the machine's queue, and
-//! its task may never be polled again. So each is noted here when it begins to wait. A request that is fetched or dropped is not
-//! taken out, since that would take the machine's lock; now and then all of these are, at the cost of a constant for each request.
+//! If a request is not granted, the machine refuses it at its deadline. If it is granted, it has left the machine's
+//! queue, and its task may never be polled again. So each request is noted here when it begins to wait. Removing a
+//! request when it ends would need the machine's mutex. Instead, ended requests are removed in bulk from time to time,
+//! at a constant amortized cost for each request.
 
 use crate::sync::Arc;
 use crate::wait::Waiter;
 use std::collections::BTreeMap;
 use tenure_protocol::{SessionId, Time};
 
-/// How many may stand here before those that are over are looked for.
+/// The minimum number of requests at which ended requests are removed.
 const COUNT_MIN: usize = 64;
 
-/// See the [module](self).
+/// The waiting requests by deadline. See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Unfetched {
     all: BTreeMap<(Time, u64), (SessionId, Arc<Waiter>)>,
-    /// How many were noted ever.
+    /// The number of requests noted so far.
     noted: u64,
-    /// At this length those that are over are taken out.
+    /// The number of requests at which ended requests are removed.
     full: usize,
 }
 
@@ -41,14 +42,15 @@ impl Unfetched {
         self.all.insert((until, self.noted), (session, waiter));
     }
 
-    /// Whether the deadline of any has come.
+    /// Returns whether the deadline of any request has passed.
     pub(crate) fn is_due(&self, now: Time) -> bool {
         self.all
             .first_key_value()
             .is_some_and(|((until, _), _)| *until <= now)
     }
 
-    /// Takes out the next request whose deadline has come and that was neither fetched nor dropped.
+    /// Removes and returns the next request whose deadline has passed and whose lock was neither taken nor
+    /// withdrawn.
     pub(crate) fn next_due(&mut self, now: Time) -> Option<(SessionId, Arc<Waiter>)> {
         while let Some(first) = self.all.first_entry()
             && first.key().0 <= now
@@ -85,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_over_take_no_more_memory_than_those_that_are_not() {
+    fn ended_requests_are_removed_so_that_memory_stays_bounded() {
         let mut unfetched = Unfetched::new();
         let session = SessionId::from_static("s");
         let lasting = waiter();
@@ -97,7 +99,9 @@ mod tests {
             assert!(unfetched.len() <= COUNT_MIN);
         }
         assert!(unfetched.next_due(Time(4)).is_none());
-        let (_, due) = unfetched.next_due(Time(9)).expect("not over");
+        let (_, due) = unfetched
+            .next_due(Time(9))
+            .expect("this request has not ended");
         assert!(Arc::ptr_eq(&due, &lasting));
         assert!(unfetched.next_due(Time(9)).is_none());
         assert_eq!(unfetched.len(), 0);

@@ -1,45 +1,45 @@
-//! The sessions by when they were last used, so that those that nobody uses are found without a look at the others.
+//! The sessions ordered by last use, so that idle sessions are found without a visit to all others.
 //!
-//! A lock in a cell notes the time in the cell and nothing else. So the order here is by the last use that is *known*, which is
-//! never later than the last use. The session that comes first is looked at: if it was used since, it moves to where it belongs;
-//! if not, no other one is unused for longer. Each use costs one such move at most.
+//! A lock in a cell records the time only in the cell. So the order here is by the last *known* use, which is never
+//! later than the last use. To find idle sessions, the first session is visited. If it was used since, it moves to its
+//! new position. If not, no other session has been idle for longer. Each use costs at most one such move.
 //!
-//! A session is *noted* to be looked at when it is new, and when a step of the process has left it otherwise than it was.
+//! A session is *noted* for a visit when it is new, and when a step of the machine has changed its state.
 
 use crate::entry::State;
 use std::collections::BTreeSet;
 use tenure_protocol::{SessionId, Time};
 
-/// What is known of a session.
+/// The kind of state that the manager has for a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// The session has not been looked at.
+    /// The session has not been visited yet.
     #[default]
     New,
     /// A grant that may be in use.
     Warm,
-    /// A cached grant whose memory for use was given back. The next use notes the session first.
+    /// A cached grant whose memory for use was freed. The next use notes the session first.
     Cold,
-    /// A grant that nobody has used for long, of which somebody has a handle and may use it unseen.
+    /// A grant that was idle for long, while a user still has a handle and may use the session without a note.
     Owned,
-    /// A copy without a grant, as a base for what comes with the next one.
+    /// A copy without a grant, as the base of a delta with the next grant.
     Copy,
-    /// Something else: a request, a grant that is on its way back, a handle to what is not known.
+    /// Any other state: a request, a grant that is being given back, or a handle to an unknown session.
     Other,
 }
 
-/// What the manager keeps of a session that nobody uses.
+/// The state that the manager caches of an unused session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cached {
-    /// Its grant.
+    /// The grant of the session.
     Grant,
-    /// A copy of its state, as a base for what comes with the next grant. Rule 7.
+    /// A copy of the session's state, as the base of a delta with the next grant. Rule 7.
     Copy,
 }
 
 type Order = BTreeSet<(Time, SessionId)>;
 
-/// See the [module](self).
+/// The sessions ordered by last known use. See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     warm: Order,
@@ -47,9 +47,9 @@ pub(crate) struct Uses {
     owned: Order,
     copies: Order,
     others: Order,
-    /// Those to be looked at, each once.
+    /// The sessions to visit, each once.
     noted: Vec<SessionId>,
-    /// How many were looked at, for tests.
+    /// The number of visits, for tests.
     pub(crate) visits: u64,
 }
 
@@ -65,7 +65,7 @@ impl Uses {
         }
     }
 
-    /// A session is to be looked at, unless nothing about it has changed.
+    /// Notes a session for a visit, unless its state is unchanged.
     #[inline]
     pub(crate) fn note(&mut self, id: &SessionId, state: &mut State) {
         let is_as_before = state.class == Class::Warm && state.detached.is_some();
@@ -78,7 +78,7 @@ impl Uses {
         std::mem::take(&mut self.noted)
     }
 
-    /// A session is this now.
+    /// Moves a session to its new class and position.
     pub(crate) fn put(&mut self, id: &SessionId, state: &mut State, class: Class, used: Time) {
         if (state.class, state.known) == (class, used) {
             return;
@@ -94,14 +94,15 @@ impl Uses {
         (state.class, state.known) = (class, used);
     }
 
-    /// Those that may be unused since `since`, and hold memory that only use needs or are to be looked at from time to time.
+    /// Returns the sessions that may be idle since `since` and either hold memory for use or must be visited from
+    /// time to time.
     pub(crate) fn stale(&self, since: Time) -> Vec<SessionId> {
         let orders = [&self.warm, &self.others].into_iter();
         let stale = orders.flat_map(|order| order.iter().take_while(|(known, _)| *known <= since));
         stale.map(|(_, id)| id.clone()).collect()
     }
 
-    /// The first of these after `after`, by the last use that is known.
+    /// Returns the first of the cached sessions after `after`, in the order of last known use.
     pub(crate) fn first(
         &self,
         cached: Cached,
@@ -123,7 +124,7 @@ impl Uses {
         }
     }
 
-    /// Whether one of these has that last use.
+    /// Returns whether a cached session still has this last known use.
     pub(crate) fn has(&self, cached: Cached, use_of: &(Time, SessionId)) -> bool {
         match cached {
             Cached::Grant => {
@@ -134,7 +135,7 @@ impl Uses {
         }
     }
 
-    /// Those that somebody may be inside of or wait for.
+    /// Returns the sessions that threads may be inside of or wait for.
     pub(crate) fn awake(&self) -> impl Iterator<Item = &SessionId> {
         let orders = [&self.warm, &self.owned, &self.others].into_iter();
         let known = orders.flatten().map(|(_, id)| id);

@@ -1,5 +1,5 @@
-//! Waiting for an answer of the process: the same for tasks and for OS threads, which wait as a task with a waker that
-//! unparks them. So both stand in one queue and are woken in one way.
+//! Waiting for an answer of the machine, for tasks and OS threads alike. An OS thread waits as a task whose waker
+//! unparks the thread. So both stand in one queue and are woken in one way.
 
 use crate::cell::{Entrance, HandedOver};
 use crate::entry::Granted;
@@ -13,11 +13,11 @@ use tenure_protocol::Version;
 use tenure_protocol::message::GrantRef;
 use tenure_protocol::process::Names;
 
-/// How a wait ended. Small: it goes through the memory of both threads.
+/// The result of a wait. Small, since it passes through the memory of both threads.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Locked(Box<Granted>),
-    /// Locked, in its cell.
+    /// The lock was handed off in its cell.
     Entered(HandedOver),
     Committed(Version),
     Destroyed,
@@ -27,15 +27,15 @@ pub(crate) enum Outcome {
 
 const _: () = assert!(size_of::<Outcome>() <= 24);
 
-/// Who waits for a lock, as the session knows it and as it knows itself. Whoever lets go of it last drops the names too: after a
-/// handoff in a cell that is the session, which is in no hurry.
+/// A waiting lock request, shared by the session and the request. The last of the two owners frees the names. After a
+/// handoff in a cell, that is the session, which is not in a hurry.
 #[derive(Debug)]
-#[repr(C)] // What both threads of a handoff read is together.
+#[repr(C)] // The fields that both threads of a handoff read come first, together.
 pub(crate) struct Waiter {
     pub(crate) wait: Wait,
     pub(crate) entrance: Entrance,
     pub(crate) names: Names,
-    /// [`Hub::losses`](crate::hub::Hub::losses) when the wait began.
+    /// The value of [`Hub::losses`](crate::hub::Hub::losses) when the wait began.
     pub(crate) losses: u64,
 }
 
@@ -50,7 +50,7 @@ impl Waiter {
     }
 }
 
-/// One wait. Answered once.
+/// One wait, which is answered once.
 #[derive(Debug, Default)]
 pub(crate) struct Wait(Mutex<Waiting>);
 
@@ -61,19 +61,19 @@ struct Waiting {
     stage: Stage,
 }
 
-/// Whether a wait still counts.
+/// The stage of a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
     Open,
-    /// Its lock was taken back: what else it is answered comes too late.
+    /// The lock was taken back after the deadline. Further answers are ignored.
     Expired,
-    /// Its answer was fetched, or nobody will.
+    /// The answer was taken, or will never be taken.
     Over,
 }
 
 impl Wait {
-    /// Answers; gives back whom to wake, once nothing is locked any more.
+    /// Stores the answer. Returns the waker to wake after all mutexes are released.
     #[inline(always)]
     pub(crate) fn answer(&self, outcome: Outcome) -> Option<Waker> {
         let mut waiting = lock(&self.0);
@@ -86,7 +86,7 @@ impl Wait {
             .filter(|_| !mutant::is(LockMutant::LostWakeup))
     }
 
-    /// Answers; whoever else is about to do the same wakes.
+    /// Stores the answer without a wake-up, for a caller after which another thread answers and wakes.
     pub(crate) fn answer_early(&self, outcome: Outcome) {
         let mut waiting = lock(&self.0);
         if waiting.stage == Stage::Open {
@@ -94,7 +94,8 @@ impl Wait {
         }
     }
 
-    /// Takes a lock back that was granted and not fetched, and fails the wait with `error`. Answers whom to wake.
+    /// Takes back a lock that was granted and not taken in time, and fails the wait with `error`. Returns the lock
+    /// and the waker to wake.
     pub(crate) fn expire(&self, error: Error) -> Option<(Outcome, Option<Waker>)> {
         let mut waiting = lock(&self.0);
         if !matches!(
@@ -109,20 +110,20 @@ impl Wait {
         Some((granted, waiting.waker.take()))
     }
 
-    /// Nobody will fetch the answer. Gives it back if it is there, and the waker, which is to be dropped with nothing locked: the
-    /// last waker of a task may drop its guards.
+    /// Ends a wait whose answer will not be taken. Returns the answer if there is one, and the waker. The caller
+    /// drops the waker without a mutex: the last waker of a task may drop the task's guards.
     pub(crate) fn close(&self) -> (Option<Outcome>, Option<Waker>) {
         let mut waiting = lock(&self.0);
         waiting.stage = Stage::Over;
         (waiting.outcome.take(), waiting.waker.take())
     }
 
-    /// Whether the answer was fetched, or nobody will.
+    /// Returns whether the answer was taken, or will never be taken.
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.0).stage == Stage::Over
     }
 
-    /// The answer, or later a wake-up.
+    /// Returns the answer, or registers the waker of the task.
     #[inline(always)]
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
         let mut waiting = lock(&self.0);
@@ -139,19 +140,19 @@ impl Wait {
             Some(waker) if waker.will_wake(own) => None,
             waker => waker.replace(own.clone()),
         };
-        // With nothing locked: the last waker of a task may drop its guards.
+        // Dropped without a mutex: the last waker of a task may drop the task's guards.
         drop(waiting);
         drop(earlier);
         Poll::Pending
     }
 
-    /// Nobody polls any more, so nobody is to be woken; the answer is still kept.
+    /// Removes the waker of a task that no longer polls. The answer can still be stored.
     pub(crate) fn sleep(&self) {
         let waker = lock(&self.0).waker.take();
-        drop(waker); // With nothing locked, as above.
+        drop(waker); // Without a mutex, as above.
     }
 
-    /// What a session is since it was renamed, if that is the answer.
+    /// Returns the new id and grant, if the answer is a rename.
     pub(crate) fn renamed(&self) -> Option<GrantRef> {
         match &lock(&self.0).outcome {
             Some(Outcome::Renamed(to)) => Some(GrantRef::clone(to)),
@@ -159,14 +160,14 @@ impl Wait {
         }
     }
 
-    /// The answer, if it is there.
+    /// Takes the answer, if there is one.
     pub(crate) fn take(&self) -> Option<Outcome> {
         lock(&self.0).outcome.take()
     }
 }
 
-/// Wakes them all, also when a waker panics, and gives back the first panic. Nothing may be locked.
-#[must_use = "a panic is to go on"]
+/// Wakes all, even if a waker panics, and returns the first panic. The caller must hold no mutex.
+#[must_use = "the caller must resume a panic of a waker"]
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> std::thread::Result<()> {
     let mut result = Ok(());
     for waker in wakers {
@@ -176,7 +177,8 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) -> std::thread::
     result
 }
 
-/// Does what a destructor has to do. While the thread unwinds, another panic that came out of a destructor would end the program.
+/// Runs the work of a destructor. While the thread unwinds, a second panic out of a destructor would abort the program,
+/// so it is caught.
 pub(crate) fn in_drop(work: impl FnOnce()) {
     if std::thread::panicking() {
         let _ = catch_unwind(AssertUnwindSafe(work));
@@ -185,7 +187,7 @@ pub(crate) fn in_drop(work: impl FnOnce()) {
     }
 }
 
-/// Polls `own` from this OS thread until there is an answer. `left` says how long to sleep at most before polling again.
+/// Polls `own` on this OS thread until it is ready. `left` returns the maximum time to sleep before the next poll.
 #[inline]
 pub(crate) fn block_on<S, R>(
     mut own: S,

@@ -1,4 +1,4 @@
-//! `tenure conform compare`: several implementations side by side, from the reports of their runs.
+//! `tenure conform compare`: compares several implementations, by the reports of their runs.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -12,10 +12,11 @@ use tenure_conformance::report::{Verdict, by_rule, to_html};
 /// The arguments of `tenure conform compare`.
 #[derive(Args)]
 pub(crate) struct Compare {
-    /// Reports of `tenure conform store` or `tenure conform process`, in JSON.
+    /// Compare these reports of `tenure conform store` or `tenure conform process`, in JSON.
     #[arg(required = true, value_name = "REPORT")]
     files: Vec<PathBuf>,
-    /// Write a page, implementations × rules, and behind each case what was played; its name ends with .html.
+    /// Write an HTML page to this file, with a table of implementations and rules, and the messages of each case. The
+    /// name must end in .html.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print JSON instead of text.
@@ -30,7 +31,7 @@ impl Compare {
             let text = super::trace::read(file)?;
             let report: Report = serde_json::from_str(&text).with_context(|| {
                 format!(
-                    "{}: no report of `tenure conform` in JSON (--report FILE.json writes one)",
+                    "cannot compare {}: it is no report of `tenure conform` in JSON; --report FILE.json writes one",
                     file.display()
                 )
             })?;
@@ -38,7 +39,10 @@ impl Compare {
         }
         if let Some(file) = &self.report {
             if file.extension().is_none_or(|end| end != "html") {
-                bail!("{}: the page ends with .html", file.display());
+                bail!(
+                    "cannot write the page to {}: the name must end in .html",
+                    file.display()
+                );
             }
             std::fs::write(file, to_html(&reports))
                 .with_context(|| format!("cannot write {}", file.display()))?;
@@ -59,7 +63,7 @@ fn word(verdict: Option<Verdict>) -> &'static str {
     verdict.map_or("-", Verdict::word)
 }
 
-/// Each run in one line, and the rules in which they differ.
+/// Prints one line for each run, and then the rules in which the runs differ.
 fn write_text(out: &mut impl Write, reports: &[Report]) -> std::io::Result<()> {
     for (at, report) in reports.iter().enumerate() {
         let Report { target, claim, .. } = report;

@@ -1,4 +1,4 @@
-//! `tenure conform`: judges a store or a process library, whoever wrote it.
+//! `tenure conform`: judges any implementation of a store or a process library.
 
 mod compare;
 mod explain;
@@ -19,16 +19,16 @@ use tenure_conformance::{
     Case, KnownFailing, Plan, Progress, Report, Selection, Subject, process, rules, run, store,
 };
 
-/// What to judge, or to tell.
+/// The subcommands of `tenure conform`.
 #[derive(Subcommand)]
 pub(crate) enum Conform {
-    /// Judge a store: play processes against it that behave, and some that do not.
+    /// Judge a store, with scripted processes that behave well or badly.
     Store(Store),
-    /// Judge a process library: play a store to it, through an adapter that drives it.
+    /// Judge a process library, with a scripted store and an adapter that drives the library.
     Process(Library),
-    /// Judge what was recorded of a store and its processes.
+    /// Judge recorded messages of a store and its processes.
     Trace(trace::Trace),
-    /// Put several implementations side by side, from their reports.
+    /// Compare several implementations by their reports.
     Compare(compare::Compare),
     /// List the cases.
     List(List),
@@ -36,24 +36,27 @@ pub(crate) enum Conform {
     Explain(Explain),
 }
 
-/// How cases are chosen and reported.
+/// The options to select cases and to report results.
 #[derive(Args)]
 struct Manner {
-    /// Cases and rules to play, with `*` and `?`; `grant` means all below it. Nothing: all.
+    /// Play only these cases and rules, with `*` and `?` as wildcards; `grant` selects all names below it [default:
+    /// all].
     select: Vec<String>,
-    /// A file of cases that are known to fail, an id and a reason a line. They are played; one that passes fails the run.
+    /// Expect the cases in this file to fail: an id and a reason per line. They are played. If one passes, the run
+    /// fails.
     #[arg(long, value_name = "FILE")]
     known_failing: Option<PathBuf>,
-    /// How many cases are played at once.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Play this many cases at a time.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// How often each case is played.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Play each case this many times.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
-    /// The seed of all that is random.
-    #[arg(long, default_value_t = 1)]
+    /// Make all random choices from this seed.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Write a report; its name's end says which: .json, .xml (JUnit), .tap, .md or .html. May be given several times.
+    /// Write a report to this file, in the format of its extension: .json, .xml (JUnit), .tap, .md or .html. Can be
+    /// given several times.
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
     /// Print the JSON report instead of text.
@@ -64,34 +67,36 @@ struct Manner {
 /// The arguments of `tenure conform store`.
 #[derive(Args)]
 pub(crate) struct Store {
-    /// Where the store listens.
+    /// Judge the store that listens at this address.
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "reference")]
     target: Option<String>,
-    /// Start the reference store for it, with short times, and judge that, with every hook.
+    /// Start the reference store with short timeouts and all hooks, and judge that store.
     #[arg(long, conflicts_with_all = ["target", "expires_ms", "hook_restart", "hook_pause", "hook_resume", "hook_recall"])]
     reference: bool,
-    /// How late what has to come at once may come, in milliseconds.
+    /// Allow this delay, in milliseconds, for an event that must follow at once.
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     slack_ms: u64,
-    /// The longest lease or deadline of the store that a case waits for, in milliseconds; longer ones are skipped.
+    /// Wait at most this long, in milliseconds, for a lease or a deadline of the store. Cases that need longer are
+    /// skipped.
     #[arg(long, value_name = "MS", default_value_t = 15_000)]
     wait_max_ms: u64,
-    /// After how many milliseconds the store ends sessions that nobody uses. Without it those cases are skipped.
+    /// Time after which the store ends unused sessions, in milliseconds. Without this option, the cases about that are
+    /// skipped.
     #[arg(long, value_name = "MS")]
     expires_ms: Option<u64>,
-    /// What the store accepts at most, as `grants_max=16,waiters_max=4`. Cases of limits that are not told are skipped.
+    /// Limits of the store, as `grants_max=16,waiters_max=4`. Cases about other limits are skipped.
     #[arg(long, value_name = "KEY=N,...", default_value_t)]
     limits: Limits,
-    /// A shell command that kills the store and starts it again on the same data.
+    /// Shell command that kills the store and starts it again on the same data.
     #[arg(long, value_name = "CMD")]
     hook_restart: Option<String>,
-    /// A shell command that stops the store as a debugger does.
+    /// Shell command that stops the store's OS process, as SIGSTOP does.
     #[arg(long, value_name = "CMD")]
     hook_pause: Option<String>,
-    /// A shell command that lets it go on.
+    /// Shell command that continues the stopped store.
     #[arg(long, value_name = "CMD")]
     hook_resume: Option<String>,
-    /// A shell command that recalls the session whose id is in $SESSION, as the store's operator does.
+    /// Shell command that recalls the session whose id is in $SESSION, as the operator of the store does.
     #[arg(long, value_name = "CMD")]
     hook_recall: Option<String>,
     #[command(flatten)]
@@ -101,12 +106,12 @@ pub(crate) struct Store {
 /// The arguments of `tenure conform process`.
 #[derive(Args)]
 pub(crate) struct Library {
-    /// How late what has to come at once may come, in milliseconds.
+    /// Allow this delay, in milliseconds, for an event that must follow at once.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     slack_ms: u64,
     #[command(flatten)]
     manner: Manner,
-    /// The adapter's command, behind `--`. It is started once for each case.
+    /// Command of the adapter, after `--`. Started once for each case.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -114,9 +119,9 @@ pub(crate) struct Library {
 /// The arguments of `tenure conform list`.
 #[derive(Args)]
 pub(crate) struct List {
-    /// Cases and rules, as in `store`.
+    /// List only these cases and rules, as in `tenure conform store`.
     select: Vec<String>,
-    /// One JSON object a line.
+    /// Print one JSON object per line instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -124,15 +129,16 @@ pub(crate) struct List {
 /// The arguments of `tenure conform explain`.
 #[derive(Args)]
 pub(crate) struct Explain {
-    /// The id of a case, as `grant/free/at-once`, or of a rule, as `recall.revokes`.
+    /// Explain the case of this id, such as `grant/free/at-once`, or the rule of this id, such as `grant.free`.
     what: String,
-    /// As JSON.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
 impl Conform {
-    /// 0 conforms, 1 does not, 2 cannot be reached or usage, 3 a fault of the suite.
+    /// Returns the exit code: 0 conforms, 1 does not conform, 2 wrong usage or an unreachable target, 3 a bug of the
+    /// suite.
     pub(crate) fn run(self) -> ExitCode {
         let result = match self {
             Self::Store(store) => store.run(),
@@ -149,7 +155,7 @@ impl Conform {
     }
 }
 
-/// What was only to be shown: a reader that has heard enough is content.
+/// Maps the result of a command that only prints: a reader that closes the pipe early is no error.
 fn shown(result: Result<()>) -> Result<ExitCode> {
     match result {
         Err(error) if !crate::is_closed_pipe(&error) => Err(error),
@@ -157,7 +163,7 @@ fn shown(result: Result<()>) -> Result<ExitCode> {
     }
 }
 
-/// All cases.
+/// Returns all cases of stores and of process libraries.
 fn all() -> Vec<Case> {
     [store::all(), process::all()].concat()
 }
@@ -179,7 +185,7 @@ impl Manner {
         let selection = Selection::new(self.select.iter().map(String::as_str));
         if !cases.iter().any(|case| selection.has(case)) {
             bail!(
-                "no case is called so: {}; see `tenure conform list`",
+                "no case matches {}; `tenure conform list` lists all cases",
                 self.select.join(" ")
             );
         }
@@ -192,7 +198,7 @@ impl Manner {
         })
     }
 
-    /// Writes what came of it.
+    /// Writes the reports and returns the exit code.
     fn tell(&self, report: &Report) -> Result<ExitCode> {
         for file in &self.report {
             let text = format_of(file)?(report);
@@ -215,7 +221,7 @@ impl Manner {
 
 type Format = fn(&Report) -> String;
 
-/// The format that a file's name asks for.
+/// Returns the report format for the extension of the file.
 fn format_of(file: &Path) -> Result<Format> {
     Ok(match file.extension().and_then(|end| end.to_str()) {
         Some("json") => Report::to_json,
@@ -224,7 +230,7 @@ fn format_of(file: &Path) -> Result<Format> {
         Some("md") => Report::to_markdown,
         Some("html") => |report| to_html(std::slice::from_ref(report)),
         _ => bail!(
-            "{}: a report ends with .json, .xml, .tap, .md or .html",
+            "cannot write a report to {}: the name must end in .json, .xml, .tap, .md or .html",
             file.display()
         ),
     })
@@ -272,7 +278,7 @@ impl Library {
     }
 }
 
-/// Plays cases, with progress on a terminal.
+/// Plays the cases, and shows progress on a terminal.
 pub(crate) fn play(cases: &[Case], subject: &Subject, plan: &Plan) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -291,7 +297,7 @@ impl Progress for Shown {
     }
 }
 
-/// What was left out, what does not hold, with all that helps, and the claim.
+/// Prints the skipped cases, the failed cases with all details, and the verdict.
 pub(crate) fn write_report(out: &mut impl Write, report: &Report) -> Result<()> {
     write_skipped(out, report)?;
     for case in &report.cases {
@@ -318,7 +324,8 @@ pub(crate) fn write_report(out: &mut impl Write, report: &Report) -> Result<()> 
     write_verdict(out, report)
 }
 
-/// The reasons for which cases were left out, a line each; the reports of `--report` have one for each case.
+/// Prints one line for each reason for which cases were skipped. The reports of `--report` name the reason at each
+/// case.
 fn write_skipped(out: &mut impl Write, report: &Report) -> Result<()> {
     const NAMED: usize = 2;
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -338,7 +345,7 @@ fn write_skipped(out: &mut impl Write, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// What may be said of it, in one line.
+/// Prints the verdict and the claim of a run in one line.
 pub(crate) fn write_verdict(out: &mut impl Write, report: &Report) -> Result<()> {
     let Report {
         target,
@@ -355,7 +362,7 @@ pub(crate) fn write_verdict(out: &mut impl Write, report: &Report) -> Result<()>
     Ok(())
 }
 
-/// Judges the reference store by all cases: for `tenure verify`.
+/// Judges the reference store by all cases, for `tenure verify`.
 pub(crate) fn judge_store() -> Result<Report> {
     let store = reference::Store::start()?;
     let target = store.target()?;
@@ -366,7 +373,7 @@ pub(crate) fn judge_store() -> Result<Report> {
     )
 }
 
-/// Judges the reference library, by its adapter, by all cases.
+/// Judges the reference library by all cases, through its adapter.
 pub(crate) fn judge_process() -> Result<Report> {
     let own = crate::crash::own()?.to_string_lossy().into_owned();
     let target = process::Target {
@@ -434,7 +441,7 @@ impl Explain {
         let id = self.what.trim_start_matches("r[").trim_end_matches(']');
         let Some(rule) = rules::find(id) else {
             bail!(
-                "there is no case and no rule `{}`; see `tenure conform list`",
+                "there is no case and no rule `{}`; `tenure conform list` lists all cases",
                 self.what
             );
         };

@@ -1,4 +1,4 @@
-//! The reference store as a target of the suite: a process of this very program, and everything that may be done to it.
+//! The reference store as a target of the suite: an OS process of this program, with all hooks.
 
 use crate::crash::own;
 use crate::ctl;
@@ -9,10 +9,10 @@ use tenure_conformance::store::{Hook, Hooks, Limits, Target};
 use tenure_wire::FrameLimits;
 use tenure_workload::program::{Program, Served};
 
-/// After so long sessions that nobody uses end: much later than any case leaves one alone that wants it to last.
+/// The idle time after which sessions end: far longer than any case leaves a session alone that it still needs.
 const TIME_TO_LIVE_MS: u64 = 5_000;
 
-/// Times that the suite can wait for.
+/// Timeouts short enough for the suite to wait for.
 const TIMES: &[(&str, u64)] = &[
     ("lease_ms", 1_500),
     ("recall_ms", 1_500),
@@ -21,7 +21,7 @@ const TIMES: &[(&str, u64)] = &[
     ("time_to_live_ms", TIME_TO_LIVE_MS),
 ];
 
-/// Limits that it can reach, and that leave room for all cases beside each other.
+/// Limits that the suite can reach, with room for all cases in parallel.
 const LIMITS: &[(&str, u64)] = &[
     ("connections_max", 512),
     ("processes_max", 400),
@@ -32,7 +32,7 @@ const LIMITS: &[(&str, u64)] = &[
     ("session_bytes_max", 256 << 10),
 ];
 
-/// What the suite is told: these limits, and those of frames that follow from them.
+/// Returns the limits that the suite must know: the limits above, and the frame limits that follow from them.
 fn limits() -> Result<Limits> {
     let told = |name: &str| {
         let mut all = LIMITS.iter();
@@ -55,10 +55,10 @@ fn limits() -> Result<Limits> {
     text.parse().map_err(anyhow::Error::msg)
 }
 
-/// A store that is started for the suite, with times that it can wait for.
+/// A store that runs for the suite, with short timeouts.
 pub(crate) struct Store {
     served: Arc<Mutex<Served>>,
-    /// Its data and its log.
+    /// The folder with the data and the log of the store.
     _folder: TempDir,
 }
 
@@ -82,7 +82,7 @@ impl Store {
         })
     }
 
-    /// How the suite reaches it.
+    /// Returns the address, the limits and the hooks of the store for the suite.
     pub(crate) fn target(&self) -> Result<Target> {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         let mut target = Target::at(served.address().to_string());

@@ -1,4 +1,4 @@
-//! `tenure conform trace`: judges what was recorded of a store and its processes.
+//! `tenure conform trace`: judges recorded messages of a store and its processes.
 
 use crate::UNJUDGED;
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ use tenure_conformance::rules;
 /// The arguments of `tenure conform trace`.
 #[derive(Args)]
 pub(crate) struct Trace {
-    /// Traces, or reports of `tenure conform store` in JSON.
+    /// Judge these traces, or reports of `tenure conform store` in JSON.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Print JSON instead of text.
@@ -25,17 +25,20 @@ impl Trace {
         let mut all = Vec::new();
         for file in &self.files {
             let text = read(file)?;
-            // A judge that fails is our fault, whatever the trace says.
+            // A panic of the judge is a bug of the suite, whatever the trace contains.
             let Ok(judged) = std::panic::catch_unwind(|| check(&text)) else {
                 eprintln!(
-                    "tenure: {}: a fault of the judge; please report it",
+                    "tenure: the judge has failed on {}, which is a bug of the suite; please report it with the file",
                     file.display()
                 );
                 return Ok(ExitCode::from(3));
             };
             let judged = judged.map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))?;
             if !judged.iter().any(is_judged) {
-                bail!("{}: nothing in it can be judged", file.display());
+                bail!(
+                    "cannot judge {}: it records too little of any store or process",
+                    file.display()
+                );
             }
             all.push((file, judged));
         }
@@ -56,17 +59,20 @@ impl Trace {
     }
 }
 
-/// The text of a trace or a report.
+/// Reads the text of a trace or a report.
 pub(super) fn read(file: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", file.display());
     let max = u64::try_from(BYTES_MAX).unwrap_or(u64::MAX);
     let opened = std::fs::File::open(file).with_context(cannot)?;
     let mut text = String::new();
-    // One more, so that what is too long is seen to be.
+    // One byte more than allowed, so that a file that is too long is detected.
     let mut opened = opened.take(max.saturating_add(1));
     opened.read_to_string(&mut text).with_context(cannot)?;
     if text.len() > BYTES_MAX {
-        bail!("{}: more than {BYTES_MAX} bytes", file.display());
+        bail!(
+            "cannot read {}: the file has more than {BYTES_MAX} bytes",
+            file.display()
+        );
     }
     Ok(text)
 }
@@ -103,7 +109,7 @@ fn text(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
                 let entries = own.entries;
                 writeln!(
                     out,
-                    "{name}: NOT JUDGED ({entries} entries; of no store and no process is enough recorded)"
+                    "{name}: NOT JUDGED ({entries} entries; they record too little of any store or process)"
                 )?;
                 continue;
             }
@@ -126,12 +132,12 @@ fn text(out: &mut impl Write, all: &[Judged<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the trace showed a store or a process that could be judged.
+/// Returns whether the trace records enough to judge a store or a process.
 fn is_judged(own: &Judgement) -> bool {
     own.store || !own.processes.is_empty()
 }
 
-/// Who was judged.
+/// Returns the names of the judged parts.
 fn of(own: &Judgement) -> String {
     let mut who = Vec::new();
     if own.store {

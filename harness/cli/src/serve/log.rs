@@ -1,10 +1,11 @@
 //! The log of a store: a bounded queue, and one thread that writes the queue to standard error.
 //!
-//! No other thread of the store writes to standard error. A pipe that nobody empties, a stopped reader or a closed terminal
-//! blocks that one thread alone. A line that finds the queue full is dropped and counted.
+//! No other thread of the store writes to standard error. If standard error blocks, as with a full pipe, a stopped
+//! reader or a closed terminal, only that thread blocks. A line that finds the queue full is dropped and counted.
 //!
-//! `tracing-appender` has such a writer. Its guard prints to standard output when the queue is full at the end, so that a
-//! process whose outputs are the same full pipe never ends. And it bounds lines, not bytes.
+//! `tracing-appender` offers such a writer too, with two problems. Its guard prints to standard output if the queue is
+//! full at the end, so a process whose outputs are one full pipe never ends. Its bound is a number of lines, not of
+//! bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,13 +13,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most bytes that wait to be written. Some seconds of a busy log at the level `debug`.
+/// The maximum number of queued bytes: some seconds of a busy log at level `debug`.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 
-/// The cost of a queued line beside its bytes.
+/// The memory cost of a queued line beside its bytes.
 const LINE_BYTES: usize = 64;
 
-/// The log, shared by all that write to it.
+/// A handle to the log. All clones write to the same queue.
 #[derive(Clone)]
 pub(crate) struct Log(Arc<Shared>);
 
@@ -32,14 +33,14 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     lines: VecDeque<Vec<u8>>,
-    /// Bytes of the queued lines, and of the line that is being written.
+    /// The bytes of the queued lines and of the line that is being written.
     bytes: usize,
     is_writing: bool,
-    /// Lines that were dropped since the start.
+    /// The number of lines dropped since the start.
     dropped: u64,
-    /// Dropped lines of which no line of the log tells yet.
+    /// The number of dropped lines that the log has not reported yet.
     untold: u64,
-    /// Receives the number of lines whenever some are dropped.
+    /// The callback that receives the number of newly dropped lines.
     on_drop: Option<Box<dyn Fn(u64) + Send>>,
 }
 
@@ -47,7 +48,7 @@ impl Log {
     /// Starts the thread that writes to standard error.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// The OS provides no thread.
     pub(crate) fn start() -> io::Result<Self> {
         Self::with_output(QUEUE_BYTES_MAX, write_to_stderr)
     }
@@ -68,7 +69,7 @@ impl Log {
         Ok(Self(shared))
     }
 
-    /// Queues a line, or drops it when the queue is full. Never blocks on the output.
+    /// Queues a line, or drops it if the queue is full. Never blocks on the output.
     pub(crate) fn push(&self, line: &[u8]) {
         let mut queue = self.0.queue();
         let bytes = queue.bytes + line.len() + LINE_BYTES;
@@ -81,14 +82,14 @@ impl Log {
         self.0.filled.notify_one();
     }
 
-    /// Calls `tell` with the number of lines dropped so far, and with each further number. `tell` must not log.
+    /// Calls `tell` with the number of lines dropped so far, and later with each further number. `tell` must not log.
     pub(crate) fn on_drop(&self, tell: impl Fn(u64) + Send + 'static) {
         let mut queue = self.0.queue();
         tell(queue.dropped);
         queue.on_drop = Some(Box::new(tell));
     }
 
-    /// Waits until every queued line is written, but no longer than `patience`.
+    /// Waits until every queued line is written, but at most for `wait_mode`.
     pub(crate) fn flush(&self, wait_mode: Duration) {
         let queue = self.0.queue();
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty();
@@ -109,7 +110,7 @@ impl Queue {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic elsewhere must not silence the log, and leaves whole lines.
+        // After a panic of another thread, the queue still holds whole lines, and the log must go on.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,13 +128,14 @@ impl Shared {
                 (Ok(()), true) => std::mem::take(&mut queue.untold),
                 _ => 0,
             };
-            // Before the waiting thread is woken, so that the line below is flushed with the others.
+            // Reported before `flush` wakes up, so that `flush` also waits for the line about dropped
+            // lines.
             queue.is_writing = untold > 0;
             drop(queue);
             if untold > 0 {
                 tracing::warn!(
                     lines = untold,
-                    "lines of this log were dropped, because nothing read standard error"
+                    "lines of this log were dropped, because the reader of standard error is too slow or has stopped"
                 );
                 self.queue().is_writing = false;
             }
@@ -154,7 +156,8 @@ impl Shared {
     }
 }
 
-/// Writes to the descriptor itself: a thread that waits inside [`io::stderr`] would hold its lock.
+/// Writes to the file descriptor directly. A thread that blocks inside [`io::stderr`] would hold the lock of that
+/// handle.
 fn write_to_stderr(mut bytes: &[u8]) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::io::Errno;
@@ -164,7 +167,7 @@ fn write_to_stderr(mut bytes: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
-            // Another program has made the pipe or terminal non-blocking.
+            // Another program has set the pipe or terminal to non-blocking mode.
             Err(Errno::AGAIN) => {
                 let ready = poll(&mut [PollFd::new(&output, PollFlags::OUT)], None);
                 if !matches!(ready, Ok(_) | Err(Errno::INTR)) {
@@ -203,7 +206,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// A log whose output takes a line whenever the test lets it, and what was written.
+    /// Returns a log whose output accepts one line per message of the test, and the receiver of the written lines.
     fn gated(lines_max: usize) -> (Log, Sender<()>, Receiver<Vec<u8>>) {
         let (open, gate) = channel::<()>();
         let (tell, written) = channel();
@@ -212,21 +215,25 @@ mod tests {
             gate.recv().map_err(io::Error::other)?;
             tell.send(line.to_owned()).map_err(io::Error::other)
         });
-        (log.expect("a thread"), open, written)
+        (log.expect("the OS provides a thread"), open, written)
     }
 
     #[test]
-    fn a_full_queue_drops_and_counts_lines_and_blocks_no_thread() {
+    fn a_full_queue_drops_and_counts_lines_without_blocking() {
         let (log, open, written) = gated(3);
         for line in b'0'..=b'9' {
             log.push(&[line]);
         }
         let (tell, dropped) = channel();
         log.on_drop(move |lines| tell.send(lines).expect("the test listens"));
-        assert_eq!(dropped.try_recv(), Ok(7), "of ten lines three fit");
+        assert_eq!(
+            dropped.try_recv(),
+            Ok(7),
+            "three of ten lines fit into the queue"
+        );
         log.push(b"x");
         assert_eq!(dropped.try_recv(), Ok(1));
-        // Returns although the output is blocked.
+        // `flush` returns at its time limit although the output is blocked.
         log.flush(Duration::ZERO);
         for line in [b"0", b"1", b"2"] {
             open.send(()).expect("it writes");
@@ -240,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fails_is_tried_again_with_the_next_line() {
+    fn after_a_failed_write_the_next_line_is_written() {
         let (tell, written) = channel();
         let mut is_closed = true;
         let log = Log::with_output(1 << 10, move |line| {

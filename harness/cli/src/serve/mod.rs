@@ -1,13 +1,13 @@
 //! `tenure serve`: the reference store as a program of the operating system.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
-//! | `settings` | every setting, once: flag, variable, key, help |
-//! | `sources` | flags over environment over file over defaults |
-//! | `run` | starts the store, tells whoever started it, stops it on signals |
+//! | `settings` | the table of all settings: flag, variable, key, help |
+//! | `sources` | the precedence: flags over environment over file over defaults |
+//! | `run` | starts the store, reports that it is ready, and stops it on signals |
 //! | `log` | a log that never blocks the store |
-//! | `surroundings` | logs, the limit of open files, the port file, systemd |
-//! | `refusal` | why it did not start, and what to do next |
+//! | `surroundings` | logging, the limit of open files, the port file, systemd |
+//! | `refusal` | the text and exit code of a failed start, with the next step |
 
 mod log;
 pub(crate) mod refusal;
@@ -30,20 +30,21 @@ use std::time::Duration;
 use tenure_store::Config;
 use tracing_subscriber::filter::Targets;
 
-/// How long a store that ends waits for a reader of its last lines.
+/// The time limit for writing the last log lines when the store ends.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 const AFTER: &str = "\
-A flag beats its environment variable, that beats the file, that beats the default. A setting `lease_ms` is --lease-ms,
-TENURE_LEASE_MS, and `lease_ms` in the file; limits stand in the file's table [limits]. --print-config shows what holds.
+A flag overrides its environment variable, which overrides the file, which overrides the default. The setting
+`lease_ms` is --lease-ms, TENURE_LEASE_MS, and `lease_ms` in the file. In the file, limits are in the table
+[limits]. --print-config prints the effective settings.
 
-SIGTERM or SIGINT stops the store, as --stop says. `keep`: grants stay, since the next start knows their holders. `drain`:
-everything that is held is recalled, and waited for as long as --stop-ms. A second signal: at once; what was acknowledged is
-kept. SIGHUP, SIGUSR1 and SIGUSR2 are ignored.
+SIGTERM or SIGINT stops the store, as --stop says. With `keep`, grants stay, because the next start knows their
+holders. With `drain`, the store recalls all grants and waits for them, at most --stop-ms. A second signal stops the
+store at once; all acknowledged writes are kept. SIGHUP, SIGUSR1 and SIGUSR2 are ignored.
 
-Exit codes: 0 stopped on request; 1 the engine failed while it ran, or a bug; 2 it cannot run as things are (settings,
-the folder, a permission), and says why; 75 it cannot run now, and may later (no room on the disk, an address in use, a folder
-that another store has open).";
+Exit codes: 0 stopped on request; 1 the storage engine failed while running, or a bug; 2 the store cannot run until
+a person changes something (settings, the folder, a permission), and the message says what; 75 the store cannot run
+now, but may run later (no room on the disk, an address in use, a folder that another store has open).";
 
 /// Run the store.
 #[derive(clap::Args)]
@@ -57,14 +58,14 @@ pub(crate) struct Serve {
         hide_env_values = true
     )]
     config: Option<PathBuf>,
-    /// Print the settings that hold, as a file, and end.
+    /// Print the effective settings as a TOML file, and exit.
     #[arg(long, conflicts_with = "check_config")]
     print_config: bool,
-    /// Say whether the settings can be so, and end. Touches no data.
+    /// Check the settings and exit. Does not touch the data.
     #[arg(long)]
     check_config: bool,
-    /// What is logged on standard error: a level (error, warn, info, debug, trace, off), or several by target, such as
-    /// warn,tenure_store=debug.
+    /// Log these events on standard error: a level (error, warn, info, debug, trace, off), or several by target, such
+    /// as warn,tenure_store=debug.
     #[arg(
         long,
         value_name = "FILTER",
@@ -73,7 +74,7 @@ pub(crate) struct Serve {
         default_value = "info"
     )]
     log: String,
-    /// How it is logged.
+    /// Write the log in this format.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -82,8 +83,8 @@ pub(crate) struct Serve {
         default_value = "text"
     )]
     log_format: LogFormat,
-    /// When the store is ready, write its addresses into this file, as JSON: {"listen", "admin", "pid", "epoch"}. It is
-    /// removed first, and after a stop.
+    /// Write the store's addresses to this file as JSON when the store is ready: {"listen", "admin", "pid", "epoch"}.
+    /// The file is removed at the start and after a stop.
     #[arg(
         long,
         value_name = "FILE",
@@ -124,7 +125,7 @@ impl Serve {
         )
     }
 
-    /// The settings that hold, what is logged, and the variables that look mistyped.
+    /// Returns the effective settings, the log filter, and warnings about variables that look misspelled.
     fn settled(&self) -> Result<(Config, Targets, Vec<String>)> {
         let config = sources::effective(self.config.as_deref(), &self.given)?;
         let filter = surroundings::filter(&self.log)?;

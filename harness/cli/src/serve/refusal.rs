@@ -1,28 +1,28 @@
-//! Why a store did not start or go on, and what to do next.
+//! The reason why a store did not start or did not continue, and what to do next.
 
 use std::io;
 use std::io::ErrorKind;
 use tenure_engine::EngineError;
 use tenure_store::{Config, StoreError, is_passing};
 
-/// Why a store ended that was not told to: the text, and the exit code of the process.
+/// The end of a store that was not requested: the text, and the exit code of the program.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// Ends with what to do next.
+    /// The reason, followed by what to do next.
     pub(crate) text: String,
     pub(crate) code: u8,
 }
 
 impl Refusal {
-    /// The store ran, or met a bug: a restart finds out what is durable.
+    /// The store failed while it ran, or met a bug. A restart recovers what is durable.
     pub(crate) const FAILED: u8 = 1;
-    /// A restart meets the same: a person has to change something.
+    /// A restart would fail in the same way: a person must change something.
     pub(crate) const LASTS: u8 = 2;
-    /// The condition passes by itself: try again later. `EX_TEMPFAIL` of `sysexits.h`.
+    /// The condition is temporary: try again later. `EX_TEMPFAIL` of `sysexits.h`.
     pub(crate) const PASSES: u8 = 75;
 }
 
-/// What the system refused around the store: a file, a thread, a signal handler.
+/// Converts an error of the OS outside of the store: about a file, a thread or a signal handler.
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
         let mut causes = error.chain();
@@ -34,7 +34,7 @@ impl From<anyhow::Error> for Refusal {
     }
 }
 
-/// Why the store did not start, in words that end with what to do.
+/// Returns the text and the exit code of a failed start.
 pub(crate) fn refusal(error: &StoreError, config: &Config) -> Refusal {
     let code = match error {
         StoreError::Panicked => Refusal::FAILED,
@@ -45,62 +45,65 @@ pub(crate) fn refusal(error: &StoreError, config: &Config) -> Refusal {
     Refusal { text, code }
 }
 
-/// What to do next, as what stands behind the error.
+/// Returns what to do next, as a sentence to append to the error.
 pub(crate) fn advice(error: &StoreError, config: &Config) -> String {
     match error {
         StoreError::Engine(error) => of_engine(error, &config.data.display().to_string()),
         StoreError::Bind { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            ". Ports below 1024 need a permission (CAP_NET_BIND_SERVICE)".to_owned()
+            ". Ports below 1024 need the capability CAP_NET_BIND_SERVICE: grant it, or choose a higher port".to_owned()
         }
         StoreError::Bind { source, .. } if source.kind() == ErrorKind::AddrNotAvailable => {
-            ". The address must be one of this machine's".to_owned()
+            ". Choose an address of this machine".to_owned()
         }
         StoreError::Panicked => {
-            ". What was acknowledged is durable: start again, and report the bug with the log"
+            ". All acknowledged writes are durable: start the store again, and report the bug with the log"
                 .to_owned()
         }
         _ => String::new(),
     }
 }
 
-/// The same for an engine over `data`.
+/// Returns what to do next after an error of the engine over the folder `data`.
 pub(crate) fn of_engine(error: &EngineError, data: &str) -> String {
     match error {
         EngineError::Locked { .. } => {
-            ". Stop that store first, or give this one a folder of its own: --data".to_owned()
+            ". Stop that store first, or choose another folder for this one with --data".to_owned()
         }
         EngineError::Newer { .. } => {
-            ". Run the version that wrote it, or restore a backup that this version can read"
+            ". Run the version that wrote the folder, or restore a backup that this version can read"
                 .to_owned()
         }
         EngineError::Corrupt { .. } => format!(
-            ". Nothing was changed. Move {data} away and keep it, then restore the last backup: tenure backup BACKUP {data}"
+            ". The folder is unchanged. Move {data} away and keep it, then restore the last backup: tenure backup \
+             BACKUP {data}"
         ),
         EngineError::Overlaps { .. } => {
-            ". Nothing was copied. Name a folder elsewhere, on another disk if there is one"
+            ". Nothing was copied. Name a folder elsewhere, on another disk if possible"
                 .to_owned()
         }
-        EngineError::Foreign { .. } => ". Name the folder of a store, or an empty one".to_owned(),
+        EngineError::Foreign { .. } => ". Name the folder of a store, or an empty folder".to_owned(),
         EngineError::Full { .. } => {
-            ". Make room on that disk: under systemd the store then starts again by itself"
+            ". Make room on that disk; systemd then starts the store again by itself"
                 .to_owned()
         }
         EngineError::Fenced { .. } => format!(
-            ". Only one store may use {data}: see that no other does, and that nobody deletes files in it, then start again"
+            ". Only one store may use {data}: stop all others, make sure that no program deletes files in it, then \
+             start again"
         ),
         EngineError::Unknown { source, .. } | EngineError::Io { source, .. }
             if is_passing(source) =>
         {
-            ". Try again later, or raise what is short (open files: ulimit -n, LimitNOFILE=)"
+            ". Try again later, or raise the exhausted limit (open files: ulimit -n, LimitNOFILE=)"
                 .to_owned()
         }
         EngineError::Unknown { .. } | EngineError::Broken => format!(
-            ". What was acknowledged is durable. See to the disk of {data} (dmesg), then start again: the store finds out what is there"
+            ". All acknowledged writes are durable. Check the disk of {data} (dmesg), then start again: the store \
+             recovers its data"
         ),
         EngineError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            format!(". {data} and all in it must belong to the user that the store runs as")
+            format!(". Make {data} and all files in it belong to the user that runs the store")
         }
-        EngineError::Io { .. } => format!(". See to the disk of {data} (dmesg), then start again"),
+        EngineError::Io { .. } => format!(". Check the disk of {data} (dmesg), then start again"),
         _ => String::new(),
     }
 }

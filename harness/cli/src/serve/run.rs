@@ -1,4 +1,4 @@
-//! From a configuration to a store that runs, and to its end.
+//! Runs a store from its configuration to its end.
 
 use super::log::Log;
 use super::refusal::{Refusal, advice, refusal};
@@ -11,31 +11,31 @@ use tenure_store::{Config, Durability, OnStop, Server, Stop, StoreError};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Runs a store until a signal or the admin listener stops it.
+/// Runs a store until a signal or a request to the admin listener stops it.
 pub(crate) fn run(config: Config, port_file: Option<&Path>, log: &Log) -> Result<(), Refusal> {
     let port_file = port_file.map(PortFile::new).transpose()?;
     surroundings::raise_open_files(config.limits.connections_max);
-    let runtime = Runtime::new().context("cannot start threads")?;
+    let runtime = Runtime::new().context("cannot start the threads of the store")?;
     let ended = runtime.block_on(serve(config, port_file, log));
-    // A store that still reads its folder is not waited for: it has promised nothing yet.
+    // A store that is still reading its folder is not waited for: it has acknowledged nothing yet.
     runtime.shutdown_background();
     ended
 }
 
-/// The signals that a store listens to. The default of every one of them would end the process.
+/// The signals that a store handles. By default, each of them would end the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
     user_1: Signal,
     user_2: Signal,
-    /// Only so that a write beyond the limit of a file's size fails, and does not end the process.
+    /// Handled only so that a write beyond the file size limit fails with an error, and does not end the process.
     _file_size: Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let listen = |kind| signal(kind).context("cannot install a signal handler");
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -46,7 +46,7 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that ends a store, and returns its name.
+    /// Waits for a signal that stops a store, and returns its name.
     async fn next(&mut self) -> &'static str {
         loop {
             let ignored = tokio::select! {
@@ -58,7 +58,7 @@ impl Signals {
             };
             tracing::info!(
                 signal = ignored,
-                "ignored: there is nothing to reload. Settings are read at a start; SIGTERM stops the store"
+                "signal ignored: the store reads its settings only at the start; SIGTERM stops the store"
             );
         }
     }
@@ -69,12 +69,12 @@ async fn serve(config: Config, port_file: Option<PortFile>, log: &Log) -> Result
     let told = config.clone();
     let runtime = Handle::current();
     tracing::info!(data = %config.data.display(), "reading the folder");
-    // Reading the folder blocks, and signals are heard meanwhile.
+    // Reading the folder blocks, so it runs on another thread, and signals are handled meanwhile.
     let starting = tokio::task::spawn_blocking(move || runtime.block_on(Server::start(config)));
     let started = tokio::select! {
         started = starting => started.map_err(|_| StoreError::Panicked),
         signal = signals.next() => {
-            tracing::info!(signal, "stopped while it started");
+            tracing::info!(signal, "stopped during the start, before the store was ready");
             return Ok(());
         }
     };
@@ -87,7 +87,8 @@ async fn serve(config: Config, port_file: Option<PortFile>, log: &Log) -> Result
     ended.map_err(|error| Refusal {
         text: format!("{error}{}", advice(&error, &told)),
         code: match &error {
-            // Each restart would take the folder over from the other store, which does the same.
+            // Each restart would take the folder over from the other store, and the other store would do
+            // the same.
             StoreError::Engine(error) if matches!(**error, EngineError::Fenced { .. }) => {
                 Refusal::LASTS
             }
@@ -98,12 +99,14 @@ async fn serve(config: Config, port_file: Option<PortFile>, log: &Log) -> Result
     Ok(())
 }
 
-/// Says that the store is ready to whoever may want to know.
+/// Reports that the store is ready: in the log, in the port file and to systemd.
 fn announce(server: &Server, told: &Config, port_file: Option<&PortFile>) -> Result<()> {
-    let listen = server.address().context("cannot ask for the address")?;
+    let listen = server
+        .address()
+        .context("cannot read the address of the listener")?;
     let admin = server
         .admin_address()
-        .context("cannot ask for the admin address")?;
+        .context("cannot read the address of the admin listener")?;
     let found = server.recovered();
     let durability = match told.durability {
         Durability::Durable => "durable",
@@ -123,7 +126,8 @@ fn announce(server: &Server, told: &Config, port_file: Option<&PortFile>) -> Res
     if !listen.ip().is_loopback() {
         tracing::warn!(
             %listen,
-            "not on loopback, and nobody is asked who they are: whoever can connect can read and change every session"
+            "the listener is not on loopback, and connections are not authenticated: any program that can connect \
+             can read and change every session"
         );
     }
     if !admin.ip().is_loopback() {
@@ -139,7 +143,7 @@ fn announce(server: &Server, told: &Config, port_file: Option<&PortFile>) -> Res
     Ok(())
 }
 
-/// Runs the store: the first signal stops it as the setting `stop` says, the second at once.
+/// Runs the store. The first signal stops it as the setting `stop` says, and the second signal stops it at once.
 async fn until_stopped(
     server: Server,
     on_stop: OnStop,
@@ -155,7 +159,7 @@ async fn until_stopped(
         tokio::select! {
             ended = &mut running => return ended,
             signal = signals.next() => {
-                tracing::info!(signal, "told to stop{}", if how == Stop::Fast { " at once" } else { "" });
+                tracing::info!(signal, "stopping on a signal{}", if how == Stop::Fast { " at once" } else { "" });
                 surroundings::notify("STOPPING=1");
                 stopper.stop(how);
                 how = Stop::Fast;

@@ -1,8 +1,8 @@
-//! The settings of a store, once. Flags, the environment, the file, `--print-config` and the book are made from this
-//! table, and tests hold it to [`Config`] itself, so that none of them can drift.
+//! The table of all settings of a store. Flags, environment variables, the file, `--print-config` and the book are made
+//! from this table. Tests compare the table with [`Config`], so that none of them can drift.
 //!
-//! The rule: a setting `lease_ms` is the key `lease_ms` of the file, the flag `--lease-ms` and the variable
-//! `TENURE_LEASE_MS`. Limits stand in the file's table `[limits]`; flag and variable leave that word out.
+//! The setting `lease_ms` is the key `lease_ms` of the file, the flag `--lease-ms` and the variable `TENURE_LEASE_MS`.
+//! Limits are in the table `[limits]` of the file. Flag and variable omit that word.
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::parser::ValueSource;
@@ -12,10 +12,10 @@ use std::sync::LazyLock;
 use tenure_store::Config;
 use toml::Value;
 
-/// The largest number that is taken: more than anything needs, and the same in TOML and JSON.
+/// The largest accepted number: more than any setting needs, and exact in both TOML and JSON.
 pub(crate) const NUMBER_MAX: i64 = 1 << 53;
 
-/// What a setting's value is.
+/// The type of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Address,
@@ -62,73 +62,85 @@ const fn setting(key: &'static str, kind: Kind, help: &'static str) -> Setting {
     Setting { key, kind, help }
 }
 
-/// All of them, in the order in which people see them; those of `[limits]` last.
-#[rustfmt::skip] // a line each
+/// All settings, in the order of the help. Those of `[limits]` come last.
+#[rustfmt::skip] // The name and type of each setting stay on one line.
 pub(crate) const SETTINGS: &[Setting] = &[
-    setting("listen", Kind::Address, "Where processes connect; nobody is asked who they are"),
-    setting("admin", Kind::Address, "Where `tenure ctl`, health checks and metrics are answered"),
-    setting("admin_hosts", Kind::Hosts, "Host names by which the admin listener is reached, with commas; addresses and localhost always are"),
-    setting("data", Kind::Folder, "The folder of the data; one store at a time has it"),
-    setting("durability", Kind::Durability, "`durable`: nothing acknowledged is ever lost; `buffered`: it survives kill -9, not a loss of power"),
-    setting("lease_ms", MS, "How long the store waits for a process that is not heard of"),
-    setting("remind_ms", MS, "After how long an unanswered recall is repeated"),
-    setting("recall_ms", MS, "How long a recalled holder has before its grant is revoked"),
-    setting("wait_ms", MS, "The longest wait for a grant"),
-    setting("time_to_live_ms", Kind::Span, "How long an unused session lives; `none`: for ever"),
-    setting("turns", TURNS, "After how many grants that each went to another process a grant says to give it back after use; 0: never"),
-    setting("hello_ms", MS, "How long a new connection may take to say hello"),
-    setting("stop", Kind::OnStop, "On SIGTERM or SIGINT: `keep`: grants stay, the next start knows their holders; `drain`: all are recalled"),
-    setting("stop_ms", MS, "How long a stop waits for what it has recalled, and for a disk that does not answer"),
-    setting("stall_ms", MS, "After how long a commit that waits for the disk makes `/readyz` answer 503"),
-    setting("evict_ms", MS, "How long a free session stays in memory unused"),
-    setting("limits.connections_max", COUNT, "Open connections; each is an open file"),
-    setting("limits.processes_max", COUNT, "Processes that have a lease"),
-    setting("limits.grants_max", COUNT, "Grants of one process"),
-    setting("limits.waiters_max", COUNT, "Processes that wait for one session"),
-    setting("limits.attributes_max", COUNT, "Attributes of one session"),
-    setting("limits.attribute_bytes_max", BYTES, "Bytes of one attribute's value"),
-    setting("limits.session_bytes_max", BYTES, "Bytes of all names and values of one session"),
-    setting("limits.memory_sessions_max", COUNT, "Free sessions leave memory early while there are more than this"),
-    setting("limits.outgoing_bytes_max", BYTES, "Bytes that wait to be read by one process; past it, it is disconnected"),
-    setting("limits.backlog_bytes_max", BYTES, "Bytes that wait to become durable; past it, nothing more is read"),
+    setting("listen", Kind::Address, "Listen address for processes. Connections are not authenticated"),
+    setting("admin", Kind::Address, "Listen address for `tenure ctl`, health checks and metrics"),
+    setting("admin_hosts", Kind::Hosts,
+        "Host names that the admin listener accepts in requests, separated by commas. IP addresses and localhost are \
+         always accepted"),
+    setting("data", Kind::Folder, "Data folder. Only one store at a time can use it"),
+    setting("durability", Kind::Durability,
+        "`durable`: acknowledged writes survive a power loss. `buffered`: they survive kill -9, but not a power loss"),
+    setting("lease_ms", MS, "Length of a lease. If no message from a process arrives for this time, its grants end"),
+    setting("remind_ms", MS, "Time after which an unanswered recall is sent again"),
+    setting("recall_ms", MS,
+        "Time after a recall in which the holder must give the session back. After it, the grant is revoked"),
+    setting("wait_ms", MS, "Maximum time that a request waits for a grant"),
+    setting("time_to_live_ms", Kind::Span, "Time after which an unused session ends. `none`: never"),
+    setting("turns", TURNS,
+        "After this many grants in a row that changed the holder, ask the holder to release the session when idle. \
+         0: never"),
+    setting("hello_ms", MS, "Maximum time from a new connection to its hello"),
+    setting("stop", Kind::OnStop,
+        "Action on SIGTERM or SIGINT. `keep`: grants stay, and the next start knows their holders. `drain`: all \
+         grants are recalled"),
+    setting("stop_ms", MS, "Maximum time that a stop waits for recalled grants and for a disk that does not respond"),
+    setting("stall_ms", MS, "Time that a commit may wait for the disk before `/readyz` returns 503"),
+    setting("evict_ms", MS, "Time that a free, unused session stays in memory"),
+    setting("limits.connections_max", COUNT, "Maximum number of connections. Each needs one open file"),
+    setting("limits.processes_max", COUNT, "Maximum number of processes with a lease"),
+    setting("limits.grants_max", COUNT, "Maximum number of grants of one process"),
+    setting("limits.waiters_max", COUNT, "Maximum number of processes that wait for one session"),
+    setting("limits.attributes_max", COUNT, "Maximum number of attributes of one session"),
+    setting("limits.attribute_bytes_max", BYTES, "Maximum size of one attribute's value, in bytes"),
+    setting("limits.session_bytes_max", BYTES, "Maximum size of all names and values of one session, in bytes"),
+    setting("limits.memory_sessions_max", COUNT,
+        "Number of sessions in memory above which free sessions leave memory before evict_ms"),
+    setting("limits.outgoing_bytes_max", BYTES,
+        "Maximum number of bytes that wait for one process to read them. Beyond it, the process is disconnected"),
+    setting("limits.backlog_bytes_max", BYTES,
+        "Maximum number of bytes that wait to become durable. Beyond it, the store stops reading messages \
+         (back-pressure)"),
 ];
 
-/// What holds when nobody says otherwise, as a file would say it.
+/// The default settings, as a TOML table.
 static DEFAULTS: LazyLock<toml::Table> = LazyLock::new(|| table(&Config::default()));
 
-/// A configuration as a file would say it.
+/// Converts a configuration to a TOML table.
 pub(crate) fn table(config: &Config) -> toml::Table {
-    toml::Table::try_from(config).expect("a configuration within NUMBER_MAX is TOML")
+    toml::Table::try_from(config).expect("every number of a checked configuration fits into TOML")
 }
 
 impl Setting {
-    /// Its name without its table.
+    /// Returns the name of the setting without its table.
     pub(crate) fn name(&self) -> &'static str {
         self.key.rsplit('.').next().unwrap_or(self.key)
     }
 
-    /// The table of the file that it stands in.
+    /// Returns the table of the file that contains the setting.
     pub(crate) fn section(&self) -> Option<&'static str> {
         self.key.split_once('.').map(|(section, _)| section)
     }
 
-    /// Its flag, with the dashes.
+    /// Returns the flag, with its dashes.
     pub(crate) fn flag(&self) -> String {
         format!("--{}", self.name().replace('_', "-"))
     }
 
-    /// Its environment variable.
+    /// Returns the name of the environment variable.
     pub(crate) fn variable(&self) -> String {
         format!("TENURE_{}", self.name().to_uppercase())
     }
 
-    /// What it is when nobody says otherwise, in words.
+    /// Returns the default value, as text.
     pub(crate) fn default(&self) -> String {
         self.find(&DEFAULTS)
             .map_or_else(|| "none".to_owned(), words)
     }
 
-    /// Its value in a table as of a whole file.
+    /// Returns the value of this setting in a table of a whole file.
     pub(crate) fn find<'a>(&self, table: &'a toml::Table) -> Option<&'a Value> {
         match self.section() {
             Some(section) => table.get(section)?.as_table()?.get(self.name()),
@@ -136,14 +148,14 @@ impl Setting {
         }
     }
 
-    /// Sets or, with `None`, removes its value.
+    /// Sets the value of this setting in a table, or removes it if `value` is `None`.
     pub(crate) fn put(&self, table: &mut toml::Table, value: Option<Value>) {
         let table = match self.section() {
             Some(section) => table
                 .entry(section)
                 .or_insert_with(|| Value::Table(toml::Table::new()))
                 .as_table_mut()
-                .expect("checked when it was read"),
+                .expect("`sources::read` accepts a section only if it is a table"),
             None => table,
         };
         match value {
@@ -152,7 +164,7 @@ impl Setting {
         }
     }
 
-    /// Reads what a flag or a variable says. `None`: it is to have no value.
+    /// Parses the text of a flag or a variable. Returns `None` for the word `none`.
     pub(crate) fn read(&self, text: &str) -> Result<Option<Value>, String> {
         let value = match self.kind {
             Kind::Span | Kind::Hosts if text == "none" => return Ok(None),
@@ -165,7 +177,7 @@ impl Setting {
         Ok(Some(value))
     }
 
-    /// Whether a value can be this setting's; else what it must be.
+    /// Checks that a value is valid for this setting. The error is the description of a valid value.
     pub(crate) fn check(&self, value: &Value) -> Result<(), String> {
         let text = value.as_str();
         let (is_right, must) = match self.kind {
@@ -215,7 +227,7 @@ impl Setting {
         Arg::new(self.key)
             .long(self.flag().trim_start_matches('-').to_owned())
             .env(self.variable())
-            .hide_env_values(true) // Help says the same everywhere.
+            .hide_env_values(true) // The help is the same in every environment.
             .value_name(self.placeholder())
             .help(format!("{} [default: {}]", self.help, self.default()))
             .help_heading(if self.section().is_some() {
@@ -241,23 +253,23 @@ fn number(max: i64) -> String {
     }
 }
 
-/// A value as people write it outside of TOML.
+/// Formats a value as text without the quotes of TOML.
 pub(crate) fn words(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// What flags and the environment say, flags first.
+/// The settings given by flags and by the environment, flags first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GivenSettings(pub(crate) Vec<Said>);
 
-/// One setting that was given.
+/// One given setting.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) setting: &'static Setting,
     pub(crate) text: String,
-    /// The flag or the variable.
+    /// The flag or the variable that gave the setting.
     pub(crate) by: String,
 }
 

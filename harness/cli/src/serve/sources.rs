@@ -1,5 +1,5 @@
-//! From flags, environment and file to one [`Config`]: a flag beats the environment, that beats the file, that beats the
-//! default. Whatever is wrong is said with the place it comes from.
+//! Builds one [`Config`] from flags, environment and file. A flag overrides the environment, which overrides the file,
+//! which overrides the default. Each error names its source.
 
 use super::settings::{GivenSettings, SETTINGS, Setting, table, words};
 use crate::names::nearest;
@@ -11,7 +11,7 @@ use std::path::Path;
 use tenure_store::Config;
 use toml::{Table, Value};
 
-/// Other variables that `tenure` reads.
+/// Other environment variables that `tenure` reads.
 const VARIABLES: [&str; 4] = [
     "TENURE_CONFIG",
     "TENURE_LOG",
@@ -19,7 +19,7 @@ const VARIABLES: [&str; 4] = [
     "TENURE_PORT_FILE",
 ];
 
-/// What holds.
+/// Returns the effective configuration.
 pub(crate) fn effective(file: Option<&Path>, given: &GivenSettings) -> Result<Config> {
     let mut from: HashMap<&str, String> = HashMap::new();
     let mut table = match file {
@@ -34,15 +34,17 @@ pub(crate) fn effective(file: Option<&Path>, given: &GivenSettings) -> Result<Co
         said.setting.put(&mut table, value);
         from.insert(said.setting.key, said.by.clone());
     }
-    let config: Config = table.try_into().context("the settings do not fit")?;
+    let config: Config = table
+        .try_into()
+        .context("cannot build a configuration from the settings")?;
     config.check().map_err(|error| {
         let from = from.get(error.key).map(String::as_str);
-        anyhow!("{error} ({})", from.unwrap_or("by default"))
+        anyhow!("{error} ({})", from.unwrap_or("the default"))
     })?;
     Ok(config)
 }
 
-/// Reads the file; every key in it is known and has a value that it can have.
+/// Reads the file. Accepts only known keys with valid values.
 fn read(path: &Path, from: &mut HashMap<&str, String>) -> Result<Table> {
     let shown = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
@@ -86,13 +88,13 @@ fn check(key: &str, value: &Value, path: &Path, from: &mut HashMap<&str, String>
     Ok(())
 }
 
-/// What was probably meant: the same name in another table, or a similar one.
+/// Suggests the intended key: the same name in another table, or a similar name.
 fn suggestion(key: &str) -> String {
     let name = key.rsplit('.').next().unwrap_or(key);
     let elsewhere = SETTINGS.iter().find(|setting| setting.name() == name);
     match elsewhere.map(|setting| (setting, setting.section())) {
-        Some((_, Some(section))) => format!(" It stands in the table [{section}]."),
-        Some((_, None)) => format!(" '{name}' stands before all tables."),
+        Some((_, Some(section))) => format!(" Write it in the table [{section}]."),
+        Some((_, None)) => format!(" '{name}' must be before all tables."),
         None => {
             let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
             nearest(key, &keys)
@@ -100,7 +102,7 @@ fn suggestion(key: &str) -> String {
     }
 }
 
-/// A configuration as a file that says it.
+/// Formats a configuration as a file.
 pub(crate) fn print(config: &Config) -> String {
     let table = table(config);
     let mut text = String::new();
@@ -118,7 +120,7 @@ pub(crate) fn print(config: &Config) -> String {
     text
 }
 
-/// Variables that are almost those of a setting, in words.
+/// Returns a warning for each variable whose name is almost the name of a setting.
 pub(crate) fn strays(variables: impl Iterator<Item = String>) -> Vec<String> {
     const TYPOS_MAX: usize = 3;
     let known: Vec<String> = SETTINGS
@@ -130,7 +132,8 @@ pub(crate) fn strays(variables: impl Iterator<Item = String>) -> Vec<String> {
     let meant = others.filter_map(|name| {
         let far = |known: &&String| strsim::damerau_levenshtein(&name, known);
         let nearest = known.iter().min_by_key(far)?;
-        (far(&nearest) <= TYPOS_MAX).then(|| format!("{name} is not read. Did you mean {nearest}?"))
+        (far(&nearest) <= TYPOS_MAX)
+            .then(|| format!("unknown variable {name} is ignored. Did you mean {nearest}?"))
     });
     meant.collect()
 }

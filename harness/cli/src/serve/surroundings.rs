@@ -1,4 +1,4 @@
-//! What is around a store: the log, the limit of open files, the file that says where it is, and systemd.
+//! The environment of a store: logging, the limit of open files, the port file, and systemd.
 
 use super::LogFormat;
 use super::log::Log;
@@ -20,14 +20,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Open files beside connections: segments of the log, listeners, the runtime's own.
+/// Open files needed beside connections: segments of the log, listeners, and files of the runtime.
 const OTHER_FILES: u64 = 256;
 
-/// Reads a log filter. A single word is a level: what else it might be is a mistyped one.
+/// Parses a log filter. A single word must be a level: as a target, it would most likely be a misspelled level.
 pub(crate) fn filter(text: &str) -> Result<Targets> {
     let wrong = |part: &str| {
         anyhow!(
-            "--log, TENURE_LOG: '{part}' is no level (error, warn, info, debug, trace, off) and no target=level"
+            "cannot use the log filter '{part}' (--log, TENURE_LOG): write a level (error, warn, info, debug, \
+             trace, off) or target=level"
         )
     };
     for part in text.split(',').map(str::trim) {
@@ -39,13 +40,13 @@ pub(crate) fn filter(text: &str) -> Result<Targets> {
     text.parse().map_err(|_| wrong(text))
 }
 
-/// Sends the log, and the messages of panics, to `log` from now on.
+/// Sends log events and panic messages to `log` from now on.
 pub(crate) fn log(filter: Targets, format: LogFormat, log: &Log) {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(log.clone())
         .with_ansi(io::stderr().is_terminal() && !is_plain)
-        // A log that nobody reads any more must not end the store.
+        // A failed write to the log must not end the store.
         .log_internal_errors(false);
     let layer = match format {
         LogFormat::Text => layer.boxed(),
@@ -57,8 +58,8 @@ pub(crate) fn log(filter: Targets, format: LogFormat, log: &Log) {
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// The hook of the standard library writes to standard error itself, and would block the thread that panics when nobody
-/// reads there: the store could not end.
+/// Logs a panic. The default hook writes to standard error itself. With a blocked standard error, it would block the
+/// panicking thread, and the store could not end.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let place = panic.location().map(ToString::to_string);
@@ -75,7 +76,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Raises the limit of open files as far as it goes without asking anybody, and says if that is not enough.
+/// Raises the soft limit of open files to the hard limit, and logs a warning if that is not enough.
 pub(crate) fn raise_open_files(connections_max: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -85,7 +86,7 @@ pub(crate) fn raise_open_files(connections_max: usize) {
     let files = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
+            tracing::warn!(%error, "cannot raise the soft limit of open files");
             limit.current
         }
     };
@@ -94,17 +95,18 @@ pub(crate) fn raise_open_files(connections_max: usize) {
         tracing::warn!(
             open_files_max = files,
             connections_max,
-            "too few open files for so many connections: raise the hard limit (ulimit -Hn, LimitNOFILE=) or lower limits.connections_max"
+            "too few open files for the allowed connections: raise the hard limit (ulimit -Hn, LimitNOFILE=) or \
+             lower limits.connections_max"
         );
     }
 }
 
-/// The file that says where a store that runs is. It goes when this is dropped.
+/// The port file of a running store. Dropping this value removes the file.
 #[derive(Debug)]
 pub(crate) struct PortFile(PathBuf);
 
 impl PortFile {
-    /// From now on there is none, until one is written.
+    /// Removes an old port file. There is none until `write` is called.
     pub(crate) fn new(path: &Path) -> Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -114,7 +116,7 @@ impl PortFile {
         }
     }
 
-    /// Writes it whole or not at all.
+    /// Writes the file atomically.
     pub(crate) fn write(&self, listen: SocketAddr, admin: SocketAddr, epoch: u64) -> Result<()> {
         let pid = std::process::id();
         let text =
@@ -135,18 +137,18 @@ impl Drop for PortFile {
     }
 }
 
-/// Tells systemd, if that is who started this (`Type=notify`).
+/// Notifies systemd, if systemd started this process with `Type=notify`.
 pub(crate) fn notify(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
     if let Err(error) = send(&name, state) {
-        tracing::warn!(%error, state, "cannot tell systemd (NOTIFY_SOCKET)");
+        tracing::warn!(%error, state, "cannot notify systemd through NOTIFY_SOCKET");
     }
 }
 
 fn send(name: &OsStr, state: &str) -> io::Result<()> {
-    // A service manager that does not read must not stop the store.
+    // Non-blocking, so that a service manager that does not read cannot stop the store.
     const PATIENCE: Duration = Duration::from_secs(1);
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(PATIENCE))?;
@@ -168,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_levels_or_targets_with_levels() {
+    fn a_log_filter_is_a_level_or_targets_with_levels() {
         for right in ["info", "warn,tenure_store=debug", "off", "TRACE"] {
             assert!(filter(right).is_ok(), "{right}");
         }
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_is_told_by_path_and_by_abstract_name() {
+    fn systemd_is_notified_by_path_and_by_abstract_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
         let abstract_name = format!("@tenure-test-{}", std::process::id());
@@ -194,11 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn a_service_manager_that_does_not_read_stops_nothing() {
+    fn a_service_manager_that_does_not_read_blocks_no_notification() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
         let _socket = UnixDatagram::bind(&path).expect("bound");
-        // The system keeps so many messages for a reader, and not one more.
+        // The system queues a limited number of messages for a reader.
         const MESSAGES_MAX: usize = 100_000;
         let refused = (0..MESSAGES_MAX).find_map(|_| send(path.as_os_str(), "READY=1").err());
         assert_eq!(
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_file_is_there_only_while_the_store_runs() {
+    fn the_port_file_exists_only_while_the_store_runs() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ports");
         fs::write(&path, "old").expect("written");

@@ -1,4 +1,4 @@
-//! The table of settings is [`Config`], by every way in, and the book shows it.
+//! Tests that the table of settings matches [`Config`] through every source, and that the book shows the table.
 
 use super::refusal::Refusal;
 use super::settings::{GivenSettings, Kind, SETTINGS, Said, Setting, table};
@@ -15,7 +15,7 @@ struct Own {
     given: GivenSettings,
 }
 
-/// Every key of a file that says everything.
+/// Returns every key of a file that sets all settings.
 fn keys(table: &Table) -> BTreeSet<String> {
     let keys = table.iter().flat_map(|(key, value)| match value {
         Value::Table(section) => section
@@ -27,7 +27,7 @@ fn keys(table: &Table) -> BTreeSet<String> {
     keys.collect()
 }
 
-/// Something else than the default, as a flag would say it.
+/// Returns a value other than the default, in the syntax of a flag.
 fn other(setting: &Setting) -> String {
     let default = setting.default();
     match setting.kind {
@@ -53,7 +53,7 @@ fn file(folder: &Path, text: &str) -> PathBuf {
 }
 
 #[test]
-fn every_field_is_a_setting_and_the_other_way_round() {
+fn every_field_of_the_configuration_is_a_setting_and_vice_versa() {
     let whole = Config {
         time_to_live: Some(std::time::Duration::from_millis(1)),
         admin_hosts: Some("store.example".to_owned()),
@@ -68,7 +68,7 @@ fn every_field_is_a_setting_and_the_other_way_round() {
 }
 
 #[test]
-fn every_setting_is_the_same_by_flag_and_file_and_comes_back() {
+fn every_setting_round_trips_through_flag_and_file() {
     let folder = tempfile::tempdir().expect("a folder");
     for setting in SETTINGS {
         let text = other(setting);
@@ -94,7 +94,7 @@ fn every_setting_is_the_same_by_flag_and_file_and_comes_back() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn an_invalid_setting_is_reported_with_its_source() {
     let folder = tempfile::tempdir().expect("a folder");
     for (text, says) in [
         (
@@ -103,11 +103,11 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "waiters_max = 1",
-            "no setting 'waiters_max'. It stands in the table [limits].",
+            "no setting 'waiters_max'. Write it in the table [limits].",
         ),
         (
             "[limits]\nlease_ms = 1",
-            "'limits.lease_ms'. 'lease_ms' stands before all tables.",
+            "'limits.lease_ms'. 'lease_ms' must be before all tables.",
         ),
         ("[limit]\nwaiters_max = 1", "no setting 'limit'."),
         ("limits = 3", "limits must be a table, [limits]"),
@@ -151,7 +151,7 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
-fn what_the_system_refuses_at_a_start_passes_or_lasts() {
+fn an_os_error_at_the_start_is_temporary_or_permanent() {
     let code = |kind: std::io::ErrorKind| {
         let error = anyhow::Error::from(std::io::Error::from(kind));
         Refusal::from(error.context("cannot write the port file")).code
@@ -159,16 +159,16 @@ fn what_the_system_refuses_at_a_start_passes_or_lasts() {
     assert_eq!(code(std::io::ErrorKind::StorageFull), Refusal::PASSES);
     assert_eq!(code(std::io::ErrorKind::WouldBlock), Refusal::PASSES);
     assert_eq!(code(std::io::ErrorKind::PermissionDenied), Refusal::LASTS);
-    let wrong = Refusal::from(anyhow::anyhow!("a setting cannot be so"));
+    let wrong = Refusal::from(anyhow::anyhow!("a setting has an invalid value"));
     assert_eq!(wrong.code, Refusal::LASTS);
 }
 
 #[test]
-fn a_mistyped_variable_is_noticed() {
+fn a_misspelled_variable_is_reported() {
     let found = |name: &str| strays([name.to_owned()].into_iter());
     assert_eq!(
         found("TENURE_LEASE_M"),
-        ["TENURE_LEASE_M is not read. Did you mean TENURE_LEASE_MS?"]
+        ["unknown variable TENURE_LEASE_M is ignored. Did you mean TENURE_LEASE_MS?"]
     );
     for fine in [
         "TENURE_LEASE_MS",
@@ -180,7 +180,7 @@ fn a_mistyped_variable_is_noticed() {
     }
 }
 
-/// The table of the book.
+/// Returns the settings table of the book.
 fn book() -> String {
     let mut text =
         "| key in the file | flag | variable | default | what it is |\n|---|---|---|---|---|\n"

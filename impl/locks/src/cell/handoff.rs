@@ -1,18 +1,21 @@
-//! Handing an attribute off to the thread that waits for it, without the session.
+//! Direct handoff of an attribute to a waiting thread, without the session.
 //!
-//! Who begins to wait has the session take the attribute back around its user, who then has to leave by way of the session. That
-//! is a thousand instructions, and none of them is near the processor when the user has slept meanwhile. But what the session
-//! will do is known before ([`Detached::plan`](tenure_protocol::process::Detached::plan)): so when its lock is let go the handoff is
-//! *published* in the cell, and leaving is one atomic operation and a wake-up. Whoever takes the session's lock next has the session
-//! note it before anything else ([`Entry::lock`](crate::entry::Entry::lock)).
+//! When a thread begins to wait, the session takes the attribute back, and the thread inside must then leave through
+//! the session. That costs a thousand instructions, none of which is in a cache if the thread has slept before. But the
+//! session knows its next step in advance ([`Detached::plan`](tenure_protocol::process::Detached::plan)). So when the
+//! session's mutex is unlocked, the handoff is *published* in the cell. Leaving is then one atomic operation and a
+//! wake-up. The next owner of the session's mutex first *settles* the handoff in the session
+//! ([`Entry::lock`](crate::entry::Entry::lock)).
 //!
-//! It rests on this:
+//! The code relies on these rules:
 //!
-//! - The word says that it is planned. Under the session's lock that is said, and taken back. Without it there is one thing that
-//!   happens to a closed cell: its user takes it away, and is out.
-//! - `next_user` is filled before the word says so, and emptied by who takes that away; it is not filled while it is not empty.
-//! - [`HandedOver`] says where the cell is. Until it is followed the request owns the session; from then on being inside keeps it.
-//!   One that nobody follows is not looked at, since both who hands off and the session that notes it may answer.
+//! - The flag `PLANNED` of the state word is set and withdrawn only under the session's mutex. Without the mutex, a
+//!   closed cell can change in only one way: the thread inside clears the flag and has then left.
+//! - `next_user` is filled before the flag is set, and emptied by the side that clears the flag. It is filled only
+//!   while it is empty.
+//! - [`HandedOver`] contains the address of the cell. Until the receiver follows it, the request owns the session's
+//!   entry. From then on, the thread inside keeps the entry alive. The address is not read before, since both the
+//!   sender and the settling session may answer the wait.
 #![allow(unsafe_code)]
 
 use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
@@ -23,22 +26,23 @@ use std::ptr::{self, NonNull};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{ThreadId, Time};
 
-/// An attribute was handed off, in this cell: who waited for it is inside, and may [follow](HandedOver::follow), once.
+/// The result of a handoff: the waiting thread is inside this cell, and may [follow](HandedOver::follow) once.
 #[derive(Debug)]
 pub(crate) struct HandedOver(NonNull<Cell>);
 
-// SAFETY: a cell may be used by any thread.
+// SAFETY: a cell may be used from any thread.
 unsafe impl Send for HandedOver {}
 
 impl Cell {
-    /// Has `from`, who is inside, leave the closed cell to `waiter`. Answers `false` when that cannot be.
+    /// Plans that the thread `from`, which is inside the closed cell, leaves it to `waiter`. Returns `false` if
+    /// that is not possible.
     ///
     /// # Safety
-    /// The caller holds the session's lock.
+    /// The caller holds the session's mutex.
     pub(crate) unsafe fn publish(&self, from: ThreadId, waiter: &Arc<Waiter>) -> bool {
         let word = self.used.word.load(Ordering::Relaxed);
         let is_inside = word & (CLOSED | HELD) == CLOSED | HELD && word >> THREAD == from.0;
-        // Filled: whoever was handed the attribute last is not told yet.
+        // If filled, the receiver of the last handoff has not been woken yet.
         if !is_inside || !self.aside.next_user.load(Ordering::Acquire).is_null() {
             return false;
         }
@@ -48,10 +52,11 @@ impl Cell {
         true
     }
 
-    /// Takes back what was planned. Answers `false` when it has happened: then [`Cell::settle_user`] is due.
+    /// Withdraws a planned handoff. Returns `false` if the handoff has happened: the caller then calls
+    /// [`Cell::settle_user`].
     ///
     /// # Safety
-    /// The caller holds the session's lock.
+    /// The caller holds the session's mutex.
     pub(crate) unsafe fn withdraw(&self) -> bool {
         let word = self.used.word.fetch_and(!PLANNED, Ordering::Acquire);
         let is_withdrawn = word & PLANNED != 0;
@@ -61,20 +66,21 @@ impl Cell {
         is_withdrawn
     }
 
-    /// What the thread before has left in the closed cell, if it has changed the value.
+    /// Returns the value that the previous thread has left in the closed cell, if it has changed the value.
     ///
     /// # Safety
-    /// The caller holds the session's lock, and the attribute was handed off.
+    /// The caller holds the session's mutex, and the attribute was handed off.
     pub(crate) unsafe fn handed_off(&self) -> Option<Option<Value>> {
         let word = self.used.word.load(Ordering::Relaxed);
         (word & CHANGED != 0).then(|| {
             let current = &self.used.values[usize::from(word & SECOND != 0)];
-            // SAFETY: the thread inside only reads the current place; to leave it needs the session's lock.
+            // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's
+            // mutex.
             current.with(|value| unsafe { (**value).value() })
         })
     }
 
-    /// Notes who is inside, to whom the attribute was handed off.
+    /// Records the receiver of the handoff as the thread inside.
     ///
     /// # Safety
     /// As [`Cell::handed_off`].
@@ -88,18 +94,18 @@ impl Cell {
 
     pub(super) fn take_next_user(&self) -> Option<Arc<Waiter>> {
         let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: it comes from an `Arc`, and whoever takes it out is the only one.
+        // SAFETY: the pointer comes from an `Arc`, and `swap` returns it to only one caller.
         (!waiter.is_null()).then(|| unsafe { Arc::from_raw(waiter) })
     }
 }
 
 impl HandedOver {
-    /// Goes in.
+    /// Enters the cell as the receiver of the handoff.
     ///
     /// # Safety
-    /// The cell stays where it is as long as the thread is inside.
+    /// The cell stays at its address as long as the thread is inside.
     pub(crate) unsafe fn follow<'c>(self, entrance: Entrance) -> Held<'c> {
-        // SAFETY: the caller says so.
+        // SAFETY: guaranteed by the caller.
         let cell: &'c Cell = unsafe { self.0.as_ref() };
         cell.lives.with(|_| ());
         let word = cell.used.word.load(Ordering::Acquire) & (SECOND | CHANGED | VACANT);
@@ -108,23 +114,25 @@ impl HandedOver {
 }
 
 impl Held<'_> {
-    /// Whether this thread leaves to another one.
+    /// Returns whether a handoff is planned for when this thread leaves.
     #[inline]
     pub(crate) fn is_planned(&self) -> bool {
         self.cell.used.word.load(Ordering::Relaxed) & PLANNED != 0
     }
 
-    /// Leaves to who waits, and wakes it, if that is [published](Cell::publish); what was written stays. This is not used any more
-    /// then. The cell has to stay where it is meanwhile, although nobody is inside any more.
-    #[must_use = "it is still inside when that was not planned"]
+    /// Leaves to the waiting thread with its writes applied, and wakes it, if a handoff is
+    /// [published](Cell::publish). This access must not be used afterwards. The cell must stay at its address
+    /// during the call, although this thread is no longer inside.
+    #[must_use = "`false` means that no handoff was planned and the thread is still inside"]
     pub(crate) fn handoff(&self, now: Time) -> bool {
         if self.is_written() && self.length() > self.terms().bytes_max as usize {
-            return false; // The session has been asked, and may have to be again.
+            return false; // The session had to check this size, and may have to check it again.
         }
         let held = self.own_word() | CLOSED | PLANNED;
         let mut handed = self.after(false) & !CHANGED | HELD | CLOSED;
         if self.is_written() {
-            // Also when it is the same as before: the session may have another value, of which it was asked.
+            // Applied even if the value is unchanged: the session may have another value, which it has
+            // checked.
             handed = (handed ^ SECOND) | CHANGED;
         }
         let order = if mutant::is(LockMutant::HandsOffRelaxed) {
@@ -143,7 +151,7 @@ impl Held<'_> {
             }
         }
         let waiter = self.cell.take_next_user();
-        let waiter = waiter.expect("filled before it was planned");
+        let waiter = waiter.expect("`publish` fills `next_user` before it sets PLANNED");
         self.cell.lives.with(|_| ());
         let handed_off = HandedOver(NonNull::from(self.cell));
         if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_off)) {

@@ -1,7 +1,8 @@
-//! The session's side of a handoff that is made in its cell (`cell/handoff`): when the lock is let go, what is sure to
-//! come next is planned; when it is taken, what has happened since is noted, and what has not is taken back.
+//! The session's side of a direct handoff in a cell (`cell/handoff`). When the session's mutex is unlocked, the next
+//! handoff is planned and published. When the mutex is locked, a handoff that has happened is settled, and one that has
+//! not is withdrawn.
 //!
-//! `unsafe` as in [`entry`](super): the lock of the cell's session is held.
+//! `unsafe` is used as in [`entry`](super): the mutex of the cell's session is held.
 #![allow(unsafe_code)]
 
 use super::Locked;
@@ -21,7 +22,8 @@ impl Drop for Locked<'_> {
 }
 
 impl Locked<'_> {
-    /// Publishes the handoff that is sure to come next, if there is one, until this is locked again.
+    /// Publishes the next handoff, if the session can predict it. The plan is valid until the mutex is locked
+    /// again.
     #[cold]
     fn publish(&mut self) -> Option<()> {
         let state = &mut *self.state;
@@ -30,16 +32,16 @@ impl Locked<'_> {
         let rare = state.rare.as_mut()?;
         let waiter = rare.waiting.get(to)?;
         if !matches!(waiter.names, Names::One(_)) {
-            return None; // It asked for several, and named one.
+            return None; // A request for several attributes, which happens to name only this one.
         }
         let cell = self.cells.get(Key::new(name.as_bytes()))?;
-        // SAFETY: the lock of the cell's session is held.
+        // SAFETY: the mutex of the cell's session is held.
         let is_planned = unsafe { cell.publish(*from, waiter) };
         rare.handoff = is_planned.then_some(handoff);
         Some(())
     }
 
-    /// Has the session note a handoff that was planned and has happened.
+    /// Settles in the session a handoff that was planned and has happened.
     #[inline]
     pub(super) fn settle_planned(&mut self) {
         let rare = self.state.rare.as_mut();
@@ -51,22 +53,29 @@ impl Locked<'_> {
     #[cold]
     fn settle(&mut self, handoff: &Handoff) {
         let cell = self.cells.get(Key::new(handoff.name.as_bytes()));
-        let cell = cell.expect("it was planned there");
-        // SAFETY: the lock of the cell's session is held.
+        let cell = cell.expect(
+            "`publish` has found this cell, and cells are never removed from a session in use",
+        );
+        // SAFETY: the mutex of the cell's session is held.
         let is_withdrawn = unsafe { cell.withdraw() };
         if is_withdrawn || mutant::is(LockMutant::OverlooksHandoff) {
             return;
         }
         let state = &mut *self.state;
         let waiter = state.end_waiting(handoff.to);
-        let waiter = waiter.expect("it waited when the session was last locked");
-        let detached = state.detached.as_mut().expect("as before");
-        // SAFETY: as above; the cell's user has left.
+        let waiter = waiter.expect(
+            "waiters change only under the session's mutex, and `publish` has found this one",
+        );
+        let detached = state
+            .detached
+            .as_mut()
+            .expect("`publish` has planned with the detached session under the same mutex");
+        // SAFETY: as above, and the cell's previous user has left.
         let handed_off = unsafe {
             detached.settle_handoff(cell.at(), handoff, cell.handed_off());
             cell.settle_user(waiter.entrance)
         };
-        // Whoever hands off may not have come to that.
+        // The thread that hands off may not have answered the wait yet.
         waiter.wait.answer_early(Outcome::Entered(handed_off));
     }
 }
