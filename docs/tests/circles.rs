@@ -18,11 +18,15 @@ type Module = Vec<String>;
 /// Collects the modules of a crate, and their files.
 fn modules(source: &Path, folder: &Path, found: &mut BTreeMap<Module, PathBuf>) {
     for entry in fs::read_dir(folder).expect("a source folder can be listed") {
-        let path = entry.expect("an entry of a source folder can be read").path();
+        let path = entry
+            .expect("an entry of a source folder can be read")
+            .path();
         if path.is_dir() {
             modules(source, &path, found);
         } else if path.extension().is_some_and(|end| end == "rs") {
-            let within = path.strip_prefix(source).expect("the file lies in its crate");
+            let within = path
+                .strip_prefix(source)
+                .expect("the file lies in its crate");
             let within = within.with_extension("");
             let mut module: Module = within
                 .iter()
@@ -39,7 +43,9 @@ fn modules(source: &Path, folder: &Path, found: &mut BTreeMap<Module, PathBuf>) 
 
 /// Returns the paths of the `use` declarations in a file that stay within its crate, with their braces taken apart.
 fn imports(text: &str) -> Vec<Vec<String>> {
-    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let lines = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default());
     let text = lines.collect::<Vec<_>>().join(" ");
     let mut paths = Vec::new();
     for begin in ["use crate::", "use super::", "use self::"] {
@@ -57,7 +63,11 @@ fn take_apart(tree: &str, before: &str, paths: &mut Vec<Vec<String>>) {
     let Some(open) = tree.find('{') else {
         let path = format!("{before}{tree}");
         let path = path.split(" as ").next().unwrap_or_default();
-        paths.push(path.split("::").map(|part| part.trim().to_owned()).collect());
+        paths.push(
+            path.split("::")
+                .map(|part| part.trim().to_owned())
+                .collect(),
+        );
         return;
     };
     let head = format!("{before}{}", &tree[..open]);
@@ -104,7 +114,10 @@ fn target(from: &Module, path: &[String], all: &BTreeMap<Module, PathBuf>) -> Op
 }
 
 /// Returns the modules that can be reached from `start`, along one or more arrows.
-fn reached<'g>(start: &Module, arrows: &'g BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<&'g Module> {
+fn reached<'g>(
+    start: &Module,
+    arrows: &'g BTreeMap<Module, BTreeSet<Module>>,
+) -> BTreeSet<&'g Module> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&Module> = arrows[start].iter().collect();
     while let Some(next) = open.pop() {
@@ -136,7 +149,8 @@ fn circles(source: &Path) -> BTreeSet<Vec<String>> {
     let on_circle = reaches.iter().filter(|(module, own)| own.contains(*module));
     let circle = |(module, own): (&&Module, &BTreeSet<&Module>)| {
         let back = own.iter().filter(|other| reaches[*other].contains(*module));
-        back.map(|module| format!("{}::{}", source.display(), module.join("::"))).collect()
+        back.map(|module| format!("{}::{}", source.display(), module.join("::")))
+            .collect()
     };
     on_circle.map(circle).collect()
 }
@@ -144,19 +158,33 @@ fn circles(source: &Path) -> BTreeSet<Vec<String>> {
 #[test]
 fn circles_of_files_become_fewer_and_smaller() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let rooms = ROOMS.iter().flat_map(|room| fs::read_dir(root.join(room)).expect("a room"));
+    let rooms = ROOMS
+        .iter()
+        .flat_map(|room| fs::read_dir(root.join(room)).expect("a room"));
     let sources = rooms.map(|entry| entry.expect("a crate's folder").path().join("src"));
     let sources: Vec<PathBuf> = sources.filter(|source| source.is_dir()).collect();
-    assert!(sources.len() >= 12, "the workspace has more crates than {}", sources.len());
+    assert!(
+        sources.len() >= 12,
+        "the workspace has more crates than {}",
+        sources.len()
+    );
     let found: Vec<Vec<String>> = sources.iter().flat_map(|source| circles(source)).collect();
     let largest = found.iter().map(Vec::len).max().unwrap_or_default();
     let shown: Vec<String> = found.iter().map(|circle| circle.join("\n    ")).collect();
-    assert_eq!((found.len(), largest), LEFT, "write fewer into LEFT, cut more:\n{}", shown.join("\n"));
+    assert_eq!(
+        (found.len(), largest),
+        LEFT,
+        "write fewer into LEFT, cut more:\n{}",
+        shown.join("\n")
+    );
 }
 
 #[test]
 fn a_declaration_is_taken_apart() {
     let paths = imports("use crate::{a::{b, c as d}, e}; // use crate::not;\nuse super::f;");
     let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
-    assert_eq!(paths, ["crate::a::b", "crate::a::c", "crate::e", "super::f"]);
+    assert_eq!(
+        paths,
+        ["crate::a::b", "crate::a::c", "crate::e", "super::f"]
+    );
 }

@@ -16,7 +16,7 @@ pub enum Mutant {
 }
 
 macro_rules! driver_mutants {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, [$($id:literal),+];)+) => {
         /// A mutant of the driver around a correct machine.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum DriverMutant {
@@ -33,6 +33,17 @@ macro_rules! driver_mutants {
                 match self { $(Self::$variant => $name),+ }
             }
 
+            /// Returns the ids of the protocol rules that the mutant breaks.
+
+            #[must_use]
+
+            pub const fn rules(self) -> &'static [&'static str] {
+
+                match self { $(Self::$variant => &[$($id),+]),+ }
+
+            }
+
+
             /// Returns a description of the seeded bug in one sentence.
             #[must_use]
             pub const fn summary(self) -> &'static str {
@@ -44,31 +55,31 @@ macro_rules! driver_mutants {
 
 driver_mutants! {
     /// Every third answer goes to another connection.
-    WrongConnection = "wrong-connection";
+    WrongConnection = "wrong-connection", ["connect.answers-hello", "lease.alive", "release.answered"];
     /// A grant contains the state of the session that was granted before it.
-    MixesSessions = "mixes-sessions";
+    MixesSessions = "mixes-sessions", ["grant.state"];
     /// A grant contains no state.
-    GrantWithoutState = "grant-without-state";
+    GrantWithoutState = "grant-without-state", ["grant.state", "grant.full"];
     /// A delta is applied to the current version, whatever its base is.
-    WrongVersion = "wrong-version";
+    WrongVersion = "wrong-version", ["commit.repeated"];
     /// Any message renews the lease.
-    LeaseByTraffic = "lease-by-traffic";
+    LeaseByTraffic = "lease-by-traffic", ["lease.only-keep-alive"];
     /// The limit of waiters is exceeded by one.
-    LimitOffByOne = "limit-off-by-one";
+    LimitOffByOne = "limit-off-by-one", ["limit.waiters"];
     /// Messages leave before the updates that they depend on are durable.
-    SendsBeforeDurable = "sends-before-durable";
+    SendsBeforeDurable = "sends-before-durable", ["grant.durable", "commit.durable"];
     /// The received part of a frame is dropped if the frame is incomplete.
-    LosesSplitFrames = "loses-split-frames";
+    LosesSplitFrames = "loses-split-frames", ["wire.in-order"];
     /// Each part of a message is processed as a whole message.
-    IgnoresMore = "ignores-more";
+    IgnoresMore = "ignores-more", ["wire.parts-joined"];
     /// Bytes that are not a frame are skipped, and the connection continues.
-    GoesOnAfterGarbage = "goes-on-after-garbage";
+    GoesOnAfterGarbage = "goes-on-after-garbage", ["wire.ill-formed"];
     /// The connection is closed without a fault.
-    ClosesWithoutFault = "closes-without-fault";
+    ClosesWithoutFault = "closes-without-fault", ["wire.fault"];
     /// Messages on a replaced connection are still processed.
-    ServesOldConnection = "serves-old-connection";
+    ServesOldConnection = "serves-old-connection", ["connect.old-connection", "connect.closes-replaced"];
     /// Timers never fire.
-    ForgetsTimers = "forgets-timers";
+    ForgetsTimers = "forgets-timers", ["recall.revokes", "lease.ends", "end.answered"];
     /// A refusal is sent twice.
     RefusesTwice = "refuses-twice", ["end.once"];
     /// A keep-alive is answered with the store's own time.
