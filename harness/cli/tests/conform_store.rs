@@ -327,6 +327,11 @@ fn a_rule_is_explained_with_its_properties_mutants_and_cases() {
     let lists = |key: &str| shown[key].as_array().is_some_and(|list| !list.is_empty());
     assert!(lists("properties") && lists("cases"), "{shown}");
 
+    // The book shows the output as it is.
+    let page = include_str!("../../../docs/src/conform/index.md");
+    let shown = text(&conform(&["explain", "recall.mild"]).stdout);
+    assert!(page.contains(&shown), "docs/src/conform/index.md:\n{shown}");
+
     // A rule about bytes has no property, and says why.
     let shown = text(&conform(&["explain", "wire.key-range"]).stdout);
     assert!(shown.contains("no property: unmodelled: bytes"), "{shown}");
