@@ -4,7 +4,7 @@ use crate::case::Level;
 use std::sync::LazyLock;
 
 /// The page with the rules.
-const PAGE: &str = include_str!("../../../docs/src/protocol/rules.md");
+const PAGE: &str = include_str!("book/rules.md");
 
 /// A rule of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]

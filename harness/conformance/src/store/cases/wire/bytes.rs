@@ -10,9 +10,9 @@ use tenure_protocol::message::GrantRef;
 use tenure_wire::{CRITICAL, Header, VERSION, kind};
 
 /// The vectors that a reader must refuse.
-const INVALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/invalid.json");
+const INVALID: &str = include_str!("../../../book/invalid.json");
 /// The vectors that a reader must accept.
-const VALID: &str = include_str!("../../../../../../impl/wire/tests/vectors/valid.json");
+const VALID: &str = include_str!("../../../book/valid.json");
 
 /// The vectors that assume the small limits of their file.
 const OF_LIMITS: [&str; 2] = [
