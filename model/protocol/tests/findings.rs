@@ -537,3 +537,30 @@ fn a_session_is_granted_to_a_waiter_only_when_it_is_connected() {
         "{log}"
     );
 }
+
+/// A waiter without a connection is passed by, and the time to live ends under the next holder: `Busy` ends the recall for expiry, although
+/// that waiter is still in the queue.
+#[test]
+fn busy_ends_a_recall_for_expiry_beside_an_unconnected_waiter() {
+    let mut setup = Setup::default();
+    setup.store.time_to_live_ms = Some(1_000);
+    let (world, log) = play(
+        setup,
+        "p.1 lock s a
+         settle
+         q.1 lock s a
+         settle
+         q cut
+         settle
+         p.2 lock s b
+         p.1 write s a x
+         p.1 unlock s a
+         settle
+         wait 2000
+         store tick
+         settle",
+    );
+    let session = world.store.session(&s()).expect("it is held");
+    assert!(session.recall().is_none(), "{log}");
+    assert!(log.contains("(expiry"), "the recall was sent: {log}");
+}

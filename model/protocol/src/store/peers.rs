@@ -492,7 +492,8 @@ impl Session {
         self.forget_mild_recall(id, ctx);
     }
 
-    /// Forgets a recall that asked politely, once nobody needs it any more.
+    /// Forgets a recall whose reason is expiry or try, once its holder has answered or all tries are refused. A waiter that stays needs
+    /// no such recall: it has no connection, or the store stops.
     pub(crate) fn forget_mild_recall<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -503,7 +504,7 @@ impl Session {
             .as_ref()
             .is_some_and(|recall| !recall.reason.insists());
         // r[recall.mild-answered]
-        if is_mild && self.lock.waiting() == 0 {
+        if is_mild {
             self.set_recall(id, None, ctx);
         }
     }
