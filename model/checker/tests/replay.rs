@@ -147,23 +147,26 @@ fn a_truncated_file_says_where_it_ends() {
 fn what_is_something_else_is_named() {
     let saved = save(&examples()[0]);
     for (text, expected) in [
-        ("", "it is empty"),
+        ("", "the file is empty"),
         (
             "{\"format\": ",
-            "it ends too early, at line 1, column 11: the rest was cut off",
+            "the file ends too early, at line 1, column 11: the rest was cut off",
         ),
-        ("hello", "it is not JSON: expected value at line 1 column 1"),
+        (
+            "hello",
+            "the file is not JSON: expected value at line 1 column 1",
+        ),
         (
             "[1, 2]",
-            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+            "the file is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
         ),
         (
             "{}",
-            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+            "the file is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
         ),
         (
             "{\"format\": \"tenure-chart\"}",
-            "its format is \"tenure-chart\", not \"tenure-counterexample\"",
+            "the format of the file is \"tenure-chart\", not \"tenure-counterexample\"",
         ),
     ] {
         assert_eq!(error(text).to_string(), expected);
@@ -172,7 +175,7 @@ fn what_is_something_else_is_named() {
         (
             "\"version\": 1",
             "\"version\": 2",
-            "it is of version 2 of tenure-counterexample; this program reads version 1",
+            "the file has version 2 of tenure-counterexample; this program reads version 1",
         ),
         (
             "\"tcp\"",
@@ -289,17 +292,20 @@ fn a_cycle_must_close_and_be_fair() {
     );
     let mut early = stuck.clone();
     early.stem.pop();
-    assert!(reason(early).starts_with("it is not fair: the run cannot rest"));
-    let whoever = |waiting: Option<&str>| Counterexample {
+    assert!(reason(early).starts_with("the cycle is not fair: the run cannot rest"));
+    let waiting_for_ever = |waiting: Option<&str>| Counterexample {
         waiting: waiting.map(str::to_owned),
         ..lasso.clone()
     };
-    assert_eq!(reason(whoever(None)), "it does not say who waits");
     assert_eq!(
-        reason(whoever(Some("Godot"))),
+        reason(waiting_for_ever(None)),
+        "the file does not name the waiting thread or recall"
+    );
+    assert_eq!(
+        reason(waiting_for_ever(Some("Godot"))),
         "there is no \"Godot\" that could wait"
     );
-    let idle = reason(whoever(Some("thread t3 of process p2")));
+    let idle = reason(waiting_for_ever(Some("thread t3 of process p2")));
     assert!(
         idle.ends_with("thread t3 of process p2 waits no longer"),
         "{idle}"
