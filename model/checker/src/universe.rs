@@ -89,7 +89,7 @@ pub struct Universe {
     pub process_timers: fn(ProcessTimer) -> bool,
     /// Whether sessions end, so that the model watches that they do not come back.
     pub watches_destroyed: bool,
-    /// Whether the store is of 1.0, which has no requests for an existing session only.
+    /// Whether the store is of 1.0, which does not know requests that want a session only if it exists.
     pub is_older: bool,
     /// Whether the processes are of 1.0, which do not read the limits in a welcome.
     pub is_deaf: bool,
@@ -349,7 +349,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "unknown",
-        summary: "requests for an existing session only: an absent session is refused and leaves nothing in the store",
+        summary: "requests that want a session only if it exists: an absent session is refused and leaves \
+          nothing in the store",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         without: "all faults, see `revisit`; copies kept as bases",
         unique_states: 11_090,
@@ -362,8 +363,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "revisit",
-        summary: "a request for an existing session only is sent again after each welcome, and keeps its place \
-          in the queue",
+        summary: "a request that wants a session only if it exists is sent again after each welcome, \
+          and keeps its place in the queue",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts of p1",
         without: "all other faults; copies kept as bases; a second thread of p1",
@@ -379,7 +380,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "older",
-        summary: "a store of 1.0 never receives a request for an existing session only, and all other requests work",
+        summary: "a store of 1.0 never receives a request that wants a session only if it exists, and all other \
+          requests work",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "cuts of p1",
         without: "all other faults; copies kept as bases",

@@ -256,7 +256,7 @@ catalogue! {
     /// The process asks a store of an older version for a session only if it exists, which that store does not
     /// understand.
     AsksOlderStore = "asks-older-store", Process, 16, ["exists.asks-newer", "exists.unsupported"];
-    /// The process lists requests that want a session only if it exists in its hello.
+    /// The process's hello lists requests that want a session only if it exists.
     GreetsWithNewRequests = "greets-with-new-requests", Process, 15, ["exists.ends-with-link", "exists.asks-newer"];
     /// The process does not look for a cycle of waits among its own threads.
     OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17, ["deadlock.local"];

@@ -414,7 +414,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "absent leaves nothing",
             16,
             ["exists.leaves-nothing"],
-            "a request for an existing session leaves no record and no memory of an absent one",
+            "a refused request for an absent session leaves no record and no session in memory",
             LeftAbsent
         ),
         violation!(

@@ -522,7 +522,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "told absent",
             16,
             ["exists.absent"],
-            "a request for an existing session is refused because the session is absent",
+            "a request that wants a session only if it exists is refused because the session is absent",
             asks_existing,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -557,7 +557,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "asked an older store",
             16,
             ["exists.asks-newer", "exists.unsupported"],
-            "a thread waits for an existing session only, and the welcoming store is of an older version",
+            "a thread waits for a session only if it exists, and the welcoming store is of an older version",
             is_older,
             |_, state| {
                 clients(state).any(|(index, _, client)| {

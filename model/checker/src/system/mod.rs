@@ -159,8 +159,8 @@ pub struct System<H> {
     /// The time at which each session was last destroyed. No write under an older grant may reach it. Kept only where
     /// the universe watches that.
     pub destroyed: [Stamp; 2],
-    /// The threads that want an existing session only, and whose session has been absent at some time since they asked:
-    /// these threads may be refused as absent. One bit for each, by process and thread.
+    /// The threads that want a session only if it exists, and whose session has been absent at some time since they
+    /// asked: these threads may be refused as absent. One bit for each, by process and thread.
     pub absent: u16,
     /// The violation of the last step, if any.
     pub violation: Option<Violation>,
@@ -208,7 +208,7 @@ impl<H: Hook> System<H> {
 }
 
 impl<H: Hook> Model<H> {
-    /// Notes the waiting threads that want an existing session only and whose session is absent. `before` is the
+    /// Notes the waiting threads that want a session only if it exists, and whose session is absent. `before` is the
     /// earlier state, in which these threads may have waited already.
     fn with_absent(&self, mut next: System<H>, before: &System<H>) -> System<H> {
         if !self.universe.asks_existing() {

@@ -49,11 +49,11 @@ pub enum Violation {
     RecalledByStop,
     /// A new request was granted although the disk was full. Rule 18.
     GrantedWhenFull,
-    /// A request for an existing session only was granted an absent one. Rule 16.
+    /// A request that wants a session only if it exists was granted an absent one. Rule 16.
     GrantedAbsent,
-    /// A request for an existing session only has left something of an absent one behind. Rule 16.
+    /// A request that wants a session only if it exists has left something of an absent one behind. Rule 16.
     LeftAbsent,
-    /// A thread that wants an existing session only was admitted to an absent one. Rule 16.
+    /// A thread that wants a session only if it exists was admitted to an absent one. Rule 16.
     EnteredAbsent,
     /// A thread was refused as absent although the session has existed since before the thread asked. Rule 16.
     FalselyAbsent,
@@ -100,8 +100,8 @@ pub(super) fn store_step<H: Hook>(
     })
 }
 
-/// Returns a violation if a request for an existing session only has reached a store that may not understand it. That
-/// includes a hello, because the store's version is not known yet.
+/// Returns a violation if a request that wants a session only if it exists has reached a store that may not understand
+/// it. That includes a hello, because the store's version is not known yet.
 pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
     let Input::Message { message, .. } = input else {
         return None;
@@ -257,7 +257,7 @@ impl<'a> Glimpse<'a> {
         (is_for_waiters && is_taken && !is_wanted).then_some(Violation::RevokedForNobody)
     }
 
-    /// Returns a violation if a new holder wanted an existing session only and received an absent one.
+    /// Returns a violation if a new holder wanted a session only if it exists and received an absent one.
     fn granted_absent(&self, after: &Self) -> Option<Violation> {
         let is_new = after.token() != self.token();
         let mut holders = after.session?.lock().holders().iter();
@@ -368,8 +368,8 @@ fn forgot_recall<H: Hook>(
     is_forgotten.then_some(Violation::ForgotRecall)
 }
 
-/// Returns a violation if a thread that wants an existing session only was admitted to a session without a version and
-/// without an unlocked change.
+/// Returns a violation if a thread that wants a session only if it exists was admitted to a session without a version
+/// and without an unlocked change.
 fn entered_absent<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,

@@ -387,7 +387,7 @@ impl Detached {
 
     /// Hands an attribute out, to be used without the session by one thread at a time. Returns `None` when a thread
     /// waits in the session, a thread inside has locked the attribute, the attribute is already handed out, or the
-    /// limits leave no room for it. Then the session or the process decides who is admitted and what may be written.
+    /// limits leave no room for it. Then the session or the process decides about threads and writes.
     pub fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> Option<HandedOut> {
         if self.state.lock.waiting() > 0 {
             return None; // Outside the session the rank of insiders is unknown.

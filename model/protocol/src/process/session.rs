@@ -133,7 +133,7 @@ pub struct Session {
     /// A grant that came unasked and is given back. The grant may arrive a second time, so the session remembers it
     /// until a newer grant comes.
     pub(crate) returning: Option<Returning>,
-    /// Whether some thread has begun to wait for an existing session only, since the queue was last empty. Rule 16.
+    /// Whether some thread has begun to wait for a session only if it exists, since the queue was last empty. Rule 16.
     pub(crate) awaits_existing: bool,
     /// Whether a recall has come that `Busy` has to answer. Cleared within the same step.
     pub(crate) owes_busy: bool,
