@@ -1,4 +1,4 @@
-//! The tables of the book, from the same tables that the checker works by.
+//! The tables of the book, made from the tables that the checker uses.
 
 use crate::property::{self, PROGRESS};
 use crate::universe::{UNIVERSES, Universe, find};
@@ -6,67 +6,70 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use tenure_protocol::{ProtocolMutant, Sound, mutant::Level};
 
-/// Which universes kill a mutant: a line of `tenure check --matrix`.
+/// The universes that kill a mutant: a row of `tenure check --matrix`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The mutant's name.
+    /// The name of the mutant.
     pub mutant: String,
-    /// In the order of the universes.
+    /// The universes that kill the mutant, in the order of the table.
     pub killed: Vec<Cell>,
 }
 
-/// How a universe kills a mutant.
+/// A universe that kills a mutant, and the violated property.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The universe's name.
+    /// The name of the universe.
     pub universe: String,
     /// The property that does not hold.
     pub property: String,
-    /// The steps of a shortest counterexample; 0 where a race is never reached.
+    /// The number of steps of a shortest counterexample; 0 when a race is never reached.
     pub steps: usize,
 }
 
-/// Why a universe stays that is the only one to kill nothing, or in which no mutant is hunted.
+/// The reason for each universe that alone kills no mutant, or in which no mutant is hunted.
 const STAYS: &[(&str, &str)] = &[
     (
         "calm",
-        "it is the plain case with everything in it: what holds here without a fault is where to begin reading",
+        "it is the plain case with all features and no fault, and the place to begin reading",
     ),
     (
         "tcp",
-        "it cuts the connections of both processes with a commit under way, in a world small enough to read",
+        "it cuts the connections of both processes while a commit is under way, in a system small enough to read",
     ),
     (
         "crash",
-        "it is where a process dies and comes back as a new incarnation, at the smallest size",
+        "it is the smallest universe in which a process crashes and returns as a new incarnation",
     ),
     (
         "absent",
-        "it cuts connections and revokes at once: only here does a waiter without a connection meet the deadline of its recall",
+        "it cuts connections and revokes at once: only here a waiter without a connection meets the deadline of \
+          its recall",
     ),
     (
         "revisit",
-        "it cuts the connections of a process that asks only for an existing session: only here such a request gets its place anew",
+        "it cuts the connections of a process that asks only for an existing session: only here such a request \
+          receives its place again",
     ),
     (
         "late",
-        "it is where a recall ends with one of two threads inside while a commit is cut off: what the others wrote must survive",
+        "here a recall ends with one of two threads inside while a cut loses a commit, and the other threads' \
+          writes must survive",
     ),
     (
         "rush",
-        "it is `crowd` and `calm` at once, at a size that no mutant is hunted in",
+        "it is `crowd` and `calm` at once, at a size that is too large for the hunt of mutants",
     ),
     (
         "storm",
-        "it is `wild` with commits and differences, at a size that no mutant is hunted in",
+        "it is `wild` with commits and deltas, at a size that is too large for the hunt of mutants",
     ),
     (
         "ordeal",
-        "it is `tcp` and `crash` at once, at a size that no mutant is hunted in",
+        "it is `tcp` and `crash` at once, at a size that is too large for the hunt of mutants",
     ),
 ];
 
-/// A number with its thousands apart.
+/// Returns a number with separated thousands.
 #[must_use]
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -80,7 +83,7 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
-/// The table of universes.
+/// Returns the table of universes.
 #[must_use]
 pub fn universes() -> String {
     let mut out = String::from(
@@ -110,7 +113,7 @@ pub fn universes() -> String {
     out
 }
 
-/// The table of properties.
+/// Returns the table of properties.
 #[must_use]
 pub fn properties() -> String {
     let mut out = String::from("| property | rule | kind | what it says |\n|---|--:|---|---|\n");
@@ -129,11 +132,11 @@ pub fn properties() -> String {
     out
 }
 
-/// The table of mutants, and what each universe is good for.
+/// Returns the table of mutants, and the list of what each universe contributes.
 #[must_use]
 pub fn mutants(rows: &[Row]) -> String {
     let mut out = String::from(
-        "| mutant | machine | rule | what is done wrong | killed by: universe (property, steps) |\n|---|---|--:|---|---|\n",
+        "| mutant | machine | rule | wrong action | killed by: universe (property, steps) |\n|---|---|--:|---|---|\n",
     );
     for mutant in ProtocolMutant::ALL {
         let machine = match mutant.level() {
@@ -149,7 +152,7 @@ pub fn mutants(rows: &[Row]) -> String {
             killers(rows, *mutant)
         );
     }
-    out.push_str("\nWhat each universe is good for:\n\n");
+    out.push_str("\nWhat each universe contributes:\n\n");
     for universe in UNIVERSES {
         let _ = writeln!(out, "- `{}` {}.", universe.name, worth(rows, universe));
     }
@@ -168,7 +171,7 @@ fn killers(rows: &[Row], mutant: ProtocolMutant) -> String {
     texts.join(", ")
 }
 
-/// The mutants that only this universe kills, or why it stays.
+/// Returns the mutants that only this universe kills, or the reason for which the universe stays.
 fn worth(rows: &[Row], universe: &Universe) -> String {
     let alone: Vec<String> = rows
         .iter()
@@ -180,13 +183,13 @@ fn worth(rows: &[Row], universe: &Universe) -> String {
     }
     let reason = STAYS.iter().find(|(name, _)| *name == universe.name);
     reason.map_or_else(
-        || String::from("kills nothing that no other does, and nobody has said why it stays"),
+        || String::from("kills no mutant alone, and book.rs gives no reason why it stays"),
         |(_, reason)| format!("stays: {reason}"),
     )
 }
 
-/// What is wrong with a matrix: a mutant that is missing, unknown or killed by none, or a universe that is unknown or has
-/// no reason to be there.
+/// Returns the errors of a matrix: mutants that are missing, unknown or killed by no universe, and universes that are
+/// unknown or have no reason to stay.
 #[must_use]
 pub fn faults(rows: &[Row]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -194,7 +197,7 @@ pub fn faults(rows: &[Row]) -> Vec<String> {
         match rows.iter().find(|row| row.mutant == mutant.name()) {
             None => faults.push(format!("{} is not in the matrix", mutant.name())),
             Some(row) if row.killed.is_empty() => {
-                faults.push(format!("{} is killed by none", mutant.name()));
+                faults.push(format!("no universe kills {}", mutant.name()));
             }
             Some(_) => {}
         }
@@ -214,7 +217,10 @@ pub fn faults(rows: &[Row]) -> Vec<String> {
     }
     for universe in UNIVERSES {
         if worth(rows, universe).ends_with("why it stays") {
-            faults.push(format!("nobody has said why {} stays", universe.name));
+            faults.push(format!(
+                "book.rs gives no reason why {} stays",
+                universe.name
+            ));
         }
     }
     faults

@@ -1,7 +1,7 @@
-//! Checks a universe whole: explores it, judges every property, and looks for whoever waits for ever.
+//! The check of a whole universe: explores it, judges every property, and looks for threads that wait for ever.
 //!
-//! A run that was cut short, or a property that was never evaluated, never passes: [`Outcome::verdict`] is
-//! [`Verdict::Holds`] only when every state was reached, every `always` was judged in each of them, every `sometimes` was
+//! An exploration that was cut short, or a property that was never evaluated, never passes. [`Outcome::verdict`] is
+//! [`Verdict::Holds`] only when every state was reached, every `always` was judged in each state, every `sometimes` was
 //! seen, the progress pass ran over the complete graph, and the number of states is the pinned one.
 
 use crate::explore::{Exploration, Live, Options, explore};
@@ -11,88 +11,88 @@ use crate::system::{Action, Model};
 use crate::universe::Universe;
 use tenure_protocol::{Hook, ProtocolMutant, Seeded, Sound};
 
-/// How to check.
+/// The settings of a check.
 #[derive(Clone, Copy, Default)]
 pub struct Settings<'a> {
-    /// Threads that expand states; 0 counts as 1.
+    /// The number of threads that expand states; 0 counts as 1.
     pub threads: usize,
-    /// Whether to look for violations only, and stop at the first: what a hunt for a mutant needs.
+    /// Whether to look only for violations and stop at the first one, as a hunt for a mutant does.
     pub is_hunt: bool,
-    /// Whether to explore one of the states that differ only in which of several like processes is which, where that is
-    /// sound, see [`Model::reduced`]. Progress is not judged then, nor is the number of states pinned.
+    /// Whether to use symmetry reduction where it is sound, see [`Model::reduced`]. A reduced check does not judge
+    /// progress, and its number of states is not pinned.
     pub by_symmetry: bool,
-    /// Is told how far the exploration is.
+    /// The function that receives the state of the exploration now and then.
     pub on_progress: Option<&'a (dyn Fn(&Live) + Sync)>,
 }
 
-/// One property's verdict.
+/// The verdict on one property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// The property's name.
+    /// The name of the property.
     pub name: &'static str,
-    /// The rule that it follows.
+    /// The number of the design rule that the property follows.
     pub rule: u8,
-    /// Its kind.
+    /// The kind of the property.
     pub kind: Kind,
-    /// What it says.
+    /// The statement of the property.
     pub text: &'static str,
-    /// Whether it holds.
+    /// Whether the property holds.
     pub holds: bool,
-    /// Whether it was judged at all, over everything that it speaks of.
+    /// Whether the property was judged in every state that it speaks of.
     pub is_judged: bool,
 }
 
-/// A way to a violation: actions from the initial state, and for a progress property a cycle that repeats for ever.
+/// A path to a violation: actions from the initial state and, for a progress property, a cycle that repeats for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counterexample {
     /// The universe.
     pub universe: &'static str,
-    /// The mutant that was seeded, if any.
+    /// The seeded mutant, if any.
     pub mutant: Option<ProtocolMutant>,
-    /// The property that is violated, or for a `sometimes` shown.
+    /// The property that the path violates, or shows in the case of a `sometimes`.
     pub property: &'static str,
-    /// Whether the property is violated, not shown.
+    /// Whether the path violates the property, instead of showing it.
     pub is_violation: bool,
     /// The steps to the violation, or to the cycle.
     pub stem: Vec<Action>,
-    /// The steps that repeat for ever; empty where nothing moves any more.
+    /// The steps that repeat for ever; empty when no further step is possible.
     pub cycle: Vec<Action>,
-    /// Who waits for ever.
+    /// The thread or recall that waits for ever.
     pub waiting: Option<String>,
 }
 
 impl Counterexample {
-    /// How many steps it has.
+    /// Returns the number of steps.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.stem.len() + self.cycle.len()
     }
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The universe.
     pub universe: &'static Universe,
-    /// States generated, repetitions included.
+    /// The number of generated states, with repetitions.
     pub states: u64,
-    /// Different states.
+    /// The number of distinct states.
     pub unique_states: u64,
-    /// Steps to the farthest state.
+    /// The number of steps to the farthest state.
     pub depth: usize,
-    /// Seconds of the exploration.
+    /// The duration of the exploration, in seconds.
     pub seconds: f64,
-    /// Seconds and bytes of the progress pass.
+    /// The duration of the progress pass in seconds, and its memory in bytes.
     pub progress: Option<(f64, usize)>,
-    /// Bytes that exploration and graph took at most, as counted by the explorer.
+    /// The most bytes that the exploration and the graph took, as the explorer counts them.
     pub bytes: usize,
-    /// The chance that a state was missed because two share a fingerprint.
+    /// The probability that a state was missed because two states share a fingerprint.
     pub missed: f64,
     /// Whether every state was reached.
     pub is_complete: bool,
-    /// Whether like processes were exchanged at will, so that only safety was judged.
+    /// Whether symmetry reduction was used, so that only safety was judged.
     pub is_reduced: bool,
-    /// Whether the number of states is the pinned one; `None` where none is pinned.
+    /// Whether the number of states is the pinned one; `None` when the check has no pinned number.
     pub is_pinned: Option<bool>,
     /// The verdicts.
     pub judgements: Vec<Judgement>,
@@ -100,7 +100,7 @@ pub struct Outcome {
     pub counterexamples: Vec<Counterexample>,
 }
 
-/// What a check has shown of a universe.
+/// The overall result of the check of a universe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Every property of the universe was judged and holds.
@@ -137,26 +137,26 @@ impl Outcome {
         }
     }
 
-    /// Returns the properties that the universe has and the check did not judge.
+    /// Returns the properties of the universe that the check did not judge.
     pub fn unjudged(&self) -> impl Iterator<Item = &Judgement> {
         self.judgements.iter().filter(|own| !own.is_judged)
     }
 
-    /// Returns whether everything holds and everything was checked.
+    /// Returns whether every property was judged and holds.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.verdict() == Verdict::Holds
     }
 }
 
-/// Checks a universe as it is.
+/// Checks a universe with the sound machines.
 #[must_use]
 pub fn check(universe: &'static Universe, settings: &Settings<'_>) -> Outcome {
     let model = Model::new(universe, Sound);
     run(&model, None, settings)
 }
 
-/// Checks a universe whose machines are a mutant.
+/// Checks a universe with a mutant of the machines.
 #[must_use]
 pub fn check_mutant(
     universe: &'static Universe,
@@ -179,7 +179,7 @@ fn run<H: Hook>(
     if outcome.counterexamples.is_empty() {
         return outcome;
     }
-    // A path on which the names change teaches nothing.
+    // The names change along a reduced path, so the counterexample comes from a check without reduction.
     explore_and_judge(model, mutant, settings, false)
 }
 
@@ -197,12 +197,12 @@ fn explore_and_judge<H: Hook>(
         on_progress: settings.on_progress,
         stop_at_violation: settings.is_hunt,
     };
-    let exploration =
-        explore(model, &options).expect("every universe has properties and an initial state");
+    let exploration = explore(model, &options)
+        .expect("every universe of the table has properties and an initial state");
     let mut counterexamples = safety(model, mutant, &exploration);
     let mut judgements = judge(model, &exploration);
     let mut progress = None;
-    // Without a graph, as by symmetry, the properties are listed as not judged.
+    // Without a graph, as under symmetry reduction, the properties are listed as not judged.
     if model.universe.judges_progress {
         let report = exploration
             .graph
@@ -255,7 +255,7 @@ fn judge<H: Hook>(model: &Model<H>, exploration: &Exploration) -> Vec<Judgement>
     let judged = property::of::<H>(model.universe).map(|checked| {
         let verdict = exploration
             .verdict(checked.name)
-            .expect("the explorer judged what the model listed");
+            .expect("the explorer has a verdict for each property that the model listed");
         let is_judged = verdict.witness.is_some() || verdict.evaluated == exploration.unique_states;
         let (name, rule, kind, text) = (checked.name, checked.rule, checked.kind, checked.text);
         Judgement {
@@ -270,7 +270,7 @@ fn judge<H: Hook>(model: &Model<H>, exploration: &Exploration) -> Vec<Judgement>
     judged.collect()
 }
 
-/// The shortest violation of each `always`.
+/// Returns a shortest violation of each `always`.
 fn safety<H: Hook>(
     model: &Model<H>,
     mutant: Option<ProtocolMutant>,
@@ -299,7 +299,7 @@ fn safety<H: Hook>(
     found
 }
 
-/// A lasso as actions, replayed through the machines on the way.
+/// Converts a lasso to actions, by replaying it through the machines.
 fn lasso_example<H: Hook>(
     model: &Model<H>,
     mutant: Option<ProtocolMutant>,
@@ -314,7 +314,7 @@ fn lasso_example<H: Hook>(
         assert_eq!(
             exploration.id(&state),
             Some(*at),
-            "the cycle is one of the machines"
+            "the replay visits the states of the cycle, because the model is deterministic"
         );
         let successor = exploration.successors(model, &state).swap_remove(*edge);
         cycle.push(successor.action);
@@ -323,7 +323,7 @@ fn lasso_example<H: Hook>(
     assert_eq!(
         exploration.id(&state),
         Some(lasso.start),
-        "the cycle closes"
+        "the replay of the cycle ends at its start, because the model is deterministic"
     );
     Counterexample {
         universe: model.universe.name,

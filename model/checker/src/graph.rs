@@ -1,16 +1,16 @@
-//! The reachable graph of a model, as the progress pass needs it.
+//! The reachable graph of a model, for the progress pass.
 //!
-//! The explorer builds it once, in compressed rows: 5 bytes an edge, 8 bytes a state and 4 bytes of row offset. A state
-//! is a number, in the order of breadth-first discovery, so state 0.. are the initial states.
+//! The explorer builds the graph once, in compressed rows: 5 bytes for an edge, and 8 bytes plus 4 bytes of row offset
+//! for a state. States are numbered in the order of breadth-first discovery, so the initial states come first.
 
-/// What fairness promises of an action.
+/// The promise of fairness for an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// Weakly fair: an action of this class (0..64) that stays possible is taken in the end.
+    /// A weakly fair action: an action of this class (0..64) that stays possible is taken in the end.
     Fair(u8),
-    /// May be taken or not, for ever: a thread that asks for a lock.
+    /// An action that may be left out for ever, such as a thread's request for a lock.
     Free,
-    /// A fault. It happens finitely often, so it may stand in the stem of a lasso but not in its cycle.
+    /// A fault. Faults happen finitely often, so a fault may stand in the stem of a lasso, but not in its cycle.
     Fault,
 }
 
@@ -18,12 +18,15 @@ impl Class {
     const FREE: u8 = 64;
     const FAULT: u8 = 65;
 
-    /// One byte, as an edge stores it.
+    /// Returns the class as one byte, as an edge stores it.
     #[must_use]
     pub fn pack(self) -> u8 {
         match self {
             Self::Fair(class) => {
-                assert!(class < Self::FREE, "at most 64 fairness classes");
+                assert!(
+                    class < Self::FREE,
+                    "the model numbers its fairness classes from 0 to 63"
+                );
                 class
             }
             Self::Free => Self::FREE,
@@ -31,7 +34,7 @@ impl Class {
         }
     }
 
-    /// The inverse of [`Class::pack`].
+    /// Returns the class of a byte from [`Class::pack`].
     #[must_use]
     pub fn unpack(byte: u8) -> Self {
         match byte {
@@ -42,7 +45,8 @@ impl Class {
     }
 }
 
-/// Reachable states and their transitions, complete: every possible action of every state is an edge, self-loops included.
+/// The reachable states and their transitions, complete: every possible action of every state is an edge, also a
+/// self-loop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
     offsets: Vec<u32>,
@@ -65,35 +69,35 @@ impl Graph {
             self.classes.push(class.pack());
         }
         self.pending.push(pending);
-        let end = u32::try_from(self.targets.len()).expect("at most 2^32 edges");
+        let end = u32::try_from(self.targets.len()).expect("the explorer stops before 2^32 edges");
         self.offsets.push(end);
     }
 
-    /// Number of states.
+    /// Returns the number of states.
     #[must_use]
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether there is no state.
+    /// Returns whether there is no state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// Number of edges.
+    /// Returns the number of edges.
     #[must_use]
     pub fn edge_count(&self) -> usize {
         self.targets.len()
     }
 
-    /// The obligations that are pending in `state`, one bit each.
+    /// Returns the pending obligations of `state`, one bit each.
     #[must_use]
     pub fn pending(&self, state: u32) -> u64 {
         self.pending[state as usize]
     }
 
-    /// The edges of `state`, in the order in which the model listed its actions.
+    /// Returns the edges of `state`, in the order in which the model listed its actions.
     pub fn edges(&self, state: u32) -> impl ExactSizeIterator<Item = (u32, Class)> + '_ {
         let row = self.offsets[state as usize] as usize..self.offsets[state as usize + 1] as usize;
         self.targets[row.clone()]
@@ -102,7 +106,7 @@ impl Graph {
             .map(|(&target, &class)| (target, Class::unpack(class)))
     }
 
-    /// Heap memory in bytes.
+    /// Returns the heap memory of the graph, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.offsets.capacity() * 4

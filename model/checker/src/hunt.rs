@@ -1,27 +1,27 @@
-//! Hunts for mutants: each must be killed, by name, with a short counterexample.
+//! The hunt for mutants: each mutant must be killed, by name, with a short counterexample.
 //!
-//! A mutant is looked for where it is known to show first, then in every other universe, so that a change which hides it
-//! there costs time and not the answer.
+//! The hunt tries first the universe that is known to kill the mutant, and then all others. If a change hides the
+//! mutant in the known universe, the hunt takes longer but still succeeds.
 
 use crate::check::{Counterexample, Outcome, Settings, check_mutant};
 use crate::property::Kind;
 use crate::universe::{UNIVERSES, Universe, find};
 use tenure_protocol::ProtocolMutant;
 
-/// Where a mutant was killed.
+/// A universe that kills a mutant, and how.
 #[derive(Clone, Debug)]
 pub struct Kill {
     /// The universe.
     pub universe: &'static Universe,
     /// The property that fails.
     pub property: &'static str,
-    /// The steps of the shortest counterexample; 0 where a race is never reached, which no steps can show.
+    /// The number of steps of the shortest counterexample; 0 when a race is never reached, which no path can show.
     pub steps: usize,
-    /// The counterexample, unless no steps can show it.
+    /// The counterexample; `None` when no path can show the failure.
     pub counterexample: Option<Counterexample>,
 }
 
-/// Where a mutant shows with few states: found by trying all, kept here to save that.
+/// For each mutant, a universe that kills it with few states. The table was found by trying all, and saves the search.
 const SHOWS: &[(ProtocolMutant, &str)] = &[
     (ProtocolMutant::GrantsToTwo, "crossing"),
     (ProtocolMutant::ForgetsRecall, "crossing"),
@@ -100,7 +100,7 @@ const SHOWS: &[(ProtocolMutant, &str)] = &[
     (ProtocolMutant::RenameKeepsToken, "parting"),
 ];
 
-/// Looks for a mutant until a universe kills it.
+/// Hunts for a mutant until a universe kills it.
 #[must_use]
 pub fn hunt(mutant: ProtocolMutant, settings: &Settings<'_>) -> Option<Kill> {
     let known = SHOWS
@@ -118,7 +118,7 @@ pub fn hunt(mutant: ProtocolMutant, settings: &Settings<'_>) -> Option<Kill> {
         .find_map(|universe| hunt_in(mutant, universe, settings))
 }
 
-/// Looks for a mutant in one universe.
+/// Hunts for a mutant in one universe.
 #[must_use]
 pub fn hunt_in(
     mutant: ProtocolMutant,
@@ -136,7 +136,8 @@ pub fn hunt_in(
     killed(universe, outcome)
 }
 
-/// What of an outcome kills a mutant: a violation, or a race that a complete exploration never reached.
+/// Returns the part of an outcome that kills a mutant: a violation, or a race that a complete exploration never
+/// reached.
 fn killed(universe: &'static Universe, outcome: Outcome) -> Option<Kill> {
     let shortest = outcome
         .counterexamples
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mutant_is_known_to_show_somewhere() {
+    fn every_mutant_has_a_universe_in_the_table_shows() {
         for mutant in ProtocolMutant::ALL {
             let known = SHOWS.iter().find(|(known, _)| known == mutant);
             let (_, universe) =

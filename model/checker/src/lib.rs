@@ -1,24 +1,24 @@
 //! Exhaustive bounded model checking of the Tenure protocol.
 //!
-//! The machines of `tenure_protocol` are put into small worlds, [`universe`]s, and each world is explored whole: every
-//! message order, every crash, every moment at which a lease may end. [`property`] says what must hold in every state and
-//! which races must be reached; [`progress`] says, over the complete graph, that whoever waits is answered. Mutants
-//! show that each of these can fail.
+//! The machines of `tenure_protocol` are put into small bounded systems, the [`universe`]s. Each universe is explored
+//! exhaustively: every order of messages, every crash, every moment at which a lease may end. [`property`] lists the
+//! properties of every state, and the races that must be reached. [`progress`] checks over the complete graph that
+//! every waiting thread is answered. Mutants show that each of these checks can fail.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! |---|---|
-//! | [`system`] | the world: machines, application, network, disk, clocks |
-//! | [`universe`] | the named worlds with their bounds and faults |
-//! | [`property`] | what is checked |
-//! | [`check`] | a universe checked whole, with verdicts and counterexamples |
-//! | [`hunt`] | mutants, each to be killed |
+//! | [`system`] | the modelled system: machines, application, network, disk, clocks |
+//! | [`universe`] | the named universes with their bounds and faults |
+//! | [`property`] | the checked properties |
+//! | [`check`] | the check of a whole universe, with verdicts and counterexamples |
+//! | [`hunt`] | the mutants, each of which must be killed |
 //! | [`explore`] | breadth-first exploration over Stateright's `Model` |
 //! | [`graph`], [`progress`] | the reachable graph, and fair cycles in it |
 //! | [`book`] | the tables of the book |
-//! | [`render`], [`chart`] | counterexamples, in words and pictures |
-//! | [`scripts`] | what the conformance suite plays |
+//! | [`render`], [`chart`] | counterexamples as text and pictures |
+//! | [`scripts`] | the scripts that the conformance suite plays |
 //!
-//! Deliberately absent: protocol rules. There is one copy, and it is not here.
+//! This crate deliberately contains no rules of the protocol: the machines are their only implementation.
 
 pub mod book;
 pub mod chart;

@@ -1,13 +1,13 @@
-//! A counterexample in a file: written, read back, and run again through the machines.
+//! Counterexamples in files: writing, reading, and replaying through the machines.
 //!
-//! The file is JSON, `"format": "tenure-counterexample"`, `"version": 1`: the universe, the mutant if one was seeded, the
-//! property, and the actions, one a line. Actions name places (a thread, the first message in a channel), never numbers
-//! that the machines drew, so that is all that is needed to see everything again. `fingerprint` is that of the last
-//! state: if it differs, the machines have changed since. `chart` is a picture for tools that cannot run the machines; it
-//! is not read back, and neither is any member that is not known here.
+//! The file is JSON with `"format": "tenure-counterexample"` and `"version": 1`. It contains the universe, the mutant
+//! if one was seeded, the property, and the actions, one on each line. Actions name places, such as a thread or the
+//! first message in a channel, and never numbers that the machines drew. These members are therefore enough for a
+//! replay. `fingerprint` is the fingerprint of the last state: if it differs, the machines have changed since. `chart`
+//! is a picture for tools that cannot run the machines. The reader ignores `chart` and unknown members.
 //!
-//! A file is not trusted. It has a longest size and a most number of steps, and every action must be one that the model
-//! lists in that state before it is taken. What is read and does not lead to what it says is an error, never a panic.
+//! A file is not trusted. Its size and its number of steps are limited, and an action is taken only if the model lists
+//! it in the present state. A file that does not lead to the stated violation is an error, never a panic.
 
 use std::io::Read;
 
@@ -33,131 +33,131 @@ pub const STEPS_MAX: usize = 10_000;
 const FORMAT: &str = "tenure-counterexample";
 const VERSION: u64 = 1;
 
-/// What a counterexample led to when it was run again.
+/// The result of a replay.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// The universe.
     pub universe: &'static Universe,
-    /// The mutant that was seeded, if any.
+    /// The seeded mutant, if any.
     pub mutant: Option<ProtocolMutant>,
-    /// The property that is violated, or for a `sometimes` shown.
+    /// The property that the path violates, or shows in the case of a `sometimes`.
     pub property: &'static str,
-    /// The rule that it follows.
+    /// The number of the design rule that the property follows.
     pub rule: u8,
-    /// Its kind.
+    /// The kind of the property.
     pub kind: Kind,
-    /// What it says.
+    /// The statement of the property.
     pub text: &'static str,
-    /// Steps taken: to the violation, and once around the cycle.
+    /// The number of steps: those to the violation, and one round of the cycle.
     pub steps: usize,
-    /// How many of them repeat for ever.
+    /// The number of steps that repeat for ever.
     pub cycle: usize,
-    /// Who waits for ever.
+    /// The thread or recall that waits for ever.
     pub waiting: Option<String>,
-    /// Of the last state.
+    /// The fingerprint of the last state.
     pub fingerprint: u64,
 }
 
-/// Why a file is no counterexample, or no longer one.
+/// The reason for which a file is no valid counterexample.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// It could not be read.
-    #[error("it cannot be read: {0}")]
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// It is longer than [`BYTES_MAX`].
-    #[error("it is longer than {} MiB, the longest that is read", BYTES_MAX >> 20)]
+    /// The file is longer than [`BYTES_MAX`].
+    #[error("the file is longer than {} MiB, the longest that is read", BYTES_MAX >> 20)]
     TooLarge,
-    /// It is not UTF-8.
-    #[error("it is not text: byte {0} is not UTF-8")]
+    /// The file is not UTF-8.
+    #[error("the file is not text: byte {0} is not UTF-8")]
     NotText(usize),
-    /// There is nothing in it.
-    #[error("it is empty")]
+    /// The file is empty.
+    #[error("the file is empty")]
     Empty,
-    /// It ends too early.
-    #[error("it ends too early, at line {line}, column {column}: the rest was cut off")]
+    /// The file ends too early.
+    #[error("the file ends too early, at line {line}, column {column}: the rest was cut off")]
     Truncated {
-        /// Of its end, from 1.
+        /// The line of the end, from 1.
         line: usize,
-        /// Of its end, from 1.
+        /// The column of the end, from 1.
         column: usize,
     },
-    /// It is not JSON.
-    #[error("it is not JSON: {0}")]
+    /// The file is not JSON.
+    #[error("the file is not JSON: {0}")]
     NotJson(#[source] serde_json::Error),
-    /// It does not say that it is a counterexample.
-    #[error("it is JSON, but not a saved counterexample: it has no \"format\": \"{FORMAT}\"")]
+    /// The file has no member `format`.
+    #[error("the file is JSON, but not a saved counterexample: it has no \"format\": \"{FORMAT}\"")]
     NoFormat,
-    /// It says that it is something else.
-    #[error("its format is {0}, not \"{FORMAT}\"")]
+    /// The file has another format.
+    #[error("the format of the file is {0}, not \"{FORMAT}\"")]
     OtherFormat(String),
-    /// It is of another version.
-    #[error("it is of version {0} of {FORMAT}; this program reads version {VERSION}")]
+    /// The file has another version of the format.
+    #[error("the file has version {0} of {FORMAT}; this program reads version {VERSION}")]
     OtherVersion(u64),
-    /// A member is missing or is not what it should be.
-    #[error("it is not a {FORMAT} of version {VERSION}: {0}")]
+    /// A member is missing or has a wrong value.
+    #[error("the file is not a {FORMAT} of version {VERSION}: {0}")]
     Malformed(#[source] serde_json::Error),
     /// There is no such universe, mutant or property.
     #[error("there is no {what} {name}{}", .nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?")))]
     Unknown {
-        /// What is named.
+        /// The kind of the unknown name.
         what: &'static str,
         /// The name, quoted.
         name: String,
-        /// A known name that is much like it.
+        /// A similar known name, if there is one.
         nearest: Option<&'static str>,
     },
-    /// It has more than [`STEPS_MAX`] steps.
-    #[error("it has {0} steps; at most {STEPS_MAX} are replayed")]
+    /// The counterexample has more than [`STEPS_MAX`] steps.
+    #[error("the counterexample has {0} steps; at most {STEPS_MAX} are replayed")]
     TooManySteps(usize),
-    /// A step cannot be taken.
+    /// The model does not allow a step.
     #[error("step {step}, {action}, is not possible there in the universe \"{universe}\"")]
     Impossible {
-        /// Which, from 1.
+        /// The number of the step, from 1.
         step: usize,
         /// The action, as the file has it.
         action: String,
         /// The universe.
         universe: &'static str,
     },
-    /// The property holds after all.
+    /// The property holds after all steps.
     #[error("all {steps} steps are possible, but \"{property}\" is not violated after them")]
     Holds {
         /// The property.
         property: &'static str,
-        /// How many steps were taken.
+        /// The number of steps taken.
         steps: usize,
     },
-    /// The `sometimes` is not shown after all.
+    /// The `sometimes` is not shown after all steps.
     #[error("all {steps} steps are possible, but \"{property}\" is not shown after them")]
     NotShown {
         /// The property.
         property: &'static str,
-        /// How many steps were taken.
+        /// The number of steps taken.
         steps: usize,
     },
-    /// The cycle is none, or not one in which anybody waits for ever.
+    /// The cycle does not close, or no thread or recall waits for ever in it.
     #[error("the steps are possible, but \"{property}\" is not violated: {reason}")]
     NoLasso {
         /// The property.
         property: &'static str,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// It leads to a violation, but not to the one that was saved.
+    /// The steps lead to a violation, but not to the saved state.
     #[error(
-        "it leads to a violation, but to state {reached:016x} and not to {saved}: the machines have changed since it was saved"
+        "the steps lead to state {reached:016x} and not to {saved}: the machines have changed since the file was saved"
     )]
     OtherState {
         /// The fingerprint in the file, quoted.
         saved: String,
-        /// That of the state that was reached.
+        /// The fingerprint of the reached state.
         reached: u64,
     },
 }
 
-/// A counterexample as text, to be read back by [`load`]. What [`replay`] finds to be none is written all the same, without
-/// a fingerprint, and `load` will say what is wrong with it.
+/// Returns a counterexample as text for [`load`]. If [`replay`] rejects the counterexample, the text has no
+/// fingerprint, and `load` returns the error.
 #[must_use]
 pub fn save(example: &Counterexample) -> String {
     let fingerprint = replay(example).map_or_else(
@@ -186,14 +186,15 @@ pub fn save(example: &Counterexample) -> String {
 }
 
 fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("strings, numbers and lists")
+    serde_json::to_string(value)
+        .expect("every saved member is a string, a number or a list, which JSON can express")
 }
 
 fn member(out: &mut String, name: &str, value: &impl Serialize) {
     out.push_str(&format!("  \"{name}\": {},\n", to_json(value)));
 }
 
-/// One action a line.
+/// Writes one action on each line.
 fn members(out: &mut String, name: &str, actions: &[Action]) {
     let lines: Vec<String> = actions
         .iter()
@@ -221,10 +222,10 @@ struct Body {
     fingerprint: String,
 }
 
-/// Reads what [`save`] wrote, runs it again, and compares the state that it leads to with the one that was saved.
+/// Reads a text from [`save`], replays it, and compares the reached state with the saved fingerprint.
 ///
 /// # Errors
-/// If it is not a counterexample that this program knows how to run, or no longer one: see [`ReplayError`].
+/// When the text is no valid counterexample for this program: see [`ReplayError`].
 pub fn load(text: &str) -> Result<Counterexample, ReplayError> {
     if text.len() > BYTES_MAX {
         return Err(ReplayError::TooLarge);
@@ -257,10 +258,10 @@ pub fn load(text: &str) -> Result<Counterexample, ReplayError> {
     Ok(example)
 }
 
-/// As [`load`], from a file or a pipe, of which no more is read than the longest text that it takes.
+/// Reads a counterexample as [`load`] does, from a file or a pipe. Reads at most [`BYTES_MAX`] bytes and one more.
 ///
 /// # Errors
-/// As [`load`], and if it cannot be read or is not text.
+/// The errors of [`load`], and those of reading.
 pub fn load_from(source: impl Read) -> Result<Counterexample, ReplayError> {
     let mut bytes = Vec::new();
     source.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -281,7 +282,7 @@ fn parse(text: &str) -> Result<Body, ReplayError> {
             line: error.line(),
             column: error.column(),
         },
-        // JSON, but not an object.
+        // The text is JSON, but not an object.
         serde_json::error::Category::Data => ReplayError::NoFormat,
         _ => ReplayError::NotJson(error),
     })?;
@@ -310,7 +311,7 @@ fn find_mutant(name: &str) -> Result<ProtocolMutant, ReplayError> {
     })
 }
 
-/// Name, rule, kind and text of a property of a universe.
+/// Returns the name, rule, kind and text of a property of a universe.
 pub(crate) fn find_property(
     universe: &Universe,
     name: &str,
@@ -353,7 +354,7 @@ fn unknown(
     }
 }
 
-/// A text of a file as an error shows it: quoted, without control characters, not too long.
+/// Returns a text of a file as errors show it: quoted, without control characters, and shortened.
 fn quoted(text: &str) -> String {
     let mut chars = text.chars();
     let start: String = chars.by_ref().take(NAME_CHARS_MAX).collect();
@@ -361,11 +362,12 @@ fn quoted(text: &str) -> String {
     format!("\"{}{rest}\"", start.escape_debug())
 }
 
-/// Runs a counterexample again, and sees that it is one: every action is possible, and in the end the property is
-/// violated (or for a `sometimes` shown), or the cycle closes, is fair, and somebody waits all along it.
+/// Replays a counterexample and checks it. Every action must be possible. In the end the property must be violated, or
+/// shown for a `sometimes`. For a progress property the cycle must close and be fair, and the obligation must stay
+/// pending all along it.
 ///
 /// # Errors
-/// If it is none: see [`ReplayError`].
+/// When the counterexample is not valid: see [`ReplayError`].
 pub fn replay(example: &Counterexample) -> Result<Replayed, ReplayError> {
     let universe = universe_of(example)?;
     match example.mutant {
@@ -384,7 +386,7 @@ pub(crate) fn universe_of(example: &Counterexample) -> Result<&'static Universe,
     })
 }
 
-/// All states from the first to the last, one more than there are steps.
+/// Returns all states from the first to the last, one more than there are steps.
 pub(crate) fn run<H: Hook>(
     model: &Model<H>,
     example: &Counterexample,
@@ -447,8 +449,8 @@ fn judge<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Replayed
     })
 }
 
-/// Whether the cycle closes, is fair, and whoever is said to wait does so all along it; if not, why not. What is fair is
-/// for the progress pass to say: it is given the part of the graph that the cycle passes through.
+/// Checks that the cycle closes and is fair, and that the stated thread or recall waits all along it; returns the
+/// reason if not. The progress pass decides about fairness, on the part of the graph along the cycle.
 fn check_lasso<H: Hook>(
     model: &Model<H>,
     example: &Counterexample,
@@ -457,7 +459,7 @@ fn check_lasso<H: Hook>(
     let waiting = example
         .waiting
         .as_deref()
-        .ok_or("it does not say who waits")?;
+        .ok_or("the file does not name the waiting thread or recall")?;
     let place = PROGRESS
         .iter()
         .position(|(name, ..)| *name == example.property);
@@ -487,8 +489,8 @@ fn check_lasso<H: Hook>(
             .cycle
             .get(at)
             .and_then(|action| actions.iter().position(|other| other == action));
-        // Where the other edges lead does not matter.
-        let next = u32::try_from((at + 1) % last.max(1)).map_err(|_| "it is too long")?;
+        // The targets of the other edges do not matter.
+        let next = u32::try_from((at + 1) % last.max(1)).map_err(|_| "the cycle is too long")?;
         graph.push(
             model.obligations(state),
             actions
@@ -505,5 +507,5 @@ fn check_lasso<H: Hook>(
             start: 0,
         },
     )
-    .map_err(|reason| format!("it is not fair: {reason}"))
+    .map_err(|reason| format!("the cycle is not fair: {reason}"))
 }

@@ -1,100 +1,101 @@
-//! The universes: small worlds, each explored whole.
+//! The universes: small bounded systems, each explored exhaustively.
 //!
-//! One table says what each contains, which faults it knows, what it does not combine, and how many states it has. The
-//! command line and the book show the same table. A universe stays only while a mutant is killed by it alone, or
-//! its summary says why it stays.
+//! One table lists, for each universe, its contents, its faults, the faults that it leaves out, and its number of
+//! states. The command line and the book show the same table. A universe stays in the table only if it alone kills some
+//! mutant, or if the book's list gives another reason.
 
 use crate::system::app::Do;
 use crate::system::{ProcessTimer, StoreTimer};
 use tenure_protocol::{Limits, ProcessSettings, StoreSettings, Time};
 
-/// Clocks of a universe that has some.
+/// The clocks of a universe that has clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// The most that a process's clock is ahead of the store's.
+    /// The most by which a process's clock is ahead of the store's.
     pub skew_max: u8,
-    /// Times longer ago than this are one.
+    /// The age beyond which the model does not distinguish past times.
     pub past: u64,
-    /// Whether time passes only while nothing is under way and every process has a connection.
+    /// Whether time passes only while no message is under way and every process has a connection.
     pub is_prompt: bool,
 }
 
-/// Where the clocks stand in a universe that has some: far enough from 0 to have a past.
+/// The present time of a universe with clocks: far enough from 0 to have a past.
 pub(crate) const NOW: Time = Time(100);
 
-/// A named world with its bounds and faults.
+/// A named bounded system with its faults.
 #[derive(Clone, Debug)]
 pub struct Universe {
-    /// Its name on the command line and in the book.
+    /// The name on the command line and in the book.
     pub name: &'static str,
-    /// What it is for.
+    /// The purpose of the universe.
     pub summary: &'static str,
-    /// Processes, threads, sessions, attributes.
+    /// The numbers of processes, threads, sessions and attributes.
     pub bounds: &'static str,
-    /// What may go wrong.
+    /// The faults that may happen.
     pub faults: &'static str,
-    /// What is not combined with that.
+    /// The faults that are not combined with these.
     pub without: &'static str,
-    /// How many different states it has, canonical. Pinned: changed only by someone who can say why.
+    /// The number of distinct canonical states. Pinned: a change needs a reason.
     pub unique_states: u64,
-    /// Whether `verify` and the quick check explore it.
+    /// Whether `verify` and the quick check explore the universe.
     pub is_quick: bool,
-    /// For each process, for each thread, what it does for ever.
+    /// The program that each thread of each process repeats for ever.
     pub programs: &'static [&'static [&'static [Do]]],
-    /// Whether progress is judged as well as safety.
+    /// Whether progress is checked beside safety.
     pub judges_progress: bool,
-    /// Number of sessions.
+    /// The number of sessions.
     pub sessions: u8,
-    /// Number of attributes of each session.
+    /// The number of attributes of each session.
     pub attributes: u8,
-    /// How many values the threads write in turn.
+    /// The number of values that the threads write in turn.
     pub values: u8,
-    /// Settings of the store.
+    /// The settings of the store.
     pub store: fn() -> StoreSettings,
-    /// Settings of the processes.
+    /// The settings of the processes.
     pub process: fn() -> ProcessSettings,
-    /// The first so many processes are those that the faults hit, whose clocks drift, whose threads give up.
+    /// The number of faulty processes, which come first: their connections fail, their clocks drift, and their threads
+    /// give up.
     pub faulty: u8,
-    /// Connections are cut, and a suffix in both directions is lost.
+    /// Whether connections are cut, so that a suffix of the messages in both directions is lost.
     pub cuts: bool,
-    /// Connections go silent without being closed, while the lease has at least so much left.
+    /// Whether connections go silent without being closed, and the least remaining lease at which they may.
     pub silences: Option<u64>,
-    /// Processes die and start again.
+    /// Whether processes crash and start again.
     pub crashes: bool,
-    /// Processes shut down and start again.
+    /// Whether processes shut down and start again.
     pub stops: bool,
-    /// The store dies and starts again.
+    /// Whether the store crashes and starts again.
     pub restarts: bool,
-    /// The store stops in good order, for a restart or after a drain, and starts again.
+    /// Whether the store stops in good order, for a restart or after a drain, and starts again.
     pub closes: bool,
-    /// The store's disk is full for a time.
+    /// Whether the store's disk is full for a time.
     pub fills: bool,
-    /// Messages are lost, repeated and reordered; so many are under way at most between a process and the store: what is
-    /// sent beyond is lost.
+    /// The most messages under way between a process and the store, in a network that loses, repeats and reorders
+    /// messages. A message beyond this number is lost.
     pub channel_max: Option<usize>,
-    /// Waiting threads give up.
+    /// Whether waiting threads give up.
     pub abandons: bool,
-    /// Processes give idle sessions back unasked.
+    /// Whether processes give idle sessions back voluntarily.
     pub gives_back: bool,
-    /// The leases of living processes end at any time, at either end.
+    /// Whether the leases of living processes end at any time, at either end.
     pub ends_leases: bool,
-    /// Threads may stay inside for ever.
+    /// Whether threads may stay inside for ever.
     pub lingers: bool,
-    /// Timers fire by clocks, not at any time.
+    /// The clocks by which timers fire; `None` when timers fire at any time.
     pub clocks: Option<Clocks>,
-    /// Which of the store's timers fire.
+    /// The store's timers that fire.
     pub store_timers: fn(StoreTimer) -> bool,
-    /// Which of a process's timers fire.
+    /// The processes' timers that fire.
     pub process_timers: fn(ProcessTimer) -> bool,
-    /// Whether sessions end, and must not come back.
+    /// Whether sessions end, so that the model watches that they do not come back.
     pub watches_destroyed: bool,
-    /// Whether the store is of 1.0, which does not understand that a session is wanted only if it exists.
+    /// Whether the store is of 1.0, which does not know requests that want a session only if it exists.
     pub is_older: bool,
-    /// Whether the processes are of 1.0, which do not read what a store says of its limits.
+    /// Whether the processes are of 1.0, which do not read the limits in a welcome.
     pub is_deaf: bool,
 }
 
-/// A world without faults.
+/// A universe without faults.
 const QUIET: Universe = Universe {
     name: "",
     summary: "",
@@ -131,7 +132,7 @@ const QUIET: Universe = Universe {
     is_deaf: false,
 };
 
-/// A world whose first process has a network that does anything, so that both sides repeat what they said.
+/// A universe whose first process has an unreliable network, so that both sides repeat messages.
 const WILD: Universe = Universe {
     faulty: 1,
     channel_max: Some(2),
@@ -145,7 +146,7 @@ const WILD: Universe = Universe {
     ..QUIET
 };
 
-/// Timers fire at any time, so all spans are nothing.
+/// Returns settings in which all spans are zero, because timers fire at any time.
 fn store_settings() -> StoreSettings {
     StoreSettings {
         lease_ms: 0,
@@ -159,7 +160,7 @@ fn store_settings() -> StoreSettings {
     }
 }
 
-/// The third of the values is too long for the store.
+/// Returns settings under which the third value is too long for the store.
 fn short_values() -> StoreSettings {
     StoreSettings {
         limits: Limits {
@@ -186,43 +187,43 @@ const B: &[u8] = &[1];
 const AB: &[u8] = &[0, 1];
 const ALL: &[u8] = &[];
 
-/// Locks one attribute, writes it.
+/// Locks one attribute and writes it.
 const USE_A: &[Do] = &[Do::Lock(0, A), Do::WriteAndUnlock(A)];
 const USE_B: &[Do] = &[Do::Lock(0, B), Do::WriteAndUnlock(B)];
 const USE_AB: &[Do] = &[Do::Lock(0, AB), Do::WriteAndUnlock(AB)];
 const USE_ALL: &[Do] = &[Do::Lock(0, ALL), Do::WriteAndUnlock(A)];
-/// Takes a second attribute while it is inside.
+/// Locks a second attribute while the thread is inside.
 const NEST: &[Do] = &[
     Do::Lock(0, A),
     Do::Lock(0, B),
     Do::WriteAndUnlock(B),
     Do::WriteAndUnlock(A),
 ];
-/// Tries, and waits the next time.
+/// Tries, and waits at the next lock.
 const TRY_THEN_LOCK: &[Do] = &[
     Do::Try(0, A),
     Do::Unlock,
     Do::Lock(0, A),
     Do::WriteAndUnlock(A),
 ];
-/// Reads.
+/// Reads one attribute.
 const READ_A: &[Do] = &[Do::Lock(0, A), Do::Unlock];
-/// Locks two attributes one after the other, in the other order.
+/// Locks the two attributes of `NEST` in the opposite order.
 const NEST_BACK: &[Do] = &[
     Do::Lock(0, B),
     Do::Lock(0, A),
     Do::WriteAndUnlock(A),
     Do::WriteAndUnlock(B),
 ];
-/// Makes its write durable before it leaves.
+/// Makes a write durable before the thread leaves.
 const COMMIT_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Commit(0), Do::Unlock];
-/// Makes durable what others wrote.
+/// Makes the writes of other threads durable.
 const JUST_COMMIT: &[Do] = &[Do::Lock(0, A), Do::Commit(0), Do::Unlock];
-/// Writes, and is seen inside with a write set.
+/// Writes, in a step of its own, so that states with a thread inside and a write set exist.
 const LINGER_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Unlock];
 const DISCARD_A: &[Do] = &[Do::Lock(0, A), Do::Write(0, 0), Do::Discard];
 
-/// Ends one session and gives the other its id, as at a log-in.
+/// Destroys one session and gives its id to the other, as at a log-in.
 const REPLACE: &[Do] = &[
     Do::Lock(0, ALL),
     Do::Lock(1, ALL),
@@ -230,23 +231,24 @@ const REPLACE: &[Do] = &[
     Do::Rename(0, 1),
     Do::Unlock,
 ];
-/// Reads, if there is a session.
+/// Reads a session, if it exists.
 const READ_EXISTING: &[Do] = &[Do::LockExisting(0, A), Do::Unlock];
-/// Reads whatever there is, so that the process has also grants of sessions that do not exist; and writes if there is one.
+/// Reads the session in any case, so that the process also has grants of absent sessions. Then writes the session, if
+/// it exists.
 const READ_THEN_USE_EXISTING: &[Do] = &[
     Do::Lock(0, A),
     Do::Unlock,
     Do::LockExisting(0, A),
     Do::WriteAndUnlock(A),
 ];
-/// Makes a session, shows it durable, and ends it.
+/// Creates a session, makes it durable, and destroys it.
 const MAKE_AND_END: &[Do] = &[
     Do::Lock(0, ALL),
     Do::Write(0, 0),
     Do::Commit(0),
     Do::Destroy(0),
 ];
-/// The same, and what is unlocked is not durable at once.
+/// Does the same, but an unlocked change is not durable at once.
 const MAKE_USE_AND_END: &[Do] = &[
     Do::Lock(0, A),
     Do::WriteAndUnlock(A),
@@ -254,7 +256,7 @@ const MAKE_USE_AND_END: &[Do] = &[
     Do::Commit(0),
     Do::Destroy(0),
 ];
-/// Writes one session, then the other.
+/// Writes one session, then the other one.
 const USE_BOTH: &[Do] = &[
     Do::Lock(0, A),
     Do::WriteAndUnlock(A),
@@ -262,11 +264,11 @@ const USE_BOTH: &[Do] = &[
     Do::WriteAndUnlock(A),
 ];
 
-/// All universes.
+/// The table of all universes.
 pub static UNIVERSES: &[Universe] = &[
     Universe {
         name: "calm",
-        summary: "keeping, recalling, the gate, several attributes, commits",
+        summary: "cached grants, recalls, the gate, several attributes, commits",
         bounds: "2 processes x 2 threads x 1 session x 2 attributes",
         attributes: 2,
         unique_states: 775_641,
@@ -275,7 +277,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "crowd",
-        summary: "order and bounded bypass at the store",
+        summary: "order of arrival and bounded bypass at the store",
         bounds: "3 processes x 1 thread x 1 session x 1 attribute",
         unique_states: 355_664,
         programs: &[&[USE_A], &[USE_A], &[USE_A]],
@@ -283,7 +285,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "threads",
-        summary: "order at an attribute, several attributes at once, panics",
+        summary: "order of arrival at an attribute, several attributes at once, panicking threads",
         bounds: "2 processes x 3 and 1 threads x 1 session x 2 attributes",
         attributes: 2,
         unique_states: 257_014,
@@ -292,7 +294,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "nested",
-        summary: "further attributes in opposite order: the local deadlock is broken",
+        summary: "threads inside lock further attributes in opposite order: the process breaks the local deadlock",
         bounds: "2 processes x 2 and 1 threads x 1 session x 2 attributes",
         attributes: 2,
         unique_states: 55_018,
@@ -301,7 +303,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "limits",
-        summary: "a full queue refuses, and nothing is lost",
+        summary: "a full queue refuses further processes, and nothing is lost",
         bounds: "3 processes x 1 thread x 1 session x 1 attribute, a queue of 1",
         unique_states: 70_928,
         programs: &[&[USE_A], &[READ_A], &[READ_A]],
@@ -316,8 +318,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "narrow",
-        summary: "the store has smaller limits than the processes, which keep to them",
-        bounds: "2 processes x 1 thread x 1 session x 1 attribute, of whose 3 values one is too long",
+        summary: "the store has smaller limits than the processes, and the processes keep to them",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, one of its 3 values is too long",
         values: 3,
         unique_states: 330,
         programs: &[&[COMMIT_A], &[USE_A]],
@@ -331,8 +333,9 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "deaf",
-        summary: "processes of 1.0 write beyond the limits of the store: it costs them that grant and nobody else anything",
-        bounds: "2 processes x 1 thread x 1 session x 1 attribute, of whose 3 values one is too long",
+        summary: "processes of 1.0 write beyond the limits of the store: each loses that grant, and no other \
+          process loses anything",
+        bounds: "2 processes x 1 thread x 1 session x 1 attribute, one of its 3 values is too long",
         faults: "cuts of p1",
         without: "all other faults",
         values: 3,
@@ -346,9 +349,10 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "unknown",
-        summary: "a session is wanted only if it exists: one that does not costs a look and leaves nothing",
+        summary: "requests that want a session only if it exists: an absent session is refused and leaves \
+          nothing in the store",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
-        without: "all faults, see `revisit`; copies that are kept as bases",
+        without: "all faults, see `revisit`; copies kept as bases",
         unique_states: 11_090,
         programs: &[&[READ_EXISTING, READ_THEN_USE_EXISTING], &[MAKE_AND_END]],
         process: || ProcessSettings {
@@ -359,10 +363,11 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "revisit",
-        summary: "what is wanted only if it exists is said anew behind each welcome, and keeps its place",
+        summary: "a request that wants a session only if it exists is sent again after each welcome, \
+          and keeps its place in the queue",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts of p1",
-        without: "all other faults; copies that are kept as bases; a second thread of p1",
+        without: "all other faults; copies kept as bases; a second thread of p1",
         unique_states: 16_537,
         programs: &[&[READ_EXISTING], &[MAKE_USE_AND_END]],
         process: || ProcessSettings {
@@ -375,10 +380,11 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "older",
-        summary: "a store of 1.0 is never asked for a session only if it exists; all other requests go on",
+        summary: "a store of 1.0 never receives a request that wants a session only if it exists, and all other \
+          requests work",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "cuts of p1",
-        without: "all other faults; copies that are kept as bases",
+        without: "all other faults; copies kept as bases",
         unique_states: 144_333,
         programs: &[&[READ_EXISTING, USE_A], &[READ_A]],
         process: || ProcessSettings {
@@ -392,7 +398,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "tcp",
-        summary: "ordered channels; a cut loses any suffix both ways; hello settles it",
+        summary: "ordered channels: a cut loses any suffix in both directions, and the next hello reconciles \
+          both sides",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts",
         without: "crashes, restarts, leases",
@@ -403,7 +410,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "crash",
-        summary: "a process dies anywhere and returns as a new incarnation",
+        summary: "a process crashes at any step and returns as a new incarnation",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "process crashes, lease ends of the dead",
         without: "cuts, restarts, lease ends of the living",
@@ -415,7 +422,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "goodbye",
-        summary: "a process says goodbye and starts again; idle sessions are given back",
+        summary: "a process says goodbye and starts again, and processes give idle sessions back",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         without: "all faults",
         unique_states: 581_979,
@@ -426,9 +433,9 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "restart",
-        summary: "the store dies anywhere and returns from what was durable",
+        summary: "the store crashes at any step and recovers from the durable records",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
-        faults: "store crashes, a disk that lags behind",
+        faults: "store crashes, a disk that makes updates durable late",
         without: "cuts without a crash, process crashes, leases",
         unique_states: 568_622,
         programs: &[&[COMMIT_A], &[USE_A]],
@@ -437,10 +444,10 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "closing",
-        summary: "the store stops for a restart, or drains: nothing new is granted, and nothing is lost",
+        summary: "the store stops for a restart, or drains: no new grant is made, and nothing is lost",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "stops, drains",
-        without: "all other faults; a disk that lags behind, see `restart`",
+        without: "all other faults; a disk that makes updates durable late, see `restart`",
         unique_states: 1_967_984,
         programs: &[&[USE_A], &[READ_A]],
         closes: true,
@@ -448,7 +455,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "full",
-        summary: "the disk is full for a time: what is new is refused, what is there stays",
+        summary: "the disk is full for a time: new requests are refused, and grants and waiters stay",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "a full disk",
         without: "all other faults",
@@ -474,7 +481,8 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "absent",
-        summary: "a waiter loses its connection after its recall: it is passed by, and takes no grant from a living holder",
+        summary: "a waiter loses its connection after its recall: the waiter is passed by, and the recall \
+          revokes no grant of a living holder",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts of p1, revocations, threads that stay inside",
         without: "crashes, restarts, lease ends; cuts of p2",
@@ -489,10 +497,11 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "drift",
-        summary: "clocks drift within bounds: no thread believes in a dead lease",
+        summary: "clocks drift within bounds: no thread relies on a lease that the store has ended",
         bounds: "1 process x 2 threads x 1 session x 1 attribute",
         faults: "drift of the process's clock, messages that take any time",
-        without: "cuts, crashes, restarts, revocations, a second process; progress, which a network slower than the lease prevents",
+        without: "cuts, crashes, restarts, revocations, a second process; progress, because the network may be \
+          slower than the lease",
         faulty: 1,
         judges_progress: false,
         unique_states: 24_826,
@@ -521,10 +530,11 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "silent",
-        summary: "two connections in a row go silent without being closed: the process leaves them in time to save its lease",
+        summary: "two connections in a row go silent without being closed: the process replaces them in time to \
+          save its lease",
         bounds: "1 process x 1 thread x 1 session x 1 attribute",
         faults: "silence of a connection, and of the next one",
-        without: "cuts, crashes, restarts, drift; a third silent connection; progress, since time does not end",
+        without: "cuts, crashes, restarts, drift; a third silent connection; progress, because time does not end",
         judges_progress: false,
         unique_states: 243,
         programs: &[&[USE_A]],
@@ -561,7 +571,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "crossing",
-        summary: "two sessions locked in opposite order: the deadlock is found and broken",
+        summary: "processes lock two sessions in opposite order: the store finds and breaks the deadlock",
         bounds: "2 processes x 1 thread x 2 sessions x 1 attribute",
         unique_states: 77_170,
         programs: &[
@@ -583,7 +593,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "try",
-        summary: "tries, cancels and deadlines against cached grants",
+        summary: "tries, cancelled waits and deadlines meet cached grants",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "waits of p1 that end at any time, at either end",
         without: "all other faults",
@@ -596,7 +606,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "expiry",
-        summary: "time to live while cached; destroy; no resurrection",
+        summary: "the time to live ends while a grant is cached, and no destroyed session comes back",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "the time to live ends at any time",
         without: "all other faults",
@@ -613,7 +623,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "parting",
-        summary: "sessions are renamed and destroyed, and the answers cut off",
+        summary: "sessions are renamed and destroyed, and cuts lose the answers",
         bounds: "2 processes x 1 thread x 2 sessions x 1 attribute",
         faults: "cuts of p1",
         without: "all other faults",
@@ -630,7 +640,7 @@ pub static UNIVERSES: &[Universe] = &[
         summary: "messages are lost, repeated and reordered",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
         faults: "loss, repetition, reordering",
-        without: "cuts, crashes, restarts, leases; the connection of p2 is in order; commits, see storm",
+        without: "cuts, crashes, restarts, leases; faults of the connection of p2; commits, see `storm`",
         unique_states: 820_332,
         programs: &[&[USE_A], &[USE_A]],
         process: || ProcessSettings {
@@ -641,7 +651,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "late",
-        summary: "recalls end with threads inside, commits are cut off: others' writes survive",
+        summary: "recalls end with threads inside and cuts lose commits: the writes of the other threads survive",
         bounds: "2 processes x 2 and 1 threads x 1 session x 1 attribute",
         faults: "cuts of p1, recall deadlines of p1",
         without: "crashes, restarts, leases",
@@ -654,7 +664,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "ordeal",
-        summary: "cuts and crashes together, of both processes, with commits",
+        summary: "cuts and crashes of both processes together, with commits",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute",
         faults: "cuts, process crashes, lease ends of the dead",
         without: "restarts of the store, lease ends of the living",
@@ -668,10 +678,10 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "storm",
-        summary: "commits and differences through the network of wild",
+        summary: "commits and deltas through the network of `wild`",
         bounds: "2 processes x 1 thread x 1 session x 1 attribute, 2 messages under way with p1",
         faults: "loss, repetition, reordering",
-        without: "cuts, crashes, restarts, leases; progress: commits for ever keep 2 places full",
+        without: "cuts, crashes, restarts, leases; progress: endless commits keep both places of the network full",
         is_quick: false,
         judges_progress: false,
         unique_states: 2_771_794,
@@ -680,7 +690,7 @@ pub static UNIVERSES: &[Universe] = &[
     },
     Universe {
         name: "rush",
-        summary: "three processes, one with two threads: order and the gate at once",
+        summary: "three processes, one of them with two threads: the order of arrival and the gate together",
         bounds: "3 processes x 2, 1 and 1 threads x 1 session x 2 attributes",
         is_quick: false,
         attributes: 2,
@@ -691,19 +701,19 @@ pub static UNIVERSES: &[Universe] = &[
 ];
 
 impl Universe {
-    /// Whether the store has a disk.
+    /// Returns whether the store has a disk.
     #[must_use]
     pub fn has_disk(&self) -> bool {
         self.restarts || self.closes || self.fills
     }
 
-    /// Whether an update takes its time to become durable.
+    /// Returns whether updates become durable late.
     #[must_use]
     pub fn lags(&self) -> bool {
         self.restarts || self.fills
     }
 
-    /// The points in time that the store and the processes are told.
+    /// Returns the present time on the clocks of the store and of the processes.
     pub(crate) fn now(&self) -> (Time, Time) {
         let now = if self.clocks.is_some() {
             NOW
@@ -713,21 +723,21 @@ impl Universe {
         (now, now)
     }
 
-    /// Whether a thread wants a session only if it exists.
+    /// Returns whether some thread wants a session only if it exists.
     #[must_use]
     pub fn asks_existing(&self) -> bool {
         let mut threads = self.programs.iter().flat_map(|threads| threads.iter());
         threads.any(|program| program.iter().any(|step| step.locks_existing().is_some()))
     }
 
-    /// Whether any timer fires.
+    /// Returns whether any timer fires.
     #[must_use]
     pub fn has_timers(&self) -> bool {
         self.faults != "none"
     }
 }
 
-/// A universe by its name.
+/// Returns the universe of this name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Universe> {
     UNIVERSES.iter().find(|universe| universe.name == name)

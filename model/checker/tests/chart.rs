@@ -1,7 +1,7 @@
-//! Sequence charts: three that a person has looked at, and any number that nobody has.
+//! Sequence charts: three that a person has reviewed, and random ones.
 //!
-//! The snapshots pin the pictures; a change of one is reviewed by eye. The properties say what holds for every chart,
-//! however odd: text fits its width, SVG is well-formed XML, Mermaid's blocks are closed, JSON comes back as it went.
+//! The snapshots pin the pictures; a person reviews each change. The properties hold for every chart, however odd: text
+//! fits its width, SVG is well-formed XML, Mermaid's blocks are closed, and JSON is read back unchanged.
 
 use proptest::prelude::*;
 use tenure_checker::chart::{Chart, Event, JsonError, from_json, json, mermaid, svg, text};
@@ -100,7 +100,7 @@ fn handoff() -> Chart {
     chart
 }
 
-/// A loss, a crash, a duplicate, and messages that cross.
+/// A chart with a loss, a crash, a duplicate, and messages that cross.
 fn crossing() -> Chart {
     let mut chart = five_lanes(
         "mutant: a release is believed whatever its token",
@@ -252,7 +252,7 @@ fn json_of_another_kind_is_refused() {
     assert!(matches!(from_json("[]"), Err(JsonError::Syntax(_))));
 }
 
-/// Writes the pictures for a person to look at: `cargo test -p tenure-checker chart -- --ignored`.
+/// Writes the pictures for a review: `cargo test -p tenure-checker chart -- --ignored`.
 #[test]
 #[ignore = "writes files; run by hand to look at the pictures"]
 fn write_pictures() {
@@ -267,8 +267,9 @@ fn write_pictures() {
     }
 }
 
-/// Not a control character, nor in a block of wide, combining or right-to-left ones. (What the text drawing lets pass
-/// was compared once with `unicode-width`, over all of Unicode: every character of it has width 1.)
+/// Returns whether a character is neither a control character nor in a block of wide, combining or right-to-left
+/// characters. (The characters that the text drawing accepts were compared once with `unicode-width`, over all of
+/// Unicode: every one has width 1.)
 fn takes_one_column(c: char) -> bool {
     !matches!(c,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{a0}' | '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}'
@@ -286,7 +287,8 @@ fn without_color(text: &str) -> String {
     out
 }
 
-/// Words of every kind: plain, long, wide, combining, right to left, invisible, and what each format takes for its own.
+/// Words of every kind: plain, long, wide, combining, right to left, invisible, and words with a meaning in some
+/// format.
 fn words() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
         "",
@@ -326,7 +328,7 @@ fn words() -> impl Strategy<Value = String> {
 }
 
 fn event(lanes: usize) -> impl Strategy<Value = Event> {
-    // One lane more than there are: a chart is data, and may be wrong.
+    // One lane more than the chart has: a chart is data and may be wrong.
     (0..7, 0..=lanes, 0..=lanes, 0..20_u64, words()).prop_map(|(kind, from, to, message, text)| {
         match kind {
             0 => Event::Note { lane: from, text },
@@ -432,7 +434,7 @@ proptest! {
                 None => {}
             }
             prop_assert!(open >= 0, "{}", diagram);
-            // What is left of these characters is in an entity, or is ours.
+            // The remaining characters of this kind stand in an entity, or the drawing has written them.
             let text = line.split_once(": ").map_or("", |(_, text)| text);
             prop_assert!(!text.contains([':', '"', '%', '\u{1b}', '\u{202e}']), "{text:?}");
             prop_assert_eq!(text.matches('#').count(), text.matches(';').count(), "{:?}", text);

@@ -1,6 +1,6 @@
-//! Detaching changes nothing: in every reachable state of the small universes, what threads do in a session that is detached is what
-//! they would have done through the process; and what is accepted of a thread where its attribute is handed out is kept, however
-//! near the limits the session is. Random schedules of the whole are in `model/protocol/tests/support/twin.rs`.
+//! Detaching changes nothing. In every reachable state of the small universes, the threads of a detached session do
+//! what they would do through the process. A write that is accepted at a handed-out attribute is kept, however near the
+//! limits the session is. Random schedules of the whole are in `model/protocol/tests/support/twin.rs`.
 
 use stateright::Model as _;
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ fn calls(
     out
 }
 
-/// The client state and who is inside. All that can differ: the rest of a calm session is the grant alone.
+/// Returns the client state and the threads inside. Nothing else can differ: the rest of a calm session is the grant.
 fn seen(process: &ProcessMachine, id: &SessionId) -> String {
     let session = process.session(id).expect("it was detached");
     let mut inside: Vec<String> = session
@@ -53,7 +53,7 @@ fn seen(process: &ProcessMachine, id: &SessionId) -> String {
     )
 }
 
-/// Goes in, writes, goes out, both ways.
+/// Lets a thread enter, write and leave, both ways.
 fn is_alike(process: &ProcessMachine, id: &SessionId, thread: ThreadId, names: &Names) -> bool {
     let (mut whole, mut part) = (process.clone(), process.clone());
     let mut detached = part.detach(id).expect("calm");
@@ -90,11 +90,11 @@ fn is_alike(process: &ProcessMachine, id: &SessionId, thread: ThreadId, names: &
         is_alike &= leaves_alike(&mut detached, &mut whole, id, thread, names);
     }
     part.reattach(id.clone(), detached);
-    // Who was turned away is another matter: what the process then says, only the process says.
+    // A refused thread is another matter: only the process decides the answer then.
     is_alike && (!enters || seen(&part, id) == seen(&whole, id))
 }
 
-/// Lets a thread out both ways; the same threads are let in, in this order.
+/// Lets a thread leave both ways. Both ways must admit the same threads, in the same order.
 fn leaves_alike(
     detached: &mut Detached,
     whole: &mut ProcessMachine,
@@ -114,8 +114,8 @@ fn leaves_alike(
     has_left && locked == calls(whole, id, thread, &Call::Unlock(names.clone()))
 }
 
-/// Lets each thread out that is inside, both ways: whoever waits is handed the lock alike, and what the process knows of who
-/// waits where is the same. Answers how often somebody was let in.
+/// Lets each thread that is inside leave, both ways. Both ways must hand the lock to the same waiter, and the process
+/// must know the same waits. Returns the number of admitted threads.
 fn hands_off(process: &ProcessMachine, id: &SessionId) -> usize {
     let session = process.session(id).expect("it can be detached");
     let name = |slot: &u32| session.slots()[*slot as usize].name.clone();
@@ -138,16 +138,16 @@ fn hands_off(process: &ProcessMachine, id: &SessionId) -> usize {
         };
         assert!(is_alike && waiters(&part) == waiters(&whole), "{claim:?}");
         assert_eq!(part.waits(), whole.waits(), "{claim:?}");
-        // A grant that is used up may be on its way back: nobody detaches that.
+        // A used-up grant may be on its way back; such a session cannot be detached.
         let stays = whole.clone().detach(id).is_some();
         assert!(stays && seen(&part, id) == seen(&whole, id), "{claim:?}");
     }
     let_in
 }
 
-/// A thread uses an attribute that is handed out; another one comes, so that it is taken in around the first, and waits. When the first
-/// has written and leaves, who is let in is who was planned, everything else is as it is by way of the process, and the other may write
-/// as much as the first. Answers how often that could be tried.
+/// Lets a thread use a handed-out attribute. Another thread comes and waits, so that the attribute is taken in around
+/// the first one. When the first one has written and leaves, the planned thread must be admitted, everything else must
+/// be as through the process, and the other thread may write as much as the first. Returns the number of such cases.
 fn count_plans(process: &ProcessMachine, id: &SessionId) -> usize {
     let threads = [ThreadId(98), ThreadId(99)];
     let ways = [None, Some(None), Some(Some(Value::from_static(b"z")))];
@@ -213,7 +213,7 @@ fn is_planned(
     Some(is_alike && is_same && may_write)
 }
 
-/// Whether a thread may write so many bytes when another one has taken all the room in the other attribute.
+/// Returns whether a thread may write so many bytes when another thread has taken all the room in the other attribute.
 fn writes_beside(
     mut detached: Detached,
     thread: ThreadId,
@@ -243,7 +243,7 @@ fn size(detached: &Detached) -> usize {
     sizes.sum()
 }
 
-/// Writes as many bytes as are accepted, at most so many; answers how many.
+/// Writes the most bytes that are accepted, up to a bound, and returns the number.
 fn fill(
     detached: &mut Detached,
     thread: ThreadId,
@@ -258,8 +258,9 @@ fn fill(
     })
 }
 
-/// A thread uses an attribute that is handed out; that is taken in around it; another thread takes all the room that it gets,
-/// and keeps it or not. What the first may have been told is accepted is still accepted then, and no limit is passed.
+/// Lets a thread use a handed-out attribute, which is then taken in around it. Another thread takes all the room that
+/// it gets, and keeps it or not. A write that the first thread may have been promised must still be accepted, and no
+/// limit may be exceeded.
 fn is_kept(
     mut detached: Detached,
     [user, other]: [ThreadId; 2],
@@ -277,14 +278,15 @@ fn is_kept(
     }
     let bytes = out.bytes_max as usize;
     let mut is_kept = fill(&mut detached, user, own, bytes, limits) == Some(bytes);
-    // More than is reserved is a question, and its answer is kept as well: where it was accepted it is written again.
+    // A write beyond the reserved bytes is a question. An accepted write is kept as well: where it was accepted it is
+    // written again.
     let more = fill(&mut detached, user, own, most, limits);
     is_kept &= more >= Some(bytes) && fill(&mut detached, user, own, more?, limits) == more;
     is_kept &= detached.leave(Time::ZERO, user, &Names::One(own.clone()), true);
     Some(is_kept && size(&detached) <= most)
 }
 
-/// How often what is accepted was kept, in a session of this state whose limits are near.
+/// Returns how often an accepted write was kept, in a session of this state whose limits are near.
 fn keeps(process: &ProcessMachine, id: &SessionId) -> usize {
     let detached = process.clone().detach(id).expect("calm");
     let mut kept = 0;
@@ -302,8 +304,8 @@ fn keeps(process: &ProcessMachine, id: &SessionId) -> usize {
     kept
 }
 
-/// How many sessions could be detached; how often in them what was accepted was kept, a thread that waited was let in, and that was
-/// planned.
+/// The number of detached sessions, and in them the numbers of kept writes, of admitted waiters, and of planned
+/// handoffs.
 #[derive(Default)]
 struct Seen {
     detached: usize,

@@ -1,7 +1,7 @@
-//! The explorer against Stateright's own checker, and what it promises beyond it.
+//! The explorer against Stateright's own checker, and the explorer's further promises.
 //!
-//! Stateright counts as we do but for two things, each pinned below: it expands duplicate initial states as often as
-//! they are listed, and it ends as soon as every property has a discovery.
+//! Stateright counts as the explorer does, except for two things, each pinned below: it expands duplicate initial
+//! states as often as they are listed, and it ends as soon as every property has a discovery.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,7 +129,8 @@ fn ladder() -> Toy {
     }
 }
 
-/// Peterson's mutual exclusion, or without the look at the other's flag: state = turn, then 2 bits of pc for each.
+/// Peterson's mutual exclusion, or a variant that does not read the other's flag: state = turn, then 2 bits of pc for
+/// each.
 fn peterson(broken: bool) -> Toy {
     fn step(state: u32, action: u8, broken: bool) -> Option<u32> {
         let me = u32::from(action);
@@ -259,7 +260,7 @@ fn a_duplicate_initial_state_counts_and_is_expanded_once() {
     };
     let ours = with_edges(&twice, 1);
     assert_eq!((ours.unique_states, ours.states), (1200, 4802));
-    // Stateright expands it twice, hence four more.
+    // Stateright expands the state twice, hence four more.
     let stateright = twice.checker().spawn_bfs().join();
     assert_eq!(
         (stateright.unique_state_count(), stateright.state_count()),
@@ -268,7 +269,7 @@ fn a_duplicate_initial_state_counts_and_is_expanded_once() {
 }
 
 #[test]
-fn goes_on_when_everything_is_decided() {
+fn the_search_continues_after_every_property_is_decided() {
     let decided = Toy {
         properties: || vec![Property::sometimes("start", |_, state| *state == 0)],
         ..torus()
@@ -286,7 +287,7 @@ fn the_counterexample_is_the_shortest() {
     let actions: Vec<u8> = path.steps.iter().map(|step| step.action).collect();
     assert_eq!(actions, [0, 5, 3, 5, 0, 5], "the known solution: six steps");
     assert_eq!(path.last() / 4, 4);
-    // Stateright goes on for the property that nothing decides, and keeps the last violation.
+    // Stateright continues for the undecided property, and keeps the last violation.
     let stateright = model.checker().spawn_bfs().join();
     let kept = stateright
         .discovery("never four litres")
@@ -296,7 +297,7 @@ fn the_counterexample_is_the_shortest() {
 }
 
 #[test]
-fn a_broken_mutex_falls_in_the_fewest_steps() {
+fn a_broken_mutex_is_violated_in_the_fewest_steps() {
     let model = peterson(true);
     let ours = with_edges(&model, 1);
     let verdict = ours.verdict("exclusion").expect("a verdict");
@@ -311,7 +312,7 @@ fn a_broken_mutex_falls_in_the_fewest_steps() {
 }
 
 #[test]
-fn threads_change_nothing() {
+fn the_number_of_threads_changes_no_result() {
     let variants = [
         Options::default(),
         Options {
@@ -472,7 +473,7 @@ fn evaluations_are_counted() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_refused() {
+fn a_model_that_cannot_be_judged_is_refused() {
     let refusal = |model: Toy| explore(&model, &Options::default()).expect_err("refused");
     let without = Toy {
         properties: Vec::new,
@@ -541,7 +542,7 @@ fn stopping_ends_with_the_level_of_the_violation() {
         "both of that level, none of the next"
     );
     assert!(ours.verdicts.iter().all(|verdict| !verdict.holds()));
-    // Without a violation it is as if nothing had been asked.
+    // Without a violation, the option has no effect.
     let ours = explore(
         &torus(),
         &Options {
@@ -553,7 +554,7 @@ fn stopping_ends_with_the_level_of_the_violation() {
     assert!(ours.holds());
 }
 
-/// Numbers from 0 that stop at 10, by decree.
+/// The numbers from 0 on, with 10 as a final state.
 struct Decreed;
 
 impl Model for Decreed {
@@ -600,7 +601,7 @@ fn a_final_state_is_judged_and_not_expanded() {
     assert!(ours.successors(&Decreed, &10).is_empty());
 }
 
-/// Steps by two once told to.
+/// A model that steps by two once a flag is set.
 struct Fickle(AtomicBool);
 
 impl Model for Fickle {
@@ -636,7 +637,7 @@ impl FairModel for Fickle {
 
 #[test]
 #[should_panic = "not deterministic"]
-fn a_model_that_changes_its_mind_is_found_out() {
+fn a_model_that_is_not_deterministic_is_detected() {
     let model = Fickle(AtomicBool::new(false));
     let ours = with_edges(&model, 1);
     assert_eq!(ours.path(&model, 5).steps.len(), 5);
@@ -646,7 +647,7 @@ fn a_model_that_changes_its_mind_is_found_out() {
 
 #[test]
 #[should_panic = "the model's own words"]
-fn a_panic_in_the_model_comes_through() {
+fn a_panic_in_the_model_reaches_the_caller() {
     let next = |state: u32, action: u8| {
         assert!(state < 30_000, "the model's own words");
         (scatter().next)(state, action)
@@ -673,7 +674,7 @@ fn progress_is_reported() {
 }
 
 #[test]
-fn the_chance_of_a_missed_state_is_told() {
+fn the_probability_of_a_missed_state_is_reported() {
     let ours = with_edges(&torus(), 1);
     let expected = 1200.0 * 1200.0 / 36_893_488_147_419_103_232.0;
     assert!((ours.missed_state_probability() / expected - 1.0).abs() < 1e-9);

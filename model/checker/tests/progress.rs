@@ -1,8 +1,9 @@
-//! The progress pass against graphs with known answers, and against its own definition read another way.
+//! The progress pass, tested against graphs with known answers and against an independent form of its definition.
 //!
-//! A wrong progress pass is silent: it reports nothing. So the random suite compares it with brute force over all
-//! subsets of states, checks that both verdicts are frequent, and that each tempting misreading of the definition would
-//! be told apart. Every failure prints the seed that repeats it. Deliberately absent: graphs of real universes.
+//! A wrong progress pass is silent: it reports nothing. The random suite therefore compares it with brute force over
+//! all subsets of states. It also checks that both verdicts are frequent, and that each tempting misreading of the
+//! definition gives another verdict. Every failure prints the seed that repeats it. Graphs of real universes are
+//! deliberately left out.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use tenure_checker::graph::Class::{self, Fair, Fault, Free};
 use tenure_checker::graph::Graph;
 use tenure_checker::progress::{Lasso, Report, check, is_fair_lasso};
 
-// Graphs with known answers. Obligation 0 is "a waiter is served"; state 0 is where it begins to wait, unless said.
+// Graphs with known answers. Obligation 0 is "a waiter is served". The wait begins in state 0, unless stated otherwise.
 
 type State<'a> = (u64, &'a [(u32, Class)]);
 
@@ -22,7 +23,7 @@ fn graph(states: &[State<'_>]) -> Graph {
     graph
 }
 
-/// The length of the shortest way to each state from state 0, by any edge.
+/// Returns the length of the shortest path to each state from state 0, by any edge.
 fn depths(graph: &Graph) -> Vec<u32> {
     let mut depths = vec![u32::MAX; graph.len()];
     let mut queue = VecDeque::from([0]);
@@ -43,7 +44,7 @@ fn report(graph: &Graph) -> Report {
     check(graph, |state| depths[state as usize])
 }
 
-/// The lasso of a graph that has exactly one.
+/// Returns the lasso of a graph that has exactly one.
 fn lasso(states: &[State<'_>]) -> Lasso {
     let mut lassos = report(&graph(states)).lassos;
     assert_eq!(lassos.len(), 1, "{lassos:?}");
@@ -71,8 +72,9 @@ fn a_waiter_passed_over_for_ever_is_found() {
 
 #[test]
 fn a_join_of_paths_hides_nothing() {
-    // Both paths from 0 lead to 3 and end in 4. It is pending on the way through 2 only, and there it may rest: the
-    // state after it is known to be harmless, which is where a search with one bit per state looks away.
+    // Both paths from 0 lead to 3 and end in 4. The obligation is pending only on the path through 2, and the run may
+    // rest there. The state after it is known to be harmless, which is where a search with one bit per state looks
+    // away.
     let found = lasso(&[
         (0, &[(1, Free), (2, Free)]),
         (0, &[(3, Fair(0))]),
@@ -166,7 +168,7 @@ fn a_fault_may_stand_in_the_stem_but_not_in_the_cycle() {
         (1, &[(0, Fault), (2, Fair(1))]),
         (0, &[]),
     ]);
-    // A fault beside an equal edge of another class is not taken for it.
+    // A fault beside an equal edge of another class is not mistaken for that edge.
     let found = lasso(&[
         (1, &[(1, Fault), (1, Fair(0))]),
         (1, &[(0, Fault), (0, Fair(1))]),
@@ -178,17 +180,18 @@ fn a_fault_may_stand_in_the_stem_but_not_in_the_cycle() {
 fn self_loops_are_cycles() {
     let found = lasso(&[(1, &[(0, Fair(0))])]);
     assert_eq!(found.cycle, [(0, 0)]);
-    // Free, with nothing else to do: the run may as well rest.
+    // The self-loop is free and nothing else is possible, so the run may rest.
     let found = lasso(&[(1, &[(0, Free)])]);
     assert_eq!((found.start, found.cycle.len()), (0, 0));
-    // Free or fair, while the grant is possible: not fair to stay.
+    // The self-loop is free or fair while the grant is possible, so staying is not fair.
     assert_progress(&[(1, &[(0, Free), (0, Fair(1)), (1, Fair(0))]), (0, &[])]);
     assert_progress(&[(1, &[(0, Fault), (1, Fair(0))]), (0, &[])]);
 }
 
 #[test]
 fn a_small_cycle_far_away_beats_a_large_one_nearby() {
-    // A ring of 30. Class 1 is enabled everywhere, as the way out, and taken only from 20 to 21 and back.
+    // The graph is a ring of 30 states. Class 1 is enabled everywhere, as the way out, and taken only from 20 to 21 and
+    // back.
     let mut graph = Graph::default();
     for state in 0..30 {
         let class = if state == 20 { Fair(1) } else { Fair(0) };
@@ -282,8 +285,8 @@ impl SplitMix {
     }
 }
 
-/// 1 to 7 states, all reachable and in the order of their discovery, with self-loops and parallel edges, up to 4 fair
-/// classes, and obligations 3 and 40.
+/// A graph of 1 to 7 states, all reachable and in the order of their discovery, with self-loops, parallel edges, up to
+/// 4 fair classes, and the obligations 3 and 40.
 fn random_graph(seed: u64) -> Graph {
     let mut random = SplitMix(seed);
     let states = 2 + random.below(6);
@@ -314,7 +317,7 @@ fn random_graph(seed: u64) -> Graph {
     reachable(&pending, &rows)
 }
 
-/// The part that can be reached from state 0, renumbered in the order of breadth-first discovery.
+/// Returns the part that is reachable from state 0, renumbered in the order of breadth-first discovery.
 fn reachable(pending: &[u64], rows: &[Vec<(u32, Class)>]) -> Graph {
     let mut order = vec![0];
     let mut at = 0;
@@ -336,7 +339,7 @@ fn reachable(pending: &[u64], rows: &[Vec<(u32, Class)>]) -> Graph {
     graph
 }
 
-/// The definition of a violation, and ways to get it wrong.
+/// The definition of a violation, and its misreadings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Definition {
     Right,
@@ -365,7 +368,7 @@ const MISREADINGS: [Definition; 10] = [
     Definition::FreeIsFair,
 ];
 
-/// Whether `obligation` may stay pending for ever: whether a fair run may rest, or go through exactly the states of
+/// Returns whether `obligation` may stay pending for ever: whether a fair run may rest, or visit exactly the states of
 /// some set infinitely often.
 fn may_stay_pending(graph: &Graph, obligation: u8, definition: Definition) -> bool {
     let states = || 0..graph.len() as u32;
@@ -399,7 +402,7 @@ fn may_stay_pending(graph: &Graph, obligation: u8, definition: Definition) -> bo
             })
 }
 
-/// Whether a cycle may visit exactly `set`: from each of its states all of it is reached by at least one step inside.
+/// Returns whether a cycle may visit exactly `set`: each of its states reaches all of it by at least one step inside.
 fn is_closed_walk(graph: &Graph, set: u32, definition: Definition) -> bool {
     let successors: [u32; 7] = std::array::from_fn(|state| {
         let edges = (state < graph.len()).then(|| graph.edges(state as u32));
@@ -425,7 +428,8 @@ fn is_closed_walk(graph: &Graph, set: u32, definition: Definition) -> bool {
     })
 }
 
-/// Whether a run that visits exactly the states of `set` infinitely often, by all its edges, is fair to `class`.
+/// Returns whether a run that visits exactly the states of `set` infinitely often, by all its edges, is fair to
+/// `class`.
 fn is_met(graph: &Graph, set: u32, class: Class, definition: Definition) -> bool {
     let inside = |state: u32| set >> state & 1 == 1;
     let has = |state: u32, only_inside: bool| {
@@ -450,7 +454,7 @@ fn is_met(graph: &Graph, set: u32, class: Class, definition: Definition) -> bool
         }
 }
 
-/// The length of the shortest lasso, stem and cycle, by breadth-first search over states and classes not yet met.
+/// Returns the length of the shortest lasso, stem and cycle, by breadth-first search over states and unmet classes.
 fn shortest_lasso(graph: &Graph, depths: &[u32], obligation: u8) -> Option<usize> {
     let bit = |class| match class {
         Fair(class) => 1_u64 << class,
@@ -497,15 +501,15 @@ fn shortest_lasso(graph: &Graph, depths: &[u32], obligation: u8) -> Option<usize
         .min()
 }
 
-/// What the random suite saw, to show that it could have seen a bug.
+/// The coverage of the random suite, which shows that it could have found a bug.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Obligations that are not pending for ever.
+    /// The number of obligations that are not pending for ever.
     met: u64,
-    /// Lassos that rest, and that go round.
+    /// The numbers of lassos that rest, and of lassos that go round.
     rests: u64,
     cycles: u64,
-    /// Length of the lassos found, and the least possible.
+    /// The length of the lassos found, and the least possible length.
     length: usize,
     least: usize,
     /// How often each misreading gives another verdict.
@@ -559,7 +563,7 @@ fn random_graphs_agree_with_brute_force() {
     for (wrong, count) in MISREADINGS.iter().zip(tally.told_apart) {
         assert!(count * 1_000 > all, "{wrong:?} is hardly told apart");
     }
-    // Not the shortest lassos, but within a hundredth over all.
+    // The lassos are not the shortest, but within a hundredth in total.
     assert!(tally.length * 100 <= tally.least * 101);
 }
 
@@ -568,8 +572,8 @@ fn random_graphs_agree_with_brute_force() {
 #[test]
 fn a_million_states_on_one_path_do_not_recurse() {
     const STATES: u32 = 1_000_000;
-    // A ring; from every state a way out, to the end, by a class that the ring does not take. So the waiter of
-    // obligation 0 leaves, unless the way out is closed in one place. Obligation 1 stays pending at the end.
+    // The graph is a ring. Every state has a way out, to the end, by a class that the ring does not take. The waiter of
+    // obligation 0 therefore leaves, unless the way out is closed in one place. Obligation 1 stays pending at the end.
     for closed in [None, Some(777_777)] {
         let mut graph = Graph::default();
         for state in 0..STATES {

@@ -1,4 +1,4 @@
-//! Stories of real counterexamples: what stands in a chart, and that it can be read.
+//! Charts of real counterexamples: their content and their readability.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tenure_checker::system::Model;
 use tenure_checker::{render, universe};
 use tenure_protocol::{ProtocolMutant, Sound};
 
-/// What a hunt for a mutant finds in a universe.
+/// Returns the counterexamples that a hunt for a mutant finds in a universe.
 fn hunt(universe: &str, mutant: ProtocolMutant) -> Vec<Counterexample> {
     let universe = universe::find(universe).expect("a universe");
     let settings = Settings {
@@ -25,7 +25,7 @@ fn hunt(universe: &str, mutant: ProtocolMutant) -> Vec<Counterexample> {
     found
 }
 
-/// The first of them, told.
+/// Renders the first counterexample.
 fn told(universe: &str, mutant: ProtocolMutant) -> Chart {
     render::chart_of(&hunt(universe, mutant)[0]).expect("it can be rendered")
 }
@@ -55,7 +55,7 @@ fn charts_are_whole() {
         for example in hunt(universe, mutant) {
             let chart = render::chart_of(&example).expect("it can be rendered");
             let context = format!("{universe}, {mutant}:\n{}", text(&chart));
-            // Every step is seen, in order.
+            // Every step is visible, in order.
             let mut steps: Vec<usize> = chart.rows.iter().map(|row| row.step).collect();
             assert!(steps.is_sorted(), "{context}");
             steps.dedup();
@@ -64,7 +64,7 @@ fn charts_are_whole() {
                 (1..=example.steps()).collect::<Vec<_>>(),
                 "{context}"
             );
-            // Every lane has something, and the store is there.
+            // Every lane has an event, and the store has a lane.
             assert!(
                 chart.lanes.iter().any(|lane| lane.name == "store"),
                 "{context}"
@@ -106,7 +106,7 @@ fn touches(event: &Event, own: usize) -> bool {
     }
 }
 
-/// A message is sent once before it arrives or is lost, and says the same at both ends.
+/// A message is sent once before it arrives or is lost, and has the same text at both ends.
 #[test]
 fn messages_have_both_ends() {
     for (universe, mutant) in SMALL {
@@ -149,7 +149,7 @@ fn messages_have_both_ends() {
     }
 }
 
-/// A grant has one token from the granting to the end, whatever the explorer calls it on the way.
+/// A grant keeps one token from its beginning to its end, whatever number the canonical states give it.
 #[test]
 fn tokens_stay() {
     let chart = told("lease", ProtocolMutant::AppliesLateWrites);
@@ -173,7 +173,7 @@ fn tokens_stay() {
     assert_eq!(last, Some(token), "{}", text(&chart));
 }
 
-/// A broken connection shows what it loses, and the store sees it later.
+/// A cut connection shows the lost messages, and the store sees the cut later.
 #[test]
 fn a_cut_is_a_fault() {
     let chart = told("tcp", ProtocolMutant::FreesOnDisconnect);
@@ -191,7 +191,7 @@ fn a_cut_is_a_fault() {
     );
 }
 
-/// What cannot be told is an error.
+/// A counterexample that cannot be rendered is an error.
 #[test]
 fn an_impossible_step_is_an_error() {
     let mut example = hunt("tcp", ProtocolMutant::FreesOnDisconnect).swap_remove(0);
@@ -200,7 +200,7 @@ fn an_impossible_step_is_an_error() {
     assert!(error.to_string().starts_with("step 1, "), "{error}");
 }
 
-/// What Stateright's Explorer shows.
+/// The text that Stateright's Explorer shows.
 #[test]
 fn a_state_is_shown_fact_by_fact() {
     use stateright::Model as _;
@@ -215,7 +215,7 @@ fn a_state_is_shown_fact_by_fact() {
 }
 
 #[test]
-fn a_step_is_told_by_its_differences() {
+fn a_step_is_shown_by_its_differences() {
     use stateright::Model as _;
     use tenure_checker::system::Action;
     let model = Model::new(universe::find("crowd").expect("a universe"), Sound);

@@ -1,15 +1,15 @@
-//! That renumbering changes nothing which can be observed.
+//! Renumbering changes no observable behaviour.
 //!
-//! The universes are finite because each state is replaced by its canonical form. Here random walks are taken twice: with
-//! the numbers that the machines drew, which grow, and from canonical form to canonical form. At every step both must be
-//! able to do the same, be judged the same, and be the same but for their numbers.
+//! The universes are finite because each state is replaced by its canonical form. Here random walks are taken twice:
+//! with the numbers that the machines drew, which grow, and from canonical form to canonical form. At every step, both
+//! states must allow the same actions, have the same verdicts, and be equal apart from their numbers.
 
 use stateright::{Expectation, Model as _};
 use tenure_checker::system::Model;
 use tenure_checker::universe::{UNIVERSES, Universe};
 use tenure_protocol::Sound;
 
-/// Enough to restart the store and fill the queues several times over.
+/// The number of steps: enough to restart the store and fill the queues several times.
 const WALKS: u64 = 40;
 const STEPS: usize = 120;
 
@@ -26,7 +26,7 @@ impl SplitMix {
     }
 }
 
-/// Walks both ways; answers how many steps were taken, and in how many states the numbers differed.
+/// Walks both ways. Returns the number of steps, and the number of states in which the numbers differed.
 fn walk(universe: &'static Universe, seed: u64) -> (usize, usize) {
     let model = Model::new(universe, Sound);
     let properties = model.properties();
@@ -68,7 +68,7 @@ fn walk(universe: &'static Universe, seed: u64) -> (usize, usize) {
 }
 
 #[test]
-fn canonical_states_do_what_the_states_do_that_they_stand_for() {
+fn a_canonical_state_behaves_like_the_state_that_it_replaces() {
     for universe in UNIVERSES {
         let (mut taken, mut different) = (0, 0);
         for seed in 0..WALKS {

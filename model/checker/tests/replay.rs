@@ -1,4 +1,4 @@
-//! Saved counterexamples: what is written is read back and runs again, and nothing else is taken for one.
+//! Saved counterexamples: a written file is read back and replayed, and any other file is refused.
 
 use std::sync::OnceLock;
 
@@ -26,7 +26,7 @@ fn check(universe: &str, mutant: ProtocolMutant, is_hunt: bool) -> Vec<Counterex
     .counterexamples
 }
 
-/// A violation, a run that gets stuck, and one that goes round for ever.
+/// Returns a violation, a run that gets stuck, and a run that repeats a cycle for ever.
 fn examples() -> &'static [Counterexample; 3] {
     static EXAMPLES: OnceLock<[Counterexample; 3]> = OnceLock::new();
     EXAMPLES.get_or_init(|| {
@@ -66,9 +66,9 @@ fn what_is_saved_is_read_back() {
     }
 }
 
-/// A race that must be reached is shown by steps too, and these are saved in the same way.
+/// A race that must be reached is shown by steps too, and these steps are saved in the same way.
 #[test]
-fn what_is_shown_is_read_back() {
+fn the_steps_of_a_shown_race_are_read_back() {
     let universe = universe::find("crowd").expect("a universe");
     let model = Model::new(universe, Sound);
     let options = Options {
@@ -114,9 +114,9 @@ fn the_chart_in_a_file_is_a_chart() {
     assert!(chart.cycle_from.is_some());
 }
 
-/// Members that this program does not know are passed over; a chart is not needed.
+/// The reader ignores unknown members, and needs no chart.
 #[test]
-fn only_what_is_known_is_read() {
+fn unknown_members_are_ignored() {
     let mut document: serde_json::Value =
         serde_json::from_str(&save(&examples()[0])).expect("JSON");
     document["chart"] = "no chart".into();
@@ -144,26 +144,29 @@ fn a_truncated_file_says_where_it_ends() {
 }
 
 #[test]
-fn what_is_something_else_is_named() {
+fn each_error_names_the_fault_of_the_file() {
     let saved = save(&examples()[0]);
     for (text, expected) in [
-        ("", "it is empty"),
+        ("", "the file is empty"),
         (
             "{\"format\": ",
-            "it ends too early, at line 1, column 11: the rest was cut off",
+            "the file ends too early, at line 1, column 11: the rest was cut off",
         ),
-        ("hello", "it is not JSON: expected value at line 1 column 1"),
+        (
+            "hello",
+            "the file is not JSON: expected value at line 1 column 1",
+        ),
         (
             "[1, 2]",
-            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+            "the file is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
         ),
         (
             "{}",
-            "it is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
+            "the file is JSON, but not a saved counterexample: it has no \"format\": \"tenure-counterexample\"",
         ),
         (
             "{\"format\": \"tenure-chart\"}",
-            "its format is \"tenure-chart\", not \"tenure-counterexample\"",
+            "the format of the file is \"tenure-chart\", not \"tenure-counterexample\"",
         ),
     ] {
         assert_eq!(error(text).to_string(), expected);
@@ -172,7 +175,7 @@ fn what_is_something_else_is_named() {
         (
             "\"version\": 1",
             "\"version\": 2",
-            "it is of version 2 of tenure-counterexample; this program reads version 1",
+            "the file has version 2 of tenure-counterexample; this program reads version 1",
         ),
         (
             "\"tcp\"",
@@ -208,7 +211,7 @@ fn what_is_something_else_is_named() {
     ));
 }
 
-/// Long names and control characters of a file do not get into a terminal.
+/// Long names and control characters of a file do not reach a terminal.
 #[test]
 fn errors_quote_carefully() {
     let name = format!("\\u001b[31m{}", "x".repeat(10_000));
@@ -257,9 +260,9 @@ fn steps_must_be_possible() {
     ));
 }
 
-/// The machines without the mutant do not do it.
+/// The machines without the mutant do not take the steps.
 #[test]
-fn without_its_mutant_it_is_none() {
+fn a_counterexample_without_its_mutant_is_refused() {
     let sound = Counterexample {
         mutant: None,
         ..examples()[0].clone()
@@ -289,17 +292,20 @@ fn a_cycle_must_close_and_be_fair() {
     );
     let mut early = stuck.clone();
     early.stem.pop();
-    assert!(reason(early).starts_with("it is not fair: the run cannot rest"));
-    let whoever = |waiting: Option<&str>| Counterexample {
+    assert!(reason(early).starts_with("the cycle is not fair: the run cannot rest"));
+    let waiting_for_ever = |waiting: Option<&str>| Counterexample {
         waiting: waiting.map(str::to_owned),
         ..lasso.clone()
     };
-    assert_eq!(reason(whoever(None)), "it does not say who waits");
     assert_eq!(
-        reason(whoever(Some("Godot"))),
+        reason(waiting_for_ever(None)),
+        "the file does not name the waiting thread or recall"
+    );
+    assert_eq!(
+        reason(waiting_for_ever(Some("Godot"))),
         "there is no \"Godot\" that could wait"
     );
-    let idle = reason(whoever(Some("thread t3 of process p2")));
+    let idle = reason(waiting_for_ever(Some("thread t3 of process p2")));
     assert!(
         idle.ends_with("thread t3 of process p2 waits no longer"),
         "{idle}"
@@ -307,7 +313,7 @@ fn a_cycle_must_close_and_be_fair() {
 }
 
 #[test]
-fn another_end_is_noticed() {
+fn another_last_state_is_detected() {
     let text = save(&examples()[0]);
     let fingerprint = replay::replay(&examples()[0])
         .expect("it was just found")
@@ -337,9 +343,9 @@ proptest! {
         prop_assert!(load_from(&bytes[..]).is_err());
     }
 
-    /// Whatever happens to a file, it is either still the same counterexample or an error.
+    /// However a file is damaged, the result is the same counterexample or an error.
     #[test]
-    fn damage_is_noticed(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0_usize..2) {
+    fn a_damaged_file_is_the_same_counterexample_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0_usize..2) {
         let example = &examples()[which];
         let mut bytes = save(example).into_bytes();
         let at = at.index(bytes.len());
@@ -349,9 +355,9 @@ proptest! {
         }
     }
 
-    /// Any actions at all: an error, or taken.
+    /// Any list of actions is taken or is an error.
     #[test]
-    fn any_actions_do_no_harm(numbers in prop::collection::vec(any::<[u8; 3]>(), 0..6), kind in 0_usize..6) {
+    fn any_list_of_actions_is_refused_without_a_panic(numbers in prop::collection::vec(any::<[u8; 3]>(), 0..6), kind in 0_usize..6) {
         let action = |[process, thread, place]: [u8; 3]| match kind {
             0 => Action::Thread { process: process % 4, thread },
             1 => Action::ToStore { process, place, stays: place % 2 == 0 },

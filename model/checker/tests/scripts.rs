@@ -1,6 +1,7 @@
-//! The scripts that the conformance suite plays are those that the checker exports now, and do what they say.
+//! The scripts that the conformance suite plays: the files contain the checker's present export, and each script keeps
+//! its claim.
 //!
-//! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts` writes them anew.
+//! `UPDATE_SCRIPTS=1 cargo test -p tenure-checker scripts` renews the files.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,7 @@ fn path(name: &str) -> String {
     format!("{home}/../../harness/conformance/src/store/derived/{name}.json")
 }
 
-/// What is checked in, as whoever plays it reads it.
+/// Returns the checked-in export, as its player reads it.
 fn checked_in(name: &str, now: fn() -> Export) -> Export {
     static WRITING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut written = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +39,7 @@ fn fails(script: &Script, what: &str) -> Unproved {
 }
 
 #[test]
-fn what_is_checked_in_is_what_the_checker_exports() {
+fn the_files_contain_the_present_export_of_the_checker() {
     let all = [
         ("transitions", transitions(), scripts::transitions()),
         ("sometimes", sometimes(), scripts::sometimes()),
@@ -64,7 +65,7 @@ fn every_transition_is_taken_by_the_script_that_says_so() {
 }
 
 #[test]
-fn a_script_that_was_edited_takes_its_transitions_no_more() {
+fn an_edited_script_no_longer_takes_its_transitions() {
     let export = transitions();
     for script in &export.scripts {
         let last = script.takes.iter().map(|own| own.step).max().expect("some");
@@ -89,7 +90,7 @@ fn every_property_shows_in_a_run_of_the_model_in_which_the_store_sees_its_script
     for script in &export.scripts {
         prove(script).unwrap_or_else(|why| panic!("{}: {why}", script.id));
     }
-    // Each property has a script, or a reason why not.
+    // Each property has a script, or a reason for having none.
     let shown = export.scripts.iter().flat_map(|script| &script.doubts);
     let left_out = export.left_out.values().flatten();
     let told: BTreeSet<&str> = shown.chain(left_out).map(String::as_str).collect();
@@ -99,7 +100,7 @@ fn every_property_shows_in_a_run_of_the_model_in_which_the_store_sees_its_script
 }
 
 #[test]
-fn a_script_that_was_cut_short_shows_its_property_no_more() {
+fn a_truncated_script_no_longer_shows_its_property() {
     for script in sometimes().scripts {
         let mut shorter = script.clone();
         shorter.steps.pop();
@@ -111,7 +112,8 @@ fn a_script_that_was_cut_short_shows_its_property_no_more() {
     }
 }
 
-/// The proof tells properties apart: but for what every script shows that gets a grant, a property does not show in all.
+/// The proof separates properties: apart from those that every script with a grant shows, no property shows in all
+/// scripts.
 #[test]
 fn a_property_does_not_show_in_the_script_of_another() {
     let export = sometimes();

@@ -1,4 +1,4 @@
-//! The universes themselves: small ones are explored here whole, all of them by `tenure check --all`.
+//! The universes themselves: this test explores the small ones exhaustively; `tenure check --all` explores all.
 
 use stateright::Checker;
 use stateright::Model as _;
@@ -11,7 +11,7 @@ use tenure_checker::universe::{UNIVERSES, Universe, find};
 use tenure_protocol::mutant::Level;
 use tenure_protocol::{ProtocolMutant, Seeded, Sound};
 
-/// Those that a test can afford, with the invariants of the machines asserted at each step.
+/// Returns the universes that a test can afford, with the machines' invariants asserted at each step.
 fn small() -> impl Iterator<Item = &'static Universe> {
     UNIVERSES
         .iter()
@@ -32,7 +32,8 @@ fn small_universes_hold_and_have_their_pinned_number_of_states() {
     }
 }
 
-/// Our explorer and Stateright's go over the same trait. They must find the same states and judge them alike.
+/// The explorer and Stateright's checker use the same trait. They must find the same states and reach the same
+/// verdicts.
 #[test]
 fn stateright_finds_the_same_states() {
     for universe in small() {
@@ -51,7 +52,7 @@ fn stateright_finds_the_same_states() {
 }
 
 #[test]
-fn names_are_unique_and_every_universe_tells_what_it_leaves_out() {
+fn every_universe_has_a_unique_name_and_says_which_faults_it_leaves_out() {
     for (index, universe) in UNIVERSES.iter().enumerate() {
         let is_again = UNIVERSES[..index]
             .iter()
@@ -68,7 +69,7 @@ fn names_are_unique_and_every_universe_tells_what_it_leaves_out() {
     }
 }
 
-/// Or a model in which nothing happens would pass.
+/// Without reachability properties, a model in which nothing happens would pass.
 #[test]
 fn every_rule_with_an_always_has_a_sometimes() {
     let all = property::all::<Sound>();
@@ -83,7 +84,7 @@ fn every_rule_with_an_always_has_a_sometimes() {
     );
 }
 
-/// A verdict for each property of safety.
+/// A verdict for each safety property.
 fn verdicts(outcome: &Outcome) -> Vec<(&'static str, bool)> {
     let safety = outcome
         .judgements
@@ -94,7 +95,7 @@ fn verdicts(outcome: &Outcome) -> Vec<(&'static str, bool)> {
         .collect()
 }
 
-/// The verdicts of a universe by symmetry, and as it is; and how many states each has.
+/// Returns the verdicts on a universe with and without symmetry reduction, each with the number of states.
 fn both(name: &str) -> [(Vec<(&'static str, bool)>, u64); 2] {
     let universe = find(name).expect("a universe");
     [true, false].map(|by_symmetry| {
@@ -147,7 +148,7 @@ fn symmetry_hides_no_mutant() {
 }
 
 #[test]
-fn nothing_is_reduced_where_no_processes_are_alike() {
+fn a_universe_without_like_processes_is_not_reduced() {
     for name in ["calm", "crossing", "restart", "drift", "wild"] {
         let universe = find(name).expect("a universe");
         assert!(Model::new(universe, Sound).reduced().is_none(), "{name}");

@@ -1,8 +1,9 @@
-//! A session's attributes, what changed in them, and the durable record around them.
+//! A session's attributes, their changes, and the durable record of a session.
 //!
-//! Values are opaque bytes and shared, never copied. A [`Delta`] names only attributes that really changed (rule 7). The
-//! record remembers at which version each attribute last changed, so that a process that still has an older copy gets
-//! the difference; removed attributes are remembered too, up to a limit, below which the whole state travels.
+//! Values are opaque bytes, shared and never copied. A [`Delta`] contains only attributes that really changed (rule 7).
+//! The record keeps, for each attribute, the version that last changed it. A process with an older copy therefore
+//! receives only the difference. Removed attributes are kept as well, up to a limit; a process whose copy is older than
+//! that receives the whole state.
 
 use crate::id::{AttributeName, Incarnation, ProcessId, SessionId, Time, Token, Version};
 use crate::renumber::Numbers;
@@ -19,32 +20,32 @@ pub type Value = Bytes;
 /// A change of one attribute: its new value, or `None` for its removal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
-    /// Which attribute.
+    /// The attribute.
     pub name: AttributeName,
-    /// Its value from now on; `None` when it is removed.
+    /// The new value; `None` when the attribute is removed.
     pub value: Option<Value>,
 }
 
-/// Changes of a session's attributes, at most one for each, sorted by name.
+/// A set of changes of a session's attributes: at most one change for each attribute, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Delta {
     changes: Vec<Change>,
 }
 
 impl Delta {
-    /// Whether nothing changes.
+    /// Returns whether the delta has no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// The changes, sorted by name.
+    /// Returns the changes, sorted by name.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// Adds a change; a later one of the same attribute replaces the earlier.
+    /// Adds a change. A later change of the same attribute replaces the earlier one.
     pub fn set(&mut self, name: AttributeName, value: Option<Value>) {
         match self
             .changes
@@ -69,54 +70,56 @@ impl FromIterator<Change> for Delta {
 /// One attribute of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attribute {
-    /// Its name.
+    /// The name of the attribute.
     pub name: AttributeName,
-    /// Its value; `None` when it was removed and that is still remembered.
+    /// The value; `None` when the attribute was removed and the record still lists the removal.
     pub value: Option<Value>,
-    /// The version that last changed it.
+    /// The version that last changed the attribute.
     pub modified: Version,
 }
 
-/// Who has a session's grant, as the record keeps it.
+/// The holder of a session's grant, as the record stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// The process.
     pub process: ProcessId,
-    /// Its incarnation.
+    /// The incarnation of the process.
     pub incarnation: Incarnation,
     /// The fencing token of the grant.
     pub token: Token,
-    /// The token that it had under the session's former id: the holder may not have heard of the rename.
+    /// The token of the grant under the session's former id, kept because the holder may not know of the rename yet.
     pub renamed: Option<Token>,
 }
 
-/// How many removed attributes a record remembers; older removals make processes with an older copy load the whole state.
+/// The number of removed attributes that a record keeps. After older removals, a process with an older copy loads the
+/// whole state.
 pub const REMOVED_MAX: usize = 16;
 
-/// What a record says beside the attributes.
+/// The part of a record beside the attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Head {
     /// The version of the attributes; [`Version::NONE`] while the session does not exist.
     pub version: Version,
-    /// What a process has from before this version cannot be brought up to date by a delta: the session's first version,
-    /// or a later one when removed attributes were forgotten or the session got its id.
+    /// The lowest version from which a delta leads to the present state. A process with an older version receives the
+    /// full state. The floor is the session's first version. It rises when the record drops old removals and when the
+    /// session receives a new id.
     pub floor: Version,
-    /// Who has the grant.
+    /// The holder of the grant.
     pub holder: Option<Holder>,
-    /// When an unused session ends, on the store's clock; `None` when it has no time to live. Rule 16.
+    /// The time at which an unused session ends, on the store's clock; `None` when it has no time to live. Rule 16.
     pub expires: Option<Time>,
 }
 
-/// The durable record of one session: primary state, version, and the grant. Rule 8: no grant leaves the store before the
-/// record that names it is durable.
+/// The durable record of one session: primary state, version, and the grant. No grant leaves the store before the
+/// record that names it is durable. Rule 8.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
-    /// Version, holder, expiry.
+    /// The version, the holder and the expiry.
     pub head: Head,
     attributes: Vec<Attribute>,
 }
 
-/// The attributes of a record are not sorted by name, or one comes twice, or too many removed ones are remembered.
+/// The error for attributes that form no record: unsorted, duplicate, or with too many removals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotARecord;
 
@@ -131,11 +134,11 @@ impl fmt::Display for NotARecord {
 impl core::error::Error for NotARecord {}
 
 impl Record {
-    /// The record of these parts, as an engine kept them: `attributes` as [`Record::attributes`] once gave them.
+    /// Creates a record from stored parts. `attributes` are those that [`Record::attributes`] once returned.
     ///
     /// # Errors
-    /// [`NotARecord`] when they are not sorted by name, when one comes twice, or when more than [`REMOVED_MAX`] removed ones
-    /// are among them.
+    /// [`NotARecord`] when the attributes are not sorted by name, when a name occurs twice, or when more than
+    /// [`REMOVED_MAX`] of them are removed.
     pub fn from_parts(head: Head, attributes: Vec<Attribute>) -> Result<Self, NotARecord> {
         let is_sorted = attributes.windows(2).all(|two| two[0].name < two[1].name);
         let is_removed = |attribute: &&Attribute| attribute.value.is_none();
@@ -146,19 +149,19 @@ impl Record {
         }
     }
 
-    /// The attributes, removed ones included, sorted by name.
+    /// Returns the attributes, sorted by name, with the removed ones.
     #[must_use]
     pub fn attributes(&self) -> &[Attribute] {
         &self.attributes
     }
 
-    /// Whether the session exists: it has been written to since it was created or destroyed.
+    /// Returns whether the session exists: it has been written to since it was created or last destroyed.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.head.version != Version::NONE
     }
 
-    /// The value of an attribute.
+    /// Returns the value of an attribute.
     #[must_use]
     pub fn value(&self, name: &AttributeName) -> Option<&Value> {
         let place = self
@@ -168,7 +171,8 @@ impl Record {
         self.attributes[place].value.as_ref()
     }
 
-    /// Sum of the lengths of names and values, in bytes, after `delta` would be applied, and the number of attributes.
+    /// Returns the total length of names and values in bytes, and the number of attributes, as they would be after
+    /// `delta`.
     #[must_use]
     pub fn size_with(&self, delta: &Delta) -> (usize, usize) {
         let kept = self.attributes.iter().filter(|attribute| {
@@ -194,7 +198,7 @@ impl Record {
         (bytes, count)
     }
 
-    /// Applies `delta`; the result has `version`. At most [`REMOVED_MAX`] removed attributes stay remembered.
+    /// Applies `delta` and sets the record's version to `version`. Keeps at most [`REMOVED_MAX`] removed attributes.
     pub fn apply(&mut self, delta: &Delta, version: Version) {
         if !self.exists() {
             self.head.floor = version;
@@ -232,14 +236,14 @@ impl Record {
                 .filter(|(_, attribute)| is_removed(attribute));
             let (place, oldest) = places
                 .min_by_key(|(_, attribute)| attribute.modified)
-                .expect("one is removed");
+                .expect("the loop runs only while more than REMOVED_MAX attributes are removed");
             self.head.floor = self.head.floor.max(oldest.modified);
             self.attributes.remove(place);
             removed -= 1;
         }
     }
 
-    /// What a process that knows `known` needs to have this record's state. Rule 7.
+    /// Returns the smallest state that brings a process with version `known` up to date. Rule 7.
     #[must_use]
     pub fn state_since(&self, known: Option<Version>) -> State {
         match known {
@@ -284,11 +288,11 @@ impl Attribute {
 /// The state that travels with a grant. Rule 7.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
-    /// What the process has is current.
+    /// The process's copy is current.
     Unchanged,
-    /// What changed since the version that the process has.
+    /// The changes since the version of the process's copy.
     Delta(Delta),
-    /// All attributes; what the process has is worth nothing.
+    /// All attributes. The process discards its copy.
     Full(Delta),
 }
 
@@ -309,28 +313,28 @@ impl Head {
     }
 }
 
-/// One atomic change of what is durable. An engine applies it whole or not at all, and in the order of output.
+/// One atomic change of the durable records. An engine applies each update whole or not at all, in the order of output.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Update {
-    /// The session's record has this head from now on, and its attributes changed by this delta.
+    /// A new head for a session's record, and changes of its attributes.
     Put {
-        /// Which session; its record is created when there is none.
+        /// The session. Its record is created when there is none.
         session: SessionId,
         /// The head after the change.
         head: Head,
-        /// What changed in the attributes, at the version of the head.
+        /// The changes of the attributes, at the version of the head.
         delta: Delta,
     },
-    /// The session has no record any more.
+    /// The removal of a session's record.
     Remove {
-        /// Which session.
+        /// The session.
         session: SessionId,
     },
-    /// The record of `from` is that of `to` from now on, with this head.
+    /// The move of the record of `from` to the id `to`, with a new head.
     Rename {
-        /// Which session; it has no record afterwards.
+        /// The former id, which has no record afterwards.
         from: SessionId,
-        /// Its new id; it had no record.
+        /// The new id, which had no record before.
         to: SessionId,
         /// The head after the change.
         head: Head,
@@ -338,7 +342,7 @@ pub enum Update {
 }
 
 impl Update {
-    /// The sessions whose records it changes.
+    /// Returns the sessions whose records the update changes.
     #[must_use]
     pub fn sessions(&self) -> [Option<&SessionId>; 2] {
         match self {
@@ -347,7 +351,7 @@ impl Update {
         }
     }
 
-    /// Shows every number in the update.
+    /// Shows every number in the update to `numbers`.
     pub fn visit(&mut self, numbers: &mut impl Numbers) {
         match self {
             Self::Put { head, .. } | Self::Rename { head, .. } => head.visit(numbers),
@@ -356,8 +360,8 @@ impl Update {
     }
 }
 
-/// Records in memory: what an engine keeps, as a plain value. The checker's durable state, and the reference that engines
-/// are tested against.
+/// Records in memory: the content of an engine, as a plain value. This is the checker's durable state, and the
+/// reference against which engines are tested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Records {
     records: BTreeMap<SessionId, Box<Record>>,
@@ -390,20 +394,20 @@ impl Records {
         }
     }
 
-    /// The record of a session.
+    /// Returns the record of a session.
     #[must_use]
     pub fn get(&self, session: &SessionId) -> Option<&Record> {
         self.records.get(session).map(|record| &**record)
     }
 
-    /// All records, in the order of their session's hash.
+    /// Returns all records, in the order of their session's hash.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionId, &Record)> {
         self.records
             .iter()
             .map(|(session, record)| (session, &**record))
     }
 
-    /// Shows every number in the records.
+    /// Shows every number in the records to `numbers`.
     pub fn visit(&mut self, numbers: &mut impl Numbers) {
         for record in self.records.values_mut() {
             record.visit(numbers);
@@ -424,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_from_its_parts() {
+    fn the_parts_of_a_record_restore_the_record() {
         let mut record = Record::default();
         for name in ["b", "a", "c"] {
             let changes = [Change {
@@ -438,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn other_parts_are_no_record() {
+    fn parts_that_break_the_rules_of_a_record_are_refused() {
         let mut attributes = [attribute("a", Some(b"1")), attribute("b", None)];
         attributes.sort_by(|one, other| other.name.cmp(&one.name));
         let twice = [attribute("a", None), attribute("a", None)];

@@ -1,5 +1,5 @@
-//! Settings of the two machines: times, limits and choices. They do not change while a machine runs and are not part of
-//! its identity: equal states behave alike under equal settings.
+//! Settings of the two machines: times, limits and choices. Settings do not change while a machine runs, and they are
+//! no part of its identity. Two machines in equal states with equal settings behave alike.
 
 use crate::id::Time;
 use alloc::sync::Arc;
@@ -7,12 +7,12 @@ use core::hash::{Hash, Hasher};
 use core::ops::Deref;
 use serde::{Deserialize, Serialize};
 
-/// Settings that a machine shares and that do not count when two states are compared.
+/// Shared settings of a machine, which do not count when two states are compared.
 #[derive(Debug)]
 pub struct Settings<T>(Arc<T>);
 
 impl<T> Settings<T> {
-    /// Shares `settings`.
+    /// Creates shared settings.
     pub fn new(settings: T) -> Self {
         Self(Arc::new(settings))
     }
@@ -43,22 +43,22 @@ impl<T> Hash for Settings<T> {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// What a store accepts. Rule 18: past a limit comes a refusal, and nothing is lost.
+/// The limits of a store. Past a limit the store refuses, and nothing is lost. Rule 18.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
-    /// Processes that the store knows at a time.
+    /// The number of processes that the store knows at a time.
     pub processes_max: usize,
-    /// Grants that one process has at a time.
+    /// The number of grants that one process has at a time.
     pub grants_max: usize,
-    /// Processes that wait for one session at a time.
+    /// The number of processes that wait for one session at a time.
     pub waiters_max: usize,
-    /// Attributes of one session.
+    /// The number of attributes of one session.
     pub attributes_max: usize,
-    /// Bytes of one attribute's value.
+    /// The bytes of one attribute's value.
     pub attribute_bytes_max: usize,
-    /// Bytes of all names and values of one session.
+    /// The bytes of all names and values of one session.
     pub session_bytes_max: usize,
-    /// Threads of one process that wait for one session at a time.
+    /// The number of threads of one process that wait for one session at a time.
     pub threads_max: usize,
 }
 
@@ -76,32 +76,32 @@ impl Default for Limits {
     }
 }
 
-/// What earlier starts of a store have promised, on the store's clock. Their settings may have been others.
+/// The promises of earlier starts of a store, on the store's clock. Their settings may have differed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Promised {
-    /// No lease that an earlier start gave goes on for longer.
+    /// The latest end of any lease that an earlier start granted.
     pub lease: Time,
-    /// No deadline of a recall that an earlier start named is later.
+    /// The latest deadline of any recall that an earlier start sent.
     pub recall: Time,
 }
 
-/// What a store says of its limits in `Welcome`, since 1.1. Rule 18.
+/// The limits that a store states in `Welcome`, since 1.1. Rule 18.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoreLimits {
-    /// Grants and waits that one process has at a time.
+    /// The number of grants and waits that one process has at a time.
     pub grants_max: u64,
-    /// Processes that wait for one session at a time.
+    /// The number of processes that wait for one session at a time.
     pub waiters_max: u64,
-    /// Attributes of one session.
+    /// The number of attributes of one session.
     pub attributes_max: u64,
-    /// Bytes of one attribute's value.
+    /// The bytes of one attribute's value.
     pub attribute_bytes_max: u64,
-    /// Bytes of all names and values of one session.
+    /// The bytes of all names and values of one session.
     pub session_bytes_max: u64,
 }
 
 impl Limits {
-    /// Returns what a store with these limits says of them.
+    /// Returns the limits in the form that `Welcome` carries.
     #[must_use]
     pub fn said(&self) -> StoreLimits {
         let number = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
@@ -114,7 +114,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limits on what a process may write: the smaller of these, which are its own, and the store's.
+    /// Returns the limits on the writes of a process: the smaller of the process's own limits (`self`) and the store's.
     #[must_use]
     pub fn within(&self, store: &StoreLimits) -> Self {
         let smaller =
@@ -128,26 +128,26 @@ impl Limits {
     }
 }
 
-/// Settings of a store. Times in milliseconds.
+/// The settings of a store. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StoreSettings {
-    /// How long the store waits for a process that is not heard of. Rule 10.
+    /// The length of a lease: the time for which the store waits for a silent process. Rule 10.
     pub lease_ms: u64,
-    /// After how long an unanswered recall is repeated. Rule 11.
+    /// The time after which an unanswered recall is repeated. Rule 11.
     pub remind_ms: u64,
-    /// How long a recalled holder has before its grant is revoked. Rule 11.
+    /// The time that a recalled holder has before its grant is revoked. Rule 11.
     pub recall_ms: u64,
-    /// The longest wait for a grant. Rule 17: every wait has a deadline.
+    /// The longest wait for a grant: every wait has a deadline. Rule 17.
     pub wait_ms: u64,
-    /// How long an unused session lives; `None`: for ever. Rule 16.
+    /// The time for which an unused session lives; `None`: for ever. Rule 16.
     pub time_to_live_ms: Option<u64>,
-    /// After how many grants that each went to another process than the one before a grant says that it should be given
-    /// back after use; 0: never. Rule 2.
+    /// After this many grants in a row that changed the holder, a grant asks the holder to give it back after use; 0:
+    /// never. Rule 2.
     pub turns: u8,
-    /// What earlier starts have promised to the holders that are in the records.
+    /// The promises of earlier starts to the holders in the records.
     #[serde(default)]
     pub promised: Promised,
-    /// Limits. Rule 18.
+    /// The limits of the store. Rule 18.
     pub limits: Limits,
 }
 
@@ -166,22 +166,23 @@ impl Default for StoreSettings {
     }
 }
 
-/// Settings of a process. Times in milliseconds.
+/// The settings of a process. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessSettings {
-    /// How much earlier than the store the process ends its lease: more than the two clocks may drift apart within one
-    /// lease and its timer may be late. Rule 10.
+    /// The time by which the process ends its lease earlier than the store. The margin must exceed the drift between
+    /// the two clocks within one lease plus the lateness of the process's timer. Rule 10.
     pub margin_ms: u64,
-    /// How often the process keeps its lease alive. Rule 10.
+    /// The interval at which the process renews its lease. Rule 10.
     pub keep_alive_ms: u64,
-    /// After how long an unanswered message is sent again on the same connection. Rule 14.
+    /// The time after which an unanswered message is sent again on the same connection. Rule 14.
     pub resend_ms: u64,
-    /// How much earlier than the store the process gives a recalled grant up while a thread is late. Rule 11.
+    /// The time by which the process gives up a recalled grant before the store's deadline, while a thread is late.
+    /// Rule 11.
     pub recall_margin_ms: u64,
-    /// Whether the process keeps the client state of a session that it has released, as a base for deltas. Rule 7.
+    /// Whether the process keeps the client state of a released session as a base for deltas. Rule 7.
     pub keeps_base: bool,
-    /// Limits that the process checks before it sends, where those that the store says are not smaller. A session that is larger
-    /// than these is not taken from the store. Rule 18.
+    /// The limits that the process checks before it sends. Where the store states a smaller limit, the smaller one
+    /// applies. The process does not accept a session that is larger than these limits. Rule 18.
     pub limits: Limits,
 }
 

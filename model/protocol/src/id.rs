@@ -1,9 +1,10 @@
 //! Names and numbers, one type per idea.
 //!
-//! Names ([`SessionId`], [`ProcessId`], [`AttributeName`]) are 1..=128 bytes, cheap to clone, and carry a frozen 64-bit
-//! hash that decides most comparisons: the same hash later cuts the session space into shards. Numbers that the store
-//! draws ([`Token`], [`Version`], [`Ticket`]) are one kind of thing, a [`Stamp`], so that one counter and one durable
-//! epoch make all of them strictly increasing for ever, across restarts and across a session's lives.
+//! Names ([`SessionId`], [`ProcessId`], [`AttributeName`]) have 1..=128 bytes and are cheap to clone. Each carries a
+//! frozen 64-bit hash that decides most comparisons. The same hash divides the sessions among shards.
+//!
+//! The numbers that the store draws ([`Token`], [`Version`], [`Ticket`]) are all [`Stamp`]s. One counter and one
+//! durable epoch therefore make all of them strictly increasing for ever, across restarts and across a session's lives.
 
 use alloc::string::String;
 use bytes::Bytes;
@@ -14,10 +15,10 @@ use serde::{Deserialize, Serialize};
 /// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
-/// A name is empty or longer than [`NAME_BYTES_MAX`].
+/// The error for a name that is empty or longer than [`NAME_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameLength {
-    /// The length that was offered, in bytes.
+    /// The length of the rejected name, in bytes.
     pub length: usize,
 }
 
@@ -33,7 +34,7 @@ impl fmt::Display for NameLength {
 
 impl core::error::Error for NameLength {}
 
-/// FNV-1a, 64 bits. Frozen: shards and stored data depend on it.
+/// Returns the 64-bit FNV-1a hash of `bytes`. Frozen: shards and stored data depend on it.
 const fn frozen_hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut at = 0;
@@ -50,16 +51,16 @@ macro_rules! name {
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "Bytes", into = "Bytes")]
         pub struct $name {
-            // First, so that derived comparisons rarely read the bytes.
+            // This field comes first, so that derived comparisons rarely read the bytes.
             hash: u64,
             bytes: Bytes,
         }
 
         impl $name {
-            /// A name of 1..=128 bytes.
+            /// Creates a name of 1..=128 bytes.
             ///
             /// # Errors
-            /// [`NameLength`] when it is empty or longer.
+            /// [`NameLength`] when `bytes` is empty or longer.
             pub fn new(bytes: impl Into<Bytes>) -> Result<Self, NameLength> {
                 let bytes = bytes.into();
                 match bytes.len() {
@@ -68,23 +69,23 @@ macro_rules! name {
                 }
             }
 
-            /// A name that is known when the program is written.
+            /// Creates a name from a constant.
             ///
             /// # Panics
-            /// When it is empty or longer than 128 bytes.
+            /// When `name` is empty or longer than 128 bytes.
             #[must_use]
             pub const fn from_static(name: &'static str) -> Self {
-                assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX, "a name has 1..=128 bytes");
+                assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX, "the caller gives a name of 1..=128 bytes");
                 Self { hash: frozen_hash(name.as_bytes()), bytes: Bytes::from_static(name.as_bytes()) }
             }
 
-            /// The bytes of the name.
+            /// Returns the bytes of the name.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8] {
                 &self.bytes
             }
 
-            /// The frozen 64-bit hash of the bytes (FNV-1a).
+            /// Returns the frozen 64-bit hash of the bytes (FNV-1a).
             #[must_use]
             pub const fn frozen_hash(&self) -> u64 {
                 self.hash
@@ -99,7 +100,8 @@ macro_rules! name {
 
         impl Hash for $name {
             fn hash<S: Hasher>(&self, state: &mut S) {
-                // Not the frozen hash: it has no key, so that whoever chooses names could fill one bucket of any table.
+                // Not the frozen hash: it has no key, so a client that chooses names could fill one bucket of any
+                // table.
                 self.bytes.hash(state);
             }
         }
@@ -135,13 +137,14 @@ name! {
     /// The id of a session: the state of one client session.
     SessionId
 }
-/// A session in words: the upper half of its id's [frozen hash](SessionId::frozen_hash), as `#` and eight hexadecimal digits.
-/// Enough to find its lines in the logs of a store and its processes, and no use to who reads them.
+/// The short form of a session id for logs: `#` and the upper half of the [frozen hash](SessionId::frozen_hash), as
+/// eight hexadecimal digits. The short form finds the session's lines in the logs of a store and its processes. A
+/// reader of the logs cannot use it to access the session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ShortId<'a>(pub &'a SessionId);
 
 impl ShortId<'_> {
-    /// Returns the number that its digits write.
+    /// Returns the upper 32 bits of the frozen hash, which the digits write.
     #[must_use]
     pub fn bits(self) -> u32 {
         (self.0.frozen_hash() >> 32) as u32
@@ -161,7 +164,7 @@ impl fmt::Debug for ShortId<'_> {
 }
 
 name! {
-    /// The name of a process: one application-server process, a client of the store.
+    /// The name of a process: one application-server process, which is a client of the store.
     ProcessId
 }
 name! {
@@ -186,13 +189,13 @@ macro_rules! number {
     };
 }
 
-/// A number that the store draws, strictly increasing for ever: the epoch rises durably with every start of the store,
+/// A number that the store draws, strictly increasing for ever. The epoch rises durably with every start of the store,
 /// the sequence with every draw. Rule 9.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Which start of the store drew it.
+    /// The start of the store in which the number was drawn.
     pub epoch: u64,
-    /// How many were drawn before it since that start, plus one.
+    /// The number of draws since that start, this one included.
     pub sequence: u64,
 }
 
@@ -209,7 +212,7 @@ impl fmt::Debug for Stamp {
 }
 
 number! {
-    /// The fencing token of a grant. Rule 9: a write with an old token is refused, always.
+    /// The fencing token of a grant. A write with an old token is always refused. Rule 9.
     Token(Stamp)
 }
 number! {
@@ -217,19 +220,19 @@ number! {
     Version(Stamp)
 }
 number! {
-    /// A waiter's place in the queue. Rule 5: presented again after a reconnect or a restart of the store.
+    /// A waiter's place in the queue. The waiter presents it again after a reconnect or a restart of the store. Rule 5.
     Ticket(Stamp)
 }
 number! {
-    /// Which start of a process this is; rises with every start. Rule 10.
+    /// The number of a process's start; rises with every start. Rule 10.
     Incarnation(u64)
 }
 number! {
-    /// A process's number for one request for a session; rises within an incarnation. Rule 14.
+    /// The number that a process gives a request for a session; rises within an incarnation. Rule 14.
     Request(u64)
 }
 number! {
-    /// A thread, OS thread or async task, as its process numbers them.
+    /// The number that a process gives one of its threads: an OS thread or an async task.
     ThreadId(u64)
 }
 number! {
@@ -237,14 +240,14 @@ number! {
     Time(u64)
 }
 
-/// Which connection of a process this is; rises with every `Hello`. Rule 15.
+/// The number of a process's connection; rises with every `Hello`. Rule 15.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Link {
-    /// Which start of the process opened it.
+    /// The incarnation that opened the connection.
     pub incarnation: Incarnation,
-    /// How many were opened before it since that start, plus one.
+    /// The number of connections since that start, this one included.
     pub number: u64,
 }
 
@@ -266,19 +269,19 @@ impl Time {
     /// The origin of the clock.
     pub const ZERO: Self = Self(0);
 
-    /// This point plus `span_ms` milliseconds; saturates.
+    /// Returns the point `span_ms` milliseconds later. Saturates at the largest time.
     #[must_use]
     pub const fn after(self, span_ms: u64) -> Self {
         Self(self.0.saturating_add(span_ms))
     }
 
-    /// This point less `span_ms` milliseconds; saturates at the origin.
+    /// Returns the point `span_ms` milliseconds earlier. Saturates at the origin.
     #[must_use]
     pub const fn before(self, span_ms: u64) -> Self {
         Self(self.0.saturating_sub(span_ms))
     }
 
-    /// Milliseconds from `earlier` to this point, 0 when `earlier` is later.
+    /// Returns the milliseconds from `earlier` to this point, or 0 when `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

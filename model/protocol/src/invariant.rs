@@ -1,5 +1,5 @@
-//! What is true of each machine after every step. One name, one function, used everywhere: asserted after each step of a
-//! debug build, and checked by the model checker, by proptest and by whoever watches a recorded run.
+//! The invariants of each machine: properties that hold after every step. Each invariant is one named function. Debug
+//! builds assert it after each step. The model checker, proptest and the checks of recorded runs use the same function.
 
 use crate::id::Version;
 use crate::message::WaitMode;
@@ -10,17 +10,17 @@ use crate::store::{Recall, Session, Stopping, StoreMachine};
 /// A named property of one machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Invariant<M> {
-    /// Its name.
+    /// The name of the invariant.
     pub name: &'static str,
-    /// The rule of the design that it follows.
+    /// The number of the design rule that the invariant follows.
     pub rule: u8,
-    /// The ids of the protocol's rules that it checks.
+    /// The ids of the protocol rules that the invariant checks.
     pub rules: &'static [&'static str],
-    /// Whether it holds.
+    /// The function that returns whether the invariant holds.
     pub holds: fn(&M) -> bool,
 }
 
-/// The name of an invariant, the design rule that it follows, and the ids of the rules that it checks.
+/// The name of an invariant, the number of its design rule, and the ids of the rules that it checks.
 pub type Named = (&'static str, u8, &'static [&'static str]);
 
 /// The names and rules of the invariants of a store, in the order of [`of_store`].
@@ -127,7 +127,7 @@ fn named<M, const N: usize>(names: [Named; N], holds: [fn(&M) -> bool; N]) -> [I
     })
 }
 
-/// The invariants of a store.
+/// Returns the invariants of a store.
 #[must_use]
 pub fn of_store<H: Hook>() -> [Invariant<StoreMachine<H>>; 9] {
     named(
@@ -146,7 +146,7 @@ pub fn of_store<H: Hook>() -> [Invariant<StoreMachine<H>>; 9] {
     )
 }
 
-/// The invariants of a process.
+/// Returns the invariants of a process.
 #[must_use]
 pub fn of_process<H: Hook>() -> [Invariant<ProcessMachine<H>>; 6] {
     named(
@@ -162,10 +162,10 @@ pub fn of_process<H: Hook>() -> [Invariant<ProcessMachine<H>>; 6] {
     )
 }
 
-/// Asserts all of [`of_store`], and that the store's lists and counts, by which it saves walks, agree with its sessions.
+/// Asserts every invariant of [`of_store`], and that the store's lists and counts agree with its sessions.
 ///
 /// # Panics
-/// When one does not hold.
+/// When an invariant does not hold.
 pub fn assert_store<H: Hook>(store: &StoreMachine<H>) {
     for invariant in of_store() {
         assert!(
@@ -181,8 +181,8 @@ pub fn assert_store<H: Hook>(store: &StoreMachine<H>) {
     );
 }
 
-/// The lists of each process, and the counts of all, say what the sessions say. No rule of the protocol: a walk over all
-/// sessions would find the same.
+/// Returns whether the lists of each process and the total counts agree with the sessions. This is no rule of the
+/// protocol: the lists only save a walk over all sessions.
 #[must_use]
 pub fn lists_agree<H: Hook>(store: &StoreMachine<H>) -> bool {
     let (mut held, mut waiting, mut recalled) = (0, 0, 0);
@@ -206,10 +206,10 @@ pub fn lists_agree<H: Hook>(store: &StoreMachine<H>) -> bool {
         && recalled == peers().map(|peer| peer.recalled().len()).sum()
 }
 
-/// Asserts all of [`of_process`].
+/// Asserts every invariant of [`of_process`].
 ///
 /// # Panics
-/// When one does not hold.
+/// When an invariant does not hold.
 pub fn assert_process<H: Hook>(process: &ProcessMachine<H>) {
     for invariant in of_process() {
         assert!(
@@ -229,7 +229,7 @@ fn each_client<H: Hook>(process: &ProcessMachine<H>, holds: impl Fn(&Client) -> 
     process.sessions().all(|(_, session)| holds(session))
 }
 
-/// At most one process holds a session, and the record names it. Rule 1.
+/// Returns whether each session has at most one holder, which the record names. Rule 1.
 pub fn one_holder<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         match (session.lock().holders(), &session.record().head.holder) {
@@ -240,7 +240,7 @@ pub fn one_holder<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// Waiters stand in the order of their tickets. Rule 5.
+/// Returns whether the waiters of each session stand in the order of their tickets. Rule 5.
 pub fn queue_in_order<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         session
@@ -251,7 +251,7 @@ pub fn queue_in_order<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// A held session with waiters that are connected is recalled, unless the store stops. Rule 3.
+/// Returns whether each held session with a connected waiter is recalled, unless the store stops. Rule 3.
 pub fn waiters_recall<H: Hook>(store: &StoreMachine<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
@@ -267,7 +267,7 @@ pub fn waiters_recall<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// No connected process waits for a session that nobody holds, unless the store stops. Rule 6.
+/// Returns whether no connected process waits for a session without a holder, unless the store stops. Rule 6.
 pub fn free_means_no_waiter<H: Hook>(store: &StoreMachine<H>) -> bool {
     let stops = store.admission().stopping.is_stopping();
     each_session(store, |session| {
@@ -278,14 +278,15 @@ pub fn free_means_no_waiter<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// A recall is of a current grant. Rule 10.
+/// Returns whether each recall belongs to a current grant. Rule 10.
 pub fn recall_has_holder<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         session.holder().is_some() || (session.recall().is_none() && session.busy().is_none())
     })
 }
 
-/// Every holder and waiter is a process with a lease, of the incarnation that has it. Rule 10.
+/// Returns whether each holder and each waiter is a process with a lease. A holder has the current incarnation. Rule
+/// 10.
 pub fn leases_cover_sessions<H: Hook>(store: &StoreMachine<H>) -> bool {
     store.sessions().all(|(id, session)| {
         let is_listed = |process| {
@@ -308,7 +309,7 @@ pub fn leases_cover_sessions<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// No process stands in a queue twice, or waits for what it holds. Rule 14.
+/// Returns whether no process stands in a queue twice or waits for a session that it holds. Rule 14.
 pub fn waits_once<H: Hook>(store: &StoreMachine<H>) -> bool {
     each_session(store, |session| {
         let mut places = session.lock().waiters().enumerate();
@@ -323,9 +324,10 @@ pub fn waits_once<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// No queue is longer than its limit. Rule 18.
+/// Returns whether no queue is longer than its limit. Rule 18.
 pub fn queues_within_limit<H: Hook>(store: &StoreMachine<H>) -> bool {
-    // A request that comes with a release is queued in any case, and a store that stops lets nobody in for it.
+    // A request that comes with a release is always queued, even at the limit. A store that stops does not admit the
+    // first waiter in its place.
     let is_stopping = store.admission().stopping != Stopping::No;
     each_session(store, |session| {
         let released = usize::from(is_stopping && session.holder().is_none());
@@ -333,7 +335,7 @@ pub fn queues_within_limit<H: Hook>(store: &StoreMachine<H>) -> bool {
     })
 }
 
-/// A store that drains has recalled whatever is held. Rule 3.
+/// Returns whether a store that drains has recalled every grant. Rule 3.
 pub fn drain_recalls<H: Hook>(store: &StoreMachine<H>) -> bool {
     store.admission().stopping != Stopping::Draining
         || each_session(store, |session| {
@@ -342,14 +344,14 @@ pub fn drain_recalls<H: Hook>(store: &StoreMachine<H>) -> bool {
         })
 }
 
-/// A thread holds an attribute only while its process has the grant. Rule 1.
+/// Returns whether threads hold attributes only while their process has the grant. Rule 1.
 pub fn insiders_have_grant<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.lock().holders().is_empty() || session.grant().is_some()
     })
 }
 
-/// No two threads hold one attribute. Rule 12.
+/// Returns whether no two threads hold the same attribute. Rule 12.
 pub fn one_thread_per_attribute<H: Hook>(process: &ProcessMachine<H>) -> bool {
     use crate::lock::Claim;
     each_client(process, |session| {
@@ -361,19 +363,19 @@ pub fn one_thread_per_attribute<H: Hook>(process: &ProcessMachine<H>) -> bool {
     })
 }
 
-/// Without a lease there is no grant. Rule 10.
+/// Returns whether a process without a lease has no grant. Rule 10.
 pub fn grants_need_lease<H: Hook>(process: &ProcessMachine<H>) -> bool {
     process.lease().is_some() || each_client(process, |session| session.grant().is_none())
 }
 
-/// Whoever waits outside has made the process ask the store. Rule 14.
+/// Returns whether the process has asked the store for each session that a thread waits for. Rule 14.
 pub fn waiters_have_asked<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.lock().waiting() == 0 || *session.phase() != Phase::Absent
     })
 }
 
-/// A grant that nobody uses, and whose session nobody ends, is not waited for. Rule 12.
+/// Returns whether each unused grant has no waiters, unless a thread ends the session. Rule 12.
 pub fn nobody_waits_in_vain<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         session.grant().is_none_or(|grant| grant.ending.is_some())
@@ -382,7 +384,8 @@ pub fn nobody_waits_in_vain<H: Hook>(process: &ProcessMachine<H>) -> bool {
     })
 }
 
-/// What is written and not unlocked was written by a thread inside, to what it has locked. Rule 11.
+/// Returns whether only threads inside have written values that are not unlocked, to attributes that they hold. Rule
+/// 11.
 pub fn write_sets_have_owners<H: Hook>(process: &ProcessMachine<H>) -> bool {
     each_client(process, |session| {
         let is_own = |claim: &ThreadClaim| {
@@ -397,7 +400,8 @@ pub fn write_sets_have_owners<H: Hook>(process: &ProcessMachine<H>) -> bool {
     })
 }
 
-/// The version of a client state, when it is a faithful copy of a version of the primary state: nothing changed since.
+/// Returns the version of a client state that is an exact copy of this version of the primary state. Returns `None`
+/// when anything changed since.
 #[must_use]
 pub fn clean_version(session: &Client) -> Option<Version> {
     let is_changed = session.slots().iter().any(|slot| slot.is_dirty) || session.commit().is_some();

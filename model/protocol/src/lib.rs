@@ -1,23 +1,25 @@
 //! The two machines of two-level session locking: [`StoreMachine`] and [`ProcessMachine`].
 //!
-//! A store grants a whole process exclusive access to a session; the process keeps that grant after use until the store
-//! recalls it for someone else; inside, it gives its threads locks on single attributes. Both machines are plain values
-//! with one entry each: `step(now, input, out)`. They read no clock, do no I/O and have no thread: time is an argument, a
-//! deadline is a question ([`StoreMachine::next_deadline`]), and whatever shall happen is an output that the driver carries out.
+//! A store grants one process exclusive access to a session. The process caches that grant after use, until the store
+//! recalls it for another process. Inside the process, threads lock single attributes of the session.
 //!
-//! The store, the library, the model checker, the simulator and the trace checker drive these same two types. There is no
-//! second copy of a rule. Rule numbers in this crate are those of the book's chapter on the protocol.
+//! Both machines are plain values with one entry each: `step(now, input, out)`. They read no clock, do no I/O and start
+//! no thread. Time is an argument, [`StoreMachine::next_deadline`] returns the next deadline, and the driver carries
+//! out the outputs.
 //!
-//! | module | what it holds |
+//! The store, the library, the model checker, the simulator and the trace checker drive these same two types, so each
+//! rule is implemented once. Rule numbers in this crate are those of the book's chapter on the protocol.
+//!
+//! | module | contents |
 //! |---|---|
-//! | [`store`] | level one: who may access a session |
-//! | [`process`] | level two: which of its threads, to which attribute |
-//! | [`lock`] | the one queue discipline of both |
-//! | [`message`] | what they say to each other |
+//! | [`store`] | level one: which process may access a session |
+//! | [`process`] | level two: which thread of the process may access which attribute |
+//! | [`lock`] | the queue discipline of both levels |
+//! | [`message`] | the messages between a process and the store |
 //! | [`attributes`] | attributes, deltas, durable records |
-//! | [`invariant`] | what is true after every step |
+//! | [`invariant`] | the properties that hold after every step |
 //! | [`mutant`] | seeded bugs, for the checkers |
-//! | [`renumber`] | numbers whose only meaning is their order |
+//! | [`renumber`] | numbers of which only the order matters |
 #![no_std]
 
 extern crate alloc;
@@ -25,10 +27,11 @@ extern crate alloc;
 /// The major version of the protocol. Machines of different major versions do not understand each other.
 pub const MAJOR: u8 = 1;
 
-/// The highest minor version of the protocol that these machines speak. A peer says its own in `Hello` and in `Welcome`.
+/// The highest minor version of the protocol that these machines speak. A peer states its own minor version in `Hello`
+/// or `Welcome`.
 pub const MINOR: u8 = 1;
 
-/// The minor version since which a request may ask for a session only if it exists.
+/// The first minor version in which a request may ask for a session only if the session exists.
 pub const EXISTING_SINCE: u8 = 1;
 
 pub mod attributes;

@@ -1,16 +1,17 @@
-//! One queue discipline for both levels: who holds, who waits, and who may go next.
+//! The queue discipline of both levels: the holders, the waiters, and the order in which waiters are admitted.
 //!
-//! At the store the claims are processes that want a session, and any two of them conflict. Inside a process they are
-//! threads that want attributes, and two of them conflict when they share one. A claim that wants several attributes is
-//! granted all of them or none, so nobody waits while holding a part of what it asked for in one request.
+//! At the store the claims are processes that want a session, and any two of them conflict. Inside a process the claims
+//! are threads that want attributes, and two of them conflict when they share an attribute. A claim for several
+//! attributes is granted all of them or none. No thread therefore waits while it holds a part of one request.
 //!
-//! A waiter may go when it conflicts with no holder and with no waiter before it. Waiters whose owner holds something
-//! here already (*insiders*) come before all others (rule 12); within each class the order is that of arrival. The
-//! [`Gate`] says which classes may go: a class that may not go stands in nobody's way.
+//! A waiter is admitted when it conflicts with no holder and with no waiter before it. A waiter whose owner already
+//! holds something in the same lock is an *insider*. Insiders come before all other waiters (rule 12); within each
+//! class the order is the order of arrival. The [`Gate`] decides which classes are admitted. A class that is not
+//! admitted blocks no other class.
 //!
-//! A step costs what it changes. A short queue is scanned; a longer one keeps an index (`line`), which follows from the
-//! queue and is no part of its identity. The holders are always scanned: there are at most as many as attributes are
-//! locked by way of the session at the same time.
+//! The cost of a step depends on what it changes. A short queue is scanned. A longer queue keeps an index (`line`),
+//! which is derived from the queue and is no part of the lock's identity. The holders are always scanned: there are at
+//! most as many holders as attributes locked through the session at the same time.
 
 mod wait_queue;
 
@@ -24,40 +25,40 @@ pub use wait_queue::Waiters;
 
 /// Something that can hold or wait in a [`Lock`].
 pub trait Claim {
-    /// The maker of a claim.
+    /// The type of a claim's owner: the process or thread that makes the claim.
     type Owner: Clone + Ord;
 
-    /// Returns who makes this claim. An owner waits at most once in a lock.
+    /// Returns the owner of this claim. An owner waits at most once in a lock.
     fn owner(&self) -> &Self::Owner;
 
-    /// Returns what is claimed.
+    /// Returns the parts that the claim wants.
     fn parts(&self) -> Parts<'_>;
 
-    /// Returns when the wait ends.
+    /// Returns the time at which the wait ends.
     fn until(&self) -> Time;
 
-    /// Returns whether the owner waits for other processes' grants only, and not for threads. Rule 13.
+    /// Returns whether the owner waits only for grants of other processes, and not for threads. Rule 13.
     fn is_try(&self) -> bool;
 
-    /// Returns whether the two cannot hold at the same time. Symmetric; a claim conflicts with itself.
+    /// Returns whether the two claims cannot hold at the same time. Symmetric; a claim conflicts with itself.
     fn conflicts(&self, other: &Self) -> bool {
         self.parts().shares(other.parts())
     }
 }
 
-/// The parts of what a lock guards.
+/// A set of the parts of a locked object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts<'a> {
-    /// All, present and future.
+    /// All parts, present and future.
     All,
-    /// One.
+    /// One part.
     One(u32),
-    /// Several, sorted.
+    /// Several parts, sorted.
     Many(&'a [u32]),
 }
 
 impl Parts<'_> {
-    /// Returns whether a part is in both.
+    /// Returns whether some part is in both sets.
     #[must_use]
     #[inline]
     pub fn shares(self, other: Parts<'_>) -> bool {
@@ -68,7 +69,7 @@ impl Parts<'_> {
         }
     }
 
-    /// Returns whether `part` is among them.
+    /// Returns whether `part` is in the set.
     #[must_use]
     #[inline]
     pub fn has(self, part: u32) -> bool {
@@ -80,14 +81,14 @@ impl Parts<'_> {
     }
 }
 
-/// Which waiters may go. Rule 12.
+/// The classes of waiters that may be admitted. Rule 12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
-    /// All.
+    /// All waiters.
     Open,
-    /// Those whose owner holds something here.
+    /// Only waiters whose owner already holds something in the lock.
     Insiders,
-    /// None.
+    /// No waiters.
     Closed,
 }
 
@@ -95,7 +96,7 @@ pub enum Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot(u64);
 
-/// An ordered lock.
+/// A lock with holders and an ordered queue of waiters.
 pub struct Lock<C: Claim> {
     holders: Vec<C>,
     line: WaitQueue<C>,
@@ -134,7 +135,7 @@ impl<C: Claim + fmt::Debug> fmt::Debug for Lock<C> {
     }
 }
 
-// The index follows from the queue, and how it is kept from the queue's past: neither counts.
+// Two locks with the same queue are equal: the index is derived from the queue, and its form depends only on the past.
 impl<C: Claim + PartialEq> PartialEq for Lock<C> {
     fn eq(&self, other: &Self) -> bool {
         self.holders == other.holders && self.waiters().eq(other.waiters())
@@ -152,25 +153,25 @@ impl<C: Claim + Hash> Hash for Lock<C> {
 }
 
 impl<C: Claim> Lock<C> {
-    /// Those who hold, in no particular order.
+    /// Returns the holders, in no particular order.
     #[must_use]
     pub fn holders(&self) -> &[C] {
         &self.holders
     }
 
-    /// Those who wait, in order of arrival.
+    /// Returns the waiters, in order of arrival.
     #[must_use]
     pub fn waiters(&self) -> Waiters<'_, C> {
         self.line.iter()
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.line.len()
     }
 
-    /// Whether nobody holds and nobody waits.
+    /// Returns whether there is no holder and no waiter.
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.holders.is_empty() && self.line.is_empty()
@@ -182,7 +183,7 @@ impl<C: Claim> Lock<C> {
         self.line.get(self.line.find(owner)?)
     }
 
-    /// Returns where `owner` waits.
+    /// Returns the place at which `owner` waits.
     #[must_use]
     pub fn place_of(&self, owner: &C::Owner) -> Option<Spot> {
         self.line.find(owner)
@@ -191,45 +192,45 @@ impl<C: Claim> Lock<C> {
     /// Returns the waiter at `spot`.
     ///
     /// # Panics
-    /// When there is no such place.
+    /// When the queue has no such place.
     #[must_use]
     pub fn at(&self, spot: Spot) -> &C {
         self.line.at(spot)
     }
 
-    /// Returns when the first wait ends.
+    /// Returns the time at which the first wait ends.
     #[must_use]
     pub fn next_end(&self) -> Option<Time> {
         self.line.next_end()
     }
 
-    /// Returns the waiters whose wait has ended at `now`, the earliest end first.
+    /// Returns the waiters whose wait has ended at `now`, with the earliest end first.
     pub fn ended(&self, now: Time) -> Vec<&C> {
         self.line.ended(now)
     }
 
-    /// Returns whether any waiter does not merely try.
+    /// Returns whether any waiter is not a try.
     #[must_use]
     pub fn has_patient(&self) -> bool {
         self.line.has_patient()
     }
 
-    /// Whether `claim` could hold beside those who hold now. Says nothing of those who wait.
+    /// Returns whether `claim` conflicts with no holder. The waiters are not considered.
     #[must_use]
     #[inline(always)]
     pub fn fits(&self, claim: &C) -> bool {
         !self.holders.iter().any(|holder| holder.conflicts(claim))
     }
 
-    /// Whether `owner` holds anything.
+    /// Returns whether `owner` holds anything.
     #[must_use]
     #[inline(always)]
     pub fn is_inside(&self, owner: &C::Owner) -> bool {
         self.holders.iter().any(|holder| holder.owner() == owner)
     }
 
-    /// Whether a claim that comes now may hold at once: the gate lets it pass, it conflicts with no holder and, unless it
-    /// `barges`, with no waiter that goes before it.
+    /// Returns whether a new claim may hold at once: the gate admits it, and it conflicts with no holder and with no
+    /// waiter that goes before it. With `barges`, the waiters are not considered.
     #[must_use]
     pub fn may_enter(&self, claim: &C, gate: Gate, barges: bool) -> bool {
         let is_inside = self.is_inside(claim.owner());
@@ -242,7 +243,8 @@ impl<C: Claim> Lock<C> {
         passes && self.fits(claim) && (barges || !self.has_before(claim, is_inside, None))
     }
 
-    /// Whether a waiter conflicts with `claim` and goes before it. `place` is where it waits; `None` is behind all.
+    /// Returns whether a waiter that goes before `claim` conflicts with it. `place` is the place of `claim` in the
+    /// queue; `None` stands for the end.
     fn has_before(&self, claim: &C, is_inside: bool, place: Option<Spot>) -> bool {
         if self.line.is_empty() {
             return false;
@@ -257,23 +259,24 @@ impl<C: Claim> Lock<C> {
         is_behind_insider || (!is_inside && self.line.is_claimed_before(claim, place))
     }
 
-    /// Lets `claim` hold at once. The caller has made sure that it may.
+    /// Makes `claim` a holder at once. The caller has checked that the claim may hold.
     pub fn hold(&mut self, claim: C) {
         self.line.note_holder(claim.owner());
         self.holders.push(claim);
     }
 
-    /// Puts `claim` behind all that wait.
+    /// Puts `claim` at the end of the queue.
     pub fn enqueue(&mut self, claim: C) {
         self.line.push(claim, &self.holders);
     }
 
-    /// Puts `claim` before the first waiter that `is_later` says is later; used to restore an order (rule 5).
+    /// Puts `claim` before the first waiter for which `is_later` returns true. Used to restore an order (rule 5).
     pub fn enqueue_before(&mut self, claim: C, is_later: impl FnMut(&C) -> bool) {
         self.line.insert_before(claim, &self.holders, is_later);
     }
 
-    /// The place of the waiter that may hold now, if any: an insider first, and of each class the earliest.
+    /// Returns the place of the waiter that may hold now, if any: insiders first, then the other waiters, each class in
+    /// order of arrival.
     #[inline(always)]
     pub fn next(&mut self, gate: Gate) -> Option<Spot> {
         if self.line.is_empty() || gate == Gate::Closed {
@@ -307,7 +310,7 @@ impl<C: Claim> Lock<C> {
         None
     }
 
-    /// The waiter right behind the one at `spot`.
+    /// Returns the place directly behind `spot`, if any.
     #[must_use]
     pub fn after(&self, spot: Spot) -> Option<Spot> {
         self.line.after(spot)
@@ -316,7 +319,7 @@ impl<C: Claim> Lock<C> {
     /// Moves the waiter at `spot` to the holders and returns it.
     ///
     /// # Panics
-    /// When there is no such place.
+    /// When the queue has no such place.
     #[inline(always)]
     pub fn admit(&mut self, spot: Spot) -> &C {
         let claim = self.line.remove(spot);
@@ -324,8 +327,8 @@ impl<C: Claim> Lock<C> {
         &self.holders[self.holders.len() - 1]
     }
 
-    /// The waiter that would hold if the holder at `leaving` left, if that is one alone. Found out by letting it leave; everything
-    /// is as it was afterwards.
+    /// Returns the waiter that would hold if the holder at index `leaving` left, if exactly one waiter would. The
+    /// method lets the holder leave, looks, and restores the lock.
     ///
     /// # Panics
     /// When there is no such holder.
@@ -347,12 +350,12 @@ impl<C: Claim> Lock<C> {
         spot.map(|spot| self.line.at(spot))
     }
 
-    /// Returns the holders that have to leave before the waiter at `spot` can go, if nobody overtakes: those that conflict
-    /// with it, or with a waiter that it stands behind, directly or not.
+    /// Returns the holders that have to leave before the waiter at `spot` is admitted, if no waiter overtakes it. These
+    /// holders conflict with the waiter itself, or with a waiter before it that blocks it directly or indirectly.
     pub fn in_the_way(&self, spot: Spot) -> impl Iterator<Item = &C> {
         let claim = self.line.at(spot);
         let mut wanted = Union::of(claim.parts());
-        // One that claims a single part adds nothing to what is behind it.
+        // A claim for a single part adds nothing to the parts behind it.
         for wide in self.line.wide_before(spot, &self.holders) {
             let parts = self.line.at(wide).parts();
             if wanted.parts().shares(parts) {
@@ -363,7 +366,7 @@ impl<C: Claim> Lock<C> {
         holders.filter(move |holder| holder.parts().shares(wanted.parts()))
     }
 
-    /// Whether the waiter at `behind` cannot go before the one at `spot`, directly or not.
+    /// Returns whether the waiter at `behind` cannot be admitted before the waiter at `spot`, directly or indirectly.
     #[must_use]
     pub fn is_behind(&self, behind: Spot, spot: Spot) -> bool {
         let is_inside = |spot: Spot| self.is_inside(self.line.at(spot).owner());
@@ -379,7 +382,7 @@ impl<C: Claim> Lock<C> {
         rank(spot) < rank(behind) && wanted.parts().shares(self.line.at(spot).parts())
     }
 
-    /// Changes the claim under which `owner` waits; its place stays.
+    /// Changes the claim under which `owner` waits. The place stays the same.
     pub fn change_waiter<R>(
         &mut self,
         owner: &C::Owner,
@@ -393,47 +396,47 @@ impl<C: Claim> Lock<C> {
         Some(result)
     }
 
-    /// Changes all claims in place; their order stays.
+    /// Changes all claims in place. Their order stays the same.
     pub fn update(&mut self, mut change: impl FnMut(&mut C)) {
         self.holders.iter_mut().for_each(&mut change);
         self.line.update(&self.holders, change);
     }
 
-    /// Has each claim make room for a new part at `at`: parts from there on are one further.
+    /// Makes room for a new part at `at` in each claim: every part from `at` on moves up by one.
     pub(crate) fn make_room(&mut self, at: u32, mut change: impl FnMut(&mut C)) {
         self.holders.iter_mut().for_each(&mut change);
         self.line.make_room(at, change);
     }
 
-    /// Changes the holders in place, but for who they are and what they claim.
+    /// Returns the holders for changes in place. The caller must not change their owners and parts.
     pub fn holders_mut(&mut self) -> impl Iterator<Item = &mut C> {
         self.holders.iter_mut()
     }
 
-    /// Takes out the waiter of `owner`.
+    /// Removes the waiter of `owner` and returns it.
     pub fn remove_waiter_of(&mut self, owner: &C::Owner) -> Option<C> {
         let spot = self.line.find(owner)?;
         Some(self.line.remove(spot))
     }
 
-    /// Takes out the first waiter that `is_it`. Looks at those before it.
+    /// Removes the first waiter for which `is_it` returns true. Scans the waiters before it.
     pub fn remove_waiter(&mut self, is_it: impl FnMut(&C) -> bool) -> Option<C> {
         let place = self.line.iter().position(is_it)?;
         let spot = self.line.nth(place)?;
         Some(self.line.remove(spot))
     }
 
-    /// Takes out all waiters that only try, in order of arrival.
+    /// Removes all waiters that are tries, and returns them in order of arrival.
     pub fn remove_tries(&mut self) -> Vec<C> {
         self.line.remove_tries()
     }
 
-    /// Takes out all waiters that `is_it`, in order of arrival. Looks at all.
+    /// Removes all waiters for which `is_it` returns true, and returns them in order of arrival. Scans the whole queue.
     pub fn remove_waiters_if(&mut self, is_it: impl FnMut(&C) -> bool) -> Vec<C> {
         self.line.remove_if(is_it)
     }
 
-    /// Takes out the first holder that `is_it`.
+    /// Removes the first holder for which `is_it` returns true, and returns it.
     #[inline(always)]
     pub fn remove_holder(&mut self, is_it: impl FnMut(&C) -> bool) -> Option<C> {
         let place = self.holders.iter().position(is_it)?;
@@ -450,13 +453,13 @@ impl<C: Claim> Lock<C> {
         left
     }
 
-    /// Gives memory back that is not needed now.
+    /// Frees memory that the lock does not need at present.
     pub fn shrink(&mut self) {
         self.holders.shrink_to_fit();
         self.line.shrink();
     }
 
-    /// Takes out all holders.
+    /// Removes all holders and returns them.
     pub fn remove_holders(&mut self) -> Vec<C> {
         let left = core::mem::take(&mut self.holders);
         if !self.line.is_empty() {
@@ -466,12 +469,13 @@ impl<C: Claim> Lock<C> {
         left
     }
 
-    /// Takes out all waiters, in order.
+    /// Removes all waiters and returns them in order of arrival.
     pub fn remove_waiters(&mut self) -> Vec<C> {
         self.remove_waiters_if(|_| true)
     }
 
-    /// How many waiters have been looked at since the queue became long. For tests that count; a short queue counts none.
+    /// Returns the number of waiters visited since the queue became long. For tests that bound costs; a short queue
+    /// counts none.
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn visits(&self) -> u64 {
@@ -479,7 +483,7 @@ impl<C: Claim> Lock<C> {
     }
 }
 
-/// Parts of several claims.
+/// The union of the parts of several claims.
 enum Union {
     All,
     Some(Vec<u32>),

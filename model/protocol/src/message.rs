@@ -1,7 +1,8 @@
-//! Everything that a process and the store say to each other.
+//! The messages between a process and the store.
 //!
-//! Every message is idempotent on (incarnation, request, token): it may arrive twice, late, or after its cause has gone
-//! (rule 14). A process numbers its connections, and either side drops what comes on any but the newest (rule 15).
+//! Every message is idempotent on (incarnation, request, token): a message may arrive twice, late, or after its cause
+//! is gone (rule 14). A process numbers its connections. Either side drops messages of every connection but the newest
+//! (rule 15).
 
 use crate::attributes::{Delta, State};
 use crate::config::StoreLimits;
@@ -10,77 +11,78 @@ use crate::renumber::Numbers;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// How long a request is willing to wait at the store.
+/// The way in which a request waits at the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum WaitMode {
-    /// Not at all for a thread: refused unless the session is free or only cached. Rule 13.
+    /// A request that does not wait for threads: refused unless the session is free or only cached. Rule 13.
     Try,
-    /// Until granted, or the store's longest wait.
+    /// A request that waits until it is granted or the store's longest wait has passed.
     Wait,
 }
 
-/// A grant that a process has, or has released without an answer yet.
+/// A reference to a grant that a process has, or has released without an acknowledgement yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GrantRef {
-    /// Which session.
+    /// The session of the grant.
     pub session: SessionId,
     /// The token of the grant.
     pub token: Token,
 }
 
-/// A request that a process waits for.
+/// A request of a process for a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AcquireRequest {
-    /// Which session.
+    /// The session.
     pub session: SessionId,
-    /// The process's number for the request.
+    /// The number that the process gave the request.
     pub request: Request,
-    /// The version of the client state that the process has. Rule 7.
+    /// The version of the client state that the process has, if any. Rule 7.
     pub known: Option<Version>,
-    /// How long it is willing to wait.
+    /// The way in which the request waits.
     #[serde(rename = "patience")]
     pub wait_mode: WaitMode,
-    /// Its place in the queue, when the store has already given it one. Rule 5.
+    /// The place in the queue, when the store has given the request one already. Rule 5.
     pub ticket: Option<Ticket>,
-    /// Whether the process wants the session only if it exists. Since 1.1; a `Hello` lists no such request. Rule 16.
+    /// Whether the request is only for a session that exists. Since 1.1. A `Hello` lists no such request. Rule 16.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub existing: bool,
 }
 
-/// From a process to the store.
+/// A message from a process to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToStore {
-    /// First on every connection: who I am, what I hold and what I wait for. Rule 15.
+    /// The first message on every connection: the identity, the grants and the waits of the process. Rule 15.
     Hello {
-        /// Which start of the process this is.
+        /// The incarnation of the process: the number of its start.
         incarnation: Incarnation,
-        /// The highest minor version of the protocol that the process speaks. On the wire it belongs to the connection.
+        /// The highest minor version of the protocol that the process speaks. On the wire this number belongs to the
+        /// connection.
         #[serde(default)]
         minor: u8,
-        /// When it was sent, on the process's clock; comes back in `Welcome`. Rule 10.
+        /// The time of sending, on the process's clock. `Welcome` returns it. Rule 10.
         sent: Time,
         /// The grants that the process has, or has released without an answer yet.
         holds: Vec<GrantRef>,
-        /// The requests that it waits for.
+        /// The requests for which the process waits.
         waits: Vec<AcquireRequest>,
     },
-    /// I live. Rule 10.
+    /// A keep-alive: the process renews its lease. Rule 10.
     KeepAlive {
-        /// When it was sent, on the process's clock; comes back in `Alive`.
+        /// The time of sending, on the process's clock. `Alive` returns it.
         sent: Time,
     },
-    /// I want a session.
+    /// A request for a session.
     Acquire(AcquireRequest),
-    /// I no longer want it. Rule 14: the request still ends exactly once.
+    /// The end of the process's interest in a request. The request still ends exactly once. Rule 14.
     Cancel {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Which request.
+        /// The request.
         request: Request,
     },
-    /// Make these changes durable; I keep the grant.
+    /// Changes that the store shall make durable while the process keeps the grant.
     Commit {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant. Rule 9.
         token: Token,
@@ -89,83 +91,84 @@ pub enum ToStore {
         /// The attributes that changed.
         delta: Delta,
     },
-    /// I give the grant back. Repeated until acknowledged. Rule 14.
+    /// The return of a grant. The process repeats this message until the store acknowledges it. Rule 14.
     Release {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant. Rule 9.
         token: Token,
         /// The version that the changes are made to.
         base: Version,
-        /// The attributes that changed since.
+        /// The attributes that changed since that version.
         delta: Delta,
-        /// A new request, behind all who wait. Rule 12.
+        /// A new request of the same process, which queues behind all other waiters. Rule 12.
         requeue: Option<Request>,
-        /// How long ago, in milliseconds, a thread last used the session. Rule 16.
+        /// The time since a thread last used the session, in milliseconds. Rule 16.
         idle_ms: u64,
     },
-    /// I have seen the recall, and threads are inside. Moves no deadline. Rule 3.
+    /// A report that the process has seen the recall and that threads are inside. It moves no deadline. Rule 3.
     Busy {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// How many threads are inside.
+        /// The number of threads inside.
         inside: u32,
-        /// The sessions without which these threads cannot leave, sorted. Rule 17.
+        /// The sessions that these threads need before they can leave, sorted. Rule 17.
         blocked_on: Vec<SessionId>,
     },
-    /// End the session. Rule 16.
+    /// A request to end the session. Rule 16.
     Destroy {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant. Rule 9.
         token: Token,
     },
-    /// Give the session another id; the old one ends. Guards against session fixation.
+    /// A request to give the session another id; the old id ends. This guards against session fixation.
     Rename {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant. Rule 9.
         token: Token,
-        /// Its id from now on; must not exist.
+        /// The new id of the session. No session with this id may exist.
         to: SessionId,
     },
-    /// I stop and have released everything.
+    /// The last message of a process that stops and has released every grant.
     Goodbye,
 }
 
-/// Why the store wants a grant back. A later reason counts more than an earlier one.
+/// The reason for which the store recalls a grant. A later reason in this list overrides an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reason {
-    /// The time to live may have ended: give it back unless threads are inside. Rule 16.
+    /// The time to live may have ended: the holder gives the grant back unless threads are inside. Rule 16.
     Expiry,
-    /// Another process tries: give it back unless threads are inside. Rule 13.
+    /// Another process tries: the holder gives the grant back unless threads are inside. Rule 13.
     Try,
-    /// Another process waits: close the gate and give it back when the threads inside are done. Rules 3 and 12.
+    /// Another process waits: the holder closes the gate and gives the grant back when the threads inside are done.
+    /// Rules 3 and 12.
     Wait,
-    /// The operator asked. As [`Reason::Wait`].
+    /// The operator asked. The effect is that of [`Reason::Wait`].
     Operator,
 }
 
 impl Reason {
-    /// Whether the gate closes, and the grant is given back in any case.
+    /// Returns whether the holder must close the gate and give the grant back in any case.
     #[must_use]
     pub fn insists(self) -> bool {
         self >= Self::Wait
     }
 }
 
-/// A recall, as the holder sees it.
+/// The reason and the deadline of a recall, as the holder receives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecallInfo {
-    /// Why.
+    /// The reason of the recall.
     pub reason: Reason,
-    /// In how many milliseconds the store revokes the grant. Rule 11.
+    /// The time until the store revokes the grant, in milliseconds. Rule 11.
     pub deadline_ms: u64,
 }
 
-/// Why a request is refused.
+/// The reason for which a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Refusal {
     /// A try would have had to wait. Rule 13.
@@ -174,195 +177,201 @@ pub enum Refusal {
     Cancelled,
     /// The wait has lasted too long. Rule 17.
     Deadline,
-    /// The wait would never end: each session's holder waits for the next one's, the last one's for the first's. Rule 17.
+    /// The wait would never end: each session's holder waits for the next session, and the last one's for the first.
+    /// Rule 17.
     Deadlock {
         /// The sessions of the cycle.
         cycle: Vec<SessionId>,
     },
-    /// A limit is reached. Rule 18.
+    /// A limit was reached. Rule 18.
     Limit(Limited),
-    /// The session that was asked for was destroyed or renamed meanwhile. Rule 16.
+    /// The requested session was destroyed or renamed meanwhile. Rule 16.
     Gone,
-    /// The thread holds one of the attributes already, or already waits.
+    /// The thread already holds one of the attributes, or already waits.
     AlreadyLocked,
-    /// The thread does not hold what it wants to use or give back.
+    /// The thread does not hold the attribute that it wants to use or give back.
     NotHeld,
     /// The new id of a renamed session is taken.
     IdTaken,
     /// The process is shutting down.
     ShuttingDown,
-    /// Only a session that exists was asked for, and it does not exist. Since 1.1. Rule 16.
+    /// The request was only for a session that exists, and the session does not exist. Since 1.1. Rule 16.
     Absent,
-    /// The store speaks an older version, in which this cannot be asked for. A process says it to its threads.
+    /// The store speaks an older version that has no such request. Only a process sends this refusal, to its threads.
     Unsupported,
 }
 
-/// Which limit. Rule 18.
+/// The limit that a request exceeds. Rule 18.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Limited {
-    /// Processes at the store.
+    /// The number of processes at the store.
     Processes,
-    /// Grants of one process.
+    /// The number of grants of one process.
     Grants,
-    /// Waiters for one session.
+    /// The number of waiters for one session.
     Waiters,
-    /// Attributes of one session.
+    /// The number of attributes of one session.
     Attributes,
-    /// Bytes of one attribute.
+    /// The bytes of one attribute.
     AttributeBytes,
-    /// Bytes of one session.
+    /// The bytes of one session.
     SessionBytes,
-    /// Waiting threads of one process for one session.
+    /// The number of threads of one process that wait for one session.
     Threads,
-    /// What the store can make durable: its disk is full. Said by its driver, before the request reaches the machine.
+    /// The storage of the store: its disk is full. The driver refuses the request before the request reaches the
+    /// machine.
     Storage,
 }
 
-/// Why the store took a grant.
+/// The reason for which the store revoked a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Revocation {
     /// The recall's deadline passed. Rule 11.
     RecallDeadline,
-    /// The token is an old one: the grant ended before. Rule 9.
+    /// The token is old: the grant had ended before. Rule 9.
     Fenced,
 }
 
-/// From the store to a process.
+/// A message from the store to a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToProcess {
-    /// Answers `Hello`: each grant in it is known, gone or, when it is listed in neither, lost. Rule 15.
+    /// The answer to `Hello`. Each grant in `Hello` is held, gone or, when listed in neither `holds` nor `gone`, lost.
+    /// Rule 15.
     Welcome {
-        /// The highest minor version of the protocol that the store speaks. On the wire it stands in the frame's header.
+        /// The highest minor version of the protocol that the store speaks. On the wire this number stands in the
+        /// frame's header.
         #[serde(default)]
         minor: u8,
-        /// When the `Hello` was sent.
+        /// The time at which the `Hello` was sent, on the process's clock.
         sent: Time,
-        /// How long the lease is, from then on. Rule 10.
+        /// The length of the lease in milliseconds, counted from `sent`. Rule 10.
         lease_ms: u64,
         /// The grants that the store knows of, among those in `Hello`.
         holds: Vec<GrantRef>,
-        /// Those whose session is no more, or was renamed, with what the grant is since then: what a lost `Gone` said.
+        /// The grants whose session was destroyed or renamed. For a renamed session, the second part is the grant under
+        /// the new id. This repeats a lost `Gone`.
         gone: Vec<(GrantRef, Option<GrantRef>)>,
         /// The limits of the store; `None` from a store of 1.0. Rule 18.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limits: Option<StoreLimits>,
     },
-    /// Answers `KeepAlive`.
+    /// The answer to `KeepAlive`.
     Alive {
-        /// When the `KeepAlive` was sent.
+        /// The time at which the `KeepAlive` was sent, on the process's clock.
         sent: Time,
-        /// How long the lease is, from then on.
+        /// The length of the lease in milliseconds, counted from `sent`.
         lease_ms: u64,
-        /// Recalls that were not answered by a release yet. Rule 11.
+        /// The recalls that no release has answered yet. Rule 11.
         recalls: Vec<(GrantRef, RecallInfo)>,
     },
-    /// The session is yours.
+    /// A grant of a session.
     Granted {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Which request this ends.
+        /// The request that the grant ends.
         request: Request,
         /// The token of the grant. Rule 9.
         token: Token,
         /// The version of the state.
         version: Version,
-        /// The state itself. Rule 7.
+        /// The state of the session. Rule 7.
         state: State,
-        /// Already recalled: others wait. Rule 2.
+        /// The recall of this grant, when other processes already wait. Rule 2.
         recall: Option<RecallInfo>,
-        /// Processes take turns: give it back when it is idle. Rule 2.
+        /// Whether the process shall give the grant back when idle, because processes take turns. Rule 2.
         give_back: bool,
     },
-    /// Others come first. Rule 5.
+    /// A place in the queue: the request waits behind other requests. Rule 5.
     Queued {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Which request.
+        /// The request.
         request: Request,
-        /// Its place.
+        /// The place of the request in the queue.
         ticket: Ticket,
     },
-    /// Give the grant back. Rule 3.
+    /// A recall: the process shall give the grant back. Rule 3.
     Recall {
-        /// Which grant.
+        /// The recalled grant.
         hold: GrantRef,
-        /// Why, and until when.
+        /// The reason and the deadline.
         #[serde(rename = "notice")]
         info: RecallInfo,
     },
-    /// The changes are durable.
+    /// The acknowledgement of a commit: its changes are durable.
     Committed {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
         /// The version that the changes were made to.
         base: Version,
-        /// The version from now on.
+        /// The version after the commit.
         version: Version,
     },
-    /// The grant is back.
+    /// The acknowledgement of a release.
     Released {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// The version that the release made; `None` when the grant had ended before, or the changes pass a limit.
+        /// The version that the release made; `None` when the grant had ended before or the changes exceed a limit.
         version: Option<Version>,
-        /// The limit of the store that the changes pass. For logs: a process of 1.0 does not read it. Rule 18.
+        /// The limit of the store that the changes exceed. For logs: a process of 1.0 does not read it. Rule 18.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<Limited>,
     },
-    /// The grant was taken.
+    /// The loss of a grant: the store has revoked it.
     Revoked {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// Why.
+        /// The reason.
         why: Revocation,
-        /// The limit of the store that a commit passes. For logs: a process of 1.0 does not read it. Rule 18.
+        /// The limit of the store that a commit exceeds. For logs: a process of 1.0 does not read it. Rule 18.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<Limited>,
     },
-    /// The request ends without a grant.
+    /// The end of a request without a grant.
     Refused {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Which request.
+        /// The request.
         request: Request,
-        /// Why.
+        /// The reason.
         why: Refusal,
     },
-    /// The rename is refused; the grant stays.
+    /// The refusal of a rename. The grant stays.
     NotRenamed {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// Why.
+        /// The reason.
         why: Refusal,
     },
-    /// The session was destroyed, or has another id, by you: the grant ends, or moves to the new id.
+    /// The end of a session that the receiving process destroyed or renamed. After a rename the grant moves to the new
+    /// id.
     Gone {
-        /// Which session.
+        /// The session.
         session: SessionId,
         /// The token of the grant.
         token: Token,
-        /// Its new id when it was renamed, and the token of the grant since then: who had the new id before may have had a
-        /// later token than the grant (rule 9).
+        /// The grant under the new id, when the session was renamed. Its token may be newer than `token`, because an
+        /// earlier session under the new id may have had later tokens (rule 9).
         renamed: Option<GrantRef>,
     },
-    /// Your lease has ended: you hold nothing; say hello again. Rule 10.
+    /// The end of the lease: the process holds nothing and has to send `Hello` again. Rule 10.
     LeaseEnded,
-    /// A newer incarnation of your process is here: stop. Rule 10.
+    /// The arrival of a newer incarnation of the process: the receiver has to stop. Rule 10.
     Superseded,
-    /// The store knows too many processes. Rule 18.
+    /// The refusal of a `Hello`, because the store already knows as many processes as its limit allows. Rule 18.
     Full,
 }
 
 impl ToStore {
-    /// Shows every number in a message of `process`.
+    /// Shows every number in a message of `process` to `numbers`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {
             Self::Hello {
@@ -421,7 +430,7 @@ impl AcquireRequest {
 }
 
 impl ToProcess {
-    /// The one session that the message is about; `None` when it is about the process.
+    /// Returns the session that the message is about, or `None` when the message is about the process as a whole.
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
@@ -445,7 +454,7 @@ impl ToProcess {
         }
     }
 
-    /// Shows every number in a message to `process`.
+    /// Shows every number in a message to `process` to `numbers`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {
             Self::Welcome {

@@ -1,9 +1,11 @@
-//! Mutants: variants of the machines with one seeded bug each. Every check can be seen to fail on one of them.
+//! Mutants: variants of the machines with one seeded bug each. Every check is shown to fail on at least one mutant.
 //!
-//! A machine asks its hook at the places where a mutant differs. There are two hooks. [`Sound`] has no size
-//! and always answers no: the compiler removes the question. It is the default parameter of [`StoreMachine`](crate::StoreMachine) and
-//! [`ProcessMachine`](crate::ProcessMachine), so a driver that names them plainly cannot be given a mutant: it is another type.
-//! [`Seeded`] is one mutant of the catalogue; only the checker and tests name it.
+//! A machine asks its hook at each place where a mutant differs. There are two hooks:
+//!
+//! - [`Sound`] has no size and always returns `false`, so the compiler removes the branch. `Sound` is the default
+//!   parameter of [`StoreMachine`](crate::StoreMachine) and [`ProcessMachine`](crate::ProcessMachine). A driver that
+//!   uses the default cannot receive a mutant, because a mutant has another type.
+//! - [`Seeded`] is one mutant of the catalogue. Only the checker and the tests name it.
 //!
 //! ```compile_fail
 //! use tenure_protocol::{Seeded, StoreMachine};
@@ -16,18 +18,18 @@
 use core::fmt::Debug;
 use core::hash::Hash;
 
-/// Decides which mutant a machine is.
+/// A choice of mutant: the hook of a machine.
 pub trait Hook: Clone + Copy + Eq + Hash + Debug + Send + Sync + 'static {
     /// Returns whether the machine is this mutant.
     fn is_mutant(self, mutant: ProtocolMutant) -> bool;
 
-    /// Receives one call for each session of a store that a step looks up or passes on a walk. A test that bounds the cost
-    /// of a step counts these calls. All other hooks ignore them.
+    /// Counts one visit. A machine calls this for each session of a store that a step looks up or passes on a walk. A
+    /// test that bounds the cost of a step counts the calls; all other hooks ignore them.
     #[inline(always)]
     fn visits(self) {}
 }
 
-/// No mutant: the machine as it is meant.
+/// The hook of a machine without a seeded bug.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sound;
 
@@ -38,7 +40,7 @@ impl Hook for Sound {
     }
 }
 
-/// One mutant.
+/// The hook of a machine with one seeded bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seeded(pub ProtocolMutant);
 
@@ -57,34 +59,34 @@ macro_rules! catalogue {
         }
 
         impl ProtocolMutant {
-            /// All of them, store first.
+            /// All mutants, those of the store first.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// Its name on the command line and in the book.
+            /// Returns the mutant's name on the command line and in the book.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// Which machine makes it.
+            /// Returns the machine that the mutant changes.
             #[must_use]
             pub const fn level(self) -> Level {
                 match self { $(Self::$variant => Level::$level),+ }
             }
 
-            /// The rule of the design that it breaks.
+            /// Returns the number of the design rule that the mutant breaks.
             #[must_use]
             pub const fn rule(self) -> u8 {
                 match self { $(Self::$variant => $rule),+ }
             }
 
-            /// The ids of the protocol's rules that it breaks.
+            /// Returns the ids of the protocol rules that the mutant breaks.
             #[must_use]
             pub const fn rules(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($id),+]),+ }
             }
 
-            /// What is done wrong, in one sentence.
+            /// Returns one sentence that says what the mutant does wrong.
             #[must_use]
             pub const fn summary(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
@@ -93,167 +95,170 @@ macro_rules! catalogue {
     };
 }
 
-/// Which machine a mutant differs in.
+/// The machine that a mutant changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Level one.
+    /// Level one: the store.
     Store,
-    /// Level two.
+    /// Level two: the process.
     Process,
 }
 
 catalogue! {
     /// The store grants a session that another process holds.
     GrantsToTwo = "grants-to-two", Store, 1, ["grant.exclusive"];
-    /// A waiter does not make the store recall.
+    /// The store does not recall a grant when another process waits for the session.
     ForgetsRecall = "forgets-recall", Store, 3, ["recall.asks"];
-    /// The recall stays when its holder's grant is voided, so the next holder is never recalled.
+    /// The store keeps a recall after its grant is voided, so the next holder is never recalled.
     KeepsRecallOfDead = "keeps-recall-of-dead", Store, 10, ["recall.ends-with-grant", "recall.asks"];
-    /// The grant is sent before its record is durable.
+    /// The store sends a grant before the grant's record is durable.
     GrantsBeforeDurable = "grants-before-durable", Store, 8, ["grant.durable"];
-    /// A commit is acknowledged before it is durable.
+    /// The store acknowledges a commit before the commit is durable.
     AcknowledgesBeforeDurable = "acknowledges-before-durable", Store, 8, ["commit.durable"];
-    /// A commit with an old token is accepted.
+    /// The store accepts a commit with an old token.
     AcceptsOldToken = "accepts-old-token", Store, 9, ["fence.commit"];
-    /// A release is accepted from a process that does not hold the session.
+    /// The store accepts a release from a process that does not hold the session.
     ReleaseByStranger = "release-by-stranger", Store, 9, ["release.old"];
-    /// A repeated release with an old token gives back the same process's next grant.
+    /// The store takes a repeated release with an old token for a release of the process's next grant.
     DuplicateReleaseFrees = "duplicate-release-frees", Store, 14, ["release.old"];
-    /// The last to arrive is granted first, at the store.
+    /// The store grants a session to the last process in the queue first.
     LifoAtStore = "lifo-at-store", Store, 5, ["queue.fifo-connected"];
-    /// A grant goes to the head of the queue also when that process has no connection.
+    /// The store grants a session to the head of the queue although that process is not connected.
     GrantsToUnconnected = "grants-to-unconnected", Store, 5, ["grant.connected", "queue.fifo-connected"];
-    /// A grant skips the head of the queue when there are others.
+    /// The store skips the head of the queue when other processes wait behind it.
     SkipsHead = "skips-head", Store, 5, ["queue.fifo-connected"];
-    /// A releaser that asks again goes to the head of the queue.
+    /// The store puts a process that releases and asks again at the head of the queue.
     RequeuesAtHead = "requeues-at-head", Store, 12, ["queue.requeue-last"];
-    /// A releaser that asks again and has to wait is not told its place.
+    /// The store does not send `Queued` to a process that releases, asks again and has to wait.
     RequeuesUntold = "requeues-untold", Store, 5, ["queue.told"];
-    /// What a process says it waits for in its hello is ignored.
+    /// The store ignores the requests that a process lists in its hello.
     LosesWaitersOnRestart = "loses-waiters-on-restart", Store, 5, ["reconnect.waits"];
-    /// The ticket that a waiter presents again is ignored.
+    /// The store ignores the ticket that a waiter presents again.
     IgnoresTicket = "ignores-ticket", Store, 5, ["queue.presented"];
-    /// The next holder is granted before the releaser's changes are applied.
+    /// The store grants the session to the next process before it applies the releasing process's changes.
     FreesBeforeWriting = "frees-before-writing", Store, 7, ["release.written"];
-    /// A try does not recall a cached grant.
+    /// The store does not recall a cached grant for a try.
     TryNeverRecalls = "try-never-recalls", Store, 13, ["try.recalls"];
-    /// A try waits for the threads inside the holder.
+    /// The store lets a try wait for the threads inside the holder.
     TryWaitsForThread = "try-waits-for-thread", Store, 13, ["try.refused-when-busy", "try.refused-otherwise"];
-    /// A late write with an old token brings a destroyed session back.
+    /// The store lets a late write with an old token bring a destroyed session back.
     ResurrectsDestroyed = "resurrects-destroyed", Store, 16, ["destroy.stays"];
-    /// Those who wait for a session that is destroyed are forgotten.
+    /// The store forgets the waiters of a session when the session is destroyed.
     DestroyForgetsWaiters = "destroy-forgets-waiters", Store, 14, ["destroy.waiters"];
-    /// A session that was destroyed and created again is sent as a delta on its old life.
+    /// The store sends a session that was destroyed and created again as a delta on its former life.
     DeltaAcrossLives = "delta-across-lives", Store, 16, ["grant.full"];
-    /// A renamed session is sent as a delta to who had the session of its new id before.
+    /// The store sends a renamed session as a delta to a process that had the session formerly under the new id.
     RenameKeepsFloor = "rename-keeps-floor", Store, 16, ["grant.full"];
-    /// A renamed session keeps its token, which may be older than the last that its new id had.
+    /// The store lets a renamed session keep its token, which may be older than the last token under the new id.
     RenameKeepsToken = "rename-keeps-token", Store, 9, ["rename.new-token"];
-    /// The time to live ends a session that is held.
+    /// The store ends a session at its time to live although a process holds the session.
     ExpiresWhileHeld = "expires-while-held", Store, 16, ["expiry.not-while-held", "expiry.recalls"];
-    /// A cut connection frees what the process holds.
+    /// The store frees the grants of a process when the connection is cut.
     FreesOnDisconnect = "frees-on-disconnect", Store, 10, ["lease.frees-nothing"];
-    /// The lease outlives the goodbye.
+    /// The store keeps the lease of a process after the process says goodbye.
     LeaseOutlivesGoodbye = "lease-outlives-goodbye", Store, 10, ["lease.goodbye"];
-    /// The lease's end does not remove the dead process from the queues.
+    /// The store leaves a process in the queues after the lease of that process has ended.
     KeepsOrphanedWaiter = "keeps-orphaned-waiter", Store, 10,
         ["lease.ends", "lease.goodbye", "connect.new-incarnation"];
-    /// The lease's end voids grants of the next process in line too late: it only forgets the process.
+    /// The store forgets a process whose lease has ended, but does not void the grants of that process.
     ForgetsGrantsOfDead = "forgets-grants-of-dead", Store, 10, ["lease.ends"];
-    /// A new incarnation does not fence the old one.
+    /// The store does not fence the old incarnation of a process when a new incarnation connects.
     KeepsOldIncarnation = "keeps-old-incarnation", Store, 10,
         ["connect.new-incarnation", "reconnect.unclaimed", "reconnect.no-token-twice"];
-    /// Tokens start again when the store restarts.
+    /// The store starts its tokens from the beginning again after a restart.
     ReusesTokens = "reuses-tokens", Store, 9, ["grant.token-rises"];
-    /// The restarted store does not know its holders.
+    /// The store does not know its holders after a restart.
     ForgetsHolderOnRestart = "forgets-holder-on-restart", Store, 8, ["lease.restart"];
-    /// A commit is applied whatever version it was made to.
+    /// The store applies a commit although the commit was made to another version.
     CommitsOnWrongVersion = "commits-on-wrong-version", Store, 7, ["commit.repeated"];
-    /// The store says that the state is unchanged to whoever has any version of it.
+    /// The store sends `Unchanged` to every process that has any version of the state.
     SendsNoState = "sends-no-state", Store, 7, ["grant.state"];
-    /// A request that is repeated by the holder draws a new token and fences out the writer.
+    /// The store draws a new token when the holder repeats its request, which fences the holder's own writes.
     ReadBumpsToken = "read-bumps-token", Store, 14, ["grant.same-again"];
-    /// A repeated request queues twice.
+    /// The store queues a repeated request twice.
     QueuesTwice = "queues-twice", Store, 14, ["queue.same-ticket"];
-    /// A cancel frees the grant that it crossed.
+    /// The store frees a grant when a cancel crosses the grant on the way.
     CancelDropsGrant = "cancel-drops-grant", Store, 14, ["end.cancel-crossed"];
-    /// A holder that says it is busy is never revoked.
+    /// The store never revokes the grant of a holder that says it is busy.
     BusyStopsRevoke = "busy-stops-revoke", Store, 11, ["recall.revokes"];
-    /// A recall for waiters that have left, or have no connection, takes the grant of a living holder.
+    /// The store revokes the grant of a living holder although all waiters have left or are not connected.
     RevokesForNobody = "revokes-for-nobody", Store, 11, ["recall.for-nobody"];
-    /// Cycles across sessions are not looked for.
+    /// The store does not look for cycles of waits across sessions.
     OverlooksDeadlock = "overlooks-deadlock", Store, 17, ["deadlock.found"];
-    /// The longest queue is not limited.
+    /// The store does not limit the length of a queue.
     QueueWithoutLimit = "queue-without-limit", Store, 18, ["limit.waiters"];
-    /// A store that drains recalls nothing.
+    /// The store recalls nothing when it drains.
     DrainRecallsNothing = "drain-recalls-nothing", Store, 3, ["stop.drains"];
-    /// A store that stops for a restart recalls everything all the same.
+    /// The store recalls every grant although it stops for a restart.
     StopRecalls = "stop-recalls", Store, 2, ["stop.keeps"];
-    /// A store that stops goes on making grants.
+    /// The store goes on granting sessions while it stops.
     GrantsWhileStopping = "grants-while-stopping", Store, 6, ["stop.grants-nothing"];
-    /// A store whose disk is full grants what it cannot make durable.
+    /// The store grants a session although its disk is full and the grant cannot be made durable.
     GrantsWhenFull = "grants-when-full", Store, 18, ["limit.storage"];
-    /// The welcome does not say the limits of the store.
+    /// The store leaves its limits out of the welcome.
     KeepsLimitsSecret = "keeps-limits-secret", Store, 18, ["limit.told-in-welcome"];
-    /// The session of a refused commit is passed on before its holder has heard that the grant is lost.
+    /// The store grants the session of a refused commit to the next process before the former holder has heard that its
+    /// grant is lost.
     PassesOnUnheard = "passes-on-unheard", Store, 18, ["limit.until-heard"];
-    /// A request that wants a session only if it exists is granted one that does not.
+    /// The store grants a session that does not exist to a request that wants the session only if it exists.
     GrantsAbsent = "grants-absent", Store, 16, ["exists.only", "exists.absent"];
-    /// A session that exists is refused as absent to a request that wants it only if it exists.
+    /// The store refuses a session as absent although the session exists.
     DeniesExisting = "denies-existing", Store, 16, ["exists.true"];
-    /// A session that does not exist stays in memory after it was asked for.
+    /// The store keeps a session that does not exist in memory after a request for that session.
     RemembersAbsent = "remembers-absent", Store, 16, ["exists.leaves-nothing"];
-    /// The last to arrive is admitted first, at an attribute.
+    /// The process admits the last thread in an attribute's queue first.
     LifoAtAttribute = "lifo-at-attribute", Process, 12, ["gate.order"];
-    /// A thread takes a free attribute although another, that wants several, waits for it.
+    /// The process gives a thread a free attribute although an earlier thread waits for several attributes, this one
+    /// included.
     Barges = "barges", Process, 12, ["gate.order"];
-    /// New threads are admitted after the recall.
+    /// The process admits new threads after a recall.
     AdmitsAfterRecall = "admits-after-recall", Process, 12, ["gate.closed", "destroy.nobody-enters"];
-    /// The gate is closed to threads that are already inside.
+    /// The process closes the gate to threads that are already inside.
     RefusesInsiders = "refuses-insiders", Process, 12, ["gate.insiders"];
-    /// A grant that was recalled before it came is given back unused.
+    /// The process gives a grant back unused when the recall came before the grant.
     GrantWithoutUse = "grant-without-use", Process, 12, ["gate.one-use"];
-    /// A recall that comes before its grant is forgotten.
+    /// The process forgets a recall that comes before its grant.
     ForgetsEarlyRecall = "forgets-early-recall", Process, 14, ["recall.early"];
     /// The process gives a grant back while threads are inside.
     ReleasesWhileInside = "releases-while-inside", Process, 3, ["recall.keeps-until-out"];
-    /// The write set of a late thread is released with the others.
+    /// The process releases the write set of a late thread together with the other changes.
     AppliesLateWrites = "applies-late-writes", Process, 11, ["thread.told"];
-    /// A thread that panicked has its write set applied.
+    /// The process applies the write set of a thread that panicked.
     DiscardKeepsWrites = "discard-keeps-writes", Process, 11, ["thread.discards"];
-    /// A thread that does not hold an attribute frees it.
+    /// The process lets a thread free an attribute that another thread holds.
     UnlockByStranger = "unlock-by-stranger", Process, 12, ["thread.stranger"];
-    /// A thread whose wait timed out stays in the queue.
+    /// The process leaves a thread in the queue after the thread's wait has timed out.
     AbandonLeavesWaiter = "abandon-leaves-waiter", Process, 14, ["thread.ends-once", "end.cancels"];
-    /// A release leaves out what an unanswered commit carried.
+    /// The process leaves the changes of an unanswered commit out of its release.
     ReleaseForgetsCommit = "release-forgets-commit", Process, 7, ["release.whole"];
-    /// A release that is not answered is not repeated.
+    /// The process does not repeat a release that is not acknowledged.
     ReleaseNotRepeated = "release-not-repeated", Process, 14, ["reconnect.repeats", "recall.crossed", "end.resends"];
-    /// After a grant was lost with changes in it, the changed copy is kept as a base.
+    /// The process keeps a changed copy as a base although the grant with these changes was lost.
     KeepsDirtyBase = "keeps-dirty-base", Process, 7, ["release.drops-lost", "fence.revoked", "grant.known"];
-    /// A grant of an earlier request is accepted.
+    /// The process accepts a grant of an earlier request.
     AcceptsOldGrant = "accepts-old-grant", Process, 14, ["grant.unasked"];
-    /// Threads inside are not told that the lease has ended.
+    /// The process does not notify the threads inside that the lease has ended.
     KeepsGuardsPastLease = "keeps-guards-past-lease", Process, 10, ["lease.lost"];
-    /// The lease is counted from when the answer came.
+    /// The process counts the lease from the receipt of the answer instead of from the sending of the keep-alive.
     LeaseFromReceipt = "lease-from-receipt", Process, 10, ["lease.from-sent"];
-    /// The lease has no margin for drift.
+    /// The process ends its lease without a margin for clock drift.
     LeaseWithoutMargin = "lease-without-margin", Process, 10, ["lease.margin"];
-    /// A connection on which no keep-alive is answered is kept until the lease has ended.
+    /// The process keeps a connection on which no keep-alive is answered until the lease has ended.
     StaysOnSilentLink = "stays-on-silent-link", Process, 10, ["lease.silent"];
-    /// Every grant is given back after use.
+    /// The process gives every grant back after use instead of caching it.
     NeverKeeps = "never-keeps", Process, 2, ["grant.keeps"];
-    /// The limits that the store says are not kept to.
+    /// The process ignores the limits that the store states.
     IgnoresStoreLimits = "ignores-store-limits", Process, 18, ["limit.of-store"];
-    /// A thread that wants a session only if it exists is let in to one that does not.
+    /// The process admits a thread that wants a session only if it exists to a session that does not exist.
     EntersAbsent = "enters-absent", Process, 16, ["exists.thread"];
-    /// A thread is refused because a session was absent before the thread asked.
+    /// The process refuses a thread because the session was absent before the thread asked.
     RefusesByOldAnswer = "refuses-by-old-answer", Process, 16, ["exists.not-before"];
-    /// A store of an older version is asked for a session only if it exists, which that does not understand.
+    /// The process asks a store of an older version for a session only if it exists, which that store does not
+    /// understand.
     AsksOlderStore = "asks-older-store", Process, 16, ["exists.asks-newer", "exists.unsupported"];
-    /// The hello lists requests that want a session only if it exists.
+    /// The process's hello lists requests that want a session only if it exists.
     GreetsWithNewRequests = "greets-with-new-requests", Process, 15, ["exists.ends-with-link", "exists.asks-newer"];
-    /// A local cycle of threads is not looked for.
+    /// The process does not look for a cycle of waits among its own threads.
     OverlooksLocalDeadlock = "overlooks-local-deadlock", Process, 17, ["deadlock.local"];
 }
 

@@ -1,4 +1,4 @@
-//! What a store does while it stops, and while its disk is full.
+//! A store that stops, and a store whose disk is full.
 
 use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Reason, Refusal, WaitMode};
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
@@ -15,7 +15,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// A store to which `p`, `q` and `r` are connected.
+    /// Creates a store with the connected processes `p`, `q` and `r`.
     fn new() -> Self {
         let mut rig = Self {
             store: store(1, &Records::default()),
@@ -27,7 +27,7 @@ impl Rig {
         rig
     }
 
-    /// The store dies, and starts again from what it made durable.
+    /// Crashes the store, and recovers it from its durable records.
     fn restart(&mut self) {
         let epoch = self.store.stamps().last().epoch + 1;
         self.store = store(epoch, &self.records);
@@ -179,7 +179,7 @@ fn recalls(sent: &[(String, ToProcess)]) -> usize {
 }
 
 #[test]
-fn a_full_disk_refuses_who_is_new_and_nobody_who_holds_or_waits() {
+fn a_full_disk_refuses_new_requests_and_keeps_holders_and_waiters() {
     let mut rig = Rig::new();
     rig.acquire("p", "s", 1);
     let before = ticket(&rig.acquire("q", "s", 1), "q");
@@ -225,7 +225,11 @@ fn a_store_that_stops_for_a_restart_recalls_nothing_and_the_order_survives() {
     rig.hello("r", 2, &[], &[acquire_request("s", 1, Some(second))]);
     rig.hello("q", 2, &[], &[acquire_request("s", 1, Some(first))]);
     rig.release("p", "s", None);
-    assert_eq!(rig.holder("s").as_deref(), Some("q"), "who came first");
+    assert_eq!(
+        rig.holder("s").as_deref(),
+        Some("q"),
+        "the earlier request is granted"
+    );
 }
 
 #[test]
@@ -236,7 +240,7 @@ fn a_store_that_stops_grants_nothing_new() {
         rig.acquire("q", "s", 1);
         rig.admit(false, stopping);
         ticket(&rig.acquire("r", "free", 1), "r");
-        // A holder that asks again waits behind the others.
+        // A holder that asks again waits behind the other processes.
         ticket(&rig.release("p", "s", Some(2)), "p");
         assert_eq!((rig.holder("s"), rig.holder("free")), (None, None));
         assert_eq!((rig.store.held(), rig.store.waiting()), (0, 3));
@@ -256,7 +260,7 @@ fn a_store_that_stops_grants_nothing_new() {
 }
 
 #[test]
-fn a_drain_recalls_everything_once_also_after_a_stop_that_kept_it_and_what_is_renamed() {
+fn a_drain_recalls_every_grant_once_even_after_a_stop_or_a_rename() {
     let mut rig = Rig::new();
     for (request, session) in ["a", "b", "c"].into_iter().enumerate() {
         rig.acquire("p", session, request as u64 + 1);

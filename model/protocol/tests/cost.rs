@@ -1,6 +1,7 @@
-//! What a step of the store visits: what changed, not what exists.
+//! The sessions that a step of the store visits: their number depends on the change, not on the size of the store.
 //!
-//! A hook counts the sessions that a step looks up or passes on a walk. Time is not measured here; the benches do that.
+//! A hook counts the sessions that a step looks up or passes on a walk. Time is not measured here; the benches measure
+//! it.
 
 use std::cell::Cell;
 use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
@@ -14,8 +15,8 @@ thread_local! {
     static VISITS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts what the machine visits on this thread. It has a size, so that the invariants, which walk over everything, are
-/// not asserted after each step.
+/// A hook that counts the visits of the machine on this thread. It has a size, so the invariants, which walk over all
+/// sessions, are not asserted after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Counting(u8);
 
@@ -40,11 +41,11 @@ fn session(at: usize) -> SessionId {
     SessionId::new(format!("{at:08}")).expect("a short id")
 }
 
-/// A store, and the connection of its processes.
+/// A store, with the connections of its processes.
 struct Rig(StoreMachine<Counting>, Link);
 
 impl Rig {
-    /// A store in which process `p` holds `grants` sessions, and `q` is connected.
+    /// Creates a store in which process `p` holds `grants` sessions and `q` is connected.
     fn holding(grants: usize) -> Self {
         let settings = Settings::new(StoreSettings::default());
         let store = StoreMachine::with_hook(Counting(0), settings, 1, &Records::default(), NOW);
@@ -78,7 +79,7 @@ impl Rig {
         self.say(process, hello);
     }
 
-    /// Takes a step, and returns what came of it and how many sessions it visited.
+    /// Takes a step, and returns its outputs and the number of visited sessions.
     fn step(&mut self, input: Input) -> (Vec<Output>, usize) {
         let mut out = Vec::new();
         VISITS.set(0);
@@ -101,7 +102,7 @@ impl Rig {
         })
     }
 
-    /// How many recalls a keep-alive of `p` repeats, and how many sessions it visits.
+    /// Returns the number of recalls that a keep-alive of `p` repeats, and the number of visited sessions.
     fn keep_alive(&mut self) -> (usize, usize) {
         let (out, visits) = self.say("p", ToStore::KeepAlive { sent: NOW });
         let [
@@ -129,7 +130,7 @@ fn acquire(at: usize, wait_mode: WaitMode) -> ToStore {
 }
 
 #[test]
-fn a_keep_alive_visits_the_recalled_grants_and_no_others() {
+fn a_keep_alive_visits_only_the_recalled_grants() {
     for grants in GRANTS {
         let mut rig = Rig::holding(grants);
         assert_eq!(rig.keep_alive(), (0, 0), "{grants} grants, none recalled");
@@ -160,7 +161,7 @@ fn a_keep_alive_visits_the_recalled_grants_and_no_others() {
 }
 
 #[test]
-fn a_cut_connection_visits_what_somebody_tries_to_get_and_nothing_else() {
+fn a_cut_connection_visits_only_the_sessions_that_a_try_has_recalled() {
     for grants in GRANTS {
         let mut rig = Rig::holding(grants);
         let (out, visits) = rig.cut("p");
@@ -178,7 +179,7 @@ fn a_cut_connection_visits_what_somebody_tries_to_get_and_nothing_else() {
 }
 
 #[test]
-fn a_cut_connection_visits_what_its_process_waits_for() {
+fn a_cut_connection_visits_the_sessions_that_its_process_waits_for() {
     for grants in GRANTS {
         let mut rig = Rig::holding(grants);
         let wanted = grants.min(7);
@@ -191,7 +192,7 @@ fn a_cut_connection_visits_what_its_process_waits_for() {
 }
 
 #[test]
-fn a_request_visits_its_own_session_whatever_else_there_is() {
+fn a_request_visits_only_its_own_session() {
     let visits = GRANTS.map(|grants| {
         let mut rig = Rig::holding(grants);
         let wait = rig.say("q", acquire(0, WaitMode::Wait)).1;
@@ -202,7 +203,7 @@ fn a_request_visits_its_own_session_whatever_else_there_is() {
 }
 
 #[test]
-fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
+fn a_request_for_an_absent_session_costs_one_look_up_and_leaves_nothing() {
     let visits = GRANTS.map(|grants| {
         let mut rig = Rig::holding(grants);
         let resident = rig.0.resident();
@@ -235,7 +236,7 @@ fn a_request_for_an_absent_session_costs_a_look_and_leaves_nothing() {
 }
 
 #[test]
-fn how_much_is_held_and_waited_for_is_counted_without_a_walk() {
+fn held_and_waiting_are_counted_without_a_walk() {
     let mut rig = Rig::holding(100);
     for at in 0..7 {
         rig.say("q", acquire(at, WaitMode::Wait));

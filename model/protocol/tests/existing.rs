@@ -1,4 +1,4 @@
-//! What a process does with threads that want a session only if it exists, beyond what the transcripts show.
+//! A process whose threads want a session only if it exists, beyond the situations of the transcripts.
 
 use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Output, Phase};
@@ -15,7 +15,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// A process that a store of this minor version has welcomed.
+    /// Creates a process that a store of this minor version has welcomed.
     fn new(minor: u8) -> Self {
         let settings = Settings::new(ProcessSettings::default());
         let mut rig = Self {
@@ -116,7 +116,7 @@ fn refused(thread: u64, why: Refusal) -> (u64, Answer) {
 }
 
 #[test]
-fn a_store_of_1_0_is_not_asked_and_all_other_requests_go_on() {
+fn a_store_of_1_0_receives_no_request_for_an_existing_session_and_all_others() {
     let mut rig = Rig::new(0);
     let out = rig.lock(1, "s", true);
     assert_eq!(told(&out), [refused(1, Refusal::Unsupported)]);
@@ -127,13 +127,13 @@ fn a_store_of_1_0_is_not_asked_and_all_other_requests_go_on() {
         sent(&out),
         [ToStore::Acquire(acquire_request("s", 1, false))]
     );
-    // The request of another thread is out: this one joins it, and is judged by the grant.
+    // The request of another thread is under way. This thread joins it, and the grant decides.
     let out = rig.lock(2, "s", true);
     assert_eq!((told(&out), sent(&out)), (Vec::new(), Vec::new()));
 }
 
 #[test]
-fn a_store_that_was_replaced_by_an_older_one_is_not_asked_either() {
+fn an_older_store_that_replaces_a_newer_one_receives_no_such_request() {
     let mut rig = Rig::new(MINOR);
     let out = rig.lock(1, "s", true);
     assert_eq!(
@@ -153,10 +153,10 @@ fn a_store_that_was_replaced_by_an_older_one_is_not_asked_either() {
 }
 
 #[test]
-fn a_thread_that_asked_after_the_request_was_said_gets_an_answer_of_its_own() {
+fn a_thread_that_asks_after_the_request_was_sent_gets_its_own_answer() {
     let mut rig = Rig::new(MINOR);
     rig.lock(1, "s", true);
-    // The session may have been made since the store was asked.
+    // The session may have been created since the process asked the store.
     assert_eq!(sent(&rig.lock(2, "s", true)), []);
     let out = rig.absent("s", 1);
     assert_eq!(told(&out), [refused(1, Refusal::Absent)]);
@@ -171,7 +171,7 @@ fn a_thread_that_asked_after_the_request_was_said_gets_an_answer_of_its_own() {
 }
 
 #[test]
-fn a_grant_that_another_request_has_brought_lets_nobody_in_to_a_session_that_does_not_exist() {
+fn a_grant_of_an_absent_session_admits_no_thread_that_wants_an_existing_one() {
     let mut rig = Rig::new(MINOR);
     rig.lock(1, "s", false);
     rig.lock(2, "s", true);
@@ -191,7 +191,7 @@ fn a_grant_that_another_request_has_brought_lets_nobody_in_to_a_session_that_doe
             .collect::<Vec<_>>()
     };
     assert_eq!(locked(&out), [1]);
-    // The first has changed nothing.
+    // The first thread has changed nothing.
     let out = rig.step(Input::Thread {
         thread: ThreadId(1),
         session: id("s"),

@@ -1,12 +1,12 @@
-//! What the transcripts and random schedules found, each as a short script with the outcome that the rules ask for.
+//! Findings of the transcripts and random schedules: each is a short script with the outcome that the rules require.
 //!
-//! A test that is ignored fails today; its reason says why. Once fixed, it stays as a regression test.
+//! An ignored test fails today; its reason says why. Once fixed, it stays as a regression test.
 
 use crate::support::{Setup, World, words};
 use tenure_protocol::store;
 use tenure_protocol::{SessionId, ThreadId};
 
-/// Plays a script between `p` and `q`, and keeps the text of what happened.
+/// Plays a script between `p` and `q`, and returns the transcript.
 fn play(setup: Setup, script: &str) -> (World, String) {
     let mut world = World::connected(setup, &["p", "q"]);
     world.log = Some(String::new());
@@ -31,16 +31,16 @@ fn soon() -> Setup {
     setup
 }
 
-/// What the threads of `p` and `q` were told, in order.
+/// Returns the answers that the threads of `p` and `q` received, in order.
 fn told<'a>(log: &'a str, who: &str) -> Vec<&'a str> {
-    let prefix = format!("  {who:6} is told: ");
+    let prefix = format!("  {who:6} receives: ");
     log.lines()
         .filter_map(|line| line.strip_prefix(prefix.as_str()))
         .collect()
 }
 
 #[test]
-fn a_late_thread_does_not_take_an_unanswered_commit_with_it() {
+fn a_late_thread_does_not_lose_the_unanswered_commit_of_another_thread() {
     let (world, log) = play(
         soon(),
         "p.1 lock s a
@@ -217,7 +217,7 @@ fn a_commit_is_not_answered_before_its_writes_are_durable() {
 }
 
 #[test]
-fn a_thread_inside_a_session_that_ends_is_told() {
+fn no_thread_enters_a_session_while_its_end_is_unanswered() {
     let (_, log) = play(
         Setup::default(),
         "p.1 lock s *
@@ -251,7 +251,7 @@ fn a_thread_inside_a_session_that_is_renamed_can_leave() {
 }
 
 #[test]
-fn a_process_that_has_left_lets_nobody_wait() {
+fn a_process_that_has_left_refuses_every_waiter() {
     let (world, log) = play(
         Setup::default(),
         "p next z
@@ -267,7 +267,7 @@ fn a_process_that_has_left_lets_nobody_wait() {
 }
 
 #[test]
-fn an_old_incarnation_is_told_at_once() {
+fn an_old_incarnation_is_notified_at_once() {
     let (_, log) = play(
         Setup::default(),
         "p.1 lock s a
@@ -398,7 +398,7 @@ fn a_grant_that_is_turned_down_breaks_no_rule_by_an_old_copy() {
 }
 
 #[test]
-fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
+fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
     use tenure_protocol::message::{AcquireRequest, ToProcess, WaitMode};
     use tenure_protocol::store::{Input, Output};
     use tenure_protocol::*;
@@ -460,7 +460,7 @@ fn no_more_is_kept_of_what_a_holder_is_blocked_on_than_threads_may_wait() {
 }
 
 #[test]
-fn what_was_accepted_of_a_thread_is_kept() {
+fn an_accepted_write_of_a_thread_is_kept() {
     let mut setup = Setup::default();
     setup.process.limits.attributes_max = 1;
     let (world, log) = play(
@@ -488,7 +488,7 @@ fn what_was_accepted_of_a_thread_is_kept() {
     assert_eq!(durable(&world, "a").as_deref(), Some("x"), "{log}");
 }
 
-/// A thread of `p` stays inside for longer than the recall lasts, for which `q` has asked.
+/// Plays a thread of `p` that stays inside for longer than the recall, which `q` has caused.
 fn stays_inside(what_q_does: &str) {
     let second = "wait 1000\n p tick\n store tick\n settle\n";
     let script = format!(

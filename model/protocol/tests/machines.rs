@@ -1,9 +1,9 @@
-//! Random schedules of the machines and of their parts, against what must be true whatever happens.
+//! Random schedules of the machines and their parts, checked against properties that must always hold.
 //!
-//! A failing schedule is shrunk and printed as a script that `transcripts.rs` can play; its seed goes to
-//! `machines.regressions`, from where it is tried first the next time.
+//! A failing schedule is shrunk and printed as a script that `transcripts.rs` can play. Its seed goes to
+//! `machines.regressions`, which the next run tries first.
 //!
-//! Deliberately absent: all interleavings of a small system, which is the checker's part.
+//! This file deliberately leaves out all interleavings of a small system, which the checker explores.
 
 use crate::support::script::{Fate, Op, WAIT_MS};
 use crate::support::{Node, Packet, Seen, Setup, World, words};
@@ -27,7 +27,7 @@ use tenure_protocol::{
 
 fn config(cases: u32) -> ProptestConfig {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/machines.regressions");
-    // More on request: PROPTEST_CASES=100000.
+    // A run can have more cases: PROPTEST_CASES=100000.
     let asked = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok());
@@ -41,7 +41,7 @@ fn config(cases: u32) -> ProptestConfig {
 
 // ---- the lock ------------------------------------------------------------------------------------------------------
 
-/// A claim of `owner` to the parts in `mask`. It has the number `id`, in order of arrival.
+/// A claim of `owner` to the parts in `mask`. `id` is its number in order of arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Bits {
     id: usize,
@@ -106,7 +106,7 @@ fn gate() -> impl Strategy<Value = Gate> {
 
 fn lock_op() -> impl Strategy<Value = LockOp> {
     let index = any::<prop::sample::Index>;
-    // Mostly one part, so that the queue is sometimes short and sometimes long.
+    // Most claims want one part, so that the queue is sometimes short and sometimes long.
     let mask = || prop_oneof![8 => (0_u8..4).prop_map(|part| 1 << part), 1 => 1_u8..16];
     prop_oneof![
         20 => (0_u8..60, mask()).prop_map(|(owner, mask)| LockOp::Ask(owner, mask)),
@@ -120,7 +120,7 @@ fn lock_op() -> impl Strategy<Value = LockOp> {
     ]
 }
 
-/// The queue as the definition has it.
+/// The queue by its definition.
 struct Defined<'a> {
     holders: &'a [Bits],
     waiters: Vec<Bits>,
@@ -138,7 +138,7 @@ impl<'a> Defined<'a> {
         self.holders.iter().any(|holder| holder.owner == owner)
     }
 
-    /// What stands before what.
+    /// Returns the waiters that stand before a waiter.
     fn rank(&self, place: usize) -> (bool, usize) {
         (!self.is_inside(self.waiters[place].owner), place)
     }
@@ -151,7 +151,7 @@ impl<'a> Defined<'a> {
         !self.holders.iter().any(|holder| holder.conflicts(claim))
     }
 
-    /// The waiter that goes next.
+    /// Returns the waiter that goes next.
     fn next(&self, gate: Gate) -> Option<usize> {
         let all = 0..self.waiters.len();
         let may_go = |place: &usize| {
@@ -179,7 +179,7 @@ impl<'a> Defined<'a> {
             })
     }
 
-    /// The waiters that the one at `place` stands behind, directly or not.
+    /// Returns the waiters that block the waiter at `place`, directly or indirectly.
     fn before(&self, place: usize) -> BTreeSet<usize> {
         let (mut open, mut found) = (vec![place], BTreeSet::new());
         while let Some(own) = open.pop() {
@@ -268,7 +268,7 @@ proptest! {
     }
 }
 
-/// Everything else that is asked of a queue.
+/// Compares all other queries of a queue with the definition.
 fn check_queue(lock: &mut Lock<Bits>) -> Result<(), TestCaseError> {
     let defined = Defined::of(lock);
     let ends = defined.waiters.iter().map(|claim| claim.until);
@@ -360,7 +360,7 @@ fn delta(names: usize) -> impl Strategy<Value = Delta> {
 proptest! {
     #![proptest_config(config(300))]
 
-    /// Whatever version a process has, what `state_since` sends brings it to the record's state.
+    /// The output of `state_since` brings a process from any version to the record's state.
     #[test]
     fn state_brings_any_version_up_to_date(deltas in vec(delta(40), 1..25)) {
         let mut record = Record::default();
@@ -438,7 +438,7 @@ fn some_names() -> impl Strategy<Value = Names> {
 fn a_call() -> impl Strategy<Value = Call> {
     let wait_mode = prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)];
     let existing = prop_oneof![4 => Just(false), 1 => Just(true)];
-    // Whatever is written is replaced by a number that is larger than all before.
+    // Each written value is replaced by a number that is larger than all earlier ones.
     let value = prop_oneof![6 => Just(Some(Value::new())), 1 => Just(None)];
     prop_oneof![
         10 => (some_names(), wait_mode, existing).prop_map(|(names, wait_mode, existing)| Call::Lock {
@@ -482,18 +482,18 @@ fn an_op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A world and what must be remembered of it to judge it.
+/// A world, with the facts that its judge must remember.
 struct Judge {
     world: World,
-    /// The next value that is written.
+    /// The next written value.
     next: u64,
-    /// Threads that wait for the answer to a lock, and where.
+    /// The threads that wait for the answer to a lock, with the session.
     pending: BTreeMap<(String, u64), SessionId>,
-    /// Threads that wait for the answer to something else.
+    /// The threads that wait for the answer to another call.
     blocked: BTreeSet<(String, u64)>,
     /// The values of every version that was ever durable.
     history: BTreeMap<Version, Values>,
-    /// What a process gave back under a token.
+    /// The changes that a process gave back under each token.
     given_back: BTreeMap<Token, Values>,
     /// The last durable value of each attribute, removed or not.
     last: BTreeMap<SessionId, Values>,
@@ -554,7 +554,7 @@ impl Judge {
         self.judge(releases)
     }
 
-    /// The session and token of a release that is about to be accepted.
+    /// Returns the session and token of a release that is about to be accepted.
     fn release_in(&self, op: &Op) -> Option<(SessionId, Token)> {
         let Op::Send(node, Fate::Arrives | Fate::Twice) = op else {
             return None;
@@ -610,7 +610,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Each lock is answered exactly once.
+    /// Checks that each lock is answered exactly once.
     fn judge_answers(&mut self, at: usize, out: &[process::Output]) -> Result<(), TestCaseError> {
         for output in out {
             let process::Output::Answer {
@@ -630,7 +630,7 @@ impl Judge {
                     let asked = self.pending.remove(&key);
                     prop_assert_eq!(asked.as_ref(), Some(session), "{:?} has not asked", key);
                 }
-                // A thread that is poisoned while it waits for a further attribute does not wait any more.
+                // A thread that is poisoned while it waits for a further attribute no longer waits.
                 Answer::Refused(_) | Answer::Poisoned(_)
                     if self.pending.get(&key) == Some(session) =>
                 {
@@ -642,7 +642,8 @@ impl Judge {
         Ok(())
     }
 
-    /// A durable value never gives way to an older one: no write of a fenced grant is accepted, none comes twice.
+    /// Checks that a durable value never gives way to an older one: no write of a fenced grant is accepted, and none is
+    /// applied twice.
     fn judge_updates(&mut self, out: &[Output]) -> Result<(), TestCaseError> {
         for output in out {
             match output {
@@ -651,7 +652,7 @@ impl Judge {
                     for Change { name, value } in delta.changes() {
                         let Some(value) = value else { continue };
                         let old = last.insert(name.clone(), value.clone());
-                        // Numbers of one length, that grow with every write of any thread.
+                        // The values are numbers of equal length that grow with every write of any thread.
                         prop_assert!(
                             old.is_none_or(|old| old <= value),
                             "{} of {} goes back",
@@ -671,7 +672,7 @@ impl Judge {
         Ok(())
     }
 
-    /// The store's memory is what is durable, and a version has one content.
+    /// Checks that the store's memory equals the durable records, and that a version has one content.
     fn judge_records(&mut self) -> Result<(), TestCaseError> {
         let durable: BTreeMap<_, _> = self.world.records.iter().collect();
         let memory: BTreeMap<_, _> = self
@@ -679,7 +680,7 @@ impl Judge {
             .store
             .sessions()
             .map(|(id, session)| (id, session.record()))
-            // Else only processes without a connection wait for it.
+            // Otherwise only processes without a connection wait for it.
             .filter(|(_, record)| record.exists() || record.head.holder.is_some())
             .collect();
         prop_assert_eq!(durable.len(), memory.len());
@@ -703,7 +704,7 @@ impl Judge {
         Ok(())
     }
 
-    /// A clean copy is what was durable at its version.
+    /// Checks that a clean copy equals the durable state of its version.
     fn judge_copies(&mut self) -> Result<(), TestCaseError> {
         for node in &self.world.nodes {
             for (id, session) in node.process.sessions() {
@@ -732,8 +733,8 @@ impl Judge {
         Ok(())
     }
 
-    /// No more faults: everything arrives, threads that are inside and do not wait leave, timers fire in time. Then
-    /// nobody may wait any more.
+    /// Ends all faults: every message arrives, threads that are inside and do not wait leave, and timers fire in time.
+    /// Then no thread may wait any more.
     fn heal(&mut self) -> Result<(), TestCaseError> {
         for node in NODES {
             if self.world.node(node).process.connection() == Connection::Down {
@@ -829,7 +830,7 @@ fn small(turns: u8, keeps_base: bool) -> Setup {
 proptest! {
     #![proptest_config(config(300))]
 
-    /// Any schedule of calls, messages, faults and timers keeps every promise, and after the faults nobody waits.
+    /// Any schedule of calls, messages, faults and timers keeps every promise, and after the faults no thread waits.
     #[test]
     fn schedules_keep_every_promise(
         ops in vec(an_op(), 1..160),
@@ -953,11 +954,11 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
     ]
 }
 
-/// What happens to a store: a message of anybody, with or without the right token, or the clock.
+/// An input of a store: a message of any process, with or without the right token, or the clock.
 #[derive(Clone, Debug)]
 enum ToTheStore {
     Message(u8, Option<Link>, ToStore),
-    /// As `Message`, with the token and the base that are current, so that something happens.
+    /// A message like `Message`, with the current token and base, so that it has an effect.
     Right(u8, ToStore),
     Disconnected(u8, Link),
     Recall(SessionId),
@@ -973,7 +974,7 @@ fn any_link() -> impl Strategy<Value = Link> {
     })
 }
 
-/// Full or not; stopping seldom, since only a restart ends that.
+/// An admission: full or not, and seldom stopping, since only a restart ends that.
 fn any_admission() -> impl Strategy<Value = Admission> {
     let stopping = prop_oneof![
         6 => Just(Stopping::No),
@@ -996,13 +997,13 @@ fn to_the_store() -> impl Strategy<Value = ToTheStore> {
     ]
 }
 
-/// The token and version of the session, if it is held.
+/// Returns the token and version of the session, if it is held.
 fn current(store: &StoreMachine, id: &SessionId) -> Option<(Token, Version)> {
     let head = &store.session(id)?.record().head;
     Some((head.holder.as_ref()?.token, head.version))
 }
 
-/// `message` with the token and base that are current.
+/// Returns `message` with the current token and base.
 fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
     match &mut message {
         ToStore::Commit {
@@ -1043,7 +1044,7 @@ fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// Nothing that a process may send makes the store panic or break an invariant; what is durable is what it has.
+    /// No message that a process may send makes the store panic or break an invariant, and its records stay durable.
     #[test]
     fn store_survives_garbage(inputs in vec(to_the_store(), 1..80)) {
         let mut settings = StoreSettings { turns: 1, time_to_live_ms: Some(20_000), ..StoreSettings::default() };
@@ -1201,12 +1202,12 @@ fn any_to_process() -> impl Strategy<Value = ToProcess> {
     ]
 }
 
-/// What happens to a process.
+/// An input of a process.
 #[derive(Clone, Debug)]
 enum ToTheProcess {
     Connected,
     Message(Option<Link>, ToProcess),
-    /// As `Message`, with the request or the token that is current.
+    /// A message like `Message`, with the current request or token.
     Right(ToProcess),
     Call(u64, SessionId, Call),
     Release(SessionId),
@@ -1230,7 +1231,7 @@ fn to_the_process() -> impl Strategy<Value = ToTheProcess> {
     ]
 }
 
-/// `message` with the request or token that the process waits for an answer to.
+/// Returns `message` with the request or token that the process waits for.
 fn answered(process: &ProcessMachine, mut message: ToProcess) -> ToProcess {
     let phase = |id: &SessionId| process.session(id).map(process::Session::phase);
     let fit = |id: &SessionId, own: &mut Token| match phase(id) {
@@ -1292,7 +1293,7 @@ fn answered(process: &ProcessMachine, mut message: ToProcess) -> ToProcess {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// Nothing that a store may send, and nothing that threads may call, makes a process panic or break an invariant.
+    /// No message of a store and no call of a thread makes a process panic or break an invariant.
     #[test]
     fn process_survives_garbage(inputs in vec(to_the_process(), 1..80)) {
         let mut settings = ProcessSettings::default();
@@ -1338,9 +1339,9 @@ proptest! {
     }
 }
 
-/// The names of invariants are unique: a verdict names one thing.
+/// The names of invariants are unique: a verdict names one invariant.
 #[test]
-fn invariants_have_names_of_their_own() {
+fn every_invariant_has_a_unique_name() {
     let names = invariant::STORE
         .iter()
         .chain(&invariant::PROCESS)

@@ -1,4 +1,4 @@
-//! The machines, their parts, and what they say.
+//! Tests of the machines, of their parts, and of their messages.
 
 mod admission;
 mod cost;

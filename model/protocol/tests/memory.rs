@@ -1,8 +1,9 @@
-//! What a store that forgets what it can must bring back: the cases that random schedules seldom reach.
+//! A store that evicts every session it can: the cases in which it must admit a session again, which random schedules
+//! seldom reach.
 
 use crate::support::{Setup, World};
 
-/// Plays a script between `p` and `q`; the world's forgetful store fails the test when it says anything else.
+/// Plays a script between `p` and `q`. The world's forgetful store fails the test when its outputs differ.
 fn play(script: &str) -> String {
     let mut setup = Setup::default();
     setup.store.time_to_live_ms = Some(60_000);
@@ -22,7 +23,7 @@ const FREE_R: &str = "q.1 lock r a
      ";
 
 #[test]
-fn a_rename_to_an_id_that_has_left_memory_is_refused() {
+fn a_rename_to_the_id_of_an_evicted_session_is_refused() {
     let script = "p.1 lock s *
          settle
          p.1 write s a y
@@ -33,7 +34,7 @@ fn a_rename_to_an_id_that_has_left_memory_is_refused() {
 }
 
 #[test]
-fn a_session_that_has_left_memory_still_ends_in_time() {
+fn an_evicted_session_still_ends_at_its_time_to_live() {
     let log = play(&format!("{FREE_R}wait 60001\n store tick"));
     assert!(log.contains("store  makes durable: r removed"), "{log}");
 }

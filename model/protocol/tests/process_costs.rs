@@ -1,5 +1,5 @@
-//! What a step costs, counted: visited waiters, never time. A short queue is scanned and counts nothing, so each test also has
-//! a queue of thousands; what it counts must grow as what happens grows.
+//! The cost of a step, counted in visited waiters and never in time. A short queue is scanned and counts nothing, so
+//! each test also has a queue of thousands. The count must grow only with the number of events.
 #![cfg(debug_assertions)] // Where the machines count.
 
 use crate::support::words::attribute;
@@ -11,7 +11,7 @@ use tenure_protocol::{
     ThreadId, Time, ToProcess, ToStore, Token, Version,
 };
 
-/// At most so many waiters are looked at for one call.
+/// The most waiters that one call may visit.
 const VISITS_MAX: u64 = 16;
 
 fn id(name: &str) -> SessionId {
@@ -112,7 +112,7 @@ impl One {
         self.call(thread, session, Call::Unlock(names.clone()));
     }
 
-    /// The threads that were let in since this was last asked.
+    /// Returns the threads that were admitted since the last call.
     fn let_in(&mut self) -> Vec<u64> {
         let answers = self.answers.drain(..);
         let let_in = answers.filter(|(_, answer)| matches!(answer, Answer::Locked(_)));
@@ -132,8 +132,8 @@ fn name(at: u64) -> Names {
     Names::One(attribute(&format!("n{at:05}")))
 }
 
-/// A thread holds an attribute, `count` ask for it, every second one gives up, and all others have it in turn. Returns how
-/// many waiters each call has looked at on average.
+/// Lets a thread hold an attribute while `count` threads ask for it. Every second one gives up, and all others have it
+/// in turn. Returns the average number of visited waiters for each call.
 fn every_second_gives_up(count: u64) -> u64 {
     let (mut one, s) = (One::new(), id("s"));
     let name = name(0);
@@ -167,8 +167,8 @@ fn a_long_queue_costs_each_waiter_a_few_visits() {
     }
 }
 
-/// As [`every_second_gives_up`], but each waiter has locked an attribute of a session of its own: a wait of any of them may
-/// close a cycle.
+/// Does the same as [`every_second_gives_up`], but each waiter has locked an attribute of a session of its own, so that
+/// the wait of each of them may close a cycle.
 #[test]
 fn threads_that_hold_elsewhere_wait_for_the_same_as_cheaply() {
     for count in [100, 2_000] {
@@ -209,13 +209,13 @@ fn a_cycle_behind_a_long_queue_is_found_in_a_few_visits() {
     assert!(visits <= VISITS_MAX, "{visits} waiters looked at");
 }
 
-/// One thread has the whole session, and each of the others waits for an attribute of its own.
+/// One thread holds the whole session, and each of the others waits for an attribute of its own.
 #[test]
-fn waiters_for_different_attributes_go_in_at_a_few_visits_each() {
+fn waiters_for_different_attributes_are_admitted_in_a_few_visits_each() {
     for count in [100, 1_000] {
         let (mut one, s) = (One::new(), id("s"));
         one.lock(1, &s, &Names::All);
-        // Named beforehand, in order: a name that is new to a session moves those after it.
+        // The attributes are named beforehand, in order: a new name moves the later names of its session.
         (2..count + 2).for_each(|thread| one.lock(thread, &s, &name(thread)));
         one.let_in();
         let before = one.visits(&s);

@@ -1,4 +1,4 @@
-//! What a start of a store has promised holds for the next one, whose settings may be others.
+//! The promises of one start of a store bind the next start, whose settings may differ.
 
 use tenure_protocol::message::{AcquireRequest, GrantRef, WaitMode};
 use tenure_protocol::store::{Input, Output};
@@ -12,7 +12,7 @@ const P: ProcessId = ProcessId::from_static("p");
 const Q: ProcessId = ProcessId::from_static("q");
 const S: SessionId = SessionId::from_static("s");
 
-/// A store and what it made durable.
+/// A store with its durable records.
 struct World {
     store: StoreMachine,
     records: Records,
@@ -31,7 +31,7 @@ impl World {
         Self { store, records }
     }
 
-    /// Takes a message, and returns what the store says.
+    /// Takes a message, and returns the messages of the store.
     fn says(
         &mut self,
         now: u64,
@@ -82,7 +82,7 @@ impl World {
         self.says(now, process, link, ToStore::Acquire(acquire))
     }
 
-    /// `p` is welcomed, and gets the session.
+    /// Welcomes `p` and grants it the session.
     fn granted(&mut self, now: u64) -> Token {
         self.hello(now, P, link(1, 1), Vec::new());
         match &self.acquire(now, P, link(1, 1))[..] {
@@ -118,7 +118,7 @@ fn a_longer_lease_of_an_earlier_start_holds_after_a_restart() {
     let shorter = settings(|own| own.promised.lease = Time(10_500));
     let mut world = World::start(shorter, 2, before.records, 500);
     assert_eq!(world.lease(), 10_500);
-    // The process goes on to count on the longer lease, so no hello and no keep-alive takes it away.
+    // The process continues to rely on the longer lease, so no hello and no keep-alive shortens it.
     let held = GrantRef { session: S, token };
     world.hello(1_000, P, link(1, 2), vec![held]);
     assert_eq!(world.lease(), 10_500);
@@ -163,7 +163,7 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
         recalled.expect("a recall")
     };
     assert_eq!(deadline_of(&world.acquire(1_000, Q, link(1, 1))), 29_500);
-    // The next grant is this start's own.
+    // The next grant is a grant of this start.
     let release = ToStore::Release {
         session: S,
         token,
@@ -176,7 +176,7 @@ fn a_longer_deadline_of_a_recall_of_an_earlier_start_holds_after_a_restart() {
     assert_eq!(deadline_of(&said_or_recall(&world, said)), 3_000);
 }
 
-/// What was said, with the recall that stands if it was told within the grant.
+/// Returns the sent messages, with the recall in force if the grant carried it.
 fn said_or_recall(world: &World, mut said: Vec<ToProcess>) -> Vec<ToProcess> {
     let within = said.iter().find_map(|message| match message {
         ToProcess::Granted {
@@ -216,7 +216,7 @@ fn a_longer_time_to_live_of_an_earlier_start_holds_after_a_restart() {
         "{said:?}"
     );
     assert_eq!(expires(&world), Some(Time(100_000)), "as it was promised");
-    // When that is nearer than this start's own, a use counts again.
+    // When the promised end is nearer than this start's, a use counts again.
     let base = world.records.get(&S).expect("a record").head.version;
     world.says(
         99_500,

@@ -1,7 +1,8 @@
 //! The twelve races of the design, as the machines run them: the pictures of `docs/src/protocol/races.md`.
 //!
-//! Each is a script of `support/scenes.rs` that leads into the race. What must not happen then is said by the rules that the
-//! page names; here it is pinned what does happen. `UPDATE_BOOK=1 cargo test -p tenure-protocol races` draws the pictures anew.
+//! Each race is a script of `support/scenes.rs` that leads into the race. The rules that the page names say what must
+//! not happen; this test pins what does happen. `UPDATE_BOOK=1 cargo test -p tenure-protocol races` renews the
+//! pictures.
 
 use crate::support::book::assert_shows;
 use crate::support::chart::chart;

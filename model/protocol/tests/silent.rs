@@ -1,4 +1,4 @@
-//! A process leaves a silent connection while it has a lease.
+//! A process leaves a silent connection while it still has a lease.
 
 use tenure_protocol::process::{Connection, Input, Output, Timer};
 use tenure_protocol::{
@@ -28,7 +28,8 @@ fn link(number: u64) -> Link {
     }
 }
 
-/// Connects at `now`, and is welcomed at once with a lease of 10,100 ms, less the margin of 100.
+/// Connects at `now`. The store welcomes the process at once with a lease of 10,100 ms, of which the margin of 100 ms
+/// is subtracted.
 fn welcomed(process: &mut ProcessMachine, now: u64, number: u64) {
     step(process, now, Input::Connected);
     let message = ToProcess::Welcome {
@@ -55,12 +56,12 @@ fn alive(process: &mut ProcessMachine, now: u64, sent: u64) {
 }
 
 #[test]
-fn a_connection_is_left_when_half_of_what_the_lease_had_left_has_passed() {
+fn a_silent_connection_is_left_after_half_of_the_remaining_lease() {
     let mut process = process();
     welcomed(&mut process, 0, 1);
     assert_eq!(process.due(&Timer::Silent), None, "nothing was asked");
     step(&mut process, 1_000, Input::Timer(Timer::KeepAlive));
-    // 9,000 of the lease were left.
+    // 9,000 ms of the lease were left.
     assert_eq!(process.due(&Timer::Silent), Some(Time(5_500)));
     let again = step(&mut process, 1_500, Input::Timer(Timer::KeepAlive));
     assert!(matches!(
@@ -87,7 +88,7 @@ fn a_connection_is_left_when_half_of_what_the_lease_had_left_has_passed() {
 }
 
 #[test]
-fn an_answer_to_a_keep_alive_counts_and_other_messages_do_not() {
+fn only_the_answer_to_a_keep_alive_ends_the_silence() {
     let mut process = process();
     welcomed(&mut process, 0, 1);
     step(&mut process, 1_000, Input::Timer(Timer::KeepAlive));
@@ -110,7 +111,7 @@ fn an_answer_to_a_keep_alive_counts_and_other_messages_do_not() {
 }
 
 #[test]
-fn a_hello_waits_for_half_of_what_the_lease_had_left_and_never_less_than_the_margin() {
+fn a_hello_waits_for_half_of_the_remaining_lease_but_at_least_the_margin() {
     let mut process = process();
     step(&mut process, 0, Input::Connected);
     assert_eq!(

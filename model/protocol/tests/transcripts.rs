@@ -1,9 +1,10 @@
-//! What the two machines say to each other, situation by situation, pinned as text that a person reviews.
+//! The messages between the two machines, situation by situation, pinned as text that a person reviews.
 //!
-//! Each test plays a script (`support/script.rs` has the language) and compares everything that happened with a file in
-//! `snapshots/`. A difference is a change of behaviour: it is accepted by someone who can say why.
+//! Each test plays a script (`support/script.rs` describes the language) and compares the transcript with a file in
+//! `snapshots/`. A difference is a change of behaviour. A person accepts it only with a reason.
 //!
-//! Deliberately absent: random schedules (`machines.rs`), and every input in every phase (`transition_table.rs`).
+//! This file deliberately leaves out random schedules (`machines.rs`), and every input in every phase
+//! (`transition_table.rs`).
 
 use crate::support::{Setup, transcript};
 
@@ -17,7 +18,7 @@ fn with(change: impl FnOnce(&mut Setup)) -> Setup {
     setup
 }
 
-/// Plays `script` and compares with the snapshot `name`. The names of the nodes are one letter each.
+/// Plays `script` and compares the transcript with the snapshot `name`. The names of the nodes have one letter each.
 fn check(name: &str, title: &str, setup: Setup, nodes: &str, script: &str) {
     let nodes: Vec<&str> = nodes.split(' ').collect();
     let text = transcript(title, setup, &nodes, script);
@@ -31,7 +32,7 @@ fn check(name: &str, title: &str, setup: Setup, nodes: &str, script: &str) {
 fn first_grant() {
     check(
         "first-grant",
-        "A process connects and is granted a session that nobody has. Rules 6, 8 and 10.",
+        "A process connects and is granted a free session. Rules 6, 8 and 10.",
         plain(),
         "p",
         "p.1 lock s a
@@ -46,21 +47,22 @@ fn first_grant() {
 fn kept_grant() {
     check(
         "kept-grant",
-        "A grant is cached after use, and the next use sends nothing. It goes back when the driver says so. Rules 2 and 4.",
+        "A grant is cached after use, and the next use sends nothing. The process gives it back when the driver \
+         asks. Rules 2 and 4.",
         plain(),
         "p",
         "p.1 lock s a
          settle
          p.1 write s a x
          p.1 unlock s a
-         # Nothing is sent.
+         # No message is sent.
          p.2 lock s a
          p.2 write s a y
          p.2 unlock s a
          # The cache limit of the driver.
          p release s
          settle
-         # The copy that stays is a base for the next grant.
+         # The remaining copy is a base for the next grant.
          p.1 lock s a
          settle
          p forget s
@@ -72,7 +74,8 @@ fn kept_grant() {
 fn only_if_it_exists() {
     check(
         "only-if-it-exists",
-        "A session that does not exist costs a look and an answer, and leaves nothing. One that does is granted. Rule 16.",
+        "A request that wants a session only if it exists: an absent session costs a look-up \
+         and an answer, and leaves nothing. An existing session is granted. Rule 16.",
         plain(),
         "p q",
         "p.1 existing s a
@@ -92,7 +95,8 @@ fn only_if_it_exists() {
 fn absent_behind_a_queue() {
     check(
         "absent-behind-a-queue",
-        "Whether the session exists is judged when it would be granted: its holder has made none. Whoever wants any session is next. Rule 16.",
+        "The store checks whether the session exists when it would grant it: here the holder has \
+         created none. The next grant goes to a waiter that accepts a new session. Rule 16.",
         plain(),
         "p q r",
         "q.1 lock s a
@@ -111,13 +115,14 @@ fn absent_behind_a_queue() {
 fn existing_beside_others() {
     check(
         "existing-beside-others",
-        "A thread that wants any session joins one that wants an existing one: the process asks again for it. What it unlocks is enough for a third. Rule 16.",
+        "A thread that accepts a new session joins the request of a thread that wants an existing one: \
+         the process asks again for it. Its unlocked change is enough for a third thread. Rule 16.",
         plain(),
         "p",
         "p.1 existing s a
          p.2 lock s a
          settle
-         # Not by what is written, but by what is unlocked.
+         # The session exists by the unlocked change, not by the write.
          p.1 existing s a
          p.3 existing s b
          p.2 write s a x
@@ -132,7 +137,8 @@ fn existing_beside_others() {
 fn existing_over_a_cut() {
     check(
         "existing-over-a-cut",
-        "No hello lists what is wanted only if it exists: behind the welcome it is said by a new request, in its old place. Rules 5, 15 and 16.",
+        "No hello lists a request that wants a session only if it exists: after the welcome the process sends \
+         a new request, in the old place. Rules 5, 15 and 16.",
         plain(),
         "p q r",
         "q.1 lock s a
@@ -155,7 +161,8 @@ fn existing_over_a_cut() {
 fn recall_while_held() {
     check(
         "recall-while-held",
-        "The holder answers Busy while a thread is inside, and gives back when it is done. Rules 3, 7 and 12.",
+        "The holder answers Busy while a thread is inside, and gives the grant back when the thread is done. \
+         Rules 3, 7 and 12.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -212,13 +219,14 @@ fn recall_while_idle() {
 fn grant_crossing_cancel() {
     check(
         "grant-crossing-cancel",
-        "The only waiting thread gives up while the grant is on its way: the grant ends the request and is kept. Rule 14.",
+        "The only waiting thread gives up while the grant is on its way: the grant ends the request \
+         and is cached. Rule 14.",
         plain(),
         "p",
         "p.1 lock s a
          p send
          p.1 abandon s
-         # The grant arrives at a process that no longer wants it.
+         # The grant arrives at a process that no longer wants the session.
          p get
          # The cancel arrives at a store that has granted already.
          p send
@@ -231,7 +239,7 @@ fn grant_crossing_cancel() {
 fn cancel_while_queued() {
     check(
         "cancel-while-queued",
-        "A waiter gives up, and another thread of it asks again before the answer. Rule 14.",
+        "A waiting thread gives up, and another thread of the process asks again before the answer. Rule 14.",
         plain(),
         "p q r",
         "p.1 lock s a
@@ -242,9 +250,9 @@ fn cancel_while_queued() {
          settle
          q.1 abandon s
          q.2 lock s b
-         # The cancel has an answer of its own; the new request stands behind r.
+         # The cancel has its own answer; the new request stands behind r.
          settle
-         # The deadline of a thread does the same.
+         # The deadline of a thread has the same effect.
          q.3 lock s c until 100
          q.2 abandon s
          wait 100
@@ -257,7 +265,8 @@ fn cancel_while_queued() {
 fn recall_before_grant() {
     check(
         "recall-before-grant",
-        "The recall overtakes its grant: it is remembered, and the grant is good for one use. Rules 12 and 14.",
+        "The recall overtakes its grant: the process remembers the recall, and the grant is good for one use. \
+         Rules 12 and 14.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -279,7 +288,8 @@ fn recall_before_grant() {
 fn holder_dies_after_recall() {
     check(
         "holder-dies-after-recall",
-        "The holder dies with a recall outstanding: its lease ends, the recall with it, and the waiter is next. Rule 10.",
+        "The holder dies with a recall outstanding: its lease ends, the recall ends with it, \
+         and the waiter is next. Rule 10.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -288,7 +298,7 @@ fn holder_dies_after_recall() {
          q.1 lock s a
          q send
          q get
-         # p is gone for good: nothing of it arrives any more.
+         # p is gone for good: no message of p arrives any more.
          p cut
          p send
          wait 3000
@@ -308,7 +318,8 @@ fn holder_dies_after_recall() {
 fn restart_with_waiters() {
     check(
         "restart-with-waiters",
-        "The store dies and returns: it knows the holder, and the waiters present their tickets in any order. Rules 5, 8 and 15.",
+        "The store dies and recovers: it knows the holder, and the waiters present their tickets \
+         in any order. Rules 5, 8 and 15.",
         plain(),
         "p q r",
         "p.1 lock s a
@@ -343,14 +354,15 @@ fn restart_with_waiters() {
 fn restart_after_grant() {
     check(
         "restart-after-grant",
-        "The store dies after a grant is durable and before it arrives: the holder asks and gets the same grant. Rules 8 and 14.",
+        "The store dies after a grant is durable and before it arrives: the holder asks and gets \
+         the same grant. Rules 8 and 14.",
         plain(),
         "p q",
         "p.1 lock s a
          p send
          store crash
          p get
-         # Another process cannot have it meanwhile.
+         # Another process cannot have the session meanwhile.
          q get
          q connect
          q.1 lock s a
@@ -366,7 +378,7 @@ fn restart_after_grant() {
 fn expiry_while_cached() {
     check(
         "expiry-while-cached",
-        "The time to live runs out while the grant is cached: the holder is asked when it was last used. Rule 16.",
+        "The time to live ends while the grant is cached: the holder says when it was last used. Rule 16.",
         with(|setup| {
             setup.store.time_to_live_ms = Some(4_000);
         }),
@@ -377,19 +389,19 @@ fn expiry_while_cached() {
          p.1 commit s
          settle
          p.1 unlock s a
-         # Local uses do not tell the store.
+         # Local uses send nothing to the store.
          wait 3000
          p.1 lock s a
          p.1 unlock s a
          wait 1000
          store tick
          settle
-         # Used at 3000, so it lives until 7000.
+         # The session was used at 3000, so it lives until 7000.
          wait 2999
          store tick
          wait 1
          store tick
-         # A new session under the old id has nothing of it.
+         # A new session under the old id has none of the old state.
          p.1 lock s a
          settle",
     );
@@ -399,7 +411,7 @@ fn expiry_while_cached() {
 fn expiry_while_inside() {
     check(
         "expiry-while-inside",
-        "The time to live runs out with a thread inside: the session lives on. Rule 16.",
+        "The time to live ends with a thread inside: the session lives on. Rule 16.",
         with(|setup| {
             setup.store.time_to_live_ms = Some(4_000);
         }),
@@ -420,7 +432,8 @@ fn expiry_while_inside() {
 fn destroy_with_waiters() {
     check(
         "destroy-with-waiters",
-        "A session ends while others wait for it, and a late write of an earlier grant changes nothing. Rules 9 and 16.",
+        "A session ends while other processes wait for it, and a late write of an earlier grant \
+         changes nothing. Rules 9 and 16.",
         plain(),
         "p q r",
         "p.1 lock s *
@@ -440,7 +453,7 @@ fn destroy_with_waiters() {
          q.2 lock s b
          q.1 destroy s
          settle
-         # Whoever asks now gets a new session.
+         # A process that asks now gets a new session.
          r.1 lock s a
          settle",
     );
@@ -450,7 +463,8 @@ fn destroy_with_waiters() {
 fn destroy_repeated() {
     check(
         "destroy-repeated",
-        "The answer to a destroy is lost with the connection: the thread is poisoned, and does not know. Rules 14 and 16.",
+        "The answer to a destroy is lost with the connection: the thread is poisoned, and does not \
+         know the result. Rules 14 and 16.",
         plain(),
         "p",
         "p.1 lock s *
@@ -472,7 +486,7 @@ fn destroy_repeated() {
 fn try_on_kept() {
     check(
         "try-on-kept",
-        "A try on a session that is only cached elsewhere recalls it and succeeds. Rule 13.",
+        "A try on a session that another process only caches recalls it and succeeds. Rule 13.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -480,7 +494,7 @@ fn try_on_kept() {
          p.1 unlock s a
          q.1 try s a
          settle
-         # Inside the process a try waits for nobody.
+         # Inside the process a try waits for no thread.
          q.2 try s a
          q.3 try s b",
     );
@@ -490,7 +504,8 @@ fn try_on_kept() {
 fn try_on_busy() {
     check(
         "try-on-busy",
-        "A try on a session with a thread inside elsewhere is refused, and the holder keeps its grant. Rule 13.",
+        "A try on a session with a thread inside another process is refused, and the holder keeps \
+         its grant. Rule 13.",
         plain(),
         "p q r",
         "p.1 lock s a
@@ -498,12 +513,12 @@ fn try_on_busy() {
          q.1 try s a
          settle
          p.2 lock s b
-         # Where somebody waits already, a try is refused at once.
+         # If another process waits already, a try is refused at once.
          q.1 lock s a
          settle
          r.1 try s a
          settle
-         # A holder that is not connected cannot be asked.
+         # A holder without a connection cannot be recalled.
          q.1 abandon s
          settle
          p cut
@@ -523,7 +538,7 @@ fn several_attributes() {
         "p.1 lock s b
          settle
          p.2 lock s c a b
-         # Free, but promised to thread 2.
+         # The attribute is free, but thread 2 is next.
          p.3 lock s a
          p.4 lock s d
          p.1 unlock s b
@@ -531,7 +546,7 @@ fn several_attributes() {
          p.2 write s d y
          p.2 unlock s a b c
          p.3 unlock s a
-         # All, also attributes that do not exist yet.
+         # All attributes, also those that do not exist yet.
          p.5 lock s *
          p.4 unlock s d",
     );
@@ -541,7 +556,8 @@ fn several_attributes() {
 fn insider_behind_the_gate() {
     check(
         "insider-behind-the-gate",
-        "A thread inside takes a further attribute behind the closed gate, before one that waits outside. Rule 12.",
+        "A thread inside locks a further attribute behind the closed gate, before a thread that \
+         waits outside. Rule 12.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -566,7 +582,8 @@ fn insider_behind_the_gate() {
 fn late_thread() {
     check(
         "late-thread",
-        "At the deadline of the recall a thread is still inside: what others finished is saved, its own writes are not. Rule 11.",
+        "At the deadline of the recall a thread is still inside: the finished threads' writes are \
+         saved, its own are lost. Rule 11.",
         with(|setup| setup.store.recall_ms = 4_000),
         "p q",
         "p.1 lock s a
@@ -577,7 +594,7 @@ fn late_thread() {
          settle
          p.1 write s a lost
          p.2 write s b kept
-         # Under a recall, what a thread finished is made durable at once.
+         # Under a recall, the writes of a finished thread are made durable at once.
          p.2 unlock s b
          p send
          p.3 write s c also
@@ -587,7 +604,7 @@ fn late_thread() {
          wait 1100
          p tick
          settle
-         # Whatever the late thread does, nothing comes of it, until it has left.
+         # The late thread's calls have no effect until it has left.
          p.1 write s a late
          p.1 commit s
          p.1 unlock s a
@@ -623,7 +640,8 @@ fn recall_deadline() {
 fn lease_lost_inside() {
     check(
         "lease-lost-inside",
-        "The process hears nothing of the store: it ends its lease before the store does, with a thread inside. Rule 10.",
+        "The process receives nothing from the store: it ends its lease before the store does, \
+         with a thread inside. Rule 10.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -653,7 +671,8 @@ fn lease_lost_inside() {
 fn new_incarnation() {
     check(
         "new-incarnation",
-        "A process is started again while its old self still runs: the old one is fenced at once. Rules 9 and 10.",
+        "A process is started again while its old incarnation still runs: the old one is fenced at once. Rules \
+         9 and 10.",
         plain(),
         "p",
         "p.1 lock s a
@@ -667,7 +686,7 @@ fn new_incarnation() {
          z get
          z get
          z.1 write s a new
-         # What the old self says is dropped.
+         # The messages of the old incarnation are dropped.
          p.1 unlock s a
          p release s
          settle
@@ -679,7 +698,8 @@ fn new_incarnation() {
 fn old_incarnation() {
     check(
         "old-incarnation",
-        "The old self of a process that was started again has no connection, and comes back: it learns that it is late. Rule 10.",
+        "The old incarnation of a restarted process connects again: the store notifies it that it \
+         is superseded. Rule 10.",
         plain(),
         "p",
         "p.1 lock s a
@@ -727,7 +747,7 @@ fn release_unacknowledged() {
          p.1 write s a x
          p.1 unlock s a
          p release s
-         # It never arrived.
+         # The release never arrived.
          p cut
          p connect
          settle
@@ -736,7 +756,7 @@ fn release_unacknowledged() {
          p.1 write s a y
          p.1 unlock s a
          p release s
-         # It arrived, and its answer is lost.
+         # The release arrived, and its answer is lost.
          p send
          p cut
          p connect
@@ -774,7 +794,8 @@ fn release_requeue_unacknowledged() {
 fn commit_cut() {
     check(
         "commit-cut",
-        "The connection breaks before the answer to a commit: it is said again, and applied once. Rules 7 and 14.",
+        "The connection breaks before the answer to a commit: the commit is sent again, and applied once. Rules \
+         7 and 14.",
         plain(),
         "p",
         "p.1 lock s a
@@ -785,12 +806,12 @@ fn commit_cut() {
          p cut
          p send
          p get
-         # Meanwhile the thread goes on.
+         # Meanwhile the thread continues.
          p.1 write s a y
          p.1 commit s
          p connect
          settle
-         # What is durable already needs no message.
+         # A durable write needs no message.
          p.1 commit s",
     );
 }
@@ -799,7 +820,7 @@ fn commit_cut() {
 fn deadlock_of_processes() {
     check(
         "deadlock-of-processes",
-        "Two sessions locked in opposite order by two processes: one wait is refused, with the cycle. Rule 17.",
+        "Two processes lock two sessions in opposite order: one wait is refused, with the cycle. Rule 17.",
         plain(),
         "p q",
         "p.1 lock r a
@@ -810,7 +831,7 @@ fn deadlock_of_processes() {
          settle
          q.1 lock r a
          settle
-         # The victim leaves what it has, and the other goes on.
+         # The victim frees its locks, and the other continues.
          p.1 unlock r a
          q.1 unlock s a
          settle",
@@ -821,7 +842,8 @@ fn deadlock_of_processes() {
 fn deadlock_of_threads() {
     check(
         "deadlock-of-threads",
-        "Two threads of one process lock two sessions in opposite order: the wait that closes the cycle is refused. Rule 17.",
+        "Two threads of one process lock two sessions in opposite order: the wait that closes the \
+         cycle is refused. Rule 17.",
         plain(),
         "p",
         "p.1 lock r a
@@ -830,7 +852,7 @@ fn deadlock_of_threads() {
          p.1 lock s a
          p.2 lock r a
          p.2 unlock s a
-         # Within one session too.
+         # The same happens within one session.
          p.3 lock t a
          p.4 lock t b
          settle
@@ -843,7 +865,8 @@ fn deadlock_of_threads() {
 fn rename() {
     check(
         "rename",
-        "A session gets a new id: the grant and the lock go with it, whoever waits for the old id is told. Rule 16.",
+        "A session gets a new id: the grant and the lock move with it, and waiters for the old id \
+         are refused. Rule 16.",
         plain(),
         "p q",
         "p.1 lock s *
@@ -860,7 +883,7 @@ fn rename() {
          p.1 unlock r *
          p release r
          settle
-         # An id that is taken.
+         # The id is taken.
          p.1 lock r *
          p.2 lock s *
          settle
@@ -871,7 +894,7 @@ fn rename() {
          p cut
          p send
          p get
-         # The answer is lost: the thread is poisoned, and does not know what became of it.
+         # The answer is lost: the thread is poisoned, and does not know the result.
          p connect
          settle",
     );
@@ -881,7 +904,8 @@ fn rename() {
 fn shutdown() {
     check(
         "shutdown",
-        "A process stops: nobody enters, whoever is inside finishes, everything is given back, goodbye. Rule 4.",
+        "A process stops: no thread enters, the threads inside finish, every grant is given back, \
+         and the process says goodbye. Rule 4.",
         plain(),
         "p q",
         "p.1 lock s a
@@ -906,7 +930,7 @@ fn shutdown() {
 fn limits() {
     check(
         "limits",
-        "Past a limit comes a refusal, and nothing is lost. Rule 18.",
+        "Past a limit the store refuses, and nothing is lost. Rule 18.",
         with(|setup| {
             setup.store.limits.waiters_max = 1;
             setup.process.limits.threads_max = 1;
@@ -926,7 +950,7 @@ fn limits() {
          settle
          r.1 lock s a
          settle
-         # A thread too many.
+         # One thread exceeds the limit.
          q.2 lock s b
          p.1 unlock s *
          settle",
@@ -972,7 +996,8 @@ fn store_is_full() {
 fn turns() {
     check(
         "turns",
-        "Two processes take turns: after some the grant says to give it back after use, and no recall is needed. Rule 2.",
+        "Two processes take turns: after some turns the grant asks to be given back after use, \
+         and no recall is needed. Rule 2.",
         with(|setup| setup.store.turns = 2),
         "p q",
         "p.1 lock s a
@@ -982,7 +1007,7 @@ fn turns() {
          q.1 lock s a
          settle
          q.1 unlock s a
-         # The second turn: it is given back at once.
+         # The second turn: the grant is given back at once.
          p.1 lock s a
          settle
          p.1 unlock s a
@@ -991,7 +1016,7 @@ fn turns() {
          settle
          q.1 unlock s a
          settle
-         # The same process again: it is kept.
+         # The same process again: the grant is cached.
          q.1 lock s a
          settle
          q.1 unlock s a
@@ -1003,7 +1028,7 @@ fn turns() {
 fn operator_recall() {
     check(
         "operator-recall",
-        "The operator recalls a session that nobody waits for. Rule 3.",
+        "The operator recalls a session that no process waits for. Rule 3.",
         plain(),
         "p",
         "p.1 lock s a

@@ -1,10 +1,10 @@
-//! Every phase × every input, for one session of each machine, as two tables that the machines themselves make.
+//! Every input in every phase, for one session of each machine, as two tables that the machines themselves make.
 //!
-//! Each phase is reached by a script; each input is then given to a copy. The tables are Markdown, ready for the book; an
-//! input that changes nothing and is not answered stands in the last row of its phase. The book shows them with letters for
-//! numbers and equal rows together, so that what a phase does can be read.
+//! A script leads to each phase; each input is then given to a copy. The tables are Markdown for the book. The inputs
+//! that change nothing and have no answer stand together in the last row of their phase. The book shows the tables with
+//! letters for numbers and with equal rows merged, so that a reader can follow a phase.
 //!
-//! Deliberately absent: sequences of inputs, which are the transcripts' part.
+//! This file deliberately leaves out sequences of inputs, which the transcripts show.
 
 use crate::support::book::{assert_shows, grouped, with_letters, without_times};
 use crate::support::{Setup, World, words};
@@ -39,7 +39,7 @@ fn setup() -> Setup {
     setup
 }
 
-/// As [`setup`], but no lease ends before a timer that a table is about.
+/// Returns [`setup`] with a lease that outlasts every timer of the tables.
 fn setup_of_book() -> Setup {
     let mut setup = setup();
     setup.store.lease_ms = 1_000_000;
@@ -56,7 +56,7 @@ fn changes(name: &str, value: &'static str) -> Delta {
     .collect()
 }
 
-/// A row; `None` when nothing happens.
+/// Returns a row, or `None` when nothing happens.
 type Row = (String, Option<(String, String)>);
 
 fn table(text: &mut String, title: &str, before: &str, rows: Vec<Row>) {
@@ -102,7 +102,8 @@ fn outcome(before: &str, after: String, outputs: Vec<String>) -> Option<(String,
 
 // ---- the process ---------------------------------------------------------------------------------------------------
 
-/// The phases of a session in process `p`, and how to get there. Threads 1 and 4 go inside, 2 and 3 wait.
+/// The phases of a session in process `p`, with the scripts that lead there. Threads 1 and 4 go inside; threads 2 and 3
+/// wait.
 const PHASES: [(&str, &str); 14] = [
     ("Absent", ""),
     (
@@ -159,7 +160,7 @@ const PHASES: [(&str, &str); 14] = [
     ),
 ];
 
-/// What the session waits for, or has: the token and request that fit.
+/// Returns the token and the request that fit the session's phase.
 fn fitting(world: &World) -> (Token, Request, Version) {
     let session = world.node("p").process.session(&s());
     let version = session
@@ -445,7 +446,7 @@ fn world_of(setup: Setup, script: &str) -> World {
     world
 }
 
-/// What comes of each input, `said` in other words.
+/// Returns the result of each input. `said` rewrites the texts.
 fn process_rows(world: &World, said: impl Fn(&str) -> String) -> Vec<Row> {
     let before = said(&client(&world.node("p").process));
     let rows = process_inputs(world)
@@ -484,7 +485,7 @@ fn the_book_shows_the_process() {
 
 // ---- the store -----------------------------------------------------------------------------------------------------
 
-/// The states of a session at the store, as process `p`, the sender, finds them.
+/// The states of a session at the store, as the sender `p` finds them.
 const STATES: [(&str, &str); 10] = [
     ("Absent", ""),
     (
@@ -525,7 +526,7 @@ struct Right {
     request: Request,
 }
 
-/// The token, version and request that fit a message of `p`.
+/// Returns the token, version and request that fit a message of `p`.
 fn right(world: &World) -> Right {
     let session = world.store.session(&s());
     let head = session.map(|session| &session.record().head);
@@ -796,7 +797,7 @@ fn world_with_taken(setup: Setup, script: &str) -> World {
     world_of(setup, &format!("q.8 lock taken a\nsettle\n{script}"))
 }
 
-/// What comes of each input, `said` in other words.
+/// Returns the result of each input. `said` rewrites the texts.
 fn store_rows(world: &World, said: impl Fn(&str) -> String) -> Vec<Row> {
     let before = said(&session(&world.store));
     let rows = store_inputs(world).into_iter().map(|(name, after, input)| {

@@ -1,15 +1,15 @@
-//! The SVG that is written, and how wide a text in it will be.
+//! The SVG writer, and an estimate of the width of a text in an SVG.
 //!
-//! A drawing program in miniature: rectangles, arrows and lines of text, each one element, with numbers of one decimal
-//! and the looks in one style sheet, so that a snapshot of a picture stays readable. There is no font at hand when a
-//! picture is made: [`px`] estimates from the widths of DejaVu Sans and Verdana, which are the widest in use.
+//! The writer draws rectangles, arrows and lines of text. Each is one element, with numbers of one decimal and all
+//! styles in one style sheet, so that a snapshot of a picture stays readable. No font is available when a picture is
+//! made. [`px`] estimates from the widths of DejaVu Sans and Verdana, which are the widest in use.
 
 use std::fmt::{Arguments, Write as _};
 
 use super::Chart;
 use super::lines::{clean, wrap};
 
-/// Under the class of the whole picture, so that it stays inside where a page holds the picture itself.
+/// The rules apply below the class of the whole picture, so that they stay inside a page that contains the picture.
 const STYLE: &str = "\
 .tenure-chart text{font-family:'DejaVu Sans',Verdana,Arial,sans-serif;font-size:12px;fill:#1f2328}\
 .tenure-chart .rim{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}\
@@ -27,7 +27,7 @@ const STYLE: &str = "\
 .tenure-chart .call,.tenure-chart .message,.tenure-chart .lost{fill:none;stroke-width:1.6}\
 .tenure-chart .waits{stroke-dasharray:4 3}";
 
-/// A picture under way.
+/// A picture in the making.
 #[derive(Default)]
 pub(super) struct Canvas {
     pub(super) out: String,
@@ -35,7 +35,7 @@ pub(super) struct Canvas {
 
 impl Canvas {
     pub(super) fn push(&mut self, element: Arguments<'_>) {
-        writeln!(self.out, "{element}").expect("a string takes everything");
+        writeln!(self.out, "{element}").expect("writing to a string cannot fail");
     }
 
     pub(super) fn open(&mut self, chart: &Chart, width: f64, height: f64) {
@@ -63,14 +63,14 @@ impl Canvas {
         self.rect((0.0, 0.0, width, height), "fill=\"#ffffff\"");
     }
 
-    /// A rectangle: left, top, width, height.
+    /// Draws a rectangle: left, top, width, height.
     pub(super) fn rect(&mut self, (x, y, width, height): (f64, f64, f64, f64), look: &str) {
         self.push(format_args!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" {look}/>"
         ));
     }
 
-    /// A line from one point to another, or a bow if they stand on the same lane.
+    /// Draws a line from one point to another, or an arc if both points are on the same lane.
     pub(super) fn arrow(
         &mut self,
         (x1, y1): (f64, f64),
@@ -95,7 +95,7 @@ impl Canvas {
         }
     }
 
-    /// Pieces of text, one below the other.
+    /// Draws pieces of text, one below the other.
     pub(super) fn text(
         &mut self,
         (x, y): (f64, f64),
@@ -126,7 +126,7 @@ pub(super) fn widest(pieces: &[String], size: f64) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// How wide a text is, about and rather more, in DejaVu Sans or Verdana.
+/// Returns an upper estimate of the width of a text in DejaVu Sans or Verdana.
 pub(super) fn px(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | '\'' | '|' => 0.29,
@@ -147,7 +147,7 @@ pub(super) fn wrap_px(text: &str, size: f64, width: f64) -> Vec<String> {
     wrap(text, |piece| px(piece, size) <= width)
 }
 
-/// As few pieces as `width` allows, and about as wide as each other.
+/// Wraps a text into as few pieces as `width` allows, of about equal width.
 pub(super) fn wrap_even(text: &str, size: f64, width: f64) -> Vec<String> {
     let word = text
         .split(' ')

@@ -1,9 +1,9 @@
-//! A chart for other tools, and back.
+//! The JSON form of a chart for other tools, and its reader.
 //!
-//! The document is the [`Chart`] itself with two members before it: `"format": "tenure-chart"` and `"version": 1`.
-//! A reader must refuse a version it does not know; within a version members may be added, so it must ignore the ones
-//! it does not know. An event carries its `kind` (`note`, `call`, `send`, `receive`, `lose`, `fault`); lanes are
-//! indices, and a message keeps its number, so that a tool may pair sendings and arrivals as it likes.
+//! The document is the [`Chart`] itself, with two members before it: `"format": "tenure-chart"` and `"version": 1`. A
+//! reader must refuse an unknown version. Within a version, members may be added, so a reader must ignore unknown
+//! members. An event carries its `kind` (`note`, `call`, `send`, `receive`, `lose`, `fault`). Lanes are indices. A
+//! message keeps its number, so that a tool can pair sendings and arrivals.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,7 +13,7 @@ use super::Chart;
 const FORMAT: &str = "tenure-chart";
 const VERSION: u32 = 1;
 
-/// Writes a chart as JSON, indented, with a line break at the end.
+/// Returns a chart as JSON, indented, with a line break at the end.
 #[must_use]
 pub fn json(chart: &Chart) -> String {
     let document = Document {
@@ -22,16 +22,16 @@ pub fn json(chart: &Chart) -> String {
         chart,
     };
     let mut out = serde_json::to_string_pretty(&document)
-        .expect("a chart has only strings, numbers and lists");
+        .expect("a chart contains only strings, numbers and lists, which JSON can express");
     out.push('\n');
     out
 }
 
-/// Reads what [`json`] wrote.
+/// Reads a chart from the output of [`json`].
 ///
 /// # Errors
 ///
-/// If it is not JSON, not a chart, or a chart of another version.
+/// When the text is not JSON, not a chart, or a chart of another version.
 pub fn from_json(text: &str) -> Result<Chart, JsonError> {
     let Head { format, version } = serde_json::from_str(text)?;
     if format != FORMAT {
@@ -43,16 +43,16 @@ pub fn from_json(text: &str) -> Result<Chart, JsonError> {
     Ok(serde_json::from_str(text)?)
 }
 
-/// Why a document is not a chart.
+/// The reason for which a document is not a chart.
 #[derive(Debug, Error)]
 pub enum JsonError {
-    /// Not JSON, or a member is missing or of the wrong kind.
+    /// The document is not JSON, or a member is missing or has a wrong type.
     #[error("not a chart: {0}")]
     Syntax(#[from] serde_json::Error),
-    /// A document of another format.
+    /// The document has another format.
     #[error("the format is {0:?}, not {FORMAT:?}")]
     Format(String),
-    /// A later version.
+    /// The document has a later version.
     #[error("version {0} of {FORMAT} is unknown here; this is version {VERSION}")]
     Version(u32),
 }

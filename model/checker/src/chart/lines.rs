@@ -1,8 +1,9 @@
-//! From rows to lines: what the pictures have in common.
+//! The lines of a chart, made from its rows: the part that all pictures have in common.
 //!
-//! A sending whose arrival is the very next row is one line, one arrow. Any other message has two lines with other
-//! lines between them; it gets a tag, a letter that stands at both. Here tags are given out, arrivals find their
-//! sendings, and step numbers become labels, so that the three drawings agree.
+//! If a message arrives on the row directly after its sending, both rows become one line with one arrow. Any other
+//! message has two lines with other lines between them, and gets a tag: a letter that stands at both lines. This module
+//! gives out the tags, pairs arrivals with sendings, and turns step numbers into labels, so that the three drawings
+//! agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +12,17 @@ use super::{Chart, Event, Row};
 /// One line of a picture.
 #[derive(Clone, Debug)]
 pub(super) struct Line<'a> {
-    /// The steps it belongs to: two where a sending and its arrival became one line.
+    /// The first and last step of the line. They differ when a sending and its arrival became one line.
     pub(super) steps: (usize, usize),
-    /// The step number as it stands at the left edge; empty where the line above has the same.
+    /// The step number at the left edge; empty when the line above has the same number.
     pub(super) label: String,
-    /// Whether it is one of those that repeat for ever.
+    /// Whether the line is one of those that repeat for ever.
     pub(super) repeats: bool,
-    /// What is drawn.
+    /// The content of the line.
     pub(super) mark: Mark<'a>,
 }
 
-/// What is drawn on a line.
+/// The content of a line.
 #[derive(Clone, Debug)]
 pub(super) enum Mark<'a> {
     Note { lane: usize, text: &'a str },
@@ -29,38 +30,38 @@ pub(super) enum Mark<'a> {
     Arrow(Arrow<'a>),
 }
 
-/// An arrow, or one end of it.
+/// An arrow, or one end of an arrow.
 #[derive(Clone, Debug)]
 pub(super) struct Arrow<'a> {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) text: &'a str,
     pub(super) stage: Stage,
-    /// The letter at both ends. None: this one line is the whole arrow.
+    /// The letter at both ends. `None` when this one line is the whole arrow.
     pub(super) tag: Option<String>,
-    /// The line where it left, if that is another one.
+    /// The line on which the arrow left, if that is another line.
     pub(super) sent: Option<usize>,
 }
 
-/// Which moment of an arrow a line shows.
+/// The moment of an arrow that a line shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// A call: no moments, it is there at once.
+    /// A call, which has no moments: it happens at once.
     Call,
-    /// It leaves, and its end is on a later line.
+    /// The message leaves, and its end is on a later line.
     Leaves,
-    /// It leaves, and no line shows its end.
+    /// The message leaves, and no line shows its end.
     Stays,
-    /// It arrives.
+    /// The message arrives.
     Arrives,
-    /// It arrived before, and does once more.
+    /// The message arrives again.
     ArrivesAgain,
-    /// It is lost.
+    /// The message is lost.
     Lost,
 }
 
 impl Arrow<'_> {
-    /// The label with what the reader must know of the other end. To be wrapped.
+    /// Returns the label, with a note about the other end of the arrow. The caller wraps it.
     pub(super) fn caption(&self) -> String {
         let text = clean(self.text);
         let moment = match (self.stage, &self.tag) {
@@ -76,12 +77,12 @@ impl Arrow<'_> {
     }
 }
 
-/// The lines of a chart, from top to bottom.
+/// Returns the lines of a chart, from top to bottom.
 pub(super) fn lines(chart: &Chart) -> Vec<Line<'_>> {
     let mut builder = Builder::new(chart);
     let mut row = 0;
     while let Some(Row { step, .. }) = chart.rows.get(row) {
-        // The sending on the row above is passed over, so its end finds none and is the whole arrow.
+        // The sending on the row above was skipped, so the arrival finds no sending and becomes the whole arrow.
         let shown = if builder.arrives_at_once(row) {
             row + 1
         } else {
@@ -94,14 +95,14 @@ pub(super) fn lines(chart: &Chart) -> Vec<Line<'_>> {
     builder.lines
 }
 
-/// The steps that repeat, first and last, if any do.
+/// Returns the first and the last step that repeat, if any do.
 pub(super) fn repeated_steps(lines: &[Line<'_>]) -> Option<(usize, usize)> {
     let first = lines.iter().find(|line| line.repeats)?;
     let last = lines.last()?;
     Some((first.steps.0, last.steps.1))
 }
 
-/// What a lasso says at its end, or nothing if the chart is none.
+/// Returns the text at the end of a lasso, or `None` if the chart is no lasso.
 pub(super) fn cycle_words(chart: &Chart, lines: &[Line<'_>]) -> Option<String> {
     chart.cycle_from?;
     Some(match repeated_steps(lines) {
@@ -111,7 +112,7 @@ pub(super) fn cycle_words(chart: &Chart, lines: &[Line<'_>]) -> Option<String> {
     })
 }
 
-/// The name of a lane, on one line.
+/// Returns the name of a lane, on one line.
 pub(super) fn lane_name(chart: &Chart, lane: usize) -> String {
     chart
         .lanes
@@ -119,7 +120,8 @@ pub(super) fn lane_name(chart: &Chart, lane: usize) -> String {
         .map_or_else(|| "?".to_owned(), |lane| clean(&lane.name))
 }
 
-/// Text on one line: no line breaks, no control characters, nothing invisible or that turns the direction of writing.
+/// Returns a text on one line, without line breaks, control characters, invisible characters, and characters that
+/// change the direction of writing.
 pub(super) fn clean(text: &str) -> String {
     let visible: String = text
         .chars()
@@ -144,10 +146,11 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// A space where [`wrap`] does not break. Cleaned text has none.
+/// A space at which [`wrap`] does not break. A cleaned text has none.
 pub(super) const NO_BREAK: &str = "\u{a0}";
 
-/// Breaks text between words into pieces that `fits` accepts; a word that does not fit is cut. Never empty.
+/// Breaks a text between words into pieces that `fits` accepts. A word that does not fit is cut. The result is never
+/// empty.
 pub(super) fn wrap(text: &str, fits: impl Fn(&str) -> bool) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut piece = String::new();
@@ -184,11 +187,11 @@ pub(super) fn wrap(text: &str, fits: impl Fn(&str) -> bool) -> Vec<String> {
 struct Builder<'a> {
     chart: &'a Chart,
     lines: Vec<Line<'a>>,
-    /// How many rows speak of a message.
+    /// The number of rows for each message.
     rows_of: BTreeMap<u64, usize>,
-    /// The last row where a message arrives or is lost.
+    /// The last row on which each message arrives or is lost.
     last_end: BTreeMap<u64, usize>,
-    /// The line where a message left, and its tag.
+    /// The line on which each message left, and its tag.
     sent: BTreeMap<u64, (usize, String)>,
     arrived: BTreeSet<u64>,
 }
@@ -217,7 +220,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether this row and the next are the one sending and the one end of a message.
+    /// Returns whether this row and the next one are the only sending and the only end of a message.
     fn arrives_at_once(&self, row: usize) -> bool {
         let (Some(here), Some(next)) = (self.chart.rows.get(row), self.chart.rows.get(row + 1))
         else {
@@ -311,7 +314,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The tag of a message that leaves on the line about to be added: a, b, ... z, aa, ab, ...
+    /// Returns the tag of a message that leaves on the line to be added: a, b, ... z, aa, ab, ...
     fn tag(&mut self, message: u64) -> String {
         let line = self.lines.len();
         let mut number = self.sent.len();

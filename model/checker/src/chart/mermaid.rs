@@ -1,18 +1,18 @@
-//! A chart as a Mermaid sequence diagram, for places that render it: an issue, a pull request, a wiki.
+//! A chart as a Mermaid sequence diagram, for places that render Mermaid: an issue, a pull request, a wiki.
 //!
-//! Mermaid knows no messages under way: an arrow leaves and arrives on the same line. So a message that arrives later
-//! is a note where it leaves, with its tag, and the arrow with the same tag where it arrives. Faults stand on a red
-//! ground, the cycle of a lasso in `loop for ever`, the verdict in a note over all lanes.
+//! Mermaid has no messages under way: an arrow leaves and arrives on the same line. A message that arrives later is
+//! therefore a note where it leaves, with its tag, and an arrow with the same tag where it arrives. Faults stand on a
+//! red ground, the cycle of a lasso in `loop for ever`, and the verdict in a note over all lanes.
 //!
-//! Mermaid has no quoting, but it has entities: every character that its lexer or its HTML could take for something else
-//! becomes one. Words that are keywords (`end`, `loop`) are harmless because no text begins a line.
+//! Mermaid has no quoting, but it has entities. Every character with a meaning for its lexer or its HTML becomes an
+//! entity. Words that are keywords (`end`, `loop`) are harmless, because no text begins a line.
 
 use std::fmt::Write as _;
 
 use super::Chart;
 use super::lines::{Arrow, Line, Mark, Stage, clean, cycle_words, lane_name, lines};
 
-/// Writes a chart as a Mermaid `sequenceDiagram`.
+/// Returns a chart as a Mermaid `sequenceDiagram`.
 #[must_use]
 pub fn mermaid(chart: &Chart) -> String {
     let lines = lines(chart);
@@ -73,7 +73,7 @@ pub fn mermaid(chart: &Chart) -> String {
 }
 
 fn push(out: &mut String, depth: usize, line: std::fmt::Arguments<'_>) {
-    writeln!(out, "{}{line}", "    ".repeat(depth)).expect("a string takes everything");
+    writeln!(out, "{}{line}", "    ".repeat(depth)).expect("writing to a string cannot fail");
 }
 
 fn push_line(out: &mut String, depth: usize, chart: &Chart, line: &Line<'_>) {
@@ -131,7 +131,7 @@ fn push_arrow(out: &mut String, depth: usize, chart: &Chart, step: &str, arrow: 
     push(out, depth, format_args!("{from}{shape}{to}: {step}{text}"));
 }
 
-/// The participant of a lane, or from the first to the last.
+/// Returns the participant of a lane, or the range from the first to the last one.
 fn over(chart: &Chart, lane: Option<usize>) -> String {
     let last = chart.lanes.len().saturating_sub(1);
     match lane {
@@ -147,7 +147,7 @@ fn escape(text: &str) -> String {
         match c {
             '#' | ';' | ':' | '%' | '<' | '>' | '&' | '"' | '\\' | '`' | '$' | '{' | '}' | '*'
             | '_' => {
-                write!(out, "#{};", u32::from(c)).expect("a string takes everything");
+                write!(out, "#{};", u32::from(c)).expect("writing to a string cannot fail");
             }
             c => out.push(c),
         }

@@ -1,18 +1,17 @@
 //! Counterexamples as sequence charts.
 //!
-//! A counterexample is only as good as the picture a person makes of it. This module draws that picture: lanes from
-//! left to right (threads, processes, the store), time from top to bottom. It knows nothing about the protocol; whoever
-//! has a trace fills in a [`Chart`], and the same chart is drawn four ways:
+//! A counterexample is useful only if a person can read it. This module draws it as a chart: lanes from left to right
+//! (threads, processes, the store), time from top to bottom. The module knows nothing about the protocol. The owner of
+//! a trace fills in a [`Chart`], which is drawn in four ways:
 //!
-//! - [`text`]: for a terminal or a test's failure; always fits the width it is given.
-//! - [`svg`]: for the book and the explorer; messages are real diagonals, so what crosses is seen to cross.
+//! - [`text`]: for a terminal or a test's failure; always fits the given width.
+//! - [`svg`]: for the book and the explorer; messages are diagonals, so crossing messages are seen to cross.
 //! - [`mermaid`]: for an issue or a pull request, where the host renders it.
 //! - [`json`]: for every other tool; [`from_json`] reads it back.
 //!
-//! All but JSON see a chart through `lines`, where a message that arrives at once has become one arrow. Absent on
-//! purpose: colours or shapes chosen by the caller, and any limit on the number of lanes or rows. A chart is data, so
-//! a nonsensical one (a lane that does not exist, an arrival before its sending) is drawn as well as it can be, and
-//! nothing here panics.
+//! All forms but JSON use `lines`, in which a message that arrives at once is one arrow. The caller deliberately cannot
+//! choose colours or shapes, and the numbers of lanes and rows are not limited. A chart is data: a chart with errors
+//! (an unknown lane, an arrival before its sending) is drawn as well as possible, and nothing here panics.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,104 +27,104 @@ pub use mermaid::mermaid;
 pub use svg::svg;
 pub use text::text;
 
-/// A sequence of events between lanes, and why it is shown.
+/// A sequence of events between lanes, with the reason for showing it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chart {
-    /// One line that says what this is.
+    /// The title, on one line.
     pub title: String,
-    /// From left to right.
+    /// The lanes, from left to right.
     pub lanes: Vec<Lane>,
-    /// From top to bottom.
+    /// The rows, from top to bottom.
     pub rows: Vec<Row>,
-    /// A lasso: the rows from this index to the end repeat for ever. The number of rows itself (or more) means that
-    /// after the last row nothing happens any more.
+    /// The first row of the cycle of a lasso: the rows from this index to the end repeat for ever. An index at or
+    /// beyond the number of rows says that after the last row nothing happens any more.
     pub cycle_from: Option<usize>,
-    /// What is wrong: the violated property in words.
+    /// The violated property as text, in lines.
     pub verdict: Vec<String>,
-    /// What the last step changed, one line each: `p2 / s1: phase Wanted -> Held`.
+    /// The changes of the last step, one line each: `p2 / s1: phase Wanted -> Held`.
     pub changes: Vec<String>,
 }
 
-/// A vertical line: somebody things happen to.
+/// A lane: a vertical line for a thread, a process or the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// Short, since it is the head of a narrow column: `t1`, `p1`, `store`.
+    /// The name. It is short, because it is the head of a narrow column: `t1`, `p1`, `store`.
     pub name: String,
 }
 
-/// One event, and the step of the trace it belongs to.
+/// One event, with its step of the trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// The number of the step, from 1. Rows of the same step stand next to each other.
+    /// The number of the step, from 1. Rows of the same step are adjacent.
     pub step: usize,
-    /// What happens.
+    /// The event.
     pub event: Event,
 }
 
-/// What can happen on a row. Lanes are indices into [`Chart::lanes`].
+/// An event on a row. Lanes are indices into [`Chart::lanes`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// Something happens at one lane: `locks a`.
+    /// An event at one lane: `locks a`.
     Note {
-        /// Where.
+        /// The lane.
         lane: usize,
-        /// What.
+        /// The text.
         text: String,
     },
-    /// One lane calls another and is heard at once: a thread and its process.
+    /// A call that arrives at once: a thread calls its process, or the reverse.
     Call {
         /// The caller.
         from: usize,
-        /// The called.
+        /// The called lane.
         to: usize,
-        /// What is asked or answered.
+        /// The question or the answer.
         text: String,
     },
-    /// A message leaves. It arrives, or is lost, at a later row with the same `message`, or is on the way to the end.
+    /// A message leaves. It arrives or is lost on a later row with the same `message`, or stays on the way to the end.
     Send {
         /// The sender.
         from: usize,
-        /// The addressee.
+        /// The receiver.
         to: usize,
-        /// One number for each message sent.
+        /// The number of the message, different for each message sent.
         message: u64,
-        /// What the message says.
+        /// The text of the message.
         text: String,
     },
-    /// A message arrives. The same one twice is a duplicate.
+    /// A message arrives. A second arrival of the same message is a duplicate.
     Receive {
         /// The sender.
         from: usize,
-        /// Where it arrives.
+        /// The receiver.
         to: usize,
-        /// The number it was sent with.
+        /// The number of the message.
         message: u64,
-        /// What the message says.
+        /// The text of the message.
         text: String,
     },
     /// A message is lost on the way.
     Lose {
         /// The sender.
         from: usize,
-        /// Where it never arrives.
+        /// The receiver, which the message never reaches.
         to: usize,
-        /// The number it was sent with.
+        /// The number of the message.
         message: u64,
-        /// What the message said.
+        /// The text of the message.
         text: String,
     },
-    /// A crash, a broken connection, a restart, an expiry. Stands out.
+    /// A crash, a broken connection, a restart or an expiry. The drawing emphasises it.
     Fault {
-        /// Whose fault, or `None` if it concerns everybody.
+        /// The lane of the fault, or `None` if it concerns all lanes.
         lane: Option<usize>,
-        /// What.
+        /// The text.
         text: String,
     },
 }
 
 impl Chart {
-    /// A chart without rows.
+    /// Creates a chart without rows.
     #[must_use]
     pub fn new(title: impl Into<String>, lanes: impl IntoIterator<Item: Into<String>>) -> Self {
         Self {

@@ -1,19 +1,19 @@
 //! A chart as a picture: one self-contained SVG.
 //!
-//! A message is a diagonal from the line where it leaves to the line where it arrives, so messages that cross are seen
-//! to cross. Its label stands beside the sender; where it arrives far below, a small grey label repeats it. Calls are
-//! grey, messages blue, what is lost is red and ends in a cross, what is still on the way ends in a ring, a fault is a
-//! red bar, and the steps of a cycle stand in a frame with an arrow back to its top.
+//! A message is a diagonal from the line where it leaves to the line where it arrives, so crossing messages are seen to
+//! cross. Its label stands beside the sender. If the message arrives far below, a small grey label repeats the text.
+//! Calls are grey and messages blue. A lost message is red and ends in a cross, and a message still on the way ends in
+//! a ring. A fault is a red bar. The steps of a cycle stand in a frame with an arrow back to its top.
 //!
-//! Labels cannot cover each other: every line of the chart is a [`Band`] as high as its own label, and lanes are as far
-//! apart as the labels between them are wide. Arrows may pass behind a label, which has a white rim. There is no font
-//! in the file, so widths are estimates that lean to the wide side.
+//! Labels cannot cover each other: every line of the chart is a [`Band`] as high as its own label, and the distance
+//! between lanes is the width of the labels between them. Arrows may pass behind a label, which has a white rim. There
+//! is no font in the file, so widths are upper estimates.
 
 use super::Chart;
 use super::canvas::{Canvas, count, px, widest, wrap_even, wrap_px};
 use super::lines::{Arrow, Line, Mark, NO_BREAK, Stage, clean, cycle_words, lane_name, lines};
 
-/// Draws a chart as SVG.
+/// Returns a chart as SVG.
 #[must_use]
 pub fn svg(chart: &Chart) -> String {
     let lines = lines(chart);
@@ -38,23 +38,23 @@ pub fn svg(chart: &Chart) -> String {
 
 const MARGIN: f64 = 16.0;
 const WIDTH_MIN: f64 = 460.0;
-/// No label is wider.
+/// The greatest width of a label.
 const LABEL_MAX: f64 = 170.0;
 const GAP_MIN: f64 = 70.0;
-/// The height of a line of a label, and of a small one.
+/// The heights of a line of a label, and of a line of a small label.
 const LEADING: f64 = 15.0;
 const SMALL_LEADING: f64 = 13.0;
-/// With more lines than this the names of the lanes are repeated below them.
+/// The number of lines above which the names of the lanes are repeated below.
 const LINES_WITHOUT_FOOT: usize = 30;
-/// An arrival as many lines below its sending has a label of its own.
+/// The number of lines between sending and arrival from which the arrival has a label of its own.
 const FAR: usize = 3;
 
-/// Where everything stands.
+/// The positions of all parts of the picture.
 struct Plan<'a> {
     lines: &'a [Line<'a>],
     title: Vec<String>,
     names: Vec<Vec<String>>,
-    /// The middle of each lane. There is always one.
+    /// The middle of each lane. There is always at least one lane.
     x: Vec<f64>,
     bands: Vec<Band>,
     /// The right edge of the step numbers.
@@ -65,11 +65,11 @@ struct Plan<'a> {
     bottom: f64,
 }
 
-/// The height that a line of the chart has for itself.
+/// The vertical space of one line of the chart.
 struct Band {
     label: Vec<String>,
     top: f64,
-    /// Where arrows begin and end, or the middle of a box.
+    /// The height at which arrows begin and end, or the middle of a box.
     y: f64,
     bottom: f64,
 }
@@ -133,7 +133,7 @@ impl<'a> Plan<'a> {
         self.width - MARGIN
     }
 
-    /// Every other step on a grey ground.
+    /// Draws a grey ground behind every other step.
     fn stripes(&self, out: &mut Canvas) {
         let mut odd = true;
         for (line, band) in self.lines.iter().zip(&self.bands) {
@@ -152,7 +152,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The frame of a cycle, the arrow from its bottom to its top, and the words.
+    /// Draws the frame of a cycle, the arrow from its bottom to its top, and its text.
     fn frame(&self, chart: &Chart, out: &mut Canvas) {
         let Some(words) = cycle_words(chart, self.lines) else {
             return;
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
         ));
     }
 
-    /// Lifelines and names.
+    /// Draws the lifelines and the names of the lanes.
     fn lanes(&self, out: &mut Canvas) {
         let height = head_height(&self.names);
         let foot = self.foot();
@@ -204,12 +204,12 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The top of the names below the lanes, if they are repeated there.
+    /// Returns the top of the names below the lanes, if they are repeated there.
     fn foot(&self) -> Option<f64> {
         (self.lines.len() > LINES_WITHOUT_FOOT).then_some(self.bottom + 26.0)
     }
 
-    /// The shape of a line: arrows lie below all labels.
+    /// Draws the shape of a line. Arrows lie below all labels.
     fn shape(&self, index: usize, out: &mut Canvas) {
         let band = &self.bands[index];
         let Mark::Arrow(arrow) = &self.lines[index].mark else {
@@ -253,7 +253,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Where a message that is on the way at the end is drawn: half way to the next lane.
+    /// Returns the end of a message that is still on the way: half way to the next lane.
     fn towards(&self, arrow: &Arrow<'_>) -> f64 {
         let (from, to) = (self.lane(arrow.from), self.lane(arrow.to));
         if from < to {
@@ -265,7 +265,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Where the cross of a lost message is drawn.
+    /// Returns the position of the cross of a lost message.
     fn loss(&self, arrow: &Arrow<'_>) -> f64 {
         let (from, to) = (self.lane(arrow.from), self.lane(arrow.to));
         if from == to {
@@ -275,7 +275,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The step number, boxes, labels: what lies above all arrows.
+    /// Draws the step number, boxes and labels, which lie above all arrows.
     fn words(&self, index: usize, out: &mut Canvas) {
         let (line, band) = (&self.lines[index], &self.bands[index]);
         let first = band.y + 4.5 - LEADING * (count(&band.label) - 1.0) / 2.0;
@@ -376,7 +376,7 @@ impl<'a> Plan<'a> {
         out.text((MARGIN, MARGIN + 12.0), "start", "title", &self.title, 22.0);
     }
 
-    /// The verdict and the changes, below everything. Gives the height of the whole picture.
+    /// Draws the verdict and the changes below the lanes. Returns the height of the whole picture.
     fn below(&self, chart: &Chart, mut out: Option<&mut Canvas>) -> f64 {
         let mut y = self
             .foot()
@@ -452,7 +452,7 @@ impl Band {
     }
 }
 
-/// What stands beside a line, in pieces that are not too wide.
+/// Returns the label beside a line, in pieces that are not too wide.
 fn label(line: &Line<'_>) -> Vec<String> {
     match &line.mark {
         Mark::Note { text, .. }
@@ -480,7 +480,7 @@ fn label(line: &Line<'_>) -> Vec<String> {
     }
 }
 
-/// How far apart the lanes are: what is left of the first, between two, and right of the last.
+/// Returns the distances of the lanes: the space left of the first, between each two, and right of the last.
 fn gaps(names: &[Vec<String>], lines: &[Line<'_>], labels: &[Vec<String>]) -> Vec<f64> {
     let last = names.len() - 1;
     let mut gaps = vec![GAP_MIN; names.len() + 1];
@@ -516,7 +516,7 @@ fn gaps(names: &[Vec<String>], lines: &[Line<'_>], labels: &[Vec<String>]) -> Ve
         if low == high {
             gaps[low + 1] = gaps[low + 1].max(wide + 20.0);
         }
-        // A loss is labelled around its cross, which is nearer to the end.
+        // The label of a loss stands around its cross, which is nearer to the end.
         let wide = if arrow.sent.is_some() && arrow.stage == Stage::Lost {
             wide + 20.0
         } else {

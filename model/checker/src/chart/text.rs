@@ -1,19 +1,19 @@
 //! A chart for a terminal.
 //!
-//! At the left the number of the step, then the lanes with nothing but shapes in them, then two columns of words: who,
-//! and what. The words have columns of their own because a counterexample is read downwards, and labels
-//! on arrows would either be cut or spread the lanes until nothing fits. An arrow is drawn where it arrives: `─` if it
-//! left just before, `┄` with its tag if it left earlier, at the line with the same tag at the same place. Where the
-//! width is too small for any lanes, the words remain.
+//! The number of the step stands at the left. Then come the lanes, which contain only shapes, and then two columns of
+//! text: the lanes of the event, and its text. The text has columns of its own because a counterexample is read
+//! downwards. Labels on arrows would either be cut or spread the lanes too far. An arrow is drawn on the line where it
+//! arrives: `─` if it left just before, `┄` with its tag if it left earlier, on the line with the same tag at the same
+//! place. If the width is too small for any lanes, only the text remains.
 //!
-//! Every character that is drawn is one column wide; a character of a label that is not, or may not be, becomes `?`.
+//! Every drawn character is one column wide. A character of a label with another or an ambiguous width becomes `?`.
 
 use std::iter;
 
 use super::lines::{Arrow, Line, Mark, Stage, clean, cycle_words, lane_name, lines, wrap};
 use super::{Chart, Event, Lane};
 
-/// Draws a chart with at most `width` columns, and never fewer than 24. `color` adds ANSI bold, red and dim.
+/// Returns a chart with at most `width` columns, and never fewer than 24. `color` adds ANSI bold, red and dim.
 #[must_use]
 pub fn text(chart: &Chart, width: usize, color: bool) -> String {
     let chart = &single_width_chart(chart);
@@ -42,27 +42,27 @@ pub fn text(chart: &Chart, width: usize, color: bool) -> String {
 }
 
 const WIDTH_MIN: usize = 24;
-/// With more lines than this the names of the lanes are repeated below them.
+/// The number of lines above which the names of the lanes are repeated below.
 const LINES_WITHOUT_FOOT: usize = 30;
-/// From one lane to the next.
+/// The least distance from one lane to the next.
 const PITCH_MIN: usize = 5;
 const PITCH_MAX: usize = 9;
-/// What the words should have, and what they must have beside lanes.
+/// The preferred width of the text, and the least width beside lanes.
 const WORDS_GOOD: usize = 46;
 const WORDS_MIN: usize = 30;
 const STEP_MAX: usize = 11;
 const NAME_MAX: usize = 8;
 
-/// Where things stand, in columns.
+/// The positions of the columns.
 struct Layout {
     width: usize,
-    /// The bracket of a cycle.
+    /// The column of the bracket of a cycle.
     bracket: usize,
     step: usize,
-    /// From one lane to the next; 0 where no lanes are drawn.
+    /// The distance from one lane to the next; 0 when no lanes are drawn.
     pitch: usize,
     lanes: usize,
-    /// The column of who; 0 where who stands before what.
+    /// The width of the column with the lanes of the event; 0 when they stand before the text.
     who: usize,
     what: usize,
 }
@@ -119,7 +119,7 @@ impl Layout {
         }
     }
 
-    /// The names of the lanes, each over its line.
+    /// Draws the names of the lanes, each over its line.
     fn head(&self, chart: &Chart, page: &mut Page) {
         if self.pitch == 0 {
             return;
@@ -133,7 +133,7 @@ impl Layout {
         for row in 0..height {
             let mut text = " ".repeat(self.bracket + self.step + 2);
             for name in &names {
-                // Names stand on their lines.
+                // Each name stands over its lane's line.
                 let piece = (row + name.len())
                     .checked_sub(height)
                     .and_then(|piece| name.get(piece));
@@ -216,7 +216,7 @@ impl Layout {
         }
     }
 
-    /// The column of a lane, counted from the first column of the lanes.
+    /// Returns the column of a lane, counted from the first column of the lanes.
     fn column(&self, lane: usize) -> usize {
         lane.min(self.lanes.saturating_sub(1)) * self.pitch + (self.pitch - 1) / 2
     }
@@ -260,7 +260,7 @@ impl Layout {
             return;
         }
         let rightwards = from < to;
-        // The n-th cell on the way.
+        // Returns the n-th cell on the way.
         let cell = |n: usize| if rightwards { from + n } else { from - n };
         let length = from.abs_diff(to);
         let tag: Vec<char> = arrow.tag.iter().flat_map(|tag| tag.chars()).collect();
@@ -298,7 +298,7 @@ impl Layout {
     }
 }
 
-/// Whom a mark concerns.
+/// Returns the names of the lanes that a mark concerns.
 fn who(chart: &Chart, mark: &Mark<'_>) -> String {
     let name = |lane: usize| {
         let name = lane_name(chart, lane);
@@ -320,7 +320,7 @@ fn who(chart: &Chart, mark: &Mark<'_>) -> String {
     }
 }
 
-/// What a mark says.
+/// Returns the text of a mark.
 fn what(mark: &Mark<'_>) -> String {
     match mark {
         Mark::Note { text, .. } => clean(text),
@@ -400,7 +400,7 @@ fn wrap_columns(text: &str, width: usize) -> Vec<String> {
     wrap(text, |piece| columns(piece) <= width)
 }
 
-/// The same chart, in which a character is a column.
+/// Returns the same chart, in which every character takes one column.
 fn single_width_chart(chart: &Chart) -> Chart {
     let mut chart = chart.clone();
     let words = chart
@@ -426,7 +426,7 @@ fn single_width_chart(chart: &Chart) -> Chart {
     chart
 }
 
-/// Replaces what may take two columns of a terminal, or none.
+/// Replaces characters that may take two columns of a terminal, or none.
 fn single_width(text: &mut String) {
     let known = |c: char| {
         matches!(c,

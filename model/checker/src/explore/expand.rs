@@ -1,7 +1,7 @@
-//! The parallel half of the search: what a chunk of states leads to.
+//! The parallel half of the search: the expansion of a chunk of states.
 //!
-//! A worker evaluates the properties of its states, lists their transitions and drops at once every successor that the
-//! visited set already knows. It numbers nothing: numbers are the merge's, so that they do not depend on the threads.
+//! A worker evaluates the properties of its states, lists their transitions, and drops every successor that the visited
+//! set already contains. It assigns no numbers: the merge does, so that numbers do not depend on the threads.
 
 use stateright::{Expectation, Model, Property};
 
@@ -9,25 +9,25 @@ use super::FairModel;
 use super::visited::{Visited, fingerprint};
 use crate::graph::Class;
 
-/// The target of an edge whose state was not yet known to the worker; the state itself is in [`Expanded::fresh`].
+/// The target of an edge to a state that the worker did not find. The state itself is in [`Expanded::fresh`].
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
-/// Successors that are looked up together.
+/// The number of successors that are looked up together.
 const WINDOW: usize = 32;
 
 pub(super) struct Expander<'m, M: Model> {
     pub(super) model: &'m M,
     pub(super) properties: Vec<Property<M>>,
     pub(super) visited: Visited,
-    /// The graph is wanted: fairness classes and pending obligations.
+    /// Whether the graph is wanted, with fairness classes and pending obligations.
     pub(super) edges: bool,
-    /// By property: still evaluated.
+    /// For each property, whether it is still evaluated.
     pub(super) wanted: Vec<bool>,
-    /// Evaluate only: the search is over but for the states already found.
+    /// Whether the search is over except for the evaluation of the states already found.
     pub(super) halted: bool,
 }
 
-/// A transition: within the boundary, to another state or the same.
+/// A transition within the boundary, to another state or to the same one.
 pub(super) struct Edge {
     pub(super) fingerprint: u64,
     pub(super) target: u32,
@@ -37,18 +37,18 @@ pub(super) struct Edge {
 
 /// The transitions of one state.
 pub(super) struct Row {
-    /// How many there are.
+    /// The number of transitions.
     pub(super) edges: u32,
     pub(super) pending: u64,
 }
 
-/// A chunk of states, expanded.
+/// The result of expanding a chunk of states.
 pub(super) struct Expanded<S> {
-    /// By property: the first state in the chunk that decides it, counted from the chunk's first.
+    /// For each property, the index in the chunk of the first state that decides the property.
     pub(super) hits: Vec<Option<usize>>,
     pub(super) rows: Vec<Row>,
     pub(super) edges: Vec<Edge>,
-    /// The states of the edges whose target is unknown, in their order.
+    /// The target states of the edges with an unknown target, in the order of these edges.
     pub(super) fresh: Vec<S>,
 }
 
@@ -70,7 +70,7 @@ impl<S> Expanded<S> {
 }
 
 impl<M: FairModel> Expander<'_, M> {
-    /// Consumes the chunk, so that its states are also freed by the worker.
+    /// Expands a chunk. The method consumes the chunk, so that the worker also frees its states.
     pub(super) fn expand(&self, chunk: Vec<M::State>) -> Expanded<M::State> {
         let mut expanded = Expanded::new(chunk.len(), self.properties.len());
         let mut actions = Vec::new();
@@ -110,7 +110,7 @@ impl<M: FairModel> Expander<'_, M> {
         }
     }
 
-    /// Takes every action in the state; the edges are to be resolved.
+    /// Takes every action in the state. The targets of the edges are resolved later.
     fn take(
         &self,
         state: &M::State,
@@ -130,7 +130,8 @@ impl<M: FairModel> Expander<'_, M> {
                 into.edges.push(Edge {
                     fingerprint: fingerprint(&next),
                     target: UNKNOWN,
-                    action: u16::try_from(index).expect("at most 65,536 actions in a state"),
+                    action: u16::try_from(index)
+                        .expect("the model lists at most 65,536 actions in a state"),
                     class,
                 });
                 into.fresh.push(next);
@@ -138,7 +139,7 @@ impl<M: FairModel> Expander<'_, M> {
         }
     }
 
-    /// Looks up the targets of the last edges, from `start` on, and drops the states of those that are known.
+    /// Looks up the targets of the edges from `start` on, and drops the target states that are known.
     fn resolve(&self, start: usize, expanded: &mut Expanded<M::State>) {
         let Expanded { edges, fresh, .. } = expanded;
         let edges = &mut edges[start..];

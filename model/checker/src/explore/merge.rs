@@ -1,7 +1,8 @@
-//! The serial half of the search: numbers the new states, in breadth-first order.
+//! The serial half of the search: numbers the new states in breadth-first order.
 //!
-//! States are merged in the order of their numbers and their successors in the order of the model's actions. All that
-//! is counted or kept is decided here, from that order alone: how chunks were cut and which worker took them cannot show.
+//! States are merged in the order of their numbers, and their successors in the order of the model's actions. All
+//! counts and results depend only on that order. The division into chunks and the choice of workers have no effect on
+//! them.
 
 use std::hash::Hash;
 use std::mem;
@@ -13,29 +14,30 @@ use super::expand::{Edge, Expanded, Row, UNKNOWN};
 use super::visited::{Visited, fingerprint};
 use crate::graph::{Class, Graph};
 
-/// States in a chunk: large enough to hide the cost of handing it over, small enough to share out a narrow level.
+/// The number of states in a chunk: large enough to hide the cost of passing it on, small enough to divide a narrow
+/// level.
 pub(super) const CHUNK: usize = 256;
 
-/// The parent of an initial state.
+/// The parent of an initial state, which has none.
 const NO_PARENT: u32 = u32::MAX;
 
-/// How each state was first reached: 6 bytes a state.
+/// The first path to each state, at 6 bytes for each state.
 #[derive(Default)]
 pub(super) struct Origins {
     pub(super) parents: Vec<u32>,
-    /// Index of the action among those that the model lists in the parent.
+    /// The index of the action among the actions that the model lists in the parent.
     pub(super) actions: Vec<u16>,
-    /// So many states, the first ones, are initial.
+    /// The number of initial states, which are the first ones.
     pub(super) roots: u32,
 }
 
 pub(super) struct Merger<S> {
     pub(super) origins: Origins,
-    /// Transitions and initial states.
+    /// The number of transitions and initial states.
     pub(super) generated: u64,
-    /// States whose properties are evaluated: the number of the next state to be merged.
+    /// The number of states whose properties are evaluated: the number of the next state to be merged.
     pub(super) evaluated: u32,
-    /// States whose successors are known: lags behind only once halted.
+    /// The number of states whose successors are known. Lags behind `evaluated` only once the search has halted.
     pub(super) expanded: u32,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) graph: Option<Graph>,
@@ -43,7 +45,7 @@ pub(super) struct Merger<S> {
     pub(super) next: Vec<Vec<S>>,
     pub(super) states_max: u32,
     pub(super) stop_at_violation: bool,
-    /// No further state is expanded: one did not fit, or an `always` property fell where the search was to stop.
+    /// Whether no further state is expanded, because a state did not fit or a violation ended the search.
     pub(super) halted: bool,
     row: Vec<(u32, Class)>,
 }
@@ -74,7 +76,7 @@ impl<S: Hash> Merger<S> {
         self.origins.parents.len()
     }
 
-    /// In step with the visited set, and not by doubling.
+    /// Reserves room in step with the visited set, without doubling.
     pub(super) fn reserve(&mut self, len: usize) {
         let more = len.saturating_sub(self.unique());
         self.origins.parents.reserve_exact(more);
@@ -95,7 +97,7 @@ impl<S: Hash> Merger<S> {
         self.origins.roots = self.unique() as u32;
     }
 
-    /// Takes in the next chunk: room for all its fresh states was reserved.
+    /// Merges the next chunk. The caller has reserved room for all its fresh states.
     pub(super) fn merge(&mut self, visited: &Visited, mut expanded: Expanded<S>) {
         let violation = self.judge(&expanded);
         let unknown = expanded.edges.iter().filter(|edge| edge.target == UNKNOWN);
@@ -122,11 +124,11 @@ impl<S: Hash> Merger<S> {
 
     fn halt(&mut self) {
         self.halted = true;
-        // Its rows are not complete: nobody may take it for the reachable graph.
+        // The rows are incomplete, so the graph must not be taken for the reachable graph.
         self.graph = None;
     }
 
-    /// `None` if something did not fit.
+    /// Merges the transitions of one state. Returns `None` if a state or an edge did not fit.
     fn merge_row(
         &mut self,
         visited: &Visited,
@@ -138,7 +140,9 @@ impl<S: Hash> Merger<S> {
         self.row.clear();
         for edge in edges.take(row.edges as usize) {
             let target = if edge.target == UNKNOWN {
-                let state = fresh.next().expect("one state for each unknown target");
+                let state = fresh
+                    .next()
+                    .expect("a worker keeps one fresh state for each unknown target");
                 self.admit(
                     visited,
                     edge.fingerprint,
@@ -159,7 +163,8 @@ impl<S: Hash> Merger<S> {
         Some(())
     }
 
-    /// The number of a state, a new one if it is new; `None` if it is new and there may be no more.
+    /// Returns the number of a state, after numbering it if it is new. Returns `None` if it is new and the limit is
+    /// reached.
     fn admit(
         &mut self,
         visited: &Visited,
@@ -188,7 +193,8 @@ impl<S: Hash> Merger<S> {
         Some(id)
     }
 
-    /// Enters what the chunk says of the properties; answers where in it an `always` property first fell.
+    /// Enters the chunk's findings into the verdicts. Returns the first index in the chunk that violates an `always`
+    /// property.
     fn judge(&mut self, expanded: &Expanded<S>) -> Option<usize> {
         let mut violation: Option<usize> = None;
         for (verdict, hit) in self.verdicts.iter_mut().zip(&expanded.hits) {
@@ -197,7 +203,8 @@ impl<S: Hash> Merger<S> {
                 violation = violation.into_iter().chain(*hit).min();
             }
             if always || verdict.witness.is_none() {
-                // Workers may run ahead of the first example; those evaluations are not counted, lest counts vary.
+                // Workers may evaluate states behind the first example. Those evaluations are not counted, so that
+                // counts do not vary.
                 let last = hit
                     .filter(|_| !always)
                     .map_or(expanded.rows.len(), |hit| hit + 1);

@@ -1,18 +1,21 @@
-//! Explores every reachable state of a model, breadth first, and keeps what the checks need.
+//! Breadth-first exploration of every reachable state of a model.
 //!
-//! Works over Stateright's `Model` trait, in place of Stateright's own checker, because that one overwrites the first
-//! counterexample with later and longer ones, lets truncated runs pass, and keeps no graph to judge progress on.
+//! The explorer works over Stateright's `Model` trait and replaces Stateright's own checker. That checker overwrites
+//! the first counterexample with later and longer ones, lets truncated runs pass, and keeps no graph on which progress
+//! could be judged.
 //!
-//! What is promised: the first witness in breadth-first order, hence a shortest one; the same numbers, counts and
-//! witnesses whatever the number of threads; no verdict that holds unless the search was complete.
+//! The explorer promises the first witness in breadth-first order, hence a shortest one. Numbers, counts and witnesses
+//! do not depend on the number of threads. A verdict holds only after a complete search.
 //!
-//! States are told apart by 64-bit fingerprints ([`Exploration::missed_state_probability`]) and forgotten once expanded:
-//! a state costs 21 to 32 bytes, the graph apart. Paths are found by replaying the model.
+//! States are identified by 64-bit fingerprints ([`Exploration::missed_state_probability`]) and dropped after their
+//! expansion. Beside the graph, a state costs 21 to 32 bytes. Paths are found by replaying the model.
 //!
-//! Deliberately absent: `eventually` properties (Stateright's are blind on cycles; progress is judged on the [`Graph`]),
-//! symmetry (canonicalise inside the model), depth-first and random search, storage on disk.
+//! The explorer deliberately has no `eventually` properties (Stateright's do not see cycles; progress is judged on the
+//! [`Graph`]), no symmetry (the model canonicalises its states), no depth-first or random search, and no storage on
+//! disk.
 //!
-//! Read in this order: `search`, the loop; `expand`, its parallel half; `merge`, its serial half; `visited`; `path`.
+//! Read the modules in this order: `search`, the loop; `expand`, its parallel half; `merge`, its serial half;
+//! `visited`; `path`.
 
 mod expand;
 mod merge;
@@ -30,41 +33,41 @@ use crate::graph::{Class, Graph};
 pub use path::{Path, Step, Successor};
 pub(crate) use visited::fingerprint;
 
-/// A model that also says what progress means.
+/// A model that also defines progress.
 ///
-/// `Hash` of a state must be prefix-free, as a derived one is, and cover all that the model looks at.
+/// The `Hash` of a state must be prefix-free, as a derived one is, and must cover everything that the model reads.
 ///
-/// A state outside the model's boundary does not exist: a transition to it is no edge. Mind that a fair action which
-/// only leads there then counts as not enabled.
+/// A state outside the model's boundary does not exist, and a transition to such a state is no edge. A fair action that
+/// leads only there counts as not enabled.
 pub trait FairModel:
     Model<State: Clone + Hash + Send + Sync, Action: Clone + fmt::Debug + PartialEq + Send> + Sync
 {
-    /// What fairness promises of the action in that state.
+    /// Returns the promise of fairness for an action in a state.
     fn class(&self, state: &Self::State, action: &Self::Action) -> Class;
 
-    /// The obligations that are pending in a state, one bit each.
+    /// Returns the pending obligations of a state, one bit each.
     fn obligations(&self, state: &Self::State) -> u64;
 
-    /// Whether a state is a dead end by definition: it is judged, and not expanded.
+    /// Returns whether a state is a dead end by definition: it is judged, and not expanded.
     ///
-    /// In the graph it has no edges; if it also has obligations, they are never met.
+    /// In the graph such a state has no edges. If it has obligations, they are never met.
     fn is_final(&self, _state: &Self::State) -> bool {
         false
     }
 }
 
-/// How to explore. The default: one thread, no graph, to the end.
+/// The options of an exploration. By default one thread explores to the end and keeps no graph.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Threads that expand, the calling one included.
+    /// The number of threads that expand states, with the calling one.
     pub threads: usize,
-    /// Keep the graph for the progress pass.
+    /// Whether to keep the graph for the progress pass.
     pub edges: bool,
-    /// Give up rather than find more states; those found are still judged.
+    /// The number of states after which the search stops. The states found until then are still judged.
     pub states_max: Option<u64>,
-    /// Called by the calling thread about ten times a second, and at the end.
+    /// The function that the calling thread calls about ten times a second, and at the end.
     pub on_progress: Option<&'a (dyn Fn(&Live) + Sync)>,
-    /// Expand nothing from the first state on that violates an `always` property, and end with its level.
+    /// Whether to stop expanding at the first state that violates an `always` property, and to end with its level.
     pub stop_at_violation: bool,
 }
 
@@ -80,56 +83,57 @@ impl Default for Options<'_> {
     }
 }
 
-/// How far a running exploration is.
+/// The progress of a running exploration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Live {
-    /// As [`Exploration::states`].
+    /// The same count as [`Exploration::states`].
     pub states: u64,
-    /// States found.
+    /// The number of states found.
     pub unique_states: u64,
-    /// As [`Exploration::depth`].
+    /// The same count as [`Exploration::depth`].
     pub depth: usize,
-    /// States found and not yet judged.
+    /// The number of states found and not yet judged.
     pub queue: u64,
-    /// Since the start.
+    /// The time since the start, in seconds.
     pub seconds: f64,
-    /// Unique states a second since the start.
+    /// The number of unique states per second since the start.
     pub rate: f64,
 }
 
-/// Why a model was not explored.
+/// The reason for which a model cannot be explored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExploreError {
-    /// There is nothing to check, so nothing may pass.
+    /// The model has no properties, so nothing would be checked.
     #[error("the model has no properties")]
     NoProperties,
-    /// There is no state, so everything would hold.
+    /// The model has no initial state, so every property would hold.
     #[error("the model has no initial state within its boundary")]
     NoInitialState,
-    /// Stateright's notion of `eventually` is blind on cycles and joins.
+    /// The model has an `eventually` property, which does not see cycles and joins in Stateright.
     #[error(
         "property \"{name}\" is an `eventually`: state it as an obligation and judge it on the graph"
     )]
     Eventually {
-        /// Of the property.
+        /// The name of the property.
         name: &'static str,
     },
-    /// A verdict would not say which one it is about.
+    /// Two properties have the same name, so a verdict would be ambiguous.
     #[error("two properties are named \"{name}\"")]
     TwoProperties {
-        /// Of both properties.
+        /// The name of both properties.
         name: &'static str,
     },
 }
 
-/// What the exploration says of a property.
+/// The verdict of the exploration on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Of the property.
+    /// The name of the property.
     pub name: &'static str,
-    /// `Always` or `Sometimes`.
+    /// The kind of the property: `Always` or `Sometimes`.
     pub expectation: Expectation,
-    /// On how many states it was evaluated: `always` on all, `sometimes` up to its first example.
+    /// The number of states on which it was evaluated: all for an `always`, those up to the first example for a
+    /// `sometimes`.
     pub evaluated: u64,
     /// The first state that violates an `always` or is an example of a `sometimes`, in breadth-first order.
     pub witness: Option<u32>,
@@ -147,7 +151,8 @@ impl Verdict {
         }
     }
 
-    /// Whether the property holds: an `always` only if it was evaluated on every state of a complete exploration.
+    /// Returns whether the property holds. An `always` holds only if it was evaluated on every state of a complete
+    /// exploration.
     #[must_use]
     pub fn holds(&self) -> bool {
         match self.expectation {
@@ -158,23 +163,23 @@ impl Verdict {
     }
 }
 
-/// What was found.
+/// The result of an exploration.
 pub struct Exploration {
-    /// States generated: initial ones and one for each transition, duplicates included.
+    /// The number of generated states: the initial ones and one for each transition, with duplicates.
     pub states: u64,
-    /// States found.
+    /// The number of distinct states found.
     pub unique_states: u64,
-    /// Levels, that of the initial states included.
+    /// The number of levels, with the level of the initial states.
     pub depth: usize,
-    /// Wall time.
+    /// The duration, in seconds.
     pub seconds: f64,
-    /// Whether every state that can be reached was found, judged and expanded.
+    /// Whether every reachable state was found, judged and expanded.
     pub complete: bool,
-    /// An estimate of the largest memory held at once, what states keep on the heap not included.
+    /// An estimate of the largest memory held at once, without the heap memory of the states.
     pub peak_bytes: usize,
-    /// One for each property, in the order of the model's.
+    /// The verdicts, one for each property, in the order of the model's properties.
     pub verdicts: Vec<Verdict>,
-    /// If asked for and complete.
+    /// The graph, if it was asked for and the exploration is complete.
     pub graph: Option<Graph>,
     visited: visited::Visited,
     origins: merge::Origins,
@@ -182,25 +187,25 @@ pub struct Exploration {
 }
 
 impl Exploration {
-    /// Whether the exploration is complete and every property holds.
+    /// Returns whether the exploration is complete and every property holds.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.complete && self.verdicts.iter().all(Verdict::holds)
     }
 
-    /// The verdict on the property of that name.
+    /// Returns the verdict on the property of this name.
     #[must_use]
     pub fn verdict(&self, name: &str) -> Option<&Verdict> {
         self.verdicts.iter().find(|verdict| verdict.name == name)
     }
 
-    /// The steps to a state from the nearest initial one.
+    /// Returns the number of steps from the nearest initial state to a state.
     #[must_use]
     pub fn depth_of(&self, state: u32) -> u32 {
         u32::try_from(self.levels.partition_point(|end| *end <= state)).unwrap_or(u32::MAX)
     }
 
-    /// The chance that two states shared a fingerprint, so that one was missed: at most about N² / 2^65.
+    /// Returns the probability that two states shared a fingerprint, so that one was missed: at most about N² / 2^65.
     #[must_use]
     pub fn missed_state_probability(&self) -> f64 {
         let states = self.unique_states as f64;
@@ -223,10 +228,10 @@ impl fmt::Debug for Exploration {
 /// Explores every state of the model.
 ///
 /// # Errors
-/// If the model could not be judged: see [`ExploreError`].
+/// When the model cannot be judged: see [`ExploreError`].
 ///
 /// # Panics
-/// As the model does; or if a state has more than 65,536 actions.
+/// When the model panics, or when a state has more than 65,536 actions.
 pub fn explore<M: FairModel>(
     model: &M,
     options: &Options<'_>,

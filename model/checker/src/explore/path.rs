@@ -1,7 +1,7 @@
-//! From numbers back to states: paths and successors, found by running the model again.
+//! Paths and successors of numbered states, found by running the model again.
 //!
-//! No state is stored, only how it was first reached. Each replayed state is looked up by its fingerprint, so a model
-//! that answers differently the second time is found out instead of yielding a false path.
+//! No state is stored, only the way in which it was first reached. Each replayed state is looked up by its fingerprint.
+//! If the model behaves differently the second time, the replay panics instead of returning a false path.
 
 use std::iter;
 
@@ -20,42 +20,42 @@ pub struct Step<S, A> {
     pub next: S,
 }
 
-/// A shortest way from an initial state.
+/// A shortest path from an initial state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<S, A> {
-    /// Where it starts.
+    /// The initial state.
     pub initial: S,
-    /// The steps in order; none if an initial state was asked for.
+    /// The steps in order; empty if the target is an initial state.
     pub steps: Vec<Step<S, A>>,
 }
 
 impl<S, A> Path<S, A> {
-    /// The state that the path leads to.
+    /// Returns the state to which the path leads.
     #[must_use]
     pub fn last(&self) -> &S {
         self.steps.last().map_or(&self.initial, |step| &step.next)
     }
 }
 
-/// One edge of the graph, with what the graph does not keep.
+/// One edge of the graph, with the parts that the graph does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Successor<S, A> {
-    /// The action that leads there.
+    /// The action of the edge.
     pub action: A,
-    /// What fairness promises of it.
+    /// The promise of fairness for the action.
     pub class: Class,
-    /// The state.
+    /// The target state.
     pub state: S,
-    /// Its number, unless the search ended before it was found.
+    /// The number of the target state, unless the search ended before it was found.
     pub id: Option<u32>,
 }
 
 impl Exploration {
-    /// A shortest path to a state, the first in breadth-first order.
+    /// Returns a shortest path to a state, the first in breadth-first order.
     ///
     /// # Panics
-    /// If there is no such state, or if the model, run again, does something else: then it is not deterministic (or not
-    /// the one that was explored).
+    /// When there is no such state. Also when the model behaves differently in the replay: then the model is not
+    /// deterministic, or another model was explored.
     #[must_use]
     pub fn path<M: FairModel>(&self, model: &M, state: u32) -> Path<M::State, M::Action> {
         assert!(
@@ -79,7 +79,7 @@ impl Exploration {
         Path { initial, steps }
     }
 
-    /// The edges of a state as [`Graph::edges`](crate::graph::Graph::edges) lists them, in the same order.
+    /// Returns the edges of a state in the order of [`Graph::edges`](crate::graph::Graph::edges).
     #[must_use]
     pub fn successors<M: FairModel>(
         &self,
@@ -103,7 +103,7 @@ impl Exploration {
         actions.into_iter().filter_map(successor).collect()
     }
 
-    /// The number of a state, if it was found.
+    /// Returns the number of a state, if the state was found.
     #[must_use]
     pub fn id<S: std::hash::Hash>(&self, state: &S) -> Option<u32> {
         self.visited.find(fingerprint(state))

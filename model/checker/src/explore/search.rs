@@ -1,7 +1,7 @@
-//! The search itself: level after level, chunks expanded by all threads while the first one merges what they made.
+//! The search loop: level after level, all threads expand chunks while the first one merges the results.
 //!
-//! Threads live for one batch of chunks. That costs some 50 µs a batch, and spares locks, channels and any question of
-//! who may grow the visited set: between two batches there is only one thread.
+//! Threads live for one batch of chunks. That costs some 50 µs for each batch. In return the search needs no locks and
+//! no channels, and the visited set can grow between two batches, when there is only one thread.
 
 use std::iter;
 use std::mem;
@@ -17,10 +17,10 @@ use super::merge::{CHUNK, Merger};
 use super::visited::Visited;
 use super::{Exploration, ExploreError, FairModel, Live, Options, Verdict};
 
-/// Chunks in a batch, for each thread: bounds the successors that wait to be merged.
+/// The number of chunks in a batch for each thread. It bounds the successors that wait to be merged.
 const BATCH: usize = 32;
 
-/// At most so often is progress reported.
+/// The shortest time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Search<'s, M: FairModel> {
@@ -28,7 +28,7 @@ pub(super) struct Search<'s, M: FairModel> {
     merger: Merger<M::State>,
     options: &'s Options<'s>,
     depth: usize,
-    /// The number of the last state of each level, plus one.
+    /// For each level, the number of its last state plus one.
     levels: Vec<u32>,
     started: Instant,
     reported: Instant,
@@ -44,7 +44,7 @@ impl<'s, M: FairModel> Search<'s, M> {
             return Err(ExploreError::NoInitialState);
         }
         let verdicts = properties.iter().map(Verdict::open).collect();
-        // The largest numbers are taken: an unknown target, no parent.
+        // The two largest numbers are reserved for an unknown target and for no parent.
         let states_max = options
             .states_max
             .unwrap_or(u64::MAX)
@@ -91,7 +91,7 @@ impl<'s, M: FairModel> Search<'s, M> {
 
     fn level(&mut self) {
         let frontier = mem::take(&mut self.merger.next);
-        // A quarter of the level at most, so that merging overlaps with expanding.
+        // A batch is at most a quarter of the level, so that merging overlaps with expanding.
         let threads = self.options.threads.max(1);
         let batch = match threads {
             1 => 1,
@@ -119,7 +119,7 @@ impl<'s, M: FairModel> Search<'s, M> {
         }
     }
 
-    /// Merges what is ready while the chunks are expanded.
+    /// Merges the finished chunks while the new chunks are expanded.
     fn round(
         &mut self,
         chunks: Vec<Vec<M::State>>,
@@ -143,7 +143,11 @@ impl<'s, M: FairModel> Search<'s, M> {
                 .collect();
         }
         let work = Mutex::new(chunks.into_iter().enumerate());
-        let next = || work.lock().expect("nothing panics under this lock").next();
+        let next = || {
+            work.lock()
+                .expect("taking the next chunk cannot panic, so the lock is never poisoned")
+                .next()
+        };
         let expand = || -> Vec<_> {
             iter::from_fn(next)
                 .map(|(index, chunk)| (index, expander.expand(chunk)))
@@ -154,7 +158,7 @@ impl<'s, M: FairModel> Search<'s, M> {
             merge(merger);
             let mut expanded = expand();
             for helper in helpers {
-                // The model's own panic, not one about a thread.
+                // The caller receives the model's own panic, not a panic about a thread.
                 expanded.extend(
                     helper
                         .join()
@@ -172,7 +176,7 @@ impl<'s, M: FairModel> Search<'s, M> {
         self.merger.reserve(self.expander.visited.len_max());
     }
 
-    /// Tells the workers what need no longer be done.
+    /// Passes on to the workers which evaluations are no longer needed.
     fn narrow(&mut self) {
         self.expander.halted = self.merger.halted;
         for (wanted, verdict) in self.expander.wanted.iter_mut().zip(&self.merger.verdicts) {
@@ -235,7 +239,7 @@ impl<'s, M: FairModel> Search<'s, M> {
     }
 }
 
-/// Refuses what would pass without having been checked.
+/// Refuses models that would pass without a check.
 fn accept<M: FairModel>(properties: Vec<Property<M>>) -> Result<Vec<Property<M>>, ExploreError> {
     if properties.is_empty() {
         return Err(ExploreError::NoProperties);

@@ -1,28 +1,30 @@
-//! The set of visited states: 64-bit fingerprints with their numbers, 12 bytes a slot.
+//! The set of visited states: 64-bit fingerprints with the numbers of the states, in slots of 12 bytes.
 //!
-//! Open addressing with linear probing. The home slot is the high half of `fingerprint * slots`, so slots stay almost
-//! sorted by fingerprint: growing streams through both tables in order, and by half at a time instead of doubling.
+//! The set uses open addressing with linear probing. The home slot is the high half of `fingerprint * slots`, so the
+//! slots stay almost sorted by fingerprint. A growing table is therefore copied in order, and it grows by half instead
+//! of doubling.
 //!
-//! Words are atomics because workers look up while the merge, the only writer, inserts. A look-up that misses a state
-//! just being inserted does no harm: the merge looks again. Growing needs the table exclusively.
+//! The words are atomics because workers look up while the merge, the only writer, inserts. If a look-up misses a state
+//! that is just being inserted, no harm is done: the merge looks again. Growing needs exclusive access to the table.
 //!
-//! A slot is three words side by side, so that a look-up, number included, mostly costs one cache miss; those misses
-//! are what limits small models, see [`Visited::warm`].
+//! A slot is three adjacent words, so a look-up, with the number, mostly costs one cache miss. These misses limit the
+//! speed on small models, see [`Visited::warm`].
 
 use std::hash::{BuildHasher, Hash};
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Fixed, so that a run repeats; foldhash's fixed state has no other input.
+/// The fixed seed, so that a run can be repeated. The fixed state of foldhash has no other input.
 const SEED: u64 = 0x7465_6e75_7265_0001;
 
-/// Words of a slot: the fingerprint's high half, its low half, the number.
+/// The number of words in a slot: the fingerprint's high half, its low half, and the number of the state.
 const SLOT: usize = 3;
 
-/// The high half of an empty slot; no fingerprint has it.
+/// The high half of an empty slot. No fingerprint has this value.
 const EMPTY: u32 = 0;
 
-/// The identity of a state: equal states have equal fingerprints, and unequal ones differ but for a chance of 2^-64.
+/// Returns the identity of a state: equal states have equal fingerprints, and unequal states have unequal ones except
+/// with a probability of 2^-64.
 ///
 /// foldhash does not mix the length of what it hashes, so `Hash` must be prefix-free, as every derived one is.
 #[inline]
@@ -43,7 +45,7 @@ pub(super) struct Visited {
 }
 
 impl Visited {
-    /// Makes room for `len` states in all, at a load of at most 4/5.
+    /// Reserves room for `len` states in total, at a load of at most 4/5.
     pub(super) fn reserve(&mut self, len: usize) {
         if len <= self.len_max {
             return;
@@ -64,12 +66,12 @@ impl Visited {
         *self = bigger;
     }
 
-    /// How many states fit before the table must grow.
+    /// Returns the number of states that fit before the table must grow.
     pub(super) fn len_max(&self) -> usize {
         self.len_max
     }
 
-    /// Loads the home slots of all these fingerprints, for look-ups that follow: their cache misses overlap.
+    /// Loads the home slots of all these fingerprints for the following look-ups, so that their cache misses overlap.
     pub(super) fn warm(&self, fingerprints: impl Iterator<Item = u64>) {
         let load = |fingerprint| self.words[self.home(fingerprint) * SLOT].load(Ordering::Relaxed);
         hint::black_box(fingerprints.map(load).fold(0, u32::wrapping_add));
@@ -80,9 +82,9 @@ impl Visited {
         Some(self.words[slot * SLOT + 2].load(Ordering::Relaxed))
     }
 
-    /// The number of a known state, or else `None` and it now has the number `id`.
+    /// Returns the number of a known state. Inserts an unknown state with the number `id` and returns `None`.
     ///
-    /// One thread inserts at a time, and only after room was reserved: a full table would be searched for ever.
+    /// Only one thread inserts at a time, and only after room was reserved: the search in a full table would never end.
     pub(super) fn insert(&self, fingerprint: u64, id: u32) -> Option<u32> {
         match self.slot(fingerprint) {
             Ok(slot) => Some(self.words[slot * SLOT + 2].load(Ordering::Relaxed)),
@@ -90,7 +92,7 @@ impl Visited {
                 let words = &self.words[slot * SLOT..][..SLOT];
                 words[1].store(fingerprint as u32, Ordering::Relaxed);
                 words[2].store(id, Ordering::Relaxed);
-                // Last: whoever sees the high half also sees the rest.
+                // The high half is stored last: a reader that sees it also sees the other words.
                 words[0].store((fingerprint >> 32) as u32, Ordering::Release);
                 None
             }
@@ -106,7 +108,7 @@ impl Visited {
         ((u128::from(fingerprint) * self.slots as u128) >> 64) as usize
     }
 
-    /// The slot that holds the fingerprint, or else the empty one where it belongs.
+    /// Returns the slot with the fingerprint, or else the empty slot for it.
     #[inline]
     fn slot(&self, fingerprint: u64) -> Result<usize, usize> {
         let (high, low) = ((fingerprint >> 32) as u32, fingerprint as u32);

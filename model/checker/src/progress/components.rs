@@ -1,44 +1,50 @@
-//! The strongly connected components in which a fair run may stay, by Tarjan's algorithm without recursion.
+//! The strongly connected components in which a fair run can stay, by Tarjan's algorithm without recursion.
 //!
-//! In the form of Pearce (Information Processing Letters 116, 2016): one number a state, its visiting index, lowered to
-//! that of the earliest open state it reaches, and at the end a number above all indices. The path of the search and
-//! the open states that have left it share one array from its two ends, since a state is never in both. With a cursor
-//! for each state on the path that makes 12 bytes a state, reused from one obligation to the next.
+//! The algorithm has the form of Pearce (Information Processing Letters 116, 2016). It keeps one number for each state:
+//! its visiting index, lowered to the index of the earliest open state that it reaches, and at the end a number above
+//! all indices. The path of the search and the open states that have left the path share one array from its two ends,
+//! since a state is never in both. With a cursor for each state on the path, that makes 12 bytes a state. The memory is
+//! reused from one obligation to the next.
 //!
-//! A state where the obligation is not pending is marked as closed from the start, so an edge costs one random read.
-//! Deliberately absent: a list of components. Most are single states; of the fair ones only the shallowest are kept,
-//! as labels in the marks and a few start states each. Also absent: haste for states with very many edges. A cursor is
-//! resumed by skipping, so the time is quadratic in the edges of one state, of which a model has tens.
+//! A state in which the obligation is not pending is marked as closed from the start, so an edge costs one random read.
+//!
+//! There is deliberately no list of components. Most components are single states. Only the shallowest fair ones are
+//! kept, as labels in the marks and a few start states each. States with very many edges are not optimised: a cursor is
+//! resumed by skipping, so the time is quadratic in the number of edges of one state, of which a model has tens.
 
 use std::ops::Range;
 
 use crate::graph::{Class, Graph};
 
-/// Fair components kept for the search for a short cycle.
+/// The most fair components that are kept for the search for a short cycle.
 const COMPONENTS: usize = 16;
-/// Start states kept of each.
+/// The most start states that are kept for each component.
 const STARTS: usize = 8;
 
 const UNSEEN: u32 = 0;
 const CLOSED: u32 = u32::MAX;
-/// Lowest bit of a cursor: the state reaches no earlier open state, as far as seen. The other bits count edges.
+/// The lowest bit of a cursor: the state reaches no earlier open state, as far as seen. The other bits count edges.
 const ROOT: u32 = 1;
 
-/// The working memory of the pass. The arrays change their meaning between the search for components and the search
+/// The working memory of the pass. Its arrays have one meaning in the search for components, and another in the search
 /// for cycles.
 pub(super) struct Scratch {
-    /// While searching, visiting index or [`CLOSED`]. Afterwards, the label of the component for those that were kept.
+    /// During the search, the visiting index or [`CLOSED`]. Afterwards, the label of a kept component.
     pub(super) mark: Vec<u32>,
-    /// While searching, the path from the left and the open states from the right. Then free.
+    /// During the search, the path from the left and the open states from the right. Unused afterwards.
     pub(super) stack: Vec<u32>,
-    /// While searching, the next edge of each state of the path, and [`ROOT`]. Then free.
+    /// During the search, the next edge of each state of the path, and [`ROOT`]. Unused afterwards.
     pub(super) cursor: Vec<u32>,
 }
 
 impl Scratch {
     pub(super) fn new(states: usize) -> Self {
-        // The indices count up from 1 and the labels down from CLOSED - 1; together they are at most as many as states.
-        assert!(states < CLOSED as usize, "at most 2^32 - 2 states");
+        // The indices count up from 1 and the labels down from CLOSED - 1. Together there are at most as many as
+        // states.
+        assert!(
+            states < CLOSED as usize,
+            "the explorer numbers fewer than 2^32 - 1 states"
+        );
         Self {
             mark: vec![UNSEEN; states],
             stack: vec![0; states],
@@ -51,17 +57,17 @@ impl Scratch {
     }
 }
 
-/// A state of a fair component, as a place to begin a cycle. Ordered by depth.
+/// A state of a fair component at which a cycle may begin. Ordered by depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Start {
     pub(super) depth: u32,
     pub(super) state: u32,
-    /// The mark of the states of its component.
+    /// The mark of the states of the component.
     pub(super) label: u32,
 }
 
-/// Marks the shallowest fair components of the states where `obligation` is pending, and returns a few starts of each.
-/// None if and only if there is no fair component.
+/// Marks the shallowest fair components of the states in which `obligation` is pending, and returns a few starts of
+/// each. The result is empty if and only if there is no fair component.
 pub(super) fn fair(
     graph: &Graph,
     obligation: u8,
@@ -93,22 +99,23 @@ struct Search<'a, D> {
     graph: &'a Graph,
     scratch: &'a mut Scratch,
     depth: D,
-    /// `stack[..front]` is the path.
+    /// The length of the path, which is `stack[..front]`.
     front: usize,
-    /// `stack[back..]` are the open states that are no longer on the path, the latest first.
+    /// The start of the open states that have left the path, which are `stack[back..]`, the latest first.
     back: usize,
-    /// The next visiting index: one above those of the open states.
+    /// The next visiting index: one above the indices of the open states.
     next: u32,
-    /// The label of the next component to be kept.
+    /// The label of the next component that is kept.
     label: u32,
-    /// The starts of each component kept, the shallowest first, and the components in the same order.
+    /// The starts of each kept component, the shallowest first. The components have the same order.
     kept: Vec<Vec<Start>>,
 }
 
 impl<D: Fn(u32) -> u32> Search<'_, D> {
     fn run(&mut self) {
-        // Edges mostly lead to later states. So from the last to the first, most successors are closed already, the
-        // path stays short and memory is read nearly in order: two to three times as fast where there are few cycles.
+        // Most edges lead to later states. In the order from the last state to the first, most successors are therefore
+        // closed already, the path stays short, and memory is read nearly in order. This is two to three times as fast
+        // where there are few cycles.
         for state in (0..self.scratch.mark.len() as u32).rev() {
             if self.scratch.mark[state as usize] == UNSEEN {
                 self.enter(state);
@@ -127,8 +134,8 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
         self.front += 1;
     }
 
-    /// Follows the edges of the last state of the path up to one that leads to a new state. Leaves the state when no
-    /// edge is left.
+    /// Follows the edges of the last state of the path up to an edge that leads to a new state. Removes the state from
+    /// the path when no edge is left.
     fn advance(&mut self) {
         let top = self.front - 1;
         let Scratch {
@@ -147,8 +154,12 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
             let seen = mark[target as usize];
             if seen == UNSEEN {
                 mark[state as usize] = low;
-                // Not the edge after it: coming back, the mark of the target tells how far down it reached.
-                assert!(edge < 1 << 31, "at most 2^31 edges of one state");
+                // The cursor stays at this edge: on the way back, the mark of the target says which states the target
+                // reached.
+                assert!(
+                    edge < 1 << 31,
+                    "the model lists far fewer than 2^31 actions in one state"
+                );
                 cursor[top] = (edge as u32) << 1 | root;
                 self.enter(target);
                 return;
@@ -167,7 +178,7 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
         }
     }
 
-    /// Closes the component whose first state has just left the path, and has the index `first`.
+    /// Closes the component whose first state, with the index `first`, has just left the path.
     fn close(&mut self, first: u32) {
         let Scratch { mark, stack, .. } = &mut *self.scratch;
         let open = &stack[self.back..];
@@ -176,7 +187,7 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
             .position(|&state| mark[state as usize] < first)
             .unwrap_or(open.len());
         let members = self.back..self.back + size;
-        // Any order will do, and millions of rows are read far faster in that of memory.
+        // Any order is correct, and millions of rows are read far faster in the order of memory.
         stack[members.clone()].sort_unstable();
         let label = if self.is_fair(&self.scratch.stack[members.clone()]) {
             self.keep(members.clone())
@@ -191,7 +202,8 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
         self.next = first;
     }
 
-    /// Whether the component, still open, has an edge inside and each fair class is taken inside or somewhere disabled.
+    /// Returns whether the open component has an inner edge, and each fair class is taken inside or disabled in some
+    /// state.
     fn is_fair(&self, members: &[u32]) -> bool {
         let mut unmet = u64::MAX;
         let mut edge_inside = members.len() > 1;
@@ -204,8 +216,8 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
                     Class::Fault => continue,
                 };
                 enabled |= bit;
-                // The random read of the target's mark is needed only for what is not known yet. All that can be
-                // reached from here is closed, with a mark not below `next`, or in this component.
+                // The random read of the target's mark is needed only when it can add something. Every state reachable
+                // from here is either closed, with a mark not below `next`, or in this component.
                 let news = bit & unmet != 0 || !edge_inside;
                 if news && self.scratch.mark[target as usize] < self.next {
                     unmet &= !bit;
@@ -220,7 +232,7 @@ impl<D: Fn(u32) -> u32> Search<'_, D> {
         false
     }
 
-    /// Keeps a fair component if it is among the shallowest so far. Returns the label of its states.
+    /// Keeps a fair component if it is among the shallowest so far. Returns the label for its states.
     fn keep(&mut self, members: Range<usize>) -> u32 {
         let label = self.label;
         let mut starts: Vec<Start> = Vec::with_capacity(STARTS + 1);

@@ -1,28 +1,29 @@
-//! A short fair cycle within a fair component.
+//! The search for a short fair cycle within a fair component.
 //!
-//! The shortest is a travelling salesman's problem, so this is a search by rule of thumb. From a start, walk to the
-//! nearest edge that meets a fair class not met so far (it is of the class, or leads to where the class is disabled), on
-//! to the next, and home when all are met. Do this from several starts, the shallowest first, then from the states of
-//! the cycles found, because a smaller one often lies around them. A lasso enters its cycle at the shallowest state.
-//! On random graphs made to be hard the result was 8 % longer than the shortest, on a lock server not at all.
+//! The search for the shortest cycle is a travelling salesman's problem, so this module uses a heuristic. From a start,
+//! it walks to the nearest edge that meets a new fair class: the edge belongs to the class, or leads to a state in
+//! which the class is disabled. It continues to the next such edge, and returns to the start when all classes are met.
+//! The search tries several starts, the shallowest first, and then the states of the cycles found, because a smaller
+//! cycle often lies around them. A lasso enters its cycle at the shallowest state. On random graphs made to be hard,
+//! the result was 8 % longer than the shortest cycle; on a lock server it was the shortest.
 //!
-//! Effort: the walks go round after round with more states to look at each, so that a small component is not left aside
-//! for a huge one, and they share a budget. Only when that is spent and nothing found does a walk go on to its end,
-//! since there is a cycle and it must be shown. Deliberately absent: any claim that the result is the shortest.
+//! The walks run in rounds, with more states to look at in each round, so that a small component is not left aside for
+//! a huge one. All walks share a budget. Only when the budget is spent without a result, one walk continues to its end,
+//! because a cycle exists and must be shown. The search deliberately does not promise the shortest cycle.
 
 use super::components::{Scratch, Start};
 use super::lasso::Lasso;
 use crate::graph::{Class, Graph};
 
-/// States that one walk may find, in each round.
+/// The number of states that one walk may find, in each round.
 const ROUNDS: [usize; 4] = [1 << 10, 1 << 14, 1 << 18, usize::MAX];
-/// States that all walks for an obligation find before they settle for what they have: below a second.
+/// The number of states that all walks for one obligation may find, once there is a result: below a second.
 const EFFORT: usize = 1 << 20;
-/// Starts tried for an obligation.
+/// The number of starts tried for one obligation.
 const STARTS: usize = 256;
 const NONE: u32 = u32::MAX;
 
-/// The shortest lasso found: `rest`, if there is one, or a cycle through one of `starts` if that is shorter.
+/// Returns the shortest lasso found: `rest`, if there is one, or a shorter cycle through one of `starts`.
 pub(super) fn shortest(
     graph: &Graph,
     obligation: u8,
@@ -34,7 +35,7 @@ pub(super) fn shortest(
     let Some(shallowest) = starts.iter().map(|start| start.depth as usize).min() else {
         return rest;
     };
-    // Of two lassos equally long, the one with the shorter cycle is easier to read.
+    // Of two lassos of equal length, the one with the shorter cycle is easier to read.
     let length = |lasso: &Lasso| {
         let cycle = lasso.cycle.len();
         (depth(lasso.start) as usize + cycle, cycle)
@@ -51,7 +52,7 @@ pub(super) fn shortest(
                 break;
             }
             walker.allow(if spent { usize::MAX } else { round });
-            // No cycle begins above the shallowest start, so one that is longer than this loses.
+            // No cycle begins above the shallowest start, so a longer cycle than this cannot win.
             walker.longest = best.as_ref().map_or(usize::MAX, |((total, _), _)| {
                 total.saturating_sub(shallowest)
             });
@@ -74,7 +75,7 @@ pub(super) fn shortest(
     best.map(|(_, lasso)| lasso)
 }
 
-/// Adds the states of a cycle to the starts, as far as there is room.
+/// Adds the states of a cycle to the starts, while there is room.
 fn add_starts(starts: &mut Vec<Start>, cycle: &Cycle, label: u32, depth: impl Fn(u32) -> u32) {
     for &(state, _) in cycle {
         if starts.len() == STARTS {
@@ -91,10 +92,10 @@ fn add_starts(starts: &mut Vec<Start>, cycle: &Cycle, label: u32, depth: impl Fn
     }
 }
 
-/// The lasso that enters `cycle` at its shallowest state.
+/// Returns the lasso that enters `cycle` at its shallowest state.
 fn lasso(obligation: u8, mut cycle: Cycle, depth: impl Fn(u32) -> u32) -> Lasso {
     let first = (0..cycle.len()).min_by_key(|&at| depth(cycle[at].0));
-    cycle.rotate_left(first.expect("a cycle has an edge"));
+    cycle.rotate_left(first.expect("a closed walk has at least one edge"));
     Lasso {
         obligation,
         start: cycle[0].0,
@@ -107,9 +108,9 @@ type Cycle = Vec<(u32, usize)>;
 
 enum Walk {
     Closed(Cycle),
-    /// Given up as too long.
+    /// The walk was longer than the best cycle.
     Long,
-    /// Given up as too much effort.
+    /// The walk found more states than allowed.
     Weary,
 }
 
@@ -117,15 +118,15 @@ struct Walker<'a> {
     graph: &'a Graph,
     /// The component of each state.
     mark: &'a [u32],
-    /// From where the current leg found each state.
+    /// The state from which the current leg found each state.
     parent: &'a mut [u32],
     /// The states that the current leg found, in breadth-first order.
     queue: &'a mut [u32],
     /// States found in all legs of all walks.
     seen: usize,
-    /// Where `seen` ends the current walk.
+    /// The value of `seen` at which the current walk ends.
     limit: usize,
-    /// The longest cycle that is of use.
+    /// The longest cycle that can still win.
     longest: usize,
 }
 
@@ -143,12 +144,12 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Sets how many states the next walk may find.
+    /// Sets the number of states that the next walk may find.
     fn allow(&mut self, states: usize) {
         self.limit = self.seen.saturating_add(states);
     }
 
-    /// Looks for a fair cycle through `start`.
+    /// Searches for a fair cycle through `start`.
     fn walk(&mut self, start: Start) -> Walk {
         let mut cycle = Cycle::new();
         let mut at = start.state;
@@ -175,9 +176,9 @@ impl<'a> Walker<'a> {
         Walk::Closed(cycle)
     }
 
-    /// Appends to `cycle` the shortest way to a state with an edge that meets the goal, within the component of `from`.
-    /// Returns that state and edge, or nothing at the limit of effort. Never gives up otherwise, as that would turn a
-    /// bug in the search for components into a verdict.
+    /// Appends to `cycle` the shortest path to a state with an edge that meets the goal, within the component of
+    /// `from`. Returns that state and edge, or `None` at the limit of effort. The search never gives up otherwise,
+    /// because that would turn a bug in the search for components into a verdict.
     fn leg(&mut self, from: u32, goal: Goal, cycle: &mut Cycle) -> Option<(u32, usize)> {
         let (mut head, mut tail) = (0, 1);
         self.queue[0] = from;
@@ -186,7 +187,7 @@ impl<'a> Walker<'a> {
         while found.is_none() && self.seen < self.limit {
             assert!(
                 head < tail,
-                "in a fair component every goal is within reach"
+                "components::fair returns only components in which every goal is within reach"
             );
             let state = self.queue[head];
             head += 1;
@@ -205,7 +206,7 @@ impl<'a> Walker<'a> {
         found
     }
 
-    /// Queues the new successors of `state`. Returns its edge that meets most of the goal, if one meets any.
+    /// Queues the new successors of `state`. Returns the edge that meets most of the goal, if any edge meets a part.
     fn expand(&mut self, state: u32, goal: Goal, tail: &mut usize) -> Option<usize> {
         let label = self.mark[state as usize];
         let mut best = None;
@@ -220,7 +221,7 @@ impl<'a> Walker<'a> {
                 self.queue[*tail] = target;
                 *tail += 1;
             }
-            // A state found before did not meet anything, or the leg would have ended there.
+            // A state found before met no class, or the leg would have ended there.
             if new || met != 0 {
                 met |= goal.unmet & !enabled(self.graph, target);
             }
@@ -234,7 +235,7 @@ impl<'a> Walker<'a> {
         best.map(|(_, edge)| edge)
     }
 
-    /// Appends the way by which the current leg found `to`.
+    /// Appends the path on which the current leg found `to`.
     fn trace(&self, from: u32, to: u32, cycle: &mut Cycle) {
         let known = cycle.len();
         let mut target = to;
@@ -244,27 +245,34 @@ impl<'a> Walker<'a> {
                 .graph
                 .edges(state)
                 .position(|(other, class)| other == target && class != Class::Fault);
-            cycle.push((state, edge.expect("the leg came by an edge")));
+            cycle.push((
+                state,
+                edge.expect("the leg reached each state over an edge of its parent"),
+            ));
             target = state;
         }
         cycle[known..].reverse();
     }
 }
 
-/// What a leg looks for: to take one of the unmet fair classes, or be where one is disabled; with none left, home.
+/// The goal of a leg: an edge of an unmet fair class, or a state in which such a class is disabled; with no unmet
+/// class, the start.
 #[derive(Clone, Copy)]
 struct Goal {
     unmet: u64,
     home: u32,
 }
 
-/// The target of an edge and the bit of its class.
+/// Returns the target of an edge and the bit of its class.
 fn follow(graph: &Graph, (state, edge): (u32, usize)) -> (u32, u64) {
-    let (target, class) = graph.edges(state).nth(edge).expect("an edge of the state");
+    let (target, class) = graph
+        .edges(state)
+        .nth(edge)
+        .expect("every step of a cycle names an edge of its state");
     (target, bit(class))
 }
 
-/// The fair classes that are enabled in `state`, one bit each.
+/// Returns the fair classes that are enabled in `state`, one bit each.
 fn enabled(graph: &Graph, state: u32) -> u64 {
     graph
         .edges(state)

@@ -1,27 +1,27 @@
-//! A run that never ends, and the check that it is fair.
+//! Lassos, which stand for runs that never end, and the check that a lasso is fair.
 //!
-//! The check reads the definition of fairness again, from the lasso alone: it shares no code with the search that finds
-//! lassos, so that an error in one does not hide in the other. Deliberately absent: the stem, which the explorer builds
-//! and replays through the model itself.
+//! The check evaluates the definition of fairness again, on the lasso alone. It shares no code with the search that
+//! finds lassos, so an error in one does not hide in the other. The stem is deliberately left out: the explorer builds
+//! it and replays it through the model.
 
 use crate::graph::{Class, Graph};
 
-/// A way for an obligation to stay pending for ever: reach `start`, then repeat `cycle`.
+/// A run on which an obligation stays pending for ever: the run reaches `start` and then repeats `cycle`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lasso {
     /// The obligation that stays pending.
     pub obligation: u8,
-    /// Each state of the cycle with the index, within [`Graph::edges`], of the edge taken from it. The last edge leads
+    /// Each state of the cycle, with the index within [`Graph::edges`] of the edge taken from it. The last edge leads
     /// back to `start`. Empty if the run rests at `start`.
     pub cycle: Vec<(u32, usize)>,
     /// The first state of the cycle, or the state at which the run rests.
     pub start: u32,
 }
 
-/// Whether `lasso` is a fair run of `graph` on which its obligation stays pending; if not, why not.
+/// Checks that `lasso` is a fair run of `graph` on which its obligation stays pending.
 ///
 /// # Errors
-/// The first thing that is wrong, in words.
+/// The first error, in words.
 pub fn is_fair_lasso(graph: &Graph, lasso: &Lasso) -> Result<(), String> {
     if lasso.obligation >= 64 {
         return Err(format!("there is no obligation {}", lasso.obligation));

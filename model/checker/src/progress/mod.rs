@@ -1,20 +1,22 @@
 //! Progress under weak fairness: no obligation stays pending for ever.
 //!
-//! Stateright's `eventually` is blind on cycles and where paths join, and a starved waiter is exactly a cycle. So this
-//! pass works on the complete reachable graph. A run is fair if every class `Fair(c)` is, infinitely often, taken or
-//! disabled; `Free` edges need never be taken, `Fault` edges stop at some point. For an obligation, look only at the
-//! states in which it is pending. It may stay pending for ever if and only if
+//! Stateright's `eventually` does not see cycles and joining paths, and a starved waiter is exactly a cycle. This pass
+//! therefore works on the complete reachable graph. A run is fair if every class `Fair(c)` is, infinitely often, taken
+//! or disabled. `Free` edges need never be taken, and `Fault` edges stop at some point. For each obligation, the pass
+//! considers only the states in which the obligation is pending. The obligation may stay pending for ever if and only
+//! if
 //!
 //! 1. one of these states has no fair edge, so that the run may rest there, or
 //! 2. without the fault edges, these states have a strongly connected component with at least one edge, in which
 //!    every fair class is taken or somewhere disabled.
 //!
-//! Weak fairness asks only that things be met, never avoided, so a larger component meets no less than its parts: the
-//! maximal components of one Tarjan pass decide. What is found is returned as a [`Lasso`], kept short, and checked by
-//! [`is_fair_lasso`], which shares no code with the search.
+//! Weak fairness only demands that classes are met, never that they are avoided. A larger component therefore meets at
+//! least the classes of its parts, and the maximal components of one Tarjan pass decide. Each finding is returned as a
+//! short [`Lasso`], and [`is_fair_lasso`] checks it without code of the search.
 //!
-//! Deliberately absent: strong fairness (an action that is enabled again and again but never taken is no excuse for a
-//! protocol), the stem (the explorer knows the shortest way to every state), and more than one lasso an obligation.
+//! The pass deliberately leaves out three things: strong fairness (a protocol must not rely on an action that is
+//! enabled again and again), the stem (the explorer knows the shortest path to every state), and more than one lasso
+//! for each obligation.
 
 mod components;
 mod cycle;
@@ -26,26 +28,26 @@ use crate::graph::{Class, Graph};
 use components::Scratch;
 pub use lasso::{Lasso, is_fair_lasso};
 
-/// What the pass did and found.
+/// The effort and the findings of the pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Wall time of the pass.
+    /// The duration of the pass, in seconds.
     pub seconds: f64,
-    /// Scratch memory in bytes: 12 a state, whatever the number of obligations.
+    /// The working memory in bytes: 12 for each state, for any number of obligations.
     pub bytes: usize,
-    /// The obligations that are pending in some state, one bit each. The others were never put to the test.
+    /// The obligations that are pending in some state, one bit each. The other obligations were not tested.
     pub checked: u64,
-    /// One way to stay pending for ever for each obligation that has one, in the order of the obligations.
+    /// One lasso for each obligation that can stay pending for ever, in the order of the obligations.
     pub lassos: Vec<Lasso>,
 }
 
-/// Looks, for each obligation, for a fair run in which it stays pending for ever.
+/// Searches, for each obligation, for a fair run on which the obligation stays pending for ever.
 ///
-/// `depth` is the length of the shortest stem to a state; it decides only which lasso is reported, never whether one is.
+/// `depth` returns the length of the shortest stem to a state. It affects only the choice of the lasso, never whether
+/// one is found.
 ///
-/// # Panics
-/// If a fair component has no fair cycle or a lasso does not pass [`is_fair_lasso`], which would be errors of this
-/// pass; and beyond 2^32 - 2 states or 2^31 edges of one state.
+/// When a fair component has no fair cycle, or a lasso does not pass [`is_fair_lasso`]: both would be errors of this
+/// pass. Also beyond 2^32 - 2 states, or 2^31 edges of one state.
 #[must_use]
 pub fn check(graph: &Graph, depth: impl Fn(u32) -> u32) -> Report {
     let began = Instant::now();
@@ -76,10 +78,11 @@ pub fn check(graph: &Graph, depth: impl Fn(u32) -> u32) -> Report {
     }
 }
 
-/// The obligations that are ever pending and, for each, the shallowest state (depth, state) where a run may rest with
-/// it pending. One pass in memory order serves all obligations.
+/// Returns the obligations that are ever pending. For each obligation, also returns the shallowest state (depth, state)
+/// in which a run may rest with the obligation pending. One pass in memory order serves all obligations.
 fn survey(graph: &Graph, depth: impl Fn(u32) -> u32) -> (u64, [Option<(u32, u32)>; 64]) {
-    let states = u32::try_from(graph.len()).expect("at most 2^32 - 2 states");
+    let states =
+        u32::try_from(graph.len()).expect("the explorer numbers fewer than 2^32 - 1 states");
     let mut checked = 0;
     let mut resting: [Option<(u32, u32)>; 64] = [None; 64];
     for state in 0..states {
@@ -103,7 +106,7 @@ fn survey(graph: &Graph, depth: impl Fn(u32) -> u32) -> (u64, [Option<(u32, u32)
     (checked, resting)
 }
 
-/// The positions of the set bits, lowest first.
+/// Returns the positions of the set bits, lowest first.
 fn bits(set: u64) -> impl Iterator<Item = u8> {
     (0..64).filter(move |bit| set >> bit & 1 == 1)
 }

@@ -1,4 +1,4 @@
-//! Safety: what holds in every state.
+//! Safety properties, which hold in every state.
 
 use super::scope::*;
 use super::{Checked, Kind};
@@ -32,7 +32,7 @@ macro_rules! violation {
     };
 }
 
-/// An invariant of the store, by its place among those of `tenure_protocol::invariant`.
+/// An invariant of the store, by its index in `tenure_protocol::invariant`.
 macro_rules! of_store {
     ($place:literal, $text:literal) => {
         Checked {
@@ -47,7 +47,7 @@ macro_rules! of_store {
     };
 }
 
-/// An invariant of a process, by its place among those of `tenure_protocol::invariant`.
+/// An invariant of a process, by its index in `tenure_protocol::invariant`.
 macro_rules! of_process {
     ($place:literal, $text:literal) => {
         Checked {
@@ -68,9 +68,8 @@ macro_rules! of_process {
     };
 }
 
-/// All of them.
-#[allow(clippy::too_many_lines)] // A table.
-#[expect(clippy::too_many_lines, reason = "a table, an entry for each property")]
+/// Returns all safety properties.
+#[allow(clippy::too_many_lines)] // The function is a table.
 pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     vec![
         always!(
@@ -120,19 +119,20 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "rename.new-token",
                 "rename.new-hold"
             ],
-            "who believes in a grant that it no longer has holds an older token than the holder, who holds a newer one than anybody in an earlier life of the session",
+            "a process that still believes in a lost grant has an older token than the present holder, \
+             and the holder's token is newer than every token of an earlier life of the session",
             everywhere,
             fenced
         ),
         of_store!(
             0,
-            "the record of a session names at most one holder, and it is the one in memory"
+            "the record of each session names at most one holder, which is the holder in memory"
         ),
         of_process!(
             0,
             "a thread holds an attribute only while its process has the grant"
         ),
-        of_process!(1, "no two threads hold one attribute"),
+        of_process!(1, "no two threads hold the same attribute"),
         always!(
             "told",
             11,
@@ -147,7 +147,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "thread.stranger",
                 "thread.told"
             ],
-            "a thread that has locked something has it, or was told that it was lost",
+            "a thread that has locked an attribute still holds it, or was notified of the loss",
             everywhere,
             |_, state| {
                 state
@@ -159,13 +159,16 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
         ),
         of_store!(
             2,
-            "a connected process that waits at the store has made it recall"
+            "when a connected process waits for a held session, the grant is recalled"
         ),
         of_store!(
             3,
-            "no connected process waits for a session that nobody holds"
+            "no connected process waits for a session without a holder"
         ),
-        of_store!(1, "waiters stand in the order of their tickets"),
+        of_store!(
+            1,
+            "the waiters of each queue stand in the order of their tickets"
+        ),
         always!(
             "tickets kept",
             5,
@@ -176,7 +179,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "lease.frees-nothing",
                 "reconnect.waits"
             ],
-            "a waiter stands at the store under the ticket that it was given",
+            "the store keeps each waiter under the ticket that it gave to the waiter",
             never_gives_up,
             tickets_kept
         ),
@@ -184,7 +187,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "place told",
             5,
             ["queue.told"],
-            "a process that waits, with nothing under way between it and the store, knows the ticket that it stands under",
+            "when no message is under way between a waiting process and the store, the process knows its ticket",
             loses_nothing,
             place_told
         ),
@@ -192,26 +195,26 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "first come, first served",
             5,
             ["queue.fifo-connected", "queue.requeue-last"],
-            "a grant goes to the one that has waited longest of those that are connected",
+            "a grant goes to the connected process that has waited longest",
             PassedOver
         ),
         violation!(
             "granted to the connected",
             5,
             ["grant.connected"],
-            "no grant is made for a process that has no connection",
+            "no grant goes to a process without a connection",
             GrantedToUnconnected
         ),
         violation!(
             "revoked for a waiter",
             11,
             ["recall.for-nobody"],
-            "the recall for a waiter takes a grant only while a connected process waits",
+            "a recall for a waiter revokes a grant only while a connected process waits",
             RevokedForNobody
         ),
         of_store!(
             6,
-            "no process stands in a queue twice, or waits for what it holds"
+            "no process stands in a queue twice or waits for a session that it holds"
         ),
         of_store!(7, "no queue is longer than its limit"),
         always!(
@@ -232,7 +235,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "limit.harms-nobody",
                 "thread.sees-state"
             ],
-            "client state of the store's version, less what changed since, is the primary state",
+            "a client state at the store's version equals the primary state, apart from changes since",
             everywhere,
             agreement
         ),
@@ -240,7 +243,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "durable before visible",
             8,
             ["grant.durable", "commit.durable", "commit.told"],
-            "every grant and version that a process knows of is durable",
+            "every grant and every version that a process knows is durable",
             Universe::has_disk,
             durable_first
         ),
@@ -260,20 +263,20 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "destroy.answered-old",
                 "limit.harms-nobody"
             ],
-            "the primary state changes only by the current grant's token, from the version it has",
+            "the primary state changes only under the current grant's token, and from its current version",
             Unfenced | Misapplied
         ),
         of_store!(
             5,
-            "every holder and waiter has a lease, under its current incarnation"
+            "every holder and every waiter has a lease, and every holder has the current incarnation"
         ),
-        of_store!(4, "a recall is of a current grant"),
+        of_store!(4, "every recall belongs to a current grant"),
         of_process!(2, "a process without a lease has no grant"),
         always!(
             "lease kept",
             10,
             ["lease.silent"],
-            "no lease ends while another connection would have saved it",
+            "no lease ends if another connection would have saved it",
             |universe| universe.silences.is_some(),
             |model, state| {
                 let (_, now) = model.universe.now();
@@ -287,7 +290,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "goodbye is final",
             10,
             ["lease.goodbye-last", "lease.goodbye", "lease.says-goodbye"],
-            "after a goodbye the process has no lease",
+            "after its goodbye a process has no lease",
             everywhere,
             goodbye_is_final
         ),
@@ -295,32 +298,32 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "late writes are lost",
             11,
             ["thread.discards", "thread.told"],
-            "only what a thread has unlocked or committed leaves the process, and all of that",
+            "a process sends exactly the writes that its threads have unlocked or committed",
             LeakedWrite | LostWrite
         ),
-        of_process!(5, "a write set belongs to a thread inside"),
+        of_process!(5, "every write set belongs to a thread inside"),
         violation!(
             "nobody is evicted unheard",
             11,
             ["recall.mild", "recall.revokes", "thread.told"],
-            "a thread inside loses its attributes only when it is told",
+            "a thread inside never loses its attributes without a notification",
             Evicted
         ),
         violation!(
             "the gate",
             12,
             ["gate.closed", "destroy.nobody-enters"],
-            "after the recall no thread enters that was not inside",
+            "after a recall no thread enters from outside",
             AdmittedLate
         ),
         violation!(
             "order at an attribute",
             12,
             ["gate.order"],
-            "threads are admitted in the order in which they came, those inside first",
+            "threads are admitted in order of arrival, and threads inside come first",
             Overtook
         ),
-        of_process!(4, "a grant that nobody uses is not waited for"),
+        of_process!(4, "no thread waits for an unused grant"),
         always!(
             "a try waits for no thread",
             13,
@@ -330,7 +333,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "try.refused-otherwise",
                 "try.thread"
             ],
-            "no try stands behind a holder that has said it is busy",
+            "no try waits for a holder that has reported threads inside",
             everywhere,
             tries_do_not_wait
         ),
@@ -346,15 +349,15 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "end.stray",
                 "thread.ends-once"
             ],
-            "a request is answered exactly once",
+            "every request is answered exactly once",
             EndedTwice
         ),
-        of_process!(3, "whoever waits in a process has made it ask the store"),
+        of_process!(3, "when a thread waits, its process has asked the store"),
         violation!(
             "recalls remembered",
             14,
             ["recall.old", "recall.early"],
-            "a recall that came before its grant is known when the grant comes",
+            "a process remembers a recall that comes before its grant",
             ForgotRecall
         ),
         violation!(
@@ -377,7 +380,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "limit.checks",
                 "limit.of-store"
             ],
-            "neither machine thinks that the other has broken the protocol",
+            "neither machine finds that the other one has broken the protocol",
             Misbehaved
         ),
         violation!(
@@ -391,7 +394,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "destroy.all-locked",
                 "destroy.nobody-enters"
             ],
-            "no late write brings a session back, and none ends under its holder",
+            "no late write brings a destroyed session back, and no session ends while a process holds it",
             Resurrected | EndedUnderHolder
         ),
         violation!(
@@ -403,14 +406,15 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "exists.thread",
                 "exists.not-before"
             ],
-            "a session that does not exist is granted to no request, and locked by no thread, that wants one which does; one that exists is called absent to nobody who has asked since",
+            "a request or thread that wants only an existing session never gets an absent one, \
+             and never receives *absent* for a session that has existed since it asked",
             GrantedAbsent | EnteredAbsent | FalselyAbsent
         ),
         violation!(
             "absent leaves nothing",
             16,
             ["exists.leaves-nothing"],
-            "a session that does not exist, and is wanted only if it does, is not made durable and not kept in memory",
+            "a refused request for an absent session leaves no record and no session in memory",
             LeftAbsent
         ),
         violation!(
@@ -427,12 +431,12 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "a store that stops for a restart begins no recall",
             RecalledByStop
         ),
-        of_store!(8, "a store that drains has recalled whatever is held"),
+        of_store!(8, "a store that drains has recalled every grant"),
         violation!(
             "a full disk takes nothing on",
             18,
             ["limit.storage"],
-            "a request that does not wait yet is not granted while the disk is full",
+            "while the disk is full, no new request is granted",
             GrantedWhenFull
         ),
         always!(
@@ -447,14 +451,14 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "reconnect.repeats",
                 "end.cancels"
             ],
-            "when nothing moves, nobody waits and nothing is recalled",
+            "when the system is at rest, no process waits and no grant is recalled",
             loses_nothing,
             rest_is_quiet
         ),
     ]
 }
 
-/// A bit for each invariant of the store that does not hold.
+/// Returns one bit for each invariant of the store that does not hold.
 pub(crate) fn broken_in_store<H: Hook>(store: &StoreMachine<H>) -> u32 {
     let invariants = invariant::of_store();
     invariants
@@ -464,7 +468,8 @@ pub(crate) fn broken_in_store<H: Hook>(store: &StoreMachine<H>) -> u32 {
         .sum()
 }
 
-/// A bit for each invariant of a process that does not hold, and one when its threads do not know what they have.
+/// Returns one bit for each invariant of a process that does not hold, and one more when its threads are wrong about
+/// their locks.
 pub(crate) fn broken_in_process<H: Hook>(side: &ProcessSide<H>, universe: &Universe) -> u32 {
     let Some(machine) = &side.machine else {
         return 0;
@@ -485,8 +490,8 @@ fn exclusive<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// The session was ended or renamed by a thread of the process itself, which has not heard the answer: it is under way,
-/// or was lost with its connection.
+/// Returns whether a thread of the process itself has ended or renamed the session, and the process has not received
+/// the answer. The answer is under way, or was lost with its connection.
 fn is_ending<H: Hook>(state: &System<H>, index: usize, grant: &Grant) -> bool {
     let answers = |message: &ToProcess| matches!(message, ToProcess::Gone { token, .. } if *token == grant.token);
     let is_under_way = || {
@@ -532,7 +537,7 @@ fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
         })
 }
 
-/// What the threads of the model think they have, and what they have.
+/// Returns whether each thread of the model holds the locks that it believes to hold, or is poisoned.
 fn told<H: Hook>(side: &ProcessSide<H>, machine: &ProcessMachine<H>, universe: &Universe) -> bool {
     let programs = universe.programs[usize::from(side.index)];
     programs.iter().enumerate().all(|(thread, program)| {
@@ -600,7 +605,7 @@ fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// A client state and the primary state of the same version are the same, less what changed since.
+/// Returns whether each client state equals the primary state of the same version, apart from changes since.
 fn agreement<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     clients(state).all(|(index, id, client)| {
         let Some(session) = state.store.machine.session(id) else {
@@ -617,7 +622,7 @@ fn agreement<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             return false; // The holder has another version than the store.
         }
         if arrived.is_none() && client.version() != Some(record.head.version) {
-            return true; // An old copy.
+            return true; // The client state is an old copy.
         }
         if !is_held && invariant::clean_version(client) != Some(record.head.version) {
             return true;
@@ -688,7 +693,8 @@ fn tries_do_not_wait<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// Nothing under way, every thread at its beginning.
+/// Returns whether a system at rest has no recall and no waiter. At rest, no message is under way and every thread is
+/// idle.
 fn rest_is_quiet<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     let is_at_rest = state.store.updates.is_empty()
         && state

@@ -1,7 +1,8 @@
-//! What is checked in every state: safety as `always`, and beside it `sometimes`, that the races are reached.
+//! The properties of every state: `always` for safety, and `sometimes` for the races that must be reached.
 //!
-//! Properties of one machine are the invariants of `tenure_protocol::invariant`, by the same functions. Here stand those
-//! that need more than one machine, and those that `watch` found in a step. Each names the rule that it follows.
+//! The properties of one machine are the invariants of `tenure_protocol::invariant`, with the same functions. This
+//! module adds the properties that need more than one machine, and the violations that `watch` finds in a step. Each
+//! property names the rule that it follows.
 
 mod always;
 mod scope;
@@ -17,16 +18,17 @@ use tenure_protocol::Hook;
 /// The kind of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It holds in every state.
+    /// A safety property: it holds in every state.
     Always,
-    /// It holds in some state: the race is reached.
+    /// A reachability property: it holds in some state, so the race is reached.
     Sometimes,
-    /// Whoever waits is answered in the end: over the whole graph, under weak fairness.
+    /// A progress property: every waiting thread is answered in the end. Checked over the whole graph, under weak
+    /// fairness.
     Progress,
 }
 
 impl Kind {
-    /// Its name in tables and JSON.
+    /// Returns the kind's name in tables and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,35 +39,38 @@ impl Kind {
     }
 }
 
-/// A property, and where it is checked.
+/// A property, with the universes in which it is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Checked<H: Hook> {
-    /// Its name.
+    /// The name of the property.
     pub name: &'static str,
-    /// The rule of the design that it follows.
+    /// The number of the design rule that the property follows.
     pub rule: u8,
-    /// The ids of the protocol's rules that it checks, as `docs/src/protocol/rules.md` names it for them.
+    /// The ids of the protocol rules that the property checks. `docs/src/protocol/rules.md` names the property at these
+    /// rules.
     pub rules: &'static [&'static str],
-    /// Always or sometimes.
+    /// The kind of the property.
     pub kind: Kind,
-    /// What it says, for a reader of a counterexample.
+    /// The statement of the property, for a reader of a counterexample.
     pub text: &'static str,
     condition: fn(&Model<H>, &System<H>) -> bool,
     applies: fn(&Universe) -> bool,
 }
 
 impl<H: Hook> Checked<H> {
-    /// As Stateright takes it.
+    /// Returns the property in the form that Stateright takes.
     #[must_use]
     pub fn property(self) -> Property<Model<H>> {
         match self.kind {
             Kind::Always => Property::always(self.name, self.condition),
             Kind::Sometimes => Property::sometimes(self.name, self.condition),
-            Kind::Progress => unreachable!("progress is checked by the pass over the graph"),
+            Kind::Progress => {
+                unreachable!("no `Checked` is a progress property: `PROGRESS` lists these")
+            }
         }
     }
 
-    /// Whether it holds in a state.
+    /// Returns whether the property holds in a state.
     #[must_use]
     pub fn holds(&self, model: &Model<H>, state: &System<H>) -> bool {
         (self.condition)(model, state)
@@ -114,7 +119,7 @@ pub const PROGRESS: [Progress; 2] = [
             "thread.deadline",
             "thread.asks",
         ],
-        "a thread that waits is granted, refused or told that the session has gone",
+        "every waiting thread is granted its request, refused, or notified that the session has ended",
     ),
     (
         "recalled leads to free",
@@ -130,14 +135,14 @@ pub const PROGRESS: [Progress; 2] = [
             "recall.crossed",
             "release.answered",
         ],
-        "a recalled grant comes back",
+        "every recalled grant comes back to the store",
     ),
 ];
 
-/// The obligation of a thread, and of a recalled holder, as bits. See [`pending`].
+/// The first bit of the obligations of recalled holders. See [`pending`].
 const RECALLS_FROM: usize = 9;
 
-/// The obligations that are pending: a bit for each waiting thread, and one for each recalled holder.
+/// Returns the pending obligations as bits: one bit for each waiting thread, and one for each recalled holder.
 pub(crate) fn pending<H: Hook>(state: &System<H>) -> u64 {
     let mut bits = 0;
     for (index, process) in state.each_process() {
@@ -156,14 +161,14 @@ pub(crate) fn pending<H: Hook>(state: &System<H>) -> u64 {
             let index = PROCESSES
                 .iter()
                 .position(|process| process == holder)
-                .expect("a process of the model");
+                .expect("only the processes of the model connect to the store");
             bits |= 1 << (RECALLS_FROM + at * 3 + index);
         }
     }
     bits
 }
 
-/// The progress property of an obligation, and who waits.
+/// Returns the progress property of an obligation, and the thread or recall that waits.
 #[must_use]
 pub fn obligation(bit: u8) -> (usize, String) {
     let bit = usize::from(bit);
@@ -181,14 +186,14 @@ pub fn obligation(bit: u8) -> (usize, String) {
     }
 }
 
-/// The properties of a universe, in the order in which they are shown.
+/// Returns the properties of a universe, in the order in which they are shown.
 pub fn of<H: Hook>(universe: &Universe) -> impl Iterator<Item = Checked<H>> {
     all()
         .into_iter()
         .filter(|checked| (checked.applies)(universe))
 }
 
-/// All properties.
+/// Returns all properties.
 #[must_use]
 pub fn all<H: Hook>() -> Vec<Checked<H>> {
     let mut all = always::all();

@@ -1,4 +1,4 @@
-//! Where a property applies, and what of a state it looks at.
+//! The universes in which a property applies, and helpers that read a state.
 
 use crate::system::app::Do;
 use crate::system::{PROCESSES, System};
@@ -11,17 +11,17 @@ pub(super) fn everywhere(_: &Universe) -> bool {
     true
 }
 
-/// Nothing takes a grant from a process that lives: believing and having it are one.
+/// No living process loses its grant without its consent, so its belief and the store's state agree.
 pub(super) fn is_gentle(universe: &Universe) -> bool {
     !universe.lingers
 }
 
-/// Where messages are lost on a connection that stands, a timer is under way instead.
+/// No message is lost on an open connection. Where messages are lost, a pending timer repeats them.
 pub(super) fn loses_nothing(universe: &Universe) -> bool {
     universe.channel_max.is_none()
 }
 
-/// A request that ended and a repetition of it may pass each other where waits end.
+/// No wait ends early. Where waits do, a repetition of a request may pass the end of that request.
 pub(super) fn never_gives_up(universe: &Universe) -> bool {
     !universe.abandons
 }
@@ -38,7 +38,7 @@ pub(super) fn asks_existing(universe: &Universe) -> bool {
     universe.asks_existing() && !universe.is_older
 }
 
-/// Several threads of a process wait for the same.
+/// Several threads of a process wait for the same session.
 pub(super) fn is_joined(universe: &Universe) -> bool {
     asks_existing(universe) && universe.programs[0].len() > 1
 }
@@ -55,7 +55,7 @@ pub(super) fn several_processes(universe: &Universe) -> bool {
     universe.programs.len() > 1
 }
 
-/// The store finds that a process which waits has no connection.
+/// The store sees that a waiting process has no connection.
 pub(super) fn loses_waiters(universe: &Universe) -> bool {
     several_processes(universe) && (universe.cuts || universe.crashes)
 }
@@ -122,14 +122,14 @@ pub(super) fn clients<H: Hook>(
     })
 }
 
-/// Whether such a message is under way to a process.
+/// Returns whether a message that `is_it` accepts is on its way to a process.
 pub(super) fn is_under_way<H: Hook>(state: &System<H>, is_it: impl Fn(&ToProcess) -> bool) -> bool {
     state
         .each_wire()
         .any(|(_, wire)| wire.down.iter().any(|(_, message)| is_it(message)))
 }
 
-/// Whether the store agrees that the process at `index` has this grant.
+/// Returns whether the store agrees that the process at `index` has this grant.
 pub(super) fn is_current<H: Hook>(
     state: &System<H>,
     index: usize,

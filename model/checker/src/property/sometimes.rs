@@ -1,4 +1,5 @@
-//! That the races are reached: what some state shows, or a model in which nothing happens would pass.
+//! Reachability properties: the races that some state must show. Without them, a model in which nothing happens would
+//! pass.
 
 use super::scope::*;
 use super::{Checked, Kind};
@@ -22,9 +23,8 @@ macro_rules! sometimes {
     };
 }
 
-/// All of them.
-#[allow(clippy::too_many_lines)] // A table.
-#[expect(clippy::too_many_lines, reason = "a table, an entry for each property")]
+/// Returns all reachability properties.
+#[allow(clippy::too_many_lines)] // The function is a table.
 pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     vec![
         sometimes!(
@@ -35,7 +35,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "recall.not-without-reason",
                 "thread.sees-state"
             ],
-            "a thread uses what another has changed under the same grant",
+            "a thread reads another thread's change under the same grant, without a message",
             everywhere,
             reused
         ),
@@ -43,7 +43,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "recalled while inside",
             3,
             ["recall.keeps-until-out", "recall.obeyed"],
-            "a recall finds a thread inside",
+            "a grant is recalled while a thread is inside",
             several_processes,
             |_, state| clients(state).any(|(_, _, client)| {
                 client.grant().is_some_and(|grant| grant.is_closed)
@@ -62,7 +62,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "a queue of two",
             5,
             [],
-            "two processes wait for a third",
+            "two processes wait for a session that a third one holds",
             queues,
             |_, state| { sessions(state).any(|(_, session)| session.lock().waiters().len() > 1) }
         ),
@@ -90,7 +90,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "grant.keeps-base",
                 "release.really-changed"
             ],
-            "a grant travels with a difference",
+            "a grant travels with a delta",
             keeps_bases,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -176,7 +176,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "request crosses its grant",
             14,
             ["grant.same-again", "grant.unasked"],
-            "a request is repeated while its grant is under way",
+            "a process repeats a request while the grant is under way",
             |universe| universe.channel_max.is_some(),
             request_crosses_grant
         ),
@@ -184,7 +184,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "grant crosses cancel",
             14,
             ["end.cancel-crossed"],
-            "a request is cancelled while its grant is under way",
+            "a process cancels a request while the grant is under way",
             |universe| universe.abandons,
             grant_crosses_cancel
         ),
@@ -192,7 +192,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "release after reconnect",
             15,
             ["release.voluntary", "reconnect.repeats"],
-            "a release without an answer survives a cut",
+            "an unanswered release survives a cut of the connection",
             |universe| universe.cuts,
             |_, state| {
                 state.each_machine().any(|(_, machine)| {
@@ -218,7 +218,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "recalled for nobody",
             11,
             ["recall.spares"],
-            "a grant is recalled for a waiter, and no connected process waits any more",
+            "a grant is recalled for a waiter, but no connected process waits any more",
             loses_waiters,
             recalled_for_nobody
         ),
@@ -226,7 +226,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "holder is dead",
             10,
             ["lease.ends"],
-            "the store waits for a process that has died",
+            "the store has recalled the grant of a process that has died",
             |universe| universe.crashes,
             |_, state| {
                 sessions(state).any(|(_, session)| {
@@ -267,7 +267,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "welcome overtakes the disk",
             15,
             [],
-            "a welcome leaves while an update from before it is not durable",
+            "a welcome leaves before an earlier update is durable",
             |universe| universe.restarts,
             welcome_overtakes
         ),
@@ -287,7 +287,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "drained",
             3,
             ["stop.drains"],
-            "a store that drains has everything back while a process still waits",
+            "a store that drains has every grant back while a process still waits",
             |universe| universe.closes,
             |_, state| {
                 let machine = &state.store.machine;
@@ -311,7 +311,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "revoked while inside",
             11,
             ["recall.gives-up"],
-            "the store takes a grant while a thread is inside and does not know",
+            "the store revokes a grant while a thread is inside and does not know of it",
             |universe| universe.lingers,
             |_, state| {
                 clients(state).any(|(index, id, client)| {
@@ -326,7 +326,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "poisoned",
             10,
             ["lease.lost", "thread.told"],
-            "a thread was told that its grant was lost",
+            "a thread inside was notified that its grant was lost",
             |universe| universe.lingers,
             |_, state| { clients(state).any(|(_, _, client)| !client.poisoned().is_empty()) }
         ),
@@ -350,7 +350,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "silent connection left",
             10,
             ["lease.silent"],
-            "a process says hello again with a grant whose connection went silent",
+            "a process with a grant leaves a silent connection and says hello on a new one",
             |universe| universe.silences.is_some(),
             |_, state| {
                 state.each_machine().any(|(index, machine)| {
@@ -378,7 +378,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "try gets a kept grant",
             13,
             ["recall.mild-gate", "recall.mild-obeyed", "try.recalls"],
-            "a try gets what another process only cached",
+            "a try is granted a session that another process only cached",
             tries,
             try_gets_kept_grant
         ),
@@ -386,7 +386,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "try refused",
             13,
             ["try.refused-when-busy"],
-            "a try is refused because a thread is inside elsewhere",
+            "a try is refused because a thread is inside the holding process",
             tries,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -402,7 +402,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "recalled to end",
             16,
             ["recall.mild-gate", "recall.mild-obeyed", "expiry.recalls"],
-            "a cached session is recalled because its time may have ended",
+            "a cached session is recalled because its time to live may have ended",
             |universe| (universe.store)().time_to_live_ms.is_some(),
             |_, state| {
                 sessions(state).any(|(_, session)| {
@@ -422,7 +422,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "destroy.answered",
                 "destroy.waiters"
             ],
-            "a session that was destroyed exists again, by a new grant",
+            "a destroyed session exists again under a new grant",
             |universe| universe.watches_destroyed,
             |_, state| {
                 state.destroyed[0] != Stamp::default()
@@ -438,7 +438,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "rename.repeated",
                 "rename.moves"
             ],
-            "a session gets the id of one that was destroyed",
+            "a session is renamed to the id of a destroyed session",
             renames,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -460,7 +460,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "destroy.answered-old",
                 "rename.repeated"
             ],
-            "the answer to a destroy or a rename is lost, and told by the welcome",
+            "the answer to a destroy or a rename is lost, and a welcome repeats it",
             renames,
             |_, state| is_under_way(state, |message| {
                 matches!(message, ToProcess::Welcome { gone, .. } if !gone.is_empty())
@@ -476,7 +476,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
                 "deadlock.says-again",
                 "deadlock.victims"
             ],
-            "a cycle across sessions is refused",
+            "a deadlock across sessions is found, and one wait is refused",
             crossing,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -511,7 +511,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "queue is full",
             18,
             ["limit.waiters"],
-            "a process is refused because as many wait as may",
+            "a process is refused because the queue is at its limit",
             fills_queue,
             |_, state| is_under_way(state, |message| {
                 let why = Refusal::Limit(Limited::Waiters);
@@ -522,7 +522,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "told absent",
             16,
             ["exists.absent"],
-            "a session that does not exist is wanted only if it does",
+            "a request that wants a session only if it exists is refused because the session is absent",
             asks_existing,
             |_, state| is_under_way(state, |message| {
                 matches!(
@@ -538,7 +538,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "absent to others",
             16,
             ["exists.not-before", "exists.told"],
-            "a session turns out to be absent, and a thread waits that did not ask whether it exists, or has asked since",
+            "a request is refused as absent while a thread waits that accepts a new session, or has asked since",
             is_joined,
             |_, state| {
                 clients(state).any(|(index, id, client)| {
@@ -557,7 +557,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "asked an older store",
             16,
             ["exists.asks-newer", "exists.unsupported"],
-            "a thread waits for a session only if it exists, and the store that welcomes it does not understand that",
+            "a thread waits for a session only if it exists, and the welcoming store is of an older version",
             is_older,
             |_, state| {
                 clients(state).any(|(index, _, client)| {
@@ -576,7 +576,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "commit over a limit",
             18,
             ["limit.ends-grant", "limit.until-heard"],
-            "a grant ends since its commit would pass a limit of the store",
+            "a grant ends because its commit would exceed a limit of the store",
             is_deaf,
             |_, state| is_under_way(state, |message| {
                 matches!(message, ToProcess::Revoked { limit: Some(_), .. })
@@ -586,7 +586,7 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             "release over a limit",
             18,
             ["limit.ends-grant"],
-            "a grant is given back without its changes, which would pass a limit of the store",
+            "a grant is given back without its changes, which would exceed a limit of the store",
             is_deaf,
             |_, state| is_under_way(state, |message| {
                 matches!(message, ToProcess::Released { limit: Some(_), .. })
@@ -627,7 +627,7 @@ fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// A hello arrives next whose answer does not wait for what the store has not made durable yet.
+/// Returns whether the next message is a hello whose answer leaves before an earlier update is durable.
 fn welcome_overtakes<H: Hook>(model: &Model<H>, state: &System<H>) -> bool {
     let side = &state.store;
     !side.updates.is_empty()
@@ -649,7 +649,7 @@ fn welcome_overtakes<H: Hook>(model: &Model<H>, state: &System<H>) -> bool {
                 message,
             }) = out.into_iter().next()
             else {
-                return false; // Not its first output, so it waits for what its own step has made durable.
+                return false; // An earlier output of the step holds it back.
             };
             let is_welcome = matches!(message, ToProcess::Welcome { .. });
             let mut barrier = side.barrier.clone();
@@ -679,7 +679,7 @@ fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     })
 }
 
-/// The store has what another released just now, and has given it to who tried.
+/// Returns whether the store has granted a try the session that another process has just released.
 fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     sessions(state).any(|(id, session)| {
         let holder = session.lock().holders().first();

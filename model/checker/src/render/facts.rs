@@ -1,7 +1,7 @@
-//! A state in words, fact by fact, and what is different between two states.
+//! The text of a state, fact by fact, and the differences between two states.
 //!
-//! A fact has a place (`store / s1`), says what it is about (`holder`) and what is so (`p1 #2.1`). Two states differ where
-//! the facts do. What is always so, and what follows from other facts, is left out.
+//! A fact has a place (`store / s1`), a subject (`holder`) and a value (`p1 #2.1`). Two states differ where their facts
+//! differ. Facts that always hold, or follow from other facts, are left out.
 
 use super::words::{self, changes, list, shown};
 use crate::system::app::Do;
@@ -21,18 +21,18 @@ use tenure_protocol::{
     AttributeName, Hook, ProcessId, ProcessMachine, StoreMachine, ToProcess, ToStore,
 };
 
-/// One thing that is so in a state.
+/// One fact of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// Where: `store / s1`, `p2`, `p1.t2`, `wire of p1`.
+    /// The place: `store / s1`, `p2`, `p1.t2`, `wire of p1`.
     pub place: String,
-    /// What it is about: `holder`; empty where the place says it.
+    /// The subject: `holder`; empty when the place says it.
     pub what: &'static str,
-    /// What is so.
+    /// The value.
     pub value: String,
 }
 
-/// A state in words. Two facts never have both the same place and are about the same.
+/// Returns the facts of a state. No two facts have both the same place and the same subject.
 #[must_use]
 pub fn facts<H: Hook>(state: &System<H>) -> Vec<Fact> {
     let InUniverse(universe) = state.store.universe;
@@ -50,10 +50,10 @@ pub fn facts<H: Hook>(state: &System<H>) -> Vec<Fact> {
     facts.list
 }
 
-/// What is different between two states, a line each: `store / s1: holder p1 #2.1 -> p2 #2.2`.
+/// Returns the differences between two states, a line for each: `store / s1: holder p1 #2.1 -> p2 #2.2`.
 ///
-/// To see what a step changed, compare with [`raw_successor`](crate::system::Model::raw_successor): a canonical
-/// successor gives other numbers to what stays the same.
+/// To see the changes of a step, compare with [`raw_successor`](crate::system::Model::raw_successor): a canonical
+/// successor gives other numbers to unchanged facts.
 #[must_use]
 pub fn differences<H: Hook>(before: &System<H>, after: &System<H>) -> Vec<String> {
     let (old, new) = (facts(before), facts(after));
@@ -64,7 +64,7 @@ pub fn differences<H: Hook>(before: &System<H>, after: &System<H>) -> Vec<String
             .collect()
     };
     let (values, others) = (by_key(&old), by_key(&new));
-    // That nothing is left of a process that died goes without saying.
+    // The lost facts of a process that has died need no lines.
     let is_dead = |name: &&ProcessId| {
         others
             .get(&(name.to_string(), ""))
@@ -327,7 +327,7 @@ impl Facts {
         self.add_some(place, "ending", ending);
     }
 
-    /// The client state, and what has not come to the store.
+    /// Adds the client state, and the changes that have not reached the store.
     fn copy(&mut self, place: &str, client: &Client) {
         let slots = || client.slots().iter();
         let kept = slots()
@@ -442,7 +442,7 @@ fn wanted(client: &Client, wanted: &Wanted) -> String {
     }
 }
 
-/// What a thread is doing: `inside with a of s1, waits for b of s1`.
+/// Returns the activity of a thread: `inside with a of s1, waits for b of s1`.
 pub(super) fn doing<H: Hook>(
     side: &ProcessSide<H>,
     thread: usize,
@@ -499,7 +499,7 @@ fn attributes(session: u8, attributes: &[u8]) -> String {
     format!("{names} of {}", SESSIONS[usize::from(session)])
 }
 
-/// What a thread waits for that has asked for this.
+/// Returns the text of the request that a thread waits for.
 fn awaited(step: Do) -> String {
     let session = |session: u8| &SESSIONS[usize::from(session)];
     match step {

@@ -1,9 +1,9 @@
-//! What is under way, as the channels of the model have it, with a number for each message.
+//! The messages under way, in the channels of the model, with a number for each message.
 
-/// A message under way: its number and what it says.
+/// A message under way: its number and its text.
 pub(super) type Letter = (u64, String);
 
-/// See the [module](self). The end of a connection stands among the messages to the store, as `None`.
+/// The channels; see the [module](self). The end of a connection stands among the messages to the store, as `None`.
 #[derive(Debug)]
 pub(super) struct Letters {
     up: Vec<Vec<Option<Letter>>>,
@@ -20,7 +20,7 @@ impl Letters {
         }
     }
 
-    /// A number for a message.
+    /// Returns a new number for a message.
     pub(super) fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers

@@ -1,11 +1,12 @@
-//! Counterexamples and steps, told: a [`Chart`] of what happened, and what a step changed, in words.
+//! The rendering of counterexamples and steps: a [`Chart`] of the trace events, and the changes of a step as text.
 //!
-//! The explorer works on canonical states, in which numbers change their names from step to step. A rendering replays the
-//! actions on the states as the machines leave them, so that grant `#2.3` is `#2.3` to the end. Actions name places, so
-//! they lead the same way; where a mutant makes numbers come back, that is noticed and the canonical states are told.
+//! The explorer works on canonical states, in which numbers change their names from step to step. A rendering replays
+//! the actions on the raw states that the machines leave, so that grant `#2.3` stays `#2.3` to the end. Actions name
+//! places, so they lead to the same states. If a mutant makes numbers come back, the raw states differ, and the
+//! rendering falls back to the canonical states.
 //!
-//! `renderer` makes rows of what happens in a step (`opening` the first of them, `letters` knows what is under way), `words`
-//! says messages and calls, `facts` says states.
+//! `renderer` makes rows of the trace events of a step. `opening` makes the first row, and `letters` holds the messages
+//! under way. `words` renders messages and calls, and `facts` renders states.
 
 mod facts;
 mod letters;
@@ -27,10 +28,10 @@ use stateright::Model as _;
 use tenure_protocol::process::Phase;
 use tenure_protocol::{Hook, Seeded, Sound};
 
-/// The rendering of a counterexample, with or without a mutant as it says.
+/// Renders a counterexample with the mutant that it names, if any.
 ///
 /// # Errors
-/// If its actions are not possible, or it names what is not there.
+/// When its actions are not possible, or it names an unknown universe or property.
 pub fn chart_of(example: &Counterexample) -> Result<Chart, ReplayError> {
     let universe = universe_of(example)?;
     match example.mutant {
@@ -39,10 +40,10 @@ pub fn chart_of(example: &Counterexample) -> Result<Chart, ReplayError> {
     }
 }
 
-/// The rendering of a counterexample in a model, which is that of its universe and has its mutant.
+/// Renders a counterexample in a model, which must have the universe and the mutant of the counterexample.
 ///
 /// # Errors
-/// As [`chart_of`].
+/// The errors of [`chart_of`].
 pub fn chart<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Chart, ReplayError> {
     let steps = told(model, example)?;
     let mut renderer = Renderer::new(model, title(example));
@@ -75,7 +76,8 @@ struct Step<H> {
     told: StepEvents<H>,
 }
 
-/// The steps, told on raw states if these go the same way as the canonical ones.
+/// Returns the steps on raw states, if these correspond to the canonical ones. Otherwise returns the steps on canonical
+/// states.
 fn told<H: Hook>(model: &Model<H>, example: &Counterexample) -> Result<Vec<Step<H>>, ReplayError> {
     let states = run(model, example)?;
     let actions = || example.stem.iter().chain(&example.cycle).copied();
@@ -167,7 +169,7 @@ fn verdict<H: Hook>(
     Ok(lines)
 }
 
-/// Who has what in the end, a line for each session.
+/// Returns the holders, queues and claims at the end, a line for each session.
 fn situation<H: Hook>(model: &Model<H>, end: &System<H>) -> Vec<String> {
     let mut lines = Vec::new();
     for id in &SESSIONS[..usize::from(model.universe.sessions)] {
@@ -225,7 +227,7 @@ fn situation<H: Hook>(model: &Model<H>, end: &System<H>) -> Vec<String> {
     lines
 }
 
-/// Who waits for ever, and for what.
+/// Returns the line that names the waiting thread or recall, and the request that it waits for.
 fn waits<H: Hook>(model: &Model<H>, waiting: &str, end: &System<H>) -> String {
     for (index, side) in end.each_process() {
         for thread in 0..model.threads(index) {
@@ -238,7 +240,7 @@ fn waits<H: Hook>(model: &Model<H>, waiting: &str, end: &System<H>) -> String {
     format!("open for ever: {waiting}")
 }
 
-/// As `property::obligation` has it.
+/// Returns the name of a thread, as `property::obligation` has it.
 fn thread_name(process: usize, thread: usize) -> String {
     property::obligation((process * THREADS_MAX + thread) as u8).1
 }
@@ -250,7 +252,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn no_two_facts_of_a_state_have_one_name() {
+    fn no_two_facts_of_a_state_have_the_same_name() {
         for universe in UNIVERSES {
             let model = Model::new(universe, Sound);
             let mut state = model.init_states().swap_remove(0);

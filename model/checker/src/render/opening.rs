@@ -1,4 +1,4 @@
-//! The first row of a step: what the action is, where what follows does not say it.
+//! The first row of a step: the text of the action, where the following rows do not show it.
 
 use super::Step;
 use super::renderer::{Actor, Renderer};
@@ -6,8 +6,7 @@ use crate::system::{Action, PROCESSES, ProcessTimer, StoreTimer};
 use tenure_protocol::Hook;
 
 impl<H: Hook> Renderer<'_, H> {
-    /// What the action is, where what happens does not say it.
-    #[expect(clippy::too_many_lines, reason = "one match, an arm for each action")]
+    /// Adds a row for the action, where the following rows do not show it.
     pub(super) fn open(&mut self, step: &Step<H>) {
         let process = |index: u8| Actor::Process(usize::from(index));
         match step.action {
@@ -28,7 +27,7 @@ impl<H: Hook> Renderer<'_, H> {
                 );
             }
             Action::Shutdown { process: index } => {
-                self.note(process(index), "is told to shut down")
+                self.note(process(index), "is asked to shut down")
             }
             Action::GiveBack {
                 process: index,

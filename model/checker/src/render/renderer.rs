@@ -1,4 +1,4 @@
-//! Makes the rows of a chart: first what the action is, then what happened, then what would otherwise not be seen.
+//! The rows of a chart: first the action, then its trace events, then changes that would otherwise not be visible.
 
 use super::Step;
 use super::letters::{Letter, Letters};
@@ -9,7 +9,7 @@ use crate::system::{Action, Model, PROCESSES, SESSIONS, System};
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::{Hook, ThreadId, Update};
 
-/// A lane, before it is known which are needed.
+/// A lane of the chart, before the renderer knows which lanes are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Actor {
     Thread(usize, usize),
@@ -17,7 +17,7 @@ pub(super) enum Actor {
     Store,
 }
 
-/// See the [module](self).
+/// A chart in the making; see the [module](self).
 pub(super) struct Renderer<'a, H> {
     pub(super) model: &'a Model<H>,
     words: Words,
@@ -33,7 +33,8 @@ impl<'a, H: Hook> Renderer<'a, H> {
         let mut actors = Vec::new();
         for process in 0..processes {
             let threads = (0..model.threads(process)).map(|thread| Actor::Thread(process, thread));
-            // The first stands to the left of the store with its threads outside; the others to the right.
+            // The first process stands to the left of the store, with its threads outside; the others stand to the
+            // right.
             if process == 0 {
                 actors.extend(threads);
                 actors.extend([Actor::Process(process), Actor::Store]);
@@ -59,12 +60,12 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// What comes now is repeated for ever.
+    /// Marks the beginning of the steps that repeat for ever.
     pub(super) fn begin_cycle(&mut self) {
         self.chart.cycle_from = Some(self.chart.rows.len());
     }
 
-    /// The chart, without the lanes at which nothing happens.
+    /// Returns the chart, without the lanes that have no events.
     pub(super) fn finish(mut self) -> Chart {
         let store = self.lane(Actor::Store);
         let mut is_used = vec![false; self.actors.len()];
@@ -84,7 +85,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         self.chart
     }
 
-    /// One step.
+    /// Adds the rows of one step.
     pub(super) fn tell(&mut self, step: &Step<H>) {
         self.step += 1;
         let rows = self.chart.rows.len();
@@ -165,7 +166,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// What a event does to what is under way.
+    /// Applies a trace event to the messages under way.
     fn travel(&mut self, event: &TraceEvent) {
         match event {
             TraceEvent::SentUp {
@@ -216,7 +217,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// What arrives; nothing is the end of a connection.
+    /// Adds the arrival of a message; `None` is the end of a connection.
     fn arrive(&mut self, process: usize, is_up: bool, letter: Option<Letter>) {
         let (from, to) = self.ends(process, is_up);
         match letter {
@@ -233,7 +234,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// A call or its answer. What a thread says in one go stands on one row.
+    /// Adds a call or its answer. The writes and the unlock of one program step stand on one row.
     fn call(&mut self, from: usize, to: usize, text: String) {
         let step = self.step;
         let last = self.chart.rows.last_mut().filter(|last| last.step == step);
@@ -282,7 +283,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// What changed that nothing under way speaks of, and that nothing did.
+    /// Adds the changes that no event and no message of the step shows.
     fn close(&mut self, step: &Step<H>) {
         let Step {
             before,
@@ -316,7 +317,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// The updates of this step that are not durable yet, and the messages that wait for them or for earlier ones.
+    /// Adds the updates of this step that are not durable yet, and the messages that wait for these or earlier updates.
     fn new_on_disk(&mut self, before: &System<H>, told: &StepEvents<H>) {
         let (old, new) = (&before.store, &told.next.store);
         for update in new.updates.iter().skip(old.updates.len()) {
@@ -335,7 +336,7 @@ impl<'a, H: Hook> Renderer<'a, H> {
         }
     }
 
-    /// A grant begins or ends at the store, and no message under way says so.
+    /// Adds the beginning or end of a grant at the store, when no message under way shows it.
     fn holders(&mut self, before: &System<H>, told: &StepEvents<H>) {
         let has_sent = |process: &tenure_protocol::ProcessId| {
             told.events.iter().any(|event| matches!(event, TraceEvent::SentDown { process: index, is_under_way: true, .. } if PROCESSES[*index] == *process))

@@ -1,4 +1,4 @@
-//! Short words for what is said: messages, calls, answers.
+//! Short texts for messages, calls and answers.
 //!
 //! `#` is a fencing token, `v` a version, `r` a request. The name of a session is left out where there is only one.
 
@@ -9,10 +9,10 @@ use tenure_protocol::message::{
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
 
-/// What the signs in texts mean, for whoever has not read this.
+/// The legend of the signs in the texts.
 pub(super) const SIGNS: &str = "signs: # fencing token, v version, r request, {} attributes";
 
-/// How things are called in a universe.
+/// The names of a universe in texts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words {
     /// Whether there is more than one session.
@@ -20,7 +20,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// The session, with a space before it, if there are several.
+    /// Returns the session with a space before it, if there are several sessions.
     fn of(self, session: &SessionId) -> String {
         if self.names_sessions {
             format!(" {session}")
@@ -29,7 +29,7 @@ impl Words {
         }
     }
 
-    /// The session in a sentence.
+    /// Returns the session as a part of a sentence.
     pub(super) fn session(self, session: &SessionId) -> String {
         if self.names_sessions {
             session.to_string()
@@ -121,7 +121,7 @@ impl Words {
         text
     }
 
-    /// Begins with a space.
+    /// Returns the text with a space before it.
     fn acquire_request(self, acquire: &AcquireRequest) -> String {
         let mut text = format!("{} r{}", self.of(&acquire.session), acquire.request);
         if acquire.wait_mode == WaitMode::Try {
@@ -216,8 +216,7 @@ impl Words {
         }
     }
 
-    /// What is said of a grant that a process has or had.
-    #[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
+    /// Returns the text about a grant that a process has or had.
     fn answer_to_holder(self, message: &ToProcess) -> String {
         let (name, session, token, so) = match message {
             ToProcess::Committed {
@@ -396,7 +395,7 @@ impl Words {
     }
 }
 
-/// Where clocks do not matter it lasts for nothing.
+/// Returns the text of a duration; empty where clocks do not matter.
 fn lease(lease_ms: u64) -> String {
     if lease_ms == 0 {
         String::new()
@@ -465,7 +464,7 @@ fn names(which: &Names) -> String {
     }
 }
 
-/// The changes of a delta: `{a=1, b removed}`.
+/// Returns the changes of a delta: `{a=1, b removed}`.
 pub(super) fn changes(delta: &Delta) -> String {
     let change = |change: &Change| match &change.value {
         None => format!("{} removed", change.name),

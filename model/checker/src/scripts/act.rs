@@ -1,5 +1,5 @@
-//! What can be done at a place: what a process may say, and some things that it may not; what happens to it; timers of the
-//! store.
+//! The acts that are possible at a place: messages that a process may send, some messages that it must not send, events
+//! at a process, and timers of the store.
 
 use super::Step;
 use super::place::{EPOCH, Place};
@@ -8,18 +8,18 @@ use crate::system::{PROCESSES, SESSIONS};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
 
-/// What can be done.
+/// An act at a place.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Input(Input),
     /// The store is killed and started again.
     Restart,
-    /// A process says nothing more, and keeps its connection.
+    /// A process falls silent and keeps its connection.
     Silence(usize),
 }
 
 impl Act {
-    /// As a script has it.
+    /// Returns the act as a step of a script.
     pub(super) fn step(&self) -> Step {
         match self {
             Self::Input(input) => Step::of(input),
@@ -29,7 +29,7 @@ impl Act {
     }
 }
 
-/// What can be done at a place, with its kind.
+/// Returns the acts that are possible at a place, each with its kind.
 pub(super) fn acts(place: &Place) -> Vec<(String, Act)> {
     let mut all = Vec::new();
     for (process, name) in PROCESSES.iter().enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn acts(place: &Place) -> Vec<(String, Act)> {
         hellos(place, process, &mut say);
         let side = &place.sides[process];
         let Some(link) = side.link else { continue };
-        // Who is silent says nothing before its lease has ended.
+        // A silent process sends nothing before its lease has ended.
         let waits_for_end = side.is_silent && place.store.peer(name).is_some();
         if !waits_for_end {
             let mut own = |kind: &str, message| say(kind, link, message);
@@ -80,7 +80,7 @@ fn timer_kind(timer: &Timer) -> &'static str {
     }
 }
 
-/// Who does it, with which session.
+/// Returns the process and the session of an act, if it has any.
 pub(super) fn whose(act: &Act) -> (Option<ProcessId>, Option<SessionId>) {
     match act {
         Act::Input(Input::Message {
@@ -101,14 +101,15 @@ pub(super) fn whose(act: &Act) -> (Option<ProcessId>, Option<SessionId>) {
     }
 }
 
-/// Whether the first process does it with the first session, or nobody does: the others are like them.
+/// Returns whether the first process acts on the first session, or the act has no process. The other processes and
+/// sessions are alike.
 pub(super) fn is_first(act: &Act) -> bool {
     let (process, session) = whose(act);
     process.is_none_or(|process| process == PROCESSES[0])
         && session.is_none_or(|session| session == SESSIONS[0])
 }
 
-/// Why a black box cannot do that.
+/// Returns the reason for which a black box cannot do the act, if there is one.
 pub(super) fn cannot(place: &Place, act: &Act) -> Option<&'static str> {
     match act {
         Act::Input(Input::Message { message, .. }) if !place.can_say(message) => {

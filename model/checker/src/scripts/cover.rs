@@ -1,5 +1,5 @@
-//! Few scripts that together lead to all transitions: those that are farthest first, and on the way and at the end of each what
-//! else changes nothing there.
+//! A small set of scripts that together lead to all transitions. The farthest transitions come first. On its way and at
+//! its end, each script also takes transitions that leave the place unchanged.
 
 use super::act::{Act, acts, cannot, is_first, whose};
 use super::place::{Lead, Place};
@@ -9,7 +9,7 @@ use super::{Export, Script, Step, Taken};
 use std::collections::BTreeSet;
 use tenure_protocol::store::Input;
 
-/// A script that has so many steps goes no further.
+/// The number of steps at which a script ends.
 const STEPS_MAX: usize = 48;
 
 pub(super) fn export() -> Export {
@@ -34,7 +34,7 @@ fn scripts(walk: &Walk) -> Vec<Script> {
         let lingering = Draft::to(walk, transition, first, true, &covered);
         let draft = lingering
             .or_else(|| Draft::to(walk, transition, first, false, &covered))
-            .expect("the shortest way leads to it");
+            .expect("the shortest path of the walk leads to the transition");
         let taken: Vec<_> = draft.takes.iter().map(|(_, taken)| taken.clone()).collect();
         let script = draft.finish(transition, &mut ids);
         covered.extend(taken);
@@ -50,14 +50,14 @@ struct Draft<'w> {
     covered: &'w BTreeSet<Transition>,
     place: Place,
     steps: Vec<Step>,
-    /// Transitions that no script before it leads to, and the step that takes each.
+    /// The transitions that no earlier script takes, each with the index of the step that takes it.
     takes: Vec<(usize, Transition)>,
-    /// Before which steps all rest.
+    /// The steps before which all processes rest.
     rests: BTreeSet<usize>,
 }
 
 impl<'w> Draft<'w> {
-    /// The way to a transition, with what can be done beside it or without.
+    /// Returns the path to a transition, with or without the unchanged-place transitions along it.
     fn to(
         walk: &'w Walk,
         transition: &Transition,
@@ -79,7 +79,7 @@ impl<'w> Draft<'w> {
         if lingers {
             draft.linger(false);
         }
-        // The same, with the numbers of now.
+        // The same acts, with the numbers of the present place.
         let mut now = acts(&draft.place).into_iter();
         let act =
             now.find(|(input, own)| *input == transition.input && whose(own) == whose(&first.act));
@@ -109,7 +109,7 @@ impl<'w> Draft<'w> {
         }
         let session = class_of(&self.place, act);
         let step = act.step();
-        // One act may be of two kinds: a token may be old, and another's.
+        // One act may have two kinds: a token may be old and also belong to another process.
         let kinds = acts(&self.place).into_iter();
         let kinds: Vec<String> = kinds
             .filter(|(_, own)| own.step() == step && is_first(own))
@@ -130,7 +130,7 @@ impl<'w> Draft<'w> {
         self.steps.push(step);
     }
 
-    /// Does what was not done yet and leaves everything as it is; at the end of a script also what does not.
+    /// Takes new transitions that leave the place unchanged; at the end of a script, also those that change it.
     fn linger(&mut self, is_end: bool) {
         while self.steps.len() < STEPS_MAX {
             let key = self.place.key();

@@ -1,8 +1,8 @@
-//! What the store sees of a run of the model, as steps of a script.
+//! The steps of a script that correspond to a run of the model, as the store sees the run.
 //!
-//! A run begins with sessions that are there and processes that are connected; a script begins with nothing. So a script first
-//! makes the sessions, by a process of its own, and all numbers that are drawn after that are others than the run's: `Follower`
-//! takes both stores through the same inputs and notes which is which.
+//! A run begins with existing sessions and connected processes, while a script begins with an empty store. A script
+//! therefore first creates the sessions, with a process of its own, so all numbers drawn afterwards differ from the
+//! numbers of the run. `Follower` takes both stores through the same inputs and notes which numbers correspond.
 
 use super::Step;
 use super::place::Place;
@@ -17,19 +17,19 @@ use tenure_protocol::{
     Value, Version,
 };
 
-/// Makes the sessions.
+/// The process that creates the sessions.
 static MAKER: ProcessId = ProcessId::from_static("p0");
 
-/// See the [module](self).
+/// A follower of a run; see the [module](self).
 #[derive(Clone, Debug)]
 pub(super) struct Follower {
     place: Place,
-    /// Numbers of the model's store, and those that the script's draws in their place.
+    /// The numbers of the model's store, each with the corresponding number of the script.
     names: BTreeMap<Stamp, Stamp>,
 }
 
 impl Follower {
-    /// Follows a run from its beginning; answers the steps that lead there, too.
+    /// Creates a follower at the beginning of a run, and returns it with the steps that lead there.
     pub(super) fn new(model: &Model<Sound>, start: &System<Sound>) -> (Self, Vec<Step>) {
         let ends = model.store_settings.time_to_live_ms.is_some();
         let mut own = Self {
@@ -42,7 +42,9 @@ impl Follower {
         };
         let mut steps = own.make(model);
         for (process, peer) in start.store.machine.peers() {
-            let link = peer.link().expect("a run begins where all are connected");
+            let link = peer
+                .link()
+                .expect("Model::initial has connected every process");
             let input = said(process, link, hello(link));
             own.place.step(input.clone());
             steps.push(Step::of(&input));
@@ -92,7 +94,7 @@ impl Follower {
         steps
     }
 
-    /// What the store sees of an action, as steps of a script, and why no black box can do it.
+    /// Returns the steps of a script for an action. The error is the reason for which no black box can do the action.
     pub(super) fn follow(
         &mut self,
         model: &Model<Sound>,
@@ -123,7 +125,7 @@ impl Follower {
         Ok(vec![Step::of(&input)])
     }
 
-    /// An input with the script's numbers.
+    /// Returns an input with the script's numbers.
     fn ours(&self, mut input: Input) -> Result<Input, &'static str> {
         match &mut input {
             Input::Message {
@@ -145,12 +147,12 @@ impl Follower {
     }
 }
 
-/// Whether a store that dies loses nothing.
+/// Returns whether a store that dies now loses nothing.
 pub(super) fn is_durable(store: &StoreSide<Sound>) -> bool {
     store.updates.is_empty()
 }
 
-/// What the store sees of an action.
+/// Returns the input of an action at the store, if it has one.
 fn input(state: &System<Sound>, action: Action) -> Option<Input> {
     match action {
         Action::ToStore { process, place, .. } => {
@@ -189,7 +191,7 @@ fn hello(link: Link) -> ToStore {
     }
 }
 
-/// What sessions of the model are in the beginning.
+/// Returns the attributes that a session of the model has at the beginning.
 fn beginning(attributes: u8) -> Delta {
     let names = ATTRIBUTES.iter().take(usize::from(attributes));
     let changes = names.map(|name| Change {
@@ -211,7 +213,7 @@ fn token_of(outputs: &[Output]) -> Token {
         ToProcess::Granted { token, .. } => Some(*token),
         _ => None,
     });
-    token.expect("who asks for what is free is granted it")
+    token.expect("the maker asks for a free session, which the store grants at once")
 }
 
 fn version_of(outputs: &[Output]) -> Stamp {
@@ -219,10 +221,12 @@ fn version_of(outputs: &[Output]) -> Stamp {
         ToProcess::Released { version, .. } => *version,
         _ => None,
     });
-    version.expect("a release under its token is taken").0
+    version
+        .expect("the maker releases under its current token, which the store accepts")
+        .0
 }
 
-/// The numbers that an output tells, in order.
+/// Returns the numbers in an output, in order.
 fn stamps_of(output: &Output) -> Vec<Stamp> {
     let mut told = StepEvents::default();
     if let Output::Send {
@@ -237,7 +241,7 @@ fn stamps_of(output: &Output) -> Vec<Stamp> {
 #[derive(Default)]
 struct StepEvents(Vec<Stamp>);
 
-/// Replaces the model's numbers by the script's.
+/// A visitor that replaces the model's numbers by the script's.
 struct Named<'n> {
     names: &'n BTreeMap<Stamp, Stamp>,
     is_known: bool,

@@ -1,14 +1,16 @@
-//! Scripts for the conformance suite: the shortest ways through the store's machine, as far as a black box can go them.
+//! Scripts for the conformance suite: the shortest paths through the store's machine that a black box can play.
 //!
-//! `walk` explores the machine from outside, breadth first: processes say what they may say, and some things that they may
-//! not. For every *transition*, which is how a session stands for who says something, what is said, and what kinds of answers
-//! that has, there is a script that takes it, and says in which step. `witness` takes the shortest way that can be played to each
-//! `sometimes` property and keeps what the store sees of it. `proof` plays scripts again, as they stand in a file, and
-//! finds out whether they do what they say.
+//! `walk` explores the machine from outside, breadth first. Processes send every message that they may send, and some
+//! that they must not send. A *transition* consists of a session's situation for the acting process, the act, and the
+//! kinds of the answers. For every transition there is a script that takes it, and that names the step. `witness`
+//! searches the shortest playable path to each `sometimes` property and keeps the inputs of the store. `proof` plays
+//! scripts again, as they stand in a file, and checks their claims.
 //!
-//! Numbers in a script are those that the machine draws: who plays it learns from the answers what the target's are.
+//! The numbers in a script are those that the machine draws. The player learns from the answers which numbers of the
+//! target correspond.
 //!
-//! Deliberately absent: what a black box cannot do or see. It is listed, with the reason.
+//! The scripts deliberately leave out everything that a black box cannot do or see. Each omission is listed with its
+//! reason.
 
 mod act;
 mod cover;
@@ -32,57 +34,57 @@ pub use transition::Transition;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    /// Its name, for ever.
+    /// The id of the script, which never changes.
     pub id: String,
-    /// What it leads to.
+    /// The statement that the script tests.
     pub title: String,
-    /// The kinds of what it doubts: inputs of transitions, or a property.
+    /// The subjects of the test: kinds of inputs of transitions, or a property.
     pub doubts: Vec<String>,
-    /// In which universe the model reaches the property.
+    /// The universe in which the model reaches the property.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub universe: Option<String>,
-    /// The transitions that it is there for.
+    /// The transitions for which the script exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takes: Vec<Taken>,
-    /// How it goes.
+    /// The steps.
     pub steps: Vec<Step>,
 }
 
 /// A transition that a script takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// In which step, from 1.
+    /// The number of the step, from 1.
     pub step: usize,
-    /// Which.
+    /// The transition.
     #[serde(flatten)]
     pub transition: Transition,
 }
 
-/// What a black box can play, and what it cannot.
+/// The export: the scripts that a black box can play, and the omissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
-    /// How many transitions, or properties, the scripts lead to.
+    /// The number of transitions, or properties, that the scripts lead to.
     pub covered: usize,
-    /// What was left out, by the reason.
+    /// The omissions, by reason.
     pub left_out: BTreeMap<String, Vec<String>>,
     /// The scripts.
     pub scripts: Vec<Script>,
 }
 
-/// The scripts that lead to every transition.
+/// Returns the scripts that lead to every transition.
 #[must_use]
 pub fn transitions() -> Export {
     cover::export()
 }
 
-/// The scripts that lead to every `sometimes` property.
+/// Returns the scripts that lead to every `sometimes` property.
 #[must_use]
 pub fn sometimes() -> Export {
     witness::export()
 }
 
 impl Export {
-    /// As the file that is checked in: a step a line.
+    /// Returns the export in the form of the checked-in file: one step on each line.
     #[must_use]
     pub fn to_json(&self) -> String {
         let left_out: Vec<String> = self.left_out.iter().map(left_out).collect();
@@ -126,5 +128,6 @@ impl Script {
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).expect("strings, numbers and lists")
+    serde_json::to_string(value)
+        .expect("an export contains only strings, numbers and lists, which JSON can express")
 }

@@ -1,4 +1,4 @@
-//! Where a script is: the store's machine, and what each process was told.
+//! The place of a script: the store's machine, and the knowledge of each process.
 
 use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
@@ -8,64 +8,64 @@ use tenure_protocol::{
     StoreSettings, Ticket, Time, ToProcess, ToStore, Token,
 };
 
-/// What a process knows.
+/// The knowledge of one process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Side {
     pub(super) link: Option<Link>,
-    /// Says no longer by itself that it lives.
+    /// Whether the process has stopped sending keep-alives.
     pub(super) is_silent: bool,
     pub(super) incarnation: u64,
     pub(super) last_link: u64,
     pub(super) last_request: u64,
-    /// Tokens, versions and tickets that it was told.
+    /// The tokens, versions and tickets that the process has received.
     pub(super) told: BTreeSet<Stamp>,
-    /// A token of its that is none any more.
+    /// A token of the process that is no longer valid.
     pub(super) old: Option<Token>,
     pub(super) ticket: Option<Ticket>,
 }
 
-/// See the [module](self).
+/// A place; see the [module](self).
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) store: StoreMachine,
     records: Records,
-    /// Whether sessions that nobody uses end.
+    /// Whether unused sessions end.
     ends: bool,
     pub(super) sides: [Side; PROCESSES_MAX],
-    /// How many steps were taken.
+    /// The number of steps taken.
     pub(super) steps: usize,
-    /// Those timers whose end can be told from outside, the next to end first.
+    /// The timers whose end is known from outside, the next to end first.
     pub(super) running: Vec<Running>,
 }
 
-/// A timer that runs.
+/// A running timer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
     pub(super) timer: Timer,
-    /// Whose grant is recalled. A recall outlives its token when the same grant is told anew after a restart.
+    /// The holder of the recalled grant. A recall outlives its token when the grant is made again after a restart.
     holder: Option<ProcessId>,
-    /// The step that began it.
+    /// The step that started the timer.
     since: usize,
 }
 
-/// How far a timer is ahead of the next that ends.
+/// The lead of a timer over the next timer that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lead {
-    /// There is no next.
+    /// There is no next timer.
     Alone,
-    /// As far as all rest before this step, which began the next.
+    /// The rest of all processes before this step, which started the next timer.
     By(usize),
-    /// Both began in one step.
+    /// Both timers started in one step.
     Tied,
 }
 
-/// Who falls silent is another matter.
-pub(super) const SPEAKS: &str = "who is connected and speaks keeps its lease";
+/// The reason for which the lease of a speaking process cannot end in a script. A silent process is another case.
+pub(super) const SPEAKS: &str = "a connected process that speaks keeps its lease";
 
-/// As in the universes of the model, and in the oracle of the suite: scripts name numbers of it.
+/// The epoch in the universes of the model and in the oracle of the suite. Scripts contain numbers of this epoch.
 pub(super) const EPOCH: u64 = 2;
 
-/// As the oracle of the suite sets it: timers are due when a script says so.
+/// Returns the settings of the suite's oracle: timers are due when a script says so.
 fn settings(ends: bool) -> Settings<StoreSettings> {
     Settings::new(StoreSettings {
         lease_ms: 0,
@@ -81,7 +81,7 @@ fn settings(ends: bool) -> Settings<StoreSettings> {
 
 pub(super) fn index(process: &ProcessId) -> usize {
     let found = PROCESSES.iter().position(|own| own == process);
-    found.expect("a process of the model")
+    found.expect("scripts name only processes of the model")
 }
 
 impl Place {
@@ -89,7 +89,7 @@ impl Place {
         Self::new(false)
     }
 
-    /// The same, where sessions that nobody uses end.
+    /// Returns the same place with unused sessions that end.
     pub(super) fn first_that_ends() -> Self {
         Self::new(true)
     }
@@ -106,7 +106,7 @@ impl Place {
         }
     }
 
-    /// What the store sees happens; answers what it says.
+    /// Applies an input to the store and returns its outputs.
     pub(super) fn step(&mut self, input: Input) -> Vec<Output> {
         match &input {
             Input::Message {
@@ -141,7 +141,7 @@ impl Place {
         outputs
     }
 
-    /// The same of a process that is none of the model's, and has left before anything else begins.
+    /// Applies an input of a process outside the model, which leaves before the script proper begins.
     pub(super) fn prepare(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.store.step(Time::ZERO, input, &mut outputs);
@@ -153,7 +153,7 @@ impl Place {
         outputs
     }
 
-    /// A process says nothing more, and keeps its connection.
+    /// Makes a process silent. It keeps its connection.
     pub(super) fn fall_silent(&mut self, process: usize) {
         self.sides[process].is_silent = true;
         self.watch(false);
@@ -196,9 +196,9 @@ impl Place {
         self.steps += 1;
     }
 
-    /// Whether a black box can say it: it was told the numbers in it.
+    /// Returns whether a black box can send a message: it has received the numbers in the message.
     pub(super) fn can_say(&self, message: &ToStore) -> bool {
-        // What another was told is known too: the black box is all of them.
+        // The black box plays all processes, so the numbers that another process received are known too.
         let told = |stamp: Stamp| {
             stamp == Stamp::default() || self.sides.iter().any(|side| side.told.contains(&stamp))
         };
@@ -220,7 +220,7 @@ impl Place {
         }
     }
 
-    /// Why waiting for that timer would show something else, if it would.
+    /// Returns the reason for which waiting for a timer would show something else, if there is one.
     pub(super) fn race(&self, timer: &Timer) -> Option<&'static str> {
         let first = self.running.first();
         match timer {
@@ -242,7 +242,7 @@ impl Place {
         }
     }
 
-    /// How far a timer, the first that runs, is ahead of the next.
+    /// Returns the lead of a timer, the first running one, over the next.
     pub(super) fn lead(&self, timer: &Timer) -> Lead {
         let is_wait = |timer: &Timer| matches!(timer, Timer::Wait(..));
         let own = self.running.iter().find(|own| own.timer == *timer);
@@ -264,8 +264,8 @@ impl Place {
         self.sides[index(process)].link.is_some()
     }
 
-    /// Notes which timers run towards an end that is known from outside, in the order of their ends: leases of those who are
-    /// away or silent, then recalls that insist, as both began; and behind all of them the waits.
+    /// Notes the running timers whose end is known from outside, in the order of their ends: the leases of absent or
+    /// silent processes and the insisting recalls by their start, and behind them the waits.
     fn watch(&mut self, is_new_life: bool) {
         let before = std::mem::take(&mut self.running);
         let runs = |timer: &Timer| match timer {

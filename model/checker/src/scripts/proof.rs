@@ -1,4 +1,4 @@
-//! Whether a script does what it says: it is played again as it stands, by the machine or by the model.
+//! The proof of a script: the machine or the model plays the script again, as it stands, and checks its claim.
 
 use super::act::{Act, acts, cannot};
 use super::follow::Follower;
@@ -16,39 +16,39 @@ use tenure_protocol::Sound;
 use tenure_protocol::store::Input;
 use thiserror::Error;
 
-/// Why a script does not do what it says.
+/// The reason for which a script does not keep its claim.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unproved {
-    /// It says nothing that could be looked for.
-    #[error("it says neither which transitions it takes nor which property it shows")]
+    /// The script makes no claim.
+    #[error("the script names neither transitions nor a property")]
     SaysNothing,
-    /// There is no such universe or property there.
+    /// The script names an unknown universe or property.
     #[error("there is no {0}")]
     Unknown(String),
-    /// A step cannot be done.
-    #[error("step {0} cannot be done there")]
+    /// A step is not possible at its place.
+    #[error("step {0} is not possible at its place")]
     Impossible(usize),
-    /// A transition is not taken where it says so.
+    /// The script does not take a transition at the stated step.
     #[error("step {step} does not take {wanted}: {taken}")]
     NotTaken {
-        /// The step, from 1.
+        /// The number of the step, from 1.
         step: usize,
-        /// What the script says.
+        /// The claimed transition.
         wanted: String,
-        /// What happens.
+        /// The transition that the step takes.
         taken: String,
     },
-    /// No run of the model in which the store sees these steps shows the property.
+    /// No run of the model with these steps shows the property.
     #[error("no run of the universe has these steps, shows the property, and comes to rest")]
     NotShown,
 }
 
-/// Plays a script again, and finds out whether it does what it says.
+/// Plays a script again and checks its claim.
 ///
 /// # Errors
 ///
-/// [`Unproved`]: why it does not.
+/// [`Unproved`]: the reason for which the claim does not hold.
 pub fn prove(script: &Script) -> Result<(), Unproved> {
     match (&script.universe, script.takes.as_slice()) {
         (Some(name), []) => {
@@ -70,7 +70,7 @@ pub fn prove(script: &Script) -> Result<(), Unproved> {
     }
 }
 
-/// Whether the machine takes the transitions in these steps.
+/// Checks that the machine takes the claimed transitions in the stated steps.
 fn takes(script: &Script) -> Result<(), Unproved> {
     let mut place = Place::first();
     let last = script.takes.iter().map(|own| own.step).max();
@@ -111,7 +111,7 @@ fn takes(script: &Script) -> Result<(), Unproved> {
     Ok(())
 }
 
-/// Whether a timer that fires is as far ahead of the next as it has to be.
+/// Returns whether a firing timer has the required lead over the next one.
 fn is_rested(place: &Place, act: &Act, rests: &HashSet<usize>) -> bool {
     match act {
         Act::Input(Input::Timer(timer)) => match place.lead(timer) {
@@ -123,17 +123,17 @@ fn is_rested(place: &Place, act: &Act, rests: &HashSet<usize>) -> bool {
     }
 }
 
-/// Looks for a run of the model in which the store sees just these steps, the property holds somewhere, and in the end
-/// all that was said has arrived.
+/// A search for a run of the model in which the store sees exactly these steps, the property holds in some state, and
+/// in the end every message has arrived.
 struct Run<'s> {
     model: Model<Sound>,
     property: Checked<Sound>,
     steps: &'s [Step],
-    /// Where the store is after so many steps: that depends on them alone.
+    /// The follower after each number of steps. It depends only on the steps.
     followers: Vec<Option<Follower>>,
 }
 
-/// A state, the steps that were taken, and whether the property has held.
+/// A state, the number of steps taken, and whether the property has held.
 type Moment = (System<Sound>, usize, bool);
 
 impl<'s> Run<'s> {
@@ -180,7 +180,9 @@ impl<'s> Run<'s> {
             if !is_playable(state, action) {
                 continue;
             }
-            let mut follower = self.followers[*at].clone().expect("it was there");
+            let mut follower = self.followers[*at]
+                .clone()
+                .expect("the search stores the follower of a step before it reaches the step");
             let Ok(steps) = follower.follow(&self.model, state, action) else {
                 continue;
             };
@@ -188,7 +190,7 @@ impl<'s> Run<'s> {
                 continue;
             }
             let next = self.model.raw_successor(state, action);
-            // What was said has to arrive; but for what a cut may still lose.
+            // Every message has to arrive, except those that a cut may still lose.
             let left = self.steps.len() - at - steps.len();
             let lost = usize::from(self.model.universe.cuts || self.model.universe.crashes);
             let said: usize = next.each_wire().map(|(_, wire)| wire.up.len()).sum();

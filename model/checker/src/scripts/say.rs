@@ -1,4 +1,4 @@
-//! What processes say: what they may, and what may not change anything.
+//! The messages of processes: those that they may send, and those that must not change anything.
 
 use super::place::Place;
 use crate::system::{ATTRIBUTES, PROCESSES, SESSIONS};
@@ -26,7 +26,7 @@ fn hello(incarnation: Incarnation, holds: Vec<GrantRef>, waits: Vec<AcquireReque
     }
 }
 
-/// What a process has and waits for.
+/// Returns the grants and the waits of a process.
 fn belongings(place: &Place, process: usize) -> (Vec<GrantRef>, Vec<AcquireRequest>) {
     let name = &PROCESSES[process];
     let (mut holds, mut waits) = (Vec::new(), Vec::new());
@@ -99,7 +99,7 @@ pub(super) fn hellos(place: &Place, process: usize, say: Say<'_>) {
     strange_hellos(place, process, say);
 }
 
-/// Those with a token or an incarnation that is none any more, or not yet.
+/// Sends hellos with tokens or incarnations that are no longer valid, or not yet.
 fn strange_hellos(place: &Place, process: usize, say: Say<'_>) {
     let side = &place.sides[process];
     let link = side.next_link();
@@ -132,11 +132,11 @@ fn strange_hellos(place: &Place, process: usize, say: Say<'_>) {
     }
 }
 
-/// What a process that is connected says.
+/// Lists the messages of a connected process.
 pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToStore)) {
     let side = &place.sides[process];
     for id in &SESSIONS {
-        // The second session is there to be renamed to, and to be waited for.
+        // The second session is only a target for renames and waits.
         let is_first = *id == SESSIONS[0];
         if process == 2 && !is_first {
             continue;
@@ -175,7 +175,7 @@ pub(super) fn says(place: &Place, process: usize, say: &mut dyn FnMut(&str, ToSt
     }
 }
 
-/// What it says of a request that is none any more, or was said before.
+/// Lists the messages about a request that has ended, or that repeat an earlier message.
 fn repeated(place: &Place, process: usize, id: &SessionId, say: &mut dyn FnMut(&str, ToStore)) {
     let last = Request(place.sides[process].last_request);
     if last.0 == 0 {
@@ -244,7 +244,7 @@ fn holder(
         blocked_on,
     };
     let other = SESSIONS.iter().find(|other| *other != id);
-    let other = other.cloned().expect("two sessions");
+    let other = other.cloned().expect("the model has two sessions");
     say("release", release(id, token, base, None));
     say("busy without the other session", busy(vec![other.clone()]));
     if process == 0 && *id == SESSIONS[0] {
@@ -288,7 +288,7 @@ fn holder(
     }
 }
 
-/// What may not change anything.
+/// Lists messages that must not change anything.
 fn stranger(
     place: &Place,
     process: usize,

@@ -10,8 +10,8 @@ use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
 /// A word of the format.
 pub type Word = Cow<'static, str>;
 
-/// What is done; only what belongs to it is there.
-#[allow(missing_docs)] // The fields are what the messages call them.
+/// A step. Only the members that belong to its act are present.
+#[allow(missing_docs)] // The fields have the names of the messages' fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -64,7 +64,7 @@ fn set(delta: &Delta) -> Option<BTreeMap<String, Option<String>>> {
 }
 
 impl Step {
-    /// The store is killed and started again.
+    /// Returns the step that kills the store and starts it again.
     pub(super) fn restart() -> Self {
         Self {
             what: "restart".into(),
@@ -72,7 +72,7 @@ impl Step {
         }
     }
 
-    /// A process says nothing more, and keeps its connection.
+    /// Returns the step that makes a process silent. It keeps its connection.
     pub(super) fn silence(process: &ProcessId) -> Self {
         Self {
             what: "silence".into(),
@@ -81,7 +81,8 @@ impl Step {
         }
     }
 
-    /// All let half of a lease or a recall pass, so that what ends first ends well before the next.
+    /// Returns the step in which all processes let half of a lease or a recall pass, so that the first timer ends well
+    /// before the next.
     pub(super) fn rest() -> Self {
         Self {
             what: "rest".into(),
@@ -89,7 +90,7 @@ impl Step {
         }
     }
 
-    /// What the store sees.
+    /// Returns the step of an input of the store.
     pub(super) fn of(input: &Input) -> Self {
         match input {
             Input::Message {

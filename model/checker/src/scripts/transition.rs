@@ -1,4 +1,4 @@
-//! A transition, as scripts tell them apart: how a session stands, what is done, what is answered.
+//! A transition as scripts distinguish them: the situation of a session, the act, and the answers.
 
 use super::act::{Act, session_of};
 use super::place::{Lead, Place, index};
@@ -8,19 +8,19 @@ use tenure_protocol::message::{Reason, WaitMode};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{SessionId, ToProcess, Version};
 
-/// A transition of the store: how a session stands, what is done, what is answered.
+/// A transition of the store: the situation of a session, the act, and the answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Transition {
-    /// How the session stands, for the process that acts.
+    /// The situation of the session for the acting process.
     pub session: String,
-    /// What is done.
+    /// The act.
     pub input: String,
-    /// The kinds of what is answered, and to whom.
+    /// The kinds of the answers, with their receivers.
     pub answer: String,
 }
 
 impl Place {
-    /// How a session stands, for a process.
+    /// Returns the situation of a session for a process.
     pub(super) fn class(&self, process: usize, id: &SessionId) -> String {
         let name = &PROCESSES[process];
         let Some(session) = self.store.session(id) else {
@@ -55,7 +55,7 @@ impl Place {
         words.join(", ")
     }
 
-    /// All that makes a difference for what a script can do next, as far as scripts are told apart.
+    /// Returns all facts that make a difference for the next steps of a script, as far as scripts distinguish them.
     pub(super) fn key(&self) -> String {
         let mut key = String::new();
         for (process, side) in self.sides.iter().enumerate() {
@@ -96,7 +96,7 @@ impl Place {
     }
 }
 
-/// Does it; answers the kinds of what comes of it.
+/// Takes an act, and returns the kinds of its effects.
 pub(super) fn take(place: &mut Place, act: &Act) -> String {
     let input = match act {
         Act::Input(input) => input,
@@ -137,7 +137,7 @@ pub(super) fn take(place: &mut Place, act: &Act) -> String {
     told.join(" and ")
 }
 
-/// What kind of answer it is.
+/// Returns the kind of an answer.
 fn answer(message: &ToProcess) -> String {
     let text = format!("{message:?}");
     let word = |text: &str| {
@@ -161,7 +161,7 @@ fn answer(message: &ToProcess) -> String {
     }
 }
 
-/// How the session stands, for the process that acts.
+/// Returns the situation of the session for the acting process.
 pub(super) fn class_of(place: &Place, act: &Act) -> String {
     let (process, session) = match act {
         Act::Restart => (0, &SESSIONS[0]),

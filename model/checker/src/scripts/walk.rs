@@ -1,33 +1,33 @@
-//! Explores the store's machine from outside, breadth first: every transition, and the shortest way to it.
+//! The exploration of the store's machine from outside, breadth first: every transition, and the shortest path to it.
 
 use super::act::{Act, acts, cannot, is_first};
 use super::place::{Place, SPEAKS};
 use super::transition::{Transition, class_of, take};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// So many places are looked at; more show no other transition.
+/// The number of places that are explored; more places show no further transition.
 const PLACES_MAX: usize = 40_000;
 
-/// Reasons why something cannot be done, by how the session stands and what it is.
+/// The reasons for which an act is not possible, by the situation of the session and the kind of the act.
 type LeftOut = BTreeMap<(String, String), BTreeSet<&'static str>>;
 
-/// How a place was found first.
+/// The first path to a place.
 struct Found {
     place: Place,
     from: Option<(usize, Act)>,
 }
 
-/// Where a transition was seen first, and by what.
+/// The place and the act at which a transition was first seen.
 pub(super) struct First {
     pub(super) at: usize,
     pub(super) act: Act,
 }
 
-/// What the exploration found.
+/// The result of the exploration.
 pub(super) struct Walk {
     found: Vec<Found>,
     pub(super) first: BTreeMap<Transition, First>,
-    /// What no black box can do, by the reason.
+    /// The transitions that no black box can take, by reason.
     pub(super) left_out: BTreeMap<String, Vec<String>>,
 }
 
@@ -50,7 +50,7 @@ impl Walk {
             at += 1;
         }
         for ((session, input), reasons) in left_out {
-            // What one place forbids another may allow.
+            // An act that is impossible at one place may be possible at another.
             let mut all = walk.first.keys();
             if all.any(|own| own.session == session && own.input == input) {
                 continue;
@@ -90,7 +90,7 @@ impl Walk {
         }
     }
 
-    /// What leads to a place.
+    /// Returns the acts that lead to a place.
     pub(super) fn path(&self, mut at: usize) -> Vec<Act> {
         let mut acts = Vec::new();
         while let Some((from, by)) = &self.found[at].from {

@@ -1,7 +1,8 @@
-//! The shortest ways to the `sometimes` properties that can be played from outside, as the store sees them.
+//! The shortest paths to the `sometimes` properties that can be played from outside, as the store sees them.
 //!
-//! From where a property holds a way goes on until nothing is under way and whoever lives is connected: a race is what two did
-//! who did not know of each other yet, and the store sees both only when both have arrived.
+//! From the state in which a property holds, the path continues until no message is under way and every living process
+//! is connected. A race consists of two acts of processes that do not know of each other yet, and the store sees both
+//! acts only when both messages have arrived.
 
 use super::follow::{Follower, is_durable};
 use super::{Export, Script, Step};
@@ -14,14 +15,14 @@ use std::collections::{BTreeMap, HashSet};
 use tenure_protocol::Sound;
 use tenure_protocol::process::Connection;
 
-/// Where the properties are looked for, the smallest first, and in how many states.
+/// The universes in which the properties are searched, the smallest first, and the number of states.
 const UNIVERSES: [&str; 15] = [
     "calm", "limits", "crossing", "try", "tcp", "crash", "goodbye", "restart", "lease", "expiry",
     "drift", "parting", "wild", "threads", "crowd",
 ];
 const STATES_MAX: usize = 60_000;
 
-/// What a store neither sees nor decides.
+/// The properties that a store neither sees nor decides, with the reason.
 const INSIDE: [(&str, &str); 19] = [
     ("reused without a message", THREADS),
     ("insider takes more", THREADS),
@@ -90,16 +91,16 @@ pub(super) fn export() -> Export {
     export
 }
 
-/// The `sometimes` properties of a universe that a store has a part in.
+/// Returns the `sometimes` properties of a universe in which a store has a part.
 fn wanted(universe: &universe::Universe) -> impl Iterator<Item = Checked<Sound>> {
     let is_inside = |name: &str| INSIDE.iter().any(|(own, _)| *own == name);
     property::of::<Sound>(universe)
         .filter(move |own| own.kind == Kind::Sometimes && !is_inside(own.name))
 }
 
-/// Looks for each property in a universe, and keeps what takes less than all before.
+/// Searches each property in a universe, and keeps the cheapest script so far.
 fn look(name: &str, found: &mut Found) {
-    let universe = universe::find(name).expect("a universe");
+    let universe = universe::find(name).expect("UNIVERSES names only existing universes");
     let mut wanted: Vec<_> = wanted(universe).collect();
     let model = Model::new(universe, Sound);
     let mut search = Search::new(&model, model.init_states().swap_remove(0));
@@ -118,14 +119,14 @@ fn look(name: &str, found: &mut Found) {
             if cost(&outcome) < cost(known) {
                 *known = outcome;
             }
-            !is_found // Another way may be one that can be played.
+            !is_found // Another path may be playable.
         });
         search.expand(at, STATES_MAX, &is_playable);
         at += 1;
     }
 }
 
-/// What it takes to play a script: steps, and above all time.
+/// Returns the cost of playing a script: its steps and above all its time.
 fn cost(outcome: &Result<Script, &'static str>) -> usize {
     let of = |step: &Step| match &*step.what {
         "lease ends" | "revokes" | "wait ends" | "expires" | "restart" => 20,
@@ -160,7 +161,7 @@ fn script(
     })
 }
 
-/// What the store sees of a path.
+/// Returns the steps that the store sees of a path.
 fn project(model: &Model<Sound>, actions: &[Action]) -> Result<Vec<Step>, &'static str> {
     let mut state = model.init_states().swap_remove(0);
     let (mut follower, mut steps) = Follower::new(model, &state);
@@ -171,7 +172,7 @@ fn project(model: &Model<Sound>, actions: &[Action]) -> Result<Vec<Step>, &'stat
     Ok(steps)
 }
 
-/// The shortest way to where nothing is under way any more, on which nobody does anything new.
+/// Returns the shortest path to a state without a message under way, on which no process or thread begins anything.
 fn arrival(model: &Model<Sound>, state: &System<Sound>) -> Option<Vec<Action>> {
     let mut search = Search::new(model, state.clone());
     let mut at = 0;
@@ -199,7 +200,7 @@ fn arrival(model: &Model<Sound>, state: &System<Sound>) -> Option<Vec<Action>> {
     None
 }
 
-/// Whether nothing is under way, and whoever lives is connected or has left.
+/// Returns whether no message is under way, and every living process is connected or has left.
 pub(super) fn is_quiet(state: &System<Sound>) -> bool {
     let mut wires = state.each_wire();
     let mut machines = state.each_machine();
@@ -210,7 +211,8 @@ pub(super) fn is_quiet(state: &System<Sound>) -> bool {
         && state.store.updates.is_empty()
 }
 
-/// What can be played from outside: a store dies when all is durable, and whoever is connected speaks.
+/// Returns whether an action can be played from outside: a store dies only when every update is durable, and every
+/// connected process speaks.
 pub(super) fn is_playable(state: &System<Sound>, action: Action) -> bool {
     match action {
         Action::Restart => is_durable(&state.store),
@@ -224,10 +226,10 @@ pub(super) fn is_playable(state: &System<Sound>, action: Action) -> bool {
     }
 }
 
-/// Where a state was reached from, and by what.
+/// The state and the action by which a state was reached.
 type From = Option<(usize, Action)>;
 
-/// Breadth first, and small.
+/// A small breadth-first search.
 struct Search<'m> {
     model: &'m Model<Sound>,
     seen: Vec<(System<Sound>, From)>,
@@ -256,7 +258,10 @@ impl<'m> Search<'m> {
             if self.seen.len() >= states_max || !may(&state, action) {
                 continue;
             }
-            let next = self.model.next_state(&state, action).expect("it is listed");
+            let next = self
+                .model
+                .next_state(&state, action)
+                .expect("the model has listed the action");
             if self.known.insert(fingerprint(&next)) {
                 self.seen.push((next, Some((at, action))));
             }

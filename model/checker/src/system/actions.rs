@@ -1,4 +1,4 @@
-//! Everything that can happen in a state.
+//! The actions of the model: everything that can happen in a state.
 
 use super::{Model, PROCESSES, PROCESSES_MAX, SESSIONS, System, session_index, thread_id};
 use serde::{Deserialize, Serialize};
@@ -6,41 +6,42 @@ use tenure_protocol::Hook;
 use tenure_protocol::process::{Connection, Timer as OfProcess};
 use tenure_protocol::store::{Stopping, Timer as OfStore};
 
-/// One transition. Processes, threads, sessions are numbered from 0 here, and from 1 in text.
-#[allow(missing_docs)] // The fields are what they are called, numbered from 0.
+/// One transition. Processes, threads and sessions are numbered from 0 here, and from 1 in text.
+#[allow(missing_docs)] // The names of the fields say it; all count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// A thread takes the next step of its program, or leaves.
     Thread { process: u8, thread: u8 },
     /// A waiting thread gives up.
     Abandon { process: u8, thread: u8 },
-    /// A message arrives at the store: the one at this place in the channel. One that stays arrives again.
+    /// The message at this place in the channel arrives at the store. If `stays` is set, it arrives again later.
     ToStore { process: u8, place: u8, stays: bool },
-    /// A message arrives at the process.
+    /// The message at this place in the channel arrives at the process. If `stays` is set, it arrives again later.
     ToProcess { process: u8, place: u8, stays: bool },
     /// A message to the store is lost.
     LoseUp { process: u8, place: u8 },
     /// A message to the process is lost.
     LoseDown { process: u8, place: u8 },
-    /// The connection is cut; so many messages to the store still arrive, none to the process.
+    /// The connection is cut: `arrive` messages to the store still arrive, and none to the process.
     Cut { process: u8, arrive: u8 },
-    /// The connection goes silent without being closed: no message arrives on it any more, and neither end notices at once.
+    /// The connection goes silent without being closed: no message arrives on it any more, and neither end notices at
+    /// once.
     Silence { process: u8 },
     /// The process opens a connection.
     Connect { process: u8 },
-    /// The process dies; so many of its messages still arrive.
+    /// The process crashes; `arrive` of its messages still arrive.
     Crash { process: u8, arrive: u8 },
     /// A dead process starts again.
     Start { process: u8 },
     /// The process shuts down.
     Shutdown { process: u8 },
-    /// The process gives an idle session back of its own accord.
+    /// The process gives an idle session back voluntarily.
     GiveBack { process: u8, session: u8 },
-    /// The store dies, and starts again from what is durable.
+    /// The store crashes and recovers from the durable records.
     Restart,
     /// The next update becomes durable.
     Flush,
-    /// The store begins to stop: for a restart, or after everything that is held has come back.
+    /// The store begins to stop: for a restart, or to drain until every grant has come back.
     Stop { drains: bool },
     /// The store's disk becomes full, or has room again.
     Fill { is_full: bool },
@@ -48,12 +49,12 @@ pub enum Action {
     StoreTimer(StoreTimer),
     /// A timer of a process fires.
     ProcessTimer { process: u8, timer: ProcessTimer },
-    /// Time passes by one, on the store's clock and on these of the processes: 0, 1 or 2 each.
+    /// Time passes by one on the store's clock, and by these steps, 0 to 2, on the clocks of the processes.
     Tick { clocks: [u8; PROCESSES_MAX] },
 }
 
 /// A timer of the store.
-#[allow(missing_docs)] // The fields are what they are called, numbered from 0.
+#[allow(missing_docs)] // The names of the fields say it; all count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StoreTimer {
     /// The lease of a process ends.
@@ -64,15 +65,15 @@ pub enum StoreTimer {
     Revoke { session: u8 },
     /// A process has waited too long.
     Wait { session: u8, process: u8 },
-    /// An unused session's time ends.
+    /// The time to live of an unused session ends.
     Expire { session: u8 },
 }
 
 /// A timer of a process.
-#[allow(missing_docs)] // The fields are what they are called, numbered from 0.
+#[allow(missing_docs)] // The names of the fields say it; all count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ProcessTimer {
-    /// Its lease ends.
+    /// The lease of the process ends.
     Lease,
     /// A keep-alive is due.
     KeepAlive,
@@ -80,9 +81,9 @@ pub enum ProcessTimer {
     Silent,
     /// The hello is sent again.
     ResendHello,
-    /// What a session waits for is sent again.
+    /// The unanswered message of a session is sent again.
     Resend { session: u8 },
-    /// A recalled grant is given up.
+    /// The process gives a recalled grant up.
     Late { session: u8 },
     /// A thread has waited too long.
     Wait { session: u8, thread: u8 },
@@ -194,7 +195,7 @@ impl<H: Hook> Model<H> {
         let index8 = index as u8;
         for thread in 0..self.threads(index) {
             let (state, thread8) = (&process.threads[thread], thread as u8);
-            // A process that has left or stops runs nothing new.
+            // A process that has left, or that stops, begins no program.
             let may_begin = !machine.has_left() && !machine.is_closing();
             if !state.is_waiting && (may_begin || !state.is_idle()) {
                 actions.push(Action::Thread {
@@ -224,7 +225,7 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// Connecting, cutting, crashing, starting, stopping.
+    /// Lists connecting, cutting, crashing, starting and stopping.
     fn list_life(&self, index: usize, state: &System<H>, actions: &mut Vec<Action>) {
         let (Some(process), Some(wire)) = (&state.processes[index], &state.wires[index]) else {
             return;
@@ -237,7 +238,8 @@ impl<H: Hook> Model<H> {
         if machine.connection() == Connection::Down && !machine.has_left() {
             actions.push(Action::Connect { process: index });
         }
-        // A further cut waits until the store has noticed the last: else cuts pile up in the channel without end.
+        // A further cut waits until the store has noticed the last one. Otherwise cuts would fill the channel without
+        // end.
         let is_noticed = wire.up.iter().all(|(_, message)| message.is_some());
         let cuts = self.universe.cuts
             && self.is_faulty(index)
@@ -307,7 +309,7 @@ impl<H: Hook> Model<H> {
             let is_full = !admission.is_full;
             actions.push(Action::Fill { is_full });
         }
-        // A store that stops ends when all is durable and, if it drains, everything has come back.
+        // A store that stops has ended when all updates are durable and, if it drains, every grant has come back.
         let has_stopped = match admission.stopping {
             Stopping::No => false,
             Stopping::Keeping => is_durable,
@@ -328,7 +330,7 @@ impl<H: Hook> Model<H> {
             let is_spared = match timer {
                 StoreTimer::Lease { process } => self.is_spared(state, process),
                 StoreTimer::Wait { process, .. } => !self.is_faulty(process),
-                // Where nothing is lost a reminder adds nothing, and without end.
+                // Where no message is lost, a reminder adds nothing, but would make the state space infinite.
                 StoreTimer::Remind { session } => {
                     !holder(state, session).is_some_and(|process| self.is_faulty(process))
                 }
@@ -352,18 +354,18 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// Whether the lease of a process does not end, because it lives.
+    /// Returns whether the model keeps the lease of a process from ending, because the process lives.
     fn is_spared(&self, state: &System<H>, process: u8) -> bool {
         let ends = self.universe.ends_leases && self.is_faulty(process);
         !ends && self.universe.clocks.is_none() && lives(state, process)
     }
 
-    /// Whether the faults of the universe hit this process.
+    /// Returns whether the faults of the universe affect this process.
     pub(super) fn is_faulty(&self, process: u8) -> bool {
         process < self.universe.faulty
     }
 
-    /// Whether nothing is under way, and every process has a connection.
+    /// Returns whether no message is under way, and every process has a connection.
     fn is_still(&self, state: &System<H>) -> bool {
         let is_connected = |machine: &tenure_protocol::ProcessMachine<H>| {
             machine.connection() != Connection::Down || machine.has_left()
@@ -376,7 +378,8 @@ impl<H: Hook> Model<H> {
                 .all(|(_, machine)| is_connected(machine))
     }
 
-    /// Time passes when no process has a timer that is due: a process fires its own in time. The store may be late.
+    /// Lists ticks. Time passes only when no process has a due timer, because a process fires its timers in time. The
+    /// store may be late.
     fn list_ticks(
         &self,
         state: &System<H>,
@@ -421,7 +424,7 @@ impl<H: Hook> Model<H> {
     }
 }
 
-/// The process that holds a session.
+/// Returns the process that holds a session.
 pub(super) fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
     let session = state
         .store
@@ -430,15 +433,15 @@ pub(super) fn holder<H: Hook>(state: &System<H>, session: u8) -> Option<u8> {
     Some(super::canonical::index(session.holder()?) as u8)
 }
 
-/// Whether a process runs and has not said goodbye.
+/// Returns whether a process runs and has not said goodbye.
 pub(super) fn lives<H: Hook>(state: &System<H>, process: u8) -> bool {
     let side = state.processes[usize::from(process)].as_ref();
     side.and_then(|side| side.machine.as_ref())
         .is_some_and(|machine| !machine.has_left())
 }
 
-/// What may come of the messages of a channel: the first arrives; where anything goes, each of them may arrive, arrive and
-/// stay, or be lost.
+/// Lists the possible fates of the messages of a channel. In order, the first one arrives. In an unreliable network,
+/// each of them may arrive, arrive and stay, or be lost.
 fn list_arrivals(
     messages: usize,
     is_wild: bool,

@@ -1,34 +1,34 @@
-//! The application of the model: threads that run small programs for ever, and check what they are told.
+//! The application of the model: threads that repeat small programs for ever, and check the answers.
 
 use tenure_protocol::message::WaitMode;
 
-/// Something that a thread does. Sessions and attributes are numbered from 0.
+/// A step of a program. Sessions and attributes are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Do {
-    /// Locks attributes of a session; all of it when the list is empty.
+    /// Locks attributes of a session; an empty list stands for all attributes.
     Lock(u8, &'static [u8]),
-    /// The same, as a try.
+    /// Locks attributes of a session as a try.
     Try(u8, &'static [u8]),
-    /// Locks attributes of a session only if that exists.
+    /// Locks attributes of a session only if the session exists.
     LockExisting(u8, &'static [u8]),
-    /// Writes an attribute of a session: the value after the one that it reads.
+    /// Writes an attribute of a session: the value after the one that the thread reads.
     Write(u8, u8),
-    /// Makes its writes in a session durable, and waits for that.
+    /// Commits the thread's writes in a session, and waits for the answer.
     Commit(u8),
-    /// Writes these attributes and gives back what it locked last.
+    /// Writes these attributes and unlocks the last lock.
     WriteAndUnlock(&'static [u8]),
-    /// Gives back what it locked last.
+    /// Unlocks the last lock.
     Unlock,
-    /// Discards what it wrote under the last lock, as if it had panicked, and gives that back.
+    /// Discards the writes under the last lock, as a panicking thread does, and frees the lock.
     Discard,
-    /// Ends the session that it has locked as a whole.
+    /// Destroys the session, which the thread has locked as a whole.
     Destroy(u8),
-    /// Gives the session, which it has locked as a whole, the id of another.
+    /// Renames the session, which the thread has locked as a whole, to the id of another.
     Rename(u8, u8),
 }
 
 impl Do {
-    /// What a lock names: session, attributes, patience.
+    /// Returns the session, the attributes and the wait mode of a lock step.
     #[must_use]
     pub fn locks(self) -> Option<(u8, &'static [u8], WaitMode)> {
         match self {
@@ -40,7 +40,7 @@ impl Do {
         }
     }
 
-    /// Which session a lock names only if that exists.
+    /// Returns the session of a lock step that is only for an existing session.
     #[must_use]
     pub fn locks_existing(self) -> Option<u8> {
         match self {
@@ -50,28 +50,29 @@ impl Do {
     }
 }
 
-/// A thread of the model: where it is in its program.
+/// A thread of the model: its position in its program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Thread {
-    /// What it does next, or waits for.
+    /// The step that the thread takes next or waits for.
     pub at: u8,
-    /// Whether it has asked and was not answered.
+    /// Whether the thread waits for an answer.
     pub is_waiting: bool,
-    /// Whether it was refused or poisoned and gives back what it has, to begin anew.
+    /// Whether the thread was refused or poisoned, and now frees its locks before it begins anew.
     pub is_leaving: bool,
-    /// Its place among the waiting threads of the process, in order of arrival, from 1; 0 when it does not wait.
+    /// The thread's place among the waiting threads of the process, in order of arrival, from 1; 0 when it does not
+    /// wait.
     pub arrival: u8,
 }
 
 impl Thread {
-    /// Whether it is at the beginning, with nothing locked and nothing asked.
+    /// Returns whether the thread is at the beginning, without a lock and without a request.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The places in the program of the locks that it has, first to last. The session's own id is that of the lock, or
-    /// of the last rename since.
+    /// Returns the program steps of the locks that the thread holds, first to last. The session of such a lock has the
+    /// id of the lock step, or of the last rename since.
     #[must_use]
     pub fn locks(&self, program: &[Do]) -> Vec<usize> {
         let mut held = Vec::new();

@@ -1,9 +1,10 @@
-//! The numbers of a part of a state as bits: whether a state is in canonical form already is then a question of a few
-//! machine words. Most successors are.
+//! The numbers of a part of a state as bits. With them a few machine words decide whether a state is in canonical form.
+//! Most successors are.
 
 use super::number::{Number, Run};
 
-/// Epochs, incarnations of a process, and processes for which there is room. Canonical states stay far below.
+/// The numbers of epochs, of incarnations of a process, and of processes for which there is room. Canonical states stay
+/// far below.
 const EPOCHS: usize = 4;
 const INCARNATIONS: usize = 3;
 const PROCESSES: usize = super::PROCESSES_MAX;
@@ -13,17 +14,17 @@ const OF_LINK: usize = OF_PROCESS + PROCESSES;
 const OF_REQUEST: usize = OF_LINK + PROCESSES * INCARNATIONS;
 const ROWS: usize = OF_REQUEST + PROCESSES;
 
-/// A row for each run of numbers (those of an epoch, the connections of an incarnation, ...), a bit for each number.
+/// A row of bits for each run of numbers (those of an epoch, the connections of an incarnation, ...).
 #[derive(Clone, Debug, Default)]
 pub(super) struct BitSet {
     rows: [u32; ROWS],
     /// A bit for each epoch that occurs.
     epochs: u32,
-    /// Some number has no place here.
+    /// Whether some number has no place in the rows.
     is_partial: bool,
 }
 
-/// Where a number is.
+/// Returns the row and the bit of a number.
 fn place(number: Number) -> Option<(usize, u32)> {
     let within = |nth: u64, max: usize| {
         usize::try_from(nth.checked_sub(1)?)
@@ -52,7 +53,7 @@ impl BitSet {
         self.insert_epoch(number);
     }
 
-    /// Of a counter only the epoch counts.
+    /// Inserts only the epoch of a number, as for a counter.
     pub(super) fn insert_epoch(&mut self, number: Number) {
         if number.kind() == Run::Stamp {
             self.epochs |= 1_u32.checked_shl(number.high() as u32).unwrap_or(0);
@@ -67,13 +68,13 @@ impl BitSet {
         self.is_partial |= other.is_partial;
     }
 
-    /// Whether the numbers of each run are 1, 2, 3 and so on.
+    /// Returns whether the numbers of each run are 1, 2, 3 and so on.
     pub(super) fn is_canonical(&self) -> bool {
         let is_whole = |row: &u32| row & row.wrapping_add(2) == 0 && row & 1 == 0;
         !self.is_partial && is_whole(&self.epochs) && self.rows.iter().all(is_whole)
     }
 
-    /// Whether a counter stands at a number that occurs, or at 0.
+    /// Returns whether a counter stands at a number that occurs, or at 0.
     pub(super) fn has_counter(&self, counter: Number) -> bool {
         counter.low() == 0
             || place(counter).is_some_and(|(row, nth)| self.rows[row] & 1 << nth != 0)

@@ -1,13 +1,14 @@
 //! The canonical form of a state: the smallest numbers in the same order.
 //!
 //! Threads that ask for locks for ever make tokens, versions, tickets, requests, incarnations and connections grow for
-//! ever. The machines only compare them, and draw new ones above all others, so replacing each by its rank among those
-//! of its kind that occur anywhere in the state changes nothing that can be observed: the canonical states form the same
-//! graph, finite. This is sound for safety and for progress, since no process, thread or session changes its name.
+//! ever. The machines only compare these numbers and draw new ones above all others. The model therefore replaces each
+//! number by its rank among the numbers of its kind in the whole state, which changes nothing observable. The canonical
+//! states form the same graph, but a finite one. This is sound for safety and for progress, since no process, thread or
+//! session changes its name.
 //!
-//! Counters (the last number drawn) become the largest number that still occurs: a number that nobody remembers may be
-//! drawn again. Times are constant where timers may fire at any time; in the universe with clocks they are kept relative
-//! to their clock, which stands still while everything else is moved back.
+//! A counter (the last number drawn) becomes the largest number that still occurs: a forgotten number may be drawn
+//! again. Times are constant where timers may fire at any time. In a universe with clocks, times are kept relative to
+//! their clock: the clock stands still, and everything else is moved back.
 
 use super::bitset::BitSet;
 use super::number::{INCARNATION, LINK, Number, REQUEST, Run, STAMP};
@@ -16,14 +17,78 @@ use smallvec::SmallVec;
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::{Incarnation, Link, ProcessId, Request, Stamp, Time};
 
-/// Something whose numbers can be shown.
+/// A part of a state that can show its numbers.
 pub trait Numbered {
-    /// Shows every number.
+    /// Shows every number to `numbers`.
     fn visit(&mut self, numbers: &mut impl Numbers);
 
-    /// A bit for each property of the part alone that does not hold.
+    /// Returns one bit for each violated property of this part alone.
     fn broken(&self, _: &'static Universe) -> u32 {
         0
+    }
+}
+
+/// A number and its kind in one word: kind, owner, higher part, lower part. Within one kind, the order of the words is
+/// the order of the numbers. Canonical numbers are small, and one step draws few, so the parts have enough room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Number(u64);
+
+const STAMP: u64 = 0;
+const INCARNATION: u64 = 1 << 60;
+const LINK: u64 = 2 << 60;
+const REQUEST: u64 = 3 << 60;
+const KIND: u64 = 0xf << 60;
+/// The mask of the kind and the owner.
+const ROW: u64 = 0xff << 56;
+
+/// The kind of a number. Numbers are ranked within their run: the stamps of an epoch, the incarnations of a process,
+/// the connections of an incarnation, the requests of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Run {
+    Stamp,
+    Incarnation,
+    Link,
+    Request,
+}
+
+impl Number {
+    fn new(row: u64, high: u64, low: u64) -> Self {
+        assert!(
+            high < 1 << 24 && low < 1 << 32,
+            "numbers fit, because each step starts from small canonical numbers"
+        );
+        Self(row | high << 32 | low)
+    }
+
+    pub(super) fn kind(self) -> Run {
+        match self.0 & KIND {
+            STAMP => Run::Stamp,
+            INCARNATION => Run::Incarnation,
+            LINK => Run::Link,
+            _ => Run::Request,
+        }
+    }
+
+    /// Returns the index of the process that owns the number.
+    pub(super) fn owner(self) -> usize {
+        (self.0 >> 56 & 0xf) as usize
+    }
+
+    fn row(self) -> u64 {
+        self.0 & ROW
+    }
+
+    pub(super) fn high(self) -> u64 {
+        self.0 >> 32 & 0xff_ffff
+    }
+
+    /// Returns the kind, the owner and the higher part.
+    fn run(self) -> u64 {
+        self.0 >> 32
+    }
+
+    pub(super) fn low(self) -> u64 {
+        self.0 & 0xffff_ffff
     }
 }
 
@@ -31,31 +96,31 @@ fn owner(process: &ProcessId) -> u64 {
     u64::from(index(process)) << 56
 }
 
-/// What is never due.
+/// A time that is never due.
 pub(super) const NEVER: Time = Time(u64::MAX);
 
-/// The index of a process of the model: its name ends in a digit from 1.
+/// Returns the index of a process of the model. Its name ends in a digit from 1.
 pub(super) fn index(process: &ProcessId) -> u32 {
     let digit = process.as_bytes()[process.as_bytes().len() - 1];
     u32::from(digit - b'1')
 }
 
-/// What becomes of times.
+/// The normalisation of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Times {
-    /// All are one: timers fire at any time.
+    /// All times are equal, because timers fire at any time.
     Constant,
-    /// They are kept, those long past as one.
+    /// Times are kept, but all times before this one are equal.
     NotBefore(u64),
 }
 
-/// Lists the numbers of one part of a state and normalises its times.
+/// A visitor that lists the numbers of one part of a state and normalises its times.
 #[derive(Clone, Debug)]
 pub(super) struct Lister {
     pub(super) universe: &'static Universe,
     times: Times,
     listed: SmallVec<[Number; 16]>,
-    /// The counters of the part: they take the largest number below them.
+    /// The counters of the part. Each becomes the largest number not above it.
     counters: SmallVec<[Number; 2]>,
     bits: BitSet,
 }
@@ -146,7 +211,7 @@ impl Numbers for Lister {
     }
 
     fn process_mark(&mut self, _: &ProcessId, time: &mut Time) {
-        *time = Time::ZERO; // No universe counts from it.
+        *time = Time::ZERO; // No universe measures time from such a mark.
     }
 
     fn process_time(&mut self, _: &ProcessId, time: &mut Time) {
@@ -154,7 +219,7 @@ impl Numbers for Lister {
     }
 }
 
-/// Whether a state of these parts is in canonical form.
+/// Returns whether a state of these parts is in canonical form.
 pub(super) fn is_canonical<'a>(parts: impl Iterator<Item = &'a Lister> + Clone) -> bool {
     let mut bits = BitSet::default();
     parts.clone().for_each(|part| bits.unite(&part.bits));
@@ -164,10 +229,10 @@ pub(super) fn is_canonical<'a>(parts: impl Iterator<Item = &'a Lister> + Clone) 
             .all(|counter| bits.has_counter(*counter))
 }
 
-/// What the numbers of a part become, in the order of its list, counters last.
+/// The new numbers of a part, in the order of its list, counters last.
 pub(super) type Image = SmallVec<[Number; 16]>;
 
-/// The numbers of a whole state, and what each becomes.
+/// The numbers of a whole state, with their ranks.
 #[derive(Debug, Default)]
 pub(super) struct Ranks {
     old: SmallVec<[Number; 64]>,
@@ -198,7 +263,7 @@ impl Ranks {
         ranks.epochs.dedup();
         let (mut last, mut rank) = (None, 0);
         for number in &ranks.old {
-            // Incarnations of one process are one sequence; others begin anew with each epoch or incarnation.
+            // The incarnations of one process are one sequence. The others begin anew with each epoch or incarnation.
             let sequence = if number.kind() == Run::Incarnation {
                 number.row()
             } else {
@@ -229,7 +294,7 @@ impl Ranks {
         self.new[place.expect("every number was listed: `visit` shows the same numbers each time")]
     }
 
-    /// What a counter becomes: the rank of the largest number that is not above it.
+    /// Returns the rank of a counter, which is the rank of the largest number not above it.
     fn counter(&self, counter: Number) -> Number {
         let place = self.old.partition_point(|number| *number <= counter);
         let below = place
@@ -244,11 +309,11 @@ impl Ranks {
         Number::new(counter.row(), high, low)
     }
 
-    /// What the numbers of a part become; `None` when all stay.
+    /// Returns the new numbers of a part, or `None` when all stay the same.
     pub(super) fn image(&self, part: &Lister) -> Option<Image> {
         let mut place = 0;
         let listed = part.listed.iter().map(|number| {
-            // Both are sorted, so the search goes on where it was.
+            // Both lists are sorted, so the search continues from the last match.
             while self.old[place] != *number {
                 place += 1;
             }
@@ -266,7 +331,7 @@ impl Ranks {
     }
 }
 
-/// Replaces numbers by their ranks.
+/// A visitor that replaces numbers by their ranks.
 pub(super) struct Writer<'a>(&'a Ranks);
 
 impl Numbers for Writer<'_> {
@@ -320,7 +385,8 @@ impl Numbers for Writer<'_> {
     }
 }
 
-/// Moves all times back, since the clocks stand still: the store's by one, each process's by its own.
+/// A visitor that moves all times back, since the clocks stand still: the store's by one, each process's by its own
+/// step.
 pub(super) struct Shift {
     store: u64,
     processes: [u64; super::PROCESSES_MAX],

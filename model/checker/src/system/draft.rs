@@ -1,4 +1,4 @@
-//! A successor in the making: who steps, what that puts on the wires, and the canonical form of the result.
+//! The draft of a successor: it lets a machine step, puts its messages on the wires, and finishes the state.
 
 use super::canonical::{Numbered, Shift};
 use super::event::{StepEvents, TraceEvent};
@@ -13,16 +13,16 @@ use tenure_protocol::{Hook, Link, ToProcess, ToStore};
 pub(super) struct Draft<'a, H> {
     model: &'a Model<H>,
     next: System<H>,
-    /// The wires that change, taken out of the state.
+    /// The changed wires, taken out of the state.
     wires: [Option<Wire>; PROCESSES_MAX],
-    /// What happens, if somebody wants to know.
+    /// The trace events, if they are recorded.
     events: Option<Vec<TraceEvent>>,
-    /// The threads of the process that moves that were told that a session is absent.
+    /// The threads of the moving process that were refused as absent, one bit for each.
     pub(super) told_absent: u8,
 }
 
 impl<H: Hook> Model<H> {
-    /// How many messages may be under way between a process and the store.
+    /// Returns the most messages that may be under way between a process and the store.
     fn channel_max(&self, index: usize) -> usize {
         let is_faulty = self.is_faulty(index as u8);
         self.universe
@@ -31,7 +31,7 @@ impl<H: Hook> Model<H> {
             .unwrap_or(usize::MAX)
     }
 
-    /// The state after a transition, not in canonical form, and what happened.
+    /// Takes a transition with its trace events. The state is not in canonical form.
     pub(crate) fn tell(&self, state: &System<H>, action: Action) -> StepEvents<H> {
         let mut draft = Draft::new(self, state);
         draft.events = Some(Vec::new());
@@ -79,7 +79,9 @@ impl<'a, H: Hook> Draft<'a, H> {
             | Action::StoreTimer(_)
             | Action::Stop { .. }
             | Action::Fill { .. } => {
-                let event = self.event_of(action).expect("the store moves");
+                let event = self
+                    .event_of(action)
+                    .expect("every action of this arm has an event of the store");
                 self.event(event);
             }
             Action::ToProcess {
@@ -103,7 +105,8 @@ impl<'a, H: Hook> Draft<'a, H> {
                 });
                 self.wire(process.into()).down.remove(place.into());
             }
-            // That a process hears a few more messages before it notices the cut is the same as hearing them before.
+            // A process that receives more messages before it notices the cut equals a process that received them
+            // before the cut.
             Action::Cut { process, arrive } => {
                 self.close(process.into(), arrive.into());
                 self.cue(process, Cue::Cut);
@@ -114,7 +117,7 @@ impl<'a, H: Hook> Draft<'a, H> {
                 self.lose(index, false, 0);
                 self.wire(index).is_open = false;
             }
-            // A hello that is unanswered is said again on a connection of its own.
+            // An unanswered hello is sent again on a new connection.
             Action::ProcessTimer {
                 process,
                 timer: ProcessTimer::ResendHello,
@@ -156,15 +159,21 @@ impl<'a, H: Hook> Draft<'a, H> {
     }
 
     fn wire(&mut self, index: usize) -> &mut Wire {
-        self.wires[index]
-            .get_or_insert_with(|| (**self.next.wires[index].as_ref().expect("it exists")).clone())
+        self.wires[index].get_or_insert_with(|| {
+            (**self.next.wires[index]
+                .as_ref()
+                .expect("every process has a wire"))
+            .clone()
+        })
     }
 
     // The machines.
 
     fn cue(&mut self, process: u8, cue: Cue) {
         let index = usize::from(process);
-        let actor = self.next.processes[index].as_ref().expect("it exists");
+        let actor = self.next.processes[index]
+            .as_ref()
+            .expect("every process of the universe has a state");
         if let Some(events) = &mut self.events {
             events.extend(Player::overhear(self.model, (**actor).clone(), cue.clone()));
         }
@@ -193,7 +202,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.deliver(&staged, None);
     }
 
-    /// What the store says is under way: to this process, or to all.
+    /// Puts the store's messages on the wires: those to this process, or all.
     pub(super) fn deliver(&mut self, staged: &Staged, to: Option<usize>) {
         for (index, link, message) in &staged.sent {
             if to.is_none_or(|to| to == *index) {
@@ -206,7 +215,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.event(Event::Restart);
         for index in 0..self.model.universe.programs.len() {
             self.close(index, 0);
-            self.lose(index, true, 0); // There is nobody left to hear it.
+            self.lose(index, true, 0); // The store that would have received them is gone.
             self.cue(index as u8, Cue::Cut);
         }
     }
@@ -221,7 +230,7 @@ impl<'a, H: Hook> Draft<'a, H> {
 
     // The network.
 
-    /// What an action is to the store; what it hears is taken from the channel.
+    /// Returns the event of an action at the store. A received message is taken from the channel.
     pub(super) fn event_of(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::ToStore {
@@ -294,7 +303,8 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.cue(process, Cue::Hear(link, message));
     }
 
-    /// The connection breaks: what is under way to the process is lost, and all but `arrive` messages to the store.
+    /// Breaks the connection: all messages to the process are lost, and all but the first `arrive` messages to the
+    /// store.
     fn close(&mut self, index: usize, arrive: usize) {
         let link = self.next.link(index);
         self.lose(index, false, 0);
@@ -307,7 +317,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.wire(index).is_open = false;
     }
 
-    /// The process closes its connection; what it sent before still arrives.
+    /// Closes the connection on the process's side. Messages sent before still arrive.
     fn hang_up(&mut self, index: usize, link: Link) {
         let is_wild = self.model.channel_max(index) != usize::MAX;
         self.lose(index, false, 0);
@@ -319,7 +329,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         self.wire(index).is_open = false;
     }
 
-    /// All but the first messages in a channel are lost.
+    /// Loses all but the first `kept` messages of a channel.
     fn lose(&mut self, index: usize, is_up: bool, kept: usize) {
         let wire = self.wire(index);
         let count = if is_up {
@@ -355,7 +365,7 @@ impl<'a, H: Hook> Draft<'a, H> {
         });
     }
 
-    /// What is sent on a connection that was replaced or cut goes nowhere.
+    /// Puts a message to a process on its wire. A message on a replaced or cut connection is lost.
     fn send_down(&mut self, index: usize, link: Link, message: &ToProcess) {
         let max = self.model.channel_max(index);
         let current = self.next.link(index);

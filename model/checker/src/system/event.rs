@@ -1,13 +1,13 @@
-//! What happens within a step, in order: what a rendering shows and a state does not show.
+//! The trace events of one step, in order, for the rendering of a path.
 //!
-//! Two states do not say which message was lost, what a thread was answered, or that something was sent into a channel
-//! that was full. When a step is taken to be told, the draft and the player note it down; an exploration notes nothing.
+//! Two states do not show which message was lost, which answer a thread received, or that a message met a full channel.
+//! The draft and the player record these events when a step is rendered. An exploration records none.
 
 use super::{Action, Model, System};
 use tenure_protocol::process::{Answer, Call};
 use tenure_protocol::{Hook, SessionId, ThreadId, ToProcess, ToStore, Update};
 
-/// Something that happens within a step. Processes are numbered from 0.
+/// A trace event. Processes are numbered from 0.
 #[derive(Clone, Debug)]
 pub(crate) enum TraceEvent {
     /// A thread calls its process.
@@ -17,35 +17,35 @@ pub(crate) enum TraceEvent {
         session: SessionId,
         call: Call,
     },
-    /// A thread is answered.
+    /// A thread receives an answer.
     Answered {
         process: usize,
         thread: ThreadId,
         session: SessionId,
         answer: Answer,
     },
-    /// A message is put at the end of its channel; or goes nowhere, since the connection is gone or the channel full.
+    /// A message to the store enters its channel, or is lost because the connection is gone or the channel is full.
     SentUp {
         process: usize,
         message: ToStore,
         is_under_way: bool,
     },
-    /// The same, to a process.
+    /// A message to a process enters its channel, or is lost.
     SentDown {
         process: usize,
         message: ToProcess,
         is_under_way: bool,
     },
-    /// Behind all that is under way to the store, it will learn that the connection is gone.
+    /// A cut of the connection is queued for the store, behind all messages under way.
     Ended { process: usize },
-    /// What is at this place of the channel arrives. It leaves the channel unless it stays.
+    /// The message at this place of the channel arrives. The message leaves the channel unless `stays` is set.
     Arrived {
         process: usize,
         is_up: bool,
         place: usize,
         stays: bool,
     },
-    /// What is at this place of the channel is lost.
+    /// The message at this place of the channel is lost.
     Lost {
         process: usize,
         is_up: bool,
@@ -55,19 +55,19 @@ pub(crate) enum TraceEvent {
     Durable(Update),
 }
 
-/// A step with what happened in it.
+/// A step with its trace events.
 #[derive(Clone)]
 pub(crate) struct StepEvents<H> {
-    /// The state after it, with the numbers that the machines drew.
+    /// The state after the step, with the numbers that the machines drew.
     pub(crate) next: System<H>,
-    /// In order.
+    /// The trace events, in order.
     pub(crate) events: Vec<TraceEvent>,
 }
 
 impl<H: Hook> Model<H> {
-    /// The state after a transition with the numbers that the machines drew, not in canonical form: what to compare a
-    /// state with to see what a step changed. The machines only compare numbers, so actions lead to the same states
-    /// either way, less their numbers.
+    /// Returns the state after a transition, with the numbers that the machines drew, not in canonical form. A
+    /// comparison with the state before shows what the step changed. The machines only compare numbers, so an action
+    /// leads to the same state in either form, apart from the numbers.
     #[must_use]
     pub fn raw_successor(&self, state: &System<H>, action: Action) -> System<H> {
         self.tell(state, action).next

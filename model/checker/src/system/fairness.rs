@@ -1,4 +1,4 @@
-//! What fairness promises of each transition, see decision 4.
+//! The promise of fairness for each transition, see decision 4.
 
 use super::actions::{holder, lives};
 use super::{Action, Model, PROCESSES, ProcessTimer, StoreTimer, System, THREADS_MAX, app::Do};
@@ -6,7 +6,8 @@ use crate::graph::Class;
 use tenure_protocol::{Hook, ToProcess, ToStore};
 
 impl<H: Hook> Model<H> {
-    /// What fairness promises. A class for each thread, each direction of each channel, each connection, each timer.
+    /// Returns the promise of fairness. There is a class for each thread, each direction of each channel, each
+    /// connection and each timer.
     pub(super) fn class_of(&self, state: &System<H>, action: Action) -> Class {
         let by_process = |base: u8, process: u8| Class::Fair(base + process);
         match action {
@@ -42,7 +43,7 @@ impl<H: Hook> Model<H> {
             | Action::Stop { .. }
             | Action::Fill { is_full: true } => Class::Fault,
             Action::Fill { is_full: false } => Class::Fair(48),
-            // A store that has stopped is started again.
+            // A stopped store is started again.
             Action::Restart if self.universe.closes => Class::Fair(49),
             Action::Restart => Class::Fault,
         }
@@ -55,7 +56,7 @@ impl<H: Hook> Model<H> {
         };
         let own = side.threads[usize::from(thread)];
         let is_first = own.is_idle();
-        // In a universe where threads linger, one that is inside may stay for ever; a refused or poisoned one leaves.
+        // In a universe with lingering threads, a thread inside may stay for ever. A refused or poisoned thread leaves.
         let step = self.program(usize::from(process), usize::from(thread))[usize::from(own.at)];
         let lingers = self.universe.lingers
             && !own.is_leaving
@@ -67,7 +68,8 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// A lease ends fairly when nobody keeps it alive; that of a process that lives ends by a fault of the clocks.
+    /// Returns the class of a timer of the store. A lease that no process renews ends fairly; the lease of a living
+    /// process ends by a fault of the clocks.
     fn class_of_store_timer(&self, state: &System<H>, timer: StoreTimer) -> Class {
         match timer {
             StoreTimer::Lease { process } => {
@@ -94,7 +96,7 @@ impl<H: Hook> Model<H> {
 
     fn class_of_process_timer(&self, state: &System<H>, process: u8, timer: ProcessTimer) -> Class {
         match timer {
-            // It ends fairly when the store has ended it; before, by a fault of the clocks.
+            // The lease ends fairly after the store has ended it. Before that, it ends by a fault of the clocks.
             ProcessTimer::Lease => {
                 let has_lease = state
                     .store
@@ -126,8 +128,8 @@ impl<H: Hook> Model<H> {
     }
 }
 
-/// Whether the store would repeat a recall while that or its answer is under way. Whoever repeats himself so soon has been
-/// too quick for the network, which happens finitely often, like the network's other faults.
+/// Returns whether the store would repeat a recall while the recall or its answer is under way. Such an early
+/// repetition is too quick for the network. It happens finitely often, like the network's other faults.
 fn store_is_hasty<H>(state: &System<H>, process: u8) -> bool {
     let wire = state.wires[usize::from(process)].as_ref();
     let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { .. });
@@ -137,13 +139,13 @@ fn store_is_hasty<H>(state: &System<H>, process: u8) -> bool {
     })
 }
 
-/// Whether a process would repeat itself while what it said is under way.
+/// Returns whether a process would repeat a message while that message is under way.
 fn process_is_hasty<H>(state: &System<H>, process: u8) -> bool {
     let wire = state.wires[usize::from(process)].as_ref();
     wire.is_some_and(|wire| !wire.up.iter().all(|(_, message)| is_answer(message)))
 }
 
-/// Whether a message answers a recall and is not repeated by itself.
+/// Returns whether a message answers a recall and is not repeated by itself.
 fn is_answer(message: &Option<ToStore>) -> bool {
     matches!(message, Some(ToStore::Busy { .. }))
 }

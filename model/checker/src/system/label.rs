@@ -1,4 +1,4 @@
-//! Transitions in words.
+//! The text of each action.
 
 use super::{Action, ProcessTimer, StoreTimer};
 use std::fmt;

@@ -1,8 +1,8 @@
-//! Remembers what a part becomes.
+//! A memo of the results of steps.
 //!
-//! A step of a machine depends on that machine and its input alone, not on the other parts of the state. A universe of
-//! millions of states has some thousand different machines, so nearly every step has been taken before. Keys are compared
-//! whole, not by hash: what is remembered is exact.
+//! A step of a machine depends only on that machine and its input, not on the other parts of the state. A universe of
+//! millions of states has some thousand different machines, so nearly every step has been taken before. Keys are
+//! compared as a whole, not by hash, so a memoised result is exact.
 
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
@@ -10,13 +10,13 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Mutex;
 
 const SHARDS: usize = 32;
-/// Beyond so many entries a shard starts anew, so that memory stays bounded.
+/// The size at which a shard is cleared, so that memory stays bounded.
 const ENTRIES_MAX: usize = 1 << 15;
 
-/// By hash. Of two keys with the same hash the later is remembered.
+/// A shard by hash. Of two keys with the same hash, the later one is kept.
 type Shard<K, V> = HashMap<u64, (K, V), FixedState>;
 
-/// See the [module](self).
+/// A memo of results by key; see the [module](self).
 #[derive(Debug)]
 pub(super) struct Memo<K, V> {
     shards: Vec<Mutex<Shard<K, V>>>,
@@ -33,7 +33,8 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K, V: Clone> Memo<K, V> {
-    /// What a key becomes: remembered, or made now. The key is told by what hashes like it, and is only made to be kept.
+    /// Returns the result of a key, from the memo or made now. `hashed` must hash like the key. The key itself is made
+    /// only when it is stored.
     pub(super) fn get(
         &self,
         hashed: impl Hash,
@@ -44,7 +45,7 @@ impl<K, V: Clone> Memo<K, V> {
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
         if let Some((key, value)) = shard
             .lock()
-            .expect("no panic while it is locked")
+            .expect("reading a shard cannot panic, so the lock is never poisoned")
             .get(&hash)
             && is_it(key)
         {
@@ -52,7 +53,7 @@ impl<K, V: Clone> Memo<K, V> {
         }
         let made = make();
         let value = made.1.clone();
-        let mut shard = shard.lock().expect("no panic while it is locked");
+        let mut shard = shard.lock().expect("no code panics under this lock");
         if shard.len() >= ENTRIES_MAX {
             shard.clear();
         }

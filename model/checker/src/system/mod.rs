@@ -1,11 +1,11 @@
 //! The whole system as one state: the store, the processes with their threads, and the network between them.
 //!
-//! The machines are exactly those that run: `tenure_protocol::StoreMachine` and `ProcessMachine`. What is written here is their world:
-//! an application of small programs, channels that may lose, repeat, reorder or break, processes and stores that die, a
-//! disk that lags behind, clocks that drift. One [`Action`] is one transition.
+//! The machines are those of production: `tenure_protocol::StoreMachine` and `ProcessMachine`. This module adds their
+//! environment: an application of small programs, channels that may lose, repeat, reorder or break, processes and
+//! stores that crash, a disk that makes updates durable late, and clocks that drift. One [`Action`] is one transition.
 //!
-//! Deliberately absent: any rule of the protocol. The checks that need the step itself (who was passed over, which write
-//! was accepted) compare the state before and after it, in `watch`.
+//! This module deliberately contains no rule of the protocol. The checks that need the step itself, such as the order
+//! of grants, compare the states before and after the step, in `watch`.
 
 mod actions;
 pub mod app;
@@ -65,25 +65,26 @@ pub static ATTRIBUTES: [AttributeName; 2] = [
     AttributeName::from_static("a"),
     AttributeName::from_static("b"),
 ];
-/// What threads write, one after the other.
+/// The values that threads write, one after the other.
 pub(crate) static VALUES: [&[u8]; 3] = [b"0", b"1", b"22"];
 
-/// The thread at `index` of a process.
+/// Returns the id of the thread at `index` of a process.
 #[must_use]
 pub fn thread_id(index: usize) -> ThreadId {
     ThreadId(index as u64 + 1)
 }
 
-/// The index of a session by its name.
+/// Returns the index of a session of this name.
 #[must_use]
 pub fn session_index(id: &SessionId) -> usize {
     SESSIONS
         .iter()
         .position(|session| session == id)
-        .expect("a session of the model")
+        .expect("the machines know only the sessions of the model")
 }
 
-/// The universe of a state, for whoever shows it. All states of a run have the same, so it takes no part in comparisons.
+/// The universe of a state, for rendering. All states of a run have the same universe, so it takes no part in
+/// comparisons.
 #[derive(Clone, Copy)]
 pub struct InUniverse(pub &'static Universe);
 
@@ -110,45 +111,45 @@ impl Debug for InUniverse {
 pub struct StoreSide<H> {
     /// The machine.
     pub machine: StoreMachine<H>,
-    /// What is durable; empty where no universe can lose the store.
+    /// The durable records; empty in a universe that cannot lose the store.
     pub durable: Records,
-    /// Updates that are not durable yet, in order. The first has number 1 in the barrier.
+    /// The updates that are not durable yet, in order. The first one has number 1 in the barrier.
     pub updates: Vec<Update>,
-    /// Messages that wait for some of these updates.
+    /// The messages that wait for some of these updates.
     pub barrier: DurabilityBarrier,
-    /// Where all this is.
+    /// The universe.
     pub universe: InUniverse,
 }
 
 /// A process and its application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessSide<H> {
-    /// Which process.
+    /// The index of the process.
     pub index: u8,
     /// The machine; `None` while the process is dead.
     pub machine: Option<ProcessMachine<H>>,
     /// The incarnation of the last start.
     pub incarnation: u64,
-    /// Its threads.
+    /// The threads of the process.
     pub threads: [Thread; THREADS_MAX],
-    /// How far its clock is ahead of the store's.
+    /// The time by which the process's clock is ahead of the store's.
     pub skew: u8,
 }
 
-/// What is under way between a process and the store.
+/// The messages under way between a process and the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wire {
-    /// Whose.
+    /// The index of the process.
     pub index: u8,
-    /// Whether what is sent now arrives: the connection has not been cut.
+    /// Whether the connection is open, so that a message sent now arrives.
     pub is_open: bool,
-    /// To the store, the first sent first. `None`: the store learns here that the connection was cut.
+    /// The messages to the store, the first sent first. `None` notifies the store that the connection was cut.
     pub up: Vec<(Link, Option<ToStore>)>,
-    /// To the process.
+    /// The messages to the process.
     pub down: Vec<(Link, ToProcess)>,
 }
 
-/// A state of the whole system. In the debugger and in Stateright's Explorer it is shown fact by fact.
+/// A state of the whole system. The debugger and Stateright's Explorer show its facts one by one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct System<H> {
     /// The store.
@@ -157,18 +158,18 @@ pub struct System<H> {
     pub processes: [Option<Shared<ProcessSide<H>>>; PROCESSES_MAX],
     /// The connections.
     pub wires: [Option<Shared<Wire>>; PROCESSES_MAX],
-    /// When a session was last destroyed: nothing of an older grant may be written to it. Only where the
-    /// universe watches that.
+    /// The time at which each session was last destroyed. No write under an older grant may reach it. Kept only where
+    /// the universe watches that.
     pub destroyed: [Stamp; 2],
-    /// The threads that wait for a session only if it exists, and for which it has been absent at some time since they asked:
-    /// they may be told so. A bit for each, by process and thread.
+    /// The threads that want a session only if it exists, and whose session has been absent at some time since they
+    /// asked: these threads may be refused as absent. One bit for each, by process and thread.
     pub absent: u16,
-    /// What the last step did against the rules.
+    /// The violation of the last step, if any.
     pub violation: Option<Violation>,
 }
 
 impl<H> System<H> {
-    /// The processes with their index.
+    /// Returns the processes with their index.
     pub fn each_process(&self) -> impl Iterator<Item = (usize, &ProcessSide<H>)> {
         self.processes
             .iter()
@@ -176,13 +177,13 @@ impl<H> System<H> {
             .filter_map(|(index, process)| Some((index, &**process.as_ref()?)))
     }
 
-    /// The processes that live, with their index.
+    /// Returns the machines of the living processes, with their index.
     pub fn each_machine(&self) -> impl Iterator<Item = (usize, &ProcessMachine<H>)> {
         self.each_process()
             .filter_map(|(index, process)| Some((index, process.machine.as_ref()?)))
     }
 
-    /// The connections with their index.
+    /// Returns the connections with their index.
     pub fn each_wire(&self) -> impl Iterator<Item = (usize, &Wire)> {
         self.wires
             .iter()
@@ -198,7 +199,7 @@ impl<H: Hook> Debug for System<H> {
 }
 
 impl<H: Hook> System<H> {
-    /// The connection of a process, as it believes.
+    /// Returns the connection of a process, as the process sees it.
     pub(crate) fn link(&self, index: usize) -> Option<Link> {
         let machine = self.processes[index].as_ref()?.machine.as_ref()?;
         match machine.connection() {
@@ -209,8 +210,8 @@ impl<H: Hook> System<H> {
 }
 
 impl<H: Hook> Model<H> {
-    /// Notes for which waiting threads the session is absent that they want only if it exists. `before` is the state in which
-    /// they may have waited already.
+    /// Notes the waiting threads that want a session only if it exists, and whose session is absent. `before` is the
+    /// earlier state, in which these threads may have waited already.
     fn with_absent(&self, mut next: System<H>, before: &System<H>) -> System<H> {
         if !self.universe.asks_existing() {
             return next;
@@ -229,7 +230,7 @@ impl<H: Hook> Model<H> {
         next
     }
 
-    /// Blames a process that has told threads of an absence which there was not.
+    /// Returns a violation if a process has refused threads as absent without an absence.
     fn falsely_absent(&self, state: &System<H>, index: usize, told: u8) -> Option<Violation> {
         let side = state.processes[index].as_ref()?;
         let is_false = |(thread, own): (usize, &Thread)| {
@@ -245,7 +246,7 @@ impl<H: Hook> Model<H> {
         is_any.then_some(Violation::FalselyAbsent)
     }
 
-    /// Which session a thread locks only if it exists, at the place where it is.
+    /// Returns the session that a thread locks only if it exists, at its present step.
     fn wanted(&self, index: usize, thread: usize, own: &Thread) -> Option<usize> {
         let program = self.universe.programs.get(index)?.get(thread)?;
         let session = program[usize::from(own.at)].locks_existing()?;
@@ -300,7 +301,7 @@ impl Numbered for Wire {
     }
 }
 
-/// A universe to be explored, with a hook for the machines.
+/// The model of a universe, with a hook for the machines.
 #[derive(Clone)]
 pub struct Model<H> {
     /// The universe.
@@ -310,7 +311,7 @@ pub struct Model<H> {
     pub(crate) store_settings: Settings<tenure_protocol::StoreSettings>,
     pub(crate) process_settings: Settings<tenure_protocol::ProcessSettings>,
     memos: Arc<successor::Memos<H>>,
-    /// The exchanges of like processes that lead to a state which counts as the same.
+    /// The permutations of like processes that lead to equivalent states.
     permutations: Vec<symmetry::Permutation>,
 }
 
@@ -321,7 +322,7 @@ impl<H: Debug> Debug for Model<H> {
 }
 
 impl<H: Hook> Model<H> {
-    /// The model of a universe.
+    /// Creates the model of a universe.
     #[must_use]
     pub fn new(universe: &'static Universe, hook: H) -> Self {
         Self {
@@ -334,15 +335,16 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// The same model with like processes exchanged at will: fewer states, good for safety only, and its paths change
-    /// names on the way. `None` where no two processes are alike, or where it would not be sound.
+    /// Returns the same model with symmetry reduction over like processes. It has fewer states, is sound for safety
+    /// only, and its paths change names on the way. Returns `None` if no two processes are alike or the reduction is
+    /// not sound.
     #[must_use]
     pub fn reduced(mut self) -> Option<Self> {
         self.permutations = symmetry::permutations(self.universe);
         (!self.permutations.is_empty()).then_some(self)
     }
 
-    /// The program of a thread.
+    /// Returns the program of a thread.
     #[must_use]
     pub fn program(&self, process: usize, thread: usize) -> &'static [Do] {
         self.universe.programs[process][thread]

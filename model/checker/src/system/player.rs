@@ -1,4 +1,5 @@
-//! A process and its application, taking one step of the model: the threads call the machine, and its answers move them.
+//! A step of a process and its application in the model: the threads call the machine, and its answers move the
+//! threads.
 
 use super::app::{Do, Thread};
 use super::canonical::NEVER;
@@ -9,10 +10,10 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output};
 use tenure_protocol::{Hook, Incarnation, Link, ProcessMachine, ToProcess, ToStore, Value};
 
-/// What happens to a process and its application.
+/// An event at a process and its application.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Cue {
-    /// A thread goes on.
+    /// A thread takes its next step.
     Run(u8),
     /// A waiting thread gives up.
     Abandon(u8),
@@ -20,43 +21,44 @@ pub(super) enum Cue {
     Hear(Link, ToProcess),
     /// The connection is cut.
     Cut,
-    /// There is a connection.
+    /// A new connection exists.
     Connect,
-    /// It dies.
+    /// The process crashes.
     Crash,
-    /// It starts again.
+    /// The process starts again.
     Start,
-    /// It shuts down.
+    /// The process shuts down.
     Shutdown,
-    /// It gives a session back.
+    /// The process gives a session back.
     GiveBack(u8),
     /// A timer fires.
     Timer(super::ProcessTimer),
-    /// Its clock moves, and all clocks are put back: its own by the first, the store's and the network's by one.
+    /// The process's clock moves. All clocks are then put back: the process's by its step, the store's and the
+    /// network's by one.
     Tick([u8; super::PROCESSES_MAX]),
 }
 
-/// What came of it.
+/// The effects of an event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Played {
     pub(super) sent: Vec<(Link, ToStore)>,
     /// The connection that the process closes.
     pub(super) closed: Option<Link>,
     pub(super) violation: Option<Violation>,
-    /// The threads that were told that a session is absent, a bit for each.
+    /// The threads that were refused as absent, one bit for each.
     pub(super) told_absent: u8,
 }
 
-/// See the [module](self).
+/// A process with its application; see the [module](self).
 pub(super) struct Player<'a, H> {
     model: &'a Model<H>,
     pub(super) side: ProcessSide<H>,
     pub(super) played: Played,
-    /// What is said between threads and process, if anybody listens.
+    /// The calls and answers between threads and process, if they are recorded.
     said: Option<Vec<TraceEvent>>,
 }
 
-/// The nth value that threads write.
+/// Returns the nth value that threads write.
 pub(super) fn value(nth: usize) -> Value {
     Value::from_static(VALUES[nth])
 }
@@ -73,7 +75,7 @@ impl<'a, H: Hook> Player<'a, H> {
         player
     }
 
-    /// What threads and process say to each other on that.
+    /// Returns the calls and answers between threads and process on an event.
     pub(super) fn overhear(model: &'a Model<H>, side: ProcessSide<H>, cue: Cue) -> Vec<TraceEvent> {
         let mut player = Self {
             model,
@@ -205,7 +207,7 @@ impl<'a, H: Hook> Player<'a, H> {
             }
             Answer::Refused(_) => own.is_leaving = true,
             Answer::Poisoned(_) => {
-                // A wait elsewhere goes on; a commit or the like has its answer.
+                // A wait for a lock elsewhere continues; a commit, destroy or rename has its answer.
                 own.is_waiting = was_waiting && program[usize::from(own.at)].locks().is_some();
                 own.arrival = if own.is_waiting { arrival } else { 0 };
                 own.is_leaving = true;
@@ -225,7 +227,7 @@ impl<'a, H: Hook> Player<'a, H> {
         }
     }
 
-    /// A thread does the next thing of its program.
+    /// Takes the next step of a thread's program.
     fn run(&mut self, thread: usize) {
         let own = self.side.threads[thread];
         if own.is_leaving {
@@ -254,7 +256,7 @@ impl<'a, H: Hook> Player<'a, H> {
         let place = *own
             .locks(program)
             .last()
-            .expect("a program unlocks what it has locked");
+            .expect("a program of the table unlocks only after a lock");
         let (session, names) = lock_names(program, place, usize::from(own.at));
         if let Do::WriteAndUnlock(attributes) = step {
             attributes
@@ -277,14 +279,14 @@ impl<'a, H: Hook> Player<'a, H> {
         own.wrap(program);
     }
 
-    /// A refused or poisoned thread gives back what it locked last.
+    /// Frees the last lock of a refused or poisoned thread.
     fn leave(&mut self, thread: usize) {
         let program = self.program(thread);
         let own = &mut self.side.threads[thread];
         let place = *own
             .locks(program)
             .last()
-            .expect("it has something to give back");
+            .expect("a leaving thread holds a lock, or wrap has ended its leaving");
         let (session, names) = lock_names(program, place, usize::from(own.at));
         own.at = place as u8;
         own.wrap(program);
@@ -292,7 +294,8 @@ impl<'a, H: Hook> Player<'a, H> {
     }
 
     fn lock(&mut self, thread: usize, step: Do) {
-        let (session, attributes, wait_mode) = step.locks().expect("a lock");
+        let (session, attributes, wait_mode) =
+            step.locks().expect("run calls this only for lock steps");
         let last = self
             .side
             .threads
@@ -318,7 +321,7 @@ impl<'a, H: Hook> Player<'a, H> {
         );
     }
 
-    /// A call that is answered.
+    /// Makes a call that the process will answer.
     fn ask(&mut self, thread: usize, session: u8, call: Call) {
         self.side.threads[thread].is_waiting = true;
         self.call(thread, session, call);
@@ -365,7 +368,7 @@ impl<'a, H: Hook> Player<'a, H> {
 }
 
 impl Thread {
-    /// Back to the beginning when the program is done, or when a thread that leaves has nothing left.
+    /// Resets the thread when its program is done, or when a leaving thread has no lock left.
     fn wrap(&mut self, program: &[Do]) {
         let is_done = usize::from(self.at) == program.len();
         if is_done || (self.is_leaving && !self.is_waiting && self.locks(program).is_empty()) {
@@ -383,9 +386,12 @@ fn names_of(attributes: &[u8]) -> Names {
     }
 }
 
-/// The session of the lock at `place` of a program that has come to `at`, under the name that it has now, and its names.
+/// Returns the session and the names of the lock at `place`, for a program at step `at`. The session has its id after
+/// renames.
 fn lock_names(program: &[Do], place: usize, at: usize) -> (u8, Names) {
-    let (mut session, attributes, _) = program[place].locks().expect("a lock");
+    let (mut session, attributes, _) = program[place]
+        .locks()
+        .expect("Thread::locks returns only places of lock steps");
     for step in &program[place..at] {
         if let Do::Rename(from, to) = step
             && *from == session

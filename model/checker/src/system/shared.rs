@@ -1,9 +1,9 @@
-//! A part of the state that most transitions leave alone: shared between states, and judged, hashed and its numbers
-//! listed once.
+//! A part of the state that most transitions leave unchanged. The part is shared between states. It is judged and
+//! hashed once, and its numbers are listed once.
 //!
-//! A transition changes one machine and a channel or two of a state that has up to seven parts. Sharing the rest makes a
-//! successor cost a few reference counts, and hashing it a few words. The list of numbers lets the canonical form be
-//! found without touching parts that it does not change.
+//! A transition changes one machine and one or two channels of a state with up to seven parts. With shared parts, a
+//! successor costs a few reference counts, and its hash a few words. With the list of numbers, the canonical form is
+//! found without touching unchanged parts.
 
 use super::canonical::{Lister, Numbered, Ranks};
 use crate::explore::fingerprint;
@@ -15,16 +15,16 @@ use std::sync::Arc;
 struct Inner<T> {
     hash: u64,
     numbers: Lister,
-    /// A bit for each property of the part alone that does not hold, see `property`.
+    /// One bit for each violated property of this part alone, see `property`.
     broken: u32,
     value: T,
 }
 
-/// See the top of this file.
+/// A shared part of the state; see the [module](self).
 pub struct Shared<T>(Arc<Inner<T>>);
 
 impl<T: Numbered + Hash> Shared<T> {
-    /// Shares a value, after what its lister normalises (times) is normal.
+    /// Shares a value after its lister has normalised it (times).
     pub(super) fn new(mut value: T, mut numbers: Lister) -> Self {
         value.visit(&mut numbers);
         numbers.finish();
@@ -40,7 +40,7 @@ impl<T: Numbered + Hash> Shared<T> {
         &self.0.numbers
     }
 
-    /// The same value with its numbers replaced by their ranks.
+    /// Returns the same value with its numbers replaced by their ranks.
     pub(super) fn renumbered(&self, ranks: &Ranks) -> Self
     where
         T: Clone,
@@ -61,7 +61,7 @@ impl<T: Numbered + Hash> Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// A bit for each property of the part alone that does not hold.
+    /// Returns one bit for each violated property of this part alone.
     pub(crate) fn broken(&self) -> u32 {
         self.0.broken
     }

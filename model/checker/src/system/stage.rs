@@ -1,4 +1,4 @@
-//! The store and its disk, taking one step of the model.
+//! A step of the store and its disk in the model.
 
 use super::canonical::{Numbered, Shift, index};
 use super::watch::{self, Violation};
@@ -7,20 +7,20 @@ use crate::universe::Universe;
 use tenure_protocol::store::{DurabilityBarrier, Envelope, Input, Output};
 use tenure_protocol::{Hook, Link, Stamp, StoreMachine, ToProcess};
 
-/// What happens to the store.
+/// An event at the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event {
-    /// The machine takes a step.
+    /// A step of the machine.
     Step(Input),
     /// The next update becomes durable.
     Flush,
-    /// It dies, and starts again from what is durable.
+    /// The store crashes and recovers from the durable records.
     Restart,
     /// Time passes by one.
     Tick,
 }
 
-/// What came of it.
+/// The effects of an event.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Staged {
     pub(super) sent: Vec<(usize, Link, ToProcess)>,
@@ -28,7 +28,7 @@ pub(super) struct Staged {
     pub(super) violation: Option<Violation>,
 }
 
-/// Lets it happen.
+/// Applies an event to the store.
 pub(super) fn stage<H: Hook>(
     model: &Model<H>,
     side: &mut StoreSide<H>,
@@ -84,7 +84,8 @@ pub(super) fn stage<H: Hook>(
 }
 
 impl Staged {
-    /// Passes outputs on as the store's driver does: updates to the disk, and messages when what they say is durable.
+    /// Carries outputs out as the store's driver does: updates go to the disk, and a message leaves when its updates
+    /// are durable.
     fn pass<H: Hook>(&mut self, side: &mut StoreSide<H>, out: Vec<Output>) {
         let mut own = None;
         for output in out {
@@ -111,7 +112,7 @@ impl Staged {
         }
     }
 
-    /// The first update becomes durable, and what has waited for it leaves.
+    /// Makes the first update durable, and sends the messages that have waited for it.
     fn flush<H: Hook>(&mut self, side: &mut StoreSide<H>) {
         let update = side.updates.remove(0);
         side.durable.apply(&update);
@@ -124,8 +125,8 @@ impl Staged {
         self.sent.push((index(&process) as usize, link, message));
     }
 
-    /// Changes what is sent as versions of this universe have it: a store of 1.0 says that version, and a process of 1.0 reads no
-    /// limits. A process that has read the limits passes none.
+    /// Changes the sent messages to those of this universe's versions: a store of 1.0 states that version, and a
+    /// process of 1.0 does not read limits. A process that reads the limits must not exceed them.
     fn read_in(&mut self, universe: &Universe) {
         for (_, _, message) in &mut self.sent {
             match message {

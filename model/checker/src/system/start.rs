@@ -1,4 +1,4 @@
-//! The state in which a universe begins.
+//! The initial state of a universe.
 
 use super::player::value;
 use super::{
@@ -12,8 +12,8 @@ use tenure_protocol::{
 };
 
 impl<H: Hook> Model<H> {
-    /// All processes connected, every session with all its attributes and nobody in it.
-    #[expect(clippy::too_many_lines, reason = "one value, a field at a time")]
+    /// Returns the initial state: all processes are connected, every session has all its attributes, and no session is
+    /// held.
     pub(super) fn initial(&self) -> System<H> {
         let mut durable = Records::default();
         let delta: Delta = ATTRIBUTES

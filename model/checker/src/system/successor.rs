@@ -1,8 +1,8 @@
-//! The successor of a state, remembered where it can be.
+//! The successor of a state, memoised where possible.
 //!
-//! A transition of a process depends on that process and its connection alone, one of the store on the store and the
-//! message. There are some thousand of each in a universe of millions of states, so nearly every transition is put
-//! together from what was seen before; what was not is drafted.
+//! A transition of a process depends only on that process and its connection. A transition of the store depends only on
+//! the store and the message. A universe of millions of states has some thousand of each, so nearly every transition is
+//! composed of memoised parts. The others are drafted.
 
 use super::canonical::{Image, Lister, Numbered, Ranks, is_canonical};
 use super::draft::Draft;
@@ -22,7 +22,7 @@ pub(super) type Actor<H> = Shared<ProcessSide<H>>;
 pub(super) type Scene<H> = Shared<StoreSide<H>>;
 type WireOf = Option<Shared<Wire>>;
 
-/// What a transition of a process leads to: its own part of the state.
+/// The result of a transition of a process: its own parts of the state.
 #[derive(Clone, Debug)]
 struct Outcome<H> {
     actor: Option<Actor<H>>,
@@ -31,38 +31,38 @@ struct Outcome<H> {
     told_absent: u8,
 }
 
-/// What a transition of the store leads to, before what it says is under way.
+/// The result of a transition of the store, before its messages enter the wires.
 #[derive(Debug)]
 struct Aftermath<H> {
     scene: Scene<H>,
-    /// The wire that the store heard something from.
+    /// The wire from which the store received a message.
     wire: WireOf,
     staged: Staged,
 }
 
-/// A process moves: what that depends on.
+/// The key of a transition of a process: everything that it depends on.
 type Move<H> = (Option<Actor<H>>, WireOf, Action);
-/// The store moves: what that depends on.
+/// The key of a transition of the store: everything that it depends on.
 type StoreMove<H> = (Scene<H>, [Stamp; 2], WireOf, Action);
-/// What the store says is put on a wire: what that depends on.
+/// The key of a delivery of the store's messages to a wire: everything that it depends on.
 type Delivery<H> = (WireOf, Option<Link>, Arc<Aftermath<H>>);
 
-/// What every step that was ever taken led to.
+/// The results of all steps taken so far.
 #[derive(Debug)]
 pub(super) struct Memos<H> {
     outcomes: Memo<Move<H>, Outcome<H>>,
     aftermaths: Memo<StoreMove<H>, Arc<Aftermath<H>>>,
-    /// The wires of those who are sent something.
+    /// The wires after a delivery.
     deliveries: Memo<Delivery<H>, WireOf>,
     pub(super) processes: Parts<ProcessSide<H>>,
     pub(super) stores: Parts<StoreSide<H>>,
     pub(super) wires: Parts<Wire>,
 }
 
-/// The parts of one kind.
+/// The memoised parts of one kind.
 #[derive(Debug)]
 pub(super) struct Parts<T> {
-    /// Equal parts are one, so that comparing them is comparing pointers.
+    /// Equal parts are stored once, so that comparing them is comparing pointers.
     known: Memo<Shared<T>, Shared<T>>,
     renumbered: Memo<(Shared<T>, Image), Shared<T>>,
     renamed: Memo<(Shared<T>, Permutation), Shared<T>>,
@@ -79,13 +79,13 @@ impl<T> Default for Parts<T> {
 }
 
 impl<T: Numbered + Clone + Hash + Eq> Parts<T> {
-    /// The part that is equal to this one.
+    /// Returns the stored part that is equal to this one.
     fn known(&self, part: &Shared<T>) -> Shared<T> {
         self.known
             .get(part, |known| known == part, || (part.clone(), part.clone()))
     }
 
-    /// The part with its processes' names exchanged.
+    /// Returns the part with its processes' names exchanged.
     pub(super) fn renamed(&self, part: &Shared<T>, permutation: &Permutation) -> Shared<T>
     where
         T: Named,
@@ -129,17 +129,58 @@ impl<H: Hook> Default for Memos<H> {
     }
 }
 
+/// The parts of a state on which a transition depends.
+enum Scope {
+    /// One process and its connection.
+    Process(u8),
+    /// The store, and the connection from which it receives a message.
+    Store(Option<u8>),
+    /// More than one part.
+    World,
+}
+
+fn scope(action: Action) -> Scope {
+    match action {
+        Action::Thread { process, .. }
+        | Action::Abandon { process, .. }
+        | Action::ToProcess { process, .. }
+        | Action::LoseUp { process, .. }
+        | Action::LoseDown { process, .. }
+        | Action::Cut { process, .. }
+        | Action::Silence { process }
+        | Action::Connect { process }
+        | Action::Crash { process, .. }
+        | Action::Start { process }
+        | Action::Shutdown { process }
+        | Action::GiveBack { process, .. }
+        | Action::ProcessTimer { process, .. } => Scope::Process(process),
+        Action::ToStore { process, .. } => Scope::Store(Some(process)),
+        Action::StoreTimer(_) | Action::Flush | Action::Stop { .. } | Action::Fill { .. } => {
+            Scope::Store(None)
+        }
+        Action::Restart | Action::Tick { .. } => Scope::World,
+    }
+}
+
+/// Returns the process that moves.
+pub(super) fn process_of(action: Action) -> Option<u8> {
+    match scope(action) {
+        Scope::Process(process) => Some(process),
+        Scope::Store(_) | Scope::World => None,
+    }
+}
+
 impl<H: Hook> Model<H> {
     pub(super) fn lister(&self) -> Lister {
         Lister::new(self.universe)
     }
 
-    /// The state after a transition, in canonical form.
+    /// Returns the state after a transition, in canonical form.
     pub(super) fn successor(&self, state: &System<H>, action: Action) -> System<H> {
         self.representative(self.moved(state, action))
     }
 
-    /// The same with every process as it was called.
+    /// Returns the same without an exchange of process names.
     pub(super) fn moved(&self, state: &System<H>, action: Action) -> System<H> {
         let next = match scope(action) {
             Scope::Process(process) => self.process_moves(state, process.into(), action),
@@ -149,7 +190,7 @@ impl<H: Hook> Model<H> {
         canonical(self.with_absent(next, state), self)
     }
 
-    /// The state after a transition, and the threads that were told that a session is absent.
+    /// Returns the state after a transition, and the threads that were refused as absent.
     fn draft(&self, state: &System<H>, action: Action) -> (System<H>, u8) {
         let mut draft = Draft::new(self, state);
         draft.take(action);
@@ -230,7 +271,9 @@ impl<H: Hook> Model<H> {
 
     fn aftermath(&self, state: &System<H>, from: Option<usize>, action: Action) -> Aftermath<H> {
         let mut draft = Draft::new(self, state);
-        let event = draft.event_of(action).expect("the store moves");
+        let event = draft
+            .event_of(action)
+            .expect("scope passes only actions of the store to this function");
         let mut side = (*state.store).clone();
         let staged = stage(self, &mut side, state.destroyed, &event);
         Aftermath {
@@ -240,14 +283,14 @@ impl<H: Hook> Model<H> {
         }
     }
 
-    /// The same state in canonical form: with the smallest numbers in the same order.
+    /// Returns the same state in canonical form: with the smallest numbers in the same order.
     #[must_use]
     pub fn canonical(&self, state: System<H>) -> System<H> {
         canonical(state, self)
     }
 }
 
-/// The same state with the smallest numbers. See `canonical`.
+/// Returns the same state with the smallest numbers. See `canonical`.
 fn canonical<H: Hook>(mut state: System<H>, model: &Model<H>) -> System<H> {
     let memos = &model.memos;
     let is_destroyed = state.destroyed != [Stamp::default(); 2];

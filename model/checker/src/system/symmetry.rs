@@ -1,22 +1,22 @@
-//! Symmetry: of the states that differ only in which of several like processes is which, one is explored.
+//! Symmetry reduction: of the states that differ only in the names of like processes, one is explored.
 //!
-//! Like are processes whose threads run the same programs and which the same faults hit. The machines never ask for a
-//! process's name but to compare it, except to choose the victim of a deadlock between sessions; so a universe is reduced
-//! only where there is one session. Nor is it where the disk is part of the state, or clocks are, or who may be told that a
-//! session is absent: these keep names too.
+//! Two processes are alike when their threads run the same programs and the same faults affect them. The machines only
+//! compare process names, except to choose the victim of a deadlock between sessions. A universe is therefore reduced
+//! only if it has one session. It is not reduced if its state has a disk, clocks, or the set of threads that may be
+//! refused as absent, because these keep names too.
 //!
-//! Sound for safety, since every property speaks of all processes alike. Not for progress: a cycle of such states may be
-//! one in which everyone is served in turn.
+//! The reduction is sound for safety, since every property treats all processes alike. It is not sound for progress: a
+//! cycle of reduced states may be a cycle in which every process is served in turn.
 
 use super::{Model, PROCESSES, PROCESSES_MAX, ProcessSide, StoreSide, System, Wire};
 use crate::explore::fingerprint;
 use crate::universe::Universe;
 use tenure_protocol::{Hook, ProcessId};
 
-/// The index that each process gets.
+/// The new index of each process.
 pub(super) type Permutation = [u8; PROCESSES_MAX];
 
-/// Every way to exchange like processes, less the one that leaves all as they are; empty where none is sound.
+/// Returns every permutation of like processes except the identity; empty where the reduction is not sound.
 pub(super) fn permutations(universe: &Universe) -> Vec<Permutation> {
     let is_sound = universe.sessions == 1
         && !universe.has_disk()
@@ -29,7 +29,7 @@ pub(super) fn permutations(universe: &Universe) -> Vec<Permutation> {
     };
     let identity: Permutation = std::array::from_fn(|index| index as u8);
     let mut found = vec![identity];
-    // Any permutation is made of exchanges of two.
+    // Every permutation is a product of exchanges of two.
     for first in 0..count {
         for second in first + 1..count {
             if is_sound && like(first, second) {
@@ -47,9 +47,9 @@ pub(super) fn permutations(universe: &Universe) -> Vec<Permutation> {
     found
 }
 
-/// A part of a state that knows names of processes.
+/// A part of a state that contains names of processes.
 pub(super) trait Named: Sized {
-    /// The same with other names.
+    /// Returns the same part with other names.
     fn renamed(self, permutation: &Permutation) -> Self;
 }
 
@@ -77,13 +77,14 @@ impl Named for Wire {
     }
 }
 
-/// Not the fingerprint itself: the least of several crowd in one part of the visited set, which makes it slow.
+/// Returns the rank of a state. The fingerprint itself would not do: the least fingerprints crowd one part of the
+/// visited set and slow it down.
 fn rank<H: Hook>(state: &System<H>) -> u64 {
     fingerprint(state).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl<H: Hook> Model<H> {
-    /// Of all states that are this one with like processes exchanged, the one whose fingerprint ranks first.
+    /// Returns, of all states that are equal up to an exchange of like processes, the one with the least rank.
     pub(super) fn representative(&self, state: System<H>) -> System<H> {
         if self.permutations.is_empty() {
             return state;
@@ -100,7 +101,7 @@ impl<H: Hook> Model<H> {
         chosen.unwrap_or(state)
     }
 
-    /// Numbers are canonical before and after: they are ranked for each process by itself.
+    /// Exchanges processes. The numbers stay canonical, because they are ranked for each process by itself.
     fn permuted(&self, state: &System<H>, permutation: &Permutation) -> System<H> {
         let mut next = state.clone();
         next.store = self.memos.stores.renamed(&state.store, permutation);

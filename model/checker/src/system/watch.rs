@@ -1,4 +1,4 @@
-//! Checks that need a step, not a state: they compare the machine before and after it.
+//! Checks of a step instead of a state: they compare the machine before and after the step.
 
 use super::SESSIONS;
 use super::app::Thread;
@@ -12,56 +12,56 @@ use tenure_protocol::{
     Value, Version,
 };
 
-/// What a step did against the rules.
+/// A violation of a rule by one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Violation {
-    /// A grant went to another than the first in the queue. Rule 5.
+    /// A grant went to another process than the first one in the queue. Rule 5.
     PassedOver,
-    /// A grant was made for a process that has no connection. Rule 5.
+    /// A grant went to a process without a connection. Rule 5.
     GrantedToUnconnected,
-    /// A grant was revoked by a recall for waiters of which none was left that had a connection. Rule 11.
+    /// A recall for waiters revoked a grant although no waiter had a connection. Rule 11.
     RevokedForNobody,
-    /// A write was accepted that did not carry the token of the current grant. Rule 9.
+    /// A write was accepted without the token of the current grant. Rule 9.
     Unfenced,
-    /// A write was accepted that was made to an older version. Rule 7.
+    /// A write to an older version was accepted. Rule 7.
     Misapplied,
-    /// A session came back that had been destroyed after the writer's grant. Rule 16.
+    /// A session came back that was destroyed after the writer's grant. Rule 16.
     Resurrected,
-    /// A session was destroyed under a holder that did not ask for it. Rule 16.
+    /// A session was destroyed under a holder that had not asked for it. Rule 16.
     EndedUnderHolder,
-    /// A thread was admitted after the recall that was not inside. Rule 12.
+    /// A thread outside was admitted after the recall. Rule 12.
     AdmittedLate,
-    /// A thread was admitted before one that had come earlier. Rule 12.
+    /// A thread was admitted before a thread that had come earlier. Rule 12.
     Overtook,
-    /// A request was answered that had been answered, or not been made. Rule 14.
+    /// A request was answered a second time, or without having been made. Rule 14.
     EndedTwice,
-    /// What a thread wrote that had not unlocked left the process. Rule 11.
+    /// A write that was not unlocked left the process. Rule 11.
     LeakedWrite,
-    /// What a thread wrote and unlocked is not in the client state, or what it discarded is. Rule 11.
+    /// An unlocked write is missing in the client state, or a discarded write is in it. Rule 11.
     LostWrite,
-    /// A recall that came before its grant was forgotten when the grant came. Rule 14.
+    /// A process forgot a recall that came before its grant. Rule 14.
     ForgotRecall,
-    /// A thread inside lost its attribute without being told. Rules 11 and 12.
+    /// A thread inside lost its attribute without a notification. Rules 11 and 12.
     Evicted,
     /// A store that stops made a grant. Rule 6.
     GrantedWhileStopping,
     /// A store that stops for a restart began to recall a grant. Rule 2.
     RecalledByStop,
-    /// A request that did not wait yet was granted although the disk was full. Rule 18.
+    /// A new request was granted although the disk was full. Rule 18.
     GrantedWhenFull,
-    /// A request that wants the session only if it exists was granted one that does not. Rule 16.
+    /// A request that wants a session only if it exists was granted an absent one. Rule 16.
     GrantedAbsent,
-    /// A session was asked for that does not exist, only if it does, and something of that is left. Rule 16.
+    /// A request that wants a session only if it exists has left something of an absent one behind. Rule 16.
     LeftAbsent,
-    /// A thread that wants the session only if it exists was let in to one that does not. Rule 16.
+    /// A thread that wants a session only if it exists was admitted to an absent one. Rule 16.
     EnteredAbsent,
-    /// A thread was told that a session is absent that has existed since before the thread asked. Rule 16.
+    /// A thread was refused as absent although the session has existed since before the thread asked. Rule 16.
     FalselyAbsent,
-    /// A machine thinks that the other has broken the protocol.
+    /// A machine finds that the other one has broken the protocol.
     Misbehaved,
 }
 
-/// What went wrong in a step of the store.
+/// Returns the violation of a step of the store, if any.
 pub(super) fn store_step<H: Hook>(
     before: &StoreMachine<H>,
     after: &StoreMachine<H>,
@@ -75,7 +75,7 @@ pub(super) fn store_step<H: Hook>(
         && acquire.existing
         && before.session(&acquire.session).is_none()
     {
-        // It costs a look, and an answer.
+        // Such a request costs only a look-up and an answer.
         let is_durable = out
             .iter()
             .any(|output| matches!(output, store::Output::Persist(_)));
@@ -100,8 +100,8 @@ pub(super) fn store_step<H: Hook>(
     })
 }
 
-/// A request that wants a session only if it exists has reached a store that may not understand it: a hello comes before its
-/// version is known.
+/// Returns a violation if a request that wants a session only if it exists has reached a store that may not understand
+/// it. That includes a hello, because the store's version is not known yet.
 pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
     let Input::Message { message, .. } = input else {
         return None;
@@ -114,12 +114,12 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
     is_newer.then_some(Violation::Misbehaved)
 }
 
-/// Whether a session exists at the store.
+/// Returns whether a session exists at the store.
 pub(super) fn exists<H: Hook>(store: &StoreMachine<H>, id: &SessionId) -> bool {
     Glimpse::of(store, id).version != Version::NONE
 }
 
-/// Remembers when a session ended.
+/// Notes the time at which a session ended.
 pub(super) fn note_ends<H: Hook>(
     before: &StoreMachine<H>,
     after: &StoreMachine<H>,
@@ -133,7 +133,7 @@ pub(super) fn note_ends<H: Hook>(
     }
 }
 
-/// A session is back that had ended after the grant under which it was written.
+/// Returns a violation if a session is back that had ended after the writer's grant.
 pub(super) fn resurrection<H: Hook>(
     before: &StoreMachine<H>,
     after: &StoreMachine<H>,
@@ -160,7 +160,7 @@ pub(super) fn resurrection<H: Hook>(
     })
 }
 
-/// What matters of one session of the store.
+/// The facts of one session of the store that the checks compare.
 struct Glimpse<'a> {
     version: Version,
     holder: Option<&'a Holder>,
@@ -195,12 +195,12 @@ impl<'a> Glimpse<'a> {
             .flat_map(|session| session.lock().waiters())
     }
 
-    /// The token of the grant, if the session is held.
+    /// Returns the token of the grant, if the session is held.
     fn token(&self) -> Option<Token> {
         self.holder.map(|holder| holder.token)
     }
 
-    /// A new holder came from the queue, or past it, while somebody with a connection had waited longer and still does.
+    /// Returns a violation if a new holder was granted while a connected process had waited longer and still waits.
     fn passed_over(
         &self,
         after: &Self,
@@ -211,7 +211,8 @@ impl<'a> Glimpse<'a> {
         if self.holder.is_some_and(|old| old.token == holder.token) {
             return None;
         }
-        // After a restart a grant that was not told is told under a new token: it is the same grant.
+        // After a restart, a grant that its process has not received comes under a new token. It is still the same
+        // grant.
         let is_hello = matches!(
             input,
             Input::Message {
@@ -235,7 +236,7 @@ impl<'a> Glimpse<'a> {
         self.queue().find(is_passed).map(|_| Violation::PassedOver)
     }
 
-    /// A grant was made for a process, or taken for processes, that have no connection.
+    /// Returns a violation if a grant went to an unconnected process, or was revoked for unconnected processes.
     fn served_nobody(
         &self,
         after: &Self,
@@ -256,7 +257,7 @@ impl<'a> Glimpse<'a> {
         (is_for_waiters && is_taken && !is_wanted).then_some(Violation::RevokedForNobody)
     }
 
-    /// A new holder has asked for the session only if it exists, and has one that does not.
+    /// Returns a violation if a new holder wanted a session only if it exists and received an absent one.
     fn granted_absent(&self, after: &Self) -> Option<Violation> {
         let is_new = after.token() != self.token();
         let mut holders = after.session?.lock().holders().iter();
@@ -265,7 +266,7 @@ impl<'a> Glimpse<'a> {
             .then_some(Violation::GrantedAbsent)
     }
 
-    /// A grant that the store should not have made, or a recall that it should not have begun, because of its admission.
+    /// Returns a violation if the store made a grant or began a recall against the conditions of its admission.
     fn taken_on(
         &self,
         after: &Self,
@@ -279,7 +280,7 @@ impl<'a> Glimpse<'a> {
             return Some(Violation::RecalledByStop);
         }
         let process = &after.holder?.process;
-        // A rename takes its holder along. After a restart, a grant that its process has not received is sent again.
+        // A rename moves the holder along. After a restart, a grant that its process has not received is sent again.
         let is_same = self.holder.is_some_and(|old| old.process == *process);
         let is_renamed = after.holder?.renamed.is_some() && self.holder.is_none();
         if is_same || is_renamed {
@@ -323,7 +324,7 @@ impl<'a> Glimpse<'a> {
     }
 }
 
-/// What went wrong in a step of a process.
+/// Returns the violation of a step of a process, if any.
 pub(super) fn process_step<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,
@@ -351,7 +352,7 @@ pub(super) fn process_step<H: Hook>(
         .or_else(|| evicted(before, after, caller.map(|(thread, _)| thread), out))
 }
 
-/// The process has just been granted what it knew to be recalled, and knows of no recall.
+/// Returns a violation if a grant came that the process knew to be recalled, and the process knows no recall now.
 fn forgot_recall<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,
@@ -367,7 +368,8 @@ fn forgot_recall<H: Hook>(
     is_forgotten.then_some(Violation::ForgotRecall)
 }
 
-/// A thread was let in that wants the session only if it exists, and it has neither a version nor an unlocked change.
+/// Returns a violation if a thread that wants a session only if it exists was admitted to a session without a version
+/// and without an unlocked change.
 fn entered_absent<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,
@@ -398,7 +400,7 @@ fn entered_absent<H: Hook>(
     })
 }
 
-/// A thread was let in that the gate or the queue should have kept out.
+/// Returns a violation if a thread was admitted that the gate or the queue should have kept out.
 fn admission_violation<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,
@@ -442,7 +444,7 @@ fn admission_violation<H: Hook>(
         .map(|_| Violation::Overtook)
 }
 
-/// A delta carries what a thread has written and not unlocked.
+/// Returns a violation if a delta contains a write that is not unlocked.
 fn leaked<H: Hook>(
     before: &ProcessMachine<H>,
     caller: Option<(ThreadId, &Call)>,
@@ -489,7 +491,7 @@ fn leaked<H: Hook>(
     None
 }
 
-/// An unlock lost what was written, or a discard kept it.
+/// Returns a violation if an unlock lost a write, or a discard kept one.
 fn lost<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,
@@ -520,7 +522,8 @@ fn lost<H: Hook>(
             .iter()
             .find(|other| other.name == slot.name)
             .and_then(|other| other.value.as_ref());
-        // A release in the same step may have dropped the copy; then it is in the delta, and agreement is checked there.
+        // A release in the same step may have dropped the copy. Then the write is in the delta, where `agreement`
+        // checks it.
         let is_gone = now.is_none() && then.version().is_none();
         if now != expected.as_ref() && !is_gone {
             return Some(Violation::LostWrite);
@@ -529,7 +532,7 @@ fn lost<H: Hook>(
     None
 }
 
-/// A thread was inside and no longer is, without having left, ended the session, or been told.
+/// Returns a violation if a thread inside lost its place without leaving, ending the session, or a notification.
 fn evicted<H: Hook>(
     before: &ProcessMachine<H>,
     after: &ProcessMachine<H>,

@@ -1,10 +1,12 @@
-//! The waiters of a [`Lock`](super::Lock) in order of arrival, and where to find among them.
+//! The waiters of a [`Lock`](super::Lock) in order of arrival, with an index for long queues.
 //!
-//! Up to [`FEW`] waiters are scanned. Beyond, they are kept by number with an index: by owner, by part, by the end of the
-//! wait. The rules do not stand here: this only finds what they ask for.
+//! A queue of at most [`FEW`] waiters is scanned. A longer queue keeps the waiters by number, with an index by owner,
+//! by part and by the end of the wait. This module contains no rules of admission: it only finds waiters for
+//! [`Lock`](super::Lock).
 //!
-//! A *candidate* is a waiter that may be able to go. Each one that can is a candidate, and some that cannot: what happens
-//! to a holder or a waiter makes candidates of those at the head of its parts, and one that was looked at in vain is none.
+//! A *candidate* is a waiter that may be admissible. Every admissible waiter is a candidate; some candidates are not
+//! admissible. When a holder or waiter changes, the waiters at the heads of its parts become candidates. A candidate
+//! that turns out not to be admissible is removed from the set.
 
 use super::{Claim, Parts, Spot};
 use crate::id::Time;
@@ -12,9 +14,9 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque, btree_map, vec_deque};
 use alloc::vec::Vec;
 
-/// The longest queue that is scanned. As fast as the index about there, and without its memory.
+/// The longest queue that is scanned. At about this length the scan is as fast as the index, and it needs no memory.
 const FEW: usize = 16;
-/// How far apart the numbers of two arrivals are, so that one can be put between.
+/// The distance between the numbers of two arrivals, so that a waiter can be inserted between them.
 const GAP: u64 = 1 << 20;
 /// The number of the first arrival.
 const FIRST: u64 = 1 << 62;
@@ -29,22 +31,22 @@ pub(super) enum WaitQueue<C: Claim> {
 pub(super) struct Index<C: Claim> {
     claims: BTreeMap<u64, C>,
     owners: BTreeSet<(C::Owner, u64)>,
-    /// Those that claim some parts, under each of them.
+    /// The waiters that claim single parts, by part.
     parts: BTreeMap<u32, BTreeSet<u64>>,
-    /// Those that claim all parts.
+    /// The waiters that claim all parts.
     whole: BTreeSet<u64>,
-    /// Those that claim several parts, or all.
+    /// The waiters that claim several parts or all parts.
     wide: BTreeSet<u64>,
     ends: BTreeSet<(Time, u64)>,
     tries: BTreeSet<u64>,
-    /// Those whose owner holds something.
+    /// The waiters whose owner holds something.
     insiders: BTreeSet<u64>,
     candidates: BTreeSet<u64>,
     #[cfg(debug_assertions)]
     visits: Visits,
 }
 
-/// Counts; no part of any identity.
+/// A counter of visits, which is no part of any identity.
 #[cfg(debug_assertions)]
 #[derive(Default)]
 struct Visits(core::sync::atomic::AtomicUsize);
@@ -108,12 +110,12 @@ fn is_inside<C: Claim>(holders: &[C], claim: &C) -> bool {
     holders.iter().any(|holder| holder.owner() == claim.owner())
 }
 
-/// The place in a short queue.
+/// Converts an index in a short queue to a place.
 fn short(at: usize) -> Spot {
     Spot(at as u64)
 }
 
-/// The place as a number. A short queue has few places.
+/// Converts a place to an index. A short queue has few places, so the cast loses nothing.
 #[allow(clippy::cast_possible_truncation)]
 fn at(spot: Spot) -> usize {
     spot.0 as usize
@@ -148,10 +150,11 @@ impl<C: Claim> WaitQueue<C> {
     }
 
     pub(super) fn at(&self, spot: Spot) -> &C {
-        self.get(spot).expect("a place in the queue")
+        self.get(spot)
+            .expect("the caller passes the place of a waiter that is still in the queue")
     }
 
-    /// The place of the waiter that so many are before.
+    /// Returns the place of the waiter with index `place` in order of arrival.
     pub(super) fn nth(&self, place: usize) -> Option<Spot> {
         match self {
             Self::Few(few) => (place < few.len()).then(|| short(place)),
@@ -205,7 +208,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// Those whose owner is among the holders, in order of arrival.
+    /// Returns the places of the waiters whose owner is among the holders, in order of arrival.
     #[inline]
     pub(super) fn insiders(&self, holders: &[C]) -> Vec<Spot> {
         match self {
@@ -218,7 +221,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// Whether a waiter earlier than `place` conflicts with `claim`; without a place, any.
+    /// Returns whether a waiter before `place` conflicts with `claim`. Without a place, all waiters count.
     pub(super) fn is_claimed_before(&self, claim: &C, place: Option<Spot>) -> bool {
         match self {
             Self::Few(few) => {
@@ -232,7 +235,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// Those that claim more than one part and go before the one at `spot`, the last of them first.
+    /// Returns the places of the waiters that claim more than one part and go before `spot`, the last of them first.
     pub(super) fn wide_before(&self, spot: Spot, holders: &[C]) -> Vec<Spot> {
         let is_inside = |spot: Spot| is_inside(holders, self.at(spot));
         let wide: Vec<Spot> = match self {
@@ -253,7 +256,7 @@ impl<C: Claim> WaitQueue<C> {
         before.into_iter().rev().map(|(_, spot)| spot).collect()
     }
 
-    /// The first candidate after `after`.
+    /// Returns the first candidate after `after`.
     pub(super) fn candidate(&self, after: Option<Spot>) -> Option<Spot> {
         match self {
             Self::Few(few) => {
@@ -264,7 +267,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// A candidate cannot go.
+    /// Removes a waiter from the candidates, because it cannot be admitted now.
     pub(super) fn turn_down(&mut self, spot: Spot) {
         if let Self::Many(index) = self {
             index.candidates.remove(&spot.0);
@@ -300,14 +303,15 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// Into a long queue, before the one at `place`.
+    /// Inserts `claim` into a long queue, before the waiter with index `place`.
     fn insert_at(&mut self, place: usize, claim: C, holders: &[C]) {
         let Self::Many(index) = self else {
             return;
         };
         let number = |at: usize| index.claims.keys().nth(at).copied();
         let before = place.checked_sub(1).and_then(number);
-        let after = number(place).expect("there is one behind");
+        let after = number(place)
+            .expect("the caller inserts before a waiter of the queue, never at its end");
         let between = before.map_or(after - GAP, |before| before + (after - before) / 2);
         if before == Some(between) {
             index.spread();
@@ -317,7 +321,7 @@ impl<C: Claim> WaitQueue<C> {
         index.insert(between, claim, is_inside);
     }
 
-    /// Puts a waiter back where it was.
+    /// Puts a waiter back at its former place.
     pub(super) fn put_back(&mut self, spot: Spot, claim: C, is_inside: bool) {
         match self {
             Self::Few(few) => few.insert(at(spot), claim),
@@ -331,7 +335,7 @@ impl<C: Claim> WaitQueue<C> {
             Self::Few(few) => few.remove(at(spot)),
             Self::Many(index) => index.remove(spot.0),
         };
-        claim.expect("a place in the queue")
+        claim.expect("the caller passes the place of a waiter that is still in the queue")
     }
 
     pub(super) fn remove_tries(&mut self) -> Vec<C> {
@@ -369,7 +373,7 @@ impl<C: Claim> WaitQueue<C> {
         removed
     }
 
-    /// An owner holds something from now on.
+    /// Notes that `owner` holds something from now on.
     #[inline(always)]
     pub(super) fn note_holder(&mut self, owner: &C::Owner) {
         if let Self::Many(index) = self
@@ -379,7 +383,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// A holder has left. `is_out`: its owner holds nothing any more.
+    /// Notes that a holder has left. `is_out` says that its owner holds nothing any more.
     pub(super) fn note_left(&mut self, left: &C, is_out: bool) {
         let Self::Many(index) = self else {
             return;
@@ -445,7 +449,7 @@ impl<C: Claim> WaitQueue<C> {
         }
     }
 
-    /// As [`Lock::visits`](super::Lock::visits).
+    /// Returns the count of [`Lock::visits`](super::Lock::visits).
     #[cfg(debug_assertions)]
     pub(super) fn visits(&self) -> u64 {
         match self {
@@ -558,7 +562,7 @@ impl<C: Claim> Index<C> {
         }
     }
 
-    /// Nobody stands in these parts any more who did: those at their heads may be able to go.
+    /// Notes that a claim has left these parts: the waiters at the heads of the parts become candidates.
     fn free(&mut self, parts: Parts<'_>) {
         let head = |part: u32| self.parts.get(&part)?.first().copied();
         match parts {
@@ -571,7 +575,7 @@ impl<C: Claim> Index<C> {
         self.candidates.extend(self.whole.first().copied());
     }
 
-    /// Those at the heads of the parts of the one at `number`.
+    /// Returns the waiters at the heads of the parts that the waiter `number` claims.
     fn heads_beside(&self, number: u64) -> Vec<u64> {
         let Some(claim) = self.get(number) else {
             return Vec::new();
@@ -586,7 +590,7 @@ impl<C: Claim> Index<C> {
         own.into_iter().chain(whole.copied()).collect()
     }
 
-    /// Numbers all anew, with gaps between. For the rare case that there is none where one is needed.
+    /// Numbers all waiters anew, with gaps between. Called in the rare case that no number is left between two waiters.
     #[cold]
     fn spread(&mut self) {
         let insiders = core::mem::take(&mut self.insiders);
@@ -603,7 +607,7 @@ impl<C: Claim> Index<C> {
 }
 
 impl<'a> Parts<'a> {
-    /// The single parts; none of all.
+    /// Returns the single parts; empty for [`Parts::All`].
     fn iter(self) -> impl Iterator<Item = u32> + 'a {
         let (one, many) = match self {
             Self::All => (None, &[][..]),

@@ -9,7 +9,7 @@ use crate::message::{Refusal, ToStore};
 use crate::mutant::Hook;
 
 impl Session {
-    /// A thread wants its writes durable.
+    /// Makes the writes of a thread durable.
     pub(crate) fn commit_of<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -31,7 +31,7 @@ impl Session {
         self.send_commit(id, ctx);
     }
 
-    /// Sends what has changed, unless a commit is out already: then its answer sends the next.
+    /// Sends the changes, unless a commit is unanswered: the answer to that commit then causes the next one.
     pub(crate) fn send_commit<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Phase::Held(grant) = &self.phase else {
             return;
@@ -79,7 +79,7 @@ impl Session {
         }
         if !self.next_commit.is_empty() {
             self.send_commit(id, ctx);
-            // Their writes were in the commit that has just been answered.
+            // The changes of these threads were in the answered commit.
             if self.commit.is_none() {
                 for thread in core::mem::take(&mut self.next_commit) {
                     ctx.answer(thread, id, Answer::Committed(version));
@@ -89,7 +89,7 @@ impl Session {
         self.settle(id, ctx);
     }
 
-    /// A thread that has locked everything ends the session, or gives it a new id.
+    /// Ends or renames a session for a thread that has locked all attributes.
     pub(crate) fn end_session<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -133,7 +133,7 @@ impl Session {
         }
     }
 
-    /// The session has ended at this process's own request.
+    /// Handles the end of the session that this process has asked for.
     pub(crate) fn on_destroyed<H: Hook>(
         &mut self,
         id: &SessionId,

@@ -1,4 +1,4 @@
-//! What every step of a session shares: the time, the settings, the connection, the request counter, and the outputs.
+//! The context of a step: the time, the settings, the connection, the request counter, and the outputs.
 
 use super::Answer;
 use crate::EXISTING_SINCE;
@@ -8,38 +8,38 @@ use crate::message::{Refusal, ToStore};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
-/// What a process wants done, in this order.
+/// An action that a process asks of its driver. The driver carries the actions out in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// Send this on the connection `link`. It is dropped when the connection has gone.
+    /// A message to send on the connection `link`. The driver drops it when the connection is gone.
     Send {
-        /// On which connection.
+        /// The connection.
         link: Link,
-        /// What.
+        /// The message.
         message: ToStore,
     },
-    /// Tell a thread.
+    /// An answer to a thread.
     Answer {
-        /// Which thread.
+        /// The thread.
         thread: ThreadId,
-        /// Of which session.
+        /// The session.
         session: SessionId,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
-    /// Close this connection, and open a new one unless the process has left.
+    /// A connection to close. The driver opens a new one unless the process has left.
     Disconnect {
-        /// Which.
+        /// The connection.
         link: Link,
     },
 }
 
-/// See the [module](self).
+/// The context of a step; see the [module](self).
 pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
     pub(crate) hook: H,
     pub(crate) settings: &'a ProcessSettings,
-    /// What threads may write.
+    /// The limits on the writes of threads.
     pub(crate) limits: &'a Limits,
     pub(crate) link: Option<Link>,
     /// The highest minor version of the store, if there is a link.
@@ -54,14 +54,14 @@ impl<H: Hook> StepContext<'_, H> {
         self.hook.is_mutant(mutant)
     }
 
-    /// Whether the store is known not to understand that a session is wanted only if it exists.
+    /// Returns whether the connected store does not understand a request that is only for an existing session.
     pub(crate) fn is_store_too_old(&self) -> bool {
         self.link.is_some()
             && self.store_minor < EXISTING_SINCE
             && !self.is_mutant(ProtocolMutant::AsksOlderStore)
     }
 
-    /// Sends, if there is a connection. If not, the hello will say it (rule 15).
+    /// Sends a message if there is a connection. Otherwise the next hello says the same (rule 15).
     pub(crate) fn send(&mut self, message: ToStore) {
         if let Some(link) = self.link {
             self.out.push(Output::Send { link, message });

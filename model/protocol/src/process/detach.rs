@@ -1,27 +1,30 @@
-//! Detaching: a session that needs nobody but its own threads is used without its process.
+//! Detaching: the threads of a session use the session without the process's mutex.
 //!
-//! What makes a cached grant worth having is that the next access sends nothing. It follows that such an access touches
-//! nothing but the session: no connection, no other session. So a concurrent driver takes a *calm* session out of
-//! its [`ProcessMachine`] with [`ProcessMachine::detach`], puts it behind a lock of its own, and lets threads in and out there, many
-//! sessions at a time. Before anything happens that is more than that, it takes the session back ([`ProcessMachine::reattach`])
-//! and lets the process do it. [`ProcessMachine::concerned`] says which sessions a step may touch.
+//! The next access to a cached grant sends no message, and touches only its own session. A concurrent driver therefore
+//! takes a *calm* session out of its [`ProcessMachine`] with [`ProcessMachine::detach`] and puts it behind a lock of
+//! its own. Threads enter and leave it there, many sessions at a time. Before any other step concerns the session, the
+//! driver reattaches it ([`ProcessMachine::reattach`]), and the process takes the step. [`ProcessMachine::concerned`]
+//! returns the sessions that a step may touch.
 //!
-//! A session is detached with its queue. Beginning to wait, giving up and the end of a wait are the process's business: it looks
-//! for deadlocks, and knows the time. Being let in is not: when a thread leaves, the next one has the lock without the process,
-//! which finds that out when it takes the session back. So what it knows of who waits where is out of date for the sessions
-//! that are detached, and whoever looks at that reattaches the sessions that it comes to ([`ProcessMachine::entangled`]).
+//! A session is detached with its queue. The process handles the beginning and every other end of a wait, because it
+//! looks for deadlocks and knows the time. A detached session admits waiters on its own: when a thread leaves, the next
+//! one has the lock without the process. The process learns that when the session is reattached. Its record of waits is
+//! therefore out of date for detached sessions. A search through these waits first reattaches the sessions that it
+//! reaches ([`ProcessMachine::entangled`]).
 //!
-//! A detached session can hand single attributes out further, with [`Detached::hand_out`] and [`Detached::take_in`], so that two
-//! threads that use two of them share nothing at all. What an attribute may grow to is reserved while it is out, and goes on
-//! being reserved when it is taken in around its user, until that one is out. So near the limits (rule 18) a session that is
-//! handed out may refuse another thread's write that the process alone would accept: it is refused when it is made, and its
-//! thread can do something about it; the other way round a write would be lost that was accepted. In return the user's write
-//! is accepted where the process alone might refuse it, since that counts what other threads have written and may discard,
-//! attribute by attribute, for more than can come of it. The limits are kept however the threads leave.
+//! A detached session can hand single attributes out with [`Detached::hand_out`] and [`Detached::take_in`], so that two
+//! threads that use two attributes share no state. While an attribute is out, the session reserves bytes for its
+//! growth. If a thread uses the attribute when it is taken in, the bytes stay reserved until that thread leaves.
 //!
-//! No rule stands here twice. Who may go in, and who is next, say the same lines for a session that is detached and for one that
-//! is not ([`LockedState`]); the gate of a calm session is open. That detaching changes nothing else is checked in every
-//! reachable state (`model/checker/tests/lending.rs`).
+//! Near the limits (rule 18) such a session may therefore refuse another thread's write that the process alone would
+//! accept. The refused thread can react at once; without the reservation, an accepted write would be lost later. In
+//! return the user's own write is accepted where the process alone might refuse it. The process counts, attribute by
+//! attribute, the larger of the old and the written value, because a thread may still discard its write. The limits
+//! hold, however the threads leave.
+//!
+//! No rule is implemented twice. The same code ([`LockedState`]) admits threads and selects the next one in a detached
+//! and in an attached session; the gate of a calm session is open. A test checks in every reachable state that
+//! detaching changes nothing else (`model/checker/tests/detaching.rs`).
 
 use super::index::replace;
 use super::session::Grant;
@@ -44,47 +47,49 @@ pub struct Detached {
     version: Version,
     used: Time,
     state: LockedState,
-    /// As in the session.
+    /// The field of the same name of [`Session`].
     awaits_existing: bool,
-    /// Those who waited when it was detached and have been let in since. Boxed: most sessions have none.
+    /// The threads that waited when the session was detached and have been admitted since. Boxed, because most sessions
+    /// have none.
     let_in: Option<Box<LetIn>>,
 }
 
-/// Threads that were let in, in this order.
+/// The admitted threads, in the order of admission.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct LetIn(Vec<ThreadId>);
 
-/// An attribute outside its session: one thread at a time uses it, without the session.
+/// An attribute outside its session. One thread at a time uses it, without the session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HandedOut {
-    /// Its value.
+    /// The value of the attribute.
     pub value: Option<Value>,
-    /// To how many bytes it may grow without passing a limit, whatever happens to the others. Rule 18.
+    /// The number of bytes to which the value may grow without exceeding a limit, regardless of the other attributes.
+    /// Rule 18.
     pub bytes_max: u32,
 }
 
-/// What happens when the thread that uses an attribute leaves it, known before it does, see [`Detached::plan`].
+/// A planned handoff: the effect of a thread's leaving its attribute, known in advance, see [`Detached::plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handoff {
     /// The attribute.
     pub name: AttributeName,
-    /// The thread that is inside.
+    /// The thread that holds the attribute.
     pub from: ThreadId,
-    /// The thread that waits, and is let in.
+    /// The waiting thread that is admitted next.
     pub to: ThreadId,
 }
 
 /// The sessions that a step may touch, see [`ProcessMachine::concerned`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Concerned<'a> {
-    /// No others than these.
+    /// Only these sessions.
     These(Vec<&'a SessionId>),
-    /// Any.
+    /// Any session.
     All,
 }
 
 impl Session {
-    /// Whether threads can go in and out and nothing follows from it for anybody else: nothing is due to the store.
+    /// Returns whether threads can enter and leave without any effect outside the session: nothing is due to the store.
     fn is_calm(&self) -> bool {
         let Phase::Held(grant) = &self.phase else {
             return false;
@@ -100,23 +105,23 @@ impl Session {
             && !self.owes_busy
     }
 
-    /// Those who hold.
+    /// Returns the threads that hold attributes.
     fn inside_ids(&self) -> impl Iterator<Item = ThreadId> {
         self.state.lock.holders().iter().map(|claim| claim.thread)
     }
 }
 
 impl<H: Hook> ProcessMachine<H> {
-    /// Takes a session out, to be used without the process. `None` when the process is needed for it: it has no grant, the
-    /// grant is to be given back, a commit is out, the process shuts down; or a thread waits, and what blocks whom has to be
-    /// said to the store.
+    /// Detaches a session, so that threads use it without the process. Returns `None` when the session needs the
+    /// process: there is no grant, the grant is to be given back, a commit is unanswered, or the process shuts down.
+    /// The result is also `None` when a thread waits and the process has to report blocking sessions to the store.
     pub fn detach(&mut self, id: &SessionId) -> Option<Detached> {
         let session = self.sessions.get(id)?;
         let is_waited = session.state.lock.waiting() > 0;
         if self.is_closing || !session.is_calm() || (is_waited && !self.busy.is_empty()) {
             return None;
         }
-        // Outside, who waits is let in without a look at whether the session exists.
+        // A detached session admits waiters without checking whether the session exists.
         if is_waited && session.awaits_existing && session.version == Some(Version::NONE) {
             return None;
         }
@@ -135,7 +140,7 @@ impl<H: Hook> ProcessMachine<H> {
             ..
         } = *self.remove_session(id)?
         else {
-            unreachable!("a calm session is held, in some version");
+            unreachable!("is_calm has checked that the session is held and has a version");
         };
         Some(Detached {
             token,
@@ -147,14 +152,21 @@ impl<H: Hook> ProcessMachine<H> {
         })
     }
 
-    /// Puts a session that was detached back as its threads have left it.
+    /// Reattaches a detached session in the state in which its threads have left it.
     ///
     /// # Panics
-    /// When an attribute of it is still handed out, or there is a session of this id.
+    /// When an attribute of the session is still handed out, or the process has a session of this id.
     pub fn reattach(&mut self, id: SessionId, mut detached: Detached) {
         let is_whole = detached.state.slots.iter().all(|slot| slot.out.is_none());
-        assert!(is_whole, "an attribute of session {id} is handed out");
-        debug_assert_eq!(detached.admit(), None, "who may go in is let in at once");
+        assert!(
+            is_whole,
+            "the driver takes every attribute in before it reattaches session {id}"
+        );
+        debug_assert_eq!(
+            detached.admit(),
+            None,
+            "the driver admits every admissible waiter after each leave"
+        );
         if !self.waited.is_empty() {
             self.note_wait_end(&id, None);
             self.waited.remove(&id);
@@ -169,11 +181,14 @@ impl<H: Hook> ProcessMachine<H> {
             ..Session::kept(detached.token, detached.version, detached.state)
         };
         let earlier = self.insert_session(id, Box::new(session));
-        assert!(earlier.is_none(), "the session was detached");
+        assert!(
+            earlier.is_none(),
+            "the driver reattaches every detached session that a step concerns before the step"
+        );
     }
 
-    /// Which sessions the step `input` at `now` may look at or change. Those among them that are detached have to be reattached
-    /// before it, and then those that are [entangled](ProcessMachine::entangled) with them.
+    /// Returns the sessions that the step `input` at `now` may read or change. Before the step the driver reattaches
+    /// the detached ones among them, and then those that are [entangled](ProcessMachine::entangled) with them.
     #[must_use]
     pub fn concerned<'a>(&self, now: Time, input: &'a Input) -> Concerned<'a> {
         if self.has_outlived_lease(now) {
@@ -196,15 +211,15 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// A session that is detached although threads wait there, and that a step may look at which `thread` takes, if any does, and
-    /// that concerns `session`: a search for whoever waits for whom comes there. It has to be taken back as well, and then
-    /// this asked again.
+    /// Returns a detached session with waiting threads that a step on `session` may read, if any. `thread` is the
+    /// thread that takes the step, if one does. The search for deadlocks follows the waits to the returned session. The
+    /// driver reattaches it and calls this method again.
     #[must_use]
     pub fn entangled(&self, thread: Option<ThreadId>, session: &SessionId) -> Option<&SessionId> {
         if self.waited.is_empty() {
             return None;
         }
-        // Those who wait in a session are blocked by those inside it, unless they wait elsewhere as well.
+        // A thread that waits in a session is blocked by the threads inside, unless it waits elsewhere as well.
         let threads_of = |id| {
             let session = self.sessions.get(id).into_iter();
             let inside = session.flat_map(|own| own.inside_ids());
@@ -225,15 +240,16 @@ impl<H: Hook> ProcessMachine<H> {
         None
     }
 
-    /// Of the sessions that are detached although threads wait there, the one whose first wait ends next, and when: not later than
-    /// that, and earlier when a thread has been let in since. [`ProcessMachine::timers`] knows of these waits when it is taken back.
+    /// Returns the detached session with waiting threads whose first wait ends next, and the time. The wait ends at
+    /// this time, or later when a thread has been admitted since. [`ProcessMachine::timers`] lists these waits only
+    /// after the session is reattached.
     #[must_use]
     pub fn next_wait_end(&self) -> Option<(Time, &SessionId)> {
         let (end, id) = self.index.waited.first()?;
         Some((*end, id))
     }
 
-    /// The first wait in a session that is detached although threads wait there ends then.
+    /// Notes the time at which the first wait in a detached session ends, or `None` when no thread waits there.
     pub fn note_wait_end(&mut self, id: &SessionId, end: Option<Time>) {
         if let Some(noted) = self.waited.get_mut(id) {
             let before = core::mem::replace(&mut **noted, end);
@@ -266,46 +282,51 @@ fn concerned_by(message: &ToProcess) -> Concerned<'_> {
 }
 
 impl Detached {
-    /// The fencing token of the grant. Rule 9.
+    /// Returns the fencing token of the grant. Rule 9.
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// Returns whether the session exists at the store. One that does not may have unlocked changes: the process knows.
+    /// Returns whether the session exists at the store. A session that does not exist there may have unlocked changes,
+    /// of which the process knows.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.version != Version::NONE
     }
 
-    /// When a thread last left.
+    /// Returns when a thread last left.
     #[must_use]
     pub fn used(&self) -> Time {
         self.used
     }
 
-    /// The attributes that have a value, sorted by name. Those that are handed out are not among them.
+    /// Returns the attributes that have a value, sorted by name. Attributes that are handed out are left out.
     pub fn attributes(&self) -> impl Iterator<Item = (&AttributeName, &Value)> {
         let slots = self.state.slots.iter();
         slots.filter_map(|slot| Some((&slot.name, slot.value.as_ref()?)))
     }
 
-    /// What `thread`, which has locked it, or anybody else sees in an attribute that is not handed out.
+    /// Returns the value of an attribute that is not handed out, as `thread` sees it: its own write, if any, or the
+    /// client state.
     #[must_use]
     pub fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
         self.state.value(thread, name)
     }
 
-    /// Lets `thread` in if nobody is in its way, as a try through the process would. If not, the process has to say what
-    /// happens. Nothing of what it asks for may be handed out.
-    #[must_use = "if it is not let in, the process has to be asked"]
+    /// Admits `thread` if no other thread is in its way, as a try through the process would. Returns whether the thread
+    /// was admitted; if not, the driver has to ask the process. None of the requested attributes may be handed out.
+    #[must_use = "if the thread is not admitted, the driver has to ask the process"]
     pub fn enter(&mut self, thread: ThreadId, names: &Names) -> bool {
         let wanted = self.state.wanted(names);
         let claim = ThreadClaim::new(thread, wanted, (WaitMode::Try, Time::ZERO));
         let enters =
             !self.state.is_waiting(thread) && self.state.lock.may_enter(&claim, Gate::Open, false);
         if enters {
-            debug_assert!(!self.has_out(&claim), "what is handed out was not taken in");
+            debug_assert!(
+                !self.has_out(&claim),
+                "the driver takes attributes in before a thread locks them"
+            );
             self.state.lock.hold(claim);
         } else {
             self.state.tidy();
@@ -313,10 +334,10 @@ impl Detached {
         enters
     }
 
-    /// Writes an attribute that `thread` has locked, into its write set. Answers whether it has locked it.
+    /// Writes an attribute into the write set of `thread`. Returns whether the thread has locked the attribute.
     ///
     /// # Errors
-    /// The limit that the session would pass. Rule 18.
+    /// The limit that the session would exceed. Rule 18.
     pub fn write(
         &mut self,
         thread: ThreadId,
@@ -327,18 +348,19 @@ impl Detached {
         self.state.write(thread, name, value, limits)
     }
 
-    /// When the next wait of a thread ends.
+    /// Returns when the next wait of a thread ends.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.state.lock.next_end()
     }
 
-    /// The threads that wait, in order of arrival.
+    /// Returns the waiting threads, in order of arrival.
     pub fn waiters(&self) -> impl Iterator<Item = ThreadId> {
         self.state.lock.waiters().map(|claim| claim.thread)
     }
 
-    /// Lets the next one in who waits and may go in: to be called after each [`Detached::leave`] until it answers `None`.
+    /// Admits the next admissible waiter and returns it. The driver calls this after each [`Detached::leave`] until the
+    /// result is `None`.
     #[inline(always)]
     pub fn admit(&mut self) -> Option<ThreadId> {
         let thread = self.state.admit(Gate::Open)?;
@@ -346,9 +368,9 @@ impl Detached {
         Some(thread)
     }
 
-    /// Lets `thread` out; its write set becomes part of the client state if it `keeps` it. Answers whether it was inside
-    /// with just these attributes.
-    #[must_use = "if it was not inside, the process has to be asked"]
+    /// Removes `thread` from the holders. If `keeps` is set, its write set becomes part of the client state. Returns
+    /// whether the thread was inside with exactly these attributes.
+    #[must_use = "if the thread was not inside, the driver has to ask the process"]
     #[inline(always)]
     pub fn leave(&mut self, now: Time, thread: ThreadId, names: &Names, keeps: bool) -> bool {
         let claim = self.state.leave(thread, names);
@@ -363,12 +385,12 @@ impl Detached {
         has_left
     }
 
-    /// Hands an attribute out to who uses it without the session, one thread at a time. `None` when a thread waits in the
-    /// session, one inside has locked the attribute, it is handed out already, or there is no room for it as it is: the
-    /// session or the process has to say who may go in, and what may be written.
+    /// Hands an attribute out, to be used without the session by one thread at a time. Returns `None` when a thread
+    /// waits in the session, a thread inside has locked the attribute, the attribute is already handed out, or the
+    /// limits leave no room for it. Then the session or the process decides about threads and writes.
     pub fn hand_out(&mut self, name: &AttributeName, limits: &Limits) -> Option<HandedOut> {
         if self.state.lock.waiting() > 0 {
-            return None; // Nobody outside knows who is inside, and so goes before others.
+            return None; // Outside the session the rank of insiders is unknown.
         }
         let wanted = self.state.wanted(&Names::One(name.clone()));
         let slot = self.state.slot(name) as usize;
@@ -390,9 +412,9 @@ impl Detached {
         })
     }
 
-    /// Takes an attribute in again that was handed out: its value, whether that has changed, when it was last used, and the
-    /// thread that is using it, which is inside from now on. What the attribute may grow to stays reserved for that thread
-    /// until it is out: until then it accepts its own writes, and none of them is refused here.
+    /// Takes a handed-out attribute in: its value, whether the value has changed, the time of its last use, and the
+    /// thread that is using it. That thread holds the attribute in the session from now on. The reserved bytes stay
+    /// reserved until that thread leaves, so its writes are accepted until then and none of them is refused here.
     pub fn take_in(
         &mut self,
         name: &AttributeName,
@@ -403,7 +425,10 @@ impl Detached {
         let slot = self.state.slot(name) as usize;
         let slot = &mut self.state.slots[slot];
         let reserved = slot.out.take();
-        debug_assert!(reserved.is_some(), "{name} was not handed out");
+        debug_assert!(
+            reserved.is_some(),
+            "the driver takes in only what it has handed out, unlike {name}"
+        );
         slot.value = value;
         slot.is_dirty |= is_changed;
         self.used = self.used.max(used);
@@ -414,18 +439,20 @@ impl Detached {
                 ..ThreadClaim::new(thread, wanted, (WaitMode::Try, Time::ZERO))
             };
             let enters = self.state.lock.fits(&claim);
-            debug_assert!(enters, "{name} was handed out, and others have locked it");
+            debug_assert!(enters, "no thread locks {name} while it is handed out");
             self.state.lock.hold(claim);
         } else {
             self.state.tidy();
         }
     }
 
-    /// A handoff that is sure to come as long as this session stays as it is: when a thread leaves its one attribute, which
-    /// was taken in around it, another one is let in that waits for the same, and nobody else. Who knows that can carry it out
-    /// where the attribute is, and tell the session later, before anything else happens in it ([`Detached::settle_handoff`]).
+    /// Predicts the next handoff: when a thread leaves the one attribute that was taken in around it, exactly one
+    /// waiter for this attribute is admitted. Valid until the session changes. The driver can carry the handoff out at
+    /// the attribute itself, and settle it in the session later ([`Detached::settle_handoff`]), before anything else
+    /// happens there.
     ///
-    /// Looks at the first that waits alone, and takes no longer than letting it in: it is asked each time that the session changes.
+    /// Considers only the first waiter, and costs no more than admitting it, because the driver calls this after each
+    /// change of the session.
     #[must_use]
     pub fn plan(&mut self) -> Option<Handoff> {
         let (user, next) = self.state.successor(|claim| claim.reserved.is_some())?;
@@ -436,35 +463,49 @@ impl Detached {
         Some(Handoff { name, from, to })
     }
 
-    /// A handoff that was [planned](Detached::plan) has happened: the one thread has left, with what it has `written`, if
-    /// anything, and the other is inside. What was reserved for the one is reserved for the other.
+    /// Settles a [planned](Detached::plan) handoff that has happened: one thread has left, with its write in `written`,
+    /// if any, and the other one is inside. The bytes reserved for the first thread are reserved for the second.
     ///
     /// # Panics
-    /// When the session has changed since it was planned.
+    /// When the session has changed since the plan.
     pub fn settle_handoff(&mut self, now: Time, handoff: &Handoff, written: Option<Option<Value>>) {
         let Handoff { name, from, to } = handoff;
         let slot = self.state.slot(name);
-        let own = self.state.holder_mut(*from, slot).expect("it was inside");
+        let own = self
+            .state
+            .holder_mut(*from, slot)
+            .expect("the plan holds: the leaving thread is inside");
         let reserved = own.reserved;
         if let Some(value) = written {
-            own.write(slot, value); // Not more than was reserved.
+            own.write(slot, value); // The value fits the reserved bytes.
         }
         let has_left = self.leave(now, *from, &Names::One(name.clone()), true);
-        debug_assert!(has_left, "it was inside");
-        assert_eq!(self.admit(), Some(*to), "as planned");
-        let own = self.state.holder_mut(*to, slot).expect("just let in");
+        debug_assert!(has_left, "the plan holds: the leaving thread is inside");
+        assert_eq!(
+            self.admit(),
+            Some(*to),
+            "the plan holds: the planned waiter is admitted"
+        );
+        let own = self
+            .state
+            .holder_mut(*to, slot)
+            .expect("the line above has admitted this thread");
         own.reserved = reserved;
-        debug_assert_eq!(self.admit(), None, "as planned");
+        debug_assert_eq!(
+            self.admit(),
+            None,
+            "the plan holds: no second waiter is admitted"
+        );
     }
 
-    /// How many waiters have been looked at, see [`Lock::visits`](crate::lock::Lock::visits).
+    /// Returns the number of visited waiters, see [`Lock::visits`](crate::lock::Lock::visits).
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn visits(&self) -> u64 {
         self.state.lock.visits()
     }
 
-    /// Gives memory back that it does not need now.
+    /// Frees memory that the session does not need at present.
     pub fn shrink(&mut self) {
         self.state.shrink();
     }

@@ -1,4 +1,4 @@
-//! A grant begins, and is recalled. Rules 2, 3, 7, 12 and 14.
+//! The beginning of a grant, and its recall. Rules 2, 3, 7, 12 and 14.
 
 use super::context::StepContext;
 use super::session::{Grant, Phase, Session};
@@ -8,7 +8,7 @@ use crate::message::{RecallInfo, Refusal, ToProcess, ToStore};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
-/// A `Granted` message, less the session.
+/// The content of a `Granted` message, without the session.
 struct Granted {
     request: Request,
     token: Token,
@@ -19,7 +19,7 @@ struct Granted {
 }
 
 impl Session {
-    /// What concerns this session alone.
+    /// Handles a message that concerns this session alone.
     pub(crate) fn on_message<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -59,7 +59,7 @@ impl Session {
             ToProcess::Released { token, version, .. } => self.on_released(id, token, version, ctx),
             ToProcess::Revoked { token, .. } => self.on_revoked(id, token, ctx),
             ToProcess::NotRenamed { token, why, .. } => self.on_not_renamed(id, token, why, ctx),
-            // They concern more than this session.
+            // These messages concern more than this session.
             ToProcess::Refused { .. }
             | ToProcess::Gone { .. }
             | ToProcess::Welcome { .. }
@@ -79,10 +79,10 @@ impl Session {
         let token = granted.token;
         // r[grant.unasked]
         let is_asked = match &self.phase {
-            Phase::Held(grant) if grant.token >= token => return, // A repetition, or late.
+            Phase::Held(grant) if grant.token >= token => return, // The grant is a repetition or came late.
             Phase::Releasing {
                 token: given_back, ..
-            } if *given_back >= token => return, // It crossed the release.
+            } if *given_back >= token => return, // The grant crossed the release.
             Phase::Wanted { request, .. } => {
                 *request == granted.request || ctx.is_mutant(ProtocolMutant::AcceptsOldGrant)
             }
@@ -95,16 +95,16 @@ impl Session {
             return self.turn_down(id, token, ctx);
         }
         if !self.take_state(&granted) {
-            // It is a difference to a state that was dropped since: ask for the whole.
+            // The grant is a delta to a state that was dropped since, so the process asks for the full state.
             // r[grant.returns-unasked]
             self.turn_down(id, token, ctx);
             return self.acquire(id, ctx);
         }
-        // What the process has already fits.
+        // A client state that the process already has is within the limits.
         let is_new = granted.state != State::Unchanged;
         // r[limit.session-too-large]
         if is_new && let Some(limited) = self.state.over(&ctx.settings.limits) {
-            // It would never fit: the threads that wait for it are told so, and nothing else is harmed. Rule 18.
+            // The session would never fit: its waiting threads are refused, and no other session is harmed. Rule 18.
             self.phase = Phase::Absent;
             self.drop_base();
             self.turn_down(id, token, ctx);
@@ -113,9 +113,9 @@ impl Session {
         self.start_grant(id, &granted, ctx);
     }
 
-    /// Takes over the state of a grant; `false` when it needs a base that the process has not.
+    /// Takes over the state of a grant. Returns `false` when the state needs a base that the process does not have.
     fn take_state(&mut self, granted: &Granted) -> bool {
-        // The store has accepted the release: what the process sent with it is what it has.
+        // The store has accepted the release: the client state at the release is the base.
         let has_base = self.version.is_some() || matches!(self.phase, Phase::Releasing { .. });
         match &granted.state {
             // r[grant.needs-base]
@@ -156,7 +156,7 @@ impl Session {
             .map(|(_, info)| info);
         let early = early.filter(|_| !ctx.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
         let recall = granted.recall.max_by_reason(early);
-        // A grant is good for at least one use, also when it is recalled already. Rule 12.
+        // A grant is good for at least one use, even when it is already recalled. Rule 12.
         if !(recall.is_some() && ctx.is_mutant(ProtocolMutant::GrantWithoutUse)) {
             // r[gate.one-use]
             self.admit(id, ctx);
@@ -203,7 +203,7 @@ impl Session {
         }
     }
 
-    /// Obeys a recall of the grant that the process has. Rules 3 and 12.
+    /// Obeys a recall of the process's grant. Rules 3 and 12.
     fn take_recall<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -240,7 +240,8 @@ impl Session {
         match &mut grant.recall {
             None => grant.recall = Some((info, late)),
             Some((said, until)) => {
-                // A repetition says how much is left. As much as before, or more, is a later deadline. r[recall.later]
+                // A repetition states the remaining time. If that is as much as before, or more, the deadline is later.
+                // r[recall.later]
                 if info.deadline_ms >= said.deadline_ms {
                     *until = late.max(*until);
                 }
@@ -249,14 +250,14 @@ impl Session {
         }
         // r[gate.closed]
         grant.is_closed = true;
-        // Busy is said by the process, which knows what blocks the threads.
+        // The process sends `Busy`, because it knows the sessions that block the threads.
         // r[recall.obeyed]
         self.owes_busy = has_threads;
         self.settle(id, ctx);
     }
 }
 
-/// Of two recalls, the one that counts more.
+/// A choice between two recalls: the one with the reason of higher rank.
 trait MaxByReason {
     fn max_by_reason(self, other: Self) -> Self;
 }

@@ -1,5 +1,5 @@
-//! What a step looks up instead of walking over all sessions: when which one is due, how many are held, and how many are not
-//! settled. It follows from the sessions, so it is no part of a process's identity.
+//! An index that saves a step a walk over all sessions: the due time of each session, the number of held sessions, and
+//! the number of unsettled ones. It is derived from the sessions, so it is no part of a process's identity.
 
 use super::{Phase, Session};
 use crate::id::{SessionId, Time};
@@ -7,7 +7,7 @@ use alloc::collections::BTreeSet;
 use core::hash::{Hash, Hasher};
 use core::ops::{Deref, DerefMut};
 
-/// Something that follows from the rest of a state. All are equal, and none is hashed.
+/// A value that is derived from the rest of a state. All such values are equal, and none is hashed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Derived<T>(T);
 
@@ -37,12 +37,12 @@ impl<T> DerefMut for Derived<T> {
     }
 }
 
-/// What the index knows of one session.
+/// The entries of one session in the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noted {
-    /// When what the store has not answered is to be said again, if there is a connection.
+    /// The time at which an unanswered message is sent again, if there is a connection.
     resend: Option<Time>,
-    /// When the first wait of a thread ends, or the grant is given up.
+    /// The time at which the first wait of a thread ends, or the grant is given up.
     end: Option<Time>,
     is_held: bool,
     is_releasing: bool,
@@ -63,22 +63,22 @@ impl Noted {
     }
 }
 
-/// See the [module](self).
+/// The index; see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     pub(crate) resends: BTreeSet<(Time, SessionId)>,
     pub(crate) ends: BTreeSet<(Time, SessionId)>,
-    /// Of the sessions that are detached although threads wait there, when the first wait ends, or an earlier time.
+    /// The detached sessions with waiting threads, each with the time at which its first wait ends, or an earlier time.
     pub(crate) waited: BTreeSet<(Time, SessionId)>,
     pub(crate) held: usize,
     pub(crate) releasing: usize,
     pub(crate) unsettled: usize,
-    /// How many sessions are detached.
+    /// The number of detached sessions.
     pub(crate) detached: usize,
 }
 
 impl Index {
-    /// A session has changed, or is new.
+    /// Updates the entries of a session that has changed or is new.
     #[inline]
     pub(crate) fn note(&mut self, id: &SessionId, session: &mut Session, resend_ms: u64) {
         let now = Noted::of(session, resend_ms);
@@ -88,7 +88,7 @@ impl Index {
         }
     }
 
-    /// A session is no more.
+    /// Removes the entries of a session that no longer exists.
     pub(crate) fn forget(&mut self, id: &SessionId, session: &mut Session) {
         let before = core::mem::take(&mut *session.noted);
         self.replace(id, &before, &Noted::default());
@@ -105,7 +105,7 @@ impl Index {
         count(&mut self.unsettled, before.is_unsettled, now.is_unsettled);
     }
 
-    /// Whether what is known of a session is right.
+    /// Returns whether the entries of a session are correct.
     #[cfg(debug_assertions)]
     pub(crate) fn is_right(&self, id: &SessionId, session: &Session, resend_ms: u64) -> bool {
         let noted = Noted::of(session, resend_ms);
@@ -133,7 +133,7 @@ pub(crate) fn replace(
     }
 }
 
-/// The sessions in `set` whose time has come.
+/// Returns the sessions in `set` that are due.
 pub(crate) fn due(
     set: &BTreeSet<(Time, SessionId)>,
     now: Time,

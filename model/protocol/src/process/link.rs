@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 impl<H: Hook> ProcessMachine<H> {
-    /// Says who the process is, what it holds and what it waits for.
+    /// Sends the hello: the identity, the grants and the waits of the process.
     pub(crate) fn on_connected(&mut self, now: Time, out: &mut Vec<Output>) {
         // r[connect.superseded-stops] r[lease.goodbye-last]
         if self.has_left {
@@ -37,7 +37,7 @@ impl<H: Hook> ProcessMachine<H> {
             .sessions
             .iter()
             .filter_map(|(id, session)| session.acquire_request(id));
-        // Which version this store speaks is not known yet. r[exists.ends-with-link]
+        // The process does not know the version of this store yet. r[exists.ends-with-link]
         let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
         // r[exists.asks-newer]
         let waits = waits
@@ -92,7 +92,7 @@ impl<H: Hook> ProcessMachine<H> {
             (Connection::Up(own) | Connection::Greeting(own), ToProcess::Superseded)
                 if own == link =>
             {
-                self.is_closing = true; // Nobody may wait for what will never come.
+                self.is_closing = true; // No thread may wait for a grant that will never come.
                 self.is_superseded = true;
                 self.on_lease_lost(now, Poison::Superseded, out);
                 self.refuse_everyone(now, out);
@@ -101,11 +101,11 @@ impl<H: Hook> ProcessMachine<H> {
             }
             (Connection::Up(own), message) if own == link => self.on_answer(now, message, out),
             // r[connect.only-newest]
-            _ => {} // Late, of an old connection. Rule 15.
+            _ => {} // A late message of an old connection. Rule 15.
         }
     }
 
-    /// Keeps to the store's limits where they are smaller than its own. Rule 18.
+    /// Adopts the store's limits where they are smaller than the process's own. Rule 18.
     fn agree_on(&mut self, store: Option<&StoreLimits>) {
         let own = &self.settings.limits;
         let store = store.filter(|_| !self.hook.is_mutant(ProtocolMutant::IgnoresStoreLimits));
@@ -122,7 +122,8 @@ impl<H: Hook> ProcessMachine<H> {
     ) {
         let by_session = |hold: GrantRef| (hold.session, hold.token);
         let mut known: BTreeMap<SessionId, Token> = holds.into_iter().map(by_session).collect();
-        // First: a thread that has asked for this is to hear it, not that the grant is lost.
+        // These come first: a thread that asked for the end or rename receives that answer, and not the loss of the
+        // grant.
         for (GrantRef { session, token }, renamed) in gone {
             let asked = self
                 .sessions
@@ -144,13 +145,13 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// The lease runs from when the question was sent, less the margin. Rule 10.
+    /// Extends the lease, counted from the sending of the question, less the margin. Rule 10.
     fn extend_lease(&mut self, now: Time, sent: Time, lease_ms: u64) {
         let from = if self.hook.is_mutant(ProtocolMutant::LeaseFromReceipt) {
             now
         } else {
             // r[lease.from-sent]
-            sent.min(now) // It is what comes back, so it may be anything.
+            sent.min(now) // The store returns this time, so it may be wrong.
         };
         let margin = if self.hook.is_mutant(ProtocolMutant::LeaseWithoutMargin) {
             0
@@ -165,8 +166,8 @@ impl<H: Hook> ProcessMachine<H> {
         self.asked = None;
     }
 
-    /// When this connection counts as silent: the first keep-alive without an answer has waited for half of the time that the
-    /// lease had left. The other half is for another connection. r[lease.silent]
+    /// Returns when this connection counts as silent: the first unanswered keep-alive has waited for half of the
+    /// remaining lease. The other half is left for another connection. r[lease.silent]
     pub(crate) fn silent_due(&self) -> Option<Time> {
         let (Connection::Up(_), Some(asked), Some(lease)) =
             (self.connection, self.asked, self.lease)
@@ -177,7 +178,8 @@ impl<H: Hook> ProcessMachine<H> {
         Some(asked.after(self.wait_left_ms(asked, lease)))
     }
 
-    /// How long a hello waits for its answer: `resend_ms`, and with a lease to save no longer than a keep-alive.
+    /// Returns how long a hello waits for its answer, in milliseconds: `resend_ms`, and with a lease no longer than a
+    /// keep-alive.
     pub(crate) fn greeting_ms(&self) -> u64 {
         let resend_ms = self.settings.resend_ms;
         self.lease.map_or(resend_ms, |lease| {
@@ -186,19 +188,20 @@ impl<H: Hook> ProcessMachine<H> {
         })
     }
 
-    /// How long what was `sent` waits for its answer before another connection is tried: half of what the lease had left.
-    /// Never less than the margin, or a process that was stopped for long would not wait for any answer.
+    /// Returns how long a message `sent` at this time waits for its answer before the process tries another connection:
+    /// half of the lease that was left. The result is at least the margin; otherwise a process that was stopped for
+    /// long would not wait for any answer.
     fn wait_left_ms(&self, sent: Time, lease: Time) -> u64 {
         (lease.since(sent) / 2).max(self.settings.margin_ms)
     }
 
-    /// The connection is silent: the process leaves it while it still has a lease. Its grants stay.
+    /// Leaves a silent connection while the lease still runs. The grants stay.
     pub(crate) fn on_silent(&mut self, out: &mut Vec<Output>) {
         let Connection::Up(link) = self.connection else {
             return;
         };
         if self.hook.is_mutant(ProtocolMutant::StaysOnSilentLink) {
-            self.asked = None; // As an answer would.
+            self.asked = None; // An answer would do the same.
             return;
         }
         // r[lease.silent]
@@ -206,14 +209,14 @@ impl<H: Hook> ProcessMachine<H> {
         self.lose_connection();
     }
 
-    /// There is no connection any more. Frees nothing (rule 10).
+    /// Notes that there is no connection any more. Frees nothing (rule 10).
     pub(crate) fn lose_connection(&mut self) {
         self.connection = Connection::Down;
         self.store_minor = 0;
         self.asked = None;
     }
 
-    /// Whether the lease has ended, by the clock.
+    /// Returns whether the lease has ended by the clock.
     pub(crate) fn has_outlived_lease(&self, now: Time) -> bool {
         self.lease.is_some_and(|lease| lease < now)
     }
@@ -263,7 +266,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// The session has ended, or has a new id.
+    /// Handles the end or the rename of a session.
     fn on_gone(
         &mut self,
         now: Time,
@@ -280,7 +283,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// The session has a new id: the grant, the client state and the locks go with it.
+    /// Moves a renamed session to its new id: the grant, the client state and the locks move with it.
     fn on_renamed(
         &mut self,
         now: Time,
@@ -296,7 +299,7 @@ impl<H: Hook> ProcessMachine<H> {
         let to = &renamed.session;
         let has_grant = |session: &Session| session.grant().is_some();
         if self.sessions.get(to).is_some_and(|own| has_grant(own)) {
-            // The grant was told under its new id first, and threads have gone in there.
+            // The grant came under its new id first, and threads have entered there.
             return self.in_session(now, from, out, |session, id, ctx| {
                 session.lose_grant(id, Poison::Revoked, ctx);
                 session.acquire(id, ctx);
@@ -312,7 +315,7 @@ impl<H: Hook> ProcessMachine<H> {
         let waiting = self.remove_session(to);
         let thread = moved.end_renaming(renamed.token);
         if !moved.poisoned.is_empty() {
-            // They know the session by its old id, and leave it by that.
+            // Poisoned threads know the session by its old id, and leave it under that id.
             let left = self.sessions.entry(from.clone()).or_default();
             left.poisoned = core::mem::take(&mut moved.poisoned);
         }
@@ -335,7 +338,7 @@ impl<H: Hook> ProcessMachine<H> {
     }
 
     pub(crate) fn on_keep_alive(&mut self, now: Time, out: &mut Vec<Output>) {
-        // The next is due when this one is answered; without an answer, this one again.
+        // The next keep-alive is due when this one is answered. Without an answer, this one is repeated.
         self.keep_alive = now.after(self.settings.resend_ms);
         if let Connection::Up(link) = self.connection {
             // r[lease.keeps-alive]
@@ -347,7 +350,8 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// The lease has ended, by the process's own clock or the store's word: every guard is poisoned. Rule 10.
+    /// Handles the end of the lease, by the process's own clock or by a message of the store: every guard is poisoned.
+    /// Rule 10.
     pub(crate) fn on_lease_lost(&mut self, now: Time, why: Poison, out: &mut Vec<Output>) {
         if let Connection::Greeting(link) | Connection::Up(link) = self.connection {
             out.push(Output::Disconnect { link });
@@ -367,7 +371,7 @@ impl<H: Hook> ProcessMachine<H> {
         self.refuse_everyone(now, out);
     }
 
-    /// Refuses whoever waits and is not inside, and gives back what is idle.
+    /// Refuses all waiting threads that are not inside, and gives idle grants back.
     fn refuse_everyone(&mut self, now: Time, out: &mut Vec<Output>) {
         for id in self.session_ids() {
             // r[lease.says-goodbye]

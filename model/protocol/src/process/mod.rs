@@ -1,14 +1,16 @@
-//! Level two: a process serves its threads from the grants that it keeps.
+//! Level two: a process serves its threads from its cached grants.
 //!
-//! Per session there is one [`Session`]: what the process has asked the store for, the client state, which threads hold and
-//! wait for which attributes. It takes its own steps, so that a concurrent driver can put each session behind its own
-//! lock. Around them, [`ProcessMachine`] keeps what belongs to the whole process: the connection, the lease, and which thread
-//! waits where.
+//! Each session of the process is one [`Session`]: the request or grant at the store, the client state, and the threads
+//! that hold and wait for attributes. A session takes its own steps, so a concurrent driver can put each session behind
+//! its own lock. [`ProcessMachine`] keeps the state of the process as a whole: the connection, the lease, and the waits
+//! of each thread.
 //!
-//! Threads write into write sets, which become part of the client state when they unlock, durable when they commit or
-//! when the grant is released. A thread whose grant was lost is *poisoned*: its write set is discarded and it is told.
+//! Threads write into write sets. A write set becomes part of the client state when its thread unlocks. The changes
+//! become durable when the thread commits or when the grant is released. A thread whose grant was lost is *poisoned*:
+//! its write set is discarded, and the thread is notified.
 //!
-//! Deliberately absent: OS threads, wakers, sockets; when to give an idle grant back (the driver's choice, rule 4).
+//! The machine deliberately has no OS threads, wakers or sockets. It does not decide when to give an idle grant back;
+//! the driver does (rule 4).
 
 mod commit;
 mod context;
@@ -45,91 +47,94 @@ use index::{Derived, Index, due};
 use waits::Waits;
 use watch::Watch;
 
-/// What happens to a process.
+/// An event that a process handles in one step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// There is a connection to the store; the process says hello on it.
+    /// A new connection to the store. The process sends its hello on it.
     Connected,
     /// The connection was lost. Frees nothing (rule 10).
     Disconnected,
     /// A message arrived from the store, on the connection `link`.
     Message {
-        /// On which connection.
+        /// The connection on which the message arrived.
         link: Link,
-        /// What it says.
+        /// The message.
         message: ToProcess,
     },
-    /// A thread wants something of a session.
+    /// A call of a thread on a session.
     Thread {
-        /// Which thread.
+        /// The thread.
         thread: ThreadId,
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// What.
+        /// The call.
         call: Call,
     },
-    /// Give the session's grant back if no thread is inside. Rule 4.
+    /// The driver wants the session's grant given back if no thread is inside. Rule 4.
     Release(SessionId),
-    /// Drop what is kept of a session that is not held.
+    /// The driver wants the client state dropped of a session that the process does not hold.
     Forget(SessionId),
-    /// A timer may be due; one that is not, is ignored.
+    /// A timer may be due. A timer that is not due is ignored.
     Timer(Timer),
-    /// Stop: admit no one, release everything, say goodbye.
+    /// The process shall stop: admit no thread, release every grant, and say goodbye.
     Shutdown,
 }
 
-/// Which attributes of a session.
+/// A set of attributes of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Names {
-    /// All, present and future.
+    /// All attributes, present and future.
     All,
-    /// One.
+    /// One attribute.
     One(AttributeName),
-    /// Several: all of them or none.
+    /// Several attributes: all of them are locked or none.
     Many(Vec<AttributeName>),
 }
 
-/// What a thread wants of a session. Every `Lock` is answered exactly once (rule 14).
+/// A call of a thread on a session. Every `Lock` is answered exactly once (rule 14).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Lock attributes; answered by `Locked` or `Refused`.
+    /// Locks attributes. Answered by `Locked`, `Refused` or `Poisoned`.
     Lock {
-        /// Which.
+        /// The attributes.
         names: Names,
-        /// Whether to wait for threads.
+        /// Whether the thread waits for other threads, or only tries.
         wait_mode: WaitMode,
-        /// Whether to lock only a session that exists. Rule 16.
+        /// Whether to lock the session only if it exists. Rule 16.
         existing: bool,
-        /// When the wait ends. Rule 17: every wait has a deadline.
+        /// The time at which the wait ends: every wait has a deadline. Rule 17.
         until: Time,
     },
-    /// Stop waiting; answered by `Refused`.
+    /// Ends the thread's wait. Answered by `Refused`.
     Abandon,
-    /// Write an attribute that the thread has locked, into its write set; `None` removes it. Answered only when refused.
+    /// Writes an attribute that the thread has locked into the thread's write set; `None` removes the attribute.
+    /// Answered only when refused.
     Write {
-        /// Which.
+        /// The attribute.
         name: AttributeName,
-        /// What.
+        /// The new value.
         value: Option<Value>,
     },
-    /// Make the thread's write set part of the client state and free these attributes, locked together. Answered only
-    /// when refused.
+    /// Makes the thread's write set part of the client state, and frees these attributes, which were locked together.
+    /// Answered only when refused.
     Unlock(Names),
-    /// Discard the thread's writes to these attributes and free them. Answered only when refused.
+    /// Discards the thread's writes to these attributes and frees them. Answered only when refused.
     Discard(Names),
-    /// Make the thread's writes durable and keep the attributes; answered by `Committed`, `Refused` or `Poisoned`. A thread
-    /// that leaves before that may get no answer: its writes then become durable with the release.
+    /// Makes the thread's writes durable while the thread keeps the attributes. Answered by `Committed`, `Refused` or
+    /// `Poisoned`. A thread that leaves before the answer may get none: its writes then become durable with the
+    /// release.
     Commit,
-    /// End the session, of which the thread has locked all. Answered by `Destroyed`, `Refused` or `Poisoned`.
+    /// Ends the session. The thread must have locked all attributes. Answered by `Destroyed`, `Refused` or `Poisoned`.
     Destroy,
-    /// Give the session, of which the thread has locked all, a new id. Answered by `Renamed`, `Refused` or `Poisoned`.
+    /// Gives the session a new id. The thread must have locked all attributes. Answered by `Renamed`, `Refused` or
+    /// `Poisoned`.
     Rename(SessionId),
 }
 
-/// What a thread is told.
+/// The answer to a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// The attributes are locked, under this grant.
+    /// The attributes are locked, under the grant with this token.
     Locked(Token),
     /// The request ends without effect.
     Refused(Refusal),
@@ -137,38 +142,39 @@ pub enum Answer {
     Committed(Version),
     /// The session has ended, and with it the thread's locks.
     Destroyed,
-    /// The session has this id from now on, and the thread's locks with it; its grant has this token.
+    /// The session and the thread's locks have a new id. The reference names this id and the grant's token.
     Renamed(GrantRef),
-    /// The grant was lost while the thread was inside: its writes are discarded, and what it reads is stale. It leaves by
-    /// `Unlock` or `Discard`. A commit without an answer may or may not have become durable.
+    /// The grant was lost while the thread was inside. The thread's writes are discarded, and its view of the session
+    /// is stale. The thread leaves by `Unlock` or `Discard`. A commit without an answer may or may not have become
+    /// durable.
     Poisoned(Poison),
 }
 
-/// How a grant was lost while a thread was inside.
+/// The way in which a grant was lost while a thread was inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Poison {
     /// The lease ended. Rule 10.
     LeaseLost,
-    /// The store took the grant. Rule 11.
+    /// The store revoked the grant. Rule 11.
     Revoked,
-    /// The thread was late when the grant was recalled. Rule 11.
+    /// The thread was still inside when the process had to give the recalled grant up. Rule 11.
     Late,
-    /// A newer incarnation of the process is here. Rule 10.
+    /// A newer incarnation of the process has connected. Rule 10.
     Superseded,
 }
 
-/// What a process waits for, see [`ProcessMachine::timers`].
+/// A timer of a process, see [`ProcessMachine::timers`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The end of the lease, less the margin. Rule 10.
     Lease,
-    /// A keep-alive is to be sent. Rule 10.
+    /// The time for the next keep-alive. Rule 10.
     KeepAlive,
-    /// A keep-alive has waited too long for its answer: another connection is to be tried. Rule 10.
+    /// The end of the wait for the answer to a keep-alive: the process tries another connection. Rule 10.
     Silent,
-    /// The hello, or what a session waits for, is to be sent again. Rule 14.
+    /// The time to send the hello, or a session's unanswered message, again. Rule 14.
     Resend(Option<SessionId>),
-    /// A recalled grant is to be given up although threads are inside. Rule 11.
+    /// The time to give a recalled grant up although threads are inside. Rule 11.
     Late(SessionId),
     /// The end of a thread's wait. Rule 17.
     Wait(SessionId, ThreadId),
@@ -177,15 +183,15 @@ pub enum Timer {
 /// The connection, as the process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Connection {
-    /// There is none.
+    /// There is no connection.
     Down,
-    /// Hello was said, the store has not answered.
+    /// The process has sent its hello, and the store has not answered yet.
     Greeting(Link),
     /// The store has welcomed the process.
     Up(Link),
 }
 
-/// A process. See the [module](self).
+/// The state machine of a process. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessMachine<H = Sound> {
     pub(crate) hook: H,
@@ -194,34 +200,36 @@ pub struct ProcessMachine<H = Sound> {
     pub(crate) connection: Connection,
     pub(crate) links: u64,
     pub(crate) requests: u64,
-    /// The last request drawn before the hello that was not answered yet: later ones are not in it.
+    /// The last request drawn before the unanswered hello. Later requests are not listed in that hello.
     pub(crate) requests_said: u64,
-    /// When the lease ends, on the process's clock, less the margin; `None` when there is none.
+    /// The end of the lease on the process's clock, less the margin; `None` without a lease.
     pub(crate) lease: Option<Time>,
     pub(crate) keep_alive: Time,
-    /// When the first keep-alive was sent on this connection that is unanswered.
+    /// The time at which the first unanswered keep-alive was sent on this connection.
     pub(crate) asked: Option<Time>,
     pub(crate) is_closing: bool,
     pub(crate) has_left: bool,
-    /// A newer incarnation is here: why it is closing, and has left.
+    /// Whether a newer incarnation has connected, which is then the reason for `is_closing` and `has_left`.
     pub(crate) is_superseded: bool,
-    /// The highest minor version of the store that has welcomed the process; 0 while no store has.
+    /// The highest minor version of the store that has welcomed the process; 0 before the welcome.
     pub(crate) store_minor: u8,
-    /// What threads may write: the smaller of its own limits and those of the store that has welcomed it last. Rule 18.
+    /// The limits on the writes of threads: the smaller of the process's own limits and the limits in the last welcome.
+    /// Rule 18.
     pub(crate) limits: Limits,
     pub(crate) sessions: BTreeMap<SessionId, Box<Session>>,
-    /// Which thread waits for which session.
+    /// The sessions for which each thread waits.
     pub(crate) waits: Waits,
-    /// Recalled sessions with threads inside, and the sessions that were last said to block them.
+    /// The recalled sessions with threads inside, each with the blocking sessions that were last reported to the store.
     pub(crate) busy: BTreeMap<SessionId, Vec<SessionId>>,
-    /// Sessions that are detached although threads wait there: some may have been let in since.
+    /// The detached sessions with waiting threads. Some of these threads may have been admitted since.
     pub(crate) waited: BTreeMap<SessionId, Derived<Option<Time>>>,
     pub(crate) index: Derived<Index>,
     pub(crate) watch: Derived<Watch>,
 }
 
 impl ProcessMachine {
-    /// A process that starts. `incarnation` is larger than that of any earlier start under the same name (rule 10).
+    /// Creates a process that starts. `incarnation` must be larger than that of any earlier start under the same name
+    /// (rule 10).
     #[must_use]
     pub fn new(settings: Settings<ProcessSettings>, incarnation: Incarnation) -> Self {
         Self::with_hook(Sound, settings, incarnation)
@@ -229,7 +237,7 @@ impl ProcessMachine {
 }
 
 impl<H: Hook> ProcessMachine<H> {
-    /// As [`ProcessMachine::new`], with a hook.
+    /// Creates a process as [`ProcessMachine::new`] does, with a hook.
     #[must_use]
     pub fn with_hook(
         hook: H,
@@ -261,7 +269,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// One step. `now` never goes back.
+    /// Handles one input and appends the outputs to `out`. `now` never goes back.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         self.notice_time(now, out);
         match input {
@@ -283,7 +291,7 @@ impl<H: Hook> ProcessMachine<H> {
         self.end_step(out);
     }
 
-    /// The step of [`Input::Thread`], for drivers that keep names and calls: nothing is cloned and dropped for it.
+    /// Handles [`Input::Thread`] without owned arguments. A driver that keeps names and calls avoids clones with it.
     pub fn call(
         &mut self,
         now: Time,
@@ -297,7 +305,8 @@ impl<H: Hook> ProcessMachine<H> {
         self.end_step(out);
     }
 
-    /// A timer may be late, a thread must not be: whatever happens after the lease's end finds it ended.
+    /// Ends an outlived lease before a step. The timer may be late, but no thread may use a grant after the end of the
+    /// lease.
     fn notice_time(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.has_outlived_lease(now) {
             self.on_lease_lost(now, Poison::LeaseLost, out);
@@ -310,8 +319,8 @@ impl<H: Hook> ProcessMachine<H> {
         self.assert_invariants();
     }
 
-    /// Asserts what must be true of every state. It looks at everything, so only while that is little: an application's debug
-    /// build, too, is to pay for what changes.
+    /// Asserts the invariants of every state. The check walks over all sessions, so it runs only while there are few.
+    /// The debug build of an application keeps its cost per change.
     #[cfg(debug_assertions)]
     fn assert_invariants(&self) {
         const LITTLE: usize = 16;
@@ -323,7 +332,7 @@ impl<H: Hook> ProcessMachine<H> {
         let is_right = sessions.all(|(id, own)| self.index.is_right(id, own, resend_ms));
         assert!(
             is_right,
-            "the index follows from the sessions: {:#?}",
+            "the index agrees with the sessions, because each step notes the session that it changed: {:#?}",
             self.sessions
         );
         let mut said = self.busy.iter();
@@ -332,7 +341,7 @@ impl<H: Hook> ProcessMachine<H> {
             || said.all(|(id, blocked_on)| self.blocked_on(id).0 == *blocked_on);
         assert!(
             is_said,
-            "the store knows what blocks recalled threads: {self:#?}"
+            "the store knows the blocking sessions, because note_busy reports each change: {self:#?}"
         );
         if size_of::<H>() == 0 {
             crate::invariant::assert_process(self);
@@ -366,7 +375,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// Lets a session take a step, and keeps what the process knows of it right.
+    /// Lets a session take a step, and updates the facts that the process keeps about the session.
     pub(crate) fn in_session(
         &mut self,
         now: Time,
@@ -377,8 +386,8 @@ impl<H: Hook> ProcessMachine<H> {
         self.in_session_or_new(now, id, (true, None), out, step);
     }
 
-    /// As [`ProcessMachine::in_session`]; answers whether there is such a session, which is made only when `makes_new`. `caller` is a
-    /// thread that may begin to wait.
+    /// Lets a session take a step as [`ProcessMachine::in_session`] does. Creates the session only when `makes_new` is
+    /// set, and returns whether there is such a session. `caller` is a thread that may begin to wait.
     fn in_session_or_new(
         &mut self,
         now: Time,
@@ -411,7 +420,7 @@ impl<H: Hook> ProcessMachine<H> {
             is_closing: *is_closing,
             out,
         };
-        // Looked up by reference: a session that is cached, the common case, costs no clone of its id.
+        // The look-up is by reference: for a cached session, the common case, the id is not cloned.
         let session = match sessions.get_mut(id) {
             Some(session) => session,
             None if makes_new => sessions.entry(id.clone()).or_default(),
@@ -420,7 +429,8 @@ impl<H: Hook> ProcessMachine<H> {
         let was_waited = session.state.lock.waiting() > 0;
         step(session, id, &mut ctx);
         index.note(id, session, settings.resend_ms);
-        // The common case: a thread went in or out of a session that is kept, and nobody waits. Looked up once.
+        // In the common case a thread enters or leaves a cached session, and no thread waits. Such a step needs one
+        // look-up.
         let is_waited = was_waited || session.state.lock.waiting() > 0;
         let is_local = !is_waited && !session.owes_busy && !session.is_blank();
         let is_said = !self.busy.is_empty() && (self.watch.is_stale || self.busy.contains_key(id));
@@ -441,14 +451,14 @@ impl<H: Hook> ProcessMachine<H> {
         true
     }
 
-    /// Takes a session out.
+    /// Removes a session and its entries in the index.
     pub(crate) fn remove_session(&mut self, id: &SessionId) -> Option<Box<Session>> {
         let mut session = self.sessions.remove(id)?;
         self.index.forget(id, &mut session);
         Some(session)
     }
 
-    /// Puts a session in. Answers the one that was there.
+    /// Inserts a session, and returns the former session of this id.
     pub(crate) fn insert_session(
         &mut self,
         id: SessionId,
@@ -489,7 +499,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// When `timer` is due; `None` when nothing waits for it any more.
+    /// Returns when `timer` is due, or `None` when the timer no longer applies.
     #[must_use]
     pub fn due(&self, timer: &Timer) -> Option<Time> {
         match timer {
@@ -515,8 +525,8 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// Everything that the process waits for, with the time when it is due. It walks over all sessions and waiters: for those who
-    /// explore; a driver asks for what is [due](ProcessMachine::due_timers).
+    /// Returns all timers of the process with the time at which each is due. Walks over all sessions and waiters: for
+    /// checkers. A driver calls [`ProcessMachine::due_timers`].
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let sessions = self.sessions.iter().flat_map(|(id, session)| {
             let waits = session
@@ -532,7 +542,7 @@ impl<H: Hook> ProcessMachine<H> {
         self.own_timers().chain(sessions)
     }
 
-    /// The timers that are due at `now`, the earliest first. Costs what is due.
+    /// Returns the timers that are due at `now`, the earliest first. The cost grows only with the number of due timers.
     #[must_use]
     pub fn due_timers(&self, now: Time) -> Vec<(Time, Timer)> {
         let mut timers: Vec<(Time, Timer)> = self.own_timers().collect();
@@ -554,7 +564,7 @@ impl<H: Hook> ProcessMachine<H> {
         timers
     }
 
-    /// The timers that belong to no session.
+    /// Returns the timers that belong to no session.
     fn own_timers(&self) -> impl Iterator<Item = (Time, Timer)> {
         let own = [
             Timer::Lease,
@@ -566,7 +576,7 @@ impl<H: Hook> ProcessMachine<H> {
         own.filter_map(|timer| Some((self.due(&timer)?, timer)))
     }
 
-    /// When the next timer is due.
+    /// Returns when the next timer is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let resends = self.index.resends.first();
@@ -576,84 +586,87 @@ impl<H: Hook> ProcessMachine<H> {
         sessions.chain(self.own_timers().map(|(due, _)| due)).min()
     }
 
-    /// How many sessions the process knows, detached ones among them.
+    /// Returns the number of sessions that the process knows, with the detached ones.
     #[must_use]
     pub fn known(&self) -> usize {
         self.sessions.len() + self.index.detached
     }
 
-    /// How many grants are on their way back to the store.
+    /// Returns the number of grants that are on their way back to the store.
     #[must_use]
     pub fn releasing(&self) -> usize {
         self.index.releasing
     }
 
-    /// How many grants the process has, whether or not their sessions are detached.
+    /// Returns the number of grants that the process has, with those of detached sessions.
     #[must_use]
     pub fn held(&self) -> usize {
         self.index.held + self.index.detached
     }
 
-    /// The sessions that the process knows of.
+    /// Returns the sessions of the process that are not detached.
     pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
         self.sessions.iter().map(|(id, session)| (id, &**session))
     }
 
-    /// One session.
+    /// Returns one session, unless it is unknown or detached.
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Option<&Session> {
         self.sessions.get(id).map(|session| &**session)
     }
 
-    /// The connection.
+    /// Returns the state of the connection.
     #[must_use]
     pub fn connection(&self) -> Connection {
         self.connection
     }
 
-    /// Which start of the process this is.
+    /// Returns the incarnation of the process.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// When the lease ends on the process's clock, less the margin; `None` when there is none.
+    /// Returns when the lease ends on the process's clock, less the margin, or `None` without a lease.
     #[must_use]
     pub fn lease(&self) -> Option<Time> {
         self.lease
     }
 
-    /// Whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
+    /// Returns whether the process has stopped for ever: it said goodbye, or a newer incarnation took its place.
     #[must_use]
     pub fn has_left(&self) -> bool {
         self.has_left
     }
 
-    /// Whether a newer incarnation is here. Such a process refuses threads as one that shuts down; this is the reason.
+    /// Returns whether a newer incarnation has connected. Such a process refuses threads in the way of a process that
+    /// shuts down.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.is_superseded
     }
 
-    /// Whether it was told to stop.
+    /// Returns whether the process is shutting down.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.is_closing
     }
 
-    /// Returns what threads may write: the smaller of the process's own limits and those of the store that has welcomed it last.
+    /// Returns the limits on the writes of threads: the smaller of the process's own limits and the limits in the last
+    /// welcome.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Returns the highest minor version of the protocol that the store speaks; `None` while no store has welcomed the process.
+    /// Returns the highest minor version of the protocol that the store speaks, or `None` before the welcome.
     #[must_use]
     pub fn store_minor(&self) -> Option<u8> {
         self.link().map(|_| self.store_minor)
     }
 
-    /// Which thread waits for which session; of several, for which it has waited longest.
+    /// Returns the session for which each waiting thread waits. If a thread waits for several, the map has the earliest
+    /// wait.
     #[must_use]
     pub fn waits(&self) -> &BTreeMap<ThreadId, SessionId> {
         &self.waits.first
@@ -667,7 +680,7 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// Shows every number in the process, whose name is `process`.
+    /// Shows every number in the process to `numbers`. `process` is the name of the process.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         numbers.link_counter(process, self.incarnation, &mut self.links);
         numbers.request_counter(process, &mut self.requests);

@@ -1,4 +1,4 @@
-//! How a grant ends: given back, given up, turned down, taken or lost. Rules 3, 4, 10, 11 and 15.
+//! The end of a grant: given back, given up, turned down, revoked or lost. Rules 3, 4, 10, 11 and 15.
 
 use super::Poison;
 use super::context::StepContext;
@@ -9,7 +9,7 @@ use crate::message::{ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
-    /// Gives back, unused, a grant that the process does not want, and remembers it: its message may come again.
+    /// Gives an unwanted grant back unused, and remembers its token, because the message may come again.
     pub(super) fn turn_down<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -26,12 +26,12 @@ impl Session {
         self.send_back(id, token, ctx);
     }
 
-    /// The newest grant that was given back unused.
+    /// Returns the token of the newest grant that was given back unused.
     pub(super) fn has_turned_down(&self) -> Option<Token> {
         self.returning.map(|returning| returning.token)
     }
 
-    /// Forgets the grant that was given back unused once no request could be mistaken for its.
+    /// Forgets the grant that was given back unused, once no request could be mistaken for the request of that grant.
     pub(super) fn forget_turned_down(&mut self) {
         if self.phase == Phase::Absent {
             self.returning = self.returning.filter(|returning| !returning.is_answered);
@@ -56,20 +56,21 @@ impl Session {
         });
     }
 
-    /// The recall's deadline is near: the finished threads' changes are saved, the late ones' are not. Rule 11.
+    /// Gives the grant up shortly before the recall's deadline: finished threads' changes are saved, late threads'
+    /// changes are lost. Rule 11.
     pub(crate) fn give_up<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[recall.gives-up]
         self.poison(id, Poison::Late, ctx);
         self.settle(id, ctx);
     }
 
-    /// When the grant is given up although threads are inside.
+    /// Returns when the grant is given up although threads are inside.
     pub(crate) fn late_due(&self) -> Option<Time> {
         let (_, late) = self.grant()?.recall?;
         (!self.state.lock.holders().is_empty()).then_some(late)
     }
 
-    /// The driver wants the grant back when it is idle: idle limit, cache limit. Rule 4.
+    /// Gives an idle grant back for the driver, which has an idle limit and a cache limit. Rule 4.
     pub(crate) fn release_if_idle<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -81,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Gives the grant back, with all changes that the store has not answered. Rules 3, 7 and 12.
+    /// Gives the grant back, with all changes that the store has not acknowledged. Rules 3, 7 and 12.
     pub(crate) fn release<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Phase::Held(grant) = &self.phase else {
             return;
@@ -98,7 +99,7 @@ impl Session {
         for change in self.state.take_dirty().changes() {
             delta.set(change.name.clone(), change.value.clone());
         }
-        self.next_commit.clear(); // Of threads that have left.
+        self.next_commit.clear(); // These threads have left.
         // r[gate.requeues]
         let requeue = (self.state.lock.waiting() > 0).then(|| ctx.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
@@ -131,13 +132,13 @@ impl Session {
             return;
         }
         if version.is_none() {
-            return self.lose_release(id, false, ctx); // The store has queued the requeue.
+            return self.lose_release(id, false, ctx); // The store has queued the new request.
         }
         let Phase::Releasing { requeue, .. } = core::mem::take(&mut self.phase) else {
             return;
         };
         self.version = version;
-        // What was released with a new request is what the store takes the process to have.
+        // When a release carries a new request, the store takes the released state for the base of the next grant.
         // r[grant.keeps-base]
         if !ctx.settings.keeps_base && requeue.is_none() {
             self.drop_base();
@@ -157,8 +158,8 @@ impl Session {
         self.cancel_if_unwanted(id, ctx);
     }
 
-    /// The grant had ended before its release arrived, or its acceptance was not heard: the client state is worth nothing.
-    /// `asks` is whether the store has to be asked again for what the release asked for.
+    /// Drops the client state, because the grant had ended before its release arrived, or the acknowledgement was lost.
+    /// `asks` says whether the process has to repeat the request that the release carried.
     pub(crate) fn lose_release<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -198,14 +199,14 @@ impl Session {
                 self.lose_grant(id, Poison::Revoked, ctx);
                 self.acquire(id, ctx);
             }
-            // The release is under way, and will queue what it asks for.
+            // The release is under way, and the store will queue the request that it carries.
             Phase::Releasing { token, .. } if token == revoked => self.lose_release(id, false, ctx),
             // r[end.stray]
             _ => {}
         }
     }
 
-    /// The grant has gone without a release; what was not committed is lost with it.
+    /// Loses a grant without a release. Uncommitted changes are lost with it.
     pub(crate) fn lose_grant<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -219,7 +220,7 @@ impl Session {
         }
     }
 
-    /// The lease has ended: the grant is lost, a wait goes on with its ticket. Rule 10.
+    /// Handles the end of the lease: a grant is lost, and a wait continues with its ticket. Rule 10.
     pub(crate) fn on_lease_lost<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -242,8 +243,8 @@ impl Session {
         }
     }
 
-    /// The store has welcomed the process on a new connection; `is_known` says whether it knows the grant, and `said` is
-    /// the last request that can have been in the hello. Rule 15.
+    /// Handles a welcome on a new connection. `is_known` says whether the store knows the grant. `said` is the last
+    /// request that the hello can have listed. Rule 15.
     pub(crate) fn on_welcome<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -251,8 +252,8 @@ impl Session {
         said: Request,
         ctx: &mut StepContext<'_, H>,
     ) {
-        self.early_recall = None; // It will be said again.
-        self.returning = None; // What the hello did not list is void.
+        self.early_recall = None; // The store repeats its recalls.
+        self.returning = None; // A grant that the hello did not list is void.
         match &self.phase {
             // r[reconnect.repeats]
             Phase::Held(_) if is_known => self.resend(id, ctx),

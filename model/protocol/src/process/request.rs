@@ -1,4 +1,4 @@
-//! What a session asks the store for, and says again until it is answered. Rules 13 to 15 and 17.
+//! The requests of a session to the store, and their repetition until the store answers. Rules 13 to 15 and 17.
 
 use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Returning, Session};
@@ -8,7 +8,7 @@ use crate::message::{AcquireRequest, GrantRef, Refusal, ToStore, WaitMode};
 use crate::mutant::{Hook, ProtocolMutant};
 
 impl Session {
-    /// Asks the store for the session, with a new request.
+    /// Asks the store for the session with a new request, if a thread waits.
     pub(crate) fn acquire<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         if self.state.lock.waiting() == 0 {
             return;
@@ -21,8 +21,8 @@ impl Session {
         self.ask(id, (None, wait_mode), ctx);
     }
 
-    /// Asks the store for the session by a new request. The request asks only for an existing session when all threads do. If
-    /// the store does not understand that, the threads are refused.
+    /// Asks the store for the session with a new request. The request is only for an existing session when all waiting
+    /// threads want that. If the store does not understand such a request, the threads are refused.
     fn ask<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -51,8 +51,8 @@ impl Session {
         self.resend(id, ctx);
     }
 
-    /// Asks again behind a welcome, by a new request with the ticket of the old one. The hello has not listed the old request,
-    /// which so has ended. r[exists.ends-with-link]
+    /// Asks again after a welcome, with a new request and the ticket of the old one. The hello did not list the old
+    /// request, which has therefore ended. r[exists.ends-with-link]
     pub(super) fn ask_behind_welcome<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -69,7 +69,7 @@ impl Session {
         }
     }
 
-    /// What the process waits for, as `Hello` says it. Rule 15.
+    /// Returns the request for which the process waits, as `Hello` lists it. Rule 15.
     pub(crate) fn acquire_request(&self, id: &SessionId) -> Option<AcquireRequest> {
         // r[grant.known]
         let (request, ticket, wait_mode, known) = match self.phase {
@@ -79,7 +79,7 @@ impl Session {
                 wait_mode,
                 ..
             } => (request, ticket, wait_mode, self.version),
-            // Whether the release was accepted is not known, so neither is the version.
+            // The process does not know whether the store accepted the release, so it does not know its version either.
             Phase::Releasing {
                 requeue: Some(request),
                 ..
@@ -96,7 +96,7 @@ impl Session {
         })
     }
 
-    /// What the process holds, or has given back without an answer, as `Hello` says it. Rule 15.
+    /// Returns the grant that the process has, or has released without an answer, as `Hello` lists it. Rule 15.
     pub(crate) fn hold(&self, id: &SessionId) -> Option<GrantRef> {
         match self.phase {
             // r[reconnect.names-holds]
@@ -108,7 +108,7 @@ impl Session {
         }
     }
 
-    /// Whether something was sent that the store has not answered.
+    /// Returns whether the session has sent a message that the store has not answered.
     pub(crate) fn is_waiting_for_store(&self) -> bool {
         let is_waiting = match &self.phase {
             Phase::Absent => false,
@@ -121,7 +121,7 @@ impl Session {
                 .is_some_and(|returning| !returning.is_answered)
     }
 
-    /// Says again what the store has not answered. Rule 14.
+    /// Sends the unanswered message again. Rule 14.
     pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_release = matches!(self.phase, Phase::Releasing { .. });
         if !(is_release && ctx.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// Says what the store is to answer.
+    /// Sends the message that the store has to answer in the present phase.
     pub(super) fn say<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         self.sent = ctx.now;
         let session = || id.clone();
@@ -206,7 +206,7 @@ impl Session {
         }
     }
 
-    /// Nobody may want the session any more that a release asked for again.
+    /// Cancels the request that a release carried, if no thread wants the session any more.
     pub(crate) fn cancel_if_unwanted<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// A request has ended without a grant. `is_victim` says which threads are in a deadlock.
+    /// Handles the end of a request without a grant. `is_victim` returns whether a thread is in a deadlock.
     pub(crate) fn on_refused<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -239,7 +239,7 @@ impl Session {
         }
         match why {
             Refusal::WouldBlock => self.refuse_tries(id, ctx),
-            // A thread's wait ends at the thread's own deadline; until then it asks again.
+            // A thread's wait ends at the thread's own deadline; until then the process asks again.
             Refusal::Cancelled | Refusal::Deadline => {}
             // r[deadlock.victims]
             Refusal::Deadlock { .. } => self.refuse_waiters(id, why, is_victim, ctx),
@@ -257,8 +257,8 @@ impl Session {
         self.state.tidy();
     }
 
-    /// Refuses the threads for which the process has asked only for an existing session. A thread that came after the request
-    /// was sent is not among them, since the session may exist by now. For the others the process asks again.
+    /// Refuses the threads for which the process has asked only for an existing session. A thread that came after the
+    /// request was sent is left out, since the session may exist by now. For the other threads the process asks again.
     /// r[exists.not-before]
     fn refuse_asked<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_all = ctx.is_mutant(ProtocolMutant::RefusesByOldAnswer);

@@ -12,41 +12,42 @@ use crate::message::{GrantRef, RecallInfo, WaitMode};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
 
-/// What the process has, or has asked for, at the store.
+/// The phase of a session at the store: no grant, a request, or a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Nothing.
+    /// No grant and no request.
     #[default]
     Absent,
     /// A request that has not ended.
     Wanted {
-        /// Its number.
+        /// The number of the request.
         request: Request,
-        /// Its place in the store's queue, when it has one.
+        /// The place in the store's queue, if the store has given one.
         ticket: Option<Ticket>,
-        /// Whether it waits for other processes' threads.
+        /// Whether the request waits for threads of other processes, or only tries.
         wait_mode: WaitMode,
-        /// Whether it wants the session only if that exists, as all threads did for which it was said. Rule 16.
+        /// Whether the request is only for a session that exists, because all threads wanted that when it was sent.
+        /// Rule 16.
         existing: bool,
     },
-    /// A request that is cancelled and has not ended.
+    /// A cancelled request that has not ended.
     Cancelling {
-        /// Its number.
+        /// The number of the request.
         request: Request,
     },
     /// A grant.
     Held(Grant),
-    /// A grant that was given back, without an answer yet.
+    /// A released grant without an answer yet.
     Releasing {
-        /// Its token.
+        /// The token of the grant.
         token: Token,
         /// The version that the changes are made to.
         base: Version,
-        /// The changes, to be sent again if need be.
+        /// The changes, which may have to be sent again.
         delta: Delta,
-        /// The new request that went with it.
+        /// The new request that the release carries.
         requeue: Option<Request>,
-        /// How long the session had been unused, in milliseconds.
+        /// The time for which the session had been unused, in milliseconds.
         idle_ms: u64,
     },
 }
@@ -54,38 +55,38 @@ pub enum Phase {
 /// A grant that the process has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// Its fencing token.
+    /// The fencing token of the grant.
     pub token: Token,
-    /// The recall, and by when the process gives the grant up by itself. Rule 11.
+    /// The recall, and the time at which the process gives the grant up by itself. Rule 11.
     pub recall: Option<(RecallInfo, Time)>,
     /// Whether the gate is closed: no new thread enters under this grant. Rule 12.
     pub is_closed: bool,
-    /// Whether it is to be given back when it is idle. Rule 2.
+    /// Whether the grant is to be given back when it is idle. Rule 2.
     pub give_back: bool,
-    /// A thread that ends or renames the session, without an answer yet. Until it comes no thread enters, also when
-    /// this one has left, and the grant is not given back.
+    /// The unanswered operation of a thread that ends or renames the session. Until the answer comes, no thread enters,
+    /// even after this thread has left, and the grant is not given back.
     pub ending: Option<(ThreadId, Ending)>,
 }
 
 impl Grant {
-    /// Whether a thread that is not inside may enter under this grant. Rules 12 and 16.
+    /// Returns whether a thread outside may enter under this grant. Rules 12 and 16.
     pub(crate) fn lets_in(&self) -> bool {
         // r[gate.closed] r[destroy.nobody-enters]
         !self.is_closed && self.ending.is_none()
     }
 }
 
-/// What a thread does to the whole session.
+/// An operation of a thread on the whole session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// It ends it.
+    /// The end of the session.
     Destroy,
-    /// It gives it a new id.
+    /// The move of the session to a new id.
     Rename(SessionId),
 }
 
 impl Ending {
-    /// Whether `Gone` answers it.
+    /// Returns whether a `Gone` with this content answers the operation.
     pub(crate) fn is_done_by(&self, renamed: Option<&GrantRef>) -> bool {
         match (self, renamed) {
             (Self::Destroy, None) => true,
@@ -106,45 +107,46 @@ pub struct Outgoing {
     pub threads: Vec<ThreadId>,
 }
 
-/// A grant that came unasked and is given back.
+/// A grant that came unasked and that the process gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Returning {
     pub(crate) token: Token,
-    /// Whether the store has taken it back.
+    /// Whether the store has acknowledged the return.
     pub(crate) is_answered: bool,
 }
 
-/// One session inside a process: what the top of this file describes.
+/// One session inside a process; see the [module](super).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Session {
     pub(crate) phase: Phase,
-    /// The version of the client state; `None` when there is none. Without a grant it is a base for deltas (rule 7).
+    /// The version of the client state; `None` without a client state. Without a grant, the state is a base for deltas
+    /// (rule 7).
     pub(crate) version: Option<Version>,
     pub(crate) state: LockedState,
-    /// Threads that were inside when their grant was lost, until they leave.
+    /// The threads that were inside when their grant was lost and have not left yet.
     pub(crate) poisoned: Vec<(ThreadId, Poison)>,
     pub(crate) commit: Option<Outgoing>,
-    /// Threads whose commit waits for the one that is out.
+    /// The threads whose commit waits for the end of the unanswered one.
     pub(crate) next_commit: Vec<ThreadId>,
     /// A recall that came before its grant. Rule 14.
     pub(crate) early_recall: Option<(Token, RecallInfo)>,
-    /// A grant that came unasked and is given back. It may still be under way a second time, so it is remembered until a
-    /// newer one comes.
+    /// A grant that came unasked and is given back. The grant may arrive a second time, so the session remembers it
+    /// until a newer grant comes.
     pub(crate) returning: Option<Returning>,
-    /// Whether a thread has begun to wait for the session only if it exists, since nobody waited. Rule 16.
+    /// Whether some thread has begun to wait for a session only if it exists, since the queue was last empty. Rule 16.
     pub(crate) awaits_existing: bool,
-    /// Whether a recall has come that `Busy` has to answer; settled within the step.
+    /// Whether a recall has come that `Busy` has to answer. Cleared within the same step.
     pub(crate) owes_busy: bool,
-    /// When a thread last left. Rule 16.
+    /// The time at which a thread last left. Rule 16.
     pub(crate) used: Time,
-    /// When something was last sent to the store that waits for an answer.
+    /// The time at which a message that needs an answer was last sent to the store.
     pub(crate) sent: Time,
-    /// What the process's index knows of it.
+    /// The entries of the session in the process's index.
     pub(crate) noted: Derived<Noted>,
 }
 
 impl Session {
-    /// A session of which the process has the grant, and no more than that.
+    /// Creates a session of which the process has the grant, without any other facts.
     pub(crate) fn kept(token: Token, version: Version, state: LockedState) -> Self {
         let grant = Grant {
             token,
@@ -161,37 +163,37 @@ impl Session {
         }
     }
 
-    /// What the process has, or has asked for, at the store.
+    /// Returns the phase of the session at the store.
     #[must_use]
     pub fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// The version of the client state; `None` when there is none.
+    /// Returns the version of the client state, or `None` without a client state.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
         self.version
     }
 
-    /// The attributes of the client state, sorted by name.
+    /// Returns the attributes of the client state, sorted by name.
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
         &self.state.slots
     }
 
-    /// The threads that hold and wait for attributes.
+    /// Returns the lock with the threads that hold and wait for attributes.
     #[must_use]
     pub fn lock(&self) -> &Lock<ThreadClaim> {
         &self.state.lock
     }
 
-    /// Threads that were inside when their grant was lost, until they leave.
+    /// Returns the threads that were inside when their grant was lost and have not left yet.
     #[must_use]
     pub fn poisoned(&self) -> &[(ThreadId, Poison)] {
         &self.poisoned
     }
 
-    /// How `thread`, which has not left since, lost the grant.
+    /// Returns how `thread` lost the grant, if the thread is poisoned and has not left yet.
     #[must_use]
     pub fn poison_of(&self, thread: ThreadId) -> Option<Poison> {
         let mut poisoned = self.poisoned.iter();
@@ -199,13 +201,13 @@ impl Session {
         Some(*why)
     }
 
-    /// The commit without an answer.
+    /// Returns the unanswered commit, if any.
     #[must_use]
     pub fn commit(&self) -> Option<&Outgoing> {
         self.commit.as_ref()
     }
 
-    /// How many commits of `thread` are to be answered.
+    /// Returns the number of unanswered commits of `thread`.
     #[must_use]
     pub fn commits_of(&self, thread: ThreadId) -> usize {
         let out = self.commit.iter().flat_map(|commit| &commit.threads);
@@ -213,13 +215,13 @@ impl Session {
         all.filter(|own| **own == thread).count()
     }
 
-    /// A recall that came before its grant.
+    /// Returns a recall that came before its grant, if any.
     #[must_use]
     pub fn early_recall(&self) -> Option<(Token, RecallInfo)> {
         self.early_recall
     }
 
-    /// A grant that came unasked and is given back, without an answer yet.
+    /// Returns the token of a grant that came unasked and whose return is not acknowledged yet, if any.
     #[must_use]
     pub fn returning(&self) -> Option<Token> {
         self.returning
@@ -227,7 +229,7 @@ impl Session {
             .map(|returning| returning.token)
     }
 
-    /// The grant, while the process has it.
+    /// Returns the grant, if the process has it.
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {
         match &self.phase {
@@ -236,25 +238,26 @@ impl Session {
         }
     }
 
-    /// What `thread`, which has locked it, or anybody else sees in an attribute.
+    /// Returns the value of an attribute as `thread` sees it: its own write, if it has locked the attribute, or the
+    /// client state.
     #[must_use]
     pub fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
         self.state.value(thread, name)
     }
 
-    /// What the thread inside has written to the attribute at `slot` and not unlocked.
+    /// Returns the write of the thread inside to the attribute at `slot`, if it is not unlocked yet.
     #[must_use]
     pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
         self.state.written(slot)
     }
 
-    /// Whether `thread` holds any attribute.
+    /// Returns whether `thread` holds any attribute.
     #[must_use]
     pub fn is_inside(&self, thread: ThreadId) -> bool {
         self.state.is_inside(thread)
     }
 
-    /// How many threads hold attributes.
+    /// Returns the number of threads that hold attributes.
     #[must_use]
     pub fn inside(&self) -> u32 {
         let holders = self.state.lock.holders();
@@ -266,34 +269,34 @@ impl Session {
         u32::try_from(holders.iter().enumerate().filter(first).count()).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether the session exists, as the process that has the grant knows: at the store, or by a change that a thread
-    /// has unlocked since.
+    /// Returns whether the session exists, as far as the holding process knows: at the store, or through a change that
+    /// a thread has unlocked since.
     pub(crate) fn exists(&self) -> bool {
         self.version.is_some_and(|version| version != Version::NONE)
             || self.commit.is_some()
             || self.state.is_dirty()
     }
 
-    /// The client state is worth nothing any more.
+    /// Drops the client state, which is no valid base any more.
     pub(crate) fn drop_base(&mut self) {
         self.version = None;
         self.state.clear();
     }
 
-    /// When a thread last left, or the grant came.
+    /// Returns when a thread last left, or the grant came.
     #[must_use]
     pub fn used(&self) -> Time {
         self.used
     }
 
-    /// Whether nothing is left of it but a copy of the client state, as a base for what comes with the next grant. A thread that
-    /// has lost the grant has to find that when it leaves.
+    /// Returns whether at most a copy of the client state is left, as a base for the next grant. A session with a
+    /// poisoned thread is not forgettable, because the thread has to find its poison when it leaves.
     #[must_use]
     pub fn is_forgettable(&self) -> bool {
         self.is_settled() && self.poisoned.is_empty()
     }
 
-    /// Whether there is nothing to remember.
+    /// Returns whether the session contains nothing to remember.
     pub(crate) fn is_blank(&self) -> bool {
         self.phase == Phase::Absent
             && self.version.is_none()

@@ -1,9 +1,9 @@
-//! The client state of one session and the threads' locks on it: which attributes there are, who holds and who waits for
-//! which of them, and what those inside have written.
+//! The client state of one session and the threads' locks on it: the attributes, their holders and waiters, and the
+//! writes of the threads inside.
 //!
-//! A write set belongs to the claim of the thread that wrote it, and goes with it: merged into the attributes when the
-//! thread leaves, gone without a trace when the claim is dropped. What the store has to do with any of this is the
-//! business of the [`Session`](super::Session) around it.
+//! A write set belongs to the claim of its thread. When the thread leaves, its write set is merged into the attributes;
+//! when the claim is dropped, the write set is lost. The [`Session`](super::Session) around this state decides what the
+//! store has to do with any of it.
 
 use super::Names;
 use crate::attributes::{Change, Delta, Value};
@@ -17,18 +17,19 @@ use core::num::NonZeroU32;
 /// One attribute of the client state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
-    /// Its name.
+    /// The name of the attribute.
     pub name: AttributeName,
-    /// Its value, as the last thread that unlocked it left it.
+    /// The value that the last unlocking thread left.
     pub value: Option<Value>,
     /// Whether the value has changed since it was last sent to the store.
     pub is_dirty: bool,
-    /// Whether the value is outside, see [`Detached::hand_out`](super::Detached::hand_out), and what is kept for it.
+    /// The bytes reserved for the value while the attribute is handed out, see
+    /// [`Detached::hand_out`](super::Detached::hand_out).
     pub(crate) out: Option<Reserved>,
 }
 
-/// To how many bytes a value may grow without a question, since nobody else gets them. One more is kept, so that an option of it
-/// takes no more space.
+/// The number of bytes to which a value may grow without a check, because these bytes are reserved for it. Stored plus
+/// one, so that an `Option` of it takes no more space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Reserved(NonZeroU32);
 
@@ -43,19 +44,19 @@ impl Reserved {
     }
 }
 
-/// Attributes by their place among the slots.
+/// A set of attributes by their place among the slots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
-    /// All, present and future.
+    /// All attributes, present and future.
     All,
-    /// One.
+    /// One attribute.
     One(u32),
-    /// Several, sorted.
+    /// Several attributes, sorted.
     Many(Vec<u32>),
 }
 
 impl Wanted {
-    /// Whether the attribute at `slot` is among them.
+    /// Returns whether the attribute at `slot` is in the set.
     #[must_use]
     pub fn has(&self, slot: u32) -> bool {
         self.parts().has(slot)
@@ -84,40 +85,40 @@ impl Wanted {
     }
 }
 
-/// What a thread inside has written to one attribute and not unlocked.
+/// A write of a thread inside to one attribute, which is not unlocked yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Written {
     /// The attribute's place among the slots.
     pub slot: u32,
-    /// Its value; `None` when it is removed.
+    /// The written value; `None` when the attribute is removed.
     pub value: Option<Value>,
 }
 
-/// A thread that holds attributes or waits for them.
+/// The claim of a thread that holds attributes or waits for them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadClaim {
-    /// Which thread.
+    /// The thread.
     pub thread: ThreadId,
-    /// Which attributes.
+    /// The attributes.
     pub wanted: Wanted,
-    /// Whether it waits for other threads.
+    /// Whether the thread waits for other threads, or only tries.
     pub wait_mode: WaitMode,
-    /// Whether it wants the session only if that exists. Rule 16.
+    /// Whether the thread wants the session only if it exists. Rule 16.
     pub existing: bool,
-    /// Whether the request that the process has at the store was said after this thread asked, so that it may be told that
-    /// the session is absent. Only of one that is `existing`.
+    /// Whether the thread asked before the process sent its present request, so that the answer *absent* concerns this
+    /// thread. Set only for an `existing` claim.
     pub(crate) is_asked: bool,
-    /// When its wait ends.
+    /// The time at which the wait ends.
     pub until: Time,
-    /// Its part of the write set, sorted by slot. Empty while it waits.
+    /// The thread's writes under this claim, sorted by slot. Empty while the thread waits.
     pub written: Vec<Written>,
-    /// What is kept for its one attribute, when it went in while that was handed out: where it went in it may still be told
-    /// that a write is accepted. Until it is out.
+    /// The bytes reserved for the claim's one attribute, if the thread locked it while it was handed out. There, a
+    /// write of the thread may still be accepted. Kept until the thread leaves.
     pub(crate) reserved: Option<Reserved>,
 }
 
 impl ThreadClaim {
-    /// Of a thread that has written nothing.
+    /// Creates the claim of a thread that has written nothing.
     pub(crate) fn new(
         thread: ThreadId,
         wanted: Wanted,
@@ -135,14 +136,14 @@ impl ThreadClaim {
         }
     }
 
-    /// Returns whether the thread wants the session only if it exists, and the store's answer to that is an answer to it: it asked
-    /// before the request was said.
+    /// Returns whether the answer *absent* to the present request concerns this thread: the thread wants the session
+    /// only if it exists, and it asked before the request was sent.
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.is_asked
     }
 
-    /// What was written to the attribute at `slot` under this claim.
+    /// Returns the write to the attribute at `slot` under this claim.
     #[must_use]
     pub fn written(&self, slot: u32) -> Option<&Option<Value>> {
         let place = self
@@ -184,10 +185,10 @@ impl Claim for ThreadClaim {
     }
 }
 
-/// See the [module](self).
+/// The client state with its locks; see the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct LockedState {
-    /// Sorted by name.
+    /// The attributes, sorted by name.
     pub(crate) slots: Vec<Slot>,
     pub(crate) lock: Lock<ThreadClaim>,
 }
@@ -199,7 +200,7 @@ impl LockedState {
             .map(place)
     }
 
-    /// The place of an attribute, which is made when there is none.
+    /// Returns the place of an attribute, after creating the attribute if there is none.
     pub(crate) fn slot(&mut self, name: &AttributeName) -> u32 {
         self.find(name)
             .unwrap_or_else(|place| self.make_slot(place, name))
@@ -226,13 +227,13 @@ impl LockedState {
         at
     }
 
-    /// The attributes of `names`, by place.
+    /// Converts `names` to places.
     pub(crate) fn wanted(&mut self, names: &Names) -> Wanted {
         match names {
             Names::All => Wanted::All,
             Names::One(name) => Wanted::One(self.slot(name)),
             Names::Many(names) => {
-                // First all, since making one moves the others.
+                // All slots are created before any place is read, because a new slot moves the others.
                 for name in names {
                     self.slot(name);
                 }
@@ -248,7 +249,7 @@ impl LockedState {
         }
     }
 
-    /// The names of `wanted`.
+    /// Converts places to names.
     pub(crate) fn names(&self, wanted: &Wanted) -> Names {
         let name = |slot: &u32| self.slots[*slot as usize].name.clone();
         match wanted {
@@ -258,7 +259,7 @@ impl LockedState {
         }
     }
 
-    /// Whether an attribute is among those that `claim` wants.
+    /// Returns whether `claim` covers the attribute `name`.
     pub(crate) fn claims(&self, claim: &ThreadClaim, name: &AttributeName) -> bool {
         match self.find(name) {
             Ok(slot) => claim.wanted.has(slot),
@@ -266,38 +267,38 @@ impl LockedState {
         }
     }
 
-    /// The claim under which `thread` has locked an attribute.
+    /// Returns the claim under which `thread` has locked an attribute.
     pub(crate) fn claim_of(&self, thread: ThreadId, name: &AttributeName) -> Option<&ThreadClaim> {
         let mut own = self.claims_of(thread);
         own.find(|claim| self.claims(claim, name))
     }
 
-    /// The claims under which `thread` is inside.
+    /// Returns the claims under which `thread` is inside.
     pub(crate) fn claims_of(&self, thread: ThreadId) -> impl Iterator<Item = &ThreadClaim> {
         let holders = self.lock.holders().iter();
         holders.filter(move |claim| claim.thread == thread)
     }
 
-    /// Whether `thread` holds any attribute.
+    /// Returns whether `thread` holds any attribute.
     #[inline(always)]
     pub(crate) fn is_inside(&self, thread: ThreadId) -> bool {
         self.lock.is_inside(&thread)
     }
 
-    /// Whether `thread` waits for any attribute.
+    /// Returns whether `thread` waits for any attribute.
     pub(crate) fn is_waiting(&self, thread: ThreadId) -> bool {
         self.lock.place_of(&thread).is_some()
     }
 
-    /// Lets the next one in who may go in, if there is one.
+    /// Admits the next admissible waiter, if there is one, and returns its thread.
     #[inline(always)]
     pub(crate) fn admit(&mut self, gate: Gate) -> Option<ThreadId> {
         let spot = self.lock.next(gate)?;
         Some(self.lock.admit(spot).thread)
     }
 
-    /// The holder of what the first waiter waits for, if it holds just that and `is_meant`, and who is let in when it leaves, if that
-    /// is this waiter alone.
+    /// Returns the holder that blocks the first waiter, and this waiter, if leaving would admit this waiter alone. The
+    /// holder must claim exactly the same attributes as the waiter, and `is_meant` must accept it.
     pub(crate) fn successor(
         &mut self,
         is_meant: impl Fn(&ThreadClaim) -> bool,
@@ -313,7 +314,8 @@ impl LockedState {
         Some((&holders[leaving], next))
     }
 
-    /// What `thread`, which has locked it, or anybody else sees in an attribute.
+    /// Returns the value of an attribute as `thread` sees it: its own write, if it has locked the attribute, or the
+    /// client state.
     pub(crate) fn value(&self, thread: ThreadId, name: &AttributeName) -> Option<&Value> {
         let slot = self.find(name).ok()?;
         let own = self.claim_of(thread, name);
@@ -322,10 +324,10 @@ impl LockedState {
             .as_ref()
     }
 
-    /// Takes a write of `thread` into its write set. Answers whether it has locked the attribute.
+    /// Puts a write of `thread` into its write set. Returns whether the thread has locked the attribute.
     ///
     /// # Errors
-    /// The limit that the session would pass. Rule 18.
+    /// The limit that the session would exceed. Rule 18.
     pub(crate) fn write(
         &mut self,
         thread: ThreadId,
@@ -347,17 +349,17 @@ impl LockedState {
         Ok(true)
     }
 
-    /// The claim under which `thread` has locked the attribute at `slot`.
+    /// Returns the claim under which `thread` has locked the attribute at `slot`.
     pub(crate) fn holder_mut(&mut self, thread: ThreadId, slot: u32) -> Option<&mut ThreadClaim> {
         let mut holders = self.lock.holders_mut();
         holders.find(|claim| claim.thread == thread && claim.wanted.has(slot))
     }
 
-    /// Takes out the claim of `thread` to just these attributes.
+    /// Removes the claim of `thread` to exactly these attributes.
     #[inline(always)]
     pub(crate) fn leave(&mut self, thread: ThreadId, names: &Names) -> Option<ThreadClaim> {
         if let Names::One(name) = names {
-            // The claim says which attribute it is: there is nothing to look for.
+            // The claim itself names the attribute, so no search by name is needed.
             let Self { slots, lock } = self;
             let is_it = |own: &Wanted| match own {
                 Wanted::One(slot) => slots[*slot as usize].name == *name,
@@ -370,7 +372,7 @@ impl LockedState {
             .remove_holder(|claim| claim.thread == thread && claim.wanted == wanted)
     }
 
-    /// Which limit a write under the claim `own` would pass. Rule 18.
+    /// Returns the limit that a write under the claim `own` would exceed, if any. Rule 18.
     fn limit_of(
         &self,
         own: &ThreadClaim,
@@ -380,14 +382,14 @@ impl LockedState {
     ) -> Option<Limited> {
         let length = value?.len();
         if own.reserved.is_some() && Some(length) <= self.kept(name) {
-            return None; // It may have been accepted before, where the attribute was handed out.
+            return None; // The handed-out attribute may have accepted it.
         }
         let before = self
             .find(name)
             .ok()
             .and_then(|place| self.slots[place as usize].value.as_ref());
         if before.is_some_and(|before| length <= before.len()) {
-            return None; // It makes nothing larger: the store's limits may be lower than they were.
+            return None; // The value does not grow; the limits may have fallen.
         }
         if length > limits.attribute_bytes_max {
             return Some(Limited::AttributeBytes);
@@ -398,7 +400,7 @@ impl LockedState {
         }
     }
 
-    /// Which limit the attributes pass, as they came from the store. Rule 18.
+    /// Returns the limit that the attributes exceed, as they came from the store, if any. Rule 18.
     pub(crate) fn over(&self, limits: &Limits) -> Option<Limited> {
         let values = self
             .slots
@@ -418,9 +420,9 @@ impl LockedState {
         (bytes > limits.session_bytes_max).then_some(Limited::SessionBytes)
     }
 
-    /// To how many bytes the attribute in `slot`, which nobody has locked, may grow whatever happens to the others; twice
-    /// its size and a little more is enough. `None` when it may not even be written again as it is, or, when it has no value,
-    /// there may not be one more.
+    /// Returns the bytes to reserve for the unlocked attribute in `slot`, to which it may grow regardless of the other
+    /// attributes. Reserves at most twice the present size and a little more. Returns `None` when the limits forbid
+    /// even the present value, or one more attribute if the slot has no value.
     pub(crate) fn growth(&self, slot: &Slot, limits: &Limits) -> Option<Reserved> {
         let length = slot.value.as_ref().map_or(0, Value::len);
         let room = self.room(&slot.name, |_| false, limits).ok()?;
@@ -429,12 +431,12 @@ impl LockedState {
             return None;
         }
         let enough = length.saturating_mul(2).saturating_add(64);
-        // Of what is left, a part stays for others.
+        // One half of the free bytes stays available to other attributes.
         let wished = enough.min(left / 2);
         Reserved::new(wished.max(length))
     }
 
-    /// How many bytes an attribute may have beside the others.
+    /// Returns the number of bytes that an attribute may have beside the others.
     fn room(
         &self,
         name: &AttributeName,
@@ -450,8 +452,9 @@ impl LockedState {
         left.ok_or(Limited::SessionBytes)
     }
 
-    /// How many other attributes than `name` have a value, and the bytes of their names and values, at most: what is locked
-    /// together (`is_own`) is unlocked or discarded together; of what others have written, each may come or not.
+    /// Returns an upper bound of the number of other attributes with a value, and of the bytes of their names and
+    /// values. Attributes locked together (`is_own`) are unlocked or discarded together. A write of another thread may
+    /// be unlocked or discarded, so the larger of both values counts.
     fn size_of_others(&self, name: &AttributeName, is_own: impl Fn(u32) -> bool) -> (usize, usize) {
         let others = self.slots.iter().zip(0..);
         let others = others.filter(|(slot, _)| slot.name != *name);
@@ -465,7 +468,8 @@ impl LockedState {
         sizes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
-    /// How many bytes are kept for the value of an attribute, whoever leaves or discards; `None` when it will have none.
+    /// Returns the most bytes that the value of an attribute can take, whether its writer unlocks or discards; `None`
+    /// when it will have no value.
     fn kept(&self, name: &AttributeName) -> Option<usize> {
         self.kept_at(self.find(name).ok()?)
     }
@@ -479,19 +483,19 @@ impl LockedState {
             .max(reserved.map(|reserved| reserved.bytes() as usize))
     }
 
-    /// What a thread inside has written to the attribute at `place`.
+    /// Returns the write of a thread inside to the attribute at `place`, if any.
     pub(crate) fn written(&self, place: u32) -> Option<&Option<Value>> {
         let mut holders = self.lock.holders().iter();
         holders.find_map(|claim| claim.written(place))
     }
 
-    /// What is kept of the attribute at `place` for the thread inside.
+    /// Returns the bytes reserved for the thread inside that holds the attribute at `place`, if any.
     fn reserved(&self, place: u32) -> Option<Reserved> {
         let mut holders = self.lock.holders().iter();
         holders.find_map(|claim| claim.reserved.filter(|_| claim.wanted.has(place)))
     }
 
-    /// Takes a part of a write set into the client state.
+    /// Merges a write set into the client state.
     pub(crate) fn merge(&mut self, written: Vec<Written>) {
         for Written { slot, value } in written {
             let slot = &mut self.slots[slot as usize];
@@ -502,7 +506,7 @@ impl LockedState {
         }
     }
 
-    /// Takes what those inside for whom `is_meant` have written into the client state; they stay inside.
+    /// Merges the writes of the threads inside that `is_meant` accepts. The threads stay inside.
     pub(crate) fn merge_of(&mut self, is_meant: impl Fn(ThreadId) -> bool) {
         let meant = self
             .lock
@@ -514,12 +518,12 @@ impl LockedState {
         self.merge(written);
     }
 
-    /// Whether something has changed since it was last sent to the store.
+    /// Returns whether any attribute has changed since it was last sent to the store.
     pub(crate) fn is_dirty(&self) -> bool {
         self.slots.iter().any(|slot| slot.is_dirty)
     }
 
-    /// The changes since they were last sent.
+    /// Returns the changes since the last send, and marks them as sent.
     pub(crate) fn take_dirty(&mut self) -> Delta {
         let dirty = self.slots.iter_mut().filter(|slot| slot.is_dirty);
         dirty
@@ -533,7 +537,7 @@ impl LockedState {
             .collect()
     }
 
-    /// Takes over what came from the store.
+    /// Applies changes that came from the store.
     pub(crate) fn apply(&mut self, delta: &Delta) {
         for change in delta.changes() {
             let slot = self.slot(&change.name) as usize;
@@ -543,7 +547,7 @@ impl LockedState {
         }
     }
 
-    /// Forgets all values; who holds and who waits stays.
+    /// Removes all values. The holders and waiters stay.
     pub(crate) fn clear(&mut self) {
         for slot in &mut self.slots {
             slot.value = None;
@@ -552,7 +556,7 @@ impl LockedState {
         self.tidy();
     }
 
-    /// Forgets attributes that have no value and that nobody wants.
+    /// Removes attributes without a value, when no thread holds or wants any attribute.
     pub(crate) fn tidy(&mut self) {
         if self.lock.is_free() {
             self.slots
@@ -560,12 +564,12 @@ impl LockedState {
         }
     }
 
-    /// Gives memory back that is not needed now.
+    /// Frees memory that the state does not need at present.
     pub(crate) fn shrink(&mut self) {
         self.slots.shrink_to_fit();
         for value in self.slots.iter_mut().filter_map(|slot| slot.value.as_mut()) {
             if value.is_unique() {
-                // No copy: only what counted its owners goes.
+                // Nothing is copied: only the reference count of the value is freed.
                 *value = Value::from(Vec::from(core::mem::take(value)));
             }
         }
@@ -574,5 +578,5 @@ impl LockedState {
 }
 
 fn place(place: usize) -> u32 {
-    u32::try_from(place).expect("fewer than 2^32 slots")
+    u32::try_from(place).expect("a session in memory has far fewer than 2^32 attributes")
 }

@@ -1,7 +1,7 @@
 //! Threads: lock, write, unlock, and the gate. Rules 11 to 13.
 //!
-//! Threads that are inside come before those that are not, at the gate and in the queue: a thread inside that had to wait
-//! behind one outside could never leave, and with the gate closed neither could get on (rule 12).
+//! Threads inside come before threads outside, at the gate and in the queue. If a thread inside had to wait behind a
+//! thread outside, it could never leave, and with the gate closed neither thread could proceed (rule 12).
 
 use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Session};
@@ -89,7 +89,7 @@ impl Session {
         self.want(id, wait_mode, ctx);
     }
 
-    /// Why a thread may not even ask.
+    /// Returns the reason for which a thread may not even ask, if any.
     fn lock_misuse<H: Hook>(
         &self,
         thread: ThreadId,
@@ -117,7 +117,7 @@ impl Session {
             .then_some(Answer::Refused(Refusal::ShuttingDown))
     }
 
-    /// Whom the gate lets pass. Rule 12.
+    /// Returns the classes of threads that the gate lets pass. Rule 12.
     fn gate<H: Hook>(&self, ctx: &StepContext<'_, H>) -> Gate {
         // r[gate.closed]
         let lets_in = self.grant().is_none_or(Grant::lets_in);
@@ -131,13 +131,14 @@ impl Session {
         }
     }
 
-    /// Whether a thread that asks now may go in at once.
+    /// Returns whether a thread that asks now may enter at once.
     fn may_enter<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
         let (gate, barges) = (self.gate(ctx), ctx.is_mutant(ProtocolMutant::Barges));
         self.state.lock.may_enter(claim, gate, barges)
     }
 
-    /// Whether a thread that only tries may ask the store: not when it would stand behind others there. Rule 13.
+    /// Returns whether a thread that only tries may ask the store. It may not when it would stand behind other threads
+    /// there. Rule 13.
     fn may_try(&self) -> bool {
         matches!(
             self.phase,
@@ -149,7 +150,7 @@ impl Session {
         )
     }
 
-    /// Asks the store for the session, or asks more patiently.
+    /// Asks the store for the session, or changes the present request from a try to a wait.
     pub(crate) fn want<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -159,8 +160,9 @@ impl Session {
         match &mut self.phase {
             // r[end.one-at-a-time]
             Phase::Absent => self.acquire(id, ctx),
-            // A thread that wants any session joins a request for an existing one without a message: a repetition could cross
-            // the end of the request. If the session is absent, the process asks again for that thread.
+            // A thread that accepts a new session joins a request for an existing one without a message, because a
+            // repetition could cross the end of the request. If the session is absent, the process asks again for that
+            // thread.
             Phase::Wanted { wait_mode, .. } if *wait_mode < wanted => {
                 *wait_mode = wanted;
                 self.refuse_tries(id, ctx);
@@ -170,13 +172,14 @@ impl Session {
         }
     }
 
-    /// Returns whether a thread that may go in wants only an existing session, and this one does not exist. r[exists.thread]
+    /// Returns whether an admissible thread wants only an existing session, while this session does not exist.
+    /// r[exists.thread]
     fn is_absent_to<H: Hook>(&self, claim: &ThreadClaim, ctx: &StepContext<'_, H>) -> bool {
         claim.existing && !self.exists() && !ctx.is_mutant(ProtocolMutant::EntersAbsent)
     }
 
-    /// Refuses the waiting threads that want only an existing session, when the process has the grant and this one does not
-    /// exist.
+    /// Refuses the waiting threads that want only an existing session, when the process has the grant of a session that
+    /// does not exist.
     pub(crate) fn refuse_absent<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         if !self.awaits_existing || self.exists() {
             return;
@@ -187,14 +190,14 @@ impl Session {
         self.awaits_existing = false;
     }
 
-    /// Refuses the threads that only try.
+    /// Refuses the waiting threads that only try.
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         for claim in self.state.lock.remove_tries() {
             ctx.refuse(claim.thread, id, Refusal::WouldBlock);
         }
     }
 
-    /// Refuses all threads that wait and that `is_meant`.
+    /// Refuses all waiting threads that `is_meant` accepts.
     pub(crate) fn refuse_waiters<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -211,7 +214,7 @@ impl Session {
         }
     }
 
-    /// A wait ends without a grant: given up by the thread, or its deadline. Rule 14.
+    /// Ends a wait without a grant, because the thread gives up or its deadline has passed. Rule 14.
     pub(crate) fn end_wait<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -227,7 +230,7 @@ impl Session {
         }
         // r[thread.ends-once]
         if self.state.lock.remove_waiter_of(&thread).is_none() {
-            return; // The lock crossed the end of the wait, and has answered it.
+            return; // The grant of the lock has already answered the wait.
         }
         ctx.refuse(thread, id, why);
         if let (Phase::Wanted { request, .. }, 0) = (&self.phase, self.state.lock.waiting()) {
@@ -252,7 +255,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         if self.poison_of(thread).is_some() {
-            return; // It was told; what it writes is discarded.
+            return; // The thread was notified, and its writes are discarded.
         }
         match self.state.write(thread, name, value, ctx.limits) {
             Ok(true) => {}
@@ -299,14 +302,14 @@ impl Session {
         self.settle(id, ctx);
     }
 
-    /// Goes on as far as the rules allow: lets threads in, and gives the grant back when it is due.
+    /// Proceeds as far as the rules allow: admits threads, and gives the grant back when it is due.
     pub(crate) fn settle<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         self.admit(id, ctx);
         let Phase::Held(grant) = &self.phase else {
             return;
         };
         if grant.ending.is_some() {
-            return; // Its answer says what becomes of the grant.
+            return; // The answer to the ending decides about the grant.
         }
         let is_recalled = grant.recall.is_some_and(|(info, _)| info.reason.insists());
         let is_idle = self.state.lock.is_free();
@@ -326,13 +329,13 @@ impl Session {
             if ctx.is_mutant(ProtocolMutant::ReleasesWhileInside) {
                 return self.release(id, ctx);
             }
-            // Under a recall each write set is made durable as its thread leaves. Rule 11.
+            // Under a recall, each write set is made durable when its thread leaves. Rule 11.
             // r[commit.under-recall]
             self.send_commit(id, ctx);
         }
     }
 
-    /// Lets in whoever may go in.
+    /// Admits every admissible waiter.
     pub(crate) fn admit<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[thread.needs-grant]
         while let Phase::Held(grant) = &self.phase {
@@ -354,7 +357,8 @@ impl Session {
         }
     }
 
-    /// The grant is lost: whoever is inside is told, and its writes are discarded. Rules 10 and 11.
+    /// Poisons the threads inside, because the grant is lost: each thread is notified, and its writes are discarded.
+    /// Rules 10 and 11.
     pub(crate) fn poison<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -365,19 +369,19 @@ impl Session {
             self.state.merge_of(|_| true);
         }
         if why != Poison::Late {
-            self.commit = None; // Of a late thread's session it is released with what the others finished. Rule 11.
+            self.commit = None; // When a thread is late, the release carries the commit. Rule 11.
         }
         self.next_commit.clear();
         if let Phase::Held(grant) = &mut self.phase
             && let Some((thread, _)) = grant.ending.take()
             && !self.is_inside(thread)
         {
-            ctx.answer(thread, id, Answer::Poisoned(why)); // It has left, and waits for this answer alone.
+            ctx.answer(thread, id, Answer::Poisoned(why)); // The thread has left and waits only for this answer.
         }
         for claim in self.state.lock.remove_holders() {
             if self.poison_of(claim.thread).is_none() {
                 self.poisoned.push((claim.thread, why));
-                // The wait for a further attribute, if any, ends with this answer. Rule 14.
+                // This answer also ends the thread's wait for a further attribute, if any. Rule 14.
                 // r[thread.ends-once]
                 self.state.lock.remove_waiter_of(&claim.thread);
                 // r[thread.told]

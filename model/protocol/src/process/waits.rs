@@ -1,4 +1,5 @@
-//! Which thread waits where, what blocks the threads inside a recalled session, and deadlocks. Rules 3 and 17.
+//! The waits of each thread, the sessions that block the threads inside a recalled session, and deadlocks. Rules 3 and
+//! 17.
 
 use super::context::StepContext;
 use super::session::{Ending, Phase, Session};
@@ -11,7 +12,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 impl<H: Hook> ProcessMachine<H> {
-    /// Keeps `waits` right after a step of the session `id`, whose outputs begin at `from`. `caller` is the thread that asked.
+    /// Updates `waits` after a step of the session `id`, whose outputs begin at `from`. `caller` is the thread that
+    /// called.
     pub(crate) fn note_waits(
         &mut self,
         id: &SessionId,
@@ -44,8 +46,9 @@ impl<H: Hook> ProcessMachine<H> {
         session.is_some_and(|session| session.state.is_waiting(thread))
     }
 
-    /// Says `Busy` for each recalled session with threads inside: when the recall comes, and when other sessions block them.
-    /// Returns whether the gate of `id` has just been found closed. `caller` is a thread that may have begun to wait.
+    /// Sends `Busy` for each recalled session with threads inside: when the recall comes, and when the blocking
+    /// sessions change. Returns whether this step has closed the gate of `id`. `caller` is a thread that may have begun
+    /// to wait.
     pub(crate) fn note_busy(
         &mut self,
         id: &SessionId,
@@ -81,7 +84,7 @@ impl<H: Hook> ProcessMachine<H> {
         self.watch.forget(id);
     }
 
-    /// The sessions of which something was said that the step of `id` may have changed.
+    /// Returns the recalled sessions whose reported blocking sessions the step of `id` may have changed.
     fn busy_beside(&mut self, id: &SessionId, caller: Option<ThreadId>) -> BTreeSet<SessionId> {
         if self.busy.is_empty() {
             return BTreeSet::new();
@@ -98,7 +101,8 @@ impl<H: Hook> ProcessMachine<H> {
         beside.chain(own).cloned().collect()
     }
 
-    /// A gate that closes makes those outside wait for all inside, who may wait for them elsewhere. Rule 17.
+    /// Refuses waits that a closing gate turns into a deadlock. When the gate closes, threads outside wait for all
+    /// threads inside, which may wait for them in other sessions. Rule 17.
     pub(crate) fn break_gate_deadlocks(
         &mut self,
         now: Time,
@@ -108,7 +112,7 @@ impl<H: Hook> ProcessMachine<H> {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
-        // A thread that waits here and is not among them is in no cycle: it is blocked by some of them alone.
+        // A waiting thread outside this set is in no cycle: it is blocked by some of the threads in the set alone.
         let reached = self.blockers_of(self.insiders(id));
         let lock = &session.state.lock;
         let places = reached.iter();
@@ -140,8 +144,8 @@ impl<H: Hook> ProcessMachine<H> {
         self.busy.insert(id.clone(), blocked_on);
     }
 
-    /// The sessions that the threads inside `id` cannot leave it without, because the store has to grant them first.
-    /// And what the answer depends on.
+    /// Returns the sessions that the threads inside `id` need before they can leave and that the store has to grant
+    /// first. Also returns the reach of the search, on which the result depends.
     pub(crate) fn blocked_on(&self, id: &SessionId) -> (Vec<SessionId>, Reach) {
         let mut found = BTreeSet::new();
         let mut sessions = BTreeSet::new();
@@ -177,14 +181,15 @@ impl<H: Hook> ProcessMachine<H> {
             .unwrap_or_default()
     }
 
-    /// The sessions in which `thread` waits: one, unless the application waits for several at once.
+    /// Returns the sessions in which `thread` waits: one, unless the application waits for several at once.
     fn waits_of(&self, thread: ThreadId) -> impl Iterator<Item = (&SessionId, &Session)> {
         let ids = self.waits.of(thread);
         ids.filter_map(|id| Some((id, &**self.sessions.get(id)?)))
     }
 
-    /// `threads` and all threads of this process that have to leave before them, directly or not. A thread that waits in front of
-    /// another one for the same is not looked at: it is blocked by the same threads. So the search visits those inside.
+    /// Returns `threads` and all threads of this process that have to leave before them, directly or indirectly. A
+    /// waiter in front for the same attributes is left out: the same threads block it. The search therefore visits only
+    /// threads inside.
     fn blockers_of(&self, threads: Vec<ThreadId>) -> BTreeSet<ThreadId> {
         let mut open = threads;
         let mut seen = BTreeSet::new();
@@ -198,10 +203,10 @@ impl<H: Hook> ProcessMachine<H> {
         seen
     }
 
-    /// The threads that have to leave before `thread`, which waits in the session `id`.
+    /// Returns the threads that have to leave before `thread`, which waits in the session `id`.
     fn blockers_in(&self, id: &SessionId, session: &Session, thread: ThreadId) -> Vec<ThreadId> {
         let mut blockers = session.blockers_of(thread);
-        // One in front that waits elsewhere as well may be blocked by more.
+        // A waiter in front that also waits elsewhere may be blocked by further threads.
         let lock = &session.state.lock;
         let behind = lock.place_of(&thread);
         let behind = behind.filter(|_| !session.is_remote_for(thread));
@@ -214,7 +219,7 @@ impl<H: Hook> ProcessMachine<H> {
         blockers
     }
 
-    /// The threads that a refused wait concerns: those in the cycle. Rule 17.
+    /// Returns the threads that a refused wait concerns, which are those in the cycle. Rule 17.
     pub(crate) fn victims_of(&self, why: &Refusal) -> BTreeSet<ThreadId> {
         match why {
             Refusal::Deadlock { cycle } => {
@@ -224,8 +229,8 @@ impl<H: Hook> ProcessMachine<H> {
         }
     }
 
-    /// Refuses the wait of `thread` in the session `id` if, through threads of this process, it waits for itself. Asked when a wait
-    /// begins, and when a gate closes: a cycle that a wait closes goes through the thread that waits.
+    /// Refuses the wait of `thread` in the session `id` if the thread waits for itself through threads of this process.
+    /// Called when a wait begins and when a gate closes: a cycle that a new wait closes contains the waiting thread.
     pub(crate) fn break_local_deadlock(
         &mut self,
         now: Time,
@@ -245,7 +250,8 @@ impl<H: Hook> ProcessMachine<H> {
         if !blockers.contains(&thread) {
             return;
         }
-        // The sessions through which the threads of the cycle wait, for whoever has to find it.
+        // The refusal names the sessions through which the threads of the cycle wait, so that a developer can find the
+        // deadlock.
         let cycle = blockers.iter().flat_map(|blocker| self.waits.of(*blocker));
         let cycle = cycle.cloned();
         let cycle: BTreeSet<SessionId> = cycle.chain([id.clone()]).collect();
@@ -260,7 +266,8 @@ impl<H: Hook> ProcessMachine<H> {
 }
 
 impl Session {
-    /// Whether `thread`, which waits here, waits for the store as well: there is no grant, or none that it may use.
+    /// Returns whether the waiting `thread` also waits for the store: the process has no grant, or none that the thread
+    /// may use.
     fn is_remote_for(&self, thread: ThreadId) -> bool {
         match &self.phase {
             Phase::Held(grant) => !grant.lets_in() && !self.is_inside(thread),
@@ -268,39 +275,39 @@ impl Session {
         }
     }
 
-    /// The threads inside that must leave before `thread` can be admitted here.
+    /// Returns the threads inside that must leave before `thread` can be admitted here.
     fn blockers_of(&self, thread: ThreadId) -> Vec<ThreadId> {
         let lock = &self.state.lock;
         let Some(spot) = lock.place_of(&thread) else {
             return Vec::new();
         };
         if self.is_remote_for(thread) {
-            // All inside must leave before the grant can come again.
+            // All threads inside must leave before the grant can come again.
             return lock.holders().iter().map(|claim| claim.thread).collect();
         }
         lock.in_the_way(spot).map(|claim| claim.thread).collect()
     }
 
-    /// What a thread does to the whole session under this token, without an answer yet.
+    /// Returns the unanswered operation of a thread on the whole session under this token, if any.
     pub(crate) fn ending(&self, token: Token) -> Option<&Ending> {
         let grant = self.grant().filter(|grant| grant.token == token)?;
         grant.ending.as_ref().map(|(_, ending)| ending)
     }
 
-    /// The session has a new id, and the grant this token; answers who asked for that.
+    /// Gives the grant a new token after a rename. Returns the thread that asked for the rename.
     pub(crate) fn end_renaming(&mut self, token: Token) -> Option<ThreadId> {
         let Phase::Held(grant) = &mut self.phase else {
             return None;
         };
         // r[rename.new-hold]
         grant.token = token;
-        // Those who waited for the old id were told that it has gone.
+        // The threads that waited for the old id have been refused.
         grant.recall = None;
         grant.is_closed = false;
         grant.ending.take().map(|(thread, _)| thread)
     }
 
-    /// Takes in the threads that waited for this id before a session was renamed to it.
+    /// Adopts the threads that waited for this id before a session was renamed to it.
     pub(crate) fn adopt<H: Hook>(
         &mut self,
         _: &SessionId,
@@ -319,7 +326,7 @@ impl Session {
         self.poisoned.extend(waiting.poisoned.iter().copied());
     }
 
-    /// The process shuts down: no one may wait who is not inside.
+    /// Refuses all waiting threads that are not inside, because the process shuts down.
     pub(crate) fn close<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let insiders: Vec<ThreadId> = self
             .state
@@ -338,18 +345,18 @@ impl Session {
         self.settle(id, ctx);
     }
 
-    /// Whether nothing is held, wanted or without an answer.
+    /// Returns whether the session has no grant, no unanswered message, no holder and no waiter.
     pub(crate) fn is_settled(&self) -> bool {
         self.phase == Phase::Absent && !self.is_waiting_for_store() && self.state.lock.is_free()
     }
 }
 
-/// Which thread waits for which session. Nearly every thread waits for one at a time.
+/// The sessions for which each thread waits. Nearly every thread waits for one session at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Waits {
-    /// The one that it has waited for longest.
+    /// The session for which each thread has waited longest.
     pub(crate) first: BTreeMap<ThreadId, SessionId>,
-    /// The others, in the order in which it began to wait for them.
+    /// The other sessions of each thread, in the order in which the waits began.
     further: BTreeMap<ThreadId, Vec<SessionId>>,
 }
 
@@ -381,14 +388,14 @@ impl Waits {
         }
     }
 
-    /// The sessions for which `thread` waits.
+    /// Returns the sessions for which `thread` waits.
     pub(crate) fn of(&self, thread: ThreadId) -> impl Iterator<Item = &SessionId> {
         let further = self.further.get(&thread);
         let first = self.first.get(&thread).into_iter();
         first.chain(further.into_iter().flatten())
     }
 
-    /// The threads that wait for `id` and for another session.
+    /// Returns the threads that wait for `id` and for another session.
     pub(crate) fn twofold_in(&self, id: &SessionId) -> impl Iterator<Item = ThreadId> {
         let twofold = self.further.iter();
         let here = twofold.filter(move |(thread, further)| {

@@ -1,31 +1,33 @@
-//! Which recalled sessions a step concerns, of those about which the store was told what blocks their threads.
+//! The reach of each search for the sessions that block a recalled session.
 //!
-//! What blocks them was found by a search over threads and the sessions in which these wait. It can change only when one of
-//! those sessions takes a step, or one of those threads begins to wait. It follows from the rest of a process's state.
+//! The process reports to the store which sessions block the threads inside a recalled session. It finds them by a
+//! search over threads and the sessions in which these threads wait. The result can change only when one of these
+//! sessions takes a step, or one of these threads begins to wait. All of this is derived from the rest of the process's
+//! state.
 
 use crate::id::{SessionId, ThreadId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// What a search has come to.
+/// The threads and sessions that a search has visited.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reach {
     pub(crate) threads: Vec<ThreadId>,
     pub(crate) sessions: Vec<SessionId>,
 }
 
-/// See the [module](self).
+/// The reach of each recalled session; see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
     of: BTreeMap<SessionId, Reach>,
     by_thread: BTreeMap<ThreadId, BTreeSet<SessionId>>,
     by_session: BTreeMap<SessionId, BTreeSet<SessionId>>,
-    /// Whether something could not be said: then all are looked at again.
+    /// Whether a report could not be sent. Then every recalled session is searched again.
     pub(crate) is_stale: bool,
 }
 
 impl Watch {
-    /// The last search for `id` has come to this.
+    /// Sets the reach of the last search for `id`.
     pub(crate) fn set(&mut self, id: &SessionId, reach: Reach) {
         self.forget(id);
         for thread in &reach.threads {
@@ -37,7 +39,7 @@ impl Watch {
         self.of.insert(id.clone(), reach);
     }
 
-    /// Nothing is said of `id` any more.
+    /// Forgets the reach of `id`, which is not reported any more.
     pub(crate) fn forget(&mut self, id: &SessionId) {
         let Some(reach) = self.of.remove(id) else {
             return;
@@ -50,12 +52,12 @@ impl Watch {
         }
     }
 
-    /// Those for which the search came to a session.
+    /// Returns the recalled sessions whose search has visited the session `id`.
     pub(crate) fn of_session(&self, id: &SessionId) -> impl Iterator<Item = &SessionId> {
         self.by_session.get(id).into_iter().flatten()
     }
 
-    /// Those for which the search came to a thread.
+    /// Returns the recalled sessions whose search has visited `thread`.
     pub(crate) fn of_thread(&self, thread: ThreadId) -> impl Iterator<Item = &SessionId> {
         self.by_thread.get(&thread).into_iter().flatten()
     }

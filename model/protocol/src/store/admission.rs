@@ -1,14 +1,16 @@
-//! What a store takes on: it may be stopping, and its disk may be full. Rules 2, 3, 6 and 18.
+//! Conditions for new work: the store may be stopping, and its disk may be full. Rules 2, 3, 6 and 18.
 //!
-//! A driver knows both facts and decides nothing: it passes them as an [`Admission`]. What follows from them is decided here.
+//! A driver knows both facts and passes them as an [`Admission`]. The machine decides what follows from them:
 //!
 //! - While a store stops, in either way, it makes no new grant. A request that would have been granted waits. Its
-//!   process receives a ticket, and presents it to the store that starts next. So the order of arrival survives the restart.
+//!   process receives a ticket and presents it to the next start of the store, so the order of arrival survives the
+//!   restart.
 //! - A store that stops for a restart recalls nothing: the next start knows the holders (rule 8).
-//! - A store that drains recalls every grant. None is passed on, so the last one comes back.
-//! - While the disk is full, a request that is not waiting yet is refused. A holder keeps its grant, and a waiter its place.
+//! - A store that drains recalls every grant. No grant is passed on, so the last one comes back.
+//! - While the disk is full, a request that is not waiting yet is refused. A holder keeps its grant, and a waiter keeps
+//!   its place.
 //!
-//! A further condition for new grants becomes a field here: what a process may do, or whether the store is confirmed.
+//! A further condition for new grants would become a field here, for example the rights of a process.
 
 use super::context::StepContext;
 use super::{Output, StoreMachine};
@@ -16,29 +18,30 @@ use crate::id::{SessionId, Time};
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
-/// Whether a store takes on new work, as its driver has found it. The default is a store that takes everything on.
+/// The conditions under which a store accepts new work, as its driver found them. By default the store accepts all
+/// work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Admission {
-    /// Whether nothing more can be made durable for now: the disk is full.
+    /// Whether the disk is full, so that nothing more can be made durable for now.
     pub is_full: bool,
-    /// Whether the store stops, and how.
+    /// Whether the store stops, and in which way.
     pub stopping: Stopping,
 }
 
-/// Whether a store stops. A store that has begun to stop never goes back, except by starting anew.
+/// Whether a store stops, and in which way. A store that has begun to stop returns to normal only by a new start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stopping {
     /// The store does not stop.
     #[default]
     No,
-    /// For a restart: every grant stays with its holder.
+    /// The store stops for a restart: every grant stays with its holder.
     Keeping,
-    /// For good: every grant is recalled.
+    /// The store stops for good: every grant is recalled.
     Draining,
 }
 
 impl Stopping {
-    /// Whether the store stops, in either way.
+    /// Returns whether the store stops, in either way.
     #[must_use]
     pub fn is_stopping(self) -> bool {
         self > Self::No
@@ -46,7 +49,7 @@ impl Stopping {
 }
 
 impl<H: Hook> StoreMachine<H> {
-    /// What the store takes on.
+    /// Returns the conditions under which the store accepts new work.
     #[must_use]
     pub fn admission(&self) -> Admission {
         self.admission
@@ -78,14 +81,14 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// The sessions that are held.
+    /// Returns the held sessions.
     pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
         self.peers.iter().flat_map(|(_, peer)| &peer.holds)
     }
 }
 
 impl<H: Hook> StepContext<'_, H> {
-    /// Whether the store stops, so that no grant may be made.
+    /// Returns whether the store stops, so that it must not make a grant.
     pub(crate) fn is_stopping(&self) -> bool {
         self.admission.stopping.is_stopping()
             && !self.is_mutant(ProtocolMutant::GrantsWhileStopping)
@@ -95,7 +98,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.admission.stopping == Stopping::Draining
     }
 
-    /// Whether a request that does not wait yet is refused for want of room on the disk.
+    /// Returns whether the disk is full, so that a request that does not wait yet is refused.
     pub(crate) fn is_full(&self) -> bool {
         self.admission.is_full && !self.is_mutant(ProtocolMutant::GrantsWhenFull)
     }

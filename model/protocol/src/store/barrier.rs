@@ -1,19 +1,21 @@
-//! When a message may leave: what it says must be durable first. Rule 8.
+//! The durability barrier: a message leaves only when the updates that it depends on are durable. Rule 8.
 //!
-//! A driver makes updates durable in the order of output, many together, and goes on stepping meanwhile. So a message is held
-//! back until the updates are durable that it depends on, and no longer:
+//! A driver makes updates durable in the order of output, many together (group commit), and goes on stepping meanwhile.
+//! A message is therefore held back until the updates that it depends on are durable, and no longer:
 //!
 //! - a message about a session depends on the last update of that session before it;
-//! - a `Welcome` depends on the sessions whose end or rename it tells, and on what its own step has made durable before it;
-//! - any other message about a process as a whole depends on what its own step has made durable before it;
-//! - whatever follows a held message about a process as a whole on the same connection depends on what that depends on.
+//! - a `Welcome` depends on the sessions whose end or rename it reports, and on the updates that its own step output
+//!   before it;
+//! - any other message about a process as a whole depends on the updates that its own step output before it;
+//! - a message that follows a held message about a process as a whole, on the same connection, depends on the same
+//!   updates.
 //!
-//! So the messages about one session leave in the order of output, on whatever connection, and nothing overtakes a `Welcome`
-//! on its own connection. A `Welcome` may overtake updates of sessions that it does not speak of: it leaves out a grant whose
-//! end is not durable yet. If the store dies before it is, the process does not name that grant to the next start, which ends
-//! it again.
+//! The messages about one session therefore leave in the order of output, on every connection, and no message overtakes
+//! a `Welcome` on its own connection. A `Welcome` may overtake updates of sessions that it does not mention: it leaves
+//! out a grant whose end is not durable yet. If the store dies before that end is durable, the process does not name
+//! the grant to the next start, and the next start ends the grant again.
 //!
-//! The store's driver and the checker's model of its disk hold messages back by this one type.
+//! The store's driver and the checker's model of a disk both use this type.
 
 use crate::id::{Link, ProcessId, SessionId};
 use crate::message::ToProcess;
@@ -21,37 +23,37 @@ use crate::renumber::Numbers;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-/// A message and where it goes.
+/// A message with its receiver and connection.
 pub type Envelope = (ProcessId, Link, ToProcess);
 
-/// Holds a message back until the updates that it depends on are durable.
+/// A barrier that holds messages back until the updates that they depend on are durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DurabilityBarrier {
-    /// The number of the last update of each session that has one that is not durable.
+    /// The number of the last update of each session that has an update that is not durable.
     last: BTreeMap<SessionId, u64>,
     /// The sessions of all updates that are not durable, in order.
     order: VecDeque<(u64, SessionId)>,
-    /// Messages by the update that they wait for.
+    /// The held messages, by the number of the update that they wait for.
     held: BTreeMap<u64, Vec<Envelope>>,
-    /// Connections for which a message about the process as a whole waits: nothing overtakes it.
+    /// The connections on which a message about the process as a whole is held. No message overtakes it.
     gates: BTreeMap<(ProcessId, Link), u64>,
 }
 
 impl DurabilityBarrier {
-    /// Notes that the update of this number, which changes this session, was passed to the disk. Numbers rise.
+    /// Notes that the update `number`, which changes the session `id`, was passed to the disk. The numbers rise.
     pub fn note(&mut self, number: u64, id: &SessionId) {
         self.last.insert(id.clone(), number);
         self.order.push_back((number, id.clone()));
     }
 
-    /// Whether an update of this session is not durable.
+    /// Returns whether the session has an update that is not durable.
     #[must_use]
     pub fn has(&self, id: &SessionId) -> bool {
         self.last.contains_key(id)
     }
 
-    /// Keeps a message until what it depends on is durable. `own` is the number of the last update that its own step has made
-    /// before it. Returns the message when it may leave at once.
+    /// Holds a message until its updates are durable. `own` is the number of the last update that the same step output
+    /// before the message. Returns the message when it may leave at once.
     pub fn hold(&mut self, own: Option<u64>, envelope: Envelope) -> Option<Envelope> {
         // r[grant.durable] r[commit.durable]
         let Some(number) = self.waits_for(own, &envelope) else {
@@ -66,11 +68,11 @@ impl DurabilityBarrier {
 
     fn waits_for(&self, own: Option<u64>, (process, link, message): &Envelope) -> Option<u64> {
         if self.last.is_empty() {
-            return None; // Then neither is anything behind a gate.
+            return None; // Without such updates no message waits behind a gate either.
         }
         let last = |id| self.last.get(id).copied();
         let said = match message {
-            // What has become of a session is as good as an answer to the process that ended or renamed it.
+            // The end of a session counts as the answer to the process that ended or renamed it.
             ToProcess::Welcome { gone, .. } => {
                 let ids = gone.iter().flat_map(|(hold, renamed)| {
                     [Some(hold), renamed.as_ref()].into_iter().flatten()
@@ -85,7 +87,7 @@ impl DurabilityBarrier {
         said.max(self.gates.get(&(process.clone(), *link)).copied())
     }
 
-    /// Notes that everything up to the update of this number is durable. Returns the messages that have waited for it, in
+    /// Notes that all updates up to `number` are durable. Returns the messages that have waited for these updates, in
     /// order.
     pub fn take(&mut self, number: u64) -> impl Iterator<Item = Envelope> + use<> {
         while let Some((durable, id)) = self.order.pop_front_if(|(own, _)| *own <= number) {
@@ -100,14 +102,14 @@ impl DurabilityBarrier {
             .flatten()
     }
 
-    /// The messages that are held, each with the number of the update that it waits for.
+    /// Returns the held messages, each with the number of the update that it waits for.
     pub fn held(&self) -> impl Iterator<Item = (u64, &Envelope)> {
         let held = self.held.iter();
         held.flat_map(|(number, envelopes)| envelopes.iter().map(|envelope| (*number, envelope)))
     }
 
-    /// Numbers all updates anew, lower by `by`: for the checker, in which they must not rise for ever. The first `by` updates
-    /// are durable.
+    /// Lowers the numbers of all updates by `by`. The first `by` updates are durable. The checker uses this to keep the
+    /// numbers from rising for ever.
     pub fn rebase(&mut self, by: u64) {
         let lower = |number: &mut u64| *number -= by;
         self.last.values_mut().for_each(lower);
@@ -117,7 +119,8 @@ impl DurabilityBarrier {
         self.held = held.map(|(number, own)| (number - by, own)).collect();
     }
 
-    /// Shows every number of the protocol in the messages and connections. The numbers of updates are none.
+    /// Shows every protocol number in the messages and connections to `numbers`. The numbers of updates are not
+    /// protocol numbers.
     pub fn visit(&mut self, numbers: &mut impl Numbers) {
         for (process, link, message) in self.held.values_mut().flatten() {
             numbers.link(process, link);

@@ -1,4 +1,4 @@
-//! What every step of a session shares: the time, the settings, the counter, the processes, and the outputs.
+//! The context of a step: the time, the settings, the counter, the processes, and the outputs.
 
 use super::admission::Admission;
 use super::peers::Peer;
@@ -13,31 +13,31 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// What a store wants done. See the [module](crate::store#outputs) for the order.
+/// An action that a store asks of its driver. See the [module](crate::store#outputs) for the order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// Make this durable, after all earlier updates of the same session.
+    /// An update to make durable, after all earlier updates of the same session.
     Persist(Update),
-    /// Send this on the connection `link` of `process`, when all earlier updates of its session are durable. It is dropped
-    /// when the connection has gone: `Hello` will say what was missed.
+    /// A message to send on the connection `link` of `process`, when all earlier updates of its session are durable.
+    /// The driver drops the message when the connection is gone: the next `Welcome` repeats what was missed.
     Send {
-        /// To whom.
+        /// The receiver.
         process: ProcessId,
-        /// On which connection.
+        /// The connection of the receiver.
         link: Link,
-        /// What.
+        /// The message.
         message: ToProcess,
     },
-    /// The process broke the protocol or was replaced: close this connection.
+    /// A connection to close: the process broke the protocol or was replaced.
     Disconnect {
-        /// Whose.
+        /// The process.
         process: ProcessId,
-        /// Which.
+        /// The connection.
         link: Link,
     },
 }
 
-/// Draws stamps, strictly increasing for ever as long as the epoch is.
+/// A counter of stamps, strictly increasing for ever as long as the epochs increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stamps {
     pub(crate) epoch: u64,
@@ -55,7 +55,7 @@ impl Stamps {
         self.last()
     }
 
-    /// The last stamp drawn.
+    /// Returns the last stamp drawn.
     #[must_use]
     pub fn last(self) -> Stamp {
         Stamp {
@@ -69,9 +69,9 @@ impl Stamps {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     peers: BTreeMap<ProcessId, Box<Peer>>,
-    /// How many sessions all of them hold.
+    /// The number of sessions that all processes together hold.
     pub(crate) held: usize,
-    /// How many sessions all of them wait for, one for each place in a queue.
+    /// The number of waits of all processes together, one for each place in a queue.
     pub(crate) waiting: usize,
 }
 
@@ -96,7 +96,7 @@ impl Peers {
         self.peers.len()
     }
 
-    /// The process, which is new if it had no lease.
+    /// Returns the process, after creating it if it had no lease.
     pub(crate) fn enter(&mut self, process: &ProcessId) -> &mut Peer {
         self.peers.entry(process.clone()).or_insert_with(|| {
             Box::new(Peer {
@@ -117,7 +117,7 @@ impl Peers {
         self.peers.remove(process);
     }
 
-    /// Notes that the process holds the session, and so waits for it no more.
+    /// Notes that the process holds the session and no longer waits for it.
     pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
         self.waits_no_more(process, id);
         if let Some(peer) = self.peers.get_mut(process) {
@@ -144,7 +144,7 @@ impl Peers {
         }
     }
 
-    /// Forgets whatever is left of what the process holds and waits for.
+    /// Forgets all remaining holds and waits of the process.
     pub(crate) fn forget_stakes(&mut self, process: &ProcessId) {
         if let Some(peer) = self.peers.get_mut(process) {
             self.held -= core::mem::take(&mut peer.holds).len();
@@ -161,7 +161,7 @@ impl Peers {
             .collect();
     }
 
-    /// A holder that the records name: it gets a lease, and `Hello` will bring its connection.
+    /// Enters a holder that the records name. The holder receives a lease; its connection comes with its `Hello`.
     pub(crate) fn recover(
         &mut self,
         process: &ProcessId,
@@ -185,7 +185,7 @@ impl Peers {
     }
 }
 
-/// See the [module](self).
+/// The context of a step; see the [module](self).
 pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
     pub(crate) hook: H,
@@ -201,7 +201,8 @@ impl<H: Hook> StepContext<'_, H> {
         self.hook.is_mutant(mutant)
     }
 
-    /// Sends to a process that is connected. One that is not will be told after its `Hello` (rule 15).
+    /// Sends a message to a connected process. A process without a connection learns the same after its `Hello` (rule
+    /// 15).
     pub(crate) fn send(&mut self, process: &ProcessId, message: ToProcess) {
         if let Some(link) = self.peers.get(process).and_then(|peer| peer.link) {
             self.out.push(Output::Send {
@@ -231,7 +232,7 @@ impl<H: Hook> StepContext<'_, H> {
         );
     }
 
-    /// Answers a write whose token is not that of the grant. Rule 9.
+    /// Refuses a write whose token is not that of the grant. Rule 9.
     pub(crate) fn fence(&mut self, process: &ProcessId, session: &SessionId, token: Token) {
         let (session, why) = (session.clone(), Revocation::Fenced);
         self.send(
@@ -269,7 +270,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.holds(process, id);
     }
 
-    /// Notes that the process holds the session no more.
+    /// Notes that the process no longer holds the session.
     pub(crate) fn holds_no_more(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.holds_no_more(process, id);
     }
@@ -279,12 +280,12 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.waits(process, id);
     }
 
-    /// Notes that the process waits for the session no more.
+    /// Notes that the process no longer waits for the session.
     pub(crate) fn waits_no_more(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.waits_no_more(process, id);
     }
 
-    /// Notes whether the grant that the process has of the session is recalled. See [`Peer::recalled`].
+    /// Notes whether the grant of the session that the process has is recalled. See [`Peer::recalled`].
     pub(crate) fn is_recalled(&mut self, process: &ProcessId, id: &SessionId, is_recalled: bool) {
         let Some(peer) = self.peers.get_mut(process) else {
             return;

@@ -1,7 +1,9 @@
-//! Cycles across sessions: holders that cannot give back before they get what another one holds. Rule 17.
+//! Deadlocks across sessions: cycles of holders that each need a session of the next one before they can release. Rule
+//! 17.
 //!
-//! A session *needs* another when its holder was recalled, said that threads inside cannot leave without the other, and
-//! waits for it here. All threads inside must leave before a grant comes back, so every cycle of needs is a deadlock.
+//! A session *needs* another session when three conditions hold: its holder was recalled, reported that threads inside
+//! cannot leave without the other session, and waits for that session at this store. All threads inside must leave
+//! before a grant comes back, so every cycle of needs is a deadlock.
 
 use super::{Output, StoreMachine};
 use crate::id::{ProcessId, SessionId, Time};
@@ -12,7 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 impl<H: Hook> StoreMachine<H> {
-    /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is one.
+    /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is
+    /// one.
     pub(crate) fn break_deadlock(&mut self, now: Time, start: &SessionId, out: &mut Vec<Output>) {
         if self.hook.is_mutant(ProtocolMutant::OverlooksDeadlock) {
             return;
@@ -34,14 +37,14 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// A cycle of needs that starts and ends at `start`. Every session is visited at most once.
+    /// Returns a cycle of needs that starts and ends at `start`. Visits every session at most once.
     fn cycle_through(&self, start: &SessionId) -> Option<Vec<SessionId>> {
         let needs = self.needs(start);
         if needs.is_empty() {
-            return None; // By far the most.
+            return None; // Most sessions need no other session.
         }
         let mut seen = BTreeSet::from([start]);
-        // The path, and for each session on it what it needs that was not followed yet.
+        // The path. Each entry has a session and the needs of that session that were not followed yet.
         let mut path = vec![(start, needs)];
         while let Some((_, needs)) = path.last_mut() {
             match needs.pop() {
@@ -56,7 +59,7 @@ impl<H: Hook> StoreMachine<H> {
         None
     }
 
-    /// The sessions that this one's holder waits for and cannot give it back without.
+    /// Returns the sessions that the holder of this session waits for and needs before it can release.
     pub(crate) fn needs(&self, id: &SessionId) -> Vec<&SessionId> {
         let session = self.sessions.get(id);
         let Some((process, busy)) =
@@ -68,7 +71,7 @@ impl<H: Hook> StoreMachine<H> {
         self.waited_for(process, &busy.blocked_on).collect()
     }
 
-    /// Which of these sessions the process waits for.
+    /// Returns those of `sessions` that the process waits for.
     pub(crate) fn waited_for<'s>(
         &'s self,
         process: &ProcessId,

@@ -1,4 +1,4 @@
-//! Requests and grants: who is next, and what it is told. Rules 1, 2, 5, 6, 8, 13 and 14.
+//! Requests and grants: the choice of the next holder, and the messages to it. Rules 1, 2, 5, 6, 8, 13 and 14.
 
 use super::context::StepContext;
 use super::recalls::Recall;
@@ -20,7 +20,7 @@ impl<H: Hook> StoreMachine<H> {
         out: &mut Vec<Output>,
     ) {
         let id = acquire.session.clone();
-        // A process of 1.0 does not read the answer, so its flag means nothing. r[wire.newer]
+        // A process of 1.0 does not understand the refusal, so its flag means nothing. r[wire.newer]
         let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
         acquire.existing &= minor >= EXISTING_SINCE;
         let (mut ctx, sessions) = self.open(now, out);
@@ -39,14 +39,15 @@ impl<H: Hook> StoreMachine<H> {
             ctx.waits(process, &id);
             session.pass_on(&id, Delta::default(), None, &mut ctx);
         } else if session.refresh_waiter(&id, process, &acquire, &mut ctx) {
-            // It was a repetition, and has its answer. A process that has connected again may find the session free.
+            // The request was a repetition and is answered. A process that has connected again may find the session
+            // free.
             session.serve(&id, &mut ctx);
         } else if let Some(why) = session.refusal_of(process, &acquire, &ctx) {
             // r[limit.harms-nobody]
             ctx.refuse(process, &id, acquire.request, why);
         } else if session.holder().is_none() && !ctx.is_stopping() {
             // r[grant.at-once] r[grant.exclusive]
-            // No connected process waits, so this one need not queue. Rule 6, r[queue.passes-by].
+            // No connected process waits, so this request need not queue. Rule 6, r[queue.passes-by].
             let place = session.place(process, &acquire, &mut ctx);
             session.lock.hold(place);
             session.start_grant(&id, &mut ctx);
@@ -76,7 +77,7 @@ impl<H: Hook> StoreMachine<H> {
             if ctx.is_mutant(ProtocolMutant::CancelDropsGrant) {
                 session.void(id, &mut ctx);
             } else {
-                // The grant crossed the cancel, and ends the request.
+                // The grant crossed the cancel and ends the request.
                 // r[end.cancel-crossed]
                 session.send_grant(id, None, &mut ctx);
             }
@@ -112,7 +113,7 @@ impl<H: Hook> StoreMachine<H> {
 }
 
 impl Session {
-    /// The process that has the grant.
+    /// Returns the process that has the grant.
     #[must_use]
     pub fn holder(&self) -> Option<&ProcessId> {
         self.record
@@ -122,18 +123,18 @@ impl Session {
             .map(|holder| &holder.process)
     }
 
-    /// Whether there is anything durable to know of the session: its state, or who has the grant.
+    /// Returns whether the session has durable content: a state, or a holder of the grant.
     pub(crate) fn is_known(&self) -> bool {
         self.record.exists() || self.holder().is_some()
     }
 
-    /// Whether `process` has the grant, and this is its token. Rule 9.
+    /// Returns whether `process` has the grant with this token. Rule 9.
     #[must_use]
     pub fn is_held(&self, process: &ProcessId, token: Token) -> bool {
         self.token_of(process) == Some(token)
     }
 
-    /// The token of the grant that `process` has.
+    /// Returns the token of the grant that `process` has.
     pub(crate) fn token_of(&self, process: &ProcessId) -> Option<Token> {
         let holder = self.record.head.holder.as_ref();
         holder
@@ -141,7 +142,7 @@ impl Session {
             .map(|holder| holder.token)
     }
 
-    /// The token of the grant that `process` has, if it was `former` before the session was renamed.
+    /// Returns the token of the grant that `process` has, if its token was `former` before the session was renamed.
     pub(crate) fn token_renamed(&self, process: &ProcessId, former: Token) -> Option<Token> {
         let holder = self.record.head.holder.as_ref();
         holder
@@ -149,7 +150,7 @@ impl Session {
             .map(|holder| holder.token)
     }
 
-    /// The claim that a request makes; its ticket is the one it has, or a new one. Rule 5.
+    /// Creates the claim of a request. Its ticket is the ticket that the request presents, or a new one. Rule 5.
     pub(crate) fn place<H: Hook>(
         &self,
         process: &ProcessId,
@@ -175,7 +176,7 @@ impl Session {
         }
     }
 
-    /// Why a new request cannot even wait.
+    /// Returns the reason for which a new request cannot even wait, if any.
     fn refusal_of<H: Hook>(
         &self,
         process: &ProcessId,
@@ -200,7 +201,8 @@ impl Session {
         }
         // r[exists.only] r[exists.true]
         if acquire.existing && self.is_absent(ctx) && self.holder().is_none() {
-            return Some(Refusal::Absent); // It needs no room on the disk, so this comes first. r[exists.absent]
+            // The refusal needs no room on the disk, so this test comes first. r[exists.absent]
+            return Some(Refusal::Absent);
         }
         // r[limit.storage]
         if ctx.is_full() && !stops {
@@ -218,7 +220,7 @@ impl Session {
         (acquire.wait_mode == WaitMode::Try && would_wait).then_some(Refusal::WouldBlock)
     }
 
-    /// Puts a request into the queue and asks the holder. Rules 3 and 5.
+    /// Puts a request into the queue and recalls the holder's grant. Rules 3 and 5.
     pub(crate) fn queue<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -251,7 +253,8 @@ impl Session {
         }
     }
 
-    /// Answers the repetition of a request that waits already. Rule 14.
+    /// Updates the claim of a request that already waits, and repeats the answer. Returns whether the process was
+    /// waiting. Rule 14.
     fn refresh_waiter<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -265,7 +268,7 @@ impl Session {
         let refreshed = self.lock.change_waiter(process, |place| {
             // r[grant.no-late-request]
             if acquire.request < place.request {
-                return None; // It came late.
+                return None; // The request came late.
             }
             // r[queue.same-ticket]
             let is_patient =
@@ -286,7 +289,7 @@ impl Session {
             Some(Some(refreshed)) => refreshed,
         };
         if self.holder().is_none() && !ctx.is_stopping() {
-            return true; // It gets the session, and no place.
+            return true; // The process receives the session, and no place in the queue.
         }
         // r[queue.same-ticket]
         ctx.send(process, queued(acquire, ticket));
@@ -297,8 +300,9 @@ impl Session {
         true
     }
 
-    /// Answers a request of the process that has the grant: it was not told, or asks again. Links keep order, and a process
-    /// asks only when it has no grant and no release without an answer, so the grant in question is unused.
+    /// Repeats the grant to the process that has it: the process did not receive the grant, or asks again. Links keep
+    /// order, and a process asks only when it has no grant and no unanswered release. The repeated grant is therefore
+    /// unused.
     fn grant_again<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -309,17 +313,22 @@ impl Session {
             .lock
             .holders_mut()
             .next()
-            .expect("a held session has a holder");
+            .expect("a held session has a holder in its lock: start_grant sets both");
         // r[grant.no-late-request]
         if acquire.request < place.request {
-            return; // It came late.
+            return; // The request came late.
         }
         // r[grant.names-request]
         place.request = acquire.request;
         place.known = acquire.known;
         if ctx.is_mutant(ProtocolMutant::ReadBumpsToken) {
             let token = Token(ctx.stamps.draw());
-            self.record.head.holder.as_mut().expect("held").token = token;
+            self.record
+                .head
+                .holder
+                .as_mut()
+                .expect("the caller has seen a holder in the record")
+                .token = token;
             ctx.persist(id, self, Delta::default());
         }
         // r[grant.same-again]
@@ -333,7 +342,8 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) -> Option<Place> {
         let place = self.lock.remove_waiter(|place| place.process == *process)?;
-        // A recall that it caused stays until the holder answers, else cancelled requests could send any number of them.
+        // A recall that this request caused stays until the holder answers. Otherwise cancelled requests could cause
+        // any number of recalls.
         ctx.waits_no_more(process, id);
         self.spare_holder(id, ctx);
         Some(place)
@@ -352,7 +362,7 @@ impl Session {
         }
     }
 
-    /// Ends the current grant; whoever calls this passes the session on.
+    /// Ends the current grant. The caller passes the session on.
     pub(crate) fn end_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[recall.ends-with-grant]
         self.set_recall(id, None, ctx);
@@ -364,7 +374,7 @@ impl Session {
         }
     }
 
-    /// Gives a free session to the first connected waiter, if there is one. r[queue.passes-by]
+    /// Grants a free session to the first connected waiter, if there is one. r[queue.passes-by]
     fn serve<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[queue.passes-by] r[grant.exclusive]
         if self.holder().is_none() && self.admit_next(id, ctx) {
@@ -372,8 +382,8 @@ impl Session {
         }
     }
 
-    /// Gives a free session to the first connected waiter, if any, and makes durable what changed: `delta` was already
-    /// applied. The `reply` to whoever caused it goes out first. Rules 5, 6 and 8.
+    /// Grants a free session to the first connected waiter, if any, and makes the change durable. The caller has
+    /// already applied `delta`. The `reply` to the process that caused the change goes out first. Rules 5, 6 and 8.
     pub(crate) fn pass_on<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -386,7 +396,7 @@ impl Session {
         self.publish(id, delta, reply, is_granted, ctx);
     }
 
-    /// Makes durable what changed, and tells the holder when it is a new one. Rule 8.
+    /// Makes the change durable, and then sends the grant when there is a new holder. Rule 8.
     fn publish<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -410,14 +420,15 @@ impl Session {
         }
     }
 
-    /// Returns whether a request that asks only for an existing session cannot have this one.
+    /// Returns whether a request that is only for an existing session cannot have this one.
     fn is_absent<H: Hook>(&self, ctx: &StepContext<'_, H>) -> bool {
         !ctx.is_mutant(ProtocolMutant::GrantsAbsent)
             && (!self.record.exists() || ctx.is_mutant(ProtocolMutant::DeniesExisting))
     }
 
-    /// Refuses the requests at the head of the queue that ask only for an existing session, when there is none. A request
-    /// behind one of a connected process for any session waits: that process may make the session. r[exists.absent]
+    /// Refuses the requests at the head of the queue that are only for an existing session, when there is none. If a
+    /// connected process that accepts a new session is ahead in the queue, a request behind it waits: that process may
+    /// create the session. r[exists.absent]
     fn refuse_absent<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         if !self.is_absent(ctx) {
             return;
@@ -435,8 +446,8 @@ impl Session {
         }
     }
 
-    /// Makes the first waiter that is connected the holder, in memory. A process without a connection is passed by, and
-    /// keeps its place. r[queue.fifo-connected], r[grant.connected]
+    /// Makes the first connected waiter the holder, in memory. A process without a connection is passed by and keeps
+    /// its place. r[queue.fifo-connected], r[grant.connected]
     pub(crate) fn admit_next<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -464,12 +475,16 @@ impl Session {
         true
     }
 
-    /// Makes whoever holds the lock the holder of the record.
+    /// Makes the holder of the lock the holder of the record, with a new token.
     fn start_grant<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let place = self.lock.holders_mut().next().expect("just admitted");
-        (place.ticket, place.until) = (Ticket::default(), Time::ZERO); // They were for the wait.
+        let place = self
+            .lock
+            .holders_mut()
+            .next()
+            .expect("the caller has put a claim among the holders of the lock");
+        (place.ticket, place.until) = (Ticket::default(), Time::ZERO); // Both fields were for the wait.
         let process = place.process.clone();
-        // It had a lease when it queued, and the end of the lease would have taken it out.
+        // The process had a lease when it queued, and the end of the lease would have removed the claim.
         let incarnation = ctx
             .peers
             .get(&process)
@@ -497,8 +512,8 @@ impl Session {
         }
     }
 
-    /// Tells the holder its grant. `state` overrides what is sent, for a mutant only. Others who try are refused, others
-    /// who wait recall it at once (rule 2).
+    /// Sends the holder its grant. `state` overrides the state that is sent, for a mutant only. Other processes that
+    /// try are refused; other processes that wait recall the grant at once (rule 2).
     pub(crate) fn send_grant<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -523,7 +538,7 @@ impl Session {
             .head
             .holder
             .as_ref()
-            .expect("a grant has a holder");
+            .expect("the caller has made a process the holder of the record");
         let place = &self.lock.holders()[0];
         // r[grant.state]
         let sent = if ctx.is_mutant(ProtocolMutant::SendsNoState) && place.known.is_some() {
@@ -550,7 +565,7 @@ impl Session {
     }
 }
 
-/// Tells the place in the queue. Rule 5.
+/// Builds the message that tells a process its place in the queue. Rule 5.
 pub(super) fn queued(acquire: &AcquireRequest, ticket: Ticket) -> ToProcess {
     ToProcess::Queued {
         session: acquire.session.clone(),

@@ -1,8 +1,9 @@
-//! What of a store is in memory. A driver that has more sessions than memory lets those that are free leave it, brings them back
-//! before a step concerns them, and keeps the timers of the rest in an index.
+//! The sessions of a store that are in memory. A driver with more sessions than memory evicts free sessions and keeps
+//! their timers in an index. Before a step concerns an evicted session, the driver admits it again.
 //!
-//! To the machine, a session that it does not have in memory does not exist. So the driver asks [`StoreMachine::concerned`] before
-//! each step, and [admits](StoreMachine::admit) what is durable and missing.
+//! For the machine, a session that is not in memory does not exist. The driver therefore calls
+//! [`StoreMachine::concerned`] before each step, and [admits](StoreMachine::admit) the durable records that are
+//! missing.
 
 use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
@@ -13,8 +14,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl<H: Hook> StoreMachine<H> {
-    /// Takes in one durable record, at the start or when the session is concerned again. Its holder, if it has one, gets a
-    /// whole lease from `now` unless its lease is known (rule 8). A session that is in memory already stays as it is.
+    /// Admits one durable record to memory, at the start or when a step concerns the session again. The holder, if any,
+    /// receives a whole lease from `now`, unless its lease is already known (rule 8). A session in memory stays
+    /// unchanged.
     pub fn admit(&mut self, id: &SessionId, record: &Record, now: Time) {
         if self.sessions.contains(id) {
             return;
@@ -35,7 +37,7 @@ impl<H: Hook> StoreMachine<H> {
             session.last_holder = (self.settings.turns > 0).then(|| holder.process.clone());
             session.lock.hold(Place {
                 process: holder.process.clone(),
-                // Not durable: whatever the holder asks for is answered with this grant.
+                // The request is not durable: any request of the holder is answered with this grant.
                 request: Request(0),
                 ticket: Ticket::default(),
                 known: None,
@@ -47,10 +49,10 @@ impl<H: Hook> StoreMachine<H> {
         self.sessions.insert(id.clone(), Box::new(session));
     }
 
-    /// Lets a session leave memory, if nobody holds it or waits for it. What is remembered of it beyond its record is no
-    /// more than a hint (who had the last grants, rule 2). Answers whether it has left.
+    /// Evicts a session from memory, if the session has no holder and no waiter. Returns whether the session was
+    /// evicted. Beside the record, only a hint is lost: the holders of the last grants (rule 2).
     ///
-    /// The driver does this only when the session's last update is durable.
+    /// The driver calls this only when the session's last update is durable.
     pub fn evict(&mut self, id: &SessionId) -> bool {
         let is_idle = |session: &Session| session.lock.is_free() && session.lock.waiting() == 0;
         let leaves = self.session(id).is_some_and(is_idle);
@@ -60,15 +62,16 @@ impl<H: Hook> StoreMachine<H> {
         leaves
     }
 
-    /// The sessions whose record the step `input` may read, or whose timers it may set. Before it, those that have a durable
-    /// record are to be in memory.
+    /// Returns the sessions whose record the step `input` may read, or whose timers it may set. Before the step, the
+    /// driver admits those of them that have a durable record.
     #[must_use]
     pub fn concerned(&self, input: &Input) -> Vec<SessionId> {
         let of_peer = |process| {
             let peer = self.peer(process);
             peer.into_iter().flat_map(|peer| peer.sessions().cloned())
         };
-        // A deadlock is broken by refusing a wait, which may move the deadline of a recall. Rule 17, r[recall.for-nobody].
+        // To break a deadlock the store refuses a wait, which may move the deadline of a recall. Rule 17,
+        // r[recall.for-nobody].
         let asked = |id: &SessionId| {
             let needed = self.needs(id).into_iter().cloned();
             [id.clone()].into_iter().chain(needed)
@@ -117,7 +120,7 @@ impl<H: Hook> StoreMachine<H> {
                 | Timer::Expire(session),
             )
             | Input::Recall(session) => [session.clone()].into(),
-            // What is held is in memory.
+            // Every held session is in memory.
             Input::Admission(admission) if admission.stopping > self.admission.stopping => {
                 self.all_held().cloned().collect()
             }
@@ -125,7 +128,7 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// What the store waits for because of one session, with the time when it is due.
+    /// Returns the timers of one session, each with the time at which it is due.
     pub fn timers_of<'s>(&'s self, id: &'s SessionId) -> impl Iterator<Item = (Time, Timer)> + 's {
         let session = self.session(id).into_iter();
         session.flat_map(move |session| {

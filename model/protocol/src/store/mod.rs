@@ -1,16 +1,16 @@
 //! Level one: the store decides which process may access a session.
 //!
-//! Per session there are facts that do not depend on each other, and one field for each: the durable record (state,
-//! version, holder), the queue, the recall, what the holder said it is busy with. *Grant* and *recall* are never one
-//! state. Per process there is one lease, not one per grant.
+//! Each session has several independent facts, with one field each: the durable record (state, version, holder), the
+//! queue, the recall, and the holder's report that it is busy. *Grant* and *recall* are always separate facts. Each
+//! process has one lease, not one lease per grant.
 //!
 //! # Outputs
-//! Outputs are carried out in order, and that order is the durability contract: a [`Output::Send`] that follows a
-//! [`Output::Persist`] must not leave before that update is durable (rule 8). A driver may run ahead and commit in
-//! groups: a [`DurabilityBarrier`] tells it which message depends on which update.
+//! A driver carries out the outputs in order, and that order is the durability contract: an [`Output::Send`] that
+//! follows an [`Output::Persist`] must not leave before that update is durable (rule 8). A driver may run ahead and use
+//! group commit: a [`DurabilityBarrier`] says which message depends on which update.
 //!
-//! Deliberately absent: clocks, sockets, disks; eviction of idle sessions from memory (the driver's); any knowledge of
-//! threads beyond what `Busy` says.
+//! The machine deliberately has no clocks, sockets or disks. It does not evict idle sessions from memory; the driver
+//! does. It knows no more of threads than `Busy` says.
 
 mod admission;
 mod barrier;
@@ -40,41 +40,41 @@ use alloc::vec::Vec;
 use context::{Peers, StepContext};
 use sessions::Sessions;
 
-/// What happens to a store.
+/// An event that a store handles in one step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A message arrived from a process, on the connection `link`.
     Message {
-        /// Who sent it.
+        /// The sender.
         process: ProcessId,
-        /// On which of its connections.
+        /// The connection of the sender on which the message arrived.
         link: Link,
-        /// What it says.
+        /// The message.
         message: ToStore,
     },
     /// A connection was lost. Frees nothing (rule 10).
     Disconnected {
-        /// Whose.
+        /// The process that was connected.
         process: ProcessId,
-        /// Which.
+        /// The lost connection.
         link: Link,
     },
-    /// A timer may be due; one that is not, is ignored.
+    /// A timer may be due. A timer that is not due is ignored.
     Timer(Timer),
-    /// The operator wants the session given back.
+    /// The operator wants the grant of the session back.
     Recall(SessionId),
-    /// What the store may take on has changed: its disk is full or has room again, or the store stops.
+    /// The conditions for new work have changed: the disk is full or has room again, or the store stops.
     Admission(Admission),
 }
 
-/// What a store waits for, see [`StoreMachine::timers`].
+/// A timer of a store, see [`StoreMachine::timers`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The end of a process's lease. Rule 10.
     Lease(ProcessId),
-    /// A recall is to be repeated. Rule 11.
+    /// The repetition of a recall. Rule 11.
     Remind(SessionId),
-    /// A recall's deadline. Rule 11.
+    /// The deadline of a recall. Rule 11.
     Revoke(SessionId),
     /// The end of a process's wait for a session. Rule 17.
     Wait(SessionId, ProcessId),
@@ -82,22 +82,22 @@ pub enum Timer {
     Expire(SessionId),
 }
 
-/// A process in a session's queue, or at its end.
+/// A claim of a process: as a waiter in a session's queue, or as the session's holder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// Which process.
+    /// The process.
     pub process: ProcessId,
-    /// Its number for the request.
+    /// The number that the process gave the request.
     pub request: Request,
-    /// Its place in the order of arrival.
+    /// The place in the order of arrival.
     pub ticket: Ticket,
-    /// The version that it has.
+    /// The version that the process has, if any.
     pub known: Option<Version>,
-    /// Whether it waits for threads.
+    /// Whether the process waits for threads, or only tries.
     pub wait_mode: WaitMode,
-    /// Whether it wants the session only if that exists. Rule 16.
+    /// Whether the request is only for a session that exists. Rule 16.
     pub existing: bool,
-    /// When its wait ends.
+    /// The time at which the wait ends.
     pub until: Time,
 }
 
@@ -109,7 +109,7 @@ impl Claim for Place {
     }
 
     fn parts(&self) -> Parts<'_> {
-        Parts::All // Exclusive. Rule 1.
+        Parts::All // A grant covers the whole session. Rule 1.
     }
 
     fn until(&self) -> Time {
@@ -121,57 +121,58 @@ impl Claim for Place {
     }
 }
 
-/// What a holder said when it was recalled and threads were inside.
+/// The report of a recalled holder that threads are inside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Busy {
-    /// How many threads.
+    /// The number of threads inside.
     pub inside: u32,
-    /// The sessions that they cannot leave without.
+    /// The sessions that these threads need before they can leave.
     pub blocked_on: Vec<SessionId>,
 }
 
-/// One session, as the store has it.
+/// One session in the store's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Session {
     pub(crate) record: Record,
     pub(crate) lock: Lock<Place>,
     pub(crate) recall: Option<Recall>,
     pub(crate) busy: Option<Busy>,
-    /// Whether the holder has been told that the grant is lost, since it committed what it may not: the session is passed on when
-    /// the holder shows that it has heard that, or when its recall ends. Rules 1 and 18.
+    /// Whether the grant is lost because the holder committed a forbidden change. The store has notified the holder.
+    /// The session is passed on when the holder shows that it knows of the loss, or when its recall ends. Rules 1 and
+    /// 18.
     pub(crate) is_spoilt: bool,
-    /// How many grants in a row went to another process than the one before, and which had the last. Rule 2.
+    /// The number of grants in a row that changed the holder, and the holder of the last grant. Rule 2.
     pub(crate) turns: u8,
     pub(crate) last_holder: Option<ProcessId>,
 }
 
 impl Session {
-    /// The durable record, as last given to [`Output::Persist`].
+    /// Returns the durable record, as last given to [`Output::Persist`].
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The holder and the queue.
+    /// Returns the lock with the holder and the queue.
     #[must_use]
     pub fn lock(&self) -> &Lock<Place> {
         &self.lock
     }
 
-    /// The recall of the grant, if any.
+    /// Returns the recall of the grant, if any.
     #[must_use]
     pub fn recall(&self) -> Option<&Recall> {
         self.recall.as_ref()
     }
 
-    /// What the holder said it is busy with.
+    /// Returns the holder's report that threads are inside, if any.
     #[must_use]
     pub fn busy(&self) -> Option<&Busy> {
         self.busy.as_ref()
     }
 }
 
-/// The store. See the [module](self).
+/// The state machine of the store. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreMachine<H = Sound> {
     pub(crate) hook: H,
@@ -183,8 +184,9 @@ pub struct StoreMachine<H = Sound> {
 }
 
 impl StoreMachine {
-    /// A store that starts, at `now`, from what is durable. `epoch` is larger than any with which a store was started
-    /// on these records before, and is durable itself (rule 9). Every holder in the records gets a whole lease (rule 8).
+    /// Creates a store that starts at `now` from the durable records. `epoch` must be larger than the epoch of every
+    /// earlier start on these records, and must itself be durable (rule 9). Every holder in the records receives a
+    /// whole lease (rule 8).
     #[must_use]
     pub fn recover(
         settings: Settings<StoreSettings>,
@@ -197,7 +199,7 @@ impl StoreMachine {
 }
 
 impl<H: Hook> StoreMachine<H> {
-    /// As [`StoreMachine::recover`], with a hook.
+    /// Creates a store as [`StoreMachine::recover`] does, with a hook.
     #[must_use]
     pub fn with_hook(
         hook: H,
@@ -225,7 +227,7 @@ impl<H: Hook> StoreMachine<H> {
         store
     }
 
-    /// One step. `now` never goes back.
+    /// Handles one input and appends the outputs to `out`. `now` never goes back.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Message {
@@ -278,6 +280,9 @@ impl<H: Hook> StoreMachine<H> {
             return;
         }
         match message {
+            ToStore::Hello { .. } => {
+                unreachable!("the caller's branch above has already handled every Hello")
+            }
             ToStore::KeepAlive { sent } => self.on_keep_alive(now, &process, sent, out),
             ToStore::Goodbye => self.on_goodbye(now, &process, out),
             ToStore::Acquire(acquire) => self.on_acquire(now, &process, acquire, out),
@@ -355,7 +360,7 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// When `timer` is due; `None` when nothing waits for it any more.
+    /// Returns when `timer` is due, or `None` when the timer no longer applies.
     #[must_use]
     pub fn due(&self, timer: &Timer) -> Option<Time> {
         match timer {
@@ -377,9 +382,9 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// Everything that the store waits for, with the time when it is due. Walks over all sessions and processes: for checkers
-    /// and tests. A driver keeps an index, which it refreshes by [`StoreMachine::timers_of`] for the sessions that a step
-    /// [concerned](StoreMachine::concerned).
+    /// Returns all timers of the store with the time at which each is due. Walks over all sessions and processes: for
+    /// checkers and tests. A driver keeps an index instead. It refreshes the index by [`StoreMachine::timers_of`] for
+    /// the sessions that a step [concerned](StoreMachine::concerned).
     pub fn timers(&self) -> impl Iterator<Item = (Time, Timer)> + '_ {
         let leases = self
             .peers
@@ -392,59 +397,59 @@ impl<H: Hook> StoreMachine<H> {
             .chain(sessions)
     }
 
-    /// When the next timer is due. Walks over everything, as [`StoreMachine::timers`] does.
+    /// Returns when the next timer is due. Walks over all sessions and processes, as [`StoreMachine::timers`] does.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         self.timers().map(|(due, _)| due).min()
     }
 
-    /// The sessions that the store has in memory.
+    /// Returns the sessions that the store has in memory.
     pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
         self.sessions.iter()
     }
 
-    /// How many sessions the store has in memory.
+    /// Returns the number of sessions that the store has in memory.
     #[must_use]
     pub fn resident(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How many sessions are held. Costs no walk.
+    /// Returns the number of held sessions. Costs no walk.
     #[must_use]
     pub fn held(&self) -> usize {
         self.peers.held
     }
 
-    /// How many requests wait, in all queues together. Costs no walk.
+    /// Returns the number of waiting requests in all queues together. Costs no walk.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.peers.waiting
     }
 
-    /// One session.
+    /// Returns one session, if it is in memory.
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Option<&Session> {
         self.sessions.get(id)
     }
 
-    /// One process, if it has a lease.
+    /// Returns one process, if it has a lease.
     #[must_use]
     pub fn peer(&self, process: &ProcessId) -> Option<&Peer> {
         self.peers.get(process)
     }
 
-    /// Returns whether a process has a lease and a connection. One that waits without a connection is passed by (rule 5).
+    /// Returns whether a process has a lease and a connection. A waiter without a connection is passed by (rule 5).
     #[must_use]
     pub fn is_connected(&self, process: &ProcessId) -> bool {
         self.peers.is_connected(process)
     }
 
-    /// The processes that have a lease.
+    /// Returns the processes that have a lease.
     pub fn peers(&self) -> impl Iterator<Item = (&ProcessId, &Peer)> {
         self.peers.iter()
     }
 
-    /// The numbers that the store draws.
+    /// Returns the counter from which the store draws stamps.
     #[must_use]
     pub fn stamps(&self) -> Stamps {
         self.stamps
@@ -458,7 +463,7 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// Splits the store into what every session's step shares and the sessions.
+    /// Splits the store into the context of a step and the sessions.
     pub(crate) fn open<'a>(
         &'a mut self,
         now: Time,
@@ -486,7 +491,7 @@ impl<H: Hook> StoreMachine<H> {
         )
     }
 
-    /// Forgets a session of which nothing is left to know.
+    /// Removes a session that has neither a record, nor a holder, nor waiters.
     pub(crate) fn tidy(&mut self, id: &SessionId) {
         if self
             .sessions
@@ -497,7 +502,7 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// Shows every number in the store.
+    /// Shows every number in the store to `numbers`.
     pub fn visit(&mut self, numbers: &mut impl Numbers) {
         numbers.store_counter(&mut self.stamps.epoch, &mut self.stamps.sequence);
         self.peers.visit(numbers);
@@ -506,8 +511,8 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// Gives the processes other names, no two the same one: for the checker, which explores one of the states that differ
-    /// only in which of several like processes is which.
+    /// Renames the processes; `name` must be injective. The checker uses this for symmetry reduction: of the states
+    /// that differ only in the names of like processes it explores one.
     pub fn rename_processes(&mut self, name: impl Fn(&ProcessId) -> ProcessId) {
         self.peers.rename(&name);
         for session in self.sessions.values_mut() {

@@ -15,81 +15,81 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     pub(crate) incarnation: Incarnation,
-    /// The highest minor version that it speaks; 0 before its `Hello`.
+    /// The highest minor version that the process speaks; 0 before its `Hello`.
     pub(crate) minor: u8,
     pub(crate) link: Option<Link>,
-    /// The newest connection of this incarnation: a `Hello` of an older one came late.
+    /// The number of the newest connection of this incarnation. A `Hello` on an older connection has come late.
     pub(crate) last_link: u64,
     pub(crate) lease: Time,
-    /// The sessions that it holds.
+    /// The sessions that the process holds.
     pub(crate) holds: BTreeSet<SessionId>,
-    /// The sessions that it waits for.
+    /// The sessions that the process waits for.
     pub(crate) waits: BTreeSet<SessionId>,
-    /// Those among the sessions that it holds whose grant is recalled: a keep-alive repeats these recalls.
+    /// The held sessions whose grant is recalled. A keep-alive repeats these recalls.
     pub(crate) recalled: BTreeSet<SessionId>,
 }
 
 impl Peer {
-    /// Which start of the process this is.
+    /// Returns the incarnation of the process.
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// Returns the highest minor version of the protocol that it speaks, as its last `Hello` said; 0 before that.
+    /// Returns the highest minor version of the protocol that the process stated in its last `Hello`; 0 before that.
     #[must_use]
     pub fn minor(&self) -> u8 {
         self.minor
     }
 
-    /// Its connection, while it has one.
+    /// Returns the process's connection, if it has one.
     #[must_use]
     pub fn link(&self) -> Option<Link> {
         self.link
     }
 
-    /// When its lease ends, on the store's clock.
+    /// Returns when the lease of the process ends, on the store's clock.
     #[must_use]
     pub fn lease(&self) -> Time {
         self.lease
     }
 
-    /// The sessions that it holds or waits for, in no particular order.
+    /// Returns the sessions that the process holds or waits for, in no particular order.
     pub fn sessions(&self) -> impl Iterator<Item = &SessionId> {
         self.holds.iter().chain(&self.waits)
     }
 
-    /// How many sessions it holds or waits for.
+    /// Returns the number of sessions that the process holds or waits for.
     #[must_use]
     pub fn concerns(&self) -> usize {
         self.holds.len() + self.waits.len()
     }
 
-    /// Whether it holds the session or waits for it.
+    /// Returns whether the process holds the session or waits for it.
     #[must_use]
     pub fn is_concerned(&self, id: &SessionId) -> bool {
         self.holds.contains(id) || self.waits.contains(id)
     }
 
-    /// The sessions that it holds.
+    /// Returns the sessions that the process holds.
     #[must_use]
     pub fn holds(&self) -> &BTreeSet<SessionId> {
         &self.holds
     }
 
-    /// The sessions that it waits for.
+    /// Returns the sessions that the process waits for.
     #[must_use]
     pub fn waits(&self) -> &BTreeSet<SessionId> {
         &self.waits
     }
 
-    /// The sessions that it holds and that are recalled.
+    /// Returns the sessions that the process holds and whose grant is recalled.
     #[must_use]
     pub fn recalled(&self) -> &BTreeSet<SessionId> {
         &self.recalled
     }
 
-    /// The sessions that it holds or waits for, in the order of their ids.
+    /// Returns the sessions that the process holds or waits for, in the order of their ids.
     fn in_order(&self) -> Vec<SessionId> {
         self.holds.union(&self.waits).cloned().collect()
     }
@@ -109,7 +109,7 @@ impl Peer {
     }
 }
 
-/// A `Hello` and where it came from.
+/// A `Hello` and the connection on which it came.
 pub(crate) struct Hello {
     pub(crate) link: Link,
     pub(crate) incarnation: Incarnation,
@@ -119,7 +119,7 @@ pub(crate) struct Hello {
     pub(crate) waits: Vec<AcquireRequest>,
 }
 
-/// Says why a connection is not wanted, and closes it.
+/// Sends the reason for which a connection is not accepted, and closes the connection.
 fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Output>) {
     out.push(Output::Send {
         process: process.clone(),
@@ -133,7 +133,7 @@ fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Outp
 }
 
 impl<H: Hook> StoreMachine<H> {
-    /// Whether the message comes from a process with a lease, on its newest connection.
+    /// Returns whether the message comes from a process with a lease, on the process's newest connection.
     pub(crate) fn knows(
         &mut self,
         process: &ProcessId,
@@ -181,7 +181,7 @@ impl<H: Hook> StoreMachine<H> {
             }
             // r[connect.late-hello]
             if incarnation == peer.incarnation && link.number <= peer.last_link {
-                return; // It came late: a newer connection has said hello already.
+                return; // This hello came late: a newer connection has already sent one.
             }
             if incarnation > peer.incarnation
                 && !self.hook.is_mutant(ProtocolMutant::KeepsOldIncarnation)
@@ -201,7 +201,7 @@ impl<H: Hook> StoreMachine<H> {
         if let Some(peer) = self.peers.get(process)
             && peer.incarnation == incarnation
         {
-            // An earlier start may have given a longer one, which the process counts on. r[lease.whole]
+            // An earlier start may have granted a longer lease, on which the process relies. r[lease.whole]
             lease = lease.max(peer.lease);
         }
         let peer = self.peers.enter(process);
@@ -217,7 +217,8 @@ impl<H: Hook> StoreMachine<H> {
         session.is_some_and(|session| session.is_held(process, hold.token))
     }
 
-    /// What lost `Gone`s said of these grants, as far as there can have been one: the session is no more, or renamed.
+    /// Returns the contents of lost `Gone` messages for these grants, where one can have been sent: the session is no
+    /// more, or was renamed.
     fn ends_of(
         &self,
         process: &ProcessId,
@@ -247,7 +248,7 @@ impl<H: Hook> StoreMachine<H> {
         lost.into_iter().filter_map(end).collect()
     }
 
-    /// Settles, rule by rule, what the process says against what the store thinks. Rule 15.
+    /// Reconciles, rule by rule, the holds and waits that the process states with those that the store has. Rule 15.
     fn reconcile(
         &mut self,
         now: Time,
@@ -285,7 +286,7 @@ impl<H: Hook> StoreMachine<H> {
         let held = holds.into_iter().chain(renamed).map(|hold| hold.session);
         let held: BTreeSet<SessionId> = held.collect();
 
-        // What the process has given back and asks for again is settled by that release.
+        // A request for a session that the process has given back is settled by that release.
         // r[reconnect.not-both]
         let waits: Vec<AcquireRequest> = waits
             .into_iter()
@@ -317,7 +318,26 @@ impl<H: Hook> StoreMachine<H> {
             } else if session.holder() == Some(process)
                 && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
-                session.settle_unclaimed(&id, wanted, &mut ctx);
+                // If the process asks with the same request, it did not receive the grant. Otherwise it received the
+                // grant, and the grant has ended at the process: its threads know the token, which must not be granted
+                // again. Rule 9.
+                let granted_for = session.lock.holders()[0].request;
+                match wanted {
+                    // r[reconnect.untold]
+                    Some(request) if request == granted_for => {}
+                    // r[reconnect.untold] r[reconnect.no-token-twice]
+                    Some(_) if granted_for == Request::default() => {
+                        // The store has restarted and cannot know which case this is: it grants again under a new
+                        // token.
+                        let token = Token(ctx.stamps.draw());
+                        if let Some(holder) = &mut session.record.head.holder {
+                            holder.token = token;
+                        }
+                        ctx.persist(&id, session, crate::Delta::default());
+                    }
+                    // r[reconnect.unclaimed] r[reconnect.no-token-twice]
+                    _ => session.void(&id, &mut ctx),
+                }
             }
             self.tidy(&id);
         }
@@ -341,7 +361,7 @@ impl<H: Hook> StoreMachine<H> {
         let Some(peer) = self.peers.get_mut(process) else {
             return;
         };
-        // Never back: an earlier start of the store may have given a longer one. r[lease.whole]
+        // The lease never shrinks: an earlier start of the store may have granted a longer one. r[lease.whole]
         // r[lease.only-keep-alive]
         peer.lease = peer.lease.max(now.after(lease_ms));
         let recalled = peer
@@ -384,9 +404,10 @@ impl<H: Hook> StoreMachine<H> {
             self.void_all(now, process, out);
             return;
         }
-        // Nobody else may want what this process waits for. r[recall.for-nobody]
+        // The disconnected process may have been the last connected waiter for these sessions. r[recall.for-nobody]
         let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
-        // A try does not wait for a process that cannot answer. Rule 13. Each try has made the store recall.
+        // A try does not wait for a process that cannot answer (rule 13). Each try has caused a recall, so the recalled
+        // sessions suffice.
         let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
         for id in recalled {
             let (mut ctx, sessions) = self.open(now, out);
@@ -411,7 +432,7 @@ impl<H: Hook> StoreMachine<H> {
         }
     }
 
-    /// The lease has ended: its grants are void, its waits dropped, its recalls cleared. Rule 10.
+    /// Handles the end of a lease: its grants are void, its waits are dropped, and its recalls are cleared. Rule 10.
     pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
         if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
             // r[lease.ends]
@@ -422,12 +443,12 @@ impl<H: Hook> StoreMachine<H> {
         self.peers.remove(process);
     }
 
-    /// Ends everything that the process holds and waits for.
+    /// Ends every grant and every wait of the process.
     fn void_all(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
         let Some(sessions) = self.peers.get(process).map(Peer::in_order) else {
             return;
         };
-        // First, so that nothing is granted to the process while its grants are passed on.
+        // The waits end first, so that nothing is granted to the process while its grants are passed on.
         if !self.hook.is_mutant(ProtocolMutant::KeepsOrphanedWaiter) {
             for id in &sessions {
                 let (mut ctx, sessions) = self.open(now, out);
@@ -450,7 +471,7 @@ impl<H: Hook> StoreMachine<H> {
 }
 
 impl Session {
-    /// Takes a grant away without the holder's consent and passes it on.
+    /// Voids a grant without the holder's consent and passes the session on.
     pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let keeps_recall = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead);
         let recall = self.recall.take_if(|_| keeps_recall);
@@ -458,11 +479,11 @@ impl Session {
         self.recall = recall;
         self.pass_on(id, crate::Delta::default(), None, ctx);
         if let (true, Some(_), Some(holder)) = (keeps_recall, &self.recall, self.holder()) {
-            ctx.is_recalled(holder, id, true); // Or a keep-alive would not show the mutant.
+            ctx.is_recalled(holder, id, true); // Without this, a keep-alive would hide the mutant.
         }
     }
 
-    /// The recall that `process` owes an answer to.
+    /// Returns the recall that `process` has not answered yet, if any.
     fn recall_of(
         &self,
         id: &SessionId,
@@ -480,7 +501,7 @@ impl Session {
         ))
     }
 
-    /// Refuses all who only try. Rule 13.
+    /// Refuses all waiters that only try. Rule 13.
     pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         while let Some(place) = self
             .lock
@@ -492,8 +513,7 @@ impl Session {
         self.forget_mild_recall(id, ctx);
     }
 
-    /// Forgets a recall whose reason is expiry or try, once its holder has answered or all tries are refused. A waiter that stays needs
-    /// no such recall: it has no connection, or the store stops.
+    /// Drops a recall that does not insist, once no waiter needs it any more.
     pub(crate) fn forget_mild_recall<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -509,7 +529,7 @@ impl Session {
         }
     }
 
-    /// Why the holder is to give back, for the waiters that are connected.
+    /// Returns the reason for which the connected waiters need the grant back, if any.
     pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
         let waiters = self.lock.waiters();
         let connected = waiters.filter(|place| peers.is_connected(&place.process));

@@ -1,4 +1,5 @@
-//! Recalls: asking a holder for its grant, reminding it, and taking the grant in the end. Rules 3, 11 and 13.
+//! Recalls: the store asks a holder for its grant, reminds the holder, and revokes the grant in the end. Rules 3, 11
+//! and 13.
 
 use super::context::{Peers, StepContext};
 use super::{Busy, Output, Session, StoreMachine};
@@ -11,12 +12,12 @@ use alloc::vec::Vec;
 /// A recall of the current grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recall {
-    /// Why.
+    /// The reason of the recall.
     pub reason: Reason,
-    /// When it is repeated.
+    /// The time at which the recall is repeated.
     pub remind: Time,
-    /// When the grant is revoked. Set when the reason first insists; `Busy` does not move it (rule 3). While no connected
-    /// process waits, it moves on (r[recall.for-nobody]).
+    /// The time at which the grant is revoked. It is set when the reason first insists, and `Busy` does not move it
+    /// (rule 3). While no connected process waits, the deadline moves on (r[recall.for-nobody]).
     pub deadline: Time,
 }
 
@@ -38,7 +39,7 @@ impl Recall {
 }
 
 impl Session {
-    /// Begins or ends a recall, and keeps the holder's list of recalled grants right.
+    /// Begins or ends a recall, and updates the holder's list of recalled grants.
     pub(crate) fn set_recall<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -53,7 +54,8 @@ impl Session {
         self.recall = recall;
     }
 
-    /// Makes sure that the holder was asked, for a reason that counts at least as much. Once per grant (rule 3).
+    /// Recalls the grant, unless it is already recalled for a reason of at least the same rank. At most once per grant
+    /// and reason (rule 3).
     pub(crate) fn ensure_recall<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -77,14 +79,14 @@ impl Session {
             // r[recall.deadline-kept]
             recall.deadline = earlier.deadline;
         } else if self.is_recovered() {
-            // An earlier start may have recalled it, and named a later deadline. r[recall.not-early]
+            // An earlier start may have recalled the grant with a later deadline. r[recall.not-early]
             recall.deadline = recall.deadline.max(ctx.settings.promised.recall);
         }
         self.set_recall(id, Some(recall), ctx);
         self.repeat_recall(id, ctx);
     }
 
-    /// Whether the grant was made by an earlier start of the store.
+    /// Returns whether an earlier start of the store made the grant.
     fn is_recovered(&self) -> bool {
         let mut holders = self.lock.holders().iter();
         holders.any(|place| place.request == Request::default())
@@ -96,7 +98,7 @@ impl Session {
             && self.reason_of_waiters(peers) != Some(Reason::Wait)
     }
 
-    /// Gives the holder the whole time again if it is recalled for nobody. Returns whether it is.
+    /// Extends the deadline to the whole time if the recall serves no connected waiter. Returns whether that is so.
     fn moves_deadline<H: Hook>(&mut self, ctx: &StepContext<'_, H>) -> bool {
         let is_for_nobody = self.is_recalled_for_nobody(ctx.peers)
             && !ctx.is_mutant(ProtocolMutant::RevokesForNobody);
@@ -108,9 +110,9 @@ impl Session {
         is_for_nobody
     }
 
-    /// A waiter has left, or lost its connection. If it was the last one that the holder was recalled for, the holder learns
-    /// that it has more time. Requests that are made and cancelled again and again do not make the store say that more often
-    /// than it repeats a recall anyway. r[recall.once], r[recall.for-nobody]
+    /// Handles the leaving or disconnection of a waiter. If no other connected waiter needs the recall, the holder
+    /// receives a later deadline. The store sends that at most as often as it repeats a recall, even if requests are
+    /// made and cancelled again and again. r[recall.once], r[recall.for-nobody]
     pub(crate) fn spare_holder<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let Some(recall) = &self.recall else {
             return;
@@ -123,7 +125,7 @@ impl Session {
         }
     }
 
-    /// Says the recall again, if there is one.
+    /// Sends the recall again, if there is one.
     pub(crate) fn repeat_recall<H: Hook>(&self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let (Some(recall), Some(holder)) = (&self.recall, &self.record.head.holder) else {
             return;
@@ -143,8 +145,8 @@ impl Session {
 }
 
 impl<H: Hook> StoreMachine<H> {
-    /// Returns whether the grant of a session is recalled for waiters of which none is left that is connected. Such a recall takes
-    /// no grant. Rule 11, r[recall.for-nobody]
+    /// Returns whether the grant of a session is recalled for waiters of which none is connected any more. Such a
+    /// recall revokes no grant. Rule 11, r[recall.for-nobody]
     #[must_use]
     pub fn is_recalled_for_nobody(&self, id: &SessionId) -> bool {
         self.session(id)
@@ -172,7 +174,8 @@ impl<H: Hook> StoreMachine<H> {
         mut busy: Busy,
         out: &mut Vec<Output>,
     ) {
-        // They are looked at whenever somebody waits for this session. A cycle through more of them ends by a deadline.
+        // The store reads this list whenever a process waits for the session, so its length is limited. A longer cycle
+        // ends by a deadline.
         busy.blocked_on.truncate(self.settings.limits.threads_max);
         busy.blocked_on.shrink_to_fit();
         let (mut ctx, sessions) = self.open(now, out);
@@ -184,7 +187,7 @@ impl<H: Hook> StoreMachine<H> {
             return;
         };
         if session.recall.is_none() {
-            return; // The recall it answers was mild, and is forgotten.
+            return; // The answered recall did not insist and was dropped meanwhile.
         }
         session.busy = Some(busy);
         // r[expiry.busy-is-use]
@@ -212,7 +215,7 @@ impl<H: Hook> StoreMachine<H> {
         session.repeat_recall(id, &mut ctx);
     }
 
-    /// The recall's deadline has passed: this one grant is taken. Rule 11.
+    /// Handles the deadline of a recall: the store revokes this one grant. Rule 11.
     pub(crate) fn on_revoke(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
         let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
@@ -223,7 +226,7 @@ impl<H: Hook> StoreMachine<H> {
         };
         // r[recall.for-nobody]
         if session.moves_deadline(&ctx) {
-            return; // The next repetition says so.
+            return; // The next repetition of the recall carries the new deadline.
         }
         // r[recall.revokes]
         session.end_grant(id, &mut ctx);

@@ -1,7 +1,7 @@
-//! The sessions that a store has in memory, behind the one door through which a step reaches them.
+//! The sessions that a store has in memory. Every access of a step goes through this type.
 //!
-//! Each look-up and each element of a walk tells the hook, so that a test can count which sessions a step visits. The
-//! hook of a running store ignores the call, and the compiler removes it.
+//! Each look-up, and each element of a walk, calls the hook. A test can therefore count which sessions a step visits.
+//! The hook of a running store ignores the call, and the compiler removes it.
 
 use super::Session;
 use crate::id::SessionId;
@@ -9,7 +9,7 @@ use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-/// See the [module](self).
+/// The map of sessions; see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sessions<H> {
     hook: H,
@@ -43,14 +43,16 @@ impl<H: Hook> Sessions<H> {
         self.sessions.get_mut(id).map(|session| &mut **session)
     }
 
-    /// The session, which is new and empty if the store did not have it.
+    /// Returns the session, after creating an empty one if the store did not have it.
     pub(crate) fn get_or_create(&mut self, id: &SessionId) -> &mut Session {
         self.hook.visits();
-        // Almost always the session is there, and then its id need not be cloned.
+        // The session is almost always there, so that its id need not be cloned.
         if !self.sessions.contains_key(id) {
             self.sessions.insert(id.clone(), Box::default());
         }
-        self.sessions.get_mut(id).expect("it was just inserted")
+        self.sessions
+            .get_mut(id)
+            .expect("the lines above have inserted the session if it was absent")
     }
 
     pub(crate) fn insert(&mut self, id: SessionId, session: Box<Session>) {

@@ -11,14 +11,14 @@ use crate::message::{
 use crate::mutant::{Hook, ProtocolMutant};
 use alloc::vec::Vec;
 
-/// What a commit and a release have in common.
+/// The parts that a commit and a release have in common.
 pub(crate) struct Write {
     pub(crate) token: Token,
     pub(crate) base: Version,
     pub(crate) delta: Delta,
 }
 
-/// What follows a release.
+/// The parts of a release that take effect after its changes.
 pub(crate) struct After {
     pub(crate) requeue: Option<Request>,
     pub(crate) idle_ms: u64,
@@ -80,8 +80,8 @@ impl<H: Hook> StoreMachine<H> {
             }
         } else {
             // r[commit.repeated]
-            // The holder commits to one version after the other, so this one was accepted before: its answer was lost, or
-            // it came twice. Nothing else can have changed the version under its token.
+            // The holder commits to one version after the other, so this commit was accepted before: its answer was
+            // lost, or it came twice. Nothing else can have changed the version under its token.
             let version = session.record.head.version;
             ctx.send(
                 process,
@@ -138,7 +138,7 @@ impl<H: Hook> StoreMachine<H> {
         };
         if let Err(limit) = session.may_write(&write, ctx.settings) {
             // r[limit.ends-grant] r[commit.base-ends-grant]
-            // Nobody is inside any more: the grant ends at once, and the changes with it.
+            // No thread is inside any more, so the grant ends at once, and the changes are lost.
             session.end_grant(id, &mut ctx);
             let released = ToProcess::Released {
                 session: id.clone(),
@@ -158,7 +158,7 @@ impl<H: Hook> StoreMachine<H> {
         self.tidy(id);
     }
 
-    /// Returns whether this mutant brings a destroyed session back.
+    /// Returns whether the mutant brings a destroyed session back for this write.
     fn resurrects(&self, id: &SessionId, write: &Write) -> bool {
         let exists = self
             .sessions
@@ -169,7 +169,7 @@ impl<H: Hook> StoreMachine<H> {
             && !write.delta.is_empty()
     }
 
-    /// Destroyed stays destroyed. Rule 16.
+    /// Destroys a session. A destroyed session stays destroyed. Rule 16.
     pub(crate) fn on_destroy(
         &mut self,
         now: Time,
@@ -217,7 +217,7 @@ impl<H: Hook> StoreMachine<H> {
         let taken = sessions.get(&to);
         // r[rename.repeated]
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
-            // It is a repetition.
+            // The request is a repetition.
             let renamed = Some(GrantRef {
                 session: to,
                 token: renamed,
@@ -246,13 +246,15 @@ impl<H: Hook> StoreMachine<H> {
             );
         } else {
             // r[rename.moves]
-            let mut moved = sessions.remove(id).expect("it is held");
+            let mut moved = sessions
+                .remove(id)
+                .expect("is_held above has found the session in memory");
             moved.rename(id, &to, &mut ctx);
             sessions.insert(to, moved);
         }
     }
 
-    /// The time to live may have ended. Rule 16.
+    /// Handles the end of the time to live. Rule 16.
     pub(crate) fn on_expire(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
         let (mut ctx, sessions) = self.open(now, out);
         let Some(session) = sessions.get_mut(id) else {
@@ -271,7 +273,7 @@ impl<H: Hook> StoreMachine<H> {
     }
 }
 
-/// The wish that a release with `requeue` carries. Rule 12.
+/// Creates the request that a release with `requeue` carries. Rule 12.
 fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> AcquireRequest {
     AcquireRequest {
         session: id.clone(),
@@ -284,7 +286,7 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Acquire
 }
 
 impl Session {
-    /// Applies a delta and answers the version that results.
+    /// Applies a delta and returns the resulting version.
     fn write<H: Hook>(&mut self, delta: &Delta, ctx: &mut StepContext<'_, H>) -> Version {
         if !delta.is_empty() {
             let floor = self.record.head.floor;
@@ -299,13 +301,14 @@ impl Session {
         self.record.head.version
     }
 
-    /// The session was used now. Rule 16.
+    /// Notes that the session is used now. Rule 16.
     pub(crate) fn touch<H: Hook>(&mut self, ctx: &StepContext<'_, H>) {
         self.live_from(ctx.now, ctx);
     }
 
-    /// The session was last used at `used`. An earlier start of the store may have given it a longer time to live, which it
-    /// keeps: this start's gives none that ends later than a use that is now.
+    /// Sets the expiry of a session that was last used at `used`. An earlier start of the store may have set a longer
+    /// time to live, which the session keeps. Under the present settings no expiry is later than that of a use at this
+    /// moment.
     fn live_from<H: Hook>(&mut self, used: Time, ctx: &StepContext<'_, H>) {
         let Some(live) = ctx.settings.time_to_live_ms else {
             self.record.head.expires = None;
@@ -317,7 +320,7 @@ impl Session {
         self.record.head.expires = Some(promised.unwrap_or_else(|| used.after(live)));
     }
 
-    /// When the time to live of a session ends; while it is recalled anyway, nothing waits for that.
+    /// Returns when the session's time to live ends, or `None` while the session is recalled.
     pub(crate) fn expire_due(&self) -> Option<Time> {
         self.record
             .head
@@ -326,13 +329,14 @@ impl Session {
             .filter(|_| self.record.exists() && self.recall.is_none())
     }
 
-    /// Whether these changes may become part of the state. A process makes its changes to no version that the store has not, unless
-    /// the store was set back, as by an old backup; and it passes no limit that it knows. Changes that make nothing larger pass none:
-    /// the limits may be lower than they were when the state was written. Rules 7 and 18.
+    /// Checks whether these changes may become part of the state. A process bases its changes only on versions that the
+    /// store has, unless the store was set back, for example to an old backup. A process also keeps to every limit that
+    /// it knows. Changes that enlarge nothing exceed no limit: the limits may be lower than when the state was written.
+    /// Rules 7 and 18.
     ///
-    /// The error is the limit; `None` when it is the version. It ends this grant and nothing else: who sends such changes would send
-    /// them again on each connection. Without changes, as when a grant is turned down, the version is that of a copy, which
-    /// may be of an earlier life of the session.
+    /// The error is the limit, or `None` when the version is wrong. The error ends this grant and nothing else, because
+    /// the process would send the same changes again on each connection. Without changes, as when a grant is turned
+    /// down, the version is that of a copy, which may be of an earlier life of the session.
     fn may_write(&self, write: &Write, settings: &StoreSettings) -> Result<(), Option<Limited>> {
         if write.delta.is_empty() {
             return Ok(());
@@ -364,9 +368,9 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the holder, which has committed what it may not, that its grant is lost. Its threads may be inside until it hears that,
-    /// so the session is passed on only then: the recall of a grant that a process has not is answered by its release.
-    /// Rules 1 and 18.
+    /// Notifies the holder, which has committed a forbidden change, that its grant is lost. The holder's threads may be
+    /// inside until it receives the message, so the session is passed on only afterwards. A process answers the recall
+    /// of a grant that it does not have by a release. Rules 1 and 18.
     fn spoil<H: Hook>(
         &mut self,
         id: &SessionId,
@@ -396,14 +400,15 @@ impl Session {
             .as_ref()
             .is_some_and(|recall| recall.reason == Reason::Operator);
         if is_recalled {
-            // It was said while the process had the grant: only one behind the loss is answered by a release.
+            // The earlier recall came while the process had the grant. Only a recall after the loss is answered by a
+            // release.
             self.repeat_recall(id, ctx);
         } else {
             self.ensure_recall(id, Reason::Operator, ctx);
         }
     }
 
-    /// Whether a new request of the holder shows that it has heard that its grant is lost.
+    /// Returns whether a new request of the holder shows that the holder knows of the loss of its grant.
     pub(crate) fn has_heard_of_loss(&self, process: &ProcessId, acquire: &AcquireRequest) -> bool {
         let granted = self.lock.holders().first();
         self.is_spoilt
@@ -422,7 +427,7 @@ impl Session {
         let Write { token, delta, .. } = write;
         self.end_grant(id, ctx);
         if ctx.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, ctx) {
-            // The next holder is told the state before the changes.
+            // The next holder receives the state before the changes.
             let place = &self.lock.holders()[0];
             let state = self.record.state_since(place.known);
             let version = self.write(&delta, ctx);
@@ -492,14 +497,18 @@ impl Session {
         }
     }
 
-    /// Goes to a new id, with the holder. The waits end; the token and what others may know of the new id are as of now.
+    /// Moves the session to a new id, together with its holder. The waits end. The token is new, and no older copy
+    /// under the new id counts as a base.
     fn rename<H: Hook>(&mut self, from: &SessionId, to: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[recall.ends-with-grant]
         self.set_recall(from, None, ctx);
         self.busy = None;
         let stamp = ctx.stamps.draw();
         let head = &mut self.record.head;
-        let holder = head.holder.as_mut().expect("it is held");
+        let holder = head
+            .holder
+            .as_mut()
+            .expect("the caller has checked that the process holds the session");
         let token = holder.token;
         holder.renamed = Some(token);
         if !ctx.is_mutant(ProtocolMutant::RenameKeepsToken) {

@@ -1,7 +1,7 @@
-//! Parts of the book's pages that the machines write themselves.
+//! Regions of the book's pages that the machines write themselves.
 //!
-//! `UPDATE_BOOK=1 cargo test -p tenure-protocol` writes them anew. A number that a machine drew says nothing to a reader: here it
-//! becomes a letter that says what it is.
+//! `UPDATE_BOOK=1 cargo test -p tenure-protocol` renews them. A number that a machine drew has no meaning for a reader.
+//! These pages therefore replace each number by a letter that stands for its role.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use std::sync::{Mutex, PoisonError};
 
 const END: &str = "<!-- /generated -->";
 
-/// Tests that write parts of one page run side by side.
+/// The lock for tests that write regions of the same page in parallel.
 static PAGES: Mutex<()> = Mutex::new(());
 
 /// Compares the region of a page below `docs/src` with `text`, or writes it.
 pub(crate) fn assert_shows(page: &str, region: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src");
     let path = path.join(page);
-    // Poisoned by a test that has failed; the pages are none the worse for it.
+    // A failed test may have poisoned the lock; the pages are still intact.
     let _one_at_a_time = PAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let found = fs::read_to_string(&path).expect("the page");
     let begin = format!("<!-- generated: {region} -->\n");
@@ -35,7 +35,7 @@ pub(crate) fn assert_shows(page: &str, region: &str, text: &str) {
     );
 }
 
-/// Replaces every stamp (`t1.2`, `v1.2`, `k1.2`) by what `letter` answers for its kind and its number.
+/// Replaces every stamp (`t1.2`, `v1.2`, `k1.2`) by the result of `letter` for its kind and its number.
 pub(crate) fn with_letters(text: &str, letter: impl Fn(char, &str) -> String) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.';
     let mut words = String::new();
@@ -61,7 +61,7 @@ fn is_stamp(word: &str) -> bool {
         .is_some_and(|(epoch, sequence)| is_number(epoch) && is_number(sequence))
 }
 
-/// Leaves out the times, which depend on settings alone.
+/// Removes the times, which depend on settings only.
 pub(crate) fn without_times(text: &str) -> String {
     let mut text = text.replace(" i1", "");
     for (before, after) in [
@@ -94,7 +94,8 @@ pub(crate) fn without_times(text: &str) -> String {
     text
 }
 
-/// Inputs and what comes of them; those of which the same comes are one row, those of which nothing comes the last one.
+/// Returns the inputs with their results. Inputs with equal results share a row, and inputs without a result form the
+/// last row.
 pub(crate) fn grouped(rows: Vec<(String, Option<(String, String)>)>) -> String {
     let mut groups: Vec<(Vec<String>, (String, String))> = Vec::new();
     let mut ignored = Vec::new();

@@ -1,7 +1,7 @@
-//! A script as a sequence picture in text: the processes and the store side by side, time from top to bottom.
+//! A script as a sequence picture in text: the processes and the store side by side, with time from top to bottom.
 //!
-//! A message is one arrow where that tells no lie: when its receiver does nothing between its sending and its arrival, or its
-//! sender does nothing. Else it leaves in one line and arrives in another, under the same number.
+//! A message is one arrow if that shows the order correctly: its receiver, or its sender, does nothing between its
+//! sending and its arrival. Otherwise the message leaves on one line and arrives on another, with the same number.
 
 use super::book::{with_letters, without_times};
 use super::script::{Fate, Op};
@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::{ToProcess, ToStore, Token, process, store};
 
-/// Which line from top to bottom: the store's, or that of the process with this index.
+/// A lane from top to bottom: the store's, or that of the process with this index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Store,
@@ -23,7 +23,7 @@ enum Event {
     Sent(usize),
     Came(usize),
     Lost(usize),
-    /// Sent and come, in one line.
+    /// The message is sent and arrives on one line.
     Arrow(usize),
 }
 
@@ -39,9 +39,9 @@ struct Message {
     to: Lane,
     letter: Letter,
     text: String,
-    /// Whether it may still come.
+    /// Whether the message may still arrive.
     is_under_way: bool,
-    /// Its number, if it takes two lines.
+    /// The number of the message, if it takes two lines.
     number: Option<usize>,
 }
 
@@ -49,11 +49,11 @@ struct Message {
 struct Story {
     events: Vec<Event>,
     messages: Vec<Message>,
-    /// The tokens of grants that have come.
+    /// The tokens of grants that have arrived.
     known: BTreeSet<Token>,
 }
 
-/// Plays `script` in a world of connected processes, of which the first is left and the second right of the store.
+/// Plays `script` in a world of connected processes. The first process stands left of the store, the second one right.
 pub(crate) fn chart(setup: Setup, nodes: [&str; 2], script: &str) -> String {
     let mut world = World::connected(setup, &nodes);
     let mut story = Story::default();
@@ -75,7 +75,7 @@ pub(crate) fn chart(setup: Setup, nodes: [&str; 2], script: &str) -> String {
 }
 
 impl Story {
-    /// What the world does by itself.
+    /// Plays the events that the world causes by itself.
     fn announce(&mut self, world: &World, op: &Op) {
         match op {
             Op::Cut(node) => {
@@ -244,7 +244,7 @@ impl Story {
                 process::Output::Answer { thread, answer, .. } => {
                     self.note(
                         own,
-                        format!("thread {thread} is told: {}", words::answer(answer)),
+                        format!("thread {thread} receives: {}", words::answer(answer)),
                     );
                 }
                 process::Output::Disconnect { .. } => {
@@ -267,7 +267,7 @@ impl Story {
         }
     }
 
-    /// Makes one line of the sending and the coming of messages where it can.
+    /// Merges the sending and the arrival of a message into one line, where possible.
     fn join(&mut self) {
         let mut numbers = 0;
         for at in 0..self.messages.len() {
@@ -374,7 +374,7 @@ impl Story {
 /// One line of the picture.
 struct Canvas {
     cells: Vec<char>,
-    /// From one lane to the next.
+    /// Draws an arrow from one lane to the next.
     width: usize,
 }
 

@@ -1,11 +1,12 @@
-//! The same store a second time, driven as a driver with little memory does it: every session that can leave memory leaves,
-//! comes back only for a step that concerns it, and timers are kept in an index. It must say the same, and miss no timer.
+//! A second copy of the store, driven as a driver with little memory does: every session that can be evicted is
+//! evicted, and is admitted again only for a step that concerns it. Timers are kept in an index. The copy must produce
+//! the same outputs and miss no timer.
 
 use std::collections::BTreeMap;
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{Records, SessionId, Settings, StoreMachine, StoreSettings, Time, ToProcess};
 
-/// See the [module](self).
+/// The forgetful store; see the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Forgetful {
     store: StoreMachine,
@@ -13,7 +14,7 @@ pub(crate) struct Forgetful {
 }
 
 impl Forgetful {
-    /// One that starts from what is durable.
+    /// Creates a copy from the durable records.
     pub(crate) fn recover(
         settings: &StoreSettings,
         epoch: u64,
@@ -33,7 +34,7 @@ impl Forgetful {
         own
     }
 
-    /// Takes the step that `other` has just taken with these outputs, from what was durable before it.
+    /// Takes the step that `other` has just taken with these outputs, from the durable records before it.
     pub(crate) fn step(
         &mut self,
         now: Time,
@@ -79,7 +80,7 @@ impl Forgetful {
     }
 }
 
-/// Whether processes take turns is forgotten with the session, and is only advice.
+/// Ignores whether processes take turns: the evicted session forgets that, and it is only a hint.
 fn without_hints(outputs: &[Output]) -> Vec<Output> {
     let mut outputs = outputs.to_vec();
     for output in &mut outputs {

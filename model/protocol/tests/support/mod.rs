@@ -1,4 +1,4 @@
-//! A world of one store and some processes in which every message is delivered by hand, and everything is written down.
+//! A world of one store and some processes. A script delivers every message, and a transcript records every event.
 
 #![allow(dead_code)] // Each test file uses its own part of it.
 
@@ -21,11 +21,11 @@ use tenure_protocol::{
 };
 use twin::Twin;
 
-/// What is under way on a connection.
+/// A packet under way on a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Packet<M> {
     Message(Link, M),
-    /// The end of a connection, as this side will notice it.
+    /// The end of a connection, as the receiver will notice it.
     Closed(Link),
 }
 
@@ -35,44 +35,44 @@ pub(crate) struct Node {
     pub(crate) label: String,
     pub(crate) name: ProcessId,
     pub(crate) process: ProcessMachine,
-    /// The same process, which detaches what it can.
+    /// The same process with every session detached that can be.
     pub(crate) twin: Twin,
     pub(crate) to_store: VecDeque<Packet<ToStore>>,
     pub(crate) to_process: VecDeque<Packet<ToProcess>>,
 }
 
-/// Settings of the machines of a world.
+/// The settings of the machines of a world.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) store: StoreSettings,
     pub(crate) process: ProcessSettings,
 }
 
-/// What a machine put out in a step, for whoever watches.
+/// The outputs of a machine in a step, for observers.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
     Store(store::Input, Vec<store::Output>),
     Process(usize, process::Input, Vec<process::Output>),
 }
 
-/// See the [module](self).
+/// A world; see the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) setup: Setup,
     pub(crate) store: StoreMachine,
-    /// The same store, which forgets what it can.
+    /// The same store with every session evicted that can be.
     forgetful: Forgetful,
     pub(crate) epoch: u64,
     pub(crate) records: Records,
     pub(crate) nodes: Vec<Node>,
-    /// What has happened, as text; `None` when nobody reads it.
+    /// The transcript so far; `None` when no test reads it.
     pub(crate) log: Option<String>,
-    /// What has happened since it was last taken.
+    /// The outputs since the last call that took them.
     pub(crate) seen: Vec<Seen>,
 }
 
-/// Pushes a line.
+/// Pushes a line to the transcript.
 macro_rules! line {
     ($world:expr, $($words:tt)*) => {
         if let Some(log) = &mut $world.log {
@@ -105,7 +105,7 @@ impl World {
         world
     }
 
-    /// Processes that are connected and welcome.
+    /// Creates a world of connected and welcomed processes.
     pub(crate) fn connected(setup: Setup, nodes: &[&str]) -> Self {
         let mut world = Self::new(setup, nodes);
         for label in nodes {
@@ -199,7 +199,7 @@ impl World {
         );
     }
 
-    /// One step of a process.
+    /// Takes one step of a process.
     pub(crate) fn process(&mut self, at: usize, input: process::Input) {
         let node = &mut self.nodes[at];
         let before = self
@@ -231,7 +231,7 @@ impl World {
                     let who = format!("{label}.{thread}");
                     line!(
                         self,
-                        "  {who:6} is told: {session} {}",
+                        "  {who:6} receives: {session} {}",
                         words::answer(&answer)
                     );
                 }
@@ -245,7 +245,7 @@ impl World {
         }
     }
 
-    /// One step of the store.
+    /// Takes one step of the store.
     pub(crate) fn store(&mut self, input: store::Input) {
         let before = self
             .log
@@ -336,7 +336,7 @@ impl World {
         line!(self, "  {lost} messages are lost");
     }
 
-    /// The next packet of a line, as its fate has it.
+    /// Returns the next packet of a line, with its fate applied.
     fn next<M: Clone>(queue: &mut VecDeque<Packet<M>>, fate: Fate) -> Option<Packet<M>> {
         let packet = queue.pop_front()?;
         match fate {
@@ -463,7 +463,7 @@ impl World {
     }
 }
 
-/// Plays a script in a world of connected processes, and tells what happens after `# begin`, or from the start.
+/// Plays a script in a world of connected processes, and returns the transcript after `# begin`, or from the start.
 pub(crate) fn transcript(title: &str, setup: Setup, nodes: &[&str], script: &str) -> String {
     let mut world = World::connected(setup, nodes);
     world.log = Some(format!("{title}\n"));

@@ -1,14 +1,14 @@
-//! Scenes of two processes and a third, as scripts: the twelve races of the design, and what happens on an ordinary day.
+//! Scenes of two or three processes, as scripts: the twelve races of the design, and everyday situations.
 //!
-//! `tests/races.rs` draws the first as the pictures of the book, and `impl/wire/tests/traces.rs` sends all of them through the codec:
-//! they are the traces of `impl/wire/tests/vectors/traces`.
+//! `tests/races.rs` draws the races as the pictures of the book. `impl/wire/tests/traces.rs` sends all scenes through
+//! the codec: they are the traces of `impl/wire/tests/vectors/traces`.
 
 use super::Setup;
 
-/// What happens to the processes `p` and `q`, and `r` at times, and their store.
+/// A scene of the processes `p` and `q`, sometimes `r`, and their store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene {
-    /// Its name on the page, and of its file.
+    /// The name on the page, which is also the name of the file.
     pub(crate) name: &'static str,
     /// The store's `recall_ms`, if it is not the default.
     recall_ms: Option<u64>,
@@ -16,7 +16,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Who takes part.
+    /// Returns the processes of the scene.
     pub(crate) fn nodes(&self) -> &'static [&'static str] {
         let is_of_three = self.script.contains("r.1 ");
         if is_of_three {
@@ -33,7 +33,7 @@ impl Scene {
     }
 }
 
-/// The scene of that name.
+/// Returns the scene of this name.
 pub(crate) fn scene(name: &str) -> Scene {
     let mut all = RACES.iter().chain(ORDINARY);
     *all.find(|scene| scene.name == name)
@@ -231,9 +231,9 @@ pub(crate) const RACES: &[Scene] = &[
     },
 ];
 
-/// What is no race.
+/// The scenes that are no races.
 pub(crate) const ORDINARY: &[Scene] = &[
-    // Acquired, kept, recalled, handed off with what changed, and held over a cut.
+    // A session is acquired, cached, recalled, handed off with its changes, and held over a cut.
     Scene {
         name: "ordinary",
         recall_ms: None,
@@ -296,7 +296,7 @@ pub(crate) const ORDINARY: &[Scene] = &[
                  q release s
                  settle",
     },
-    // A session gets another id, and ends.
+    // A session is renamed, and is then destroyed.
     Scene {
         name: "rename-and-destroy",
         recall_ms: None,
@@ -313,7 +313,7 @@ pub(crate) const ORDINARY: &[Scene] = &[
                  p.1 lock t a
                  settle",
     },
-    // Each has what the other waits for; then one asks in vain.
+    // Each process has the session that the other one waits for; then one asks in vain.
     Scene {
         name: "deadlock-and-try",
         recall_ms: None,
@@ -329,7 +329,7 @@ pub(crate) const ORDINARY: &[Scene] = &[
                  p.2 try s a
                  settle",
     },
-    // A process starts again while it holds a session that another waits for.
+    // A process starts again while it holds a session that another process waits for.
     Scene {
         name: "new-incarnation",
         recall_ms: None,
@@ -347,7 +347,7 @@ pub(crate) const ORDINARY: &[Scene] = &[
                  q.1 unlock s a
                  settle",
     },
-    // Three who want the same: two wait, in the order in which they came.
+    // Three processes want the same session: two wait, in the order of arrival.
     Scene {
         name: "queue",
         recall_ms: None,

@@ -1,25 +1,25 @@
 //! The script language: one line, one operation on the world.
 //!
-//! | line | what happens |
+//! | line | effect |
 //! |---|---|
 //! | `p connect` | process `p` gets a new connection and says hello |
-//! | `p cut` | its connection breaks: all that is under way is lost; both ends still have to notice |
+//! | `p cut` | the connection of `p` breaks: all packets under way are lost; both ends still have to notice |
 //! | `p send`, `p get` | the next message from, to `p` arrives |
-//! | `p send lose`, `p get lose` | it is lost instead |
-//! | `p send twice`, `p get twice` | it arrives, and will arrive once more |
-//! | `p get late` | it goes to the back of the line |
+//! | `p send lose`, `p get lose` | the message is lost instead |
+//! | `p send twice`, `p get twice` | the message arrives, and will arrive once more |
+//! | `p get late` | the message goes to the back of the line |
 //! | `p crash` | `p` dies and starts again as a new incarnation |
 //! | `p next q` | `p` starts again, as node `q`, while the old incarnation still runs |
-//! | `p tick`, `store tick` | due timers of `p`, of the store fire |
-//! | `p release s`, `p forget s`, `p shutdown` | what the driver of `p` may ask |
+//! | `p tick`, `store tick` | the due timers of `p`, of the store fire |
+//! | `p release s`, `p forget s`, `p shutdown` | the driver of `p` makes this request |
 //! | `p.1 lock s a b`, `p.1 try s *` | thread 1 of `p` locks attributes of session `s`, or all |
-//! | `p.1 write s a x`, `p.1 remove s a` | it writes, it removes |
-//! | `p.1 unlock s a b`, `p.1 discard s a` | it leaves, with or without its writes |
-//! | `p.1 commit s`, `p.1 destroy s`, `p.1 rename s r`, `p.1 abandon s` | as [`Call`] |
-//! | `store crash` | the store dies and recovers from what is durable |
-//! | `store recall s` | the operator recalls |
+//! | `p.1 write s a x`, `p.1 remove s a` | thread 1 writes an attribute, removes an attribute |
+//! | `p.1 unlock s a b`, `p.1 discard s a` | thread 1 leaves, with or without its writes |
+//! | `p.1 commit s`, `p.1 destroy s`, `p.1 rename s r`, `p.1 abandon s` | thread 1 makes this [`Call`] |
+//! | `store crash` | the store dies and recovers from its durable records |
+//! | `store recall s` | the operator recalls the session |
 //! | `wait 500` | the clock moves; no timer fires |
-//! | `settle` | everything under way arrives, in order |
+//! | `settle` | every message under way arrives, in order |
 
 use super::words;
 use std::fmt;
@@ -29,7 +29,7 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{SessionId, Time};
 
-/// What happens to the next message of a line.
+/// The fate of the next message of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Arrives,
@@ -51,7 +51,7 @@ pub(crate) enum Op {
     Release(String, SessionId),
     Forget(String, SessionId),
     Shutdown(String),
-    /// A call of a thread; the time of a lock is counted from now.
+    /// A call of a thread. The time of a lock is counted from now.
     Thread(String, u64, SessionId, Call),
     StoreCrash,
     StoreTick,
@@ -60,7 +60,7 @@ pub(crate) enum Op {
     Settle,
 }
 
-/// How long a thread waits unless the script says otherwise.
+/// The time for which a thread waits unless the script says otherwise.
 pub(crate) const WAIT_MS: u64 = 50_000;
 
 fn fate(word: Option<&&str>) -> Fate {
@@ -191,7 +191,7 @@ impl fmt::Display for Op {
     }
 }
 
-/// A failing schedule prints as a script that can be pasted into a transcript.
+/// Prints a failing schedule as a script that can be pasted into a transcript.
 impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

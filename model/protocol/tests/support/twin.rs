@@ -1,8 +1,9 @@
-//! The same process a second time, driven as a concurrent driver does it: every session that can be detached is detached, single
-//! attributes are handed out, and both come back only for a step that concerns them. It must say the same, and be the same.
+//! A second copy of a process, driven as a concurrent driver does: every session that can be detached is detached, and
+//! single attributes are handed out. Both come back only for a step that concerns them. The copy must produce the same
+//! outputs and have the same state.
 //!
-//! What was written where an attribute was handed out stays there when it is taken in around its user, and is brought in when
-//! that one does something by way of the session: it must be accepted then, whatever has happened meanwhile.
+//! A write to a handed-out attribute stays there when the attribute is taken in around its user. The write is brought
+//! in when the user does something through the session. It must be accepted then, regardless of the steps in between.
 
 use super::words;
 use std::collections::BTreeMap;
@@ -10,13 +11,13 @@ use tenure_protocol::attributes::Value;
 use tenure_protocol::process::{Answer, Call, Concerned, Detached, Handoff, Input, Names, Output};
 use tenure_protocol::{AttributeName, Limits, ProcessMachine, SessionId, ThreadId, Time};
 
-/// See the [module](self).
+/// The copy of a process; see the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Twin {
     process: ProcessMachine,
     limits: Limits,
     detached: BTreeMap<SessionId, Outside>,
-    /// Of the sessions that are not detached.
+    /// The writes to attributes of attached sessions.
     closed: BTreeMap<SessionId, Vec<Closed>>,
 }
 
@@ -28,7 +29,7 @@ struct Outside {
     closed: Vec<Closed>,
 }
 
-/// What the user of an attribute that was taken in around it has written there before.
+/// The earlier writes of the user of an attribute that was taken in around it.
 #[derive(Clone, Debug)]
 struct Closed {
     name: AttributeName,
@@ -133,7 +134,7 @@ impl Twin {
         }
     }
 
-    /// Brings in what was written by those `is_meant` to a session that is not detached.
+    /// Brings in the writes of the threads that `is_meant` accepts, to an attached session.
     fn bring_in(&mut self, now: Time, id: &SessionId, is_meant: impl Fn(ThreadId) -> bool) {
         let closed = self.closed.get_mut(id).into_iter();
         let meant = closed.flat_map(|closed| closed.extract_if(.., |own| is_meant(own.thread)));
@@ -150,7 +151,7 @@ impl Twin {
         assert_eq!(out, [], "what was accepted is kept");
     }
 
-    /// Whoever has lost the grant has nothing to bring in any more. `whole`: its process, with all sessions.
+    /// Drops the writes of threads that have lost the grant. With `whole`, the process has lost all sessions.
     fn forget_lost(&mut self, whole: &ProcessMachine) {
         for (id, closed) in &mut self.closed {
             let session = whole.session(id);
@@ -159,7 +160,7 @@ impl Twin {
         self.closed.retain(|_, closed| !closed.is_empty());
     }
 
-    /// Does without the process what can be done without it.
+    /// Does without the process every step that is possible without it.
     fn step_outside(&mut self, now: Time, input: &Input, out: &mut Vec<Output>) -> bool {
         let Input::Thread {
             thread,
@@ -197,12 +198,13 @@ impl Twin {
     }
 }
 
-/// Whether a thread that calls this does it by way of the session, if its attribute is not handed out.
+/// Returns whether a thread that makes this call goes through the session, if its attribute is not handed out.
 fn brings_in(call: &Call) -> bool {
     !matches!(call, Call::Lock { .. } | Call::Abandon)
 }
 
-/// The outputs; those inside, who stand in no particular order, are told in the order of their numbers.
+/// Returns the outputs with the answers to threads inside in the order of their numbers, because those threads have no
+/// particular order.
 fn in_any_order(outputs: &[Output]) -> Vec<Output> {
     let poisoned = |output: &Output| match output {
         Output::Answer {
@@ -219,7 +221,7 @@ fn in_any_order(outputs: &[Output]) -> Vec<Output> {
     outputs
 }
 
-/// A process in words; those who are or were inside in the order of their numbers.
+/// Returns a process as text, with the threads that are or were inside in the order of their numbers.
 fn parts(process: &ProcessMachine) -> Vec<(String, String)> {
     let sorted = |words: String| {
         let mut parts: Vec<String> = words.split(", ").map(str::to_owned).collect();
@@ -281,7 +283,7 @@ impl Outside {
         }
     }
 
-    /// Lets a thread out of an attribute that was taken in around it as was planned; answers who is let in.
+    /// Lets a thread leave an attribute that was taken in around it, as planned. Returns the admitted thread.
     fn handoff(&mut self, now: Time, thread: ThreadId, call: &Call) -> Option<ThreadId> {
         let handoff = self.detached.plan()?;
         let Handoff { name, from, to } = &handoff;
@@ -334,7 +336,7 @@ impl Outside {
         true
     }
 
-    /// Takes attributes in; what their users have written stays where it is.
+    /// Takes attributes in. The writes of their users stay at the attributes.
     fn take_in(&mut self, is_meant: impl Fn(&AttributeName) -> bool) {
         let names: Vec<AttributeName> = self.attributes.keys().cloned().collect();
         for name in names.into_iter().filter(is_meant) {
@@ -351,7 +353,7 @@ impl Outside {
         }
     }
 
-    /// Brings in what `thread` has written where its attributes were handed out.
+    /// Brings in the writes of `thread` to its handed-out attributes.
     fn bring_in(&mut self, thread: ThreadId, limits: &Limits) {
         for own in self.closed.extract_if(.., |own| own.thread == thread) {
             let written = own.written.as_ref();

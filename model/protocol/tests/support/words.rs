@@ -1,4 +1,4 @@
-//! Messages, answers and states in short words, for transcripts and tables.
+//! Short texts of messages, answers and states, for transcripts and tables.
 //!
 //! | written | meaning |
 //! |---|---|
@@ -389,7 +389,7 @@ pub(crate) fn to_process(message: &ToProcess) -> String {
     }
 }
 
-/// Version and holder, and when it expires.
+/// Returns the version, the holder and the expiry.
 fn of_head(head: &Head) -> (String, String) {
     let holder = head.holder.as_ref().map_or_else(
         || "free".to_owned(),
@@ -439,7 +439,7 @@ pub(crate) fn connection(connection: Connection) -> String {
     }
 }
 
-/// What belongs to the whole process.
+/// Returns the facts of the whole process.
 pub(crate) fn of_process(process: &ProcessMachine) -> String {
     let mut words = connection(process.connection());
     if let Some(lease) = process.lease() {
@@ -527,7 +527,7 @@ fn threads(threads: &[ThreadId]) -> String {
     list(threads, ThreadId::to_string)
 }
 
-/// One session in a process.
+/// Returns the facts of one session in a process.
 pub(crate) fn of_client(session: &process::Session) -> String {
     let mut words = phase(session.phase());
     let claims = |claims: &mut dyn Iterator<Item = &process::ThreadClaim>| {
@@ -581,7 +581,7 @@ pub(crate) fn of_client(session: &process::Session) -> String {
     words
 }
 
-/// One session at the store.
+/// Returns the facts of one session at the store.
 pub(crate) fn of_session(session: &store::Session) -> String {
     let head = &session.record().head;
     let mut words = head.holder.as_ref().map_or_else(
@@ -640,7 +640,7 @@ pub(crate) fn of_session(session: &store::Session) -> String {
     words
 }
 
-/// The state of every part of a store, by name.
+/// Returns the state of every part of a store, by name.
 pub(crate) fn parts_of_store(store: &StoreMachine) -> Vec<(String, String)> {
     let peers = store.peers().map(|(id, peer)| {
         let link = peer
@@ -661,7 +661,7 @@ pub(crate) fn parts_of_store(store: &StoreMachine) -> Vec<(String, String)> {
     parts
 }
 
-/// The state of every part of a process, by name.
+/// Returns the state of every part of a process, by name.
 pub(crate) fn parts_of_process(process: &ProcessMachine) -> Vec<(String, String)> {
     let sessions = process
         .sessions()
