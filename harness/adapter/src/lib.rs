@@ -20,7 +20,7 @@ use tenure::Process;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
-/// Answers the commands on standard input until its end.
+/// Executes and answers the commands on standard input until its end.
 ///
 /// # Errors
 /// An error if a line is not a command, or the runtime cannot be started.

@@ -147,7 +147,7 @@ class Grant:
     said_blocked: list[bytes] | None = None  # what the last Busy named
     one_use: Waiting | None = None  # whom the closed gate lets in all the same
     commit: Unanswered | None = None
-    commit_next: list[asyncio.Future[Any]] = dataclasses.field(default_factory=list)  # who waits for the commit after that
+    commit_next: list[asyncio.Future[Any]] = dataclasses.field(default_factory=list)  # futures that wait for the commit after that
     ending: Unanswered | None = None  # a Destroy or Rename
 
     def changes(self) -> Delta:
@@ -173,11 +173,11 @@ class Local:
     queue: list[Waiting] = dataclasses.field(default_factory=list)
 
     def in_order(self) -> list[Waiting]:
-        """Who waits, as they come to turn: in the order in which they asked, those inside first (r[gate.order])."""
+        """Waiting threads in the order of their turns: by request, with threads inside first (r[gate.order])."""
         return sorted(self.queue, key=lambda waiting: waiting.thread not in self.inside)
 
     def ahead(self, waiting: Waiting) -> Iterator[Waiting]:
-        """Who comes to turn earlier and wants some of the same."""
+        """Waiting threads that come earlier and want some of the same attributes."""
         for other in self.in_order():
             if other is waiting:
                 return
@@ -697,7 +697,7 @@ class Process:
         return apply(local.base[1], delta)
 
     def give_back_unused(self, local: Local, token: Stamp, version: Stamp) -> None:
-        """Answers what is not wanted with a release without changes (r[grant.returns-unasked], r[recall.unknown])."""
+        """Releases an unwanted grant without changes (r[grant.returns-unasked], r[recall.unknown])."""
         local.greatest = max(local.greatest, token)
         local.releasing[token] = Unanswered(wire.Release(local.id, token, version, 0))
         self.say(local.releasing[token])
@@ -739,7 +739,7 @@ class Process:
             self.release(local, grant)
 
     def say_busy(self) -> None:
-        """Answers recalls while threads are inside, and again when what blocks them changes (r[deadlock.says-again])."""
+        """Sends Busy for recalls while threads are inside, and again when the sessions that block them change (r[deadlock.says-again])."""
         for local in list(self.sessions.values()):
             grant = local.grant
             if grant is None or grant.gate is None or not local.inside:
@@ -905,7 +905,7 @@ class Process:
             return future
         local.queue.append(waiting)
         self.waiting[thread] = waiting
-        if not attempt and local.grant is None:  # the request becomes patient: who only tries does not wait so long
+        if not attempt and local.grant is None:  # the request becomes patient: a try does not wait that long
             for other in [other for other in local.queue if other.patience == wire.TRY]:
                 self.refuse(other, Refusal(wire.WOULD_BLOCK))  # r[try.thread]
         if attempt and self.would_block(waiting):
@@ -975,7 +975,7 @@ class Process:
         return next(local.ahead(waiting), None) is None
 
     def advance(self, local: Local) -> None:
-        """Lets in whoever may."""
+        """Lets in every thread that may enter."""
         entered = True
         while entered:
             entered = False

@@ -576,7 +576,7 @@ class Store:
         return grant.recall is not None and grant.recall.reason == wire.WAIT_RECALL and not is_wanted
 
     def spare_holder(self, session: Session) -> None:
-        """A waiter has left, or its connection: if it was the last one, the holder gets more time and is told (r[recall.spares])."""
+        """A waiter or its connection has left. If it was the last waiter, the holder receives a later deadline (r[recall.spares])."""
         grant = session.grant
         if grant is None or grant.recall is None or grant.recall.deadline is None or not self.is_for_nobody(grant):
             return

@@ -1,4 +1,4 @@
-//! The admin listener, as an operator, a scraper and a web page meet it.
+//! Tests of the admin listener with an operator, a scraper and a web page.
 
 use crate::support::{PATIENCE, Player, Running, config, id};
 use tenure_protocol::id::ShortId;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Asks with these lines in the head. Returns the status.
+/// Sends a request with these header lines. Returns the status.
 async fn ask(store: &Running, request: &str, headers: &str) -> u16 {
     let mut stream = TcpStream::connect(store.admin).await.expect("it listens");
     let text = format!("{request} HTTP/1.1\r\n{headers}\r\n");
@@ -23,7 +23,7 @@ async fn ask(store: &Running, request: &str, headers: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn half_requests_keep_no_operator_and_no_process_out() {
+async fn unfinished_requests_lock_out_neither_operators_nor_processes() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(config(folder.path())).await;
     let mut halves = Vec::new();
@@ -34,18 +34,18 @@ async fn half_requests_keep_no_operator_and_no_process_out() {
     }
     assert_eq!(store.ask("GET", "/livez").await.0, 200);
     Player::connect(store.address, "p").await;
-    // The oldest were closed at once, the others are when their head is due.
+    // The oldest connections were closed at once, and the others are closed when their head is overdue.
     for half in &mut halves {
         let mut read = Vec::new();
         let end = timeout(PATIENCE, half.read_to_end(&mut read)).await;
-        let _ = end.expect("it is closed");
+        let _ = end.expect("the listener closes the connection in time");
         assert_eq!(read, b"");
     }
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
 #[tokio::test]
-async fn a_web_page_recalls_nothing_and_sees_nothing() {
+async fn a_web_page_can_neither_recall_nor_read_anything() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(folder.path());
     config.admin_hosts = Some("store.example".to_owned());
@@ -84,7 +84,7 @@ async fn a_web_page_recalls_nothing_and_sees_nothing() {
                 "{request}: {headers}"
             );
         }
-        // A scraper may use whatever name it has.
+        // A scraper may use any host name.
         for request in ["GET /livez", "GET /readyz", "GET /metrics"] {
             assert_eq!(
                 ask(&store, request, headers).await,
@@ -104,7 +104,7 @@ async fn a_web_page_recalls_nothing_and_sees_nothing() {
 }
 
 #[tokio::test]
-async fn sessions_are_named_by_short_ids_unless_loopback_asks_for_more() {
+async fn sessions_are_named_by_short_ids_unless_loopback_requests_whole_ids() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(config(folder.path())).await;
     let secret = id("secret-of-a-client");

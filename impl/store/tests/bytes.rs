@@ -1,4 +1,4 @@
-//! Peers that do not speak the protocol, or not all of it.
+//! Tests with peers that violate the protocol, or send only a part of it.
 
 use crate::support::{Player, Running, acquire, config, encode, id, set};
 use std::time::Duration;
@@ -14,7 +14,7 @@ async fn store(change: impl FnOnce(&mut Config)) -> Running {
     Running::with_engine(config, Box::new(tenure_engine::Memory::new())).await
 }
 
-/// Nobody else has noticed anything, and it ends well.
+/// Checks that other processes noticed nothing, and that the store stops without an error.
 async fn is_well(store: Running) {
     let mut other = Player::connect(store.address, "other").await;
     other.write(&id("other"), 1, "1").await;
@@ -22,7 +22,7 @@ async fn is_well(store: Running) {
 }
 
 #[tokio::test]
-async fn garbage_is_answered_by_a_fault() {
+async fn garbage_is_answered_with_a_fault() {
     let store = store(|_| {}).await;
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
     for length in 16..80 {
@@ -30,7 +30,7 @@ async fn garbage_is_answered_by_a_fault() {
             seed ^= seed << 13;
             seed ^= seed >> 7;
             seed ^= seed << 17;
-            // Never a length that is right, for then the rest would be waited for.
+            // Never use a valid length, because the store would then wait for the rest.
             (seed >> 32) as u8 | 0x80
         };
         let bytes: Vec<u8> = (0..length).map(|_| next()).collect();
@@ -46,7 +46,7 @@ async fn garbage_is_answered_by_a_fault() {
 }
 
 #[tokio::test]
-async fn a_hello_that_is_cut_at_any_byte_is_a_fault() {
+async fn a_hello_that_is_cut_off_at_any_byte_is_answered_with_a_fault() {
     let store = store(|_| {}).await;
     let hold = GrantRef {
         session: id("s"),
@@ -59,14 +59,21 @@ async fn a_hello_that_is_cut_at_any_byte_is_a_fault() {
         let mut player = Player::silent(store.address, "h", 1, 1).await;
         let (begin, _) = whole.split_at(cut);
         player.stream.write_all(begin).await.expect("it reads");
-        player.stream.shutdown().await.expect("it is open");
+        player
+            .stream
+            .shutdown()
+            .await
+            .expect("the store has not closed the connection yet");
         match player.item().await {
-            None => assert_eq!(cut, 0, "nothing was begun"),
+            None => assert_eq!(
+                cut, 0,
+                "without any byte there is nothing to complain about"
+            ),
             Some(FromStore::Fault(fault)) => assert_eq!(fault.code, FaultCode::Malformed),
             other => panic!("{other:?}"),
         }
     }
-    // In two pieces it is as good as in one.
+    // A hello in two pieces is accepted like one in a single piece.
     for cut in 1..whole.len() {
         let mut player = Player::silent(store.address, "h", 2, cut as u64).await;
         let whole = player.hello_bytes(vec![], vec![]);
@@ -80,7 +87,7 @@ async fn a_hello_that_is_cut_at_any_byte_is_a_fault() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_connection_before_and_after_hello() {
+async fn a_silent_connection_is_closed_before_and_after_the_hello() {
     let store = store(|config| {
         config.hello = Duration::from_millis(100);
         config.lease = Duration::from_millis(100);
@@ -99,7 +106,7 @@ async fn silence_ends_a_connection_before_and_after_hello() {
 }
 
 #[tokio::test]
-async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() {
+async fn a_frame_or_session_above_the_limit_is_refused_and_changes_nothing() {
     let store = store(|config| {
         config.limits.session_bytes_max = 1_000;
         config.limits.attribute_bytes_max = 900;
@@ -135,7 +142,7 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
             ToProcess::Revoked { token, limit, .. } => {
                 assert_eq!((token, limit), (grant.token, Some(passed)));
             }
-            other => panic!("revoked, not {other:?}"),
+            other => panic!("expected Revoked, not {other:?}"),
         }
         assert!(matches!(p.next().await, ToProcess::Recall { .. }));
         p.release(&s, grant.token, grant.version, Delta::default())
@@ -144,7 +151,7 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
         assert_eq!(again.version, grant.version);
         grant = again;
     }
-    // Nobody else is harmed: the connection and the other grant are as they were.
+    // The connection and the other grant are unaffected.
     p.commit(&id("kept"), kept.token, kept.version, set("a", "fits"))
         .await;
     let version = p
@@ -164,12 +171,12 @@ async fn a_frame_or_a_session_beyond_the_limit_is_refused_and_changes_nothing() 
         ToProcess::Released { version, limit, .. } => {
             assert_eq!((version, limit), (None, Some(Limited::Attributes)));
         }
-        other => panic!("released, not {other:?}"),
+        other => panic!("expected Released, not {other:?}"),
     }
     is_well(store).await;
 }
 
-/// The first part of a hello that goes on.
+/// Returns the first part of a hello that continues.
 fn first_part(player: &Player) -> bytes::Bytes {
     let hold = |at: u32| GrantRef {
         session: id(&format!("s{at}")),
@@ -181,13 +188,13 @@ fn first_part(player: &Player) -> bytes::Bytes {
 }
 
 #[tokio::test]
-async fn a_hello_that_never_ends_is_too_large_or_too_late() {
-    // The reader takes as many items as of a process with the default limits, and time enough for that.
-    let small = store(|config| config.hello = Duration::from_millis(60_000)).await;
+async fn an_endless_hello_is_refused_as_too_large_or_too_late() {
+    // The reader accepts as many items as from a process with the default limits, and needs enough time for them.
+    let small = store(|config| config.hello_ms = 60_000).await;
     let mut endless = Player::silent(small.address, "e", 1, 1).await;
     let part = first_part(&endless);
     while endless.stream.write_all(&part).await.is_ok() {}
-    // Whether the fault is read depends on what was sent behind it; that it was counted does not.
+    // Bytes sent behind the hello may prevent the peer from reading the fault, so check the counter instead.
     let counted = |_, text: &str| text.contains("tenure_faults_total{kind=\"too_large\"} 1");
     small.until("/metrics", counted).await;
     is_well(small).await;
@@ -205,7 +212,7 @@ async fn a_hello_that_never_ends_is_too_large_or_too_late() {
 }
 
 #[tokio::test]
-async fn a_process_says_hello_first_and_once() {
+async fn a_process_sends_exactly_one_hello_and_sends_it_first() {
     let store = store(|_| {}).await;
     let mut rash = Player::silent(store.address, "r", 1, 1).await;
     rash.say(acquire(&id("s"), 1)).await;
@@ -217,16 +224,16 @@ async fn a_process_says_hello_first_and_once() {
 }
 
 #[tokio::test]
-async fn of_several_connections_of_a_process_the_newest_is_heard_and_the_others_are_closed() {
+async fn only_the_newest_of_several_connections_of_a_process_stays_open() {
     let store = store(|_| {}).await;
     let mut second = Player::silent(store.address, "p", 1, 2).await;
     second.hello(vec![], vec![]).await;
     assert!(matches!(second.next().await, ToProcess::Welcome { .. }));
-    // The same number, while the first is open.
+    // Use the same number while the first connection is open.
     let mut same = Player::silent(store.address, "p", 1, 2).await;
     same.hello(vec![], vec![]).await;
     assert_eq!(same.fault().await.code, FaultCode::Unexpected);
-    // A lower one came late, and so does 0.
+    // A lower number comes late, and so does 0.
     for number in [1, 0] {
         let mut late = Player::silent(store.address, "p", 1, number).await;
         late.hello(vec![], vec![]).await;
@@ -242,7 +249,7 @@ async fn of_several_connections_of_a_process_the_newest_is_heard_and_the_others_
 }
 
 #[tokio::test]
-async fn a_peer_that_gives_up_may_say_why() {
+async fn a_peer_may_send_a_fault_before_it_closes() {
     let store = store(|_| {}).await;
     let mut p = Player::connect(store.address, "p").await;
     let fault = tenure_wire::Fault::new(FaultCode::Internal, "out of ideas");

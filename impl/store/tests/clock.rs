@@ -1,4 +1,4 @@
-//! The store with clocks that a test sets: they jump, stand still, and are wrong at a start.
+//! Tests with clocks that the test sets: they jump, stand still, or are wrong at a start.
 
 use crate::support::{PATIENCE, Player, Running, config, id};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = DOWNTIME_MAX_MS;
 
-/// Clocks that go only when the test says so.
+/// Clocks that advance only when the test advances them.
 #[derive(Debug)]
 struct Clocks {
     wall: AtomicU64,
@@ -41,7 +41,7 @@ impl Clocks {
         })
     }
 
-    /// Time passes, whether the machine sleeps or not.
+    /// Advances the time, whether the machine is awake or asleep.
     fn pass(&self, ms: u64) {
         self.wall.fetch_add(ms, Ordering::SeqCst);
         self.since_boot.fetch_add(ms, Ordering::SeqCst);
@@ -51,7 +51,7 @@ impl Clocks {
         self.wall.store(ms, Ordering::SeqCst);
     }
 
-    /// The machine starts anew.
+    /// Reboots the machine.
     fn reboot(&self) {
         self.boot.fetch_add(1, Ordering::SeqCst);
         self.since_boot.store(100, Ordering::SeqCst);
@@ -60,11 +60,11 @@ impl Clocks {
 
 fn own(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = config(std::path::Path::new("unused"));
-    config.lease = Duration::from_millis(DAY);
-    config.recall = Duration::from_millis(DAY);
-    config.wait = Duration::from_millis(100 * DAY);
-    // So a session leaves memory only when it ends.
-    config.evict = Duration::from_millis(1_000 * DAY);
+    config.lease_ms = DAY;
+    config.recall_ms = DAY;
+    config.wait_ms = 100 * DAY;
+    // A session then leaves memory only when it expires.
+    config.evict_ms = 1_000 * DAY;
     change(&mut config);
     config
 }
@@ -75,7 +75,7 @@ async fn start(config: Config, engine: impl Engine + 'static, clocks: &Arc<Clock
     Running::run(server.expect("it starts"))
 }
 
-/// Whether the session still has its state.
+/// Returns whether the session still has its state.
 async fn lives(store: &Running, name: &str, session: &SessionId) -> bool {
     let mut p = Player::connect(store.address, name).await;
     let grant = p.acquire(session, 1).await;
@@ -83,15 +83,17 @@ async fn lives(store: &Running, name: &str, session: &SessionId) -> bool {
     grant.version != Version::NONE
 }
 
-/// Waits until the store has looked at its clock: a lease that another test process has is over by then.
+/// Waits until the store has checked its clock, by which time the lease of the process `witness` has ended.
 async fn looked(witness: &mut Player) {
     let ended = witness.next();
-    let ended = timeout(PATIENCE, ended).await.expect("its lease ends");
+    let ended = timeout(PATIENCE, ended)
+        .await
+        .expect("the witness's lease ends once the store checks its clock");
     assert_eq!(ended, ToProcess::LeaseEnded);
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_jumps_changes_nothing_and_time_asleep_counts() {
+async fn a_wall_clock_jump_has_no_effect_and_time_asleep_counts() {
     let clocks = Clocks::new();
     let config = own(|config| config.time_to_live = Some(Duration::from_millis(HOUR)));
     let store = start(config, Memory::new(), &clocks).await;
@@ -103,7 +105,7 @@ async fn a_wall_clock_that_jumps_changes_nothing_and_time_asleep_counts() {
         clocks.pass(HOUR / 10);
         assert!(lives(&store, "q", &s).await, "at {wall}");
     }
-    // The machine has slept: nothing else moves the store's time.
+    // The machine has slept: nothing else advances the store's time.
     clocks.pass(HOUR);
     store.leaves(&s).await;
     store.stop(Stop::Fast).await.expect("no failure");
@@ -122,8 +124,8 @@ async fn a_wrong_wall_clock_at_a_start_ends_no_session_beyond_the_bound() {
         .await;
     store.stop(Stop::Fast).await.expect("no failure");
 
-    // Behind, as of a machine whose clock has no battery; then far ahead, twice: a day counts each time, and three are
-    // more than the session has.
+    // The clock is behind, as after a battery failure, and then far ahead, twice. Each time one day counts, and the
+    // session has three.
     for wall in [0, 20_000 * DAY, 90_000 * DAY] {
         clocks.reboot();
         clocks.set_wall(wall);
@@ -133,13 +135,13 @@ async fn a_wrong_wall_clock_at_a_start_ends_no_session_beyond_the_bound() {
     let store = start(config, memory, &clocks).await;
     assert!(
         lives(&store, "r", &s).await,
-        "two days of three have counted"
+        "two of the session's three days have counted"
     );
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
 #[tokio::test]
-async fn on_the_same_boot_a_wrong_wall_clock_at_a_start_means_nothing() {
+async fn on_the_same_boot_a_wrong_wall_clock_at_a_start_has_no_effect() {
     let clocks = Clocks::new();
     let memory = Memory::new();
     let config = own(|config| config.time_to_live = Some(Duration::from_millis(HOUR)));
@@ -159,7 +161,7 @@ async fn on_the_same_boot_a_wrong_wall_clock_at_a_start_means_nothing() {
 }
 
 #[tokio::test]
-async fn a_shorter_lease_after_a_restart_takes_nothing_from_a_holder() {
+async fn a_shorter_lease_time_after_a_restart_takes_nothing_from_a_holder() {
     let clocks = Clocks::new();
     let memory = Memory::new();
     let s = id("s");
@@ -175,8 +177,8 @@ async fn a_shorter_lease_after_a_restart_takes_nothing_from_a_holder() {
         .await;
     store.stop(Stop::Fast).await.expect("no failure");
 
-    let short = own(|config| config.lease = Duration::from_millis(10_000));
-    // Twice: the promise stands although this start has another setting, and has left a mark of its own.
+    let short = own(|config| config.lease_ms = 10_000);
+    // Repeat it: the promise stands although this start has another setting and has written its own mark.
     for round in 1..=2 {
         let store = start(short.clone(), memory.clone(), &clocks).await;
         let mut q = Player::silent(store.address, "q", round, 1).await;
@@ -184,21 +186,21 @@ async fn a_shorter_lease_after_a_restart_takes_nothing_from_a_holder() {
         assert!(matches!(q.next().await, ToProcess::Welcome { .. }));
         q.ask_for(&s, 1).await;
         let mut witness = Player::connect(store.address, &format!("witness-{round}")).await;
-        // q says so just before, and the witness does not.
+        // q sends a keep-alive just before, and the witness does not.
         clocks.pass(9_000);
         assert!(
             no_grant(&q.lives().await),
-            "p may still believe in its lease"
+            "the lease promised to p has not ended"
         );
         clocks.pass(2_000);
         looked(&mut witness).await;
         assert!(
             no_grant(&q.lives().await),
-            "p may still believe in its lease"
+            "the lease promised to p has not ended"
         );
         store.stop(Stop::Fast).await.expect("no failure");
     }
-    // What was promised is over: the holder counts as dead.
+    // The promised lease is over, so the holder counts as dead.
     let store = start(short, memory, &clocks).await;
     clocks.pass(HOUR);
     let mut r = Player::connect(store.address, "r").await;
@@ -214,7 +216,7 @@ fn no_grant(said: &[ToProcess]) -> bool {
 }
 
 #[tokio::test]
-async fn a_folder_without_a_mark_starts_and_a_backup_has_the_mark() {
+async fn a_folder_without_a_mark_starts_and_a_backup_contains_the_mark() {
     let scratch = tempfile::tempdir().expect("a folder");
     let clocks = Clocks::new();
     let config = own(|config| {
@@ -233,14 +235,14 @@ async fn a_folder_without_a_mark_starts_and_a_backup_has_the_mark() {
     let copy = scratch.path().join("copy");
     backup(&config.data, &copy).expect("copied");
 
-    // The mark says when it was, although the wall clock is wrong.
+    // The mark gives the right time although the wall clock is wrong.
     clocks.set_wall(90_000 * DAY);
     let store = start(config.clone(), open(&copy), &clocks).await;
     assert!(lives(&store, "q", &s).await);
     store.stop(Stop::Fast).await.expect("no failure");
 
-    // A folder of an earlier version has none: the wall clock is believed, as it was then.
-    std::fs::remove_file(config.data.join("mark")).expect("there is one");
+    // A folder of an earlier version has no mark, so the wall clock counts, as it did then.
+    std::fs::remove_file(config.data.join("mark")).expect("the store has written a mark");
     clocks.set_wall(20_000 * DAY + HOUR / 2);
     let store = start(config.clone(), open(&config.data), &clocks).await;
     assert!(lives(&store, "q", &s).await);

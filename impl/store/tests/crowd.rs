@@ -1,4 +1,4 @@
-//! Many connections, long queues, many words at once.
+//! Tests with many connections, long queues and many messages at once.
 
 use crate::support::{Player, Running, config, id};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,7 +18,7 @@ async fn store(change: impl FnOnce(&mut Config)) -> Running {
     Running::with_engine(config, Box::new(tenure_engine::Memory::new())).await
 }
 
-/// Has so many files may be open; `false` when the system does not let them.
+/// Raises the limit on open files. Returns `false` if the system does not allow that.
 fn may_open(files: u64) -> bool {
     let limit = getrlimit(Resource::Nofile);
     let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= files);
@@ -35,14 +35,18 @@ fn may_open(files: u64) -> bool {
 const ADDRESS: &str = "TENURE_TEST_ADDRESS";
 const IDLE: u64 = 10_000;
 
-/// The other end of 10,000 connections, in an OS process of its own: together they would need twice as many open files.
+/// The other end of 10,000 connections, in a separate OS process, because both ends together need twice as many open
+/// files.
 #[test]
-#[ignore = "the other half of ten_thousand_idle_connections_hold_nobody_up, which starts it"]
+#[ignore = "the other half of ten_thousand_idle_connections_delay_no_other_process, which starts it"]
 fn idle_processes() {
     let Ok(address) = std::env::var(ADDRESS) else {
         return;
     };
-    assert!(may_open(IDLE + 100), "the store could");
+    assert!(
+        may_open(IDLE + 100),
+        "the store's process could raise the same limit"
+    );
     let address: SocketAddr = address.parse().expect("an address");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -62,7 +66,7 @@ fn idle_processes() {
         open.push(stream);
     }
     println!("\nopen");
-    // Until the other half is done.
+    // Wait until the other half has finished.
     let _ = std::io::stdin().read(&mut [0]);
 }
 
@@ -81,10 +85,10 @@ fn open_idle(address: SocketAddr) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_idle_connections_hold_nobody_up() {
+async fn ten_thousand_idle_connections_delay_no_other_process() {
     if !may_open(IDLE + 500) {
         println!(
-            "skipped: the system's hard limit of open files is below {}",
+            "skipped: the system's hard limit on open files is below {}",
             IDLE + 500
         );
         return;
@@ -97,7 +101,7 @@ async fn ten_thousand_idle_connections_hold_nobody_up() {
         let are_open = lines.any(|line| line.trim() == "open");
         (are_open, lines)
     });
-    // Served while they come, and when all are there.
+    // p is served while the connections are being opened, and when all are open.
     let mut p = Player::connect(store.address, "p").await;
     let mut request = 0;
     while !opened.is_finished() {
@@ -105,7 +109,7 @@ async fn ten_thousand_idle_connections_hold_nobody_up() {
         p.write(&id("s"), request, "1").await;
     }
     let (are_open, _lines) = opened.await.expect("no panic");
-    assert!(are_open, "not all could connect");
+    assert!(are_open, "some of the idle connections could not connect");
     let (_, status) = store.ask("GET", "/status").await;
     assert!(status.contains(&format!("\"connections\":{},", IDLE + 1)));
     for at in 1..100 {
@@ -119,7 +123,7 @@ async fn ten_thousand_idle_connections_hold_nobody_up() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so_and_works_when_another_closes() {
+async fn a_connection_above_the_limit_is_closed_with_a_fault_and_works_after_another_closes() {
     let store = store(|config| config.limits.connections_max = 2).await;
     let mut p = Player::connect(store.address, "p").await;
     let q = Player::connect(store.address, "q").await;
@@ -137,7 +141,7 @@ async fn one_connection_too_many_is_told_so_and_works_when_another_closes() {
 }
 
 #[tokio::test]
-async fn thousands_of_connections_that_come_and_go_leave_nothing_behind() {
+async fn thousands_of_short_connections_leave_nothing_behind() {
     let store = store(|_| {}).await;
     for at in 0..3_000_u64 {
         let mut player = Player::silent(store.address, "p", 1, at + 1).await;
@@ -165,16 +169,16 @@ async fn thousands_of_connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_thousand_wait_in_order_and_one_more_is_refused() {
+async fn a_thousand_waiters_are_granted_in_order_and_one_more_is_refused() {
     const WAITERS: usize = 1_000;
     if !may_open(3_000) {
-        println!("skipped: the system's hard limit of open files is below 3000");
+        println!("skipped: the system's hard limit on open files is below 3000");
         return;
     }
     let store = store(|config| {
         config.limits.waiters_max = WAITERS;
-        // No player sends a keep-alive, and a loaded machine takes longer than the default lease for all of them.
-        config.lease = Duration::from_millis(3_600_000);
+        // No player sends a keep-alive, and on a loaded machine the test takes longer than the default lease.
+        config.lease_ms = 3_600_000;
     })
     .await;
     let s = id("s");
@@ -210,7 +214,7 @@ async fn a_thousand_wait_in_order_and_one_more_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_hellos_with_forged_grants_is_answered_and_holds_nobody_up() {
+async fn a_flood_of_hellos_with_forged_grants_is_answered_and_delays_no_other_process() {
     const HOLDS: u64 = 100_000;
     let store = store(|_| {}).await;
     let forged = |at: u64| GrantRef {

@@ -1,4 +1,4 @@
-//! Nothing that a store says is not durable, and nothing it says overtakes what it says before. Rule 8.
+//! Tests of rule 8: a store sends nothing that is not durable, and no message overtakes an earlier one.
 
 use crate::support::gated::{Gate, Gated};
 use crate::support::{Player, Running, acquire, config, id, set};
@@ -42,7 +42,7 @@ async fn a_grant_a_commit_and_a_handoff_wait_for_the_disk_in_order() {
     p.say(commit).await;
     gate.until(commits + 1, 0).await;
     q.ask_for(&s, 1).await;
-    // The recall and the place come behind the commit, on whatever connection.
+    // The recall and the queue place come behind the commit, on each connection.
     assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
     gate.open();
     let ToProcess::Committed { version, .. } = p.next().await else {
@@ -71,7 +71,7 @@ async fn a_grant_a_commit_and_a_handoff_wait_for_the_disk_in_order() {
 }
 
 #[tokio::test]
-async fn a_welcome_waits_for_what_it_says_has_ended() {
+async fn a_welcome_waits_for_the_ends_that_it_reports() {
     let (store, gate, memory) = gated().await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
@@ -89,12 +89,12 @@ async fn a_welcome_waits_for_what_it_says_has_ended() {
     };
     p.say(rename).await;
     gate.until(commits + 1, 0).await;
-    // The answer is lost. The new connection asks what has become of it.
+    // The answer is lost. The new connection asks for the result.
     let mut again = Player::silent(store.address, "p", 1, 2).await;
     again.hello(vec![hold], vec![]).await;
     assert!(memory.records().get(&t).is_none());
     assert_eq!(p.fault().await.code, FaultCode::Unexpected);
-    // It was heard now, and what it says next overtakes nothing.
+    // The hello was received, and the next message does not overtake it.
     again
         .say(ToStore::KeepAlive {
             sent: Default::default(),
@@ -107,7 +107,7 @@ async fn a_welcome_waits_for_what_it_says_has_ended() {
         ToProcess::Welcome { gone, .. } => {
             assert!(
                 memory.records().get(&t).is_some(),
-                "durable before it is told"
+                "the end must be durable before the Welcome reports it"
             );
             assert_eq!(gone.len(), 1);
         }
@@ -118,7 +118,7 @@ async fn a_welcome_waits_for_what_it_says_has_ended() {
 }
 
 #[tokio::test]
-async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
+async fn no_message_overtakes_a_welcome_that_waits_for_the_disk() {
     let (store, gate, _) = gated().await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
@@ -127,7 +127,8 @@ async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
     q.acquire(&t, 1).await;
     let (commits, _) = gate.begun();
     gate.shut_commits();
-    // A new incarnation: what the old one held is void, which has to be durable, and what it waits for is only queued.
+    // The grants of the old incarnation are void, which must become durable first. The waits of the new one are only
+    // queued.
     let mut again = Player::silent(store.address, "p", 2, 1).await;
     let acquire = AcquireRequest {
         session: t.clone(),
@@ -148,7 +149,7 @@ async fn nothing_overtakes_a_welcome_that_waits_for_the_disk() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_new_work_loses_nothing_and_goes_on_when_there_is_room() {
+async fn a_full_disk_refuses_new_work_loses_nothing_and_the_store_continues_when_there_is_room() {
     let memory = Memory::new();
     let config = config(std::path::Path::new("unused"));
     let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
@@ -178,7 +179,7 @@ async fn a_full_disk_refuses_new_work_loses_nothing_and_goes_on_when_there_is_ro
         }
         other => panic!("{other:?}"),
     }
-    // Others live on, and nothing is said that is not durable.
+    // Other processes keep their leases, and nothing is sent that is not durable.
     assert!(p.lives().await.is_empty() && q.lives().await.is_empty());
     let durable = memory.records();
     assert_eq!(durable.get(&s).expect("kept").head.version, version);
@@ -188,7 +189,7 @@ async fn a_full_disk_refuses_new_work_loses_nothing_and_goes_on_when_there_is_ro
     store.until("/readyz", |status, _| status == 200).await;
     q.acquire(&t, 2).await;
 
-    // A stop in between: what was not acknowledged is not there, what was is.
+    // Stop in between: only acknowledged changes are there afterwards.
     memory.set_health(Health::Full);
     q.ask_for(&id("u"), 3).await;
     store.until("/readyz", |status, _| status == 503).await;
@@ -200,7 +201,7 @@ async fn a_full_disk_refuses_new_work_loses_nothing_and_goes_on_when_there_is_ro
 }
 
 #[tokio::test]
-async fn an_engine_that_fails_ends_the_store_and_nothing_uncertain_was_said() {
+async fn an_engine_failure_ends_the_store_without_an_uncertain_message() {
     for health in [Health::Failing, Health::Losing] {
         let memory = Memory::new();
         let config = config(std::path::Path::new("unused"));
@@ -226,7 +227,7 @@ async fn an_engine_that_fails_ends_the_store_and_nothing_uncertain_was_said() {
             }
             other => panic!("{other:?}"),
         }
-        // Nor does anybody stay connected to what is no store any more.
+        // No process stays connected to the ended store.
         assert_eq!(silent.fault().await.code, FaultCode::ShuttingDown);
         assert!(matches!(store.ends().await, Err(StoreError::Engine(_))));
         let kept = memory.records().get(&s).expect("kept").head.version;
@@ -235,7 +236,7 @@ async fn an_engine_that_fails_ends_the_store_and_nothing_uncertain_was_said() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_fenced_says_nothing_more() {
+async fn a_fenced_store_sends_nothing_more() {
     let memory = Memory::new();
     let config = config(std::path::Path::new("unused"));
     let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
@@ -250,7 +251,7 @@ async fn a_store_that_was_fenced_says_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_disk_that_does_not_answer_is_seen_by_the_operator_until_it_does() {
+async fn the_operator_sees_a_stalled_disk_until_it_answers() {
     let memory = Memory::new();
     let (engine, gate) = Gated::new(&memory);
     let mut config = config(std::path::Path::new("unused"));
@@ -272,7 +273,7 @@ async fn a_disk_that_does_not_answer_is_seen_by_the_operator_until_it_does() {
         line.expect("the gauge").parse::<f64>().expect("a number") > 0.001
     };
     store.until("/metrics", waits).await;
-    // The lease lives: keep-alives do not wait for the disk.
+    // The lease is alive: keep-alives do not wait for the disk.
     assert!(p.lives().await.is_empty());
     gate.open();
     let grant = p.granted(&s).await;
@@ -283,7 +284,7 @@ async fn a_disk_that_does_not_answer_is_seen_by_the_operator_until_it_does() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
+async fn a_stop_does_not_wait_for_a_stalled_disk() {
     let memory = Memory::new();
     let (engine, gate) = Gated::new(&memory);
     let mut config = config(std::path::Path::new("unused"));
@@ -294,8 +295,11 @@ async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
     gate.shut_commits();
     p.ask_for(&id("s"), 1).await;
     gate.until(commits + 1, 0).await;
-    // The gate stays shut until the store has ended.
-    store.stop(Stop::Keep).await.expect("told to stop");
+    // The gate stays closed until the store has ended.
+    store
+        .stop(Stop::Keep)
+        .await
+        .expect("the store stops as requested");
     assert!(memory.records().get(&id("s")).is_none());
     drop(gate);
 }

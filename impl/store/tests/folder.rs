@@ -1,4 +1,4 @@
-//! Folders that a store cannot have, and disks without room.
+//! Tests with folders that a store must refuse, and with full disks.
 
 use crate::support::{PATIENCE, Player, Running, config, id, set};
 use std::path::Path;
@@ -17,7 +17,7 @@ async fn refused(config: Config) -> StoreError {
 }
 
 #[tokio::test]
-async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_a_word_why() {
+async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(folder.path());
     let store = Running::start(config.clone()).await;
@@ -58,7 +58,7 @@ async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_a_word_why() {
         }
         other => panic!("{other}"),
     }
-    // Nothing of all this has changed what is in it.
+    // None of these refusals has changed the folder.
     std::fs::write(&log, whole).expect("written");
     let store = Running::start(config).await;
     assert_eq!(store.server.sessions, 1);
@@ -66,7 +66,7 @@ async fn a_newer_a_damaged_and_a_foreign_folder_are_refused_with_a_word_why() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_no_reason_to_take_the_data() {
+async fn if_the_address_is_taken_the_data_folder_is_not_claimed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(folder.path());
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -79,7 +79,7 @@ async fn an_address_that_is_taken_is_no_reason_to_take_the_data() {
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
-/// A file system of 4 MiB. Unmounted when it is dropped.
+/// A file system of 4 MiB, which is unmounted on drop.
 struct Small(tempfile::TempDir);
 
 impl Small {
@@ -103,9 +103,9 @@ impl Drop for Small {
 }
 
 #[tokio::test]
-async fn a_real_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
+async fn a_full_file_system_refuses_new_work_and_the_store_continues_when_there_is_room() {
     let Some(small) = Small::mount() else {
-        println!("skipped: a small file system cannot be mounted here; it takes root");
+        println!("skipped: this environment cannot mount a small file system, which requires root");
         return;
     };
     let ballast = small.path().join("ballast");
@@ -136,7 +136,10 @@ async fn a_real_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
                 other => panic!("{other:?}"),
             },
         }
-        assert!(begin.elapsed() < PATIENCE, "it is never full");
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "the disk did not become full within PATIENCE"
+        );
     }
     assert!(acknowledged > 0);
     q.ask_for(&t, 1).await;
@@ -161,9 +164,9 @@ async fn a_real_full_disk_refuses_new_work_and_goes_on_when_there_is_room() {
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
-/// The folder that version 1.0 wrote, see `impl/engine/src/tests/golden.rs`.
+/// Starts on the folder that version 1.0 wrote, see `impl/engine/src/tests/golden.rs`.
 #[tokio::test]
-async fn the_golden_folder_of_1_0_is_served() {
+async fn a_store_serves_the_golden_folder_of_version_1_0() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(folder.path());
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/golden/1.0");
@@ -176,7 +179,7 @@ async fn the_golden_folder_of_1_0_is_served() {
     let mut p = Player::connect(store.address, "web-4").await;
     let grant = p.acquire(&id("free"), 1).await;
     let State::Full(state) = grant.state else {
-        panic!("all of it, not {:?}", grant.state);
+        panic!("expected the full state, not {:?}", grant.state);
     };
     let mut names: Vec<&[u8]> = state
         .changes()
@@ -185,7 +188,7 @@ async fn the_golden_folder_of_1_0_is_served() {
         .collect();
     names.sort_unstable();
     assert_eq!(names, [&b"lang"[..], b"photo", b"user"]);
-    // Its holder has a whole lease, so the session is not free.
+    // The holder has a whole lease, so the session is not free.
     p.say(ToStore::Acquire(AcquireRequest {
         session: id("held"),
         request: Request(2),

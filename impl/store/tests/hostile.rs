@@ -1,4 +1,5 @@
-//! Well-formed messages that no honest process sends. In a debug build the machine asserts its invariants after each.
+//! Tests with well-formed messages that no correct process sends. In a debug build, the machine asserts its invariants
+//! after each.
 
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
@@ -44,8 +45,8 @@ fn release(session: &SessionId, token: Token, requeue: Option<u64>, idle_ms: u64
 }
 
 #[tokio::test]
-async fn numbers_at_their_ends_break_nothing() {
-    let store = store(|config| config.time_to_live = Some(Duration::from_millis(60_000))).await;
+async fn extreme_numbers_do_no_harm() {
+    let store = store(|config| config.time_to_live_ms = Some(60_000)).await;
     let s = id("s");
     for (at, incarnation) in [0, 1, u64::MAX].into_iter().enumerate() {
         let mut p = Player::silent(store.address, "p", incarnation, 0).await;
@@ -54,7 +55,7 @@ async fn numbers_at_their_ends_break_nothing() {
         assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
         let grant = p.granted(&s).await;
         assert_eq!(grant.version, Version::NONE, "{at}");
-        // An old number comes late, and is no request.
+        // A late low number is not a request.
         p.ask_for(&s, 0).await;
         assert!(p.lives().await.is_empty());
         p.say(ToStore::KeepAlive {
@@ -88,7 +89,7 @@ async fn numbers_at_their_ends_break_nothing() {
             }
         ));
     }
-    // The last incarnation there is cannot be followed, only waited for.
+    // The highest incarnation has no successor, so its lease must end first.
     let mut p = Player::silent(store.address, "p", 5, 1).await;
     p.hello(vec![], vec![]).await;
     assert!(matches!(p.next().await, ToProcess::Superseded));
@@ -99,7 +100,7 @@ async fn numbers_at_their_ends_break_nothing() {
 }
 
 #[tokio::test]
-async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
+async fn forged_grants_tickets_and_tokens_have_no_effect() {
     let store = store(|_| {}).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
@@ -110,7 +111,7 @@ async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
         panic!("queued")
     };
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
-    // It knows p's token and q's ticket, and comes with both, and many times.
+    // The thief knows the token of p and the ticket of q, and presents both, many times.
     let mut thief = Player::silent(store.address, "thief", 1, 1).await;
     let hold = GrantRef {
         session: s.clone(),
@@ -159,7 +160,7 @@ async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
         thief.next().await,
         ToProcess::Released { version: None, .. }
     ));
-    // q is next, as it was.
+    // q is still the next waiter.
     p.release(&s, grant.token, grant.version, Delta::default())
         .await;
     let own = q.granted(&s).await;
@@ -170,7 +171,7 @@ async fn forged_grants_tickets_and_tokens_get_nobody_anything() {
 }
 
 #[tokio::test]
-async fn a_rename_to_itself_or_to_what_is_there_is_refused_and_repeated_ones_are_one() {
+async fn a_rename_to_itself_or_to_an_existing_id_is_refused_and_a_repeated_rename_acts_once() {
     let store = store(|_| {}).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
@@ -197,17 +198,17 @@ async fn a_rename_to_itself_or_to_what_is_there_is_refused_and_repeated_ones_are
             other => panic!("{other:?}"),
         }
     }
-    // By its former token, to itself.
+    // Rename by the former token to the session's own id.
     p.say(rename(&t, grant.token, &t)).await;
     assert!(matches!(p.next().await, ToProcess::Gone { .. }));
-    // A wait for what was there ends nowhere else.
+    // A wait for the old id does not end at another session.
     p.ask_for(&s, 3).await;
     assert_eq!(p.granted(&s).await.version, Version::NONE);
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
 #[tokio::test]
-async fn who_says_that_it_is_blocked_on_everything_slows_nobody_down() {
+async fn a_process_blocked_on_very_many_sessions_slows_no_other_down() {
     let store = store(|_| {}).await;
     let s = id("s");
     let mut p = Player::connect(store.address, "p").await;
@@ -216,7 +217,7 @@ async fn who_says_that_it_is_blocked_on_everything_slows_nobody_down() {
     q.ask_for(&s, 1).await;
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
-    // As many as fit in a frame.
+    // Name as many sessions as fit in a frame.
     let blocked_on = (0..300_000).map(|at| id(&format!("b{at}"))).collect();
     let busy = ToStore::Busy {
         session: s.clone(),
@@ -226,7 +227,7 @@ async fn who_says_that_it_is_blocked_on_everything_slows_nobody_down() {
     };
     p.say(busy).await;
     p.lives().await;
-    // Each of these looks at what p is blocked on.
+    // Each of these requests examines the sessions on which p is blocked.
     for request in 2..300 {
         q.ask_for(&s, request).await;
         assert!(matches!(q.next().await, ToProcess::Queued { .. }));
@@ -238,7 +239,7 @@ async fn who_says_that_it_is_blocked_on_everything_slows_nobody_down() {
 }
 
 #[tokio::test]
-async fn more_sessions_and_processes_than_may_be_are_refused() {
+async fn sessions_and_processes_above_the_limits_are_refused() {
     let store = store(|config| {
         config.limits.grants_max = 3;
         config.limits.processes_max = 2;
@@ -258,7 +259,7 @@ async fn more_sessions_and_processes_than_may_be_are_refused() {
     r.hello(vec![], vec![]).await;
     assert!(matches!(r.next().await, ToProcess::Full));
     assert_eq!(r.fault().await.code, FaultCode::Unexpected);
-    // A change to a version that is none: against the protocol.
+    // A change to a version that does not exist violates the protocol.
     let commit = ToStore::Commit {
         session: id("a"),
         token: Default::default(),

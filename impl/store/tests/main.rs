@@ -1,4 +1,4 @@
-//! The store over TCP, as processes see it.
+//! Tests of the store over TCP, from the processes' point of view.
 
 mod admin;
 mod bytes;

@@ -1,5 +1,6 @@
-//! Several processes say random, well-formed things over connections that break anywhere, to a store that keeps next to
-//! nothing in memory and is replaced again and again. What it acknowledged is there at the end, and every request ends.
+//! A random test of the store. Several processes send random, well-formed messages over connections that break
+//! anywhere. The store has almost no session in memory and is replaced again and again. At the end, every acknowledged
+//! change is there, and every request has ended.
 
 use crate::support::{PATIENCE, Player, Running, config, encode, id};
 use bytes::Bytes;
@@ -24,17 +25,17 @@ use tokio::time::timeout;
 const SESSIONS: u64 = 6;
 const PLAYERS: u64 = 5;
 const STORES: u64 = 6;
-/// Steps of each player in the life of one store.
+/// The number of steps of each player per store.
 const STEPS: u64 = 150;
 
-/// What the players know together.
+/// The shared knowledge of all players.
 #[derive(Default)]
 struct Book {
-    /// Whose a token is.
+    /// The owner of each token.
     tokens: HashMap<(SessionId, Token), String>,
-    /// Acknowledged writes, by the version that they made.
+    /// The acknowledged writes, by the version that they made.
     writes: BTreeMap<(SessionId, Version), (Token, String, u64)>,
-    /// The last write of each player to each session that was acknowledged, and the last that was sent.
+    /// The last acknowledged write of each player to each session, and the last one sent.
     counts: HashMap<(SessionId, String), (u64, u64)>,
 }
 
@@ -42,14 +43,14 @@ impl Book {
     fn granted(&mut self, session: &SessionId, token: Token, name: &str) {
         let key = (session.clone(), token);
         let owner = self.tokens.entry(key).or_insert_with(|| name.to_owned());
-        assert_eq!(owner, name, "{session}: one token for two");
+        assert_eq!(owner, name, "{session}: two processes have the same token");
     }
 
     fn written(&mut self, session: &SessionId, version: Version, token: Token, who: (&str, u64)) {
         let write = (token, who.0.to_owned(), who.1);
         let key = (session.clone(), version);
         let known = self.writes.entry(key).or_insert_with(|| write.clone());
-        assert_eq!(*known, write, "{session}: one version for two writes");
+        assert_eq!(*known, write, "{session}: two writes have the same version");
         let counts = self.counts.entry((session.clone(), who.0.to_owned()));
         let counts = counts.or_default();
         counts.0 = counts.0.max(who.1);
@@ -70,7 +71,7 @@ struct Held {
     write: Option<Write>,
 }
 
-/// A process that is played by chance.
+/// A process with random actions.
 struct Wild {
     name: String,
     seed: u64,
@@ -95,7 +96,7 @@ impl Wild {
         self.book.lock().expect("nobody panicked")
     }
 
-    /// Sends in pieces; now and then the connection breaks between two.
+    /// Sends the bytes in pieces. The connection sometimes breaks between two pieces.
     async fn send(&mut self, bytes: Bytes, may_break: bool) {
         let breaks = may_break && self.chance(60) == 0;
         let cut = self.chance(bytes.len() as u64 + 1) as usize;
@@ -121,7 +122,7 @@ impl Wild {
             .await;
     }
 
-    /// Connects to the store of this time, and says what it has and waits for.
+    /// Connects to the current store, and lists all grants and waits.
     async fn connect(&mut self) {
         let Some(address) = *self.address.borrow() else {
             return;
@@ -155,7 +156,7 @@ impl Wild {
         id(&format!("s{}", self.chance(SESSIONS)))
     }
 
-    /// A write that has not been answered is said again, the same one.
+    /// Repeats an unanswered write unchanged, or sends a new one.
     async fn write(&mut self, session: SessionId, is_release: bool) {
         let name = self.name.clone();
         let Some(held) = self.held.get_mut(&session) else {
@@ -251,7 +252,7 @@ impl Wild {
         }
     }
 
-    /// Reads one thing, if it comes soon.
+    /// Reads one item, if it comes soon.
     async fn hear(&mut self, soon: Duration) -> bool {
         let Some(player) = &mut self.connection else {
             return false;
@@ -383,7 +384,7 @@ impl Wild {
         self
     }
 
-    /// Asks for nothing new, gives everything back, and waits until nothing is open.
+    /// Sends no new request, releases all grants, and waits until every request has ended.
     async fn end(mut self) {
         while !self.held.is_empty() || !self.waits.is_empty() {
             if self.connection.is_none() {
@@ -426,7 +427,7 @@ async fn game(seed: u64) {
     let mut players: Vec<Wild> = (0..PLAYERS).map(wild).collect();
     let mut former: Option<Running> = None;
     for at in 0..STORES {
-        // Every other one takes over while the one before still runs: the engine's fence stops that.
+        // Every second store takes over while the previous one still runs, until the engine's fence stops that one.
         if at % 2 == 0
             && let Some(store) = former.take()
         {
@@ -445,24 +446,29 @@ async fn game(seed: u64) {
             players.push(play.await.expect("no player panicked"));
         }
         if let Some(store) = former.replace(store) {
-            // Fenced, or never asked for anything since.
+            // The former store was fenced, or did nothing since.
             let _ = store.stop(Stop::Fast).await;
         }
     }
     let ends = players.drain(..).map(|wild| tokio::spawn(wild.end()));
     for end in ends.collect::<Vec<_>>() {
-        let end = timeout(PATIENCE, end).await.expect("every request ends");
+        let end = timeout(PATIENCE, end)
+            .await
+            .expect("every request of this player ends within PATIENCE");
         end.expect("no player panicked");
     }
-    let store = former.expect("the last one");
+    let store = former.expect("the loop has started at least one store");
     store.stop(Stop::Fast).await.expect("no failure");
     judge(&book.lock().expect("nobody panicked"), &memory);
 }
 
 fn judge(book: &Book, memory: &Memory) {
     let records = memory.records();
-    assert!(book.writes.len() > 50, "next to nothing happened");
-    // In the order of versions tokens never go back: the writes of two grants do not mix.
+    assert!(
+        book.writes.len() > 50,
+        "too few writes were acknowledged for this test"
+    );
+    // In the order of versions, tokens never decrease: the writes of two grants do not mix.
     let mut last: Option<(&SessionId, Token)> = None;
     for ((session, version), (token, name, _)) in &book.writes {
         if let Some((before, former)) = last
@@ -491,7 +497,7 @@ fn judge(book: &Book, memory: &Memory) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_is_kept_no_token_is_two_and_every_request_ends() {
+async fn acknowledged_writes_are_kept_tokens_are_unique_and_every_request_ends() {
     let seeds = match std::env::var("TENURE_SEED") {
         Ok(seed) => vec![seed.parse().expect("a number")],
         Err(_) => (1..=3).collect(),

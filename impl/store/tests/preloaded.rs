@@ -1,5 +1,5 @@
-//! A store in an OS process of its own, whose clocks a preloaded library moves: what the seam of the tests does not replace is
-//! tried here, the reading of the system's clocks themselves.
+//! Runs a store in a separate OS process whose clocks a preloaded library moves. This tests the reading of the system
+//! clocks themselves, which the other tests replace.
 
 use crate::support::{PATIENCE, Player, Running, ask, config, id};
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ const CLOCK: &str = "TENURE_TEST_CLOCK";
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
 
-/// The other half: a store that runs until its input ends.
+/// The other half of the test: a store that runs until its input ends.
 #[tokio::test]
 #[ignore = "the other half of a_preloaded_clock_ends_no_session_early, which starts it"]
 async fn store_in_a_process() {
@@ -36,7 +36,7 @@ async fn store_in_a_process() {
         .expect("no failure");
 }
 
-/// Builds the library; `None`, with the reason, where that is not possible.
+/// Builds the library. Returns the reason if that is not possible.
 fn library(folder: &Path) -> Result<PathBuf, String> {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
         return Err("not Linux with glibc".to_owned());
@@ -54,7 +54,7 @@ fn library(folder: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// A store in a process of its own.
+/// A store in a separate process.
 struct Other {
     child: Child,
     address: SocketAddr,
@@ -79,7 +79,10 @@ impl Other {
         while !line.starts_with("addresses ") {
             line.clear();
             let read = out.read_line(&mut line).expect("text");
-            assert!(read > 0, "the store has ended");
+            assert!(
+                read > 0,
+                "the store's process must print its addresses before it ends"
+            );
         }
         let mut addresses = line.split_whitespace().skip(1);
         let mut next = || addresses.next().expect("two").parse().expect("an address");
@@ -98,7 +101,7 @@ impl Other {
         assert!(self.child.wait().expect("a child").success());
     }
 
-    /// Whether the session has its state.
+    /// Returns whether the session has its state.
     async fn has(&self, name: &str) -> bool {
         let mut p = Player::connect(self.address, name).await;
         let grant = p.acquire(&id("s"), 1).await;
@@ -106,7 +109,8 @@ impl Other {
         grant.version != Version::NONE
     }
 
-    /// Whether the session is in memory, from which only its end takes it here. Does not use it.
+    /// Returns whether the session is in memory, from which only its expiry removes it here. This does not use the
+    /// session.
     async fn is_there(&self) -> bool {
         let path = format!("/sessions/{}", tenure_store::show(&id("s")));
         let (status, _) = ask(self.admin, "GET", &path).await;
@@ -114,11 +118,11 @@ impl Other {
     }
 }
 
-/// Moves the wall clock and the clock since the boot by so many seconds.
+/// Moves the wall clock and the boot-time clock by this many seconds.
 fn set_clocks(folder: &Path, wall: i64, since_boot: i64) {
     let text = format!("{wall:>12}{since_boot:>12}");
     let mut options = std::fs::OpenOptions::new();
-    // In place: the library has the file open.
+    // Write in place, because the library has the file open.
     let options = options.write(true).create(true).truncate(false);
     let file = options.open(folder.join("clock")).expect("open");
     file.write_all_at(text.as_bytes(), 0).expect("written");
@@ -153,7 +157,7 @@ async fn a_preloaded_clock_ends_no_session_early() {
     let store = Other::start(folder, &library);
     assert!(store.has("r").await, "after a start with a wrong clock");
 
-    // The machine sleeps for longer than the session lives: that this ends it shows also that the clocks were preloaded.
+    // The machine sleeps longer than the session lives. The expiry also shows that the clocks were preloaded.
     assert!(store.is_there().await);
     set_clocks(folder, 10 * YEAR, 2 * HOUR);
     let ended = async {
@@ -161,6 +165,8 @@ async fn a_preloaded_clock_ends_no_session_early() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, ended).await.expect("the session ends");
+    timeout(PATIENCE, ended)
+        .await
+        .expect("the session expires once the machine has slept long enough");
     store.stop();
 }

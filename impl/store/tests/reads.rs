@@ -1,4 +1,4 @@
-//! Sessions that are on the disk alone, and a disk that takes its time.
+//! Tests with sessions that are only on disk, and with a slow disk.
 
 use crate::support::gated::{Gate, Gated};
 use crate::support::{Grant, Player, Running, acquire, config, id, set};
@@ -10,7 +10,7 @@ use tenure_protocol::message::GrantRef;
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Version};
 use tenure_store::{Config, Stop, StoreError};
 
-/// A store on which these sessions exist and have left memory, and `p`.
+/// Returns a store on which these sessions exist and have left memory, and the process `p`.
 async fn with_sessions(
     ids: &[SessionId],
     change: impl FnOnce(&mut Config),
@@ -36,14 +36,14 @@ fn is_full(delta: &Delta, grant: &Grant) -> bool {
     matches!(&grant.state, State::Full(state) if state == delta)
 }
 
-/// Two that have one hash: an id for which the disk has to be asked in vain.
+/// Pairs of ids with the same hash, which cause a useless read of the disk.
 const SAME: [[&str; 2]; 2] = [
     ["8yn0iYCKYHlIj4-BwPqk", "GReLUrM4wMqfg9yzV3KQ"],
     ["gMPflVXtwGDXbIhP73TX", "LtHf1prlU1bCeYZEdqWf"],
 ];
 
 #[tokio::test]
-async fn a_lease_that_ends_while_a_read_takes_long_holds_nobody_up() {
+async fn a_lease_that_ends_during_a_long_read_delays_no_other_process() {
     let s = [id("s")];
     let (store, gate, _, _) =
         with_sessions(&s, |config| config.lease = Duration::from_millis(300)).await;
@@ -54,13 +54,13 @@ async fn a_lease_that_ends_while_a_read_takes_long_holds_nobody_up() {
     assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
     p.ask_for(&s[0], 9).await;
     gate.until(0, loads + 1).await;
-    // Once p's lease is over, q's is too, if it says nothing: so that much time has passed.
+    // The leases of both processes end together if q is silent too. Enough time has then passed.
     let mut q = Player::connect(store.address, "q").await;
     assert!(matches!(q.next().await, ToProcess::LeaseEnded));
     let mut r = Player::connect(store.address, "r").await;
     assert!(r.lives().await.is_empty());
     gate.open();
-    // What p asked for in time was not answered before its lease ended, and goes to whoever asks next.
+    // The request of p was not answered before its lease ended, so the session goes to the next request.
     let mut p = Player::silent(store.address, "p", 2, 2).await;
     p.hello(vec![], vec![]).await;
     assert!(matches!(p.next().await, ToProcess::Welcome { .. }));
@@ -70,7 +70,7 @@ async fn a_lease_that_ends_while_a_read_takes_long_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_bound() {
+async fn a_process_that_waits_for_a_read_stays_alive_and_is_read_up_to_a_bound() {
     let s = [id("s")];
     let (store, gate, _, mut p) = with_sessions(&s, |_| {}).await;
     gate.shut_loads();
@@ -78,7 +78,7 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
     p.ask_for(&s[0], 9).await;
     gate.until(0, loads + 1).await;
     assert!(p.lives().await.is_empty());
-    // More than all buffers between take: whoever holds it all in memory would read it all.
+    // This exceeds all buffers on the way. A store without the bound would read all of it into memory.
     let chunk = vec![b'x'; 256 << 10];
     let commit = |at: u64| ToStore::Commit {
         session: id("t"),
@@ -89,14 +89,14 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
     let mut said = 0;
     while said < 512 {
         let more = p.say(commit(said));
-        // No event says that nothing more is read: what is said takes a millisecond when it is.
-        let more = tokio::time::timeout(Duration::from_millis(500), more);
+        // No event shows that the store has stopped reading. A message that is read takes a millisecond.
+        let more = tokio::time::timeout(std::time::Duration::from_millis(500), more);
         if more.await.is_err() {
             break;
         }
         said += 1;
     }
-    assert!(said < 512, "128 MiB were read and deferred");
+    assert!(said < 512, "the store must not read and defer 128 MiB");
     let mut q = Player::connect(store.address, "q").await;
     assert!(q.lives().await.is_empty());
     drop(p);
@@ -105,7 +105,7 @@ async fn whoever_waits_for_a_read_stays_alive_and_is_read_no_further_than_a_boun
 }
 
 #[tokio::test]
-async fn what_is_said_behind_a_read_is_done_after_it_in_order() {
+async fn messages_behind_a_read_are_processed_after_it_in_order() {
     let s = [id("s"), id("t")];
     let (store, gate, _, mut p) = with_sessions(&s, |_| {}).await;
     gate.shut_loads();
@@ -126,8 +126,8 @@ async fn what_is_said_behind_a_read_is_done_after_it_in_order() {
 }
 
 #[tokio::test]
-async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
-    // Tried again for each that is read, it would take minutes.
+async fn a_hello_that_concerns_many_sessions_on_disk_is_answered_with_welcome() {
+    // If the hello were tried again after each read, this would take minutes.
     let ids: Vec<SessionId> = (0..20_000).map(|at| id(&format!("s{at}"))).collect();
     let mut memory = Memory::new();
     memory.claim().expect("well");
@@ -156,7 +156,7 @@ async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
     let mut q = Player::silent(store.address, "q", 1, 1).await;
     q.hello(ids.iter().map(hold).collect(), vec![]).await;
     match q.next().await {
-        // They exist, so they are neither gone nor held: lost.
+        // The sessions exist, so they are not gone, and they are not held, so the grants are lost.
         ToProcess::Welcome { holds, gone, .. } => assert_eq!((holds.len(), gone.len()), (0, 0)),
         other => panic!("{other:?}"),
     }
@@ -164,7 +164,7 @@ async fn a_hello_that_concerns_many_sessions_on_the_disk_is_welcome() {
 }
 
 #[tokio::test]
-async fn ids_of_one_hash_are_read_once_and_are_two_sessions() {
+async fn ids_with_the_same_hash_are_read_once_and_stay_separate_sessions() {
     let ids = SAME.map(|pair| id(pair[0]));
     let others = SAME.map(|pair| id(pair[1]));
     for (one, other) in ids.iter().zip(&others) {
@@ -190,11 +190,11 @@ async fn ids_of_one_hash_are_read_once_and_are_two_sessions() {
 }
 
 #[tokio::test]
-async fn what_was_destroyed_and_is_not_yet_so_on_the_disk_is_not_read_back() {
+async fn a_destroyed_session_is_not_read_back_before_its_end_is_durable() {
     let ids = SAME.map(|pair| id(pair[0]));
     let other = id(SAME[0][1]);
     let (store, gate, _, mut p) = with_sessions(&ids[..1], |_| {}).await;
-    // The other of its hash is there too, and stays on the disk.
+    // The other session with the same hash exists too, and stays on disk.
     p.write(&other, 8, "other").await;
     store.leaves(&other).await;
     let grant = p.acquire(&ids[0], 9).await;
@@ -233,7 +233,7 @@ async fn sessions_are_read_while_the_disk_is_full() {
 }
 
 #[tokio::test]
-async fn what_is_not_durable_stays_in_memory() {
+async fn a_session_that_is_not_durable_stays_in_memory() {
     let (s, t) = (id("s"), id("t"));
     let (store, _gate, memory, mut p) = with_sessions(std::slice::from_ref(&t), |_| {}).await;
     let grant = p.acquire(&s, 8).await;
@@ -248,7 +248,7 @@ async fn what_is_not_durable_stays_in_memory() {
     };
     p.say(release).await;
     store.until("/readyz", |status, _| status == 503).await;
-    // Another that comes later is looked at later: when it has left, the first was free to leave.
+    // A session that is used later is examined later. Once it has left memory, the first one was free to leave.
     let mut q = Player::silent(store.address, "q", 1, 1).await;
     let hold = GrantRef {
         session: t.clone(),
@@ -266,7 +266,7 @@ async fn what_is_not_durable_stays_in_memory() {
 }
 
 #[tokio::test]
-async fn an_unused_session_on_the_disk_ends_in_time_and_an_engine_that_panics_ends_the_store() {
+async fn an_unused_session_on_disk_expires_and_an_engine_panic_ends_the_store() {
     let s = [id("s"), id("t")];
     let (store, gate, memory, _) = with_sessions(&s, |config| {
         config.time_to_live = Some(Duration::from_millis(1_000));

@@ -1,4 +1,4 @@
-//! A store over TCP, as a process sees it.
+//! Tests of a store over TCP, from a process's point of view.
 
 use crate::support::{PATIENCE, Player, Running, acquire, config, id, set};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tenure_store::{Server, Stop, StoreError};
 use tenure_wire::{FaultCode, FromStore};
 
 #[tokio::test]
-async fn a_session_goes_from_hand_to_hand_with_its_state() {
+async fn a_session_passes_between_processes_with_its_state() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(config(folder.path())).await;
     let s = id("s");
@@ -29,7 +29,7 @@ async fn a_session_goes_from_hand_to_hand_with_its_state() {
         panic!("{second:?}")
     };
     assert_eq!(delta.changes().len(), 2);
-    // The old token is an old one.
+    // The old token is void now.
     let old = ToStore::Commit {
         session: s.clone(),
         token: grant.token,
@@ -42,7 +42,7 @@ async fn a_session_goes_from_hand_to_hand_with_its_state() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_is_there_after_a_restart_and_so_is_the_holder() {
+async fn after_a_restart_acknowledged_changes_and_the_holder_are_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let s = id("s");
     let store = Running::start(config(folder.path())).await;
@@ -59,7 +59,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_so_is_the_holder() {
     let mut q = Player::connect(store.address, "q").await;
     q.ask_for(&s, 1).await;
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
-    // It comes back, and still holds it.
+    // The holder reconnects and still holds the session.
     let mut p = Player::silent(store.address, "p", 1, 2).await;
     let hold = GrantRef {
         session: s.clone(),
@@ -74,7 +74,7 @@ async fn what_was_acknowledged_is_there_after_a_restart_and_so_is_the_holder() {
 }
 
 #[tokio::test]
-async fn a_free_session_leaves_memory_and_comes_back_whole() {
+async fn a_free_session_leaves_memory_and_returns_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = config(folder.path());
     config.evict = Duration::from_millis(0);
@@ -86,7 +86,7 @@ async fn a_free_session_leaves_memory_and_comes_back_whole() {
         p.release(&id(name), grant.token, grant.version, set("n", name))
             .await;
     }
-    // Event by event: the operator's view says when it has left.
+    // Wait for the event: the operator's view shows when the session has left memory.
     let gone = async {
         while store.ask("GET", "/sessions/a").await.0 == 200 {
             tokio::task::yield_now().await;
@@ -106,7 +106,7 @@ async fn a_free_session_leaves_memory_and_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn a_graceful_stop_recalls_and_keeps_what_comes_back() {
+async fn a_drain_recalls_all_grants_and_keeps_the_released_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     let s = id("s");
     let store = Running::start(config(folder.path())).await;
@@ -117,11 +117,11 @@ async fn a_graceful_stop_recalls_and_keeps_what_comes_back() {
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
     let stops = tokio::spawn(store.stop(Stop::Drain));
-    // The drain recalls it once more, for the operator.
+    // The drain recalls the session once more, for the operator.
     assert!(matches!(p.next().await, ToProcess::Recall { .. }));
     p.release(&s, grant.token, grant.version, set("cart", "kept"))
         .await;
-    // The one that waits is granted nothing any more: it asks the next start, with its ticket.
+    // The waiter is granted nothing any more. It presents its ticket to the next start.
     assert_eq!(q.fault().await.code, FaultCode::ShuttingDown);
     stops.await.expect("no panic").expect("no failure");
 
@@ -144,7 +144,7 @@ async fn a_second_store_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test]
-async fn the_operator_sees_who_holds_and_waits_and_recalls() {
+async fn the_operator_sees_holders_and_waiters_and_can_recall() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(config(folder.path())).await;
     let s = id("s");
@@ -176,7 +176,7 @@ async fn the_operator_sees_who_holds_and_waits_and_recalls() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_frees_nothing() {
+async fn a_lost_connection_frees_no_grant() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(config(folder.path())).await;
     let s = id("s");
@@ -189,7 +189,7 @@ async fn a_lost_connection_frees_nothing() {
         q.item().await,
         Some(FromStore::Message(ToProcess::Queued { .. }))
     ));
-    // A new incarnation says that the old one is gone.
+    // A new incarnation shows that the old one is gone.
     let mut again = Player::silent(store.address, "p", 2, 1).await;
     again.hello(vec![], vec![]).await;
     assert!(q.granted(&s).await.token > grant.token);

@@ -1,11 +1,11 @@
-//! Processes that ask for much and read nothing.
+//! Tests with processes that request much and read nothing.
 
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_protocol::{SessionId, ToStore};
 use tenure_store::Stop;
 
-/// More than the sockets' own buffers take.
+/// The number of sessions whose states exceed the sockets' own buffers.
 const SESSIONS: u64 = 64;
 
 async fn with_large_sessions(lease_ms: u64) -> (Running, Vec<SessionId>, Player) {
@@ -28,7 +28,7 @@ async fn with_large_sessions(lease_ms: u64) -> (Running, Vec<SessionId>, Player)
 async fn is_closed_as_slow(store: Running) {
     let counted = |_, text: &str| text.contains("tenure_faults_total{kind=\"slow\"} 1");
     store.until("/metrics", counted).await;
-    // And it is gone, although it has read nothing of why.
+    // The connection is gone, although the process has not read the reason.
     let is_alone = |_, text: &str| text.contains("\"connections\":1,");
     store.until("/status", is_alone).await;
     let mut other = Player::connect(store.address, "other").await;
@@ -37,7 +37,7 @@ async fn is_closed_as_slow(store: Running) {
 }
 
 #[tokio::test]
-async fn who_asks_for_more_than_it_reads_is_heard_no_more_and_then_closed() {
+async fn a_process_that_requests_more_than_it_reads_is_paused_and_then_closed() {
     let (store, ids, _) = with_large_sessions(300).await;
     let mut slow = Player::connect(store.address, "slow").await;
     for (at, id) in ids.iter().enumerate() {
@@ -48,7 +48,7 @@ async fn who_asks_for_more_than_it_reads_is_heard_no_more_and_then_closed() {
     q.hello(vec![], vec![]).await;
     q.next().await;
     let beat = tokio::spawn(async move {
-        // Others are served all the while.
+        // Other processes are served meanwhile.
         loop {
             q.lives().await;
             tokio::task::yield_now().await;
@@ -59,7 +59,10 @@ async fn who_asks_for_more_than_it_reads_is_heard_no_more_and_then_closed() {
     });
     let counted = |_, text: &str| text.contains("tenure_faults_total{kind=\"slow\"} 1");
     store.until("/metrics", counted).await;
-    assert!(!beat.is_finished(), "q was not served");
+    assert!(
+        !beat.is_finished(),
+        "q ended before the slow process was closed"
+    );
     let is_alone = |_, text: &str| text.contains("\"connections\":1,");
     store.until("/status", is_alone).await;
     beat.abort();
@@ -68,7 +71,7 @@ async fn who_asks_for_more_than_it_reads_is_heard_no_more_and_then_closed() {
 }
 
 #[tokio::test]
-async fn who_is_given_more_than_it_reads_is_closed() {
+async fn a_process_that_is_sent_more_than_it_reads_is_closed() {
     let (store, ids, mut q) = with_large_sessions(60_000).await;
     let mut grants = Vec::new();
     for (at, id) in ids.iter().enumerate() {

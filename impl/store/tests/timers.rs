@@ -1,4 +1,4 @@
-//! What happens when nothing is said: every wait, recall and lease ends by itself, also those that a restart found.
+//! Tests of timers: without any message, every wait, recall and lease ends, also after a restart.
 
 use crate::support::{Grant, PATIENCE, Player, Running, config, id, set};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tenure_protocol::{Delta, Time, ToProcess, ToStore, Token};
 use tenure_store::{Config, Stop};
 use tokio::time::timeout;
 
-/// Times that are far apart, so that what comes first can only be the one.
+/// Returns settings with times so far apart that the order of events is certain.
 fn own(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = config(std::path::Path::new("unused"));
     config.lease = Duration::from_millis(60_000);
@@ -71,7 +71,7 @@ async fn a_grant_is_revoked_at_the_deadline_of_its_recall_and_busy_does_not_move
 }
 
 #[tokio::test]
-async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_is_silent() {
+async fn a_lease_ends_before_and_after_a_restart_but_only_for_a_silent_holder() {
     let memory = Memory::new();
     let config = own(|config| config.lease = Duration::from_millis(1_000));
     let store = Running::with_engine(config.clone(), Box::new(memory.clone())).await;
@@ -81,13 +81,13 @@ async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_i
     p.acquire(&s, 1).await;
     q.ask_for(&s, 1).await;
     assert!(matches!(q.next().await, ToProcess::Queued { .. }));
-    // q says that it lives, p does not.
+    // q sends keep-alives, and p does not.
     let grant = granted_while_alive(&mut q).await;
     q.ask_for(&t, 2).await;
     granted_while_alive(&mut q).await;
     store.stop(Stop::Fast).await.expect("no failure");
 
-    // q holds two, and never comes back.
+    // q holds two sessions, and never reconnects.
     let store = Running::with_engine(config, Box::new(memory.clone())).await;
     assert_eq!(store.server.held, 2);
     let mut r = Player::connect(store.address, "r").await;
@@ -100,7 +100,7 @@ async fn a_lease_ends_for_a_holder_before_and_after_a_restart_and_only_for_who_i
     store.stop(Stop::Fast).await.expect("no failure");
 }
 
-/// Says that it lives until it is granted something, long before anything else than a lease ends.
+/// Sends keep-alives until a session is granted, long before any time other than a lease ends.
 async fn granted_while_alive(player: &mut Player) -> Token {
     let granted = async {
         loop {
@@ -116,8 +116,8 @@ async fn granted_while_alive(player: &mut Player) -> Token {
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_used_ends_and_one_that_is_held_is_asked_for() {
-    let store = store(|config| config.time_to_live = Some(Duration::from_millis(200))).await;
+async fn an_unused_session_expires_and_a_held_one_is_recalled() {
+    let store = store(|config| config.time_to_live_ms = Some(200)).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
     p.write(&s, 1, "1").await;
@@ -137,7 +137,7 @@ async fn a_session_that_is_not_used_ends_and_one_that_is_held_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_victim_of_a_deadlock_is_told_at_once() {
+async fn the_victim_of_a_deadlock_is_notified_at_once() {
     let store = store(|_| {}).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;

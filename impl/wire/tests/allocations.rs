@@ -1,4 +1,4 @@
-//! What frames cost in memory: pinned, since it does not depend on the machine.
+//! Tests of the memory costs of frames, which do not depend on the machine.
 
 use crate::support::encode;
 use allocation_counter::measure;
@@ -32,7 +32,7 @@ fn granted() -> FromStore {
     })
 }
 
-/// The values that `item` carries.
+/// Returns the values in `item`.
 fn values(item: &FromStore) -> Vec<&Bytes> {
     let FromStore::Message(ToProcess::Granted {
         state: State::Full(delta),
@@ -46,7 +46,7 @@ fn values(item: &FromStore) -> Vec<&Bytes> {
 }
 
 #[test]
-fn writing_small_messages_again_and_again_allocates_nothing() {
+fn writing_small_messages_repeatedly_allocates_nothing() {
     let limits = FrameLimits::default();
     let item = FromProcess::Message(ToStore::Destroy {
         session: SessionId::from_static("s"),
@@ -67,7 +67,7 @@ fn writing_small_messages_again_and_again_allocates_nothing() {
 }
 
 #[test]
-fn large_values_are_written_from_where_they_are() {
+fn large_values_are_written_without_a_copy() {
     let limits = FrameLimits::default();
     let item = granted();
     let mut out = Outgoing::new();
@@ -85,13 +85,13 @@ fn large_values_are_written_from_where_they_are() {
             assert!(left.is_empty(), "a value was copied");
         });
     }
-    // The list of pointers above, and the block that the rest of the frame is in.
+    // The list of pointers above, and the block with the rest of the frame.
     assert!(info.count_total <= 4, "{info:?}");
     assert!(info.bytes_max < VALUE_BYTES as u64, "{info:?}");
 }
 
 #[test]
-fn what_is_read_is_a_slice_of_the_stream() {
+fn decoded_values_are_slices_of_the_stream() {
     let limits = FrameLimits::default();
     let bytes = encode(&granted(), &limits);
     let mut stream = BytesMut::from(&bytes[..]);
@@ -108,13 +108,13 @@ fn what_is_read_is_a_slice_of_the_stream() {
             "copied"
         );
     }
-    // The list of changes, and what makes the block shared.
+    // The list of changes, and the header of the shared block.
     assert!(info.count_total <= 2, "{info:?}");
     assert!(info.bytes_total < 512, "{info:?}");
 }
 
 #[test]
-fn a_name_of_a_small_frame_keeps_only_that_frame() {
+fn a_name_in_a_small_frame_keeps_only_that_frame_in_memory() {
     let limits = FrameLimits::default();
     let item = FromProcess::Message(ToStore::Destroy {
         session: SessionId::from_static("s"),

@@ -1,4 +1,5 @@
-//! The Wireshark dissector in `docs/tenure.lua`: it knows every kind, and where tshark is installed it reads the vectors.
+//! Tests of the Wireshark dissector in `docs/tenure.lua`: it knows every kind, and where tshark is installed it decodes
+//! the vectors.
 
 use crate::golden::file::{self, Valid, hex};
 use std::fmt::Write as _;
@@ -25,7 +26,7 @@ fn the_dissector_knows_every_kind() {
     assert_eq!(found, expected);
 }
 
-/// As text2pcap reads it: offsets, then bytes; a new packet where the offset is 0.
+/// Formats streams for text2pcap: offsets, then bytes. A new packet begins where the offset is 0.
 fn dump(streams: &[Vec<u8>]) -> String {
     let mut text = String::new();
     for stream in streams {
@@ -51,7 +52,7 @@ fn output(command: &mut Command) -> String {
 }
 
 #[test]
-fn tshark_reads_the_vectors() {
+fn tshark_decodes_the_vectors() {
     if Command::new("tshark").arg("--version").output().is_err() {
         println!("skipped: tshark is not installed");
         return;
@@ -59,7 +60,7 @@ fn tshark_reads_the_vectors() {
     let folder = std::env::temp_dir().join(format!("tenure-wire-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let (text, capture) = (folder.join("vectors.txt"), folder.join("vectors.pcap"));
-    // Those of one direction, as one connection. A vector of several frames is one packet.
+    // Write the vectors of one direction as one connection. A vector of several frames is one packet.
     let vectors = file::read::<Valid>("valid.json").vectors;
     let streams: Vec<Vec<u8>> = vectors
         .iter()
@@ -100,6 +101,6 @@ fn tshark_reads_the_vectors() {
             )
         })
         .collect();
-    fs::remove_dir_all(&folder).expect("the folder can go");
+    fs::remove_dir_all(&folder).expect("the test's own folder can be removed");
     assert_eq!(found, expected);
 }

@@ -1,10 +1,10 @@
 //! Golden vectors: `tests/vectors/valid.json` and `invalid.json`, for this implementation and for others.
 //!
-//! They change only with the protocol. After a deliberate change `UPDATE_VECTORS=1 cargo test -p tenure-wire golden`
-//! writes them anew; read the difference before you commit it.
+//! The vectors change only with the protocol. After a deliberate change, `UPDATE_VECTORS=1 cargo test -p tenure-wire
+//! golden` rewrites them; review the difference before committing it.
 //!
-//! `tests/vectors/frozen/` holds the valid vectors of each minor version as they were when it was frozen. Nothing writes them anew:
-//! every later version reads the same items from them, with each field that was added since absent.
+//! `tests/vectors/frozen/` holds the valid vectors of each minor version as they were when it was frozen. They are
+//! never rewritten. Every later version reads the same items from them, with later fields absent.
 
 pub(crate) mod diagnostic;
 pub(crate) mod file;
@@ -24,7 +24,7 @@ use tenure_wire::{
     Decoder, FaultCode, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item, kind,
 };
 
-/// What the reader of a vector accepts: little, so that the vectors about limits are short.
+/// Returns the small limits of the vectors' reader, so that the vectors about limits are short.
 fn limits() -> FrameLimits {
     FrameLimits {
         frame_bytes_max: 2_048,
@@ -48,17 +48,17 @@ fn pinned<V: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, vecto
     }
     assert!(
         found == expected,
-        "{name} has other vectors; UPDATE_VECTORS=1 cargo test -p tenure-wire golden"
+        "{name} differs from the vectors; run UPDATE_VECTORS=1 cargo test -p tenure-wire golden"
     );
 }
 
 #[test]
-fn the_files_hold_these_vectors() {
+fn the_vector_files_are_up_to_date() {
     pinned("valid.json", valid::all());
     pinned("invalid.json", invalid::all());
 }
 
-/// The minor versions that are frozen, oldest first.
+/// The frozen minor versions, oldest first.
 const FROZEN: &[&str] = &["1.0"];
 
 fn accepts<T: Item + PartialEq + Debug + DeserializeOwned>(vector: &Valid) {
@@ -87,7 +87,7 @@ fn writes<T: Item + DeserializeOwned>(vector: &Valid) {
     );
 }
 
-/// Sets the minor version of every whole frame to 0.
+/// Sets the minor version of every complete frame to 0.
 fn without_minor(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(header) = bytes[at..].first_chunk::<HEADER_BYTES>() {
@@ -97,7 +97,8 @@ fn without_minor(bytes: &mut [u8]) {
     }
 }
 
-/// Checks that today's writer gives the bytes of a canonical frozen vector, but for the minor version in each header.
+/// Checks that the current writer gives the bytes of a canonical frozen vector, except for the minor version in each
+/// header.
 fn still_writes<T: Item + DeserializeOwned>(vector: &Valid) {
     let mut written = Vec::new();
     for item in &vector.items {
@@ -111,7 +112,7 @@ fn still_writes<T: Item + DeserializeOwned>(vector: &Valid) {
 }
 
 #[test]
-fn the_frozen_vectors_of_every_earlier_version_are_still_read_and_written() {
+fn frozen_vectors_of_every_earlier_version_are_still_read_and_written() {
     for version in FROZEN {
         let file: File<Valid> = file::read(&format!("frozen/{version}.json"));
         assert_eq!(file.limits, limits().into(), "{version}");
@@ -132,7 +133,7 @@ fn the_frozen_vectors_of_every_earlier_version_are_still_read_and_written() {
 
 /// Examples of RFC 8949, appendix A.
 #[test]
-fn diagnostic_notation_is_that_of_the_standard() {
+fn diagnostic_notation_follows_the_standard() {
     for (bytes, text) in [
         ("1818", "24"),
         ("1817", "23_0"),
@@ -158,7 +159,7 @@ fn diagnostic_notation_is_that_of_the_standard() {
 }
 
 #[test]
-fn every_valid_vector_is_read_and_the_canonical_ones_are_written() {
+fn every_valid_vector_is_read_and_every_canonical_one_is_written() {
     for vector in &file::read::<Valid>("valid.json").vectors {
         if vector.from == "process" {
             accepts::<FromProcess>(vector);
@@ -171,7 +172,7 @@ fn every_valid_vector_is_read_and_the_canonical_ones_are_written() {
 }
 
 #[test]
-fn every_kind_has_a_valid_vector_that_is_canonical() {
+fn every_kind_has_a_canonical_valid_vector() {
     let mut seen = BTreeSet::new();
     for vector in &file::read::<Valid>("valid.json").vectors {
         if vector.canonical {
@@ -219,6 +220,6 @@ fn every_invalid_vector_is_refused_with_its_code_and_offset() {
         .iter()
         .filter_map(|vector| vector.code.map(FaultCode::number))
         .collect();
-    // The others are for connections, not for bytes.
+    // The other codes are for connections, not for bytes.
     assert_eq!(codes, (0..5).collect());
 }

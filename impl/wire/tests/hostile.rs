@@ -1,4 +1,5 @@
-//! Bytes of a peer that means harm: decoding never panics, and holds no more memory than the bytes that came allow.
+//! Tests with bytes of hostile peers: decoding never panics, and allocates no more memory than the received bytes
+//! allow.
 
 use crate::golden::file::{self, Invalid, Valid, hex};
 use crate::support::{decode, encode, from_process, from_store};
@@ -17,19 +18,19 @@ fn limits() -> FrameLimits {
     }
 }
 
-/// The most that decoding may hold for a stream, beside the stream.
+/// Returns the most memory that decoding may allocate for a stream, beside the stream.
 ///
-/// A list's room is made by a promise that the rest of the body can keep: in memory an element is at most 24 times as large
-/// as its fewest bytes. Changes are fewer, by their limit, and their list doubles.
+/// The room for a list is allocated by a length that the rest of the body can hold. In memory, an element is at most 24
+/// times as large as its shortest encoding. Changes have a separate limit, and their list grows by doubling.
 fn bound(bytes: usize) -> u64 {
     let lists = 24 * bytes;
     let changes = 64 * 72 * 3;
     (bytes + lists.min(4_096 * 120) + changes + 1_024) as u64
 }
 
-/// Reads a stream both ways; answers the most memory that this took at a time.
+/// Decodes a stream in both directions. Returns the peak of allocated memory.
 fn read(bytes: &[u8]) -> u64 {
-    // Allocated before: what the stream itself takes is the reader's choice.
+    // Allocate the streams before, because their size is the reader's choice.
     let mut streams = [BytesMut::from(bytes), BytesMut::from(bytes)];
     let held = measure(|| {
         let mut of_process = Decoder::<FromProcess>::new(limits());
@@ -47,7 +48,7 @@ fn read(bytes: &[u8]) -> u64 {
 
 fn assert_harmless(bytes: &[u8]) -> Result<(), TestCaseError> {
     let held = read(bytes);
-    // Room for the next read is made while a frame is not whole.
+    // While a frame is incomplete, space for the next read is reserved.
     let read_ahead = bytes.len().max(4 << 10) as u64;
     prop_assert!(
         held <= bound(bytes.len()) + 2 * read_ahead,
@@ -57,7 +58,7 @@ fn assert_harmless(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A header that lets its body through.
+/// Returns a frame whose header is valid.
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let header = Header {
         length: u32::try_from(body.len()).expect("short"),
@@ -71,7 +72,7 @@ fn any_kind() -> impl Strategy<Value = u8> {
     prop::sample::select(kind::ALL)
 }
 
-/// Bytes that are mostly heads of CBOR.
+/// Generates bytes that are mostly heads of CBOR.
 fn heads() -> impl Strategy<Value = Vec<u8>> {
     let head = prop_oneof![
         4 => 0_u8..32,
@@ -93,7 +94,7 @@ fn mutate(
     }
     if let Some(cut) = cut {
         bytes.truncate(cut.index(bytes.len()));
-        // The length says so, too: otherwise the decoder just waits.
+        // Adjust the length, because the decoder would otherwise wait for more.
         if let Some(body) = bytes.len().checked_sub(HEADER_BYTES) {
             let length = u32::try_from(body).expect("short");
             bytes[..4].copy_from_slice(&length.to_be_bytes());
@@ -106,22 +107,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         assert_harmless(&bytes)?;
     }
 
     #[test]
-    fn any_body_is_harmless(kind in any_kind(), body in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn an_arbitrary_body_does_no_harm(kind in any_kind(), body in prop::collection::vec(any::<u8>(), 0..300)) {
         assert_harmless(&framed(kind, &body))?;
     }
 
     #[test]
-    fn any_heads_are_harmless(kind in any_kind(), body in heads()) {
+    fn arbitrary_heads_do_no_harm(kind in any_kind(), body in heads()) {
         assert_harmless(&framed(kind, &body))?;
     }
 
     #[test]
-    fn mutations_are_harmless(
+    fn mutated_frames_do_no_harm(
         of_process in from_process(),
         of_store in from_store(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
@@ -132,9 +133,9 @@ proptest! {
         }
     }
 
-    /// What is read can be written, and is then read as the same.
+    /// A decoded item can be encoded, and decodes to the same item.
     #[test]
-    fn what_is_read_of_a_mutation_survives(
+    fn an_item_decoded_from_a_mutated_frame_survives_a_round_trip(
         of_store in from_store(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
@@ -145,9 +146,9 @@ proptest! {
     }
 }
 
-/// Every golden vector with every byte changed, one at a time, in a few ways.
+/// Changes each byte of each golden vector, one at a time, in a few ways.
 #[test]
-fn every_vector_with_every_byte_changed_is_harmless() {
+fn each_golden_vector_with_any_byte_changed_does_no_harm() {
     let valid = file::read::<Valid>("valid.json").vectors;
     let invalid = file::read::<Invalid>("invalid.json").vectors;
     let streams = valid.iter().map(|vector| &vector.hex);
@@ -178,9 +179,9 @@ fn every_vector_with_every_byte_changed_is_harmless() {
     }
 }
 
-/// A header may promise as much as the limits allow: what is held is by what came.
+/// A header may state any length up to the limits. Memory is allocated only by the received bytes.
 #[test]
-fn a_promise_costs_nothing() {
+fn a_stated_length_alone_allocates_no_memory() {
     let limits = FrameLimits::default();
     let header = Header {
         length: u32::try_from(limits.frame_bytes_max).expect("32 bits"),
@@ -200,9 +201,9 @@ fn list(kind: u8, start: &[u8], count: u32, element: &[u8]) -> Vec<u8> {
     framed(kind, &body)
 }
 
-/// The smallest elements there are, as many as fit: this is the worst that the bound allows for.
+/// Lists with as many of the smallest elements as fit are the worst case of the bound.
 #[test]
-fn lists_of_the_smallest_elements_hold_what_the_bound_says() {
+fn lists_of_the_smallest_elements_stay_within_the_bound() {
     let hold = [0x82, 0x41, 0x73, 0x82, 0x01, 0x01];
     let welcome = list(
         kind::WELCOME,
@@ -224,7 +225,7 @@ fn lists_of_the_smallest_elements_hold_what_the_bound_says() {
             bytes.len()
         );
     }
-    // The items are counted, not only the bytes.
+    // The items are limited in number, not only in bytes.
     let many = list(
         kind::WELCOME,
         &[0xa3, 0x0e, 0x07, 0x0f, 0x01, 0x18, 0x1a],
@@ -234,9 +235,9 @@ fn lists_of_the_smallest_elements_hold_what_the_bound_says() {
     assert!(decode::<FromStore>(&many, &limits()).1.is_some());
 }
 
-/// As long as the limit lets it promise, and with no element at all.
+/// A list may state a length up to the limit without any element.
 #[test]
-fn a_list_that_promises_much_holds_nothing() {
+fn a_list_that_states_a_great_length_allocates_no_memory() {
     let wide = FrameLimits {
         changes_max: 1 << 20,
         items_max: 1 << 20,
@@ -257,7 +258,7 @@ fn a_list_that_promises_much_holds_nothing() {
         (kind::REFUSED, hex("a1 13 82 03 9a 00100000")),
     ]);
     for (at, (kind, body)) in bodies.iter().enumerate() {
-        // A body of another list's zeros behind it: not one byte may be believed before it is there.
+        // Zeros of another list follow: no byte may be assumed before it is there.
         for rest in [0, 16] {
             let bytes = framed(*kind, &[&body[..], &vec![0; rest]].concat());
             let mut stream = BytesMut::from(&bytes[..]);
@@ -282,9 +283,9 @@ fn a_list_that_promises_much_holds_nothing() {
     }
 }
 
-/// After an error nothing more is read: the stream has no frames that anybody could find.
+/// After an error nothing more is read, because the beginnings of later frames are unknown.
 #[test]
-fn an_error_stays() {
+fn after_an_error_every_call_returns_the_same_error() {
     let mut bytes = framed(kind::GOODBYE, &[0xa1]);
     bytes.extend_from_slice(&framed(kind::GOODBYE, &[0xa0]));
     let mut stream = BytesMut::from(&bytes[..]);

@@ -1,4 +1,4 @@
-//! The codec: its vectors, its costs, and bytes that mean harm.
+//! Tests of the codec: its vectors, its costs, and hostile input.
 
 mod allocations;
 mod dissector;

@@ -1,4 +1,4 @@
-//! Any item becomes frames and then the same item, however the stream is cut.
+//! Tests that any item becomes frames and then the same item, however the stream is cut.
 
 use crate::support::{alive, decode, encode, from_process, from_store, opening, welcome};
 use bytes::{Buf, BytesMut};
@@ -14,7 +14,7 @@ fn limits() -> FrameLimits {
     FrameLimits::default()
 }
 
-/// Limits under which a few grants already need several frames.
+/// Returns limits under which a few grants already need several frames.
 fn narrow() -> FrameLimits {
     FrameLimits {
         frame_bytes_max: 1_024,
@@ -22,7 +22,7 @@ fn narrow() -> FrameLimits {
     }
 }
 
-/// The headers of the frames in `bytes`.
+/// Returns the headers of the frames in `bytes`.
 fn headers(mut bytes: &[u8]) -> Vec<Header> {
     let mut headers = Vec::new();
     while let Some(header) = bytes.first_chunk::<HEADER_BYTES>() {
@@ -47,7 +47,7 @@ fn survives<T: Item + PartialEq + std::fmt::Debug>(item: T, limits: &FrameLimits
     assert_eq!(decode(&bytes, limits), (vec![item], None));
 }
 
-/// Any value of CBOR, some levels deep.
+/// Generates any CBOR value, up to some levels of nesting.
 fn cbor() -> impl Strategy<Value = ciborium::Value> {
     use ciborium::Value;
     let leaf = prop_oneof![
@@ -71,17 +71,17 @@ fn cbor() -> impl Strategy<Value = ciborium::Value> {
 
 proptest! {
     #[test]
-    fn what_a_process_sends_arrives(item in from_process()) {
+    fn an_item_of_a_process_survives_a_round_trip(item in from_process()) {
         survives(item, &limits());
     }
 
     #[test]
-    fn what_the_store_sends_arrives(item in from_store()) {
+    fn an_item_of_the_store_survives_a_round_trip(item in from_store()) {
         survives(item, &limits());
     }
 
     #[test]
-    fn long_lists_arrive_in_several_frames(
+    fn long_lists_survive_a_round_trip_in_several_frames(
         opening in opening(40), welcome in welcome(40), alive in alive(40)
     ) {
         survives(FromProcess::Hello(opening), &narrow());
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_may_come_in_any_pieces(
+    fn a_stream_may_arrive_in_arbitrary_pieces(
         items in prop::collection::vec(from_store(), 1..6), pieces in prop::collection::vec(1_usize..300, 1..20)
     ) {
         let mut out = Outgoing::new();
@@ -130,7 +130,7 @@ proptest! {
             let mut slices = vec![IoSlice::new(&[]); at_once];
             let count = out.chunks_vectored(&mut slices);
             let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
-            // A socket takes what it likes.
+            // A socket accepts an arbitrary number of bytes.
             let taken = all.len().min(short);
             written.extend_from_slice(&all[..taken]);
             out.advance(taken);
@@ -139,16 +139,16 @@ proptest! {
     }
 
     #[test]
-    fn json_round_trips(item in from_process(), answer in from_store()) {
+    fn items_survive_a_round_trip_through_json(item in from_process(), answer in from_store()) {
         let json = serde_json::to_string(&item).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<FromProcess>(&json).expect("an item"), item);
         let json = serde_json::to_string(&answer).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<FromStore>(&json).expect("an item"), answer);
     }
 
-    /// Written by another implementation of CBOR.
+    /// The unknown value is written by another implementation of CBOR.
     #[test]
-    fn whatever_a_later_version_says_is_skipped(value in cbor(), behind in any::<bool>()) {
+    fn unknown_keys_of_a_later_version_are_skipped(value in cbor(), behind in any::<bool>()) {
         let mut fields = vec![(14.into(), 7.into()), (63.into(), value)];
         if !behind {
             fields.reverse();
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn an_opening_is_a_hello_of_a_process(opening in opening(3)) {
+    fn an_opening_contains_the_hello_of_a_process(opening in opening(3)) {
         let (process, link, hello) = opening.clone().into_parts();
         let FromProcess::Hello(again) = FromProcess::new(&process, link, hello) else {
             panic!("an opening");
@@ -176,7 +176,7 @@ proptest! {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_leaves_what_was_there() {
+fn a_message_above_the_limit_is_refused_and_appends_nothing() {
     let mut out = Outgoing::new();
     let small = FromProcess::Message(ToStore::Goodbye);
     out.push(&small, &narrow()).expect("it fits");

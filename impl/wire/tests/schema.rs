@@ -1,4 +1,4 @@
-//! The schema in the book says of every golden vector what the codec says, as far as a schema can.
+//! Tests that the schema in the book and the codec agree on every golden vector, as far as a schema can.
 
 use crate::golden::file::{self, Invalid, Valid, hex};
 use bytes::Buf;
@@ -18,7 +18,7 @@ fn text() -> String {
     fs::read_to_string(path).expect("the schema")
 }
 
-/// The rule of a kind: its name, in lower case and with hyphens.
+/// Returns the name of a kind's schema rule: the kind's name in lower case with hyphens.
 fn rule(kind: u8) -> Option<String> {
     let mut rule = String::new();
     for c in kind::name(kind)?.chars() {
@@ -30,7 +30,8 @@ fn rule(kind: u8) -> Option<String> {
     Some(rule)
 }
 
-/// A tag as an array: the validator knows no tags, and a tagged value is not what it was without the tag, either.
+/// Replaces tags by arrays, because the validator does not support tags, and a tagged value differs from an untagged
+/// one.
 fn without_tags(value: Value) -> Result<Value, String> {
     Ok(match value {
         Value::Tag(tag, inner) => Value::Array(vec![tag.into(), without_tags(*inner)?]),
@@ -51,7 +52,7 @@ fn without_tags(value: Value) -> Result<Value, String> {
     })
 }
 
-/// What an independent reader of CBOR, or the schema, has against a body.
+/// Returns the objection of an independent CBOR reader, or of the schema, to a body.
 fn refusal(schema: &BasicContext, rule: &str, mut body: &[u8]) -> Result<(), String> {
     let value = ciborium::from_reader(&mut body).map_err(|error| error.to_string())?;
     let value = without_tags(value)?;
@@ -69,7 +70,7 @@ fn refusal(schema: &BasicContext, rule: &str, mut body: &[u8]) -> Result<(), Str
     }
 }
 
-/// What there is against the bodies in `bytes`.
+/// Returns all objections to the bodies in `bytes`.
 fn refusals(schema: &BasicContext, mut bytes: &[u8]) -> Vec<String> {
     let mut refusals = Vec::new();
     while let Some(header) = bytes.first_chunk::<HEADER_BYTES>() {

@@ -1,8 +1,9 @@
-//! Vectors of whole traces: `tests/vectors/traces`, of the scenes that the machines' own tests play, for other implementations.
+//! Test vectors with whole traces in `tests/vectors/traces`, for other implementations. They contain the scenes that
+//! the machines' own tests play.
 //!
-//! They change only with the protocol or the machines. `UPDATE_VECTORS=1 cargo test -p tenure-wire traces` writes them
-//! anew; read the difference before you commit it. What is wrong in those that are not valid is said by [`wrong`]; that a reader of
-//! traces finds it is tested where there is one, in `harness/conformance`.
+//! The vectors change only with the protocol or the machines. `UPDATE_VECTORS=1 cargo test -p tenure-wire traces`
+//! rewrites them; review the difference before committing it. [`wrong`] defines the errors in the invalid ones.
+//! `harness/conformance` contains a judge of traces and tests that it finds these errors.
 
 #[path = "../../../model/protocol/tests/support/mod.rs"]
 mod machines;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// The members of an entry in the order in which a person reads them; others behind.
+/// The members of an entry in an order for human readers. Other members follow.
 const ORDER: &[&str] = &[
     "trace",
     "name",
@@ -47,7 +48,7 @@ fn line(entry: &Entry) -> String {
     format!("{{{}}}\n", members.collect::<Vec<_>>().join(","))
 }
 
-/// The first line of a trace.
+/// Returns the first line of a trace.
 fn head(name: &str, breaks: Value) -> Entry {
     let settings = tenure_protocol::ProcessSettings::default();
     let head = json!({
@@ -62,7 +63,7 @@ fn head(name: &str, breaks: Value) -> Entry {
         },
     });
     let Value::Object(head) = head else {
-        unreachable!("it is one")
+        unreachable!("json! with braces creates an object")
     };
     head.into_iter()
         .filter(|(_, value)| !value.is_null())
@@ -73,7 +74,7 @@ fn text(head: &Entry, entries: &[Entry]) -> String {
     line(head) + &entries.iter().map(line).collect::<String>()
 }
 
-/// All files, by their names below `tests/vectors/traces`.
+/// Returns all files, by their names below `tests/vectors/traces`.
 fn files() -> BTreeMap<String, String> {
     let scenes: BTreeMap<&str, (&Scene, Vec<Entry>)> = RACES
         .iter()
@@ -90,7 +91,7 @@ fn files() -> BTreeMap<String, String> {
         let (_, entries) = &scenes[wrong.scene];
         let mut entries = entries.clone();
         let place = wrong.make(&mut entries);
-        // Behind the first line, and counted from one.
+        // Lines are counted from one, and the entries begin behind the first line.
         let breaks = json!({"line": place + 2, "rule": wrong.rule, "wrong": wrong.what});
         (
             format!("invalid/{}.jsonl", wrong.name),
@@ -101,11 +102,11 @@ fn files() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_files_hold_these_traces() {
+fn the_trace_files_are_up_to_date() {
     let folder = crate::golden::file::path("traces");
     let files = files();
     if std::env::var_os("UPDATE_VECTORS").is_some() {
-        let _ = fs::remove_dir_all(&folder); // It may not be there yet.
+        let _ = fs::remove_dir_all(&folder); // The folder may not exist yet.
         fs::create_dir_all(folder.join("invalid")).expect("a folder");
         for (name, text) in &files {
             fs::write(folder.join(name), text).expect("the file can be written");
@@ -124,8 +125,12 @@ fn the_files_hold_these_traces() {
     for (name, text) in &files {
         assert!(
             found.remove(name).as_ref() == Some(text),
-            "{name} is another trace; UPDATE_VECTORS=1 cargo test -p tenure-wire traces"
+            "{name} differs from its scene; run UPDATE_VECTORS=1 cargo test -p tenure-wire traces"
         );
     }
-    assert!(found.is_empty(), "nobody writes {:?}", found.keys());
+    assert!(
+        found.is_empty(),
+        "no scene writes the files {:?}; delete them",
+        found.keys()
+    );
 }

@@ -210,7 +210,7 @@ impl ScriptedStore {
         }
     }
 
-    /// Answers a keep-alive.
+    /// Sends the answer to a keep-alive.
     pub(crate) async fn alive(&mut self, sent: Time) -> Play {
         let lease_ms = self.lease_ms;
         self.say(ToProcess::Alive {

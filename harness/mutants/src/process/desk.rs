@@ -417,7 +417,7 @@ impl Desk {
         }
     }
 
-    /// Answers the command that waits for this answer.
+    /// Sends this answer for the command that waits for it.
     fn answer(&mut self, thread: ThreadId, session: &SessionId, answer: Answer) {
         let kind = match &answer {
             Answer::Locked(_) => Some(Kind::Lock),

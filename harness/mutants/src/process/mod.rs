@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 const BETWEEN: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_millis(400);
 
-/// Answers the commands on standard input until its end.
+/// Executes and answers the commands on standard input until its end.
 ///
 /// # Errors
 /// An error if a line is not a command.

@@ -1,8 +1,9 @@
-//! Clocks that a test moves, for a program that is started with this library preloaded. Built by the test itself, by `rustc`.
+//! Clocks that a test moves, for a program started with this library preloaded. The test itself builds the library with
+//! `rustc`.
 //!
-//! Adds to the wall clock and to the clock since the boot as many seconds as the file says that `TENURE_TEST_CLOCK` names: two
-//! numbers of 12 digits each. Other clocks stay as they are. Here is `unsafe` code because it stands in for a function of the C
-//! library.
+//! The library adds seconds to the wall clock and to the boot-time clock. The file named in `TENURE_TEST_CLOCK`
+//! contains both numbers, with 12 digits each. Other clocks are unchanged. The code is `unsafe` because it replaces a
+//! function of the C library.
 
 use std::ffi::{CString, c_int, c_long, c_void};
 use std::sync::OnceLock;
@@ -27,13 +28,13 @@ const CLOCK_GETTIME: c_long = 113;
 const REALTIME: c_int = 0;
 const BOOTTIME: c_int = 7;
 
-/// The seconds to be added to the clock.
+/// Returns the seconds to add to the clock.
 fn added(clock: c_int) -> i64 {
     static FILE: OnceLock<c_int> = OnceLock::new();
     let file = *FILE.get_or_init(|| {
         let path = std::env::var("TENURE_TEST_CLOCK").expect("a path");
         let path = CString::new(path).expect("no zero");
-        // SAFETY: the path ends with a zero.
+        // SAFETY: the path ends with a zero byte.
         unsafe { open(path.as_ptr().cast(), 0) }
     });
     let offset = match clock {
@@ -42,7 +43,7 @@ fn added(clock: c_int) -> i64 {
         _ => return 0,
     };
     let mut digits = [0_u8; 12];
-    // SAFETY: there is room for so many bytes.
+    // SAFETY: the buffer has room for that many bytes.
     let read = unsafe { pread(file, digits.as_mut_ptr().cast(), digits.len(), offset) };
     assert_eq!(read, 12, "the file has two numbers");
     let digits = std::str::from_utf8(&digits).expect("digits");
@@ -50,14 +51,14 @@ fn added(clock: c_int) -> i64 {
 }
 
 /// # Safety
-/// As of the C library's function.
+/// Replaces the C library's function of the same name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int {
-    // SAFETY: the caller gives a place for the time.
+    // SAFETY: the caller passes a valid pointer for the time.
     let failed = unsafe { syscall(CLOCK_GETTIME, clock, time) };
     if failed == 0 {
         let added = added(clock);
-        // SAFETY: the system has written the time there.
+        // SAFETY: the system call has written the time to the pointer.
         unsafe { (*time).seconds += added };
     }
     failed as c_int

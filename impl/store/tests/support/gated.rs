@@ -1,4 +1,4 @@
-//! An engine whose calls wait until the test lets them go on.
+//! An engine whose calls wait until the test lets them continue.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tenure_protocol::{Record, SessionId, Update};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// What waits.
+/// The calls that wait.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shut {
     commits: bool,
     loads: bool,
-    /// The next load panics.
+    /// Whether the next load panics.
     panics: bool,
 }
 
@@ -21,18 +21,18 @@ struct Shut {
 struct Shared {
     shut: Mutex<Shut>,
     opened: Condvar,
-    /// How many commits and loads have begun.
+    /// The number of commits and loads that have begun.
     begun: watch::Sender<(u64, u64)>,
 }
 
-/// A [`Memory`] behind a gate.
+/// A [`Memory`] engine behind a gate.
 #[derive(Debug)]
 pub(crate) struct Gated {
     inner: Memory,
     shared: Arc<Shared>,
 }
 
-/// The gate. When it is dropped everything goes on.
+/// The gate, which opens for good when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Gate(Arc<Shared>);
 
@@ -47,13 +47,15 @@ impl Gated {
     fn wait(&self, is_shut: impl Fn(&Shut) -> bool) {
         let shut = self.shared.shut();
         let opened = self.shared.opened.wait_while(shut, |shut| is_shut(shut));
-        drop(opened.expect("no panic while it is locked"));
+        drop(opened.expect("no code panics while it holds the gate's mutex"));
     }
 }
 
 impl Shared {
     fn shut(&self) -> MutexGuard<'_, Shut> {
-        self.shut.lock().expect("no panic while it is locked")
+        self.shut
+            .lock()
+            .expect("no code panics while it holds the gate's mutex")
     }
 }
 
@@ -75,17 +77,21 @@ impl Gate {
         self.0.opened.notify_all();
     }
 
-    /// How many commits and loads have begun.
+    /// Returns the number of commits and loads that have begun.
     pub(crate) fn begun(&self) -> (u64, u64) {
         *self.0.begun.borrow()
     }
 
-    /// Waits until so many commits and loads have begun.
+    /// Waits until this many commits and loads have begun.
     pub(crate) async fn until(&self, commits: u64, loads: u64) {
         let mut begun = self.0.begun.subscribe();
         let reached = begun.wait_for(|begun| begun.0 >= commits && begun.1 >= loads);
         let reached = timeout(Duration::from_secs(30), reached).await;
-        drop(reached.expect("the engine is called").expect("it is there"));
+        drop(
+            reached
+                .expect("the engine is called within PATIENCE")
+                .expect("the gate owns the sender"),
+        );
     }
 }
 
@@ -104,7 +110,7 @@ impl Engine for Gated {
         self.shared.begun.send_modify(|begun| begun.1 += 1);
         self.wait(|shut| shut.loads);
         let panics = self.shared.shut().panics;
-        assert!(!panics, "a panic that a test asked for");
+        assert!(!panics, "a panic that the test has injected");
         self.inner.load(session)
     }
 

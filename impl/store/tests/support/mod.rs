@@ -1,4 +1,4 @@
-//! A store in this OS process, and a process that is played by hand over TCP.
+//! Test support: a store in this OS process, and a scripted process over TCP.
 
 pub(crate) mod gated;
 
@@ -20,10 +20,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Much longer than anything takes: a test that waits so long has failed.
+/// A time much longer than any step needs. A test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Settings of a test's store: ports that the system chooses, and times that are short but not tight.
+/// Returns settings for a test's store: ports chosen by the system, and times that are short but not tight.
 pub(crate) fn config(folder: &Path) -> Config {
     Config {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -34,7 +34,7 @@ pub(crate) fn config(folder: &Path) -> Config {
     }
 }
 
-/// A store that runs.
+/// A running store.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -74,7 +74,7 @@ impl Running {
             .expect("no panic")
     }
 
-    /// Whether it has ended by itself.
+    /// Waits until the store has ended by itself.
     pub(crate) async fn ends(self) -> Result<(), StoreError> {
         timeout(PATIENCE, self.task)
             .await
@@ -82,7 +82,7 @@ impl Running {
             .expect("no panic")
     }
 
-    /// Waits until the operator's view of a path is so.
+    /// Waits until the operator's view of a path meets the condition.
     pub(crate) async fn until(&self, path: &str, is_so: impl Fn(u16, &str) -> bool) {
         let seen = async {
             loop {
@@ -97,19 +97,19 @@ impl Running {
         assert!(seen.is_ok(), "{path}: {:?}", self.ask("GET", path).await);
     }
 
-    /// Waits until a session is on the disk alone.
+    /// Waits until a session is only on disk.
     pub(crate) async fn leaves(&self, id: &SessionId) {
         let path = format!("/sessions/{}", tenure_store::show(id));
         self.until(&path, |status, _| status == 404).await;
     }
 
-    /// A request to the admin listener: the status, and the body.
+    /// Sends a request to the admin listener. Returns the status and the body.
     pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         ask(self.admin, method, path).await
     }
 }
 
-/// A request to the admin listener of any store: the status, and the body.
+/// Sends a request to the admin listener of any store. Returns the status and the body.
 pub(crate) async fn ask(admin: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(admin).await.expect("it listens");
     let request =
@@ -133,7 +133,7 @@ pub(crate) async fn ask(admin: SocketAddr, method: &str, path: &str) -> (u16, St
     (status, body.to_owned())
 }
 
-/// A process that is played by hand.
+/// A scripted process.
 pub(crate) struct Player {
     pub(crate) name: ProcessId,
     pub(crate) link: Link,
@@ -142,7 +142,7 @@ pub(crate) struct Player {
     decoder: Decoder<FromStore>,
 }
 
-/// What a session's grant said.
+/// The contents of a grant message.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) token: Token,
@@ -151,7 +151,7 @@ pub(crate) struct Grant {
 }
 
 impl Player {
-    /// Connects, without a word.
+    /// Connects without sending a message.
     pub(crate) async fn silent(
         address: SocketAddr,
         name: &str,
@@ -162,7 +162,7 @@ impl Player {
         Self::over(stream, name, incarnation, number)
     }
 
-    /// On a connection that is open, without a word.
+    /// Returns a process on an open connection, without sending a message.
     pub(crate) fn over(stream: TcpStream, name: &str, incarnation: u64, number: u64) -> Self {
         Self {
             name: ProcessId::new(name.to_owned()).expect("a name"),
@@ -176,7 +176,7 @@ impl Player {
         }
     }
 
-    /// Connects and is welcome.
+    /// Connects, and waits for the Welcome.
     pub(crate) async fn connect(address: SocketAddr, name: &str) -> Self {
         let mut player = Self::silent(address, name, 1, 1).await;
         player.hello(vec![], vec![]).await;
@@ -184,7 +184,7 @@ impl Player {
         player
     }
 
-    /// Says that it lives, and hears it. What came before it had to come before it.
+    /// Sends a keep-alive, and waits for its answer. Returns the messages that came before it.
     pub(crate) async fn lives(&mut self) -> Vec<ToProcess> {
         self.say(ToStore::KeepAlive { sent: Time(7) }).await;
         let mut before = Vec::new();
@@ -196,7 +196,7 @@ impl Player {
         }
     }
 
-    /// Asks for a session that nobody holds, and gives it back with a state: it is on the disk then.
+    /// Requests a free session, and releases it with a state, which is then on disk.
     pub(crate) async fn write(&mut self, id: &SessionId, request: u64, value: &str) {
         let grant = self.acquire(id, request).await;
         let delta = set("n", value.to_owned());
@@ -237,7 +237,7 @@ impl Player {
         self.push(&FromProcess::Message(message)).await;
     }
 
-    /// The next item; `None` when the connection is closed.
+    /// Returns the next item, or `None` if the connection is closed.
     pub(crate) async fn item(&mut self) -> Option<FromStore> {
         loop {
             if let Some(item) = self.decoder.decode(&mut self.bytes).expect("frames") {
@@ -253,20 +253,24 @@ impl Player {
     pub(crate) async fn next(&mut self) -> ToProcess {
         match self.item().await {
             Some(FromStore::Message(message)) => message,
-            other => panic!("a message, not {other:?}"),
+            other => panic!("expected a message, not {other:?}"),
         }
     }
 
-    /// What the store says last, before it closes the connection.
+    /// Returns the fault that the store sends before it closes the connection.
     pub(crate) async fn fault(&mut self) -> Fault {
         let fault = loop {
             match self.item().await {
                 Some(FromStore::Fault(fault)) => break fault,
                 Some(FromStore::Message(_)) => {}
-                None => panic!("{}: closed without a word", self.name),
+                None => panic!("{}: closed without a fault", self.name),
             }
         };
-        assert_eq!(self.item().await, None, "closed after {fault}");
+        assert_eq!(
+            self.item().await,
+            None,
+            "the connection must end after {fault}"
+        );
         fault
     }
 
@@ -274,7 +278,7 @@ impl Player {
         self.say(acquire(id, request)).await;
     }
 
-    /// Asks, and waits until it is granted.
+    /// Sends a request, and waits for its grant.
     pub(crate) async fn acquire(&mut self, id: &SessionId, request: u64) -> Grant {
         self.ask_for(id, request).await;
         self.granted(id).await
@@ -297,7 +301,7 @@ impl Player {
                     };
                 }
                 ToProcess::Queued { .. } | ToProcess::Recall { .. } => {}
-                other => panic!("granted, not {other:?}"),
+                other => panic!("expected Granted, not {other:?}"),
             }
         }
     }
@@ -319,7 +323,7 @@ impl Player {
         .await;
         match self.next().await {
             ToProcess::Committed { version, .. } => version,
-            other => panic!("committed, not {other:?}"),
+            other => panic!("expected Committed, not {other:?}"),
         }
     }
 
@@ -346,13 +350,13 @@ impl Player {
                     version: Some(_), ..
                 } => return,
                 ToProcess::Recall { .. } => {}
-                other => panic!("released, not {other:?}"),
+                other => panic!("expected Released, not {other:?}"),
             }
         }
     }
 }
 
-/// The frames of an item.
+/// Returns the frames of an item.
 pub(crate) fn encode(item: &FromProcess) -> Bytes {
     let mut out = Outgoing::new();
     out.push(item, &FrameLimits::default())
@@ -371,7 +375,7 @@ pub(crate) fn acquire(id: &SessionId, request: u64) -> ToStore {
     })
 }
 
-/// A change of one attribute.
+/// Returns a change of one attribute.
 pub(crate) fn set(name: &'static str, value: impl Into<Value>) -> Delta {
     let change = Change {
         name: AttributeName::from_static(name),

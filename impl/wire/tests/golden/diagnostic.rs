@@ -1,12 +1,12 @@
-//! Bodies in diagnostic notation (RFC 8949, section 8), for people who read the vectors.
+//! Bodies in diagnostic notation (RFC 8949, section 8), for human readers of the vectors.
 //!
-//! Heads that are longer than they need be show: `7_1` is a 7 in two bytes.
+//! Heads that are longer than necessary are marked: `7_1` is a 7 in two bytes.
 
 use bytes::Buf;
 use std::fmt::Write as _;
 use tenure_wire::{HEADER_BYTES, Header};
 
-/// The bodies of a stream's frames; `null` for one that is not whole, or not one well-formed value.
+/// Returns the bodies of a stream's frames. A body that is incomplete or not one well-formed value is `null`.
 pub(crate) fn of_stream(mut stream: &[u8]) -> Vec<Option<String>> {
     let mut bodies = Vec::new();
     while !stream.is_empty() {
@@ -29,7 +29,8 @@ pub(crate) fn of_body(mut body: &[u8]) -> Option<String> {
     body.is_empty().then_some(text)
 }
 
-/// A head: its major type, its number (`None`: indefinite), and how long it is if that is longer than it need be.
+/// Reads a head. Returns its major type, its number (`None` if indefinite), and its length if that is longer than
+/// necessary.
 fn head(body: &mut &[u8]) -> Option<(u8, Option<u64>, Option<u8>)> {
     let first = take(body, 1)?[0];
     let (major, info) = (first >> 5, first & 31);

@@ -37,7 +37,7 @@ pub(crate) struct File<V> {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Valid {
     pub name: String,
-    /// `process` or `store`: who sends it.
+    /// The sender: `process` or `store`.
     pub from: String,
     pub hex: String,
     /// The body of each frame in diagnostic notation; `null` when it is not whole and well-formed.
@@ -52,7 +52,7 @@ pub(crate) struct Valid {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Invalid {
     pub name: String,
-    /// `process` or `store`: who sends it.
+    /// The sender: `process` or `store`.
     pub from: String,
     pub hex: String,
     /// As in [`Valid`].

@@ -1,10 +1,10 @@
-//! The invalid vectors, each with one thing wrong.
+//! The invalid vectors, each with one deliberate error.
 
 use super::diagnostic::of_stream;
 use super::file::{Invalid, hex, to_hex};
 use tenure_wire::{CRITICAL, FaultCode, HEADER_BYTES, Header, MORE, kind};
 
-/// A frame with this body.
+/// Returns a frame with this body.
 pub(crate) fn frame(kind: u8, flags: u16, request: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
         length: u32::try_from(body.len()).expect("a short body"),
@@ -18,7 +18,7 @@ pub(crate) fn stream(frames: &[&[u8]]) -> Vec<u8> {
     frames.concat()
 }
 
-/// Who sends frames of a kind.
+/// Returns the side that sends frames of a kind.
 fn sender(kind: u8) -> &'static str {
     if kind < kind::WELCOME {
         "process"
@@ -39,7 +39,8 @@ fn wrong(from: &str, name: &str, bytes: &[u8], code: FaultCode, offset: usize) -
     }
 }
 
-/// A malformed body of `kind`, which the schema refuses, too; `at` is where, in the body.
+/// Returns a vector with a malformed body of `kind` that the schema also refuses. `at` is the position of the error in
+/// the body.
 fn body(kind: u8, name: &str, text: &str, at: usize) -> Invalid {
     Invalid {
         schema_refuses: true,
@@ -47,7 +48,7 @@ fn body(kind: u8, name: &str, text: &str, at: usize) -> Invalid {
     }
 }
 
-/// The same, but no schema can say so, or the validator takes it for something else.
+/// Returns the same for an error that no schema can express, or that the validator does not detect.
 fn beyond_schema(kind: u8, name: &str, text: &str, at: usize) -> Invalid {
     let bytes = frame(kind, CRITICAL, 0, &hex(text));
     let offset = HEADER_BYTES + at;
@@ -126,7 +127,7 @@ fn headers() -> Vec<Invalid> {
     ]
 }
 
-/// Nothing is wrong yet, but the stream must not end here.
+/// Vectors that are valid so far, but after which the stream must not end.
 fn incomplete() -> Vec<Invalid> {
     let whole = frame(kind::KEEP_ALIVE, CRITICAL, 0, &hex(KEEP_ALIVE));
     [

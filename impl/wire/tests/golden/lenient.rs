@@ -1,4 +1,5 @@
-//! Streams that are read though no writer of 1.0 writes them: allowed, or of later versions.
+//! Streams that a reader accepts although no writer of 1.0 writes them, because they are allowed or come from later
+//! versions.
 
 use super::diagnostic::of_stream;
 use super::file::{Valid, hex, to_hex};
@@ -27,8 +28,7 @@ fn keep_alive(sent: u64) -> FromProcess {
     FromProcess::Message(ToStore::KeepAlive { sent: Time(sent) })
 }
 
-/// What 1.0 allows a writer, and no deterministic one does.
-#[expect(clippy::too_many_lines, reason = "a table of frames")]
+/// Returns streams that 1.0 allows but that no deterministic writer writes.
 pub(crate) fn of_this_version() -> Vec<Valid> {
     let parts = |more, body: &str| frame(kind::HELLO, CRITICAL | more, 0, &hex(body));
     let first = "a6 0e 1903e8 16 46 73686f702d31 17 05 1818 02 1819 01 181a 81 82 49 73657373696f6e2d31 82 03 190102";
@@ -121,7 +121,7 @@ pub(crate) fn of_this_version() -> Vec<Valid> {
     ]
 }
 
-/// What 1.1 might send, and 1.0 reads.
+/// Returns streams that 1.1 might send and 1.0 accepts.
 pub(crate) fn of_later_versions() -> Vec<Valid> {
     let skipped = |name, value: &str| {
         let body = [hex("a2 18 20"), hex(value), hex("0e 07")].concat();

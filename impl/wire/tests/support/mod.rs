@@ -1,4 +1,4 @@
-//! Any item at all, for the tests that want many. Boxed: the types of what is made of what is made take seconds to compile each.
+//! Generators of arbitrary items. They are boxed, because nested generator types take seconds to compile.
 
 use bytes::{Buf, Bytes, BytesMut};
 use proptest::collection::vec;
@@ -32,7 +32,7 @@ fn session() -> BoxedStrategy<SessionId> {
         .boxed()
 }
 
-/// Numbers at the edges of every length of a head.
+/// Generates numbers at the edges of every length of a head.
 fn number() -> BoxedStrategy<u64> {
     prop_oneof![
         Just(0),
@@ -96,7 +96,7 @@ prop_compose! {
     }
 }
 
-/// Values on both sides of the length from which they are shared.
+/// Generates values on both sides of the length from which they are shared.
 fn value() -> BoxedStrategy<Bytes> {
     prop_oneof![
         4 => vec(any::<u8>(), 0..40).prop_map(Bytes::from),
@@ -171,7 +171,7 @@ fn fault() -> BoxedStrategy<Fault> {
 }
 
 prop_compose! {
-    /// An opening whose lists have up to `count` elements.
+    /// Generates an opening whose lists have up to `count` elements.
     pub(crate) fn opening(count: usize)(
         process in name(),
         incarnation in number(),
@@ -259,7 +259,7 @@ prop_compose! {
     }
 }
 
-/// A welcome whose lists have up to `count` elements.
+/// Generates a welcome whose lists have up to `count` elements.
 pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
     let gone = (hold(), option::of(hold()));
     (
@@ -283,7 +283,7 @@ pub(crate) fn welcome(count: usize) -> BoxedStrategy<ToProcess> {
         .boxed()
 }
 
-/// An answer to a keep-alive with up to `count` recalls.
+/// Generates an answer to a keep-alive with up to `count` recalls.
 pub(crate) fn alive(count: usize) -> BoxedStrategy<ToProcess> {
     (time(), number(), vec((hold(), recall_info()), 0..=count))
         .prop_map(|(sent, lease_ms, recalls)| ToProcess::Alive {
@@ -389,7 +389,7 @@ fn to_process() -> BoxedStrategy<ToProcess> {
     .boxed()
 }
 
-/// Anything that a process may send.
+/// Generates any item that a process may send.
 pub(crate) fn from_process() -> BoxedStrategy<FromProcess> {
     prop_oneof![
         9 => to_store().prop_map(FromProcess::Message),
@@ -399,7 +399,7 @@ pub(crate) fn from_process() -> BoxedStrategy<FromProcess> {
     .boxed()
 }
 
-/// Anything that the store may send.
+/// Generates any item that the store may send.
 pub(crate) fn from_store() -> BoxedStrategy<FromStore> {
     prop_oneof![
         14 => to_process().prop_map(FromStore::Message),
@@ -408,14 +408,14 @@ pub(crate) fn from_store() -> BoxedStrategy<FromStore> {
     .boxed()
 }
 
-/// The frames of `item`.
+/// Returns the frames of `item`.
 pub(crate) fn encode<T: Item>(item: &T, limits: &FrameLimits) -> Bytes {
     let mut out = Outgoing::new();
     out.push(item, limits).expect("within the limits");
     out.copy_to_bytes(out.len())
 }
 
-/// All items of `bytes`, and what is wrong with the rest.
+/// Returns all items in `bytes`, and the error in the rest.
 pub(crate) fn decode<T: Item>(bytes: &[u8], limits: &FrameLimits) -> (Vec<T>, Option<DecodeError>) {
     let mut decoder = Decoder::new(limits.clone());
     let mut stream = BytesMut::from(bytes);

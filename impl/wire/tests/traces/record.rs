@@ -1,4 +1,4 @@
-//! A scene as a trace: what each machine takes and puts out, in order, through the codec.
+//! Records a scene as a trace: the inputs and outputs of each machine, in order, through the codec.
 
 use super::machines::scenes::Scene;
 use super::machines::script::{Fate, Op};
@@ -16,7 +16,7 @@ use tenure_wire::{FrameLimits, FromProcess, FromStore, Item, Outgoing};
 /// An entry of a trace, or its first line.
 pub(crate) type Entry = Map<String, Value>;
 
-/// The entries of a scene.
+/// Returns the entries of a scene.
 pub(crate) fn entries(scene: &Scene) -> Vec<Entry> {
     let mut own = Recorder {
         world: World::new(scene.setup(), scene.nodes()),
@@ -39,13 +39,13 @@ pub(crate) fn entries(scene: &Scene) -> Vec<Entry> {
 struct Recorder {
     world: World,
     entries: Vec<Entry>,
-    /// The last connection of each.
+    /// The last connection of each process.
     links: HashMap<usize, Link>,
-    /// What each thread has last asked for.
+    /// The last request of each thread.
     asked: HashMap<(usize, ThreadId), Names>,
 }
 
-/// How a trace calls a start of a process: `p`, and the second `p.2`.
+/// Returns the name of a start of a process in a trace: `p`, and `p.2` for the second.
 fn start(process: &ProcessId, incarnation: u64) -> String {
     match incarnation {
         1 => process.to_string(),
@@ -53,7 +53,7 @@ fn start(process: &ProcessId, incarnation: u64) -> String {
     }
 }
 
-/// How it calls a connection: `p`, and the second `p#2`.
+/// Returns the name of a connection in a trace: `p`, and `p#2` for the second.
 fn connection(process: &ProcessId, link: Link) -> String {
     let start = start(process, link.incarnation.0);
     match link.number {
@@ -73,7 +73,7 @@ fn object(value: Value) -> Entry {
     }
 }
 
-/// A frame in hexadecimal digits, and its body in diagnostic notation.
+/// Returns a frame in hexadecimal digits, and its body in diagnostic notation.
 fn frame(item: &impl Item) -> (String, Option<String>) {
     let mut out = Outgoing::new();
     out.push(item, &FrameLimits::default()).expect("it fits");
@@ -81,9 +81,9 @@ fn frame(item: &impl Item) -> (String, Option<String>) {
     (to_hex(&bytes), diagnostic::of_stream(&bytes).remove(0))
 }
 
-/// The same of an item as it stands in a trace.
+/// Returns the same for an item as it stands in a trace.
 pub(crate) fn encoded(is_of_process: bool, item: &Value) -> (String, Option<String>) {
-    let read = "an item of that side";
+    let read = "the item deserializes as one of that side";
     if is_of_process {
         frame(&serde_json::from_value::<FromProcess>(item.clone()).expect(read))
     } else {
@@ -106,7 +106,7 @@ impl Recorder {
         }
     }
 
-    /// One message after the other, so that what a thread sees is what it saw then.
+    /// Delivers one message after the other, so that each thread sees the values of that time.
     fn settle(&mut self) {
         let nodes = self.world.nodes.iter();
         let nodes: Vec<String> = nodes.map(|node| node.label.clone()).collect();
@@ -128,7 +128,7 @@ impl Recorder {
         }
     }
 
-    /// How the thread that is to act has lost its grant.
+    /// Returns the way in which the acting thread has lost its grant.
     fn poison(&self, op: &Op) -> Option<Poison> {
         let Op::Thread(label, thread, session, _) = op else {
             return None;
@@ -144,7 +144,7 @@ impl Recorder {
         self.entries.push(entry);
     }
 
-    /// A frame where it leaves, with what it says, or where it arrives.
+    /// Records a frame where it leaves, with its content, or where it arrives.
     fn frame<T: Item + serde::Serialize>(&mut self, who: &str, (way, at): (char, &str), item: &T) {
         let leaves = (way == '>') == (at == "process");
         let (hex, diagnostic) = frame(item);
@@ -253,7 +253,7 @@ impl Recorder {
                 }
             }
         }
-        // The machine says nothing when all is well.
+        // The machine returns no answer if the call succeeds.
         if let Some((thread, session, Call::Write { .. } | Call::Unlock(_) | Call::Discard(_))) =
             called
             && !is_told
@@ -317,7 +317,7 @@ impl Recorder {
         match answer {
             Answer::Locked(token) => {
                 let own = self.world.nodes[at].process.session(session);
-                let own = own.expect("it is locked");
+                let own = own.expect("the thread has locked the attribute");
                 let asked = &self.asked[&(at, thread)];
                 let is_asked = |name: &AttributeName| match asked {
                     Names::All => true,

@@ -36,7 +36,7 @@ async fn blocked_on(ctx: CaseContext) -> Play {
     let (grant, _) = t.take(1, &one, &["a"]).await?;
     t.ask(1, &two, &["a"]).await?;
     t.acquired(&two).await?;
-    t.ask(9, &three, &["a"]).await?; // Who is not inside does not count.
+    t.ask(9, &three, &["a"]).await?; // A thread outside does not count.
     t.acquired(&three).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
     let blocked = t.busy(&grant).await?;
