@@ -49,7 +49,7 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[test]
-fn unknown_names_suggest_the_nearest() {
+fn an_unknown_name_fails_with_the_nearest_known_name() {
     assert_refused(&["check", "nestde"], &["no universe 'nestde'", "'nested'"]);
     assert_refused(
         &["check", "nested", "--mutant", "lifo-at-stoer"],
@@ -63,7 +63,7 @@ fn unknown_names_suggest_the_nearest() {
 }
 
 #[test]
-fn wrong_flags_are_usage() {
+fn wrong_flags_exit_with_code_2() {
     assert_refused(&["check", "--no-such-flag"], &["--no-such-flag"]);
     assert_refused(&["check", "nested", "--threads", "0"], &["--threads"]);
     assert_refused(&["check", "nested", "--threads", "many"], &["--threads"]);
@@ -73,7 +73,7 @@ fn wrong_flags_are_usage() {
 }
 
 #[test]
-fn a_chart_that_cannot_be_written_is_refused_at_once() {
+fn an_unwritable_chart_file_fails_before_the_check() {
     assert_refused(
         &["check", "rush", "--chart", "picture.bmp"],
         &["picture.bmp", ".svg"],
@@ -84,7 +84,7 @@ fn a_chart_that_cannot_be_written_is_refused_at_once() {
 }
 
 #[test]
-fn a_universe_that_holds_is_success() {
+fn checking_a_universe_that_holds_exits_with_code_0() {
     let output = tenure(&["check", "nested"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
@@ -95,7 +95,7 @@ fn a_universe_that_holds_is_success() {
 }
 
 #[test]
-fn json_is_an_object_a_line() {
+fn json_output_has_one_object_per_line() {
     let output = tenure(&["check", "nested", "drift", "--json"]);
     assert_eq!(output.status.code(), Some(0));
     let lines = lines(&output);
@@ -121,7 +121,7 @@ fn json_is_an_object_a_line() {
 }
 
 #[test]
-fn a_check_by_symmetry_names_the_properties_that_it_leaves_out() {
+fn a_check_with_symmetry_names_the_unjudged_properties() {
     let output = tenure(&["check", "limits", "--symmetry"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     let text = stdout(&output);
@@ -148,7 +148,7 @@ fn a_check_by_symmetry_names_the_properties_that_it_leaves_out() {
 }
 
 #[test]
-fn a_universe_without_progress_says_so_beside_the_verdict() {
+fn a_universe_without_progress_properties_is_named_in_the_verdict() {
     let output = tenure(&["check", "drift"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
@@ -159,7 +159,7 @@ fn a_universe_without_progress_says_so_beside_the_verdict() {
 }
 
 #[test]
-fn a_run_that_could_show_nothing_is_refused() {
+fn a_crash_test_with_zero_processes_sessions_or_increments_is_refused() {
     for (flag, least) in [
         ("--processes", "0"),
         ("--sessions", "0"),
@@ -230,7 +230,7 @@ fn bad_replays(saved: &str) {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure() {
+fn a_closed_output_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["check", "--list"])
         .stdout(Stdio::piped())
@@ -244,7 +244,7 @@ fn a_reader_that_leaves_is_no_failure() {
 }
 
 #[test]
-fn the_scripts_that_the_suite_plays_are_printed() {
+fn check_prints_the_scripts_of_the_suite() {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../conformance/src/store/derived"
@@ -259,7 +259,7 @@ fn the_scripts_that_the_suite_plays_are_printed() {
 }
 
 #[test]
-fn the_list_has_every_universe_and_mutant() {
+fn the_list_contains_every_universe_and_mutant() {
     let output = tenure(&["check", "--list", "--json"]);
     let lines = lines(&output);
     let universes = lines.iter().filter(|line| line["universe"].is_string());
@@ -295,7 +295,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn the_explorer_says_where_it_is_and_shows_states_in_words() {
+fn the_explorer_prints_its_address_and_shows_states_as_text() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["explore", "try", "--port", "0"])
         .stdout(Stdio::piped())

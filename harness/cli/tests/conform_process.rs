@@ -7,7 +7,7 @@ use support::{assert_ends, stdout, tenure};
 const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 
 #[test]
-fn our_library_conforms() {
+fn the_library_of_this_repository_conforms() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.json");
     let file = file.to_str().expect("UTF-8");
@@ -35,7 +35,7 @@ fn played_to(script: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn broken_adapters_fail_with_what_they_did() {
+fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
     for (script, said) in [
         ("echo hello; cat", "no JSON"),
         ("echo oops >&2; exit 7", "exit status: 7; it said: oops"),
@@ -61,7 +61,7 @@ fn broken_adapters_fail_with_what_they_did() {
 }
 
 #[test]
-fn what_an_adapter_does_not_support_is_skipped_and_does_not_conform() {
+fn cases_that_an_adapter_does_not_support_are_skipped_and_do_not_conform() {
     let script = r#"read line; echo '{"id":1,"ok":{"adapter":1}}'
         read line; echo '{"id":2,"error":{"kind":"unsupported"}}'; cat >/dev/null"#;
     // The case hears of it instead of a connection.
@@ -82,7 +82,7 @@ fn what_an_adapter_does_not_support_is_skipped_and_does_not_conform() {
 }
 
 #[test]
-fn who_cannot_be_started_or_named_is_no_verdict() {
+fn a_missing_adapter_or_unknown_case_exits_with_code_2() {
     let output = tenure(&["conform", "process", "--", "/no/such/program"]);
     assert_ends(&output, 2, &["/no/such/program cannot be started"]);
     let output = tenure(&["conform", "process"]);

@@ -55,7 +55,7 @@ fn the_reference_store_conforms_with_every_hook() {
 }
 
 #[test]
-fn a_part_says_that_it_is_one_and_every_format_is_written() {
+fn a_run_of_selected_cases_says_so_and_writes_every_report_format() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |end: &str| folder.path().join(format!("report.{end}"));
     let files = ["json", "xml", "tap", "md", "html"].map(file);
@@ -83,7 +83,7 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
 }
 
 #[test]
-fn a_part_of_which_every_case_was_left_out_is_not_shown_to_hold() {
+fn a_run_whose_selected_cases_are_all_skipped_does_not_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = support::Store::start(folder.path(), &[]);
     let case = "expiry/use/busy"; // Needs --expires-ms.
@@ -94,7 +94,7 @@ fn a_part_of_which_every_case_was_left_out_is_not_shown_to_hold() {
 }
 
 #[test]
-fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
+fn a_trace_without_enough_records_is_not_judged() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.json");
     let path = file.to_str().expect("UTF-8");
@@ -173,7 +173,7 @@ fn slow_link(store: String) -> String {
 /// In this case a lease ends that nobody sees ending. The suite waits for a recall as long as the slack, and then finds that the end
 /// of the lease explains that none comes. An answer that is on its way at that moment must not spoil the explanation.
 #[test]
-fn an_answer_that_is_on_its_way_is_not_missing() {
+fn an_answer_delayed_by_the_network_is_not_reported_as_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let times = ["--lease-ms", "1600", "--recall-ms", "6000"];
     let store = support::Store::start(folder.path(), &times);
@@ -184,7 +184,7 @@ fn an_answer_that_is_on_its_way_is_not_missing() {
 }
 
 #[test]
-fn two_runs_stand_side_by_side() {
+fn compare_shows_two_runs_and_the_rules_in_which_they_differ() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let (good, bad, page) = (path("good.json"), path("bad.json"), path("page.html"));
@@ -223,14 +223,14 @@ fn two_runs_stand_side_by_side() {
 }
 
 #[test]
-fn who_is_not_there_is_no_failure_of_his() {
+fn an_unreachable_store_exits_with_code_2_and_is_no_failed_case() {
     let output = conform(&["store", "--target", "127.0.0.1:1", "--slack-ms", "50"]);
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("127.0.0.1:1 cannot be reached"));
 }
 
 #[test]
-fn usage_is_checked_before_anything_is_played() {
+fn wrong_usage_is_reported_before_any_case_is_played() {
     let wrong = [
         &["store"][..],
         &["store", "--target", "127.0.0.1:1", "no-such-case"],
@@ -253,7 +253,7 @@ fn usage_is_checked_before_anything_is_played() {
 }
 
 #[test]
-fn a_known_failure_that_passes_fails_the_run() {
+fn an_expected_failure_that_passes_fails_the_run() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("UTF-8");
     let arguments = [
@@ -289,7 +289,7 @@ fn a_known_failure_that_passes_fails_the_run() {
 }
 
 #[test]
-fn every_case_and_every_rule_is_listed_and_explained() {
+fn list_and_explain_cover_every_case_and_rule() {
     let output = conform(&["list", "--json"]);
     let lines = text(&output.stdout);
     for case in store::all() {

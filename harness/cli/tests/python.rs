@@ -170,7 +170,7 @@ fn others<'r>(
 }
 
 #[test]
-fn the_codec_in_python_reads_all_vectors() {
+fn the_python_codec_reads_all_test_vectors() {
     let Some(python) = python() else { return };
     let output = Command::new(python)
         .args(["-m", "unittest", "test_vectors"])
@@ -185,7 +185,7 @@ fn the_codec_in_python_reads_all_vectors() {
 }
 
 #[test]
-fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
+fn the_python_store_conforms_except_for_cases_that_need_a_disk() {
     let Some(python) = python() else { return };
     let store = Store::start(&python);
     let told = store.told();
@@ -215,7 +215,7 @@ fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
 }
 
 #[test]
-fn the_library_in_python_conforms() {
+fn the_python_library_conforms() {
     let Some(python) = python() else { return };
     let python = python.to_str().expect("UTF-8");
     let adapter = format!("{HOME}/adapter.py");

@@ -28,7 +28,7 @@ fn text(path: &Path) -> &str {
 const CART: SessionId = SessionId::from_static("cart");
 
 #[test]
-fn it_starts_says_where_and_stops_when_told() {
+fn the_store_starts_reports_its_addresses_and_stops_on_sigterm() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &[]);
     let ready = store.logged("ready");
@@ -63,7 +63,7 @@ fn it_starts_says_where_and_stops_when_told() {
 
 /// A signal that would end a process by default, and that tools send to reload settings or to begin a new log.
 #[test]
-fn signals_to_reload_are_ignored_with_a_line_in_the_log() {
+fn reload_signals_are_ignored_and_logged() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
@@ -105,7 +105,7 @@ fn dropped_lines(store: &Store) -> u64 {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_the_store_nor_its_end() {
+fn an_unread_log_blocks_neither_the_store_nor_its_stop() {
     let folder = folder();
     let arguments = ["--log", "debug", "--durability", "buffered"];
     let store = Store::start(folder.path(), &arguments);
@@ -125,7 +125,7 @@ fn a_log_that_nobody_reads_stops_neither_the_store_nor_its_end() {
 }
 
 #[test]
-fn a_log_that_is_read_late_says_how_many_lines_are_missing() {
+fn a_log_read_late_reports_the_number_of_dropped_lines() {
     let folder = folder();
     let arguments = ["--log", "debug", "--durability", "buffered"];
     let mut store = Store::start(folder.path(), &arguments);
@@ -136,7 +136,7 @@ fn a_log_that_is_read_late_says_how_many_lines_are_missing() {
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_stops_nothing() {
+fn a_closed_log_pipe_does_not_stop_the_store() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &["--log", "debug"]);
     store.close_log();
@@ -151,7 +151,7 @@ fn a_log_whose_reader_has_gone_stops_nothing() {
 }
 
 #[test]
-fn a_restart_recalls_nothing_and_its_holder_goes_on() {
+fn a_restart_recalls_no_session_and_the_holder_continues() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
@@ -256,7 +256,7 @@ fn ctl_shows_holder_and_waiters_and_recalls() {
 }
 
 #[test]
-fn ctl_says_when_nobody_answers() {
+fn ctl_without_a_store_fails_with_the_next_step() {
     // Bound and dropped: a port that nobody listens on.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("bound").to_string();
@@ -270,7 +270,7 @@ fn ctl_says_when_nobody_answers() {
 }
 
 #[test]
-fn a_second_store_on_the_folder_is_refused() {
+fn a_second_store_on_the_same_folder_is_refused() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let data = folder.path().join("data");
@@ -281,7 +281,7 @@ fn a_second_store_on_the_folder_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_started_says_why() {
+fn a_store_that_cannot_start_reports_the_reason() {
     let folder = folder();
     let serve = |data: &Path, more: &[&str]| {
         let mut arguments = vec!["serve", "--admin", "127.0.0.1:0", "--data", text(data)];
@@ -366,7 +366,7 @@ impl Drop for Small {
 /// Without the right to mount, the parts of this are tested alone: a claim on a full disk by the engine, and that its
 /// error passes by the store.
 #[test]
-fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
+fn a_store_killed_with_a_full_disk_starts_again_after_space_is_freed() {
     let Some(small) = Small::mount() else {
         println!("skipped: a small file system cannot be mounted here; it takes root");
         return;
@@ -400,7 +400,7 @@ fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
 
 /// Each of two stores on one folder would take it from the other at each restart: the loser must stay down.
 #[test]
-fn a_store_that_lost_its_folder_ends_and_does_not_ask_for_a_restart() {
+fn a_store_that_lost_its_folder_exits_with_a_permanent_error() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
@@ -418,7 +418,7 @@ fn a_store_that_lost_its_folder_ends_and_does_not_ask_for_a_restart() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_and_touches_nothing() {
+fn an_invalid_configuration_is_refused_without_touching_the_data() {
     let folder = folder();
     let data = folder.path().join("data");
     let file = folder.path().join("tenure.toml");
@@ -504,7 +504,7 @@ fn flag_beats_variable_beats_file_beats_default() {
 }
 
 #[test]
-fn killed_it_starts_again_with_a_later_epoch_and_knows_its_holders() {
+fn a_killed_store_restarts_with_a_higher_epoch_and_knows_its_holders() {
     let folder = folder();
     let mut last = 0;
     for turn in 0..3 {
@@ -524,7 +524,7 @@ fn killed_it_starts_again_with_a_later_epoch_and_knows_its_holders() {
 }
 
 #[test]
-fn the_second_signal_stops_at_once() {
+fn a_second_signal_stops_the_store_at_once() {
     let folder = folder();
     let arguments = ["--stop", "drain", "--stop-ms", "100000000"];
     let mut store = Store::start(folder.path(), &arguments);
@@ -547,7 +547,7 @@ fn the_second_signal_stops_at_once() {
 }
 
 #[test]
-fn a_drain_waits_for_what_is_given_back() {
+fn a_drain_waits_until_all_grants_are_given_back() {
     for by_ctl in [false, true] {
         drain(by_ctl);
     }
@@ -589,7 +589,7 @@ fn drain(by_ctl: bool) {
 }
 
 #[test]
-fn a_backup_of_a_running_store_is_a_store() {
+fn a_backup_of_a_running_store_can_be_served() {
     let folder = folder();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let store = Store::start(folder.path(), &[]);
@@ -626,7 +626,7 @@ fn a_backup_of_a_running_store_is_a_store() {
 }
 
 #[test]
-fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
+fn a_backup_into_its_own_source_folder_is_refused_and_creates_nothing() {
     let folder = folder();
     let data = folder.path().join("data");
     drop(Store::start(folder.path(), &[]));
@@ -668,7 +668,7 @@ fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
 }
 
 #[test]
-fn the_log_is_json_if_wanted_and_never_says_what_is_in_a_session() {
+fn the_log_can_be_json_and_never_contains_session_data() {
     const SECRET: &str = "4929-secret-of-a-person";
     let folder = folder();
     let store = Store::start(folder.path(), &["--log", "trace", "--log-format", "json"]);
@@ -700,7 +700,7 @@ fn the_log_is_json_if_wanted_and_never_says_what_is_in_a_session() {
 }
 
 #[test]
-fn systemd_hears_when_it_is_ready_and_when_it_stops() {
+fn systemd_is_notified_of_readiness_and_of_the_stop() {
     let folder = folder();
     let path = folder.path().join("notify");
     let systemd = UnixDatagram::bind(&path).expect("bound");
@@ -722,7 +722,7 @@ fn systemd_hears_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn too_few_open_files_are_said() {
+fn a_too_low_limit_of_open_files_is_logged() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &["--connections-max", "100000000"]);
     let line = store.logged("too few open files");
@@ -753,7 +753,7 @@ fn the_book_explains_every_metric() {
 }
 
 #[test]
-fn help_and_errors_are_for_people() {
+fn help_lists_the_commands_and_errors_suggest_the_right_one() {
     let help = stdout(&tenure(&["--help"]));
     for command in ["serve", "ctl", "backup"] {
         assert!(help.contains(command), "{help}");

@@ -30,11 +30,11 @@ fn play(test: &str, is_small: bool) {
 }
 
 #[test]
-fn the_manager_does_what_the_machine_does() {
-    play("the_manager_does_what_the_machine_does", false);
+fn the_manager_behaves_like_the_machine() {
+    play("the_manager_behaves_like_the_machine", false);
 }
 
 #[test]
-fn the_manager_does_what_the_machine_does_in_small_sessions() {
+fn the_manager_behaves_like_the_machine_in_small_sessions() {
     play("in_small_sessions", true);
 }

@@ -41,7 +41,7 @@ const KILLED: &[(LockMutant, Result<(), &str>)] = &[
 const MUTANT: &str = "TENURE_MUTANT";
 
 #[test]
-#[ignore = "run by mutants_are_killed_by_short_scripts, in a process of its own"]
+#[ignore = "run by each_visible_mutant_is_killed_by_a_short_script, in a process of its own"]
 fn child() {
     let name = std::env::var(MUTANT).expect("the name of a mutant");
     let mutant = LockMutant::ALL
@@ -56,7 +56,7 @@ fn child() {
 }
 
 #[test]
-fn mutants_are_killed_by_short_scripts() {
+fn each_visible_mutant_is_killed_by_a_short_script() {
     let own = std::env::current_exe().expect("this test has a path");
     for mutant in LockMutant::ALL {
         let mut all = KILLED.iter();
