@@ -1,4 +1,4 @@
-//! The binary as its users meet it: exit codes, what is printed where, and what it says to bad input.
+//! The binary from the view of its users: exit codes, output, and errors for bad input.
 
 use serde_json::Value;
 use std::fs;
@@ -24,12 +24,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// A file of this test run.
+/// Returns the path of a file for this test run.
 fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// The command was wrong: exit code 2, nothing on standard output, and standard error says all of this.
+/// Asserts that the command was wrong: exit code 2, no standard output, and all of `says` on standard error.
 fn assert_refused(arguments: &[&str], says: &[&str]) {
     let output = tenure(arguments);
     let said = stderr(&output);
@@ -44,7 +44,7 @@ fn assert_refused(arguments: &[&str], says: &[&str]) {
 fn lines(output: &Output) -> Vec<Value> {
     stdout(output)
         .lines()
-        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .map(|line| serde_json::from_str(line).expect("every line is a JSON object"))
         .collect()
 }
 
@@ -142,7 +142,7 @@ fn a_check_with_symmetry_names_the_unjudged_properties() {
     let unjudged = serde_json::json!(["waiting ends", "recalled leads to free"]);
     assert_eq!(line["unjudged"], unjudged);
 
-    // No processes are alike here: the universe is explored whole.
+    // This universe has no identical processes, so it is explored without symmetry reduction.
     let output = tenure(&["check", "nested", "--symmetry"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
@@ -202,7 +202,7 @@ fn a_mutant_is_killed_saved_and_replayed() {
     bad_replays(&fs::read_to_string(&file).expect("what was saved"));
 }
 
-/// What is no counterexample, or no longer one, is refused and says why.
+/// Asserts that each file without a valid counterexample is refused with the reason.
 fn bad_replays(saved: &str) {
     let missing = scratch("missing.json");
     let missing = missing.to_str().expect("a path");
@@ -268,7 +268,7 @@ fn the_list_contains_every_universe_and_mutant() {
     assert_eq!(mutants.count(), tenure_protocol::ProtocolMutant::ALL.len());
 }
 
-/// A child that ends with the test.
+/// A child process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -278,7 +278,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks over HTTP, again until somebody listens: the Explorer says where it is before it is there.
+/// Sends an HTTP request until a server answers: the Explorer prints its address before it listens.
 fn get(address: &str, path: &str) -> String {
     let until = Instant::now() + Duration::from_secs(60);
     let mut stream = loop {

@@ -1,4 +1,4 @@
-//! `tenure conform process`, as the author of a library runs it.
+//! `tenure conform process`, from the view of the author of a library.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn the_library_of_this_repository_conforms() {
     ]);
     let report = stdout(&output);
     assert_ends(&output, 0, &[]);
-    // Three cases judge by what was counted, and record nothing that could be judged again: exit code 4.
+    // Three cases judge by counts and record no messages that can be judged again: exit code 4.
     let output = tenure(&["conform", "trace", file]);
     let traces = stdout(&output);
     assert_eq!(output.status.code(), Some(4), "{traces}");
@@ -26,7 +26,7 @@ fn the_library_of_this_repository_conforms() {
     assert!(!report.contains("skip"), "{report}");
 }
 
-/// Plays one case to an adapter that this shell script is.
+/// Plays one case to an adapter that consists of this shell script.
 fn played_to(script: &str) -> (Option<i32>, String) {
     let case = "process/grant/kept/no-message";
     let command = ["conform", "process", case, "--slack-ms", "2000", "--"];
@@ -48,7 +48,7 @@ fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
             r#"read line; echo '{"id":1,"ok":{"adapter":1}}'; echo '{"id":1,"ok":{}}'; cat >/dev/null"#,
             "a second answer",
         ),
-        // It says that it does everything, and does nothing.
+        // An adapter that reports success for every command, and does nothing.
         (
             r#"n=1; while read line; do echo "{\"id\":$n,\"ok\":{\"adapter\":1}}"; n=$((n+1)); done"#,
             "the process connects",
@@ -64,7 +64,7 @@ fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
 fn cases_that_an_adapter_does_not_support_are_skipped_and_do_not_conform() {
     let script = r#"read line; echo '{"id":1,"ok":{"adapter":1}}'
         read line; echo '{"id":2,"error":{"kind":"unsupported"}}'; cat >/dev/null"#;
-    // The case hears of it instead of a connection.
+    // The adapter answers the first command with an error instead of a connection.
     let output = tenure(&[
         "conform",
         "process",

@@ -1,4 +1,4 @@
-//! `tenure conform`, as who writes another store meets it.
+//! `tenure conform`, from the view of the author of another store.
 
 mod support;
 
@@ -25,7 +25,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().expect("it was not killed")
+    output
+        .status
+        .code()
+        .expect("no signal has killed the binary")
 }
 
 #[test]
@@ -51,7 +54,10 @@ fn the_reference_store_conforms_with_every_hook() {
     assert_eq!(cases.len(), store::all().len());
     let judged = check(&text(&output.stdout)).expect("a report");
     let wrong: Vec<_> = judged.iter().filter(|own| own.finding.is_some()).collect();
-    assert!(wrong.is_empty(), "what was recorded is wrong: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "the recorded messages violate a rule: {wrong:#?}"
+    );
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn a_run_of_selected_cases_says_so_and_writes_every_report_format() {
 fn a_run_whose_selected_cases_are_all_skipped_does_not_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = support::Store::start(folder.path(), &[]);
-    let case = "expiry/use/busy"; // Needs --expires-ms.
+    let case = "expiry/use/busy"; // This case needs --expires-ms.
     let output = conform(&["store", "--target", &store.listen, case]);
     let told = text(&output.stdout);
     assert_eq!(code(&output), 1, "{told}");
@@ -106,7 +112,7 @@ fn a_trace_without_enough_records_is_not_judged() {
         path,
     ]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    // The same run, and a case that is paused at its beginning: nothing behind a pause is judged.
+    // The recording of the same run, and a case that is paused at its start: nothing after a pause is judged.
     let mut report: Value =
         serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON");
     let cases = report["cases"].as_array_mut().expect("cases");
@@ -128,10 +134,11 @@ fn a_trace_without_enough_records_is_not_judged() {
     assert_eq!(told["traces"][1]["judged"], false);
 }
 
-/// The longest time between two keep-alives of a process is shorter than this: always one of them has no answer yet.
+/// The delay of the link. Longer than the interval between two keep-alives of a process, so that one of them is always
+/// unanswered.
 const DELAY: Duration = Duration::from_millis(450);
 
-/// Passes bytes on to a store, and its answers back, each after [`DELAY`].
+/// Forwards bytes to a store and its answers back, each after [`DELAY`]. Returns the address of the link.
 fn slow_link(store: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -170,8 +177,9 @@ fn slow_link(store: String) -> String {
     address
 }
 
-/// In this case a lease ends that nobody sees ending. The suite waits for a recall as long as the slack, and then finds that the end
-/// of the lease explains that none comes. An answer that is on its way at that moment must not spoil the explanation.
+/// In this case, a lease ends without an observer. The suite waits for a recall for the slack, and then finds that the
+/// end of the lease explains the missing recall. An answer that is under way at that moment must not invalidate the
+/// explanation.
 #[test]
 fn an_answer_delayed_by_the_network_is_not_reported_as_missing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -190,7 +198,7 @@ fn compare_shows_two_runs_and_the_rules_in_which_they_differ() {
     let (good, bad, page) = (path("good.json"), path("bad.json"), path("page.html"));
     let output = conform(&["store", "--reference", "connect", "--report", &good]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    // The same run, but that one case has not held.
+    // The same report, with one case changed to failed.
     let mut report: Value =
         serde_json::from_str(&fs::read_to_string(&good).expect("it was written")).expect("JSON");
     report["target"] = "another".into();

@@ -1,4 +1,4 @@
-//! Real processes on a real store, killed and stopped: short scenarios of what `.ci/run` plays at length.
+//! Real processes with a real store, killed and stopped: short versions of the scenarios in `.ci/run`.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,7 +42,7 @@ fn a_holder_stopped_past_its_lease_detects_the_loss_and_does_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = |words: &[&str]| Program::new(Path::new(TENURE), words);
     let store = program(&["serve", "--lease-ms", "1500"]);
-    let found =
-        stopped::play(&store, &program(&["hold"]), folder.path()).expect("it can be played");
+    let found = stopped::play(&store, &program(&["hold"]), folder.path())
+        .expect("the scenario runs to its end");
     assert!(found.holds(), "{found:?}");
 }

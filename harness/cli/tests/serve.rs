@@ -1,4 +1,4 @@
-//! `tenure serve`, `tenure ctl` and `tenure backup` as an operator meets them.
+//! `tenure serve`, `tenure ctl` and `tenure backup`, from the view of an operator.
 
 mod support;
 
@@ -56,12 +56,15 @@ fn the_store_starts_reports_its_addresses_and_stops_on_sigterm() {
     store.signal(Signal::TERM);
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
-    let last = log.lines().last().expect("the last lines are written");
+    let last = log
+        .lines()
+        .last()
+        .expect("the store writes its last log lines before it ends");
     assert!(last.ends_with("stopped"), "{log}");
-    assert!(!ports.exists(), "nobody is there any more");
+    assert!(!ports.exists(), "the port file is removed after a stop");
 }
 
-/// A signal that would end a process by default, and that tools send to reload settings or to begin a new log.
+/// By default, these signals would end a process. Tools send them to reload settings or to start a new log file.
 #[test]
 fn reload_signals_are_ignored_and_logged() {
     let folder = folder();
@@ -84,7 +87,7 @@ fn reload_signals_are_ignored_and_logged() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// Uses the session until the store has dropped lines of its log, which nobody reads.
+/// Uses the session until the store has dropped lines of its log, which no reader empties.
 fn fill_the_log(store: &Store, holder: &mut Player) {
     const ROUNDS_MAX: u64 = 200_000;
     for round in 1..ROUNDS_MAX {
@@ -111,7 +114,7 @@ fn an_unread_log_blocks_neither_the_store_nor_its_stop() {
     let store = Store::start(folder.path(), &arguments);
     let mut holder = Player::connect(&store, "p1");
     fill_the_log(&store, &mut holder);
-    // Grants, commits and answers go on behind a full pipe.
+    // Grants, commits and answers continue behind a full pipe.
     let before = dropped_lines(&store);
     for round in 1_000_000..1_000_100 {
         let (token, base) = holder.acquire_as(&CART, round);
@@ -145,7 +148,10 @@ fn a_closed_log_pipe_does_not_stop_the_store() {
         let (token, base) = holder.acquire_as(&CART, round);
         holder.release(&CART, token, base);
     }
-    assert!(dropped_lines(&store) > 0, "each line has failed");
+    assert!(
+        dropped_lines(&store) > 0,
+        "each write to the closed pipe fails and is counted"
+    );
     store.signal(Signal::TERM);
     assert_eq!(store.ended_unread().code(), Some(0));
 }
@@ -257,7 +263,7 @@ fn ctl_shows_holder_and_waiters_and_recalls() {
 
 #[test]
 fn ctl_without_a_store_fails_with_the_next_step() {
-    // Bound and dropped: a port that nobody listens on.
+    // A port that was bound and released, so no program listens on it.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("bound").to_string();
     drop(free);
@@ -277,7 +283,11 @@ fn a_second_store_on_the_same_folder_is_refused() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let output = tenure(&[&serve[..], &["--data", text(&data)]].concat());
     assert_ends(&output, 75, &[text(&data), "another store", "--data"]);
-    assert_eq!(store.json(&["status"])["epoch"], 1, "the first goes on");
+    assert_eq!(
+        store.json(&["status"])["epoch"],
+        1,
+        "the first store continues"
+    );
 }
 
 #[test]
@@ -328,7 +338,7 @@ fn a_store_that_cannot_start_reports_the_reason() {
     let output = serve(&folder.path().join("fresh"), &["--listen", &address]);
     assert_ends(&output, 75, &[&address, "cannot listen"]);
 
-    // The system has no such address, and may have it later.
+    // This machine does not have the address now, but may have it later.
     let output = serve(&folder.path().join("fresh"), &["--listen", "192.0.2.1:0"]);
     assert_ends(&output, 75, &["192.0.2.1:0", "cannot listen"]);
 
@@ -344,7 +354,7 @@ fn a_store_that_cannot_start_reports_the_reason() {
     }
 }
 
-/// A file system of 1 MiB. Unmounted when it is dropped.
+/// A file system of 1 MiB, which is unmounted when this value is dropped.
 struct Small(TempDir);
 
 impl Small {
@@ -363,16 +373,16 @@ impl Drop for Small {
     }
 }
 
-/// Without the right to mount, the parts of this are tested alone: a claim on a full disk by the engine, and that its
-/// error passes by the store.
+/// Without permission to mount, other tests cover the parts: the engine claims a folder on a full disk, and the store
+/// treats its error as temporary.
 #[test]
 fn a_store_killed_with_a_full_disk_starts_again_after_space_is_freed() {
     let Some(small) = Small::mount() else {
-        println!("skipped: a small file system cannot be mounted here; it takes root");
+        println!("skipped: mounting a small file system needs root");
         return;
     };
     let folder = folder();
-    // The port file is elsewhere: it has room.
+    // The port file is on another file system, which has room.
     let (real, data) = (small.0.path().join("data"), folder.path().join("data"));
     fs::create_dir(&real).expect("made");
     std::os::unix::fs::symlink(&real, &data).expect("a link");
@@ -398,13 +408,14 @@ fn a_store_killed_with_a_full_disk_starts_again_after_space_is_freed() {
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
 }
 
-/// Each of two stores on one folder would take it from the other at each restart: the loser must stay down.
+/// After a restart, each of two stores on one folder would take the folder from the other. So the store that lost it
+/// must not be restarted.
 #[test]
 fn a_store_that_lost_its_folder_exits_with_a_permanent_error() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
-    // As a store does that takes the folder over where locks do not work.
+    // Takes the folder over, as a second store does on a file system without locks.
     fs::remove_file(folder.path().join("data").join("claim")).expect("removed");
     holder.ask_for(&CART);
     let (status, log) = store.ended();
@@ -449,7 +460,7 @@ fn an_invalid_configuration_is_refused_without_touching_the_data() {
     assert!(!data.exists());
 }
 
-/// `--print-config`, by the rule that the book and the help say: every setting changed by file, by variable, by flag.
+/// Checks the documented precedence with `--print-config`: every setting is changed by file, by variable, and by flag.
 #[test]
 fn flag_beats_variable_beats_file_beats_default() {
     let folder = folder();
@@ -537,13 +548,20 @@ fn a_second_signal_stops_the_store_at_once() {
             break;
         }
     }
-    assert!(store.get("/readyz").contains("503"), "it stops");
+    assert!(
+        store.get("/readyz").contains("503"),
+        "`/readyz` returns 503 while the store stops"
+    );
     store.signal(Signal::INT);
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("at once"), "{log}");
     let store = Store::start(folder.path(), &[]);
-    assert_eq!(store.json(&["status"])["held"], 1, "the grant stands");
+    assert_eq!(
+        store.json(&["status"])["held"],
+        1,
+        "the grant is still valid after the fast stop"
+    );
 }
 
 #[test]
@@ -614,12 +632,12 @@ fn a_backup_of_a_running_store_can_be_served() {
     );
 
     drop(store);
-    fs::remove_dir_all(&data).expect("the disaster");
+    fs::remove_dir_all(&data).expect("the data folder can be removed");
     assert_ends(&tenure(&["backup", text(&copy), text(&data)]), 0, &[]);
     let store = Store::start(folder.path(), &[]);
     assert!(
         store.epoch > 1_000_000,
-        "ahead of what it copies: {}",
+        "the backup is ahead of its source: {}",
         store.epoch
     );
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
@@ -660,7 +678,7 @@ fn a_backup_into_its_own_source_folder_is_refused_and_creates_nothing() {
         assert_eq!(names(), before, "{from} to {to}");
         assert!(!folder.path().join("elsewhere").exists(), "{from} to {to}");
     }
-    // Beside it is not inside it, however much the names are alike.
+    // A folder beside the source is not inside of it, even if its name starts with the same text.
     let beside = command(&["backup", "data", "data-copy"])
         .current_dir(folder.path())
         .output();
@@ -742,7 +760,7 @@ fn the_book_explains_every_metric() {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
     assert!(names.len() >= 8, "{metrics}");
-    // Not shown before the first one.
+    // These metrics appear only after their first event.
     names.extend(["tenure_refusals_total", "tenure_faults_total"]);
     for name in names {
         assert!(
