@@ -49,8 +49,8 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the history: all guards and requests are dropped, and all messages are carried. Then no thread waits,
-    /// and the process can leave.
+    /// Ends the history: all guards and requests are dropped, and all messages are carried. Then no thread waits, and
+    /// the process can leave.
     pub(crate) fn end(&mut self) -> Checked {
         self.lines.push(
             "at the end, all guards and requests are dropped, and all messages arrive".to_owned(),

@@ -124,9 +124,9 @@ impl Run {
         self.settle().map(drop)
     }
 
-    /// Handles a refused edit. The edit was made in place, so the guard falls back to the last value that the
-    /// session has accepted from it. The machine continues with that value. It must be the value before the guard
-    /// wrote, or a value that the guard wrote.
+    /// Handles a refused edit. The edit was made in place, so the guard falls back to the last value that the session
+    /// has accepted from it. The machine continues with that value. It must be the value before the guard wrote, or a
+    /// value that the guard wrote.
     fn fall_back(&mut self, at: usize, edit: &Call) -> Checked {
         let Call::Write { name, .. } = edit else {
             unreachable!("the caller handles only edits here, which are writes")

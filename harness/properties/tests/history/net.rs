@@ -165,8 +165,8 @@ impl Net {
         (holder.process == OTHER).then_some((holder.token, head.version))
     }
 
-    /// Gives a session of the other process back, with a write if the limits allow it: that process checks them
-    /// before it writes too.
+    /// Gives a session of the other process back, with a write if the limits allow it: that process checks them before
+    /// it writes too.
     pub(crate) fn give_back(&mut self, session: &SessionId, name: AttributeName, value: Value) {
         let Some((token, base)) = self.held_elsewhere(session) else {
             return;

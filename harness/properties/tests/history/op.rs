@@ -30,8 +30,8 @@ pub(crate) struct Setup {
     pub(crate) is_tight: bool,
     /// Sessions may have only a few attributes and a few bytes.
     pub(crate) is_small: bool,
-    /// The number of grants in a row to another process after which the store asks a holder to release when idle.
-    /// 0: never.
+    /// The number of grants in a row to another process after which the store asks a holder to release when idle. 0:
+    /// never.
     pub(crate) turns: u8,
     pub(crate) keeps_base: bool,
     pub(crate) lives_ms: Option<u64>,
@@ -105,8 +105,8 @@ impl Setup {
     }
 
     /// Returns the settings of the machine. The manager alone limits the sizes of sessions, since only the manager
-    /// knows the space reserved for open cells. The machine accepts what the manager accepts, and the comparison
-    /// checks that its sessions are not too large.
+    /// knows the space reserved for open cells. The machine accepts what the manager accepts, and the comparison checks
+    /// that its sessions are not too large.
     pub(crate) fn machine(&self) -> ProcessSettings {
         let any_size = Self {
             is_small: false,

@@ -90,8 +90,8 @@ impl Wake for Flag {
 }
 
 impl Task {
-    /// Creates a task. Every second thread has a handle to the session, if it locks one attribute. The others lock
-    /// by session id.
+    /// Creates a task. Every second thread has a handle to the session, if it locks one attribute. The others lock by
+    /// session id.
     pub(crate) fn new(locks: Locks, id: SessionId, acquire: LockCall) -> Self {
         let port = Rc::new(Port::default());
         let flag = Arc::new(Flag(AtomicBool::new(false)));

@@ -83,9 +83,9 @@ impl Run {
         self.heard(at, said).map(drop)
     }
 
-    /// Starts a commit. The machine commits all writes of a thread in the session. The manager commits the writes
-    /// of this guard, and perhaps not those of other guards, which may be in use elsewhere. So only this guard may
-    /// have written.
+    /// Starts a commit. The machine commits all writes of a thread in the session. The manager commits the writes of
+    /// this guard, and perhaps not those of other guards, which may be in use elsewhere. So only this guard may have
+    /// written.
     pub(crate) fn commit(&mut self, thread: ThreadId, which: usize) -> Checked {
         let Some(at) = self.held(thread, which) else {
             return Ok(());
@@ -123,8 +123,8 @@ impl Run {
         })
     }
 
-    /// Returns whether the handle is a set without a pending destroy or rename. Both sides refuse a second one,
-    /// with different errors.
+    /// Returns whether the handle is a set without a pending destroy or rename. Both sides refuse a second one, with
+    /// different errors.
     pub(crate) fn may_end(&self, thread: ThreadId, which: usize) -> bool {
         let Some(at) = self.held(thread, which) else {
             return false;
@@ -153,8 +153,8 @@ impl Run {
         self.heard(at, said).map(drop)
     }
 
-    /// A request fails and leaves if its lease ended before its task took the guard. After a revocation, the task
-    /// gets a guard that reports the loss.
+    /// A request fails and leaves if its lease ended before its task took the guard. After a revocation, the task gets
+    /// a guard that reports the loss.
     fn let_out_if_lost_before_it_came(&mut self, at: usize) {
         let own = &self.handles[at];
         let is_granted = own.doing == Doing::Asks && matches!(own.answer, Some(Answer::Locked(_)));
