@@ -22,14 +22,20 @@
 //! must not slow each other down. Without `unsafe`, the value needs a mutex beside the state word, which alone costs
 //! that much (docs/src/decisions/0010-detaching.md has the figures).
 //!
-//! Most `unsafe` of this crate is here and in `handoff`. The rest is in [`cells`](crate::cells), which finds a cell
-//! without a mutex; in `entry`, which holds the session's mutex or follows a handoff; in `table` and `session_ref`,
-//! which find a cell by session id; and in `hint`, which accesses no memory. In `harness/loom`, every access goes
-//! through loom's `UnsafeCell`. The code relies on these rules:
+//! Most `unsafe` of this crate is here and in `handoff`. In `harness/loom`, every access goes through loom's
+//! `UnsafeCell`. The other modules with `unsafe` are:
+//!
+//! - [`cells`](crate::cells), which finds a cell without a mutex;
+//! - `entry`, which holds the session's mutex or follows a handoff;
+//! - `table` and `session_ref`, which find a cell by session id;
+//! - `owned`, whose guards borrow a neighbour field;
+//! - `hint`, which accesses no memory.
+//!
+//! The code relies on these rules:
 //!
 //! - *Open*: only the thread inside ([`Held`]) touches the other slot. The current slot is only read.
-//! - *Closed*: only the owner of the session's mutex changes the state word. Slots are touched by the thread inside, or
-//!   under the session's mutex if there is none.
+//! - *Closed*: only the owner of the session's mutex changes the state word, except for a planned handoff (`handoff`).
+//!   Slots are touched by the thread inside, or under the session's mutex if there is none.
 //! - *Vacant*: the last thread that left has moved the value out of the other slot, so that value is not dropped there.
 #![allow(unsafe_code)]
 

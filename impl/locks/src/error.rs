@@ -146,7 +146,8 @@ impl fmt::Display for Unsupported {
         } = self;
         write!(
             f,
-            "{feature} needs a store that speaks version {}.{} of the protocol, and this one speaks {}.{}; update the store, or lock without it",
+            "{feature} needs a store that speaks version {}.{} of the protocol, and this one speaks {}.{}; \
+             update the store, or lock without it",
             needs.0, needs.1, store.0, store.1
         )
     }

@@ -213,7 +213,8 @@ fn an_existing_lock_at_a_store_of_1_0_fails_without_a_message() {
     let text = error.expect_err("refused").to_string();
     assert!(
         text.ends_with(
-            "existing() needs a store that speaks version 1.1 of the protocol, and this one speaks 1.0; update the store, or lock without it"
+            "existing() needs a store that speaks version 1.1 of the protocol, and this one speaks 1.0; \
+             update the store, or lock without it"
         ),
         "{text}"
     );

@@ -184,7 +184,7 @@ async fn a_newer_start_of_a_process_takes_over_from_the_older_one() {
     let never = of_old.lock("a").await;
     let never = never.expect_err("a newer start has taken over");
     assert!(matches!(never, Error::Superseded(_)), "{never:?}");
-    assert!(never.to_string().contains("a name of its own"), "{never}");
+    assert!(never.to_string().contains("its own name"), "{never}");
     old.shutdown().await.expect("it has stopped");
     assert_eq!(old.status().phase, Phase::Superseded);
     assert_eq!(taken.check(), Ok(()));
