@@ -1,4 +1,4 @@
-//! The binary as its users meet it: exit codes, what is printed where, and what it says to bad input.
+//! The binary from the view of its users: exit codes, output, and errors for bad input.
 
 use serde_json::Value;
 use std::fs;
@@ -24,12 +24,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// A file of this test run.
+/// Returns the path of a file for this test run.
 fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// The command was wrong: exit code 2, nothing on standard output, and standard error says all of this.
+/// Asserts that the command was wrong: exit code 2, no standard output, and all of `says` on standard error.
 fn assert_refused(arguments: &[&str], says: &[&str]) {
     let output = tenure(arguments);
     let said = stderr(&output);
@@ -44,12 +44,12 @@ fn assert_refused(arguments: &[&str], says: &[&str]) {
 fn lines(output: &Output) -> Vec<Value> {
     stdout(output)
         .lines()
-        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .map(|line| serde_json::from_str(line).expect("every line is a JSON object"))
         .collect()
 }
 
 #[test]
-fn unknown_names_suggest_the_nearest() {
+fn an_unknown_name_fails_with_the_nearest_known_name() {
     assert_refused(&["check", "nestde"], &["no universe 'nestde'", "'nested'"]);
     assert_refused(
         &["check", "nested", "--mutant", "lifo-at-stoer"],
@@ -63,7 +63,7 @@ fn unknown_names_suggest_the_nearest() {
 }
 
 #[test]
-fn wrong_flags_are_usage() {
+fn wrong_flags_exit_with_code_2() {
     assert_refused(&["check", "--no-such-flag"], &["--no-such-flag"]);
     assert_refused(&["check", "nested", "--threads", "0"], &["--threads"]);
     assert_refused(&["check", "nested", "--threads", "many"], &["--threads"]);
@@ -73,7 +73,7 @@ fn wrong_flags_are_usage() {
 }
 
 #[test]
-fn a_chart_that_cannot_be_written_is_refused_at_once() {
+fn an_unwritable_chart_file_fails_before_the_check() {
     assert_refused(
         &["check", "rush", "--chart", "picture.bmp"],
         &["picture.bmp", ".svg"],
@@ -84,7 +84,7 @@ fn a_chart_that_cannot_be_written_is_refused_at_once() {
 }
 
 #[test]
-fn a_universe_that_holds_is_success() {
+fn checking_a_universe_that_holds_exits_with_code_0() {
     let output = tenure(&["check", "nested"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
@@ -95,7 +95,7 @@ fn a_universe_that_holds_is_success() {
 }
 
 #[test]
-fn json_is_an_object_a_line() {
+fn json_output_has_one_object_per_line() {
     let output = tenure(&["check", "nested", "drift", "--json"]);
     assert_eq!(output.status.code(), Some(0));
     let lines = lines(&output);
@@ -121,7 +121,7 @@ fn json_is_an_object_a_line() {
 }
 
 #[test]
-fn a_check_by_symmetry_names_the_properties_that_it_leaves_out() {
+fn a_check_with_symmetry_names_the_unjudged_properties() {
     let output = tenure(&["check", "limits", "--symmetry"]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     let text = stdout(&output);
@@ -142,13 +142,13 @@ fn a_check_by_symmetry_names_the_properties_that_it_leaves_out() {
     let unjudged = serde_json::json!(["waiting ends", "recalled leads to free"]);
     assert_eq!(line["unjudged"], unjudged);
 
-    // No processes are alike here: the universe is explored whole.
+    // This universe has no identical processes, so it is explored without symmetry reduction.
     let output = tenure(&["check", "nested", "--symmetry"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
 #[test]
-fn a_universe_without_progress_says_so_beside_the_verdict() {
+fn a_universe_without_progress_properties_is_named_in_the_verdict() {
     let output = tenure(&["check", "drift"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
@@ -159,7 +159,7 @@ fn a_universe_without_progress_says_so_beside_the_verdict() {
 }
 
 #[test]
-fn a_run_that_could_show_nothing_is_refused() {
+fn a_crash_test_with_zero_processes_sessions_or_increments_is_refused() {
     for (flag, least) in [
         ("--processes", "0"),
         ("--sessions", "0"),
@@ -202,7 +202,7 @@ fn a_mutant_is_killed_saved_and_replayed() {
     bad_replays(&fs::read_to_string(&file).expect("what was saved"));
 }
 
-/// What is no counterexample, or no longer one, is refused and says why.
+/// Asserts that each file without a valid counterexample is refused with the reason.
 fn bad_replays(saved: &str) {
     let missing = scratch("missing.json");
     let missing = missing.to_str().expect("a path");
@@ -230,7 +230,7 @@ fn bad_replays(saved: &str) {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure() {
+fn a_closed_output_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["check", "--list"])
         .stdout(Stdio::piped())
@@ -244,7 +244,7 @@ fn a_reader_that_leaves_is_no_failure() {
 }
 
 #[test]
-fn the_scripts_that_the_suite_plays_are_printed() {
+fn check_prints_the_scripts_of_the_suite() {
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../conformance/src/store/derived"
@@ -259,7 +259,7 @@ fn the_scripts_that_the_suite_plays_are_printed() {
 }
 
 #[test]
-fn the_list_has_every_universe_and_mutant() {
+fn the_list_contains_every_universe_and_mutant() {
     let output = tenure(&["check", "--list", "--json"]);
     let lines = lines(&output);
     let universes = lines.iter().filter(|line| line["universe"].is_string());
@@ -268,7 +268,7 @@ fn the_list_has_every_universe_and_mutant() {
     assert_eq!(mutants.count(), tenure_protocol::ProtocolMutant::ALL.len());
 }
 
-/// A child that ends with the test.
+/// A child process that is killed when this value is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -278,7 +278,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks over HTTP, again until somebody listens: the Explorer says where it is before it is there.
+/// Sends an HTTP request until a server answers: the Explorer prints its address before it listens.
 fn get(address: &str, path: &str) -> String {
     let until = Instant::now() + Duration::from_secs(60);
     let mut stream = loop {
@@ -295,7 +295,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn the_explorer_says_where_it_is_and_shows_states_in_words() {
+fn the_explorer_prints_its_address_and_shows_states_as_text() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["explore", "try", "--port", "0"])
         .stdout(Stdio::piped())

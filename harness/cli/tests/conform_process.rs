@@ -1,4 +1,4 @@
-//! `tenure conform process`, as the author of a library runs it.
+//! `tenure conform process`, from the view of the author of a library.
 
 mod support;
 
@@ -7,7 +7,7 @@ use support::{assert_ends, stdout, tenure};
 const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 
 #[test]
-fn our_library_conforms() {
+fn the_library_of_this_repository_conforms() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.json");
     let file = file.to_str().expect("UTF-8");
@@ -16,7 +16,7 @@ fn our_library_conforms() {
     ]);
     let report = stdout(&output);
     assert_ends(&output, 0, &[]);
-    // Three cases judge by what was counted, and record nothing that could be judged again: exit code 4.
+    // Three cases judge by counts and record no messages that can be judged again: exit code 4.
     let output = tenure(&["conform", "trace", file]);
     let traces = stdout(&output);
     assert_eq!(output.status.code(), Some(4), "{traces}");
@@ -26,7 +26,7 @@ fn our_library_conforms() {
     assert!(!report.contains("skip"), "{report}");
 }
 
-/// Plays one case to an adapter that this shell script is.
+/// Plays one case to an adapter that consists of this shell script.
 fn played_to(script: &str) -> (Option<i32>, String) {
     let case = "process/grant/kept/no-message";
     let command = ["conform", "process", case, "--slack-ms", "2000", "--"];
@@ -35,7 +35,7 @@ fn played_to(script: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn broken_adapters_fail_with_what_they_did() {
+fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
     for (script, said) in [
         ("echo hello; cat", "no JSON"),
         ("echo oops >&2; exit 7", "exit status: 7; it said: oops"),
@@ -48,7 +48,7 @@ fn broken_adapters_fail_with_what_they_did() {
             r#"read line; echo '{"id":1,"ok":{"adapter":1}}'; echo '{"id":1,"ok":{}}'; cat >/dev/null"#,
             "a second answer",
         ),
-        // It says that it does everything, and does nothing.
+        // An adapter that reports success for every command, and does nothing.
         (
             r#"n=1; while read line; do echo "{\"id\":$n,\"ok\":{\"adapter\":1}}"; n=$((n+1)); done"#,
             "the process connects",
@@ -61,10 +61,10 @@ fn broken_adapters_fail_with_what_they_did() {
 }
 
 #[test]
-fn what_an_adapter_does_not_support_is_skipped_and_does_not_conform() {
+fn cases_that_an_adapter_does_not_support_are_skipped_and_do_not_conform() {
     let script = r#"read line; echo '{"id":1,"ok":{"adapter":1}}'
         read line; echo '{"id":2,"error":{"kind":"unsupported"}}'; cat >/dev/null"#;
-    // The case hears of it instead of a connection.
+    // The adapter answers the first command with an error instead of a connection.
     let output = tenure(&[
         "conform",
         "process",
@@ -82,7 +82,7 @@ fn what_an_adapter_does_not_support_is_skipped_and_does_not_conform() {
 }
 
 #[test]
-fn who_cannot_be_started_or_named_is_no_verdict() {
+fn a_missing_adapter_or_unknown_case_exits_with_code_2() {
     let output = tenure(&["conform", "process", "--", "/no/such/program"]);
     assert_ends(&output, 2, &["/no/such/program cannot be started"]);
     let output = tenure(&["conform", "process"]);

@@ -1,4 +1,4 @@
-//! `tenure conform`, as who writes another store meets it.
+//! `tenure conform`, from the view of the author of another store.
 
 mod support;
 
@@ -25,7 +25,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().expect("it was not killed")
+    output
+        .status
+        .code()
+        .expect("no signal has killed the binary")
 }
 
 #[test]
@@ -51,11 +54,14 @@ fn the_reference_store_conforms_with_every_hook() {
     assert_eq!(cases.len(), store::all().len());
     let judged = check(&text(&output.stdout)).expect("a report");
     let wrong: Vec<_> = judged.iter().filter(|own| own.finding.is_some()).collect();
-    assert!(wrong.is_empty(), "what was recorded is wrong: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "the recorded messages violate a rule: {wrong:#?}"
+    );
 }
 
 #[test]
-fn a_part_says_that_it_is_one_and_every_format_is_written() {
+fn a_run_of_selected_cases_says_so_and_writes_every_report_format() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |end: &str| folder.path().join(format!("report.{end}"));
     let files = ["json", "xml", "tap", "md", "html"].map(file);
@@ -83,10 +89,10 @@ fn a_part_says_that_it_is_one_and_every_format_is_written() {
 }
 
 #[test]
-fn a_part_of_which_every_case_was_left_out_is_not_shown_to_hold() {
+fn a_run_whose_selected_cases_are_all_skipped_does_not_hold() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = support::Store::start(folder.path(), &[]);
-    let case = "expiry/use/busy"; // Needs --expires-ms.
+    let case = "expiry/use/busy"; // This case needs --expires-ms.
     let output = conform(&["store", "--target", &store.listen, case]);
     let told = text(&output.stdout);
     assert_eq!(code(&output), 1, "{told}");
@@ -94,7 +100,7 @@ fn a_part_of_which_every_case_was_left_out_is_not_shown_to_hold() {
 }
 
 #[test]
-fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
+fn a_trace_without_enough_records_is_not_judged() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.json");
     let path = file.to_str().expect("UTF-8");
@@ -106,7 +112,7 @@ fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
         path,
     ]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    // The same run, and a case that is paused at its beginning: nothing behind a pause is judged.
+    // The recording of the same run, and a case that is paused at its start: nothing after a pause is judged.
     let mut report: Value =
         serde_json::from_str(&fs::read_to_string(path).expect("written")).expect("JSON");
     let cases = report["cases"].as_array_mut().expect("cases");
@@ -128,10 +134,11 @@ fn a_trace_of_which_nothing_can_be_judged_is_not_said_to_conform() {
     assert_eq!(told["traces"][1]["judged"], false);
 }
 
-/// The longest time between two keep-alives of a process is shorter than this: always one of them has no answer yet.
+/// The delay of the link. Longer than the interval between two keep-alives of a process, so that one of them is always
+/// unanswered.
 const DELAY: Duration = Duration::from_millis(450);
 
-/// Passes bytes on to a store, and its answers back, each after [`DELAY`].
+/// Forwards bytes to a store and its answers back, each after [`DELAY`]. Returns the address of the link.
 fn slow_link(store: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
@@ -170,10 +177,11 @@ fn slow_link(store: String) -> String {
     address
 }
 
-/// In this case a lease ends that nobody sees ending. The suite waits for a recall as long as the slack, and then finds that the end
-/// of the lease explains that none comes. An answer that is on its way at that moment must not spoil the explanation.
+/// In this case, a lease ends without an observer. The suite waits for a recall for the slack, and then finds that the
+/// end of the lease explains the missing recall. An answer that is under way at that moment must not invalidate the
+/// explanation.
 #[test]
-fn an_answer_that_is_on_its_way_is_not_missing() {
+fn an_answer_delayed_by_the_network_is_not_reported_as_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let times = ["--lease-ms", "1600", "--recall-ms", "6000"];
     let store = support::Store::start(folder.path(), &times);
@@ -184,13 +192,13 @@ fn an_answer_that_is_on_its_way_is_not_missing() {
 }
 
 #[test]
-fn two_runs_stand_side_by_side() {
+fn compare_shows_two_runs_and_the_rules_in_which_they_differ() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
     let (good, bad, page) = (path("good.json"), path("bad.json"), path("page.html"));
     let output = conform(&["store", "--reference", "connect", "--report", &good]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    // The same run, but that one case has not held.
+    // The same report, with one case changed to failed.
     let mut report: Value =
         serde_json::from_str(&fs::read_to_string(&good).expect("it was written")).expect("JSON");
     report["target"] = "another".into();
@@ -223,14 +231,14 @@ fn two_runs_stand_side_by_side() {
 }
 
 #[test]
-fn who_is_not_there_is_no_failure_of_his() {
+fn an_unreachable_store_exits_with_code_2_and_is_no_failed_case() {
     let output = conform(&["store", "--target", "127.0.0.1:1", "--slack-ms", "50"]);
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("127.0.0.1:1 cannot be reached"));
 }
 
 #[test]
-fn usage_is_checked_before_anything_is_played() {
+fn wrong_usage_is_reported_before_any_case_is_played() {
     let wrong = [
         &["store"][..],
         &["store", "--target", "127.0.0.1:1", "no-such-case"],
@@ -253,7 +261,7 @@ fn usage_is_checked_before_anything_is_played() {
 }
 
 #[test]
-fn a_known_failure_that_passes_fails_the_run() {
+fn an_expected_failure_that_passes_fails_the_run() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("UTF-8");
     let arguments = [
@@ -289,7 +297,7 @@ fn a_known_failure_that_passes_fails_the_run() {
 }
 
 #[test]
-fn every_case_and_every_rule_is_listed_and_explained() {
+fn list_and_explain_cover_every_case_and_rule() {
     let output = conform(&["list", "--json"]);
     let lines = text(&output.stdout);
     for case in store::all() {

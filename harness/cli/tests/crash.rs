@@ -1,4 +1,4 @@
-//! Real processes on a real store, killed and stopped: short scenarios of what `.ci/run` plays at length.
+//! Real processes with a real store, killed and stopped: short versions of the scenarios in `.ci/run`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tenure_workload::stopped;
 const TENURE: &str = env!("CARGO_BIN_EXE_tenure");
 
 #[test]
-fn nothing_acknowledged_is_lost_when_the_store_and_processes_are_killed() {
+fn no_acknowledged_increment_is_lost_when_stores_and_processes_are_killed() {
     let output = Command::new(TENURE)
         .args([
             "crash",
@@ -38,11 +38,11 @@ fn nothing_acknowledged_is_lost_when_the_store_and_processes_are_killed() {
 }
 
 #[test]
-fn a_holder_that_was_stopped_past_its_lease_finds_out_and_does_no_harm() {
+fn a_holder_stopped_past_its_lease_detects_the_loss_and_does_no_harm() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = |words: &[&str]| Program::new(Path::new(TENURE), words);
     let store = program(&["serve", "--lease-ms", "1500"]);
-    let found =
-        stopped::play(&store, &program(&["hold"]), folder.path()).expect("it can be played");
+    let found = stopped::play(&store, &program(&["hold"]), folder.path())
+        .expect("the scenario runs to its end");
     assert!(found.holds(), "{found:?}");
 }

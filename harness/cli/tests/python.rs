@@ -1,7 +1,8 @@
-//! The suite on the other implementation, `harness/conformance/python`, which was written from the document alone.
+//! The suite applied to the other implementation, `harness/conformance/python`, which was written from the document
+//! alone.
 //!
-//! Needs Python 3 with `cbor2`: `TENURE_PYTHON` says which one, else `python3` is tried. Where there is none this is skipped with a
-//! message; `.ci/run` has one.
+//! The tests need Python 3 with `cbor2`: the program in `TENURE_PYTHON`, else `python3`. Without it, the tests are
+//! skipped with a message. `.ci/run` provides one.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -12,7 +13,7 @@ use std::sync::Mutex;
 
 const HOME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance/python");
 
-/// A Python that can play, if there is one.
+/// Returns a Python interpreter with `cbor2`, if there is one.
 fn python() -> Option<PathBuf> {
     let told = std::env::var_os("TENURE_PYTHON").map(PathBuf::from);
     let python = told.clone().unwrap_or_else(|| "python3".into());
@@ -32,7 +33,7 @@ fn python() -> Option<PathBuf> {
     can.then_some(python)
 }
 
-/// A store in Python; it is killed when this is dropped.
+/// A store in Python, which is killed when this value is dropped.
 struct Store {
     child: Child,
     address: String,
@@ -46,10 +47,10 @@ impl Drop for Store {
     }
 }
 
-/// Sessions that nobody uses end after this.
+/// The idle time after which sessions end.
 const TIME_TO_LIVE_MS: &str = "2500";
 
-/// Limits that can be reached, and that leave room for all cases beside each other.
+/// Limits that the suite can reach, with room for all cases in parallel.
 const LIMITS: &[(&str, usize)] = &[
     ("connections_max", 450),
     ("processes_max", 400),
@@ -64,7 +65,7 @@ const LIMITS: &[(&str, usize)] = &[
 ];
 
 impl Store {
-    /// Starts it, with times that the suite can wait for.
+    /// Starts the store with timeouts short enough for the suite to wait for.
     fn start(python: &Path) -> Self {
         let operator = free_address();
         let times = [
@@ -85,12 +86,12 @@ impl Store {
             .args(limits)
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it starts");
+            .expect("the store starts");
         let mut line = String::new();
         let output = child.stdout.take().expect("piped");
         BufReader::new(output)
             .read_line(&mut line)
-            .expect("it says where");
+            .expect("the store prints its address");
         let address = line.trim().rsplit(' ').next().expect("an address");
         Self {
             address: address.to_owned(),
@@ -99,7 +100,7 @@ impl Store {
         }
     }
 
-    /// What the suite is told: where it is, and everything that may be done to it. It cannot be restarted.
+    /// Returns the arguments of the suite: the address and all hooks. The store cannot be restarted.
     fn told(&self) -> Vec<String> {
         let limits: Vec<_> = LIMITS
             .iter()
@@ -129,13 +130,14 @@ impl Store {
     }
 }
 
-/// Where nobody listens; the system gives ports in turn, so that it is not given again at once.
+/// Returns an address without a listener. The OS assigns ports in turn, so it does not assign this one again soon.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound")
 }
 
-/// One run at a time, of not too many cases: where everything is late, leases end that should not.
+/// Runs the suite, one run at a time and with few parallel cases: with longer delays, leases would end in the wrong
+/// cases.
 fn conform(arguments: &[&str]) -> Value {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock();
@@ -148,7 +150,7 @@ fn conform(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {stderr}"))
 }
 
-/// Those that MUST hold and did not pass, and were not left out for one of these reasons.
+/// Returns the MUST cases that did not pass and were not skipped for one of these reasons.
 fn others<'r>(
     report: &'r Value,
     reasons: &[&str],
@@ -170,7 +172,7 @@ fn others<'r>(
 }
 
 #[test]
-fn the_codec_in_python_reads_all_vectors() {
+fn the_python_codec_reads_all_test_vectors() {
     let Some(python) = python() else { return };
     let output = Command::new(python)
         .args(["-m", "unittest", "test_vectors"])
@@ -185,7 +187,7 @@ fn the_codec_in_python_reads_all_vectors() {
 }
 
 #[test]
-fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
+fn the_python_store_conforms_except_for_cases_that_need_a_disk() {
     let Some(python) = python() else { return };
     let store = Store::start(&python);
     let told = store.told();
@@ -198,7 +200,7 @@ fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
     let report = conform(&arguments);
     let others = others(&report, &["without --hook-restart"]);
     assert!(others.is_empty(), "{others:#?}");
-    // Judged once more by what went over the wire, without what the cases say.
+    // The recorded messages are judged once more, without the expectations of the cases.
     let judged = Command::new(env!("CARGO_BIN_EXE_tenure"))
         .args(["conform", "trace", file])
         .output()
@@ -215,12 +217,12 @@ fn the_store_in_python_conforms_but_for_what_needs_a_disk() {
 }
 
 #[test]
-fn the_library_in_python_conforms() {
+fn the_python_library_conforms() {
     let Some(python) = python() else { return };
     let python = python.to_str().expect("UTF-8");
     let adapter = format!("{HOME}/adapter.py");
     let report = conform(&["process", "--json", "--jobs", "8", "--", python, &adapter]);
-    // It is a library of 1.0 on purpose: one that a store of a later version has to serve.
-    let others = others(&report, &["the library supports only version 1.0"]);
+    // The library speaks version 1.0 on purpose: stores of later versions must serve it.
+    let others = others(&report, &["the library speaks version 1.0"]);
     assert!(others.is_empty(), "{others:#?}");
 }

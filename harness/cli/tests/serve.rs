@@ -1,4 +1,4 @@
-//! `tenure serve`, `tenure ctl` and `tenure backup` as an operator meets them.
+//! `tenure serve`, `tenure ctl` and `tenure backup`, from the view of an operator.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn text(path: &Path) -> &str {
 const CART: SessionId = SessionId::from_static("cart");
 
 #[test]
-fn it_starts_says_where_and_stops_when_told() {
+fn the_store_starts_reports_its_addresses_and_stops_on_sigterm() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &[]);
     let ready = store.logged("ready");
@@ -56,14 +56,17 @@ fn it_starts_says_where_and_stops_when_told() {
     store.signal(Signal::TERM);
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
-    let last = log.lines().last().expect("the last lines are written");
+    let last = log
+        .lines()
+        .last()
+        .expect("the store writes its last log lines before it ends");
     assert!(last.ends_with("stopped"), "{log}");
-    assert!(!ports.exists(), "nobody is there any more");
+    assert!(!ports.exists(), "the port file is removed after a stop");
 }
 
-/// A signal that would end a process by default, and that tools send to reload settings or to begin a new log.
+/// By default, these signals would end a process. Tools send them to reload settings or to start a new log file.
 #[test]
-fn signals_to_reload_are_ignored_with_a_line_in_the_log() {
+fn reload_signals_are_ignored_and_logged() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
@@ -84,7 +87,7 @@ fn signals_to_reload_are_ignored_with_a_line_in_the_log() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// Uses the session until the store has dropped lines of its log, which nobody reads.
+/// Uses the session until the store has dropped lines of its log, which no reader empties.
 fn fill_the_log(store: &Store, holder: &mut Player) {
     const ROUNDS_MAX: u64 = 200_000;
     for round in 1..ROUNDS_MAX {
@@ -105,13 +108,13 @@ fn dropped_lines(store: &Store) -> u64 {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_the_store_nor_its_end() {
+fn an_unread_log_blocks_neither_the_store_nor_its_stop() {
     let folder = folder();
     let arguments = ["--log", "debug", "--durability", "buffered"];
     let store = Store::start(folder.path(), &arguments);
     let mut holder = Player::connect(&store, "p1");
     fill_the_log(&store, &mut holder);
-    // Grants, commits and answers go on behind a full pipe.
+    // Grants, commits and answers continue behind a full pipe.
     let before = dropped_lines(&store);
     for round in 1_000_000..1_000_100 {
         let (token, base) = holder.acquire_as(&CART, round);
@@ -125,7 +128,7 @@ fn a_log_that_nobody_reads_stops_neither_the_store_nor_its_end() {
 }
 
 #[test]
-fn a_log_that_is_read_late_says_how_many_lines_are_missing() {
+fn a_log_read_late_reports_the_number_of_dropped_lines() {
     let folder = folder();
     let arguments = ["--log", "debug", "--durability", "buffered"];
     let mut store = Store::start(folder.path(), &arguments);
@@ -136,7 +139,7 @@ fn a_log_that_is_read_late_says_how_many_lines_are_missing() {
 }
 
 #[test]
-fn a_log_whose_reader_has_gone_stops_nothing() {
+fn a_closed_log_pipe_does_not_stop_the_store() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &["--log", "debug"]);
     store.close_log();
@@ -145,13 +148,16 @@ fn a_log_whose_reader_has_gone_stops_nothing() {
         let (token, base) = holder.acquire_as(&CART, round);
         holder.release(&CART, token, base);
     }
-    assert!(dropped_lines(&store) > 0, "each line has failed");
+    assert!(
+        dropped_lines(&store) > 0,
+        "each write to the closed pipe fails and is counted"
+    );
     store.signal(Signal::TERM);
     assert_eq!(store.ended_unread().code(), Some(0));
 }
 
 #[test]
-fn a_restart_recalls_nothing_and_its_holder_goes_on() {
+fn a_restart_recalls_no_session_and_the_holder_continues() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
@@ -256,8 +262,8 @@ fn ctl_shows_holder_and_waiters_and_recalls() {
 }
 
 #[test]
-fn ctl_says_when_nobody_answers() {
-    // Bound and dropped: a port that nobody listens on.
+fn ctl_without_a_store_fails_with_the_next_step() {
+    // A port that was bound and released, so no program listens on it.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("bound").to_string();
     drop(free);
@@ -270,18 +276,22 @@ fn ctl_says_when_nobody_answers() {
 }
 
 #[test]
-fn a_second_store_on_the_folder_is_refused() {
+fn a_second_store_on_the_same_folder_is_refused() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let data = folder.path().join("data");
     let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
     let output = tenure(&[&serve[..], &["--data", text(&data)]].concat());
     assert_ends(&output, 75, &[text(&data), "another store", "--data"]);
-    assert_eq!(store.json(&["status"])["epoch"], 1, "the first goes on");
+    assert_eq!(
+        store.json(&["status"])["epoch"],
+        1,
+        "the first store continues"
+    );
 }
 
 #[test]
-fn what_cannot_be_started_says_why() {
+fn a_store_that_cannot_start_reports_the_reason() {
     let folder = folder();
     let serve = |data: &Path, more: &[&str]| {
         let mut arguments = vec!["serve", "--admin", "127.0.0.1:0", "--data", text(data)];
@@ -332,7 +342,7 @@ fn what_cannot_be_started_says_why() {
     let output = serve(&folder.path().join("fresh"), &["--listen", &address]);
     assert_ends(&output, 75, &[&address, "cannot listen"]);
 
-    // The system has no such address, and may have it later.
+    // This machine does not have the address now, but may have it later.
     let output = serve(&folder.path().join("fresh"), &["--listen", "192.0.2.1:0"]);
     assert_ends(&output, 75, &["192.0.2.1:0", "cannot listen"]);
 
@@ -348,7 +358,7 @@ fn what_cannot_be_started_says_why() {
     }
 }
 
-/// A file system of 1 MiB. Unmounted when it is dropped.
+/// A file system of 1 MiB, which is unmounted when this value is dropped.
 struct Small(TempDir);
 
 impl Small {
@@ -367,16 +377,16 @@ impl Drop for Small {
     }
 }
 
-/// Without the right to mount, the parts of this are tested alone: a claim on a full disk by the engine, and that its
-/// error passes by the store.
+/// Without permission to mount, other tests cover the parts: the engine claims a folder on a full disk, and the store
+/// treats its error as temporary.
 #[test]
-fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
+fn a_store_killed_with_a_full_disk_starts_again_after_space_is_freed() {
     let Some(small) = Small::mount() else {
-        println!("skipped: a small file system cannot be mounted here; it takes root");
+        println!("skipped: mounting a small file system needs root");
         return;
     };
     let folder = folder();
-    // The port file is elsewhere: it has room.
+    // The port file is on another file system, which has room.
     let (real, data) = (small.0.path().join("data"), folder.path().join("data"));
     fs::create_dir(&real).expect("made");
     std::os::unix::fs::symlink(&real, &data).expect("a link");
@@ -402,13 +412,14 @@ fn a_store_that_died_while_its_disk_was_full_starts_when_there_is_room() {
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
 }
 
-/// Each of two stores on one folder would take it from the other at each restart: the loser must stay down.
+/// After a restart, each of two stores on one folder would take the folder from the other. So the store that lost it
+/// must not be restarted.
 #[test]
-fn a_store_that_lost_its_folder_ends_and_does_not_ask_for_a_restart() {
+fn a_store_that_lost_its_folder_exits_with_a_permanent_error() {
     let folder = folder();
     let store = Store::start(folder.path(), &[]);
     let mut holder = Player::connect(&store, "p1");
-    // As a store does that takes the folder over where locks do not work.
+    // Takes the folder over, as a second store does on a file system without locks.
     fs::remove_file(folder.path().join("data").join("claim")).expect("removed");
     holder.ask_for(&CART);
     let (status, log) = store.ended();
@@ -422,7 +433,7 @@ fn a_store_that_lost_its_folder_ends_and_does_not_ask_for_a_restart() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_and_touches_nothing() {
+fn an_invalid_configuration_is_refused_without_touching_the_data() {
     let folder = folder();
     let data = folder.path().join("data");
     let file = folder.path().join("tenure.toml");
@@ -453,7 +464,7 @@ fn a_bad_configuration_is_refused_and_touches_nothing() {
     assert!(!data.exists());
 }
 
-/// `--print-config`, by the rule that the book and the help say: every setting changed by file, by variable, by flag.
+/// Checks the documented precedence with `--print-config`: every setting is changed by file, by variable, and by flag.
 #[test]
 fn flag_beats_variable_beats_file_beats_default() {
     let folder = folder();
@@ -508,7 +519,7 @@ fn flag_beats_variable_beats_file_beats_default() {
 }
 
 #[test]
-fn killed_it_starts_again_with_a_later_epoch_and_knows_its_holders() {
+fn a_killed_store_restarts_with_a_higher_epoch_and_knows_its_holders() {
     let folder = folder();
     let mut last = 0;
     for turn in 0..3 {
@@ -528,7 +539,7 @@ fn killed_it_starts_again_with_a_later_epoch_and_knows_its_holders() {
 }
 
 #[test]
-fn the_second_signal_stops_at_once() {
+fn a_second_signal_stops_the_store_at_once() {
     let folder = folder();
     let arguments = ["--stop", "drain", "--stop-ms", "100000000"];
     let mut store = Store::start(folder.path(), &arguments);
@@ -541,17 +552,24 @@ fn the_second_signal_stops_at_once() {
             break;
         }
     }
-    assert!(store.get("/readyz").contains("503"), "it stops");
+    assert!(
+        store.get("/readyz").contains("503"),
+        "`/readyz` returns 503 while the store stops"
+    );
     store.signal(Signal::INT);
     let (status, log) = store.ended();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("at once"), "{log}");
     let store = Store::start(folder.path(), &[]);
-    assert_eq!(store.json(&["status"])["held"], 1, "the grant stands");
+    assert_eq!(
+        store.json(&["status"])["held"],
+        1,
+        "the grant is still valid after the fast stop"
+    );
 }
 
 #[test]
-fn a_drain_waits_for_what_is_given_back() {
+fn a_drain_waits_until_all_grants_are_given_back() {
     for by_ctl in [false, true] {
         drain(by_ctl);
     }
@@ -593,7 +611,7 @@ fn drain(by_ctl: bool) {
 }
 
 #[test]
-fn a_backup_of_a_running_store_is_a_store() {
+fn a_backup_of_a_running_store_can_be_served() {
     let folder = folder();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let store = Store::start(folder.path(), &[]);
@@ -618,19 +636,19 @@ fn a_backup_of_a_running_store_is_a_store() {
     );
 
     drop(store);
-    fs::remove_dir_all(&data).expect("the disaster");
+    fs::remove_dir_all(&data).expect("the data folder can be removed");
     assert_ends(&tenure(&["backup", text(&copy), text(&data)]), 0, &[]);
     let store = Store::start(folder.path(), &[]);
     assert!(
         store.epoch > 1_000_000,
-        "ahead of what it copies: {}",
+        "the backup is ahead of its source: {}",
         store.epoch
     );
     assert_eq!(store.json(&["session", "cart"])["holder"]["process"], "p1");
 }
 
 #[test]
-fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
+fn a_backup_into_its_own_source_folder_is_refused_and_creates_nothing() {
     let folder = folder();
     let data = folder.path().join("data");
     drop(Store::start(folder.path(), &[]));
@@ -664,7 +682,7 @@ fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
         assert_eq!(names(), before, "{from} to {to}");
         assert!(!folder.path().join("elsewhere").exists(), "{from} to {to}");
     }
-    // Beside it is not inside it, however much the names are alike.
+    // A folder beside the source is not inside of it, even if its name starts with the same text.
     let beside = command(&["backup", "data", "data-copy"])
         .current_dir(folder.path())
         .output();
@@ -672,7 +690,7 @@ fn a_backup_into_the_folder_that_it_copies_is_refused_and_makes_nothing() {
 }
 
 #[test]
-fn the_log_is_json_if_wanted_and_never_says_what_is_in_a_session() {
+fn the_log_can_be_json_and_never_contains_session_data() {
     const SECRET: &str = "4929-secret-of-a-person";
     let folder = folder();
     let store = Store::start(folder.path(), &["--log", "trace", "--log-format", "json"]);
@@ -704,7 +722,7 @@ fn the_log_is_json_if_wanted_and_never_says_what_is_in_a_session() {
 }
 
 #[test]
-fn systemd_hears_when_it_is_ready_and_when_it_stops() {
+fn systemd_is_notified_of_readiness_and_of_the_stop() {
     let folder = folder();
     let path = folder.path().join("notify");
     let systemd = UnixDatagram::bind(&path).expect("bound");
@@ -726,7 +744,7 @@ fn systemd_hears_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn too_few_open_files_are_said() {
+fn a_too_low_limit_of_open_files_is_logged() {
     let folder = folder();
     let mut store = Store::start(folder.path(), &["--connections-max", "100000000"]);
     let line = store.logged("too few open files");
@@ -746,7 +764,7 @@ fn the_book_explains_every_metric() {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
     assert!(names.len() >= 8, "{metrics}");
-    // Not shown before the first one.
+    // These metrics appear only after their first event.
     names.extend(["tenure_refusals_total", "tenure_faults_total"]);
     for name in names {
         assert!(
@@ -757,7 +775,7 @@ fn the_book_explains_every_metric() {
 }
 
 #[test]
-fn help_and_errors_are_for_people() {
+fn help_lists_the_commands_and_errors_suggest_the_right_one() {
     let help = stdout(&tenure(&["--help"]));
     for command in ["serve", "ctl", "backup"] {
         assert!(help.contains(command), "{help}");

@@ -1,10 +1,10 @@
-//! Every interleaving of two or three threads that use the lock manager, up to a stated number of preemptions.
+//! Explores every interleaving of two or three threads that use the lock manager, up to a stated number of preemptions.
 //!
-//! loom ends silently as a success when it runs out of permutations, time or branches. Here no bound but the number of
-//! preemptions is set, every test counts the interleavings that it saw, and fails when that is fewer than what it is known to
-//! take: a test that was cut short, or that lost its threads, does not pass.
+//! loom silently ends with success when it runs out of permutations, time or branches. So these tests set no bound but
+//! the number of preemptions. Each test counts the interleavings that it has explored, and fails if there are fewer
+//! than known to exist. So a test that was cut short, or that lost its threads, does not pass.
 //!
-//! `mutants.rs` runs these same scenes with each mutant, and holds which of them kills it.
+//! `mutants.rs` runs the same scenes with each mutant, and checks which scene kills which mutant.
 
 mod cases;
 

@@ -1,10 +1,10 @@
-//! Mutants, each killed by the scene that is named for it: all of the lock manager, and those of the process
-//! machine that threads can show.
+//! The mutants of the lock manager, and those mutants of the process machine that threads can show. Each is killed by
+//! the scene that is listed for it.
 //!
-//! Who kills what is in `killed.jsonl`, which the book's table of mutants shows, too.
-//! `cargo test -p tenure-locks-loom --test mutants -- --ignored write` writes it anew, in some minutes.
+//! `killed.jsonl` lists the mutants with the scenes that kill them. The book's table of mutants shows the same list.
+//! `cargo test -p tenure-locks-loom --test mutants -- --ignored write` writes the list anew, in some minutes.
 //!
-//! Each runs in an OS process of its own: a deadlock that loom finds often ends the process.
+//! Each mutant runs in its own OS process, because a deadlock found by loom often ends the process.
 
 mod cases;
 
@@ -46,17 +46,17 @@ impl Mutant {
         }
     }
 
-    /// Whether the scene fails with this mutant, and what it says.
+    /// Returns the output of the scene if it fails with this mutant.
     fn fails(self, case: &str) -> Option<String> {
         let child = Command::new(std::env::current_exe().expect("this test has a path"))
             .args(["--exact", "child", "--ignored", "--nocapture"])
             .envs([(MUTANT, self.name()), (CASE, case)])
             .output()
-            .expect("a child can be started");
+            .expect("the OS starts the child");
         let said = String::from_utf8_lossy(&child.stderr).into_owned();
         let is_usage = ["is not set", "no such mutant", "no such case"];
         assert!(!is_usage.iter().any(|usage| said.contains(usage)), "{said}");
-        // That there were fewer interleavings shows that a mutant makes a difference, not that it was killed.
+        // Fewer interleavings show that the mutant changes something, not that it was killed.
         (!child.status.success() && !said.contains(TOO_FEW)).then_some(said)
     }
 }
@@ -73,7 +73,7 @@ fn child() {
     explore(cases.find(|own| own.name == case).expect("no such case"));
 }
 
-/// The scene that kills a mutant.
+/// Returns the scene that kills a mutant.
 fn killer(mutant: Mutant) -> Option<String> {
     let list = std::fs::read_to_string(LIST).expect("killed.jsonl");
     let begin = format!("{{\"mutant\":\"{}\",", mutant.name());
@@ -83,7 +83,7 @@ fn killer(mutant: Mutant) -> Option<String> {
 }
 
 #[test]
-fn what_is_killed_is_killed() {
+fn each_listed_scene_kills_its_mutant() {
     for mutant in Mutant::all() {
         let Some(case) = killer(mutant) else {
             let name = mutant.name();
@@ -106,10 +106,10 @@ fn what_is_killed_is_killed() {
 
 #[test]
 #[ignore = "takes some minutes"]
-fn write_the_list() {
+fn write_the_list_of_killed_mutants() {
     let mut list = String::new();
     for mutant in Mutant::all() {
-        // The short scenes first.
+        // The short scenes run first.
         let mut cases: Vec<_> = CASES.iter().collect();
         cases.sort_by_key(|case| case.interleavings);
         let killed = cases.iter().find(|case| mutant.fails(case.name).is_some());
@@ -127,7 +127,7 @@ fn write_the_list() {
             list,
             "{{\"mutant\":\"{name}\",\"case\":\"{case}\"{summary}}}"
         )
-        .expect("a string takes all");
+        .expect("writing to a string cannot fail");
     }
-    std::fs::write(LIST, list).expect("it can be written");
+    std::fs::write(LIST, list).expect("the list is writable");
 }

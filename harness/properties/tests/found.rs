@@ -1,5 +1,5 @@
-//! Scripts that once showed a difference between the manager and the machine, or a thread that the machine forgot; each with
-//! what was wrong.
+//! Scripts of earlier bugs: a difference between the manager and the machine, or a thread that the machine forgot. Each
+//! comment describes the bug.
 
 use crate::history::op::{History, Op, Setup};
 use crate::history::play;
@@ -16,7 +16,7 @@ const T1: ThreadId = ThreadId(1);
 const T2: ThreadId = ThreadId(2);
 const T4: ThreadId = ThreadId(4);
 
-/// Messages arrive at once, tasks are polled when they are woken.
+/// Messages arrive at once, and tasks are polled when they are woken.
 const PLAIN: Setup = Setup {
     carries: true,
     polls: true,
@@ -27,14 +27,14 @@ const PLAIN: Setup = Setup {
     lives_ms: None,
 };
 
-/// Messages arrive when the script says so, tasks are polled when it says so.
+/// Messages arrive and tasks are polled only when the script says so.
 const SLOW: Setup = Setup {
     carries: false,
     polls: false,
     ..PLAIN
 };
 
-/// Sessions may have two attributes.
+/// Each session may have two attributes.
 const SMALL: Setup = Setup {
     is_small: true,
     ..PLAIN
@@ -70,15 +70,16 @@ fn agrees(setup: Setup, ops: impl IntoIterator<Item = Op>) {
     }
 }
 
-/// `Holder::since` said when the thread had begun to wait, so who had waited long seemed to hold long.
+/// Bug: `Holder::since` was the start of the wait. So a thread that had waited long seemed to have held the lock for
+/// long.
 #[test]
-fn a_hold_begins_when_the_wait_ends() {
+fn a_hold_is_counted_from_the_end_of_its_wait() {
     agrees(SLOW, [lock(T1, S1, A), Op::Pass(1), Op::Carry]);
 }
 
-/// The machine forgot that threads of a session had lost its grant: they could leave as if nothing had happened.
+/// Bug: the machine forgot that threads of a session had lost its grant. So these threads could leave without an error.
 #[test]
-fn a_session_is_not_forgotten_before_late_threads_have_left() {
+fn a_lost_grant_is_remembered_until_all_threads_have_left() {
     let script = [
         lock(T1, S1, A),
         Op::PassForget(20_000, S1),
@@ -87,20 +88,20 @@ fn a_session_is_not_forgotten_before_late_threads_have_left() {
     agrees(PLAIN, script);
 }
 
-/// A guard was let out of a session that it had ended, when the future was dropped after the answer and before its poll: from
-/// the next life of the session, where another thread was inside.
+/// Bug: the future of a destroy was dropped after its answer and before its poll. The guard then left the next session
+/// of that id, in which another thread was inside.
 #[test]
-fn an_ended_session_is_not_left_again() {
+fn a_guard_of_a_destroyed_session_does_not_leave_its_successor() {
     let polls = |thread| [Op::Carry, Op::Poll(thread)];
     let script = [lock_all(T2, S2)].into_iter().chain(polls(T2));
     let script = script.chain([Op::Destroy(T2, 0), Op::Carry, lock(T1, S2, A)]);
     agrees(SLOW, script.chain(polls(T1)).chain([Op::Drop(T2, 0)]));
 }
 
-/// The future of a rename was dropped, and the guard did not hear of the new id: it could not write or leave, and its lock
-/// stayed for ever.
+/// Bug: the future of a rename was dropped, and the guard did not learn the new id. The guard could neither write nor
+/// leave, and its lock stayed for ever.
 #[test]
-fn a_guard_follows_a_rename_that_nobody_awaits() {
+fn a_guard_moves_along_with_a_rename_whose_future_was_dropped() {
     for answered_first in [false, true] {
         let script = [
             lock_all(T1, S1),
@@ -118,10 +119,11 @@ fn a_guard_follows_a_rename_that_nobody_awaits() {
     }
 }
 
-/// The answer to a commit that was made while its session was being renamed came under the new id, where nobody waited; and
-/// the end of a rename whose future had been dropped woke its task. Awaited, or dropped as well and made again.
+/// Bug: a commit was made while its session was being renamed. The answer came under the new id, where no thread waited
+/// for it. Another bug: the end of a rename woke the task that had dropped its future. In the script, the future of the
+/// commit is awaited, or dropped and made again.
 #[test]
-fn a_commit_goes_along_with_a_rename_that_nobody_awaits() {
+fn a_commit_moves_along_with_a_rename_whose_future_was_dropped() {
     for drops in [false, true] {
         let begins = [lock_all(T1, S1), Op::Carry, Op::Poll(T1)];
         let renames = [set(T1, 0, A), Op::Rename(T1, 0, S2), Op::Cancel(T1)];
@@ -134,9 +136,10 @@ fn a_commit_goes_along_with_a_rename_that_nobody_awaits() {
     }
 }
 
-/// The answer to a commit whose future was dropped went to the next commit of the thread, whose writes were not durable yet.
+/// Bug: the answer to a commit whose future was dropped completed the next commit of the thread, whose writes were not
+/// yet durable.
 #[test]
-fn a_commit_is_not_answered_by_an_earlier_one() {
+fn the_answer_to_a_dropped_commit_does_not_complete_the_next_commit() {
     let begins = [lock(T1, S1, A), Op::Carry, Op::Poll(T1)];
     let drops = [set(T1, 0, A), Op::Commit(T1, 0), Op::Cancel(T1)];
     let again = [
@@ -149,18 +152,19 @@ fn a_commit_is_not_answered_by_an_earlier_one() {
     agrees(SLOW, begins.into_iter().chain(drops).chain(again));
 }
 
-/// It went to a request for a lock, which panicked.
+/// Bug: the answer to such a commit went to a lock request, which panicked.
 #[test]
-fn a_request_is_not_answered_by_an_earlier_commit() {
+fn the_answer_to_a_dropped_commit_does_not_complete_a_lock_request() {
     let begins = [lock(T1, S1, A), Op::Carry, Op::Poll(T1), lock(T2, S1, B)];
     let drops = [set(T1, 0, A), Op::Commit(T1, 0), Op::Cancel(T1)];
     let again = [lock(T1, S1, B), Op::Carry, Op::Poll(T1)];
     agrees(SLOW, begins.into_iter().chain(drops).chain(again));
 }
 
-/// A session that was renamed after its thread had left was not known under its new id: no sweep told that it was idle.
+/// Bug: a session that was renamed after its thread had left was unknown under its new id. So no sweep reported it as
+/// idle.
 #[test]
-fn a_renamed_session_that_nobody_uses_is_idle() {
+fn a_renamed_session_without_users_is_listed_as_idle() {
     let begins = [lock_all(T1, S1), Op::Carry, Op::Poll(T1)];
     let leaves = [
         Op::Rename(T1, 0, S2),
@@ -171,9 +175,9 @@ fn a_renamed_session_that_nobody_uses_is_idle() {
     agrees(SLOW, begins.into_iter().chain(leaves));
 }
 
-/// That a rename was refused went to a request of the same thread for a lock, since both waited in one session.
+/// Bug: the refusal of a rename failed a lock request of the same thread, since both waited in one session.
 #[test]
-fn a_request_is_not_refused_for_a_rename() {
+fn the_refusal_of_a_rename_does_not_fail_a_lock_request() {
     let holds = [
         lock_all(T4, S2),
         lock(T4, S1, A),
@@ -189,20 +193,20 @@ fn a_request_is_not_refused_for_a_rename() {
     agrees(PLAIN, holds.into_iter().chain(leaves));
 }
 
-/// A thread had left a session that it had renamed, and asked for it again. Then the lease ended: the answer for the rename
-/// ended its request as well, and the lock that came later was nobody's.
+/// Bug: a thread left a session that it had renamed, and requested its lock again. When the lease ended, the answer to
+/// the rename ended the new request too. The lock that was granted later then had no owner.
 #[test]
-fn a_request_is_not_ended_with_a_rename_that_is_lost() {
+fn the_loss_of_a_rename_does_not_end_a_later_lock_request() {
     let begins = [lock_all(T4, S1), Op::Carry, Op::Poll(T4)];
     let leaves = [Op::Rename(T4, 0, S2), Op::Drop(T4, 0), lock(T4, S1, A)];
     let ends = [Op::Pass(9_000), Op::Pass(2_500)];
     agrees(SLOW, begins.into_iter().chain(leaves).chain(ends));
 }
 
-/// What a thread writes to an attribute that is handed out is accepted there. When the attribute was taken back meanwhile, what
-/// it might grow to counted no longer, another took its place, and the write was refused when its thread left.
+/// Bug: a write to an open cell is accepted there. When the cell was closed, the space reserved for that write was no
+/// longer counted. Another thread used the space, and the write was refused when its thread left.
 #[test]
-fn what_is_accepted_is_kept() {
+fn an_accepted_write_is_applied_after_its_cell_was_closed() {
     let warm = [
         lock(T2, S1, B),
         set(T2, 0, B),
@@ -218,10 +222,10 @@ fn what_is_accepted_is_kept() {
     agrees(SMALL, warm.into_iter().chain(closes).chain(takes_the_room));
 }
 
-/// Another thread puts one attribute in the place of another, and may keep both changes or none: so there is room for what was
-/// accepted, though not beside the one and the other.
+/// Another thread replaces one attribute by another one, and may keep both changes or none. So there is room for the
+/// accepted write in either case, but not for that write beside both attributes.
 #[test]
-fn what_is_accepted_is_kept_beside_an_exchange() {
+fn an_accepted_write_is_applied_although_another_thread_swaps_attributes() {
     let warm = [lock(T2, S1, B), set(T2, 0, B), Op::Unlock(T2, 0)];
     let exchanges = [
         lock(T4, S1, A),
@@ -237,10 +241,10 @@ fn what_is_accepted_is_kept_beside_an_exchange() {
     agrees(SMALL, warm.into_iter().chain(exchanges).chain(closes));
 }
 
-/// What a thread had asked the session to accept was kept, although it had taken it back in the cell before it left that to
-/// who waited: it was then the same value as before, and so seemed not to have been written.
+/// Bug: the session had accepted a value, and the thread then restored the old value in the cell before the handoff.
+/// The value looked unwritten, so the session kept the accepted value.
 #[test]
-fn what_is_reattached_before_a_handoff_is_not_kept() {
+fn a_write_undone_before_a_handoff_is_not_applied() {
     let writes = |value: Option<Vec<u8>>| Op::Set(T1, 0, A, value.map(Into::into));
     let script = [
         lock(T4, S1, A),

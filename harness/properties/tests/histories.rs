@@ -1,10 +1,11 @@
-//! Random histories of the lock manager against the abstract machine: see `history/run.rs` for what is compared.
+//! Random histories of the lock manager, compared with the abstract machine. The header of `history/run.rs` lists the
+//! compared items.
 
 use crate::history::explore;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// How many histories are played when nobody asks for more, and from which seed: the same for everybody, so that what fails has
-/// been broken, and was not always so. Others are looked for with `TENURE_SEED=random TENURE_HISTORIES=1000000`.
+/// The default number of histories, and the default seed. Both are fixed, so that a new failure means a new bug. To
+/// search for other failures, set `TENURE_SEED=random TENURE_HISTORIES=1000000`.
 const HISTORIES: u32 = 20_000;
 const SEED: u64 = 20_261_125;
 
@@ -30,11 +31,11 @@ fn play(test: &str, is_small: bool) {
 }
 
 #[test]
-fn the_manager_does_what_the_machine_does() {
-    play("the_manager_does_what_the_machine_does", false);
+fn the_manager_behaves_like_the_machine() {
+    play("the_manager_behaves_like_the_machine", false);
 }
 
 #[test]
-fn the_manager_does_what_the_machine_does_in_small_sessions() {
+fn the_manager_behaves_like_the_machine_in_small_sessions() {
     play("in_small_sessions", true);
 }

@@ -1,4 +1,4 @@
-//! The lock manager beside the abstract machine.
+//! Compares the lock manager with the abstract machine.
 
 mod found;
 mod histories;

@@ -1,7 +1,7 @@
-//! Random schedules of more threads than loom can explore: eight threads, three sessions, and recalls meanwhile.
+//! Random schedules with more threads than loom can explore: eight threads and three sessions, with recalls in between.
 //!
-//! Two schedulers, since each has missed what the other found: uniformly random, and PCT, which runs threads by random
-//! priorities. A failure prints the schedule that repeats it.
+//! There are two schedulers, since each has missed a bug that the other found: a uniformly random one, and PCT, which
+//! runs threads by random priorities. A failure prints the schedule that reproduces it.
 
 #[path = "../../../impl/locks/tests/support/mod.rs"]
 mod support;
@@ -14,7 +14,7 @@ use tenure_protocol::SessionId;
 const SCHEDULES: usize = 5_000;
 const THREADS: usize = 8;
 const SESSIONS: usize = 3;
-/// How often each thread counts.
+/// The number of increments of each thread.
 const TURNS: usize = 2;
 
 fn id(at: usize) -> SessionId {
@@ -28,7 +28,7 @@ fn add(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Counts in a session: alone by its handle or its id, in several attributes at once, or in all.
+/// Increments a counter in a session: in one attribute by handle or by id, in several attributes at once, or in all.
 fn count(locks: &Locks, id: &SessionId, how: usize) {
     let s = || locks.session(id);
     match how % 4 {
@@ -87,17 +87,22 @@ fn scene() {
         rig.stored(&id(at), "a")
             .map_or(0, |bytes| usize::from(bytes[0]))
     });
-    assert_eq!(counts.sum::<usize>(), THREADS * TURNS, "a count was lost");
+    assert_eq!(
+        counts.sum::<usize>(),
+        THREADS * TURNS,
+        "an increment was lost"
+    );
 }
 
 fn explore(scheduler: impl Scheduler + 'static) {
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 18;
     let schedules = shuttle::Runner::new(scheduler, config).run(scene);
-    assert_eq!(schedules, SCHEDULES, "it was cut short");
+    assert_eq!(schedules, SCHEDULES, "the exploration was cut short");
 }
 
-/// The seed of this run: TENURE_SEED, which may be `random`, or always the same, so that what fails has been broken.
+/// Returns the seed of this run: TENURE_SEED, which may be `random`, or a fixed default, so that a new failure means a
+/// new bug.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let seed = match std::env::var("TENURE_SEED") {
@@ -110,11 +115,11 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn random_schedules_lose_nothing() {
+fn no_count_is_lost_in_random_schedules() {
     explore(RandomScheduler::new_from_seed(seed(), SCHEDULES));
 }
 
 #[test]
-fn schedules_by_priority_lose_nothing() {
+fn no_count_is_lost_in_schedules_by_random_priority() {
     explore(PctScheduler::new_from_seed(seed(), 3, SCHEDULES));
 }

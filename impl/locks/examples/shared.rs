@@ -1,4 +1,5 @@
-//! Threads and tasks share one session: `cargo run -p tenure-locks --example shared`. The store is in the same OS process.
+//! Threads and tasks share one session: `cargo run -p tenure-locks --example shared`. The store is in the same OS
+//! process.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -12,13 +13,13 @@ fn count(bytes: &mut Vec<u8>) {
 }
 
 fn by_thread(shop: &Session) -> Result<(), Error> {
-    let mut visits = shop.lock("visits").blocking()?; // Blocks this OS thread, for a minute at most.
-    visits.edit(count)?; // What others see when the guard is dropped.
+    let mut visits = shop.lock("visits").blocking()?; // Blocks this OS thread, but at most for a minute.
+    visits.edit(count)?; // The next holder sees this change after the guard is dropped.
     Ok(())
 }
 
 async fn by_task(shop: &Session) -> Result<(), Error> {
-    let mut both = shop.lock_many(["visits", "cart"]).await?; // Both or none, in the same queue.
+    let mut both = shop.lock_many(["visits", "cart"]).await?; // Locks both attributes or none, in the same queue.
     both.edit("visits", count)?;
     both.edit("cart", |bytes| bytes.push(b'*'))
 }
@@ -37,7 +38,7 @@ fn main() -> Result<(), Error> {
             .try_for_each(|work| work.join().expect("no panic"))
     })?;
     let mut visits = shop.lock("visits").blocking()?;
-    visits.commit().blocking()?; // In the store when it returns.
+    visits.commit().blocking()?; // When this returns, the write is durable in the store.
     println!(
         "{} visits",
         String::from_utf8_lossy(visits.bytes().unwrap_or_default())

@@ -12,24 +12,30 @@
 //!
 //! A change in place needs a copy of the value in the other slot. Through a handle, the copy is changed, and the two
 //! slots alternate. By id ([`Held::edit_itself`]), the value itself is changed. The copy, in memory of the thread
-//! ([`spare`](crate::spare)), becomes the current value while the thread is inside, and the thread takes the unused
-//! memory along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that
-//! memory is usually in no cache.
+//! ([`spare`](crate::spare)), becomes the current value while the thread is inside. The thread takes the unused memory
+//! along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that memory
+//! is usually in no cache.
 //!
 //! # Why there is `unsafe` here
 //!
-//! A lock and unlock may cost at most three times as much as a mutex, and two threads that use two attributes of a
-//! session must not slow each other down. Without `unsafe`, the value needs a mutex beside the state word, which alone
-//! costs that much (docs/src/decisions/0010-detaching.md has the figures).
+//! A lock and unlock may cost at most three times as much as a mutex. Two threads that use two attributes of a session
+//! must not slow each other down. Without `unsafe`, the value needs a mutex beside the state word, which alone costs
+//! that much (docs/src/decisions/0010-detaching.md has the figures).
 //!
-//! Most `unsafe` of this crate is here and in `handoff`. The rest is in [`cells`](crate::cells), which finds a cell
-//! without a mutex; in `entry`, which holds the session's mutex or follows a handoff; in `table` and `session_ref`,
-//! which find a cell by session id; and in `hint`, which accesses no memory. In `harness/loom`, every access goes
-//! through loom's `UnsafeCell`. The code relies on these rules:
+//! Most `unsafe` of this crate is here and in `handoff`. In `harness/loom`, every access goes through loom's
+//! `UnsafeCell`. The other modules with `unsafe` are:
+//!
+//! - [`cells`](crate::cells), which finds a cell without a mutex;
+//! - `entry`, which holds the session's mutex or follows a handoff;
+//! - `table` and `session_ref`, which find a cell by session id;
+//! - `owned`, whose guards borrow a neighbour field;
+//! - `hint`, which accesses no memory.
+//!
+//! The code relies on these rules:
 //!
 //! - *Open*: only the thread inside ([`Held`]) touches the other slot. The current slot is only read.
-//! - *Closed*: only the owner of the session's mutex changes the state word. Slots are touched by the thread inside, or
-//!   under the session's mutex if there is none.
+//! - *Closed*: only the owner of the session's mutex changes the state word, except for a planned handoff (`handoff`).
+//!   Slots are touched by the thread inside, or under the session's mutex if there is none.
 //! - *Vacant*: the last thread that left has moved the value out of the other slot, so that value is not dropped there.
 #![allow(unsafe_code)]
 
@@ -114,9 +120,8 @@ pub(crate) struct Cell {
     bytes: PlainI32,
     /// For the checkers: read by every access to the cell, and written when its memory is freed.
     lives: UnsafeCell<()>,
-    /// The time at which a thread last entered or left, in milliseconds on the manager's clock. Written only when
-    /// the clock has moved, a few times a second. Only shown to people, so the checkers need not explore this
-    /// atomic.
+    /// The time at which a thread last entered or left, in milliseconds on the manager's clock. Written only when the
+    /// clock has moved, a few times a second. Only shown to people, so the checkers need not explore this atomic.
     at: PlainU64,
     used: Used,
 }
@@ -478,9 +483,8 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// Changes the value in place as [`Held::edit`] does, for a lock by id. The copy keeps the old value, and the
-    /// value itself is changed. So the copy is in memory that this thread has just used, and the value stays at its
-    /// address.
+    /// Changes the value in place as [`Held::edit`] does, for a lock by id. The copy keeps the old value, and the value
+    /// itself is changed. So the copy is in memory that this thread has just used, and the value stays at its address.
     #[inline(always)]
     pub(crate) fn edit_itself<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if !self.is_written() {
@@ -584,8 +588,8 @@ impl<'c> Held<'c> {
     /// Leaves the cell, and makes the writes visible to the next thread if `keeps` is true. This access must not be
     /// used afterwards.
     ///
-    /// Returns `false` if the cell is closed. The thread is then still inside: the session must let the thread out,
-    /// and the caller then calls [`Held::let_go`].
+    /// Returns `false` if the cell is closed. The thread is then still inside: the session must let the thread out, and
+    /// the caller then calls [`Held::let_go`].
     #[inline(always)]
     #[must_use = "`false` means that the cell was closed and the thread is still inside"]
     pub(crate) fn leave(&self, keeps: bool, now: Time) -> bool {
@@ -642,8 +646,8 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// Makes the written value the current one, after the session has taken it over: the thread sees that value
-    /// from now on.
+    /// Makes the written value the current one, after the session has taken it over: the thread sees that value from
+    /// now on.
     ///
     /// # Safety
     /// The caller holds the session's mutex, and the cell is closed.

@@ -113,8 +113,8 @@ impl Clock {
         }
     }
 
-    /// Returns whether the lease has ended at `now`, or this OS process is a fork. Without a lease, returns true at
-    /// any time except 0.
+    /// Returns whether the lease has ended at `now`, or this OS process is a fork. Without a lease, returns true at any
+    /// time except 0.
     #[inline(always)]
     pub(crate) fn is_past_lease(&self, now: Time) -> bool {
         now.0 > self.lease.load(Ordering::Relaxed) || self.is_forked()

@@ -99,8 +99,8 @@ impl State {
         is_it && self.end_waiting(thread).is_some()
     }
 
-    /// Grants a lock to a waiting thread. The thread is inside from now on, even before it takes its guard. Returns
-    /// the waker to wake.
+    /// Grants a lock to a waiting thread. The thread is inside from now on, even before it takes its guard. Returns the
+    /// waker to wake.
     #[inline(always)]
     pub(crate) fn let_in(&mut self, now: Time, waiter: &Waiter, granted: Granted) -> Option<Waker> {
         let names = waiter.names.clone();
@@ -472,8 +472,8 @@ impl<'e> Locked<'e> {
         Some(inside.swap_remove(place))
     }
 
-    /// Completes the leaving of a guard through the session, and takes it out of its cell, if any. Returns the
-    /// values of the cell, so that the caller drops them after others have been woken.
+    /// Completes the leaving of a guard through the session, and takes it out of its cell, if any. Returns the values
+    /// of the cell, so that the caller drops them after others have been woken.
     #[inline(always)]
     pub(crate) fn let_out(
         &mut self,

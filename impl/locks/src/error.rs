@@ -36,8 +36,8 @@ pub enum Error {
         .cycle.iter().map(ShortId).collect::<Vec<_>>()
     )]
     Deadlock {
-        /// The sessions of the cycle. The holder of each session waits for the next one, and the holder of the
-        /// last for the first.
+        /// The sessions of the cycle. The holder of each session waits for the next one, and the holder of the last for
+        /// the first.
         cycle: Box<[SessionId]>,
     },
     /// A try would have had to wait for another thread. Rule 13.
@@ -47,35 +47,35 @@ pub enum Error {
     #[error("session {}: the session was destroyed or renamed during the wait", ShortId(.0))]
     Gone(Box<SessionId>),
     /// The session does not exist, and the request was restricted to a session that exists
-    /// ([`LockRequest::existing`](crate::LockRequest::existing)). No data was created in this process or at the
-    /// store. Treat the id as unknown, and let the user log in again.
+    /// ([`LockRequest::existing`](crate::LockRequest::existing)). No data was created in this process or at the store.
+    /// Treat the id as unknown, and let the user log in again.
     #[error("session {}: the session does not exist, and the request was for an existing session only", ShortId(.0))]
     Absent(Box<SessionId>),
-    /// The store speaks an older version of the protocol, without this feature. No message was sent, and the
-    /// connection and all other requests still work. [`Unsupported`] names the feature and the required version.
+    /// The store speaks an older version of the protocol, without this feature. No message was sent, and the connection
+    /// and all other requests still work. [`Unsupported`] names the feature and the required version.
     #[error("session {}: {}", ShortId(&.0.session), .0)]
     Unsupported(Box<Unsupported>),
     /// The new id of a rename is taken. Choose another id.
     #[error("session {}: the new id of the rename is taken; choose another id", ShortId(.0))]
     IdTaken(Box<SessionId>),
-    /// A limit is reached, and nothing has changed. Rule 18. [`Exceeded`] names the limit, its value, and whether
-    /// the store or this process sets it.
+    /// A limit is reached, and nothing has changed. Rule 18. [`Exceeded`] names the limit, its value, and whether the
+    /// store or this process sets it.
     #[error("session {}: {}", ShortId(&.0.session), .0)]
     Limit(Box<Exceeded>),
     /// The lease ended while the thread held the lock, and its writes are discarded. Rule 10. Lock again and start
     /// again.
     #[error("session {}: {}", ShortId(.0), lost(Poison::LeaseLost))]
     LeaseLost(Box<SessionId>),
-    /// The store revoked the grant while the thread held the lock, and its writes are discarded. Rule 11. Lock
-    /// again and start again.
+    /// The store revoked the grant while the thread held the lock, and its writes are discarded. Rule 11. Lock again
+    /// and start again.
     #[error("session {}: {}", ShortId(.0), lost(Poison::Revoked))]
     Revoked(Box<SessionId>),
-    /// The thread held the lock past the deadline of a recall, and its writes are discarded. Rule 11. Lock again
-    /// and start again. To finish earlier, check [`Guard::recalled`](crate::Guard::recalled).
+    /// The thread held the lock past the deadline of a recall, and its writes are discarded. Rule 11. Lock again and
+    /// start again. To finish earlier, check [`Guard::recalled`](crate::Guard::recalled).
     #[error("session {}: {}", ShortId(.0), lost(Poison::Late))]
     Late(Box<SessionId>),
-    /// A newer start of this process has taken over. This process can lock nothing any more, and the writes under
-    /// its guards are discarded. Rule 10. Stop this process, or give each process its own name.
+    /// A newer start of this process has taken over. This process can lock nothing any more, and the writes under its
+    /// guards are discarded. Rule 10. Stop this process, or give each process its own name.
     #[error(
         "session {}: a newer start of this process has taken over, and this one can lock nothing any more; stop \
          this process, or give each process its own name",
@@ -93,9 +93,9 @@ pub enum Error {
          the fork, or exec another program"
     )]
     Forked,
-    /// A blocking wait inside of a task would have blocked the only thread of its runtime, while another thread or
-    /// task of this process holds the lock or comes first. If that task runs on the same runtime, the wait could
-    /// never end. Nothing was locked.
+    /// A blocking wait inside of a task would have blocked the only thread of its runtime. Another thread or task of
+    /// this process holds the lock, or comes first. If that task runs on the same runtime, the wait could never end.
+    /// Nothing was locked.
     ///
     /// Await the lock, or wait in `tokio::task::spawn_blocking`. On a multi-threaded runtime,
     /// `tokio::task::block_in_place` works too.
@@ -146,7 +146,8 @@ impl fmt::Display for Unsupported {
         } = self;
         write!(
             f,
-            "{feature} needs a store that speaks version {}.{} of the protocol, and this one speaks {}.{}; update the store, or lock without it",
+            "{feature} needs a store that speaks version {}.{} of the protocol, and this one speaks {}.{}; \
+             update the store, or lock without it",
             needs.0, needs.1, store.0, store.1
         )
     }
@@ -237,9 +238,9 @@ impl Error {
         )
     }
 
-    /// Returns whether the same request may succeed later: the session or the store was busy, or the grant was
-    /// lost. Returns `false` if the program must change something first, and if the session or the process has
-    /// ended for good.
+    /// Returns whether the same request may succeed later: the session or the store was busy, or the grant was lost.
+    /// Returns `false` if the program must change something first, and if the session or the process has ended for
+    /// good.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -46,8 +46,8 @@ struct SlowGuard {
     token: Token,
     value: Option<Value>,
     is_written: bool,
-    /// Whether the thread was already unwinding when it locked. If so, unwinding says nothing about the work under
-    /// the lock.
+    /// Whether the thread was already unwinding when it locked. If so, unwinding says nothing about the work under the
+    /// lock.
     was_panicking: bool,
 }
 
@@ -169,9 +169,8 @@ impl<'s> Guard<'s> {
         Ok(())
     }
 
-    /// Changes the attribute's value in place. An attribute that does not exist starts empty. The first change
-    /// under a guard copies the value once, into reused memory, so that a panic or a lost grant can discard the
-    /// change.
+    /// Changes the attribute's value in place. An attribute that does not exist starts empty. The first change under a
+    /// guard copies the value once, into reused memory, so that a panic or a lost grant can discard the change.
     ///
     /// # Errors
     /// [`Error::Limit`] when the attribute or the session would become too large. The value is then the last one
@@ -239,8 +238,8 @@ impl<'s> Guard<'s> {
     }
 
     /// Returns whether the store has recalled the session, or the lease has ended by the coarse clock. If so, the
-    /// thread should finish soon. Costs two loads and one reading of that clock, unless the session is reattached
-    /// to the machine.
+    /// thread should finish soon. Costs two loads and one reading of that clock, unless the session is reattached to
+    /// the machine.
     #[must_use]
     pub fn recalled(&self) -> bool {
         let (hub, entry) = (self.home.hub(), self.home.entry());
@@ -253,16 +252,15 @@ impl<'s> Guard<'s> {
     /// Checks by the exact clock that the grant is still valid.
     ///
     /// # Errors
-    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are
-    /// discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are discarded.
     pub fn check(&self) -> Result<(), Error> {
         let is_detached = matches!(&self.access, Access::Cell(held) if !held.is_closed());
         self.home
             .with(|Session { hub, entry }| hub.check(entry, self.thread(), is_detached))
     }
 
-    /// Makes the writes under this guard durable, and keeps the lock. Await the result, or call
-    /// [`Commit::blocking`]. The commit may include writes of the same thread under other guards of the session.
+    /// Makes the writes under this guard durable, and keeps the lock. Await the result, or call [`Commit::blocking`].
+    /// The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, 's> {
         let writes = match &self.access {
             Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),

@@ -86,9 +86,9 @@ impl Hub {
         lock(&self.machine)
     }
 
-    /// Returns whether this OS process is a child, by `fork`, of the process that created the manager. If so,
-    /// another thread may have held any mutex at the fork, and will never unlock it. So every caller checks this
-    /// before it locks a mutex.
+    /// Returns whether this OS process is a child, by `fork`, of the process that created the manager. If so, another
+    /// thread may have held any mutex at the fork, and will never unlock it. So every caller checks this before it
+    /// locks a mutex.
     #[inline(always)]
     pub(crate) fn is_forked(&self) -> bool {
         self.clock.is_forked()
@@ -103,8 +103,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Returns the entry of a session, and creates it if there is none. In a child of a `fork`, returns an entry
-    /// that is not in the map.
+    /// Returns the entry of a session, and creates it if there is none. In a child of a `fork`, returns an entry that
+    /// is not in the map.
     #[inline]
     pub(crate) fn entry(&self, id: &SessionId) -> Arc<Entry> {
         if self.is_forked() {
@@ -152,8 +152,8 @@ impl Hub {
         self.clock.is_past_lease(self.clock.coarse())
     }
 
-    /// Enters one attribute without the machine, if possible. A request for an `existing` session must ask the
-    /// machine, unless the session is known to exist.
+    /// Enters one attribute without the machine, if possible. A request for an `existing` session must ask the machine,
+    /// unless the session is known to exist.
     pub(crate) fn enter_one<'e>(
         &self,
         entry: &'e Entry,
@@ -366,8 +366,8 @@ impl Hub {
         wait.renamed()
     }
 
-    /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session
-    /// of the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
+    /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session of
+    /// the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
     pub(crate) fn ask_to(
         &self,
         of: impl FnOnce() -> Arc<Entry>,
@@ -540,8 +540,7 @@ impl Hub {
         result
     }
 
-    /// Checks that the grant of a guard of `thread` is still valid. `is_detached` means that the guard's cell is
-    /// open.
+    /// Checks that the grant of a guard of `thread` is still valid. `is_detached` means that the guard's cell is open.
     pub(crate) fn check(
         &self,
         entry: &Arc<Entry>,

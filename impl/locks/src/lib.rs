@@ -3,7 +3,7 @@
 //!
 //! A store grants a whole session to one process, and the process caches that grant after use. While the grant is
 //! cached, locking an attribute sends no message and costs about as much as a mutex. When the store recalls the
-//! session, the threads that hold its locks finish, new threads queue behind the other process, and the writes go back
+//! session, the threads that hold its locks finish, and new threads queue behind the other process. The writes go back
 //! with the grant.
 //!
 //! All rules are implemented by [`tenure_protocol::ProcessMachine`], the machine that the model checker explores. This

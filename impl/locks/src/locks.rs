@@ -121,8 +121,7 @@ impl Locks {
         self.take(Input::Disconnected);
     }
 
-    /// Handles a message that arrived from the store on the connection `link`, such as a grant, a recall, a revocation,
-    /// or the end of the lease.
+    /// Handles a message from the store on the connection `link`, such as a grant, a recall, or the end of the lease.
     pub fn message(&self, link: Link, message: ToProcess) {
         self.take(Input::Message { link, message });
     }

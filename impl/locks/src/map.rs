@@ -26,8 +26,8 @@ impl Map {
         }
     }
 
-    /// Returns the shard of an id, by middle bits of its hash. The tables use the lower bits, and for ids that
-    /// differ only in their last bytes, both ends of the hash differ little.
+    /// Returns the shard of an id, by middle bits of its hash. The tables use the lower bits, and for ids that differ
+    /// only in their last bytes, both ends of the hash differ little.
     #[inline]
     pub(crate) fn shard(&self, id: &SessionId) -> &Mutex<Table> {
         &self.shards[(id.frozen_hash() >> 40) as usize & (SHARDS - 1)]
@@ -62,8 +62,8 @@ impl Map {
         all
     }
 
-    /// Visits an entry. If there is no other owner, `stays` may change the entry. If `stays` returns `false`, the
-    /// entry is removed.
+    /// Visits an entry. If there is no other owner, `stays` may change the entry. If `stays` returns `false`, the entry
+    /// is removed.
     pub(crate) fn update(&self, id: &SessionId, stays: impl FnOnce(&mut Arc<Entry>) -> bool) {
         lock(self.shard(id)).update(id, stays);
     }

@@ -171,8 +171,8 @@ impl<'s> Request<'s> {
         }
     }
 
-    /// Returns whether the request may enter an open cell directly. A request for an existing session may not: a
-    /// cell does not know whether the session exists.
+    /// Returns whether the request may enter an open cell directly. A request for an existing session may not: a cell
+    /// does not know whether the session exists.
     #[inline(always)]
     fn may_enter_cell(&self) -> bool {
         self.waiting.is_none() && !self.manner.existing
@@ -232,27 +232,26 @@ macro_rules! manners {
             self
         }
 
-        /// Makes the request a try: it waits for no thread, in this process or in another. The try may ask the
-        /// store whether another process only caches the session. Rule 13.
+        /// Makes the request a try: it waits for no thread, in this process or in another. The try may ask the store
+        /// whether another process only caches the session. Rule 13.
         pub fn try_lock(mut self) -> Self {
             self.request.manner.wait_mode = WaitMode::Try;
             self
         }
 
-        /// Restricts the request to a session that exists: one written to since it was created or destroyed.
-        /// For ids from outside, such as cookies. An unknown id costs a look-up at the store, and leaves no
-        /// data there or here.
+        /// Restricts the request to a session that exists: one written to since it was created or destroyed. For ids
+        /// from outside, such as cookies. An unknown id costs a look-up at the store, and leaves no data there or here.
         ///
-        /// The request fails with [`Error::Absent`] if the session does not exist. It fails with
-        /// [`Error::Unsupported`] if the store would have to be asked and speaks version 1.0.
+        /// The request fails with [`Error::Absent`] if the session does not exist. It fails with [`Error::Unsupported`]
+        /// if the store would have to be asked and speaks version 1.0.
         pub fn existing(mut self) -> Self {
             self.request.manner.existing = true;
             self
         }
 
         /// Makes the request on behalf of the thread that holds another guard. Use this for tasks outside of
-        /// [`task`](crate::task): their locks otherwise count as unrelated threads, so that a deadlock between
-        /// them is not detected. If the number is not from a guard, only its lower 55 bits are used.
+        /// [`task`](crate::task): their locks otherwise count as unrelated threads, so that a deadlock between them is
+        /// not detected. If the number is not from a guard, only its lower 55 bits are used.
         pub fn beside(mut self, thread: ThreadId) -> Self {
             self.request.manner.thread = cell::known(thread);
             self
@@ -284,8 +283,8 @@ impl<'s> LockRequest<'s> {
 
     manners!();
 
-    /// Blocks this OS thread until the attribute is locked. For OS threads: inside of a task, the call would block
-    /// the runtime's thread.
+    /// Blocks this OS thread until the attribute is locked. For OS threads: inside of a task, the call would block the
+    /// runtime's thread.
     ///
     /// # Errors
     /// The errors of the future. [`Error::BlocksRuntime`] inside of a task whose wait might never end.

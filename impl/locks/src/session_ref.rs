@@ -11,7 +11,7 @@
 //!   cell, or in the session's list of guards without a cell.
 //! - A thread that has left, or that did not get in, accesses neither again.
 //!
-//! If the fast path cannot enter the cell, because it is held or closed, the request takes a counted owner and keeps it
+//! If the cell is held or closed, the fast path cannot enter it. The request then takes a counted owner, and keeps it
 //! while it waits.
 //!
 //! # Why there is `unsafe` here
@@ -75,8 +75,8 @@ impl<'s> SessionRef<'s> {
 
     /// Enters an open cell, unless the lease has ended by the coarse clock reading in `entrance`.
     ///
-    /// The clock is read before the cell is entered. If the thread is stopped in between, it is stopped inside of
-    /// this call.
+    /// The clock is read before the cell is entered. If the thread is stopped in between, it is stopped inside of this
+    /// call.
     #[inline(always)]
     pub(crate) fn enter_cell(
         self,

@@ -75,8 +75,7 @@ impl GuardSet {
         self.moved().map_or(self.token, |to| to.token)
     }
 
-    /// Returns the new grant of a renamed session, if the rename has been answered but not yet applied to this
-    /// guard.
+    /// Returns the new grant of a renamed session, if the rename has been answered but not yet applied to this guard.
     fn moved(&self) -> Option<GrantRef> {
         self.session.hub.renamed(self.ending.as_ref()?)
     }
@@ -126,8 +125,8 @@ impl GuardSet {
     /// Replaces the value of an attribute without copying it. On an error, the value is unchanged.
     ///
     /// # Errors
-    /// As [`GuardSet::bytes`]. [`Error::Limit`] when the attribute or the session would become too large. An error
-    /// that [`is_lost`](Error::is_lost) when the loss of the grant is already known.
+    /// As [`GuardSet::bytes`]. [`Error::Limit`] when the attribute or the session would become too large. An error that
+    /// [`is_lost`](Error::is_lost) when the loss of the grant is already known.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl Into<Value>) -> Result<(), Error> {
         let name = self.own(name.as_ref())?;
         self.write(name, Some(value.into()))
@@ -200,14 +199,13 @@ impl GuardSet {
     /// Checks by the exact clock that the grant is still valid.
     ///
     /// # Errors
-    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are
-    /// discarded.
+    /// An error that [`is_lost`](Error::is_lost) when the grant was lost: all writes under this guard are discarded.
     pub fn check(&self) -> Result<(), Error> {
         self.session.hub.check(&self.entry(), self.thread, false)
     }
 
-    /// Makes the writes under this guard durable, and keeps the locks. Await the result, or call
-    /// [`Commit::blocking`]. The commit may include writes of the same thread under other guards of the session.
+    /// Makes the writes under this guard durable, and keeps the locks. Await the result, or call [`Commit::blocking`].
+    /// The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, '_> {
         self.take_note();
         Commit {
@@ -239,8 +237,8 @@ impl GuardSet {
         }
     }
 
-    /// Changes the id of the session, and keeps the locks. The guard must lock the whole session. Requests that
-    /// wait for the old id fail with [`Error::Gone`]. Open new handles with the new id.
+    /// Changes the id of the session, and keeps the locks. The guard must lock the whole session. Requests that wait
+    /// for the old id fail with [`Error::Gone`]. Open new handles with the new id.
     ///
     /// Dropping the future does not cancel the rename: the guard moves along when the session gets its new id.
     ///

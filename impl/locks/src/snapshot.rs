@@ -28,8 +28,8 @@ pub struct Holder {
 pub struct Busy {
     /// The id of the session.
     pub session: SessionId,
-    /// The threads that hold a lock, in no particular order. Each item is correct, but the items may be from
-    /// slightly different moments.
+    /// The threads that hold a lock, in no particular order. Each item is correct, but the items may be from slightly
+    /// different moments.
     pub holders: Vec<Holder>,
     /// The threads that wait for a lock, in order of arrival.
     pub waiters: Vec<ThreadId>,

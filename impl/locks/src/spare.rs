@@ -2,8 +2,8 @@
 //!
 //! A change in place needs a copy of the value, in case that the change is discarded. A handle is used again and again,
 //! so its copy stays beside the value. By id, the next session is another one, whose memory is in no cache. So the copy
-//! is made in memory that this thread has just used for the previous copy, and the thread takes that memory along when
-//! it leaves.
+//! is made in memory that this thread has just used for the previous copy. The thread takes that memory along when it
+//! leaves.
 
 use crate::content::Content;
 use std::cell::Cell;

@@ -120,8 +120,8 @@ impl Step<'_> {
         }
     }
 
-    /// Reattaches the sessions that are entangled with a reattached one: the sessions that a
-    /// search for deadlocks visits.
+    /// Reattaches the sessions that are entangled with a reattached one: the sessions that a search for deadlocks
+    /// visits.
     fn reattach_entangled(&mut self, thread: Option<ThreadId>, id: &SessionId) {
         while let Some(other) = self.machine.process.entangled(thread, id)
             && !mutant::is(LockMutant::OverlooksDetached)
@@ -200,8 +200,7 @@ impl Step<'_> {
         }
     }
 
-    /// Runs a thread's call. Returns the machine's immediate answer, unless the thread is registered as waiting for
-    /// it.
+    /// Runs a thread's call. Returns the machine's immediate answer, unless the thread is registered as waiting for it.
     pub(crate) fn call(
         &mut self,
         entry: &Arc<Entry>,
@@ -218,8 +217,8 @@ impl Step<'_> {
         self.deliver(Some((thread, &entry.id, Kind::of(call))))
     }
 
-    /// Carries out the outputs of the machine. Returns the answer to `own`, the current call, if no wait is
-    /// registered for it.
+    /// Carries out the outputs of the machine. Returns the answer to `own`, the current call, if no wait is registered
+    /// for it.
     fn deliver(&mut self, own: Option<(ThreadId, &SessionId, Option<Kind>)>) -> Option<Answer> {
         let mut told = None;
         let mut out = std::mem::take(&mut self.machine.out);

@@ -103,8 +103,8 @@ mod own {
         static UNWINDS: std::cell::Cell<bool> = std::cell::Cell::new(false);
     }
 
-    /// Returns whether this thread is treated as unwinding. The checkers run all threads on one OS thread, which
-    /// cannot unwind in one of them and continue in another.
+    /// Returns whether this thread is treated as unwinding. The checkers run all threads on one OS thread, which cannot
+    /// unwind in one of them and continue in another.
     pub(crate) fn panicking() -> bool {
         UNWINDS.with(std::cell::Cell::get)
     }

@@ -49,8 +49,7 @@ impl Unfetched {
             .is_some_and(|((until, _), _)| *until <= now)
     }
 
-    /// Removes and returns the next request whose deadline has passed and whose lock was neither taken nor
-    /// withdrawn.
+    /// Removes and returns the next request whose deadline has passed and whose lock was neither taken nor withdrawn.
     pub(crate) fn next_due(&mut self, now: Time) -> Option<(SessionId, Arc<Waiter>)> {
         while let Some(first) = self.all.first_entry()
             && first.key().0 <= now

@@ -94,8 +94,8 @@ impl Uses {
         (state.class, state.known) = (class, used);
     }
 
-    /// Returns the sessions that may be idle since `since` and either hold memory for use or must be visited from
-    /// time to time.
+    /// Returns the sessions that may be idle since `since` and either hold memory for use or must be visited from time
+    /// to time.
     pub(crate) fn stale(&self, since: Time) -> Vec<SessionId> {
         let orders = [&self.warm, &self.others].into_iter();
         let stale = orders.flat_map(|order| order.iter().take_while(|(known, _)| *known <= since));

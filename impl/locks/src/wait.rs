@@ -94,8 +94,8 @@ impl Wait {
         }
     }
 
-    /// Takes back a lock that was granted and not taken in time, and fails the wait with `error`. Returns the lock
-    /// and the waker to wake.
+    /// Takes back a lock that was granted and not taken in time, and fails the wait with `error`. Returns the lock and
+    /// the waker to wake.
     pub(crate) fn expire(&self, error: Error) -> Option<(Outcome, Option<Waker>)> {
         let mut waiting = lock(&self.0);
         if !matches!(
@@ -110,8 +110,8 @@ impl Wait {
         Some((granted, waiting.waker.take()))
     }
 
-    /// Ends a wait whose answer will not be taken. Returns the answer if there is one, and the waker. The caller
-    /// drops the waker without a mutex: the last waker of a task may drop the task's guards.
+    /// Ends a wait whose answer will not be taken. Returns the answer if there is one, and the waker. The caller drops
+    /// the waker without a mutex: the last waker of a task may drop the task's guards.
     pub(crate) fn close(&self) -> (Option<Outcome>, Option<Waker>) {
         let mut waiting = lock(&self.0);
         waiting.stage = Stage::Over;

@@ -1,4 +1,4 @@
-//! What a process keeps of sessions that nobody uses, and what looking after them costs: sessions are counted, never time.
+//! The cache of unused sessions, and the cost of its upkeep. The tests count sessions and visits, and measure no time.
 
 mod support;
 
@@ -12,14 +12,14 @@ fn rig() -> ByHand {
     ByHand::new(ProcessSettings::default(), Value::from_static(b"1"))
 }
 
-/// Does what a driver does from time to time. Returns how many grants and how many sessions there are then.
+/// Does the regular upkeep of a driver. Returns the numbers of grants and of known sessions afterwards.
 fn look_after(rig: &mut ByHand, now: u64, cached_max: usize) -> (usize, usize) {
     rig.look_after(now, cached_max);
     (rig.locks.held(), rig.locks.known())
 }
 
 #[test]
-fn a_hundred_thousand_sessions_leave_no_more_than_the_limit() {
+fn after_100000_sessions_no_more_than_the_limit_are_cached() {
     const COUNT: usize = 100_000;
     const CACHED_MAX: usize = 2_000;
     let mut rig = rig();
@@ -36,22 +36,23 @@ fn a_hundred_thousand_sessions_leave_no_more_than_the_limit() {
         let entries = rig.locks.entries();
         assert!(
             entries <= CACHED_MAX + 600,
-            "{entries} sessions are kept after {at}"
+            "{entries} sessions have an entry after {at}"
         );
     }
-    // Each is looked at when it is new, when it is the longest unused, when it is given back, and when it is forgotten.
+    // A session is visited when it is new, when it is the least recently used, when it is given back, and when it
+    // is forgotten.
     let each = rig.locks.visits() / COUNT as u64;
-    assert!(each <= 8, "each session was looked at {each} times");
+    assert!(each <= 8, "each session was visited {each} times");
 }
 
 #[test]
-fn idle_sessions_are_not_looked_at() {
+fn idle_sessions_are_not_visited_again() {
     const COUNT: usize = 10_000;
     let mut rig = rig();
     (0..COUNT).for_each(|at| rig.use_once(at));
     look_after(&mut rig, 0, COUNT);
     let visits = rig.locks.visits();
-    assert_eq!(visits, COUNT as u64, "each is new");
+    assert_eq!(visits, COUNT as u64, "each new session is visited once");
     for second in 1..60 {
         assert_eq!(look_after(&mut rig, second * 1_000, COUNT), (COUNT, COUNT));
         assert!(second % 20 != 0 || rig.locks.busy().is_empty());
@@ -59,7 +60,11 @@ fn idle_sessions_are_not_looked_at() {
     assert_eq!(rig.locks.visits(), visits);
     look_after(&mut rig, FOLD_MS, COUNT);
     let visits = visits + COUNT as u64;
-    assert_eq!(rig.locks.visits(), visits, "memory is given back, once");
+    assert_eq!(
+        rig.locks.visits(),
+        visits,
+        "freeing the memory visits each session once more"
+    );
     for minute in 2..10 {
         look_after(&mut rig, minute * 60_000, COUNT);
     }
@@ -71,7 +76,7 @@ fn idle_sessions_are_not_looked_at() {
 }
 
 #[test]
-fn a_copy_goes_after_the_idle_time_also_when_the_store_has_taken_the_grant() {
+fn a_copy_of_a_revoked_session_is_dropped_after_the_idle_time() {
     let mut rig = rig();
     rig.use_once(0);
     rig.locks.release(&id(0));
@@ -79,21 +84,21 @@ fn a_copy_goes_after_the_idle_time_also_when_the_store_has_taken_the_grant() {
     assert_eq!(
         look_after(&mut rig, 1_000, 10),
         (0, 1),
-        "it is a base for deltas"
+        "the copy is kept as the base of a delta"
     );
     assert_eq!(look_after(&mut rig, IDLE_MS - 1, 10), (0, 1));
     assert_eq!(look_after(&mut rig, IDLE_MS, 10), (0, 0));
 }
 
 #[test]
-fn the_longest_unused_go_first_and_copies_before_grants() {
+fn least_recently_used_copies_are_dropped_before_grants_are_released() {
     let mut rig = rig();
     for at in 0..16 {
         rig.locks.set_time(Time(at as u64));
         rig.use_once(at);
     }
     look_after(&mut rig, 16, 16);
-    // Used again in their cells, which the order of use does not see at once.
+    // These sessions are used again in their cells, which the order of last use does not notice at once.
     for at in 0..4 {
         drop(rig.locks.lock(&id(at), "a").blocking().expect("free"));
     }
@@ -102,17 +107,17 @@ fn the_longest_unused_go_first_and_copies_before_grants() {
     assert_eq!(
         look_after(&mut rig, 20, 15),
         (15, 15),
-        "the copy is forgotten"
+        "the copy is dropped"
     );
     assert_eq!(
         look_after(&mut rig, 21, 10),
         (10, 15),
-        "grants are released"
+        "the oldest grants are released"
     );
     assert_eq!(
         look_after(&mut rig, 22, 10),
         (10, 10),
-        "and their copies forgotten"
+        "the copies of released sessions are dropped"
     );
     let idle = rig.locks.idle(Cached::Grant, 0, usize::MAX);
     let idle: BTreeSet<SessionId> = idle.into_iter().map(|(_, id)| id).collect();
@@ -120,9 +125,9 @@ fn the_longest_unused_go_first_and_copies_before_grants() {
     assert_eq!(idle, expected.collect());
 }
 
-/// Sessions in use stay, however many, and are not looked at over and over.
+/// Sessions in use stay cached beyond the limit, and are not visited again and again.
 #[test]
-fn sessions_in_use_stay() {
+fn sessions_in_use_are_neither_released_nor_visited_repeatedly() {
     const COUNT: usize = 1_000;
     let mut rig = rig();
     (0..COUNT).for_each(|at| rig.use_once(at));
@@ -137,7 +142,7 @@ fn sessions_in_use_stay() {
         assert_eq!(look_after(&mut rig, tick, COUNT - 8), (COUNT, COUNT));
     }
     let each = rig.locks.visits() / COUNT as u64;
-    assert!(each <= 5, "each session was looked at {each} times");
+    assert!(each <= 5, "each session was visited {each} times");
     drop(guards);
     assert!(look_after(&mut rig, 20, 10).0 <= 10);
 }

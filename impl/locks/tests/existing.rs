@@ -1,4 +1,4 @@
-//! Locks of sessions only if they exist: what they cost, and what is left of one that does not.
+//! Locks of existing sessions only: their cost, and that a missing session leaves no state.
 
 mod support;
 
@@ -12,7 +12,7 @@ fn absent(id: &SessionId) -> Error {
     Error::Absent(Box::new(id.clone()))
 }
 
-/// Asks for one attribute, and says only how it ended.
+/// Requests one attribute, and returns only whether the lock was granted.
 fn ends(rig: &mut Rig, id: &SessionId) -> Result<(), Error> {
     let session = rig.locks.session(id);
     let mut request = Box::pin(session.lock("a").existing());
@@ -20,7 +20,7 @@ fn ends(rig: &mut Rig, id: &SessionId) -> Result<(), Error> {
 }
 
 #[test]
-fn five_thousand_unknown_ids_cost_a_question_each_and_leave_nothing() {
+fn existing_locks_with_5000_unknown_ids_cost_one_query_each_and_leave_no_state() {
     const COUNT: u64 = 5_000;
     let mut rig = Rig::new();
     let ids: Vec<SessionId> = (0..COUNT)
@@ -43,20 +43,24 @@ fn five_thousand_unknown_ids_cost_a_question_each_and_leave_nothing() {
         assert_eq!(error, Err(absent(id)));
     }
     let messages = rig.messages - messages;
-    assert_eq!(messages as u64, 2 * COUNT, "a question and an answer each");
-    assert_eq!(rig.updates, 0, "nothing is made durable");
-    assert_eq!(rig.resident(), 0, "the store has none in memory");
-    assert_eq!(rig.locks.known(), 0, "the process has none");
+    assert_eq!(
+        messages as u64,
+        2 * COUNT,
+        "each id costs one query and one answer"
+    );
+    assert_eq!(rig.updates, 0, "the store writes no update");
+    assert_eq!(rig.resident(), 0, "the store has no session in memory");
+    assert_eq!(rig.locks.known(), 0, "the process knows no session");
     rig.locks.sweep(0);
     assert_eq!(rig.locks.entries(), 0);
 }
 
 #[test]
-fn a_cached_session_that_exists_is_locked_without_a_message() {
+fn an_existing_lock_on_a_cached_session_sends_no_message() {
     let id = session();
     let mut rig = Rig::new();
     rig.hold(&id, &[("a", b"0")]);
-    // A commit gives it a version.
+    // The commit gives the session a version.
     let session = rig.locks.session(&id);
     let mut guard = session.lock("a").blocking().expect("cached");
     guard.set(&b"1"[..]).expect("set");
@@ -81,7 +85,7 @@ fn a_cached_session_that_exists_is_locked_without_a_message() {
 }
 
 #[test]
-fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_change() {
+fn a_cached_session_becomes_existing_when_a_write_is_unlocked() {
     let id = session();
     let mut rig = Rig::new();
     let session = rig.locks.session(&id);
@@ -90,7 +94,7 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
         .expect("granted");
     let messages = rig.messages;
     guard.set(&b"1"[..]).expect("set");
-    // Another thread, for another attribute: what is written counts when it is unlocked.
+    // A second thread requests another attribute. The write of the first thread counts only after it is unlocked.
     let other = || {
         session
             .lock("b")
@@ -98,7 +102,7 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
             .beside(tenure_protocol::ThreadId(900))
     };
     assert_eq!(other().blocking().map(drop), Err(absent(&id)));
-    // For the same attribute it waits, and finds what the first has done.
+    // A request for the same attribute waits, and then finds the write of the first thread.
     let same = || {
         session
             .lock("a")
@@ -123,11 +127,14 @@ fn a_cached_session_that_does_not_exist_is_absent_until_a_thread_has_unlocked_a_
     drop(other().blocking().expect("it exists"));
     drop(let_in);
     drop(session.lock("a").existing().blocking().expect("it exists"));
-    assert_eq!(rig.messages, messages, "the process knows all that");
+    assert_eq!(
+        rig.messages, messages,
+        "the process needs no message for these answers"
+    );
 }
 
 #[test]
-fn a_session_that_another_process_has_made_exists() {
+fn a_session_created_by_another_process_exists() {
     let id = session();
     let mut rig = Rig::new();
     assert_eq!(ends(&mut rig, &id), Err(absent(&id)));
@@ -138,17 +145,17 @@ fn a_session_that_another_process_has_made_exists() {
     assert_eq!(ends(&mut rig, &id), Ok(()));
 }
 
-/// Opens a connection, and returns its number.
+/// Opens a connection, and returns its link number.
 fn greeted(locks: &Locks) -> Link {
     locks.connected();
     let Some(Event::Send { link, message }) = locks.try_event() else {
-        panic!("a hello first");
+        panic!("the first message of a connection is a hello");
     };
     assert!(matches!(message, ToStore::Hello { .. }));
     link
 }
 
-/// The welcome of a store that speaks 1.0.
+/// Returns the welcome of a store of version 1.0.
 fn welcome_of_1_0() -> ToProcess {
     ToProcess::Welcome {
         minor: 0,
@@ -160,9 +167,9 @@ fn welcome_of_1_0() -> ToProcess {
     }
 }
 
-/// Nor are threads held to its limits: the machine ignores the message.
+/// The machine ignores the message, so the limits in it do not apply to threads.
 #[test]
-fn a_welcome_of_an_earlier_connection_says_nothing() {
+fn a_welcome_on_an_earlier_connection_changes_no_limits() {
     let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
     let earlier = greeted(&locks);
     locks.disconnected();
@@ -180,13 +187,13 @@ fn a_welcome_of_an_earlier_connection_says_nothing() {
         .blocking()
         .map(drop);
     let Err(Error::Unsupported(unsupported)) = &error else {
-        panic!("refused, not {error:?}");
+        panic!("the request must fail as unsupported, not with {error:?}");
     };
     assert_eq!(unsupported.store, (1, 0));
 }
 
 #[test]
-fn a_store_of_1_0_is_not_asked() {
+fn an_existing_lock_at_a_store_of_1_0_fails_without_a_message() {
     let locks = Locks::with_manual_clock(ProcessSettings::default(), Incarnation(1));
     let link = greeted(&locks);
     locks.message(link, welcome_of_1_0());
@@ -194,7 +201,7 @@ fn a_store_of_1_0_is_not_asked() {
     let session = locks.session(&id);
     let error = session.lock("a").existing().blocking().map(drop);
     let Err(Error::Unsupported(unsupported)) = &error else {
-        panic!("refused, not {error:?}");
+        panic!("the request must fail as unsupported, not with {error:?}");
     };
     let expected = Unsupported {
         session: id,
@@ -206,7 +213,8 @@ fn a_store_of_1_0_is_not_asked() {
     let text = error.expect_err("refused").to_string();
     assert!(
         text.ends_with(
-            "existing() needs a store that speaks version 1.1 of the protocol, and this one speaks 1.0; update the store, or lock without it"
+            "existing() needs a store that speaks version 1.1 of the protocol, and this one speaks 1.0; \
+             update the store, or lock without it"
         ),
         "{text}"
     );
@@ -214,7 +222,7 @@ fn a_store_of_1_0_is_not_asked() {
     let events = std::iter::from_fn(|| locks.try_event());
     assert_eq!(events.filter(is_sent).count(), 0);
     assert_eq!(locks.known(), 0);
-    // All other requests go on.
+    // All other requests still work.
     assert!(poll(&mut Box::pin(session.lock("a"))).is_none());
     let events = std::iter::from_fn(|| locks.try_event());
     assert!(events.filter(is_sent).count() >= 1);

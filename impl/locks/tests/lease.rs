@@ -1,4 +1,4 @@
-//! The end of the lease, seen by a thread before the driver's timer sees it: as after a stop of the whole OS process.
+//! The end of the lease, noticed by a thread before the driver's tick, as after a stop of the whole OS process.
 
 mod support;
 
@@ -7,19 +7,19 @@ use support::{Rig, poll, session};
 use tenure_locks::{Error, Event, Guard, Locks, Session};
 use tenure_protocol::{ThreadId, Time};
 
-/// Past the lease of the rig's store.
+/// A time after the lease of the rig's store.
 const LATER: Time = Time(20_000);
 
-/// A request that must not be granted from the cache.
+/// The name of a lock path, and a function that returns whether it granted a guard.
 type Asks = fn(&Locks, &Session) -> bool;
 
-/// Every way to lock without the process. Each says whether it was given a guard.
+/// Every way to lock without the machine.
 const WAYS: &[(&str, Asks)] = &[
     ("handle", |_, s| is_granted(poll(&mut s.lock("a")))),
     ("handle, try", |_, s| {
         is_granted(poll(&mut s.lock("a").try_lock()))
     }),
-    ("handle, not handed out", |_, s| {
+    ("handle, closed cell", |_, s| {
         is_granted(poll(&mut s.lock("b")))
     }),
     ("id", |locks, _| {
@@ -47,12 +47,12 @@ fn is_granted(answer: Option<Result<Guard<'_>, Error>>) -> bool {
     matches!(answer, Some(Ok(_)))
 }
 
-/// Runs a blocking request until it has a guard, or has begun to wait: then the manager shuts down, which refuses it.
+/// Runs a blocking request until it has a guard or waits. If it waits, the shutdown of the manager refuses it.
 fn blocks(locks: &Locks, asks: impl Fn() -> bool + Sync) -> bool {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let is_granted = asks();
-            locks.shutdown(); // So that the other thread has an event in any case.
+            locks.shutdown(); // The shutdown wakes the other thread in any case.
             is_granted
         });
         while !locks.has_left() && !asking.is_finished() {
@@ -64,7 +64,7 @@ fn blocks(locks: &Locks, asks: impl Fn() -> bool + Sync) -> bool {
     })
 }
 
-/// A session with an attribute "a" that is handed out.
+/// Returns a cached session whose attribute "a" has an open cell.
 fn cached() -> (Rig, Session) {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
@@ -73,19 +73,26 @@ fn cached() -> (Rig, Session) {
 }
 
 #[test]
-fn no_way_to_lock_hands_out_a_guard_when_the_lease_has_ended_and_no_timer_has_run() {
+fn after_the_lease_ends_every_lock_path_refuses_even_before_a_tick() {
     for (way, asks) in WAYS {
         let (rig, s) = cached();
         assert!(asks(&rig.locks, &s), "{way}: cached");
         let (rig, s) = cached();
         rig.locks.set_time(LATER);
-        assert!(!asks(&rig.locks, &s), "{way}: the lease has ended");
-        assert_eq!(rig.locks.lease(), None, "{way}: noticed by the request");
+        assert!(
+            !asks(&rig.locks, &s),
+            "{way}: no guard may be granted after the end of the lease"
+        );
+        assert_eq!(
+            rig.locks.lease(),
+            None,
+            "{way}: the request has ended the lease in the machine"
+        );
     }
 }
 
 #[test]
-fn a_lock_at_the_last_moment_of_the_lease_is_cached() {
+fn at_the_last_millisecond_of_the_lease_a_lock_is_granted_from_the_cache() {
     let (rig, s) = cached();
     let end = rig.locks.lease().expect("a lease");
     rig.locks.set_time(end);
@@ -95,14 +102,14 @@ fn a_lock_at_the_last_moment_of_the_lease_is_cached() {
 }
 
 #[test]
-fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
+fn a_guard_from_before_the_end_of_the_lease_reports_the_loss_in_every_check() {
     let (rig, s) = cached();
     let mut guard = s.lock("a").blocking().expect("cached");
     guard.set("1").expect("set");
     assert!(!guard.recalled());
     rig.locks.set_time(LATER);
-    assert_eq!(guard.bytes(), Some(&b"1"[..]), "reads look at no clock");
-    assert_eq!(guard.set("2"), Ok(()), "nor do writes");
+    assert_eq!(guard.bytes(), Some(&b"1"[..]), "reads check no clock");
+    assert_eq!(guard.set("2"), Ok(()), "writes check no clock");
     assert!(guard.recalled());
     let unlocked = guard.unlock();
     assert!(matches!(unlocked, Err(Error::LeaseLost(_))), "{unlocked:?}");
@@ -121,7 +128,7 @@ fn a_guard_from_before_the_end_of_the_lease_says_so_when_it_is_asked() {
 }
 
 #[test]
-fn a_dropped_guard_from_before_the_end_of_the_lease_leaves_nothing_to_the_next_one() {
+fn writes_of_a_guard_dropped_after_the_end_of_the_lease_are_discarded() {
     let (mut rig, s) = cached();
     let mut guard = s.lock("a").blocking().expect("cached");
     guard.set("lost").expect("set");
@@ -134,11 +141,12 @@ fn a_dropped_guard_from_before_the_end_of_the_lease_leaves_nothing_to_the_next_o
     assert_eq!(guard.bytes(), None);
 }
 
-/// A thread is let in while it does something else, and the lease ends before it comes for its guard.
+/// A waiting thread is granted its lock, and the lease ends before the thread takes its guard.
 #[test]
-fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
+fn a_granted_lock_taken_after_the_end_of_the_lease_fails() {
     let mut context = Context::from_waker(Waker::noop());
-    // One waiter receives the attribute in its cell, two by way of the session. The timer has run, or has not.
+    // A single waiter receives the attribute in its cell, and two receive it through the session. The tick has run,
+    // or not.
     for (waiters, ticks) in [(1, false), (1, true), (2, false), (2, true)] {
         let (rig, s) = cached();
         let other = rig.locks.session(&session());
@@ -165,7 +173,7 @@ fn a_guard_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
 }
 
 #[test]
-fn a_set_that_is_fetched_late_is_refused_when_its_lease_has_ended() {
+fn a_granted_lock_set_taken_after_the_end_of_the_lease_fails() {
     let (rig, s) = cached();
     let guard = s.lock("a").blocking().expect("cached");
     let mut request = Box::pin(s.lock_many(["a", "b"]));

@@ -1,5 +1,5 @@
-//! What the lock manager promises, one at a time and without chance. Interleavings are the part of harness/loom and
-//! harness/shuttle, random histories that of harness/properties.
+//! The guarantees of the lock manager, one per test and deterministic. Interleavings are tested in harness/loom and
+//! harness/shuttle, and random histories in harness/properties.
 
 mod support;
 
@@ -10,7 +10,7 @@ use tenure_protocol::message::Limited;
 use tenure_protocol::{Limits, SessionId, ThreadId};
 
 #[test]
-fn a_kept_session_is_used_without_a_message() {
+fn a_cached_session_is_locked_without_a_message() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     for turn in 0..3_u8 {
@@ -18,12 +18,12 @@ fn a_kept_session_is_used_without_a_message() {
         assert_eq!(guard.bytes(), Some(&[b'0' + turn][..]));
         guard
             .edit(|bytes| bytes[0] += 1)
-            .expect("as long as before");
+            .expect("the new value is as long as the old one");
         guard.unlock().expect("in time");
     }
     let mut set = s.lock_many(["a", "b"]).blocking().expect("free");
     assert_eq!(set.bytes("a"), Ok(Some(&b"3"[..])));
-    set.set("b", "new").expect("within the limits");
+    set.set("b", "new").expect("the value is within the limits");
     drop(set);
     let guard = s.lock("b").blocking().expect("free");
     assert_eq!(guard.bytes(), Some(&b"new"[..]));
@@ -38,7 +38,7 @@ fn a_kept_session_is_used_without_a_message() {
 }
 
 #[test]
-fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
+fn a_recall_waits_for_the_threads_inside_and_saves_their_writes() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut guard = s.lock("a").blocking().expect("free");
@@ -48,10 +48,10 @@ fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
     rig.pump();
     assert!(guard.recalled());
     assert!(rig.held_elsewhere(&session()).is_none());
-    // A new thread has to queue behind the other process now.
+    // A new thread must now queue behind the other process.
     let mut late = s.lock("b");
     assert!(rig.poll(&mut late).is_none());
-    // A thread that is inside may take more.
+    // A thread that already holds a lock in the session may take more.
     let more = s.lock("c").blocking().expect("inside already");
     drop(more);
     guard.unlock().expect("in time");
@@ -65,7 +65,7 @@ fn a_recall_waits_for_who_is_inside_and_saves_what_it_wrote() {
 }
 
 #[test]
-fn threads_are_served_in_order_whether_they_block_or_await() {
+fn blocking_threads_and_tasks_are_served_in_order_of_arrival() {
     let rig = Rig::holding(&[session()]);
     let driver = Driver::start(rig);
     let s = driver.locks.session(&session());
@@ -94,17 +94,17 @@ fn threads_are_served_in_order_whether_they_block_or_await() {
 }
 
 #[test]
-fn locking_twice_is_an_error_that_knows_the_first_place() {
+fn locking_twice_fails_with_the_source_line_of_the_first_lock() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let first = s.lock("a").blocking().expect("free");
     let line = line!() - 1;
     let Err(Error::AlreadyLocked(again)) = s.lock("a").blocking() else {
-        panic!("a thread cannot lock twice")
+        panic!("locking an attribute twice must fail with AlreadyLocked")
     };
     assert_eq!(again.place.map(std::panic::Location::line), Some(line));
     let Err(Error::AlreadyLocked(all)) = s.lock_all().blocking() else {
-        panic!("nor all of what it holds a part of")
+        panic!("locking a whole session twice must fail with AlreadyLocked")
     };
     assert_eq!(all.place.map(std::panic::Location::line), Some(line));
     assert_eq!(all.session, session());
@@ -114,7 +114,7 @@ fn locking_twice_is_an_error_that_knows_the_first_place() {
 }
 
 #[test]
-fn a_task_is_known_inside_of_task_and_by_its_guard() {
+fn a_task_is_identified_by_task_and_by_its_guard() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut twice = Box::pin(task(async {
@@ -132,7 +132,7 @@ fn a_task_is_known_inside_of_task_and_by_its_guard() {
 }
 
 #[test]
-fn a_request_that_is_dropped_leaves_no_trace() {
+fn a_dropped_request_is_withdrawn_completely() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let first = s.lock("a").blocking().expect("free");
@@ -144,7 +144,7 @@ fn a_request_that_is_dropped_leaves_no_trace() {
     assert_eq!(s.busy().waiters.len(), 1);
     drop(first);
     drop(rig.poll(&mut two).expect("its turn").expect("granted"));
-    // Also when it was let in and never came for it.
+    // The same is true for a request whose lock was granted but never taken.
     let first = s.lock("a").blocking().expect("free");
     let mut three = s.lock("a");
     assert!(rig.poll(&mut three).is_none());
@@ -155,7 +155,7 @@ fn a_request_that_is_dropped_leaves_no_trace() {
 }
 
 #[test]
-fn a_thread_of_any_number_leaves_what_it_was_handed() {
+fn a_thread_with_any_number_can_leave_an_attribute_handed_off_to_it() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     for bits in [54, 55, 56, 63] {
@@ -169,7 +169,7 @@ fn a_thread_of_any_number_leaves_what_it_was_handed() {
     }
 }
 
-/// An executor that breaks down when it is woken.
+/// A waker of a broken executor: it panics.
 struct Broken;
 
 impl std::task::Wake for Broken {
@@ -179,7 +179,7 @@ impl std::task::Wake for Broken {
 }
 
 #[test]
-fn who_hands_off_has_left_also_when_the_waker_panics() {
+fn a_guard_is_released_although_the_waker_of_the_next_waiter_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let waker = std::sync::Arc::new(Broken).into();
@@ -189,10 +189,11 @@ fn who_hands_off_has_left_also_when_the_waker_panics() {
     let mut next = std::pin::pin!(s.lock("a"));
     assert!(next.as_mut().poll(&mut context).is_pending());
     let unlocks = std::panic::AssertUnwindSafe(|| guard.unlock());
-    let panicked = std::panic::catch_unwind(unlocks).expect_err("the waker panics");
+    let panicked =
+        std::panic::catch_unwind(unlocks).expect_err("the panic of the waker reaches the caller");
     assert_eq!(panicked.downcast_ref(), Some(&"woken"));
     let std::task::Poll::Ready(Ok(next)) = next.poll(&mut context) else {
-        panic!("it has the lock")
+        panic!("the lock was handed off to this waiter")
     };
     assert_eq!(next.bytes(), Some(&b"1"[..]));
     let s = &s;
@@ -205,7 +206,7 @@ fn who_hands_off_has_left_also_when_the_waker_panics() {
     assert!(s.busy().holders.is_empty());
 }
 
-/// A waker that says when it was used.
+/// A waker that records its use.
 struct Flag(std::sync::atomic::AtomicBool);
 
 impl std::task::Wake for Flag {
@@ -215,7 +216,7 @@ impl std::task::Wake for Flag {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+fn a_panicking_waker_does_not_prevent_other_wake_ups() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let guards = s.lock_many(["a", "b"]).blocking().expect("free");
@@ -229,23 +230,24 @@ fn a_waker_that_panics_keeps_nobody_from_being_woken() {
     let mut context = std::task::Context::from_waker(&waker);
     assert!(two.as_mut().poll(&mut context).is_pending());
     let unlocks = std::panic::AssertUnwindSafe(|| guards.unlock());
-    let panicked = std::panic::catch_unwind(unlocks).expect_err("the waker panics");
+    let panicked =
+        std::panic::catch_unwind(unlocks).expect_err("the panic of the waker reaches the caller");
     assert_eq!(panicked.downcast_ref(), Some(&"woken"));
     assert!(flag.0.load(std::sync::atomic::Ordering::Acquire));
     assert!(two.poll(&mut context).is_ready());
     assert!(one.poll(&mut context).is_ready());
 }
 
-/// From now on the driver is one whose waker panics.
+/// Gives the manager a driver whose waker panics.
 fn break_driver(rig: &Rig) {
     let broken = std::sync::Arc::new(Broken).into();
     let context = std::task::Context::from_waker(&broken);
     while rig.locks.poll_event(&context).is_ready() {}
 }
 
-/// Who comes to wait tells the driver until when: its request does not stay when the driver's waker panics.
+/// A request that begins to wait wakes the driver with its deadline. If that waker panics, the request is withdrawn.
 #[test]
-fn who_asks_leaves_nothing_when_a_waker_panics() {
+fn a_request_is_withdrawn_when_the_drivers_waker_panics() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let panics = |lock: tenure_locks::LockRequest<'_>| {
@@ -256,32 +258,39 @@ fn who_asks_leaves_nothing_when_a_waker_panics() {
         std::panic::catch_unwind(polls).is_err()
     };
     let guard = s.lock("a").blocking().expect("free");
-    assert!(panics(s.lock("a")), "nobody was woken");
+    assert!(
+        panics(s.lock("a")),
+        "the driver's waker must have been called"
+    );
     assert_eq!(s.busy().waiters, []);
     drop(guard);
     assert!(s.busy().holders.is_empty());
     assert!(s.lock("a").try_lock().blocking().is_ok());
 }
 
-/// A panic out of a destructor while another one unwinds would end the program, and this test with it.
+/// A second panic out of a destructor during unwinding would abort this program.
 #[test]
-fn a_guard_that_unwinds_survives_a_waker_that_panics() {
+fn dropping_a_guard_while_unwinding_survives_a_panicking_waker() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     break_driver(&rig);
     let unwinds = std::panic::AssertUnwindSafe(|| {
         let mut guard = s.lock("a").blocking().expect("free");
         guard.set("half done").expect("set");
-        panic!("in the application");
+        panic!("a panic of the application");
     });
     assert!(std::panic::catch_unwind(unwinds).is_err());
-    let guard = s.lock("a").try_lock().blocking().expect("it was let out");
+    let guard = s
+        .lock("a")
+        .try_lock()
+        .blocking()
+        .expect("the unwinding guard has released the lock");
     assert_ne!(guard.bytes(), Some(&b"half done"[..]));
 }
 
-/// A destructor that locks for itself while its thread unwinds.
+/// A value whose destructor locks while its thread unwinds.
 #[test]
-fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
+fn a_handoff_while_unwinding_survives_a_panicking_waker() {
     struct HandsOff<'d, 's>(
         &'s tenure_locks::Session,
         &'d mut tenure_locks::LockRequest<'s>,
@@ -301,16 +310,19 @@ fn who_hands_off_while_unwinding_survives_a_waker_that_panics() {
     let mut next = s.lock("a");
     let unwinds = std::panic::AssertUnwindSafe(|| {
         let _hands_off = HandsOff(&s, &mut next);
-        panic!("in the application");
+        panic!("a panic of the application");
     });
     assert!(std::panic::catch_unwind(unwinds).is_err());
-    let next = rig.poll(&mut next).expect("it has the lock").expect("held");
+    let next = rig
+        .poll(&mut next)
+        .expect("the lock was handed off to this waiter")
+        .expect("the handoff succeeds");
     assert_eq!(next.bytes(), Some(&b"whole"[..]));
 }
 
-/// Who commits has sent it already: the next one is not taken for a second.
+/// The commit was already sent. A second commit of the same thread must not be refused as a duplicate.
 #[test]
-fn who_commits_leaves_no_wait_when_a_waker_panics() {
+fn a_commit_leaves_no_registered_wait_when_a_waker_panics() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().blocking().expect("free");
@@ -320,7 +332,10 @@ fn who_commits_leaves_no_wait_when_a_waker_panics() {
         let mut waits = std::task::Context::from_waker(std::task::Waker::noop());
         std::pin::pin!(all.commit()).poll(&mut waits).is_ready()
     });
-    assert!(std::panic::catch_unwind(polls).is_err(), "nobody was woken");
+    assert!(
+        std::panic::catch_unwind(polls).is_err(),
+        "the driver's waker must have been called"
+    );
     all.set("a", "2").expect("set");
     let mut commit = Box::pin(all.commit());
     rig.complete(&mut commit).expect("the second");
@@ -343,7 +358,7 @@ fn a_wait_ends_at_its_deadline() {
 }
 
 #[test]
-fn an_os_thread_ends_its_own_wait_without_a_driver() {
+fn a_blocked_os_thread_ends_its_wait_at_the_deadline_without_a_driver() {
     let rig = Rig::holding_by_the_clock(&[session()]);
     let s = rig.locks.session(&session());
     let first = s.lock("a").blocking().expect("free");
@@ -378,7 +393,7 @@ fn a_try_waits_for_no_thread() {
 }
 
 #[test]
-fn a_panic_discards_and_says_so() {
+fn a_panic_discards_the_writes_and_reports_it() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     for by_set in [false, true] {
@@ -386,7 +401,7 @@ fn a_panic_discards_and_says_so() {
             if by_set {
                 let mut set = s.lock_all().blocking().expect("free");
                 set.set("a", "half").expect("set");
-                drop(set.commit()); // Nothing was sent yet.
+                drop(set.commit()); // A commit that is not polled sends nothing.
                 panic!("on purpose");
             }
             let mut guard = s.lock("a").blocking().expect("free");
@@ -398,7 +413,9 @@ fn a_panic_discards_and_says_so() {
         let guard = s.lock("a").blocking().expect("free");
         assert_eq!(guard.bytes(), Some(&b"0"[..]));
         drop(guard);
-        let discard = s.last_discard().expect("it says so");
+        let discard = s
+            .last_discard()
+            .expect("the session records the discarded writes");
         assert_eq!(discard.why, Discarded::Panic);
         assert!(discard.place.is_some());
         rig.pump();
@@ -408,7 +425,7 @@ fn a_panic_discards_and_says_so() {
 }
 
 #[test]
-fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
+fn a_lost_lease_poisons_guards_and_the_session_can_be_locked_again() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut guard = s.lock("a").blocking().expect("free");
@@ -425,7 +442,7 @@ fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
     assert_eq!(
         guard.bytes(),
         Some(&b"lost"[..]),
-        "it still sees what it wrote"
+        "a poisoned guard still returns its own writes"
     );
     let mut again = s.lock("a");
     assert!(matches!(
@@ -442,7 +459,7 @@ fn a_lost_lease_poisons_guards_and_the_session_goes_on() {
     assert_eq!(
         guard.bytes(),
         Some(&b"0"[..]),
-        "the store has it from the first grant"
+        "the store has the write of the first grant"
     );
 }
 
@@ -453,7 +470,7 @@ fn a_commit_is_durable_when_it_returns_and_keeps_the_lock() {
     let mut guard = s.lock("a").blocking().expect("free");
     guard
         .edit(|bytes| bytes[0] = b'1')
-        .expect("as long as before");
+        .expect("the new value is as long as the old one");
     let mut commit = guard.commit();
     assert!(rig.poll(&mut commit).is_none());
     rig.pump();
@@ -464,11 +481,11 @@ fn a_commit_is_durable_when_it_returns_and_keeps_the_lock() {
     guard.set("2").expect("set");
     guard.discard();
     let guard = s.lock("a").blocking().expect("free");
-    assert_eq!(guard.bytes(), Some(&b"1"[..]), "what is committed stays");
+    assert_eq!(guard.bytes(), Some(&b"1"[..]), "committed writes stay");
 }
 
 #[test]
-fn limits_refuse_and_lose_nothing() {
+fn a_write_beyond_a_limit_fails_and_loses_no_earlier_write() {
     let limits = Limits {
         attribute_bytes_max: 200,
         session_bytes_max: 300,
@@ -504,7 +521,7 @@ fn limits_refuse_and_lose_nothing() {
 }
 
 #[test]
-fn a_long_hold_is_visible() {
+fn busy_shows_how_long_a_lock_is_held() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     rig.pass(40);
@@ -527,12 +544,12 @@ fn a_long_hold_is_visible() {
     assert!(rig.locks.busy().is_empty());
 }
 
-/// Also of who was handed the lock by the one before: it is inside since then.
+/// A thread that receives a handoff holds the lock from the moment of the handoff.
 #[test]
-fn a_long_hold_begins_with_the_handoff() {
+fn busy_counts_a_hold_from_its_handoff() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
-    drop(s.lock("a").blocking().expect("free")); // From now on it is handed out.
+    drop(s.lock("a").blocking().expect("free")); // From now on, the cell of the attribute is open.
     let first = s.lock("a").blocking().expect("free");
     let mut next = s.lock("a");
     let line = line!() - 1;
@@ -551,7 +568,7 @@ fn a_long_hold_begins_with_the_handoff() {
     assert!(s.busy().holders.is_empty());
 }
 
-/// A task that its last waker keeps, with all it has.
+/// A task that is kept alive only by its last waker, with all its guards.
 struct Task {
     _keeps: std::sync::Mutex<Box<dyn std::any::Any + Send>>,
 }
@@ -561,7 +578,7 @@ impl std::task::Wake for Task {
 }
 
 #[test]
-fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
+fn dropping_the_last_waker_of_a_task_may_drop_the_awaited_guard() {
     let rig = Rig::holding(&[session()]);
     let s: &'static tenure_locks::Session = Box::leak(Box::new(rig.locks.session(&session())));
     let guard = s.lock("a").blocking().expect("free");
@@ -574,7 +591,7 @@ fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
         let mut context = std::task::Context::from_waker(&waker);
         assert!(std::pin::pin!(&mut next).poll(&mut context).is_pending());
     }
-    // Another task waits for it from now on: the first is gone, and leaves.
+    // Another task now waits with its own waker. So the first task is dropped, and its guard is released.
     let waker = std::task::Waker::noop();
     let mut context = std::task::Context::from_waker(waker);
     assert!(std::pin::pin!(&mut next).poll(&mut context).is_pending());
@@ -582,7 +599,7 @@ fn the_last_waker_of_a_task_may_keep_the_guard_that_is_waited_for() {
 }
 
 #[test]
-fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
+fn an_idle_session_is_listed_and_an_unknown_session_is_forgotten() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     drop(s.lock("a").blocking().expect("free"));
@@ -593,12 +610,16 @@ fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     };
     assert_eq!(idle(&mut rig), 1);
     let guard = s.lock("a").blocking().expect("free");
-    assert_eq!(idle(&mut rig), 0, "somebody is inside");
+    assert_eq!(idle(&mut rig), 0, "a thread holds a lock in the session");
     drop(guard);
     drop(s);
     assert_eq!(idle(&mut rig), 0, "just used");
     rig.pass(1_000);
-    assert_eq!(idle(&mut rig), 1, "and its cells are given back");
+    assert_eq!(
+        idle(&mut rig),
+        1,
+        "the idle session is listed, and its cells are freed"
+    );
     let s = rig.locks.session(&session());
     assert_eq!(
         s.lock("a").blocking().expect("free").bytes(),
@@ -609,16 +630,17 @@ fn an_idle_session_is_found_and_an_unknown_one_forgotten() {
     rig.pump();
     rig.locks.sweep(1_000);
     let copies = rig.locks.idle(Cached::Copy, 0, usize::MAX);
-    assert_eq!(copies.len(), 1, "its copy is a base for deltas");
+    assert_eq!(copies.len(), 1, "the copy is kept as the base of a delta");
     rig.locks.forget(&session());
     rig.locks.sweep(1_000);
     assert_eq!((rig.locks.known(), rig.locks.entries()), (0, 0));
 }
 
-/// One task holds an attribute, others ask for it, every second one is cancelled, the holder leaves, and the rest have it in turn.
-#[cfg(debug_assertions)] // Where the machine counts.
+/// One task holds an attribute and others request it. Every second request is dropped, the holder leaves, and the
+/// remaining requests get the lock in turn.
+#[cfg(debug_assertions)] // Only a debug build counts the visits.
 #[test]
-fn a_long_queue_costs_each_request_a_few_visits() {
+fn each_request_in_a_long_queue_visits_few_waiters() {
     for count in [100, 3_000] {
         let mut rig = Rig::holding(&[session()]);
         let locks = rig.locks.clone();
@@ -626,7 +648,7 @@ fn a_long_queue_costs_each_request_a_few_visits() {
         let guard = s.lock("a").blocking().expect("free");
         let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(s.lock("a"))).collect();
         for request in &mut waiting {
-            assert!(rig.poll(request).is_none(), "it is held");
+            assert!(rig.poll(request).is_none(), "the attribute is locked");
         }
         let mut place = 0;
         waiting.retain(|_| {
@@ -638,15 +660,12 @@ fn a_long_queue_costs_each_request_a_few_visits() {
             drop(rig.poll(&mut request).expect("its turn").expect("locked"));
         }
         let each = locks.waiter_visits(&session()) / count;
-        assert!(
-            each <= 40,
-            "{count}: {each} waiters looked at for each request"
-        );
+        assert!(each <= 40, "{count}: each request visited {each} waiters");
     }
 }
 
 #[test]
-fn a_cycle_of_threads_is_refused_with_its_sessions() {
+fn a_deadlock_fails_with_the_sessions_of_its_cycle() {
     let other = SessionId::from_static("r");
     let mut rig = Rig::holding(&[session(), other.clone()]);
     let (s, r) = (rig.locks.session(&session()), rig.locks.session(&other));
@@ -665,7 +684,7 @@ fn a_cycle_of_threads_is_refused_with_its_sessions() {
 }
 
 #[test]
-fn a_session_is_destroyed_or_renamed_under_its_locks() {
+fn a_session_can_be_destroyed_or_renamed_by_its_lock_holder() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().blocking().expect("free");
@@ -681,15 +700,18 @@ fn a_session_is_destroyed_or_renamed_under_its_locks() {
     drop(guard);
     let all = renamed.lock_all().blocking().expect("free");
     let mut destroy = Box::pin(all.destroy());
-    rig.complete(&mut destroy).expect("it is ours");
+    rig.complete(&mut destroy)
+        .expect("the process holds the session");
     assert!(renamed.busy().holders.is_empty());
     let mut again = renamed.lock("a");
-    let guard = rig.complete(&mut again).expect("a new life");
+    let guard = rig
+        .complete(&mut again)
+        .expect("the session begins anew after its end");
     assert_eq!(guard.bytes(), None);
 }
 
 #[test]
-fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
+fn a_commit_sent_after_the_answer_of_a_rename_uses_the_new_id() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut all = s.lock_all().blocking().expect("free");
@@ -700,12 +722,13 @@ fn a_commit_follows_a_rename_that_is_answered_before_it_is_sent() {
     assert!(matches!(twice, Some(Err(_))), "{twice:?}");
     let mut commit = Box::pin(all.commit());
     rig.pump();
-    rig.complete(&mut commit).expect("it goes along");
+    rig.complete(&mut commit)
+        .expect("the commit uses the new id");
     assert_eq!(rig.stored(&to, "a").as_deref(), Some(&b"renamed"[..]));
 }
 
 #[test]
-fn shutting_down_lets_nobody_in_and_gives_everything_back() {
+fn a_shutdown_refuses_new_locks_and_gives_all_grants_back() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut guard = s.lock("a").blocking().expect("free");
@@ -728,11 +751,11 @@ fn shutting_down_lets_nobody_in_and_gives_everything_back() {
 }
 
 #[test]
-fn what_is_locked_does_not_reach_a_log_by_way_of_debug() {
+fn debug_output_contains_neither_values_nor_session_ids() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let mut guard = s.lock("a").blocking().expect("free");
-    guard.set("secret").expect("within the limits");
+    guard.set("secret").expect("the value is within the limits");
     let words = format!("{guard:?} {s:?} {:?}", rig.locks);
     drop(guard);
     let all = s.lock_all().blocking().expect("free");
@@ -741,12 +764,12 @@ fn what_is_locked_does_not_reach_a_log_by_way_of_debug() {
         words.contains("Guard") && !words.contains("secret"),
         "{words}"
     );
-    // Bytes are shown as characters or as numbers.
+    // Debug output may show bytes as characters or as numbers.
     assert!(!words.contains("115, 101"), "{words}");
 }
 
 #[test]
-fn a_lock_by_id_keeps_its_session_by_being_inside() {
+fn a_guard_by_id_keeps_its_session_alive() {
     let mut rig = Rig::holding(&[session()]);
     let locks = rig.locks.clone();
     let id = session();
@@ -759,10 +782,10 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     locks.sweep(0);
     guard
         .edit(|bytes| bytes[0] = b'4')
-        .expect("as long as before");
+        .expect("the new value is as long as the old one");
     assert_eq!(guard.bytes(), Some(&b"4"[..]));
     assert_eq!(guard.session_id(), &id);
-    // Nobody else sees what it has changed, also when the attribute is taken back around it.
+    // No other thread sees the change, even if the cell is closed while the guard exists.
     let again = locks.lock(&id, "a").beside(guard.thread()).try_lock();
     let again = again.blocking();
     assert!(matches!(&again, Err(Error::AlreadyLocked(_))), "{again:?}");
@@ -789,9 +812,9 @@ fn a_lock_by_id_keeps_its_session_by_being_inside() {
     drop(rig.complete(&mut waits).expect("handed off"));
 }
 
-/// Their names begin alike, so that they are found in one list, which is not long enough for all of them.
+/// The common prefix puts all names into one list, which is too short for all of them.
 #[test]
-fn many_attributes_with_like_names_are_each_its_own() {
+fn many_attributes_with_a_common_prefix_are_separate() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let names: Vec<String> = (0..300).map(|at| format!("product-{at:03}")).collect();
@@ -816,7 +839,7 @@ fn many_attributes_with_like_names_are_each_its_own() {
 }
 
 #[test]
-fn a_panic_by_id_discards_what_was_changed() {
+fn a_panic_under_a_lock_by_id_discards_the_changes() {
     let rig = Rig::holding(&[session()]);
     let id = session();
     let lock = || rig.locks.lock(&id, "a").blocking().expect("free");
@@ -836,6 +859,11 @@ fn a_panic_by_id_discards_what_was_changed() {
         assert!(result.is_err());
         assert_eq!(lock().bytes(), Some(&b"1"[..]));
         let discard = rig.locks.session(&id).last_discard();
-        assert_eq!(discard.expect("it says so").why, Discarded::Panic);
+        assert_eq!(
+            discard
+                .expect("the session records the discarded writes")
+                .why,
+            Discarded::Panic
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Locks that were granted and that nobody comes for: they go back at the deadline of their request.
+//! Locks that were granted and not taken: they go back at the deadline of their request.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Rig, poll, session};
 use tenure_locks::{Error, LockRequest, Session};
 use tenure_protocol::ThreadId;
 
-/// Counts how often it is woken.
+/// A waker that counts its wake-ups.
 #[derive(Default)]
 struct Counts(AtomicUsize);
 
@@ -33,8 +33,8 @@ fn is_late<T>(answer: &Poll<Result<T, Error>>) -> bool {
 }
 
 #[test]
-fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
-    // One waiter receives the attribute in its cell; of two, the second is let in by the session.
+fn a_granted_lock_not_taken_by_its_deadline_goes_to_the_next_waiter() {
+    // A single waiter receives the attribute in its cell. With two, the session grants the lock to the second.
     for waiters in [1, 2] {
         let mut rig = Rig::holding(&[session()]);
         let s = rig.locks.session(&session());
@@ -50,13 +50,18 @@ fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
         let mut last = ask(&s, 9);
         assert!(last.as_mut().poll(&mut context).is_pending());
         drop(guard);
-        assert_eq!(counts.0.load(Ordering::Relaxed), 1, "the first is let in");
+        assert_eq!(
+            counts.0.load(Ordering::Relaxed),
+            1,
+            "the first waiter is granted the lock"
+        );
         rig.pass(3_999);
         assert!(last.as_mut().poll(&mut context).is_pending());
         rig.pass(1);
-        // The first is told that it is late. Those behind it were refused at the same deadline; the last has a second left.
+        // The first request fails with its deadline. Those behind it were refused at the same deadline. The
+        // last has a second left.
         let Poll::Ready(Ok(guard)) = last.as_mut().poll(&mut context) else {
-            panic!("{waiters}: it goes to the last one");
+            panic!("{waiters}: the lock goes to the last waiter");
         };
         for request in &mut requests {
             assert!(is_late(&request.as_mut().poll(&mut context)), "{waiters}");
@@ -68,14 +73,18 @@ fn a_lock_that_nobody_comes_for_goes_to_the_next_one_at_its_deadline() {
 }
 
 #[test]
-fn several_attributes_that_nobody_comes_for_go_back_together() {
+fn a_granted_lock_set_not_taken_by_its_deadline_is_released_whole() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let guard = s.lock("a").blocking().expect("cached");
     let mut set = Box::pin(s.lock_many(["a", "b"]).timeout(LIMIT));
     assert!(poll(&mut set).is_none());
     drop(guard);
-    assert_eq!(s.busy().holders.len(), 1, "it is inside");
+    assert_eq!(
+        s.busy().holders.len(),
+        1,
+        "the granted request counts as a holder"
+    );
     rig.pass(5_000);
     assert!(s.busy().holders.is_empty());
     drop(s.lock("b").blocking().expect("free again"));
@@ -87,25 +96,25 @@ fn several_attributes_that_nobody_comes_for_go_back_together() {
 }
 
 #[test]
-fn a_recalled_session_that_nobody_comes_for_is_released_at_the_deadline() {
+fn a_recalled_session_is_released_if_its_lock_is_not_taken_by_the_deadline() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let guard = s.lock("a").blocking().expect("cached");
     let mut request = ask(&s, 0);
     assert!(poll(&mut request).is_none());
-    drop(guard); // Before the recall, or the request would go behind the other process.
+    drop(guard); // Dropped before the recall: otherwise, the request would queue behind the other process.
     rig.ask_elsewhere(&session());
     rig.pump();
     let held = |rig: &Rig| rig.held_elsewhere(&session()).is_some();
-    assert!(!held(&rig), "the one that waited first is inside");
+    assert!(!held(&rig), "the request that waited first holds the lock");
     rig.pass(5_000);
     rig.pump();
-    assert!(held(&rig), "it is released");
+    assert!(held(&rig), "the session is given back to the store");
     assert!(matches!(poll(&mut request), Some(Err(Error::Deadline(_)))));
 }
 
 #[test]
-fn a_grant_of_the_store_that_nobody_comes_for_is_kept_and_free() {
+fn a_grant_whose_lock_is_not_taken_is_cached_and_unlocked() {
     let mut rig = Rig::new();
     let s = rig.locks.session(&session());
     let mut request = ask(&s, 0);
@@ -116,14 +125,14 @@ fn a_grant_of_the_store_that_nobody_comes_for_is_kept_and_free() {
     assert!(s.busy().holders.is_empty());
     let messages = rig.messages;
     drop(s.lock("a").blocking().expect("cached"));
-    assert_eq!(rig.messages, messages, "nothing is sent for the next lock");
+    assert_eq!(rig.messages, messages, "the next lock sends no message");
     rig.ask_elsewhere(&session());
     rig.pump();
     assert!(rig.held_elsewhere(&session()).is_some());
 }
 
 #[test]
-fn a_task_that_comes_in_time_or_a_little_late_has_its_lock() {
+fn a_task_polled_before_the_tick_after_its_deadline_gets_its_lock() {
     let mut rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let guard = s.lock("a").blocking().expect("cached");
@@ -131,13 +140,9 @@ fn a_task_that_comes_in_time_or_a_little_late_has_its_lock() {
     assert!(poll(&mut request).is_none());
     drop(guard);
     rig.pass(4_999);
-    rig.pump(); // The keep-alive.
+    rig.pump(); // Carries the keep-alive.
     let guard = poll(&mut request).expect("let in").expect("in time");
     rig.pass(5_000);
-    assert_eq!(
-        guard.check(),
-        Ok(()),
-        "the deadline is that of the wait alone"
-    );
+    assert_eq!(guard.check(), Ok(()), "the deadline limits only the wait");
     assert_eq!(guard.unlock(), Ok(()));
 }

@@ -1,13 +1,13 @@
-//! Two shops, one cart: threads and a task of several processes put things into the cart of one session.
+//! Two shops and one cart: threads and a task of several processes put items into the cart of one session.
 //!
 //! ```text
-//! tenure serve                                                      # a store; or `shop embedded` for one in the first shop
+//! tenure serve                                                      # a store (or run `shop embedded` first)
 //! cargo run -p tenure --example shop -- 127.0.0.1:7420 north        # in one terminal
 //! cargo run -p tenure --example shop -- 127.0.0.1:7420 south        # in another
 //! ```
 //!
-//! Each line is a change of the cart, or of who has it: watch the session move as both want it. Ctrl-C gives it back.
-//! `RUST_LOG` says what else to log.
+//! Each line of output is a change of the cart, or of its holder: the session moves whenever both shops use it. Ctrl-C
+//! gives the session back. `RUST_LOG` selects further log events.
 
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
@@ -20,13 +20,13 @@ const THREADS: usize = 3;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Cart {
-    /// How many things were put in, ever.
+    /// The number of items that were ever put in.
     count: u64,
-    /// The last few.
+    /// The last few items.
     items: Vec<String>,
 }
 
-/// Puts a thing into the cart, and makes that durable.
+/// Puts an item into the cart, and makes the cart durable.
 fn put(cart: &mut Guard<'_>, who: &str) -> Result<u64, ValueError> {
     let count = cart.update(|cart: &mut Cart| {
         cart.count += 1;
@@ -47,7 +47,7 @@ fn put(cart: &mut Guard<'_>, who: &str) -> Result<u64, ValueError> {
     Ok(count)
 }
 
-/// Whether it makes sense to go on after this.
+/// Returns whether the shop can continue after this error.
 fn goes_on(error: &ValueError) -> bool {
     warn!("{error}");
     !matches!(
@@ -56,7 +56,7 @@ fn goes_on(error: &ValueError) -> bool {
     )
 }
 
-/// An OS thread that serves requests and knows no runtime.
+/// Serves requests on an OS thread without a runtime.
 fn serve(session: &Session, who: &str, stops: &AtomicBool) {
     let request = || -> Result<(), ValueError> {
         let mut cart = session.lock("cart").blocking()?;
@@ -72,7 +72,7 @@ fn serve(session: &Session, who: &str, stops: &AtomicBool) {
     }
 }
 
-/// A task that does the same.
+/// Serves requests as a task.
 async fn serve_async(session: Session, who: String) {
     let request = async || -> Result<(), ValueError> {
         let mut cart = session.lock("cart").await?;
@@ -118,7 +118,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let who = format!("{name}/thread-{number}");
             scope.spawn(move || serve(session, &who, stops));
         }
-        // Blocks one of the runtime's threads until Ctrl-C: that costs neither the task nor the lease.
+        // Blocks one of the runtime's threads until Ctrl-C. Neither the task nor the lease is affected.
         let until = tokio::runtime::Handle::current();
         let stopped = tokio::task::block_in_place(|| until.block_on(tokio::signal::ctrl_c()));
         info!("stopping");

@@ -29,7 +29,8 @@ pub enum ConnectError {
     },
     /// No store accepted the process within the time limit, after repeated attempts.
     #[error(
-        "no store at {address} within {} ms: {why}; is `tenure serve` running there, and does the network let this host through?",
+        "no store at {address} within {} ms: {why}; is `tenure serve` \
+         running there, and does the network let this host through?",
         .waited.as_millis()
     )]
     Unreachable {
@@ -50,8 +51,8 @@ pub enum ConnectError {
     },
     /// The store knows a higher incarnation of this process name.
     #[error(
-        "the store at {address} knows a newer start of process {name:?}; give each process a name of its own, or see why the \
-         clock of this host went back"
+        "the store at {address} knows a newer start of process {name:?}; give each process its own name, or find \
+         out why the clock of this host went back"
     )]
     Superseded {
         /// The address of the store.
@@ -61,8 +62,8 @@ pub enum ConnectError {
     },
     /// The store's lease is too short: it would end between two keep-alives of this process.
     #[error(
-        "the lease of the store at {address} is {} ms, but this process sends a keep-alive every {} ms and ends its lease {} ms \
-         early; lower Builder::keep_alive and Builder::margin, or raise the store's lease_ms",
+        "the lease of the store at {address} is {} ms, but this process sends a keep-alive every {} ms and ends its \
+         lease {} ms early; lower Builder::keep_alive and Builder::margin, or raise the store's lease_ms",
         .lease.as_millis(), .keep_alive.as_millis(), .margin.as_millis()
     )]
     LeaseTooShort {

@@ -79,11 +79,11 @@
 //! when [`Guard::commit`] returns, or when the session has been given back. If a write must not be lost, commit it:
 //! when a process is killed, its uncommitted writes are lost.
 //!
-//! A grant becomes invalid when the lease ends, when the store revokes the grant, when the thread holds the lock past
-//! the deadline of a recall ([`Guard::recalled`] reports a recall), or when a newer start of the process takes over.
-//! Then the write set is discarded. [`Guard::check`], [`Guard::commit`] and [`Guard::unlock`] return
-//! [`LeaseLost`](Error::LeaseLost), [`Revoked`](Error::Revoked), [`Late`](Error::Late) or
-//! [`Superseded`](Error::Superseded). Committed writes stay.
+//! A grant becomes invalid when the lease ends, or when the store revokes the grant. A grant also becomes invalid when
+//! the thread holds its lock past the deadline of a recall, or when a newer start of the process takes over.
+//! [`Guard::recalled`] reports a recall. When the grant is lost, the write set is discarded. [`Guard::check`],
+//! [`Guard::commit`] and [`Guard::unlock`] return [`LeaseLost`](Error::LeaseLost), [`Revoked`](Error::Revoked),
+//! [`Late`](Error::Late) or [`Superseded`](Error::Superseded). Committed writes stay.
 //!
 //! Pass [`Guard::token`], a fencing token, to other resources. A resource that refuses a lower token than it has seen
 //! is safe from a thread that has not noticed the loss.
@@ -98,9 +98,9 @@
 //!   guard is lost, uncommitted writes are discarded, and cached grants are forgotten. When a store is reachable again,
 //!   locks work again.
 //! - **The process is stopped past its lease and then continues.** Each lock reads a clock, so no lock is granted from
-//!   the cache, within the 1 to 10 ms resolution of the kernel's coarse clock. A guard from before the stop reports the
-//!   loss in its next [`Guard::check`], [`Guard::recalled`], [`Guard::commit`] or [`Guard::unlock`]. After a suspend of
-//!   the whole machine, these guarantees hold from the driver's first tick on.
+//!   the cache. The precision of this check is that of the kernel's coarse clock, 1 to 10 ms. A guard from before the
+//!   stop reports the loss in its next [`Guard::check`], [`Guard::recalled`], [`Guard::commit`] or [`Guard::unlock`].
+//!   After a suspend of the whole machine, these guarantees hold from the driver's first tick on.
 //! - **The process forks.** The parent goes on undisturbed. In the child, every call fails with [`Error::Forked`], and
 //!   dropping an inherited handle or guard has no effect. A guard that was held at the fork still belongs to the parent
 //!   alone. Fork before you connect, connect in the child, or execute another program in the child. The last of these
@@ -108,8 +108,7 @@
 //!   the C library (a bare `clone`) is not detected.
 //! - **A newer start of the same name connects.** This process stops permanently: [`Phase::Superseded`].
 //! - **[`Process::shutdown`] is called, or the last handle is dropped.** The process grants no more locks, gives each
-//!   session back with its writes, and sends a goodbye to the store. The wait for this is limited by
-//!   [`Builder::shutdown_timeout`].
+//!   session back with its writes, and sends a goodbye. The wait for this is limited by [`Builder::shutdown_timeout`].
 //!
 //! [`Process::status`] returns the current state. Log events go through `tracing`. In events and in the texts of
 //! errors, a session appears only as its [`ShortId`]. A thread `tenure-log` calls the subscriber, so a blocking

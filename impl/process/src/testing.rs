@@ -127,7 +127,8 @@ impl Store {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::spawn(Arc::clone(&own).keep_time());
-                    let listener = TcpListener::from_std(listener).expect("a new listener");
+                    let listener = TcpListener::from_std(listener)
+                        .expect("the runtime accepts a non-blocking listener");
                     own.listen(listener, address).await;
                 });
             })?;

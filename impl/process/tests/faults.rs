@@ -1,4 +1,4 @@
-//! What happens when connections, stores, leases and processes end.
+//! Failures of connections, stores, leases and processes.
 
 use crate::support::{LEASE_MS, builder, process, reconnected, short};
 use bytes::BytesMut;
@@ -13,7 +13,7 @@ use tenure::{ConnectError, Error, Phase, Process, Typed};
 use tenure_wire::{Decoder, FrameLimits, FromProcess};
 
 #[tokio::test]
-async fn a_commit_survives_a_restart_and_a_guard_a_cut() {
+async fn a_commit_survives_a_store_restart_and_a_guard_survives_a_cut_connection() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -33,16 +33,17 @@ async fn a_commit_survives_a_restart_and_a_guard_a_cut() {
     reconnected(&process, 2).await;
     guard.put(&3).expect("put");
     guard.commit().await.expect("durable");
-    assert_eq!(guard.token(), token, "the same grant all the time");
+    assert_eq!(guard.token(), token, "the process has kept the same grant");
     guard.unlock().expect("never lost");
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"3"[..]));
 }
 
-/// The pauses between such connections grow, see the tests of `line`; the lease and the grants outlast them.
+/// The pauses between such connections grow, as the tests of `connection_state` show. The lease and the grants outlast
+/// the pauses.
 #[tokio::test]
-async fn a_store_that_ends_each_connection_soon_is_named_and_costs_no_grant() {
+async fn a_store_that_ends_each_connection_soon_is_reported_and_costs_no_grant() {
     let store = short();
-    // No connection of this test lasts for as long as the longest pause.
+    // No connection of this test lasts as long as the longest pause.
     let builder = builder(&store.address(), "one")
         .backoff(Duration::from_millis(5), Duration::from_millis(60_000));
     let process = builder.connect().await.expect("connected");
@@ -54,14 +55,17 @@ async fn a_store_that_ends_each_connection_soon_is_named_and_costs_no_grant() {
         reconnected(&process, times).await;
         guard.put(&times).expect("put");
     }
-    let why = process.status().last_error.expect("it says why");
+    let why = process
+        .status()
+        .last_error
+        .expect("a process that lost its connection reports the error");
     assert!(why.contains("6 connections in a row ended soon"), "{why}");
     guard.commit().await.expect("durable");
-    assert_eq!(guard.token(), token, "the same grant all the time");
+    assert_eq!(guard.token(), token, "the process has kept the same grant");
 }
 
 #[tokio::test]
-async fn a_commit_waits_for_a_store_that_is_away() {
+async fn a_commit_waits_until_an_unreachable_store_is_back() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -80,7 +84,7 @@ async fn a_commit_waits_for_a_store_that_is_away() {
 }
 
 #[tokio::test]
-async fn waiters_keep_their_places_over_a_restart() {
+async fn waiters_keep_their_places_over_a_store_restart() {
     let store = short();
     let one = process(&store, "one").await;
     let of_one = one.session("s").expect("an id");
@@ -108,7 +112,7 @@ async fn waiters_keep_their_places_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_guards_say_so_and_the_process_recovers() {
+async fn after_the_lease_ends_guards_fail_and_the_process_recovers() {
     let store = short();
     let (one, two) = (process(&store, "one").await, process(&store, "two").await);
     let of_one = one.session("s").expect("an id");
@@ -127,25 +131,25 @@ async fn a_lease_ends_guards_say_so_and_the_process_recovers() {
     assert!(of_one.last_discard().is_some());
 
     store.resume();
-    // Each learns in its own time that there is a store again.
+    // Each process notices at its own time that a store is reachable again.
     let of_two = two.session("s").expect("an id");
     let guard = of_two.lock("a").await.expect("locked");
-    assert_eq!(guard.get(), Ok(Some(1)), "what was not committed is gone");
+    assert_eq!(guard.get(), Ok(Some(1)), "uncommitted writes are discarded");
     drop(guard);
     let guard = of_one.lock("a").await.expect("it recovers");
     assert_eq!(guard.get(), Ok(Some(1)));
     assert!(one.status().connections > 1);
 }
 
-/// The connection has a thread of its own.
+/// The connection has its own thread, so a blocked runtime does not stop it.
 #[tokio::test]
-async fn a_blocked_runtime_keeps_its_lease() {
+async fn a_blocked_runtime_does_not_cost_the_lease() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
     let mut guard = session.lock("a").await.expect("locked");
     guard.put(&1).expect("put");
-    // What a handler must not do, and does.
+    // A blocking call, which a handler must not make.
     std::thread::sleep(Duration::from_millis(3 * LEASE_MS));
     assert_eq!(guard.check(), Ok(()));
     guard.commit().await.expect("durable");
@@ -155,7 +159,7 @@ async fn a_blocked_runtime_keeps_its_lease() {
 }
 
 #[tokio::test]
-async fn a_newer_start_takes_over() {
+async fn a_newer_start_of_a_process_takes_over_from_the_older_one() {
     let store = short();
     let old = builder(&store.address(), "one").incarnation(1);
     let old = old.connect().await.expect("connected");
@@ -180,7 +184,7 @@ async fn a_newer_start_takes_over() {
     let never = of_old.lock("a").await;
     let never = never.expect_err("a newer start has taken over");
     assert!(matches!(never, Error::Superseded(_)), "{never:?}");
-    assert!(never.to_string().contains("a name of its own"), "{never}");
+    assert!(never.to_string().contains("its own name"), "{never}");
     old.shutdown().await.expect("it has stopped");
     assert_eq!(old.status().phase, Phase::Superseded);
     assert_eq!(taken.check(), Ok(()));
@@ -194,8 +198,8 @@ async fn a_newer_start_takes_over() {
 }
 
 #[tokio::test]
-async fn a_shutdown_gives_everything_back() {
-    // Nobody could wait for this lease to end.
+async fn a_shutdown_gives_all_grants_back() {
+    // A lease so long that the test could not wait for its end.
     let store = Store::start_with(StoreSettings {
         lease_ms: 1_000_000,
         ..StoreSettings::default()
@@ -214,9 +218,9 @@ async fn a_shutdown_gives_everything_back() {
     let session = one.session("a").expect("an id");
     let guard = session.lock("x").await.expect("locked");
     let late = one.shutdown_within(Duration::from_millis(50)).await;
-    let late = late.expect_err("a thread is inside");
+    let late = late.expect_err("a thread still holds a lock");
     assert_eq!(late.busy.len(), 1);
-    assert_eq!(late.held, 1, "the others are back: {late}");
+    assert_eq!(late.held, 1, "the other grants are given back: {late}");
     assert!(store.holder("b").is_none());
     drop(guard);
     one.shutdown().await.expect("in time");
@@ -229,7 +233,7 @@ async fn a_shutdown_gives_everything_back() {
         "{refused:?}"
     );
 
-    // And the drop of the last handle does the same in the background.
+    // The drop of the last handle does the same in the background.
     let two = Process::connect(store.address()).await.expect("connected");
     let session = two.session("a").expect("an id");
     drop(two);
@@ -237,14 +241,14 @@ async fn a_shutdown_gives_everything_back() {
         session
             .lock("x")
             .await
-            .expect("a session keeps the process"),
+            .expect("a session handle keeps the process alive"),
     );
     drop(session);
     store.wait_until(|store| store.counts().goodbyes == 2 && store.holder("a").is_none());
 }
 
 #[tokio::test]
-async fn no_store_is_a_clear_error_in_time() {
+async fn connecting_to_a_missing_store_fails_in_time_with_a_clear_error() {
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nobody.local_addr().expect("an address").to_string();
     let refused = async |address: &str| {
@@ -256,7 +260,7 @@ async fn no_store_is_a_clear_error_in_time() {
         assert!(began.elapsed() < Duration::from_secs(5));
         failed.expect_err("there is no store")
     };
-    // It accepts, and says nothing.
+    // This server accepts the connection and never answers.
     let silent = refused(&address).await;
     assert!(
         matches!(&silent, ConnectError::Unreachable { .. }),
@@ -276,7 +280,7 @@ async fn no_store_is_a_clear_error_in_time() {
 }
 
 #[tokio::test]
-async fn a_lease_that_cannot_be_kept_is_a_clear_error() {
+async fn connecting_fails_clearly_if_the_lease_is_shorter_than_a_keep_alive() {
     let store = short();
     let error = Process::connect(store.address())
         .await
@@ -289,7 +293,7 @@ async fn a_lease_that_cannot_be_kept_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_full_store_is_a_clear_error() {
+async fn connecting_to_a_store_with_too_many_processes_fails_clearly() {
     let mut settings = StoreSettings::default();
     settings.limits.processes_max = 1;
     let store = Store::start_with(settings).expect("a store");
@@ -299,7 +303,7 @@ async fn a_full_store_is_a_clear_error() {
         .connect();
     let error = second.await.expect_err("there is room for one");
     assert!(
-        matches!(&error, ConnectError::Unreachable { why, .. } if why.contains("as many")),
+        matches!(&error, ConnectError::Unreachable { why, .. } if why.contains("maximum number")),
         "{error}"
     );
     process.shutdown().await.expect("in time");
@@ -309,7 +313,7 @@ async fn a_full_store_is_a_clear_error() {
 }
 
 #[tokio::test]
-async fn a_process_that_lost_its_store_goes_on_trying() {
+async fn a_process_that_lost_its_store_goes_on_trying_to_connect() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -324,7 +328,7 @@ async fn a_process_that_lost_its_store_goes_on_trying() {
         .when(|status| status.phase == Phase::Connecting)
         .await;
     assert!(status.last_error.is_some());
-    // A cached session goes on without the store.
+    // A cached session can be used without the store.
     session
         .lock("a")
         .await
@@ -332,7 +336,7 @@ async fn a_process_that_lost_its_store_goes_on_trying() {
         .put(&2)
         .expect("put");
     store.wait_until(|_| process.status().lease_left.is_none());
-    // A lock from the cache looks at a coarse clock, which may be some milliseconds behind `lease_left`.
+    // A lock from the cache reads a coarse clock, which may lag some milliseconds behind `lease_left`.
     let late = loop {
         match session.lock("a").timeout(Duration::from_millis(50)).await {
             Ok(guard) => drop(guard),
@@ -346,7 +350,7 @@ async fn a_process_that_lost_its_store_goes_on_trying() {
 }
 
 #[tokio::test]
-async fn without_a_store_a_shutdown_gives_up_in_time() {
+async fn without_a_store_a_shutdown_fails_at_its_time_limit() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -361,20 +365,21 @@ async fn without_a_store_a_shutdown_gives_up_in_time() {
         .when(|status| status.phase == Phase::Connecting)
         .await;
     let late = process.shutdown_within(Duration::from_millis(20)).await;
-    let late = late.expect_err("there is no store to give it to");
+    let late = late.expect_err("without a store, the grant cannot be given back");
     assert_eq!((late.held, late.busy.len()), (1, 0));
     assert!(late.last_error.is_some());
-    // When the lease has ended there is nothing to give back any more.
+    // When the lease has ended, there is nothing left to give back.
     process.shutdown().await.expect("in time");
 }
 
-/// A stranger listens at the address: it is tried again, told what was wrong, and never believed.
+/// A server with another protocol listens at the address. The process connects again and again, sends it a fault, and
+/// accepts none of its input.
 #[tokio::test]
-async fn garbage_is_answered_with_a_fault_and_another_try() {
+async fn undecodable_input_is_answered_with_a_fault_and_a_new_connection() {
     let garbage: [&[u8]; 4] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         &[0xff; 64],
-        // A welcome's header, and no CBOR.
+        // The header of a welcome, followed by invalid CBOR.
         &[
             0, 0, 0, 2, 0x10, 0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff,
         ],
@@ -384,7 +389,7 @@ async fn garbage_is_answered_with_a_fault_and_another_try() {
     let address = listener.local_addr().expect("an address").to_string();
     let stranger = std::thread::spawn(move || {
         for bytes in garbage {
-            let (mut stream, _) = listener.accept().expect("it comes again");
+            let (mut stream, _) = listener.accept().expect("the process connects again");
             let mut received = vec![0; 16];
             stream.read_exact(&mut received).expect("a hello");
             stream.write_all(bytes).expect("sent");
@@ -392,7 +397,11 @@ async fn garbage_is_answered_with_a_fault_and_another_try() {
             stream.read_to_end(&mut received).expect("it ends");
             let mut received = BytesMut::from(&received[..]);
             let mut decoder = Decoder::<FromProcess>::new(FrameLimits::default());
-            let mut next = || decoder.decode(&mut received).expect("our frames are right");
+            let mut next = || {
+                decoder
+                    .decode(&mut received)
+                    .expect("the process sends valid frames")
+            };
             assert!(matches!(next(), Some(FromProcess::Hello(_))));
             match next() {
                 Some(FromProcess::Fault(_)) => assert!(!bytes.is_empty()),
@@ -407,7 +416,9 @@ async fn garbage_is_answered_with_a_fault_and_another_try() {
     let mut connecting = Box::pin(connecting);
     let mut context = Context::from_waker(Waker::noop());
     assert!(connecting.as_mut().poll(&mut context).is_pending());
-    let listener = stranger.join().expect("all of it was survived");
+    let listener = stranger
+        .join()
+        .expect("the thread of the other server has not panicked");
     drop(connecting);
     drop(listener);
 }

@@ -1,4 +1,4 @@
-//! Limits that differ between a store and its processes: one session is refused, and nothing else is harmed.
+//! Limits that differ between a store and its processes: one session fails, and no other session is affected.
 
 use crate::support::{builder, process};
 use tenure::testing::{Store, StoreSettings};
@@ -13,7 +13,7 @@ fn exceeded(result: Result<(), Error>) -> Exceeded {
 }
 
 #[tokio::test]
-async fn a_write_beyond_a_limit_of_the_store_is_refused_where_it_is_made() {
+async fn a_write_beyond_a_store_limit_fails_in_the_process_that_writes() {
     let store = Store::start_with(StoreSettings {
         limits: Limits {
             attribute_bytes_max: 1_000,
@@ -36,18 +36,24 @@ async fn a_write_beyond_a_limit_of_the_store_is_refused_where_it_is_made() {
         (found.limit, found.whose, found.max),
         (Limited::AttributeBytes, Whose::Store, Some(1_000))
     );
-    guard.set(vec![1; 1_000]).expect("just the limit");
+    guard
+        .set(vec![1; 1_000])
+        .expect("the value is as large as the limit");
     guard.commit().await.expect("durable");
 
     let other = process.session("healthy").expect("an id");
     let mut healthy = other.lock("a").await.expect("locked");
     healthy.put(&1).expect("put");
     healthy.commit().await.expect("durable");
-    assert_eq!(process.status().connections, 1, "the connection went on");
+    assert_eq!(
+        process.status().connections,
+        1,
+        "the process has kept its connection"
+    );
 }
 
 #[tokio::test]
-async fn a_session_that_is_larger_than_the_process_may_have_is_refused_alone() {
+async fn a_session_beyond_the_limits_of_the_process_fails_without_harm_to_others() {
     let store = Store::start().expect("a store");
     let writer = process(&store, "writer").await;
     for (id, bytes) in [("large", 6 << 20), ("small", 1)] {
@@ -80,5 +86,9 @@ async fn a_session_that_is_larger_than_the_process_may_have_is_refused_alone() {
     );
     let session = reader.session("small").expect("an id");
     drop(session.lock("a").await.expect("locked"));
-    assert_eq!(reader.status().connections, 1, "the connection went on");
+    assert_eq!(
+        reader.status().connections,
+        1,
+        "the process has kept its connection"
+    );
 }

@@ -1,4 +1,4 @@
-//! A subscriber that blocks costs no lease.
+//! A blocking log subscriber does not cost the lease.
 
 use crate::support::{process, short};
 use std::fmt::Debug;
@@ -9,10 +9,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// The process whose events block.
+/// The name of the process whose events block.
 const BLOCKED: &str = "its-subscriber-blocks";
 
-/// What the subscriber knows.
+/// The state of the subscriber.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<State>,
@@ -80,8 +80,9 @@ impl Subscriber for Blocks {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_blocks_costs_no_lease() {
-    tracing::subscriber::set_global_default(Blocks).expect("the only one of these tests");
+async fn a_log_subscriber_that_blocks_does_not_cost_the_lease() {
+    tracing::subscriber::set_global_default(Blocks)
+        .expect("no other test of this binary sets a subscriber");
     let store = short();
     let blocked = process(&store, BLOCKED).await;
     let session = blocked.session("s").expect("an id");
@@ -89,19 +90,23 @@ async fn a_subscriber_that_blocks_costs_no_lease() {
     guard.put(&1).expect("put");
     gate().wait_while(|state| state.blocked == 0);
 
-    // Each keep-alive is sent by the thread that must not be blocked.
+    // Each keep-alive is sent by the thread that must not block.
     let sent = store.counts().keep_alives;
     store.wait_until(|store| store.counts().keep_alives >= sent + 10);
     assert_eq!(guard.check(), Ok(()));
     guard.commit().await.expect("durable");
     assert_eq!(blocked.status().connections, 1);
 
-    // Nor does an event of an error block: the store goes, and comes again.
+    // The event of an error does not block either: the store stops and starts again.
     store.cut();
     crate::support::reconnected(&blocked, 1).await;
     guard.put(&2).expect("put");
     guard.commit().await.expect("durable");
-    assert_eq!(blocked.status().events_dropped, 0, "there was room for all");
+    assert_eq!(
+        blocked.status().events_dropped,
+        0,
+        "the queue had room for all events"
+    );
 
     // A shutdown does not wait for the subscriber either.
     drop(guard);

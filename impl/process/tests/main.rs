@@ -1,4 +1,4 @@
-//! The library between threads and a store.
+//! Tests of the library between threads and a store.
 
 mod faults;
 mod limits;

@@ -1,12 +1,13 @@
-//! Blocking waits inside a task.
+//! Blocking waits inside of a task.
 
 use crate::support::{process, short};
 use std::time::Duration;
 use tenure::Error;
 
-/// A task holds the lock over an `await`, and another one of the same thread blocks: the holder could never go on.
+/// One task holds the lock across an `await`, and another task on the same thread blocks, so the holder could never
+/// continue.
 #[tokio::test]
-async fn a_blocking_wait_for_a_task_of_the_same_thread_is_refused_at_once() {
+async fn a_blocking_wait_for_a_task_on_the_same_runtime_thread_fails_at_once() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -34,17 +35,17 @@ async fn a_blocking_wait_for_a_task_of_the_same_thread_is_refused_at_once() {
         session
             .lock("a")
             .blocking()
-            .expect("free: nothing is waited for"),
+            .expect("the lock is free, so there is no wait"),
     );
     assert!(
         session.busy().waiters.is_empty(),
-        "the refused left nothing"
+        "the refused request was withdrawn"
     );
 }
 
-/// The remedy that the error names.
+/// The alternative that the error text names.
 #[tokio::test]
-async fn a_blocking_wait_beside_the_runtime_is_granted() {
+async fn a_blocking_wait_in_spawn_blocking_is_granted() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -58,9 +59,9 @@ async fn a_blocking_wait_beside_the_runtime_is_granted() {
     assert_eq!(waits.await.expect("no panic"), Ok(()));
 }
 
-/// Only the store is waited for, whose answer needs no thread of the runtime.
+/// The wait is only for the store, whose answer needs no thread of the runtime.
 #[tokio::test]
-async fn a_blocking_wait_for_the_store_alone_is_granted() {
+async fn a_blocking_wait_that_needs_only_the_store_is_granted() {
     let store = short();
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -68,5 +69,5 @@ async fn a_blocking_wait_for_the_store_alone_is_granted() {
         .lock("a")
         .timeout(Duration::from_secs(20))
         .blocking();
-    drop(granted.expect("the driver has a thread of its own"));
+    drop(granted.expect("the driver's own thread receives the answer"));
 }

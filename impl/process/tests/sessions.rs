@@ -1,4 +1,4 @@
-//! Locks, writes and grants between processes, over real sockets.
+//! Locks, writes and grants across processes, over real sockets.
 
 use crate::support::{builder, process, short};
 use std::future::Future;
@@ -11,7 +11,7 @@ use tenure::{
     task,
 };
 
-/// Messages that came of use, not of time.
+/// Returns the number of messages caused by use, without the keep-alives.
 fn messages(store: &Store) -> u64 {
     let counts = store.counts();
     counts.messages - counts.keep_alives
@@ -31,7 +31,7 @@ async fn two_processes_share_a_session() {
     assert_eq!(
         store.value("s", "cart"),
         None,
-        "not durable before it must be"
+        "a write is not durable before a commit or a release"
     );
 
     let cart = two.session("s").expect("an id");
@@ -42,7 +42,7 @@ async fn two_processes_share_a_session() {
 }
 
 #[tokio::test]
-async fn a_kept_session_costs_no_message() {
+async fn locking_a_cached_session_sends_no_message() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -57,12 +57,16 @@ async fn a_kept_session_costs_no_message() {
     assert_eq!(process.status().held, 1);
     let mut guard = session.lock("a").await.expect("locked");
     guard.commit().await.expect("durable");
-    assert_eq!(messages(&store), before + 1, "the commit alone");
+    assert_eq!(
+        messages(&store),
+        before + 1,
+        "only the commit sends a message"
+    );
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"999"[..]));
 }
 
 #[tokio::test]
-async fn a_lock_needs_no_handle() {
+async fn a_lock_by_session_id_works_without_a_handle() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let id = SessionId::from_static("s");
@@ -75,14 +79,14 @@ async fn a_lock_needs_no_handle() {
     let place = process.busy()[0].holders[0].place;
     assert!(place.file().ends_with("sessions.rs"), "{place}");
     drop(guard);
-    assert_eq!(messages(&store), before, "it is kept");
+    assert_eq!(messages(&store), before, "the session is cached");
     let session = process.session("s").expect("an id");
     let guard = session.lock("cart").await.expect("locked");
     assert_eq!(guard.get(), Ok(Some(2_u64)));
 }
 
 #[tokio::test]
-async fn a_recall_waits_for_the_thread_inside() {
+async fn a_recalled_session_is_given_back_after_the_thread_inside_has_left() {
     let store = short();
     let (one, two) = (process(&store, "one").await, process(&store, "two").await);
     let (of_one, of_two) = (
@@ -97,7 +101,7 @@ async fn a_recall_waits_for_the_thread_inside() {
     store.wait_until(|_| guard.recalled());
     guard.set("1").expect("set");
     assert_eq!(store.holder("s").as_deref(), Some("one"));
-    // Who is inside may take more.
+    // A thread that already holds a lock in the session may take more.
     drop(
         of_one
             .lock("b")
@@ -112,7 +116,7 @@ async fn a_recall_waits_for_the_thread_inside() {
 }
 
 #[tokio::test]
-async fn an_operator_gets_a_session_back() {
+async fn an_operator_recall_makes_the_holder_give_the_session_back() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -126,7 +130,7 @@ async fn an_operator_gets_a_session_back() {
 }
 
 #[tokio::test]
-async fn a_try_takes_what_is_only_kept_and_waits_for_nobody() {
+async fn a_try_takes_a_session_cached_elsewhere_and_waits_for_no_thread() {
     let store = Store::start().expect("a store");
     let (one, two) = (process(&store, "one").await, process(&store, "two").await);
     let (of_one, of_two) = (
@@ -144,7 +148,7 @@ async fn a_try_takes_what_is_only_kept_and_waits_for_nobody() {
             .lock("a")
             .try_lock()
             .await
-            .expect("it was only cached"),
+            .expect("the other process only caches the session"),
     );
 }
 
@@ -188,7 +192,7 @@ async fn a_dropped_request_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn a_cycle_is_found_and_spelled_out() {
+async fn a_deadlock_is_detected_and_its_error_names_the_sessions() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let (a, b) = (
@@ -221,11 +225,15 @@ async fn a_cycle_is_found_and_spelled_out() {
     let cycles = results
         .iter()
         .filter(|result| matches!(result, Err(Error::Deadlock { cycle }) if cycle.len() == 2));
-    assert_eq!(cycles.count(), 1, "one victim: {results:?}");
+    assert_eq!(
+        cycles.count(),
+        1,
+        "the deadlock fails exactly one request: {results:?}"
+    );
 }
 
 #[tokio::test]
-async fn several_attributes_and_whole_sessions() {
+async fn locks_on_several_attributes_and_on_whole_sessions_exclude_others() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -262,13 +270,13 @@ async fn several_attributes_and_whole_sessions() {
 }
 
 #[tokio::test]
-async fn errors_name_the_attribute_and_not_the_data() {
+async fn typed_errors_name_the_attribute_but_never_its_value() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let session = process.session("secret-session").expect("an id");
     let mut guard = session.lock("pin").await.expect("locked");
     guard.put("secret-data").expect("put");
-    let error = guard.get::<u32>().expect_err("it is no number");
+    let error = guard.get::<u32>().expect_err("the value is not a number");
     assert!(
         matches!(error, ValueError::Read { column: 13, .. }),
         "{error:?}"
@@ -283,7 +291,7 @@ async fn errors_name_the_attribute_and_not_the_data() {
         .lock("pin")
         .try_lock()
         .await
-        .expect_err("it is locked");
+        .expect_err("the attribute is locked");
     assert!(!busy.to_string().contains("secret"), "{busy}");
     assert_eq!(
         busy.session().map(|id| id.as_bytes()),
@@ -292,14 +300,14 @@ async fn errors_name_the_attribute_and_not_the_data() {
 }
 
 #[tokio::test]
-async fn the_longest_unused_are_released_first() {
+async fn the_least_recently_used_sessions_are_released_first() {
     let store = Store::start().expect("a store");
     let process = builder(&store.address(), "one").cached_max(3);
     let process = process.connect().await.expect("connected");
     for id in ["a", "b", "c", "a", "d", "e"] {
         let session = process.session(id).expect("an id");
         drop(session.lock("x").await.expect("locked"));
-        // The order of use is as fine as the manager's clock.
+        // The order of last use is as precise as the manager's clock.
         let used = Instant::now();
         store.wait_until(|_| used.elapsed() > Duration::from_millis(120));
     }
@@ -310,7 +318,7 @@ async fn the_longest_unused_are_released_first() {
 }
 
 #[tokio::test]
-async fn what_nobody_uses_is_released() {
+async fn sessions_idle_for_long_are_released() {
     let store = Store::start().expect("a store");
     let process = builder(&store.address(), "one").idle(Duration::from_millis(100));
     let process = process.connect().await.expect("connected");
@@ -335,7 +343,7 @@ async fn what_nobody_uses_is_released() {
 }
 
 #[test]
-fn threads_need_no_runtime() {
+fn blocking_calls_work_on_threads_without_a_runtime() {
     let store = Store::start().expect("a store");
     let process = Process::connect_blocking(store.address()).expect("connected");
     let session = process.session("s").expect("an id");
@@ -363,7 +371,8 @@ fn threads_need_no_runtime() {
     assert_eq!(store.counts().goodbyes, 1);
 }
 
-/// An owned guard outlives the handles that it came from, and keeps the process from stopping until it is dropped.
+/// An owned guard outlives the handles that it was created from, and the process does not stop until the guard is
+/// dropped.
 #[tokio::test]
 async fn an_owned_guard_goes_to_another_task_and_outlives_its_handles() {
     fn travels<T: Send + 'static>(value: T) -> T {
@@ -388,7 +397,7 @@ async fn an_owned_guard_goes_to_another_task_and_outlives_its_handles() {
     guard
         .commit()
         .await
-        .expect("the process lives as long as its guard");
+        .expect("the guard keeps the process alive");
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"8"[..]));
     guard.set("9").expect("set");
     drop(set);
@@ -397,9 +406,10 @@ async fn an_owned_guard_goes_to_another_task_and_outlives_its_handles() {
     assert_eq!(store.value("s", "a").as_deref(), Some(&b"9"[..]));
 }
 
-/// Dropping an owned request takes it back, and a panic under an owned guard discards what was written, as with the borrowed ones.
+/// As with borrowed locks, dropping an owned request withdraws it, and a panic under an owned guard discards the
+/// writes.
 #[tokio::test]
-async fn owned_locks_end_as_borrowed_ones_do() {
+async fn owned_requests_and_guards_end_like_borrowed_ones() {
     let store = Store::start().expect("a store");
     let process = process(&store, "one").await;
     let session = process.session("s").expect("an id");
@@ -411,7 +421,11 @@ async fn owned_locks_end_as_borrowed_ones_do() {
     drop(waits);
     assert_eq!(session.busy().waiters.len(), 0);
     let refused = session.lock_owned("a").try_lock().await;
-    assert!(refused.expect_err("it is taken").is_retryable());
+    assert!(
+        refused
+            .expect_err("another guard holds the lock")
+            .is_retryable()
+    );
     let task = tokio::spawn(async move {
         let mut guard = guard;
         guard.set("lost").expect("set");
@@ -421,7 +435,7 @@ async fn owned_locks_end_as_borrowed_ones_do() {
     let guard = session.lock_owned("a").existing().await;
     assert!(
         matches!(guard, Err(Error::Absent(_))),
-        "what a panic discards leaves nothing"
+        "a panic discards all writes"
     );
     session.lock_owned("a").await.expect("free").discard();
 }

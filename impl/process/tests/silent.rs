@@ -1,11 +1,11 @@
-//! Connections that go silent without being closed.
+//! Connections that become silent without being closed.
 
 use crate::support::reconnected;
 use std::time::Duration;
 use tenure::testing::{Store, StoreSettings};
 use tenure::{Process, ProcessSettings, Typed};
 
-/// A process that sends a keep-alive often, and repeats nothing soon.
+/// Connects a process with frequent keep-alives and late resends.
 async fn connected(store: &Store) -> Process {
     let settings = ProcessSettings {
         margin_ms: 100,
@@ -28,7 +28,7 @@ fn store() -> Store {
     Store::start_with(settings).expect("a store")
 }
 
-/// The connection and the `next` ones are silent: the guard and the cached grant stay.
+/// The current connection and the `next` ones become silent: the guard and the cached grant stay valid.
 async fn survives(next: u64) {
     let store = store();
     let process = connected(&store).await;
@@ -39,26 +39,32 @@ async fn survives(next: u64) {
 
     store.silence(next);
     reconnected(&process, 1).await;
-    assert_eq!(guard.check(), Ok(()), "the lease was saved");
+    assert_eq!(
+        guard.check(),
+        Ok(()),
+        "the new connection came before the end of the lease"
+    );
     guard.commit().await.expect("durable");
-    assert_eq!(guard.token(), token, "the same grant all the time");
+    assert_eq!(guard.token(), token, "the process has kept the same grant");
     let status = process.status();
-    let why = status.last_error.expect("it says why");
+    let why = status
+        .last_error
+        .expect("a process that lost its connection reports the error");
     let says = if next == 0 {
         "silent"
     } else {
-        "does not answer"
+        "did not answer"
     };
     assert!(why.contains(says), "{why}");
     assert_eq!(status.connections, 2);
 }
 
 #[tokio::test]
-async fn a_silent_connection_costs_no_lease() {
+async fn a_process_replaces_a_silent_connection_before_its_lease_ends() {
     survives(0).await;
 }
 
 #[tokio::test]
-async fn a_second_silent_connection_costs_no_lease() {
+async fn a_process_replaces_a_second_silent_connection_before_its_lease_ends() {
     survives(1).await;
 }

@@ -1,4 +1,4 @@
-//! A process that is stopped past its lease, and goes on: the end of the lease holds from its first instruction.
+//! A process that is stopped past its lease and then continues: the lease has ended from its first instruction on.
 
 use crate::support::{builder, process, short};
 use std::fs::File;
@@ -10,20 +10,21 @@ use tenure::{Session, Typed, TypedSet};
 const ADDRESS: &str = "TENURE_TEST_ADDRESS";
 const FLOOR: &str = "TENURE_TEST_FLOOR";
 
-/// How often the process is stopped.
+/// The number of times that the process is stopped.
 const ROUNDS: u64 = 5;
 
-/// One thread each: more than this machine runs at once, so that some go on before the thread whose timer ends the lease.
+/// The number of threads. More than the machine runs at once, so that some continue before the driver's thread handles
+/// its timer.
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// Kills the child whatever happens.
+/// A child that is killed when this value is dropped.
 struct Killed(Child);
 
 impl Killed {
     fn signal(&self, name: &str) {
         let pid = self.0.id().to_string();
         let status = Command::new("kill").args([name, &pid]).status();
-        assert!(status.expect("there is a `kill`").success());
+        assert!(status.expect("the system has the program `kill`").success());
     }
 }
 
@@ -40,13 +41,14 @@ fn floor(file: &File) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Locks one attribute as fast as it can. A value that is less than the floor from before the lock is of a grant that has ended.
+/// Locks one attribute in a tight loop. A value below the floor that was read before the lock comes from a grant that
+/// has ended.
 fn spin(session: &Session, file: &File, name: &str) {
     let mut seen = None;
     while seen != Some(ROUNDS) {
         let floor = floor(file);
         let Ok(guard) = session.lock(name).blocking() else {
-            continue; // The lease ended while it waited.
+            continue; // The lease ended during the wait.
         };
         let value = guard.get().expect("a number").unwrap_or(0);
         drop(guard);
@@ -62,10 +64,10 @@ fn spin(session: &Session, file: &File, name: &str) {
 }
 
 #[test]
-#[ignore = "run by a_stopped_process_locks_no_old_state_when_it_goes_on, in a process of its own"]
+#[ignore = "run by a_process_stopped_past_its_lease_locks_no_outdated_value_afterwards, in a process of its own"]
 fn child() {
-    let address = std::env::var(ADDRESS).expect("set by the other test");
-    let file = std::env::var(FLOOR).expect("set by the other test");
+    let address = std::env::var(ADDRESS).expect("the parent test sets this variable");
+    let file = std::env::var(FLOOR).expect("the parent test sets this variable");
     let file = File::open(file).expect("there");
     let process = builder(&address, "child").connect_blocking();
     let process = process.expect("connected");
@@ -79,7 +81,7 @@ fn child() {
 }
 
 #[test]
-fn a_stopped_process_locks_no_old_state_when_it_goes_on() {
+fn a_process_stopped_past_its_lease_locks_no_outdated_value_afterwards() {
     let store = short();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let other = runtime.block_on(process(&store, "other"));
@@ -94,12 +96,13 @@ fn a_stopped_process_locks_no_old_state_when_it_goes_on() {
         .env(FLOOR, &path)
         .stdout(Stdio::piped())
         .spawn();
-    let mut child = Killed(child.expect("a child can be started"));
+    let mut child = Killed(child.expect("the OS starts the child"));
     let said = BufReader::new(child.0.stdout.take().expect("piped"));
     let mut said = said.lines().map(|line| line.expect("text"));
     let mut hear = || {
         let is_news = |line: &String| line.starts_with("seen") || line.starts_with("old");
-        said.find(is_news).expect("it says something")
+        said.find(is_news)
+            .expect("the child prints a line before it ends")
     };
     let mut hear_all = |wanted: u64| {
         for _ in NAMES {
@@ -110,7 +113,9 @@ fn a_stopped_process_locks_no_old_state_when_it_goes_on() {
     for round in 1..=ROUNDS {
         child.signal("-STOP");
         let guard = session.lock_many(NAMES).blocking();
-        let mut guard = guard.expect("when the lease has ended");
+        let mut guard = guard.expect(
+            "the store grants the session after the lease of the stopped process has ended",
+        );
         for name in NAMES {
             guard.put(name, &round).expect("put");
         }

@@ -1,4 +1,4 @@
-//! The library and the reference store, which otherwise know each other only by the protocol.
+//! The library with the reference store. In other tests, each knows the other only through the protocol.
 
 use crate::support::reconnected;
 use bytes::{Buf, BytesMut};
@@ -15,7 +15,7 @@ use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Opening, Outgoin
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A store on a thread of its own.
+/// A store on its own thread.
 struct Running {
     address: SocketAddr,
     admin: SocketAddr,
@@ -24,7 +24,7 @@ struct Running {
 }
 
 impl Running {
-    /// On the port of an earlier one, or on any.
+    /// Starts a store on the port of an earlier one, or on any port if `port` is 0.
     fn start(folder: &Path, port: u16) -> Self {
         Self::start_with(Config {
             listen: ([127, 0, 0, 1], port).into(),
@@ -59,7 +59,7 @@ impl Running {
         }
     }
 
-    /// What the admin listener says there.
+    /// Returns the answer of the admin listener to a GET request.
     fn get(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(self.admin).expect("it listens");
         let request = format!(
@@ -72,7 +72,7 @@ impl Running {
         answer
     }
 
-    /// A counter of the store; 0 when there is none yet.
+    /// Returns a counter of the store, or 0 if it does not exist yet.
     fn counter(&self, name: &str) -> u64 {
         let metrics = self.get("/metrics");
         let mut lines = metrics.lines();
@@ -86,7 +86,7 @@ impl Running {
     }
 }
 
-/// A new grant would have a new token: the same token says that the session was never given back.
+/// A new grant would have a new token, so the same token shows that the session was never given back.
 #[tokio::test]
 async fn a_cached_session_that_is_in_use_survives_a_restart_of_the_store() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -108,14 +108,14 @@ async fn a_cached_session_that_is_in_use_survives_a_restart_of_the_store() {
         guard.put(&count).expect("put");
         match round {
             100 => {
-                // Locked while the store stops and starts.
+                // This session is locked while the store stops and starts.
                 store.take().expect("running").stop(Stop::Keep);
                 restarted = Some(Running::start(folder.path(), address.port()));
                 reconnected(&process, 1).await;
                 guard.commit().await.expect("durable");
             }
             200 => {
-                // Cached and not locked.
+                // This session is cached and not locked.
                 guard.unlock().expect("held");
                 restarted.take().expect("running").stop(Stop::Keep);
                 restarted = Some(Running::start(folder.path(), address.port()));
@@ -127,9 +127,9 @@ async fn a_cached_session_that_is_in_use_survives_a_restart_of_the_store() {
     restarted.expect("running").stop(Stop::Keep);
 }
 
-/// As somebody without an account can ask for, with a cookie of their own making.
+/// The ids are like those in forged cookies of clients without an account.
 #[tokio::test]
-async fn five_thousand_unknown_ids_cost_no_durable_update_and_leave_no_session() {
+async fn locks_of_existing_sessions_with_5000_unknown_ids_write_nothing_and_leave_no_session() {
     const COUNT: u64 = 5_000;
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(folder.path(), 0);
@@ -149,12 +149,12 @@ async fn five_thousand_unknown_ids_cost_no_durable_update_and_leave_no_session()
     }
     assert_eq!(store.counter("tenure_updates_total"), 0);
     let absent = store.counter("tenure_refusals_total{kind=\"absent\"}");
-    assert_eq!(absent, COUNT, "one look-up each");
+    assert_eq!(absent, COUNT, "each id costs one look-up");
     let status = store.get("/status");
     assert!(status.contains("\"sessions\":0,\"held\":0"), "{status}");
     assert_eq!(process.status().held, 0);
 
-    // What exists is found, here and elsewhere.
+    // An existing session is found by both processes.
     let known = id(1);
     let mut guard = process.lock(&known, "user").await.expect("granted");
     guard.put("ada").expect("put");
@@ -173,7 +173,7 @@ async fn five_thousand_unknown_ids_cost_no_durable_update_and_leave_no_session()
 }
 
 #[tokio::test]
-async fn the_reference_store_serves_two_processes_over_two_starts() {
+async fn the_reference_store_serves_two_processes_across_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start(folder.path(), 0);
     let address = store.address;
@@ -215,7 +215,7 @@ async fn the_reference_store_serves_two_processes_over_two_starts() {
     store.stop(Stop::Drain);
 }
 
-/// A process that answers no recall, and whose connection ends when it is dropped, as if it had been killed.
+/// A process that answers no recall. Its connection ends when it is dropped, as if it had been killed.
 struct Mute {
     stream: TcpStream,
     bytes: BytesMut,
@@ -266,7 +266,7 @@ impl Mute {
             .await;
     }
 
-    /// Waits for such a message.
+    /// Waits for a message that matches `is_it`.
     async fn hears(&mut self, is_it: impl Fn(&ToProcess) -> bool) {
         loop {
             match self.decoder.decode(&mut self.bytes).expect("frames") {
@@ -274,17 +274,21 @@ impl Mute {
                 Some(_) => {}
                 None => {
                     let read = self.stream.read_buf(&mut self.bytes);
-                    assert_ne!(read.await.expect("it is open"), 0, "it is open");
+                    assert_ne!(
+                        read.await.expect("it is open"),
+                        0,
+                        "the store keeps the connection open"
+                    );
                 }
             }
         }
     }
 }
 
-/// What a thread does longer than a recall lasts is lost when somebody waits for it, and only then. The leases are longer than
-/// the test: whatever happens here is no end of a lease.
+/// If a thread works longer than the deadline of a recall, its writes are lost, but only if another process is waiting.
+/// The leases are longer than the test, so nothing here is caused by the end of a lease.
 #[tokio::test]
-async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
+async fn a_waiter_that_dies_after_its_recall_does_not_cost_the_holder_its_grant() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Running::start_with(Config {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -321,7 +325,8 @@ async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
     );
     drop(waiter);
 
-    // Another grant is recalled later, and taken at its deadline, since its waiter lives: so the first deadline has passed, too.
+    // Another grant is recalled later and revoked at its deadline, since its waiter is alive. So the first deadline
+    // has passed too.
     let mut mute = Mute::connect(address, "mute").await;
     mute.ask_for(&id("till")).await;
     mute.hears(|message| matches!(message, ToProcess::Granted { .. }))
@@ -329,11 +334,11 @@ async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
     let till = other.session("till").expect("an id");
     drop(till.lock("sum").await.expect("locked"));
 
-    assert_eq!(guard.check(), Ok(()), "the grant was not taken");
+    assert_eq!(guard.check(), Ok(()), "the store has not revoked the grant");
     guard.commit().await.expect("durable");
-    assert_eq!(guard.token(), token, "the same grant all the time");
+    assert_eq!(guard.token(), token, "the process has kept the same grant");
     drop(guard);
-    // The dead waiter is passed by, or this would have to wait for the end of its lease.
+    // The store skips the dead waiter. Otherwise, this would have to wait for the end of its lease.
     let cart = other.session("cart").expect("an id");
     let lock = tokio::time::timeout(Duration::from_secs(30), cart.lock("count"));
     let guard = lock.await.expect("passed by").expect("locked");
@@ -345,7 +350,7 @@ async fn a_waiter_that_dies_after_its_recall_costs_the_holder_nothing() {
     store.stop(Stop::Fast);
 }
 
-/// Waits until the holder knows that its grant is recalled.
+/// Waits until the guard reports that its grant is recalled.
 async fn guard_is_recalled(guard: &tenure::Guard<'_>) -> bool {
     let recalled = async {
         while !guard.recalled() {

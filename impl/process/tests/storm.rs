@@ -1,5 +1,5 @@
-//! Threads and tasks of several processes count in a few sessions while connections are cut and the store is restarted: what
-//! was acknowledged is there, once.
+//! Threads and tasks of several processes increment counters in a few sessions, while connections are cut and the store
+//! is restarted. Each acknowledged increment is counted exactly once.
 
 use crate::support::{LEASE_MS, process, short};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use tenure::{Process, Typed, ValueError, task};
 
 const PROCESSES: usize = 3;
 const SESSIONS: [&str; 2] = ["s", "t"];
-/// How often each of the counters is to be counted up, at least.
+/// The minimum number of acknowledged increments of each counter.
 const COUNTS: u64 = 400;
 
-/// What came of it, for one session.
+/// The result for one session.
 #[derive(Default)]
 struct Tally {
     acknowledged: AtomicU64,
-    /// A commit without an answer: it may or may not have happened.
+    /// Commits without an answer: each may or may not be counted.
     unknown: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ fn by_thread(process: &Process, at: usize, tallies: &[Tally], stops: &AtomicBool
             guard.update(add)?;
             Ok(guard.commit().blocking().is_ok())
         };
-        // A lock that was refused, or a write that was, has changed nothing.
+        // A refused lock or a refused write changes nothing.
         if let Ok(committed) = count() {
             tallies[at].note(committed);
         }
@@ -64,7 +64,7 @@ async fn by_task(process: &Process, at: usize, tallies: &[Tally], stops: &Atomic
     }
 }
 
-/// Does the worst every few milliseconds until everyone has counted enough.
+/// Causes a fault every few milliseconds, until all counters have reached the minimum.
 fn storm(store: &Store, tallies: &[Tally]) {
     let counted = |tally: &Tally| tally.acknowledged.load(Ordering::Relaxed);
     for round in 0_u32.. {
@@ -79,7 +79,7 @@ fn storm(store: &Store, tallies: &[Tally]) {
             _ => store.restart(),
         }
         if round == 20 {
-            // Once, everyone loses the lease.
+            // Once in the test, all processes lose their leases.
             store.pause();
             std::thread::sleep(Duration::from_millis(LEASE_MS + 200));
             store.resume();
@@ -89,7 +89,7 @@ fn storm(store: &Store, tallies: &[Tally]) {
 }
 
 #[test]
-fn what_is_acknowledged_is_counted_once() {
+fn under_cuts_and_restarts_each_acknowledged_increment_is_counted_once() {
     let store = short();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let processes = ["one", "two", "three"];
@@ -119,11 +119,11 @@ fn what_is_acknowledged_is_counted_once() {
         println!("{session}: {value}, acknowledged {acknowledged}, unknown {unknown}");
         assert!(
             acknowledged <= value,
-            "{value} < {acknowledged}: a write was lost"
+            "{value} < {acknowledged}: an acknowledged increment was lost"
         );
         assert!(
             value <= acknowledged + unknown,
-            "{value} > {acknowledged} + {unknown}: counted twice"
+            "{value} > {acknowledged} + {unknown}: an increment was counted twice"
         );
     }
 }

@@ -80,23 +80,22 @@ pub(crate) struct Store {
     /// skipped.
     #[arg(long, value_name = "MS", default_value_t = 15_000)]
     wait_max_ms: u64,
-    /// Time after which the store ends unused sessions, in milliseconds. Without this option, the cases about that are
-    /// skipped.
+    /// Expect unused sessions to end after this time, in milliseconds. Without it, the cases about that are skipped.
     #[arg(long, value_name = "MS")]
     expires_ms: Option<u64>,
-    /// Limits of the store, as `grants_max=16,waiters_max=4`. Cases about other limits are skipped.
+    /// Expect these limits of the store, as in `grants_max=16,waiters_max=4`. Cases about other limits are skipped.
     #[arg(long, value_name = "KEY=N,...", default_value_t)]
     limits: Limits,
-    /// Shell command that kills the store and starts it again on the same data.
+    /// Kill the store and start it again on the same data with this shell command.
     #[arg(long, value_name = "CMD")]
     hook_restart: Option<String>,
-    /// Shell command that stops the store's OS process, as SIGSTOP does.
+    /// Stop the store's OS process, as SIGSTOP does, with this shell command.
     #[arg(long, value_name = "CMD")]
     hook_pause: Option<String>,
-    /// Shell command that continues the stopped store.
+    /// Continue the stopped store with this shell command.
     #[arg(long, value_name = "CMD")]
     hook_resume: Option<String>,
-    /// Shell command that recalls the session whose id is in $SESSION, as the operator of the store does.
+    /// Recall the session whose id is in $SESSION with this shell command, as the operator of the store does.
     #[arg(long, value_name = "CMD")]
     hook_recall: Option<String>,
     #[command(flatten)]
@@ -111,7 +110,7 @@ pub(crate) struct Library {
     slack_ms: u64,
     #[command(flatten)]
     manner: Manner,
-    /// Command of the adapter, after `--`. Started once for each case.
+    /// Start the adapter with this command, given after `--`. It runs once for each case.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -1,6 +1,6 @@
-//! Stores that are started as an operator starts them, and a process that is played by hand.
+//! Stores that are started as an operator starts them, and a scripted process.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
+#![allow(dead_code)] // Each test file uses only some of these items.
 
 use bytes::{Buf, BytesMut};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,10 +17,10 @@ use tenure_protocol::{
 };
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Opening, Outgoing};
 
-/// Much longer than anything takes: a test that waits so long has failed.
+/// The time limit of every wait, far longer than any step takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary, and nothing of the surroundings that it would read.
+/// Returns a command for the binary, without the environment variables that it would read.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
     for (name, _) in std::env::vars_os() {
@@ -44,7 +44,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
-/// It ended so and said all of this on standard error.
+/// Asserts the exit code, and that standard error contains all of `parts`.
 pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
     let said = stderr(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
@@ -54,10 +54,10 @@ pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
     }
 }
 
-/// A store that runs; killed when it is dropped.
+/// A running store, which is killed when this value is dropped.
 pub(crate) struct Store {
     child: Child,
-    /// None when the test has closed it.
+    /// The log. `None` after the test has closed it.
     log: Option<BufReader<ChildStderr>>,
     pub(crate) ports: PathBuf,
     pub(crate) listen: String,
@@ -66,7 +66,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Starts one in `folder` and waits until it is ready.
+    /// Starts a store in `folder`, and waits until it is ready.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
         Self::spawn(folder, arguments, |_| {})
     }
@@ -82,7 +82,7 @@ impl Store {
         command.arg("--data").arg(&data);
         command.arg("--port-file").arg(&ports).args(arguments);
         prepare(&mut command);
-        // What a killed store has left behind.
+        // Removes the port file of a killed store.
         let _ = fs::remove_file(&ports);
         let mut child = command
             .stdout(Stdio::null())
@@ -110,7 +110,7 @@ impl Store {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Ok(text) = fs::read_to_string(&self.ports) {
-                return serde_json::from_str(&text).expect("whole when it is there");
+                return serde_json::from_str(&text).expect("the port file is written atomically");
             }
             let ended = self.child.try_wait().expect("a child");
             assert!(ended.is_none(), "{ended:?}: {}", self.rest());
@@ -119,7 +119,7 @@ impl Store {
         }
     }
 
-    /// What is left of the log, once the store has ended.
+    /// Returns the remaining log of a store that has ended.
     fn rest(&mut self) -> String {
         let mut rest = String::new();
         let log = self.log.as_mut().expect("the log is open");
@@ -131,7 +131,7 @@ impl Store {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Reads the log up to a line that says this.
+    /// Reads the log up to a line that contains this text.
     pub(crate) fn logged(&mut self, part: &str) -> String {
         let mut line = String::new();
         while !line.contains(part) {
@@ -143,25 +143,28 @@ impl Store {
         line
     }
 
-    /// Waits for its end; answers the rest of its log too.
+    /// Waits for the end of the store. Returns its exit status and the rest of its log.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let rest = self.rest();
         (self.child.wait().expect("a child"), rest)
     }
 
-    /// Closes the reading end of the log, as a terminal that is closed.
+    /// Closes the reading end of the log, as a closed terminal does.
     pub(crate) fn close_log(&mut self) {
         self.log = None;
     }
 
-    /// Waits for the end of a store whose log nobody reads.
+    /// Waits for the end of a store whose log is not read.
     pub(crate) fn ended_unread(mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return status;
             }
-            assert!(Instant::now() < until, "the store does not end");
+            assert!(
+                Instant::now() < until,
+                "the store did not end within the time limit"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -170,14 +173,14 @@ impl Store {
         tenure(&[&["ctl", "--admin", &self.admin], arguments].concat())
     }
 
-    /// What `tenure ctl --json` answers.
+    /// Returns the answer of `tenure ctl --json`.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.ctl(&[&["--json"], arguments].concat());
         assert_ends(&output, 0, &[]);
         serde_json::from_str(&stdout(&output)).expect("JSON")
     }
 
-    /// What the admin listener answers to a GET, head and body.
+    /// Returns the answer of the admin listener to a GET request, with its head.
     pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.admin).expect("it listens");
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it reads");
@@ -194,7 +197,7 @@ impl Drop for Store {
     }
 }
 
-/// A process that is played by hand.
+/// A scripted process.
 pub(crate) struct Player {
     stream: TcpStream,
     bytes: BytesMut,
@@ -202,12 +205,12 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// Connects and is welcome.
+    /// Connects, and waits until the store accepts the process.
     pub(crate) fn connect(store: &Store, name: &'static str) -> Self {
         Self::open(store, name, 1, vec![])
     }
 
-    /// Connects for the second time, after a loss of the connection.
+    /// Connects for the second time, after a lost connection.
     pub(crate) fn reconnect(store: &Store, name: &'static str, holds: Vec<GrantRef>) -> Self {
         Self::open(store, name, 2, holds)
     }
@@ -250,7 +253,7 @@ impl Player {
         loop {
             match self.decoder.decode(&mut self.bytes).expect("frames") {
                 Some(FromStore::Message(message)) => return message,
-                Some(other) => panic!("a message, not {other:?}"),
+                Some(other) => panic!("the store must send a message, not {other:?}"),
                 None => {}
             }
             let mut read = [0; 4096];
@@ -275,7 +278,7 @@ impl Player {
         }));
     }
 
-    /// Reads until the store closes the connection. Returns its messages.
+    /// Reads until the store closes the connection. Returns the received messages.
     pub(crate) fn until_closed(&mut self) -> Vec<ToProcess> {
         let mut said = Vec::new();
         loop {
@@ -285,14 +288,17 @@ impl Player {
                 None => {
                     let mut read = [0; 4096];
                     let length = self.stream.read(&mut read).expect("an end");
-                    assert!(length > 0, "closed without a fault");
+                    assert!(
+                        length > 0,
+                        "the store closed the connection without a fault"
+                    );
                     self.bytes.extend_from_slice(&read[..length]);
                 }
             }
         }
     }
 
-    /// Gives a session back unchanged, and waits until the store has it.
+    /// Gives a session back unchanged, and waits until the store has accepted it.
     pub(crate) fn release(&mut self, session: &SessionId, token: Token, base: Version) {
         self.say(ToStore::Release {
             session: session.clone(),
@@ -305,12 +311,12 @@ impl Player {
         while !matches!(self.next(), ToProcess::Released { .. }) {}
     }
 
-    /// Asks, and waits until it is granted.
+    /// Requests a session, and waits until it is granted.
     pub(crate) fn acquire(&mut self, session: &SessionId) -> (Token, Version) {
         self.acquire_as(session, 1)
     }
 
-    /// As [`Player::acquire`], with a request number of its own.
+    /// Requests a session as [`Player::acquire`] does, with a given request number.
     pub(crate) fn acquire_as(&mut self, session: &SessionId, request: u64) -> (Token, Version) {
         self.ask_as(session, request);
         loop {

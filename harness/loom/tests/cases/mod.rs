@@ -1,6 +1,6 @@
-//! The cases, as data: so that they can be run sound and as mutants.
+//! The scenes as data, so that they can run with the sound machine and with each mutant.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
+#![allow(dead_code)] // Each test file uses only some of these items.
 
 #[path = "../../../../impl/locks/tests/support/mod.rs"]
 mod support;
@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering as Plain};
 use support::{Rig, poll, session};
 use tenure_locks::{Guard, Locks, Session};
 
-/// A small scene, and how far it is explored.
+/// A small scene, and the bounds of its exploration.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// loom's bound on the switches that a thread did not ask for.
+    /// loom's bound on preemptions: switches that a thread did not request.
     pub(crate) preemptions: usize,
-    /// How many interleavings that takes at least.
+    /// The minimum number of interleavings.
     pub(crate) interleavings: u64,
     run: fn(),
 }
@@ -61,10 +61,10 @@ cases! {
     retire_against_a_lock_by_id, 4 preemptions, 17_100 interleavings;
 }
 
-/// What is said when a case was cut short.
+/// The message of a scene that was cut short.
 pub(crate) const TOO_FEW: &str = "too few interleavings were explored";
 
-/// Runs every interleaving of a case within its bound, and says how many there were.
+/// Explores every interleaving of a scene within its bound, and prints their number.
 pub(crate) fn explore(case: &Case) {
     let seen = std::sync::Arc::new(AtomicU64::new(0));
     let counts = std::sync::Arc::clone(&seen);
@@ -92,7 +92,8 @@ pub(crate) fn explore(case: &Case) {
     );
 }
 
-/// As [`warm`], for who comes by id: nobody has a handle, and "a" was changed in place once, to "1".
+/// Returns a rig as [`warm`] does, without a handle, for locks by id. The attribute "a" was changed in place once, to
+/// "1".
 fn warm_by_id() -> Rig {
     let (rig, s) = warm();
     drop(s);
@@ -100,7 +101,7 @@ fn warm_by_id() -> Rig {
     rig
 }
 
-/// A session that the process holds, and whose attribute "a" is handed out already.
+/// Returns a session that the process holds and whose attribute "a" has an open cell.
 fn warm() -> (Rig, Session) {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
@@ -113,7 +114,7 @@ fn count(s: &Session, name: &str) {
     add(s.lock(name).blocking().expect("granted"));
 }
 
-/// The same in the session, by its id.
+/// Adds one to the digit in an attribute, with a lock by session id.
 fn count_by_id(locks: &Locks, name: &str) {
     add(locks.lock(&session(), name).blocking().expect("granted"));
 }
@@ -136,7 +137,7 @@ fn spawn<R: 'static>(work: impl FnOnce() -> R + 'static) -> loom::thread::JoinHa
     loom::thread::spawn(work)
 }
 
-/// Carries messages on a thread of its own, until the manager has left; does something first.
+/// Carries messages on another thread until the manager has left, after a first action.
 fn drive(mut rig: Rig, first: impl FnOnce(&mut Rig) + 'static) -> loom::thread::JoinHandle<Rig> {
     loom::thread::spawn(move || {
         first(&mut rig);
@@ -145,7 +146,7 @@ fn drive(mut rig: Rig, first: impl FnOnce(&mut Rig) + 'static) -> loom::thread::
     })
 }
 
-/// Two threads count; no count is lost, nobody waits for ever.
+/// Two threads increment a counter: no increment is lost, and no thread waits for ever.
 fn lock_and_unlock() {
     let (_rig, s) = warm();
     let two = s.clone();
@@ -170,7 +171,7 @@ fn lock_and_unlock_three() {
     assert_eq!(value(&s, "a"), Some(b'3'));
 }
 
-/// A thread that sleeps for the lock is woken with it.
+/// A thread that sleeps for a lock is woken with the lock.
 fn handoff() {
     let (_rig, s) = warm();
     let guard = s.lock("a").blocking().expect("free");
@@ -185,7 +186,7 @@ fn handoff() {
     thread.join().expect("no panic");
 }
 
-/// Several at once against each of them, in the other order.
+/// One thread locks several attributes at once, and another thread locks each of them in the opposite order.
 fn several_attributes() {
     let (_rig, s) = warm();
     let two = s.clone();
@@ -205,7 +206,7 @@ fn several_attributes() {
     assert_eq!((value(&s, "a"), value(&s, "b")), (Some(b'2'), Some(b'2')));
 }
 
-/// A recall while a thread is inside waits for it, and takes what it wrote along.
+/// A recall waits for the thread inside, and the writes of that thread go back with the session.
 fn recall_while_inside() {
     let (mut rig, s) = warm();
     let mut guard = s.lock("a").blocking().expect("free");
@@ -225,7 +226,7 @@ fn recall_while_inside() {
     assert_eq!(rig.stored(&session(), "b").as_deref(), Some(&b"1"[..]));
 }
 
-/// A recall against a thread that goes in: it is inside before, or it waits until the session comes back.
+/// A recall races with a new thread: the thread enters before the recall, or waits until the session comes back.
 fn recall_against_a_new_thread() {
     let (mut rig, s) = warm();
     rig.passes_on = true;
@@ -237,7 +238,7 @@ fn recall_against_a_new_thread() {
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"1"[..]));
 }
 
-/// A thread is handed the lock of another one while the session is recalled: under this grant or the next one, it counts.
+/// A handoff races with a recall: the receiver gets the lock under this grant or under the next one.
 fn handoff_against_recall() {
     let (mut rig, s) = warm();
     let guard = s.lock("a").blocking().expect("free");
@@ -250,28 +251,38 @@ fn handoff_against_recall() {
     let driver = drive(rig, |rig| rig.ask_elsewhere(&session()));
     let mut guard = guard;
     guard.set("1").expect("small");
-    guard.unlock().expect("the recall waits for it");
+    guard
+        .unlock()
+        .expect("the recall waits until this guard is released");
     let mut guard = waits.blocking().expect("granted");
     assert_eq!(guard.bytes(), Some(&b"1"[..]));
     guard.set("2").expect("small");
-    guard.unlock().expect("the recall waits for it");
+    guard
+        .unlock()
+        .expect("the recall waits until this guard is released");
     locks.shutdown();
     let rig = driver.join().expect("no panic");
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
 }
 
-/// A thread is handed a lock while its deadline passes: it has it or it does not, and nothing stays behind.
+/// A handoff races with the deadline of the receiver: the receiver gets the lock or not, and no request or lock is left
+/// behind.
 fn handoff_against_deadline() {
     let (mut rig, s) = warm();
     let owner = s.clone();
     let thread = spawn(move || {
-        drop(owner.lock("a").blocking().expect("free or handed off"));
+        drop(
+            owner
+                .lock("a")
+                .blocking()
+                .expect("the lock is free or is handed off"),
+        );
     });
     let mut waits = s.lock("a").timeout(std::time::Duration::from_millis(10));
     let polled = rig.poll(&mut waits);
     rig.pass(20);
     let polled = polled.or_else(|| rig.poll(&mut waits));
-    match polled.expect("answered by then") {
+    match polled.expect("the request has been answered") {
         Ok(guard) => drop(guard),
         Err(error) => assert!(matches!(error, tenure_locks::Error::Deadline(_)), "{error}"),
     }
@@ -280,7 +291,8 @@ fn handoff_against_deadline() {
     assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
 }
 
-/// A thread is handed the lock of another one while the lease ends: whoever has lost the grant is told, and nothing of it stays.
+/// A handoff races with the end of the lease: a thread that has lost the grant gets an error, and its writes are
+/// discarded.
 fn handoff_against_revoke() {
     let (mut rig, s) = warm();
     let guard = s.lock("a").blocking().expect("free");
@@ -294,7 +306,7 @@ fn handoff_against_revoke() {
         rig.locks.connected();
     });
     let mut guard = guard;
-    // Whether that is refused already or later, when it leaves, is a matter of time.
+    // The write fails at once, or the guard fails later when it leaves: both are correct.
     let _ = guard.set("1");
     let first = guard.unlock();
     let mut kept = None;
@@ -313,7 +325,7 @@ fn handoff_against_revoke() {
         let is_under_the_same = before.as_deref() == Some(b"1");
         assert!(
             is_under_the_same || before.is_none(),
-            "nothing of the lost grant stays: {before:?}"
+            "no write of the lost grant remains: {before:?}"
         );
         assert!(!is_under_the_same || first.is_ok(), "{first:?}");
     }
@@ -323,12 +335,12 @@ fn handoff_against_revoke() {
     let stored = rig.stored(&session(), "a");
     assert!(
         stored.as_deref() != Some(&b"1"[..]),
-        "it was overwritten or lost"
+        "the write of a valid grant was overwritten or lost"
     );
 }
 
-/// What a thread writes is refused, and its session is not recalled, while another one comes to wait: what it sees from then on is
-/// what was there before.
+/// A write beyond a limit is refused while another thread begins to wait, without a recall. The writing thread then
+/// sees the value from before the write.
 fn limit_against_a_new_thread() {
     let limits = tenure_protocol::config::Limits {
         attribute_bytes_max: 1,
@@ -350,7 +362,8 @@ fn limit_against_a_new_thread() {
     thread.join().expect("no panic");
 }
 
-/// A thread is handed a lock while another one looks at the session, and then uses it: one thread is inside at any time.
+/// A handoff races with a third thread that looks at the session and then locks it: at most one thread is inside at any
+/// time.
 fn handoff_against_look() {
     let (mut rig, s) = warm();
     let mut guard = s.lock("a").blocking().expect("free");
@@ -378,8 +391,8 @@ fn handoff_against_look() {
     assert_eq!((value(&s, "a"), value(&s, "b")), (Some(b'2'), Some(b'1')));
 }
 
-/// Two threads that take two sessions in either order, the first one twice, so that a wait of the other ends in between without
-/// the process: whoever closes a cycle is told, and nobody waits for ever.
+/// Two threads lock two sessions in opposite order, one of them twice, so that a wait ends without the machine in
+/// between. The thread that closes the cycle gets an error, and no thread waits for ever.
 fn handoff_against_cycle() {
     let two = tenure_protocol::SessionId::from_static("t");
     let rig = Rig::holding(&[session(), two.clone()]);
@@ -394,7 +407,10 @@ fn handoff_against_cycle() {
         })
     };
     drop(first);
-    let own = t.lock("a").blocking().expect("the other wants it last");
+    let own = t
+        .lock("a")
+        .blocking()
+        .expect("the other thread locks this attribute last");
     drop(s.lock("a").blocking());
     drop(own);
     thread.join().expect("no panic");
@@ -402,7 +418,7 @@ fn handoff_against_cycle() {
     assert!(t.busy().waiters.is_empty() && t.busy().holders.is_empty());
 }
 
-/// A request is taken back while its lock is granted.
+/// A request is withdrawn while its lock is granted.
 fn cancel_against_grant() {
     let (mut rig, s) = warm();
     let guard = s.lock("a").blocking().expect("free");
@@ -430,7 +446,10 @@ fn drop_against_wake_up() {
     let flag = Arc::new(AtomicUsize::new(0));
     let raised = Arc::clone(&flag);
     let thread = spawn(move || {
-        let guard = owner.lock("a").blocking().expect("free or handed off");
+        let guard = owner
+            .lock("a")
+            .blocking()
+            .expect("the lock is free or is handed off");
         raised.store(1, Ordering::Release);
         drop(guard);
     });
@@ -444,7 +463,7 @@ fn drop_against_wake_up() {
     assert!(s.busy().waiters.is_empty() && s.busy().holders.is_empty());
 }
 
-/// The lease ends while a thread is inside: it is told, and nothing of it stays.
+/// The lease ends while a thread is inside: the thread gets an error, and its writes are discarded.
 fn revoke_while_inside() {
     let (rig, s) = warm();
     let locks = rig.locks.clone();
@@ -456,7 +475,7 @@ fn revoke_while_inside() {
         ends.store(1, Ordering::Release);
         rig.locks.connected();
     });
-    // Whether that is refused already or later, when it leaves, is a matter of time.
+    // The write fails at once, or the guard fails later when it leaves: both are correct.
     let _ = guard.set("1");
     let has_ended = ended.load(Ordering::Acquire) == 1;
     let result = guard.unlock();
@@ -464,7 +483,7 @@ fn revoke_while_inside() {
     assert!(result.is_ok() || is_poisoned, "{result:?}");
     assert!(
         is_poisoned || !has_ended,
-        "the thread left after its grant was lost, and was not told"
+        "the guard reported success although its grant was lost"
     );
     locks.shutdown();
     let rig = driver.join().expect("no panic");
@@ -472,12 +491,12 @@ fn revoke_while_inside() {
         assert_eq!(
             rig.stored(&session(), "a"),
             None,
-            "nothing of the lost grant stays"
+            "no write of the lost grant remains"
         );
     }
 }
 
-/// The lease ends while a thread goes in: it loses the grant, or gets the next one.
+/// The lease ends while a thread enters: the thread loses the grant, or gets the next one.
 fn revoke_against_a_new_thread() {
     let (mut rig, s) = warm();
     let locks = rig.locks.clone();
@@ -485,7 +504,7 @@ fn revoke_against_a_new_thread() {
     let loses = Arc::clone(&lost);
     let thread = spawn(move || {
         let left = s.lock("a").blocking().and_then(|mut guard| {
-            // Whether that is refused already or later, when it leaves, is a matter of time.
+            // The write fails at once, or the guard fails later when it leaves: both are correct.
             let _ = guard.set("1");
             guard.unlock()
         });
@@ -504,13 +523,13 @@ fn revoke_against_a_new_thread() {
         assert_eq!(
             rig.stored(&session(), "a"),
             None,
-            "nothing of the lost grant stays"
+            "no write of the lost grant remains"
         );
     }
 }
 
-/// The lease ends by the clock, and the timer runs later, while a thread locks what is cached: it gets no guard of the grant that has
-/// ended.
+/// The lease ends by the clock, and the tick runs later, while a thread locks a cached attribute. The thread gets no
+/// guard under the ended grant.
 fn lease_against_a_cached_lock() {
     let (mut rig, s) = warm();
     let end = rig.locks.lease().expect("a lease");
@@ -521,7 +540,10 @@ fn lease_against_a_cached_lock() {
         let has_ended = ends.load(Ordering::Acquire) == 1;
         let mut request = s.lock("a");
         if let Some(Ok(guard)) = poll(&mut request) {
-            assert!(!has_ended || guard.token() != token, "a dead grant");
+            assert!(
+                !has_ended || guard.token() != token,
+                "a guard was granted after the end of its lease"
+            );
         }
     });
     rig.locks.set_time(end.after(1));
@@ -530,7 +552,7 @@ fn lease_against_a_cached_lock() {
     thread.join().expect("no panic");
 }
 
-/// Two threads open a session at the same time: they get the same one.
+/// Two threads open a session at the same time, and get handles to the same entry.
 fn two_handles_at_once() {
     let rig = Rig::new();
     let locks = rig.locks.clone();
@@ -553,7 +575,7 @@ fn two_handles_at_once() {
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
 }
 
-/// A thread panics inside: what it wrote is gone, the next one sees what was before.
+/// A thread panics inside: its writes are discarded, and the next thread sees the value from before.
 fn panic_inside() {
     let (_rig, s) = warm();
     let two = s.clone();
@@ -569,7 +591,7 @@ fn panic_inside() {
     assert!(s.last_discard().is_some());
 }
 
-/// Memory that nobody uses is given back while a thread goes in by id.
+/// The memory of an unused session is freed while a thread enters by session id.
 fn sweep_against_a_lock_by_id() {
     let rig = warm_by_id();
     let locks = rig.locks.clone();
@@ -580,7 +602,8 @@ fn sweep_against_a_lock_by_id() {
     assert_eq!(value(&rig.locks.session(&session()), "a"), Some(b'3'));
 }
 
-/// The same while one thread leaves to another: that one has an owner while it waits, and gives it up once it is inside.
+/// The memory is freed during a handoff by session id: the receiver owns the entry while it waits, and drops that owner
+/// inside.
 fn sweep_against_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
@@ -595,7 +618,8 @@ fn sweep_against_a_handoff_by_id() {
     assert_eq!(value(&rig.locks.session(&id), "a"), Some(b'3'));
 }
 
-/// Who leaves to another one by id is overtaken: that one is told by somebody who looks, leaves, and has the memory given back.
+/// The sender of a handoff by session id is slow: another thread settles the handoff, and the receiver leaves and frees
+/// the memory before the sender is done.
 fn sweep_after_a_handoff_by_id() {
     let rig = warm_by_id();
     let id = session();
@@ -610,7 +634,7 @@ fn sweep_after_a_handoff_by_id() {
             polled = poll(&mut request);
         }
         let has_left = polled
-            .map(|guard| add(guard.expect("free or handed off")))
+            .map(|guard| add(guard.expect("the lock is free or is handed off")))
             .is_some();
         drop(request);
         locks.sweep(0);
@@ -622,7 +646,7 @@ fn sweep_after_a_handoff_by_id() {
     assert_eq!(value(&rig.locks.session(&id), "a"), Some(digit));
 }
 
-/// A recall against a thread that goes in by id.
+/// A recall races with a thread that enters by session id.
 fn recall_against_a_lock_by_id() {
     let mut rig = warm_by_id();
     rig.passes_on = true;
@@ -634,7 +658,8 @@ fn recall_against_a_lock_by_id() {
     assert_eq!(rig.stored(&session(), "a").as_deref(), Some(&b"2"[..]));
 }
 
-/// A session is given back and forgotten while a thread goes in by id: it is inside before, or gets it again.
+/// A session is given back and forgotten while a thread enters by session id: the thread enters before, or gets the
+/// session again.
 fn retire_against_a_lock_by_id() {
     let rig = warm_by_id();
     let locks = rig.locks.clone();

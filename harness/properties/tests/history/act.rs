@@ -1,5 +1,5 @@
-//! What each operation does, to the machine first and then to the manager, and the line that it is in the script. An operation
-//! that means nothing in this state leaves no line.
+//! Applies an operation to the machine and then to the manager, and adds its line to the script. An operation without
+//! effect in the current state adds no line.
 
 use super::handle::{Doing, Handle};
 use super::inside::shown;
@@ -11,7 +11,7 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Input;
 
 impl Run {
-    /// Does one operation and compares; answers whether it meant anything.
+    /// Applies one operation and compares the results. Returns whether the operation had an effect.
     pub(crate) fn act(&mut self, op: &Op) -> Checked<bool> {
         let lines = self.lines.len();
         self.once(op)?;
@@ -141,7 +141,7 @@ impl Run {
         self.both(input)
     }
 
-    /// The handle of a thread that waits for an answer: a thread does one thing at a time.
+    /// Returns the handle of a thread without a pending answer: a thread does one thing at a time.
     pub(crate) fn waiting(&self, thread: ThreadId) -> Option<usize> {
         let mut handles = self.handles.iter();
         handles.position(|own| own.thread() == thread && own.doing != Doing::Holds)
@@ -189,7 +189,7 @@ impl Run {
         act(self, at)
     }
 
-    /// As [`Run::with_held`], unless the thread waits for something.
+    /// Calls `act` as [`Run::with_held`] does, unless the thread waits for an answer.
     pub(crate) fn with_idle(
         &mut self,
         thread: ThreadId,

@@ -1,4 +1,4 @@
-//! What the driver does: it sweeps, lets time pass, and ends every history.
+//! The part of the driver: sweeps, the passing of time, and the end of every history.
 
 use super::op::attribute;
 use super::run::{Checked, Run, same};
@@ -7,29 +7,29 @@ use tenure_protocol::SessionId;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::process::Input;
 
-/// How often what has no answer is said again at the end.
+/// The maximum number of resends at the end of a history.
 const REPEATS_MAX: usize = 3;
 
 impl Run {
     pub(crate) fn sweep(&mut self, unused_ms: u64) -> Checked {
         self.lines
-            .push(format!("sweep what is unused for {unused_ms} ms"));
+            .push(format!("sweep sessions unused for {unused_ms} ms"));
         let expected = self.machine.idle(self.now, unused_ms);
         self.locks.sweep(unused_ms);
         self.settle()?;
         let mut idle = self.locks.idle(Cached::Grant, unused_ms, usize::MAX);
         let is_in_order = idle.is_sorted_by_key(|(since, _)| *since);
         same(
-            || "whether the longest unused come first".to_owned(),
+            || "the order of the idle sessions".to_owned(),
             &true,
             &is_in_order,
         )?;
         idle.sort_by(|(_, one), (_, two)| one.cmp(two));
         let idle: Vec<_> = idle.into_iter().map(|(since, id)| (id, since)).collect();
-        same(|| "which sessions are idle".to_owned(), &expected, &idle)
+        same(|| "the list of idle sessions".to_owned(), &expected, &idle)
     }
 
-    /// Time passes; then the driver ticks, or is late and something else comes first.
+    /// Lets time pass. Then the driver ticks, or another operation comes before the late tick.
     pub(crate) fn pass(&mut self, ms: u64, forgets: Option<SessionId>) -> Checked {
         self.now = self.now.after(ms);
         self.locks.set_time(self.now);
@@ -49,16 +49,18 @@ impl Run {
         Ok(())
     }
 
-    /// Everybody leaves, everything is carried: nobody waits any more, and the process can go.
+    /// Ends the history: all guards and requests are dropped, and all messages are carried. Then no thread waits, and
+    /// the process can leave.
     pub(crate) fn end(&mut self) -> Checked {
-        self.lines
-            .push("at last everybody drops what it has, and all messages arrive".to_owned());
+        self.lines.push(
+            "at the end, all guards and requests are dropped, and all messages arrive".to_owned(),
+        );
         while !self.handles.is_empty() {
             self.drop_at(0)?;
             self.compare()?;
         }
         self.carry()?;
-        // Twice at most: a welcome that was under way for longer than the lease ends the connection.
+        // Twice at most: a welcome that was under way for longer than the lease ends its connection.
         while !self.net.is_up() && !self.locks.has_left() {
             self.both(Input::Connected)?;
             self.carry()?;
@@ -70,16 +72,16 @@ impl Run {
         }
         let waits = (self.net.has_waiters(), self.locks.busy().len());
         same(
-            || "who still waits, at the store and here".to_owned(),
+            || "the list of waiters, at the store and in the process".to_owned(),
             &(false, 0),
             &waits,
         )?;
         self.sweep(0)?;
-        self.lines.push("and shuts down".to_owned());
+        self.lines.push("the process shuts down".to_owned());
         self.both(Input::Shutdown)?;
         self.carry()?;
         self.compare()?;
-        // Some answers cross what they answer, and come when it is said again.
+        // Some answers cross the messages that they answer, and come again after a resend.
         for _ in 0..REPEATS_MAX {
             if self.locks.has_left() {
                 break;
@@ -90,13 +92,16 @@ impl Run {
         }
         let ends = (self.locks.has_left(), self.net.has_grants());
         same(
-            || "whether it has left, and what it still holds".to_owned(),
+            || {
+                "the state after the shutdown: whether the process has left, and its grants"
+                    .to_owned()
+            },
             &(true, false),
             &ends,
         )
     }
 
-    /// The other process gives back what it has; answers whether it had anything.
+    /// Gives all sessions of the other process back. Returns whether it held any.
     pub(crate) fn return_all(&mut self) -> bool {
         let mut any = false;
         for session in ["s1", "s2", "s3"].map(SessionId::from_static) {

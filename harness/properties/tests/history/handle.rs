@@ -1,4 +1,4 @@
-//! A request of the history, and the guard that it becomes.
+//! A lock request of the history, and the guard that it becomes.
 
 use super::machine::{Machine, words};
 use super::task::{LockCall, Said, Task, View};
@@ -9,40 +9,40 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Names, Poison};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Time};
 
-/// What it waits for.
+/// The operation that a handle waits for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Doing {
-    /// A lock.
+    /// A lock request.
     Asks,
-    /// Nothing: it has it.
+    /// None: the guard exists.
     Holds,
     Commits,
     Renames,
     Destroys,
 }
 
-/// See the [module](self).
+/// A lock request or a guard. See the [module](self).
 pub(crate) struct Handle {
     pub(crate) acquire: LockCall,
-    /// Where its locks are, also when the guard has not heard of a rename yet.
+    /// The session of its locks, even if the guard has not learned of a rename yet.
     pub(crate) session: SessionId,
     pub(crate) doing: Doing,
-    /// What the machine has answered and the task has not been polled for.
+    /// The machine's answer, if the task has not been polled since.
     pub(crate) answer: Option<Answer>,
-    /// The deadline of its request.
+    /// The deadline of the request.
     pub(crate) until: Time,
-    /// Since when it is inside.
+    /// The time at which the lock was granted.
     pub(crate) since: Time,
     pub(crate) task: Task,
-    /// What it saw last.
+    /// The values that the guard saw last.
     pub(crate) seen: Option<View>,
-    /// Whether it has written and not committed.
+    /// Whether the guard has uncommitted writes.
     pub(crate) has_written: bool,
-    /// What it has written, if it was accepted.
+    /// The accepted writes.
     pub(crate) wrote: Vec<Option<Value>>,
-    /// Whether it has done something since.
+    /// Whether the guard has done anything since.
     pub(crate) has_acted: bool,
-    /// Whether its request had to wait.
+    /// Whether the request had to wait.
     pub(crate) has_waited: bool,
 }
 
@@ -55,7 +55,7 @@ impl Handle {
         self.acquire.thread == thread && self.session == *session
     }
 
-    /// Whether it has locked its attributes: also when its task does not know yet.
+    /// Returns whether the attributes are locked, even if the task has not been polled since.
     pub(crate) fn is_inside(&self) -> bool {
         match self.doing {
             Doing::Asks => matches!(self.answer, Some(Answer::Locked(_))),
@@ -64,7 +64,7 @@ impl Handle {
         }
     }
 
-    /// One of its attributes: `name` if it may be.
+    /// Returns one of the locked attributes: `name`, if it is one of them.
     pub(crate) fn own(&self, name: &AttributeName) -> AttributeName {
         match &self.acquire.names {
             Names::One(own) => own.clone(),
@@ -73,12 +73,12 @@ impl Handle {
         }
     }
 
-    /// As a script names it.
+    /// Returns the text of this handle in a script.
     pub(crate) fn words(&self) -> String {
         format!("{}/{}", self.session, words(&self.acquire.names))
     }
 
-    /// What it has to see while its grant stands.
+    /// Returns the values that the guard must see while its grant is valid.
     pub(crate) fn expected(&self, machine: &Machine) -> View {
         let session = machine.process().session(&self.session);
         let mut values = BTreeMap::new();
@@ -101,7 +101,7 @@ impl Handle {
     }
 }
 
-/// What a task says to an answer of the machine.
+/// Returns the expected result of a task for an answer of the machine.
 pub(crate) fn said(session: &SessionId, answer: &Answer) -> Said {
     match answer {
         Answer::Locked(_) => Said::Locked,
@@ -123,7 +123,7 @@ pub(crate) fn poisoned(session: &SessionId, why: Poison) -> Error {
     }
 }
 
-/// The error that says what a refusal does. Where the first lock was taken is not compared: see [`is_same`].
+/// Returns the error for a refusal. The source line of a first lock is not compared: see [`is_same`].
 pub(crate) fn refused(session: &SessionId, why: &Refusal) -> Error {
     let session = Box::new(session.clone());
     match why {
@@ -146,17 +146,18 @@ pub(crate) fn refused(session: &SessionId, why: &Refusal) -> Error {
         Refusal::IdTaken => Error::IdTaken(session),
         Refusal::ShuttingDown => Error::ShuttingDown(session),
         Refusal::Absent => Error::Absent(session),
-        Refusal::Unsupported => unreachable!("the store is as new as the process"),
+        Refusal::Unsupported => unreachable!("the store of a history speaks the newest version"),
     }
 }
 
-/// Whether a task says what it should, less the place of a first lock, which the machine does not know.
+/// Returns whether a task's result is the expected one, except for the source line of a first lock, which the machine
+/// does not know.
 pub(crate) fn is_same(expected: &Said, actual: &Said) -> bool {
     match (expected, actual) {
         (Said::Failed(Error::AlreadyLocked(one)), Said::Failed(Error::AlreadyLocked(two))) => {
             one.session == two.session
         }
-        // Whose limit it is, is said by the locks alone.
+        // Only the manager knows whose limit was exceeded.
         (Said::Failed(Error::Limit(one)), Said::Failed(Error::Limit(two))) => {
             (&one.session, one.limit) == (&two.session, two.limit)
         }

@@ -1,4 +1,4 @@
-//! What a guard does that is answered at once: it writes, looks whether the grant stands, leaves.
+//! The operations of a guard with an immediate result: writing, checking the grant, and leaving.
 
 use super::handle::{poisoned, refused, said as answered};
 use super::run::{Checked, Run, same};
@@ -9,7 +9,7 @@ use tenure_protocol::process::{Answer, Call};
 use tenure_protocol::{AttributeName, ThreadId};
 
 impl Run {
-    /// The machine lets a guard out; answers what its thread is told.
+    /// Lets a guard leave in the machine. Returns the expected result for its thread.
     pub(crate) fn let_out(&mut self, at: usize, keeps: bool) -> Said {
         let own = &self.handles[at];
         let (thread, session, names) =
@@ -19,8 +19,8 @@ impl Run {
         let mut others = others.filter(|(other, _)| *other != at);
         let is_last = !others.any(|(_, other)| other.is_of(thread, &session) && other.is_inside());
         let mut told = None;
-        // The machine forgets that a thread has lost the grant when it is let out once; the manager remembers it for all
-        // guards of the thread, and so lets it out with the last.
+        // The machine forgets the lost grant of a thread when one of its guards leaves. The manager remembers
+        // it for all guards of the thread, and lets the machine forget it with the last.
         if lost.is_none() || is_last {
             let call = if keeps {
                 Call::Unlock(names)
@@ -41,13 +41,13 @@ impl Run {
         let what = if keeps {
             Do::Unlock
         } else {
-            expected = Said::Done; // It says nothing.
+            expected = Said::Done; // A discard returns no result.
             Do::Discard
         };
         let mut own = self.handles.remove(at);
         let said = own.task.tell(what);
         same(
-            || "whether it left in time".to_owned(),
+            || "the result of leaving".to_owned(),
             &Some(expected),
             &said,
         )?;
@@ -60,7 +60,7 @@ impl Run {
         let expected = lost.map_or(Said::Done, |why| Said::Failed(poisoned(&own.session, why)));
         let said = own.task.tell(Do::Check);
         same(
-            || "whether the grant stands".to_owned(),
+            || "the result of the check".to_owned(),
             &Some(expected),
             &said,
         )?;
@@ -94,16 +94,16 @@ impl Run {
         };
         let call = Call::Write { name, value };
         if let Some(why) = self.machine.lost(thread, &session) {
-            // It is told so if that is known where it writes; nothing of it counts in any case.
+            // The write fails if the manager already knows of the loss. The write is discarded in any case.
             let said = self.handles[at].task.tell(what);
             if said != Some(Said::Done) {
                 let expected = Some(Said::Failed(poisoned(&session, why)));
-                same(|| "what a late write is told".to_owned(), &expected, &said)?;
+                same(|| "the result of a late write".to_owned(), &expected, &said)?;
             }
             return self.settle().map(drop);
         }
         let said = self.handles[at].task.tell(what);
-        // Sizes are limited by the manager alone, and only in small sessions; what is refused changes nothing.
+        // Only the manager limits sizes, and only in small sessions. A refused write changes nothing.
         let is_limited = matches!(said, Some(Said::Failed(Error::Limit(..))));
         if self.setup.is_small && is_limited {
             if edits {
@@ -113,24 +113,29 @@ impl Run {
         }
         let refused_by = self.call(thread, &session, &call, true);
         let expected = refused_by.map_or(Said::Done, |why| answered(&session, &why));
-        same(|| "what a write is told".to_owned(), &Some(expected), &said)?;
+        same(
+            || "the result of a write".to_owned(),
+            &Some(expected),
+            &said,
+        )?;
         if let Call::Write { value, .. } = call {
             self.handles[at].wrote.push(value);
         }
         self.settle().map(drop)
     }
 
-    /// An edit was refused. It was made in place, so the guard falls back, as it says, to what the session last accepted of
-    /// it: that is where the machine goes on. Nothing else than the value before the guard wrote, or one that it wrote.
+    /// Handles a refused edit. The edit was made in place, so the guard falls back to the last value that the session
+    /// has accepted from it. The machine continues with that value. It must be the value before the guard wrote, or a
+    /// value that the guard wrote.
     fn fall_back(&mut self, at: usize, edit: &Call) -> Checked {
         let Call::Write { name, .. } = edit else {
-            unreachable!("an edit is a write")
+            unreachable!("the caller handles only edits here, which are writes")
         };
         let own = &mut self.handles[at];
         let (thread, id) = (own.thread(), own.session.clone());
         let value = own.task.look().values.remove(&name.to_string());
         let session = self.machine.process().session(&id);
-        let session = session.expect("a thread that has locked it is inside");
+        let session = session.expect("a thread with a guard is inside its session");
         let mut slots = session.slots().iter();
         let before = slots.find(|slot| slot.name == *name);
         let before = before.and_then(|slot| slot.value.clone());
@@ -138,16 +143,20 @@ impl Run {
             return Ok(());
         }
         if value != before && !own.wrote.contains(&value) {
-            let what = || "what is left of a refused edit".to_owned();
+            let what = || "the value after a refused edit".to_owned();
             same(what, &before, &value)?;
         }
         let name = name.clone();
         let told = self.call(thread, &id, &Call::Write { name, value }, true);
-        same(|| "what falling back is told".to_owned(), &None, &told)
+        same(
+            || "the machine's answer to the fallback".to_owned(),
+            &None,
+            &told,
+        )
     }
 }
 
-/// A value as a script shows it: most have one byte.
+/// Formats a value for a script. Most values have one byte.
 pub(crate) fn shown(value: Option<&Value>) -> String {
     match value {
         None => "nothing".to_owned(),

@@ -1,5 +1,5 @@
-//! The reference: the abstract machine itself, driven by its inputs alone. Nothing is detached, nobody waits for anything here;
-//! what it answers goes to whoever asked in the history.
+//! The reference: the abstract machine, driven only by its inputs. No session is detached, and no thread waits. Each
+//! answer goes to the thread of the history that made the request.
 
 use super::net::Out;
 use tenure_protocol::attributes::Value;
@@ -9,13 +9,13 @@ use tenure_protocol::{
     ToProcess, Token,
 };
 
-/// An answer, and to whom.
+/// An answer, and the thread and session that it is for.
 pub(crate) type To = (ThreadId, SessionId, Answer);
 
-/// See the [module](self).
+/// The reference machine. See the [module](self).
 pub(crate) struct Machine {
     process: ProcessMachine,
-    /// What it has put out since this was last taken.
+    /// The outputs since they were last taken.
     pub(crate) outs: Vec<Out>,
     answers: Vec<To>,
 }
@@ -39,7 +39,7 @@ impl Machine {
             ..
         } = &mut input
         {
-            *limits = None; // How large a session may be is for the manager to say, see `Setup::machine`.
+            *limits = None; // The manager alone limits the sizes of sessions, see `Setup::machine`.
         }
         let mut out = Vec::new();
         self.process.step(now, input, &mut out);
@@ -58,7 +58,7 @@ impl Machine {
         self.sort(out)
     }
 
-    /// Does what is due, as a driver does: by time, again until nothing is.
+    /// Handles all deadlines that have passed, in order of time, until none is left. As a driver does.
     pub(crate) fn tick(&mut self, now: Time) -> Vec<To> {
         let mut told = Vec::new();
         loop {
@@ -89,17 +89,17 @@ impl Machine {
         std::mem::take(&mut self.answers)
     }
 
-    /// How a thread has lost the grant of a session, if it has.
+    /// Returns how a thread has lost the grant of a session, if it has.
     pub(crate) fn lost(&self, thread: ThreadId, session: &SessionId) -> Option<Poison> {
         self.process.session(session)?.poison_of(thread)
     }
 
-    /// The token of the grant.
+    /// Returns the token of the grant.
     pub(crate) fn token(&self, session: &SessionId) -> Option<Token> {
         Some(self.process.session(session)?.grant()?.token)
     }
 
-    /// Whether a thread inside should hurry.
+    /// Returns whether the threads inside a session should finish soon.
     pub(crate) fn is_recalled(&self, session: &SessionId) -> bool {
         let session = self.process.session(session);
         session
@@ -107,14 +107,14 @@ impl Machine {
             .is_none_or(|grant| grant.recall.is_some() || grant.give_back)
     }
 
-    /// Whether a commit is out.
+    /// Returns whether a commit is under way.
     pub(crate) fn has_commit(&self, session: &SessionId) -> bool {
         self.process
             .session(session)
             .is_some_and(|session| session.commit().is_some())
     }
 
-    /// Who is inside, with what.
+    /// Returns the threads inside a session, with their attributes.
     pub(crate) fn holders(&self, session: &SessionId) -> Vec<(ThreadId, String)> {
         let Some(session) = self.process.session(session) else {
             return Vec::new();
@@ -137,11 +137,12 @@ impl Machine {
         holders
     }
 
-    /// The sessions that pass a limit, or may when some of their threads keep what they have written and others discard it.
+    /// Returns the sessions that exceed a limit, or could exceed one if some of their threads keep their writes and
+    /// others discard them.
     pub(crate) fn too_large(&self, limits: &Limits) -> Vec<SessionId> {
         let sessions = self.process.sessions();
         let too_large = sessions.filter(|(_, session)| {
-            // Of each claim and of what nobody has locked, the larger of both outcomes.
+            // For each claim and for the unlocked attributes, the larger of both outcomes counts.
             let free = sizes(session, |at| {
                 let mut holders = session.lock().holders().iter();
                 !holders.any(|claim| claim.wanted.has(at))
@@ -159,7 +160,7 @@ impl Machine {
         too_large.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Who waits, in order.
+    /// Returns the waiting threads, in order.
     pub(crate) fn waiters(&self, session: &SessionId) -> Vec<ThreadId> {
         let session = self.process.session(session);
         session
@@ -167,7 +168,8 @@ impl Machine {
             .unwrap_or_default()
     }
 
-    /// The sessions that nobody has used for so long, and since when: those that need nobody but their own threads.
+    /// Returns the free sessions that have been idle for this time, with their last use. In a free session, no thread
+    /// holds or waits for a lock.
     pub(crate) fn idle(&self, now: Time, unused_ms: u64) -> Vec<(SessionId, Time)> {
         let mut copy = self.process.clone();
         let ids = self.process.sessions().map(|(id, _)| id.clone());
@@ -183,14 +185,14 @@ impl Machine {
     }
 }
 
-/// How many attributes of those meant have a value, and the bytes of their names and values.
+/// Returns the number of the selected attributes with a value, and the bytes of their names and values.
 fn sizes(session: &Session, is_meant: impl Fn(u32) -> bool) -> (usize, usize) {
     size(session, |at| {
         is_meant(at).then(|| session.slots()[at as usize].value.as_ref())?
     })
 }
 
-/// As [`sizes`], of what a thread has locked, if it keeps what it has written.
+/// Returns the sizes of the attributes that a thread has locked, as [`sizes`], for the case that it keeps its writes.
 fn written(session: &Session, claim: &ThreadClaim) -> (usize, usize) {
     size(session, |at| {
         let before = &session.slots()[at as usize].value;
@@ -205,7 +207,7 @@ fn size<'s>(session: &'s Session, value: impl Fn(u32) -> Option<&'s Value>) -> (
     bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
 }
 
-/// Attributes as a script names them.
+/// Formats the names of attributes for a script.
 pub(crate) fn words(names: &Names) -> String {
     match names {
         Names::All => "*".to_owned(),

@@ -1,4 +1,5 @@
-//! Random histories of the lock manager, beside the machine, in lock step; and a failing one as a script to read.
+//! Random histories of the lock manager, in lock step with the machine. A failing history is printed as a readable
+//! script.
 
 mod act;
 mod drive;
@@ -18,13 +19,13 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 
-/// How long a history is at most, in operations.
+/// The maximum length of a history, in operations.
 const LENGTH: usize = 120;
 
-/// A history in which the manager did something else than the machine.
+/// A history in which the manager behaved differently from the machine.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Line by line, the last one is where they differ.
+    /// The lines of the script. The difference is in the last one.
     pub(crate) script: Vec<String>,
     pub(crate) wrong: Wrong,
 }
@@ -43,13 +44,14 @@ impl std::fmt::Display for Failure {
 }
 
 thread_local! {
-    /// What the last panic of this thread said.
+        /// The message of the last panic of this thread.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Plays a history to its end.
 pub(crate) fn play(history: &History) -> Result<usize, Failure> {
-    // Forgotten when something panics: a guard that were dropped then would find the manager in mid-step, and panic too.
+    // Leaked after a panic: a guard that was dropped then would find the manager in the middle of a step, and panic
+    // too.
     let mut run = ManuallyDrop::new(Run::new(history.setup));
     let mut acts = 0;
     let played = catch_unwind(AssertUnwindSafe(|| -> Checked {
@@ -66,11 +68,11 @@ pub(crate) fn play(history: &History) -> Result<usize, Failure> {
         }
         Ok(Err(wrong)) => wrong,
         Err(_) => Wrong {
-            what: "whether it panics".to_owned(),
+            what: "the occurrence of a panic".to_owned(),
             expected: "no panic".to_owned(),
             actual: PANIC
                 .take()
-                .unwrap_or_else(|| "it says why above".to_owned()),
+                .unwrap_or_else(|| "the panic message is above".to_owned()),
         },
     };
     let mut script = vec![format!("{:?}", history.setup)];
@@ -78,14 +80,14 @@ pub(crate) fn play(history: &History) -> Result<usize, Failure> {
     Err(Failure { script, wrong })
 }
 
-/// Panics are failures of the history: they are noted, not printed.
+/// Records panics as failures of the history, and does not print them.
 fn note_panics() {
     set_hook(Box::new(|info| {
         PANIC.set(Some(info.to_string()));
     }));
 }
 
-/// Plays so many histories; answers how many operations they had, or the shortest that fails.
+/// Plays this number of histories. Returns the total number of operations, or the shortest failing history.
 pub(crate) fn explore(cases: u32, seed: u64, is_small: bool) -> Result<usize, Failure> {
     note_panics();
     let mut bytes = [0; 32];
@@ -113,7 +115,7 @@ pub(crate) fn explore(cases: u32, seed: u64, is_small: bool) -> Result<usize, Fa
         Ok(()) => Ok(acts.get()),
         Err(TestError::Fail(_, history)) => {
             note_panics();
-            let failure = play(&history).expect_err("it failed before");
+            let failure = play(&history).expect_err("the shrunk history has failed before");
             drop(std::panic::take_hook());
             Err(failure)
         }

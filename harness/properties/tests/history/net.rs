@@ -1,5 +1,5 @@
-//! A store and the connection to it, of which there are two: one for the manager, one for the machine. They are equal as long
-//! as both say the same in the same order; so comparing them compares every message and every record.
+//! A store and the connection to it. There are two: one for the manager, and one for the machine. They stay equal as
+//! long as both send the same messages in the same order. So comparing them compares every message and every record.
 
 use std::collections::VecDeque;
 use tenure_protocol::attributes::{Change, Value};
@@ -10,32 +10,32 @@ use tenure_protocol::{
     Settings, StoreMachine, StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
-/// The process that is compared.
+/// The name of the compared process.
 static OWN: ProcessId = ProcessId::from_static("own");
-/// Another process, which is played by hand.
+/// The name of the other process, whose messages the history sends.
 static OTHER: ProcessId = ProcessId::from_static("other");
 
-/// What a process puts out for the store.
+/// An output of the process for the store.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Out {
-    /// To be sent.
+    /// A message to send.
     Send(Link, ToStore),
-    /// The connection is to be closed.
+    /// A request to close the connection.
     Close(Link),
 }
 
-/// See the [module](self).
+/// A store and its connection. See the [module](self).
 #[derive(Debug, PartialEq)]
 pub(crate) struct Net {
     store: StoreMachine,
     limits: Limits,
     now: Time,
-    /// Under way to the store, the end of a connection included.
+    /// The messages under way to the store, and the ends of connections.
     to_store: VecDeque<Out>,
     to_process: VecDeque<(Link, ToProcess)>,
-    /// The newest connection, while it stands.
+    /// The current connection, if there is one.
     link: Option<Link>,
-    /// How often the other process has asked.
+    /// The number of requests of the other process.
     asked: u64,
 }
 
@@ -62,12 +62,12 @@ impl Net {
         net
     }
 
-    /// Whether there is a connection.
+    /// Returns whether there is a connection.
     pub(crate) fn is_up(&self) -> bool {
         self.link.is_some()
     }
 
-    /// Takes what the process puts out.
+    /// Takes the outputs of the process.
     pub(crate) fn take(&mut self, out: Out) {
         match &out {
             Out::Send(link, _) => self.link = Some(*link),
@@ -79,7 +79,7 @@ impl Net {
         self.to_store.push_back(out);
     }
 
-    /// The connection breaks: what is under way is lost in both directions.
+    /// Breaks the connection: messages under way are lost in both directions.
     pub(crate) fn break_off(&mut self) {
         self.to_store.clear();
         self.to_process.clear();
@@ -89,7 +89,7 @@ impl Net {
         }
     }
 
-    /// The next message arrives at the store; answers whether there was one.
+    /// Delivers the next message to the store. Returns whether there was one.
     pub(crate) fn reach_store(&mut self) -> bool {
         let process = OWN.clone();
         match self.to_store.pop_front() {
@@ -104,12 +104,12 @@ impl Net {
         true
     }
 
-    /// The next message that arrives at the process.
+    /// Returns the next message that arrives at the process.
     pub(crate) fn reach_process(&mut self) -> Option<(Link, ToProcess)> {
         self.to_process.pop_front()
     }
 
-    /// How many messages are under way to the process.
+    /// Returns the number of messages under way to the process.
     pub(crate) fn replies(&self) -> usize {
         self.to_process.len()
     }
@@ -131,7 +131,7 @@ impl Net {
         }
     }
 
-    /// The other process says something.
+    /// Sends a message of the other process.
     fn say(&mut self, message: ToStore) {
         let link = Link {
             incarnation: Incarnation(1),
@@ -145,7 +145,7 @@ impl Net {
         });
     }
 
-    /// The other process asks for a session.
+    /// Requests a session for the other process.
     pub(crate) fn ask(&mut self, session: &SessionId, wait_mode: WaitMode) {
         self.asked += 1;
         self.say(ToStore::Acquire(AcquireRequest {
@@ -158,14 +158,15 @@ impl Net {
         }));
     }
 
-    /// The other process has been granted this session, under this token at this version.
+    /// Returns the token and version under which the other process holds this session.
     pub(crate) fn held_elsewhere(&self, session: &SessionId) -> Option<(Token, Version)> {
         let head = &self.store.session(session)?.record().head;
         let holder = head.holder.as_ref()?;
         (holder.process == OTHER).then_some((holder.token, head.version))
     }
 
-    /// The other process gives a session back, with a write if that is within the limits: it asks before it writes, too.
+    /// Gives a session of the other process back, with a write if the limits allow it: that process checks them before
+    /// it writes too.
     pub(crate) fn give_back(&mut self, session: &SessionId, name: AttributeName, value: Value) {
         let Some((token, base)) = self.held_elsewhere(session) else {
             return;
@@ -196,12 +197,12 @@ impl Net {
         })
     }
 
-    /// The operator wants a session back.
+    /// Recalls a session as an operator does.
     pub(crate) fn recall(&mut self, session: &SessionId) {
         self.step(Input::Recall(session.clone()));
     }
 
-    /// Time passes at the store; the other process keeps its lease alive.
+    /// Lets time pass at the store. The other process keeps its lease alive.
     pub(crate) fn pass(&mut self, now: Time) {
         self.now = now;
         self.say(ToStore::KeepAlive { sent: now });
@@ -217,7 +218,7 @@ impl Net {
         }
     }
 
-    /// Whether this process holds anything at the store.
+    /// Returns whether this process holds any session at the store.
     pub(crate) fn has_grants(&self) -> bool {
         let held = |record: &tenure_protocol::Record| {
             record
@@ -231,14 +232,14 @@ impl Net {
             .any(|(_, session)| held(session.record()))
     }
 
-    /// Whether anybody waits at the store.
+    /// Returns whether any process waits at the store.
     pub(crate) fn has_waiters(&self) -> bool {
         self.store
             .sessions()
             .any(|(_, session)| session.lock().waiting() > 0)
     }
 
-    /// What differs from `other`, in words.
+    /// Describes the difference from `other`.
     pub(crate) fn differs(&self, other: &Self) -> Option<(String, String)> {
         let pair = |one: &dyn std::fmt::Debug, two: &dyn std::fmt::Debug| {
             Some((format!("{one:?}"), format!("{two:?}")))

@@ -1,5 +1,5 @@
-//! What can happen in a history. Every operation means something in every state, or nothing: so a history stays one when
-//! proptest leaves parts of it out.
+//! The operations of a history. Every operation is valid in every state, or has no effect there. So a history stays
+//! valid when proptest removes parts of it.
 
 use super::task::KNOWN;
 use proptest::collection::vec;
@@ -9,7 +9,7 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, Limits, ProcessSettings, SessionId, StoreSettings, ThreadId};
 
-/// How many threads there are.
+/// The number of threads.
 const THREADS: u64 = 4;
 
 /// A whole history.
@@ -19,24 +19,25 @@ pub(crate) struct History {
     pub(crate) ops: Vec<Op>,
 }
 
-/// Under what it happens.
+/// The conditions of a history.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Messages arrive as soon as they are sent.
     pub(crate) carries: bool,
     /// A task is polled as soon as it is woken.
     pub(crate) polls: bool,
-    /// Few threads may wait for a session, and the process may hold few sessions.
+    /// Only a few threads may wait for a session, and the process may hold only a few sessions.
     pub(crate) is_tight: bool,
-    /// Sessions may have few attributes and few bytes.
+    /// Sessions may have only a few attributes and a few bytes.
     pub(crate) is_small: bool,
-    /// How often processes take turns before they give back after use; 0: never.
+    /// The number of grants in a row to another process after which the store asks a holder to release when idle. 0:
+    /// never.
     pub(crate) turns: u8,
     pub(crate) keeps_base: bool,
     pub(crate) lives_ms: Option<u64>,
 }
 
-/// One thing that happens. `which` is one of a thread's guards.
+/// One operation. `which` selects one of a thread's guards.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     Lock {
@@ -60,9 +61,9 @@ pub(crate) enum Op {
     Destroy(ThreadId, usize),
     /// Drops the future of a commit or a rename.
     Cancel(ThreadId),
-    /// Another process asks for a session.
+    /// The other process requests a session.
     Ask(SessionId, WaitMode),
-    /// It gives it back, with a write.
+    /// The other process gives the session back, with a write.
     GiveBack(SessionId, AttributeName, Value),
     /// The operator recalls a session.
     Recall(SessionId),
@@ -76,7 +77,7 @@ pub(crate) enum Op {
     Connect,
     /// Time passes.
     Pass(u64),
-    /// Time passes, and what happens next is that a session is forgotten: the driver's tick is late.
+    /// Time passes, and a session is forgotten before the late tick of the driver.
     PassForget(u64, SessionId),
     Release(SessionId),
     Forget(SessionId),
@@ -94,7 +95,7 @@ impl Setup {
         }
     }
 
-    /// The manager's process.
+    /// Returns the settings of the manager's process.
     pub(crate) fn process(&self) -> ProcessSettings {
         ProcessSettings {
             keeps_base: self.keeps_base,
@@ -103,8 +104,9 @@ impl Setup {
         }
     }
 
-    /// The machine beside it. How large a session may be is for the manager to say, since it alone knows what it keeps for
-    /// attributes that are handed out: the machine takes what that accepts, and is looked at for whether it is too large.
+    /// Returns the settings of the machine. The manager alone limits the sizes of sessions, since only the manager
+    /// knows the space reserved for open cells. The machine accepts what the manager accepts, and the comparison checks
+    /// that its sessions are not too large.
     pub(crate) fn machine(&self) -> ProcessSettings {
         let any_size = Self {
             is_small: false,
@@ -132,7 +134,7 @@ pub(crate) fn attribute(at: usize) -> AttributeName {
     AttributeName::from_static(KNOWN[at])
 }
 
-/// Histories of at most `length` operations.
+/// Generates histories of at most `length` operations.
 pub(crate) fn histories(length: usize, is_small: bool) -> impl Strategy<Value = History> {
     (setups(is_small), vec(ops(), 1..=length)).prop_map(|(setup, ops)| History { setup, ops })
 }
@@ -148,7 +150,7 @@ fn setups(is_small: bool) -> impl Strategy<Value = Setup> {
     )
         .prop_map(
             move |(carries, polls, is_tight, turns, keeps_base, lives_ms)| Setup {
-                // Negated where the simpler choice is the other one: proptest shrinks to `false`.
+                // Negated if the simpler choice is `true`: proptest shrinks to `false`.
                 carries: !carries,
                 polls: !polls,
                 is_tight,
@@ -160,7 +162,7 @@ fn setups(is_small: bool) -> impl Strategy<Value = Setup> {
         )
 }
 
-/// `false` in so many of a hundred cases.
+/// Generates `false` in this number of a hundred cases.
 fn weighted(percent: u32) -> impl Strategy<Value = bool> {
     prop_oneof![percent => Just(false), 100 - percent => Just(true)]
 }
@@ -187,7 +189,7 @@ fn names() -> impl Strategy<Value = Names> {
         2 => (1_u8..16).prop_map(|bits| {
             let names = (0..4).filter(|at| bits & (1 << at) != 0).map(attribute);
             let mut names: Vec<_> = names.collect();
-            names.sort_unstable(); // As the manager sorts them.
+            names.sort_unstable(); // The manager sorts the names too.
             Names::Many(names)
         }),
         2 => Just(Names::All),
@@ -198,7 +200,8 @@ fn wait_mode() -> impl Strategy<Value = WaitMode> {
     prop_oneof![4 => Just(WaitMode::Wait), 1 => Just(WaitMode::Try)]
 }
 
-/// Mostly small; some outgrow what a guard may write without asking, some the small limits.
+/// Generates sizes, mostly small. Some exceed the size that a guard may write without a check, and some exceed the
+/// small limits.
 fn values() -> impl Strategy<Value = Value> {
     let lengths = prop_oneof![8 => Just(1_usize), 1 => Just(0), 2 => Just(80), 1 => Just(200)];
     (lengths, b'0'..=b'9').prop_map(|(length, digit)| vec![digit; length].into())

@@ -1,12 +1,14 @@
-//! The manager and the machine side by side: what goes into one goes into the other, and what comes out is compared.
+//! The manager and the machine side by side: both get the same inputs, and their outputs are compared.
 //!
-//! No rule stands here. What is compared, after every operation:
-//! - every message that either sends, in order; both stores and what is under way, whole;
-//! - which task was woken: those and only those whose requests the machine has answered;
-//! - what each guard sees, its token, and whether it is recalled;
-//! - who is inside each session, with what and since when, and who waits, in order;
-//! - that no session is larger than it may be, and will not be however its threads leave;
-//! - the discards that are reported; the next deadline, the lease, whether the process has left.
+//! This file contains no rule of the protocol. After every operation, it compares:
+//!
+//! - every message that either side sends, in order, and both stores with their messages under way;
+//! - the woken tasks, which must be exactly those whose requests the machine has answered;
+//! - the values that each guard sees, its token, and whether it is recalled;
+//! - the threads inside each session, with their attributes and the time of the lock, and the waiting threads, in
+//!   order;
+//! - the sizes of sessions, which must be within the limits, however the threads inside leave;
+//! - the reported discards, the next deadline, the lease, and whether the process has left.
 
 use super::handle::{Doing, Handle};
 use super::machine::{Machine, To, words};
@@ -20,7 +22,7 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Input, Poison};
 use tenure_protocol::{Incarnation, SessionId, ThreadId, Time, ToStore};
 
-/// A difference.
+/// A difference between both sides.
 #[derive(Debug)]
 pub(crate) struct Wrong {
     pub(crate) what: String,
@@ -45,26 +47,27 @@ pub(crate) fn same<T: PartialEq + Debug>(
     })
 }
 
-/// See the [module](self).
+/// Both sides of a history. See the [module](self).
 pub(crate) struct Run {
     pub(crate) setup: Setup,
     pub(crate) now: Time,
     pub(crate) locks: Locks,
-    /// The manager's.
+    /// The side of the manager.
     pub(crate) net: Net,
     pub(crate) machine: Machine,
-    /// The machine's.
+    /// The side of the machine.
     pub(crate) twin: Net,
     pub(crate) handles: Vec<Handle>,
-    /// Who has dropped the future of a commit or an ending to which an answer may come, oldest first.
+    /// The threads that have dropped the future of a commit, destroy or rename whose answer may still come, oldest
+    /// first.
     pub(crate) forgotten: Vec<(ThreadId, SessionId, Doing)>,
-    /// The discards that the machine tells of.
+    /// The discards that the machine reports.
     discards: Vec<(SessionId, ThreadId, Poison)>,
     /// The script so far.
     pub(crate) lines: Vec<String>,
 }
 
-/// What the manager's events said beside messages and discards.
+/// The manager's events, except for messages and discards.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Hints {
     pub(crate) until: Vec<Time>,
@@ -86,13 +89,13 @@ impl Run {
         }
     }
 
-    /// A connection is made, and the process welcomed.
+    /// Opens a connection, and lets the store accept the process.
     pub(crate) fn start(&mut self) -> Checked {
         self.both(Input::Connected)?;
         self.carry()
     }
 
-    /// An input that no thread makes.
+    /// Runs an input that is no thread's call.
     pub(crate) fn both(&mut self, input: Input) -> Checked {
         let told = self.machine.input(self.now, input.clone());
         for to in told {
@@ -105,12 +108,14 @@ impl Run {
             Input::Release(session) => self.locks.release(&session),
             Input::Forget(session) => self.locks.forget(&session),
             Input::Shutdown => self.locks.shutdown(),
-            Input::Thread { .. } | Input::Timer(_) => unreachable!("threads and ticks do that"),
+            Input::Thread { .. } | Input::Timer(_) => {
+                unreachable!("threads call `call`, and timers run in `tick`")
+            }
         }
         self.settle().map(drop)
     }
 
-    /// A thread's call, to the machine alone. `is_direct`: it is answered at once if at all.
+    /// Makes a thread's call to the machine only. `is_direct` means that an answer comes at once or not at all.
     pub(crate) fn call(
         &mut self,
         thread: ThreadId,
@@ -127,14 +132,14 @@ impl Run {
         told
     }
 
-    /// Time has passed: what is due is done at the machine.
+    /// Handles the passed deadlines at the machine.
     pub(crate) fn tick_machine(&mut self) {
         for to in self.machine.tick(self.now) {
             self.route(to, None);
         }
     }
 
-    /// An answer of the machine goes to whoever waits for it; gives back what is refused to `direct`.
+    /// Passes an answer of the machine to the waiting handle. Returns a refusal of the call of `direct`.
     fn route(
         &mut self,
         (thread, session, answer): To,
@@ -148,7 +153,7 @@ impl Run {
                 self.discards.push((key.1.clone(), thread, *why));
                 self.forgotten
                     .retain(|(own, session, _)| (*own, session) != (key.0, &key.1));
-                // It had left, and this is the answer to what it did to the whole session.
+                // The thread has left, and this is the answer to its destroy or rename.
                 self.machine.lost(thread, &key.1)?;
             }
             Answer::Committed(_) if self.remembers(&key, |doing| doing == Doing::Commits) => {
@@ -189,7 +194,7 @@ impl Run {
         None
     }
 
-    /// Whether an answer belongs to a future that was dropped; then it has come.
+    /// Returns whether an answer belongs to a future that was dropped, and removes that future from the list.
     fn remembers(
         &mut self,
         (thread, session): &(ThreadId, SessionId),
@@ -201,7 +206,7 @@ impl Run {
         place.map(|place| self.forgotten.remove(place)).is_some()
     }
 
-    /// Takes what the manager has put out, compares, and passes it on.
+    /// Takes the manager's outputs, compares them, and passes them on.
     pub(crate) fn settle(&mut self) -> Checked<Hints> {
         let mut hints = Hints::default();
         let mut outs = Vec::new();
@@ -213,7 +218,9 @@ impl Run {
                 Event::Until(until) => hints.until.push(until),
                 Event::Discarded(discard) => match discard.why {
                     Discarded::Lost(why) => discards.push((discard.session, discard.thread, why)),
-                    other => unreachable!("no thread panics in a history: {other:?}"),
+                    other => unreachable!(
+                        "no thread of a history panics, so no such discard is reported: {other:?}"
+                    ),
                 },
             }
         }
@@ -221,37 +228,41 @@ impl Run {
         for (out, expected) in outs.iter_mut().zip(&expected) {
             forgive_idle(out, expected);
         }
-        same(|| "what is sent".to_owned(), &expected, &outs)?;
+        same(|| "the list of sent messages".to_owned(), &expected, &outs)?;
         for (own, twin) in outs.into_iter().zip(expected) {
             self.net.take(own);
             self.twin.take(twin);
         }
-        // Those of one step, in any order: who is inside by way of what is handed out has no place among the others.
+        // The discards of one step may come in any order: threads in cells have no position among the others.
         let mut expected = std::mem::take(&mut self.discards);
         expected.sort();
         discards.sort();
         same(
-            || "which discards are reported".to_owned(),
+            || "the list of reported discards".to_owned(),
             &expected,
             &discards,
         )?;
-        // A commit that has gone with its grant is not answered any more.
+        // A commit whose grant is lost gets no answer.
         let machine = &self.machine;
         self.forgotten
             .retain(|(_, session, doing)| *doing != Doing::Commits || machine.has_commit(session));
         Ok(hints)
     }
 
-    /// The next message arrives at the store; answers whether there was one.
+    /// Delivers the next message to the store. Returns whether there was one.
     pub(crate) fn reach_store(&mut self) -> bool {
         self.twin.reach_store();
         self.net.reach_store()
     }
 
-    /// The next message arrives at the process; answers whether there was one.
+    /// Delivers the next message to the process. Returns whether there was one.
     pub(crate) fn reach_process(&mut self) -> Checked<bool> {
         let (own, twin) = (self.net.reach_process(), self.twin.reach_process());
-        same(|| "what the stores say".to_owned(), &twin, &own)?;
+        same(
+            || "the next message of the two stores".to_owned(),
+            &twin,
+            &own,
+        )?;
         let Some((link, message)) = own else {
             return Ok(false);
         };
@@ -259,17 +270,17 @@ impl Run {
         Ok(true)
     }
 
-    /// Messages arrive until none is under way.
+    /// Delivers messages until none is under way.
     pub(crate) fn carry(&mut self) -> Checked {
         while self.reach_store() || self.reach_process()? {}
         Ok(())
     }
 
-    /// Compares what has not been compared where it came out.
+    /// Compares everything that was not compared when it was put out.
     pub(crate) fn compare(&mut self) -> Checked {
         for handle in &self.handles {
             if !matches!(handle.doing, Doing::Holds) {
-                let what = || format!("whether t{} is woken ({})", handle.thread(), handle.words());
+                let what = || format!("the wake-up of t{} ({})", handle.thread(), handle.words());
                 same(what, &handle.answer.is_some(), &handle.task.is_woken())?;
             }
         }
@@ -277,7 +288,7 @@ impl Run {
         self.compare_insiders()?;
         let too_large = self.machine.too_large(&self.setup.limits());
         same(
-            || "which sessions are too large".to_owned(),
+            || "the list of sessions that are too large".to_owned(),
             &Vec::new(),
             &too_large,
         )?;
@@ -286,7 +297,7 @@ impl Run {
         let own = &self.locks;
         let actual = (own.lease(), own.next_deadline(), own.has_left());
         same(
-            || "the lease, the next deadline, whether it has left".to_owned(),
+            || "the lease, the next deadline, or whether the process has left".to_owned(),
             &ends,
             &actual,
         )?;
@@ -312,16 +323,23 @@ impl Run {
                 .lost(handle.thread(), &handle.session)
                 .is_none()
             {
-                let what = || format!("what t{} sees in {}", handle.thread(), handle.words());
+                let what = || format!("the view of t{} in {}", handle.thread(), handle.words());
                 same(what, &handle.expected(&self.machine), &seen)?;
             } else {
-                // The machine has forgotten what it wrote; it sees that still, until it leaves.
+                // The machine has forgotten the writes of this thread. The guard still sees them until
+                // it leaves.
                 seen.recalled = true;
                 let before = handle.seen.take().filter(|_| !handle.has_acted);
                 if let Some(mut before) = before {
                     before.recalled = true;
                     same(
-                        || format!("what t{} still sees in {}", handle.thread(), handle.words()),
+                        || {
+                            format!(
+                                "the remaining view of t{} in {}",
+                                handle.thread(),
+                                handle.words()
+                            )
+                        },
                         &before,
                         &seen,
                     )?;
@@ -333,9 +351,9 @@ impl Run {
         Ok(())
     }
 
-    /// Who is inside, with what and since when; who waits.
+    /// Compares the threads inside, with their attributes and times, and the waiting threads.
     fn compare_insiders(&self) -> Checked {
-        // A guard whose session has ended or moved under it is where it was until its task is told.
+        // If its session has ended or moved, a guard counts in the old session until its task learns of that.
         let is_told = |handle: &Handle| {
             !matches!(handle.answer, Some(Answer::Destroyed | Answer::Renamed(_)))
         };
@@ -359,7 +377,7 @@ impl Run {
                 .map(|own| (own.thread(), words(&own.acquire.names)))
                 .collect();
             stand.sort();
-            let what = || format!("whose locks the machine has in {id}, and whose there should be");
+            let what = || format!("the list of threads that the machine has in {id}");
             same(what, &stand, &self.machine.holders(id))?;
         }
         if !self.handles.iter().all(is_told) {
@@ -368,7 +386,10 @@ impl Run {
         expected.retain(|_, (holders, waiters)| !holders.is_empty() || !waiters.is_empty());
         let now = self.locks.now();
         let since = |held_for: Duration| {
-            now.before(u64::try_from(held_for.as_millis()).expect("a short history"))
+            now.before(
+                u64::try_from(held_for.as_millis())
+                    .expect("the time of a history fits into 64 bits"),
+            )
         };
         let busy = self.locks.busy().into_iter().map(|busy| {
             let holders = busy.holders.iter();
@@ -380,15 +401,16 @@ impl Run {
         });
         let busy: BTreeMap<SessionId, (Vec<_>, Vec<ThreadId>)> = busy.collect();
         same(
-            || "who is inside and who waits".to_owned(),
+            || "the list of threads inside or waiting".to_owned(),
             &expected,
             &busy,
         )
     }
 }
 
-/// The manager counts a session as used also when a thread goes in, the machine when one leaves. It is the same unless a
-/// thread never left: the grant was given up around it. Then the manager says that the session was used more lately.
+/// Compares the last use of a session. In the manager, a thread that enters uses the session; in the machine, one that
+/// leaves. Both are the same unless a thread never left because the grant was given up. Then the manager's last use is
+/// later.
 fn forgive_idle(out: &mut Out, expected: &Out) {
     if let (
         Out::Send(_, ToStore::Release { idle_ms: own, .. }),

@@ -1,5 +1,5 @@
-//! A task that takes a lock and then does what it is told: one request and its guard. Polled by hand, so that nothing happens
-//! by chance, and with a waker that tells whether it was woken.
+//! A task that takes a lock and then executes commands: one request and its guard. The task is polled by hand, so that
+//! it is deterministic, and its waker records wake-ups.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,27 +16,27 @@ use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
-/// What a task is to lock, and how.
+/// A lock request: the attributes, and the options.
 #[derive(Clone, Debug)]
 pub(crate) struct LockCall {
     pub(crate) thread: ThreadId,
     pub(crate) names: Names,
     pub(crate) wait_mode: WaitMode,
-    /// Only if the session exists.
+    /// Lock only a session that exists.
     pub(crate) existing: bool,
     pub(crate) within_ms: Option<u64>,
 }
 
-/// What a task that is inside is to do.
+/// A command for a task with a guard.
 #[derive(Debug)]
 pub(crate) enum Do {
     /// Replace a value, or remove it.
     Set(AttributeName, Option<Value>),
-    /// Replace a value by way of the guard's `edit`.
+    /// Replace a value with the guard's `edit`.
     Edit(AttributeName, Value),
-    /// Ask whether the grant still stands.
+    /// Check that the grant is still valid.
     Check,
-    /// Say what it sees.
+    /// Return the values that the guard sees.
     Look,
     Commit,
     Rename(SessionId),
@@ -45,7 +45,7 @@ pub(crate) enum Do {
     Discard,
 }
 
-/// What came of it.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
     Locked,
@@ -56,7 +56,7 @@ pub(crate) enum Said {
     Failed(Error),
 }
 
-/// What a guard sees.
+/// The values and the state that a guard sees.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct View {
     pub(crate) token: Token,
@@ -69,11 +69,11 @@ struct Port {
     todo: RefCell<Option<Do>>,
     said: RefCell<Option<Said>>,
     view: RefCell<View>,
-    /// The future of a commit or a rename is to be dropped, its guard is not.
+    /// Whether to drop the future of a commit or a rename, but not its guard.
     cancels: Cell<bool>,
 }
 
-/// See the [module](self). Dropping it drops its request or its guard.
+/// A task with a request or a guard. See the [module](self). Dropping the task drops its request or its guard.
 pub(crate) struct Task {
     future: Pin<Box<dyn Future<Output = ()>>>,
     port: Rc<Port>,
@@ -90,7 +90,8 @@ impl Wake for Flag {
 }
 
 impl Task {
-    /// Every other thread has a handle to the session, if it wants one attribute of it; the others lock by id.
+    /// Creates a task. Every second thread has a handle to the session, if it locks one attribute. The others lock by
+    /// session id.
     pub(crate) fn new(locks: Locks, id: SessionId, acquire: LockCall) -> Self {
         let port = Rc::new(Port::default());
         let flag = Arc::new(Flag(AtomicBool::new(false)));
@@ -102,7 +103,7 @@ impl Task {
         }
     }
 
-    /// Polls it once; answers what came of what it was to do last.
+    /// Polls the task once. Returns the result of its last command, if there is one.
     pub(crate) fn poll(&mut self) -> Option<Said> {
         self.flag.0.store(false, Ordering::Relaxed);
         let polled = self
@@ -112,34 +113,34 @@ impl Task {
         let said = self.port.said.take();
         assert!(
             polled.is_pending() || said.is_some(),
-            "a task ended without a word"
+            "the task ended without a result"
         );
         said
     }
 
-    /// Tells it what to do, and polls it once.
+    /// Gives the task a command, and polls it once.
     pub(crate) fn tell(&mut self, what: Do) -> Option<Said> {
         *self.port.todo.borrow_mut() = Some(what);
         self.poll()
     }
 
-    /// Makes it drop the future that it awaits, and keep its guard.
+    /// Makes the task drop its awaited future, and keep its guard.
     pub(crate) fn cancel(&mut self) {
         self.port.cancels.set(true);
         let said = self.poll();
-        assert_eq!(said, None, "a cancelled future said something");
+        assert_eq!(said, None, "a cancelled future returned a result");
         self.port.cancels.set(false);
     }
 
-    /// Whether it was woken since it was polled last.
+    /// Returns whether the task was woken since it was last polled.
     pub(crate) fn is_woken(&self) -> bool {
         self.flag.0.load(Ordering::Relaxed)
     }
 
-    /// What its guard sees.
+    /// Returns the view of its guard.
     pub(crate) fn look(&mut self) -> View {
         let said = self.tell(Do::Look);
-        assert_eq!(said, Some(Said::Done), "a guard could not look");
+        assert_eq!(said, Some(Said::Done), "the guard did not return its view");
         self.port.view.borrow().clone()
     }
 }
@@ -153,7 +154,7 @@ impl Port {
         poll_fn(|_| self.todo.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// Awaits `future` unless that is cancelled.
+    /// Awaits `future` until it is cancelled.
     async fn unless_cancelled<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         poll_fn(|context| {
@@ -166,7 +167,7 @@ impl Port {
     }
 }
 
-/// Either kind of guard.
+/// A guard of one attribute or of several.
 enum Held<'s> {
     One(Guard<'s>),
     Many(GuardSet),
@@ -190,7 +191,7 @@ async fn work(locks: Locks, id: SessionId, acquire: LockCall, port: Rc<Port>) {
             }
             Do::Destroy => {
                 let Held::Many(set) = held else {
-                    unreachable!("only a set can end its session")
+                    unreachable!("the history destroys and renames only with a guard set")
                 };
                 return port.say(set.destroy().await.map(|()| Said::Destroyed));
             }
@@ -207,7 +208,7 @@ async fn work(locks: Locks, id: SessionId, acquire: LockCall, port: Rc<Port>) {
     }
 }
 
-/// How a session is named.
+/// The way in which a task names its session.
 #[derive(Clone, Copy)]
 enum From<'s> {
     Handle(&'s Session),
@@ -232,9 +233,9 @@ async fn lock<'s>(from: From<'s>, acquire: &LockCall) -> Result<Held<'s>, Error>
     }
     match (from, &acquire.names) {
         (_, Names::One(name)) => {
-            // It is borrowed for as long as its session.
+            // The handle is borrowed for as long as its session.
             let name = KNOWN.iter().find(|own| own.as_bytes() == name.as_bytes());
-            let name = *name.expect("a known name");
+            let name = *name.expect("the history uses only names from this list");
             match from {
                 From::Handle(session) => in_this_manner!(session.lock(name)),
                 From::Id(locks, id) => in_this_manner!(locks.lock(id, name)),
@@ -246,11 +247,11 @@ async fn lock<'s>(from: From<'s>, acquire: &LockCall) -> Result<Held<'s>, Error>
             in_this_manner!(session.lock_many(names)).map(Held::Many)
         }
         (From::Handle(session), Names::All) => in_this_manner!(session.lock_all()).map(Held::Many),
-        (From::Id(..), _) => unreachable!("one attribute is locked by id"),
+        (From::Id(..), _) => unreachable!("only a request for one attribute locks by session id"),
     }
 }
 
-/// The attributes of all sessions.
+/// The names of all attributes.
 pub(crate) const KNOWN: [&str; 4] = ["a", "b", "c", "d"];
 
 impl Held<'_> {
@@ -288,7 +289,9 @@ impl Held<'_> {
                     .map(|(name, bytes)| (text(name), Value::copy_from_slice(bytes)))
                     .collect(),
             },
-            _ => unreachable!("one attribute has a guard, several have a set"),
+            _ => unreachable!(
+                "a request for one attribute returns a guard, and a request for several returns a set"
+            ),
         }
     }
 
@@ -310,7 +313,7 @@ impl Held<'_> {
                 set.rename(&to).await?;
                 return Ok(Said::Renamed);
             }
-            (_, what) => unreachable!("{what:?} is done elsewhere, or by a set"),
+            (_, what) => unreachable!("{what:?} is handled elsewhere, or needs a guard set"),
         }
         Ok(Said::Done)
     }

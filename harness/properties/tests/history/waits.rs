@@ -1,4 +1,4 @@
-//! What is answered later: locks, commits, the end or a new id of a session; and dropping what is not wanted any more.
+//! The operations with a later result: locks, commits, destroys and renames; and dropping requests and guards.
 
 use super::handle::{Doing, Handle, is_same, said};
 use super::machine::words;
@@ -9,7 +9,7 @@ use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{SessionId, ThreadId, Time};
 
-/// How many requests and guards a thread has at most.
+/// The maximum number of requests and guards of one thread.
 const HANDLES_MAX: usize = 3;
 
 impl Run {
@@ -66,13 +66,13 @@ impl Run {
         let hints = self.heard(at, said)?;
         let expected = waits.then_some(until).into_iter().collect();
         same(
-            || "the deadline that the driver is told".to_owned(),
+            || "the deadline in the driver's event".to_owned(),
             &expected,
             &hints.until,
         )
     }
 
-    /// A guard begins something that is answered later.
+    /// Starts an operation of a guard with a later result.
     pub(crate) fn begin(&mut self, at: usize, doing: Doing, call: &Call, what: Do) -> Checked {
         let own = &mut self.handles[at];
         own.doing = doing;
@@ -83,8 +83,9 @@ impl Run {
         self.heard(at, said).map(drop)
     }
 
-    /// The machine commits all that a thread has written to the session, the manager what stands under this guard and perhaps
-    /// not what stands under others: they may be in use elsewhere. So only this one may have written.
+    /// Starts a commit. The machine commits all writes of a thread in the session. The manager commits the writes of
+    /// this guard, and perhaps not those of other guards, which may be in use elsewhere. So only this guard may have
+    /// written.
     pub(crate) fn commit(&mut self, thread: ThreadId, which: usize) -> Checked {
         let Some(at) = self.held(thread, which) else {
             return Ok(());
@@ -101,8 +102,8 @@ impl Run {
     }
 
     pub(crate) fn rename(&mut self, thread: ThreadId, which: usize, to: &SessionId) -> Checked {
-        // A thread that has lost the grant of a session counts as lost there until it leaves, and so would what it renames to
-        // it: not a case that means anything.
+        // A thread that has lost the grant of a session counts as lost there until it leaves. The renamed
+        // session would inherit that, so this case is left out.
         let mut own = self.handles.iter();
         if !self.may_end(thread, which) || own.any(|own| own.is_of(thread, to)) {
             return Ok(());
@@ -122,7 +123,8 @@ impl Run {
         })
     }
 
-    /// Whether it is a set, and has not begun the same before: that both refuse, in different words.
+    /// Returns whether the handle is a set without a pending destroy or rename. Both sides refuse a second one, with
+    /// different errors.
     pub(crate) fn may_end(&self, thread: ThreadId, which: usize) -> bool {
         let Some(at) = self.held(thread, which) else {
             return false;
@@ -135,7 +137,7 @@ impl Run {
         !has_begun && !matches!(own.acquire.names, Names::One(_))
     }
 
-    /// A set that could not end its session is dropped with the attempt.
+    /// A guard set that could not end its session is dropped with the attempt.
     pub(crate) fn let_out_if_not_ended(&mut self, at: usize) {
         let own = &self.handles[at];
         let has_failed = matches!(own.answer, Some(Answer::Refused(_) | Answer::Poisoned(_)));
@@ -151,7 +153,8 @@ impl Run {
         self.heard(at, said).map(drop)
     }
 
-    /// A request whose lease ended before its task came for the guard fails, and leaves. After a revocation it gets a guard that says so.
+    /// A request fails and leaves if its lease ended before its task took the guard. After a revocation, the task gets
+    /// a guard that reports the loss.
     fn let_out_if_lost_before_it_came(&mut self, at: usize) {
         let own = &self.handles[at];
         let is_granted = own.doing == Doing::Asks && matches!(own.answer, Some(Answer::Locked(_)));
@@ -164,7 +167,7 @@ impl Run {
         }
     }
 
-    /// Requests that were granted and that nobody came for by their deadlines are refused, and leave.
+    /// Requests whose lock was granted but not taken by the deadline are refused, and leave.
     pub(crate) fn take_unfetched(&mut self) {
         let mut due: Vec<_> = (0..self.handles.len()).collect();
         due.retain(|at| {
@@ -179,7 +182,7 @@ impl Run {
         }
     }
 
-    /// Polls whoever was woken: as often as that wakes others.
+    /// Polls all woken tasks, until no further task is woken.
     pub(crate) fn poll_woken(&mut self) -> Checked {
         while let Some(at) = self.handles.iter().position(|own| own.answer.is_some()) {
             self.poll(at)?;
@@ -191,12 +194,13 @@ impl Run {
         Ok(())
     }
 
-    /// What a task said, or that it still waits, must be what the machine has answered.
+    /// Checks that the result of a task, or its wait, is the machine's answer.
     pub(crate) fn heard(&mut self, at: usize, actual: Option<Said>) -> Checked<Hints> {
         let own = &mut self.handles[at];
         own.has_acted = true;
         let answer = own.answer.take();
-        // A guard that has not heard of its session's new id speaks of the old one; only then do they differ.
+        // A guard that has not learned the new id of its session reports the old one. Only then do both sides
+        // differ.
         let expected = answer.as_ref().map(|answer| said(&own.session, answer));
         let is_right = match (&expected, &actual) {
             (Some(expected), Some(actual)) => is_same(expected, actual),
@@ -209,7 +213,7 @@ impl Run {
                 None => "nothing yet".to_owned(),
             };
             return Err(Wrong {
-                what: format!("what t{} is told of {}", own.thread(), own.words()),
+                what: format!("the result of t{} for {}", own.thread(), own.words()),
                 expected: words(expected),
                 actual: words(actual),
             });
@@ -228,7 +232,7 @@ impl Run {
         self.settle()
     }
 
-    /// The future of a commit or a rename is dropped; its guard stays.
+    /// Drops the future of a commit or a rename, and keeps its guard.
     pub(crate) fn cancel(&mut self, thread: ThreadId) -> Checked {
         let Some(at) = self.waiting(thread) else {
             return Ok(());
@@ -236,7 +240,7 @@ impl Run {
         if !matches!(self.handles[at].doing, Doing::Commits | Doing::Renames) {
             return Ok(());
         }
-        self.say(at, "drop the future of what it does to");
+        self.say(at, "drop the pending future for");
         self.forget(at);
         let own = &mut self.handles[at];
         own.doing = Doing::Holds;
@@ -245,7 +249,7 @@ impl Run {
         self.settle().map(drop)
     }
 
-    /// Nobody waits for what `at` waits for any more.
+    /// Forgets the pending operation of `at`.
     pub(crate) fn forget(&mut self, at: usize) {
         let own = &mut self.handles[at];
         if own.answer.take().is_none() {

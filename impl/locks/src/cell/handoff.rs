@@ -34,8 +34,8 @@ pub(crate) struct HandedOver(NonNull<Cell>);
 unsafe impl Send for HandedOver {}
 
 impl Cell {
-    /// Plans that the thread `from`, which is inside the closed cell, leaves it to `waiter`. Returns `false` if
-    /// that is not possible.
+    /// Plans that the thread `from`, which is inside the closed cell, leaves it to `waiter`. Returns `false` if that is
+    /// not possible.
     ///
     /// # Safety
     /// The caller holds the session's mutex.
@@ -120,9 +120,9 @@ impl Held<'_> {
         self.cell.used.word.load(Ordering::Relaxed) & PLANNED != 0
     }
 
-    /// Leaves to the waiting thread with its writes applied, and wakes it, if a handoff is
-    /// [published](Cell::publish). This access must not be used afterwards. The cell must stay at its address
-    /// during the call, although this thread is no longer inside.
+    /// Leaves to the waiting thread with its writes applied, and wakes it, if a handoff is [published](Cell::publish).
+    /// This access must not be used afterwards. The cell must stay at its address during the call, although this thread
+    /// is no longer inside.
     #[must_use = "`false` means that no handoff was planned and the thread is still inside"]
     pub(crate) fn handoff(&self, now: Time) -> bool {
         if self.is_written() && self.length() > self.terms().bytes_max as usize {

@@ -22,8 +22,7 @@ impl Drop for Locked<'_> {
 }
 
 impl Locked<'_> {
-    /// Publishes the next handoff, if the session can predict it. The plan is valid until the mutex is locked
-    /// again.
+    /// Publishes the next handoff, if the session can predict it. The plan is valid until the mutex is locked again.
     #[cold]
     fn publish(&mut self) -> Option<()> {
         let state = &mut *self.state;

@@ -1,5 +1,6 @@
-//! A store that is played by hand: it grants and takes back at once, and keeps nothing. So a step costs the same beside any number of
-//! sessions, which the machine of [`Rig`](super::Rig) does not promise in a debug build, where it checks all of them.
+//! A scripted store that grants and accepts releases at once, and stores nothing. So each step has the same cost with
+//! any number of sessions. The machine of [`Rig`](super::Rig) does not promise that in a debug build, where it checks
+//! all sessions.
 
 use super::poll;
 use tenure_locks::{Event, Locks};
@@ -8,12 +9,12 @@ use tenure_protocol::{
     Delta, Incarnation, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token, Version,
 };
 
-/// Memory that only use needs is given back after so long, in milliseconds.
+/// The idle time after which memory for use is freed, in milliseconds.
 pub(crate) const FOLD_MS: u64 = 60_000;
-/// A session that is unused for so long is given back, in milliseconds.
+/// The idle time after which a session is given back, in milliseconds.
 pub(crate) const IDLE_MS: u64 = 600_000;
 
-/// A lock manager, connected to a store that is played by hand.
+/// A lock manager that is connected to a scripted store.
 pub(crate) struct ByHand {
     pub(crate) locks: Locks,
     stamps: u64,
@@ -21,7 +22,7 @@ pub(crate) struct ByHand {
     value: Value,
 }
 
-/// Returns the id of the session of this number.
+/// Returns the id of the session with this number.
 pub(crate) fn id(at: usize) -> SessionId {
     SessionId::new(format!("{at:032}")).expect("a short id")
 }
@@ -76,7 +77,7 @@ impl ByHand {
         })
     }
 
-    /// Carries messages until nothing is under way.
+    /// Carries messages until none is under way.
     pub(crate) fn pump(&mut self) {
         while let Some(event) = self.locks.try_event() {
             if let Event::Send { link, message } = event
@@ -87,20 +88,23 @@ impl ByHand {
         }
     }
 
-    /// Locks a session that is not held, writes the attribute `a`, and leaves.
+    /// Locks a session that the process does not hold, writes the attribute `a`, and unlocks.
     pub(crate) fn use_once(&mut self, at: usize) {
         let (locks, id) = (self.locks.clone(), id(at));
         let mut request = locks.lock(&id, "a");
-        assert!(poll(&mut request).is_none(), "it is not held");
+        assert!(
+            poll(&mut request).is_none(),
+            "the process does not hold the session"
+        );
         self.pump();
-        let guard = poll(&mut request).expect("it was granted");
+        let guard = poll(&mut request).expect("the scripted store has granted the session");
         guard
             .expect("granted")
             .set(self.value.clone())
             .expect("small");
     }
 
-    /// Does what a driver does from time to time.
+    /// Does the regular upkeep of a driver.
     pub(crate) fn look_after(&mut self, now: u64, cached_max: usize) {
         self.locks.set_time(Time(now));
         self.locks.tick();

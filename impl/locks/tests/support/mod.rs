@@ -1,6 +1,7 @@
-//! A store in the same OS process, for whoever tests the lock manager: the machine that also runs as a store.
+//! A store in the same OS process, for tests of the lock manager. The store is the same machine that runs as a real
+//! store.
 
-#![allow(dead_code)] // Each test file uses its own part of it.
+#![allow(dead_code)] // Each test file uses only some of these items.
 
 pub(crate) mod by_hand;
 
@@ -14,12 +15,12 @@ use tenure_protocol::{
     SessionId, Settings, StoreMachine, StoreSettings, Time, ToProcess, ToStore, Token, Version,
 };
 
-/// The process under test.
+/// The name of the process under test.
 static OWN: ProcessId = ProcessId::from_static("own");
-/// Another process, which is played by hand.
+/// The name of another process, whose messages the test sends.
 static OTHER: ProcessId = ProcessId::from_static("other");
 
-/// The session that most tests use.
+/// Returns the id of the session that most tests use.
 pub(crate) fn session() -> SessionId {
     SessionId::from_static("s")
 }
@@ -33,22 +34,22 @@ pub(crate) fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     }
 }
 
-/// A store, a lock manager connected to it, and another process.
+/// A test rig: a store, a lock manager connected to the store, and another process.
 pub(crate) struct Rig {
     pub(crate) locks: Locks,
     store: StoreMachine,
     now: Time,
     link: Option<Link>,
     requests: u64,
-    /// What the other process was told.
+    /// The messages that the other process has received.
     pub(crate) told: Vec<ToProcess>,
-    /// What the manager's driver was told, less what it was to send.
+    /// The events for the manager's driver, except for messages.
     pub(crate) events: Vec<Event>,
-    /// How many messages went either way.
+    /// The number of messages in both directions.
     pub(crate) messages: usize,
-    /// How many updates the store has made durable.
+    /// The number of updates that the store has made durable.
     pub(crate) updates: usize,
-    /// Whether the other process gives back at once what it is granted.
+    /// Whether the other process gives each grant back at once.
     pub(crate) passes_on: bool,
 }
 
@@ -71,7 +72,7 @@ impl Rig {
         Self::connect(locks, store)
     }
 
-    /// As [`Rig::holding`], with the system's clock.
+    /// Creates a rig as [`Rig::holding`] does, with the system's clock.
     pub(crate) fn holding_by_the_clock(ids: &[SessionId]) -> Self {
         let store = StoreMachine::recover(
             Settings::new(StoreSettings::default()),
@@ -113,7 +114,7 @@ impl Rig {
         rig
     }
 
-    /// As [`Rig::new`], and the process holds these sessions, with an attribute "a" of value "0".
+    /// Creates a rig whose process holds these sessions, each with an attribute "a" of value "0".
     pub(crate) fn holding(ids: &[SessionId]) -> Self {
         let mut rig = Self::new();
         for id in ids {
@@ -123,7 +124,7 @@ impl Rig {
         rig
     }
 
-    /// Lets the process take a session and write these attributes.
+    /// Lets the process lock a session and write these attributes.
     pub(crate) fn hold(&mut self, id: &SessionId, attributes: &[(&str, &'static [u8])]) {
         let session = self.locks.session(id);
         let mut request = Box::pin(session.lock_all());
@@ -134,14 +135,14 @@ impl Rig {
         guard.unlock().expect("unlocked");
     }
 
-    /// Polls a future once, carries the messages, and polls again: it must be ready then.
+    /// Polls a future, carries all messages, and polls the future again. The future must be ready then.
     pub(crate) fn complete<F: Future + Unpin>(&mut self, future: &mut F) -> F::Output {
         match self.poll(future) {
             Some(output) => output,
             None => {
                 self.pump();
                 self.poll(future)
-                    .expect("ready when all messages have arrived")
+                    .expect("the future is ready after all messages have arrived")
             }
         }
     }
@@ -151,14 +152,14 @@ impl Rig {
         poll(future)
     }
 
-    /// Carries messages until nothing is under way.
+    /// Carries messages until none is under way.
     pub(crate) fn pump(&mut self) {
         while let Some(event) = self.locks.try_event() {
             self.take(event);
         }
     }
 
-    /// Carries what one event says.
+    /// Carries out one event of the manager.
     pub(crate) fn take(&mut self, event: Event) {
         match event {
             Event::Send { link, message } => {
@@ -175,16 +176,16 @@ impl Rig {
         }
     }
 
-    /// The manager alone.
+    /// Returns the manager without the rig.
     pub(crate) fn into_locks(self) -> Locks {
         self.locks
     }
 
-    /// Carries messages until the manager has left, which somebody tells it to.
+    /// Carries messages until the manager has left. Another thread must shut the manager down.
     pub(crate) fn drive(&mut self) {
         while !self.locks.has_left() {
             let event = self.locks.wait_event(Duration::from_secs(60));
-            self.take(event.expect("the manager leaves"));
+            self.take(event.expect("another thread shuts the manager down within the time limit"));
         }
     }
 
@@ -214,7 +215,7 @@ impl Rig {
         }
     }
 
-    /// The other process says something.
+    /// Sends a message of the other process to the store.
     pub(crate) fn say(&mut self, message: ToStore) {
         let link = Link {
             incarnation: Incarnation(1),
@@ -228,7 +229,7 @@ impl Rig {
         });
     }
 
-    /// The other process asks for a session; who holds it is recalled.
+    /// Requests a session for the other process, so that the store recalls it from its holder.
     pub(crate) fn ask_elsewhere(&mut self, id: &SessionId) {
         self.requests += 1;
         self.say(ToStore::Acquire(AcquireRequest {
@@ -241,14 +242,14 @@ impl Rig {
         }));
     }
 
-    /// The token and version under which the other process holds a session, if it does.
+    /// Returns the token and version under which the other process holds a session, if it does.
     pub(crate) fn held_elsewhere(&self, id: &SessionId) -> Option<(Token, Version)> {
         let head = &self.store.session(id)?.record().head;
         let holder = head.holder.as_ref()?;
         (holder.process == OTHER).then_some((holder.token, head.version))
     }
 
-    /// The other process gives a session back.
+    /// Gives a session of the other process back.
     pub(crate) fn release_elsewhere(&mut self, id: &SessionId) {
         let (token, base) = self.held_elsewhere(id).expect("held elsewhere");
         self.say(ToStore::Release {
@@ -261,12 +262,12 @@ impl Rig {
         });
     }
 
-    /// The operator wants a session back.
+    /// Recalls a session as an operator does.
     pub(crate) fn recall(&mut self, id: &SessionId) {
         self.step(Input::Recall(id.clone()));
     }
 
-    /// Time passes at both ends, and what is due is done.
+    /// Moves the time at both ends, and handles all deadlines that have passed.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now = self.now.after(ms);
         self.locks.set_time(self.now);
@@ -279,19 +280,19 @@ impl Rig {
         }
     }
 
-    /// How many sessions the store has in memory.
+    /// Returns the number of sessions that the store has in memory.
     pub(crate) fn resident(&self) -> usize {
         self.store.resident()
     }
 
-    /// What the store has of an attribute.
+    /// Returns the store's value of an attribute.
     pub(crate) fn stored(&self, id: &SessionId, name: &str) -> Option<Value> {
         let name = AttributeName::new(name.to_owned()).expect("a short name");
         self.store.session(id)?.record().value(&name).cloned()
     }
 }
 
-/// A driver on an OS thread of its own, until it is dropped.
+/// A driver on its own OS thread, until it is dropped.
 pub(crate) struct Driver {
     pub(crate) locks: Locks,
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -326,7 +327,7 @@ impl Driver {
     }
 }
 
-/// An executor of one future on this OS thread, other than the manager's own.
+/// Runs one future on this OS thread with an executor other than the manager's own.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {

@@ -1,7 +1,7 @@
-//! A process that forks while its threads hold locks: the parent goes on as if nothing had happened, and every call of the child ends
-//! with an error. A program of its own, since a `fork` of a program that runs many tests at once would copy them all.
+//! A process that forks while its threads hold locks: the parent continues undisturbed, and every call in the child
+//! fails. This test is its own program, because a `fork` in a program that runs many tests at once would copy them all.
 //!
-//! The child tells by its exit code which check failed; 0 is none. An alarm ends it, should it block.
+//! The exit code of a child is the number of the first failed check, or 0. An alarm ends a child that blocks.
 #![allow(unsafe_code)] // For `fork`, `alarm`, `waitpid` and `_exit`, which `std` does not have.
 
 use std::io::{ErrorKind, Read, Write};
@@ -15,19 +15,21 @@ use std::time::Duration;
 use tenure::testing::Store;
 use tenure::{Error, Guard, Phase, Process, Session, SessionId, Typed};
 
-/// How long the child may take, in seconds.
+/// The time limit of a child, in seconds.
 const ALARM_S: u32 = 20;
 
-/// How often the process forks while other threads use its locks. Each child must get by without any lock that was held then.
+/// The number of forks while other threads use the locks. Each child must work without any mutex that was held at its
+/// fork.
 const FORKS: usize = 200;
 
-/// Starts a child that runs `child`, and gives back its number.
+/// Forks a child that runs `child`, and returns its process id.
 fn fork(child: impl FnOnce() -> i32) -> libc::pid_t {
-    // SAFETY: the child uses memory that `malloc` has made usable again, and this library, which is what is tested.
+    // SAFETY: the child uses only memory that `malloc` has made usable again, and this library, which is under
+    // test.
     match unsafe { libc::fork() } {
         -1 => panic!("no fork: {}", std::io::Error::last_os_error()),
         0 => {
-            // SAFETY: both may be called at any time; `_exit` runs nothing of the parent's.
+            // SAFETY: both may be called at any time, and `_exit` runs no code of the parent.
             unsafe {
                 libc::alarm(ALARM_S);
                 libc::_exit(child());
@@ -37,7 +39,7 @@ fn fork(child: impl FnOnce() -> i32) -> libc::pid_t {
     }
 }
 
-/// Waits for the end of a child.
+/// Waits for the end of a child, and returns its exit code.
 fn wait_for(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: the pointer is to a local variable.
@@ -46,12 +48,12 @@ fn wait_for(pid: libc::pid_t) -> i32 {
     status
 }
 
-/// Runs `child` in a child, and gives back its exit code.
+/// Runs `child` in a forked child, and returns its exit code.
 fn in_child(child: impl FnOnce() -> i32) -> i32 {
     let status = wait_for(fork(child));
     assert!(
         libc::WIFEXITED(status),
-        "it was ended by a signal: it blocked"
+        "a signal ended the child, so the child blocked"
     );
     libc::WEXITSTATUS(status)
 }
@@ -63,7 +65,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
     }
 }
 
-/// The number of the first check that fails; 0 if none does.
+/// Returns the number of the first failed check, or 0.
 fn first_failed(checks: &[bool]) -> i32 {
     let failed = checks.iter().position(|is_right| !is_right);
     failed.map_or(0, |at| i32::try_from(at).expect("few") + 1)
@@ -73,7 +75,7 @@ fn is_forked<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Forked))
 }
 
-/// All calls that lock, by handle and by id.
+/// Returns whether every call that locks, by handle and by id, fails in the child.
 fn locks_fail(process: &Process, session: &Session, id: &SessionId) -> bool {
     let is_refused = |answer: Option<Result<Guard<'_>, Error>>| answer.is_some_and(is_forked);
     first_failed(&[
@@ -90,8 +92,8 @@ fn locks_fail(process: &Process, session: &Session, id: &SessionId) -> bool {
     ]) == 0
 }
 
-/// A child has guards, a set, a request and a commit of its parent, and handles; each says what it is, and can be dropped.
-fn everything_inherited_fails(store: &Store) {
+/// A child inherits guards, a set, a request, a commit and handles. Each fails in the child, and can be dropped.
+fn inherited_guards_handles_and_requests_fail_in_a_child(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let id = SessionId::new("s").expect("short");
     let session = process.session("s").expect("an id");
@@ -105,13 +107,13 @@ fn everything_inherited_fails(store: &Store) {
     let third = process.session("u").expect("an id");
     let mut written = third.lock("a").blocking().expect("granted");
     written.put(&1).expect("put");
-    // The child drops a last handle, too. Nothing is given back.
+    // The child also drops a last handle. Nothing is given back to the store.
     let last = Process::connect_blocking(store.address()).expect("connected");
     let of_last = last.session("v").expect("an id");
     drop(of_last.lock("a").blocking().expect("granted"));
     drop(of_last);
     let mut last = Some(last);
-    store.pause(); // So that the commit has no answer yet.
+    store.pause(); // The commit then has no answer yet.
     let mut commit = Box::pin(written.commit());
     assert!(poll(commit.as_mut()).is_none(), "it waits");
     let mut stopping = Box::pin(process.when(|status| status.phase == Phase::Stopped));
@@ -152,12 +154,18 @@ fn everything_inherited_fails(store: &Store) {
         2 * first_failed(&[is_forked(guard.unlock()), is_forked(set.unlock())])
     });
     store.resume();
-    assert_eq!(code, 0, "the check of that number failed in the child");
-    assert!(store.holder("v").is_some(), "the child has given it back");
+    assert_eq!(
+        code, 0,
+        "the exit code is the number of the failed check in the child"
+    );
+    assert!(
+        store.holder("v").is_some(),
+        "the child must not give the session back"
+    );
 }
 
-/// What the child did has not reached the parent, whose guards, lease and connection are as before.
-fn the_parent_goes_on(store: &Store) {
+/// The calls of the child have no effect on the parent: its guards, lease and connection are unchanged.
+fn the_parent_is_undisturbed_by_its_child(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let session = process.session("p").expect("an id");
     let mut guard = session.lock("a").blocking().expect("granted");
@@ -179,8 +187,8 @@ fn the_parent_goes_on(store: &Store) {
     process.shutdown_blocking().expect("in time");
 }
 
-/// At the fork other threads are inside every lock that the manager has.
-fn locks_that_were_held_at_the_fork_do_not_matter(store: &Store) {
+/// At the fork, other threads hold every kind of mutex of the manager.
+fn a_child_never_blocks_on_a_mutex_held_at_the_fork(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let id = SessionId::new("busy").expect("short");
     let session = process.session("busy").expect("an id");
@@ -223,8 +231,8 @@ fn locks_that_were_held_at_the_fork_do_not_matter(store: &Store) {
     process.shutdown_blocking().expect("in time");
 }
 
-/// A child that connects has a process of its own.
-fn a_child_connects_for_itself(store: &Store) {
+/// A child that connects gets its own process.
+fn a_child_can_connect_its_own_process(store: &Store) {
     let process = Process::connect_blocking(store.address()).expect("connected");
     let session = process.session("own").expect("an id");
     let mut guard = session.lock("a").blocking().expect("granted");
@@ -243,7 +251,7 @@ fn a_child_connects_for_itself(store: &Store) {
         guard.put(&2).expect("put");
         drop(guard);
         let is_stopped = own.shutdown_blocking().is_ok();
-        // A child of the child has neither.
+        // A child of the child can use neither process.
         let grandchild = in_child(|| first_failed(&[is_forked(own.session("own"))]));
         first_failed(&[seen == Ok(Some(1)), is_stopped, grandchild == 0]) * 2
     });
@@ -257,7 +265,7 @@ fn a_child_connects_for_itself(store: &Store) {
     process.shutdown_blocking().expect("in time");
 }
 
-/// A program that a process executes gets no descriptor of the library's.
+/// A program that a process executes inherits no descriptor of the library.
 fn descriptors_are_closed_when_another_program_is_executed(store: &Store) {
     let opened = || -> Vec<RawFd> {
         let all = std::fs::read_dir("/proc/self/fd").expect("Linux");
@@ -270,7 +278,7 @@ fn descriptors_are_closed_when_another_program_is_executed(store: &Store) {
     let inherited = opened();
     let process = Process::connect_blocking(store.address()).expect("connected");
     let is_kept = |fd: &RawFd| {
-        // SAFETY: it asks for a flag of a descriptor; of one that is closed meanwhile it says so.
+        // SAFETY: the call only reads a flag of a descriptor. For a closed descriptor, it returns an error.
         let flags = unsafe { libc::fcntl(*fd, libc::F_GETFD) };
         flags != -1 && flags & libc::FD_CLOEXEC == 0
     };
@@ -280,8 +288,8 @@ fn descriptors_are_closed_when_another_program_is_executed(store: &Store) {
     process.shutdown_blocking().expect("in time");
 }
 
-/// The child's copy of the socket does not keep a connection open that the parent closes.
-fn a_connection_that_the_parent_closes_is_closed(_: &Store) {
+/// The copy of the socket in the child does not keep a connection open that the parent closes.
+fn a_connection_closed_by_the_parent_is_closed_despite_a_child(_: &Store) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let connects = move || {
@@ -293,14 +301,14 @@ fn a_connection_that_the_parent_closes_is_closed(_: &Store) {
     stream.read_exact(&mut [0; 1]).expect("a hello");
     let child = fork(|| {
         loop {
-            std::thread::park(); // Until it is killed.
+            std::thread::park(); // The child waits here until it is killed.
         }
     });
     stream.write_all(&[0xff; 64]).expect("no frame");
     let limit = Some(Duration::from_secs(10));
     stream.set_read_timeout(limit).expect("not zero");
     let end = stream.read_to_end(&mut Vec::new());
-    // SAFETY: it is a child that nobody has waited for.
+    // SAFETY: this is a child that no other code waits for.
     unsafe { libc::kill(child, libc::SIGKILL) };
     wait_for(child);
     let is_closed = match &end {
@@ -308,25 +316,37 @@ fn a_connection_that_the_parent_closes_is_closed(_: &Store) {
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
     };
     assert!(is_closed, "{end:?}");
-    assert!(connecting.join().expect("no panic"), "that was no store");
+    assert!(
+        connecting.join().expect("no panic"),
+        "the listener of the test is not a store"
+    );
 }
 
-/// Its name, and what it does with a store of its own.
+/// The name of a test, and its function, which gets its own store.
 type Test = (&'static str, fn(&Store));
 
 fn main() {
     let tests: [Test; 6] = [
         (
-            "a_connection_that_the_parent_closes_is_closed",
-            a_connection_that_the_parent_closes_is_closed,
+            "a_connection_closed_by_the_parent_is_closed_despite_a_child",
+            a_connection_closed_by_the_parent_is_closed_despite_a_child,
         ),
-        ("everything_inherited_fails", everything_inherited_fails),
-        ("the_parent_goes_on", the_parent_goes_on),
         (
-            "locks_that_were_held_at_the_fork_do_not_matter",
-            locks_that_were_held_at_the_fork_do_not_matter,
+            "inherited_guards_handles_and_requests_fail_in_a_child",
+            inherited_guards_handles_and_requests_fail_in_a_child,
         ),
-        ("a_child_connects_for_itself", a_child_connects_for_itself),
+        (
+            "the_parent_is_undisturbed_by_its_child",
+            the_parent_is_undisturbed_by_its_child,
+        ),
+        (
+            "a_child_never_blocks_on_a_mutex_held_at_the_fork",
+            a_child_never_blocks_on_a_mutex_held_at_the_fork,
+        ),
+        (
+            "a_child_can_connect_its_own_process",
+            a_child_can_connect_its_own_process,
+        ),
         (
             "descriptors_are_closed_when_another_program_is_executed",
             descriptors_are_closed_when_another_program_is_executed,

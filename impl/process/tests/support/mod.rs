@@ -1,4 +1,4 @@
-//! A store and processes with times that make short tests.
+//! Stores and processes with short timeouts, so that tests are short.
 
 use std::time::Duration;
 use tenure::testing::{Store, StoreSettings};
@@ -7,7 +7,7 @@ use tenure::{Builder, Phase, Process, ProcessSettings};
 /// The lease of [`short`] stores.
 pub(crate) const LEASE_MS: u64 = 600;
 
-/// A store with a short lease.
+/// Starts a store with a short lease.
 pub(crate) fn short() -> Store {
     Store::start_with(StoreSettings {
         lease_ms: LEASE_MS,
@@ -19,7 +19,7 @@ pub(crate) fn short() -> Store {
     .expect("a store")
 }
 
-/// A process that fits to a [`short`] store.
+/// Returns a builder for a process with settings that fit a [`short`] store.
 pub(crate) fn builder(address: &str, name: &str) -> Builder {
     Process::builder(address)
         .name(name)
@@ -43,5 +43,7 @@ pub(crate) async fn reconnected(process: &Process, times: u64) {
     let again =
         process.when(|status| status.connections > times && status.phase == Phase::Connected);
     let again = tokio::time::timeout(Duration::from_secs(20), again);
-    again.await.expect("it connects again");
+    again
+        .await
+        .expect("the process connects again within the time limit");
 }
