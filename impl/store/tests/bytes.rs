@@ -190,7 +190,7 @@ fn first_part(player: &Player) -> bytes::Bytes {
 #[tokio::test]
 async fn an_endless_hello_is_refused_as_too_large_or_too_late() {
     // The reader accepts as many items as from a process with the default limits, and needs enough time for them.
-    let small = store(|config| config.hello_ms = 60_000).await;
+    let small = store(|config| config.hello = Duration::from_millis(60_000)).await;
     let mut endless = Player::silent(small.address, "e", 1, 1).await;
     let part = first_part(&endless);
     while endless.stream.write_all(&part).await.is_ok() {}

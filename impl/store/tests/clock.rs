@@ -60,11 +60,11 @@ impl Clocks {
 
 fn own(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = config(std::path::Path::new("unused"));
-    config.lease_ms = DAY;
-    config.recall_ms = DAY;
-    config.wait_ms = 100 * DAY;
+    config.lease = Duration::from_millis(DAY);
+    config.recall = Duration::from_millis(DAY);
+    config.wait = Duration::from_millis(100 * DAY);
     // A session then leaves memory only when it expires.
-    config.evict_ms = 1_000 * DAY;
+    config.evict = Duration::from_millis(1_000 * DAY);
     change(&mut config);
     config
 }
@@ -177,7 +177,7 @@ async fn a_shorter_lease_time_after_a_restart_takes_nothing_from_a_holder() {
         .await;
     store.stop(Stop::Fast).await.expect("no failure");
 
-    let short = own(|config| config.lease_ms = 10_000);
+    let short = own(|config| config.lease = Duration::from_millis(10_000));
     // Repeat it: the promise stands although this start has another setting and has written its own mark.
     for round in 1..=2 {
         let store = start(short.clone(), memory.clone(), &clocks).await;

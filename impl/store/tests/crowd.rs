@@ -178,7 +178,7 @@ async fn a_thousand_waiters_are_granted_in_order_and_one_more_is_refused() {
     let store = store(|config| {
         config.limits.waiters_max = WAITERS;
         // No player sends a keep-alive, and on a loaded machine the test takes longer than the default lease.
-        config.lease_ms = 3_600_000;
+        config.lease = Duration::from_millis(3_600_000);
     })
     .await;
     let s = id("s");

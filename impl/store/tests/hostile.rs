@@ -46,7 +46,7 @@ fn release(session: &SessionId, token: Token, requeue: Option<u64>, idle_ms: u64
 
 #[tokio::test]
 async fn extreme_numbers_do_no_harm() {
-    let store = store(|config| config.time_to_live_ms = Some(60_000)).await;
+    let store = store(|config| config.time_to_live = Some(Duration::from_millis(60_000))).await;
     let s = id("s");
     for (at, incarnation) in [0, 1, u64::MAX].into_iter().enumerate() {
         let mut p = Player::silent(store.address, "p", incarnation, 0).await;

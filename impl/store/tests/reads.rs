@@ -90,7 +90,7 @@ async fn a_process_that_waits_for_a_read_stays_alive_and_is_read_up_to_a_bound()
     while said < 512 {
         let more = p.say(commit(said));
         // No event shows that the store has stopped reading. A message that is read takes a millisecond.
-        let more = tokio::time::timeout(std::time::Duration::from_millis(500), more);
+        let more = tokio::time::timeout(Duration::from_millis(500), more);
         if more.await.is_err() {
             break;
         }

@@ -117,7 +117,7 @@ async fn granted_while_alive(player: &mut Player) -> Token {
 
 #[tokio::test]
 async fn an_unused_session_expires_and_a_held_one_is_recalled() {
-    let store = store(|config| config.time_to_live_ms = Some(200)).await;
+    let store = store(|config| config.time_to_live = Some(Duration::from_millis(200))).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;
     p.write(&s, 1, "1").await;

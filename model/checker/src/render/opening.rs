@@ -7,6 +7,7 @@ use tenure_protocol::Hook;
 
 impl<H: Hook> Renderer<'_, H> {
     /// Adds a row for the action, where the following rows do not show it.
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each action")]
     pub(super) fn open(&mut self, step: &Step<H>) {
         let process = |index: u8| Actor::Process(usize::from(index));
         match step.action {

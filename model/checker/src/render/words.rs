@@ -217,6 +217,7 @@ impl Words {
     }
 
     /// Returns the text about a grant that a process has or had.
+    #[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
     fn answer_to_holder(self, message: &ToProcess) -> String {
         let (name, session, token, so) = match message {
             ToProcess::Committed {

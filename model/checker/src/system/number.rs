@@ -1,7 +1,7 @@
 //! A number of a state and what it counts, in one word.
 
-/// A number and its kind in one word: kind, whose it is, the higher part, the lower part. Of one kind, the order is that
-/// of the numbers. Canonical numbers are small, and one step draws a few, so the parts have room.
+/// A number and its kind in one word: kind, owner, higher part, lower part. Within one kind, the order of the words is
+/// the order of the numbers. Canonical numbers are small, and one step draws few, so the parts have enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Number(u64);
 
@@ -10,11 +10,11 @@ pub(super) const INCARNATION: u64 = 1 << 60;
 pub(super) const LINK: u64 = 2 << 60;
 pub(super) const REQUEST: u64 = 3 << 60;
 const KIND: u64 = 0xf << 60;
-/// Kind and owner.
+/// The mask of the kind and the owner.
 const ROW: u64 = 0xff << 56;
 
-/// What a number counts. Numbers are ranked within their run: stamps of an epoch, incarnations of a process, connections of an
-/// incarnation, requests of a process.
+/// The kind of a number. Numbers are ranked within their run: the stamps of an epoch, the incarnations of a process,
+/// the connections of an incarnation, the requests of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Run {
     Stamp,
@@ -27,7 +27,7 @@ impl Number {
     pub(super) fn new(row: u64, high: u64, low: u64) -> Self {
         assert!(
             high < 1 << 24 && low < 1 << 32,
-            "canonical numbers are small"
+            "numbers fit, because each step starts from small canonical numbers"
         );
         Self(row | high << 32 | low)
     }
@@ -41,7 +41,7 @@ impl Number {
         }
     }
 
-    /// The index of the process whose number it is.
+    /// Returns the index of the process that owns the number.
     pub(super) fn owner(self) -> usize {
         (self.0 >> 56 & 0xf) as usize
     }
@@ -54,7 +54,7 @@ impl Number {
         self.0 >> 32 & 0xff_ffff
     }
 
-    /// Kind, owner and higher part.
+    /// Returns the kind, the owner and the higher part.
     pub(super) fn run(self) -> u64 {
         self.0 >> 32
     }

@@ -2,17 +2,16 @@
 
 use super::Action;
 
-/// What a transition depends on.
+/// The parts of a state on which a transition depends.
 pub(super) enum Scope {
     /// One process and its connection.
     Process(u8),
-    /// The store, and the connection that it hears something from.
+    /// The store, and the connection from which it receives a message.
     Store(Option<u8>),
-    /// More than that.
+    /// More than one part.
     World,
 }
 
-/// Returns what a transition depends on.
 pub(super) fn scope(action: Action) -> Scope {
     match action {
         Action::Thread { process, .. }
@@ -36,7 +35,7 @@ pub(super) fn scope(action: Action) -> Scope {
     }
 }
 
-/// The process that moves.
+/// Returns the process that moves.
 pub(super) fn process_of(action: Action) -> Option<u8> {
     match scope(action) {
         Scope::Process(process) => Some(process),

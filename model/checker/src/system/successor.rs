@@ -129,47 +129,6 @@ impl<H: Hook> Default for Memos<H> {
     }
 }
 
-/// The parts of a state on which a transition depends.
-enum Scope {
-    /// One process and its connection.
-    Process(u8),
-    /// The store, and the connection from which it receives a message.
-    Store(Option<u8>),
-    /// More than one part.
-    World,
-}
-
-fn scope(action: Action) -> Scope {
-    match action {
-        Action::Thread { process, .. }
-        | Action::Abandon { process, .. }
-        | Action::ToProcess { process, .. }
-        | Action::LoseUp { process, .. }
-        | Action::LoseDown { process, .. }
-        | Action::Cut { process, .. }
-        | Action::Silence { process }
-        | Action::Connect { process }
-        | Action::Crash { process, .. }
-        | Action::Start { process }
-        | Action::Shutdown { process }
-        | Action::GiveBack { process, .. }
-        | Action::ProcessTimer { process, .. } => Scope::Process(process),
-        Action::ToStore { process, .. } => Scope::Store(Some(process)),
-        Action::StoreTimer(_) | Action::Flush | Action::Stop { .. } | Action::Fill { .. } => {
-            Scope::Store(None)
-        }
-        Action::Restart | Action::Tick { .. } => Scope::World,
-    }
-}
-
-/// Returns the process that moves.
-pub(super) fn process_of(action: Action) -> Option<u8> {
-    match scope(action) {
-        Scope::Process(process) => Some(process),
-        Scope::Store(_) | Scope::World => None,
-    }
-}
-
 impl<H: Hook> Model<H> {
     pub(super) fn lister(&self) -> Lister {
         Lister::new(self.universe)

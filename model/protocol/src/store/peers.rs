@@ -318,26 +318,7 @@ impl<H: Hook> StoreMachine<H> {
             } else if session.holder() == Some(process)
                 && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
             {
-                // If the process asks with the same request, it did not receive the grant. Otherwise it received the
-                // grant, and the grant has ended at the process: its threads know the token, which must not be granted
-                // again. Rule 9.
-                let granted_for = session.lock.holders()[0].request;
-                match wanted {
-                    // r[reconnect.untold]
-                    Some(request) if request == granted_for => {}
-                    // r[reconnect.untold] r[reconnect.no-token-twice]
-                    Some(_) if granted_for == Request::default() => {
-                        // The store has restarted and cannot know which case this is: it grants again under a new
-                        // token.
-                        let token = Token(ctx.stamps.draw());
-                        if let Some(holder) = &mut session.record.head.holder {
-                            holder.token = token;
-                        }
-                        ctx.persist(&id, session, crate::Delta::default());
-                    }
-                    // r[reconnect.unclaimed] r[reconnect.no-token-twice]
-                    _ => session.void(&id, &mut ctx),
-                }
+                session.settle_unclaimed(&id, wanted, &mut ctx);
             }
             self.tidy(&id);
         }
