@@ -33,7 +33,7 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// A command that kills the store and starts it again on the same data: `--hook-restart`.
+    /// A command that kills the store and restarts it on the same data: `--hook-restart`.
     Restart,
     /// Commands that pause and resume the store, as a debugger does: `--hook-pause`, `--hook-resume`.
     Pause,

@@ -39,7 +39,8 @@ pub enum EngineError {
     },
     /// The operating system failed to confirm that the batch is durable. The batch may or may not be durable. Reopening
     /// the engine shows which.
-    #[error("{}: the last batch may or may not be durable, because the sync failed: {source}", file.display())]
+    #[error("{}: the last batch may or may not be durable, because the sync failed ({source}): reopen the \
+    engine", file.display())]
     Unknown {
         /// The file that was to be made durable.
         file: PathBuf,

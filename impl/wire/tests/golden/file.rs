@@ -1,4 +1,4 @@
-//! The two files: what they hold, and how it is laid out.
+//! The two vector files: their contents and their layout.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,29 +26,29 @@ impl From<FrameLimits> for Limits {
     }
 }
 
-/// Vectors, and the limits of their reader.
+/// A file's vectors, and the limits of their reader.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct File<V> {
     pub limits: Limits,
     pub vectors: Vec<V>,
 }
 
-/// A stream that is read whole.
+/// A stream that a reader accepts.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Valid {
     pub name: String,
     /// The sender: `process` or `store`.
     pub from: String,
     pub hex: String,
-    /// The body of each frame in diagnostic notation; `null` when it is not whole and well-formed.
+    /// The body of each frame in diagnostic notation, or `null` if it is incomplete or not well-formed.
     pub diagnostic: Vec<Option<String>>,
-    /// Whether a writer that follows the book gives these bytes.
+    /// Whether a writer that follows the book writes exactly these bytes.
     pub canonical: bool,
-    /// What is read, as serde has it.
+    /// The decoded items, as serde represents them.
     pub items: Vec<Value>,
 }
 
-/// A stream that is refused.
+/// A stream that a reader refuses.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Invalid {
     pub name: String,
@@ -57,16 +57,16 @@ pub(crate) struct Invalid {
     pub hex: String,
     /// As in [`Valid`].
     pub diagnostic: Vec<Option<String>>,
-    /// What the fault says; `None` when nothing is wrong yet, but more must come.
+    /// The code of the fault, or `None` if the stream is valid so far but incomplete.
     pub code: Option<FaultCode>,
-    /// Where, in bytes from the start of the frame that is wrong.
+    /// The position of the error, in bytes from the start of the wrong frame.
     pub offset: Option<usize>,
-    /// Whether the schema refuses the body, too.
+    /// Whether the schema also refuses the body.
     pub schema_refuses: bool,
 }
 
 impl<V: Serialize> File<V> {
-    /// A line for each vector, but for its bytes and its items, which have their own.
+    /// Writes one line per vector, and separate lines for its bytes and its items.
     pub(crate) fn text(&self) -> String {
         let json = |value: &dyn Fn() -> serde_json::Result<String>| value().expect("JSON");
         let mut text = String::new();
@@ -96,7 +96,7 @@ pub(crate) fn read<V: DeserializeOwned>(name: &str) -> File<V> {
     serde_json::from_str(&text).expect("vectors")
 }
 
-/// Bytes from hexadecimal digits; white space does not count.
+/// Decodes hexadecimal digits, ignoring white space.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
         .chars()

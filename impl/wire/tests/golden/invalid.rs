@@ -392,7 +392,7 @@ fn choices() -> Vec<Invalid> {
     ]
 }
 
-/// Behind an unknown key, which is skipped: but only what is well-formed.
+/// A skipped value behind an unknown key must still be well-formed.
 fn ill_formed() -> Vec<Invalid> {
     let text = |value: &str| format!("a2 0e 07 18 20 {value}");
     let unknown = |name, value: &str, at: usize| body(kind::KEEP_ALIVE, name, &text(value), 5 + at);

@@ -45,7 +45,7 @@ async fn one_at_a_time(ctx: CaseContext) -> Play {
     let commit = t.committed(&grant).await?;
     let two = t.begin("commit", &second).await?;
     t.waits(two, "one commit is out").await?;
-    t.still_waits(one, "it is not answered").await?;
+    t.still_waits(one, "the store has not answered").await?;
     let version = t.version();
     t.peer.say(grant.committed(commit.base, version)).await?;
     t.done(one).await?;
@@ -56,7 +56,7 @@ async fn one_at_a_time(ctx: CaseContext) -> Play {
         "the second's changes",
         &next,
     )?;
-    t.still_waits(two, "it is not answered").await?;
+    t.still_waits(two, "the store has not answered").await?;
     let version = t.version();
     t.peer.say(grant.committed(next.base, version)).await?;
     t.done(two).await.map(drop)
@@ -93,7 +93,7 @@ async fn next_connection(ctx: CaseContext) -> Play {
         let again = t.committed(&grant).await?;
         holds(again == first, "the same Commit", (&first, again))?;
     }
-    t.still_waits(id, "it is not answered").await?;
+    t.still_waits(id, "the store has not answered").await?;
     let version = t.version();
     t.peer.say(grant.committed(first.base, version)).await?;
     t.done(id).await.map(drop)
@@ -144,13 +144,13 @@ async fn not_before(ctx: CaseContext) -> Play {
     let commit = t.committed(&grant).await?;
     holds(
         commit.delta == delta([("a", Some("1"))]),
-        "what was written",
+        "the written changes",
         &commit,
     )?;
-    t.waits(id, "it is not durable").await?;
+    t.waits(id, "the commit is not durable").await?;
     t.come_back().await?;
     t.committed(&grant).await?;
-    t.waits(id, "it is not durable").await?;
+    t.waits(id, "the commit is not durable").await?;
     let version = t.version();
     t.peer.say(grant.committed(commit.base, version)).await?;
     t.done(id).await.map(drop)
@@ -164,7 +164,7 @@ async fn other_base(ctx: CaseContext) -> Play {
     let commit = t.committed(&grant).await?;
     let (wrong, version) = (t.version(), t.version());
     t.peer.say(grant.committed(wrong, version)).await?;
-    t.waits(id, "it names another base").await?;
+    t.waits(id, "the answer names another base").await?;
     t.peer.say(grant.committed(commit.base, version)).await?;
     t.done(id).await.map(drop)
 }
@@ -179,7 +179,7 @@ async fn other_token(ctx: CaseContext) -> Play {
     let wrong = t.grant_for(&s, grant.request);
     let version = t.version();
     t.peer.say(wrong.committed(commit.base, version)).await?;
-    t.waits(id, "it names another grant").await?;
+    t.waits(id, "the answer names another grant").await?;
     t.peer.say(grant.committed(commit.base, version)).await?;
     t.done(id).await.map(drop)
 }
@@ -192,7 +192,7 @@ async fn under_recall_kept(ctx: CaseContext) -> Play {
     t.write(&lock, "a", "1").await?;
     let id = t.begin("commit", &lock).await?;
     let commit = t.committed(&grant).await?;
-    t.waits(id, "it is not answered").await?;
+    t.waits(id, "the store has not answered").await?;
     let version = t.version();
     t.peer.say(grant.committed(commit.base, version)).await?;
     t.done(id).await?;
@@ -214,7 +214,7 @@ async fn as_they_leave(ctx: CaseContext) -> Play {
     let commit = t.committed(&grant).await?;
     holds(
         commit.delta == delta([("a", Some("1"))]),
-        "what was unlocked, and no more",
+        "the unlocked changes, and no more",
         commit,
     )
 }

@@ -143,7 +143,7 @@ async fn ignores_older(ctx: CaseContext) -> Play {
         }
     }
     t.enter().await?;
-    t.is_quiet("it is idle").await
+    t.is_quiet("the process is idle").await
 }
 
 async fn superseded(ctx: CaseContext) -> Play {
@@ -213,7 +213,7 @@ async fn again_many(ctx: CaseContext) -> Play {
     t.stands(&lock).await?;
     holds(
         t.read(&lock, "a").await?.as_deref() == Some("1"),
-        "what was written",
+        "the written changes",
         (),
     )
 }

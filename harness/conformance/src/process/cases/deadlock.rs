@@ -26,7 +26,7 @@ async fn recalled(t: &mut Scene) -> Play<(Grant, Locked)> {
     let (grant, lock) = t.take(1, &session("one"), &["a"]).await?;
     t.peer.say(grant.recall(Reason::Wait)).await?;
     let blocked = t.busy(&grant).await?;
-    holds(blocked.is_empty(), "nothing blocks it", blocked)?;
+    holds(blocked.is_empty(), "no session blocks the thread", blocked)?;
     Ok((grant, lock))
 }
 
@@ -90,7 +90,11 @@ async fn says_again(ctx: CaseContext) -> Play {
     t.peer.say(next.full([])).await?;
     t.locked(id).await?;
     let blocked = t.busy(&grant).await?;
-    holds(blocked.is_empty(), "nothing blocks it any more", blocked)
+    holds(
+        blocked.is_empty(),
+        "no session blocks the thread any more",
+        blocked,
+    )
 }
 
 async fn two_attributes(ctx: CaseContext) -> Play {

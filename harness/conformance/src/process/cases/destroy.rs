@@ -96,7 +96,7 @@ async fn drops(ctx: CaseContext) -> Play {
     let (grant, _, id) = destroying(&mut t).await?;
     t.peer.say(grant.gone(None)).await?;
     t.done(id).await?;
-    t.is_quiet("it is over").await?;
+    t.is_quiet("the session has ended").await?;
     let id = t.ask(2, &s, &[]).await?;
     let acquire = t.acquired(&s).await?;
     holds(acquire.known.is_none(), "no known version", &acquire)?;

@@ -59,7 +59,7 @@ async fn one_at_a_time(ctx: CaseContext) -> Play {
     for thread in 2..6 {
         all.push(t.ask(thread, &s, &["b"]).await?);
     }
-    t.is_quiet("it has asked").await?;
+    t.is_quiet("the request was already sent").await?;
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(all[0]).await?;
@@ -129,7 +129,7 @@ async fn after_grant(ctx: CaseContext) -> Play {
     t.peer.say(grant.full([])).await?;
     t.refuse(&acquire, Refusal::Gone).await?;
     let lock = t.locked(id).await?;
-    t.is_quiet("it has the grant").await?;
+    t.is_quiet("the process has the grant").await?;
     t.stands(&lock).await
 }
 
@@ -150,7 +150,7 @@ async fn one_of_two(ctx: CaseContext) -> Play {
     let two = t.ask(2, &s, &["a"]).await?;
     t.cancel(one).await?;
     t.refused(one, "cancelled").await?;
-    t.waits(two, "it was not granted").await?;
+    t.waits(two, "the request was not granted").await?;
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(two).await.map(drop)

@@ -106,7 +106,7 @@ async fn not_before(ctx: CaseContext) -> Play {
     let first = only_existing(&mut t, 1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     let second = only_existing(&mut t, 2, &s, &["b"]).await?;
-    t.is_quiet("it is asked for already").await?;
+    t.is_quiet("the request was already sent").await?;
     t.refuse(&acquire, Refusal::Absent).await?;
     t.refused(first, "absent").await?;
     let acquire = t.acquired(&s).await?;
@@ -140,7 +140,7 @@ async fn behind_welcome(ctx: CaseContext) -> Play {
     let id = only_existing(&mut t, 1, &s, &["a"]).await?;
     let first = t.acquired(&s).await?;
     let ticket = t.queue(&first).await?;
-    t.waits(id, "it has a place, no grant").await?;
+    t.waits(id, "the request has a place but no grant").await?;
     t.reconnect().await?;
     let is_empty = t.opening.waits.is_empty();
     holds(is_empty, "a Hello that does not list it", &t.opening)?;

@@ -58,7 +58,7 @@ async fn revoked_idle(ctx: CaseContext) -> Play {
     let s = session("s");
     let grant = t.keep(&s).await?;
     t.peer.say(grant.revoked()).await?;
-    t.is_quiet("nobody wants it").await?;
+    t.is_quiet("no other process waits").await?;
     t.ask(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
     holds(acquire.known.is_none(), "no known version", acquire)
@@ -92,10 +92,14 @@ async fn other_token(ctx: CaseContext) -> Play {
         };
         t.peer.say(wrong.revoked()).await?;
     }
-    t.is_quiet("it has another grant").await?;
+    t.is_quiet("the process has another grant").await?;
     t.stands(&lock).await?;
     let other = t.lock(2, &s, &["b"]).await?;
-    holds(other.token == grant.token, "the grant that it has", other)
+    holds(
+        other.token == grant.token,
+        "the grant that the process has",
+        other,
+    )
 }
 
 async fn after_release(ctx: CaseContext) -> Play {

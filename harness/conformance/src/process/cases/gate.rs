@@ -40,7 +40,7 @@ async fn new_thread_waits(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     t.waits(id, "another process comes first").await?;
     let Some(request) = release.requeue else {
-        return holds(false, "a new request: a thread waits", release);
+        return holds(false, "a new request, because a thread waits", release);
     };
     let version = t.version();
     let next = t.grant_for(&s, request);
@@ -143,7 +143,7 @@ async fn one_use(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.requeue.is_some(),
-        "a new request: a thread waits",
+        "a new request, because a thread waits",
         release,
     )
 }
@@ -186,7 +186,7 @@ async fn requeue_cancelled(ctx: CaseContext) -> Play {
     t.cancel(id).await?;
     t.refused(id, "cancelled").await?;
     let Some(request) = release.requeue else {
-        return holds(false, "a new request: a thread waits", release);
+        return holds(false, "a new request, because a thread waits", release);
     };
     t.peer.say(grant.released(Some(grant.version))).await?;
     t.settle_acquire(&s, request).await
@@ -206,7 +206,7 @@ async fn requeue_deadline(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.requeue.is_none(),
-        "no request: nobody waits any more",
+        "no request, because no thread waits any more",
         release,
     )
 }

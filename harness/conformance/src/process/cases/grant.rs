@@ -161,7 +161,7 @@ async fn lower_token(ctx: CaseContext) -> Play {
     t.stands(&lock).await?;
     let other = t.lock(2, &s, &["b"]).await?;
     let is_kept = other.text("b").is_none() && other.token == grant.token;
-    holds(is_kept, "the grant that it has", other)
+    holds(is_kept, "the grant that the process has", other)
 }
 
 async fn unchanged_without(ctx: CaseContext) -> Play {
@@ -306,7 +306,7 @@ async fn hinted(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.delta == delta([("a", Some("1"))]),
-        "what was written",
+        "the written changes",
         release,
     )
 }

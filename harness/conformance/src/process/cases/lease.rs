@@ -70,7 +70,7 @@ async fn next_alive(t: &mut Scene) -> Play<(Time, Instant)> {
     let until = Instant::now() + t.ctx.slack();
     while t.peer.sent.len() == count {
         holds(Instant::now() < until, "a KeepAlive", ())?;
-        t.silence(1, "it is idle").await?;
+        t.silence(1, "the process is idle").await?;
     }
     Ok((*t.peer.sent.last().expect("just heard"), Instant::now()))
 }
@@ -209,7 +209,7 @@ async fn kept(ctx: CaseContext) -> Play {
     while Instant::now() < until {
         t.come_back().await?;
         t.stands(&lock).await?;
-        t.silence(250, "it is idle").await?;
+        t.silence(250, "the process is idle").await?;
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ async fn three_times(ctx: CaseContext) -> Play {
     let mut t = ctx.scene_with(settings, LEASE_MS).await?;
     t.setting("keep_alive_ms", LEASE_MS / 3)?;
     while t.peer.sent.len() < 4 {
-        t.silence(100, "it is idle").await?;
+        t.silence(100, "the process is idle").await?;
     }
     // Compare the process's own times, so that delays of this side do not count.
     let sent = &t.peer.sent;

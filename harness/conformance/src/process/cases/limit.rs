@@ -199,7 +199,11 @@ async fn of_store(ctx: CaseContext, limited: Limited) -> Play {
     let heard = t.settle().await?;
     if t.adapter.has_answered(id)? {
         t.refused(id, "limit").await?;
-        return holds(heard.is_empty(), "no request: nobody waits", heard);
+        return holds(
+            heard.is_empty(),
+            "no request, because no thread waits",
+            heard,
+        );
     }
     let next = match heard.into_iter().next() {
         Some(tenure_protocol::ToStore::Acquire(next)) => next,

@@ -36,7 +36,7 @@ async fn waits_with_ticket(ctx: CaseContext, times: u32) -> Play {
     for _ in 0..times {
         ticket = Some(t.queue(&acquire).await?);
     }
-    t.waits(id, "it has a place, no grant").await?;
+    t.waits(id, "the request has a place but no grant").await?;
     t.reconnect().await?;
     let named = t.opening.waits.iter().find(|wait| wait.session == s);
     let is_named = named.is_some_and(|own| own.request == acquire.request && own.ticket == ticket);

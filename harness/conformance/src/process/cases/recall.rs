@@ -76,12 +76,12 @@ async fn idle(ctx: CaseContext, reason: Reason) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.delta == delta([("a", Some("1"))]),
-        "what was unlocked",
+        "the unlocked changes",
         &release,
     )?;
     holds(
         release.requeue.is_none(),
-        "no request: nobody waits",
+        "no request, because no thread waits",
         release,
     )
 }
@@ -104,7 +104,7 @@ async fn keeps_until_out(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.delta == delta([("a", Some("1"))]),
-        "what was unlocked",
+        "the unlocked changes",
         release,
     )
 }
@@ -242,7 +242,7 @@ async fn in_alive(ctx: CaseContext) -> Play {
     t.peer.keeps_alive = false;
     let count = t.peer.sent.len();
     while t.peer.sent.len() == count {
-        t.silence(keep_alive_ms, "it is idle").await?;
+        t.silence(keep_alive_ms, "the process is idle").await?;
     }
     let ToProcess::Recall { hold, info } = grant.recall(Reason::Wait) else {
         unreachable!("a recall");
@@ -282,7 +282,7 @@ async fn storm(ctx: CaseContext) -> Play {
     t.is_quiet("one is still inside").await?;
     t.unlock(&other).await?;
     t.released(&grant).await?;
-    t.is_quiet("it is given back once").await
+    t.is_quiet("the grant is released only once").await
 }
 
 async fn storm_of_many(ctx: CaseContext) -> Play {

@@ -62,7 +62,7 @@ async fn names_holds(ctx: CaseContext) -> Play {
         .await?;
     t.ask(2, &waiting, &["a"]).await?;
     t.acquired(&waiting).await?;
-    t.is_quiet("all is said").await?;
+    t.is_quiet("all messages were sent").await?;
     t.reconnect().await?;
     let expected = [&kept, &inside, &releasing].map(|grant| grant.token);
     holds(
@@ -133,7 +133,7 @@ async fn away(t: &mut Scene) -> Play<(Grant, super::super::scene::Locked)> {
 
 /// Expects that the grant is lost: the thread is notified, and a new lock sends a new request.
 async fn is_lost(t: &mut Scene, lock: &super::super::scene::Locked) -> Play {
-    t.is_quiet("nobody waits").await?;
+    t.is_quiet("no thread waits").await?;
     t.lost(lock, &["revoked", "lease-lost", "gone"]).await?;
     let id = t.ask(2, &session("s"), &["a"]).await?;
     let acquire = t.acquired(&session("s")).await?;
@@ -169,7 +169,7 @@ async fn some(ctx: CaseContext) -> Play {
     let (_, goes) = t.take(2, &session("unknown"), &["a"]).await?;
     t.reconnect().await?;
     t.welcome(vec![known.hold()], Vec::new()).await?;
-    t.is_quiet("nobody waits").await?;
+    t.is_quiet("no thread waits").await?;
     t.stands(&stays).await?;
     t.lost(&goes, &["revoked", "lease-lost"]).await
 }
@@ -287,7 +287,7 @@ async fn phase_waiting(ctx: CaseContext) -> Play {
         let is_named = requests(&t.opening.waits) == BTreeSet::from([acquire.request]);
         holds(is_named, "the request", &t.opening)?;
         t.welcome(Vec::new(), Vec::new()).await?;
-        t.waits(id, "it was not granted").await?;
+        t.waits(id, "the request was not granted").await?;
     }
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;

@@ -175,7 +175,7 @@ async fn lost_with_requeue(ctx: CaseContext) -> Play {
     t.unlock(&lock).await?;
     let release = t.released(&grant).await?;
     let Some(request) = release.requeue else {
-        return holds(false, "a new request: a thread waits", release);
+        return holds(false, "a new request, because a thread waits", release);
     };
     let next = t.grant_for(&s, request);
     let unchanged = next.with(tenure_protocol::attributes::State::Unchanged, None);

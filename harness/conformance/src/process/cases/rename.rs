@@ -67,7 +67,7 @@ async fn new_hold(ctx: CaseContext) -> Play {
     let commit = t.committed(&next).await?;
     holds(
         commit.base == next.version,
-        "the version that it had",
+        "the session's former version",
         &commit,
     )?;
     let version = t.version();
@@ -138,11 +138,16 @@ async fn unasked(ctx: CaseContext) -> Play {
     t.peer
         .say_all([grant.gone(None), grant.gone(Some(next.hold()))])
         .await?;
-    t.is_quiet("it has not asked for that").await?;
+    t.is_quiet("the process has not sent such a message")
+        .await?;
     t.stands(&lock).await?;
     t.unlock(&lock).await?;
     let other = t.lock(2, &session("s"), &["a"]).await?;
-    holds(other.token == grant.token, "the grant that it has", other)
+    holds(
+        other.token == grant.token,
+        "the grant that the process has",
+        other,
+    )
 }
 
 async fn other(ctx: CaseContext) -> Play {
@@ -161,7 +166,8 @@ async fn other(ctx: CaseContext) -> Play {
             wrong.gone(Some(next.hold())),
         ])
         .await?;
-    t.waits(id, "that is no answer to it").await?;
+    t.waits(id, "that message does not answer the command")
+        .await?;
     t.peer.say(grant.gone(Some(next.hold()))).await?;
     t.done(id).await.map(drop)
 }

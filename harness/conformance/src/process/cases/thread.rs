@@ -255,7 +255,7 @@ async fn once(ctx: CaseContext) -> Play {
     t.refuse(&acquire, Refusal::WouldBlock).await?;
     t.peer.say(grant.full([])).await?;
     let lock = t.locked(id).await?;
-    t.is_quiet("it has the grant").await?;
+    t.is_quiet("the process has the grant").await?;
     t.stands(&lock).await?;
     // A second answer would have arrived by now.
     t.unlock(&lock).await
@@ -335,7 +335,11 @@ async fn deadline_alone(ctx: CaseContext) -> Play {
     let asks = |message: &tenure_protocol::ToStore| {
         matches!(message, tenure_protocol::ToStore::Acquire(_))
     };
-    holds(!heard.iter().any(asks), "no request: nobody waits", heard)
+    holds(
+        !heard.iter().any(asks),
+        "no request, because no thread waits",
+        heard,
+    )
 }
 
 async fn asks_again(ctx: CaseContext) -> Play {
@@ -357,7 +361,7 @@ async fn asks_again(ctx: CaseContext) -> Play {
     let release = t.released(&grant).await?;
     holds(
         release.delta == delta([("a", Some("1"))]),
-        "what was written",
+        "the written changes",
         release,
     )
 }

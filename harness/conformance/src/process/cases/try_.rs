@@ -70,7 +70,7 @@ async fn asks(ctx: CaseContext) -> Play {
     holds(acquire.wait_mode == WaitMode::Try, "a try", &acquire)?;
     t.refuse(&acquire, Refusal::WouldBlock).await?;
     t.refused(id, "would-block").await?;
-    t.is_quiet("nobody waits").await
+    t.is_quiet("no thread waits").await
 }
 
 async fn refused(ctx: CaseContext) -> Play {
@@ -97,7 +97,7 @@ async fn free(ctx: CaseContext) -> Play {
     let s = session("s");
     let id = t.try_for(1, &s, &["a"]).await?;
     let acquire = t.acquired(&s).await?;
-    t.waits(id, "it was not answered").await?;
+    t.waits(id, "the request was not answered").await?;
     let grant = t.grant_of(&acquire);
     t.peer.say(grant.full([])).await?;
     t.locked(id).await.map(drop)

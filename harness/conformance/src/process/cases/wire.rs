@@ -188,7 +188,7 @@ async fn more_unexpected(ctx: CaseContext) -> Play {
     let (mut t, grant, lock) = inside(&ctx).await?;
     // Send nothing behind it: a process that waits for the next part has not refused it.
     t.peer
-        .push(&part(kind::RECALL, &body), "a Recall that goes on")
+        .push(&part(kind::RECALL, &body), "a Recall with a further part")
         .await?;
     t.peer.thrown_out().await?;
     t.come_back_by_itself(&grant).await?;

@@ -123,7 +123,7 @@ async fn unknown_is_refused(ctx: CaseContext) -> Play {
     let version = p.release(&grant, set([])).await?;
     holds(
         version == Some(grant.version),
-        "the version that it had",
+        "the session's former version",
         version,
     )?;
     is_state(&p.acquire(&grant.session).await?, &[("a", "1")])
@@ -138,7 +138,7 @@ async fn keeps_grant_and_recall(ctx: CaseContext) -> Play {
     let due = p.due(&grant).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     due.is_still(p.due(&grant).await?)?;
-    q.is_quiet("the session is held").await?;
+    q.is_quiet("another process holds the session").await?;
     p.commit(&mut grant, set([("b", Some("2"))])).await?;
     p.release(&grant, set([])).await?;
     is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "2")])

@@ -125,11 +125,11 @@ async fn second_hello(ctx: CaseContext) -> Play {
     // Neither the next number nor the connection's own is accepted.
     p.link.number = 2;
     p.hello(Vec::new(), Vec::new()).await?;
-    p.only_closed("it has said Hello already").await?;
+    p.only_closed("a Hello was already sent").await?;
     let mut again = p.another(&ctx, 1, 2).await?;
     is_known(&mut again, &[grant.hold()]).await?;
     again.hello(Vec::new(), Vec::new()).await?;
-    again.only_closed("it has said this Hello already").await?;
+    again.only_closed("this Hello was already sent").await?;
     let mut third = again.again(&ctx).await?;
     is_known(&mut third, &[grant.hold()]).await
 }
@@ -217,7 +217,9 @@ async fn reborn_ends_waits(ctx: CaseContext) -> Play {
     reborn.enter().await?;
     r.give_back(&grant).await?;
     q.granted(&s, request).await?;
-    reborn.hears_nothing_of(&s, "it has not asked").await
+    reborn
+        .hears_nothing_of(&s, "the process has not sent a request")
+        .await
 }
 
 async fn reborn_after_restart(ctx: CaseContext) -> Play {
@@ -345,7 +347,7 @@ async fn is_closed_as_silent(p: &mut ScriptedProcess, most_ms: u64) -> Play {
         Heard::Fault(fault) if fault.code == FaultCode::Silent => {}
         other => return Err(p.failed(&expected, other)),
     }
-    p.only_closed("it has not said Hello").await.map(drop)
+    p.only_closed("no Hello was sent").await.map(drop)
 }
 
 async fn replaced(ctx: CaseContext) -> Play {
@@ -353,7 +355,9 @@ async fn replaced(ctx: CaseContext) -> Play {
     let mut p = old.again(&ctx).await?;
     p.enter().await?;
     old.keeps_alive = false;
-    old.thrown_out("it was replaced").await.map(drop)
+    old.thrown_out("the connection was replaced")
+        .await
+        .map(drop)
 }
 
 async fn each_newer(ctx: CaseContext) -> Play {
@@ -394,7 +398,7 @@ async fn old_is_told(ctx: CaseContext) -> Play {
         (*message == ToProcess::Superseded).then_some(())
     })
     .await?;
-    old.only_closed("it is superseded").await.map(drop)
+    old.only_closed("the process is superseded").await.map(drop)
 }
 
 // ---- what they share ------------------------------------------------------------------------------------------------
@@ -439,7 +443,7 @@ async fn is_superseded(old: &mut ScriptedProcess) -> Play {
         ToProcess::Superseded => {}
         other => return Err(old.failed("Superseded", other)),
     }
-    old.only_closed("it is superseded").await.map(drop)
+    old.only_closed("the process is superseded").await.map(drop)
 }
 
 /// Sends a Hello, and expects any answer other than a Welcome.

@@ -149,7 +149,7 @@ async fn closed_by_request(ctx: CaseContext) -> Play {
     nobody_is_refused(&mut seats, "one of them does not wait yet").await?;
     seats[0].p.ask(&last.session).await?;
     victim(&ctx, &mut seats).await?;
-    beside.is_quiet("it is in no cycle").await
+    beside.is_quiet("the process is in no cycle").await
 }
 
 async fn said_later(ctx: CaseContext) -> Play {
@@ -178,7 +178,7 @@ async fn one_is_enough(ctx: CaseContext) -> Play {
         ToProcess::Granted { session, .. } => Some(*session == wanted),
         _ => None,
     });
-    holds(granted.await?, "what was released", wanted)
+    holds(granted.await?, "the released changes", wanted)
 }
 
 async fn nobody_is_busy(ctx: CaseContext) -> Play {
@@ -217,7 +217,7 @@ async fn not_any_more(ctx: CaseContext) -> Play {
     is_blocked(&mut seats, 0).await?;
     let Seat { p, grant } = &mut seats[0];
     p.busy(grant, vec![]).await?;
-    p.is_quiet("it is not blocked any more").await?;
+    p.is_quiet("the process is no longer blocked").await?;
     is_blocked(&mut seats, 1).await?;
     nobody_is_refused(&mut seats, "one of them is blocked no longer").await
 }

@@ -180,11 +180,16 @@ async fn crossed_under_recall(ctx: CaseContext) -> Play {
     p.say_cancel(&s, grant.request).await?;
     let again = p.granted(&s, grant.request).await?;
     is_same(again.token, grant.token)?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.release(&grant, set([("a", Some("1"))])).await?;
     let next = q.granted(&s, request).await?;
     let is_written = next.text("a").as_deref() == Some("1");
-    holds(is_written, "what the holder released", &next.attributes)
+    holds(
+        is_written,
+        "the changes that the holder released",
+        &next.attributes,
+    )
 }
 
 async fn older_than_wait(ctx: CaseContext) -> Play {
@@ -198,7 +203,7 @@ async fn older_than_wait(ctx: CaseContext) -> Play {
     // Repeat the same cancel, late.
     q.say_cancel(&s, older).await?;
     is_cancelled(q.refused(&s, older).await?)?;
-    q.hears_nothing_of(&s, "it waits by a later request")
+    q.hears_nothing_of(&s, "the process waits by a later request")
         .await?;
     p.give_back(&grant).await?;
     let grant = q.granted(&s, request).await?;

@@ -88,7 +88,7 @@ async fn free_existing(ctx: CaseContext) -> Play {
     acquire.existing = true;
     let grant = q.grant_at_once(acquire).await?;
     let is_written = grant.text("a").as_deref() == Some("1");
-    holds(is_written, "what was written", &grant.attributes)
+    holds(is_written, "the written changes", &grant.attributes)
 }
 
 async fn free_try(ctx: CaseContext) -> Play {
@@ -118,8 +118,9 @@ async fn waits_for_new(
     s: &SessionId,
 ) -> Play<Request> {
     let request = only_existing(q, s).await?;
-    q.hears_nothing_of(s, "it is held").await?;
-    p.hears_nothing_of(s, "it is only recalled").await?;
+    q.hears_nothing_of(s, "another process holds the session")
+        .await?;
+    p.hears_nothing_of(s, "the holder is only recalled").await?;
     Ok(request)
 }
 
@@ -142,7 +143,11 @@ async fn written(ctx: CaseContext) -> Play {
     p.release(&grant, set([("a", Some("1"))])).await?;
     let grant = q.granted(&s, request).await?;
     let is_written = grant.text("a").as_deref() == Some("1");
-    holds(is_written, "what the holder released", &grant.attributes)
+    holds(
+        is_written,
+        "the changes that the holder released",
+        &grant.attributes,
+    )
 }
 
 async fn passed_on(ctx: CaseContext) -> Play {
@@ -165,7 +170,8 @@ async fn behind_plain(ctx: CaseContext) -> Play {
     let grant = p.acquire(&s).await?;
     let first = r.waits_for(&s).await?;
     let second = only_existing(&mut q, &s).await?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.give_back(&grant).await?;
     let grant = r.granted(&s, first).await?;
     q.hears_nothing_of(&s, "another one came first").await?;
@@ -184,7 +190,8 @@ async fn repeated(ctx: CaseContext, first_existing: bool) -> Play {
         acquire.existing = existing;
         q.say_acquire(&acquire).await?;
     }
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.give_back(&grant).await?;
     q.granted(&s, acquire.request).await.map(drop)
 }

@@ -257,12 +257,12 @@ async fn ends_grant(
     let version = p.release(grant, set([])).await?;
     holds(
         version == Some(grant.version),
-        "the version that it had",
+        "the session's former version",
         version,
     )?;
     let granted = next.granted(&grant.session, request).await?;
     let is_so = granted.attributes == grant.attributes;
-    holds(is_so, "what was there", granted.attributes.len())?;
+    holds(is_so, "the former state", granted.attributes.len())?;
     let version = p.release(&kept, set([])).await?;
     holds(version == Some(kept.version), "the other grant", version)
 }
@@ -296,7 +296,7 @@ async fn attribute_bytes(ctx: CaseContext) -> Play {
     holds(version.is_none(), "Released without a version", version)?;
     let next = ctx.player("next").await?.acquire(&s).await?;
     let is_so = next.attributes == grant.attributes;
-    holds(is_so, "what was there", next.attributes.len())?;
+    holds(is_so, "the former state", next.attributes.len())?;
     let version = p.release(&kept, set([])).await?;
     holds(version == Some(kept.version), "the other grant", version)
 }

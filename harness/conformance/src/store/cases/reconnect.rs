@@ -162,7 +162,7 @@ async fn not_named(ctx: CaseContext) -> Play {
     let next = r.granted(&s, request).await?;
     r.is_not_recalled(&next).await?;
     r.release(&next, set([])).await?;
-    p.is_quiet("it does not wait any more").await
+    p.is_quiet("the process no longer waits").await
 }
 
 async fn named_keeps_its_place(ctx: CaseContext) -> Play {
@@ -175,7 +175,7 @@ async fn named_keeps_its_place(ctx: CaseContext) -> Play {
     r.settle().await?;
     let again = vec![acquire_request(&s, first, Some(ticket))];
     let (mut p, _) = p.back(&ctx, Vec::new(), again).await?;
-    p.is_quiet("another has it").await?;
+    p.is_quiet("another process holds the session").await?;
     q.release(&grant, set([])).await?;
     let next = p.granted(&s, first).await?;
     r.is_quiet("another process waits before it").await?;

@@ -63,7 +63,7 @@ async fn without_changes(ctx: CaseContext) -> Play {
     let grant = p.acquire(&s).await?;
     holds(
         Some(grant.version) == written,
-        "what was released",
+        "the released changes",
         grant.version,
     )?;
     let version = p.release(&grant, set([])).await?;
@@ -83,7 +83,7 @@ async fn before_the_next_grant(ctx: CaseContext) -> Play {
     is_state(&next, &[("a", "1"), ("b", "2"), ("d", "")])?;
     holds(
         Some(next.version) == version,
-        "what was released",
+        "the released changes",
         next.version,
     )
 }
@@ -97,7 +97,7 @@ async fn found_later(ctx: CaseContext) -> Play {
     is_state(&found, &[("a", "1")])?;
     holds(
         Some(found.version) == version,
-        "what was released",
+        "the released changes",
         found.version,
     )
 }
@@ -124,7 +124,7 @@ async fn durable(ctx: CaseContext) -> Play {
     let found = ctx.player("q").await?.acquire(&s).await?;
     holds(
         Some(found.version) == version,
-        "what was released",
+        "the released changes",
         found.version,
     )?;
     holds(found.token > grant.token, "a later token", found.token)?;
@@ -152,7 +152,7 @@ async fn while_held_again(ctx: CaseContext) -> Play {
     p.recalled(&grant).await?;
     let answer = p.release(&old, set([("a", Some("2"))])).await?;
     holds(answer.is_none(), "Released without a version", answer)?;
-    q.is_quiet("the session is held").await?;
+    q.is_quiet("another process holds the session").await?;
     let version = p.release(&grant, set([("b", Some("3"))])).await?;
     holds(version.is_some(), "Released with a version", version)?;
     is_state(&q.granted(&s, request).await?, &[("a", "1"), ("b", "3")])
@@ -268,7 +268,7 @@ async fn others_wait(ctx: CaseContext) -> Play {
     let request = p.requeue(&grant, set([("a", Some("1"))])).await?;
     p.released(&s, grant.token).await?;
     let next = q.granted(&s, waits).await?;
-    p.is_quiet("another has it").await?;
+    p.is_quiet("another process holds the session").await?;
     q.due(&next).await?;
     q.release(&next, set([("b", Some("2"))])).await?;
     let again = p.granted_again(&s, request, &[("a", "1")]).await?;
@@ -328,7 +328,7 @@ async fn requeue_lost(ctx: CaseContext) -> Play {
     let again = vec![acquire_request(&s, request, None)];
     let (mut p, welcome) = p.back(&ctx, vec![grant.hold()], again).await?;
     holds(welcome.holds.is_empty(), "the grant is not known", &welcome)?;
-    p.is_quiet("another has it").await?;
+    p.is_quiet("another process holds the session").await?;
     q.release(&next, set([])).await?;
     is_state(&p.granted(&s, request).await?, &[("a", "1")])
 }

@@ -79,7 +79,7 @@ async fn moves(ctx: CaseContext) -> Play {
     let version = p.release(&renamed, set([])).await?;
     holds(
         version == Some(grant.version),
-        "the version that it had",
+        "the session's former version",
         version,
     )?;
     let next = q.acquire(&t).await?;

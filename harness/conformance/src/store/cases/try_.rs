@@ -97,7 +97,11 @@ async fn succeeds(ctx: CaseContext) -> Play {
     let next = q.granted(&s, request).await?;
     holds(next.token > grant.token, "a later token", next.token)?;
     let is_written = next.text("a").as_deref() == Some("1");
-    holds(is_written, "what the holder released", &next.attributes)
+    holds(
+        is_written,
+        "the changes that the holder released",
+        &next.attributes,
+    )
 }
 
 async fn succeeds_before_waiter(ctx: CaseContext) -> Play {
@@ -133,7 +137,7 @@ async fn busy_already(ctx: CaseContext) -> Play {
     let waits = r.waits_for(&s).await?;
     p.recalled(&grant).await?;
     p.busy(&grant, Vec::new()).await?;
-    p.hears_nothing_of(&s, "it has only said that it is busy")
+    p.hears_nothing_of(&s, "the holder has only reported that it is busy")
         .await?;
     let request = q.try_for(&s).await?;
     is_refused(&mut q, &s, request).await?;
@@ -159,7 +163,8 @@ async fn waiter_stays(ctx: CaseContext) -> Play {
     let waits = r.waits_for(&s).await?;
     p.busy(&grant, Vec::new()).await?;
     is_refused(&mut q, &s, tried).await?;
-    r.hears_nothing_of(&s, "it waits for threads").await?;
+    r.hears_nothing_of(&s, "the request waits for threads")
+        .await?;
     p.give_back(&grant).await?;
     r.granted(&s, waits).await.map(drop)
 }
@@ -237,7 +242,8 @@ async fn passed_to_another(ctx: CaseContext) -> Play {
     let mut acquire = r.acquire_request(&s);
     acquire.ticket = Some(ticket);
     r.say_acquire(&acquire).await?;
-    r.hears_nothing_of(&s, "it is held").await?;
+    r.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.give_back(&grant).await?;
     r.granted(&s, acquire.request).await?;
     is_refused(&mut q, &s, tried).await

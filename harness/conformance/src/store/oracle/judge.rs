@@ -244,7 +244,7 @@ impl Judge {
         let silence = Duration::from_millis(300).min(slack);
         let until = Instant::now() + span + if is_seen { slack } else { silence };
         if !is_seen {
-            // Nobody can tell whether it has passed, until something depends on it.
+            // It is unknown whether the timer has fired, until a message depends on it.
             self.hypotheses.extend(without);
         }
         while Instant::now() < until && !(is_seen && self.is_satisfied()) {
@@ -255,12 +255,12 @@ impl Judge {
         self.settle_all().await
     }
 
-    /// What was heard since this was last asked.
+    /// Returns the messages received since the last call.
     pub(crate) fn heard(&mut self) -> Vec<(Connection, ToProcess)> {
         std::mem::take(&mut self.heard)
     }
 
-    /// Whether a process has a connection.
+    /// Returns whether a process has a connection.
     pub(crate) fn is_connected(&self, process: &ProcessId) -> bool {
         let mut lines = self.lines.keys();
         lines.any(|connection| connection.process == *process)
@@ -270,18 +270,18 @@ impl Judge {
         self.lines.contains_key(connection)
     }
 
-    /// What a session is, if it is as the likeliest explanation has it.
+    /// Returns the attributes of a session according to the likeliest hypothesis.
     pub(crate) fn attributes(&self, session: &SessionId) -> super::ledger::Attributes {
         self.hypotheses[0].attributes(session)
     }
 
-    /// The target's number for one of the machine's, if it was told.
+    /// Returns the target's number for one of the machine's, if the target has sent it.
     pub(crate) fn theirs(&self, kind: Kind, session: &SessionId, ours: Stamp) -> Option<Stamp> {
         let mut hypotheses = self.hypotheses.iter();
         hypotheses.find_map(|hypothesis| hypothesis.names.theirs(kind, session, ours))
     }
 
-    /// How long a lease is, and how long a recall left a holder, as the target said.
+    /// Returns the lease time, and the longest time that a recall left to a holder, as the target stated them.
     pub(crate) fn spans(&self) -> (Duration, Duration) {
         (self.ledger.lease, self.ledger.recall)
     }

@@ -50,7 +50,8 @@ pub(super) async fn crosses_grant(ctx: CaseContext) -> Play {
     let grant = p.acquire(&s).await?;
     let acquire = q.acquire_request(&s);
     q.say_acquire(&acquire).await?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     q.say_acquire(&acquire).await?;
     p.say_release(&grant, set([("a", Some("1"))]), None).await?;
     q.say_acquire(&acquire).await?;
@@ -72,11 +73,12 @@ pub(super) async fn under_recall(ctx: CaseContext) -> Play {
     p.say_acquire(&acquire).await?;
     let again = p.granted(&s, acquire.request).await?;
     is_same(again.token, grant.token)?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.give_back(&grant).await?;
     let next = q.granted(&s, request).await?;
     q.give_back(&next).await?;
-    p.hears_nothing_of(&s, "it has given back what it asked for")
+    p.hears_nothing_of(&s, "the process has released the session")
         .await
 }
 

@@ -109,7 +109,7 @@ async fn second_waits(ctx: CaseContext) -> Play {
     holds(next.token > grant.token, "a later token", next.token)?;
     holds(
         next.text("a").as_deref() == Some("1"),
-        "what was written",
+        "the written changes",
         &next.attributes,
     )
 }
@@ -212,5 +212,5 @@ async fn taking_turns(ctx: CaseContext) -> Play {
         player.release(&grant, set([("a", Some("1"))])).await?;
     }
     let expected = format!("give back when idle in one of {TURNS} grants");
-    Err(CaseEnd::told(expected, "it was in none"))
+    Err(CaseEnd::told(expected, "no grant contained it"))
 }

@@ -67,7 +67,8 @@ pub(super) async fn to_a_waiter(ctx: CaseContext) -> Play {
     let mut acquire = q.acquire_request(&s);
     acquire.known = Some(base.0);
     q.say_acquire(&acquire).await?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.commit(&mut grant, set([("a", Some("2"))])).await?;
     p.commit(&mut grant, set([("a", None), ("b", Some("3"))]))
         .await?;

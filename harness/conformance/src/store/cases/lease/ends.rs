@@ -203,7 +203,7 @@ pub(super) async fn restart_knows_holder(ctx: CaseContext) -> Play {
     ctx.restart().await?;
     let mut q = ctx.player("q").await?;
     let request = q.ask(&s).await?;
-    q.is_quiet("the session is held").await?;
+    q.is_quiet("another process holds the session").await?;
     let mut p = p.back_with(&ctx, &grant).await?;
     p.recalled_for_good(&grant).await?;
     let version = p.release(&grant, set([("a", Some("1"))])).await?;

@@ -73,7 +73,7 @@ pub(super) async fn kept_for_long(ctx: CaseContext) -> Play {
     let grant = p.acquire(&ctx.session("s")).await?;
     for _ in 0..6 {
         sleep(Duration::from_millis(p.lease_ms / 4)).await;
-        p.is_quiet("it keeps its lease").await?;
+        p.is_quiet("the process keeps its lease").await?;
     }
     p.still_has(grant, &[]).await
 }

@@ -118,7 +118,9 @@ async fn one_gives_up(ctx: CaseContext) -> Play {
     p.give_back(&grant).await?;
     goes_in_order(&s, &mut [(&mut r, second), (&mut v, last)]).await?;
     for player in [&mut q, &mut u] {
-        player.hears_nothing_of(&s, "it has cancelled").await?;
+        player
+            .hears_nothing_of(&s, "the process has cancelled its request")
+            .await?;
     }
     p.acquire_at_once(&s).await.map(drop)
 }
@@ -178,10 +180,10 @@ async fn patience_kept(ctx: CaseContext) -> Play {
     q.say_acquire(&acquire).await?;
     q.hears_nothing_of(&s, "it waits").await?;
     p.busy(&grant, Vec::new()).await?;
-    p.hears_nothing_of(&s, "it has only said that it is busy")
+    p.hears_nothing_of(&s, "the holder has only reported that it is busy")
         .await?;
     q.say_acquire(&acquire).await?;
-    q.hears_nothing_of(&s, "it waits until the holder is done")
+    q.hears_nothing_of(&s, "the process waits for the holder")
         .await?;
     p.give_back(&grant).await?;
     q.granted(&s, acquire.request).await.map(drop)

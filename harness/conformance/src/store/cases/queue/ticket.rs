@@ -44,7 +44,7 @@ pub(super) async fn same_again(ctx: CaseContext) -> Play {
     p.give_back(&grant).await?;
     let next = q.granted(&s, request).await?;
     q.give_back(&next).await?;
-    q.hears_nothing_of(&s, "it has been granted what it asked for")
+    q.hears_nothing_of(&s, "the request was already granted")
         .await?;
     r.acquire_at_once(&s).await.map(drop)
 }
@@ -58,9 +58,10 @@ pub(super) async fn more_patient(ctx: CaseContext) -> Play {
     q.say_acquire(&acquire_request(&s, request, None)).await?;
     is_same(q.place(&s, request).await?, ticket)?;
     p.busy(&grant, Vec::new()).await?;
-    p.hears_nothing_of(&s, "it has only said that it is busy")
+    p.hears_nothing_of(&s, "the holder has only reported that it is busy")
         .await?;
-    q.hears_nothing_of(&s, "it waits for threads now").await?;
+    q.hears_nothing_of(&s, "the try waits for threads now")
+        .await?;
     p.give_back(&grant).await?;
     q.granted(&s, request).await.map(drop)
 }
@@ -100,7 +101,8 @@ pub(super) async fn asked_again(ctx: CaseContext) -> Play {
     let mut acquire = q.acquire_request(&s);
     (acquire.ticket, acquire.wait_mode) = (Some(ticket), WaitMode::Wait);
     q.say_acquire(&acquire).await?;
-    q.hears_nothing_of(&s, "it is held").await?;
+    q.hears_nothing_of(&s, "another process holds the session")
+        .await?;
     p.give_back(&grant).await?;
     let order = &mut [(&mut q, acquire.request), (&mut r, second)];
     goes_in_order(&s, order).await
@@ -212,7 +214,9 @@ async fn waits_again(
     let mut again = old.again(ctx).await?;
     let session = acquire.session.clone();
     again.enter_with(Vec::new(), vec![acquire]).await?;
-    again.hears_nothing_of(&session, "it is held").await?;
+    again
+        .hears_nothing_of(&session, "another process holds the session")
+        .await?;
     Ok(again)
 }
 

@@ -215,7 +215,7 @@ pub(super) async fn of_no_grant_is_ignored(ctx: CaseContext) -> Play {
     q.is_quiet("there is no such grant").await?;
     strange.session = s;
     q.busy(&strange, Vec::new()).await?;
-    q.is_quiet("it does not hold the session").await?;
+    q.is_quiet("the process does not hold the session").await?;
     p.commit(&mut grant, set([("a", Some("1"))]))
         .await
         .map(drop)

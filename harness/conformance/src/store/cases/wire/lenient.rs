@@ -243,7 +243,7 @@ async fn reserved_request(ctx: CaseContext) -> Play {
     p.push(&release, "a release with a request number but no request")
         .await?;
     p.released(&grant.session, grant.token).await?;
-    p.is_quiet("it has not asked again").await
+    p.is_quiet("the process has not requested again").await
 }
 
 async fn in_order(ctx: CaseContext) -> Play {
@@ -280,7 +280,7 @@ async fn in_order(ctx: CaseContext) -> Play {
         ] if *token > grant.token);
         holds(is_so, "Released, then Granted under a later token", &own)?;
         let value = shown_a(own[1]);
-        holds(value == Some(at.to_string()), "what was released", value)?;
+        holds(value == Some(at.to_string()), "the released changes", value)?;
     }
     Ok(())
 }
