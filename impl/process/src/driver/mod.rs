@@ -203,7 +203,8 @@ impl Driver {
                     // The machine leaves a silent connection while it has a lease, and any
                     // connection when the lease ends.
                     let why = if self.shared.locks.lease().is_some() {
-                        "the connection is silent: a keep-alive has had no answer for half of the time left of the lease"
+                        "the connection is silent: a keep-alive has had no answer for half of the time left of \
+                         the lease"
                     } else {
                         "the lease has ended: no message from the store has arrived in time"
                     };
