@@ -245,7 +245,7 @@ impl Rig {
         }
     }
 
-    /// A thread calls, and everything that follows from it happens. Answers how many messages were sent.
+    /// A thread calls, and everything that follows from it happens. Returns the number of messages sent.
     pub fn thread(&mut self, at: usize, session: &SessionId, call: &Call) -> usize {
         let (name, process) = &mut self.processes[at];
         process.call(NOW, THREAD, session, call, &mut self.to_store);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The number of tell-tale forms that are left. Lower it with each one that goes; it never rises.
-const LEFT: usize = 300;
+const LEFT: usize = 0;
 
 /// Paths whose text is not prose: files of other tools, and what was frozen for all versions.
 const NOT_PROSE: [&str; 4] = ["target", ".git", "tests/vectors", "tests/prose.rs"];
