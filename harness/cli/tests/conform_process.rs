@@ -37,7 +37,7 @@ fn played_to(script: &str) -> (Option<i32>, String) {
 #[test]
 fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
     for (script, said) in [
-        ("echo hello; cat", "no JSON"),
+        ("echo hello; cat", "is not JSON"),
         ("echo oops >&2; exit 7", "exit status: 7; it said: oops"),
         (
             r#"read line; echo '{"id":1,"ok":{"adapter":2}}'; cat >/dev/null"#,

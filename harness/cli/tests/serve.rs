@@ -426,7 +426,7 @@ fn a_store_that_lost_its_folder_exits_with_a_permanent_error() {
     assert_eq!(status.code(), Some(2), "{log}");
     let last = log.lines().last().expect("the reason");
     assert!(
-        last.starts_with("tenure: another store has taken over"),
+        last.starts_with("tenure: another store has claimed the data"),
         "{log}"
     );
     assert!(last.contains("Only one store may use"), "{log}");
@@ -546,7 +546,7 @@ fn a_second_signal_stops_the_store_at_once() {
     let mut holder = Player::connect(&store, "p1");
     holder.acquire(&CART);
     store.signal(Signal::TERM);
-    store.logged("everything that is held is recalled");
+    store.logged("stopping: all grants are being recalled");
     loop {
         if let ToProcess::Recall { .. } = holder.next() {
             break;
@@ -678,7 +678,7 @@ fn a_backup_into_its_own_source_folder_is_refused_and_creates_nothing() {
             .current_dir(folder.path())
             .output()
             .expect("it starts");
-        assert_ends(&output, 2, &[to, "inside", "elsewhere"]);
+        assert_ends(&output, 2, &[to, "contain each other", "elsewhere"]);
         assert_eq!(names(), before, "{from} to {to}");
         assert!(!folder.path().join("elsewhere").exists(), "{from} to {to}");
     }

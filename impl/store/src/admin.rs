@@ -318,7 +318,8 @@ fn one(named: Named, text: &str) -> Result<SessionId, Refused> {
 }
 
 fn not_here() -> Refused {
-    let text = "this session is not in memory: no process holds it or waits for it";
+    // `tenure ctl` tells this answer of a store from any other server's 404 by its first word.
+    let text = "not in memory: no process holds this session or waits for it";
     Refused(StatusCode::NOT_FOUND, text.to_owned())
 }
 
