@@ -38,7 +38,10 @@ fn played_to(script: &str) -> (Option<i32>, String) {
 fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
     for (script, said) in [
         ("echo hello; cat", "is not JSON"),
-        ("echo oops >&2; exit 7", "exit status: 7; its standard error: oops"),
+        (
+            "echo oops >&2; exit 7",
+            "exit status: 7; its standard error: oops",
+        ),
         (
             r#"read line; echo '{"id":1,"ok":{"adapter":2}}'; cat >/dev/null"#,
             "an adapter of version 1",
@@ -46,7 +49,7 @@ fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
         ("cat >/dev/null", "an answer to command 1, `about`"),
         (
             r#"read line; echo '{"id":1,"ok":{"adapter":1}}'; echo '{"id":1,"ok":{}}'; cat >/dev/null"#,
-            "a second answer",
+            "repeats an earlier one",
         ),
         // An adapter that reports success for every command, and does nothing.
         (

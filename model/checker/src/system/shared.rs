@@ -20,7 +20,7 @@ struct Inner<T> {
     value: T,
 }
 
-/// A shared part of the state; see the [module](self).
+/// A shared part of the state.
 pub struct Shared<T>(Arc<Inner<T>>);
 
 impl<T: Numbered + Hash> Shared<T> {
