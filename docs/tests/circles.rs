@@ -3,6 +3,8 @@
 //! A circle is a strongly connected component of the graph whose nodes are the files of a crate, and whose arrows are the `use`
 //! declarations that begin with `crate`, `super` or `self`. A `mod` declaration is no arrow.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,30 +17,23 @@ const ROOMS: [&str; 3] = ["model", "impl", "harness"];
 /// A module's path within its crate; the crate's root is empty.
 type Module = Vec<String>;
 
-/// Collects the modules of a crate, and their files.
-fn modules(source: &Path, folder: &Path, found: &mut BTreeMap<Module, PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a source folder can be listed") {
-        let path = entry
-            .expect("an entry of a source folder can be read")
-            .path();
-        if path.is_dir() {
-            modules(source, &path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            let within = path
-                .strip_prefix(source)
-                .expect("the file lies in its crate");
-            let within = within.with_extension("");
-            let mut module: Module = within
-                .iter()
-                .map(|part| part.to_string_lossy().into_owned())
-                .collect();
-            let is_folder = |name: &String| ["lib", "main", "mod"].contains(&name.as_str());
-            module.pop_if(|name| is_folder(name));
-            if module.first().is_none_or(|name| name != "bin") {
-                found.insert(module, path);
-            }
-        }
-    }
+/// Returns the modules of a crate, and their files.
+fn modules(source: &Path) -> BTreeMap<Module, PathBuf> {
+    let module = |path: PathBuf| {
+        let within = path
+            .strip_prefix(source)
+            .expect("the file lies in its crate");
+        let within = within.with_extension("");
+        let mut module: Module = within
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
+        module.pop_if(|name| ["lib", "main", "mod"].contains(&name.as_str()));
+        (module, path)
+    };
+    let all = files::below(source, "rs").into_iter().map(module);
+    all.filter(|(module, _)| module.first().is_none_or(|name| name != "bin"))
+        .collect()
 }
 
 /// Returns the paths of the `use` declarations in a file that stay within its crate, with their braces taken apart.
@@ -130,8 +125,7 @@ fn reached<'g>(
 
 /// Returns the circles of a crate.
 fn circles(source: &Path) -> BTreeSet<Vec<String>> {
-    let mut all = BTreeMap::new();
-    modules(source, source, &mut all);
+    let all = modules(source);
     let arrows: BTreeMap<Module, BTreeSet<Module>> = all
         .iter()
         .map(|(module, file)| {

@@ -4,6 +4,8 @@
 //! The program cites a rule in a comment directly above the line that obeys it: `// r[recall.revokes]`. Properties, mutants and cases
 //! cite it in a list: `"recall.revokes"`. So the bare id is what to grep for.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,22 +23,7 @@ fn root() -> PathBuf {
 
 /// The Rust files below a folder of the repository.
 fn sources(folder: &str) -> Vec<PathBuf> {
-    let mut folders = vec![root().join(folder)];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        let entries =
-            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        for entry in entries {
-            let path = entry.expect("a folder can be listed").path();
-            if path.is_dir() && !path.ends_with("target") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
+    files::below(&root().join(folder), "rs")
 }
 
 fn read(path: &Path) -> String {

@@ -1,5 +1,7 @@
 //! The pages *Clocks and deadlines* and *What each operation costs* name tests: every test that they name exists.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -17,16 +19,11 @@ fn named(page: &str) -> BTreeSet<&str> {
 
 /// Adds the names of the functions in all sources below a folder.
 fn functions(folder: &Path, into: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            functions(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).expect("text");
-            let after = text.split("fn ").skip(1);
-            let names = after.filter_map(|rest| rest.split(['(', '<']).next());
-            into.extend(names.map(str::to_owned));
-        }
+    for path in files::below(folder, "rs") {
+        let text = fs::read_to_string(&path).expect("text");
+        let after = text.split("fn ").skip(1);
+        let names = after.filter_map(|rest| rest.split(['(', '<']).next());
+        into.extend(names.map(str::to_owned));
     }
 }
 

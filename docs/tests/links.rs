@@ -1,6 +1,8 @@
 //! The book hangs together: every relative link and anchor leads somewhere, every page is in the table of contents and
 //! among the doctests, and every code block says its language (an unnamed one would run as Rust).
 
+mod files;
+
 use pulldown_cmark::{BrokenLink, CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -180,17 +182,7 @@ fn texts() -> BTreeMap<String, String> {
     .iter()
     .map(|file| root.join(file))
     .collect();
-    let mut folders = vec![root.join(BOOK)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                files.push(path);
-            }
-        }
-    }
+    files.extend(files::below(&root.join(BOOK), "md"));
     let name = |path: &Path| {
         path.strip_prefix(&root)
             .expect("below the root")

@@ -3,35 +3,17 @@
 //! The forms are tell-tales of a sentence whose subject is no noun: "whoever", a sentence that begins with "Who" or "Answers", and
 //! "is told". The test looks for them in the comments and strings of every Rust file, and in every page.
 
+mod files;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Paths whose text is not prose: files of other tools, and what was frozen for all versions.
-const NOT_PROSE: [&str; 4] = ["target", ".git", "tests/vectors", "tests/prose.rs"];
+/// Parts of paths whose text is not prose: frozen vectors, and the samples of this test.
+const NOT_PROSE: [&str; 2] = ["tests/vectors/", "tests/prose.rs"];
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     root.canonicalize().expect("docs/ lies in the workspace")
-}
-
-/// Collects the files below `folder` whose text people read.
-fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("a folder of the workspace can be listed");
-    for entry in entries {
-        let path = entry.expect("an entry of the workspace can be read").path();
-        let is_prose = !NOT_PROSE.iter().any(|end| path.ends_with(end));
-        let is_link = path.is_symlink();
-        if path.is_dir() && is_prose && !is_link {
-            pages(&path, found);
-        } else if is_prose
-            && !is_link
-            && path
-                .extension()
-                .is_some_and(|end| end == "rs" || end == "md")
-        {
-            found.push(path);
-        }
-    }
 }
 
 /// Returns the comments and string literals of a line of Rust, or the whole line of a page.
@@ -62,8 +44,12 @@ fn tell_tales(text: &str) -> usize {
 
 #[test]
 fn no_sentence_has_a_subject_that_is_no_noun() {
-    let mut files = Vec::new();
-    pages(&root(), &mut files);
+    let is_prose = |path: &PathBuf| {
+        let path = path.to_string_lossy();
+        !NOT_PROSE.iter().any(|part| path.contains(part))
+    };
+    let files = ["rs", "md"].map(|end| files::below(&root(), end));
+    let files: Vec<PathBuf> = files.into_iter().flatten().filter(is_prose).collect();
     assert!(
         files.len() > 300,
         "the workspace has more files than {}",

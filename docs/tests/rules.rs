@@ -1,6 +1,8 @@
 //! The rules of the protocol, `docs/src/protocol/rules.md`, are what they say they are: each has the form that machines read,
 //! one level, and properties that exist; and no other page demands anything.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -226,21 +228,9 @@ fn there_are_as_many_as_the_book_says() {
     }
 }
 
-/// The folders below `docs/src`, itself first.
+/// The pages below `docs/src`.
 fn pages() -> Vec<PathBuf> {
-    let mut folders = vec![src()];
-    let mut pages = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
-    pages
+    files::below(&src(), "md")
 }
 
 #[test]
