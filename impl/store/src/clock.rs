@@ -168,7 +168,8 @@ impl Clock {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Returns the whole milliseconds of a duration.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
