@@ -6,9 +6,9 @@
 
 use super::entry::{ThreadAnswer, ThreadCall};
 use super::search::Hypothesis as Explanation;
+use crate::process::refusal_kind;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
-use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Poison, Timer};
 use tenure_protocol::{
     Incarnation, Link, ProcessMachine, Request, SessionId, ThreadId, Time, ToProcess, ToStore,
@@ -202,7 +202,7 @@ impl Hypothesis {
                 let values = self.values(thread, &session, &names);
                 ThreadAnswer::Locked(token.0, values)
             }
-            Answer::Refused(why) => ThreadAnswer::Refused(kind(&why).to_owned()),
+            Answer::Refused(why) => ThreadAnswer::Refused(refusal_kind(&why).to_owned()),
             Answer::Committed(version) if is_of(Asked::Commit) => {
                 ThreadAnswer::Committed(version.0)
             }
@@ -442,24 +442,6 @@ fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
         ThreadCall::Rename(to) => Call::Rename(to),
         ThreadCall::Check => return None,
     })
-}
-
-/// Returns the name of a refusal in the adapter protocol.
-fn kind(why: &Refusal) -> &'static str {
-    match why {
-        Refusal::WouldBlock => "would-block",
-        Refusal::Cancelled => "cancelled",
-        Refusal::Deadline => "deadline",
-        Refusal::Deadlock { .. } => "deadlock",
-        Refusal::Limit(_) => "limit",
-        Refusal::Gone => "gone",
-        Refusal::AlreadyLocked => "already-locked",
-        Refusal::NotHeld => "not-held",
-        Refusal::IdTaken => "id-taken",
-        Refusal::ShuttingDown => "shutting-down",
-        Refusal::Absent => "absent",
-        Refusal::Unsupported => "older-store",
-    }
 }
 
 /// Returns whether two answers to a thread are equivalent. Two events each have two equivalent answers: the thread has

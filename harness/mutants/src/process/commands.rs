@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
+use tenure_conformance::process::refusal_kind;
 use tenure_protocol::attributes::Value as Bytes;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Names, Poison};
@@ -101,20 +102,7 @@ pub(super) fn refuse(id: u64, kind: &str, text: &str) {
 }
 
 pub(super) fn refused(id: u64, why: &Refusal) {
-    let kind = match why {
-        Refusal::WouldBlock => "would-block",
-        Refusal::Cancelled => "cancelled",
-        Refusal::Deadline => "deadline",
-        Refusal::Deadlock { .. } => "deadlock",
-        Refusal::Limit(_) => "limit",
-        Refusal::Gone => "gone",
-        Refusal::AlreadyLocked => "already-locked",
-        Refusal::NotHeld => "not-held",
-        Refusal::IdTaken => "id-taken",
-        Refusal::ShuttingDown => "shutting-down",
-        Refusal::Absent => "absent",
-        Refusal::Unsupported => "older-store",
-    };
+    let kind = refusal_kind(why);
     let cycle: Vec<String> = match why {
         Refusal::Deadlock { cycle } => cycle.iter().map(|id| hex(id.as_bytes())).collect(),
         _ => Vec::new(),
