@@ -2,7 +2,7 @@
 
 /// Resets the peak, so that the next reading covers only the work from now on.
 pub(crate) fn forget_peak() {
-    // Linux resets the peak when 5 is written. Elsewhere, or without permission, the peak stays that of the whole
+    // Linux resets the peak when 5 is written. Elsewhere, or without permission, the peak covers the whole
     // run.
     drop(std::fs::write("/proc/self/clear_refs", "5"));
 }

@@ -228,7 +228,7 @@ pub(super) fn in_order(entries: &[Entry]) -> Result<(), Unreadable> {
         if pair[1].at_ms < pair[0].at_ms {
             return Err(Unreadable::new(
                 pair[1].line,
-                "the time is earlier than that of the previous line",
+                "the time is earlier than the time of the previous line",
             ));
         }
     }

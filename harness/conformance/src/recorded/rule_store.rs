@@ -296,7 +296,7 @@ impl<'a> Look<'a> {
         {
             "grant.token-rises"
         } else if is_new && (version != own_version || !self.results.contains(&owed.attributes)) {
-            // The state is that of an ended life, or was never written.
+            // The state belongs to an ended life, or was never written.
             if self.existed {
                 "destroy.stays"
             } else {

@@ -16,7 +16,7 @@ cases! { Process:
     "process/fence/revoked/waiters-ask-again", Must ["thread.asks"] waiters_ask_again,
         "If a grant is revoked, a thread that waited for another thread of its process waits for the store.";
     "process/fence/revoked/other-token", Must ["end.stray"] other_token,
-        "A Revoked with a token other than that of the grant is ignored.";
+        "A Revoked is ignored if its token is not the token of the grant.";
     "process/fence/revoked/after-release", Must ["end.stray"] after_release,
         "A Revoked of a released grant does not affect the next grant.";
 }
