@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 use tenure_protocol::{
-    Incarnation, ProcessMachine, ProcessSettings, Records, SessionId, Settings, StoreMachine, StoreSettings,
-    Time, process, store,
+    Incarnation, ProcessMachine, ProcessSettings, Records, SessionId, Settings, StoreMachine,
+    StoreSettings, Time, process, store,
 };
 
 /// Whatever a step can reach must link.
