@@ -12,7 +12,7 @@
 //!
 //! A change in place needs a copy of the value in the other slot. Through a handle, the copy is changed, and the two
 //! slots alternate. By id ([`Held::edit_itself`]), the value itself is changed. The copy, in memory of the thread
-//! ([`spare`](crate::spare)), becomes the current value while the thread is inside. The thread takes the unused memory
+//! ([`spare`]), becomes the current value while the thread is inside. The thread takes the unused memory
 //! along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that memory
 //! is usually in no cache.
 //!

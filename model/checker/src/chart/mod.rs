@@ -4,10 +4,10 @@
 //! (threads, processes, the store), time from top to bottom. The module knows nothing about the protocol. The owner of
 //! a trace fills in a [`Chart`], which is drawn in four ways:
 //!
-//! - [`text`]: for a terminal or a test's failure; always fits the given width.
-//! - [`svg`]: for the book and the explorer; messages are diagonals, so crossing messages are seen to cross.
-//! - [`mermaid`]: for an issue or a pull request, where the host renders it.
-//! - [`json`]: for every other tool; [`from_json`] reads it back.
+//! - [`text()`]: for a terminal or a test's failure; always fits the given width.
+//! - [`svg()`]: for the book and the explorer; messages are diagonals, so crossing messages are seen to cross.
+//! - [`mermaid()`]: for an issue or a pull request, where the host renders it.
+//! - [`json()`]: for every other tool; [`from_json`] reads it back.
 //!
 //! All forms but JSON use `lines`, in which a message that arrives at once is one arrow. The caller deliberately cannot
 //! choose colours or shapes, and the numbers of lanes and rows are not limited. A chart is data: a chart with errors
