@@ -63,7 +63,7 @@ fn a_handoff_allocates_nothing() {
 
 /// Names that come from outside, each locked once by who has a handle, take no more memory than a session has attributes.
 #[test]
-fn names_that_do_not_exist_take_a_limited_amount_of_memory() {
+fn locking_absent_attributes_takes_a_limited_amount_of_memory() {
     let rig = Rig::holding(&[session()]);
     let s = rig.locks.session(&session());
     let info = measure(|| {

@@ -1,4 +1,5 @@
-//! What could stand behind the same trait: two key-value libraries, and the floor.
+//! Alternatives to the embedded engine, behind the same trait `Engine`: two key-value libraries, and the floor (an
+//! append and one `fdatasync`).
 //!
 //! The mapping is the natural one: a head is one value, each attribute another, so that a delta writes what has changed.
 

@@ -35,7 +35,7 @@ fn played_to(script: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_broken_adapter_fails_with_a_description_of_its_behaviour() {
+fn conform_process_describes_what_a_broken_adapter_did() {
     for (script, said) in [
         ("echo hello; cat", "is not JSON"),
         (

@@ -91,7 +91,7 @@ fn a_lost_grant_is_remembered_until_all_threads_have_left() {
 /// Bug: the future of a destroy was dropped after its answer and before its poll. The guard then left the next session
 /// of that id, in which another thread was inside.
 #[test]
-fn a_guard_of_a_destroyed_session_does_not_leave_its_successor() {
+fn dropping_a_guard_of_a_destroyed_session_unlocks_nothing_in_its_new_life() {
     let polls = |thread| [Op::Carry, Op::Poll(thread)];
     let script = [lock_all(T2, S2)].into_iter().chain(polls(T2));
     let script = script.chain([Op::Destroy(T2, 0), Op::Carry, lock(T1, S2, A)]);

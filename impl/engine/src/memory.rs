@@ -42,7 +42,7 @@ pub struct Memory {
 }
 
 impl Clone for Memory {
-    /// Returns an unclaimed engine over the same state, like a store that reopens the folder.
+    /// Returns another engine over the same state, which must be claimed first: a test restarts a store so.
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_on_a_multi_threaded_runtime_may_sleep() {
+    fn a_blocking_call_is_allowed_in_a_task_of_a_multi_threaded_runtime() {
         let runtime = Builder::new_multi_thread().worker_threads(2).build();
         let runtime = runtime.expect("a runtime");
         let task = async { tokio::spawn(async { (answers(), is_in_task()) }).await };

@@ -77,7 +77,7 @@ fn boot_ms() -> u64 {
 /// The clock mark: the store's time and its longest promises, stored beside the sessions for the next start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
-    /// The store's time when the mark was made, in milliseconds.
+    /// The store's time, in milliseconds, when the clock mark was made.
     pub(crate) time: u64,
     /// The wall clock's time when the mark was made.
     pub(crate) wall: u64,

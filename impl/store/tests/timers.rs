@@ -137,7 +137,7 @@ async fn an_unused_session_expires_and_a_held_one_is_recalled() {
 }
 
 #[tokio::test]
-async fn the_victim_of_a_deadlock_is_notified_at_once() {
+async fn the_process_refused_for_a_deadlock_is_notified_at_once() {
     let store = store(|_| {}).await;
     let (s, t) = (id("s"), id("t"));
     let mut p = Player::connect(store.address, "p").await;

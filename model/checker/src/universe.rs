@@ -37,7 +37,7 @@ pub struct Universe {
     pub without: &'static str,
     /// The number of distinct canonical states. Pinned: a change needs a reason.
     pub unique_states: u64,
-    /// Whether `verify` and the quick check explore the universe.
+    /// Whether `tenure verify` and `tenure check` without `--all` explore the universe.
     pub is_quick: bool,
     /// The program that each thread of each process repeats for ever.
     pub programs: &'static [&'static [&'static [Do]]],

@@ -194,7 +194,7 @@ fn book() -> String {
 }
 
 #[test]
-fn the_book_shows_the_settings() {
+fn the_operations_chapter_shows_the_settings_of_serve() {
     const BEGIN: &str = "<!-- generated: settings -->\n";
     const END: &str = "<!-- /generated -->";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/operations.md");

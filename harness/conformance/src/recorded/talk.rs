@@ -89,7 +89,7 @@ impl Talk {
         }
     }
 
-    /// Returns the identity of a connection, once it has sent its hello.
+    /// Returns the process and link of a connection, once its `Hello` was recorded.
     pub(super) fn name(&self, who: &str) -> Option<&Name> {
         self.names.get(who)
     }

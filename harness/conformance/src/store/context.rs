@@ -140,7 +140,7 @@ impl CaseContext {
         Ok(player)
     }
 
-    /// Returns two processes that are connected and welcome.
+    /// Returns two processes that are connected and have received their `Welcome`.
     pub(crate) async fn two(&self) -> Play<[ScriptedProcess; 2]> {
         Ok([self.player("p").await?, self.player("q").await?])
     }

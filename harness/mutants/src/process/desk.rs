@@ -14,7 +14,7 @@ use tenure_protocol::{
 };
 use tenure_wire::{FrameLimits, FromProcess};
 
-/// The time that a lock waits if its command sets no limit.
+/// The time that a lock call waits if the command of the suite sets no limit.
 const WAIT_MS: u64 = 60_000;
 
 pub(super) struct Desk {

@@ -199,8 +199,8 @@ impl Run {
         let own = &mut self.handles[at];
         own.has_acted = true;
         let answer = own.answer.take();
-        // A guard that has not learned the new id of its session reports the old one. Only then do both sides
-        // differ.
+        // A guard that has not learned the new id of its session reports the old one. This is the only case in
+        // which the answers of library and machine may differ.
         let expected = answer.as_ref().map(|answer| said(&own.session, answer));
         let is_right = match (&expected, &actual) {
             (Some(expected), Some(actual)) => is_same(expected, actual),

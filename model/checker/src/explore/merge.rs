@@ -76,7 +76,7 @@ impl<S: Hash> Merger<S> {
         self.origins.parents.len()
     }
 
-    /// Reserves room in step with the visited set, without doubling.
+    /// Reserves room for as many states as the visited set has. A `Vec` that grows by itself would double its memory.
     pub(super) fn reserve(&mut self, len: usize) {
         let more = len.saturating_sub(self.unique());
         self.origins.parents.reserve_exact(more);

@@ -21,7 +21,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Unproved {
     /// The script makes no claim.
-    #[error("the script names neither transitions nor a property")]
+    #[error("the script names no transitions and no property; name one of them")]
     SaysNothing,
     /// The script names an unknown universe or property.
     #[error("there is no {0}")]

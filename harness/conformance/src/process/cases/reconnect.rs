@@ -100,7 +100,7 @@ async fn names_waits(ctx: CaseContext) -> Play {
     expected.extend(release.requeue);
     t.reconnect().await?;
     let named = requests(&t.opening.waits);
-    // A library without cancel still waits for the request.
+    // A library that sends no `Cancel` still names the request.
     let is_right = named == expected && t.opening.waits.len() == expected.len();
     holds(is_right, "what was not ended nor cancelled", &t.opening)
 }

@@ -146,7 +146,7 @@ async fn requeue_alone(ctx: CaseContext) -> Play {
     let delta = set([("a", Some("1"))]);
     let request = p.acquire_request(&s).request;
     p.say_release(&grant, delta.clone(), Some(request)).await?;
-    // The order of the two answers is not specified.
+    // No rule says whether `Released` or `Granted` comes first.
     let heard = p.settle_at(&s).await?;
     let released = heard.iter().find_map(|message| match message {
         ToProcess::Released { token, version, .. } if *token == grant.token => *version,

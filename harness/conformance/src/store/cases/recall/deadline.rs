@@ -36,7 +36,7 @@ pub(super) async fn recalled(
 }
 
 impl Recalled {
-    /// Waits until `p` has lost the grant, not early, and `q` has the session.
+    /// Waits until `p` has lost the grant, which must not happen before the stated deadline, and `q` has the session.
     pub(super) async fn passes(
         &self,
         ctx: &CaseContext,
