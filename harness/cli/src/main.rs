@@ -2,13 +2,15 @@
 //!
 //! `check`, `explore` and `replay` are for users of the model checker. `serve`, `ctl` and `backup` are for the operator
 //! of a store. `crash` tests the durability of the store. `conform` is for the author of another store or library.
-//! `verify` runs all checks on one machine with one command.
+//! `verify` runs all checks on one machine with one command. `bench` measures.
 //!
 //! Exit codes are the same for all commands: 0 everything holds; 1 something does not hold; 2 wrong usage, bad input,
 //! or an unreachable target; 3 a bug of the suite itself; 4 nothing fails, but not everything was judged; 75 (`serve`
 //! only) a temporary failure: try again later.
 
 mod backup;
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
 mod conform;
 mod crash;
@@ -58,6 +60,10 @@ enum Command {
     Verify(verify::Verify),
     /// Kill a store and its processes under load, and check that nothing acknowledged is lost.
     Crash(crash::Crash),
+    /// Measure Tenure beside Redis, PostgreSQL and the floors of this machine.
+    #[cfg(feature = "bench")]
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Run one process of `tenure crash`.
     #[command(hide = true)]
     Work(crash::Work),
@@ -80,6 +86,8 @@ fn main() -> ExitCode {
             .map_err(|why| anyhow::anyhow!("{why}")),
         Command::Verify(verify) => verify.run(),
         Command::Crash(crash) => crash.run(),
+        #[cfg(feature = "bench")]
+        Command::Bench(bench) => bench.run(),
         Command::Work(work) => work.run(),
         Command::Hold(hold) => hold.run(),
     };
