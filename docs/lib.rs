@@ -28,6 +28,7 @@ chapters! {
     assumptions = "src/assumptions.md";
     locks = "src/locks.md";
     costs = "src/costs.md";
+    performance = "src/performance.md";
     operations = "src/operations.md";
     clocks = "src/clocks.md";
     conform = "src/conform/index.md";

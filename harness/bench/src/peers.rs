@@ -233,7 +233,7 @@ impl Arena {
         work: impl Fn(u64, u64) -> Work,
     ) -> Result<(Report, Report)> {
         /// Enough for both processes to start and to connect.
-        const START_NS: u64 = 150_000_000;
+        const START_NS: u64 = 300_000_000;
         let start_ns = host::now_ns() + START_NS;
         let one = self
             .orders(entry, place.clients, work(0, start_ns))?
