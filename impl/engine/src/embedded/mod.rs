@@ -339,10 +339,10 @@ impl Embedded {
         let State::Claimed(epoch) = self.state else {
             return Err(EngineError::Unclaimed);
         };
-        self.folder.check(epoch)?;
         if batch.is_empty() {
-            return Ok(());
+            return self.folder.check(epoch);
         }
+        self.folder.check_before(epoch)?;
         if self.extent.end as u64 >= self.settings.segment_bytes {
             self.begin_segment(epoch)?;
         }
