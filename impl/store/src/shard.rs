@@ -243,6 +243,11 @@ impl Shard {
         self.core().machine.held()
     }
 
+    /// Returns the failure of the engine, once it has failed.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        self.failed.borrow().clone()
+    }
+
     /// Ignores all messages and connections from now on.
     pub(crate) fn close(&self) {
         // Continue even if a panic has poisoned the mutex.

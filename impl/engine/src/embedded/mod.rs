@@ -485,6 +485,14 @@ impl Engine for Embedded {
         folder::write_mark(&self.folder.path, bytes)
     }
 
+    fn commits_at_once(&self) -> bool {
+        // The first commit of a segment syncs the previous one, and compaction reads records, which may be on the disk
+        // only.
+        matches!(self.settings.level, Level::Buffered)
+            && (self.extent.end as u64) < self.settings.segment_bytes
+            && !self.has_upkeep()
+    }
+
     fn commit(&mut self, batch: &[Update]) -> Result<(), EngineError> {
         let mut draft = std::mem::take(&mut self.draft);
         let committed = self.try_commit(batch, &mut draft);
