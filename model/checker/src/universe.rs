@@ -5,7 +5,7 @@
 //! mutant, or if the book's list gives another reason.
 
 use crate::system::app::Do;
-use crate::system::{ProcessTimer, StoreTimer};
+use crate::system::timer::{ProcessTimer, StoreTimer};
 use tenure_protocol::{Limits, ProcessSettings, StoreSettings, Time};
 
 /// The clocks of a universe that has clocks.

@@ -2,15 +2,12 @@
 
 use super::scope::*;
 use super::{Checked, Kind};
-use crate::system::{Model, PROCESSES, ProcessSide, SESSIONS, System, Violation, thread_id};
+use crate::system::{Model, PROCESSES, SESSIONS, System, Violation};
 use crate::universe::Universe;
 use tenure_protocol::message::{ToProcess, WaitMode};
-use tenure_protocol::process::{Connection, Grant, Phase, ThreadClaim};
+use tenure_protocol::process::{Connection, Grant, Phase};
 use tenure_protocol::store::Session;
-use tenure_protocol::{
-    AttributeName, Hook, ProcessMachine, SessionId, Stamp, StoreMachine, Time, Value, Version,
-    invariant,
-};
+use tenure_protocol::{AttributeName, Hook, SessionId, Stamp, Time, Value, Version, invariant};
 
 macro_rules! always {
     ($name:literal, $rule:literal, $rules:expr, $text:literal, $applies:expr, $condition:expr) => {
@@ -458,30 +455,6 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
     ]
 }
 
-/// Returns one bit for each invariant of the store that does not hold.
-pub(crate) fn broken_in_store<H: Hook>(store: &StoreMachine<H>) -> u32 {
-    let invariants = invariant::of_store();
-    invariants
-        .iter()
-        .enumerate()
-        .map(|(place, invariant)| u32::from(!(invariant.holds)(store)) << place)
-        .sum()
-}
-
-/// Returns one bit for each invariant of a process that does not hold, and one more when its threads are wrong about
-/// their locks.
-pub(crate) fn broken_in_process<H: Hook>(side: &ProcessSide<H>, universe: &Universe) -> u32 {
-    let Some(machine) = &side.machine else {
-        return 0;
-    };
-    let invariants = invariant::of_process();
-    let broken = invariants
-        .iter()
-        .enumerate()
-        .map(|(place, invariant)| u32::from(!(invariant.holds)(machine)) << place);
-    broken.sum::<u32>() | u32::from(!told(side, machine, universe)) << invariants.len()
-}
-
 fn exclusive<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     clients(state).all(|(index, id, client)| {
         client.grant().is_none_or(|grant| {
@@ -535,27 +508,6 @@ fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
                 }
             })
         })
-}
-
-/// Returns whether each thread of the model holds the locks that it believes to hold, or is poisoned.
-fn told<H: Hook>(side: &ProcessSide<H>, machine: &ProcessMachine<H>, universe: &Universe) -> bool {
-    let programs = universe.programs[usize::from(side.index)];
-    programs.iter().enumerate().all(|(thread, program)| {
-        let id = thread_id(thread);
-        let is_own = |claim: &&ThreadClaim| claim.thread == id;
-        let clients = || machine.sessions().map(|(_, client)| client);
-        let held: usize = clients()
-            .map(|client| client.lock().holders().iter().filter(is_own).count())
-            .sum();
-        let is_poisoned = clients().any(|client| {
-            client
-                .poisoned()
-                .iter()
-                .any(|(poisoned, _)| *poisoned == id)
-        });
-        let believed = side.threads[thread].locks(program).len();
-        held == believed || (held < believed && is_poisoned)
-    })
 }
 
 fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {

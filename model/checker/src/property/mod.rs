@@ -8,8 +8,6 @@ mod always;
 mod scope;
 mod sometimes;
 
-pub(crate) use always::{broken_in_process, broken_in_store};
-
 use crate::system::{Model, PROCESSES, SESSIONS, System};
 use crate::universe::Universe;
 use stateright::Property;

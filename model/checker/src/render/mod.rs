@@ -14,7 +14,6 @@ mod opening;
 mod renderer;
 mod words;
 
-pub(crate) use facts::show;
 pub use facts::{Fact, differences, facts};
 
 use crate::chart::Chart;
