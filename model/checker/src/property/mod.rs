@@ -5,6 +5,7 @@
 //! property names the rule that it follows.
 
 mod always;
+mod conditions;
 mod scope;
 mod sometimes;
 
