@@ -1,6 +1,7 @@
 //! What could stand behind the same trait: two key-value libraries, and the floor.
 //!
-//! The mapping is the natural one: a head is one value, each attribute another, so that a delta writes what has changed.
+//! The mapping is the natural one: a head is one value, each attribute another, so that a delta writes what has
+//! changed.
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};

@@ -23,7 +23,9 @@ macro_rules! always {
 
 macro_rules! violation {
     ($name:literal, $rule:literal, $rules:expr, $text:literal, $($violation:ident)|+) => {
-        always!($name, $rule, $rules, $text, everywhere, |_, state| !matches!(state.violation, Some($(Violation::$violation)|+)))
+        always!($name, $rule, $rules, $text, everywhere, |_, state| {
+            !matches!(state.violation, Some($(Violation::$violation)|+))
+        })
     };
 }
 

@@ -51,7 +51,10 @@ pub enum ReplayError {
     #[error("the file is not a {FORMAT} of version {VERSION}: {0}")]
     Malformed(#[source] serde_json::Error),
     /// There is no such universe, mutant or property.
-    #[error("there is no {what} {name}{}", .nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?")))]
+    #[error(
+        "there is no {what} {name}{}",
+        .nearest.map_or_else(String::new, |nearest| format!("; did you mean \"{nearest}\"?"))
+    )]
     Unknown {
         /// The kind of the unknown name.
         what: &'static str,
