@@ -1,7 +1,7 @@
 //! What a store over TCP does in a second, and what a handoff takes: `cargo bench -p tenure-benches --bench store`.
 //!
-//! Store and players are in one OS process, on loopback, beside an echo of the same bytes by the same runtime: the ratio is what
-//! locking adds to talking. Medians of several runs; the players keep one request each under way.
+//! Store and players are in one OS process, on loopback, beside an echo of the same bytes by the same runtime: the
+//! ratio is what locking adds to talking. Medians of several runs; the players keep one request each under way.
 
 use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;

@@ -25,7 +25,8 @@ macro_rules! lock_mutants {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// Returns the ids of the protocol rules that the mutant breaks. The slice is empty if the mutant only makes memory unsafe.
+            /// Returns the ids of the protocol rules that the mutant breaks. The slice is empty if the mutant only
+            /// makes memory unsafe.
 
             #[must_use]
 

@@ -349,7 +349,9 @@ impl Core {
             self.changed.notify_all();
             tokio::select! {
                 _ = control.changed() => {}
-                Ok((stream, _)) = async { listener.as_ref().expect("enabled with a listener").accept().await }, if listener.is_some() => {
+                Ok((stream, _)) = async { listener.as_ref().expect("enabled with a listener").accept().await },
+                    if listener.is_some() =>
+                {
                     tokio::spawn(Arc::clone(&self).serve(stream));
                 }
             }

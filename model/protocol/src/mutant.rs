@@ -51,7 +51,9 @@ impl Hook for Seeded {
 }
 
 macro_rules! catalogue {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal, [$($id:literal),+];)+) => {
+    ($(
+        $(#[doc = $doc:literal])+ $variant:ident = $name:literal, $level:ident, $rule:literal, [$($id:literal),+];
+    )+) => {
         /// The catalogue of mutants of the two machines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ProtocolMutant {

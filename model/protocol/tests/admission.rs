@@ -172,7 +172,10 @@ fn is_refused(sent: &[(String, ToProcess)], reason: &Refusal) -> bool {
 }
 
 fn recalls(sent: &[(String, ToProcess)]) -> usize {
-    let is_recall = |message: &ToProcess| matches!(message, ToProcess::Recall { info, .. } if info.reason == Reason::Operator);
+    let is_recall = |message: &ToProcess| match message {
+        ToProcess::Recall { info, .. } => info.reason == Reason::Operator,
+        _ => false,
+    };
     sent.iter()
         .filter(|(_, message)| is_recall(message))
         .count()

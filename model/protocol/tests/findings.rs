@@ -538,8 +538,8 @@ fn a_session_is_granted_to_a_waiter_only_when_it_is_connected() {
     );
 }
 
-/// A waiter without a connection is passed by, and the time to live ends under the next holder: `Busy` ends the recall for expiry, although
-/// that waiter is still in the queue.
+/// A waiter without a connection is passed by, and the time to live ends under the next holder: `Busy` ends the recall
+/// for expiry, although that waiter is still in the queue.
 #[test]
 fn busy_ends_a_recall_for_expiry_beside_an_unconnected_waiter() {
     let mut setup = Setup::default();

@@ -210,7 +210,8 @@ impl<'a> Defined<'a> {
 proptest! {
     #![proptest_config(config(400))]
 
-    /// The lock agrees with the definition on the next waiter, on admission and on blockers, in short and in long queues.
+    /// The lock agrees with the definition on the next waiter, on admission and on blockers, in short and in long
+    /// queues.
     #[test]
     fn lock_does_what_the_definition_says(ops in vec(lock_op(), 1..160)) {
         let mut lock = Lock::<Bits>::default();
@@ -1096,7 +1097,8 @@ proptest! {
                     records.apply(update);
                 }
             }
-            let durable: Vec<_> = records.iter().map(|(id, record)| (id, record.attributes(), &record.head.holder)).collect();
+            let durable = records.iter().map(|(id, record)| (id, record.attributes(), &record.head.holder));
+            let durable: Vec<_> = durable.collect();
             // While a store stops, a request waits for a session that has no record.
             let known = store.sessions().filter(|(_, session)| session.record().exists() || session.holder().is_some());
             let own = known.map(|(id, session)| (id, session.record().attributes(), &session.record().head.holder));

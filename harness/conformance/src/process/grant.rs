@@ -2,11 +2,13 @@
 
 use crate::hex::unhex;
 use crate::process::adapter::name;
-use crate::process::scene::RECALL_MS;
 use serde_json::{Map, Value};
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, ToProcess, Token, Version};
+
+/// The time that a recall of a scripted store leaves, unless a case sets another one.
+const RECALL_MS: u64 = 120_000;
 
 /// A grant of the scripted store.
 #[derive(Clone, Debug)]

@@ -447,12 +447,15 @@ fn machine_call(call: ThreadCall, now: Time) -> Option<Call> {
 /// Returns whether two answers to a thread are equivalent. Two events each have two equivalent answers: the thread has
 /// left a session that has ended, and the process stops because a newer incarnation is connected.
 fn is_same_answer(ours: &ThreadAnswer, theirs: &ThreadAnswer) -> bool {
-    let is_left = |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "gone" || why == "not-held");
-    let is_refused =
-        |told: &ThreadAnswer| matches!(told, ThreadAnswer::Refused(why) if why == "shutting-down");
+    let is_refused = |told: &ThreadAnswer, reasons: &[&str]| match told {
+        ThreadAnswer::Refused(why) => reasons.contains(&why.as_str()),
+        _ => false,
+    };
+    let is_left = |told: &ThreadAnswer| is_refused(told, &["gone", "not-held"]);
     ours == theirs
         || (is_left(ours) && is_left(theirs))
-        || (is_refused(ours) && *theirs == ThreadAnswer::Lost(Poison::Superseded))
+        || (is_refused(ours, &["shutting-down"])
+            && *theirs == ThreadAnswer::Lost(Poison::Superseded))
 }
 
 /// Returns the session that a message concerns.

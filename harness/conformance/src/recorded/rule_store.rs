@@ -1,15 +1,15 @@
 //! Names the rule that a store has violated, from the messages that its machine owed and the observed message. The
 //! machine decides that the message is wrong, and this module only names the rule.
 
-use super::store::StoreSide;
 use super::store_hypothesis::Explained;
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Hypothesis, Owed, What};
 use crate::store::oracle::ledger::Attributes;
 use crate::store::oracle::names::Kind;
+use std::collections::BTreeSet;
 use tenure_protocol::message::{Refusal, Revocation};
 use tenure_protocol::store::Timer;
-use tenure_protocol::{Request, SessionId, ToProcess, Version};
+use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, Version};
 
 /// Returns the rule that a store violates by firing this timer too early.
 pub(super) fn too_early(timer: &Timer) -> Option<&'static str> {
@@ -37,9 +37,9 @@ pub(super) fn overdue(
     late.min_by_key(|(_, own)| (own.since, is_grant(own)))
 }
 
-/// Returns the rule that requires a missing message.
+/// Returns the rule that requires a missing message. `queued` lists the requests whose place in the queue was sent.
 pub(super) fn missing(
-    side: &StoreSide,
+    queued: &BTreeSet<(ProcessId, SessionId, Request)>,
     own: &Explained,
     connection: &Connection,
     owed: &Owed,
@@ -64,7 +64,7 @@ pub(super) fn missing(
                 .is_some()
             {
                 "grant.same-again"
-            } else if side.queued.contains(&key) {
+            } else if queued.contains(&key) {
                 "queue.passes-by"
             } else {
                 "grant.at-once"

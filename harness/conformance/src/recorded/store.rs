@@ -41,7 +41,7 @@ pub(super) struct StoreSide {
     /// The time until which each grant may have been extended because its last waiter has gone. r[recall.for-nobody]
     moved: BTreeMap<(SessionId, Token), u64>,
     /// The requests whose place in the queue was sent.
-    pub(super) queued: BTreeSet<(ProcessId, SessionId, Request)>,
+    queued: BTreeSet<(ProcessId, SessionId, Request)>,
     count: u64,
     /// Whether the trace has an incomplete frame, after which no message can count as missing.
     is_cut_short: bool,
@@ -190,7 +190,7 @@ impl StoreSide {
         let Some((connection, owed)) = rule_store::overdue(&first.hypothesis, is_late) else {
             return Ok(());
         };
-        let rule = rule_store::missing(self, first, connection, owed);
+        let rule = rule_store::missing(&self.queued, first, connection, owed);
         let allowed = first.hypothesis.allowed(|own| own == owed);
         let seen = if is_end {
             "the end of the trace"

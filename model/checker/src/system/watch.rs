@@ -314,7 +314,8 @@ impl<'a> Glimpse<'a> {
             {
                 None
             }
-            Some((_, ToStore::Rename { .. })) => None, // The store checks the token of the old id; `exclusive` sees the rest.
+            // The store checks the token of the old id; `exclusive` sees the rest.
+            Some((_, ToStore::Rename { .. })) => None,
             // The time to live has ended.
             None if after.version == Version::NONE => {
                 self.holder.map(|_| Violation::EndedUnderHolder)
@@ -544,9 +545,15 @@ fn evicted<H: Hook>(
             let is_there = after
                 .session(id)
                 .is_some_and(|session| session.is_inside(claim.thread));
-            let is_told = out.iter().any(|output| {
-                matches!(output, Output::Answer { thread, answer: Answer::Poisoned(_) | Answer::Destroyed | Answer::Renamed(_), .. }
-                    if *thread == claim.thread)
+            let is_told = out.iter().any(|output| match output {
+                Output::Answer { thread, answer, .. } => {
+                    let has_ended = matches!(
+                        answer,
+                        Answer::Poisoned(_) | Answer::Destroyed | Answer::Renamed(_)
+                    );
+                    *thread == claim.thread && has_ended
+                }
+                _ => false,
             });
             if !is_there && !is_told && caller != Some(claim.thread) {
                 return Some(Violation::Evicted);

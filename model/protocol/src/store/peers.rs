@@ -524,15 +524,16 @@ impl Session {
 }
 
 impl Session {
-    /// Settles a grant that its holder did not claim in a hello. `wanted` is the request for the session in that hello. Rule 9.
+    /// Settles a grant that its holder did not claim in a hello. `wanted` is the request for the session in that hello.
+    /// Rule 9.
     fn settle_unclaimed<H: Hook>(
         &mut self,
         id: &SessionId,
         wanted: Option<Request>,
         ctx: &mut StepContext<'_, H>,
     ) {
-        // A process that repeats the request of the grant has not received the grant. Any other process has received it, and has
-        // ended it: its threads know the token, which must not be granted again.
+        // A process that repeats the request of the grant has not received the grant. Any other process has received
+        // it, and has ended it: its threads know the token, which must not be granted again.
         let granted_for = self.lock.holders()[0].request;
         match wanted {
             // r[reconnect.untold]

@@ -11,7 +11,8 @@ use tenure_protocol::{Request, ToProcess, ToStore};
 cases! { Process:
     "process/grant/unasked/never-asked", Must ["grant.unasked", "grant.returns-unasked"] never_asked,
         "A grant of a session that was not requested is released unused.";
-    "process/grant/unasked/other-request", Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
+    "process/grant/unasked/other-request",
+        Must ["grant.unasked", "grant.returns-unasked", "thread.needs-grant"] other_request,
         "A grant that names another request admits no thread and is released.";
     "process/grant/unasked/given-back", Must ["grant.unasked"] given_back,
         "A released grant is not used when its message arrives again.";

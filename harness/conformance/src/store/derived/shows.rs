@@ -56,7 +56,7 @@ pub(super) fn shows(property: &str, events: &[Event]) -> bool {
     own.is_some_and(|(_, shows)| shows(events))
 }
 
-// ---- what was said and heard, in order ----------------------------------------------------------------------------------
+// ---- what was said and heard, in order ------------------------------------------------------------------------------
 
 /// Returns the messages to processes, each with the later events.
 fn heard(events: &[Event]) -> impl Iterator<Item = (&ProcessId, &ToProcess, &[Event])> {
@@ -160,7 +160,7 @@ impl<'e> Standing<'e> {
     }
 }
 
-// ---- the properties -----------------------------------------------------------------------------------------------------
+// ---- the properties -------------------------------------------------------------------------------------------------
 
 fn recalled_while_inside(events: &[Event]) -> bool {
     recalls(events).any(|(recalled, _, after)| {
