@@ -25,7 +25,7 @@
 //! Most `unsafe` of this crate is here and in `handoff`. In `harness/loom`, every access goes through loom's
 //! `UnsafeCell`. The other modules with `unsafe` are:
 //!
-//! - [`cells`](crate::cells), which finds a cell without a mutex;
+//! - `cells` and `link`, which find a cell without a mutex;
 //! - `entry`, which holds the session's mutex or follows a handoff;
 //! - `table` and `session_ref`, which find a cell by session id;
 //! - `owned`, whose guards borrow a neighbour field;
@@ -43,9 +43,10 @@ mod handoff;
 
 pub(crate) use handoff::HandedOver;
 
-use crate::cells::{Key, Link};
 use crate::content::Content;
 use crate::hint::{Hint, LineOffset};
+use crate::key::Key;
+use crate::link::Link;
 use crate::mutant::{self, LockMutant};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};

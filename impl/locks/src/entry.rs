@@ -7,13 +7,14 @@
 mod handoff;
 
 use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
-use crate::cells::{Cells, Key};
+use crate::cells::Cells;
 use crate::content::Content;
 use crate::hint::Hint;
+use crate::key::Key;
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
-use crate::uses::Class;
+use crate::uses::Use;
 use crate::wait::{Outcome, Waiter, wake_all};
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
@@ -37,12 +38,8 @@ pub(crate) struct Entry {
 pub(crate) struct State {
     /// The detached session. `None` while the session is in the machine, or unknown.
     pub(crate) detached: Option<Detached>,
-    /// The class of this session in the order of last use.
-    pub(crate) class: Class,
-    /// The last use as known in that order.
-    pub(crate) known: Time,
-    /// Whether the session is noted for a visit in that order.
-    pub(crate) is_noted: bool,
+    /// The position of this session in the order of last use.
+    pub(crate) last_use: Use,
     /// The state that most sessions do not need.
     rare: Option<Box<Rare>>,
 }
@@ -110,12 +107,6 @@ impl State {
         };
         self.note_inside(Inside { names, entrance });
         waiter.wait.answer(Outcome::Locked(Box::new(granted)))
-    }
-
-    /// Records a use of the session. Returns whether the session must be [noted](crate::uses) for a visit.
-    #[inline]
-    pub(crate) fn wakes(&mut self) -> bool {
-        self.class == Class::Cold && !std::mem::replace(&mut self.is_noted, true)
     }
 
     /// Returns the last discarded write set.
@@ -268,9 +259,7 @@ impl Entry {
             id,
             state: Mutex::new(State {
                 detached: None,
-                class: Class::New,
-                known: Time::ZERO,
-                is_noted: true, // The map has noted the new session.
+                last_use: Use::new(),
                 rare: None,
             }),
             cells: Cells::new(),

@@ -185,7 +185,7 @@ impl Hub {
 
     /// Returns the error for a refusal of the machine.
     pub(crate) fn refused(&self, session: &SessionId, why: Refusal) -> Error {
-        Error::refused(session, why, &self.limits)
+        self.limits.refused(session, why)
     }
 
     /// Locks the entry of a session for a thread that uses the session, and notes the use if the order of last use
@@ -198,7 +198,7 @@ impl Hub {
         enter: impl FnOnce(&mut Locked<'e>) -> Option<R>,
     ) -> Option<R> {
         let mut own = entry.lock();
-        let wakes = own.state.wakes();
+        let wakes = own.state.last_use.wakes();
         let enters = !existing || own.exists();
         let entered = enters.then(|| enter(&mut own)).flatten();
         drop(own);
@@ -713,7 +713,7 @@ impl Hub {
                 (None, Some(_)) => Some((Class::Other, now)),
                 (None, None) => None,
             };
-            let before = own.state.class;
+            let before = own.state.last_use.class;
             drop(own);
             let (mut class, used) = found.unwrap_or((Class::Other, now));
             let is_unused = !is_used && now.since(used) >= unused_ms;
@@ -725,7 +725,7 @@ impl Hub {
             {
                 if found.is_none() {
                     let mut own = entry.lock();
-                    uses.put(id, &mut own.state, Class::New, Time::ZERO);
+                    uses.put(id, &mut own.state.last_use, Class::New, Time::ZERO);
                     return false;
                 }
                 if folds && entry.has_cells() {
@@ -738,8 +738,8 @@ impl Hub {
                 class = Class::Owned;
             }
             let mut own = entry.lock();
-            own.state.is_noted = false;
-            uses.put(id, &mut own.state, class, used);
+            own.state.last_use.visited();
+            uses.put(id, &mut own.state.last_use, class, used);
             true
         });
         is_used

@@ -1,11 +1,11 @@
 //! Lock requests: one future for tasks and OS threads, for one attribute, several, or all.
 
 use crate::cell::{self, Entrance, Held};
-use crate::cells::Key;
 use crate::entry::Entered;
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::hub::Asked;
+use crate::key::Key;
 use crate::session::Session;
 use crate::session_ref::{GuardSession, Opened, SessionRef};
 use crate::set::GuardSet;
@@ -19,10 +19,43 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::message::WaitMode;
 use tenure_protocol::process::Names;
-use tenure_protocol::{ThreadId, Time};
+use tenure_protocol::{AttributeName, ThreadId, Time};
 
 /// The default time limit of a lock request, in milliseconds. Rule 17: every wait has a deadline.
 pub const WAIT_MS: u64 = 60_000;
+
+impl Session {
+    /// Requests the lock of one attribute. The attribute need not exist.
+    #[track_caller]
+    #[inline(always)]
+    pub fn lock<'s, N: AsRef<[u8]> + ?Sized>(&'s self, name: &'s N) -> LockRequest<'s> {
+        LockRequest::new(SessionRef::Handle(self), name.as_ref(), Location::caller())
+    }
+
+    /// Requests the locks of several attributes, all or none. A thread never waits while it holds some of these locks.
+    #[track_caller]
+    pub fn lock_many<N: AsRef<[u8]>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> LockSetRequest<'_> {
+        let names: Result<Vec<AttributeName>, _> = names
+            .into_iter()
+            .map(|name| self.hub.name(name.as_ref()))
+            .collect();
+        let names = names.map(|mut names| {
+            names.sort_unstable();
+            names.dedup();
+            Names::Many(names)
+        });
+        LockSetRequest::new(self, names, Location::caller())
+    }
+
+    /// Requests the lock of the whole session: of all attributes that exist or that another thread could create.
+    #[track_caller]
+    pub fn lock_all(&self) -> LockSetRequest<'_> {
+        LockSetRequest::new(self, Ok(Names::All), Location::caller())
+    }
+}
 
 /// The options of a request.
 #[derive(Clone, Copy, Debug)]

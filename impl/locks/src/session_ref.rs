@@ -21,9 +21,9 @@
 #![allow(unsafe_code)]
 
 use crate::cell::{Entrance, HandedOver, Held};
-use crate::cells::Key;
 use crate::entry::{Entered, Entry, Granted};
 use crate::hub::Hub;
+use crate::key::Key;
 use crate::map::Map;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;

@@ -504,7 +504,9 @@ impl Step<'_> {
             if own.state.detached.is_none() {
                 own.state.detached = machine.process.detach(&entry.id);
             }
-            machine.uses.note(&entry.id, &mut own.state);
+            let is_detached = own.state.detached.is_some();
+            let last_use = &mut own.state.last_use;
+            machine.uses.note(&entry.id, last_use, is_detached);
         }
         drop(machine);
         if let Err(panicked) = result {

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::Locked;
-use crate::cells::Key;
+use crate::key::Key;
 use crate::mutant::{self, LockMutant};
 use crate::wait::Outcome;
 use tenure_protocol::process::{Handoff, Names};
