@@ -89,6 +89,7 @@ pub use uses::Cached;
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use sync::pretend_to_unwind;
 
+mod calls;
 mod cell;
 mod cells;
 mod clock;
@@ -104,6 +105,7 @@ mod key;
 mod limits;
 mod link;
 mod locks;
+mod machine;
 mod map;
 mod mutant;
 mod owned;
@@ -114,6 +116,7 @@ mod set;
 mod snapshot;
 mod spare;
 mod step;
+mod survey;
 mod sync;
 mod table;
 mod thread;

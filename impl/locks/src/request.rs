@@ -1,10 +1,10 @@
 //! Lock requests: one future for tasks and OS threads, for one attribute, several, or all.
 
+use crate::calls::Asked;
 use crate::cell::{self, Entrance, Held};
 use crate::entry::Entered;
 use crate::error::Error;
 use crate::guard::Guard;
-use crate::hub::Asked;
 use crate::key::Key;
 use crate::session::Session;
 use crate::session_ref::{GuardSession, Opened, SessionRef};

@@ -7,13 +7,11 @@ use crate::entry::{Entry, Granted, Values};
 use crate::error::{Error, First};
 use crate::event::Event;
 use crate::hub::Hub;
+use crate::machine::{Key, Kind, Machine, Waiting};
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, MutexGuard, lock};
-use crate::unfetched::Unfetched;
-use crate::uses::Uses;
 use crate::wait::{Outcome, Wait, wake_all};
-use std::collections::{BTreeMap, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -22,59 +20,7 @@ use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{
     Answer, Call, Concerned, Connection, Input, Names, Output, Poison, Timer,
 };
-use tenure_protocol::{AttributeName, ProcessMachine, SessionId, ThreadId, Time, ToProcess};
-
-/// The state behind the machine's mutex.
-#[derive(Debug)]
-pub(crate) struct Machine {
-    pub(crate) process: ProcessMachine<mutant::Own>,
-    /// The threads that wait for an answer to a call other than a lock. Waiting lock requests are stored in the
-    /// session's entry.
-    pub(crate) waiting: BTreeMap<Key, Waiting>,
-    pub(crate) events: VecDeque<Event>,
-    /// The output buffer of a step. Empty between steps, but its memory is kept.
-    pub(crate) out: Vec<Output>,
-    /// The waiting requests by deadline, including granted ones that were not taken yet.
-    pub(crate) unfetched: Unfetched,
-    /// The waker of the driver, which takes the events.
-    pub(crate) driver: Option<Waker>,
-    /// The sessions ordered by last use.
-    pub(crate) uses: Uses,
-}
-
-/// The key of a wait. A thread may use a guard and a request in the same session at once, so it has one wait for each
-/// kind of call.
-pub(crate) type Key = (ThreadId, SessionId, Kind);
-
-/// The kind of call that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Lock,
-    Commit,
-    /// The end of the session, or its new id.
-    Ending,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
-
-    /// Returns the kind of a call, or `None` for a call without an awaited answer.
-    pub(crate) fn of(call: &Call) -> Option<Self> {
-        match call {
-            Call::Lock { .. } => Some(Self::Lock),
-            Call::Commit => Some(Self::Commit),
-            Call::Destroy | Call::Rename(_) => Some(Self::Ending),
-            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) wait: Arc<Wait>,
-    /// The number of answers that come first: to earlier commits of the thread that it no longer waits for.
-    pub(crate) earlier: usize,
-}
+use tenure_protocol::{AttributeName, SessionId, ThreadId, Time, ToProcess};
 
 /// One or several steps of the machine, under its mutex. Collects the wakers to wake afterwards.
 pub(crate) struct Step<'h> {
@@ -88,14 +34,18 @@ pub(crate) struct Step<'h> {
     pub(crate) left: Option<[Content; 2]>,
 }
 
-impl Machine {
-    /// Takes the next event. When there is none, frees the memory that many events needed.
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if event.is_none() {
-            self.events.shrink_to(64);
+impl Hub {
+    /// Locks the machine for a step.
+    pub(crate) fn step(&self) -> Step<'_> {
+        let machine = lock(&self.machine);
+        Step {
+            hub: self,
+            machine,
+            now: self.clock.now(),
+            woken: Vec::new(),
+            touched: Vec::new(),
+            left: None,
         }
-        event
     }
 }
 

@@ -1,0 +1,373 @@
+//! The calls of threads and guards that need the machine: waits, writes, and leaving a session that is not detached.
+
+use crate::cell::{Entrance, Held};
+use crate::entry::{Entry, Granted};
+use crate::error::Error;
+use crate::event::Event;
+use crate::hub::Hub;
+use crate::machine::{Kind, Waiting};
+use crate::mutant::{self, LockMutant};
+use crate::snapshot::Discard;
+use crate::sync::Arc;
+use crate::wait::{Outcome, Wait, Waiter};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
+use tenure_protocol::attributes::Value;
+use tenure_protocol::message::{Refusal, WaitMode};
+use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
+use tenure_protocol::{AttributeName, ThreadId, Time};
+
+/// The machine's answer to a lock request.
+pub(crate) enum Asked {
+    Locked(Box<Granted>),
+    Refused(Error),
+    Waits(Arc<Waiter>),
+}
+
+impl Hub {
+    /// Requests a lock from the machine.
+    pub(crate) fn ask(
+        &self,
+        entry: &Arc<Entry>,
+        names: &Names,
+        entrance: Entrance,
+        (wait_mode, existing, until): (WaitMode, bool, Time),
+    ) -> Asked {
+        if let Err(forked) = self.refuse_forked() {
+            return Asked::Refused(forked);
+        }
+        let thread = entrance.thread;
+        let mut step = self.step();
+        // From here on, only this step can grant the lock.
+        step.reattach(entry);
+        let losses = self.losses.load(Ordering::Relaxed);
+        let waiter = Arc::new(Waiter::new(entrance, names.clone(), losses));
+        let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
+        if !is_noted {
+            step.finish();
+            return Asked::Refused(self.refused(&entry.id, Refusal::AlreadyLocked));
+        }
+        let call = Call::Lock {
+            names: names.clone(),
+            wait_mode,
+            existing,
+            until,
+        };
+        step.call(entry, thread, &call);
+        let asked = match waiter.wait.take() {
+            Some(Outcome::Locked(granted)) => Asked::Locked(granted),
+            Some(Outcome::Failed(error)) => Asked::Refused(*error),
+            // A handoff in a cell is impossible, because this request has not waited.
+            Some(_) => {
+                unreachable!("the machine answers a lock request only with a lock or a refusal")
+            }
+            None => {
+                step.machine.events.push_back(Event::Until(until));
+                let own = (entry.id.clone(), Arc::clone(&waiter));
+                step.machine.unfetched.note(until, own.0, own.1);
+                Asked::Waits(Arc::clone(&waiter))
+            }
+        };
+        let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
+        if let Err(panicked) = finished {
+            // A waker has panicked, and only this call knows of the request.
+            if let Asked::Locked(granted) = asked {
+                waiter.wait.answer_early(Outcome::Locked(granted));
+            }
+            self.abandon(entry, &waiter);
+            resume_unwind(panicked);
+        }
+        asked
+    }
+
+    /// Withdraws a waiting request. If the lock was granted in the meantime, the thread leaves again.
+    pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
+        if mutant::is(LockMutant::LeaksWaiter) || self.is_forked() {
+            return;
+        }
+        let Waiter {
+            wait,
+            entrance,
+            names,
+            ..
+        } = &**waiter;
+        let thread = entrance.thread;
+        let mut step = self.step();
+        step.reattach(entry);
+        let was_waiting = entry.lock().state.end_wait(waiter);
+        if was_waiting {
+            step.call(entry, thread, &Call::Abandon);
+        }
+        // The result does not matter: if the grant was lost as well, the lock is gone in any case.
+        let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
+        let (outcome, waker) = wait.close();
+        match outcome {
+            _ if mutant::is(LockMutant::KeepsUnwantedGrant) => {}
+            Some(Outcome::Locked(_)) => leaves(None),
+            Some(Outcome::Entered(handed_off)) => {
+                leaves(Some(entry.follow(handed_off, *entrance)));
+            }
+            _ => {}
+        }
+        step.finish();
+        drop(waker);
+    }
+
+    /// Takes back locks that were granted and not taken by their deadlines.
+    pub(crate) fn take_unfetched(&self) {
+        loop {
+            let mut step = self.step();
+            let now = step.now;
+            let Some((id, waiter)) = step.machine.unfetched.next_due(now) else {
+                return step.finish();
+            };
+            let entry = self.map.get(&id);
+            if let Some(entry) = entry {
+                // Reattached first, so that a handoff that has happened is settled.
+                step.reattach(&entry);
+                let late = self.refused(&id, Refusal::Deadline);
+                if let Some((granted, waker)) = waiter.wait.expire(late) {
+                    let held = match granted {
+                        Outcome::Entered(handed_off) => {
+                            Some(entry.follow(handed_off, waiter.entrance))
+                        }
+                        _ => None,
+                    };
+                    let (thread, names) = (waiter.entrance.thread, &waiter.names);
+                    // The result does not matter: if the grant was lost as well, the request fails
+                    // in any case.
+                    let _ = step.leave_writing(&entry, thread, names, None, false, held);
+                    step.woken.extend(waker);
+                }
+            }
+            step.finish();
+        }
+    }
+
+    /// Refuses the request of a thread whose deadline has passed, unless it was answered.
+    pub(crate) fn end_wait(&self, entry: &Arc<Entry>, thread: ThreadId) {
+        let mut step = self.step();
+        let timer = Timer::Wait(entry.id.clone(), thread);
+        step.run(Input::Timer(timer));
+        step.finish();
+    }
+
+    /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session of
+    /// the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
+    pub(crate) fn ask_to(
+        &self,
+        of: impl FnOnce() -> Arc<Entry>,
+        thread: ThreadId,
+        writes: Option<(&AttributeName, Option<Value>)>,
+        call: &Call,
+        wait: &Arc<Wait>,
+    ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        let mut step = self.step();
+        let entry = &of();
+        let kind = Kind::of(call)
+            .expect("the callers pass a commit, a destroy or a rename, which are all answered");
+        let key = (thread, entry.id.clone(), kind);
+        if step.machine.waiting.contains_key(&key) {
+            return Err(self.refused(&entry.id, Refusal::AlreadyLocked));
+        }
+        if let Some((name, value)) = writes {
+            let name = name.clone();
+            step.call(entry, thread, &Call::Write { name, value });
+        }
+        step.reattach(entry);
+        let session = step.machine.process.session(&entry.id);
+        let waiting = Waiting {
+            wait: Arc::clone(wait),
+            earlier: session.map_or(0, |session| match kind {
+                Kind::Commit => session.commits_of(thread),
+                _ => 0,
+            }),
+        };
+        step.machine.waiting.insert(key, waiting);
+        step.call(entry, thread, call);
+        step.finish();
+        Ok(())
+    }
+
+    /// Withdraws the registration for the answer to a commit.
+    pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
+        if self.is_forked() {
+            return;
+        }
+        let mut step = self.step();
+        step.forget(&(thread, entry.id.clone(), Kind::Commit), wait);
+        step.finish();
+    }
+
+    /// Leaves a session after a pending end or rename, whether or not that has happened.
+    pub(crate) fn leave_ending(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        keeps: bool,
+        wait: &Wait,
+    ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        let mut step = self.step();
+        // In one step: otherwise an answer could arrive in between and be lost.
+        step.forget(&(thread, entry.id.clone(), Kind::Ending), wait);
+        let result = match wait.take() {
+            Some(Outcome::Destroyed) => Ok(()),
+            Some(Outcome::Renamed(to)) => {
+                let entry = self.map.get_or_make(&to.session);
+                step.leave_writing(&entry, thread, names, None, keeps, None)
+            }
+            _ => step.leave_writing(entry, thread, names, None, keeps, None),
+        };
+        step.finish();
+        result
+    }
+
+    /// Writes an attribute through the session.
+    pub(crate) fn write(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        name: &AttributeName,
+        value: Option<&Value>,
+        held: Option<&mut Held<'_>>,
+    ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        let is_past_lease = self.is_past_lease();
+        let mut own = entry.lock();
+        if held.is_some() {
+            own.close(name);
+        }
+        if let Some(detached) = &mut own.state.detached
+            && !is_past_lease
+        {
+            return match detached.write(thread, name, value, &self.limits.current()) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Error::NotLocked(Box::new(name.clone()))),
+                Err(limited) => Err(Error::Limit(self.limits.exceeded(&entry.id, limited))),
+            };
+        }
+        drop(own);
+        let mut step = self.step();
+        let call = Call::Write {
+            name: name.clone(),
+            value: value.cloned(),
+        };
+        let answer = step.call(entry, thread, &call);
+        let lost = step.lost(entry, thread);
+        step.finish();
+        match (lost, answer) {
+            (Some(why), _) => Err(Error::lost(&entry.id, why)),
+            (None, Some(Answer::Refused(why))) => Err(self.refused(&entry.id, why)),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Leaves attributes that were locked together, through the session.
+    pub(crate) fn leave(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        keeps: bool,
+        held: Option<Held<'_>>,
+    ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        let written = held.as_ref().and_then(Held::written).filter(|_| keeps);
+        let write = match names {
+            Names::One(name) => written.map(|value| (name, value)),
+            _ => None, // A guard of several attributes writes to the session directly.
+        };
+        let is_past_lease = self.is_past_lease();
+        let mut own = entry.lock();
+        if own.state.detached.is_some() && !is_past_lease {
+            let now = self.clock.seen();
+            let detached =
+                own.state.detached.as_mut().expect(
+                    "the condition above has found the detached session, under the same mutex",
+                );
+            let mut result = Ok(());
+            if let Some((name, value)) = write
+                && let Err(limited) =
+                    detached.write(thread, name, value.as_ref(), &self.limits.current())
+            {
+                result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
+            }
+            let has_left = detached.leave(now, thread, names, keeps);
+            debug_assert!(
+                has_left,
+                "the thread of a guard is inside its detached session"
+            );
+            let left = own.let_out(thread, names, held);
+            let woken = own.admit(now);
+            drop(own);
+            woken.wake();
+            drop(left);
+            return result;
+        }
+        drop(own);
+        self.leave_process(entry, thread, names, write, (keeps, held))
+    }
+
+    #[inline(never)]
+    fn leave_process(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        names: &Names,
+        write: Option<(&AttributeName, Option<Value>)>,
+        (keeps, held): (bool, Option<Held<'_>>),
+    ) -> Result<(), Error> {
+        let mut step = self.step();
+        let result = step.leave_writing(entry, thread, names, write, keeps, held);
+        step.finish();
+        result
+    }
+
+    /// Checks that the grant of a guard of `thread` is still valid. `is_detached` means that the guard's cell is open.
+    pub(crate) fn check(
+        &self,
+        entry: &Arc<Entry>,
+        thread: ThreadId,
+        is_detached: bool,
+    ) -> Result<(), Error> {
+        self.refuse_forked()?;
+        if is_detached && !self.has_outlived_lease() {
+            return Ok(());
+        }
+        let mut step = self.step();
+        step.notice_lease();
+        let lost = step.lost(entry, thread);
+        step.finish();
+        lost.map_or(Ok(()), |why| Err(Error::lost(&entry.id, why)))
+    }
+
+    /// Checks that the lease is still valid when a thread takes the guard that was granted to it earlier.
+    ///
+    /// If the store revoked the grant in the meantime, the check succeeds: the thread was inside when it lost the
+    /// grant, and its guard reports the loss.
+    #[inline(always)]
+    pub(crate) fn still_stands(&self, entry: &Arc<Entry>, waiter: &Waiter) -> Result<(), Error> {
+        let is_sure = self.losses.load(Ordering::Relaxed) == waiter.losses && !self.is_past_lease();
+        if is_sure || mutant::is(LockMutant::OutlivesLease) {
+            return Ok(());
+        }
+        match self.check(entry, waiter.entrance.thread, false) {
+            Err(Error::Revoked(_) | Error::Late(_)) | Ok(()) => Ok(()),
+            lost => lost,
+        }
+    }
+
+    /// Records and reports a discarded write set.
+    pub(crate) fn discarded(&self, entry: &Entry, discard: Discard) {
+        if self.is_forked() {
+            return;
+        }
+        entry.lock().state.note_discard(discard.clone());
+        let mut step = self.step();
+        step.machine.events.push_back(Event::Discarded(discard));
+        step.finish();
+    }
+}
