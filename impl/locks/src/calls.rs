@@ -1,26 +1,27 @@
 //! The calls of threads and guards that need the machine: waits, writes, and leaving a session that is not detached.
 
+use crate::answers::{Destroyed, Ending};
 use crate::cell::{Entrance, Held};
-use crate::entry::{Entry, Granted};
+use crate::entry::Entry;
 use crate::error::Error;
 use crate::event::Event;
 use crate::hub::Hub;
-use crate::machine::{Kind, Waiting};
+use crate::machine::Awaited;
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::Discard;
 use crate::sync::Arc;
-use crate::wait::{Outcome, Wait, Waiter};
+use crate::wait::{Outcome, Wait};
+use crate::waiter::{LockAnswer, Waiter};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use tenure_protocol::attributes::Value;
 use tenure_protocol::message::{Refusal, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
-use tenure_protocol::{AttributeName, ThreadId, Time};
+use tenure_protocol::{AttributeName, ThreadId, Time, Version};
 
 /// The machine's answer to a lock request.
 pub(crate) enum Asked {
-    Locked(Box<Granted>),
-    Refused(Error),
+    Answered(Outcome<LockAnswer>),
     Waits(Arc<Waiter>),
 }
 
@@ -34,7 +35,7 @@ impl Hub {
         (wait_mode, existing, until): (WaitMode, bool, Time),
     ) -> Asked {
         if let Err(forked) = self.refuse_forked() {
-            return Asked::Refused(forked);
+            return Asked::Answered(Err(Box::new(forked)));
         }
         let thread = entrance.thread;
         let mut step = self.step();
@@ -45,7 +46,8 @@ impl Hub {
         let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
         if !is_noted {
             step.finish();
-            return Asked::Refused(self.refused(&entry.id, Refusal::AlreadyLocked));
+            let refused = self.refused(&entry.id, Refusal::AlreadyLocked);
+            return Asked::Answered(Err(Box::new(refused)));
         }
         let call = Call::Lock {
             names: names.clone(),
@@ -55,12 +57,7 @@ impl Hub {
         };
         step.call(entry, thread, &call);
         let asked = match waiter.wait.take() {
-            Some(Outcome::Locked(granted)) => Asked::Locked(granted),
-            Some(Outcome::Failed(error)) => Asked::Refused(*error),
-            // A handoff in a cell is impossible, because this request has not waited.
-            Some(_) => {
-                unreachable!("the machine answers a lock request only with a lock or a refusal")
-            }
+            Some(outcome) => Asked::Answered(outcome),
             None => {
                 step.machine.events.push_back(Event::Until(until));
                 let own = (entry.id.clone(), Arc::clone(&waiter));
@@ -71,8 +68,8 @@ impl Hub {
         let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
         if let Err(panicked) = finished {
             // A waker has panicked, and only this call knows of the request.
-            if let Asked::Locked(granted) = asked {
-                waiter.wait.answer_early(Outcome::Locked(granted));
+            if let Asked::Answered(outcome) = asked {
+                waiter.wait.answer_early(outcome);
             }
             self.abandon(entry, &waiter);
             resume_unwind(panicked);
@@ -103,11 +100,11 @@ impl Hub {
         let (outcome, waker) = wait.close();
         match outcome {
             _ if mutant::is(LockMutant::KeepsUnwantedGrant) => {}
-            Some(Outcome::Locked(_)) => leaves(None),
-            Some(Outcome::Entered(handed_off)) => {
+            Some(Ok(LockAnswer::Granted(_))) => leaves(None),
+            Some(Ok(LockAnswer::HandedOff(handed_off))) => {
                 leaves(Some(entry.follow(handed_off, *entrance)));
             }
-            _ => {}
+            Some(Err(_)) | None => {}
         }
         step.finish();
         drop(waker);
@@ -128,10 +125,10 @@ impl Hub {
                 let late = self.refused(&id, Refusal::Deadline);
                 if let Some((granted, waker)) = waiter.wait.expire(late) {
                     let held = match granted {
-                        Outcome::Entered(handed_off) => {
+                        LockAnswer::HandedOff(handed_off) => {
                             Some(entry.follow(handed_off, waiter.entrance))
                         }
-                        _ => None,
+                        LockAnswer::Granted(_) => None,
                     };
                     let (thread, names) = (waiter.entrance.thread, &waiter.names);
                     // The result does not matter: if the grant was lost as well, the request fails
@@ -154,21 +151,19 @@ impl Hub {
 
     /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session of
     /// the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
-    pub(crate) fn ask_to(
+    pub(crate) fn ask_to<T: Awaited>(
         &self,
         of: impl FnOnce() -> Arc<Entry>,
         thread: ThreadId,
         writes: Option<(&AttributeName, Option<Value>)>,
         call: &Call,
-        wait: &Arc<Wait>,
+        wait: &Arc<Wait<T>>,
     ) -> Result<(), Error> {
         self.refuse_forked()?;
         let mut step = self.step();
         let entry = &of();
-        let kind = Kind::of(call)
-            .expect("the callers pass a commit, a destroy or a rename, which are all answered");
-        let key = (thread, entry.id.clone(), kind);
-        if step.machine.waiting.contains_key(&key) {
+        let key = (thread, entry.id.clone());
+        if T::answers(&mut step.machine).has(&key) {
             return Err(self.refused(&entry.id, Refusal::AlreadyLocked));
         }
         if let Some((name, value)) = writes {
@@ -176,27 +171,21 @@ impl Hub {
             step.call(entry, thread, &Call::Write { name, value });
         }
         step.reattach(entry);
-        let session = step.machine.process.session(&entry.id);
-        let waiting = Waiting {
-            wait: Arc::clone(wait),
-            earlier: session.map_or(0, |session| match kind {
-                Kind::Commit => session.commits_of(thread),
-                _ => 0,
-            }),
-        };
-        step.machine.waiting.insert(key, waiting);
+        let earlier = T::earlier(&step.machine, &key);
+        T::answers(&mut step.machine).register(key, Arc::clone(wait), earlier);
         step.call(entry, thread, call);
         step.finish();
         Ok(())
     }
 
     /// Withdraws the registration for the answer to a commit.
-    pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Wait) {
+    pub(crate) fn forget_commit(&self, entry: &Entry, thread: ThreadId, wait: &Arc<Wait<Version>>) {
         if self.is_forked() {
             return;
         }
         let mut step = self.step();
-        step.forget(&(thread, entry.id.clone(), Kind::Commit), wait);
+        let key = (thread, entry.id.clone());
+        step.machine.commits.forget(&key, wait);
         step.finish();
     }
 
@@ -207,19 +196,28 @@ impl Hub {
         thread: ThreadId,
         names: &Names,
         keeps: bool,
-        wait: &Wait,
+        ending: &Ending,
     ) -> Result<(), Error> {
         self.refuse_forked()?;
         let mut step = self.step();
         // In one step: otherwise an answer could arrive in between and be lost.
-        step.forget(&(thread, entry.id.clone(), Kind::Ending), wait);
-        let result = match wait.take() {
-            Some(Outcome::Destroyed) => Ok(()),
-            Some(Outcome::Renamed(to)) => {
-                let entry = self.map.get_or_make(&to.session);
-                step.leave_writing(&entry, thread, names, None, keeps, None)
+        let key = (thread, entry.id.clone());
+        let (is_destroyed, renamed) = match ending {
+            Ending::Destroy(wait) => {
+                step.machine.destroys.forget(&key, wait);
+                (matches!(wait.take(), Some(Ok(Destroyed))), None)
             }
-            _ => step.leave_writing(entry, thread, names, None, keeps, None),
+            Ending::Rename(wait) => {
+                step.machine.renames.forget(&key, wait);
+                (false, wait.take().and_then(Result::ok))
+            }
+        };
+        let renamed = renamed.map(|to| self.map.get_or_make(&to.session));
+        let result = if is_destroyed {
+            Ok(())
+        } else {
+            let entry = renamed.as_ref().unwrap_or(entry);
+            step.leave_writing(entry, thread, names, None, keeps, None)
         };
         step.finish();
         result

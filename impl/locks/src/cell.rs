@@ -50,7 +50,7 @@ use crate::link::Link;
 use crate::mutant::{self, LockMutant};
 use crate::spare;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
-use crate::wait::Waiter;
+use crate::waiter::Waiter;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr;

@@ -9,18 +9,19 @@ mod handoff;
 use crate::cell::{Cell, Closed, Entrance, HandedOver, Held, Terms};
 use crate::cells::Cells;
 use crate::content::Content;
+use crate::granted::{Granted, has, shares};
 use crate::hint::Hint;
 use crate::key::Key;
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::Discard;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::uses::Use;
-use crate::wait::{Outcome, Waiter, wake_all};
+use crate::wait::wake_all;
+use crate::waiter::{LockAnswer, Waiter};
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::panic::resume_unwind;
 use std::task::Waker;
-use tenure_protocol::attributes::Value;
 use tenure_protocol::id::ShortId;
 use tenure_protocol::process::{Detached, Handoff, Names};
 use tenure_protocol::{AttributeName, Limits, SessionId, ThreadId, Time};
@@ -106,7 +107,9 @@ impl State {
             ..waiter.entrance
         };
         self.note_inside(Inside { names, entrance });
-        waiter.wait.answer(Outcome::Locked(Box::new(granted)))
+        waiter
+            .wait
+            .answer(Ok(LockAnswer::Granted(Box::new(granted))))
     }
 
     /// Returns the last discarded write set.
@@ -148,61 +151,6 @@ impl Entered<'_> {
     }
 }
 
-/// Attributes that were locked together, with the token of the grant.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) token: tenure_protocol::Token,
-    pub(crate) values: Values,
-}
-
-/// The values of these attributes when they were locked.
-#[derive(Debug)]
-pub(crate) enum Values {
-    /// The value of the one requested attribute.
-    One(Option<Value>),
-    /// The requested attributes that have a value.
-    Many(Vec<(AttributeName, Value)>),
-}
-
-impl Values {
-    /// Returns the values of the attributes in `names`.
-    #[inline(always)]
-    pub(crate) fn of<'a>(
-        names: &Names,
-        mut all: impl Iterator<Item = (&'a AttributeName, &'a Value)>,
-    ) -> Self {
-        if let Names::One(name) = names {
-            let own = all.find(|(own, _)| *own == name);
-            return Self::One(own.map(|(_, value)| value.clone()));
-        }
-        let own = all.filter(|(name, _)| has(names, name));
-        Self::Many(
-            own.map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        )
-    }
-
-    /// Returns the value of the one requested attribute.
-    pub(crate) fn one(self) -> Option<Value> {
-        match self {
-            Self::One(value) => value,
-            Self::Many(_) => {
-                unreachable!("a request for one attribute is granted with `Values::One`")
-            }
-        }
-    }
-
-    /// Returns the values of several attributes.
-    pub(crate) fn many(self) -> Vec<(AttributeName, Value)> {
-        match self {
-            Self::One(_) => {
-                unreachable!("a request for several attributes is granted with `Values::Many`")
-            }
-            Self::Many(values) => values,
-        }
-    }
-}
-
 /// The wakers to wake: usually none or one, which need no allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Woken(Option<Waker>, Vec<Waker>);
@@ -234,17 +182,6 @@ impl Woken {
 pub(crate) struct Locked<'e> {
     cells: &'e Cells,
     pub(crate) state: MutexGuard<'e, State>,
-}
-
-impl Granted {
-    /// Returns these attributes of a detached session.
-    #[inline(always)]
-    fn of(detached: &Detached, names: &Names) -> Self {
-        Self {
-            token: detached.token(),
-            values: Values::of(names, detached.attributes()),
-        }
-    }
 }
 
 impl fmt::Debug for Entry {
@@ -505,22 +442,5 @@ impl<'e> Locked<'e> {
     /// Returns whether any thread is inside.
     pub(crate) fn is_used(&self) -> bool {
         !self.state.inside().is_empty() || self.cells.iter().any(|cell| cell.inside().is_some())
-    }
-}
-
-/// Returns whether an attribute is among `names`.
-pub(crate) fn has(names: &Names, name: &AttributeName) -> bool {
-    match names {
-        Names::All => true,
-        Names::One(own) => own == name,
-        Names::Many(own) => own.contains(name),
-    }
-}
-
-fn shares(one: &Names, two: &Names) -> bool {
-    match (one, two) {
-        (Names::All, _) | (_, Names::All) => true,
-        (Names::One(own), other) | (other, Names::One(own)) => has(other, own),
-        (Names::Many(own), other) => own.iter().any(|name| has(other, name)),
     }
 }

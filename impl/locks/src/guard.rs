@@ -1,20 +1,21 @@
 //! The guard of one locked attribute.
 
 use crate::cell::{Entrance, Held};
-use crate::entry::Granted;
 use crate::error::Error;
+use crate::granted::Granted;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::session_ref::GuardSession;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
-use crate::wait::{Outcome, Wait, block_on, in_drop};
+use crate::wait::{Wait, block_on, in_drop};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::message::GrantRef;
 use tenure_protocol::process::{Call, Names};
 use tenure_protocol::{AttributeName, SessionId, ThreadId, Token, Version};
 
@@ -277,7 +278,7 @@ impl<'s> Guard<'s> {
             thread,
             writes,
             cell: held,
-            ending: None,
+            rename: None,
             is_written,
             wait: None,
         }
@@ -434,11 +435,11 @@ pub struct Commit<'g, 's> {
     pub(crate) writes: Option<(AttributeName, Option<Value>)>,
     /// That cell. After the commit, the thread sees the committed value there.
     pub(crate) cell: Option<&'g mut Held<'s>>,
-    /// The pending end or rename of the session by the same guard. A rename moves the guard to another session.
-    pub(crate) ending: Option<Arc<Wait>>,
+    /// The pending rename of the session by the same guard, which moves the guard to another session.
+    pub(crate) rename: Option<Arc<Wait<GrantRef>>>,
     /// Whether the guard has uncommitted writes, for a guard without a cell.
     pub(crate) is_written: Option<&'g mut bool>,
-    pub(crate) wait: Option<Arc<Wait>>,
+    pub(crate) wait: Option<Arc<Wait<Version>>>,
 }
 
 impl fmt::Debug for Commit<'_, '_> {
@@ -481,7 +482,7 @@ impl Commit<'_, '_> {
             // Registered first: if a waker panics, no waiting thread is lost.
             let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
-            let of = || hub.moved(entry, self.ending.as_ref());
+            let of = || hub.moved(entry, self.rename.as_ref());
             if let Err(error) = hub.ask_to(of, self.thread, writes, &Call::Commit, &wait) {
                 self.wait = None;
                 return Poll::Ready(Err(error));
@@ -502,11 +503,7 @@ impl Commit<'_, '_> {
             return Poll::Pending;
         };
         self.wait = None;
-        Poll::Ready(match outcome {
-            Outcome::Committed(version) => Ok(version),
-            Outcome::Failed(error) => Err(*error),
-            _ => unreachable!("the machine answers a commit only with a version or a refusal"),
-        })
+        Poll::Ready(outcome.map_err(|error| *error))
     }
 }
 

@@ -6,8 +6,9 @@
 
 use crate::cell::Entrance;
 use crate::clock::Clock;
-use crate::entry::{Entered, Entry, Granted, Locked};
+use crate::entry::{Entered, Entry, Locked};
 use crate::error::Error;
+use crate::granted::Granted;
 use crate::limits::Agreed;
 use crate::machine::Machine;
 use crate::map::Map;
@@ -167,19 +168,23 @@ impl Hub {
     }
 
     /// Returns the entry of the session that a guard is in: the new one, if the guard's rename has been answered.
-    pub(crate) fn moved(&self, entry: &Arc<Entry>, ending: Option<&Arc<Wait>>) -> Arc<Entry> {
-        match ending.and_then(|wait| self.renamed(wait)) {
+    pub(crate) fn moved(
+        &self,
+        entry: &Arc<Entry>,
+        rename: Option<&Arc<Wait<GrantRef>>>,
+    ) -> Arc<Entry> {
+        match rename.and_then(|wait| self.renamed(wait)) {
             Some(to) => self.map.get_or_make(&to.session),
             None => Arc::clone(entry),
         }
     }
 
     /// Returns the new grant of a renamed session, if the answer is a rename.
-    pub(crate) fn renamed(&self, wait: &Wait) -> Option<GrantRef> {
+    pub(crate) fn renamed(&self, wait: &Wait<GrantRef>) -> Option<GrantRef> {
         if self.is_forked() {
             return None;
         }
-        wait.renamed()
+        wait.peek()
     }
 
     /// Returns the value that `thread`, which is inside, sees in an attribute without an open cell.

@@ -89,6 +89,7 @@ pub use uses::Cached;
 #[cfg(any(feature = "loom", feature = "shuttle"))]
 pub use sync::pretend_to_unwind;
 
+mod answers;
 mod calls;
 mod cell;
 mod cells;
@@ -97,6 +98,7 @@ mod content;
 mod entry;
 mod error;
 mod event;
+mod granted;
 mod guard;
 mod hint;
 mod host;
@@ -123,3 +125,4 @@ mod thread;
 mod unfetched;
 mod uses;
 mod wait;
+mod waiter;

@@ -1,25 +1,23 @@
 //! The state behind the machine's mutex: the process machine, and the registered waits for its answers.
 
+use crate::answers::{Answers, Destroyed, Key};
 use crate::event::Event;
 use crate::mutant;
-use crate::sync::Arc;
 use crate::unfetched::Unfetched;
 use crate::uses::Uses;
-use crate::wait::Wait;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
-use tenure_protocol::process::{Call, Output};
-use tenure_protocol::{
-    Incarnation, ProcessMachine, ProcessSettings, SessionId, Settings, ThreadId,
-};
+use tenure_protocol::message::GrantRef;
+use tenure_protocol::process::Output;
+use tenure_protocol::{Incarnation, ProcessMachine, ProcessSettings, Settings, Version};
 
 /// The state behind the machine's mutex.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) process: ProcessMachine<mutant::Own>,
-    /// The threads that wait for an answer to a call other than a lock. Waiting lock requests are stored in the
-    /// session's entry.
-    pub(crate) waiting: BTreeMap<Key, Waiting>,
+    pub(crate) commits: Answers<Version>,
+    pub(crate) destroys: Answers<Destroyed>,
+    pub(crate) renames: Answers<GrantRef>,
     pub(crate) events: VecDeque<Event>,
     /// The output buffer of a step. Empty between steps, but its memory is kept.
     pub(crate) out: Vec<Output>,
@@ -31,38 +29,38 @@ pub(crate) struct Machine {
     pub(crate) uses: Uses,
 }
 
-/// The key of a wait. A thread may use a guard and a request in the same session at once, so it has one wait for each
-/// kind of call.
-pub(crate) type Key = (ThreadId, SessionId, Kind);
+/// An answer that a thread waits for, other than a lock.
+pub(crate) trait Awaited: Sized {
+    /// Returns the threads that wait for such an answer.
+    fn answers(machine: &mut Machine) -> &mut Answers<Self>;
 
-/// The kind of call that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Lock,
-    Commit,
-    /// The end of the session, or its new id.
-    Ending,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Lock, Self::Commit, Self::Ending];
-
-    /// Returns the kind of a call, or `None` for a call without an awaited answer.
-    pub(crate) fn of(call: &Call) -> Option<Self> {
-        match call {
-            Call::Lock { .. } => Some(Self::Lock),
-            Call::Commit => Some(Self::Commit),
-            Call::Destroy | Call::Rename(_) => Some(Self::Ending),
-            Call::Abandon | Call::Write { .. } | Call::Unlock(_) | Call::Discard(_) => None,
-        }
+    /// Returns the number of such answers that come before the one to the thread's next call.
+    fn earlier(_: &Machine, _: &Key) -> usize {
+        0
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) wait: Arc<Wait>,
-    /// The number of answers that come first: to earlier commits of the thread that it no longer waits for.
-    pub(crate) earlier: usize,
+impl Awaited for Version {
+    fn earlier(machine: &Machine, (thread, id): &Key) -> usize {
+        let session = machine.process.session(id);
+        session.map_or(0, |session| session.commits_of(*thread))
+    }
+
+    fn answers(machine: &mut Machine) -> &mut Answers<Self> {
+        &mut machine.commits
+    }
+}
+
+impl Awaited for Destroyed {
+    fn answers(machine: &mut Machine) -> &mut Answers<Self> {
+        &mut machine.destroys
+    }
+}
+
+impl Awaited for GrantRef {
+    fn answers(machine: &mut Machine) -> &mut Answers<Self> {
+        &mut machine.renames
+    }
 }
 
 impl Machine {
@@ -70,7 +68,9 @@ impl Machine {
         let settings = Settings::new(settings);
         Self {
             process: ProcessMachine::with_hook(mutant::Own, settings, incarnation),
-            waiting: BTreeMap::new(),
+            commits: Answers::new(),
+            destroys: Answers::new(),
+            renames: Answers::new(),
             events: VecDeque::new(),
             out: Vec::new(),
             unfetched: Unfetched::new(),

@@ -11,7 +11,8 @@ use crate::session_ref::{GuardSession, Opened, SessionRef};
 use crate::set::GuardSet;
 use crate::sync::Arc;
 use crate::thread;
-use crate::wait::{Outcome, Waiter, block_on, in_drop};
+use crate::wait::{block_on, in_drop};
+use crate::waiter::Waiter;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -101,10 +102,8 @@ impl<'s> Waiting<'s> {
         };
         self.is_answered = true;
         let entered = match outcome {
-            Outcome::Entered(handed_off) => self.session.follow(handed_off, self.waiter.entrance),
-            Outcome::Locked(granted) => self.session.enter(*granted),
-            Outcome::Failed(error) => return Poll::Ready(Err(*error)),
-            _ => unreachable!("the machine answers a lock request only with a lock or a refusal"),
+            Ok(answer) => self.session.take(answer, self.waiter.entrance),
+            Err(error) => return Poll::Ready(Err(*error)),
         };
         let Session { hub, entry } = &*self.session;
         match hub.still_stands(entry, &self.waiter) {
@@ -224,8 +223,8 @@ impl<'s> Request<'s> {
             ..
         } = self.manner;
         match hub.ask(entry, names, entrance, (wait_mode, existing, until)) {
-            Asked::Locked(granted) => Made::Answered(Ok(session.enter(*granted))),
-            Asked::Refused(error) => Made::Answered(Err(error)),
+            Asked::Answered(Ok(answer)) => Made::Answered(Ok(session.take(answer, entrance))),
+            Asked::Answered(Err(error)) => Made::Answered(Err(*error)),
             Asked::Waits(waiter) => Made::Waits(Waiting {
                 session,
                 waiter,

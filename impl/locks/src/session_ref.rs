@@ -21,13 +21,15 @@
 #![allow(unsafe_code)]
 
 use crate::cell::{Entrance, HandedOver, Held};
-use crate::entry::{Entered, Entry, Granted};
+use crate::entry::{Entered, Entry};
+use crate::granted::Granted;
 use crate::hub::Hub;
 use crate::key::Key;
 use crate::map::Map;
 use crate::mutant::{self, LockMutant};
 use crate::session::Session;
 use crate::sync::{Arc, lock};
+use crate::waiter::LockAnswer;
 use std::fmt;
 use std::ops::Deref;
 use tenure_protocol::id::ShortId;
@@ -132,8 +134,21 @@ impl<'s> Opened<'s> {
         (home, Entered::Session(granted))
     }
 
+    /// Takes the lock of an answered request.
+    #[inline(always)]
+    pub(crate) fn take(
+        &self,
+        answer: LockAnswer,
+        entrance: Entrance,
+    ) -> (GuardSession<'s>, Entered<'s>) {
+        match answer {
+            LockAnswer::Granted(granted) => self.enter(*granted),
+            LockAnswer::HandedOff(handed_off) => self.follow(handed_off, entrance),
+        }
+    }
+
     /// Enters an attribute that another thread has handed off to this one.
-    pub(crate) fn follow(
+    fn follow(
         &self,
         handed_off: HandedOver,
         entrance: Entrance,

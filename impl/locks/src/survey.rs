@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::snapshot::{Busy, Holder};
 use crate::sync::Arc;
 use crate::uses::{Cached, Class};
-use crate::wait::Waiter;
+use crate::waiter::Waiter;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tenure_protocol::process::Names;

@@ -21,7 +21,7 @@
 use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
 use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
-use crate::wait::{Outcome, Waiter};
+use crate::waiter::{LockAnswer, Waiter};
 use std::ptr::{self, NonNull};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{ThreadId, Time};
@@ -154,7 +154,8 @@ impl Held<'_> {
         let waiter = waiter.expect("`publish` fills `next_user` before it sets PLANNED");
         self.cell.lives.with(|_| ());
         let handed_off = HandedOver(NonNull::from(self.cell));
-        if let Some(waker) = waiter.wait.answer(Outcome::Entered(handed_off)) {
+        let answer = LockAnswer::HandedOff(handed_off);
+        if let Some(waker) = waiter.wait.answer(Ok(answer)) {
             waker.wake();
         }
         true

@@ -8,7 +8,7 @@
 use super::Locked;
 use crate::key::Key;
 use crate::mutant::{self, LockMutant};
-use crate::wait::Outcome;
+use crate::waiter::LockAnswer;
 use tenure_protocol::process::{Handoff, Names};
 
 impl Drop for Locked<'_> {
@@ -75,6 +75,8 @@ impl Locked<'_> {
             cell.settle_user(waiter.entrance)
         };
         // The thread that hands off may not have answered the wait yet.
-        waiter.wait.answer_early(Outcome::Entered(handed_off));
+        waiter
+            .wait
+            .answer_early(Ok(LockAnswer::HandedOff(handed_off)));
     }
 }
