@@ -2,6 +2,7 @@
 
 use crate::answers::{Destroyed, Ending};
 use crate::cell::{Entrance, Held};
+use crate::content::Write;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::event::Event;
@@ -96,7 +97,8 @@ impl Hub {
             step.call(entry, thread, &Call::Abandon);
         }
         // The result does not matter: if the grant was lost as well, the lock is gone in any case.
-        let mut leaves = |held| drop(step.leave_writing(entry, thread, names, None, false, held));
+        let mut leaves =
+            |held| drop(step.leave_writing(entry, thread, names, Write::Unchanged, false, held));
         let (outcome, waker) = wait.close();
         match outcome {
             _ if mutant::is(LockMutant::KeepsUnwantedGrant) => {}
@@ -133,7 +135,8 @@ impl Hub {
                     let (thread, names) = (waiter.entrance.thread, &waiter.names);
                     // The result does not matter: if the grant was lost as well, the request fails
                     // in any case.
-                    let _ = step.leave_writing(&entry, thread, names, None, false, held);
+                    let _ =
+                        step.leave_writing(&entry, thread, names, Write::Unchanged, false, held);
                     step.woken.extend(waker);
                 }
             }
@@ -149,13 +152,13 @@ impl Hub {
         step.finish();
     }
 
-    /// Registers a thread for the answer to a call other than a lock, and makes the call. `of` returns the session of
-    /// the guard. It is called under the machine's mutex, when no answer of a rename can intervene.
+    /// Registers a thread for the answer to a call other than a lock, and makes the call after `write`. `of` returns the
+    /// session of the guard. `of` is called under the machine's mutex, when no answer of a rename can intervene.
     pub(crate) fn ask_to<T: Awaited>(
         &self,
         of: impl FnOnce() -> Arc<Entry>,
         thread: ThreadId,
-        writes: Option<(&AttributeName, Option<Value>)>,
+        write: Option<Call>,
         call: &Call,
         wait: &Arc<Wait<T>>,
     ) -> Result<(), Error> {
@@ -166,9 +169,8 @@ impl Hub {
         if T::answers(&mut step.machine).has(&key) {
             return Err(self.refused(&entry.id, Refusal::AlreadyLocked));
         }
-        if let Some((name, value)) = writes {
-            let name = name.clone();
-            step.call(entry, thread, &Call::Write { name, value });
+        if let Some(write) = write {
+            step.call(entry, thread, &write);
         }
         step.reattach(entry);
         let earlier = T::earlier(&step.machine, &key);
@@ -217,7 +219,7 @@ impl Hub {
             Ok(())
         } else {
             let entry = renamed.as_ref().unwrap_or(entry);
-            step.leave_writing(entry, thread, names, None, keeps, None)
+            step.leave_writing(entry, thread, names, Write::Unchanged, keeps, None)
         };
         step.finish();
         result
@@ -273,10 +275,10 @@ impl Hub {
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
         self.refuse_forked()?;
-        let written = held.as_ref().and_then(Held::written).filter(|_| keeps);
-        let write = match names {
-            Names::One(name) => written.map(|value| (name, value)),
-            _ => None, // A guard of several attributes writes to the session directly.
+        // A guard of several attributes writes to the session directly.
+        let write = match &held {
+            Some(held) if keeps => held.written(),
+            _ => Write::Unchanged,
         };
         let is_past_lease = self.is_past_lease();
         let mut own = entry.lock();
@@ -287,11 +289,13 @@ impl Hub {
                     "the condition above has found the detached session, under the same mutex",
                 );
             let mut result = Ok(());
-            if let Some((name, value)) = write
-                && let Err(limited) =
+            if let Names::One(name) = names {
+                let written = write.map(|value| {
                     detached.write(thread, name, value.as_ref(), &self.limits.current())
-            {
-                result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
+                });
+                if let Some(Err(limited)) = written {
+                    result = Err(Error::Limit(self.limits.exceeded(&entry.id, limited)));
+                }
             }
             let has_left = detached.leave(now, thread, names, keeps);
             debug_assert!(
@@ -315,7 +319,7 @@ impl Hub {
         entry: &Arc<Entry>,
         thread: ThreadId,
         names: &Names,
-        write: Option<(&AttributeName, Option<Value>)>,
+        write: Write,
         (keeps, held): (bool, Option<Held<'_>>),
     ) -> Result<(), Error> {
         let mut step = self.step();

@@ -43,7 +43,7 @@ mod handoff;
 
 pub(crate) use handoff::HandedOver;
 
-use crate::content::Content;
+use crate::content::{Content, Write};
 use crate::hint::{Hint, LineOffset};
 use crate::key::Key;
 use crate::link::Link;
@@ -405,14 +405,17 @@ impl<'c> Held<'c> {
         content.bytes()
     }
 
-    /// Returns the value that this thread has written, if any.
+    /// Returns the write of this thread.
     #[inline]
-    pub(crate) fn written(&self) -> Option<Option<Value>> {
-        self.is_written().then(|| {
-            // SAFETY: no other thread touches the other slot.
-            self.place(true)
-                .with(|content| unsafe { (**content).value() })
-        })
+    pub(crate) fn written(&self) -> Write {
+        if !self.is_written() {
+            return Write::Unchanged;
+        }
+        // SAFETY: no other thread touches the other slot.
+        let value = self
+            .place(true)
+            .with(|content| unsafe { (**content).value() });
+        Write::from(value)
     }
 
     #[inline(always)]

@@ -9,6 +9,7 @@ use crate::session_ref::GuardSession;
 use crate::snapshot::{Discard, Discarded};
 use crate::sync::{Arc, panicking};
 use crate::wait::{Wait, block_on, in_drop};
+use std::convert::identity;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -209,7 +210,7 @@ impl<'s> Guard<'s> {
             return Ok(());
         };
         let (name, thread) = (held.name(), held.thread());
-        let value = held.written().flatten();
+        let value = held.written().map(identity).flatten();
         home.with(|Session { hub, entry }| {
             let result = hub.write(entry, thread, name, value.as_ref(), Some(held));
             match &result {
@@ -263,8 +264,8 @@ impl<'s> Guard<'s> {
     /// Makes the writes under this guard durable, and keeps the lock. Await the result, or call [`Commit::blocking`].
     /// The commit may include writes of the same thread under other guards of the session.
     pub fn commit(&mut self) -> Commit<'_, 's> {
-        let writes = match &self.access {
-            Access::Cell(held) => held.written().map(|value| (held.name().clone(), value)),
+        let write = match &self.access {
+            Access::Cell(held) => held.written().call(held.name()),
             _ => None,
         };
         let thread = self.thread();
@@ -276,7 +277,7 @@ impl<'s> Guard<'s> {
         Commit {
             session: self.home.handle(),
             thread,
-            writes,
+            write,
             cell: held,
             rename: None,
             is_written,
@@ -431,8 +432,8 @@ pub(crate) fn note_panic(session: &Session, entrance: Entrance) {
 pub struct Commit<'g, 's> {
     pub(crate) session: Session,
     pub(crate) thread: ThreadId,
-    /// The write in a cell, which must go to the session first.
-    pub(crate) writes: Option<(AttributeName, Option<Value>)>,
+    /// The call for the write in a cell, which must go to the session first.
+    pub(crate) write: Option<Call>,
     /// That cell. After the commit, the thread sees the committed value there.
     pub(crate) cell: Option<&'g mut Held<'s>>,
     /// The pending rename of the session by the same guard, which moves the guard to another session.
@@ -477,13 +478,12 @@ impl Commit<'_, '_> {
             return Poll::Ready(Err(forked));
         }
         if self.wait.is_none() {
-            let writes = self.writes.take();
-            let writes = writes.as_ref().map(|(name, value)| (name, value.clone()));
+            let write = self.write.take();
             // Registered first: if a waker panics, no waiting thread is lost.
             let wait = Arc::clone(self.wait.insert(Arc::default()));
             let Session { hub, entry } = &self.session;
             let of = || hub.moved(entry, self.rename.as_ref());
-            if let Err(error) = hub.ask_to(of, self.thread, writes, &Call::Commit, &wait) {
+            if let Err(error) = hub.ask_to(of, self.thread, write, &Call::Commit, &wait) {
                 self.wait = None;
                 return Poll::Ready(Err(error));
             }

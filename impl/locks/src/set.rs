@@ -234,7 +234,7 @@ impl GuardSet {
                 entry: Arc::clone(&self.entry),
             },
             thread: self.thread,
-            writes: None,
+            write: None,
             cell: None,
             rename: self.rename_wait().cloned(),
             is_written: Some(&mut self.is_written),

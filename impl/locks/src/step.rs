@@ -3,7 +3,7 @@
 
 use crate::answers::Destroyed;
 use crate::cell::Held;
-use crate::content::Content;
+use crate::content::{Content, Write};
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::event::Event;
@@ -17,12 +17,11 @@ use crate::wait::{Outcome, Wait, wake_all};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use tenure_protocol::attributes::Value;
 use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{
     Answer, Call, Concerned, Connection, Input, Names, Output, Poison, Timer,
 };
-use tenure_protocol::{AttributeName, SessionId, ThreadId, Time, ToProcess, Token};
+use tenure_protocol::{SessionId, ThreadId, Time, ToProcess, Token};
 
 /// One or several steps of the machine, under its mutex. Collects the wakers to wake afterwards.
 pub(crate) struct Step<'h> {
@@ -396,7 +395,7 @@ impl Step<'_> {
         entry: &Arc<Entry>,
         thread: ThreadId,
         names: &Names,
-        write: Option<(&AttributeName, Option<Value>)>,
+        write: Write,
         keeps: bool,
         held: Option<Held<'_>>,
     ) -> Result<(), Error> {
@@ -406,9 +405,10 @@ impl Step<'_> {
         let mut result = Ok(());
         // The machine remembers the lost grant of a thread until the last of its guards has left.
         if lost.is_none() || entry.lock().guards_of(thread) <= 1 {
-            if let Some((name, value)) = write {
-                let name = name.clone();
-                let told = self.call(entry, thread, &Call::Write { name, value });
+            if let Names::One(name) = names
+                && let Some(write) = write.call(name)
+            {
+                let told = self.call(entry, thread, &write);
                 if let Some(Answer::Refused(why)) = told {
                     result = Err(self.hub.refused(&entry.id, why));
                 }

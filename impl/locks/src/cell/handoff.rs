@@ -19,11 +19,11 @@
 #![allow(unsafe_code)]
 
 use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
+use crate::content::Write;
 use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
 use crate::waiter::{LockAnswer, Waiter};
 use std::ptr::{self, NonNull};
-use tenure_protocol::attributes::Value;
 use tenure_protocol::{ThreadId, Time};
 
 /// The result of a handoff: the waiting thread is inside this cell, and may [follow](HandedOver::follow) once.
@@ -66,18 +66,19 @@ impl Cell {
         is_withdrawn
     }
 
-    /// Returns the value that the previous thread has left in the closed cell, if it has changed the value.
+    /// Returns the write of the previous thread, whose value is in the closed cell.
     ///
     /// # Safety
     /// The caller holds the session's mutex, and the attribute was handed off.
-    pub(crate) unsafe fn handed_off(&self) -> Option<Option<Value>> {
+    pub(crate) unsafe fn handed_off(&self) -> Write {
         let word = self.used.word.load(Ordering::Relaxed);
-        (word & CHANGED != 0).then(|| {
-            let current = &self.used.values[usize::from(word & SECOND != 0)];
-            // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's
-            // mutex.
-            current.with(|value| unsafe { (**value).value() })
-        })
+        if word & CHANGED == 0 {
+            return Write::Unchanged;
+        }
+        let current = &self.used.values[usize::from(word & SECOND != 0)];
+        // SAFETY: the thread inside only reads the current slot, and to leave it needs the session's mutex.
+        let value = current.with(|value| unsafe { (**value).value() });
+        Write::from(value)
     }
 
     /// Records the receiver of the handoff as the thread inside.

@@ -9,6 +9,7 @@ use super::Locked;
 use crate::key::Key;
 use crate::mutant::{self, LockMutant};
 use crate::waiter::LockAnswer;
+use std::convert::identity;
 use tenure_protocol::process::{Handoff, Names};
 
 impl Drop for Locked<'_> {
@@ -71,7 +72,8 @@ impl Locked<'_> {
             .expect("`publish` has planned with the detached session under the same mutex");
         // SAFETY: as above, and the cell's previous user has left.
         let handed_off = unsafe {
-            detached.settle_handoff(cell.at(), handoff, cell.handed_off());
+            let written = cell.handed_off().map(identity);
+            detached.settle_handoff(cell.at(), handoff, written);
             cell.settle_user(waiter.entrance)
         };
         // The thread that hands off may not have answered the wait yet.
