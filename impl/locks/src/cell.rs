@@ -3,7 +3,7 @@
 //! A cell is *open* while the attribute is in it. The state word of an open cell contains whether a thread is inside,
 //! and entering or leaving is one compare-exchange. To take the attribute back, the session *closes* the cell. A thread
 //! that then tries to enter or to leave finds the cell closed. Both continue on the slow path, through the session and
-//! its mutex.
+//! its mutex. The table in `word` lists the flags of the state word, and the sides that may change them.
 //!
 //! A cell has two value slots, and the state word names the current one. The thread inside reads the current slot in
 //! place and writes to the other one. So a single atomic operation lets the next thread in and makes the writes
@@ -40,8 +40,14 @@
 #![allow(unsafe_code)]
 
 mod handoff;
+#[cfg(test)]
+mod tests;
+mod word;
 
 pub(crate) use handoff::HandedOver;
+use word::{
+    CHANGED, CLOSED, FILLED, HELD, NUMBER, OWN, SECOND, THREAD, UNWINDING, VACANT, WRITTEN,
+};
 
 use crate::content::{Content, Write};
 use crate::hint::{Hint, LineOffset};
@@ -57,30 +63,6 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
-
-/// The attribute is not in the cell.
-const CLOSED: u64 = 1;
-/// A thread is inside. Its number is in the upper bits.
-const HELD: u64 = 2;
-/// The second slot is the current one.
-const SECOND: u64 = 4;
-/// The value has changed since the cell was opened.
-const CHANGED: u64 = 8;
-/// In a [`Held`] only: the thread has written to the other slot.
-const WRITTEN: u64 = 16;
-/// In a [`Held`] only: the thread was already unwinding when it entered, so unwinding says nothing about its work
-/// inside.
-const UNWINDING: u64 = 32;
-/// The value was moved out of the slot that is not current: there is nothing to drop.
-const VACANT: u64 = 64;
-/// In a [`Held`] only: the other slot was vacant and now contains a value.
-const FILLED: u64 = 128;
-/// The cell is closed, and a handoff is planned: the thread inside leaves to the waiter in `next_user`.
-const PLANNED: u64 = 256;
-/// The flags that only a [`Held`] has.
-const OWN: u64 = WRITTEN | UNWINDING | FILLED;
-/// The number of bits below the thread number.
-const THREAD: u32 = 9;
 
 /// Truncates a thread number to the bits that a cell has room for. The manager's own numbers are smaller.
 pub(crate) fn known(thread: ThreadId) -> ThreadId {
@@ -131,7 +113,7 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Aside {
     name: AttributeName,
-    /// The waiter that follows the thread inside, while a handoff is [planned](PLANNED).
+    /// The waiter that follows the thread inside, while a handoff is [planned](word::PLANNED).
     next_user: AtomicPtr<Waiter>,
 }
 
@@ -575,7 +557,7 @@ impl<'c> Held<'c> {
     /// Returns the state word after this thread has left.
     #[inline(always)]
     fn after(&self, keeps: bool) -> u64 {
-        let mut free = self.word & !(OWN | HELD | u64::MAX << THREAD);
+        let mut free = self.word & !(OWN | HELD | NUMBER);
         if self.word & FILLED != 0 {
             free &= !VACANT;
         }

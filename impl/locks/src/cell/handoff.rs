@@ -18,7 +18,8 @@
 //!   sender and the settling session may answer the wait.
 #![allow(unsafe_code)]
 
-use super::{CHANGED, CLOSED, Cell, Entrance, HELD, Held, PLANNED, SECOND, THREAD, VACANT};
+use super::word::{CHANGED, CLOSED, HELD, NUMBER, PLANNED, SECOND, THREAD, VACANT};
+use super::{Cell, Entrance, Held};
 use crate::content::Write;
 use crate::mutant::{self, LockMutant};
 use crate::sync::{Arc, Ordering};
@@ -88,7 +89,7 @@ impl Cell {
     pub(crate) unsafe fn settle_user(&self, entrance: Entrance) -> HandedOver {
         self.note_place(entrance);
         let word = self.used.word.load(Ordering::Relaxed);
-        let word = word & !(u64::MAX << THREAD) | entrance.thread.0 << THREAD;
+        let word = word & !NUMBER | entrance.thread.0 << THREAD;
         self.used.word.store(word, Ordering::Release);
         HandedOver(NonNull::from(self))
     }
