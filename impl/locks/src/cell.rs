@@ -26,7 +26,7 @@
 //! `UnsafeCell`. The other modules with `unsafe` are:
 //!
 //! - `cells` and `link`, which find a cell without a mutex;
-//! - `entry`, which holds the session's mutex or follows a handoff;
+//! - `entry`, which holds the session's mutex;
 //! - `table` and `session_ref`, which find a cell by session id;
 //! - `owned`, whose guards borrow a neighbour field;
 //! - `hint`, which accesses no memory.
@@ -39,12 +39,11 @@
 //! - *Vacant*: the last thread that left has moved the value out of the other slot, so that value is not dropped there.
 #![allow(unsafe_code)]
 
-mod handoff;
+pub(crate) mod handoff;
 #[cfg(test)]
 mod tests;
 mod word;
 
-pub(crate) use handoff::HandedOver;
 use word::{
     CHANGED, CLOSED, FILLED, HELD, NUMBER, OWN, SECOND, THREAD, UNWINDING, VACANT, WRITTEN,
 };
@@ -55,11 +54,11 @@ use crate::key::Key;
 use crate::link::Link;
 use crate::mutant::{self, LockMutant};
 use crate::spare;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
+use crate::sync::{Arc, AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
 use crate::waiter::Waiter;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32 as PlainI32, AtomicPtr as PlainPtr, AtomicU64 as PlainU64};
 use tenure_protocol::attributes::Value;
 use tenure_protocol::{AttributeName, ThreadId, Time, Token};
@@ -143,6 +142,13 @@ pub(crate) struct Closed {
     /// The thread inside, which from now on is inside the session.
     pub(crate) user: Option<ThreadId>,
 }
+
+/// The result of a [`handoff`]: the waiting thread is inside this cell, and may enter it once.
+#[derive(Debug)]
+pub(crate) struct HandedOver(NonNull<Cell>);
+
+// SAFETY: a cell may be used from any thread.
+unsafe impl Send for HandedOver {}
 
 /// The access of the thread inside a cell. Dropping it does not leave the cell.
 #[derive(Debug)]
@@ -359,6 +365,15 @@ impl Cell {
         });
         self.used.word.store(CLOSED, Ordering::Release);
         values
+    }
+}
+
+impl Cell {
+    /// Takes the waiter that follows the thread inside.
+    fn take_next_user(&self) -> Option<Arc<Waiter>> {
+        let waiter = self.aside.next_user.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: the pointer comes from an `Arc`, and `swap` returns it to only one caller.
+        (!waiter.is_null()).then(|| unsafe { Arc::from_raw(waiter) })
     }
 }
 

@@ -117,6 +117,7 @@ mod session_ref;
 mod set;
 mod snapshot;
 mod spare;
+mod state;
 mod step;
 mod survey;
 mod sync;

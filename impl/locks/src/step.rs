@@ -360,7 +360,7 @@ impl Step<'_> {
     /// Moves the guard that has ended or renamed its session: out of the session, or into the renamed one.
     fn move_guard(&self, thread: ThreadId, from: &SessionId, to: Option<&SessionId>) {
         let entry = self.hub.map.get(from);
-        let inside = entry.and_then(|entry| entry.lock().forget(thread, &Names::All));
+        let inside = entry.and_then(|entry| entry.lock().state.end_inside(thread, &Names::All));
         if let (Some(inside), Some(to)) = (inside, to) {
             let entry = self.hub.map.get_or_make(to);
             entry.lock().state.note_inside(inside);
