@@ -11,10 +11,7 @@
 //! is inside.
 //!
 //! A change in place needs a copy of the value in the other slot. Through a handle, the copy is changed, and the two
-//! slots alternate. By id ([`Held::edit_itself`]), the value itself is changed. The copy, in memory of the thread
-//! ([`spare`](crate::spare)), becomes the current value while the thread is inside. The thread takes the unused memory
-//! along when it leaves. This costs one more atomic operation, but touches only half of the memory. By id, that memory
-//! is usually in no cache.
+//! slots alternate. A lock by id exchanges the two first ([`Held::exchange`], [`by_id`](crate::by_id)).
 //!
 //! # Why there is `unsafe` here
 //!
@@ -27,7 +24,7 @@
 //!
 //! - `cells` and `link`, which find a cell without a mutex;
 //! - `entry`, which holds the session's mutex;
-//! - `table` and `session_ref`, which find a cell by session id;
+//! - `table`, `by_id` and `session_ref`, which find a cell by session id;
 //! - `owned`, whose guards borrow a neighbour field;
 //! - `hint`, which accesses no memory.
 //!
@@ -53,7 +50,6 @@ use crate::hint::{Hint, LineOffset};
 use crate::key::Key;
 use crate::link::Link;
 use crate::mutant::{self, LockMutant};
-use crate::spare;
 use crate::sync::{Arc, AtomicPtr, AtomicU64, Ordering, UnsafeCell, panicking};
 use crate::waiter::Waiter;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -484,31 +480,26 @@ impl<'c> Held<'c> {
         })
     }
 
-    /// Changes the value in place as [`Held::edit`] does, for a lock by id. The copy keeps the old value, and the value
-    /// itself is changed. So the copy is in memory that this thread has just used, and the value stays at its address.
+    /// Returns the current value, if this thread has written none and the cell is the single owner of the bytes.
     #[inline(always)]
-    pub(crate) fn edit_itself<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        if !self.is_written() {
-            self.save();
-        }
-        self.edit(change)
-    }
-
-    /// Puts a copy into the other slot and makes it the current one, if the cell is still open.
-    #[inline(always)]
-    fn save(&mut self) {
+    pub(crate) fn unwritten(&self) -> Option<&[u8]> {
         // SAFETY: no thread writes to the current slot while a thread is inside.
         let current = self.place(false).with(|content| unsafe { &**content });
-        let Content::Own(value) = current else {
-            return;
-        };
-        let copy = Content::Own(spare::copy(value));
+        match current {
+            Content::Own(value) if !self.is_written() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Puts `copy`, a copy of the [unwritten](Held::unwritten) value, into the other slot, and makes it the current one
+    /// if the cell is still open. The thread then changes the value itself. Returns the earlier content of the slot.
+    #[inline(always)]
+    pub(crate) fn exchange(&mut self, copy: Vec<u8>) -> Content {
         self.fill();
         // SAFETY: no other thread touches the other slot.
         let rest = self
             .place(true)
-            .with_mut(|content| unsafe { std::mem::replace(&mut **content, copy) });
-        spare::keep(rest);
+            .with_mut(|content| unsafe { std::mem::replace(&mut **content, Content::Own(copy)) });
         // Whether or not the exchange succeeds, the other slot now contains the value, for this thread alone.
         let held = self.own_word();
         let word = &self.cell.used.word;
@@ -518,6 +509,7 @@ impl<'c> Held<'c> {
             self.word ^= SECOND;
         }
         self.word |= WRITTEN;
+        rest
     }
 
     #[inline(always)]
@@ -616,11 +608,11 @@ impl<'c> Held<'c> {
             .is_ok()
     }
 
-    /// Leaves the cell as [`Held::leave`] does, and takes the memory of the other slot along for the thread's next
-    /// copy.
+    /// Leaves the cell as [`Held::leave`] does, and passes the content of the other slot to `keep` if the thread has
+    /// written.
     #[inline(always)]
     #[must_use = "`false` means that the cell was closed and the thread is still inside"]
-    pub(crate) fn leave_nothing(&self, keeps: bool, now: Time) -> bool {
+    pub(crate) fn leave_taking(&self, keeps: bool, now: Time, keep: impl FnOnce(Content)) -> bool {
         let free = self.after(keeps);
         if !self.is_written() {
             return self.go_out(free, now);
@@ -632,7 +624,7 @@ impl<'c> Held<'c> {
         let has_left = self.go_out(free | VACANT, now);
         if has_left {
             // SAFETY: no thread reads that slot from now on, so this is the only owner of the value.
-            spare::keep(unsafe { rest.assume_init() });
+            keep(unsafe { rest.assume_init() });
         }
         has_left
     }

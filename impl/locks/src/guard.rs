@@ -191,10 +191,7 @@ impl<'s> Guard<'s> {
             unreachable!("the match above returns unless the access is a cell")
         };
         let change = |bytes: &mut Vec<u8>| (change(bytes), bytes.len());
-        let (result, length) = match self.home {
-            GuardSession::Handle(_) => held.edit(change),
-            GuardSession::Inside(..) => held.edit_itself(change),
-        };
+        let (result, length) = self.home.edit(held, change);
         if length > bytes_max {
             self.accept_growth()?;
         }

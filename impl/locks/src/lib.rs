@@ -90,6 +90,7 @@ pub use uses::Cached;
 pub use sync::pretend_to_unwind;
 
 mod answers;
+mod by_id;
 mod calls;
 mod cell;
 mod cells;
@@ -116,7 +117,6 @@ mod session;
 mod session_ref;
 mod set;
 mod snapshot;
-mod spare;
 mod state;
 mod step;
 mod survey;

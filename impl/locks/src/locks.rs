@@ -1,5 +1,6 @@
 //! The manager: sessions for threads, and an interface for the driver that connects the manager to a store.
 
+use crate::by_id::ById;
 use crate::clock::Clock;
 #[cfg(doc)]
 use crate::error::Error;
@@ -77,7 +78,7 @@ impl Locks {
         session: &'s SessionId,
         name: &'s N,
     ) -> LockRequest<'s> {
-        let of = SessionRef::Id(&self.hub, session);
+        let of = SessionRef::Id(ById::new(&self.hub, session));
         LockRequest::new(of, name.as_ref(), Location::caller())
     }
 

@@ -119,12 +119,14 @@ fn use_open(watch: &mut Watch<'_>) {
     watch.write(b"2");
     // By id: the thread takes the memory of the other slot along.
     let mut held = watch.enter();
-    watch.by(Side::Thread, |_| held.edit_itself(|bytes| bytes.push(b'3')));
-    assert!(watch.by(Side::Thread, |_| held.leave_nothing(true, Time::ZERO)));
+    drop(watch.by(Side::Thread, |_| held.exchange(b"2".to_vec())));
+    held.edit(|bytes| bytes.push(b'3'));
+    assert!(watch.by(Side::Thread, |_| held.leave_taking(true, Time::ZERO, drop)));
     watch.write(b"4");
     let mut held = watch.enter();
-    watch.by(Side::Thread, |_| held.edit_itself(|bytes| bytes.push(b'5')));
-    assert!(watch.by(Side::Thread, |_| held.leave_nothing(true, Time::ZERO)));
+    drop(watch.by(Side::Thread, |_| held.exchange(b"4".to_vec())));
+    held.edit(|bytes| bytes.push(b'5'));
+    assert!(watch.by(Side::Thread, |_| held.leave_taking(true, Time::ZERO, drop)));
     watch.close(); // One slot is vacant.
 }
 
@@ -132,7 +134,7 @@ fn use_open(watch: &mut Watch<'_>) {
 fn hand_off(watch: &mut Watch<'_>) {
     let mut held = watch.open();
     held.set(Some(Value::from_static(b"1")));
-    assert!(watch.by(Side::Thread, |_| held.leave_nothing(true, Time::ZERO)));
+    assert!(watch.by(Side::Thread, |_| held.leave_taking(true, Time::ZERO, drop)));
     let mut held = watch.enter();
     watch.close();
     held.set(Some(Value::from_static(b"2")));
