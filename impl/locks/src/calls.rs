@@ -1,7 +1,7 @@
 //! The calls of threads and guards that need the machine: waits, writes, and leaving a session that is not detached.
 
 use crate::answers::{Destroyed, Ending};
-use crate::cell::{Entrance, Held};
+use crate::cell::Held;
 use crate::content::Write;
 use crate::entry::Entry;
 use crate::error::Error;
@@ -11,73 +11,15 @@ use crate::machine::Awaited;
 use crate::mutant::{self, LockMutant};
 use crate::snapshot::Discard;
 use crate::sync::Arc;
-use crate::wait::{Outcome, Wait};
+use crate::wait::Wait;
 use crate::waiter::{LockAnswer, Waiter};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{Refusal, WaitMode};
+use tenure_protocol::message::Refusal;
 use tenure_protocol::process::{Answer, Call, Input, Names, Timer};
-use tenure_protocol::{AttributeName, ThreadId, Time, Version};
-
-/// The machine's answer to a lock request.
-pub(crate) enum Asked {
-    Answered(Outcome<LockAnswer>),
-    Waits(Arc<Waiter>),
-}
+use tenure_protocol::{AttributeName, ThreadId, Version};
 
 impl Hub {
-    /// Requests a lock from the machine.
-    pub(crate) fn ask(
-        &self,
-        entry: &Arc<Entry>,
-        names: &Names,
-        entrance: Entrance,
-        (wait_mode, existing, until): (WaitMode, bool, Time),
-    ) -> Asked {
-        if let Err(forked) = self.refuse_forked() {
-            return Asked::Answered(Err(Box::new(forked)));
-        }
-        let thread = entrance.thread;
-        let mut step = self.step();
-        // From here on, only this step can grant the lock.
-        step.reattach(entry);
-        let losses = self.losses.load(Ordering::Relaxed);
-        let waiter = Arc::new(Waiter::new(entrance, names.clone(), losses));
-        let is_noted = entry.lock().state.note_waiting(Arc::clone(&waiter));
-        if !is_noted {
-            step.finish();
-            let refused = self.refused(&entry.id, Refusal::AlreadyLocked);
-            return Asked::Answered(Err(Box::new(refused)));
-        }
-        let call = Call::Lock {
-            names: names.clone(),
-            wait_mode,
-            existing,
-            until,
-        };
-        step.call(entry, thread, &call);
-        let asked = match waiter.wait.take() {
-            Some(outcome) => Asked::Answered(outcome),
-            None => {
-                step.machine.events.push_back(Event::Until(until));
-                let own = (entry.id.clone(), Arc::clone(&waiter));
-                step.machine.unfetched.note(until, own.0, own.1);
-                Asked::Waits(Arc::clone(&waiter))
-            }
-        };
-        let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
-        if let Err(panicked) = finished {
-            // A waker has panicked, and only this call knows of the request.
-            if let Asked::Answered(outcome) = asked {
-                waiter.wait.answer_early(outcome);
-            }
-            self.abandon(entry, &waiter);
-            resume_unwind(panicked);
-        }
-        asked
-    }
-
     /// Withdraws a waiting request. If the lock was granted in the meantime, the thread leaves again.
     pub(crate) fn abandon(&self, entry: &Arc<Entry>, waiter: &Arc<Waiter>) {
         if mutant::is(LockMutant::LeaksWaiter) || self.is_forked() {

@@ -70,6 +70,7 @@
 //! [`Locks::disconnected`] accept what the driver receives. The driver must call [`Locks::tick`] no later than
 //! [`Locks::next_deadline`]. [`Locks::trim`] releases idle sessions after a [`Locks::sweep`]. `examples/shared.rs` is a
 //! complete program.
+pub use asking::WAIT_MS;
 pub use error::{Error, Exceeded, First, Unsupported, Whose};
 pub use event::Event;
 pub use guard::{Commit, Guard};
@@ -78,7 +79,7 @@ pub use locks::Locks;
 #[cfg(feature = "mutants")]
 pub use mutant::{LockMutant, plant, plant_in_machine};
 pub use owned::{OwnedGuard, OwnedLockRequest};
-pub use request::{LockRequest, LockSetRequest, WAIT_MS};
+pub use request::{LockRequest, LockSetRequest};
 pub use session::Session;
 pub use set::GuardSet;
 pub use snapshot::{Busy, Discard, Discarded, Holder};
@@ -90,6 +91,7 @@ pub use uses::Cached;
 pub use sync::pretend_to_unwind;
 
 mod answers;
+mod asking;
 mod by_id;
 mod calls;
 mod cell;
