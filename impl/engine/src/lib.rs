@@ -6,9 +6,9 @@
 //! [`Records`](tenure_protocol::Records) defines the meaning of an update: an engine returns exactly the records that
 //! [`Records`](tenure_protocol::Records) would contain.
 //!
-//! All calls block. A store calls them on a separate thread, which gathers the next batch while the current one is being
-//! committed. One disk sync thereby serves many updates (group commit). The exception is a commit that waits for no disk,
-//! see [`Engine::commits_at_once`].
+//! All calls block. A store calls them on a separate thread, which gathers the next batch while the current one is
+//! being committed. One disk sync thereby serves many updates (group commit). The exception is a commit that waits for
+//! no disk, see [`Engine::commits_at_once`].
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

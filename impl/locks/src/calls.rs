@@ -94,8 +94,8 @@ impl Hub {
         step.finish();
     }
 
-    /// Registers a thread for the answer to a call other than a lock, and makes the call after `write`. `of` returns the
-    /// session of the guard. `of` is called under the machine's mutex, when no answer of a rename can intervene.
+    /// Registers a thread for the answer to a call other than a lock, and makes the call after `write`. `of` returns
+    /// the session of the guard. `of` is called under the machine's mutex, when no answer of a rename can intervene.
     pub(crate) fn ask_to<T: Awaited>(
         &self,
         of: impl FnOnce() -> Arc<Entry>,

@@ -1,7 +1,7 @@
 //! A pointer that is set once and read by any thread.
 //!
-//! `std`'s `OnceLock` stores a state beside the pointer and has a cold path that costs the fast path code size, and loom
-//! has no `OnceLock`.
+//! `std`'s `OnceLock` stores a state beside the pointer and has a cold path that costs the fast path code size, and
+//! loom has no `OnceLock`.
 #![allow(unsafe_code)]
 
 use crate::sync::{AtomicPtr, Ordering};

@@ -2,8 +2,8 @@
 //!
 //! A handle is a counted owner of the session's entry. For a lock by id, creating and dropping such an owner would cost
 //! four atomic operations, half of all, and one more cache line. So a lock by id counts no owner. Instead,
-//! [`ById::enter`] enters the attribute's cell while it holds the mutex of the session's shard. From then on, the thread
-//! inside keeps the entry alive:
+//! [`ById::enter`] enters the attribute's cell while it holds the mutex of the session's shard. From then on, the
+//! thread inside keeps the entry alive:
 //!
 //! - Only [`Map::update`](crate::map::Map::update) frees an entry or its cells, and it holds the shard's mutex. So no
 //!   thread can enter by id at the same time.
@@ -16,15 +16,16 @@
 //!
 //! A change in place needs a copy of the value, in case that the change is discarded. Through a handle, the copy is
 //! changed. By id, the value itself is changed, and the copy is in memory of the thread ([`spare`]). The copy is the
-//! current value while the thread is inside, and the thread takes the unused memory along when it leaves. This costs one
-//! more atomic operation, but touches only half of the memory. By id, that memory is usually in no cache.
+//! current value while the thread is inside, and the thread takes the unused memory along when it leaves. This costs
+//! one more atomic operation, but touches only half of the memory. By id, that memory is usually in no cache.
 //!
 //! # What is lost without it
 //!
 //! Only time. [`Locks::lock`](crate::Locks::lock) would open a handle for each lock, which takes 1.3 times as long
-//! (docs/src/locks.md). No rule needs this folder. To remove it, replace [`SessionRef`](crate::session_ref::SessionRef),
-//! `Opened` and `GuardSession` by a handle, and the slots of [`table`](crate::table) by those of any hash table. The
-//! functions `exchange` and `leave_taking` of a cell and its flag `VACANT` go with them.
+//! (docs/src/locks.md). No rule needs this folder. To remove it, replace
+//! [`SessionRef`](crate::session_ref::SessionRef), `Opened` and `GuardSession` by a handle, and the slots of
+//! [`table`](crate::table) by those of any hash table. The functions `exchange` and `leave_taking` of a cell and its
+//! flag `VACANT` go with them.
 //!
 //! # Why there is `unsafe` here
 //!

@@ -8,8 +8,8 @@
 //!   compare-exchange and without a mutex.
 //! - *session*: the owner of the session's mutex. Apart from a planned handoff, no other side changes a closed cell.
 //!
-//! A flag that no side may change exists only in a [`Held`](super::Held): the word in the cell never contains it. A test
-//! in `tests` drives a cell through all operations, and compares the changes of each side with this table.
+//! A flag that no side may change exists only in a [`Held`](super::Held): the word in the cell never contains it. A
+//! test in `tests` drives a cell through all operations, and compares the changes of each side with this table.
 
 /// A side's permission to change a flag.
 #[cfg(test)]

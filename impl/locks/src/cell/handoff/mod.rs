@@ -9,10 +9,10 @@
 //! # What is lost without it
 //!
 //! Only time. If no handoff is published, the thread inside finds its cell closed, leaves through the session
-//! ([`Hub::leave`](crate::hub::Hub::leave)), and the session admits the same waiter. A handoff to a sleeping thread then
-//! costs 1.32 to 1.41 times as much as that of `parking_lot`, instead of 1.07 to 1.14 times (docs/src/locks.md). No rule
-//! and no other path needs this folder. To remove it, remove the calls of its functions, the flag `PLANNED`, the field
-//! `next_user` and [`LockAnswer::HandedOff`](crate::waiter::LockAnswer::HandedOff).
+//! ([`Hub::leave`](crate::hub::Hub::leave)), and the session admits the same waiter. A handoff to a sleeping thread
+//! then costs 1.32 to 1.41 times as much as that of `parking_lot`, instead of 1.07 to 1.14 times (docs/src/locks.md).
+//! No rule and no other path needs this folder. To remove it, remove the calls of its functions, the flag `PLANNED`,
+//! the field `next_user` and [`LockAnswer::HandedOff`](crate::waiter::LockAnswer::HandedOff).
 //!
 //! # Rules
 //!
@@ -22,9 +22,9 @@
 //!   closed cell can change in only one way: the thread inside clears the flag and has then left.
 //! - `next_user` is filled before the flag is set, and emptied by the side that clears the flag. It is filled only
 //!   while it is empty.
-//! - [`HandedOver`](super::HandedOver) contains the address of the cell. Until the receiver follows it, the request owns
-//!   the session's entry. From then on, the thread inside keeps the entry alive. The address is not read before, since
-//!   both the sender and the settling session may answer the wait.
+//! - [`HandedOver`](super::HandedOver) contains the address of the cell. Until the receiver follows it, the request
+//!   owns the session's entry. From then on, the thread inside keeps the entry alive. The address is not read before,
+//!   since both the sender and the settling session may answer the wait.
 
 mod cell_side;
 mod session_side;
