@@ -1,11 +1,10 @@
 //! The context of a step: the time, the settings, the connection, the request counter, and the outputs.
 
 use super::Answer;
-use crate::EXISTING_SINCE;
 use crate::config::{Limits, ProcessSettings};
 use crate::id::{Link, Request, SessionId, ThreadId, Time};
 use crate::message::{Refusal, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// An action that a process asks of its driver. The driver carries the actions out in order.
@@ -37,7 +36,7 @@ pub enum Output {
 /// The context of a step; see the [module](self).
 pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: &'a ProcessSettings,
     /// The limits on the writes of threads.
     pub(crate) limits: &'a Limits,
@@ -50,15 +49,9 @@ pub(crate) struct StepContext<'a, H> {
 }
 
 impl<H: Hook> StepContext<'_, H> {
-    pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
-        self.hook.is_mutant(mutant)
-    }
-
     /// Returns whether the connected store does not understand a request that is only for an existing session.
     pub(crate) fn is_store_too_old(&self) -> bool {
-        self.link.is_some()
-            && self.store_minor < EXISTING_SINCE
-            && !self.is_mutant(ProtocolMutant::AsksOlderStore)
+        self.link.is_some() && !self.rules.understands_existing(self.store_minor)
     }
 
     /// Sends a message if there is a connection. Otherwise the next hello says the same (rule 15).

@@ -4,7 +4,7 @@ use super::{Connection, Output, Poison, ProcessMachine, Session};
 use crate::config::StoreLimits;
 use crate::id::{Link, Request, SessionId, Time, Token};
 use crate::message::{GrantRef, Refusal, ToProcess, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -38,10 +38,9 @@ impl<H: Hook> ProcessMachine<H> {
             .iter()
             .filter_map(|(id, session)| session.acquire_request(id));
         // The process does not know the version of this store yet. r[exists.ends-with-link]
-        let says_all = self.hook.is_mutant(ProtocolMutant::GreetsWithNewRequests);
         // r[exists.asks-newer]
         let waits = waits
-            .filter(|acquire| !acquire.existing || says_all)
+            .filter(|acquire| self.rules.greets_with(acquire))
             .collect();
         let message = ToStore::Hello {
             incarnation: self.incarnation,
@@ -108,7 +107,7 @@ impl<H: Hook> ProcessMachine<H> {
     /// Adopts the store's limits where they are smaller than the process's own. Rule 18.
     fn agree_on(&mut self, store: Option<&StoreLimits>) {
         let own = &self.settings.limits;
-        let store = store.filter(|_| !self.hook.is_mutant(ProtocolMutant::IgnoresStoreLimits));
+        let store = self.rules.agreed_limits(store);
         // r[limit.of-store]
         self.limits = store.map_or_else(|| own.clone(), |store| own.within(store));
     }
@@ -147,17 +146,9 @@ impl<H: Hook> ProcessMachine<H> {
 
     /// Extends the lease, counted from the sending of the question, less the margin. Rule 10.
     fn extend_lease(&mut self, now: Time, sent: Time, lease_ms: u64) {
-        let from = if self.hook.is_mutant(ProtocolMutant::LeaseFromReceipt) {
-            now
-        } else {
-            // r[lease.from-sent]
-            sent.min(now) // The store returns this time, so it may be wrong.
-        };
-        let margin = if self.hook.is_mutant(ProtocolMutant::LeaseWithoutMargin) {
-            0
-        } else {
-            self.settings.margin_ms
-        };
+        // r[lease.from-sent]
+        let from = self.rules.lease_from(sent, now);
+        let margin = self.rules.lease_margin_ms(self.settings.margin_ms);
         // r[lease.margin]
         let end = from.after(lease_ms).before(margin);
         self.lease = Some(self.lease.map_or(end, |lease| lease.max(end)));
@@ -200,7 +191,7 @@ impl<H: Hook> ProcessMachine<H> {
         let Connection::Up(link) = self.connection else {
             return;
         };
-        if self.hook.is_mutant(ProtocolMutant::StaysOnSilentLink) {
+        if !self.rules.leaves_silent_link() {
             self.asked = None; // An answer would do the same.
             return;
         }

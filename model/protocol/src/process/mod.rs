@@ -194,7 +194,7 @@ pub enum Connection {
 /// The state machine of a process. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessMachine<H = Sound> {
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: Settings<ProcessSettings>,
     pub(crate) incarnation: Incarnation,
     pub(crate) connection: Connection,
@@ -245,7 +245,7 @@ impl<H: Hook> ProcessMachine<H> {
         incarnation: Incarnation,
     ) -> Self {
         Self {
-            hook,
+            rules: hook,
             limits: settings.limits.clone(),
             settings,
             incarnation,
@@ -399,7 +399,7 @@ impl<H: Hook> ProcessMachine<H> {
         let before = out.len();
         let link = self.link();
         let Self {
-            hook,
+            rules,
             settings,
             requests,
             is_closing,
@@ -411,7 +411,7 @@ impl<H: Hook> ProcessMachine<H> {
         } = self;
         let mut ctx = StepContext {
             now,
-            hook: *hook,
+            rules: *rules,
             settings,
             limits,
             link,

@@ -7,7 +7,7 @@ use super::watch::Reach;
 use super::{Answer, Output, ProcessMachine};
 use crate::id::{SessionId, ThreadId, Time, Token};
 use crate::message::{Refusal, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -238,9 +238,7 @@ impl<H: Hook> ProcessMachine<H> {
         id: &SessionId,
         out: &mut Vec<Output>,
     ) {
-        if self.hook.is_mutant(ProtocolMutant::OverlooksLocalDeadlock)
-            || !self.is_waiting(thread, id)
-        {
+        if !self.rules.breaks_local_deadlock() || !self.is_waiting(thread, id) {
             return;
         }
         let Some(session) = self.sessions.get(id) else {

@@ -15,7 +15,7 @@
 use super::context::StepContext;
 use super::{Output, StoreMachine};
 use crate::id::{SessionId, Time};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// The conditions under which a store accepts new work, as its driver found them. By default the store accepts all
@@ -62,22 +62,15 @@ impl<H: Hook> StoreMachine<H> {
             stopping,
             ..admission
         };
-        if stopping == before || !self.recalls_everything() {
+        let is_draining = stopping == Stopping::Draining;
+        // r[stop.keeps]
+        if stopping == before || !self.rules.recalls_all(is_draining) {
             return;
         }
         let held: Vec<SessionId> = self.all_held().cloned().collect();
         for id in held {
             // r[stop.drains]
             self.on_operator_recall(now, &id, out);
-        }
-    }
-
-    fn recalls_everything(&self) -> bool {
-        match self.admission.stopping {
-            Stopping::No => false,
-            // r[stop.keeps]
-            Stopping::Keeping => self.hook.is_mutant(ProtocolMutant::StopRecalls),
-            Stopping::Draining => !self.hook.is_mutant(ProtocolMutant::DrainRecallsNothing),
         }
     }
 
@@ -90,8 +83,8 @@ impl<H: Hook> StoreMachine<H> {
 impl<H: Hook> StepContext<'_, H> {
     /// Returns whether the store stops, so that it must not make a grant.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.admission.stopping.is_stopping()
-            && !self.is_mutant(ProtocolMutant::GrantsWhileStopping)
+        self.rules
+            .grants_nothing(self.admission.stopping.is_stopping())
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -100,6 +93,6 @@ impl<H: Hook> StepContext<'_, H> {
 
     /// Returns whether the disk is full, so that a request that does not wait yet is refused.
     pub(crate) fn is_full(&self) -> bool {
-        self.admission.is_full && !self.is_mutant(ProtocolMutant::GrantsWhenFull)
+        self.rules.refuses_for_storage(self.admission.is_full)
     }
 }

@@ -6,7 +6,7 @@ use crate::attributes::{Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Stamp, Time, Token};
 use crate::message::{Refusal, Revocation, ToProcess};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use crate::renumber::Numbers;
 use crate::store::Session;
 use alloc::boxed::Box;
@@ -188,7 +188,7 @@ impl Peers {
 /// The context of a step; see the [module](self).
 pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: &'a StoreSettings,
     pub(crate) admission: Admission,
     pub(crate) stamps: &'a mut Stamps,
@@ -197,10 +197,6 @@ pub(crate) struct StepContext<'a, H> {
 }
 
 impl<H: Hook> StepContext<'_, H> {
-    pub(crate) fn is_mutant(&self, mutant: ProtocolMutant) -> bool {
-        self.hook.is_mutant(mutant)
-    }
-
     /// Sends a message to a connected process. A process without a connection learns the same after its `Hello` (rule
     /// 15).
     pub(crate) fn send(&mut self, process: &ProcessId, message: ToProcess) {

@@ -8,7 +8,7 @@
 use super::{Output, StoreMachine};
 use crate::id::{ProcessId, SessionId, Time};
 use crate::message::Refusal;
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ impl<H: Hook> StoreMachine<H> {
     /// Refuses one wait of a cycle through `start`, or through a session whose holder waits for `start`, if there is
     /// one.
     pub(crate) fn break_deadlock(&mut self, now: Time, start: &SessionId, out: &mut Vec<Output>) {
-        if self.hook.is_mutant(ProtocolMutant::OverlooksDeadlock) {
+        if !self.rules.breaks_deadlock() {
             return;
         }
         let Some(cycle) = self.cycle_through(start) else {

@@ -9,7 +9,7 @@ use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
 use crate::message::{ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -25,9 +25,8 @@ impl<H: Hook> StoreMachine<H> {
             record: record.clone(),
             ..Session::default()
         };
-        if self.hook.is_mutant(ProtocolMutant::ForgetsHolderOnRestart) {
-            session.record.head.holder = None;
-        }
+        let holder = &mut session.record.head.holder;
+        *holder = self.rules.recovered_holder(holder.take());
         if let Some(holder) = &session.record.head.holder {
             // r[lease.restart]
             let lease = now.after(self.settings.lease_ms);

@@ -20,6 +20,7 @@ mod grants;
 mod memory;
 mod peers;
 mod recalls;
+mod seeded;
 mod sessions;
 mod writes;
 
@@ -34,7 +35,7 @@ use crate::config::{Settings, StoreSettings};
 use crate::id::{Link, ProcessId, Request, SessionId, Ticket, Time, Version};
 use crate::lock::{Claim, Lock, Parts};
 use crate::message::{Reason, ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant, Sound};
+use crate::mutant::{Hook, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
 use context::{Peers, StepContext};
@@ -175,7 +176,7 @@ impl Session {
 /// The state machine of the store. See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreMachine<H = Sound> {
-    pub(crate) hook: H,
+    pub(crate) rules: H,
     pub(crate) settings: Settings<StoreSettings>,
     pub(crate) admission: Admission,
     pub(crate) stamps: Stamps,
@@ -208,16 +209,11 @@ impl<H: Hook> StoreMachine<H> {
         records: &Records,
         now: Time,
     ) -> Self {
-        let epoch = if hook.is_mutant(ProtocolMutant::ReusesTokens) {
-            1
-        } else {
-            epoch
-        };
         let mut store = Self {
-            hook,
+            rules: hook,
             settings,
             admission: Admission::default(),
-            stamps: Stamps::new(epoch),
+            stamps: Stamps::new(hook.epoch(epoch)),
             peers: Peers::default(),
             sessions: Sessions::new(hook),
         };
@@ -470,7 +466,7 @@ impl<H: Hook> StoreMachine<H> {
         out: &'a mut Vec<Output>,
     ) -> (StepContext<'a, H>, &'a mut Sessions<H>) {
         let Self {
-            hook,
+            rules,
             settings,
             admission,
             stamps,
@@ -480,7 +476,7 @@ impl<H: Hook> StoreMachine<H> {
         (
             StepContext {
                 now,
-                hook: *hook,
+                rules: *rules,
                 settings,
                 admission: *admission,
                 stamps,

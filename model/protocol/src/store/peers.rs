@@ -6,7 +6,7 @@ use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{
     AcquireRequest, GrantRef, Reason, RecallInfo, Refusal, ToProcess, ToStore, WaitMode,
 };
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use crate::renumber::Numbers;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -183,9 +183,7 @@ impl<H: Hook> StoreMachine<H> {
             if incarnation == peer.incarnation && link.number <= peer.last_link {
                 return; // This hello came late: a newer connection has already sent one.
             }
-            if incarnation > peer.incarnation
-                && !self.hook.is_mutant(ProtocolMutant::KeepsOldIncarnation)
-            {
+            if self.rules.replaces(incarnation, peer.incarnation) {
                 if let Some(old) = peer.link {
                     // r[connect.closes-replaced]
                     turn_away(process, old, ToProcess::Superseded, out);
@@ -266,8 +264,7 @@ impl<H: Hook> StoreMachine<H> {
         let (mut ctx, _) = self.open(now, out);
         let lease_ms = ctx.settings.lease_ms;
         // r[limit.told-in-welcome]
-        let limits =
-            (!ctx.is_mutant(ProtocolMutant::KeepsLimitsSecret)).then(|| ctx.settings.limits.said());
+        let limits = ctx.rules.stated_limits(ctx.settings.limits.said());
         // r[connect.answers-hello]
         ctx.send(
             process,
@@ -315,17 +312,12 @@ impl<H: Hook> StoreMachine<H> {
             if is_held {
                 // r[recall.repeated]
                 session.repeat_recall(&id, &mut ctx);
-            } else if session.holder() == Some(process)
-                && !ctx.is_mutant(ProtocolMutant::KeepsOldIncarnation)
-            {
+            } else if session.holder() == Some(process) && ctx.rules.settles_unclaimed() {
                 session.settle_unclaimed(&id, wanted, &mut ctx);
             }
             self.tidy(&id);
         }
-        if self.hook.is_mutant(ProtocolMutant::LosesWaitersOnRestart) {
-            return;
-        }
-        for acquire in waits {
+        for acquire in self.rules.repeated(waits) {
             // r[reconnect.waits]
             self.on_acquire(now, process, acquire, out);
         }
@@ -381,9 +373,8 @@ impl<H: Hook> StoreMachine<H> {
         }
         // r[lease.frees-nothing]
         peer.link = None;
-        if self.hook.is_mutant(ProtocolMutant::FreesOnDisconnect) {
-            self.void_all(now, process, out);
-            return;
+        if !self.rules.keeps_disconnected() {
+            return self.void_all(now, process, out);
         }
         // The disconnected process may have been the last connected waiter for these sessions. r[recall.for-nobody]
         let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
@@ -408,14 +399,14 @@ impl<H: Hook> StoreMachine<H> {
     pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
         // r[lease.goodbye]
         self.void_all(now, process, out);
-        if !self.hook.is_mutant(ProtocolMutant::LeaseOutlivesGoodbye) {
+        if self.rules.ends_lease_at_goodbye() {
             self.peers.remove(process);
         }
     }
 
     /// Handles the end of a lease: its grants are void, its waits are dropped, and its recalls are cleared. Rule 10.
     pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        if !self.hook.is_mutant(ProtocolMutant::ForgetsGrantsOfDead) {
+        if self.rules.voids_at_lease_end() {
             // r[lease.ends]
             self.void_all(now, process, out);
         }
@@ -430,7 +421,7 @@ impl<H: Hook> StoreMachine<H> {
             return;
         };
         // The waits end first, so that nothing is granted to the process while its grants are passed on.
-        if !self.hook.is_mutant(ProtocolMutant::KeepsOrphanedWaiter) {
+        if self.rules.ends_orphaned_waits() {
             for id in &sessions {
                 let (mut ctx, sessions) = self.open(now, out);
                 if let Some(session) = sessions.get_mut(id) {
@@ -454,14 +445,11 @@ impl<H: Hook> StoreMachine<H> {
 impl Session {
     /// Voids a grant without the holder's consent and passes the session on.
     pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let keeps_recall = ctx.is_mutant(ProtocolMutant::KeepsRecallOfDead);
-        let recall = self.recall.take_if(|_| keeps_recall);
-        self.end_grant(id, ctx);
-        self.recall = recall;
-        self.pass_on(id, crate::Delta::default(), None, ctx);
-        if let (true, Some(_), Some(holder)) = (keeps_recall, &self.recall, self.holder()) {
-            ctx.is_recalled(holder, id, true); // Without this, a keep-alive would hide the mutant.
+        if !ctx.rules.ends_recall() {
+            return self.void_under_recall(id, ctx);
         }
+        self.end_grant(id, ctx);
+        self.pass_on(id, crate::Delta::default(), None, ctx);
     }
 
     /// Returns the recall that `process` has not answered yet, if any.
@@ -514,12 +502,10 @@ impl Session {
     pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
         let waiters = self.lock.waiters();
         let connected = waiters.filter(|place| peers.is_connected(&place.process));
-        let wait_mode = connected.map(|place| place.wait_mode).max()?;
-        Some(if wait_mode == WaitMode::Wait {
-            Reason::Wait
-        } else {
-            Reason::Try
-        })
+        connected
+            .map(|place| place.wait_mode)
+            .max()
+            .map(Reason::from)
     }
 }
 
@@ -540,11 +526,7 @@ impl Session {
             // r[reconnect.untold] r[reconnect.no-token-twice]
             Some(_) if granted_for == Request::default() => {
                 // A restarted store does not know the request: the grant goes on under a new token.
-                let token = Token(ctx.stamps.draw());
-                if let Some(holder) = &mut self.record.head.holder {
-                    holder.token = token;
-                }
-                ctx.persist(id, self, crate::Delta::default());
+                self.renew_token(id, ctx);
             }
             // r[reconnect.unclaimed] r[reconnect.no-token-twice]
             _ => self.void(id, ctx),

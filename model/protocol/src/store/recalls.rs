@@ -6,7 +6,7 @@ use super::{Busy, Output, Session, StoreMachine};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
 use crate::message::{GrantRef, Reason, RecallInfo, Revocation, ToProcess};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// A recall of the current grant.
@@ -63,7 +63,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         // r[recall.once]
-        if ctx.is_mutant(ProtocolMutant::ForgetsRecall)
+        if !ctx.rules.may_recall()
             || self.holder().is_none()
             || self
                 .recall
@@ -100,14 +100,14 @@ impl Session {
 
     /// Extends the deadline to the whole time if the recall serves no connected waiter. Returns whether that is so.
     fn moves_deadline<H: Hook>(&mut self, ctx: &StepContext<'_, H>) -> bool {
-        let is_for_nobody = self.is_recalled_for_nobody(ctx.peers)
-            && !ctx.is_mutant(ProtocolMutant::RevokesForNobody);
-        if let Some(recall) = self.recall.as_mut().filter(|_| is_for_nobody) {
+        let is_for_nobody = self.is_recalled_for_nobody(ctx.peers);
+        let is_spared = ctx.rules.spares_holder(is_for_nobody);
+        if let Some(recall) = self.recall.as_mut().filter(|_| is_spared) {
             // r[recall.for-nobody]
             let whole = ctx.now.after(ctx.settings.recall_ms);
             recall.deadline = recall.deadline.max(whole);
         }
-        is_for_nobody
+        is_spared
     }
 
     /// Handles the leaving or disconnection of a waiter. If no other connected waiter needs the recall, the holder
@@ -154,14 +154,12 @@ impl<H: Hook> StoreMachine<H> {
     }
 
     pub(crate) fn revoke_due(&self, session: &Session) -> Option<Time> {
-        if session.busy.is_some() && self.hook.is_mutant(ProtocolMutant::BusyStopsRevoke) {
-            return None;
-        }
+        let is_revoked = self.rules.revokes(session.busy.is_some());
         session
             .recall
             .as_ref()
             // r[recall.mild]
-            .filter(|recall| recall.reason.insists())
+            .filter(|recall| recall.reason.insists() && is_revoked)
             .map(|recall| recall.deadline)
     }
 
@@ -192,7 +190,7 @@ impl<H: Hook> StoreMachine<H> {
         session.busy = Some(busy);
         // r[expiry.busy-is-use]
         session.touch(&ctx);
-        if !ctx.is_mutant(ProtocolMutant::TryWaitsForThread) {
+        if ctx.rules.refuses_busy_try() {
             // r[try.refused-when-busy]
             session.refuse_tries(id, &mut ctx);
         }

@@ -8,7 +8,7 @@ use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
 use crate::message::{
     AcquireRequest, GrantRef, Limited, Reason, Refusal, Revocation, ToProcess, WaitMode,
 };
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// The parts that a commit and a release have in common.
@@ -33,18 +33,14 @@ impl<H: Hook> StoreMachine<H> {
         write: Write,
         out: &mut Vec<Output>,
     ) {
-        if self.resurrects(id, &write) {
-            self.sessions.get_or_create(id);
+        if !self.rules.stays_destroyed() {
+            self.resurrect(id, &write);
         }
         let (mut ctx, sessions) = self.open(now, out);
+        let rules = ctx.rules;
+        let may_commit = |own: &Session| rules.may_commit(own.is_held(process, write.token));
         // r[destroy.stays]
-        let session = sessions.get_mut(id);
-        let is_fenced = !session
-            .as_ref()
-            .is_some_and(|session| session.is_held(process, write.token));
-        let Some(session) =
-            session.filter(|_| !is_fenced || ctx.is_mutant(ProtocolMutant::AcceptsOldToken))
-        else {
+        let Some(session) = sessions.get_mut(id).filter(|own| may_commit(own)) else {
             // r[fence.commit]
             ctx.fence(process, id, write.token);
             return;
@@ -56,9 +52,7 @@ impl<H: Hook> StoreMachine<H> {
             return session.spoil(id, process, refused.flatten(), &mut ctx);
         }
         let Write { token, base, delta } = write;
-        if base == session.record.head.version
-            || ctx.is_mutant(ProtocolMutant::CommitsOnWrongVersion)
-        {
+        if rules.is_new_commit(base, session.record.head.version) {
             // r[commit.keeps-grant]
             let version = session.write(&delta, &mut ctx);
             // r[expiry.busy-is-use]
@@ -70,14 +64,11 @@ impl<H: Hook> StoreMachine<H> {
                 base,
                 version,
             };
-            if ctx.is_mutant(ProtocolMutant::AcknowledgesBeforeDurable) {
-                ctx.send(process, committed);
-                ctx.persist(id, session, delta);
-            } else {
-                // r[commit.durable]
-                ctx.persist(id, session, delta);
-                ctx.send(process, committed);
-            }
+            let from = ctx.out.len();
+            // r[commit.durable]
+            ctx.persist(id, session, delta);
+            ctx.send(process, committed);
+            rules.order_commit(ctx.out, from);
         } else {
             // r[commit.repeated]
             // The holder commits to one version after the other, so this commit was accepted before: its answer was
@@ -104,22 +95,16 @@ impl<H: Hook> StoreMachine<H> {
         after: After,
         out: &mut Vec<Output>,
     ) {
-        if self.resurrects(id, &write) {
-            let (mut ctx, sessions) = self.open(now, out);
-            let session = sessions.get_or_create(id);
-            session.write(&write.delta, &mut ctx);
-            ctx.persist(id, session, write.delta.clone());
+        if !self.rules.stays_destroyed() {
+            self.resurrect_written(now, id, &write, out);
         }
         let (mut ctx, sessions) = self.open(now, out);
+        let rules = ctx.rules;
+        let may_release = |own: &Session| {
+            rules.may_release(own.is_held(process, write.token), process, own.holder())
+        };
         // r[destroy.stays]
-        let session = sessions.get_mut(id);
-        let is_current = session.as_ref().is_some_and(|session| {
-            session.is_held(process, write.token)
-                || (ctx.is_mutant(ProtocolMutant::ReleaseByStranger) && session.holder().is_some())
-                || (ctx.is_mutant(ProtocolMutant::DuplicateReleaseFrees)
-                    && session.holder() == Some(process))
-        });
-        let Some(session) = session.filter(|_| is_current) else {
+        let Some(session) = sessions.get_mut(id).filter(|own| may_release(own)) else {
             // r[release.old]
             ctx.send(
                 process,
@@ -156,17 +141,6 @@ impl<H: Hook> StoreMachine<H> {
         }
         session.release(id, process, write, after, &mut ctx);
         self.tidy(id);
-    }
-
-    /// Returns whether the mutant brings a destroyed session back for this write.
-    fn resurrects(&self, id: &SessionId, write: &Write) -> bool {
-        let exists = self
-            .sessions
-            .get(id)
-            .is_some_and(|session| session.is_known());
-        self.hook.is_mutant(ProtocolMutant::ResurrectsDestroyed)
-            && !exists
-            && !write.delta.is_empty()
     }
 
     /// Destroys a session. A destroyed session stays destroyed. Rule 16.
@@ -261,7 +235,7 @@ impl<H: Hook> StoreMachine<H> {
             return;
         };
         // r[expiry.not-while-held]
-        if session.holder().is_some() && !ctx.is_mutant(ProtocolMutant::ExpiresWhileHeld) {
+        if !ctx.rules.may_expire(session.holder().is_some()) {
             // r[expiry.recalls]
             session.ensure_recall(id, Reason::Expiry, &mut ctx);
             return;
@@ -287,13 +261,16 @@ fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> Acquire
 
 impl Session {
     /// Applies a delta and returns the resulting version.
-    fn write<H: Hook>(&mut self, delta: &Delta, ctx: &mut StepContext<'_, H>) -> Version {
+    pub(super) fn write<H: Hook>(
+        &mut self,
+        delta: &Delta,
+        ctx: &mut StepContext<'_, H>,
+    ) -> Version {
         if !delta.is_empty() {
-            let floor = self.record.head.floor;
+            let former = self.record.head.floor;
             self.record.apply(delta, Version(ctx.stamps.draw()));
-            if ctx.is_mutant(ProtocolMutant::DeltaAcrossLives) {
-                self.record.head.floor = floor;
-            }
+            let floor = &mut self.record.head.floor;
+            *floor = ctx.rules.written_floor(former, *floor);
             if self.record.head.expires.is_none() {
                 self.touch(ctx);
             }
@@ -390,7 +367,7 @@ impl Session {
                 limit,
             },
         );
-        if ctx.is_mutant(ProtocolMutant::PassesOnUnheard) {
+        if !ctx.rules.waits_until_heard() {
             return self.void(id, ctx);
         }
         // r[limit.until-heard]
@@ -424,25 +401,11 @@ impl Session {
         after: After,
         ctx: &mut StepContext<'_, H>,
     ) {
-        let Write { token, delta, .. } = write;
         self.end_grant(id, ctx);
-        if ctx.is_mutant(ProtocolMutant::FreesBeforeWriting) && self.admit_next(id, ctx) {
-            // The next holder receives the state before the changes.
-            let place = &self.lock.holders()[0];
-            let state = self.record.state_since(place.known);
-            let version = self.write(&delta, ctx);
-            ctx.persist(id, self, delta);
-            ctx.send(
-                process,
-                ToProcess::Released {
-                    session: id.clone(),
-                    token,
-                    version: Some(version),
-                    limit: None,
-                },
-            );
-            return self.send_grant(id, Some(state), ctx);
+        if !ctx.rules.writes_before_granting() && self.admit_next(id, ctx) {
+            return self.write_after_granting(id, process, write, ctx);
         }
+        let Write { token, delta, .. } = write;
         // r[release.written]
         let version = self.write(&delta, ctx);
         if ctx.settings.time_to_live_ms.is_some() && self.record.exists() {
@@ -454,12 +417,8 @@ impl Session {
             let acquire = requeued(id, request, Some(version));
             let place = self.place(process, &acquire, ctx);
             queued = Some(grants::queued(&acquire, place.ticket));
-            if ctx.is_mutant(ProtocolMutant::RequeuesAtHead) {
-                self.lock.enqueue_before(place, |_| true);
-            } else {
-                // r[queue.requeue-last]
-                self.lock.enqueue(place);
-            }
+            // r[queue.requeue-last]
+            self.lock.enqueue_at(ctx.rules.requeue_end(), place);
             ctx.waits(process, id);
         }
         let released = ToProcess::Released {
@@ -470,9 +429,8 @@ impl Session {
         };
         // r[release.answered] r[commit.durable]
         self.pass_on(id, delta, Some((process, released)), ctx);
-        let is_told =
-            self.holder() != Some(process) && !ctx.is_mutant(ProtocolMutant::RequeuesUntold);
-        if let Some(queued) = queued.filter(|_| is_told) {
+        let is_granted = self.holder() == Some(process);
+        if let Some(queued) = queued.filter(|_| ctx.rules.tells_place(is_granted)) {
             // r[queue.told]
             ctx.send(process, queued);
         }
@@ -511,14 +469,10 @@ impl Session {
             .expect("the caller has checked that the process holds the session");
         let token = holder.token;
         holder.renamed = Some(token);
-        if !ctx.is_mutant(ProtocolMutant::RenameKeepsToken) {
-            // r[rename.new-token]
-            holder.token = Token(stamp);
-        }
-        if !ctx.is_mutant(ProtocolMutant::RenameKeepsFloor) {
-            // r[grant.full]
-            head.floor = Version(stamp);
-        }
+        // r[rename.new-token]
+        holder.token = ctx.rules.renamed_token(token, Token(stamp));
+        // r[grant.full]
+        head.floor = ctx.rules.renamed_floor(head.floor, Version(stamp));
         let holder = holder.clone();
         let process = &holder.process;
         // r[commit.durable]
@@ -547,10 +501,9 @@ impl Session {
     }
 
     fn end_waits<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let is_silent = ctx.is_mutant(ProtocolMutant::DestroyForgetsWaiters);
         for place in self.lock.remove_waiters() {
             ctx.waits_no_more(&place.process, id);
-            if !is_silent {
+            if ctx.rules.tells_waiters_of_end() {
                 // r[destroy.waiters]
                 ctx.refuse(&place.process, id, place.request, Refusal::Gone);
             }
