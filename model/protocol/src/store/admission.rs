@@ -12,7 +12,6 @@
 //!
 //! A further condition for new grants would become a field here, for example the rights of a process.
 
-use super::context::StepContext;
 use super::{Output, StoreMachine};
 use crate::id::{SessionId, Time};
 use crate::mutant::Hook;
@@ -77,22 +76,5 @@ impl<H: Hook> StoreMachine<H> {
     /// Returns the held sessions.
     pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
         self.peers.iter().flat_map(|(_, peer)| &peer.holds)
-    }
-}
-
-impl<H: Hook> StepContext<'_, H> {
-    /// Returns whether the store stops, so that it must not make a grant.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.rules
-            .grants_nothing(self.admission.stopping.is_stopping())
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.admission.stopping == Stopping::Draining
-    }
-
-    /// Returns whether the disk is full, so that a request that does not wait yet is refused.
-    pub(crate) fn is_full(&self) -> bool {
-        self.rules.refuses_for_storage(self.admission.is_full)
     }
 }

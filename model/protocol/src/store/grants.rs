@@ -364,6 +364,15 @@ impl Session {
         }
     }
 
+    /// Voids a grant without the holder's consent and passes the session on.
+    pub(crate) fn void<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        if !ctx.rules.ends_recall() {
+            return self.void_under_recall(id, ctx);
+        }
+        self.end_grant(id, ctx);
+        self.pass_on(id, Delta::default(), None, ctx);
+    }
+
     /// Grants a free session to the first connected waiter, if there is one. r[queue.passes-by]
     fn serve<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         // r[queue.passes-by] r[grant.exclusive]

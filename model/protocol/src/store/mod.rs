@@ -17,6 +17,7 @@ mod barrier;
 mod context;
 mod deadlock;
 mod grants;
+mod link;
 mod memory;
 mod peers;
 mod recalls;
@@ -38,7 +39,8 @@ use crate::message::{Reason, ToStore, WaitMode};
 use crate::mutant::{Hook, Sound};
 use crate::renumber::Numbers;
 use alloc::vec::Vec;
-use context::{Peers, StepContext};
+use context::StepContext;
+use peers::Peers;
 use sessions::Sessions;
 
 /// An event that a store handles in one step.
@@ -261,7 +263,7 @@ impl<H: Hook> StoreMachine<H> {
             return self.on_hello(
                 now,
                 &process,
-                peers::Hello {
+                link::Hello {
                     link,
                     incarnation,
                     minor,

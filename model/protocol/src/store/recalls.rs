@@ -1,11 +1,12 @@
 //! Recalls: the store asks a holder for its grant, reminds the holder, and revokes the grant in the end. Rules 3, 11
 //! and 13.
 
-use super::context::{Peers, StepContext};
+use super::context::StepContext;
+use super::peers::Peers;
 use super::{Busy, Output, Session, StoreMachine};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
-use crate::message::{GrantRef, Reason, RecallInfo, Revocation, ToProcess};
+use crate::message::{GrantRef, Reason, RecallInfo, Refusal, Revocation, ToProcess, WaitMode};
 use crate::mutant::Hook;
 use alloc::vec::Vec;
 
@@ -141,6 +142,58 @@ impl Session {
                 info: recall.recall_info(ctx.now),
             },
         );
+    }
+
+    /// Returns the recall that `process` has not answered yet, if any.
+    pub(crate) fn recall_of(
+        &self,
+        id: &SessionId,
+        process: &ProcessId,
+        now: Time,
+    ) -> Option<(GrantRef, RecallInfo)> {
+        let token = self.token_of(process)?;
+        let recall = self.recall.as_ref()?;
+        Some((
+            GrantRef {
+                session: id.clone(),
+                token,
+            },
+            recall.recall_info(now),
+        ))
+    }
+
+    /// Refuses all waiters that only try. Rule 13.
+    pub(crate) fn refuse_tries<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        while let Some(place) = self
+            .lock
+            .remove_waiter(|place| place.wait_mode == WaitMode::Try)
+        {
+            ctx.waits_no_more(&place.process, id);
+            ctx.refuse(&place.process, id, place.request, Refusal::WouldBlock);
+        }
+        self.forget_mild_recall(id, ctx);
+    }
+
+    /// Drops a recall that does not insist, once no waiter needs it any more.
+    fn forget_mild_recall<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
+        let is_mild = self
+            .recall
+            .as_ref()
+            .is_some_and(|recall| !recall.reason.insists());
+        // r[recall.mild-answered]
+        if is_mild {
+            self.set_recall(id, None, ctx);
+        }
+    }
+
+    /// Returns the reason for which the connected waiters need the grant back, if any.
+    pub(crate) fn reason_of_waiters(&self, peers: &Peers) -> Option<Reason> {
+        let waiters = self.lock.waiters();
+        let connected = waiters.filter(|place| peers.is_connected(&place.process));
+        connected
+            .map(|place| place.wait_mode)
+            .max()
+            .map(Reason::from)
     }
 }
 
