@@ -12,8 +12,8 @@
 //!
 //! A further condition for new grants would become a field here, for example the rights of a process.
 
-use super::{Output, StoreMachine};
-use crate::id::{SessionId, Time};
+use super::step::Step;
+use crate::id::SessionId;
 use crate::mutant::Hook;
 use alloc::vec::Vec;
 
@@ -47,34 +47,23 @@ impl Stopping {
     }
 }
 
-impl<H: Hook> StoreMachine<H> {
-    /// Returns the conditions under which the store accepts new work.
-    #[must_use]
-    pub fn admission(&self) -> Admission {
-        self.admission
-    }
-
-    pub(crate) fn on_admission(&mut self, now: Time, admission: Admission, out: &mut Vec<Output>) {
-        let before = self.admission.stopping;
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_admission(&mut self, admission: Admission) {
+        let before = self.ctx.admission.stopping;
         let stopping = before.max(admission.stopping);
-        self.admission = Admission {
+        *self.ctx.admission = Admission {
             stopping,
             ..admission
         };
         let is_draining = stopping == Stopping::Draining;
         // r[stop.keeps]
-        if stopping == before || !self.rules.recalls_all(is_draining) {
+        if stopping == before || !self.ctx.rules.recalls_all(is_draining) {
             return;
         }
-        let held: Vec<SessionId> = self.all_held().cloned().collect();
+        let held: Vec<SessionId> = self.ctx.peers.all_held().cloned().collect();
         for id in held {
             // r[stop.drains]
-            self.on_operator_recall(now, &id, out);
+            self.on_operator_recall(&id);
         }
-    }
-
-    /// Returns the held sessions.
-    pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
-        self.peers.iter().flat_map(|(_, peer)| &peer.holds)
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct StepContext<'a, H> {
     pub(crate) now: Time,
     pub(crate) rules: H,
     pub(crate) settings: &'a StoreSettings,
-    pub(crate) admission: Admission,
+    pub(crate) admission: &'a mut Admission,
     pub(crate) stamps: &'a mut Stamps,
     pub(crate) peers: &'a mut Peers,
     pub(crate) out: &'a mut Vec<Output>,
@@ -93,12 +93,26 @@ impl<H: Hook> StepContext<'_, H> {
     /// 15).
     pub(crate) fn send(&mut self, process: &ProcessId, message: ToProcess) {
         if let Some(link) = self.peers.get(process).and_then(|peer| peer.link) {
-            self.out.push(Output::Send {
-                process: process.clone(),
-                link,
-                message,
-            });
+            self.send_on(link, process, message);
         }
+    }
+
+    /// Sends a message on a connection, which need not be that of a process with a lease.
+    pub(crate) fn send_on(&mut self, link: Link, process: &ProcessId, message: ToProcess) {
+        self.out.push(Output::Send {
+            process: process.clone(),
+            link,
+            message,
+        });
+    }
+
+    /// Sends the reason for which a connection is not accepted, and closes the connection.
+    pub(crate) fn turn_away(&mut self, link: Link, process: &ProcessId, why: ToProcess) {
+        self.send_on(link, process, why);
+        self.out.push(Output::Disconnect {
+            process: process.clone(),
+            link,
+        });
     }
 
     /// Ends a request without a grant.

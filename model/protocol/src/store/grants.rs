@@ -2,80 +2,65 @@
 
 use super::context::StepContext;
 use super::recalls::Recall;
-use super::{Output, Place, Session, StoreMachine};
+use super::step::Step;
+use super::{Place, Session};
 use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
 use crate::lock::Gate;
 use crate::message::{AcquireRequest, Limited, Reason, Refusal, ToProcess, WaitMode};
 use crate::mutant::Hook;
-use alloc::vec::Vec;
 
-impl<H: Hook> StoreMachine<H> {
-    pub(crate) fn on_acquire(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        mut acquire: AcquireRequest,
-        out: &mut Vec<Output>,
-    ) {
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_acquire(&mut self, process: &ProcessId, mut acquire: AcquireRequest) {
         let id = acquire.session.clone();
         // A process of 1.0 does not understand the refusal, so its flag means nothing. r[wire.newer]
-        let minor = self.peers.get(process).map_or(0, |peer| peer.minor);
+        let minor = self.ctx.peers.get(process).map_or(0, |peer| peer.minor);
         acquire.existing &= minor >= EXISTING_SINCE;
-        let (mut ctx, sessions) = self.open(now, out);
         // r[grant.new-session]
-        let session = sessions.get_or_create(&id);
+        let session = self.sessions.get_or_create(&id);
         // r[limit.until-heard]
         if session.has_heard_of_loss(process, &acquire) {
-            session.void(&id, &mut ctx);
+            session.void(&id, &mut self.ctx);
         }
         if session.holder() == Some(process) {
-            session.grant_again(&id, &acquire, &mut ctx);
-        } else if session.holder().is_some() && !ctx.rules.waits_for_holder() {
-            session.take_from_holder(&id, process, &acquire, &mut ctx);
-        } else if session.refresh_waiter(&id, process, &acquire, &mut ctx) {
+            session.grant_again(&id, &acquire, &mut self.ctx);
+        } else if session.holder().is_some() && !self.ctx.rules.waits_for_holder() {
+            session.take_from_holder(&id, process, &acquire, &mut self.ctx);
+        } else if session.refresh_waiter(&id, process, &acquire, &mut self.ctx) {
             // The request was a repetition and is answered. A process that has connected again may find the session
             // free.
-            session.serve(&id, &mut ctx);
-        } else if let Some(why) = session.refusal_of(process, &acquire, &ctx) {
+            session.serve(&id, &mut self.ctx);
+        } else if let Some(why) = session.refusal_of(process, &acquire, &self.ctx) {
             // r[limit.harms-nobody]
-            ctx.refuse(process, &id, acquire.request, why);
-        } else if session.holder().is_none() && !ctx.is_stopping() {
+            self.ctx.refuse(process, &id, acquire.request, why);
+        } else if session.holder().is_none() && !self.ctx.is_stopping() {
             // r[grant.at-once] r[grant.exclusive]
             // No connected process waits, so this request need not queue. Rule 6, r[queue.passes-by].
-            let place = session.place(process, &acquire, &mut ctx);
+            let place = session.place(process, &acquire, &mut self.ctx);
             session.lock.hold(place);
-            session.start_grant(&id, &mut ctx);
-            session.publish(&id, Delta::default(), None, true, &mut ctx);
+            session.start_grant(&id, &mut self.ctx);
+            session.publish(&id, Delta::default(), None, true, &mut self.ctx);
             return;
         } else {
-            session.queue(&id, process, &acquire, &mut ctx);
+            session.queue(&id, process, &acquire, &mut self.ctx);
         }
-        self.break_deadlock(now, &id, out);
-        if self.rules.forgets_absent() {
+        self.break_deadlock(&id);
+        if self.ctx.rules.forgets_absent() {
             // r[exists.leaves-nothing]
             self.tidy(&id);
         }
     }
 
-    pub(crate) fn on_cancel(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        request: Request,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let session = sessions.get_or_create(id);
+    pub(crate) fn on_cancel(&mut self, process: &ProcessId, id: &SessionId, request: Request) {
+        let session = self.sessions.get_or_create(id);
         if session.holder() == Some(process) && session.lock.holders()[0].request == request {
-            if ctx.rules.keeps_cancelled_grant() {
+            if self.ctx.rules.keeps_cancelled_grant() {
                 // The grant crossed the cancel and ends the request.
                 // r[end.cancel-crossed]
-                session.send_grant(id, &mut ctx);
+                session.send_grant(id, &mut self.ctx);
             } else {
-                session.void(id, &mut ctx);
+                session.void(id, &mut self.ctx);
             }
         } else {
             if session
@@ -83,27 +68,20 @@ impl<H: Hook> StoreMachine<H> {
                 .waiters()
                 .any(|place| place.process == *process && place.request <= request)
             {
-                session.remove_waiter(id, process, &mut ctx);
+                session.remove_waiter(id, process, &mut self.ctx);
             }
             // r[end.cancelled]
-            ctx.refuse(process, id, request, Refusal::Cancelled);
+            self.ctx.refuse(process, id, request, Refusal::Cancelled);
         }
         self.tidy(id);
     }
 
-    pub(crate) fn on_wait_end(
-        &mut self,
-        now: Time,
-        id: &SessionId,
-        process: &ProcessId,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_wait_end(&mut self, id: &SessionId, process: &ProcessId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         // r[end.answered]
-        session.refuse_waiter(id, process, Refusal::Deadline, &mut ctx);
+        session.refuse_waiter(id, process, Refusal::Deadline, &mut self.ctx);
         self.tidy(id);
     }
 }

@@ -1,8 +1,9 @@
 //! Processes: hello, keep-alive, goodbye, disconnection, and the end of a lease. Rules 10 and 15.
 
+use super::Session;
 use super::context::StepContext;
 use super::peers::Peer;
-use super::{Output, Session, StoreMachine};
+use super::step::Step;
 use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
 use crate::message::{AcquireRequest, GrantRef, ToProcess, ToStore};
 use crate::mutant::Hook;
@@ -19,53 +20,23 @@ pub(crate) struct Hello {
     pub(crate) waits: Vec<AcquireRequest>,
 }
 
-/// Sends the reason for which a connection is not accepted, and closes the connection.
-fn turn_away(process: &ProcessId, link: Link, why: ToProcess, out: &mut Vec<Output>) {
-    out.push(Output::Send {
-        process: process.clone(),
-        link,
-        message: why,
-    });
-    out.push(Output::Disconnect {
-        process: process.clone(),
-        link,
-    });
-}
-
-impl<H: Hook> StoreMachine<H> {
+impl<H: Hook> Step<'_, H> {
     /// Returns whether the message comes from a process with a lease, on the process's newest connection.
-    pub(crate) fn knows(
-        &mut self,
-        process: &ProcessId,
-        link: Link,
-        message: &ToStore,
-        out: &mut Vec<Output>,
-    ) -> bool {
-        match self.peers.get(process) {
+    pub(crate) fn knows(&mut self, process: &ProcessId, link: Link, message: &ToStore) -> bool {
+        match self.ctx.peers.get(process) {
             // r[connect.old-connection]
             Some(peer) => peer.link == Some(link),
             None => {
                 // r[lease.told]
                 if *message != ToStore::Goodbye {
-                    let message = ToProcess::LeaseEnded;
-                    out.push(Output::Send {
-                        process: process.clone(),
-                        link,
-                        message,
-                    });
+                    self.ctx.send_on(link, process, ToProcess::LeaseEnded);
                 }
                 false
             }
         }
     }
 
-    pub(crate) fn on_hello(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        hello: Hello,
-        out: &mut Vec<Output>,
-    ) {
+    pub(crate) fn on_hello(&mut self, process: &ProcessId, hello: Hello) {
         let Hello {
             link,
             incarnation,
@@ -74,40 +45,40 @@ impl<H: Hook> StoreMachine<H> {
             holds,
             waits,
         } = hello;
-        if let Some(peer) = self.peers.get(process) {
+        if let Some(peer) = self.ctx.peers.get(process) {
             // r[connect.superseded]
             if incarnation < peer.incarnation {
-                return turn_away(process, link, ToProcess::Superseded, out);
+                return self.ctx.turn_away(link, process, ToProcess::Superseded);
             }
             // r[connect.late-hello]
             if incarnation == peer.incarnation && link.number <= peer.last_link {
                 return; // This hello came late: a newer connection has already sent one.
             }
-            if self.rules.replaces(incarnation, peer.incarnation) {
+            if self.ctx.rules.replaces(incarnation, peer.incarnation) {
                 if let Some(old) = peer.link {
                     // r[connect.closes-replaced]
-                    turn_away(process, old, ToProcess::Superseded, out);
+                    self.ctx.turn_away(old, process, ToProcess::Superseded);
                 }
                 // r[connect.new-incarnation]
-                self.void_all(now, process, out);
+                self.void_all(process);
             }
-        } else if self.peers.len() >= self.settings.limits.processes_max {
+        } else if self.ctx.peers.len() >= self.ctx.settings.limits.processes_max {
             // r[limit.processes]
-            return turn_away(process, link, ToProcess::Full, out);
+            return self.ctx.turn_away(link, process, ToProcess::Full);
         }
-        let mut lease = now.after(self.settings.lease_ms);
-        if let Some(peer) = self.peers.get(process)
+        let mut lease = self.ctx.now.after(self.ctx.settings.lease_ms);
+        if let Some(peer) = self.ctx.peers.get(process)
             && peer.incarnation == incarnation
         {
             // An earlier start may have granted a longer lease, on which the process relies. r[lease.whole]
             lease = lease.max(peer.lease);
         }
-        let peer = self.peers.enter(process);
+        let peer = self.ctx.peers.enter(process);
         (peer.incarnation, peer.minor) = (incarnation, minor);
         (peer.link, peer.last_link) = (Some(link), link.number);
         // r[lease.only-keep-alive]
         peer.lease = lease;
-        self.reconcile(now, process, sent, holds, waits, out);
+        self.reconcile(process, sent, holds, waits);
     }
 
     fn is_held(&self, process: &ProcessId, hold: &GrantRef) -> bool {
@@ -125,7 +96,7 @@ impl<H: Hook> StoreMachine<H> {
         if lost.is_empty() {
             return Vec::new();
         }
-        let own = self.peers.get(process).into_iter();
+        let own = self.ctx.peers.get(process).into_iter();
         let renamed: BTreeMap<Token, GrantRef> = own
             .flat_map(|peer| &peer.holds)
             .filter_map(|id| {
@@ -149,24 +120,24 @@ impl<H: Hook> StoreMachine<H> {
     /// Reconciles, rule by rule, the holds and waits that the process states with those that the store has. Rule 15.
     fn reconcile(
         &mut self,
-        now: Time,
         process: &ProcessId,
         sent: Time,
         holds: Vec<GrantRef>,
         waits: Vec<AcquireRequest>,
-        out: &mut Vec<Output>,
     ) {
         // r[reconnect.known]
         let (holds, lost): (Vec<GrantRef>, Vec<GrantRef>) = holds
             .into_iter()
             .partition(|hold| self.is_held(process, hold));
         let gone = self.ends_of(process, lost);
-        let (mut ctx, _) = self.open(now, out);
-        let lease_ms = ctx.settings.lease_ms;
+        let lease_ms = self.ctx.settings.lease_ms;
         // r[limit.told-in-welcome]
-        let limits = ctx.rules.stated_limits(ctx.settings.limits.said());
+        let limits = self
+            .ctx
+            .rules
+            .stated_limits(self.ctx.settings.limits.said());
         // r[connect.answers-hello]
-        ctx.send(
+        self.ctx.send(
             process,
             ToProcess::Welcome {
                 minor: crate::MINOR,
@@ -194,6 +165,7 @@ impl<H: Hook> StoreMachine<H> {
             .map(|acquire| (&acquire.session, acquire.request))
             .collect();
         let known: Vec<SessionId> = self
+            .ctx
             .peers
             .get(process)
             .map(Peer::in_order)
@@ -201,53 +173,45 @@ impl<H: Hook> StoreMachine<H> {
         for id in known {
             let is_held = held.contains(&id);
             let wanted = wanted.get(&id).copied();
-            let (mut ctx, sessions) = self.open(now, out);
-            let Some(session) = sessions.get_mut(&id) else {
+            let Some(session) = self.sessions.get_mut(&id) else {
                 continue;
             };
             // r[reconnect.dropped-wait]
             if wanted.is_none() {
-                session.remove_waiter(&id, process, &mut ctx);
+                session.remove_waiter(&id, process, &mut self.ctx);
             }
             if is_held {
                 // r[recall.repeated]
-                session.repeat_recall(&id, &mut ctx);
-            } else if session.holder() == Some(process) && ctx.rules.settles_unclaimed() {
-                session.settle_unclaimed(&id, wanted, &mut ctx);
+                session.repeat_recall(&id, &mut self.ctx);
+            } else if session.holder() == Some(process) && self.ctx.rules.settles_unclaimed() {
+                session.settle_unclaimed(&id, wanted, &mut self.ctx);
             }
             self.tidy(&id);
         }
-        for acquire in self.rules.repeated(waits) {
+        for acquire in self.ctx.rules.repeated(waits) {
             // r[reconnect.waits]
-            self.on_acquire(now, process, acquire, out);
+            self.on_acquire(process, acquire);
         }
     }
 
-    pub(crate) fn on_keep_alive(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        sent: Time,
-        out: &mut Vec<Output>,
-    ) {
-        let lease_ms = self.settings.lease_ms;
-        let Some(peer) = self.peers.get_mut(process) else {
+    pub(crate) fn on_keep_alive(&mut self, process: &ProcessId, sent: Time) {
+        let lease_ms = self.ctx.settings.lease_ms;
+        let Some(peer) = self.ctx.peers.get_mut(process) else {
             return;
         };
         // The lease never shrinks: an earlier start of the store may have granted a longer one. r[lease.whole]
         // r[lease.only-keep-alive]
-        peer.lease = peer.lease.max(now.after(lease_ms));
+        peer.lease = peer.lease.max(self.ctx.now.after(lease_ms));
         let recalled = peer
             .recalled
             .iter()
             .filter_map(|id| Some((id, self.sessions.get(id)?)));
         // r[recall.repeated]
         let recalls = recalled
-            .filter_map(|(id, session)| session.recall_of(id, process, now))
+            .filter_map(|(id, session)| session.recall_of(id, process, self.ctx.now))
             .collect();
-        let (mut ctx, _) = self.open(now, out);
         // r[lease.alive]
-        ctx.send(
+        self.ctx.send(
             process,
             ToProcess::Alive {
                 // r[lease.echo]
@@ -258,14 +222,8 @@ impl<H: Hook> StoreMachine<H> {
         );
     }
 
-    pub(crate) fn on_disconnected(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        link: Link,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(peer) = self.peers.get_mut(process) else {
+    pub(crate) fn on_disconnected(&mut self, process: &ProcessId, link: Link) {
+        let Some(peer) = self.ctx.peers.get_mut(process) else {
             return;
         };
         if peer.link != Some(link) {
@@ -273,72 +231,67 @@ impl<H: Hook> StoreMachine<H> {
         }
         // r[lease.frees-nothing]
         peer.link = None;
-        if !self.rules.keeps_disconnected() {
-            return self.void_all(now, process, out);
+        if !self.ctx.rules.keeps_disconnected() {
+            return self.void_all(process);
         }
-        // The disconnected process may have been the last connected waiter for these sessions. r[recall.for-nobody]
+        // The disconnected process may have been the last connected waiter for these self.sessions. r[recall.for-nobody]
         let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
         // A try does not wait for a process that cannot answer (rule 13). Each try has caused a recall, so the recalled
         // sessions suffice.
         let recalled: Vec<SessionId> = peer.recalled.iter().cloned().collect();
         for id in recalled {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(&id) {
+            if let Some(session) = self.sessions.get_mut(&id) {
                 // r[try.refused-otherwise]
-                session.refuse_tries(&id, &mut ctx);
+                session.refuse_tries(&id, &mut self.ctx);
             }
         }
         for id in waits {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(&id) {
-                session.spare_holder(&id, &mut ctx);
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.spare_holder(&id, &mut self.ctx);
             }
         }
     }
 
-    pub(crate) fn on_goodbye(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
+    pub(crate) fn on_goodbye(&mut self, process: &ProcessId) {
         // r[lease.goodbye]
-        self.void_all(now, process, out);
-        if self.rules.ends_lease_at_goodbye() {
-            self.peers.remove(process);
+        self.void_all(process);
+        if self.ctx.rules.ends_lease_at_goodbye() {
+            self.ctx.peers.remove(process);
         }
     }
 
     /// Handles the end of a lease: its grants are void, its waits are dropped, and its recalls are cleared. Rule 10.
-    pub(crate) fn on_lease_end(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        if self.rules.voids_at_lease_end() {
+    pub(crate) fn on_lease_end(&mut self, process: &ProcessId) {
+        if self.ctx.rules.voids_at_lease_end() {
             // r[lease.ends]
-            self.void_all(now, process, out);
+            self.void_all(process);
         }
-        let (mut ctx, _) = self.open(now, out);
-        ctx.send(process, ToProcess::LeaseEnded);
-        self.peers.remove(process);
+        self.ctx.send(process, ToProcess::LeaseEnded);
+        self.ctx.peers.remove(process);
     }
 
     /// Ends every grant and every wait of the process.
-    fn void_all(&mut self, now: Time, process: &ProcessId, out: &mut Vec<Output>) {
-        let Some(sessions) = self.peers.get(process).map(Peer::in_order) else {
+    fn void_all(&mut self, process: &ProcessId) {
+        let Some(sessions) = self.ctx.peers.get(process).map(Peer::in_order) else {
             return;
         };
         // The waits end first, so that nothing is granted to the process while its grants are passed on.
-        if self.rules.ends_orphaned_waits() {
+        if self.ctx.rules.ends_orphaned_waits() {
             for id in &sessions {
-                let (mut ctx, sessions) = self.open(now, out);
-                if let Some(session) = sessions.get_mut(id) {
-                    session.remove_waiter(id, process, &mut ctx);
+                if let Some(session) = self.sessions.get_mut(id) {
+                    session.remove_waiter(id, process, &mut self.ctx);
                 }
             }
         }
         for id in &sessions {
-            let (mut ctx, sessions) = self.open(now, out);
-            if let Some(session) = sessions.get_mut(id)
+            if let Some(session) = self.sessions.get_mut(id)
                 && session.holder() == Some(process)
             {
-                session.void(id, &mut ctx);
+                session.void(id, &mut self.ctx);
             }
             self.tidy(id);
         }
-        self.peers.forget_stakes(process);
+        self.ctx.peers.forget_stakes(process);
     }
 }
 

@@ -131,6 +131,23 @@ impl Peers {
         self.peers.iter().map(|(process, peer)| (process, &**peer))
     }
 
+    /// Returns the held sessions.
+    pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
+        self.peers.values().flat_map(|peer| &peer.holds)
+    }
+
+    /// Returns those of `sessions` that the process waits for.
+    pub(crate) fn waited_for<'s>(
+        &'s self,
+        process: &ProcessId,
+        sessions: &'s [SessionId],
+    ) -> impl Iterator<Item = &'s SessionId> {
+        let waits = self.get(process).map(|peer| &peer.waits);
+        sessions
+            .iter()
+            .filter(move |id| waits.is_some_and(|waits| waits.contains(*id)))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
     }

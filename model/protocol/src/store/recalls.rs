@@ -3,12 +3,12 @@
 
 use super::context::StepContext;
 use super::peers::Peers;
-use super::{Busy, Output, Session, StoreMachine};
+use super::step::Step;
+use super::{Busy, Session, StoreMachine};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, Request, SessionId, Time, Token};
 use crate::message::{GrantRef, Reason, RecallInfo, Refusal, Revocation, ToProcess, WaitMode};
 use crate::mutant::Hook;
-use alloc::vec::Vec;
 
 /// A recall of the current grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -215,22 +215,30 @@ impl<H: Hook> StoreMachine<H> {
             .filter(|recall| recall.reason.insists() && is_revoked)
             .map(|recall| recall.deadline)
     }
+}
+
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_operator_recall(&mut self, id: &SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            // r[recall.operator]
+            session.ensure_recall(id, Reason::Operator, &mut self.ctx);
+        }
+    }
 
     pub(crate) fn on_busy(
         &mut self,
-        now: Time,
         process: &ProcessId,
         id: &SessionId,
         token: Token,
         mut busy: Busy,
-        out: &mut Vec<Output>,
     ) {
         // The store reads this list whenever a process waits for the session, so its length is limited. A longer cycle
         // ends by a deadline.
-        busy.blocked_on.truncate(self.settings.limits.threads_max);
+        busy.blocked_on
+            .truncate(self.ctx.settings.limits.threads_max);
         busy.blocked_on.shrink_to_fit();
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions
+        let Some(session) = self
+            .sessions
             .get_mut(id)
             // r[recall.stray-busy]
             .filter(|session| session.is_held(process, token))
@@ -242,45 +250,43 @@ impl<H: Hook> StoreMachine<H> {
         }
         session.busy = Some(busy);
         // r[expiry.busy-is-use]
-        session.touch(&ctx);
-        if ctx.rules.refuses_busy_try() {
+        session.touch(&self.ctx);
+        if self.ctx.rules.refuses_busy_try() {
             // r[try.refused-when-busy]
-            session.refuse_tries(id, &mut ctx);
+            session.refuse_tries(id, &mut self.ctx);
         }
         if session.recall.is_none() {
             session.busy = None;
         }
-        self.break_deadlock(now, id, out);
+        self.break_deadlock(id);
     }
 
-    pub(crate) fn on_remind(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_remind(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
-        session.moves_deadline(&ctx);
+        session.moves_deadline(&self.ctx);
         if let Some(recall) = &mut session.recall {
-            recall.remind = now.after(ctx.settings.remind_ms);
+            recall.remind = self.ctx.now.after(self.ctx.settings.remind_ms);
         }
         // r[recall.reminds]
-        session.repeat_recall(id, &mut ctx);
+        session.repeat_recall(id, &mut self.ctx);
     }
 
     /// Handles the deadline of a recall: the store revokes this one grant. Rule 11.
-    pub(crate) fn on_revoke(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_revoke(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         let Some(holder) = session.record.head.holder.clone() else {
             return;
         };
         // r[recall.for-nobody]
-        if session.moves_deadline(&ctx) {
+        if session.moves_deadline(&self.ctx) {
             return; // The next repetition of the recall carries the new deadline.
         }
         // r[recall.revokes]
-        session.end_grant(id, &mut ctx);
+        session.end_grant(id, &mut self.ctx);
         let why = Revocation::RecallDeadline;
         let revoked = ToProcess::Revoked {
             session: id.clone(),
@@ -292,7 +298,7 @@ impl<H: Hook> StoreMachine<H> {
             id,
             Delta::default(),
             Some((&holder.process, revoked)),
-            &mut ctx,
+            &mut self.ctx,
         );
         self.tidy(id);
     }

@@ -1,15 +1,15 @@
 //! Seeded bugs of the store that are more than a wrong decision. A sound store contains nothing of this file.
 
 use super::context::StepContext;
+use super::step::Step;
 use super::writes::Write;
-use super::{Output, Session, StoreMachine};
+use super::{Output, Session};
 use crate::attributes::Delta;
-use crate::id::{ProcessId, SessionId, Time};
+use crate::id::{ProcessId, SessionId};
 use crate::message::{AcquireRequest, ToProcess};
 use crate::mutant::Hook;
-use alloc::vec::Vec;
 
-impl<H: Hook> StoreMachine<H> {
+impl<H: Hook> Step<'_, H> {
     /// Brings a destroyed session back to memory for a late write. Returns whether the write does so.
     pub(super) fn resurrect(&mut self, id: &SessionId, write: &Write) -> bool {
         let exists = self.sessions.get(id).is_some_and(Session::is_known);
@@ -21,18 +21,11 @@ impl<H: Hook> StoreMachine<H> {
     }
 
     /// Brings a destroyed session back, with the changes of a late release.
-    pub(super) fn resurrect_written(
-        &mut self,
-        now: Time,
-        id: &SessionId,
-        write: &Write,
-        out: &mut Vec<Output>,
-    ) {
+    pub(super) fn resurrect_written(&mut self, id: &SessionId, write: &Write) {
         if self.resurrect(id, write) {
-            let (mut ctx, sessions) = self.open(now, out);
-            let session = sessions.get_or_create(id);
-            session.write(&write.delta, &mut ctx);
-            ctx.persist(id, session, write.delta.clone());
+            let session = self.sessions.get_or_create(id);
+            session.write(&write.delta, &mut self.ctx);
+            self.ctx.persist(id, session, write.delta.clone());
         }
     }
 }

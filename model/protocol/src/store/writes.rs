@@ -1,7 +1,8 @@
 //! Writes under the fence: commit, release, destroy, rename, expiry. Rules 7, 9, 14 and 16.
 
 use super::context::StepContext;
-use super::{Output, Session, StoreMachine, grants};
+use super::step::Step;
+use super::{Output, Session, grants};
 use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
@@ -9,7 +10,6 @@ use crate::message::{
     AcquireRequest, GrantRef, Limited, Reason, Refusal, Revocation, ToProcess, WaitMode,
 };
 use crate::mutant::Hook;
-use alloc::vec::Vec;
 
 /// The parts that a commit and a release have in common.
 pub(crate) struct Write {
@@ -24,39 +24,31 @@ pub(crate) struct After {
     pub(crate) idle_ms: u64,
 }
 
-impl<H: Hook> StoreMachine<H> {
-    pub(crate) fn on_commit(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        write: Write,
-        out: &mut Vec<Output>,
-    ) {
-        if !self.rules.stays_destroyed() {
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_commit(&mut self, process: &ProcessId, id: &SessionId, write: Write) {
+        if !self.ctx.rules.stays_destroyed() {
             self.resurrect(id, &write);
         }
-        let (mut ctx, sessions) = self.open(now, out);
-        let rules = ctx.rules;
+        let rules = self.ctx.rules;
         let may_commit = |own: &Session| rules.may_commit(own.is_held(process, write.token));
         // r[destroy.stays]
-        let Some(session) = sessions.get_mut(id).filter(|own| may_commit(own)) else {
+        let Some(session) = self.sessions.get_mut(id).filter(|own| may_commit(own)) else {
             // r[fence.commit]
-            ctx.fence(process, id, write.token);
+            self.ctx.fence(process, id, write.token);
             return;
         };
         // r[limit.harms-nobody]
-        let refused = session.may_write(&write, ctx.settings).err();
+        let refused = session.may_write(&write, self.ctx.settings).err();
         if session.is_spoilt || refused.is_some() {
             // r[limit.ends-grant] r[commit.base-ends-grant]
-            return session.spoil(id, process, refused.flatten(), &mut ctx);
+            return session.spoil(id, process, refused.flatten(), &mut self.ctx);
         }
         let Write { token, base, delta } = write;
         if rules.is_new_commit(base, session.record.head.version) {
             // r[commit.keeps-grant]
-            let version = session.write(&delta, &mut ctx);
+            let version = session.write(&delta, &mut self.ctx);
             // r[expiry.busy-is-use]
-            session.touch(&ctx);
+            session.touch(&self.ctx);
             // r[commit.answered]
             let committed = ToProcess::Committed {
                 session: id.clone(),
@@ -64,17 +56,17 @@ impl<H: Hook> StoreMachine<H> {
                 base,
                 version,
             };
-            let from = ctx.out.len();
+            let from = self.ctx.out.len();
             // r[commit.durable]
-            ctx.persist(id, session, delta);
-            ctx.send(process, committed);
-            rules.order_commit(ctx.out, from);
+            self.ctx.persist(id, session, delta);
+            self.ctx.send(process, committed);
+            rules.order_commit(self.ctx.out, from);
         } else {
             // r[commit.repeated]
             // The holder commits to one version after the other, so this commit was accepted before: its answer was
             // lost, or it came twice. Nothing else can have changed the version under its token.
             let version = session.record.head.version;
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::Committed {
                     session: id.clone(),
@@ -88,25 +80,22 @@ impl<H: Hook> StoreMachine<H> {
 
     pub(crate) fn on_release(
         &mut self,
-        now: Time,
         process: &ProcessId,
         id: &SessionId,
         write: Write,
         after: After,
-        out: &mut Vec<Output>,
     ) {
-        if !self.rules.stays_destroyed() {
-            self.resurrect_written(now, id, &write, out);
+        if !self.ctx.rules.stays_destroyed() {
+            self.resurrect_written(id, &write);
         }
-        let (mut ctx, sessions) = self.open(now, out);
-        let rules = ctx.rules;
+        let rules = self.ctx.rules;
         let may_release = |own: &Session| {
             rules.may_release(own.is_held(process, write.token), process, own.holder())
         };
         // r[destroy.stays]
-        let Some(session) = sessions.get_mut(id).filter(|own| may_release(own)) else {
+        let Some(session) = self.sessions.get_mut(id).filter(|own| may_release(own)) else {
             // r[release.old]
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::Released {
                     session: id.clone(),
@@ -117,43 +106,40 @@ impl<H: Hook> StoreMachine<H> {
             );
             if let Some(request) = after.requeue {
                 // r[release.requeued]
-                self.on_acquire(now, process, requeued(id, request, None), out);
+                self.on_acquire(process, requeued(id, request, None));
             }
             return;
         };
-        if let Err(limit) = session.may_write(&write, ctx.settings) {
+        if let Err(limit) = session.may_write(&write, self.ctx.settings) {
             // r[limit.ends-grant] r[commit.base-ends-grant]
             // No thread is inside any more, so the grant ends at once, and the changes are lost.
-            session.end_grant(id, &mut ctx);
+            session.end_grant(id, &mut self.ctx);
             let released = ToProcess::Released {
                 session: id.clone(),
                 token: write.token,
                 version: None,
                 limit,
             };
-            session.pass_on(id, Delta::default(), Some((process, released)), &mut ctx);
+            session.pass_on(
+                id,
+                Delta::default(),
+                Some((process, released)),
+                &mut self.ctx,
+            );
             self.tidy(id);
             if let Some(request) = after.requeue {
                 // r[release.requeued]
-                self.on_acquire(now, process, requeued(id, request, None), out);
+                self.on_acquire(process, requeued(id, request, None));
             }
             return;
         }
-        session.release(id, process, write, after, &mut ctx);
+        session.release(id, process, write, after, &mut self.ctx);
         self.tidy(id);
     }
 
     /// Destroys a session. A destroyed session stays destroyed. Rule 16.
-    pub(crate) fn on_destroy(
-        &mut self,
-        now: Time,
-        process: &ProcessId,
-        id: &SessionId,
-        token: Token,
-        out: &mut Vec<Output>,
-    ) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let session = sessions.get_mut(id);
+    pub(crate) fn on_destroy(&mut self, process: &ProcessId, id: &SessionId, token: Token) {
+        let session = self.sessions.get_mut(id);
         let gone = ToProcess::Gone {
             session: id.clone(),
             token,
@@ -162,33 +148,31 @@ impl<H: Hook> StoreMachine<H> {
         match session {
             Some(session) if session.is_held(process, token) && !session.is_spoilt => {
                 // r[destroy.answered]
-                session.destroy(id, Some((process, gone)), &mut ctx);
+                session.destroy(id, Some((process, gone)), &mut self.ctx);
                 self.sessions.remove(id);
             }
             Some(session) if session.is_known() => {
                 // r[destroy.answered-old]
-                ctx.fence(process, id, token);
+                self.ctx.fence(process, id, token);
             }
             // r[destroy.answered-old]
-            _ => ctx.send(process, gone),
+            _ => self.ctx.send(process, gone),
         }
     }
 
     pub(crate) fn on_rename(
         &mut self,
-        now: Time,
         process: &ProcessId,
         id: &SessionId,
         token: Token,
         to: SessionId,
-        out: &mut Vec<Output>,
     ) {
-        let (mut ctx, sessions) = self.open(now, out);
         let session = id.clone();
-        let is_held = sessions
+        let is_held = self
+            .sessions
             .get(id)
             .is_some_and(|own| own.is_held(process, token) && !own.is_spoilt);
-        let taken = sessions.get(&to);
+        let taken = self.sessions.get(&to);
         // r[rename.repeated]
         if let Some(renamed) = taken.and_then(|own| own.token_renamed(process, token)) {
             // The request is a repetition.
@@ -196,7 +180,7 @@ impl<H: Hook> StoreMachine<H> {
                 session: to,
                 token: renamed,
             });
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::Gone {
                     session,
@@ -206,11 +190,11 @@ impl<H: Hook> StoreMachine<H> {
             );
         } else if !is_held {
             // r[fence.rename]
-            ctx.fence(process, id, token);
+            self.ctx.fence(process, id, token);
         } else if taken.is_some() {
             // r[rename.taken]
             let why = Refusal::IdTaken;
-            ctx.send(
+            self.ctx.send(
                 process,
                 ToProcess::NotRenamed {
                     session,
@@ -220,29 +204,29 @@ impl<H: Hook> StoreMachine<H> {
             );
         } else {
             // r[rename.moves]
-            let mut moved = sessions
+            let mut moved = self
+                .sessions
                 .remove(id)
                 .expect("is_held above has found the session in memory");
-            moved.rename(id, &to, &mut ctx);
-            sessions.insert(to, moved);
+            moved.rename(id, &to, &mut self.ctx);
+            self.sessions.insert(to, moved);
         }
     }
 
     /// Handles the end of the time to live. Rule 16.
-    pub(crate) fn on_expire(&mut self, now: Time, id: &SessionId, out: &mut Vec<Output>) {
-        let (mut ctx, sessions) = self.open(now, out);
-        let Some(session) = sessions.get_mut(id) else {
+    pub(crate) fn on_expire(&mut self, id: &SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         // r[expiry.not-while-held]
-        if !ctx.rules.may_expire(session.holder().is_some()) {
+        if !self.ctx.rules.may_expire(session.holder().is_some()) {
             // r[expiry.recalls]
-            session.ensure_recall(id, Reason::Expiry, &mut ctx);
+            session.ensure_recall(id, Reason::Expiry, &mut self.ctx);
             return;
         }
-        session.end_grant(id, &mut ctx);
+        session.end_grant(id, &mut self.ctx);
         // r[expiry.ends]
-        session.destroy(id, None, &mut ctx);
+        session.destroy(id, None, &mut self.ctx);
         self.sessions.remove(id);
     }
 }
