@@ -33,9 +33,38 @@ pub enum Output {
     },
 }
 
-/// The context of a step; see the [module](self).
-pub(crate) struct StepContext<'a, H> {
+/// The time and the outputs of a step.
+pub(crate) struct Step<'a> {
     pub(crate) now: Time,
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+impl Step<'_> {
+    pub(crate) fn reborrow(&mut self) -> Step<'_> {
+        let Self { now, out } = self;
+        Step { now: *now, out }
+    }
+
+    pub(crate) fn send(&mut self, link: Link, message: ToStore) {
+        self.out.push(Output::Send { link, message });
+    }
+
+    pub(crate) fn answer(&mut self, thread: ThreadId, session: &SessionId, answer: Answer) {
+        self.out.push(Output::Answer {
+            thread,
+            session: session.clone(),
+            answer,
+        });
+    }
+
+    pub(crate) fn disconnect(&mut self, link: Link) {
+        self.out.push(Output::Disconnect { link });
+    }
+}
+
+/// The context of a session in a step; see the [module](self).
+pub(crate) struct StepContext<'a, H> {
+    pub(crate) step: Step<'a>,
     pub(crate) rules: H,
     pub(crate) settings: &'a ProcessSettings,
     /// The limits on the writes of threads.
@@ -45,7 +74,6 @@ pub(crate) struct StepContext<'a, H> {
     pub(crate) store_minor: u8,
     pub(crate) requests: &'a mut u64,
     pub(crate) is_closing: bool,
-    pub(crate) out: &'a mut Vec<Output>,
 }
 
 impl<H: Hook> StepContext<'_, H> {
@@ -57,16 +85,12 @@ impl<H: Hook> StepContext<'_, H> {
     /// Sends a message if there is a connection. Otherwise the next hello says the same (rule 15).
     pub(crate) fn send(&mut self, message: ToStore) {
         if let Some(link) = self.link {
-            self.out.push(Output::Send { link, message });
+            self.step.send(link, message);
         }
     }
 
     pub(crate) fn answer(&mut self, thread: ThreadId, session: &SessionId, answer: Answer) {
-        self.out.push(Output::Answer {
-            thread,
-            session: session.clone(),
-            answer,
-        });
+        self.step.answer(thread, session, answer);
     }
 
     pub(crate) fn refuse(&mut self, thread: ThreadId, session: &SessionId, why: Refusal) {

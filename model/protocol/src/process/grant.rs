@@ -145,7 +145,7 @@ impl Session {
             give_back,
             ending,
         });
-        self.used = ctx.now;
+        self.used = ctx.step.now;
         // r[recall.early]
         let early = self
             .early_recall
@@ -231,6 +231,7 @@ impl Session {
         }
         // r[recall.gives-up]
         let late = ctx
+            .step
             .now
             .after(info.deadline_ms)
             .before(ctx.settings.recall_margin_ms);

@@ -22,7 +22,7 @@ impl Session {
                 is_answered: false,
             });
         }
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         self.send_back(id, token, ctx);
     }
 
@@ -101,7 +101,7 @@ impl Session {
         let requeue = (self.state.lock.waiting() > 0).then(|| ctx.draw_request());
         let base = self.version.unwrap_or(Version::NONE);
         // r[expiry.idle-said]
-        let idle_ms = ctx.now.since(self.used);
+        let idle_ms = ctx.step.now.since(self.used);
         // r[release.over]
         self.phase = Phase::Releasing {
             token,

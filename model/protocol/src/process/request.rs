@@ -131,7 +131,7 @@ impl Session {
 
     /// Sends the message that the store has to answer in the present phase.
     pub(super) fn say<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         let session = || id.clone();
         match &self.phase {
             Phase::Absent => {}

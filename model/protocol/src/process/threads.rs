@@ -227,7 +227,7 @@ impl Session {
             let request = *request;
             // r[end.cancels]
             self.phase = Phase::Cancelling { request };
-            self.sent = ctx.now;
+            self.sent = ctx.step.now;
             ctx.send(ToStore::Cancel {
                 session: id.clone(),
                 request,
@@ -284,7 +284,7 @@ impl Session {
         if keeps {
             self.state.merge(claim.written);
         }
-        self.used = ctx.now;
+        self.used = ctx.step.now;
         self.settle(id, ctx);
     }
 
