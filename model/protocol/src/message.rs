@@ -159,6 +159,16 @@ impl Reason {
     }
 }
 
+impl From<WaitMode> for Reason {
+    /// Returns the reason for which a waiter of this kind recalls the grant.
+    fn from(wait_mode: WaitMode) -> Self {
+        match wait_mode {
+            WaitMode::Try => Self::Try,
+            WaitMode::Wait => Self::Wait,
+        }
+    }
+}
+
 /// The reason and the deadline of a recall, as the holder receives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecallInfo {

@@ -7,8 +7,8 @@ use std::cell::Cell;
 use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
-    Hook, Incarnation, Link, ProcessId, ProtocolMutant, Records, Request, SessionId, Settings,
-    StoreMachine, StoreSettings, Time, ToProcess, ToStore,
+    Hook, Incarnation, Link, ProcessId, ProcessRules, Records, Request, SessionId, Settings,
+    StoreMachine, StoreRules, StoreSettings, Time, ToProcess, ToStore,
 };
 
 thread_local! {
@@ -20,11 +20,10 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Counting(u8);
 
-impl Hook for Counting {
-    fn is_mutant(self, _: ProtocolMutant) -> bool {
-        false
-    }
+impl StoreRules for Counting {}
+impl ProcessRules for Counting {}
 
+impl Hook for Counting {
     fn visits(self) {
         VISITS.set(VISITS.get() + 1);
     }

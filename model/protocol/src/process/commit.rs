@@ -44,7 +44,7 @@ impl Session {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = self.state.take_dirty();
         let threads = core::mem::take(&mut self.next_commit);
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         ctx.send(ToStore::Commit {
             session: id.clone(),
             token,

@@ -5,7 +5,7 @@ use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
 use crate::id::{Request, SessionId, Token, Version};
 use crate::message::{RecallInfo, Refusal, ToProcess, ToStore};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// The content of a `Granted` message, without the session.
@@ -83,9 +83,7 @@ impl Session {
             Phase::Releasing {
                 token: given_back, ..
             } if *given_back >= token => return, // The grant crossed the release.
-            Phase::Wanted { request, .. } => {
-                *request == granted.request || ctx.is_mutant(ProtocolMutant::AcceptsOldGrant)
-            }
+            Phase::Wanted { request, .. } => ctx.rules.is_answer(*request, granted.request),
             Phase::Cancelling { request } => *request == granted.request,
             Phase::Releasing { requeue, .. } => *requeue == Some(granted.request),
             Phase::Absent | Phase::Held(_) => false,
@@ -147,17 +145,16 @@ impl Session {
             give_back,
             ending,
         });
-        self.used = ctx.now;
+        self.used = ctx.step.now;
         // r[recall.early]
         let early = self
             .early_recall
             .take()
             .filter(|(early, _)| *early == token)
             .map(|(_, info)| info);
-        let early = early.filter(|_| !ctx.is_mutant(ProtocolMutant::ForgetsEarlyRecall));
-        let recall = granted.recall.max_by_reason(early);
+        let recall = granted.recall.max_by_reason(ctx.rules.early_recall(early));
         // A grant is good for at least one use, even when it is already recalled. Rule 12.
-        if !(recall.is_some() && ctx.is_mutant(ProtocolMutant::GrantWithoutUse)) {
+        if ctx.rules.uses_grant(recall.is_some()) {
             // r[gate.one-use]
             self.admit(id, ctx);
         }
@@ -234,6 +231,7 @@ impl Session {
         }
         // r[recall.gives-up]
         let late = ctx
+            .step
             .now
             .after(info.deadline_ms)
             .before(ctx.settings.recall_margin_ms);

@@ -5,7 +5,7 @@ use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
 use crate::id::{Request, SessionId, ThreadId, Ticket};
 use crate::message::{AcquireRequest, GrantRef, Refusal, ToStore, WaitMode};
-use crate::mutant::{Hook, ProtocolMutant};
+use crate::mutant::Hook;
 
 impl Session {
     /// Asks the store for the session with a new request, if a thread waits.
@@ -124,14 +124,14 @@ impl Session {
     /// Sends the unanswered message again. Rule 14.
     pub(crate) fn resend<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
         let is_release = matches!(self.phase, Phase::Releasing { .. });
-        if !(is_release && ctx.is_mutant(ProtocolMutant::ReleaseNotRepeated)) {
+        if ctx.rules.resends(is_release) {
             self.say(id, ctx);
         }
     }
 
     /// Sends the message that the store has to answer in the present phase.
     pub(super) fn say<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        self.sent = ctx.now;
+        self.sent = ctx.step.now;
         let session = || id.clone();
         match &self.phase {
             Phase::Absent => {}
@@ -261,9 +261,10 @@ impl Session {
     /// request was sent is left out, since the session may exist by now. For the other threads the process asks again.
     /// r[exists.not-before]
     fn refuse_asked<H: Hook>(&mut self, id: &SessionId, ctx: &mut StepContext<'_, H>) {
-        let is_all = ctx.is_mutant(ProtocolMutant::RefusesByOldAnswer);
+        let rules = ctx.rules;
         // r[exists.not-before]
-        let is_meant = |claim: &ThreadClaim| claim.existing && (claim.is_asked || is_all);
+        let is_meant =
+            |claim: &ThreadClaim| claim.existing && rules.is_refused_as_absent(claim.is_asked);
         for claim in self.state.lock.remove_waiters_if(is_meant) {
             ctx.refuse(claim.thread, id, Refusal::Absent);
         }

@@ -12,10 +12,9 @@
 //!
 //! A further condition for new grants would become a field here, for example the rights of a process.
 
-use super::context::StepContext;
-use super::{Output, StoreMachine};
-use crate::id::{SessionId, Time};
-use crate::mutant::{Hook, ProtocolMutant};
+use super::step::Step;
+use crate::id::SessionId;
+use crate::mutant::Hook;
 use alloc::vec::Vec;
 
 /// The conditions under which a store accepts new work, as its driver found them. By default the store accepts all
@@ -48,58 +47,23 @@ impl Stopping {
     }
 }
 
-impl<H: Hook> StoreMachine<H> {
-    /// Returns the conditions under which the store accepts new work.
-    #[must_use]
-    pub fn admission(&self) -> Admission {
-        self.admission
-    }
-
-    pub(crate) fn on_admission(&mut self, now: Time, admission: Admission, out: &mut Vec<Output>) {
-        let before = self.admission.stopping;
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn on_admission(&mut self, admission: Admission) {
+        let before = self.ctx.admission.stopping;
         let stopping = before.max(admission.stopping);
-        self.admission = Admission {
+        *self.ctx.admission = Admission {
             stopping,
             ..admission
         };
-        if stopping == before || !self.recalls_everything() {
+        let is_draining = stopping == Stopping::Draining;
+        // r[stop.keeps]
+        if stopping == before || !self.ctx.rules.recalls_all(is_draining) {
             return;
         }
-        let held: Vec<SessionId> = self.all_held().cloned().collect();
+        let held: Vec<SessionId> = self.ctx.peers.all_held().cloned().collect();
         for id in held {
             // r[stop.drains]
-            self.on_operator_recall(now, &id, out);
+            self.on_operator_recall(&id);
         }
-    }
-
-    fn recalls_everything(&self) -> bool {
-        match self.admission.stopping {
-            Stopping::No => false,
-            // r[stop.keeps]
-            Stopping::Keeping => self.hook.is_mutant(ProtocolMutant::StopRecalls),
-            Stopping::Draining => !self.hook.is_mutant(ProtocolMutant::DrainRecallsNothing),
-        }
-    }
-
-    /// Returns the held sessions.
-    pub(crate) fn all_held(&self) -> impl Iterator<Item = &SessionId> {
-        self.peers.iter().flat_map(|(_, peer)| &peer.holds)
-    }
-}
-
-impl<H: Hook> StepContext<'_, H> {
-    /// Returns whether the store stops, so that it must not make a grant.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.admission.stopping.is_stopping()
-            && !self.is_mutant(ProtocolMutant::GrantsWhileStopping)
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.admission.stopping == Stopping::Draining
-    }
-
-    /// Returns whether the disk is full, so that a request that does not wait yet is refused.
-    pub(crate) fn is_full(&self) -> bool {
-        self.admission.is_full && !self.is_mutant(ProtocolMutant::GrantsWhenFull)
     }
 }

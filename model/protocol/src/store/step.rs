@@ -1,0 +1,131 @@
+//! One step of a store: what happens on each input.
+
+use super::context::StepContext;
+use super::sessions::Sessions;
+use super::{Busy, Input, Timer};
+use crate::id::{Link, ProcessId, SessionId};
+use crate::message::ToStore;
+use crate::mutant::Hook;
+
+/// A step of a store; see the [module](self). It has the whole store, in two parts, because a session takes its own
+/// step with the context.
+pub(crate) struct Step<'a, H> {
+    pub(crate) ctx: StepContext<'a, H>,
+    pub(crate) sessions: &'a mut Sessions<H>,
+}
+
+impl<H: Hook> Step<'_, H> {
+    pub(crate) fn take(&mut self, input: Input) {
+        match input {
+            Input::Message {
+                process,
+                link,
+                message,
+            } => self.on_message(&process, link, message),
+            Input::Disconnected { process, link } => self.on_disconnected(&process, link),
+            Input::Timer(timer) => self.on_timer(timer),
+            Input::Recall(session) => self.on_operator_recall(&session),
+            Input::Admission(admission) => self.on_admission(admission),
+        }
+    }
+
+    fn on_message(&mut self, process: &ProcessId, link: Link, message: ToStore) {
+        if let ToStore::Hello {
+            incarnation,
+            minor,
+            sent,
+            holds,
+            waits,
+        } = message
+        {
+            return self.on_hello(
+                process,
+                super::link::Hello {
+                    link,
+                    incarnation,
+                    minor,
+                    sent,
+                    holds,
+                    waits,
+                },
+            );
+        }
+        if !self.knows(process, link, &message) {
+            return;
+        }
+        match message {
+            ToStore::Hello { .. } => {
+                unreachable!("the caller's branch above has already handled every Hello")
+            }
+            ToStore::KeepAlive { sent } => self.on_keep_alive(process, sent),
+            ToStore::Goodbye => self.on_goodbye(process),
+            ToStore::Acquire(acquire) => self.on_acquire(process, acquire),
+            ToStore::Cancel { session, request } => self.on_cancel(process, &session, request),
+            of_grant => self.on_message_of_grant(process, of_grant),
+        }
+    }
+
+    /// Takes a message that names a grant by its token.
+    fn on_message_of_grant(&mut self, process: &ProcessId, message: ToStore) {
+        match message {
+            ToStore::Commit {
+                session,
+                token,
+                base,
+                delta,
+            } => {
+                let write = super::writes::Write { token, base, delta };
+                self.on_commit(process, &session, write);
+            }
+            ToStore::Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue,
+                idle_ms,
+            } => {
+                let write = super::writes::Write { token, base, delta };
+                let after = super::writes::After { requeue, idle_ms };
+                self.on_release(process, &session, write, after);
+            }
+            ToStore::Busy {
+                session,
+                token,
+                inside,
+                blocked_on,
+            } => {
+                let busy = Busy { inside, blocked_on };
+                self.on_busy(process, &session, token, busy);
+            }
+            ToStore::Destroy { session, token } => self.on_destroy(process, &session, token),
+            ToStore::Rename { session, token, to } => self.on_rename(process, &session, token, to),
+            ToStore::Hello { .. }
+            | ToStore::KeepAlive { .. }
+            | ToStore::Goodbye
+            | ToStore::Acquire(_)
+            | ToStore::Cancel { .. } => unreachable!("`on_message` takes what names no grant"),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Lease(process) => self.on_lease_end(&process),
+            Timer::Remind(session) => self.on_remind(&session),
+            Timer::Revoke(session) => self.on_revoke(&session),
+            Timer::Wait(session, process) => self.on_wait_end(&session, &process),
+            Timer::Expire(session) => self.on_expire(&session),
+        }
+    }
+
+    /// Removes a session that has neither a record, nor a holder, nor waiters.
+    pub(crate) fn tidy(&mut self, id: &SessionId) {
+        if self
+            .sessions
+            .get(id)
+            .is_some_and(|session| session.lock.is_free() && !session.record.exists())
+        {
+            self.sessions.remove(id);
+        }
+    }
+}
