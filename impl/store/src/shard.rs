@@ -275,7 +275,7 @@ impl Shard {
         let concerned = core.machine.concerned(&input);
         let missing = core.missing(&concerned);
         if missing.is_empty() {
-            self.step(core, input);
+            self.step_with(core, input, &concerned);
         } else {
             core.deferred.push(queue.clone(), input);
             self.fetch(core, &queue, concerned, &missing);
@@ -298,22 +298,27 @@ impl Shard {
     /// Takes the first input of a queue, whose sessions are now loaded, and the inputs behind it up to the next that
     /// must wait.
     fn unpark(&self, core: &mut Core, queue: &InputQueue) {
-        while let Some(input) = core.deferred.pop(queue) {
-            self.step(core, input);
-            let Some(next) = core.deferred.front(queue) else {
-                return;
-            };
+        while let Some(next) = core.deferred.front(queue) {
             let concerned = core.machine.concerned(next);
             let missing = core.missing(&concerned);
             if !missing.is_empty() {
                 return self.fetch(core, queue, concerned, &missing);
             }
+            if let Some(input) = core.deferred.pop(queue) {
+                self.step_with(core, input, &concerned);
+            }
         }
     }
 
+    /// Takes a step that concerns only sessions in memory.
     fn step(&self, core: &mut Core, input: Input) {
-        let now = self.clock.now();
         let concerned = core.machine.concerned(&input);
+        self.step_with(core, input, &concerned);
+    }
+
+    /// Takes a step. `concerned` are the sessions that it concerns, all of them in memory.
+    fn step_with(&self, core: &mut Core, input: Input, concerned: &[SessionId]) {
+        let now = self.clock.now();
         let leased = match &input {
             Input::Message { process, .. } | Input::Timer(Timer::Lease(process)) => {
                 Some(process.clone())
@@ -328,13 +333,13 @@ impl Shard {
         if let Some(hello) = hello {
             hello.settle(core);
         }
-        for id in &concerned {
+        for id in concerned {
             if core.machine.session(id).is_some() {
                 core.residents.touch(id, now);
             }
         }
         let next = core.timers.next();
-        core.set_timers(&concerned);
+        core.set_timers(concerned);
         if let Some(process) = leased {
             core.set_lease(&process);
         }
