@@ -3,6 +3,7 @@
 //! Targets: under 100 ns for a cached local lock and unlock, under 1 µs for acquire and grant at the store with 100,000
 //! sessions resident.
 
+use tenure_protocol::message::Release;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ fn held(store: &StoreMachine, id: &SessionId) -> (Token, Version) {
 
 fn release(store: &StoreMachine, id: &SessionId, is_changed: bool) -> ToStore {
     let (token, base) = held(store, id);
-    ToStore::Release {
+    ToStore::Release(Release {
         session: id.clone(),
         token,
         base,
@@ -57,7 +58,7 @@ fn release(store: &StoreMachine, id: &SessionId, is_changed: bool) -> ToStore {
         },
         requeue: None,
         idle_ms: 0,
-    }
+    })
 }
 
 /// Acquires and releases all sessions of a chunk in turn, and answers how long the acquires, or the releases, took.

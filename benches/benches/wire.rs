@@ -3,6 +3,7 @@
 //! A grant that carries four attributes of 512 bytes, as a store writes it and a process reads it, and the smallest
 //! messages of a handoff.
 
+use tenure_protocol::message::Granted;
 use bytes::{Buf, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -23,7 +24,7 @@ fn granted() -> FromStore {
         epoch: 1,
         sequence: 1_000_000,
     };
-    FromStore::Message(ToProcess::Granted {
+    FromStore::Message(ToProcess::Granted(Granted {
         session: session(1),
         request: Request(1_000),
         token: Token(stamp),
@@ -31,7 +32,7 @@ fn granted() -> FromStore {
         state: State::Full((0..ATTRIBUTES).map(change).collect()),
         recall: None,
         give_back: false,
-    })
+    }))
 }
 
 /// Appends a frame, and takes what was written away, as a socket does.

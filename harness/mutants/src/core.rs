@@ -3,6 +3,7 @@
 //! The disk is slow: an update becomes durable at the next flush, some milliseconds later, and the messages that wait
 //! for it leave then. A message that leaves too early is thereby wrong if the store is killed in between.
 
+use tenure_protocol::message::{Commit, Granted};
 use crate::mutant::{DriverMutant, Mutant};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -186,20 +187,20 @@ impl Core {
     /// Returns a commit without its base version, as a driver passes it on that ignores versions.
     fn misread(&self, message: ToStore) -> ToStore {
         match message {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 delta,
                 base,
-            } if self.mutant.is(DriverMutant::WrongVersion) => {
+            }) if self.mutant.is(DriverMutant::WrongVersion) => {
                 let inner = self.inner();
                 let own = inner.machine.session(&session);
-                ToStore::Commit {
+                ToStore::Commit(Commit {
                     base: own.map_or(base, |own| own.record().head.version),
                     session,
                     token,
                     delta,
-                }
+                })
             }
             other => other,
         }
@@ -266,7 +267,7 @@ impl Inner {
 
     fn garble(&mut self, mutant: Mutant, mut message: ToProcess) -> ToProcess {
         match &mut message {
-            ToProcess::Granted { state, .. } => {
+            ToProcess::Granted(Granted { state, .. }) => {
                 if mutant.is(DriverMutant::GrantWithoutState) {
                     *state = State::Unchanged;
                 }

@@ -22,7 +22,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_engine::EngineError;
 use tenure_protocol::id::ShortId;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Granted};
 use tenure_protocol::store::{Admission, Envelope, Input, Output, Stopping, Timer};
 use tenure_protocol::{Link, ProcessId, Record, SessionId, StoreMachine, Time, ToProcess, ToStore};
 use tenure_wire::{Fault, FaultCode};
@@ -398,7 +398,7 @@ impl Shard {
 /// Logs grants, recalls and their ends, so that a session can be followed through the logs of all processes.
 fn log((process, _, message): &Envelope) {
     match message {
-        ToProcess::Granted { session, token, .. } => {
+        ToProcess::Granted(Granted { session, token, .. }) => {
             tracing::debug!(session = %ShortId(session), %process, %token, "granted");
         }
         ToProcess::Recall { hold, info } => {

@@ -1,5 +1,6 @@
 //! Tests that any item becomes frames and then the same item, however the stream is cut.
 
+use tenure_protocol::message::Commit;
 use crate::support::{alive, decode, encode, from_process, from_store, opening, welcome};
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
@@ -190,12 +191,12 @@ fn a_message_above_the_limit_is_refused_and_appends_nothing() {
             Some(vec![1; 600].into()),
         );
     }
-    let large = FromProcess::Message(ToStore::Commit {
+    let large = FromProcess::Message(ToStore::Commit(Commit {
         session,
         token: tenure_protocol::Token::default(),
         base: tenure_protocol::Version::NONE,
         delta,
-    });
+    }));
     let error = out.push(&large, &narrow()).expect_err("too large");
     assert!(matches!(error, EncodeError::TooLarge { max: 1_024, .. }));
     let bare = FromProcess::Message(ToStore::Hello {

@@ -48,6 +48,55 @@ pub struct AcquireRequest {
     pub existing: bool,
 }
 
+/// The content of [`ToStore::Commit`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Commit {
+    /// The session.
+    pub session: SessionId,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version that the changes are made to.
+    pub base: Version,
+    /// The attributes that changed.
+    pub delta: Delta,
+}
+
+/// The content of [`ToStore::Release`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Release {
+    /// The session.
+    pub session: SessionId,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version that the changes are made to.
+    pub base: Version,
+    /// The attributes that changed since that version.
+    pub delta: Delta,
+    /// A new request of the same process, which queues behind all other waiters. Rule 12.
+    pub requeue: Option<Request>,
+    /// The time since a thread last used the session, in milliseconds. Rule 16.
+    pub idle_ms: u64,
+}
+
+/// The content of [`ToProcess::Granted`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Granted {
+    /// The session.
+    pub session: SessionId,
+    /// The request that the grant ends.
+    pub request: Request,
+    /// The token of the grant. Rule 9.
+    pub token: Token,
+    /// The version of the state.
+    pub version: Version,
+    /// The state of the session. Rule 7.
+    pub state: State,
+    /// The recall of this grant, when other processes already wait. Rule 2.
+    pub recall: Option<RecallInfo>,
+    /// Whether the process shall give the grant back when idle, because processes take turns. Rule 2.
+    pub give_back: bool,
+}
+
 /// A message from a process to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToStore {
@@ -81,31 +130,9 @@ pub enum ToStore {
         request: Request,
     },
     /// Changes that the store shall make durable while the process keeps the grant.
-    Commit {
-        /// The session.
-        session: SessionId,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version that the changes are made to.
-        base: Version,
-        /// The attributes that changed.
-        delta: Delta,
-    },
+    Commit(Commit),
     /// The return of a grant. The process repeats this message until the store acknowledges it. Rule 14.
-    Release {
-        /// The session.
-        session: SessionId,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version that the changes are made to.
-        base: Version,
-        /// The attributes that changed since that version.
-        delta: Delta,
-        /// A new request of the same process, which queues behind all other waiters. Rule 12.
-        requeue: Option<Request>,
-        /// The time since a thread last used the session, in milliseconds. Rule 16.
-        idle_ms: u64,
-    },
+    Release(Release),
     /// A report that the process has seen the recall and that threads are inside. It moves no deadline. Rule 3.
     Busy {
         /// The session.
@@ -275,22 +302,7 @@ pub enum ToProcess {
         recalls: Vec<(GrantRef, RecallInfo)>,
     },
     /// A grant of a session.
-    Granted {
-        /// The session.
-        session: SessionId,
-        /// The request that the grant ends.
-        request: Request,
-        /// The token of the grant. Rule 9.
-        token: Token,
-        /// The version of the state.
-        version: Version,
-        /// The state of the session. Rule 7.
-        state: State,
-        /// The recall of this grant, when other processes already wait. Rule 2.
-        recall: Option<RecallInfo>,
-        /// Whether the process shall give the grant back when idle, because processes take turns. Rule 2.
-        give_back: bool,
-    },
+    Granted(Granted),
     /// A place in the queue: the request waits behind other requests. Rule 5.
     Queued {
         /// The session.
@@ -403,19 +415,14 @@ impl ToStore {
             Self::KeepAlive { sent } => numbers.process_time(process, sent),
             Self::Acquire(acquire) => acquire.visit(process, numbers),
             Self::Cancel { request, .. } => numbers.request(process, request),
-            Self::Commit { token, base, .. } => {
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut base.0);
+            Self::Commit(commit) => {
+                numbers.stamp(&mut commit.token.0);
+                numbers.stamp(&mut commit.base.0);
             }
-            Self::Release {
-                token,
-                base,
-                requeue,
-                ..
-            } => {
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut base.0);
-                if let Some(request) = requeue {
+            Self::Release(release) => {
+                numbers.stamp(&mut release.token.0);
+                numbers.stamp(&mut release.base.0);
+                if let Some(request) = &mut release.requeue {
                     numbers.request(process, request);
                 }
             }
@@ -444,7 +451,7 @@ impl ToProcess {
     #[must_use]
     pub fn session(&self) -> Option<&SessionId> {
         match self {
-            Self::Granted { session, .. }
+            Self::Granted(Granted { session, .. })
             | Self::Queued { session, .. }
             | Self::Recall {
                 hold: GrantRef { session, .. },
@@ -485,15 +492,10 @@ impl ToProcess {
                     .iter_mut()
                     .for_each(|(hold, _)| numbers.stamp(&mut hold.token.0));
             }
-            Self::Granted {
-                request,
-                token,
-                version,
-                ..
-            } => {
-                numbers.request(process, request);
-                numbers.stamp(&mut token.0);
-                numbers.stamp(&mut version.0);
+            Self::Granted(granted) => {
+                numbers.request(process, &mut granted.request);
+                numbers.stamp(&mut granted.token.0);
+                numbers.stamp(&mut granted.version.0);
             }
             Self::Queued {
                 request, ticket, ..

@@ -1,6 +1,8 @@
 //! A store that stops, and a store whose disk is full.
 
-use tenure_protocol::message::{AcquireRequest, GrantRef, Limited, Reason, Refusal, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, GrantRef, Limited, Reason, Refusal, Release, WaitMode,
+};
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
 use tenure_protocol::{
     Delta, Incarnation, Link, ProcessId, Records, Request, SessionId, Settings, StoreMachine,
@@ -100,14 +102,14 @@ impl Rig {
         session: &str,
         requeue: Option<u64>,
     ) -> Vec<(String, ToProcess)> {
-        let message = ToStore::Release {
+        let message = ToStore::Release(Release {
             session: id(session),
             token: self.token(session),
             base: Version::NONE,
             delta: Delta::default(),
             requeue: requeue.map(Request),
             idle_ms: 0,
-        };
+        });
         self.say(process, message)
     }
 
@@ -198,7 +200,7 @@ fn a_full_disk_refuses_new_requests_and_keeps_holders_and_waiters() {
     );
     let again = rig.acquire("p", "s", 1);
     assert!(
-        matches!(&again[..], [(_, ToProcess::Granted { .. })]),
+        matches!(&again[..], [(_, ToProcess::Granted(_))]),
         "{again:?}"
     );
 

@@ -4,7 +4,7 @@
 //! it.
 
 use std::cell::Cell;
-use tenure_protocol::message::{AcquireRequest, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Refusal, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Hook, Incarnation, Link, ProcessId, ProcessRules, Records, Request, SessionId, Settings,
@@ -145,14 +145,14 @@ fn a_keep_alive_visits_only_the_recalled_grants() {
                 .session(&id)
                 .and_then(|own| own.record().head.holder.clone());
             let token = holder.expect("p holds it").token;
-            let release = ToStore::Release {
+            let release = ToStore::Release(Release {
                 session: id,
                 token,
                 base: tenure_protocol::Version::NONE,
                 delta: tenure_protocol::Delta::default(),
                 requeue: None,
                 idle_ms: 0,
-            };
+            });
             rig.say("p", release);
         }
         assert_eq!(rig.keep_alive(), (0, 0), "what was recalled has gone back");

@@ -3,6 +3,7 @@
 //! An ignored test fails today; its reason says why. Once fixed, it stays as a regression test.
 
 use crate::support::{Setup, World, words};
+use tenure_protocol::message::Granted;
 use tenure_protocol::store;
 use tenure_protocol::{SessionId, ThreadId};
 
@@ -438,7 +439,7 @@ fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
     }
     let token = out.iter().find_map(|output| match output {
         Output::Send {
-            message: ToProcess::Granted { token, .. },
+            message: ToProcess::Granted(Granted { token, .. }),
             ..
         } => Some(*token),
         _ => None,

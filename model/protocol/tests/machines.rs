@@ -15,7 +15,8 @@ use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, U
 use tenure_protocol::invariant;
 use tenure_protocol::lock::{Claim, Gate, Lock, Parts};
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
 use tenure_protocol::store::{self, Admission, Output, Stopping};
@@ -561,7 +562,7 @@ impl Judge {
             return None;
         };
         let node = self.world.node(node);
-        let Some(Packet::Message(link, ToStore::Release { session, token, .. })) =
+        let Some(Packet::Message(link, ToStore::Release(Release { session, token, .. }))) =
             node.to_store.front()
         else {
             return None;
@@ -921,13 +922,15 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
             waits,
         });
     let release = (any_write(), prop::option::of(number()), number()).prop_map(
-        |((session, token, base, delta), requeue, idle_ms)| ToStore::Release {
-            session,
-            token,
-            base,
-            delta,
-            requeue: requeue.map(Request),
-            idle_ms,
+        |((session, token, base, delta), requeue, idle_ms)| {
+            ToStore::Release(Release {
+                session,
+                token,
+                base,
+                delta,
+                requeue: requeue.map(Request),
+                idle_ms,
+            })
         },
     );
     let busy =
@@ -945,7 +948,7 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         6 => any_acquire().prop_map(ToStore::Acquire),
         2 => (any_session(), number())
             .prop_map(|(session, request)| ToStore::Cancel { session, request: Request(request) }),
-        3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit { session, token, base, delta }),
+        3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit(Commit { session, token, base, delta })),
         3 => release,
         2 => busy,
         1 => any_hold().prop_map(|GrantRef { session, token }| ToStore::Destroy { session, token }),
@@ -1007,18 +1010,18 @@ fn current(store: &StoreMachine, id: &SessionId) -> Option<(Token, Version)> {
 /// Returns `message` with the current token and base.
 fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
     match &mut message {
-        ToStore::Commit {
+        ToStore::Commit(Commit {
             session,
             token,
             base,
             ..
-        }
-        | ToStore::Release {
+        })
+        | ToStore::Release(Release {
             session,
             token,
             base,
             ..
-        } => {
+        }) => {
             if let Some(current) = current(store, session) {
                 (*token, *base) = current;
             }
@@ -1143,8 +1146,8 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
         prop::option::of(any_recall_info()),
         any::<bool>(),
     )
-        .prop_map(
-            |(hold, request, version, state, recall, give_back)| ToProcess::Granted {
+        .prop_map(|(hold, request, version, state, recall, give_back)| {
+            ToProcess::Granted(Granted {
                 session: hold.session,
                 request: Request(request),
                 token: hold.token,
@@ -1152,8 +1155,8 @@ fn any_granted() -> impl Strategy<Value = ToProcess> {
                 state,
                 recall,
                 give_back,
-            },
-        )
+            })
+        })
 }
 
 fn any_to_process() -> impl Strategy<Value = ToProcess> {
@@ -1242,9 +1245,9 @@ fn answered(process: &ProcessMachine, mut message: ToProcess) -> ToProcess {
         _ => {}
     };
     match &mut message {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session, request, ..
-        }
+        })
         | ToProcess::Queued {
             session, request, ..
         }

@@ -4,7 +4,7 @@ use crate::hex::unhex;
 use crate::process::adapter::name;
 use serde_json::{Map, Value};
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{GrantRef, Reason, RecallInfo, Revocation};
+use tenure_protocol::message::{GrantRef, Granted, Reason, RecallInfo, Revocation};
 use tenure_protocol::{AttributeName, Delta, Request, SessionId, ToProcess, Token, Version};
 
 /// The time that a recall of a scripted store leaves, unless a case sets another one.
@@ -29,7 +29,7 @@ impl Grant {
 
     /// Returns the grant as a message with this state.
     pub(crate) fn with(&self, state: State, recall: Option<RecallInfo>) -> ToProcess {
-        ToProcess::Granted {
+        ToProcess::Granted(Granted {
             session: self.session.clone(),
             request: self.request,
             token: self.token,
@@ -37,7 +37,7 @@ impl Grant {
             state,
             recall,
             give_back: false,
-        }
+        })
     }
 
     /// Returns the grant as a message with all attributes.

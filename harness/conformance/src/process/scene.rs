@@ -5,7 +5,7 @@ use crate::process::adapter::Adapter;
 use crate::process::context::CaseContext;
 use crate::process::scripted_store::{LEASE_MS, Listener, ScriptedStore};
 use serde_json::{Map, Value, json};
-use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Refusal, Release};
 use tenure_protocol::{Request, SessionId, Stamp, Ticket, ToProcess, ToStore, Token, Version};
 use tenure_wire::Opening;
 
@@ -240,14 +240,14 @@ impl Scene {
     pub(crate) async fn released_after(&mut self, grant: &Grant, after_ms: u64) -> Play<Release> {
         let expected = format!("Release of {:?}", grant.hold());
         match self.peer.next_after(&expected, after_ms).await? {
-            ToStore::Release {
+            ToStore::Release(Release {
                 session,
                 token,
                 base,
                 delta,
                 requeue,
                 idle_ms,
-            } if session == grant.session && token == grant.token => Ok(Release {
+            }) if session == grant.session && token == grant.token => Ok(Release {
                 session,
                 token,
                 base,
@@ -273,12 +273,12 @@ impl Scene {
     pub(crate) async fn committed(&mut self, grant: &Grant) -> Play<Commit> {
         let expected = format!("Commit under {:?}", grant.hold());
         match self.peer.next(&expected).await? {
-            ToStore::Commit {
+            ToStore::Commit(Commit {
                 session,
                 token,
                 base,
                 delta,
-            } if session == grant.session && token == grant.token => {
+            }) if session == grant.session && token == grant.token => {
                 Ok(Commit { token, base, delta })
             }
             other => Err(self.peer.failed(&expected, other)),

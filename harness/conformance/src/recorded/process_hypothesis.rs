@@ -4,6 +4,7 @@
 //! Tokens, versions and tickets are the store's numbers. Requests and send times are the process's own, so the
 //! machine's numbers are paired with the process's.
 
+use tenure_protocol::message::{Commit, Granted, Release};
 use super::entry::{ThreadAnswer, ThreadCall};
 use super::search::Hypothesis as Explanation;
 use crate::process::refusal_kind;
@@ -296,7 +297,7 @@ impl Hypothesis {
             return;
         };
         match &mut message {
-            ToProcess::Granted { request, .. }
+            ToProcess::Granted(Granted { request, .. })
             | ToProcess::Queued { request, .. }
             | ToProcess::Refused { request, .. } => {
                 let known = self.requests.iter().find(|(_, theirs)| theirs == request);
@@ -463,8 +464,8 @@ pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
     match message {
         ToStore::Acquire(acquire) => Some(&acquire.session),
         ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        | ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => Some(session),

@@ -1,6 +1,7 @@
 //! Names the rule that a process has violated, from the messages that its machine owed and the observed message. The
 //! machine decides that the message is wrong, and this module only names the rule.
 
+use tenure_protocol::message::{Commit, Release};
 use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
@@ -44,7 +45,7 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
     let message = &owed.what.1;
     let session = session_of(message).and_then(|id| own.machine.session(id));
     let rule = match message {
-        ToStore::Release { .. } => {
+        ToStore::Release(_) => {
             let returns = session.and_then(Session::returning).is_some();
             if returns {
                 "grant.returns-unasked"
@@ -55,7 +56,7 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
         ToStore::Busy { .. } => "recall.obeyed",
         ToStore::Acquire(_) => "thread.asks",
         ToStore::Cancel { .. } => "end.cancels",
-        ToStore::Commit { .. } | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
+        ToStore::Commit(_) | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
             "reconnect.repeats"
         }
         ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
@@ -126,12 +127,12 @@ pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
                 _ => "thread.asks",
             }
         }
-        ToStore::Release { token, requeue, .. } => {
+        ToStore::Release(Release { token, requeue, .. }) => {
             wrong_release(own, session, (id, *token), requeue.is_some())
         }
-        ToStore::Commit { token, .. } => {
+        ToStore::Commit(Commit { token, .. }) => {
             let is_new = owed
-                .any(|own| matches!(own, ToStore::Commit { session, .. } if Some(session) == id));
+                .any(|own| matches!(own, ToStore::Commit(Commit { session, .. }) if Some(session) == id));
             let is_out = !is_new && session.and_then(Session::commit).is_some();
             let is_own = session
                 .and_then(Session::grant)
@@ -187,12 +188,12 @@ fn wrong_release(
     is_requeued: bool,
 ) -> &'static str {
     let owed = own.says.iter().find_map(|owed| match &owed.what.1 {
-        ToStore::Release {
+        ToStore::Release(Release {
             session,
             token: own,
             requeue,
             ..
-        } if Some(session) == id => Some((*own, requeue.is_some())),
+        }) if Some(session) == id => Some((*own, requeue.is_some())),
         _ => None,
     });
     let grant = session.and_then(Session::grant);

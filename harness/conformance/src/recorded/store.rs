@@ -18,7 +18,7 @@ use crate::store::oracle::ledger::Ledger;
 use crate::store::oracle::names::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::GrantRef;
+use tenure_protocol::message::{GrantRef, Granted, Release};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
@@ -242,7 +242,7 @@ impl StoreSide {
 
     fn note(&mut self, connection: &Connection, message: &ToStore) {
         let process = &connection.process;
-        if let ToStore::Release { idle_ms, .. } = message {
+        if let ToStore::Release(Release { idle_ms, .. }) = message {
             self.idle_ms = self.idle_ms.max(*idle_ms);
         }
         match message {
@@ -336,7 +336,7 @@ impl StoreSide {
             (rule, None) => (rule.unwrap_or("end.once"), "nothing".to_owned()),
         };
         let mut seen = format!("{message:?}");
-        if matches!(message, ToProcess::Granted { .. }) {
+        if matches!(message, ToProcess::Granted(_)) {
             seen += &format!(", which makes {results:?}");
         }
         Finding::new(
@@ -370,12 +370,12 @@ impl StoreSide {
         let told = match message {
             ToProcess::Recall { hold, info } => vec![(hold.clone(), *info)],
             ToProcess::Alive { recalls, .. } => recalls.clone(),
-            ToProcess::Granted {
+            ToProcess::Granted(Granted {
                 session,
                 token,
                 recall: Some(info),
                 ..
-            } => {
+            }) => {
                 let (session, token) = (session.clone(), *token);
                 vec![(GrantRef { session, token }, *info)]
             }

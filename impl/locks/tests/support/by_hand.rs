@@ -2,6 +2,7 @@
 //! any number of sessions. The machine of [`Rig`](super::Rig) does not promise that in a debug build, where it checks
 //! all sessions.
 
+use tenure_protocol::message::{Granted, Release};
 use super::poll;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::{State, Value};
@@ -58,7 +59,7 @@ impl ByHand {
                 gone: Vec::new(),
                 limits: None,
             },
-            ToStore::Acquire(acquire) => ToProcess::Granted {
+            ToStore::Acquire(acquire) => ToProcess::Granted(Granted {
                 session: acquire.session,
                 request: acquire.request,
                 token: Token(self.stamp()),
@@ -66,8 +67,8 @@ impl ByHand {
                 state: State::Full(Delta::default()),
                 recall: None,
                 give_back: false,
-            },
-            ToStore::Release { session, token, .. } => ToProcess::Released {
+            }),
+            ToStore::Release(Release { session, token, .. }) => ToProcess::Released {
                 session,
                 token,
                 version: Some(Version(self.stamp())),

@@ -10,6 +10,7 @@
 
 mod incoming;
 
+use tenure_protocol::message::Release;
 use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
@@ -247,7 +248,7 @@ impl Driver {
             (_, own) if own == Some(link) => {}
             _ => return, // The message belongs to an earlier connection.
         }
-        if let ToStore::Release { session, token, .. } = &message
+        if let ToStore::Release(Release { session, token, .. }) = &message
             && Log::is_on(Level::DEBUG)
         {
             let (session, token) = (session.clone(), *token);

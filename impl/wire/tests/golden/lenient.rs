@@ -1,6 +1,7 @@
 //! Streams that a reader accepts although no writer of 1.0 writes them, because they are allowed or come from later
 //! versions.
 
+use tenure_protocol::message::Commit;
 use super::diagnostic::of_stream;
 use super::file::{Valid, hex, to_hex};
 use super::invalid::{frame, stream};
@@ -39,12 +40,12 @@ pub(crate) fn of_this_version() -> Vec<Valid> {
     for name in ["a", "b", "c"] {
         unsorted.set(AttributeName::from_static(name), None);
     }
-    let commit = FromProcess::Message(ToStore::Commit {
+    let commit = FromProcess::Message(ToStore::Commit(Commit {
         session: SessionId::from_static("s"),
         token: Token(stamp(1, 1)),
         base: Version::NONE,
         delta: unsorted,
-    });
+    }));
     let fault = FromProcess::Fault(Fault::new(FaultCode::ShuttingDown, "bye"));
     let fault_frame = encode(&fault, &FrameLimits::default());
     vec![

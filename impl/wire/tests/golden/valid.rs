@@ -6,9 +6,7 @@ use super::lenient;
 use crate::support::encode;
 use serde::Serialize;
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, RecallInfo, Refusal, Revocation, WaitMode,
-};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release, Revocation, WaitMode};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Request, SessionId, Stamp, Ticket,
     Time, ToProcess, ToStore, Token, Version,
@@ -162,20 +160,20 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
 
 fn with_a_grant() -> Vec<(&'static str, ToStore)> {
     let (session, token, base) = (SESSION, token(), Version(stamp(2, 17)));
-    let release = |delta, requeue, idle_ms| ToStore::Release {
+    let release = |delta, requeue, idle_ms| ToStore::Release(Release {
         session: SESSION,
         token,
         base,
         delta,
         requeue,
         idle_ms,
-    };
-    let commit = |delta| ToStore::Commit {
+    });
+    let commit = |delta| ToStore::Commit(Commit {
         session: SESSION,
         token,
         base,
         delta,
-    };
+    });
     let busy = |inside, blocked_on| ToStore::Busy {
         session: SESSION,
         token,
@@ -293,7 +291,7 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
 }
 
 fn grants() -> Vec<(&'static str, ToProcess)> {
-    let granted = |state, recall, give_back| ToProcess::Granted {
+    let granted = |state, recall, give_back| ToProcess::Granted(Granted {
         session: SESSION,
         request: Request(70_000),
         token: token(),
@@ -301,7 +299,7 @@ fn grants() -> Vec<(&'static str, ToProcess)> {
         state,
         recall,
         give_back,
-    };
+    });
     vec![
         ("granted, unchanged", granted(State::Unchanged, None, false)),
         (

@@ -2,7 +2,7 @@
 
 use super::scope::*;
 use crate::system::{Model, PROCESSES, SESSIONS, System};
-use tenure_protocol::message::{Reason, ToProcess, WaitMode};
+use tenure_protocol::message::{Granted, Reason, Release, ToProcess, WaitMode};
 use tenure_protocol::process::{Connection, Grant, Phase};
 use tenure_protocol::store::{Input, Output, Place, Session};
 use tenure_protocol::{AttributeName, Hook, SessionId, Stamp, ToStore, Value, Version, invariant};
@@ -236,9 +236,9 @@ pub(super) fn recalled_for_nobody<H: Hook>(_: &Model<H>, state: &System<H>) -> b
 pub(super) fn granted_at_once<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     state.each_wire().any(|(index, wire)| {
         wire.down.iter().any(|(_, message)| {
-            let ToProcess::Granted {
+            let ToProcess::Granted(Granted {
                 session, request, ..
-            } = message
+            }) = message
             else {
                 return false;
             };
@@ -302,7 +302,7 @@ pub(super) fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -
     state.each_wire().any(|(_, wire)| {
         wire.down.iter().any(|(_, down)| {
             let ToProcess::Recall { hold, .. } = down else { return false };
-            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release { token, .. }) if *token == hold.token))
+            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release(Release { token, .. })) if *token == hold.token))
         })
     })
 }
@@ -326,7 +326,7 @@ pub(super) fn try_gets_kept_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> b
 pub(super) fn request_crosses_grant<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     state.each_wire().any(|(_, wire)| {
         wire.down.iter().any(|(_, down)| {
-            let ToProcess::Granted { request, .. } = down else {
+            let ToProcess::Granted(Granted { request, .. }) = down else {
                 return false;
             };
             wire.up.iter().any(
@@ -339,7 +339,7 @@ pub(super) fn request_crosses_grant<H: Hook>(_: &Model<H>, state: &System<H>) ->
 pub(super) fn grant_crosses_cancel<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     state.each_wire().any(|(_, wire)| {
         wire.down.iter().any(|(_, down)| {
-            let ToProcess::Granted { request, .. } = down else { return false };
+            let ToProcess::Granted(Granted { request, .. }) = down else { return false };
             wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Cancel { request: other, .. }) if other == request))
         })
     })

@@ -5,7 +5,7 @@ use super::conditions::*;
 use super::scope::*;
 use super::{Checked, Kind};
 use crate::system::PROCESSES;
-use tenure_protocol::message::{Limited, Reason, Refusal, ToProcess};
+use tenure_protocol::message::{Granted, Limited, Reason, Refusal, ToProcess};
 use tenure_protocol::process::{Connection, Phase};
 use tenure_protocol::store::Stopping;
 use tenure_protocol::{Hook, Stamp};
@@ -76,10 +76,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Unchanged,
                         ..
-                    }
+                    })
                 )
             })
         ),
@@ -96,10 +96,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Delta(_),
                         ..
-                    }
+                    })
                 )
             })
         ),
@@ -112,10 +112,10 @@ pub(super) fn all<H: Hook>() -> Vec<Checked<H>> {
             |_, state| is_under_way(state, |message| {
                 matches!(
                     message,
-                    ToProcess::Granted {
+                    ToProcess::Granted(Granted {
                         state: tenure_protocol::attributes::State::Full(_),
                         ..
-                    }
+                    })
                 )
             })
         ),

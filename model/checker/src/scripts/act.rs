@@ -1,6 +1,7 @@
 //! The acts that are possible at a place: messages that a process may send, some messages that it must not send, events
 //! at a process, and timers of the store.
 
+use tenure_protocol::message::{Commit, Release};
 use super::Step;
 use super::place::{EPOCH, Place};
 use super::say::{hellos, says};
@@ -125,8 +126,8 @@ pub(super) fn session_of(message: &ToStore) -> &SessionId {
     match message {
         ToStore::Acquire(acquire) => &acquire.session,
         ToStore::Cancel { session, .. }
-        | ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        | ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => session,

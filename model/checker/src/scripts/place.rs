@@ -1,5 +1,6 @@
 //! The place of a script: the store's machine, and the knowledge of each process.
 
+use tenure_protocol::message::{Commit, Granted, Release};
 use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
 use tenure_protocol::store::{Input, Output, Timer};
@@ -178,10 +179,10 @@ impl Place {
             ToStore::Acquire(acquire) => {
                 side.last_request = side.last_request.max(acquire.request.0);
             }
-            ToStore::Release {
+            ToStore::Release(Release {
                 requeue: Some(request),
                 ..
-            } => side.last_request = side.last_request.max(request.0),
+            }) => side.last_request = side.last_request.max(request.0),
             _ => {}
         }
     }
@@ -210,7 +211,7 @@ impl Place {
                         .all(|acquire| acquire.ticket.is_none_or(|ticket| told(ticket.0)))
             }
             ToStore::Acquire(acquire) => acquire.ticket.is_none_or(|ticket| told(ticket.0)),
-            ToStore::Commit { token, base, .. } | ToStore::Release { token, base, .. } => {
+            ToStore::Commit(Commit { token, base, .. }) | ToStore::Release(Release { token, base, .. }) => {
                 told(token.0) && told(base.0)
             }
             ToStore::Busy { token, .. }
@@ -315,7 +316,7 @@ impl Side {
             return;
         }
         match message {
-            ToProcess::Granted { token, version, .. } => {
+            ToProcess::Granted(Granted { token, version, .. }) => {
                 self.told.extend([token.0, version.0]);
             }
             ToProcess::Queued { ticket, .. } => {

@@ -4,7 +4,7 @@ use super::SESSIONS;
 use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
-use tenure_protocol::message::{Reason, WaitMode};
+use tenure_protocol::message::{Commit, Reason, Release, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
 use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
@@ -169,8 +169,8 @@ struct Glimpse<'a> {
 
 fn concerns(message: &ToStore, id: &SessionId) -> bool {
     match message {
-        ToStore::Commit { session, .. }
-        | ToStore::Release { session, .. }
+        ToStore::Commit(Commit { session, .. })
+        | ToStore::Release(Release { session, .. })
         | ToStore::Destroy { session, .. } => session == id,
         ToStore::Rename { session, to, .. } => session == id || to == id,
         _ => false,
@@ -306,10 +306,10 @@ impl<'a> Glimpse<'a> {
                 .is_some_and(|holder| holder.process == *process && holder.token == *token)
         };
         match own {
-            Some((process, ToStore::Commit { token, base, .. })) if is_held_by(process, token) => {
+            Some((process, ToStore::Commit(Commit { token, base, .. }))) if is_held_by(process, token) => {
                 (*base != self.version).then_some(Violation::Misapplied)
             }
-            Some((process, ToStore::Release { token, .. } | ToStore::Destroy { token, .. }))
+            Some((process, ToStore::Release(Release { token, .. }) | ToStore::Destroy { token, .. }))
                 if is_held_by(process, token) =>
             {
                 None
@@ -459,7 +459,7 @@ fn leaked<H: Hook>(
     for output in out {
         let Output::Send {
             message:
-                ToStore::Commit { session, delta, .. } | ToStore::Release { session, delta, .. },
+                ToStore::Commit(Commit { session, delta, .. }) | ToStore::Release(Release { session, delta, .. }),
             ..
         } = output
         else {

@@ -3,20 +3,10 @@
 use super::context::StepContext;
 use super::session::{Grant, Phase, Session};
 use crate::attributes::State;
-use crate::id::{Request, SessionId, Token, Version};
-use crate::message::{RecallInfo, Refusal, ToProcess, ToStore};
+use crate::id::{SessionId, Token};
+use crate::message::{Granted, RecallInfo, Refusal, ToProcess, ToStore};
 use crate::mutant::Hook;
 use alloc::vec::Vec;
-
-/// The content of a `Granted` message, without the session.
-struct Granted {
-    request: Request,
-    token: Token,
-    version: Version,
-    state: State,
-    recall: Option<RecallInfo>,
-    give_back: bool,
-}
 
 impl Session {
     /// Handles a message that concerns this session alone.
@@ -27,25 +17,7 @@ impl Session {
         ctx: &mut StepContext<'_, H>,
     ) {
         match message {
-            ToProcess::Granted {
-                request,
-                token,
-                version,
-                state,
-                recall,
-                give_back,
-                ..
-            } => {
-                let granted = Granted {
-                    request,
-                    token,
-                    version,
-                    state,
-                    recall,
-                    give_back,
-                };
-                self.on_granted(id, granted, ctx);
-            }
+            ToProcess::Granted(granted) => self.on_granted(id, granted, ctx),
             ToProcess::Queued {
                 request, ticket, ..
             } => self.on_queued(request, ticket),

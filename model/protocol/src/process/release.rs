@@ -5,7 +5,7 @@ use super::context::StepContext;
 use super::session::{Grant, Phase, Returning, Session};
 use crate::attributes::Delta;
 use crate::id::{Request, SessionId, Time, Token, Version};
-use crate::message::{ToStore, WaitMode};
+use crate::message::{Release, ToStore, WaitMode};
 use crate::mutant::Hook;
 
 impl Session {
@@ -46,14 +46,14 @@ impl Session {
     ) {
         let base = self.version.unwrap_or(Version::NONE);
         let delta = Delta::default();
-        ctx.send(ToStore::Release {
+        ctx.send(ToStore::Release(Release {
             session: id.clone(),
             token,
             base,
             delta,
             requeue: None,
             idle_ms: 0,
-        });
+        }));
     }
 
     /// Gives the grant up shortly before the recall's deadline: finished threads' changes are saved, late threads'

@@ -4,7 +4,7 @@ use super::context::StepContext;
 use super::session::{Ending, Grant, Phase, Returning, Session};
 use super::state::ThreadClaim;
 use crate::id::{Request, SessionId, ThreadId, Ticket};
-use crate::message::{AcquireRequest, GrantRef, Refusal, ToStore, WaitMode};
+use crate::message::{AcquireRequest, Commit, GrantRef, Refusal, Release, ToStore, WaitMode};
 use crate::mutant::Hook;
 
 impl Session {
@@ -147,12 +147,12 @@ impl Session {
             Phase::Held(grant) => {
                 if let Some(commit) = &self.commit {
                     let (base, delta) = (commit.base, commit.delta.clone());
-                    ctx.send(ToStore::Commit {
+                    ctx.send(ToStore::Commit(Commit {
                         session: session(),
                         token: grant.token,
                         base,
                         delta,
-                    });
+                    }));
                 }
                 match &grant.ending {
                     Some((_, Ending::Destroy)) => {
@@ -177,14 +177,14 @@ impl Session {
                 delta,
                 requeue,
                 idle_ms,
-            } => ctx.send(ToStore::Release {
+            } => ctx.send(ToStore::Release(Release {
                 session: session(),
                 token: *token,
                 base: *base,
                 delta: delta.clone(),
                 requeue: *requeue,
                 idle_ms: *idle_ms,
-            }),
+            })),
         }
         if let Some(Returning {
             token,

@@ -8,7 +8,7 @@ use crate::EXISTING_SINCE;
 use crate::attributes::{Delta, Holder};
 use crate::id::{ProcessId, Request, SessionId, Ticket, Time, Token};
 use crate::lock::Gate;
-use crate::message::{AcquireRequest, Limited, Reason, Refusal, ToProcess, WaitMode};
+use crate::message::{AcquireRequest, Granted, Limited, Reason, Refusal, ToProcess, WaitMode};
 use crate::mutant::Hook;
 
 impl<H: Hook> Step<'_, H> {
@@ -506,7 +506,7 @@ impl Session {
         // r[grant.state]
         let state = || self.record.state_since(place.known);
         let state = ctx.rules.granted_state(place.known, state);
-        let message = ToProcess::Granted {
+        let message = ToProcess::Granted(Granted {
             session: id.clone(),
             // r[grant.names-request]
             request: place.request,
@@ -520,7 +520,7 @@ impl Session {
                 .map(|recall| recall.recall_info(ctx.now)),
             // r[grant.give-back]
             give_back: ctx.settings.turns > 0 && self.turns >= ctx.settings.turns,
-        };
+        });
         ctx.send(&holder.process, message);
     }
 }

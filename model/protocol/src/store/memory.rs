@@ -9,7 +9,7 @@ use super::deadlock::needs;
 use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
-use crate::message::{ToStore, WaitMode};
+use crate::message::{Commit, Release, ToStore, WaitMode};
 use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -96,15 +96,15 @@ impl<H: Hook> StoreMachine<H> {
                     let needed = self.peers.waited_for(process, blocked_on).cloned();
                     [session.clone()].into_iter().chain(needed).collect()
                 }
-                ToStore::Release {
+                ToStore::Release(Release {
                     session,
                     requeue: Some(_),
                     ..
-                } => asked(session).collect(),
+                }) => asked(session).collect(),
                 ToStore::Rename { session, to, .. } => [session.clone(), to.clone()].into(),
                 ToStore::Cancel { session, .. }
-                | ToStore::Commit { session, .. }
-                | ToStore::Release { session, .. }
+                | ToStore::Commit(Commit { session, .. })
+                | ToStore::Release(Release { session, .. })
                 | ToStore::Destroy { session, .. } => [session.clone()].into(),
             },
             Input::Disconnected { process, .. } => {

@@ -2,18 +2,17 @@
 
 use super::context::StepContext;
 use super::step::Step;
-use super::writes::Write;
 use super::{Output, Session};
 use crate::attributes::Delta;
 use crate::id::{ProcessId, SessionId};
-use crate::message::{AcquireRequest, ToProcess};
+use crate::message::{AcquireRequest, Granted, Release, ToProcess};
 use crate::mutant::Hook;
 
 impl<H: Hook> Step<'_, H> {
     /// Brings a destroyed session back to memory for a late write. Returns whether the write does so.
-    pub(super) fn resurrect(&mut self, id: &SessionId, write: &Write) -> bool {
+    pub(super) fn resurrect(&mut self, id: &SessionId, delta: &Delta) -> bool {
         let exists = self.sessions.get(id).is_some_and(Session::is_known);
-        let is_back = !exists && !write.delta.is_empty();
+        let is_back = !exists && !delta.is_empty();
         if is_back {
             self.sessions.get_or_create(id);
         }
@@ -21,11 +20,11 @@ impl<H: Hook> Step<'_, H> {
     }
 
     /// Brings a destroyed session back, with the changes of a late release.
-    pub(super) fn resurrect_written(&mut self, id: &SessionId, write: &Write) {
-        if self.resurrect(id, write) {
+    pub(super) fn resurrect_written(&mut self, id: &SessionId, delta: &Delta) {
+        if self.resurrect(id, delta) {
             let session = self.sessions.get_or_create(id);
-            session.write(&write.delta, &mut self.ctx);
-            self.ctx.persist(id, session, write.delta.clone());
+            session.write(delta, &mut self.ctx);
+            self.ctx.persist(id, session, delta.clone());
         }
     }
 }
@@ -65,24 +64,24 @@ impl Session {
     /// changes.
     pub(super) fn write_after_granting<H: Hook>(
         &mut self,
-        id: &SessionId,
         process: &ProcessId,
-        write: Write,
+        release: &Release,
         ctx: &mut StepContext<'_, H>,
     ) {
         let former = self.record.state_since(self.lock.holders()[0].known);
-        let version = self.write(&write.delta, ctx);
-        ctx.persist(id, self, write.delta);
+        let id = &release.session;
+        let version = self.write(&release.delta, ctx);
+        ctx.persist(id, self, release.delta.clone());
         let released = ToProcess::Released {
             session: id.clone(),
-            token: write.token,
+            token: release.token,
             version: Some(version),
             limit: None,
         };
         ctx.send(process, released);
         self.send_grant(id, ctx);
         if let Some(Output::Send {
-            message: ToProcess::Granted { state, .. },
+            message: ToProcess::Granted(Granted { state, .. }),
             ..
         }) = ctx.out.last_mut()
         {

@@ -68,27 +68,8 @@ impl<H: Hook> Step<'_, H> {
     /// Takes a message that names a grant by its token.
     fn on_message_of_grant(&mut self, process: &ProcessId, message: ToStore) {
         match message {
-            ToStore::Commit {
-                session,
-                token,
-                base,
-                delta,
-            } => {
-                let write = super::writes::Write { token, base, delta };
-                self.on_commit(process, &session, write);
-            }
-            ToStore::Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            } => {
-                let write = super::writes::Write { token, base, delta };
-                let after = super::writes::After { requeue, idle_ms };
-                self.on_release(process, &session, write, after);
-            }
+            ToStore::Commit(commit) => self.on_commit(process, commit),
+            ToStore::Release(release) => self.on_release(process, release),
             ToStore::Busy {
                 session,
                 token,

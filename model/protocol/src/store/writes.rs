@@ -7,43 +7,36 @@ use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
 use crate::message::{
-    AcquireRequest, GrantRef, Limited, Reason, Refusal, Revocation, ToProcess, WaitMode,
+    AcquireRequest, Commit, GrantRef, Limited, Reason, Refusal, Release, Revocation, ToProcess, WaitMode,
 };
 use crate::mutant::Hook;
 
-/// The parts that a commit and a release have in common.
-pub(crate) struct Write {
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
-}
-
-/// The parts of a release that take effect after its changes.
-pub(crate) struct After {
-    pub(crate) requeue: Option<Request>,
-    pub(crate) idle_ms: u64,
-}
-
 impl<H: Hook> Step<'_, H> {
-    pub(crate) fn on_commit(&mut self, process: &ProcessId, id: &SessionId, write: Write) {
+    pub(crate) fn on_commit(&mut self, process: &ProcessId, commit: Commit) {
+        let Commit {
+            session,
+            token,
+            base,
+            delta,
+        } = commit;
+        let id = &session;
         if !self.ctx.rules.stays_destroyed() {
-            self.resurrect(id, &write);
+            self.resurrect(id, &delta);
         }
         let rules = self.ctx.rules;
-        let may_commit = |own: &Session| rules.may_commit(own.is_held(process, write.token));
+        let may_commit = |own: &Session| rules.may_commit(own.is_held(process, token));
         // r[destroy.stays]
         let Some(session) = self.sessions.get_mut(id).filter(|own| may_commit(own)) else {
             // r[fence.commit]
-            self.ctx.fence(process, id, write.token);
+            self.ctx.fence(process, id, token);
             return;
         };
         // r[limit.harms-nobody]
-        let refused = session.may_write(&write, self.ctx.settings).err();
+        let refused = session.may_write(base, &delta, self.ctx.settings).err();
         if session.is_spoilt || refused.is_some() {
             // r[limit.ends-grant] r[commit.base-ends-grant]
             return session.spoil(id, process, refused.flatten(), &mut self.ctx);
         }
-        let Write { token, base, delta } = write;
         if rules.is_new_commit(base, session.record.head.version) {
             // r[commit.keeps-grant]
             let version = session.write(&delta, &mut self.ctx);
@@ -78,48 +71,38 @@ impl<H: Hook> Step<'_, H> {
         }
     }
 
-    pub(crate) fn on_release(
-        &mut self,
-        process: &ProcessId,
-        id: &SessionId,
-        write: Write,
-        after: After,
-    ) {
+    pub(crate) fn on_release(&mut self, process: &ProcessId, release: Release) {
+        let Release {
+            session: id,
+            token,
+            base,
+            delta,
+            requeue,
+            ..
+        } = &release;
+        let token = *token;
         if !self.ctx.rules.stays_destroyed() {
-            self.resurrect_written(id, &write);
+            self.resurrect_written(id, delta);
         }
+        let requeued = requeue.map(|request| requeued(id, request, None));
         let rules = self.ctx.rules;
-        let may_release = |own: &Session| {
-            rules.may_release(own.is_held(process, write.token), process, own.holder())
-        };
+        let may_release =
+            |own: &Session| rules.may_release(own.is_held(process, token), process, own.holder());
         // r[destroy.stays]
         let Some(session) = self.sessions.get_mut(id).filter(|own| may_release(own)) else {
             // r[release.old]
-            self.ctx.send(
-                process,
-                ToProcess::Released {
-                    session: id.clone(),
-                    token: write.token,
-                    version: None,
-                    limit: None,
-                },
-            );
-            if let Some(request) = after.requeue {
+            self.ctx.send(process, refused(id, token, None));
+            if let Some(acquire) = requeued {
                 // r[release.requeued]
-                self.on_acquire(process, requeued(id, request, None));
+                self.on_acquire(process, acquire);
             }
             return;
         };
-        if let Err(limit) = session.may_write(&write, self.ctx.settings) {
+        if let Err(limit) = session.may_write(*base, delta, self.ctx.settings) {
             // r[limit.ends-grant] r[commit.base-ends-grant]
             // No thread is inside any more, so the grant ends at once, and the changes are lost.
             session.end_grant(id, &mut self.ctx);
-            let released = ToProcess::Released {
-                session: id.clone(),
-                token: write.token,
-                version: None,
-                limit,
-            };
+            let released = refused(id, token, limit);
             session.pass_on(
                 id,
                 Delta::default(),
@@ -127,14 +110,15 @@ impl<H: Hook> Step<'_, H> {
                 &mut self.ctx,
             );
             self.tidy(id);
-            if let Some(request) = after.requeue {
+            if let Some(acquire) = requeued {
                 // r[release.requeued]
-                self.on_acquire(process, requeued(id, request, None));
+                self.on_acquire(process, acquire);
             }
             return;
         }
-        session.release(id, process, write, after, &mut self.ctx);
-        self.tidy(id);
+        let id = id.clone();
+        session.release(process, release, &mut self.ctx);
+        self.tidy(&id);
     }
 
     /// Destroys a session. A destroyed session stays destroyed. Rule 16.
@@ -231,6 +215,16 @@ impl<H: Hook> Step<'_, H> {
     }
 }
 
+/// Returns the answer to a release whose changes were not written: the grant has ended before, or they exceed a limit.
+fn refused(id: &SessionId, token: Token, limit: Option<Limited>) -> ToProcess {
+    ToProcess::Released {
+        session: id.clone(),
+        token,
+        version: None,
+        limit,
+    }
+}
+
 /// Creates the request that a release with `requeue` carries. Rule 12.
 fn requeued(id: &SessionId, request: Request, known: Option<Version>) -> AcquireRequest {
     AcquireRequest {
@@ -298,12 +292,17 @@ impl Session {
     /// The error is the limit, or `None` when the version is wrong. The error ends this grant and nothing else, because
     /// the process would send the same changes again on each connection. Without changes, as when a grant is turned
     /// down, the version is that of a copy, which may be of an earlier life of the session.
-    fn may_write(&self, write: &Write, settings: &StoreSettings) -> Result<(), Option<Limited>> {
-        if write.delta.is_empty() {
+    fn may_write(
+        &self,
+        base: Version,
+        delta: &Delta,
+        settings: &StoreSettings,
+    ) -> Result<(), Option<Limited>> {
+        if delta.is_empty() {
             return Ok(());
         }
         // r[commit.base-ends-grant]
-        if write.base > self.record.head.version {
+        if base > self.record.head.version {
             return Err(None);
         }
         let limits = &settings.limits;
@@ -312,10 +311,10 @@ impl Session {
             let before = || self.record.value(&change.name).map_or(0, bytes::Bytes::len);
             length > limits.attribute_bytes_max && length > before()
         };
-        if write.delta.changes().iter().any(is_too_large) {
+        if delta.changes().iter().any(is_too_large) {
             return Err(Some(Limited::AttributeBytes));
         }
-        let (bytes, count) = self.record.size_with(&write.delta);
+        let (bytes, count) = self.record.size_with(delta);
         if count <= limits.attributes_max && bytes <= limits.session_bytes_max {
             return Ok(());
         }
@@ -379,24 +378,22 @@ impl Session {
 
     fn release<H: Hook>(
         &mut self,
-        id: &SessionId,
         process: &ProcessId,
-        write: Write,
-        after: After,
+        release: Release,
         ctx: &mut StepContext<'_, H>,
     ) {
+        let id = &release.session;
         self.end_grant(id, ctx);
         if !ctx.rules.writes_before_granting() && self.admit_next(id, ctx) {
-            return self.write_after_granting(id, process, write, ctx);
+            return self.write_after_granting(process, &release, ctx);
         }
-        let Write { token, delta, .. } = write;
         // r[release.written]
-        let version = self.write(&delta, ctx);
+        let version = self.write(&release.delta, ctx);
         if ctx.settings.time_to_live_ms.is_some() && self.record.exists() {
-            self.live_from(ctx.now.before(after.idle_ms), ctx);
+            self.live_from(ctx.now.before(release.idle_ms), ctx);
         }
         let mut queued = None;
-        if let Some(request) = after.requeue {
+        if let Some(request) = release.requeue {
             // r[release.requeued]
             let acquire = requeued(id, request, Some(version));
             let place = self.place(process, &acquire, ctx);
@@ -407,12 +404,13 @@ impl Session {
         }
         let released = ToProcess::Released {
             session: id.clone(),
-            token,
+            token: release.token,
             version: Some(version),
             limit: None,
         };
         // r[release.answered] r[commit.durable]
-        self.pass_on(id, delta, Some((process, released)), ctx);
+        let answer = Some((process, released));
+        self.pass_on(id, release.delta, answer, ctx);
         let is_granted = self.holder() == Some(process);
         if let Some(queued) = queued.filter(|_| ctx.rules.tells_place(is_granted)) {
             // r[queue.told]

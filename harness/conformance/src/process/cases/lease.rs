@@ -3,6 +3,7 @@
 //! The threads themselves check whether their locks are still valid. A slow process answers that check later, when the
 //! lease has ended all the more. These cases therefore need no slack.
 
+use tenure_protocol::message::Release;
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::process::context::CaseContext;
@@ -278,7 +279,7 @@ async fn goodbye_last(ctx: CaseContext) -> Play {
     let mut open = vec![of_r, of_s];
     for _ in 0..open.len() {
         let heard = t.peer.next("the Release of each").await?;
-        let is_due = |grant: &Grant| matches!(&heard, ToStore::Release { token, .. } if *token == grant.token);
+        let is_due = |grant: &Grant| matches!(&heard, ToStore::Release(Release { token, .. }) if *token == grant.token);
         holds(open.iter().any(is_due), "the Release of each", &heard)?;
     }
     while let Some(grant) = open.pop() {
@@ -324,7 +325,7 @@ async fn waiters_told(ctx: CaseContext) -> Play {
     loop {
         match t.peer.next("a Release of the late grant").await? {
             ToStore::Cancel { .. } => {}
-            ToStore::Release { token, .. } if token == grant.token => return Ok(()),
+            ToStore::Release(Release { token, .. }) if token == grant.token => return Ok(()),
             other => return Err(t.peer.failed("a Release of the late grant", other)),
         }
     }

@@ -6,7 +6,7 @@ use crate::process::context::CaseContext;
 use crate::process::scene::{delta, session};
 use crate::process::scripted_store::LEASE_MS;
 use serde_json::json;
-use tenure_protocol::message::Reason;
+use tenure_protocol::message::{Commit, Reason, Release};
 use tenure_protocol::{Request, ToProcess, ToStore, Token};
 
 cases! { Process:
@@ -300,7 +300,7 @@ async fn storm_of_many(ctx: CaseContext) -> Play {
     let mut open: Vec<Token> = grants.iter().map(|grant| grant.token).collect();
     while !open.is_empty() {
         match t.peer.next("the Release of each").await? {
-            ToStore::Release { token, .. } if open.contains(&token) => {
+            ToStore::Release(Release { token, .. }) if open.contains(&token) => {
                 open.retain(|own| *own != token);
             }
             other => return Err(t.peer.failed("the Release of each, once", other)),
@@ -331,12 +331,12 @@ async fn gives_up(ctx: CaseContext) -> Play {
             .await?
         {
             ToStore::Busy { .. } => {}
-            ToStore::Commit { base, delta, .. } => {
+            ToStore::Commit(Commit { base, delta, .. }) => {
                 let version = t.version();
                 t.peer.say(grant.committed(base, version)).await?;
                 committed = delta;
             }
-            ToStore::Release { token, delta, .. } if token == grant.token => {
+            ToStore::Release(Release { token, delta, .. }) if token == grant.token => {
                 break delta;
             }
             other => return Err(t.peer.failed("a Release", other)),
@@ -399,7 +399,7 @@ async fn late_write_set(ctx: CaseContext) -> Play {
         .hear_within(std::time::Duration::from_millis(DEADLINE_MS + 300))
         .await?
     {
-        crate::process::scripted_store::Heard::Message(ToStore::Release { delta, .. }) => {
+        crate::process::scripted_store::Heard::Message(ToStore::Release(Release { delta, .. })) => {
             holds(delta.is_empty(), expected, delta)?;
             t.peer.say(grant.released(Some(grant.version))).await?;
         }

@@ -9,7 +9,7 @@
 
 use crate::store::oracle::Connection;
 use crate::store::oracle::hypothesis::{Around, Hypothesis, Owed, What};
-use tenure_protocol::message::{AcquireRequest, RecallInfo, Refusal, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, RecallInfo, Refusal, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, Ticket, ToProcess, ToStore};
 
@@ -102,9 +102,9 @@ impl Hypothesis {
         let mut granted = self
             .new_in(after)
             .map(|(_, owed)| owed)
-            .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted { session: own, .. }) if own == session))?
+            .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted(Granted { session: own, .. })) if own == session))?
             .clone();
-        if let What::Said(ToProcess::Granted { recall: told, .. }) = &mut granted.what {
+        if let What::Said(ToProcess::Granted(Granted { recall: told, .. })) = &mut granted.what {
             *told = recall.map(|recall| RecallInfo {
                 reason: recall.reason,
                 deadline_ms: 0,

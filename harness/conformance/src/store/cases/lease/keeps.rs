@@ -1,5 +1,6 @@
 //! Cases about the length of a lease, and about the messages that extend it.
 
+use tenure_protocol::message::Commit;
 use super::half_a_lease;
 use crate::end::{Play, holds};
 use crate::frames::encode;
@@ -83,12 +84,12 @@ pub(super) async fn only_keep_alive(ctx: CaseContext) -> Play {
     let mut grant = p.acquire(&ctx.session("s")).await?;
     p.commit(&mut grant, set([("a", Some("1"))])).await?;
     let (session, token) = (grant.session.clone(), grant.token);
-    let commit = ToStore::Commit {
+    let commit = ToStore::Commit(Commit {
         session: session.clone(),
         token,
         base: grant.version,
         delta: set([]),
-    };
+    });
     let busy = ToStore::Busy {
         session: session.clone(),
         token,

@@ -1,6 +1,7 @@
 //! Cases about input that a store must accept although a careful writer of 1.0 would not write it. It comes from other
 //! writers, or from later versions.
 
+use tenure_protocol::message::Granted;
 use super::bytes::{
     acquire_request, array, bytes, frame, hello, hold, map, plain, release, release_fields, uint,
     vector,
@@ -276,7 +277,7 @@ async fn in_order(ctx: CaseContext) -> Play {
         let own: Vec<_> = own.collect();
         let is_so = matches!(own[..], [
             ToProcess::Released { version: Some(_), .. },
-            ToProcess::Granted { request: Request(99), token, .. },
+            ToProcess::Granted(Granted { request: Request(99), token, .. }),
         ] if *token > grant.token);
         holds(is_so, "Released, then Granted under a later token", &own)?;
         let value = shown_a(own[1]);
@@ -287,10 +288,10 @@ async fn in_order(ctx: CaseContext) -> Play {
 
 /// Returns the attribute `a` of a whole state.
 fn shown_a(granted: &ToProcess) -> Option<String> {
-    let ToProcess::Granted {
+    let ToProcess::Granted(Granted {
         state: tenure_protocol::attributes::State::Full(all),
         ..
-    } = granted
+    }) = granted
     else {
         return None;
     };
