@@ -3,7 +3,6 @@
 //! Targets: under 100 ns for a cached local lock and unlock, under 1 µs for acquire and grant at the store with 100,000
 //! sessions resident.
 
-use tenure_protocol::message::Release;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use tenure_benches::{
     NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, shuffled,
     store, unlock, value, write,
 };
+use tenure_protocol::message::Release;
 use tenure_protocol::process::Call;
 use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToStore, Token, Version};
 

@@ -3,12 +3,12 @@
 //! A grant that carries four attributes of 512 bytes, as a store writes it and a process reads it, and the smallest
 //! messages of a handoff.
 
-use tenure_protocol::message::Granted;
 use bytes::{Buf, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use tenure_benches::{acquire, attribute, session};
 use tenure_protocol::attributes::{Change, State};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, Stamp, ToProcess, Token, Version};
 use tenure_wire::{Decoder, FrameLimits, FromProcess, FromStore, Item, Outgoing};
 

@@ -1,11 +1,11 @@
 //! How often the machines allocate on the common paths, pinned: a change here is a change of cost.
 
-use tenure_protocol::message::Release;
 use allocation_counter::measure;
 use tenure_benches::{
     NOW, Rig, THREAD, acquire, attribute, delta, from, holding, lock, process, session, store,
     unlock, value, write,
 };
+use tenure_protocol::message::Release;
 use tenure_protocol::process::Call;
 use tenure_protocol::{ProcessMachine, SessionId, ToStore};
 

@@ -3,13 +3,13 @@
 //! The disk is slow: an update becomes durable at the next flush, some milliseconds later, and the messages that wait
 //! for it leave then. A message that leaves too early is thereby wrong if the store is killed in between.
 
-use tenure_protocol::message::{Commit, Granted};
 use crate::mutant::{DriverMutant, Mutant};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tenure_protocol::attributes::{Records, State};
 use tenure_protocol::config::Settings;
+use tenure_protocol::message::{Commit, Granted};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Link, ProcessId, SessionId, StoreMachine as Machine, StoreSettings, Time, ToProcess, ToStore,

@@ -4,7 +4,9 @@ use crate::support::gated::{Gate, Gated};
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_engine::{Health, Memory};
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{Delta, Request, ToProcess, ToStore};
 use tenure_store::{Stop, StoreError};
 use tenure_wire::FaultCode;

@@ -4,7 +4,9 @@
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
 use tenure_protocol::id::Stamp;
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Limited, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{
     Delta, Request, SessionId, Ticket, Time, ToProcess, ToStore, Token, Version,
 };

@@ -80,12 +80,14 @@ async fn a_process_that_waits_for_a_read_stays_alive_and_is_read_up_to_a_bound()
     assert!(p.lives().await.is_empty());
     // This exceeds all buffers on the way. A store without the bound would read all of it into memory.
     let chunk = vec![b'x'; 256 << 10];
-    let commit = |at: u64| ToStore::Commit(Commit {
-        session: id("t"),
-        token: Default::default(),
-        base: Version::NONE,
-        delta: set("n", vec![at as u8; chunk.len()]),
-    });
+    let commit = |at: u64| {
+        ToStore::Commit(Commit {
+            session: id("t"),
+            token: Default::default(),
+            base: Version::NONE,
+            delta: set("n", vec![at as u8; chunk.len()]),
+        })
+    };
     let mut said = 0;
     while said < 512 {
         let more = p.say(commit(said));

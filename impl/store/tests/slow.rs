@@ -1,8 +1,8 @@
 //! Tests with processes that request much and read nothing.
 
-use tenure_protocol::message::Release;
 use crate::support::{Player, Running, acquire, config, id, set};
 use std::time::Duration;
+use tenure_protocol::message::Release;
 use tenure_protocol::{SessionId, ToStore};
 use tenure_store::Stop;
 

@@ -1,10 +1,10 @@
 //! Tests of the memory costs of frames, which do not depend on the machine.
 
-use tenure_protocol::message::Granted;
 use crate::support::encode;
 use allocation_counter::measure;
 use bytes::{Buf, Bytes, BytesMut};
 use tenure_protocol::attributes::State;
+use tenure_protocol::message::Granted;
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,
 };

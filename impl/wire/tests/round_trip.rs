@@ -1,11 +1,11 @@
 //! Tests that any item becomes frames and then the same item, however the stream is cut.
 
-use tenure_protocol::message::Commit;
 use crate::support::{alive, decode, encode, from_process, from_store, opening, welcome};
 use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use tenure_protocol::ToStore;
+use tenure_protocol::message::Commit;
 use tenure_wire::{
     Decoder, EncodeError, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item,
     Outgoing, kind,

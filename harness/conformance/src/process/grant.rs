@@ -101,25 +101,6 @@ impl Grant {
     }
 }
 
-/// The contents of a `Release`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Release {
-    pub(crate) session: SessionId,
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
-    pub(crate) requeue: Option<Request>,
-    pub(crate) idle_ms: u64,
-}
-
-/// The contents of a `Commit`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Commit {
-    pub(crate) token: Token,
-    pub(crate) base: Version,
-    pub(crate) delta: Delta,
-}
-
 /// A lock of a thread: its number at the adapter, and the data of its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Locked {

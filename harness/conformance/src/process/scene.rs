@@ -5,11 +5,12 @@ use crate::process::adapter::Adapter;
 use crate::process::context::CaseContext;
 use crate::process::scripted_store::{LEASE_MS, Listener, ScriptedStore};
 use serde_json::{Map, Value, json};
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Refusal, Release};
+use tenure_protocol::message::{AcquireRequest, GrantRef, Refusal};
 use tenure_protocol::{Request, SessionId, Stamp, Ticket, ToProcess, ToStore, Token, Version};
 use tenure_wire::Opening;
 
-pub(crate) use crate::process::grant::{Commit, Grant, Locked, Release, delta, session};
+pub(crate) use crate::process::grant::{Grant, Locked, delta, session};
+pub(crate) use tenure_protocol::message::{Commit, Release};
 
 /// A process and its scripted store. See the [module](self).
 #[derive(Debug)]
@@ -240,21 +241,11 @@ impl Scene {
     pub(crate) async fn released_after(&mut self, grant: &Grant, after_ms: u64) -> Play<Release> {
         let expected = format!("Release of {:?}", grant.hold());
         match self.peer.next_after(&expected, after_ms).await? {
-            ToStore::Release(Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            }) if session == grant.session && token == grant.token => Ok(Release {
-                session,
-                token,
-                base,
-                delta,
-                requeue,
-                idle_ms,
-            }),
+            ToStore::Release(release)
+                if release.session == grant.session && release.token == grant.token =>
+            {
+                Ok(release)
+            }
             other => Err(self.peer.failed(&expected, other)),
         }
     }
@@ -273,13 +264,10 @@ impl Scene {
     pub(crate) async fn committed(&mut self, grant: &Grant) -> Play<Commit> {
         let expected = format!("Commit under {:?}", grant.hold());
         match self.peer.next(&expected).await? {
-            ToStore::Commit(Commit {
-                session,
-                token,
-                base,
-                delta,
-            }) if session == grant.session && token == grant.token => {
-                Ok(Commit { token, base, delta })
+            ToStore::Commit(commit)
+                if commit.session == grant.session && commit.token == grant.token =>
+            {
+                Ok(commit)
             }
             other => Err(self.peer.failed(&expected, other)),
         }

@@ -4,12 +4,12 @@
 //! Tokens, versions and tickets are the store's numbers. Requests and send times are the process's own, so the
 //! machine's numbers are paired with the process's.
 
-use tenure_protocol::message::{Commit, Granted, Release};
 use super::entry::{ThreadAnswer, ThreadCall};
 use super::search::Hypothesis as Explanation;
 use crate::process::refusal_kind;
 use std::collections::{BTreeMap, VecDeque};
 use tenure_protocol::config::Settings;
+use tenure_protocol::message::{Commit, Granted, Release};
 use tenure_protocol::process::{Answer, Call, Connection, Input, Names, Output, Poison, Timer};
 use tenure_protocol::{
     Incarnation, Link, ProcessMachine, Request, SessionId, ThreadId, Time, ToProcess, ToStore,

@@ -1,9 +1,9 @@
 //! Names the rule that a process has violated, from the messages that its machine owed and the observed message. The
 //! machine decides that the message is wrong, and this module only names the rule.
 
-use tenure_protocol::message::{Commit, Release};
 use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
+use tenure_protocol::message::{Commit, Release};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
@@ -131,8 +131,9 @@ pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
             wrong_release(own, session, (id, *token), requeue.is_some())
         }
         ToStore::Commit(Commit { token, .. }) => {
-            let is_new = owed
-                .any(|own| matches!(own, ToStore::Commit(Commit { session, .. }) if Some(session) == id));
+            let is_new = owed.any(
+                |own| matches!(own, ToStore::Commit(Commit { session, .. }) if Some(session) == id),
+            );
             let is_out = !is_new && session.and_then(Session::commit).is_some();
             let is_own = session
                 .and_then(Session::grant)

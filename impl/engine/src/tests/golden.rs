@@ -79,7 +79,9 @@ impl Played {
                     self.engine.commit(&[update]).expect("commits");
                 }
                 Output::Send { message, .. } => match message {
-                    ToProcess::Granted(Granted { token, version, .. }) => self.granted = (token, version),
+                    ToProcess::Granted(Granted { token, version, .. }) => {
+                        self.granted = (token, version)
+                    }
                     ToProcess::Committed { version, .. } => self.granted.1 = version,
                     ToProcess::Gone {
                         renamed: Some(renamed),

@@ -2,10 +2,10 @@
 //! any number of sessions. The machine of [`Rig`](super::Rig) does not promise that in a debug build, where it checks
 //! all sessions.
 
-use tenure_protocol::message::{Granted, Release};
 use super::poll;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::{State, Value};
+use tenure_protocol::message::{Granted, Release};
 use tenure_protocol::{
     Delta, Incarnation, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token, Version,
 };

@@ -205,7 +205,9 @@ impl Rig {
             self.messages += 1;
             if process == OWN {
                 self.locks.message(link, message);
-            } else if let (true, ToProcess::Granted(Granted { session, .. })) = (self.passes_on, &message) {
+            } else if let (true, ToProcess::Granted(Granted { session, .. })) =
+                (self.passes_on, &message)
+            {
                 let session = session.clone();
                 self.told.push(message);
                 self.release_elsewhere(&session);

@@ -10,7 +10,6 @@
 
 mod incoming;
 
-use tenure_protocol::message::Release;
 use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::connection_state::{Backoff, ConnectionEvent, ConnectionState};
@@ -23,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_locks::{Event, Locks, ShortId};
+use tenure_protocol::message::Release;
 use tenure_protocol::{Link, ProcessSettings, Time, ToStore};
 use tenure_wire::{FrameLimits, FromProcess};
 use tokio::sync::watch;

@@ -1,13 +1,13 @@
 //! Streams that a reader accepts although no writer of 1.0 writes them, because they are allowed or come from later
 //! versions.
 
-use tenure_protocol::message::Commit;
 use super::diagnostic::of_stream;
 use super::file::{Valid, hex, to_hex};
 use super::invalid::{frame, stream};
 use super::valid::{hold, opening, other_hold, stamp, written};
 use crate::support::encode;
 use serde::Serialize;
+use tenure_protocol::message::Commit;
 use tenure_protocol::{AttributeName, Delta, SessionId, Time, ToProcess, ToStore, Token, Version};
 use tenure_wire::{CRITICAL, Fault, FaultCode, FrameLimits, FromProcess, FromStore, MORE, kind};
 

@@ -6,7 +6,10 @@ use super::lenient;
 use crate::support::encode;
 use serde::Serialize;
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release, Revocation, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
+};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, Request, SessionId, Stamp, Ticket,
     Time, ToProcess, ToStore, Token, Version,
@@ -160,20 +163,24 @@ fn from_process() -> Vec<(&'static str, FromProcess)> {
 
 fn with_a_grant() -> Vec<(&'static str, ToStore)> {
     let (session, token, base) = (SESSION, token(), Version(stamp(2, 17)));
-    let release = |delta, requeue, idle_ms| ToStore::Release(Release {
-        session: SESSION,
-        token,
-        base,
-        delta,
-        requeue,
-        idle_ms,
-    });
-    let commit = |delta| ToStore::Commit(Commit {
-        session: SESSION,
-        token,
-        base,
-        delta,
-    });
+    let release = |delta, requeue, idle_ms| {
+        ToStore::Release(Release {
+            session: SESSION,
+            token,
+            base,
+            delta,
+            requeue,
+            idle_ms,
+        })
+    };
+    let commit = |delta| {
+        ToStore::Commit(Commit {
+            session: SESSION,
+            token,
+            base,
+            delta,
+        })
+    };
     let busy = |inside, blocked_on| ToStore::Busy {
         session: SESSION,
         token,
@@ -291,15 +298,17 @@ fn about_processes() -> Vec<(&'static str, ToProcess)> {
 }
 
 fn grants() -> Vec<(&'static str, ToProcess)> {
-    let granted = |state, recall, give_back| ToProcess::Granted(Granted {
-        session: SESSION,
-        request: Request(70_000),
-        token: token(),
-        version: Version(stamp(3, 400)),
-        state,
-        recall,
-        give_back,
-    });
+    let granted = |state, recall, give_back| {
+        ToProcess::Granted(Granted {
+            session: SESSION,
+            request: Request(70_000),
+            token: token(),
+            version: Version(stamp(3, 400)),
+            state,
+            recall,
+            give_back,
+        })
+    };
     vec![
         ("granted, unchanged", granted(State::Unchanged, None, false)),
         (

@@ -5,7 +5,10 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release, Revocation, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
+};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Request, SessionId, Stamp, StoreLimits,
     Ticket, Time, ToProcess, ToStore, Token, Version,
@@ -304,15 +307,17 @@ fn grants() -> BoxedStrategy<ToProcess> {
             any::<bool>()
         )
             .prop_map(
-                |(session, request, token, version, state, recall, give_back)| ToProcess::Granted(Granted {
-                    session,
-                    request,
-                    token,
-                    version,
-                    state,
-                    recall,
-                    give_back,
-                })
+                |(session, request, token, version, state, recall, give_back)| ToProcess::Granted(
+                    Granted {
+                        session,
+                        request,
+                        token,
+                        version,
+                        state,
+                        recall,
+                        give_back,
+                    }
+                )
             ),
         (session(), request(), ticket()).prop_map(|(session, request, ticket)| ToProcess::Queued {
             session,

@@ -3,7 +3,10 @@
 //! `#` is a fencing token, `v` a version, `r` a request. The name of a session is left out where there is only one.
 
 use tenure_protocol::attributes::{Change, State};
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release, Revocation, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
+};
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
 

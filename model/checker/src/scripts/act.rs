@@ -1,11 +1,11 @@
 //! The acts that are possible at a place: messages that a process may send, some messages that it must not send, events
 //! at a process, and timers of the store.
 
-use tenure_protocol::message::{Commit, Release};
 use super::Step;
 use super::place::{EPOCH, Place};
 use super::say::{hellos, says};
 use crate::system::{PROCESSES, SESSIONS};
+use tenure_protocol::message::{Commit, Release};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Link, ProcessId, SessionId, ToStore};
 

@@ -1,8 +1,8 @@
 //! The place of a script: the store's machine, and the knowledge of each process.
 
-use tenure_protocol::message::{Commit, Granted, Release};
 use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
+use tenure_protocol::message::{Commit, Granted, Release};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, StoreMachine,
@@ -211,9 +211,8 @@ impl Place {
                         .all(|acquire| acquire.ticket.is_none_or(|ticket| told(ticket.0)))
             }
             ToStore::Acquire(acquire) => acquire.ticket.is_none_or(|ticket| told(ticket.0)),
-            ToStore::Commit(Commit { token, base, .. }) | ToStore::Release(Release { token, base, .. }) => {
-                told(token.0) && told(base.0)
-            }
+            ToStore::Commit(Commit { token, base, .. })
+            | ToStore::Release(Release { token, base, .. }) => told(token.0) && told(base.0),
             ToStore::Busy { token, .. }
             | ToStore::Destroy { token, .. }
             | ToStore::Rename { token, .. } => told(token.0),

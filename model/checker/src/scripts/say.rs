@@ -251,12 +251,14 @@ fn holder(
         let requeue = Some(place.sides[process].next_request());
         say("release and ask again", release(id, token, base, requeue));
         say("busy", busy(vec![]));
-        let commit = |base| ToStore::Commit(Commit {
-            session: id.clone(),
-            token,
-            base,
-            delta: delta("committed"),
-        });
+        let commit = |base| {
+            ToStore::Commit(Commit {
+                session: id.clone(),
+                token,
+                base,
+                delta: delta("committed"),
+            })
+        };
         say("commit", commit(base));
         if base != Version::NONE {
             say("commit to an older version", commit(Version::NONE));

@@ -306,14 +306,15 @@ impl<'a> Glimpse<'a> {
                 .is_some_and(|holder| holder.process == *process && holder.token == *token)
         };
         match own {
-            Some((process, ToStore::Commit(Commit { token, base, .. }))) if is_held_by(process, token) => {
-                (*base != self.version).then_some(Violation::Misapplied)
-            }
-            Some((process, ToStore::Release(Release { token, .. }) | ToStore::Destroy { token, .. }))
+            Some((process, ToStore::Commit(Commit { token, base, .. })))
                 if is_held_by(process, token) =>
             {
-                None
+                (*base != self.version).then_some(Violation::Misapplied)
             }
+            Some((
+                process,
+                ToStore::Release(Release { token, .. }) | ToStore::Destroy { token, .. },
+            )) if is_held_by(process, token) => None,
             // The store checks the token of the old id; `exclusive` sees the rest.
             Some((_, ToStore::Rename { .. })) => None,
             // The time to live has ended.
@@ -459,7 +460,8 @@ fn leaked<H: Hook>(
     for output in out {
         let Output::Send {
             message:
-                ToStore::Commit(Commit { session, delta, .. }) | ToStore::Release(Release { session, delta, .. }),
+                ToStore::Commit(Commit { session, delta, .. })
+                | ToStore::Release(Release { session, delta, .. }),
             ..
         } = output
         else {

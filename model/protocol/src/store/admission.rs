@@ -12,11 +12,6 @@
 //!
 //! A further condition for new grants would become a field here, for example the rights of a process.
 
-use super::step::Step;
-use crate::id::SessionId;
-use crate::mutant::Hook;
-use alloc::vec::Vec;
-
 /// The conditions under which a store accepts new work, as its driver found them. By default the store accepts all
 /// work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,26 +39,5 @@ impl Stopping {
     #[must_use]
     pub fn is_stopping(self) -> bool {
         self > Self::No
-    }
-}
-
-impl<H: Hook> Step<'_, H> {
-    pub(crate) fn on_admission(&mut self, admission: Admission) {
-        let before = self.ctx.admission.stopping;
-        let stopping = before.max(admission.stopping);
-        *self.ctx.admission = Admission {
-            stopping,
-            ..admission
-        };
-        let is_draining = stopping == Stopping::Draining;
-        // r[stop.keeps]
-        if stopping == before || !self.ctx.rules.recalls_all(is_draining) {
-            return;
-        }
-        let held: Vec<SessionId> = self.ctx.peers.all_held().cloned().collect();
-        for id in held {
-            // r[stop.drains]
-            self.on_operator_recall(&id);
-        }
     }
 }

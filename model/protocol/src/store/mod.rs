@@ -16,6 +16,7 @@ mod admission;
 mod barrier;
 mod context;
 mod deadlock;
+mod drain;
 mod grants;
 mod link;
 mod memory;

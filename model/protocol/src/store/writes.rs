@@ -7,7 +7,8 @@ use crate::attributes::{Change, Delta, Update};
 use crate::config::StoreSettings;
 use crate::id::{ProcessId, Request, SessionId, Time, Token, Version};
 use crate::message::{
-    AcquireRequest, Commit, GrantRef, Limited, Reason, Refusal, Release, Revocation, ToProcess, WaitMode,
+    AcquireRequest, Commit, GrantRef, Limited, Reason, Refusal, Release, Revocation, ToProcess,
+    WaitMode,
 };
 use crate::mutant::Hook;
 

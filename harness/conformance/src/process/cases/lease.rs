@@ -3,7 +3,6 @@
 //! The threads themselves check whether their locks are still valid. A slow process answers that check later, when the
 //! lease has ended all the more. These cases therefore need no slack.
 
-use tenure_protocol::message::Release;
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::process::context::CaseContext;
@@ -11,6 +10,7 @@ use crate::process::scene::{Grant, Locked, Scene, session};
 use crate::process::scripted_store::Heard;
 use serde_json::json;
 use std::time::Duration;
+use tenure_protocol::message::Release;
 use tenure_protocol::{Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep_until};
 

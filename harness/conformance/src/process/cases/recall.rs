@@ -399,7 +399,9 @@ async fn late_write_set(ctx: CaseContext) -> Play {
         .hear_within(std::time::Duration::from_millis(DEADLINE_MS + 300))
         .await?
     {
-        crate::process::scripted_store::Heard::Message(ToStore::Release(Release { delta, .. })) => {
+        crate::process::scripted_store::Heard::Message(ToStore::Release(Release {
+            delta, ..
+        })) => {
             holds(delta.is_empty(), expected, delta)?;
             t.peer.say(grant.released(Some(grant.version))).await?;
         }

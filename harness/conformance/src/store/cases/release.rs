@@ -1,9 +1,9 @@
 //! Cases about releases: their changes are written, and each is answered whenever and however it arrives.
 
-use tenure_protocol::message::Granted;
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, acquire_request, is_state, later, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{ToProcess, Version};
 
 cases! { Store:

@@ -277,8 +277,10 @@ impl Hypothesis {
                 let [last, _] = self.recalls.clone();
                 a == b && self.are_recalls(recalls, &own, &last)
             }
-            (Granted { request: a, .. }, Granted { request: b, .. }) => {
-                a == b && results.contains(&owed.attributes) && self.is_same_grant(ours, theirs)
+            (Granted(a), Granted(b)) => {
+                a.request == b.request
+                    && results.contains(&owed.attributes)
+                    && self.is_same_grant(ours, theirs)
             }
             (
                 Queued {

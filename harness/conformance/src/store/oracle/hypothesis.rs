@@ -6,7 +6,9 @@ use crate::store::oracle::ledger::{Attributes, Ledger};
 use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Reason, RecallInfo, Release};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Reason, RecallInfo, Release,
+};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Link, Records, SessionId, Settings, Stamp, StoreMachine, StoreSettings, Ticket, Time,

@@ -5,7 +5,9 @@ use crate::store::grant::{applied, apply};
 use crate::store::{Grant, ScriptedProcess};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{AcquireRequest, Commit, Granted, RecallInfo, Refusal, Release, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, Granted, RecallInfo, Refusal, Release, WaitMode,
+};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Ticket, ToProcess, ToStore, Token, Version,
 };

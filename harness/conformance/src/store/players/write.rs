@@ -1,12 +1,12 @@
 //! Repeated commits and releases, and their results.
 
-use tenure_protocol::message::{Granted, Release};
 use crate::end::{Play, holds};
 use crate::store::grant::applied;
 use crate::store::{Grant, Heard, ScriptedProcess, set};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tenure_protocol::attributes::Value;
+use tenure_protocol::message::{Granted, Release};
 use tenure_protocol::{
     AttributeName, Delta, Request, SessionId, Stamp, ToProcess, ToStore, Token, Version,
 };

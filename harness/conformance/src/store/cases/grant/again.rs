@@ -1,8 +1,8 @@
 //! Cases about requests that are repeated, late or out of order: a grant may be sent again, and is never given twice.
 
-use tenure_protocol::message::Granted;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, SessionId, ToProcess, Token};
 
 pub(super) async fn names_newest(ctx: CaseContext) -> Play {

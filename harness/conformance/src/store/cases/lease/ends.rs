@@ -1,10 +1,10 @@
 //! Cases about the end of a lease, and about leases over a restart of the store.
 
-use tenure_protocol::message::{Commit, Release};
 use super::half_a_lease;
 use crate::end::{CaseEnd, Play, holds};
 use crate::store::{CaseContext, Due, Grant, Heard, acquire_request, is_state, set};
 use std::time::Duration;
+use tenure_protocol::message::{Commit, Release};
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tokio::time::{Instant, sleep, sleep_until};
 

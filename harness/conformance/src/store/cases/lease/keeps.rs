@@ -1,11 +1,11 @@
 //! Cases about the length of a lease, and about the messages that extend it.
 
-use tenure_protocol::message::Commit;
 use super::half_a_lease;
 use crate::end::{Play, holds};
 use crate::frames::encode;
 use crate::store::{CaseContext, Due, acquire_request, is_state, set};
 use std::time::Duration;
+use tenure_protocol::message::Commit;
 use tenure_protocol::{Request, Time, ToProcess, ToStore};
 use tenure_wire::FromProcess;
 use tokio::time::{Instant, sleep};

@@ -1,7 +1,6 @@
 //! Cases about input that a store must accept although a careful writer of 1.0 would not write it. It comes from other
 //! writers, or from later versions.
 
-use tenure_protocol::message::Granted;
 use super::bytes::{
     acquire_request, array, bytes, frame, hello, hold, map, plain, release, release_fields, uint,
     vector,
@@ -10,6 +9,7 @@ use super::scene::sends_no_more;
 use crate::case::cases;
 use crate::end::{Play, holds};
 use crate::store::{CaseContext, Heard, ScriptedProcess, set};
+use tenure_protocol::message::Granted;
 use tenure_protocol::{Request, SessionId, Time, ToProcess};
 use tenure_wire::{CRITICAL, MORE, kind};
 
