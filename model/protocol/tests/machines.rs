@@ -948,7 +948,9 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         6 => any_acquire().prop_map(ToStore::Acquire),
         2 => (any_session(), number())
             .prop_map(|(session, request)| ToStore::Cancel { session, request: Request(request) }),
-        3 => any_write().prop_map(|(session, token, base, delta)| ToStore::Commit(Commit { session, token, base, delta })),
+        3 => any_write().prop_map(|(session, token, base, delta)| {
+            ToStore::Commit(Commit { session, token, base, delta })
+        }),
         3 => release,
         2 => busy,
         1 => any_hold().prop_map(|GrantRef { session, token }| ToStore::Destroy { session, token }),

@@ -301,8 +301,12 @@ pub(super) fn reused<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
 pub(super) fn recall_crosses_release<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
     state.each_wire().any(|(_, wire)| {
         wire.down.iter().any(|(_, down)| {
-            let ToProcess::Recall { hold, .. } = down else { return false };
-            wire.up.iter().any(|(_, up)| matches!(up, Some(ToStore::Release(Release { token, .. })) if *token == hold.token))
+            let ToProcess::Recall { hold, .. } = down else {
+                return false;
+            };
+            let crosses = |release: &Release| release.token == hold.token;
+            let mut up = wire.up.iter();
+            up.any(|(_, up)| matches!(up, Some(ToStore::Release(release)) if crosses(release)))
         })
     })
 }

@@ -102,7 +102,9 @@ impl Hypothesis {
         let mut granted = self
             .new_in(after)
             .map(|(_, owed)| owed)
-            .find(|owed| matches!(&owed.what, What::Said(ToProcess::Granted(Granted { session: own, .. })) if own == session))?
+            .find(|owed| {
+                matches!(&owed.what, What::Said(ToProcess::Granted(granted)) if granted.session == *session)
+            })?
             .clone();
         if let What::Said(ToProcess::Granted(Granted { recall: told, .. })) = &mut granted.what {
             *told = recall.map(|recall| RecallInfo {
