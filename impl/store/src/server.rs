@@ -214,8 +214,9 @@ impl Server {
         let failure = tokio::select! {
             _ = stops.wait_for(|stop| *stop > Stop::Run) => None,
             failure = fails.wait_for(Option::is_some) => failure.ok().and_then(|own| own.clone()),
+            // The loop ends when the engine fails, or by a panic.
+            _ = &mut commits => Some(shard.failure().unwrap_or(Failure::Panic)),
             // These tasks end only by a panic, which leaves the machine's mutex poisoned.
-            ended = &mut commits => ended.is_err().then_some(Failure::Panic).or_else(|| shard.failure()),
             _ = &mut ticks => Some(Failure::Panic),
             _ = &mut evicts => Some(Failure::Panic),
         };

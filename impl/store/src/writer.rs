@@ -302,11 +302,7 @@ impl Writer {
                 .engine
                 .lock()
                 .expect("a panic while the engine is in use ends the store");
-            let (batch, loads) = {
-                let mut queue = self.queue();
-                let loads = std::mem::take(&mut queue.loads);
-                (queue.take(), loads)
-            };
+            let (batch, loads) = self.queue().take_all();
             let Some(engine) = hand.engine.as_mut() else {
                 return Ok(());
             };
@@ -410,14 +406,22 @@ impl Writer {
 }
 
 impl Queue {
+    /// Takes the next batch out, which may be empty, and all loads.
+    fn take_all(&mut self) -> (Batch, Vec<SessionId>) {
+        let loads_since = self.loads_since.take();
+        let batch = self.take();
+        let since = [loads_since, self.in_hand_since];
+        self.in_hand_since = since.into_iter().flatten().min();
+        (batch, std::mem::take(&mut self.loads))
+    }
+
     /// Takes the next batch out, which may be empty.
     fn take(&mut self) -> Batch {
         let mut batch = Batch {
             updates: Vec::with_capacity(self.updates.len().min(BATCH_MAX)),
             bytes: 0,
         };
-        let since = [self.loads_since.take(), self.updates_since.take()];
-        self.in_hand_since = since.into_iter().flatten().min();
+        self.in_hand_since = self.updates_since.take();
         while let Some(update) = self.updates.front() {
             let size = size::of_update(update);
             let count = batch.updates.len();
@@ -451,3 +455,6 @@ fn load(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
