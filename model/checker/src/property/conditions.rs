@@ -5,7 +5,9 @@ use crate::system::{Model, PROCESSES, SESSIONS, System};
 use tenure_protocol::message::{Granted, Reason, Release, ToProcess, WaitMode};
 use tenure_protocol::process::{Connection, Grant, Phase};
 use tenure_protocol::store::{Input, Output, Place, Session};
-use tenure_protocol::{AttributeName, Hook, SessionId, Stamp, ToStore, Value, Version, invariant};
+use tenure_protocol::{
+    AttributeName, Hook, SessionId, Stamp, Ticket, ToStore, Value, Version, invariant,
+};
 
 // ---- safety ---------------------------------------------------------------------------------------------------------
 
@@ -64,35 +66,12 @@ pub(super) fn fenced<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
         })
 }
 
-pub(super) fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    clients(state).all(|(index, id, client)| {
-        let Phase::Wanted {
-            ticket: Some(ticket),
-            request,
-            ..
-        } = client.phase()
-        else {
-            return true;
-        };
-        let Some(session) = state.store.machine.session(id) else {
-            return true;
-        };
-        let mut places = session
-            .lock()
-            .waiters()
-            .filter(|place| place.process == PROCESSES[index] && place.request == *request);
-        places.all(|place| place.ticket == *ticket)
-    })
-}
-
-pub(super) fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
-    let is_settled = |index: usize| {
-        let mut wires = state.each_wire();
-        state.store.updates.is_empty()
-            && wires.all(|(own, wire)| {
-                own != index || (wire.is_open && wire.up.is_empty() && wire.down.is_empty())
-            })
-    };
+/// Returns whether each place in a queue that a process's pending request has is as `is_right` says. `is_right`
+/// receives the number of the process, the ticket that the process knows, and the place.
+fn own_places<H: Hook>(
+    state: &System<H>,
+    is_right: impl Fn(usize, Option<Ticket>, &Place) -> bool,
+) -> bool {
     clients(state).all(|(index, id, client)| {
         let Phase::Wanted {
             ticket, request, ..
@@ -107,7 +86,26 @@ pub(super) fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
             .lock()
             .waiters()
             .filter(|place| place.process == PROCESSES[index] && place.request == *request);
-        places.all(|place| *ticket == Some(place.ticket) || !is_settled(index))
+        places.all(|place| is_right(index, *ticket, place))
+    })
+}
+
+pub(super) fn tickets_kept<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    own_places(state, |_, known, place| {
+        known.is_none_or(|ticket| ticket == place.ticket)
+    })
+}
+
+pub(super) fn place_told<H: Hook>(_: &Model<H>, state: &System<H>) -> bool {
+    let is_settled = |index: usize| {
+        let mut wires = state.each_wire();
+        state.store.updates.is_empty()
+            && wires.all(|(own, wire)| {
+                own != index || (wire.is_open && wire.up.is_empty() && wire.down.is_empty())
+            })
+    };
+    own_places(state, |index, known, place| {
+        known == Some(place.ticket) || !is_settled(index)
     })
 }
 
