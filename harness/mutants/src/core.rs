@@ -116,13 +116,13 @@ impl Core {
         }
         let mut link = link;
         if self.mutant.is(DriverMutant::ServesOldConnection)
-            && !matches!(message, ToStore::Hello { .. })
+            && !matches!(message, ToStore::Hello(_))
         {
             let inner = self.inner();
             let own = inner.lines.keys().filter(|(own, _)| own == process);
             link = own.map(|(_, link)| *link).max().unwrap_or(link);
         }
-        let is_keep_alive = matches!(message, ToStore::KeepAlive { .. } | ToStore::Hello { .. });
+        let is_keep_alive = matches!(message, ToStore::KeepAlive { .. } | ToStore::Hello(_));
         let message = self.misread(message);
         self.step(Input::Message {
             process: process.clone(),

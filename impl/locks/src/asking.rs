@@ -210,8 +210,8 @@ impl<'s> Request<'s> {
         let answer = waiter.wait.take();
         if answer.is_none() {
             step.machine.events.push_back(Event::Until(until));
-            let own = (entry.id.clone(), Arc::clone(&waiter));
-            step.machine.unfetched.note(until, own.0, own.1);
+            let (id, waiter) = (entry.id.clone(), Arc::clone(&waiter));
+            step.machine.unfetched.note(until, id, waiter);
         }
         let finished = catch_unwind(AssertUnwindSafe(|| step.finish()));
         if let Err(panicked) = finished {

@@ -290,7 +290,7 @@ impl Core {
             counts.messages += 1;
             match message {
                 ToStore::KeepAlive { .. } => counts.keep_alives += 1,
-                ToStore::Hello { .. } => counts.hellos += 1,
+                ToStore::Hello(_) => counts.hellos += 1,
                 ToStore::Goodbye => counts.goodbyes += 1,
                 _ => {}
             }

@@ -1,7 +1,7 @@
 //! Estimated sizes in bytes. The store enforces its memory limits by these estimates, not by exact sizes.
 
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Commit, Granted, Release};
+use tenure_protocol::message::{Commit, Granted, Hello, Release};
 use tenure_protocol::store::Input;
 use tenure_protocol::{Delta, ToProcess, ToStore, Update};
 
@@ -35,7 +35,7 @@ pub(crate) fn of_input(input: &Input) -> usize {
         ToStore::Commit(Commit { delta, .. }) | ToStore::Release(Release { delta, .. }) => {
             of_delta(delta)
         }
-        ToStore::Hello { holds, waits, .. } => ITEM * (holds.len() + waits.len()),
+        ToStore::Hello(Hello { holds, waits, .. }) => ITEM * (holds.len() + waits.len()),
         ToStore::Busy { blocked_on, .. } => ITEM * blocked_on.len(),
         _ => 0,
     }

@@ -24,7 +24,7 @@ impl Item for FromProcess {
     fn encode(&self, limits: &FrameLimits, out: &mut Outgoing) -> Result<(), EncodeError> {
         match self {
             Self::Hello(opening) => encode_opening(opening, limits, out),
-            Self::Message(ToStore::Hello { .. }) => Err(EncodeError::Unopened),
+            Self::Message(ToStore::Hello(_)) => Err(EncodeError::Unopened),
             Self::Message(message) => {
                 let header = header(message);
                 out.frame(header, limits, |writer| write(message, writer))
@@ -114,7 +114,7 @@ fn read_opening(reader: &mut Reader<'_>) -> Result<Opening, DecodeError> {
 
 fn header(message: &ToStore) -> Header {
     let (kind, request) = match message {
-        ToStore::Hello { .. } => (kind::HELLO, None),
+        ToStore::Hello(_) => (kind::HELLO, None),
         ToStore::KeepAlive { .. } => (kind::KEEP_ALIVE, None),
         ToStore::Acquire(acquire) => (kind::ACQUIRE, Some(acquire.request)),
         ToStore::Cancel { request, .. } => (kind::CANCEL, Some(*request)),
@@ -131,7 +131,7 @@ fn header(message: &ToStore) -> Header {
 fn write(message: &ToStore, writer: &mut Writer<'_>) {
     match message {
         // A hello is encoded in parts, as an opening.
-        ToStore::Hello { .. } => {}
+        ToStore::Hello(_) => {}
         ToStore::KeepAlive { sent } => write_fields!(writer; sent),
         ToStore::Acquire(AcquireRequest {
             session,

@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 use proptest::prelude::*;
 use std::io::IoSlice;
 use tenure_protocol::ToStore;
-use tenure_protocol::message::Commit;
+use tenure_protocol::message::{Commit, Hello};
 use tenure_wire::{
     Decoder, EncodeError, FrameLimits, FromProcess, FromStore, HEADER_BYTES, Header, Item,
     Outgoing, kind,
@@ -199,13 +199,13 @@ fn a_message_above_the_limit_is_refused_and_appends_nothing() {
     }));
     let error = out.push(&large, &narrow()).expect_err("too large");
     assert!(matches!(error, EncodeError::TooLarge { max: 1_024, .. }));
-    let bare = FromProcess::Message(ToStore::Hello {
+    let bare = FromProcess::Message(ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
         sent: tenure_protocol::Time::ZERO,
         holds: vec![],
         waits: vec![],
-    });
+    }));
     assert_eq!(out.push(&bare, &limits()), Err(EncodeError::Unopened));
     assert_eq!(out.len(), before);
 

@@ -48,6 +48,23 @@ pub struct AcquireRequest {
     pub existing: bool,
 }
 
+/// The content of [`ToStore::Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hello {
+    /// The incarnation of the process: the number of its start.
+    pub incarnation: Incarnation,
+    /// The highest minor version of the protocol that the process speaks. On the wire this number belongs to the
+    /// connection.
+    #[serde(default)]
+    pub minor: u8,
+    /// The time of sending, on the process's clock. `Welcome` returns it. Rule 10.
+    pub sent: Time,
+    /// The grants that the process has, or has released without an answer yet.
+    pub holds: Vec<GrantRef>,
+    /// The requests for which the process waits.
+    pub waits: Vec<AcquireRequest>,
+}
+
 /// The content of [`ToStore::Commit`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Commit {
@@ -101,20 +118,7 @@ pub struct Granted {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToStore {
     /// The first message on every connection: the identity, the grants and the waits of the process. Rule 15.
-    Hello {
-        /// The incarnation of the process: the number of its start.
-        incarnation: Incarnation,
-        /// The highest minor version of the protocol that the process speaks. On the wire this number belongs to the
-        /// connection.
-        #[serde(default)]
-        minor: u8,
-        /// The time of sending, on the process's clock. `Welcome` returns it. Rule 10.
-        sent: Time,
-        /// The grants that the process has, or has released without an answer yet.
-        holds: Vec<GrantRef>,
-        /// The requests for which the process waits.
-        waits: Vec<AcquireRequest>,
-    },
+    Hello(Hello),
     /// A keep-alive: the process renews its lease. Rule 10.
     KeepAlive {
         /// The time of sending, on the process's clock. `Alive` returns it.
@@ -396,21 +400,13 @@ impl ToStore {
     /// Shows every number in a message of `process` to `numbers`.
     pub fn visit(&mut self, process: &ProcessId, numbers: &mut impl Numbers) {
         match self {
-            Self::Hello {
-                incarnation,
-                sent,
-                holds,
-                waits,
-                ..
-            } => {
-                numbers.incarnation(process, incarnation);
-                numbers.process_time(process, sent);
-                holds
-                    .iter_mut()
-                    .for_each(|hold| numbers.stamp(&mut hold.token.0));
-                waits
-                    .iter_mut()
-                    .for_each(|acquire| acquire.visit(process, numbers));
+            Self::Hello(hello) => {
+                numbers.incarnation(process, &mut hello.incarnation);
+                numbers.process_time(process, &mut hello.sent);
+                let holds = hello.holds.iter_mut();
+                holds.for_each(|hold| numbers.stamp(&mut hold.token.0));
+                let waits = hello.waits.iter_mut();
+                waits.for_each(|acquire| acquire.visit(process, numbers));
             }
             Self::KeepAlive { sent } => numbers.process_time(process, sent),
             Self::Acquire(acquire) => acquire.visit(process, numbers),

@@ -1,7 +1,7 @@
 //! A store that stops, and a store whose disk is full.
 
 use tenure_protocol::message::{
-    AcquireRequest, GrantRef, Limited, Reason, Refusal, Release, WaitMode,
+    AcquireRequest, GrantRef, Hello, Limited, Reason, Refusal, Release, WaitMode,
 };
 use tenure_protocol::store::{Admission, Input, Output, Stopping};
 use tenure_protocol::{
@@ -75,13 +75,13 @@ impl Rig {
             session: id(session),
             token: *token,
         };
-        let message = ToStore::Hello {
+        let message = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: holds.iter().map(hold).collect(),
             waits: waits.to_vec(),
-        };
+        });
         self.step(Input::Message {
             process: name(process),
             link: link(number),

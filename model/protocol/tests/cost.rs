@@ -4,7 +4,7 @@
 //! it.
 
 use std::cell::Cell;
-use tenure_protocol::message::{AcquireRequest, Refusal, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Hello, Refusal, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     Hook, Incarnation, Link, ProcessId, ProcessRules, Records, Request, SessionId, Settings,
@@ -68,13 +68,13 @@ impl Rig {
     }
 
     fn hello(&mut self, process: &str) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: NOW,
             holds: Vec::new(),
             waits: Vec::new(),
-        };
+        });
         self.say(process, hello);
     }
 

@@ -3,7 +3,7 @@
 //! An ignored test fails today; its reason says why. Once fixed, it stays as a regression test.
 
 use crate::support::{Setup, World, words};
-use tenure_protocol::message::Granted;
+use tenure_protocol::message::{Granted, Hello};
 use tenure_protocol::store;
 use tenure_protocol::{SessionId, ThreadId};
 
@@ -421,7 +421,7 @@ fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
         store.step(Time(1), input, &mut out);
     };
     for process in ["p", "q"] {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: MINOR,
             incarnation: link.incarnation,
             sent: Time(1),
@@ -434,7 +434,7 @@ fn the_sessions_that_block_a_holder_are_kept_only_up_to_the_limit_of_threads() {
                 ticket: None,
                 existing: false,
             }],
-        };
+        });
         say(process, hello);
     }
     let token = out.iter().find_map(|output| match output {

@@ -15,8 +15,8 @@ use tenure_protocol::attributes::{Change, REMOVED_MAX, Record, Records, State, U
 use tenure_protocol::invariant;
 use tenure_protocol::lock::{Claim, Gate, Lock, Parts};
 use tenure_protocol::message::{
-    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
-    Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Call, Connection, Names, Phase, Wanted};
 use tenure_protocol::store::{self, Admission, Output, Stopping};
@@ -914,12 +914,14 @@ fn any_to_store() -> impl Strategy<Value = ToStore> {
         vec(any_hold(), 0..4),
         vec(any_acquire(), 0..4),
     )
-        .prop_map(|(incarnation, sent, holds, waits)| ToStore::Hello {
-            minor: tenure_protocol::MINOR,
-            incarnation: Incarnation(incarnation),
-            sent: Time(sent),
-            holds,
-            waits,
+        .prop_map(|(incarnation, sent, holds, waits)| {
+            ToStore::Hello(Hello {
+                minor: tenure_protocol::MINOR,
+                incarnation: Incarnation(incarnation),
+                sent: Time(sent),
+                holds,
+                waits,
+            })
         });
     let release = (any_write(), prop::option::of(number()), number()).prop_map(
         |((session, token, base, delta), requeue, idle_ms)| {
@@ -1035,7 +1037,7 @@ fn put_right(store: &StoreMachine, mut message: ToStore) -> ToStore {
                 *token = own;
             }
         }
-        ToStore::Hello { holds, .. } => {
+        ToStore::Hello(Hello { holds, .. }) => {
             for hold in holds {
                 if let Some((own, _)) = current(store, &hold.session) {
                     hold.token = own;

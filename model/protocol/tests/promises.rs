@@ -1,6 +1,8 @@
 //! The promises of one start of a store bind the next start, whose settings may differ.
 
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Granted, Release, WaitMode};
+use tenure_protocol::message::{
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Release, WaitMode,
+};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Link, ProcessId, Promised, Records, Request, SessionId,
@@ -58,13 +60,13 @@ impl World {
     }
 
     fn hello(&mut self, now: u64, process: ProcessId, link: Link, holds: Vec<GrantRef>) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: link.incarnation,
             sent: Time(now),
             holds,
             waits: Vec::new(),
-        };
+        });
         let said = self.says(now, process, link, hello);
         let is_welcome = |message: &ToProcess| matches!(message, ToProcess::Welcome { .. });
         assert!(said.iter().any(is_welcome), "{said:?}");

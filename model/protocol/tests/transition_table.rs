@@ -11,8 +11,8 @@ use crate::support::{Setup, World, words};
 use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, State, Value};
 use tenure_protocol::message::{
-    AcquireRequest, Commit, GrantRef, Granted, Reason, RecallInfo, Refusal, Release, Revocation,
-    WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Reason, RecallInfo, Refusal, Release,
+    Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Call, Names, Phase};
 use tenure_protocol::store;
@@ -563,13 +563,13 @@ fn acquire_request(request: Request, wait_mode: WaitMode) -> AcquireRequest {
 }
 
 fn hello(holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: tenure_protocol::Incarnation(1),
         sent: Time::ZERO,
         holds,
         waits,
-    }
+    })
 }
 
 fn release(token: Token, base: Version, requeue: Option<Request>) -> ToStore {

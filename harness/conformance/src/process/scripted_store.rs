@@ -313,6 +313,6 @@ impl ScriptedStore {
 fn may_be_repeated(message: &ToStore) -> bool {
     !matches!(
         message,
-        ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello { .. }
+        ToStore::Busy { .. } | ToStore::Goodbye | ToStore::Hello(_)
     )
 }

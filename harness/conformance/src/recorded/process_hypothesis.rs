@@ -352,11 +352,11 @@ impl Hypothesis {
 
     /// Accepts a message of the process on a connection if the hypothesis owes it.
     pub(super) fn is_said(&mut self, who: &str, message: &ToStore) -> bool {
-        let is_hello = matches!(message, ToStore::Hello { .. });
+        let is_hello = matches!(message, ToStore::Hello(_));
         for place in 0..self.says.len() {
             let (link, own) = self.says[place].what.clone();
             let is_here = if is_hello {
-                matches!(own, ToStore::Hello { .. })
+                matches!(own, ToStore::Hello(_))
             } else {
                 self.links.get(who) == Some(&link)
             };
@@ -469,6 +469,6 @@ pub(super) fn session_of(message: &ToStore) -> Option<&SessionId> {
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => Some(session),
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => None,
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => None,
     }
 }

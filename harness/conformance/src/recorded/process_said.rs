@@ -2,7 +2,7 @@
 
 use super::process_hypothesis::Hypothesis;
 use std::collections::BTreeMap;
-use tenure_protocol::message::{AcquireRequest, Commit, Release};
+use tenure_protocol::message::{AcquireRequest, Commit, Hello, Release};
 use tenure_protocol::{Request, ToStore};
 
 impl Hypothesis {
@@ -37,15 +37,15 @@ impl Hypothesis {
     pub(super) fn is_same(&mut self, ours: &ToStore, theirs: &ToStore) -> bool {
         match (ours, theirs) {
             (
-                ToStore::Hello {
+                ToStore::Hello(Hello {
                     sent, holds, waits, ..
-                },
-                ToStore::Hello {
+                }),
+                ToStore::Hello(Hello {
                     sent: said,
                     holds: held,
                     waits: wanted,
                     ..
-                },
+                }),
             ) => {
                 self.sent.push((*sent, *said));
                 holds.len() == held.len()

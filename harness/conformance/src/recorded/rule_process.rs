@@ -3,7 +3,7 @@
 
 use super::entry::ThreadAnswer;
 use super::process_hypothesis::{Hypothesis, session_of};
-use tenure_protocol::message::{Commit, Release};
+use tenure_protocol::message::{Commit, Hello, Release};
 use tenure_protocol::process::{Connection, Phase, Poison, Session};
 use tenure_protocol::{SessionId, ThreadId, Time, ToStore};
 
@@ -19,7 +19,7 @@ pub(super) fn is_overdue(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> bo
 fn is_asked(message: &ToStore) -> bool {
     !matches!(
         message,
-        ToStore::KeepAlive { .. } | ToStore::Hello { .. } | ToStore::Goodbye
+        ToStore::KeepAlive { .. } | ToStore::Hello(_) | ToStore::Goodbye
     )
 }
 
@@ -59,7 +59,7 @@ pub(super) fn missing(own: &Hypothesis, is_late: impl Fn(Time) -> bool) -> (&'st
         ToStore::Commit(_) | ToStore::Destroy { .. } | ToStore::Rename { .. } => {
             "reconnect.repeats"
         }
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => "end.resends",
     };
     (rule, format!("{message:?}"))
 }
@@ -90,7 +90,7 @@ pub(super) fn wrong_said(own: &Hypothesis, message: &ToStore) -> &'static str {
     let session = id.and_then(|id| own.machine.session(id));
     let mut owed = own.says.iter().map(|owed| &owed.what.1);
     match message {
-        ToStore::Hello { holds, waits, .. } => wrong_hello(own, holds.len(), waits),
+        ToStore::Hello(Hello { holds, waits, .. }) => wrong_hello(own, holds.len(), waits),
         ToStore::Acquire(acquire) => {
             let known = owed.find_map(|owed| match owed {
                 ToStore::Acquire(own) if own.session == acquire.session => Some(own),

@@ -18,7 +18,7 @@ use crate::store::oracle::ledger::Ledger;
 use crate::store::oracle::names::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tenure_protocol::message::{GrantRef, Granted, Release};
+use tenure_protocol::message::{GrantRef, Granted, Hello, Release};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{ProcessId, Request, SessionId, ToProcess, ToStore, Token, Version};
 use tokio::time::Instant;
@@ -246,7 +246,7 @@ impl StoreSide {
             self.idle_ms = self.idle_ms.max(*idle_ms);
         }
         match message {
-            ToStore::Hello { sent, waits, .. } => {
+            ToStore::Hello(Hello { sent, waits, .. }) => {
                 self.open.insert(connection.clone());
                 self.ledger.says_it_lives(connection, *sent);
                 self.heard.insert(process.clone(), self.now_ms);

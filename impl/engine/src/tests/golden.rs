@@ -9,7 +9,7 @@ use crate::{Engine, FORMAT, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, Commit, Granted, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, Granted, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Incarnation, Link, ProcessId, Record, Records, Request, SessionId, StoreMachine,
@@ -98,13 +98,13 @@ impl Played {
     }
 
     fn hello(&mut self, process: &'static str, link: u64) {
-        let hello = ToStore::Hello {
+        let hello = ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(5),
             sent: NOW,
             holds: Vec::new(),
             waits: Vec::new(),
-        };
+        });
         self.says(process, link, hello);
     }
 

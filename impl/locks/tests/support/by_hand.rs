@@ -5,7 +5,7 @@
 use super::poll;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::{State, Value};
-use tenure_protocol::message::{Granted, Release};
+use tenure_protocol::message::{Granted, Hello, Release};
 use tenure_protocol::{
     Delta, Incarnation, ProcessSettings, SessionId, Stamp, Time, ToProcess, ToStore, Token, Version,
 };
@@ -51,7 +51,7 @@ impl ByHand {
 
     fn answer(&mut self, message: ToStore) -> Option<ToProcess> {
         Some(match message {
-            ToStore::Hello { sent, .. } => ToProcess::Welcome {
+            ToStore::Hello(Hello { sent, .. }) => ToProcess::Welcome {
                 minor: tenure_protocol::MINOR,
                 sent,
                 lease_ms: 1 << 40,

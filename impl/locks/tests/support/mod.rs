@@ -8,7 +8,7 @@ pub(crate) mod by_hand;
 use std::time::Duration;
 use tenure_locks::{Event, Locks};
 use tenure_protocol::attributes::Value;
-use tenure_protocol::message::{AcquireRequest, Granted, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
     AttributeName, Delta, Incarnation, Limits, Link, ProcessId, ProcessSettings, Records, Request,
@@ -101,13 +101,13 @@ impl Rig {
             updates: 0,
             passes_on: false,
         };
-        rig.say(ToStore::Hello {
+        rig.say(ToStore::Hello(Hello {
             minor: tenure_protocol::MINOR,
             incarnation: Incarnation(1),
             sent: Time::ZERO,
             holds: Vec::new(),
             waits: Vec::new(),
-        });
+        }));
         rig.locks.connected();
         rig.pump();
         rig.told.clear();

@@ -238,10 +238,10 @@ impl Driver {
             return;
         };
         match (&message, connection.link) {
-            (ToStore::Hello { .. }, None) => connection.link = Some(link),
+            (ToStore::Hello(_), None) => connection.link = Some(link),
             // After a second hello on one connection, answers to the two could not be told apart.
             // r[connect.hello-alone]
-            (ToStore::Hello { .. }, Some(_)) => {
+            (ToStore::Hello(_), Some(_)) => {
                 return self
                     .close("the store accepted the connection, but did not answer the hello");
             }

@@ -258,7 +258,7 @@ pub(super) fn welcome_overtakes<H: Hook>(model: &Model<H>, state: &System<H>) ->
     let side = &state.store;
     !side.updates.is_empty()
         && state.each_wire().any(|(index, wire)| {
-            let Some((link, Some(message @ ToStore::Hello { .. }))) = wire.up.first() else {
+            let Some((link, Some(message @ ToStore::Hello(_)))) = wire.up.first() else {
                 return false;
             };
             let input = Input::Message {

@@ -517,12 +517,12 @@ fn awaited(step: Do) -> String {
 
 fn up_name(message: &ToStore) -> &'static str {
     match message {
-        ToStore::Hello { .. } => "Hello",
+        ToStore::Hello(_) => "Hello",
         ToStore::KeepAlive { .. } => "KeepAlive",
         ToStore::Acquire(_) => "Acquire",
         ToStore::Cancel { .. } => "Cancel",
-        ToStore::Commit { .. } => "Commit",
-        ToStore::Release { .. } => "Release",
+        ToStore::Commit(_) => "Commit",
+        ToStore::Release(_) => "Release",
         ToStore::Busy { .. } => "Busy",
         ToStore::Destroy { .. } => "Destroy",
         ToStore::Rename { .. } => "Rename",
@@ -534,7 +534,7 @@ fn down_name(message: &ToProcess) -> &'static str {
     match message {
         ToProcess::Welcome { .. } => "Welcome",
         ToProcess::Alive { .. } => "Alive",
-        ToProcess::Granted { .. } => "Granted",
+        ToProcess::Granted(_) => "Granted",
         ToProcess::Queued { .. } => "Queued",
         ToProcess::Recall { .. } => "Recall",
         ToProcess::Committed { .. } => "Committed",

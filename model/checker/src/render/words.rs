@@ -4,8 +4,8 @@
 
 use tenure_protocol::attributes::{Change, State};
 use tenure_protocol::message::{
-    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
-    Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{Answer, Call, Names, Poison};
 use tenure_protocol::{Delta, SessionId, ToProcess, ToStore, Update, Value};
@@ -41,12 +41,12 @@ impl Words {
 
     pub(super) fn to_store(self, message: &ToStore) -> String {
         match message {
-            ToStore::Hello {
+            ToStore::Hello(Hello {
                 incarnation,
                 holds,
                 waits,
                 ..
-            } => self.hello(incarnation.0, holds, waits),
+            }) => self.hello(incarnation.0, holds, waits),
             ToStore::KeepAlive { .. } => "KeepAlive".to_owned(),
             ToStore::Acquire(acquire) => format!("Acquire{}", self.acquire_request(acquire)),
             ToStore::Cancel { session, request } => {

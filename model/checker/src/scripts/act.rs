@@ -131,6 +131,6 @@ pub(super) fn session_of(message: &ToStore) -> &SessionId {
         | ToStore::Busy { session, .. }
         | ToStore::Destroy { session, .. }
         | ToStore::Rename { session, .. } => session,
-        ToStore::Hello { .. } | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
+        ToStore::Hello(_) | ToStore::KeepAlive { .. } | ToStore::Goodbye => &SESSIONS[0],
     }
 }

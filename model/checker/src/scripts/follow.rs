@@ -9,7 +9,7 @@ use super::place::Place;
 use crate::system::{ATTRIBUTES, Action, Model, PROCESSES, SESSIONS, StoreSide, System};
 use std::collections::BTreeMap;
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, Granted, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Granted, Hello, Release, WaitMode};
 use tenure_protocol::renumber::Numbers;
 use tenure_protocol::store::{Input, Output};
 use tenure_protocol::{
@@ -182,13 +182,13 @@ fn said(process: &ProcessId, link: Link, message: ToStore) -> Input {
 }
 
 fn hello(link: Link) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation: link.incarnation,
         sent: Time::ZERO,
         holds: Vec::new(),
         waits: Vec::new(),
-    }
+    })
 }
 
 /// Returns the attributes that a session of the model has at the beginning.

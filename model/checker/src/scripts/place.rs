@@ -2,7 +2,7 @@
 
 use crate::system::{PROCESSES, PROCESSES_MAX};
 use std::collections::BTreeSet;
-use tenure_protocol::message::{Commit, Granted, Release};
+use tenure_protocol::message::{Commit, Granted, Hello, Release};
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Incarnation, Limits, Link, ProcessId, Records, Request, Settings, Stamp, StoreMachine,
@@ -164,9 +164,9 @@ impl Place {
     fn note(&mut self, process: usize, link: Link, message: &ToStore) {
         let side = &mut self.sides[process];
         match message {
-            ToStore::Hello {
+            ToStore::Hello(Hello {
                 incarnation, waits, ..
-            } => {
+            }) => {
                 let last = waits.iter().map(|acquire| acquire.request.0).max();
                 side.last_request = side.last_request.max(last.unwrap_or(0));
                 if side.incarnation <= incarnation.0 {
@@ -204,7 +204,7 @@ impl Place {
             stamp == Stamp::default() || self.sides.iter().any(|side| side.told.contains(&stamp))
         };
         match message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 holds.iter().all(|hold| told(hold.token.0))
                     && waits
                         .iter()

@@ -3,7 +3,7 @@
 use super::place::Place;
 use crate::system::{ATTRIBUTES, PROCESSES, SESSIONS};
 use tenure_protocol::attributes::Change;
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Hello, Release, WaitMode};
 use tenure_protocol::{
     Delta, Incarnation, Link, Request, SessionId, Time, ToStore, Token, Value, Version,
 };
@@ -17,13 +17,13 @@ fn delta(value: &'static str) -> Delta {
 }
 
 fn hello(incarnation: Incarnation, holds: Vec<GrantRef>, waits: Vec<AcquireRequest>) -> ToStore {
-    ToStore::Hello {
+    ToStore::Hello(Hello {
         minor: tenure_protocol::MINOR,
         incarnation,
         sent: Time(1),
         holds,
         waits,
-    }
+    })
 }
 
 /// Returns the grants and the waits of a process.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Release, WaitMode};
+use tenure_protocol::message::{AcquireRequest, Commit, GrantRef, Hello, Release, WaitMode};
 use tenure_protocol::store::{Input, Timer};
 use tenure_protocol::{Delta, Link, ProcessId, Stamp, ToStore};
 
@@ -165,7 +165,7 @@ impl Step {
     fn said(message: &ToStore) -> Self {
         let mut step = Self::default();
         let (session, token) = match message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 step.what = "connect".into();
                 step.holds = holds.iter().map(Self::hold).collect();
                 step.waits = waits

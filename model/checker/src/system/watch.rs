@@ -4,7 +4,7 @@ use super::SESSIONS;
 use super::app::Thread;
 use tenure_protocol::attributes::Holder;
 use tenure_protocol::lock::Claim;
-use tenure_protocol::message::{Commit, Reason, Release, WaitMode};
+use tenure_protocol::message::{Commit, Hello, Reason, Release, WaitMode};
 use tenure_protocol::process::{Answer, Call, Input as ProcessInput, Output, Phase, ThreadClaim};
 use tenure_protocol::store::{self, Admission, Input, Place, Session, Stopping, Timer};
 use tenure_protocol::{
@@ -107,7 +107,7 @@ pub(super) fn newer_than(input: &Input, is_older: bool) -> Option<Violation> {
         return None;
     };
     let is_newer = match message {
-        ToStore::Hello { waits, .. } => waits.iter().any(|acquire| acquire.existing),
+        ToStore::Hello(Hello { waits, .. }) => waits.iter().any(|acquire| acquire.existing),
         ToStore::Acquire(acquire) => acquire.existing && is_older,
         _ => false,
     };
@@ -216,7 +216,7 @@ impl<'a> Glimpse<'a> {
         let is_hello = matches!(
             input,
             Input::Message {
-                message: ToStore::Hello { .. },
+                message: ToStore::Hello(_),
                 ..
             }
         );

@@ -4,7 +4,7 @@ use super::context::Step;
 use super::{Answer, Connection, Poison, ProcessMachine, Session};
 use crate::config::StoreLimits;
 use crate::id::{Link, Request, SessionId, Time, Token};
-use crate::message::{GrantRef, Refusal, ToProcess, ToStore};
+use crate::message::{GrantRef, Hello, Refusal, ToProcess, ToStore};
 use crate::mutant::Hook;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -43,13 +43,13 @@ impl<H: Hook> ProcessMachine<H> {
         let waits = waits
             .filter(|acquire| self.rules.greets_with(acquire))
             .collect();
-        let message = ToStore::Hello {
+        let message = ToStore::Hello(Hello {
             incarnation: self.incarnation,
             minor: crate::MINOR,
             sent: step.now,
             holds,
             waits,
-        };
+        });
         // r[connect.hello-first]
         step.send(link, message);
     }

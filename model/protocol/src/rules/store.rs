@@ -184,7 +184,7 @@ pub trait StoreRules: Copy {
 
     // Writes.
 
-    /// Returns whether a process may commit. `is_holder` says whether its token is that of the grant.
+    /// Returns whether a process may commit. `is_holder` says whether it presents the token of its grant.
     #[inline(always)]
     fn may_commit(self, is_holder: bool) -> bool {
         is_holder
@@ -200,7 +200,7 @@ pub trait StoreRules: Copy {
     #[inline(always)]
     fn order_commit(self, _outputs: &mut [impl Sized], _from: usize) {}
 
-    /// Returns whether `process` may release. `is_holder` says whether its token is that of the grant.
+    /// Returns whether `process` may release. `is_holder` says whether it presents the token of its grant.
     #[inline(always)]
     fn may_release(self, is_holder: bool, _: &ProcessId, _holder: Option<&ProcessId>) -> bool {
         is_holder

@@ -97,7 +97,7 @@ impl<H: Hook> StepContext<'_, H> {
         }
     }
 
-    /// Sends a message on a connection, which need not be that of a process with a lease.
+    /// Sends a message on a connection. The process may be without a lease.
     pub(crate) fn send_on(&mut self, link: Link, process: &ProcessId, message: ToProcess) {
         self.out.push(Output::Send {
             process: process.clone(),

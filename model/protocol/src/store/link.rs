@@ -4,21 +4,11 @@ use super::Session;
 use super::context::StepContext;
 use super::peers::Peer;
 use super::step::Step;
-use crate::id::{Incarnation, Link, ProcessId, Request, SessionId, Time, Token};
-use crate::message::{AcquireRequest, GrantRef, ToProcess, ToStore};
+use crate::id::{Link, ProcessId, Request, SessionId, Time, Token};
+use crate::message::{AcquireRequest, GrantRef, Hello, ToProcess, ToStore};
 use crate::mutant::Hook;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-
-/// A `Hello` and the connection on which it came.
-pub(crate) struct Hello {
-    pub(crate) link: Link,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) minor: u8,
-    pub(crate) sent: Time,
-    pub(crate) holds: Vec<GrantRef>,
-    pub(crate) waits: Vec<AcquireRequest>,
-}
 
 impl<H: Hook> Step<'_, H> {
     /// Returns whether the message comes from a process with a lease, on the process's newest connection.
@@ -36,15 +26,8 @@ impl<H: Hook> Step<'_, H> {
         }
     }
 
-    pub(crate) fn on_hello(&mut self, process: &ProcessId, hello: Hello) {
-        let Hello {
-            link,
-            incarnation,
-            minor,
-            sent,
-            holds,
-            waits,
-        } = hello;
+    pub(crate) fn on_hello(&mut self, process: &ProcessId, link: Link, hello: Hello) {
+        let incarnation = hello.incarnation;
         if let Some(peer) = self.ctx.peers.get(process) {
             // r[connect.superseded]
             if incarnation < peer.incarnation {
@@ -74,11 +57,11 @@ impl<H: Hook> Step<'_, H> {
             lease = lease.max(peer.lease);
         }
         let peer = self.ctx.peers.enter(process);
-        (peer.incarnation, peer.minor) = (incarnation, minor);
+        (peer.incarnation, peer.minor) = (incarnation, hello.minor);
         (peer.link, peer.last_link) = (Some(link), link.number);
         // r[lease.only-keep-alive]
         peer.lease = lease;
-        self.reconcile(process, sent, holds, waits);
+        self.reconcile(process, hello);
     }
 
     fn is_held(&self, process: &ProcessId, hold: &GrantRef) -> bool {
@@ -118,13 +101,10 @@ impl<H: Hook> Step<'_, H> {
     }
 
     /// Reconciles, rule by rule, the holds and waits that the process states with those that the store has. Rule 15.
-    fn reconcile(
-        &mut self,
-        process: &ProcessId,
-        sent: Time,
-        holds: Vec<GrantRef>,
-        waits: Vec<AcquireRequest>,
-    ) {
+    fn reconcile(&mut self, process: &ProcessId, hello: Hello) {
+        let Hello {
+            sent, holds, waits, ..
+        } = hello;
         // r[reconnect.known]
         let (holds, lost): (Vec<GrantRef>, Vec<GrantRef>) = holds
             .into_iter()
@@ -234,7 +214,7 @@ impl<H: Hook> Step<'_, H> {
         if !self.ctx.rules.keeps_disconnected() {
             return self.void_all(process);
         }
-        // The disconnected process may have been the last connected waiter for these self.sessions.
+        // The disconnected process may have been the last connected waiter for these sessions.
         // r[recall.for-nobody]
         let waits: Vec<SessionId> = peer.waits.iter().cloned().collect();
         // A try does not wait for a process that cannot answer (rule 13). Each try has caused a recall, so the recalled

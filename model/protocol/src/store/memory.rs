@@ -9,7 +9,7 @@ use super::deadlock::needs;
 use super::{Input, Place, Session, StoreMachine, Timer};
 use crate::attributes::Record;
 use crate::id::{Request, SessionId, Ticket, Time};
-use crate::message::{Commit, Release, ToStore, WaitMode};
+use crate::message::{Commit, Hello, Release, ToStore, WaitMode};
 use crate::mutant::Hook;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -80,7 +80,7 @@ impl<H: Hook> StoreMachine<H> {
             Input::Message {
                 process, message, ..
             } => match message {
-                ToStore::Hello { holds, waits, .. } => {
+                ToStore::Hello(Hello { holds, waits, .. }) => {
                     let holds = holds.iter().map(|hold| hold.session.clone());
                     let waits = waits.iter().flat_map(|acquire| asked(&acquire.session));
                     of_peer(process).chain(holds).chain(waits).collect()

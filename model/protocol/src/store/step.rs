@@ -30,44 +30,17 @@ impl<H: Hook> Step<'_, H> {
     }
 
     fn on_message(&mut self, process: &ProcessId, link: Link, message: ToStore) {
-        if let ToStore::Hello {
-            incarnation,
-            minor,
-            sent,
-            holds,
-            waits,
-        } = message
-        {
-            return self.on_hello(
-                process,
-                super::link::Hello {
-                    link,
-                    incarnation,
-                    minor,
-                    sent,
-                    holds,
-                    waits,
-                },
-            );
-        }
-        if !self.knows(process, link, &message) {
+        // A hello begins a connection. Any other message must come on the process's newest one.
+        let is_hello = matches!(message, ToStore::Hello(_));
+        if !is_hello && !self.knows(process, link, &message) {
             return;
         }
         match message {
-            ToStore::Hello { .. } => {
-                unreachable!("the caller's branch above has already handled every Hello")
-            }
+            ToStore::Hello(hello) => self.on_hello(process, link, hello),
             ToStore::KeepAlive { sent } => self.on_keep_alive(process, sent),
             ToStore::Goodbye => self.on_goodbye(process),
             ToStore::Acquire(acquire) => self.on_acquire(process, acquire),
             ToStore::Cancel { session, request } => self.on_cancel(process, &session, request),
-            of_grant => self.on_message_of_grant(process, of_grant),
-        }
-    }
-
-    /// Takes a message that names a grant by its token.
-    fn on_message_of_grant(&mut self, process: &ProcessId, message: ToStore) {
-        match message {
             ToStore::Commit(commit) => self.on_commit(process, commit),
             ToStore::Release(release) => self.on_release(process, release),
             ToStore::Busy {
@@ -81,11 +54,6 @@ impl<H: Hook> Step<'_, H> {
             }
             ToStore::Destroy { session, token } => self.on_destroy(process, &session, token),
             ToStore::Rename { session, token, to } => self.on_rename(process, &session, token, to),
-            ToStore::Hello { .. }
-            | ToStore::KeepAlive { .. }
-            | ToStore::Goodbye
-            | ToStore::Acquire(_)
-            | ToStore::Cancel { .. } => unreachable!("`on_message` takes what names no grant"),
         }
     }
 

@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 use tenure_protocol::attributes::{Change, Delta, Head, Holder, State, Update, Value};
 use tenure_protocol::id::{AttributeName, Stamp, ThreadId, Token, Version};
 use tenure_protocol::message::{
-    AcquireRequest, Commit, GrantRef, Granted, Limited, Reason, RecallInfo, Refusal, Release,
-    Revocation, WaitMode,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Limited, Reason, RecallInfo, Refusal,
+    Release, Revocation, WaitMode,
 };
 use tenure_protocol::process::{self, Answer, Connection, Ending, Phase, Poison, Slot, Wanted};
 use tenure_protocol::{ProcessMachine, SessionId, StoreMachine, ToProcess, ToStore, store};
@@ -161,12 +161,12 @@ pub(crate) fn answer(answer: &Answer) -> String {
 #[expect(clippy::too_many_lines, reason = "one match, an arm for each message")]
 pub(crate) fn to_store(message: &ToStore) -> String {
     match message {
-        ToStore::Hello {
+        ToStore::Hello(Hello {
             incarnation,
             holds,
             waits,
             ..
-        } => {
+        }) => {
             format!(
                 "hello i{incarnation} holds {} waits {}",
                 list(holds, hold),

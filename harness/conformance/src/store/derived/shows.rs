@@ -6,7 +6,7 @@
 use crate::store::oracle::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use tenure_protocol::attributes::State;
-use tenure_protocol::message::{Commit, Granted, Reason, Refusal, Release, WaitMode};
+use tenure_protocol::message::{Commit, Granted, Hello, Reason, Refusal, Release, WaitMode};
 use tenure_protocol::{ProcessId, SessionId, ToProcess, ToStore, Token};
 
 /// An event that is visible from outside, with the target's numbers.
@@ -118,7 +118,7 @@ impl<'e> Standing<'e> {
 
     fn take(&mut self, event: &'e Event) {
         match event {
-            Event::Said(own, ToStore::Hello { .. }) => drop(self.connected.insert(&own.process)),
+            Event::Said(own, ToStore::Hello(_)) => drop(self.connected.insert(&own.process)),
             Event::Said(own, ToStore::Acquire(acquire)) => {
                 self.waiters.insert((&acquire.session, &own.process));
             }
@@ -247,7 +247,7 @@ fn grant_crosses_cancel(events: &[Event]) -> bool {
 
 fn release_after_reconnect(events: &[Event]) -> bool {
     said(events).any(|(process, message, after)| {
-        let ToStore::Hello { holds, .. } = message else {
+        let ToStore::Hello(Hello { holds, .. }) = message else {
             return false;
         };
         holds.iter().any(|hold| {
@@ -310,7 +310,7 @@ fn lease_lost(events: &[Event]) -> bool {
         matches!(message, ToProcess::Granted(_))
             && said(after).any(|(own, message, after)| {
                 own == process
-                    && matches!(message, ToStore::Hello { holds, .. } if holds.is_empty())
+                    && matches!(message, ToStore::Hello(Hello { holds, .. }) if holds.is_empty())
                     && comes(after, |answer| matches!(answer, ToProcess::Welcome { .. }))
             })
     })

@@ -6,6 +6,7 @@ use super::{SCRIPTS, all};
 use crate::case::Level;
 use crate::store::oracle::{Connection, Kind};
 use std::collections::BTreeSet;
+use tenure_protocol::message::Hello;
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
     Records, SessionId, Settings, Stamp, StoreMachine, StoreSettings, Time, ToProcess, ToStore,
@@ -106,13 +107,13 @@ impl Machine {
             "connect" => {
                 let holds = step.holds.iter().map(|own| own.hold(&same));
                 let waits = step.waits.iter().map(|own| own.acquire_request(&same));
-                ToStore::Hello {
+                ToStore::Hello(Hello {
                     minor: tenure_protocol::MINOR,
                     incarnation: connection.link.incarnation,
                     sent: Time(1),
                     holds: holds.collect::<Result<_, _>>().expect("holds"),
                     waits: waits.collect::<Result<_, _>>().expect("acquire requests"),
-                }
+                })
             }
             "keep alive" => ToStore::KeepAlive { sent: Time(2) },
             "goodbye" => ToStore::Goodbye,

@@ -7,7 +7,7 @@ use crate::store::oracle::names::{Kind, Names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use tenure_protocol::message::{
-    AcquireRequest, Commit, GrantRef, Granted, Reason, RecallInfo, Release,
+    AcquireRequest, Commit, GrantRef, Granted, Hello, Reason, RecallInfo, Release,
 };
 use tenure_protocol::store::{Input, Output, Timer};
 use tenure_protocol::{
@@ -98,7 +98,7 @@ impl Hypothesis {
         let is_welcomed = matches!(
             &input,
             Input::Message {
-                message: ToStore::Hello { .. },
+                message: ToStore::Hello(_),
                 ..
             }
         );
@@ -323,7 +323,7 @@ impl Hypothesis {
     fn ours(&self, message: &ToStore) -> ToStore {
         let mut message = message.clone();
         match &mut message {
-            ToStore::Hello { holds, waits, .. } => {
+            ToStore::Hello(Hello { holds, waits, .. }) => {
                 holds.iter_mut().for_each(|hold| *hold = self.hold(hold));
                 waits
                     .iter_mut()

@@ -10,7 +10,7 @@
 //!
 //! Only time. If no handoff is published, the thread inside finds its cell closed, leaves through the session
 //! ([`Hub::leave`](crate::hub::Hub::leave)), and the session admits the same waiter. A handoff to a sleeping thread
-//! then costs 1.32 to 1.41 times as much as that of `parking_lot`, instead of 1.07 to 1.14 times (docs/src/locks.md).
+//! then costs 1.32 to 1.41 times as much as one of `parking_lot`, instead of 1.07 to 1.14 times (docs/src/locks.md).
 //! No rule and no other path needs this folder. To remove it, remove the calls of its functions, the flag `PLANNED`,
 //! the field `next_user` and [`LockAnswer::HandedOff`](crate::waiter::LockAnswer::HandedOff).
 //!
