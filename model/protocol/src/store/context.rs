@@ -167,7 +167,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.out.push(Output::Persist(update));
     }
 
-    /// Notes that the process holds the session. See [`Peer::holds`].
+    /// Notes that the process holds the session. See [`holds`](super::peers::Peer::holds).
     pub(crate) fn holds(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.holds(process, id);
     }
@@ -177,7 +177,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.holds_no_more(process, id);
     }
 
-    /// Notes that the process waits for the session. See [`Peer::waits`].
+    /// Notes that the process waits for the session. See [`waits`](super::peers::Peer::waits).
     pub(crate) fn waits(&mut self, process: &ProcessId, id: &SessionId) {
         self.peers.waits(process, id);
     }
@@ -187,7 +187,7 @@ impl<H: Hook> StepContext<'_, H> {
         self.peers.waits_no_more(process, id);
     }
 
-    /// Notes whether the grant of the session that the process has is recalled. See [`Peer::recalled`].
+    /// Notes whether the grant of the session that the process has is recalled. See [`recalled`](super::peers::Peer::recalled).
     pub(crate) fn is_recalled(&mut self, process: &ProcessId, id: &SessionId, is_recalled: bool) {
         let Some(peer) = self.peers.get_mut(process) else {
             return;
